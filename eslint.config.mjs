@@ -1,0 +1,16 @@
+// Only what needs types and what Biome cannot see: promises nobody waits for, those of libraries included.
+import tseslint from 'typescript-eslint'
+
+export default [
+  { ignores: ['dist/', 'node_modules/', 'data/'] },
+  {
+    files: ['src/**/*.ts', 'pipelines/**/*.ts', 'test/**/*.ts'],
+    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { '@typescript-eslint': tseslint.plugin },
+    rules: {
+      '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [{ from: 'package', package: 'node:test', name: ['test', 'it', 'describe', 'suite'] }] }],
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/await-thenable': 'error'
+    }
+  }
+]

@@ -1,0 +1,182 @@
+// Makes a fresh clone runnable: dependencies from the lock file, then tfjs-node's native part.
+// Plain Node without dependencies, because it runs before there are any. Safe to run again: a complete set-up costs well under a second.
+//
+//   node infra/setup.mjs [--quiet]
+//
+// The native part of @tensorflow/tfjs-node is found in this order:
+//   1. it already loads;
+//   2. the official binaries, where their host can be reached (`npm rebuild`);
+//   3. Linux x64: libtensorflow out of the `tensorflow-cpu` 2.13.1 wheel and a g++ compile of the two binding files,
+//      cached in MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or ~/.cache/mtmi-stream), so a second clone pays nothing.
+// Where none of them works, a warning says what was tried: the pipeline then runs on the WASM backend, about ten times slower.
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
+const quiet = process.argv.includes('--quiet')
+const say = (text) => quiet || process.stderr.write(`set-up: ${text}\n`)
+
+const [major, minor] = process.versions.node.split('.').map(Number)
+if (major < 20 || (major === 20 && minor < 11) || major >= 23) {
+  process.stderr.write(
+    `set-up: Node ${process.versions.node} is not supported; use Node 20.11 or later of line 20, 21, or 22.\n` +
+      (major >= 23 ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n' : '')
+  )
+  process.exit(78)
+}
+
+/** Python, because zip files are in its standard library and not in Node's. Keeps the two libraries and the C API's headers. */
+const unpackWheel = `
+import glob, os, shutil, sys, zipfile
+wheel, target, prefix = zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0]), sys.argv[2], 'tensorflow/include/'
+headers = tuple(prefix + h for h in ('tensorflow/c/', 'tensorflow/tsl/c/', 'tensorflow/tsl/platform/ctstring', 'tensorflow/core/platform/ctstring'))
+for name in wheel.namelist():
+    if name.endswith('/'): continue
+    if name in ('tensorflow/libtensorflow_cc.so.2', 'tensorflow/libtensorflow_framework.so.2'): out = 'lib/' + os.path.basename(name)
+    elif name.startswith(headers): out = 'include/' + name[len(prefix):]
+    else: continue
+    out = os.path.join(target, out)
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    with wheel.open(name) as source, open(out, 'wb') as sink: shutil.copyfileobj(source, sink, 1 << 20)
+`
+
+installDependencies()
+installNative()
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** `npm ci` when the lock file is not the one that node_modules was made from. */
+function installDependencies() {
+  const lock = path.join(root, 'package-lock.json')
+  const stamp = path.join(root, 'node_modules', '.mtmi-lock')
+  const wanted = createHash('sha256').update(fs.readFileSync(lock)).digest('hex')
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === wanted) return
+  say('installing dependencies from package-lock.json (about 15 s)')
+  // --ignore-scripts: tfjs-node's own install script downloads from a host of its own and, where that fails, rolls everything back.
+  const done = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, npm_config_update_notifier: 'false' }
+  })
+  if (done.status !== 0) {
+    process.stderr.write(
+      'set-up: `npm ci --ignore-scripts` failed (its output is above). Check the network or the npm registry setting and run this again.\n'
+    )
+    process.exit(1)
+  }
+  fs.writeFileSync(stamp, wanted)
+}
+
+function installNative() {
+  const require = createRequire(path.join(root, 'package.json'))
+  const tfjsNode = path.dirname(require.resolve('@tensorflow/tfjs-node/package.json'))
+  const stamp = path.join(root, 'node_modules', '.mtmi-native')
+  const binding = path.join(tfjsNode, 'lib', 'napi-v8', 'tfjs_binding.node')
+  const abi = `node ${process.versions.modules}`
+  if (fs.existsSync(stamp) && fs.readFileSync(stamp, 'utf8') === abi && fs.existsSync(binding)) return
+
+  const tried = []
+  const succeed = (how) => {
+    fs.writeFileSync(stamp, abi)
+    say(`tfjs-node native: ${how}`)
+  }
+  if (loads()) return succeed('already working')
+
+  if (process.env.MTMI_NATIVE !== 'wheel') {
+    say('looking for the official tfjs-node binaries')
+    if (officialHostAnswers()) {
+      if (run('npm', ['rebuild', '@tensorflow/tfjs-node']) && loads()) return succeed('official binaries')
+      tried.push('official binaries: `npm rebuild @tensorflow/tfjs-node` failed')
+    } else tried.push('official binaries: their download host does not answer')
+  }
+
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    tried.push(`libtensorflow from the PyPI wheel: only for linux x64, this is ${process.platform} ${process.arch}`)
+  } else {
+    say('building tfjs-node on libtensorflow from the tensorflow-cpu 2.13.1 wheel (187 MB, once)')
+    const problem = buildFromWheel(require, tfjsNode)
+    if (problem === undefined && loads()) return succeed('libtensorflow 2.13.1 from the PyPI wheel, binding compiled with g++')
+    tried.push(`libtensorflow from the PyPI wheel: ${problem ?? 'built, but does not load'}`)
+  }
+  process.stderr.write(
+    `set-up: WARNING: the native part of tfjs-node is not available; the WASM backend takes over, about ten times slower.\n` +
+      tried.map((line) => `        tried ${line}\n`).join('') +
+      '        To mend it, install Python 3 with pip and g++ (Debian: apt-get install python3-pip g++), then run `node infra/setup.mjs` again.\n'
+  )
+
+  function loads() {
+    const probe = `const tf=require('@tensorflow/tfjs-node');if(tf.getBackend()!=='tensorflow'||tf.tidy(()=>tf.ones([2,2]).matMul(tf.ones([2,2])).dataSync()[0])!==2)process.exit(3)`
+    return (
+      spawnSync(process.execPath, ['-e', probe], { cwd: root, stdio: 'ignore', env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3' } })
+        .status === 0
+    )
+  }
+}
+
+function officialHostAnswers() {
+  const probe = `fetch('https://storage.googleapis.com/tensorflow/libtensorflow/libtensorflow-cpu-linux-x86_64-2.9.1.tar.gz',{method:'HEAD',signal:AbortSignal.timeout(8000)}).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))`
+  return spawnSync(process.execPath, ['-e', probe], { stdio: 'ignore' }).status === 0
+}
+
+/** @returns undefined, or what went wrong */
+function buildFromWheel(require, tfjsNode) {
+  const home = process.env.MTMI_CACHE ?? path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream')
+  const cache = path.join(home, 'libtensorflow-2.13.1')
+  if (!fs.existsSync(path.join(cache, 'complete'))) {
+    fs.mkdirSync(home, { recursive: true })
+    const work = fs.mkdtempSync(path.join(home, 'wheel-')) // beside the cache: the rename at the end must not cross file systems
+    try {
+      const requirements = path.join(work, 'requirements.txt')
+      fs.writeFileSync(
+        requirements,
+        'tensorflow-cpu==2.13.1 --hash=sha256:bfedeee206ccf8130d14d8990dbe991946324df92458ee1bdbeed1c21497beb3\n'
+      )
+      const pip = [
+        '-m',
+        'pip',
+        'download',
+        '-q',
+        '--disable-pip-version-check',
+        '--no-cache-dir',
+        '--require-hashes',
+        '--no-deps',
+        '--only-binary=:all:'
+      ]
+      const wheelOf = ['--python-version', '3.10', '--implementation', 'cp', '--abi', 'cp310', '--platform', 'manylinux2014_x86_64']
+      if (!run('python3', [...pip, ...wheelOf, '-d', work, '-r', requirements]))
+        return 'python3 -m pip download failed (is pip installed, is PyPI reachable?)'
+      const unpacked = path.join(work, 'unpacked')
+      if (!run('python3', ['-c', unpackWheel, work, unpacked])) return 'the wheel could not be unpacked'
+      const lib = (name) => path.join(unpacked, 'lib', name)
+      for (const name of ['libtensorflow.so', 'libtensorflow.so.2.9.1']) fs.symlinkSync('libtensorflow_cc.so.2', lib(name))
+      fs.symlinkSync('libtensorflow_framework.so.2', lib('libtensorflow_framework.so'))
+      fs.writeFileSync(path.join(unpacked, 'complete'), '')
+      fs.rmSync(cache, { recursive: true, force: true })
+      fs.renameSync(unpacked, cache)
+    } finally {
+      fs.rmSync(work, { recursive: true, force: true })
+    }
+  }
+  const deps = path.join(tfjsNode, 'deps')
+  fs.rmSync(deps, { recursive: true, force: true })
+  fs.symlinkSync(cache, deps)
+  const out = path.join(tfjsNode, 'lib', 'napi-v8')
+  fs.mkdirSync(out, { recursive: true })
+  const headers = path.join(path.dirname(require.resolve('node-api-headers/package.json')), 'include')
+  const compiled = run(process.env.CXX ?? 'g++', [
+    ...['-std=c++17', '-O2', '-fPIC', '-shared', '-DNAPI_VERSION=8'],
+    ...[`-I${headers}`, `-I${deps}/include`, `${tfjsNode}/binding/tfjs_backend.cc`, `${tfjsNode}/binding/tfjs_binding.cc`],
+    ...[`-L${deps}/lib`, '-ltensorflow', '-ltensorflow_framework', '-Wl,-rpath,$ORIGIN/../../deps/lib'],
+    ...['-o', path.join(out, 'tfjs_binding.node')]
+  ])
+  return compiled ? undefined : 'g++ could not compile the binding (is g++ installed?)'
+}
+
+function run(command, args) {
+  return spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] }).status === 0
+}

@@ -1,0 +1,292 @@
+// The one schema of what can be configured: types, defaults, bounds and reasons come from here.
+// Durations are in milliseconds, sizes in bytes or counts, as the names say.
+
+import { z } from 'zod'
+import { ConfigError } from './errors.ts'
+
+const minuteMs = 60_000
+const dayMs = 24 * 60 * minuteMs
+
+const count = (min: number, max: number) => z.int().min(min).max(max)
+const durationMs = (max: number) => z.int().min(0).max(max)
+const real = (min: number, max: number) => z.number().min(min).max(max)
+const section = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never)
+
+export const configSchema = z.strictObject({
+  dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
+  seed: count(0, 0xffffffff).default(1).describe('Seed of everything drawn at random: the same input and seed give the same run'),
+  log: z.enum(['local', 'kafka']).default('local').describe('Where events and updates travel'),
+  index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Where vectors are published and searched'),
+
+  topics: section({
+    interactions: z.string().min(1).default('interactions'),
+    items: z.string().min(1).default('items'),
+    userSequences: z.string().min(1).default('user-sequences'),
+    modelUpdates: z.string().min(1).default('model-updates'),
+    partitions: count(1, 1024)
+      .default(1)
+      .describe('Of interactions and user-sequences. One keeps the whole stream in one order; more scale out'),
+    retentionMs: durationMs(3650 * dayMs)
+      .default(30 * dayMs)
+      .describe('How long interactions are kept in the local log'),
+    minCompactionLagMs: durationMs(365 * dayMs)
+      .default(7 * dayMs)
+      .describe('Longest lag of a trainer before records that it has not read may be compacted away')
+  }),
+
+  events: section({
+    types: z
+      .record(z.string(), real(0, 1000))
+      .default({ click: 1, view: 1, rating: 1, like: 1, addtocart: 2, purchase: 3, transaction: 3, checkin: 1, review: 1 })
+      .describe(
+        'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
+      ),
+    futureMaxMs: durationMs(365 * dayMs)
+      .default(10 * minuteMs)
+      .describe('An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'),
+    badShareMax: real(0, 1)
+      .default(0.5)
+      .describe('Above this share of bad events in a window of 1,000 the stage stops: then it is our schema that is wrong')
+  }),
+
+  sequence: section({
+    historyMax: count(1, 1000).default(50).describe('Steps kept per user'),
+    historyAgeMaxMs: durationMs(3650 * dayMs)
+      .default(365 * dayMs)
+      .describe("Steps older than this against the user's newest are dropped"),
+    graceMs: durationMs(30 * dayMs)
+      .default(60 * minuteMs)
+      .describe("How far behind the user's own newest event another may arrive and still be put in its place"),
+    idleMaxMs: durationMs(3650 * dayMs)
+      .default(730 * dayMs)
+      .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
+    recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
+    emitEventsMax: count(1, 100_000).default(256).describe('Events gathered before their users are emitted; less when the log is idle'),
+    commitIntervalMs: durationMs(minuteMs)
+      .default(1000)
+      .describe('How often state and offsets are made durable: a crash repeats at most this much')
+  }),
+
+  model: section({
+    name: z.enum(['mtmi']).default('mtmi'),
+    interestCount: count(1, 16).default(4).describe('K: user towers, and vectors per user'),
+    dimensions: count(4, 512).default(64).describe('D'),
+    loss: z.enum(['softmax', 'triplet']).default('softmax'),
+    temperature: real(0.01, 10).default(0.1).describe('Of the softmax over cosines'),
+    margin: real(0, 2).default(0.5).describe('m of the triplet form, in distance on the unit sphere'),
+    idwAlpha: real(0, 64)
+      .default(2)
+      .describe('α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone'),
+    idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
+    repelBeta: real(0, 100).default(1).describe('β of user representation repel: below .1 the towers collapse into one'),
+    repelMargin: real(0, 2).default(1).describe('m_r: towers further apart than this are left alone'),
+    dropout: real(0, 0.9).default(0.2),
+    logQ: z.boolean().default(true).describe('Correct for how often an item is drawn as a candidate')
+  }),
+
+  train: section({
+    batchSize: count(1, 8192).default(256),
+    batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('A batch that is not full is learned after this'),
+    negatives: count(0, 16384).default(1024).describe('Sampled by popularity, shared by the batch'),
+    denseLearningRate: real(0, 1).default(0.002).describe('Adam, for the towers'),
+    rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
+    gradientNormMax: real(0, 1e6).default(5).describe('Gradients are scaled down to this norm; 0 switches it off'),
+    replayRatio: real(0, 8).default(1).describe('Older examples learned beside each new one'),
+    reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
+    admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
+    itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
+    itemIdleMaxMs: durationMs(3650 * dayMs)
+      .default(365 * dayMs)
+      .describe('An item this long unseen, by event time, loses its row'),
+    evaluateItemsMax: count(0, 10_000_000)
+      .default(20_000)
+      .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
+    checkpointIntervalMs: durationMs(dayMs).default(30_000),
+    checkpointKeep: count(1, 1000).default(3),
+    divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
+    updateIntervalMs: durationMs(60 * minuteMs)
+      .default(5000)
+      .describe('How often changed rows are sent to the publisher'),
+    weightsIntervalMs: durationMs(24 * 60 * minuteMs)
+      .default(10_000)
+      .describe('How often tower weights are')
+  }),
+
+  publish: section({
+    epsilon: real(0, 2)
+      .default(0.02)
+      .describe('An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'),
+    userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
+    sweepIntervalMs: durationMs(dayMs).default(60_000).describe('No user vector is older than this after the tower weights moved'),
+    batchSize: count(1, 10_000).default(500)
+  }),
+
+  serve: section({
+    host: z.string().min(1).default('127.0.0.1'),
+    port: count(0, 65535).default(8080).describe('0 takes a free one'),
+    limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
+    bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
+    staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
+  }),
+
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
+})
+
+export type Config = z.infer<typeof configSchema>
+export type SequenceOptions = Config['sequence']
+export type EventOptions = Config['events']
+export type ModelOptions = Config['model']
+export type TrainOptions = Config['train']
+export type PublishOptions = Config['publish']
+export type ServeOptions = Config['serve']
+
+const prefix = 'MTMI_'
+/** Variables that are the program's, but not the configuration's. */
+const reserved = new Set(['MTMI_CONFIG', 'MTMI_DATA', 'MTMI_CACHE', 'MTMI_NATIVE', 'MTMI_BACKEND'])
+
+/**
+ * The configuration in force: defaults, under the file's values, under `MTMI_…` variables (`MTMI_TRAIN_BATCH_SIZE=512`), under `overrides`.
+ * `MTMI_X_FILE` reads the value of X from a file, for secrets.
+ *
+ * @param file parsed YAML, or undefined
+ * @param overrides from the command line, as nested objects
+ * @throws ConfigError with all problems at once
+ */
+export function resolveConfig(
+  file: unknown,
+  environment: Readonly<Record<string, string | undefined>>,
+  overrides: Readonly<Record<string, unknown>> = {},
+  readSecret: (path: string) => string = () => ''
+): Config {
+  const problems: string[] = []
+  if (file !== undefined && file !== null && (typeof file !== 'object' || Array.isArray(file))) {
+    throw new ConfigError([
+      `the configuration file must be a mapping of keys to values, not ${Array.isArray(file) ? 'a list' : typeof file}`
+    ])
+  }
+  let merged = merge({}, (file ?? {}) as Record<string, unknown>)
+  const paths = variablePaths(configSchema)
+  for (const [name, text] of Object.entries(environment)) {
+    if (!name.startsWith(prefix) || text === undefined || reserved.has(name)) continue
+    const fromFile = name.endsWith('_FILE') && !paths.has(name)
+    const path = paths.get(fromFile ? name.slice(0, -'_FILE'.length) : name)
+    if (path === undefined) {
+      problems.push(`variable ${name}: there is no such setting${suggest(name, [...paths.keys()])}`)
+      continue
+    }
+    merged = merge(merged, nest(path, parseScalar(fromFile ? readSecret(text).trimEnd() : text)))
+  }
+  merged = merge(merged, overrides as Record<string, unknown>)
+  const parsed = configSchema.safeParse(merged)
+  if (!parsed.success) problems.push(...parsed.error.issues.flatMap((issue) => describe(issue, merged)))
+  else if (parsed.data.sequence.idleMaxMs < parsed.data.sequence.historyAgeMaxMs) {
+    problems.push(
+      `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
+    )
+  }
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
+  return parsed.data
+}
+
+/** The configuration from this process's environment. The only reader of `process.env` in `src`. */
+export function configFromEnvironment(
+  file: unknown,
+  overrides: Readonly<Record<string, unknown>> = {},
+  readSecret?: (path: string) => string
+): Config {
+  return resolveConfig(file, process.env, overrides, readSecret)
+}
+
+/** A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force. */
+export function environmentVariable(name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE'): string | undefined {
+  return process.env[name] || undefined
+}
+
+/** `train.batchSize` ↔ `MTMI_TRAIN_BATCH_SIZE`, for every leaf of the schema. */
+export function variablePaths(schema: z.ZodType, path: readonly string[] = []): Map<string, readonly string[]> {
+  const inner = unwrap(schema)
+  if (!(inner instanceof z.ZodObject)) return new Map([[variableName(path), path]])
+  return new Map(Object.entries(inner.shape).flatMap(([key, value]) => [...variablePaths(value as z.ZodType, [...path, key])]))
+}
+
+function variableName(path: readonly string[]): string {
+  return prefix + path.map((part) => part.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()).join('_')
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  let inner = schema
+  while (inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional)
+    inner = inner.unwrap() as z.ZodType
+  return inner
+}
+
+function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
+  const at = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    const siblings = shapeAt(at)
+    return issue.keys.map((key) => `${[...at, key].join('.')}: there is no such setting${suggest(key, siblings)}`)
+  }
+  const value = at.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], input)
+  const secret = /password|secret|token|apiKey/i.test(at.at(-1) ?? '')
+  return [
+    `${at.join('.') || 'configuration'}: ${issue.message} (given: ${secret ? '***' : JSON.stringify(value)}; variable ${variableName(at)})`
+  ]
+}
+
+function shapeAt(path: readonly string[]): string[] {
+  let schema: z.ZodType = configSchema
+  for (const key of path) {
+    const inner = unwrap(schema)
+    if (!(inner instanceof z.ZodObject)) return []
+    schema = inner.shape[key] as z.ZodType
+  }
+  const inner = unwrap(schema)
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : []
+}
+
+function suggest(wrong: string, known: readonly string[]): string {
+  const near = known
+    .map((name) => ({ name, distance: editDistance(wrong.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0]
+  return near !== undefined && near.distance <= Math.max(2, wrong.length / 4) ? `; did you mean ${near.name}?` : ''
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    row = next
+  }
+  return row[b.length]!
+}
+
+function merge(base: Record<string, unknown>, over: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue
+    const before = merged[key]
+    merged[key] = isMapping(value) && isMapping(before) ? merge(before, value) : value
+  }
+  return merged
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function nest(path: readonly string[], value: unknown): Record<string, unknown> {
+  return path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>
+}
+
+/** Numbers, booleans and JSON mappings are meant as such; everything else is text. */
+function parseScalar(text: string): unknown {
+  if (/^(true|false|-?\d+(\.\d+)?([eE][+-]?\d+)?|[{[].*)$/s.test(text)) {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return text
+    }
+  }
+  return text
+}

@@ -1,0 +1,43 @@
+// Test, then learn.
+
+import type { MiniBatch } from '../batch/miniBatch.ts'
+import type { Checkpoint } from './checkpoint.ts'
+
+export interface EvaluationReport {
+  /**
+   * [B] exact rank of the target among all items the model knows, 0 best, history excluded (unless the target itself repeats an item of it);
+   * ties and not-finite scores count against the model. −1: not evaluated (not in the sampled share).
+   * `unknownRank` where the model has no row for the target.
+   */
+  readonly ranks: Int32Array
+  /** How many items were ranked. */
+  readonly candidates: number
+  /** Mean cosine between two interests of the same user, over the batch. */
+  readonly intraUserCosine: number
+  /** Share of the examples in which interest k was the nearest to the target. [K] */
+  readonly wins: Float32Array
+}
+
+/** The rank of a target that the model cannot have ranked. */
+export const unknownRank = 0x7fffffff
+
+export interface StepReport {
+  readonly step: number
+  /** Mean over the batch. */
+  readonly loss: number
+  /** L2 norm over dense weights and rows, before clipping. */
+  readonly gradientNorm: number
+  readonly touchedRows: number
+  /** Examples learned from, replayed ones included. */
+  readonly examples: number
+}
+
+export interface Trainer {
+  /** Ranks targets exactly, with the weights as they are now: always before `learn`. */
+  evaluate(batch: MiniBatch): EvaluationReport
+  /** @throws DivergedError if the loss or a gradient is not finite; no weight has changed. */
+  learn(batch: MiniBatch): StepReport
+  /** Everything a restart needs; weights continue bit-equal from it on one thread. */
+  checkpoint(): Checkpoint
+  restore(checkpoint: Checkpoint): void
+}
