@@ -1,7 +1,7 @@
 // Makes a fresh clone runnable: dependencies from the lock file, then tfjs-node's native part.
 // Plain Node without dependencies, because it runs before there are any. Safe to run again: a complete set-up costs well under a second.
 //
-//   node infra/setup.mjs [--quiet]
+//   node infra/setup.mjs     or     import { setUp } from './setup.mjs'
 //
 // The native part of @tensorflow/tfjs-node is found in this order:
 //   1. it already loads;
@@ -18,16 +18,24 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-const quiet = process.argv.includes('--quiet')
-const say = (text) => quiet || process.stderr.write(`set-up: ${text}\n`)
+const say = (text) => process.stderr.write(`set-up: ${text}\n`)
 
-const [major, minor] = process.versions.node.split('.').map(Number)
-if (major < 20 || (major === 20 && minor < 11) || major >= 23) {
-  process.stderr.write(
-    `set-up: Node ${process.versions.node} is not supported; use Node 20.11 or later of line 20, 21, or 22.\n` +
-      (major >= 23 ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n' : '')
-  )
-  process.exit(78)
+/** Leaves everything ready to run, or ends the process with a message that says what to do. Prints nothing where nothing is missing. */
+export function setUp() {
+  checkNode()
+  installDependencies()
+  installNative()
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major < 20 || (major === 20 && minor < 11) || major >= 23) {
+    process.stderr.write(
+      `set-up: Node ${process.versions.node} is not supported; use Node 20.11 or later of line 20, 21, or 22.\n` +
+        (major >= 23 ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n' : '')
+    )
+    process.exit(78)
+  }
 }
 
 /** Python, because zip files are in its standard library and not in Node's. Keeps the two libraries and the C API's headers. */
@@ -45,8 +53,7 @@ for name in wheel.namelist():
     with wheel.open(name) as source, open(out, 'wb') as sink: shutil.copyfileobj(source, sink, 1 << 20)
 `
 
-installDependencies()
-installNative()
+if (process.argv[1] === fileURLToPath(import.meta.url)) setUp()
 
 // ---------------------------------------------------------------------------------------------------------------------
 
