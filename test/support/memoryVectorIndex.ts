@@ -1,0 +1,175 @@
+// The plainest VectorIndex that keeps the contract: Maps and loops, nothing durable, nothing fast. For tests of what uses an index.
+
+import { ConfigError, UnavailableError } from '../../src/base/errors.ts'
+import type { ItemId, UserId } from '../../src/event/interaction.ts'
+import type {
+  Filter,
+  IndexState,
+  InterestQuery,
+  ItemPayload,
+  ItemPoint,
+  Neighbour,
+  SearchResult,
+  UserPayload,
+  UserPoint,
+  VectorIndex,
+  VectorPoint
+} from '../../src/retrieval/vectorIndex.ts'
+
+interface Space {
+  readonly dimensions: number
+  readonly interestCount: number
+  readonly items: Map<string, { point: ItemPoint; step: number }>
+  readonly users: Map<string, { point: UserPoint; step: number }>
+}
+
+export class MemoryVectorIndex implements VectorIndex {
+  readonly #spaces = new Map<string, Space>()
+  #live: string | undefined
+  /** While true every call fails as an index that is down does. */
+  down = false
+  /** Resolves before each upsert is applied: lets a test act while a write is under way. */
+  beforeUpsert: () => Promise<void> = async () => {}
+
+  async createSpace(space: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
+    this.#check()
+    const existing = this.#spaces.get(space)
+    if (existing !== undefined) {
+      if (existing.dimensions !== shape.dimensions || existing.interestCount !== shape.interestCount) {
+        throw new ConfigError([`space ${space} exists with another shape`])
+      }
+      return
+    }
+    this.#spaces.set(space, { ...shape, items: new Map(), users: new Map() })
+  }
+
+  async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    await this.beforeUpsert()
+    this.#check()
+    const into = this.#space(space)
+    let written = 0
+    for (const point of points) {
+      const table = point.role === 'item' ? into.items : into.users
+      if ((table.get(point.id)?.step ?? -1) > step) continue
+      if (point.role === 'item') into.items.set(point.id, { point: { ...point, vector: point.vector.slice() }, step })
+      else into.users.set(point.id, { point: { ...point, vectors: point.vectors.slice() }, step })
+      written++
+    }
+    return written
+  }
+
+  async remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
+    this.#check()
+    const from = this.#space(space)
+    for (const id of ids) (role === 'item' ? from.items : from.users).delete(id)
+  }
+
+  async promote(space: string, expected: { items: number; users: number }): Promise<void> {
+    this.#check()
+    const { items, users } = this.#space(space)
+    if (items.size < expected.items || users.size < expected.users) {
+      throw new UnavailableError(`space ${space} holds ${items.size} items and ${users.size} users, fewer than expected`)
+    }
+    this.#live = space
+  }
+
+  async dropSpace(space: string): Promise<void> {
+    this.#check()
+    this.#spaces.delete(space)
+  }
+
+  async spaces(): Promise<readonly string[]> {
+    this.#check()
+    return [...this.#spaces.keys()]
+  }
+
+  async live(): Promise<IndexState | undefined> {
+    this.#check()
+    if (this.#live === undefined) return undefined
+    const space = this.#space(this.#live)
+    const step = Math.max(0, ...[...space.items.values()].map((item) => item.step))
+    const { dimensions, interestCount } = space
+    return { space: this.#live, step, items: space.items.size, users: space.users.size, dimensions, interestCount }
+  }
+
+  async search(query: InterestQuery, limit: number, filter: Filter = {}): Promise<SearchResult> {
+    const state = await this.live()
+    if (state === undefined) throw new UnavailableError('no space is live')
+    const space = this.#space(state.space)
+    const head = { space: state.space, step: state.step }
+    let vectors: Float32Array
+    let user: UserPayload | undefined
+    if ('userId' in query.by) {
+      const stored = space.users.get(query.by.userId)?.point
+      if (stored === undefined) return { ...head, lists: undefined }
+      vectors = stored.vectors
+      user = stored.payload
+    } else if ('itemId' in query.by) {
+      const stored = space.items.get(query.by.itemId)?.point
+      if (stored === undefined) return { ...head, lists: undefined }
+      vectors = stored.vector
+    } else vectors = query.by.vectors
+    const candidates = this.#matching(space, filter, filter.excludeRecent === false ? [] : (user?.recent ?? []))
+    const lists: Neighbour[][] = []
+    for (let at = 0; at < vectors.length; at += space.dimensions) {
+      const interest = vectors.subarray(at, at + space.dimensions)
+      const scored = candidates.map(({ id, payload, vector }) => ({ itemId: id, payload, score: dot(interest, vector) }))
+      lists.push(scored.sort((a, b) => b.score - a.score || (a.itemId < b.itemId ? -1 : 1)).slice(0, limit))
+    }
+    return user === undefined ? { ...head, lists } : { ...head, lists, user }
+  }
+
+  async popular(limit: number, filter: Filter = {}): Promise<readonly Neighbour[]> {
+    const state = await this.live()
+    if (state === undefined) throw new UnavailableError('no space is live')
+    const space = this.#space(state.space)
+    let total = 0
+    for (const { point } of space.items.values()) total += point.payload.count
+    return this.#matching(space, filter, [])
+      .sort((a, b) => b.payload.count - a.payload.count || (a.id < b.id ? -1 : 1))
+      .slice(0, limit)
+      .map(({ id, payload }) => ({ itemId: id, payload, score: total === 0 ? 0 : payload.count / total }))
+  }
+
+  async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
+    this.#check()
+    return this.#live === undefined ? undefined : this.#space(this.#live).users.get(userId)?.point
+  }
+
+  async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
+    this.#check()
+    return this.#live === undefined ? undefined : this.#space(this.#live).items.get(itemId)?.point
+  }
+
+  async close(): Promise<void> {}
+
+  /** What a space holds, live or not. */
+  contents(space: string): { items: string[]; users: string[] } {
+    const { items, users } = this.#space(space)
+    return { items: [...items.keys()].sort(), users: [...users.keys()].sort() }
+  }
+
+  #matching(space: Space, filter: Filter, recent: readonly ItemId[]): ItemPoint[] {
+    const excluded = new Set([...recent, ...(filter.excludeItems ?? [])])
+    const wanted = Object.entries(filter.features ?? {})
+    return [...space.items.values()]
+      .map(({ point }) => point)
+      .filter(({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => payload.features?.[field]?.includes(value)))
+  }
+
+  #space(name: string): Space {
+    const space = this.#spaces.get(name)
+    if (space === undefined) throw new UnavailableError(`there is no space ${name}`)
+    return space
+  }
+
+  #check(): void {
+    if (this.down) throw new UnavailableError('the index is down')
+  }
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
+  return sum
+}
