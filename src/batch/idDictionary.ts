@@ -88,7 +88,7 @@ export class IdDictionary {
     const end = start + spans[span + 1]!
     const bytes = this.#bytes[row >>> chunkShift]!
     for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return decode(bytes, start, end)
-    return bytes.latin1Slice(start, end)
+    return bytes.toString('latin1', start, end)
   }
 
   /** The ids of the rows `from … to − 1`, all of one chunk: their bytes in a row, and the length of each (0: no id). */
@@ -192,7 +192,8 @@ export class IdDictionary {
     if (used + length <= old.length) return
     // Compact while at least a fifth is garbage, else grow by a quarter: both are then paid for by what was written since.
     const live = used - this.#garbage[chunk]!
-    const capacity = this.#garbage[chunk]! * 5 >= used && live + length <= old.length ? old.length : Math.ceil((live + length) * 1.25) + 1024
+    const capacity =
+      this.#garbage[chunk]! * 5 >= used && live + length <= old.length ? old.length : Math.ceil((live + length) * 1.25) + 1024
     const bytes = Buffer.alloc(capacity)
     const spans = this.#spans[chunk]!
     let at = 0
@@ -250,9 +251,7 @@ function decode(bytes: Uint8Array, start: number, end: number): string {
     else if (c < 0xe0) text += String.fromCharCode(((c & 0x1f) << 6) | (bytes[i++]! & 0x3f))
     else if (c < 0xf0) text += String.fromCharCode(((c & 0x0f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f))
     else
-      text += String.fromCodePoint(
-        ((c & 0x07) << 18) | ((bytes[i++]! & 0x3f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f)
-      )
+      text += String.fromCodePoint(((c & 0x07) << 18) | ((bytes[i++]! & 0x3f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f))
   }
   return text
 }
