@@ -1,0 +1,91 @@
+// Which engine does the arithmetic: libtensorflow through tfjs-node, or WebAssembly where its native part can't be had.
+//
+// All other code uses @tensorflow/tfjs-core alone and does not know which one is live. Only one thread of a process may load tfjs-node.
+//
+// Threads: libtensorflow takes one thread a core, unless TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS are set in the environment BEFORE the
+// process starts (it reads them once). Sums are split between threads, so a replay is bit-equal only with the same number of threads, and
+// surely only with one.
+
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import * as tf from '@tensorflow/tfjs-core'
+import { UnavailableError } from '../base/errors.ts'
+
+export type BackendName = 'tensorflow' | 'wasm'
+
+export interface BackendReport {
+  readonly backend: BackendName
+  /** Version of tfjs-core. */
+  readonly tfjs: string
+  /** Version of libtensorflow; undefined with WASM. Stands beside every measured number: the binaries differ in speed. */
+  readonly tensorflow: string | undefined
+  /** Cores that the engine may use for one operation, as far as can be known from outside. */
+  readonly threads: number
+  /** What was tried and failed, and what it costs. Empty when all is well. */
+  readonly problems: readonly string[]
+}
+
+/**
+ * Loads an engine and proves that it computes.
+ *
+ * @param preferred `wasm` skips the native one; `tensorflow` refuses to fall back
+ * @param intraOpThreads what TF_NUM_INTRAOP_THREADS is set to, where it is: for the report only
+ * @throws UnavailableError if the preferred one, or none, can be loaded
+ */
+export async function loadBackend(preferred?: BackendName, intraOpThreads?: number): Promise<BackendReport> {
+  const problems: string[] = []
+  if (preferred !== 'wasm') {
+    try {
+      const tensorflow = await loadNative()
+      return { backend: 'tensorflow', tfjs: tf.version_core, tensorflow, threads: intraOpThreads ?? os.availableParallelism(), problems }
+    } catch (cause) {
+      const tried = `the native backend (@tensorflow/tfjs-node) does not load: ${firstLine(cause)}`
+      const remedy = 'Run `node infra/setup.mjs` to install libtensorflow'
+      if (preferred === 'tensorflow') throw new UnavailableError(`${tried}. ${remedy}, or allow the WASM backend.`, { cause })
+      problems.push(`${tried}. ${remedy}. Until then WASM computes on one thread: a training step takes about ten times as long.`)
+    }
+  }
+  try {
+    await loadWasm()
+  } catch (cause) {
+    throw new UnavailableError([...problems, `the WASM backend does not load either: ${firstLine(cause)}`].join('\n'), { cause })
+  }
+  // Its multi-threaded build needs browser workers: in Node it never starts, and it would fall back without a word.
+  return { backend: 'wasm', tfjs: tf.version_core, tensorflow: undefined, threads: 1, problems }
+}
+
+async function loadNative(): Promise<string> {
+  const module: unknown = await import('@tensorflow/tfjs-node')
+  await activate('tensorflow')
+  return libraryVersion(module) ?? 'unknown'
+}
+
+async function loadWasm(): Promise<void> {
+  const wasm = await import('@tensorflow/tfjs-backend-wasm')
+  const folder = path.dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'))
+  wasm.setWasmPaths(folder + path.sep)
+  await activate('wasm')
+}
+
+/** A backend that cannot be initialised leaves another one live without throwing: so the name is checked, and a product with a known result. */
+async function activate(name: BackendName): Promise<void> {
+  const live = await tf.setBackend(name)
+  if (!live || tf.getBackend() !== name) throw new Error(`tfjs did not switch to '${name}': '${tf.getBackend()}' is live`)
+  const product = tf.tidy(() => tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).dataSync())
+  const expected = [19, 22, 43, 50]
+  if (expected.some((x, i) => product[i] !== x))
+    throw new Error(`'${name}' computed [${[...product].join(', ')}], not [${expected.join(', ')}]`)
+}
+
+/** tfjs-node's binding knows; tfjs hides it on the backend object. */
+function libraryVersion(module: unknown): string | undefined {
+  const binding = (tf.backend() as { binding?: { TF_Version?: string } }).binding
+  if (typeof binding?.TF_Version === 'string') return binding.TF_Version
+  const version = (module as { version?: Record<string, string> }).version
+  return version?.['tfjs-node']
+}
+
+function firstLine(cause: unknown): string {
+  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0] ?? ''
+}

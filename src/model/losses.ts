@@ -1,0 +1,167 @@
+// What the towers are trained with: inverse distance weighting (IDW) and user representation repel (URR).
+//
+// B examples, K towers, C candidates (unique, shared by the batch), D dimensions. User and item vectors have length 1.
+// Source: arXiv 2403.05122. `sg` is a stop-gradient.
+
+import * as tf from '@tensorflow/tfjs-core'
+import { gatherRows, sumByIndex } from './gatherRows.ts'
+
+/** Keeps the square root's slope finite at 0; the least distance is then 1e-3. */
+const distanceFloorSquared = 1e-6
+/** ε of the inverse distance weights: a tower that sits on the target gets a large weight, not all of it. */
+const weightEpsilon = 1e-3
+/** Below the least normal float: a probability that underflowed. The reported loss saturates at 87; its gradient stays exact. */
+const probabilityFloor = 1.2e-38
+
+export interface LossOptions {
+  readonly loss: 'softmax' | 'triplet'
+  readonly temperature: number
+  /** m of the triplet form. */
+  readonly margin: number
+  /** α. Infinity: the nearest tower alone. */
+  readonly idwAlpha: number
+  readonly idwStopGradient: boolean
+  /** β */
+  readonly repelBeta: number
+  /** m_r */
+  readonly repelMargin: number
+}
+
+export interface Candidates {
+  /** Each candidate once, so that no column but its own holds an example's target: accidental hits cannot happen. [C, D] */
+  readonly vectors: tf.Tensor2D
+  /** Column of each example's target. [B] int32 */
+  readonly positive: tf.Tensor1D
+  /** ln P(the item is a candidate), or zeros. [C] */
+  readonly logQ: tf.Tensor1D
+  /** −1e9 where a candidate is not to be a negative of an example. [B, C] */
+  readonly blocked?: tf.Tensor2D
+}
+
+/**
+ * L = Σ_b weight(b) · (L_IDW(b) + β · L_URR(b)).
+ *
+ *     d_k   = ‖u_k − v₊‖
+ *     w_k   = (d_k + ε)^−α / Σ_j (d_j + ε)^−α
+ *     L_IDW = Σ_k sg(w_k) · ℓ_k
+ *     L_URR = −(2/(K(K−1))) Σ_{k<l} min( d(u_k, u_l), m_r )
+ *
+ * @param users [K, B, D]
+ * @param weight [B], summing to 1 for a mean
+ * @returns scalar
+ */
+export function mtmiLoss(users: tf.Tensor3D, candidates: Candidates, weight: tf.Tensor1D, options: LossOptions): tf.Scalar {
+  const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
+  const toTarget = distance(tf.sum(tf.mul(users, targets), 2)) //                                         [K, B]
+  const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
+  const perTower =
+    options.loss === 'softmax'
+      ? softmaxLosses(users, candidates, options.temperature)
+      : tripletLosses(users, toTarget as tf.Tensor2D, candidates, options.margin) //                      [K, B]
+  const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
+  const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
+  return tf.sum(tf.mul(weight, loss))
+}
+
+/** ‖u − v‖ of unit vectors, from their inner product. */
+export function distance<T extends tf.Tensor>(cosine: T): T {
+  return tf.sqrt(tf.add(tf.relu(tf.sub(2, tf.mul(2, cosine))), distanceFloorSquared)) as T
+}
+
+/** w_k, over the first axis. @param distances [K, B] @returns [K, B], columns sum to 1 */
+export function inverseDistanceWeights(distances: tf.Tensor2D, alpha: number): tf.Tensor2D {
+  if (alpha === Number.POSITIVE_INFINITY) {
+    return constant(distances, (d) => {
+      const nearest = tf.cast(tf.lessEqual(d, tf.min(d, 0)), 'float32') //                                [K, B]
+      return tf.div(nearest, tf.sum(nearest, 0))
+    })
+  }
+  const powers = tf.mul(-alpha, tf.log(tf.add(distances, weightEpsilon))) //                              [K, B]
+  return tf.transpose(tf.softmax(tf.transpose(powers))) //                                                [K, B]
+}
+
+/** L_URR of each example, −m_r … 0. @param users [K, B, D] @returns [B] */
+export function repel(users: tf.Tensor3D, margin: number): tf.Tensor1D {
+  const [K, B] = users.shape
+  if (K < 2) return tf.zeros([B])
+  const byUser = tf.transpose(users, [1, 0, 2]) //                                                        [B, K, D]
+  const apart = tf.minimum(distance(tf.matMul(byUser, byUser, false, true)), margin) //                   [B, K, K]
+  const pairs = tf.tensor2d(
+    Float32Array.from({ length: K * K }, (_, i) => (Math.floor(i / K) < i % K ? 1 : 0)),
+    [K, K]
+  )
+  return tf.mul(-2 / (K * (K - 1)), tf.sum(tf.mul(apart, pairs), [1, 2]))
+}
+
+/**
+ * ℓ_k = −ln softmax_i( u_k·v_i/τ − logQ_i )[i₊], with its own gradient.
+ *
+ *     ∂ℓ/∂u = (Σ_i p_i v_i − v₊)/τ        ∂ℓ/∂v_i = (p_i − [i = i₊]) u/τ
+ *
+ * The [K·B, C] table of logits is by far the largest tensor of a step. It is written once by the matmul (logQ rides along as one more
+ * dimension), once by the softmax, and read by two matmuls: tfjs's own chain would pass over it some fifteen times.
+ *
+ * @param users [K, B, D]
+ * @returns [K, B]
+ */
+export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temperature: number): tf.Tensor2D {
+  const [K, B, D] = users.shape
+  const C = candidates.vectors.shape[0]
+  const positive = tf.tile(candidates.positive, [K]) as tf.Tensor1D //                                            [K·B]
+  const { logQ, blocked } = candidates
+  const losses = tf.customGrad((u, v, save) => {
+    const user = u as tf.Tensor2D
+    const vectors = v as tf.Tensor2D
+    const keep = save as tf.GradSaver
+    const scaled = tf.concat([tf.div(user, temperature), tf.fill([K * B, 1], -1)], 1) //                          [K·B, D + 1]
+    const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                          [C, D + 1]
+    let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                        [K·B, C]
+    if (blocked !== undefined) logits = tf.reshape(tf.add(tf.reshape(logits, [K, B, C]), blocked), [K * B, C]) // [K·B, C]
+    const share = tf.softmax(logits) as tf.Tensor2D //                                                            [K·B, C]
+    const own = tf.add(tf.mul(tf.range(0, K * B, 1, 'int32'), tf.scalar(C, 'int32')), positive) //                [K·B]
+    const ofPositive = tf.gather(tf.reshape(share, [K * B * C]), tf.cast(own, 'int32')) //                        [K·B]
+    keep([user, vectors, share, positive])
+    return {
+      value: tf.neg(tf.log(tf.maximum(ofPositive, probabilityFloor))),
+      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => {
+        const [user, vectors, share, positive] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor1D]
+        const slope = tf.div(tf.expandDims(gradient, 1), temperature) //                                          [K·B, 1]
+        const weighted = tf.mul(slope, user) as tf.Tensor2D //                                                    [K·B, D]
+        return [
+          tf.mul(slope, tf.sub(tf.matMul(share, vectors), tf.gather(vectors, positive))), //                      [K·B, D]
+          tf.sub(tf.matMul(share, weighted, true, false), sumByIndex(weighted, positive, C)) //                   [C, D]
+        ]
+      }
+    }
+  })
+  return tf.reshape(losses(tf.reshape(users, [K * B, D]), candidates.vectors), [K, B])
+}
+
+/**
+ * ℓ_k = mean over the negatives i of [ d(u_k, v₊) − min_j d(u_j, v_i) + m ]₊.
+ *
+ * A negative is scored by the serving rule, the nearest interest: any other would train what is not served.
+ *
+ * @param users [K, B, D]
+ * @param toTarget d(u_k, v₊), [K, B]
+ * @returns [K, B]
+ */
+export function tripletLosses(users: tf.Tensor3D, toTarget: tf.Tensor2D, candidates: Candidates, margin: number): tf.Tensor2D {
+  const [K, B, D] = users.shape
+  const C = candidates.vectors.shape[0]
+  const cosines = tf.reshape(tf.matMul(tf.reshape(users, [K * B, D]), candidates.vectors, false, true), [K, B, C]) // [K, B, C]
+  const nearest = distance(tf.max(cosines, 0)) //                                                                     [B, C]
+  // Not tf.oneHot: WASM's gives other numbers for floats.
+  const others = tf.notEqual(tf.expandDims(candidates.positive, 1), tf.range(0, C, 1, 'int32')) //                    [B, C]
+  let negative = tf.cast(others, 'float32') as tf.Tensor //                                                           [B, C]
+  if (candidates.blocked !== undefined) negative = tf.mul(negative, tf.cast(tf.greater(candidates.blocked, -1), 'float32'))
+  const share = tf.div(negative, tf.maximum(tf.sum(negative, 1, true), 1)) //                                         [B, C]
+  const violation = tf.relu(tf.sub(tf.add(tf.expandDims(toTarget, 2), margin), nearest)) //                           [K, B, C]
+  return tf.sum(tf.mul(violation, share), 2)
+}
+
+/** f(x) as a constant: no gradient flows through it. */
+function constant<T extends tf.Tensor>(x: T, f: (x: T) => T): T {
+  const stopped = tf.customGrad((input) => ({ value: f(input as T), gradFunc: (gradient: tf.Tensor) => tf.zerosLike(gradient) }))
+  return stopped(x) as T
+}
