@@ -1,0 +1,180 @@
+// Examples in, one mini-batch out: ids become rows, rows become positions in the batch's unique rows.
+//
+// B examples, L history positions, U unique rows touched, N sampled negatives.
+//
+// Order of `items`: the padding row; then by example its history, oldest first, and its target; then the negatives; each row where it is first met.
+
+import type { OffsetRanges } from '../base/offsets.ts'
+import { Rng } from '../base/rng.ts'
+import type { Example } from '../sequence/example.ts'
+import type { CandidateSampler } from './candidateSampler.ts'
+import { FeatureRows } from './featureRows.ts'
+import type { ItemTable } from './itemTable.ts'
+import type { MiniBatch } from './miniBatch.ts'
+import { type NamedArrays, namedArray } from './namedArrays.ts'
+import { StoredExample } from './storedExample.ts'
+import { UniqueRows } from './uniqueRows.ts'
+
+export interface BatchAssemblerOptions {
+  readonly items: ItemTable
+  /** Rows of features, by `field=value`. */
+  readonly features: ItemTable
+  readonly sampler: CandidateSampler
+  /** Newest steps of a history that are used. */
+  readonly historyMax: number
+  /** N */
+  readonly negatives: number
+  /** The assembler's own from now on. */
+  readonly rng: Rng
+  /** `field=value` of an item, empty where the catalogue has none. Answers are remembered by row: say `forgetFeatures` when one changes. */
+  readonly featuresOf: (itemId: string) => readonly string[]
+}
+
+export class BatchAssembler {
+  readonly #items: ItemTable
+  readonly #features: ItemTable
+  readonly #sampler: CandidateSampler
+  readonly #historyMax: number
+  readonly #negatives: number
+  readonly #featuresOf: (itemId: string) => readonly string[]
+  readonly #featureRows: FeatureRows
+  readonly #unique = new UniqueRows()
+  #rng: Rng
+  // Rows and times of the batch before L is known; right-aligned. Kept between calls.
+  #rows = new Int32Array(0) // [B, historyMax]
+  #timesMs = new Float64Array(0) // [B, historyMax]
+
+  constructor(options: BatchAssemblerOptions) {
+    const { historyMax, negatives } = options
+    if (!(Number.isInteger(historyMax) && historyMax > 0))
+      throw new RangeError(`historyMax must be a whole number above 0, not ${historyMax}`)
+    if (!(Number.isInteger(negatives) && negatives >= 0)) throw new RangeError(`negatives must be a whole number, not ${negatives}`)
+    this.#items = options.items
+    this.#features = options.features
+    this.#sampler = options.sampler
+    this.#historyMax = historyMax
+    this.#negatives = negatives
+    this.#rng = options.rng
+    this.#featuresOf = options.featuresOf
+    this.#featureRows = new FeatureRows(options.items, options.features, options.featuresOf)
+  }
+
+  /**
+   * Counts nothing, admits nothing: what was never observed has no row and is left out of histories; an example whose whole history is left out gets
+   * weight 0, and so does one whose target has no row. Ages count from the newest step that is left. No negatives where no item is admitted.
+   *
+   * @param ranges the records that the examples were cut from; passed on
+   * @returns arrays of its own
+   */
+  assemble(examples: readonly Example[], ranges: OffsetRanges): MiniBatch {
+    const size = examples.length
+    const length = this.#look(examples)
+    const historyMax = this.#historyMax
+    const unique = this.#unique
+    unique.reset(size * (length + 1) + this.#negatives + 1)
+    const history = new Int32Array(size * length) // [B, L]
+    const age = new Float32Array(size * length) // [B, L]
+    const target = new Int32Array(size) // [B]
+    const weight = new Float32Array(size) // [B]
+    for (let b = 0; b < size; b++) {
+      const end = (b + 1) * historyMax
+      const newestMs = this.#timesMs[end - 1]!
+      for (let from = end - length, to = b * length; from < end; from++, to++) {
+        const row = this.#rows[from]!
+        if (row === 0) continue
+        history[to] = unique.position(row)
+        const seconds = (newestMs - this.#timesMs[from]!) / 1000
+        age[to] = seconds > 0 ? seconds : 0
+      }
+      const example = examples[b]!
+      target[b] = unique.position(this.#targetRow(example))
+      if (target[b] !== 0 && this.#rows[end - 1] !== 0) weight[b] = example.weight
+    }
+    const negatives = new Int32Array(this.#items.size === 0 ? 0 : this.#negatives) // [N]
+    for (let n = 0; n < negatives.length; n++) negatives[n] = unique.position(this.#sampler.draw(this.#rng))
+    const items = unique.take() // [U]
+    const logQ = new Float32Array(items.length) // [U]
+    for (let u = 1; u < items.length; u++) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
+    return { size, length, items, features: this.#featureRows.of(items), history, age, target, weight, negatives, logQ, ranges }
+  }
+
+  /**
+   * Takes notice of examples that are learned, after they were evaluated: counts their targets and the targets' features, admits new ones, and
+   * remembers the targets for negatives. Not for replayed examples: they were observed when they were new.
+   *
+   * @returns rows of the items admitted by this call, for `ItemTable.initialise`
+   */
+  observe(examples: readonly Example[]): Int32Array {
+    const admitted: number[] = []
+    for (const { target } of examples) {
+      const admissions = this.#items.admissions
+      const row = this.#items.observe(target.itemId, target.eventTimeMs)
+      if (this.#items.admissions !== admissions) admitted.push(row)
+      if (row === 0) continue
+      this.#sampler.observe(row)
+      for (const feature of this.#featuresOf(target.itemId)) this.#features.observe(feature, target.eventTimeMs)
+    }
+    // A small table may have admitted an item and let it go again within the call.
+    return Int32Array.from(admitted.filter((row, i) => this.#items.isAdmitted(row) && admitted.indexOf(row) === i))
+  }
+
+  /** The catalogue changed what it says of an item. */
+  forgetFeatures(itemId: string): void {
+    this.#featureRows.forget(this.#items.rowOf(itemId))
+  }
+
+  /** Exact; tables and sampler have their own. */
+  state(): NamedArrays {
+    return new Map([['rng', Int32Array.from(this.#rng.state())]])
+  }
+
+  /** @throws CorruptError if an array is missing or does not fit */
+  restore(arrays: NamedArrays): void {
+    this.#rng = Rng.from([...namedArray(arrays, 'rng', Int32Array, 4)])
+    this.#featureRows.clear()
+  }
+
+  #targetRow(example: Example): number {
+    if (!(example instanceof StoredExample)) return this.#items.rowOf(example.target.itemId)
+    const row = example.rows[example.rows.length - 1]!
+    return this.#items.isAdmitted(row) ? row : 0
+  }
+
+  /** Fills rows and times of all histories. @returns L */
+  #look(examples: readonly Example[]): number {
+    const items = this.#items
+    const historyMax = this.#historyMax
+    if (this.#rows.length < examples.length * historyMax) {
+      this.#rows = new Int32Array(examples.length * historyMax)
+      this.#timesMs = new Float64Array(examples.length * historyMax)
+    }
+    const rows = this.#rows
+    const timesMs = this.#timesMs
+    rows.fill(0, 0, examples.length * historyMax)
+    let longest = 1
+    for (let b = 0; b < examples.length; b++) {
+      const example = examples[b]!
+      const start = b * historyMax
+      const end = start + historyMax
+      let at = end
+      if (example instanceof StoredExample) {
+        for (let i = example.rows.length - 2; i >= 0 && at > start; i--) {
+          if (!items.isAdmitted(example.rows[i]!)) continue
+          rows[--at] = example.rows[i]!
+          timesMs[at] = example.timesMs[i]!
+        }
+      } else {
+        const history = example.history
+        for (let i = history.length - 1; i >= 0 && at > start; i--) {
+          const step = history[i]!
+          const row = items.rowOf(step.itemId)
+          if (row === 0) continue
+          rows[--at] = row
+          timesMs[at] = step.eventTimeMs
+        }
+      }
+      if (end - at > longest) longest = end - at
+    }
+    return longest
+  }
+}
