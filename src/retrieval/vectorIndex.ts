@@ -2,6 +2,7 @@
 //
 // D dimensions, K interests a user. All vectors have length 1: the inner product is the cosine.
 
+import { ConfigError, DivergedError, MtmiError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 
 export interface ItemPoint {
@@ -78,12 +79,19 @@ export interface IndexState {
 /** Vectors of one or more spaces (a space: one model lineage whose vectors may be compared); exactly one is live. */
 export interface VectorIndex {
   /** Makes an empty space; nothing if it exists with the same shape. @throws ConfigError if it exists with another. */
-  createSpace(space: string, shape: { dimensions: number; interestCount: number }): Promise<void>
-  /** Idempotent, and a write of an older `step` never replaces a newer one. Resolves when durable; a search begun afterwards sees it. @returns points written, stale ones left out */
+  createSpace(space: string, shape: SpaceShape): Promise<void>
+  /**
+   * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at a newer one. All points or none.
+   * Resolves when durable; a search begun afterwards sees it.
+   *
+   * @returns points written, stale ones left out
+   * @throws as `checkPoints`; ConfigError if there is no such space
+   */
   upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number>
   remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
   /** Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points than `expected`; then nothing changes. */
   promote(space: string, expected: { items: number; users: number }): Promise<void>
+  /** Nothing if there is none. @throws ConfigError for the live one */
   dropSpace(space: string): Promise<void>
   spaces(): Promise<readonly string[]>
   /** undefined: no space is live yet. */
@@ -95,4 +103,100 @@ export interface VectorIndex {
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
   close(): Promise<void>
+}
+
+export interface SpaceShape {
+  readonly dimensions: number
+  readonly interestCount: number
+}
+
+/** Longest id in bytes of UTF-8: a key of the embedded store holds no more. */
+export const idBytesMax = 1024
+/** How far from 1 a vector's length may be: float32 keeps it within 1e-6; a vector that was never normalised is far outside. */
+const lengthTolerance = 1e-3
+
+/**
+ * What every index asks of points before it writes any of them.
+ *
+ * @throws ConfigError for a wrong shape, a bad id, step or count; DivergedError for a vector that is not finite or not of length 1
+ */
+export function checkPoints(space: string, shape: SpaceShape, step: number, points: readonly VectorPoint[]): void {
+  if (!Number.isSafeInteger(step) || step < 0)
+    throw new ConfigError([`write to space ${space}: the step must be an integer ≥ 0, not ${step}`])
+  for (const point of points) {
+    checkId(point.role, point.id)
+    if (point.role === 'item') {
+      checkVectors(`${point.role} ${point.id}`, point.vector, 1, shape.dimensions)
+      if (!(Number.isFinite(point.payload.count) && point.payload.count >= 0)) {
+        throw new ConfigError([`item ${point.id}: its count must be a number ≥ 0, not ${point.payload.count}`])
+      }
+    } else checkVectors(`${point.role} ${point.id}`, point.vectors, shape.interestCount, shape.dimensions)
+  }
+}
+
+/** @throws ConfigError unless it is 1 … `idBytesMax` bytes of well-formed text */
+export function checkId(role: 'item' | 'user', id: string): void {
+  // A lone surrogate has no bytes in UTF-8: two such ids would become the same one.
+  if (
+    id.length === 0 ||
+    id.length > idBytesMax ||
+    /\p{Surrogate}/u.test(id) ||
+    (id.length > idBytesMax / 3 && new TextEncoder().encode(id).length > idBytesMax)
+  ) {
+    throw new ConfigError([
+      `${role} id ${JSON.stringify(id.slice(0, 80))} of ${id.length} characters: an id is 1 to ${idBytesMax} bytes of well-formed UTF-8`
+    ])
+  }
+}
+
+/** @param vectors [count, dimensions] */
+export function checkVectors(owner: string, vectors: Float32Array, count: number, dimensions: number): void {
+  if (vectors.length !== count * dimensions) {
+    throw new ConfigError([
+      `${owner}: ${vectors.length} numbers, but ${count} × ${dimensions} are needed: the space has another shape than the model`
+    ])
+  }
+  for (let k = 0; k < count; k++) {
+    let squares = 0
+    for (let d = k * dimensions; d < (k + 1) * dimensions; d++) squares += vectors[d]! * vectors[d]!
+    const length = Math.sqrt(squares)
+    if (!(Math.abs(length - 1) <= lengthTolerance)) {
+      const at = vectors.findIndex((value, d) => d >= k * dimensions && !Number.isFinite(value))
+      throw new DivergedError(
+        at >= 0 && at < (k + 1) * dimensions
+          ? `${owner}: vector ${k} holds ${vectors[at]} at dimension ${at - k * dimensions}; nothing was written`
+          : `${owner}: vector ${k} has length ${length}, not 1; nothing was written`
+      )
+    }
+  }
+}
+
+/** @throws ConfigError */
+export function checkShape(space: string, shape: SpaceShape): void {
+  const bad = Object.entries({ dimensions: [shape.dimensions, 4096], interestCount: [shape.interestCount, 64] } as const).filter(
+    ([, [value, max]]) => !Number.isInteger(value) || value < 1 || value > max
+  )
+  if (space.length === 0 || bad.length > 0) {
+    throw new ConfigError([
+      ...(space.length === 0 ? ['a space needs a name'] : []),
+      ...bad.map(([field, [value, max]]) => `space ${space}: ${field} must be an integer of 1 … ${max}, not ${value}`)
+    ])
+  }
+}
+
+/** @throws ConfigError */
+export function checkLimit(limit: number): void {
+  if (!Number.isInteger(limit) || limit < 1) throw new ConfigError([`limit must be an integer ≥ 1, not ${limit}`])
+}
+
+/** The refusal of a `promote`. Retried, it succeeds once the points have arrived. */
+export function incompleteSpace(
+  space: string,
+  held: { items: number; users: number },
+  expected: { items: number; users: number }
+): MtmiError {
+  return new MtmiError(
+    'UNAVAILABLE',
+    `promote ${space}: it holds ${held.items} items and ${held.users} users, fewer than the ${expected.items} and ${expected.users} expected; nothing was switched`
+  )
 }
