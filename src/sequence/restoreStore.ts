@@ -1,0 +1,67 @@
+// Rebuilds a partition's store from the topic that carried its changes, when the local copy is lost.
+
+import type { UserId } from '../event/interaction.ts'
+import type { SequenceStore } from './sequenceStore.ts'
+import type { UserSequence } from './userSequence.ts'
+
+/** A record of `user-sequences` without a value. */
+export interface ExpiredUser {
+  readonly userId: UserId
+  readonly expired: true
+}
+
+export interface RestoreReport {
+  /** Users whose window was put into the store. */
+  readonly users: number
+  /** The offset of `interactions` to read on from. */
+  readonly next: bigint
+}
+
+/** Users held in memory between two commits of the restore: some 3 KB each. */
+const chunkMax = 10_000
+
+/**
+ * The latest record of each user wins; the next offset is the greatest `committed`, the watermark the greatest `watermarkMs`. Sequencing on from there gives the same
+ * histories as if nothing had been lost:
+ *
+ * - With C the greatest `committed`, every change from below C had been emitted before C was committed: each window holds at least what is below C, and perhaps more,
+ *   since what follows C may have been emitted as well.
+ * - What is read again from C on and is in a window already is a duplicate there, or late by now; so it changes nothing, and is not emitted a second time.
+ *
+ * Two things would show: copies of one event with different event times, and an event time that leaps by more than `idleMaxMs` between C and the end of the topic,
+ * for what is read again is judged against the watermark after the leap.
+ *
+ * A restore that was cut short is simply done again: `next` stays 0 until everything is in.
+ *
+ * @param records of that partition of `interactions`, in the order of the topic; other partitions' are skipped
+ * @throws Error if the store has been committed to before
+ */
+export async function restoreStore(
+  store: SequenceStore,
+  partition: number,
+  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+): Promise<RestoreReport> {
+  if (store.committed() !== 0n)
+    throw new Error(`partition ${partition} has state up to offset ${store.committed()}: restoring would overwrite it`)
+  for (const [userId] of [...store.users()]) store.delete(userId)
+  let next = 0n
+  let watermarkMs = 0
+  let changes = 0
+  for await (const record of records) {
+    if ('expired' in record) store.delete(record.userId)
+    else if (record.partition === partition) {
+      const { userId, steps, recent, newestMs } = record
+      // A codec may read 64 bits as unsigned; here they are signed, as they were made.
+      store.put(userId, {
+        steps,
+        recent: recent.map((event) => ({ idHash: BigInt.asIntN(64, event.idHash), eventTimeMs: event.eventTimeMs })),
+        newestMs
+      })
+      if (record.committed > next) next = record.committed
+      if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
+    } else continue
+    if (++changes % chunkMax === 0) await store.commit(0n, 0)
+  }
+  await store.commit(next, watermarkMs)
+  return { users: store.userCount(), next }
+}

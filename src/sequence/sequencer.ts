@@ -1,0 +1,229 @@
+// A fold over the interactions of one partition: rolling windows per user, and what is new in them.
+
+import type { SequenceOptions } from '../base/config.ts'
+import { CorruptError } from '../base/errors.ts'
+import type { Interaction, UserId } from '../event/interaction.ts'
+import { hashEventId } from './eventIdHash.ts'
+import { placeStep } from './placeStep.ts'
+import type { SequenceStore } from './sequenceStore.ts'
+import type { FreshStep, UserSequence, UserWindow } from './userSequence.ts'
+
+export type SequencerOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'>
+
+export type AcceptOutcome = 'placed' | 'duplicate' | 'late' | 'ignored'
+
+/** What is to be appended to `user-sequences` before the next commit. */
+export interface Taken {
+  /** In the order of appending. More than one for a user only where fresh steps would have fallen off the window before they were seen. */
+  readonly sequences: readonly UserSequence[]
+  /** Users who expired: a record without a value, so that compaction forgets them. None of them is in `sequences`. */
+  readonly expired: readonly UserId[]
+}
+
+/** Counts since the sequencer was made. */
+export interface SequencerReport {
+  readonly placed: number
+  readonly duplicate: number
+  readonly late: number
+  /** Of a type that is not configured. */
+  readonly ignored: number
+  /** Event ids dropped within the grace because a user had more than `recentMax`. */
+  readonly forgotten: number
+  /** Users that were swept away. */
+  readonly expired: number
+}
+
+/** Users swept per commit: some 10 ms of work; at one commit a second, a million users that expire together are gone after 17 minutes. */
+const sweepMax = 1000
+
+/** A user with steps that nobody has taken yet. */
+interface Pending {
+  window: UserWindow
+  /** Ascending; `offsets` and these belong together. */
+  positions: number[]
+  offsets: bigint[]
+  acceptedAtMs: number
+}
+
+/**
+ * One partition's sequencer. The caller's loop:
+ *
+ *     accept a batch → take → append what was taken, await the acknowledgement → now and then: commit
+ *
+ * Histories are a pure fold over the partition's records: how they are batched, when commits happen, where a crash falls and when expired users are swept make no
+ * difference to them. Nor to which steps are emitted as fresh: each exactly once between two commits. (The window that a fresh step is emitted with does depend on the
+ * batch: later steps of the batch are in it already, and may have pushed out its oldest ones.)
+ *
+ * Expiry is by event time: with W the newest event time of a counted type in the partition so far, a user whose newest event is older than W − `idleMaxMs` is not there,
+ * whether or not the sweep has come by, and an event that old is late.
+ */
+export class Sequencer {
+  readonly #store: SequenceStore
+  readonly #partition: number
+  readonly #options: SequencerOptions
+  readonly #types: ReadonlySet<string>
+  readonly #pending = new Map<UserId, Pending>()
+  /** Cut before their time, because fresh steps were about to fall off. */
+  #cut: { userId: UserId; pending: Pending }[] = []
+  #watermarkMs: number
+  /** The least offset that `accept` may see next. */
+  #next: bigint
+  #sweepDue = true
+  #counts = { placed: 0, duplicate: 0, late: 0, ignored: 0, forgotten: 0, expired: 0 }
+
+  /**
+   * @param store that partition's own; nobody else writes to it
+   * @param eventTypes those that count, as keys (`events.types` of the configuration)
+   */
+  constructor(setup: {
+    store: SequenceStore
+    partition: number
+    options: SequencerOptions
+    eventTypes: Readonly<Record<string, number>>
+  }) {
+    this.#store = setup.store
+    this.#partition = setup.partition
+    this.#options = setup.options
+    this.#types = new Set(Object.keys(setup.eventTypes))
+    this.#watermarkMs = setup.store.watermarkMs()
+    this.#next = setup.store.committed()
+  }
+
+  /** Newest event time so far, milliseconds; 0 before the first. */
+  get watermarkMs(): number {
+    return this.#watermarkMs
+  }
+
+  /**
+   * @param offset of the record in the partition; ascending
+   * @param acceptedAtMs when the log took it, milliseconds since the Unix epoch
+   * @throws CorruptError for an offset below what is committed: log and state don't belong together
+   */
+  accept(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
+    if (offset < this.#next) this.#refuse(offset)
+    const outcome = this.#types.has(interaction.type) ? this.#place(interaction, offset, acceptedAtMs) : 'ignored'
+    this.#next = offset + 1n
+    this.#counts[outcome]++
+    return outcome
+  }
+
+  #place(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
+    const { userId, itemId, type, eventTimeMs, source } = interaction
+    if (eventTimeMs > this.#watermarkMs) this.#watermarkMs = eventTimeMs
+    const expiryMs = this.#watermarkMs - this.#options.idleMaxMs
+    if (eventTimeMs < expiryMs) return 'late'
+
+    const pending = this.#pending.get(userId)
+    const found = pending === undefined ? this.#store.get(userId) : pending.window
+    const window = found === undefined || found.newestMs < expiryMs ? undefined : found
+    const step = {
+      itemId,
+      type,
+      eventTimeMs,
+      source: source === undefined ? { partition: this.#partition, offset } : { partition: source.partition, offset: source.offset }
+    }
+    const placement = placeStep(window, { step, idHash: hashEventId(interaction.eventId) }, this.#options)
+    if (placement.outcome !== 'placed') return placement.outcome
+
+    this.#counts.forgotten += placement.forgotten
+    const { position, dropped } = placement
+    if (pending === undefined) {
+      this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], acceptedAtMs })
+    } else if (window === undefined || pending.positions[0]! < dropped) {
+      this.#cut.push({ userId, pending: { ...pending } })
+      pending.positions = [position]
+      pending.offsets = [offset]
+      pending.window = placement.window
+      pending.acceptedAtMs = acceptedAtMs
+    } else {
+      insertFresh(pending, position, dropped, offset)
+      pending.window = placement.window
+      if (acceptedAtMs > pending.acceptedAtMs) pending.acceptedAtMs = acceptedAtMs
+    }
+    return 'placed'
+  }
+
+  /** The users with fresh steps since the last call, and those who have expired. To be appended, and acknowledged, before `commit`. */
+  take(): Taken {
+    const sequences = this.#cut.map(({ userId, pending }) => this.#sequence(userId, pending))
+    this.#cut = []
+    for (const [userId, pending] of this.#pending) {
+      sequences.push(this.#sequence(userId, pending))
+      this.#store.put(userId, pending.window)
+    }
+    const expired = this.#sweep()
+    this.#pending.clear()
+    return { sequences, expired }
+  }
+
+  /** Once per commit, for the store's list of idle users is as of the commit. */
+  #sweep(): UserId[] {
+    if (!this.#sweepDue) return []
+    this.#sweepDue = false
+    const expiryMs = this.#watermarkMs - this.#options.idleMaxMs
+    const expired = this.#store.idle(expiryMs, sweepMax).filter((userId) => {
+      const window = this.#store.get(userId)
+      return window !== undefined && window.newestMs < expiryMs && !this.#pending.has(userId)
+    })
+    for (const userId of expired) this.#store.delete(userId)
+    this.#counts.expired += expired.length
+    return expired
+  }
+
+  /**
+   * Makes everything accepted so far durable.
+   *
+   * @param next the offset to read on from: after the last one accepted
+   */
+  async commit(next: bigint): Promise<void> {
+    if (this.#pending.size > 0)
+      throw new Error(`commit(${next}) with ${this.#pending.size} users that were not taken: they would never be emitted`)
+    if (next < this.#next) throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
+    this.#next = next
+    this.#sweepDue = true
+    await this.#store.commit(next, this.#watermarkMs)
+  }
+
+  report(): SequencerReport {
+    return { ...this.#counts }
+  }
+
+  #sequence(userId: UserId, pending: Pending): UserSequence {
+    const { window, positions, offsets, acceptedAtMs } = pending
+    const fresh = new Array<FreshStep>(positions.length)
+    for (let i = 0; i < fresh.length; i++) fresh[i] = { position: positions[i]!, offset: offsets[i]! }
+    return {
+      userId,
+      steps: window.steps,
+      recent: window.recent,
+      newestMs: window.newestMs,
+      fresh,
+      partition: this.#partition,
+      committed: this.#store.committed(),
+      watermarkMs: this.#watermarkMs,
+      acceptedAtMs
+    }
+  }
+
+  #refuse(offset: bigint): never {
+    const committed = this.#store.committed()
+    if (offset >= committed) throw new Error(`offset ${offset} of partition ${this.#partition} after offset ${this.#next - 1n}`)
+    throw new CorruptError(
+      `partition ${this.#partition} was read at offset ${offset}, but the sequencer's state already holds everything below ${committed}: ` +
+        `the log was replaced, or the state is another log's. Give back the log, or remove the state (mtmi reset)`
+    )
+  }
+}
+
+/** Moves the fresh positions as the new step moved theirs, and adds its own. None of them has been dropped. */
+function insertFresh(pending: Pending, position: number, dropped: number, offset: bigint): void {
+  const { positions, offsets } = pending
+  let at = positions.length
+  for (let i = 0; i < positions.length; i++) {
+    const moved = positions[i]! - dropped
+    positions[i] = moved < position ? moved : moved + 1
+    if (moved >= position && at > i) at = i
+  }
+  positions.splice(at, 0, position)
+  offsets.splice(at, 0, offset)
+}
