@@ -10,12 +10,11 @@ export interface RecoveryPoint {
 export interface Recovery {
   /** Mean of the last `levelPoints` periods that ended before the drift. */
   readonly before: number
-  /** The least of a period that ended after the drift. */
-  readonly lowest: number
-  readonly lowestAt: number
-  /** Whether it fell below `enough` times the level before at all. */
+  /** Whether it fell below `enough` times the level before within `onsetPoints` periods: a later fall has another cause. */
   readonly fell: boolean
-  /** End of the first period, from the lowest on, with at least `enough` times the level before; undefined: not by the end of the curve. */
+  /** The least of a period from the drift until it was back; of the first `onsetPoints` if it never fell. */
+  readonly lowest: number
+  /** End of the first period after the fall that together with the next reaches `enough` times the level before; undefined: none yet, or it never fell. */
   readonly recoveredAt: number | undefined
   readonly recoveredValue: number | undefined
   /** `recoveredAt` less the drift. */
@@ -24,6 +23,7 @@ export interface Recovery {
 
 /** A single period is noisy, and many would take in the time when the model knew nothing yet. */
 const levelPoints = 5
+const onsetPoints = 5
 /** The share of the level before that counts as back. */
 const enough = 0.95
 
@@ -37,13 +37,21 @@ export function recovery(curve: readonly RecoveryPoint[], driftAt: number): Reco
   const later = curve.filter((point) => point.at > driftAt)
   if (earlier.length === 0 || later.length === 0) return undefined
   const before = earlier.reduce((sum, point) => sum + point.value, 0) / earlier.length
-  const lowest = later.reduce((least, point) => (point.value < least.value ? point : least))
-  const back = later.find((point) => point.at >= lowest.at && point.value >= enough * before)
+  const goal = enough * before
+  const least = (points: readonly RecoveryPoint[]) => Math.min(...points.map((point) => point.value))
+  const onset = later.slice(0, onsetPoints).findIndex((point) => point.value < goal)
+  if (onset < 0) {
+    const lowest = least(later.slice(0, onsetPoints))
+    return { before, fell: false, lowest, recoveredAt: undefined, recoveredValue: undefined, recoveredAfter: undefined }
+  }
+  const backIndex = later.findIndex(
+    (point, i) => i > onset && point.value >= goal && (point.value + (later[i + 1] ?? point).value) / 2 >= goal
+  )
+  const back = later[backIndex]
   return {
     before,
-    lowest: lowest.value,
-    lowestAt: lowest.at,
-    fell: lowest.value < enough * before,
+    fell: true,
+    lowest: least(back === undefined ? later : later.slice(0, backIndex)),
     recoveredAt: back?.at,
     recoveredValue: back?.value,
     recoveredAfter: back === undefined ? undefined : back.at - driftAt

@@ -1,8 +1,8 @@
 // A clickstream whose truth is known: users with several planted interests click through the topics of a catalogue.
 //
 // Items of a topic have a popularity (Zipf) and a place on a hidden ring. A session picks one interest of its user and clicks a few items of
-// the topic, each near the last on the ring or by popularity. Items arrive all the time. At the drift, users swap interests and the topics
-// their popularity. Everything follows from the seed; a stream is made as it is read and may be read again.
+// the topic, each near the last on the ring or by popularity. Items arrive all the time. At the drift users swap interests, topics their popularity,
+// and items of a topic their places. Everything follows from the seed; a stream is made as it is read and may be read again.
 
 import { Rng } from '../base/rng.ts'
 import type { CatalogueItem } from './catalogueItem.ts'
@@ -45,8 +45,8 @@ export class Simulation {
 
   readonly #topicOf: Int32Array // [items]
   readonly #arrivalMs: Float64Array // [items]
-  readonly #ringOf: Int32Array[] // by topic: item by place
-  readonly #placeOf: Int32Array // [items]
+  readonly #ringOf: readonly [before: Int32Array[], after: Int32Array[]] // by topic: item by place
+  readonly #placeOf: readonly [before: Int32Array, after: Int32Array] // [items]
   readonly #inTopic: SimulationDraw[] // by topic: a place by popularity
   readonly #topicWeight: readonly [before: Float64Array, after: Float64Array] // [topics]
   readonly #interests: readonly [before: Int32Array, after: Int32Array] // [users, interestsMax], −1: none
@@ -73,12 +73,18 @@ export class Simulation {
     )
     const members: number[][] = Array.from({ length: topics }, () => [])
     for (let i = 0; i < items; i++) members[this.#topicOf[i]!]!.push(i)
-    this.#ringOf = members.map((list) => shuffle(Int32Array.from(list), itemRng))
-    this.#placeOf = new Int32Array(items)
-    for (const ring of this.#ringOf) {
-      for (let place = 0; place < ring.length; place++) this.#placeOf[ring[place]!] = place
-    }
-    this.#inTopic = this.#ringOf.map((ring) => new SimulationDraw(shuffle(zipf(ring.length, options.itemSkew), itemRng)))
+    const rings = members.map((list) => shuffle(Int32Array.from(list), itemRng))
+    // Popularity belongs to the place: items that change places change their popularity and their neighbours at once.
+    const moved = rings.map((ring) => {
+      const places = Int32Array.from(ring.keys()).filter(() => itemRng.uniform() < options.driftItemShare)
+      const shuffled = shuffle(places.slice(), itemRng)
+      const after = ring.slice()
+      for (let i = 0; i < places.length; i++) after[places[i]!] = ring[shuffled[i]!]!
+      return after
+    })
+    this.#ringOf = [rings, moved]
+    this.#placeOf = [placesIn(rings, items), placesIn(moved, items)]
+    this.#inTopic = rings.map((ring) => new SimulationDraw(shuffle(zipf(ring.length, options.itemSkew), itemRng)))
 
     const topicRng = rng.fork('topics')
     const before = shuffle(zipf(topics, options.topicSkew), topicRng)
@@ -111,7 +117,7 @@ export class Simulation {
     this.#interests = [first, second]
   }
 
-  /** The catalogue, in order of arrival (`updatedAtMs`); the title names the topic and the place on the ring. */
+  /** The catalogue, in order of arrival (`updatedAtMs`); the title names the topic and the place on the ring before the drift. */
   items(): CatalogueItem[] {
     return Array.from(this.#topicOf, (topic, item) => {
       const { name, category } = simulationTopic(topic)
@@ -121,7 +127,7 @@ export class Simulation {
           : this.options.features === 'topic'
             ? { topic: [name], category: [category] }
             : { category: [category] }
-      return { itemId: itemId(item), title: `${name} #${this.#placeOf[item]! + 1}`, features, updatedAtMs: this.#arrivalMs[item]! }
+      return { itemId: itemId(item), title: `${name} #${this.#placeOf[0][item]! + 1}`, features, updatedAtMs: this.#arrivalMs[item]! }
     })
   }
 
@@ -240,7 +246,7 @@ export class Simulation {
       const timeMs = running.nextMs
       const session = running.pop()!
       const noise = rng.uniform() < noiseShare
-      const topic = noise ? rng.integer(this.#ringOf.length) : session.topic
+      const topic = noise ? rng.integer(this.options.topics) : session.topic
       const seen = recent.subarray(session.user * recentMax, (session.user + 1) * recentMax)
       const item = this.#pickItem(topic, noise ? -1 : session.last, timeMs, seen, rng)
       seen[recentAt[session.user]!] = item
@@ -273,13 +279,15 @@ export class Simulation {
   }
 
   #pickItem(topic: number, last: number, timeMs: number, seen: Int32Array, rng: Rng): number {
-    const ring = this.#ringOf[topic]!
+    const era = timeMs < this.driftMs ? 0 : 1
+    const ring = this.#ringOf[era][topic]!
+    const placeOf = this.#placeOf[era]
     let item = -1
     for (let attempt = 0; attempt < 16; attempt++) {
       if (last >= 0 && attempt < 4 && rng.uniform() < this.options.sequentialShare) {
         const direction = rng.uniform() < ringBackShare ? -1 : 1
         let steps = 1 + rng.integer(ringStepMax)
-        let place = this.#placeOf[last]!
+        let place = placeOf[last]!
         for (let walked = 0; steps > 0 && walked < ring.length; walked++) {
           place = (place + direction + ring.length) % ring.length
           if (this.#arrivalMs[ring[place]!]! <= timeMs) steps--
@@ -291,7 +299,7 @@ export class Simulation {
       if (this.#arrivalMs[item]! <= timeMs && !seen.includes(item)) return item
     }
     // A topic that the user has nearly used up: the next one that is there.
-    for (let i = 0; i < ring.length && this.#arrivalMs[item]! > timeMs; i++) item = ring[(this.#placeOf[item]! + 1) % ring.length]!
+    for (let i = 0; i < ring.length && this.#arrivalMs[item]! > timeMs; i++) item = ring[(placeOf[item]! + 1) % ring.length]!
     return item
   }
 }
@@ -355,6 +363,15 @@ function another(draw: SimulationDraw, rng: Rng, own: Int32Array, topics: number
   let topic = rng.integer(topics)
   while (own.includes(topic)) topic = (topic + 1) % topics
   return topic
+}
+
+/** The place of every item on the ring of its topic. */
+function placesIn(rings: readonly Int32Array[], items: number): Int32Array {
+  const places = new Int32Array(items)
+  for (const ring of rings) {
+    for (let place = 0; place < ring.length; place++) places[ring[place]!] = place
+  }
+  return places
 }
 
 /** In place (Fisher–Yates). */

@@ -25,6 +25,8 @@ export interface SimulationOptions {
   readonly driftAt: number
   /** Share of the users who then swap one or two interests for others. */
   readonly driftUserShare: number
+  /** Share of the items that then change places within their topic: what is popular there, and what goes with what, is then no longer what it was. */
+  readonly driftItemShare: number
   /** Exponent of the popularity of topics by rank: 0 is flat. */
   readonly topicSkew: number
   /** Exponent of the popularity of the items of a topic by rank. */
@@ -65,6 +67,7 @@ export const simulationDefaults: SimulationOptions = {
   newItemShare: 0.2,
   driftAt: 0.5,
   driftUserShare: 0.5,
+  driftItemShare: 0.7, // users who change their minds alone hardly hurt: a session shows at once what they want now
   topicSkew: 0.7, // the first of 24 topics is 9 times the last
   itemSkew: 0.8, // about what click logs of shops and of video sites show
   userSkew: 0.5,
@@ -103,6 +106,7 @@ export function checkSimulationOptions(options: SimulationOptions): void {
     'newItemShare',
     'driftAt',
     'driftUserShare',
+    'driftItemShare',
     'sequentialShare',
     'noiseShare',
     'duplicateShare',
