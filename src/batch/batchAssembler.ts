@@ -114,8 +114,8 @@ export class BatchAssembler {
       this.#sampler.observe(row)
       for (const feature of this.#featuresOf(target.itemId)) this.#features.observe(feature, target.eventTimeMs)
     }
-    // A small table may have admitted an item and let it go again within the call.
-    return Int32Array.from(admitted.filter((row, i) => this.#items.isAdmitted(row) && admitted.indexOf(row) === i))
+    // A small table may have admitted an item and let it go again within the call; its row is not given away before `releaseFreed`.
+    return Int32Array.from(admitted.filter((row) => this.#items.isAdmitted(row)))
   }
 
   /** The catalogue changed what it says of an item. */

@@ -15,7 +15,7 @@ export class FeatureRows {
   /** Direct-mapped by row: the row, its generation, and its features' rows. Only lists that are complete and not empty are kept. */
   #keys = new Int32Array(slots)
   #generations = new Int32Array(slots)
-  #lists: (Int32Array | undefined)[] = []
+  #lists: Int32Array[] = new Array<Int32Array>(slots).fill(none)
   /** Of the feature table, when the lists were made: a row that was taken away may be another feature's now. */
   #removals = 0
   #scratch = new Int32Array(64)
@@ -54,7 +54,7 @@ export class FeatureRows {
 
   clear(): void {
     this.#keys.fill(0)
-    this.#lists = []
+    this.#lists.fill(none)
     this.#removals = this.#features.removals
   }
 
