@@ -1,0 +1,324 @@
+// Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed, all of them when the
+// weights did, and a new space only when it is complete.
+//
+// D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call after the other.
+
+import type { Clock } from '../base/clock.ts'
+import type { PublishOptions } from '../base/config.ts'
+import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
+import type { ItemId, UserId } from '../event/interaction.ts'
+import type { Encoder, EncoderStep } from '../model/encoder.ts'
+import { PublisherItems, type TakenItem } from './publisherItems.ts'
+import {
+  type CatalogueLookup,
+  defaultPublisherLimits,
+  type ItemReport,
+  type ModelChange,
+  type Promotion,
+  type PublisherLimits,
+  type UserChange,
+  type UserReport
+} from './publisherReport.ts'
+import { PublisherSpace } from './publisherSpace.ts'
+import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
+import type { ItemPoint, UserPoint, VectorIndex } from './vectorIndex.ts'
+
+export type { ItemReport, UserReport } from './publisherReport.ts'
+
+/** How far a vector's length may be from 1: float32 rounding over 512 dimensions stays below 1e-5, a broken tower does not. */
+const lengthTolerance = 1e-3
+const refusedIdsMax = 10
+
+export class Publisher {
+  readonly #encoder: Encoder
+  readonly #index: VectorIndex
+  readonly #options: PublishOptions
+  readonly #clock: Clock
+  readonly #catalogue: CatalogueLookup
+  readonly #space: PublisherSpace
+  readonly #items: PublisherItems
+  readonly #users: PublisherUsers
+  readonly #expired = new Set<ItemId>()
+  readonly #forgotten = new Set<UserId>()
+
+  #turn: Promise<unknown> = Promise.resolve()
+
+  /** @param encoder its weights and space may advance whenever this is not inside one of its methods */
+  constructor(parts: {
+    encoder: Encoder
+    index: VectorIndex
+    options: PublishOptions
+    clock: Clock
+    catalogue: CatalogueLookup
+    limits?: Partial<PublisherLimits>
+  }) {
+    this.#encoder = parts.encoder
+    this.#index = parts.index
+    this.#options = parts.options
+    this.#clock = parts.clock
+    this.#catalogue = parts.catalogue
+    const limits = { ...defaultPublisherLimits, ...parts.limits }
+    this.#space = new PublisherSpace(parts.index, limits)
+    this.#items = new PublisherItems(parts.encoder.dimensions)
+    this.#users = new PublisherUsers({
+      usersMax: limits.usersMax,
+      unknownMax: limits.unknownUsersMax,
+      userWaitMs: parts.options.userWaitMs,
+      sweepIntervalMs: parts.options.sweepIntervalMs
+    })
+  }
+
+  /** The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is measured from. */
+  noteSequence({ userId, steps, acceptedAtMs }: UserChange): void {
+    if (steps.length === 0) {
+      this.forget(userId)
+      return
+    }
+    this.#forgotten.delete(userId)
+    this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs())
+  }
+
+  /** A window that was published before a restart: taken along by sweeps, without counting as a change. */
+  recall({ userId, steps }: Pick<UserChange, 'userId' | 'steps'>): void {
+    if (steps.length > 0) this.#users.recall(userId, steps)
+  }
+
+  /** The user is gone: out of memory now, out of the index with the next `publishUsers`. */
+  forget(userId: UserId): void {
+    this.#users.forget(userId)
+    this.#forgotten.add(userId)
+  }
+
+  noteModel({ changedItems, expired, weightsChanged, counts }: ModelChange): void {
+    const nowMs = this.#clock.nowMs()
+    for (const itemId of expired) {
+      this.#items.remove(itemId)
+      this.#expired.add(itemId)
+    }
+    const changed = new Set(changedItems)
+    for (const itemId of changed) {
+      this.#expired.delete(itemId)
+      this.#items.note(itemId, false)
+    }
+    for (const [itemId, count] of counts) if (!this.#expired.has(itemId)) this.#items.noteCount(itemId, count)
+    if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
+    if (!weightsChanged) return
+    this.#items.sweep()
+    this.#users.weightsChanged(nowMs)
+  }
+
+  /** Their titles or features are new, or different: they are written in any case, clicked or not. */
+  noteCatalogue(items: Iterable<Pick<CatalogueItem, 'itemId'>>): void {
+    for (const { itemId } of items) {
+      this.#expired.delete(itemId)
+      this.#items.note(itemId, true)
+    }
+  }
+
+  /** Milliseconds until a changed user may be published; undefined: none waits. */
+  dueInMs(): number | undefined {
+    return this.#users.dueInMs(this.#clock.nowMs())
+  }
+
+  /** What waits, for gauges and readiness. */
+  waiting(): { items: number; users: number; unknownUsers: number; oldestAcceptedAtMs: number | undefined } {
+    const { waiting, unknown } = this.#users
+    return { items: this.#items.pending, users: waiting, unknownUsers: unknown, oldestAcceptedAtMs: this.#users.oldestAcceptedAtMs() }
+  }
+
+  /**
+   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count moved more than a tenth, or whose catalogue entry changed.
+   * @throws UnavailableError if the index does not take them; they then go on waiting
+   */
+  publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
+    return this.#exclusively(async () => {
+      await this.#followSpace()
+      const removed = await this.#space.remove('item', this.#expired)
+      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
+      const taken = this.#items.take(max)
+      const { space, step } = this.#encoder
+      const refusedIds: string[] = []
+      const points: ItemPoint[] = []
+      const pointsOf: TakenItem[] = []
+      let unknown = 0
+      let unchanged = 0
+      let refused = 0
+      const { vectors, known } = this.#encodeItems(taken) // [N, D]
+      const { dimensions } = this.#encoder
+      const squaredEpsilon = this.#options.epsilon ** 2
+      for (const [i, item] of taken.entries()) {
+        const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
+        if (known[i] === 0) unknown++
+        else if (!isUnit(vector)) {
+          refused++
+          if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
+        } else if (!item.forced && !this.#items.countMoved(item.slot) && this.#items.squaredMove(item.slot, vector) <= squaredEpsilon) {
+          unchanged++
+        } else {
+          points.push(this.#itemPoint(item, vector))
+          pointsOf.push(item)
+        }
+      }
+      const written = await this.#write(space, step, points, () => this.#items.putBack(taken))
+      for (const [i, item] of pointsOf.entries()) {
+        if (!this.#items.holds(item)) continue
+        // Which of them were stale is not told: of all of them it is then unknown what the index holds.
+        if (written === points.length) this.#items.wrote(item.slot, points[i]!.vector, points[i]!.payload.count)
+        else this.#items.unwrote(item.slot)
+      }
+      const promotion = await this.#promoteWhenComplete()
+      return {
+        ...{ space, step, written, unchanged, unknown, stale: points.length - written, refused, refusedIds, removed },
+        pending: this.#items.pending,
+        ...(promotion === undefined ? {} : { promotion })
+      }
+    })
+  }
+
+  /**
+   * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those due in a sweep.
+   * @param flush changed users do not wait `userWaitMs` for more changes
+   * @throws UnavailableError if the index does not take them; they then go on waiting
+   */
+  publishUsers(max: number = this.#options.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
+    return this.#exclusively(async () => {
+      await this.#followSpace()
+      const removed = await this.#space.remove('user', this.#forgotten)
+      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
+      const { space, step, dimensions, interestCount } = this.#encoder
+      const { generation } = this.#users
+      const startMs = this.#clock.nowMs()
+      const taken = this.#users.take(max, startMs, { flush, hurry: !this.#space.isLive })
+      const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
+      const refusedIds: string[] = []
+      const points: UserPoint[] = []
+      const pointsOf: TakenUser[] = []
+      let unknown = 0
+      let refused = 0
+      const { interests, known } = this.#encodeUsers(taken, windows) // [B, K, D]
+      for (const [b, user] of taken.entries()) {
+        const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
+        if (known[b] === 0) {
+          unknown++
+          this.#users.wasUnknown(user, startMs)
+        } else if (!areUnits(vectors, dimensions)) {
+          refused++
+          if (refusedIds.length < refusedIdsMax) refusedIds.push(user.userId)
+          // Not tried again before the weights or the history change: the same numbers would come out.
+          this.#users.wasEncoded(user.userId, generation)
+        } else {
+          points.push({ role: 'user', id: user.userId, vectors, payload: userPayload(windows[b]!, startMs) })
+          pointsOf.push(user)
+        }
+      }
+      const written = await this.#write(space, step, points, () => this.#users.putBack(pointsOf, startMs))
+      const endMs = this.#clock.nowMs()
+      const agesMs: number[] = []
+      for (const user of pointsOf) {
+        if (written < points.length) this.#users.wasStale(user.userId)
+        else {
+          this.#users.wasEncoded(user.userId, generation)
+          if (user.acceptedAtMs !== undefined) agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
+        }
+      }
+      const promotion = await this.#promoteWhenComplete()
+      return {
+        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs },
+        swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
+        waiting: this.#users.waiting,
+        waitingUnknown: this.#users.unknown,
+        dropped: this.#users.takeDropped(),
+        ...(promotion === undefined ? {} : { promotion })
+      }
+    })
+  }
+
+  #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {
+    if (taken.length === 0) return { vectors: new Float32Array(0), known: new Uint8Array(0) }
+    try {
+      return this.#encoder.itemVectors(
+        taken.map(({ itemId }) => {
+          const item = this.#catalogue.get(itemId)
+          return { itemId, features: item === undefined ? [] : featureKeys(item) }
+        })
+      )
+    } catch (error) {
+      this.#items.putBack(taken)
+      throw error
+    }
+  }
+
+  #encodeUsers(taken: readonly TakenUser[], windows: readonly EncoderStep[][]): { interests: Float32Array; known: Uint8Array } {
+    if (taken.length === 0) return { interests: new Float32Array(0), known: new Uint8Array(0) }
+    try {
+      return this.#encoder.interests(windows)
+    } catch (error) {
+      this.#users.putBack(taken, this.#clock.nowMs())
+      throw error
+    }
+  }
+
+  #itemPoint({ slot, itemId }: TakenItem, vector: Float32Array): ItemPoint {
+    const item = this.#catalogue.get(itemId)
+    const payload = {
+      ...(item?.title === undefined ? {} : { title: item.title }),
+      ...(item === undefined ? {} : { features: item.features }),
+      count: this.#items.count(slot),
+      updatedAtMs: this.#clock.nowMs()
+    }
+    return { role: 'item', id: itemId, vector, payload }
+  }
+
+  async #write(space: string, step: number, points: readonly (ItemPoint | UserPoint)[], undo: () => void): Promise<number> {
+    if (points.length === 0) return 0
+    try {
+      return await this.#index.upsert(space, step, points)
+    } catch (error) {
+      undo()
+      throw error
+    }
+  }
+
+  /** The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read without awaiting between. */
+  async #followSpace(): Promise<void> {
+    while (this.#space.name !== this.#encoder.space) {
+      const { space, dimensions, interestCount } = this.#encoder
+      await this.#space.open(space, { dimensions, interestCount })
+      this.#items.beginSpace(dimensions)
+      this.#users.beginSpace()
+    }
+  }
+
+  #promoteWhenComplete(): Promise<Promotion | undefined> {
+    const pending = this.#items.pending + this.#users.behind
+    return this.#space.promoteWhenComplete({ items: this.#items.written, users: this.#users.encoded, pending })
+  }
+
+  /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}
+
+/** @param steps oldest first */
+function userPayload(steps: readonly EncoderStep[], updatedAtMs: number): UserPoint['payload'] {
+  const recent = new Set<ItemId>()
+  for (let i = steps.length - 1; i >= 0; i--) recent.add(steps[i]!.itemId)
+  return { recent: [...recent], historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
+}
+
+function areUnits(vectors: Float32Array, dimensions: number): boolean {
+  for (let from = 0; from < vectors.length; from += dimensions) {
+    if (!isUnit(vectors.subarray(from, from + dimensions))) return false
+  }
+  return vectors.length > 0
+}
+
+/** A comparison with NaN is false: what is not finite is not a unit. */
+function isUnit(vector: Float32Array): boolean {
+  let squared = 0
+  for (let d = 0; d < vector.length; d++) squared += vector[d]! * vector[d]!
+  return Math.abs(Math.sqrt(squared) - 1) <= lengthTolerance
+}
