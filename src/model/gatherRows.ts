@@ -4,6 +4,9 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 
+/** What tf.customGrad hands to a forward function, to keep tensors for the backward one. tfjs does not export the type. */
+export type GradientSaver = (tensors: tf.Tensor[]) => void
+
 /**
  * out[i] = rows[index[i]].
  *
@@ -15,7 +18,7 @@ export function gatherRows(rows: tf.Tensor2D, index: tf.Tensor1D): tf.Tensor2D {
   const count = rows.shape[0]
   const gather = tf.customGrad((input, save) => {
     // Saved, or an index made within the forward pass would be gone by the time of the backward pass.
-    ;(save as tf.GradSaver)([index])
+    ;(save as GradientSaver)([index])
     return {
       value: tf.gather(input as tf.Tensor, index),
       gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => sumByIndex(gradient as tf.Tensor2D, saved[0] as tf.Tensor1D, count)

@@ -4,7 +4,7 @@
 // Source: arXiv 2403.05122. `sg` is a stop-gradient.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { gatherRows, sumByIndex } from './gatherRows.ts'
+import { type GradientSaver, gatherRows, sumByIndex } from './gatherRows.ts'
 
 /** Keeps the square root's slope finite at 0; the least distance is then 1e-3. */
 const distanceFloorSquared = 1e-6
@@ -77,13 +77,13 @@ export function inverseDistanceWeights(distances: tf.Tensor2D, alpha: number): t
     })
   }
   const powers = tf.mul(-alpha, tf.log(tf.add(distances, weightEpsilon))) //                              [K, B]
-  return tf.transpose(tf.softmax(tf.transpose(powers))) //                                                [K, B]
+  return tf.transpose(tf.softmax(tf.transpose(powers))) as tf.Tensor2D //                                              [K, B]
 }
 
 /** L_URR of each example, −m_r … 0. @param users [K, B, D] @returns [B] */
 export function repel(users: tf.Tensor3D, margin: number): tf.Tensor1D {
   const [K, B] = users.shape
-  if (K < 2) return tf.zeros([B])
+  if (K < 2) return tf.zeros([B]) as tf.Tensor1D
   const byUser = tf.transpose(users, [1, 0, 2]) //                                                        [B, K, D]
   const apart = tf.minimum(distance(tf.matMul(byUser, byUser, false, true)), margin) //                   [B, K, K]
   const pairs = tf.tensor2d(
@@ -112,7 +112,7 @@ export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temper
   const losses = tf.customGrad((u, v, save) => {
     const user = u as tf.Tensor2D
     const vectors = v as tf.Tensor2D
-    const keep = save as tf.GradSaver
+    const keep = save as GradientSaver
     const scaled = tf.concat([tf.div(user, temperature), tf.fill([K * B, 1], -1)], 1) //                          [K·B, D + 1]
     const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                          [C, D + 1]
     let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                        [K·B, C]

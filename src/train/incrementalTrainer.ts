@@ -1,0 +1,426 @@
+// Test, then learn: MTMI trained from a stream, a batch at a time, touching only the rows that the batch touches.
+//
+// B examples, K interests, D dimensions, N items with a row, U rows touched.
+
+import * as tf from '@tensorflow/tfjs-core'
+import type { ModelOptions, TrainOptions } from '../base/config.ts'
+import { ConfigError, CorruptError, DivergedError } from '../base/errors.ts'
+import type { OffsetRanges } from '../base/offsets.ts'
+import { Rng } from '../base/rng.ts'
+import { BatchAssembler } from '../batch/batchAssembler.ts'
+import { CandidateSampler } from '../batch/candidateSampler.ts'
+import { FeatureRows } from '../batch/featureRows.ts'
+import { ItemTable } from '../batch/itemTable.ts'
+import type { MiniBatch } from '../batch/miniBatch.ts'
+import { type NamedArray, withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
+import { Reservoir } from '../batch/reservoir.ts'
+import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
+import type { ItemId, UserId } from '../event/interaction.ts'
+import { historyTensors } from '../model/historyTensors.ts'
+import { itemTower, userTowers } from '../model/mtmi.ts'
+import {
+  byName,
+  checkWeights,
+  initialWeights,
+  type ModelShape,
+  type Weights,
+  weightNames,
+  weightShapes,
+  weightTensors
+} from '../model/weights.ts'
+import type { Example } from '../sequence/example.ts'
+import { Adam } from './adam.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { ItemInputs } from './itemInputs.ts'
+import type { ModelUpdate } from './modelUpdate.ts'
+import { rankTargets } from './ranking.ts'
+import { updateRows } from './rowAdagrad.ts'
+import { stepGradients } from './stepGradients.ts'
+import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
+
+export interface IncrementalTrainerOptions {
+  readonly model: ModelOptions
+  readonly train: TrainOptions
+  /** Newest steps of a history that the model reads. */
+  readonly historyMax: number
+  readonly seed: number
+  /** Name of the model lineage: goes into every commit. */
+  readonly space: string
+}
+
+const formatVersion = 1
+
+/** Rows of features (`field=value`) at most; a catalogue has thousands. */
+const featuresMax = 1_000_000
+
+/**
+ * Standard deviation of a new row's numbers, in units of 1/√D. Vectors are scaled to length 1 anyway, so a short row is a row that turns fast: the first
+ * steps of Adagrad, whose length does not depend on it, decide where a new item points, not chance.
+ */
+const initialRowLength = 0.1
+
+/** Beyond `evaluateItemsMax`: examples ranked of a batch that is ranked at all. Making N item vectors then costs about as much as scoring them. */
+const sampledExamples = 32
+
+/** Share of a learning step's arithmetic that ranking may cost beyond `evaluateItemsMax`. */
+const rankingShare = 0.1
+
+/** Batches between looks for items long unseen: the look is O(items) only when some are old. */
+const expireEvery = 256
+
+export class IncrementalTrainer implements Trainer {
+  readonly #options: IncrementalTrainerOptions
+  readonly #shape: ModelShape
+  readonly items: ItemTable
+  readonly features: ItemTable
+  readonly #sampler: CandidateSampler
+  readonly #assembler: BatchAssembler
+  /** Draws no negatives: ranking needs none, and must not shift what learning draws. */
+  readonly #evaluationAssembler: BatchAssembler
+  readonly #reservoir: Reservoir
+  readonly #featureRows: FeatureRows
+  readonly #inputs: ItemInputs
+  readonly #adam: Adam
+  readonly #catalogue = new Map<ItemId, readonly string[]>()
+  #weights: Weights
+  #dropoutRng: Rng
+  #step = 0
+  /** Batches given to `evaluate`: picks those that are ranked. */
+  #evaluations = 0
+  #batches = 0
+  #newestMs = 0
+  #rateScale = 1
+
+  constructor(options: IncrementalTrainerOptions) {
+    const { model, train, historyMax } = options
+    this.#options = options
+    this.#shape = { interestCount: model.interestCount, dimensions: model.dimensions, historyMax }
+    const rng = new Rng(options.seed)
+    const dimensions = model.dimensions
+    const initialScale = initialRowLength / Math.sqrt(dimensions)
+    this.items = new ItemTable({
+      dimensions,
+      itemsMax: train.itemsMax,
+      admissionMin: train.admissionMin,
+      rng: rng.fork('items'),
+      initialScale
+    })
+    this.features = new ItemTable({ dimensions, itemsMax: featuresMax, admissionMin: 1, rng: rng.fork('features'), initialScale })
+    this.#sampler = new CandidateSampler({ items: this.items })
+    const featuresOf = (itemId: ItemId) => this.#catalogue.get(itemId) ?? []
+    const assembler = { items: this.items, features: this.features, sampler: this.#sampler, historyMax, featuresOf }
+    this.#assembler = new BatchAssembler({ ...assembler, negatives: train.negatives, rng: rng.fork('negatives') })
+    this.#evaluationAssembler = new BatchAssembler({ ...assembler, negatives: 0, rng: rng.fork('unused') })
+    this.#reservoir = new Reservoir({ items: this.items, examplesMax: train.reservoirMax, historyMax, rng: rng.fork('reservoir') })
+    this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
+    this.#inputs = new ItemInputs(this.items, this.features)
+    this.#weights = initialWeights(this.#shape, rng.fork('weights'))
+    this.#dropoutRng = rng.fork('dropout')
+    this.#adam = new Adam({ learningRate: train.denseLearningRate })
+  }
+
+  /** Steps learned; a dropped one does not count. */
+  get learnedSteps(): number {
+    return this.#step
+  }
+
+  get space(): string {
+    return this.#options.space
+  }
+
+  /** Takes note of what items are: their features count from the next batch on. Not part of a checkpoint: the catalogue is read again. */
+  learnCatalogue(items: Iterable<CatalogueItem>): void {
+    for (const item of items) {
+      this.#catalogue.set(item.itemId, featureKeys(item))
+      this.#assembler.forgetFeatures(item.itemId)
+      this.#evaluationAssembler.forgetFeatures(item.itemId)
+      this.#featureRows.forget(this.items.rowOf(item.itemId))
+    }
+  }
+
+  /** Evaluates, observes, replays and learns: one batch of the stream. @throws DivergedError as `learnExamples` does */
+  step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; report: StepReport } {
+    const { evaluation, batch } = this.evaluateExamples(examples, ranges)
+    return { evaluation, report: this.learnExamples(examples, batch) }
+  }
+
+  /** Ranks the targets before anything is known of them: an item first seen here counts as a miss. */
+  evaluateExamples(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; batch: MiniBatch } {
+    this.items.releaseFreed()
+    this.features.releaseFreed()
+    const batch = this.#evaluationAssembler.assemble(examples, ranges)
+    return { evaluation: this.evaluate(batch), batch }
+  }
+
+  /**
+   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay.
+   *
+   * @param evaluated what `evaluateExamples` returned for them: its ranges are passed on
+   * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed and nothing was kept for replay, but
+   *   the targets have been counted and admitted and the random streams have moved on: so the same stream from the same checkpoint does the same again.
+   */
+  learnExamples(examples: readonly Example[], evaluated: MiniBatch): StepReport {
+    const { replayRatio, itemIdleMaxMs } = this.#options.train
+    for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
+    if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
+    this.#assembler.observe(examples)
+    const replayed = this.#reservoir.draw(Math.round(replayRatio * examples.length))
+    const report = this.learn(this.#assembler.assemble(replayed.length === 0 ? examples : [...examples, ...replayed], evaluated.ranges))
+    for (const example of examples) this.#reservoir.add(example)
+    return report
+  }
+
+  evaluate(batch: MiniBatch): EvaluationReport {
+    const { interestCount: K, dimensions: D, historyMax } = this.#shape
+    const N = this.items.size
+    const chosen = this.#chooseRanked(batch, N)
+    const ranks = new Int32Array(batch.size).fill(-1)
+    const B = chosen.length
+    if (B === 0) return { ranks, candidates: N, intraUserCosine: Number.NaN, wins: new Float32Array(K) }
+    const L = batch.length
+    const steps = new Int32Array(B * L) // [B, L]
+    const age = new Float32Array(B * L) // [B, L]
+    const excluded = new Int32Array(B * L) // [B, L]
+    const target = new Int32Array(B) // [B]
+    const columns = this.#columns()
+    for (const [i, b] of chosen.entries()) {
+      for (let l = 0; l < L; l++) {
+        const position = batch.history[b * L + l]!
+        steps[i * L + l] = position
+        age[i * L + l] = batch.age[b * L + l]!
+        excluded[i * L + l] = position === 0 ? -1 : columns[batch.items[position]!]!
+      }
+      target[i] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
+    }
+    const inputs = this.#inputs.gather(batch.items, batch.features)
+    return tf.tidy(() => {
+      const weights = weightTensors(this.#weights, this.#shape)
+      const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                            [U, D]
+      const users = userTowers(weights, rows, historyTensors({ size: B, length: L, steps, age }, historyMax)) // [K, B, D]
+      const positions = tf.tensor1d(
+        Int32Array.from(chosen, (b) => batch.target[b]!),
+        'int32'
+      ) //             [B]
+      const targetVectors = itemTower(weights, tf.gather(rows, positions)) //                                 [B, D]
+      const vectors = (from: number, to: number) => {
+        const chunk = new Int32Array(to - from)
+        for (let column = from; column < to; column++) chunk[column - from] = this.items.admittedRow(column)
+        return itemTower(weights, tf.tensor2d(this.#inputs.gather(chunk, this.#featureRows.of(chunk)), [to - from, D]))
+      }
+      const ranking = rankTargets({ users, vectors, items: N, target, targetVectors, excluded })
+      for (const [i, b] of chosen.entries()) ranks[b] = ranking.ranks[i]!
+      return {
+        ranks,
+        candidates: N,
+        intraUserCosine: meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D),
+        wins: shareOfWins(ranking.toTarget, target, K)
+      }
+    })
+  }
+
+  learn(batch: MiniBatch): StepReport {
+    const { model, train } = this.#options
+    if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
+    const inputs = this.#inputs.gather(batch.items, batch.features)
+    const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
+    const gradients = stepGradients(batch, inputs, mask, this.#weights, { shape: this.#shape, loss: model, logQ: model.logQ })
+    const ofFeatures = this.#inputs.featureGradients(batch.features, gradients.inputs)
+    let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
+    for (const name of weightNames) squares += sumOfSquares(gradients.dense[name])
+    const gradientNorm = Math.sqrt(squares)
+    if (!Number.isFinite(gradients.loss) || !Number.isFinite(gradientNorm)) {
+      throw new DivergedError(
+        `step ${this.#step + 1}: the loss is ${gradients.loss} and the norm of its gradient ${gradientNorm}; nothing was changed. ` +
+          'If it happens again lower train.denseLearningRate and train.rowLearningRate, or raise model.temperature'
+      )
+    }
+    const scale = train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
+    const rowRate = train.rowLearningRate * this.#rateScale
+    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale)
+    const touchedRows =
+      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate) +
+      updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate)
+    this.#step++
+    return {
+      step: this.#step,
+      loss: gradients.loss,
+      gradientNorm,
+      touchedRows,
+      examples: batch.weight.filter((weight) => weight > 0).length
+    }
+  }
+
+  /** Multiplies both learning rates from now on; stays in checkpoints taken afterwards. @param factor above 0 */
+  slowDown(factor: number): void {
+    if (!(factor > 0 && Number.isFinite(factor))) throw new RangeError(`slowDown: the factor must be above 0, not ${factor}`)
+    this.#rateScale *= factor
+  }
+
+  /** Erases a user from what is kept for replay. @returns how many examples that were */
+  forgetUser(userId: UserId): number {
+    return this.#reservoir.remove(userId)
+  }
+
+  /**
+   * What changed since the last call: rows of items and features, expired items, the dense weights if asked for, and the commit that closes it.
+   *
+   * @param withWeights whether dense weights travel; the first time they must
+   */
+  takeUpdates(withWeights: boolean, nowMs: number): ModelUpdate[] {
+    const updates: ModelUpdate[] = []
+    // An item that lost its row and got one again is among the dirty rows, not here.
+    for (const itemId of this.items.takeExpired()) updates.push({ kind: 'item-row', itemId, row: null, count: 0 })
+    this.features.takeExpired()
+    for (const row of this.items.takeDirty())
+      updates.push({ kind: 'item-row', itemId: this.items.idOf(row), row: this.items.values(row).slice(), count: this.items.count(row) })
+    for (const row of this.features.takeDirty())
+      updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
+    if (withWeights) {
+      const shapes = weightShapes(this.#shape)
+      for (const name of weightNames) updates.push({ kind: 'weights', name, shape: shapes[name], values: this.#weights[name].slice() })
+    }
+    const { space } = this.#options
+    const model = JSON.stringify({ ...this.#options.model, historyMax: this.#shape.historyMax })
+    updates.push({ kind: 'commit', step: this.#step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
+    return updates
+  }
+
+  checkpoint(): Checkpoint {
+    const arrays = new Map<string, NamedArray>()
+    const add = (prefix: string, part: ReadonlyMap<string, NamedArray>) => {
+      for (const [name, array] of withPrefix(`${prefix}/`, part)) arrays.set(name, array)
+    }
+    for (const name of weightNames) arrays.set(`weights/${name}`, this.#weights[name].slice())
+    add('adam', this.#adam.state())
+    add('items', this.items.state())
+    add('features', this.features.state())
+    add('sampler', this.#sampler.state())
+    add('assembler', this.#assembler.state())
+    add('reservoir', this.#reservoir.state())
+    const header = {
+      formatVersion,
+      space: this.#options.space,
+      shape: this.#shape,
+      step: this.#step,
+      evaluations: this.#evaluations,
+      batches: this.#batches,
+      newestMs: this.#newestMs,
+      rateScale: this.#rateScale,
+      dropoutRng: this.#dropoutRng.state(),
+      adamStep: this.#adam.step
+    }
+    return { header, arrays }
+  }
+
+  /** @throws ConfigError if the checkpoint is of another shape, CorruptError if it is not a whole one; the trainer is then not to be used */
+  restore(checkpoint: Checkpoint): void {
+    const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> & Record<string, unknown>
+    if (header.formatVersion !== formatVersion)
+      throw new CorruptError(`the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`)
+    const shape = header.shape as ModelShape
+    const problems = (['interestCount', 'dimensions', 'historyMax'] as const)
+      .filter((key) => shape[key] !== this.#shape[key])
+      .map(
+        (key) =>
+          `${key} is ${this.#shape[key]}, but the checkpoint has ${shape[key]}: restore the setting, or start a new model with 'mtmi reset'`
+      )
+    if (problems.length > 0) throw new ConfigError(problems)
+    const part = (prefix: string) => withoutPrefix(`${prefix}/`, checkpoint.arrays)
+    const weights = checkWeights(Object.fromEntries(part('weights')) as Record<string, Float32Array>, this.#shape)
+    this.#weights = byName((name) => weights[name].slice())
+    this.#adam.restore(header.adamStep as number, part('adam'))
+    this.items.restore(part('items'))
+    this.features.restore(part('features'))
+    this.#sampler.restore(part('sampler'))
+    this.#assembler.restore(part('assembler'))
+    this.#evaluationAssembler.restore(part('assembler'))
+    this.#reservoir.restore(part('reservoir'))
+    this.#featureRows.clear()
+    this.#step = header.step as number
+    this.#evaluations = header.evaluations as number
+    this.#batches = header.batches as number
+    this.#newestMs = header.newestMs as number
+    this.#rateScale = header.rateScale as number
+    this.#dropoutRng = Rng.from(header.dropoutRng as number[])
+  }
+
+  /** Examples of a batch that are ranked: all, or beyond `evaluateItemsMax` a few of some batches, chosen by hash, so that a replay chooses the same. */
+  #chooseRanked(batch: MiniBatch, N: number): number[] {
+    const all = Array.from({ length: batch.size }, (_, b) => b)
+    const number = this.#evaluations++
+    if (N === 0) return []
+    if (N <= this.#options.train.evaluateItemsMax) return all
+    const { interestCount: K, dimensions: D } = this.#shape
+    const { replayRatio, negatives } = this.#options.train
+    // Multiplications and additions; the item rows' way through memory counts as much as their tower.
+    const B = batch.size * (1 + replayRatio)
+    const learning = 3 * (batch.items.length * D * K * D + 2 * B * batch.length * K * D + B * K * D * D + B * K * (B + negatives) * D)
+    const ranking = 2 * N * D * D + sampledExamples * K * N * D
+    const every = Math.max(1, Math.ceil(ranking / (rankingShare * learning)))
+    if (hash(number, this.#options.seed) % every !== 0) return []
+    return all
+      .map((b) => ({ b, order: hash(b, number) }))
+      .sort((x, y) => x.order - y.order || x.b - y.b)
+      .slice(0, sampledExamples)
+      .map(({ b }) => b)
+      .sort((x, y) => x - y)
+  }
+
+  /** Column of each row in the order of ranking; −1 for rows that are nobody's. O(N), as ranking is. */
+  #columns(): Int32Array {
+    const columns = new Int32Array(this.items.rows).fill(-1)
+    for (let column = 0; column < this.items.size; column++) columns[this.items.admittedRow(column)] = column
+    return columns
+  }
+}
+
+function sumOfSquares(values: Float32Array): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += values[i]! * values[i]!
+  return sum
+}
+
+/** 1/(1 − rate) with probability 1 − rate, else 0; the rate rounded to 1/65,536. Two numbers a draw. */
+function dropoutMask(length: number, rate: number, rng: Rng): Float32Array {
+  const mask = new Float32Array(length)
+  const threshold = Math.round(rate * 65_536)
+  const kept = 1 / (1 - rate)
+  for (let i = 0; i < length; i += 2) {
+    const bits = rng.uint32()
+    if ((bits & 0xffff) >= threshold) mask[i] = kept
+    if (i + 1 < length && bits >>> 16 >= threshold) mask[i + 1] = kept
+  }
+  return mask
+}
+
+/** Mean over users and pairs of interests; 1 for a single interest. @param users [K, B, D] */
+function meanIntraUserCosine(users: Float32Array, K: number, B: number, D: number): number {
+  if (K < 2) return 1
+  let sum = 0
+  for (let k = 0; k < K; k++)
+    for (let l = 0; l < k; l++) for (let i = 0; i < B * D; i++) sum += users[k * B * D + i]! * users[l * B * D + i]!
+  return sum / ((B * K * (K - 1)) / 2)
+}
+
+/** @param toTarget [K, B] @returns [K], summing to 1 where any target is known */
+function shareOfWins(toTarget: Float32Array, target: Int32Array, K: number): Float32Array {
+  const B = target.length
+  const wins = new Float32Array(K)
+  let known = 0
+  for (let b = 0; b < B; b++) {
+    if (target[b]! < 0) continue
+    let best = 0
+    for (let k = 1; k < K; k++) if (toTarget[k * B + b]! > toTarget[best * B + b]!) best = k
+    wins[best]!++
+    known++
+  }
+  return known === 0 ? wins : wins.map((count) => count / known)
+}
+
+/** 32 well-mixed bits of two numbers (murmur3's finaliser). */
+function hash(a: number, b: number): number {
+  let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b, 0xc2b2ae35)
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}

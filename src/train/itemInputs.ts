@@ -1,0 +1,66 @@
+// What the towers read of an item: its row, plus the mean of its features' rows. And back: a gradient to those rows.
+//
+// U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one tensor.
+
+import type { ItemTable } from '../batch/itemTable.ts'
+import type { ItemFeatures } from '../batch/miniBatch.ts'
+
+export class ItemInputs {
+  readonly #items: ItemTable
+  readonly #features: ItemTable
+  /** Slot of a feature row in the gradient under construction, + 1; 0: none. By row. */
+  #slots = new Int32Array(1024)
+
+  constructor(items: ItemTable, features: ItemTable) {
+    this.#items = items
+    this.#features = features
+  }
+
+  /**
+   * @param rows [U] of the item table; 0 gives zeros, plus features if it has any
+   * @param features of the U items
+   * @returns [U, D], the caller's
+   */
+  gather(rows: Int32Array, features: ItemFeatures): Float32Array {
+    const d = this.#items.dimensions
+    const inputs = new Float32Array(rows.length * d)
+    this.#items.gather(rows, inputs)
+    if (features.rows.length === 0) return inputs
+    const values = new Float32Array(features.rows.length * d)
+    this.#features.gather(features.rows, values)
+    for (let u = 0; u < rows.length; u++) {
+      const from = features.start[u]!
+      const to = features.start[u + 1]!
+      const share = 1 / (to - from)
+      for (let f = from; f < to; f++) for (let i = 0; i < d; i++) inputs[u * d + i]! += share * values[f * d + i]!
+    }
+    return inputs
+  }
+
+  /**
+   * Each feature row's share of the items' gradients.
+   *
+   * @param gradients [U, D] with respect to the inputs; the item rows' own gradients are the same numbers
+   * @returns rows [V], unique, and gradients [V, D]
+   */
+  featureGradients(features: ItemFeatures, gradients: Float32Array): { rows: Int32Array; gradients: Float32Array } {
+    const d = this.#items.dimensions
+    if (this.#slots.length < this.#features.rows) this.#slots = new Int32Array(2 * this.#features.rows)
+    const slots = this.#slots
+    const rows: number[] = []
+    for (const row of features.rows) if (row !== 0 && slots[row] === 0) slots[row] = rows.push(row)
+    const sums = new Float32Array(rows.length * d)
+    for (let u = 0; u + 1 < features.start.length; u++) {
+      const from = features.start[u]!
+      const to = features.start[u + 1]!
+      const share = 1 / (to - from)
+      for (let f = from; f < to; f++) {
+        const slot = slots[features.rows[f]!]! - 1
+        if (slot < 0) continue
+        for (let i = 0; i < d; i++) sums[slot * d + i]! += share * gradients[u * d + i]!
+      }
+    }
+    for (const row of rows) slots[row] = 0
+    return { rows: Int32Array.from(rows), gradients: sums }
+  }
+}

@@ -1,0 +1,88 @@
+// The exact rank of each target among all items, by the serving rule: an item's score is that of the user's nearest interest.
+//
+// B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk, and never leave the engine.
+
+import * as tf from '@tensorflow/tfjs-core'
+import { unknownRank } from './trainer.ts'
+
+export interface RankingInput {
+  /** [K, B, D] */
+  readonly users: tf.Tensor3D
+  /** Item vectors of columns `from` … `to` − 1. [to − from, D] */
+  readonly vectors: (from: number, to: number) => tf.Tensor2D
+  readonly items: number // N
+  /** [B] column of the target; −1 where it has none */
+  readonly target: Int32Array
+  /** Vectors of the targets, anything where there is none. [B, D] */
+  readonly targetVectors: tf.Tensor2D
+  /** Columns that are left out for user b: `excluded[b · L … (b + 1) · L)`, −1 for none. [B, L] */
+  readonly excluded: Int32Array
+}
+
+export interface Ranking {
+  readonly ranks: Int32Array // [B]
+  readonly toTarget: Float32Array // [K, B]  cosine of each interest with the target
+}
+
+/** Numbers of one chunk of scores: 32 MiB, about what the caches and one allocation bear. */
+const chunkNumbers = 8 * 1024 * 1024
+
+/** Scores this close are ties, and ties count against the model: the same product, taken in another order, differs by this much. */
+const tie = 1e-6
+
+/**
+ * rank(b) = how many items score no less than the target, without those excluded; not-finite scores count as better.
+ *
+ * @returns ranks, `unknownRank` where the target has no column
+ */
+export function rankTargets(input: RankingInput): Ranking {
+  const { users, items: N, target, excluded } = input
+  const [K, B, D] = users.shape
+  const L = excluded.length / B
+  const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
+  const threshold = new Float32Array(B)
+  for (let b = 0; b < B; b++) {
+    let best = Number.NEGATIVE_INFINITY
+    for (let k = 0; k < K; k++) best = Math.max(best, toTarget[k * B + b]!)
+    threshold[b] = best - tie
+  }
+  const counts = new Float64Array(B)
+  const chunk = Math.max(1, Math.min(N, Math.floor(chunkNumbers / (K * B))))
+  const lists = exclusions(target, excluded, B, L)
+  for (let from = 0; from < N; from += chunk) {
+    const to = Math.min(N, from + chunk)
+    const n = to - from
+    const owners: number[] = []
+    const cells: number[] = []
+    for (const [b, columns] of lists.entries()) {
+      for (const column of columns) {
+        if (column < from || column >= to) continue
+        owners.push(b)
+        cells.push(b * n + column - from)
+      }
+    }
+    tf.tidy(() => {
+      const flat = tf.reshape(users, [K * B, D])
+      const each = tf.matMul(flat, input.vectors(from, to), false, true) //                           [K·B, n]
+      const scores = tf.max(tf.reshape(each, [K, B * n]), 0) //                                       [B·n]
+      const least = tf.tensor2d(threshold, [B, 1])
+      const below = tf.less(tf.reshape(scores, [B, n]), least) //                                     [B, n]
+      const belowCount = tf.sum(tf.cast(below, 'int32'), 1).dataSync() //                             [B]
+      for (let b = 0; b < B; b++) counts[b]! += n - belowCount[b]!
+      if (cells.length === 0) return
+      const left = tf.gather(scores, tf.tensor1d(cells, 'int32')).dataSync()
+      for (const [i, b] of owners.entries()) if (!(left[i]! < threshold[b]!)) counts[b]!--
+    })
+  }
+  return { ranks: Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, counts[b]!))), toTarget }
+}
+
+/** Columns not to count for each user, each once: the target itself, and what is excluded. */
+function exclusions(target: Int32Array, excluded: Int32Array, B: number, L: number): number[][] {
+  return Array.from({ length: B }, (_, b) => {
+    const columns = new Set(excluded.subarray(b * L, (b + 1) * L))
+    columns.add(target[b]!)
+    columns.delete(-1)
+    return [...columns]
+  })
+}

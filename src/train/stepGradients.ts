@@ -1,0 +1,119 @@
+// One forward and backward pass: a mini-batch's loss, and its gradients as typed arrays.
+//
+// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K towers, D dimensions.
+
+import * as tf from '@tensorflow/tfjs-core'
+import type { MiniBatch } from '../batch/miniBatch.ts'
+import { historyTensors } from '../model/historyTensors.ts'
+import { type LossOptions, mtmiLoss } from '../model/losses.ts'
+import { itemTower, userTowers } from '../model/mtmi.ts'
+import { byName, type ModelShape, type WeightName, type Weights, weightNames, weightTensors } from '../model/weights.ts'
+
+export interface StepGradients {
+  readonly loss: number
+  readonly dense: Readonly<Record<WeightName, Float32Array>>
+  /** With respect to the inputs of the batch's items. [U, D] */
+  readonly inputs: Float32Array
+}
+
+export interface StepOptions {
+  readonly shape: ModelShape
+  readonly loss: LossOptions
+  /** Whether to correct for how surely an item is a candidate. */
+  readonly logQ: boolean
+}
+
+/**
+ * Gradients of the weighted mean of the examples' losses.
+ *
+ * @param inputs of the batch's items (see ItemInputs). [U, D]
+ * @param dropout multiplies what the user towers read, not the candidates. [U, D], or undefined
+ */
+export function stepGradients(
+  batch: MiniBatch,
+  inputs: Float32Array,
+  dropout: Float32Array | undefined,
+  weights: Weights,
+  options: StepOptions
+): StepGradients {
+  const d = options.shape.dimensions
+  const history = compact(batch.items.length, [batch.history], true)
+  const candidates = compact(batch.items.length, [batch.target, batch.negatives], false)
+  const historyInputs = pick(inputs, history.positions, d)
+  const mask = dropout === undefined ? undefined : pick(dropout, history.positions, d)
+  if (mask !== undefined) for (let i = 0; i < mask.length; i++) historyInputs[i]! *= mask[i]!
+  const steps = Int32Array.from(batch.history, (position) => history.slots[position]!)
+  // Targets without a row (position 0) have weight 0: any candidate stands in.
+  const positive = Int32Array.from(batch.target, (position) => Math.max(0, candidates.slots[position]!))
+  const totalWeight = batch.weight.reduce((sum, w) => sum + w, 0)
+
+  let loss = Number.NaN
+  let gradients: Float32Array[] = []
+  tf.tidy(() => {
+    const histories = historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, options.shape.historyMax)
+    const positives = tf.tensor1d(positive, 'int32') //                                                       [B]
+    const weight = tf.tensor1d(batch.weight.map((w) => w / totalWeight)) //                                   [B]
+    const logQ = tf.tensor1d(options.logQ ? inclusionLogQ(batch, candidates.positions) : new Float32Array(candidates.positions.length)) // [C]
+    const leaves = [
+      tf.tensor2d(historyInputs, [history.positions.length, d]), //                                           [H, D]
+      tf.tensor2d(pick(inputs, candidates.positions, d), [candidates.positions.length, d]), //                [C, D]
+      ...Object.values(weightTensors(weights, options.shape))
+    ]
+    const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
+      const dense = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
+      const users = userTowers(dense, tensors[0] as tf.Tensor2D, histories) //                                [K, B, D]
+      const vectors = itemTower(dense, tensors[1] as tf.Tensor2D) //                                          [C, D]
+      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss)
+    })(leaves)
+    loss = value.dataSync()[0]!
+    gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)
+  })
+
+  const ofInputs = new Float32Array(batch.items.length * d)
+  const ofHistory = gradients[0]!
+  if (mask !== undefined) for (let i = 0; i < mask.length; i++) ofHistory[i]! *= mask[i]!
+  addRows(ofInputs, ofHistory, history.positions, d)
+  addRows(ofInputs, gradients[1]!, candidates.positions, d)
+  return { loss, dense: byName((name) => gradients[2 + weightNames.indexOf(name)]!), inputs: ofInputs }
+}
+
+/**
+ * ln P(the item is among the unique candidates) = ln(1 − e^(−n Q)), for n draws of probability Q each.
+ *
+ * The batch's logQ is that of one draw; a candidate that was drawn several times is here one column. The Poisson form is exact within Q/2.
+ */
+function inclusionLogQ(batch: MiniBatch, positions: Int32Array): Float32Array {
+  const draws = batch.size + batch.negatives.length
+  return Float32Array.from(positions, (position) => Math.log(-Math.expm1(-draws * Math.exp(batch.logQ[position]!))))
+}
+
+/** The positions that occur, ascending, and the slot of each; 0 (padding) only if asked for, then in slot 0. */
+function compact(size: number, lists: readonly Int32Array[], withPadding: boolean): { positions: Int32Array; slots: Int32Array } {
+  const slots = new Int32Array(size).fill(-1) // [U]
+  for (const list of lists) for (let i = 0; i < list.length; i++) slots[list[i]!] = 1
+  slots[0] = withPadding ? 1 : -1
+  const positions = new Int32Array(size)
+  let count = 0
+  for (let position = 0; position < size; position++) {
+    if (slots[position]! < 0) continue
+    slots[position] = count
+    positions[count++] = position
+  }
+  return { positions: positions.slice(0, count), slots }
+}
+
+function pick(rows: Float32Array, positions: Int32Array, d: number): Float32Array {
+  const out = new Float32Array(positions.length * d)
+  for (let i = 0; i < positions.length; i++) {
+    const from = positions[i]! * d
+    for (let j = 0; j < d; j++) out[i * d + j] = rows[from + j]!
+  }
+  return out
+}
+
+function addRows(sums: Float32Array, rows: Float32Array, positions: Int32Array, d: number): void {
+  for (let i = 0; i < positions.length; i++) {
+    const to = positions[i]! * d
+    for (let j = 0; j < d; j++) sums[to + j]! += rows[i * d + j]!
+  }
+}
