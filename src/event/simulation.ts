@@ -165,38 +165,43 @@ export class Simulation {
     const repeats: { interaction: Interaction; after: number }[] = [] // oldest first
     let serial = 0
     const out: Interaction[] = []
+    const newestMs = new Float64Array(this.options.users)
+    const arrive = (user: number, interaction: Interaction) => {
+      out.push(interaction)
+      const behindMs = newestMs[user]! - interaction.eventTimeMs
+      counts.events++
+      if (behindMs > graceMs) counts.late++
+      else if (behindMs > 0) counts.outOfOrder++
+      else newestMs[user] = interaction.eventTimeMs
+    }
     for (const click of this.#clicks()) {
       // The same event again, a few arrivals later, but soon enough that its id is still remembered.
       while (repeats.length > 0 && (repeats[0]!.after <= serial || click.timeMs - repeats[0]!.interaction.eventTimeMs > graceMs / 2)) {
         out.push(repeats.shift()!.interaction)
         counts.duplicates++
       }
+      const { session } = click
       const interaction = event(++serial, click)
-      const earlier = held.get(click.session)
+      const earlier = held.get(session)
       const draw = earlier === undefined ? rng.uniform() : 1
       if (draw < outOfOrderShare && !click.last) {
-        held.set(click.session, interaction)
-      } else if (draw >= outOfOrderShare && draw < outOfOrderShare + lateShare && !late.has(click.session.user)) {
-        late.set(click.session.user, interaction)
+        held.set(session, interaction)
+      } else if (draw >= outOfOrderShare && draw < outOfOrderShare + lateShare && !late.has(session.user)) {
+        late.set(session.user, interaction)
       } else {
-        out.push(interaction)
-        counts.events++
+        arrive(session.user, interaction)
         if (draw >= outOfOrderShare + lateShare && draw < outOfOrderShare + lateShare + duplicateShare) {
           repeats.push({ interaction, after: serial + 1 + rng.integer(5) })
         }
-        const overdue = late.get(click.session.user)
+        const overdue = late.get(session.user)
         if (overdue !== undefined && click.timeMs - overdue.eventTimeMs > graceMs) {
-          out.push(overdue)
-          late.delete(click.session.user)
-          counts.events++
-          counts.late++
+          arrive(session.user, overdue)
+          late.delete(session.user)
         }
       }
       if (earlier !== undefined) {
-        out.push(earlier)
-        held.delete(click.session)
-        counts.events++
-        counts.outOfOrder++
+        arrive(session.user, earlier)
+        held.delete(session)
       }
       if (rng.uniform() < badShare) {
         out.push(spoilt(interaction, counts.bad))
@@ -209,11 +214,9 @@ export class Simulation {
       counts.duplicates++
       yield interaction
     }
-    // Users who never came back: what was kept from them is their newest, so it is neither late nor out of order.
-    for (const interaction of [...late.values()].sort((a, b) => a.eventTimeMs - b.eventTimeMs)) {
-      counts.events++
-      yield interaction
-    }
+    // Users who did not come back: most of what was kept from them is their newest, and so neither late nor out of order.
+    for (const [user, interaction] of [...late].sort((a, b) => a[1].eventTimeMs - b[1].eventTimeMs)) arrive(user, interaction)
+    yield* out
   }
 
   /** What really happened, in event-time order. */
