@@ -98,6 +98,7 @@ async function candidates(path: string): Promise<string[]> {
     throw new ConfigError([`cannot read data set ${path}: ${(error as Error).message}; give the path of a file, or of a folder of files`])
   }
   if (!found.isDirectory()) {
+    if (!found.isFile()) throw new ConfigError([`${path} is neither a file nor a folder; data is read several times, so it must be a file`])
     if (!path.replace(/\.gz$/, '').endsWith('.inter')) return [path]
     // The catalogue stands beside its interactions, under the same name.
     const beside = path.replace(/\.inter(\.gz)?$/, '')
@@ -135,7 +136,7 @@ function choose(
   columns: ColumnMapping
 ) {
   if (given !== undefined) return { format: given, paths: files, because: 'as given' }
-  if (Object.keys(columns).length > 0) {
+  if (Object.keys(columns).some((role) => role !== 'unit')) {
     const names = new Set(files.map((file) => formatForColumns(plainName(file), heads.get(file)!)))
     if (names.size === 1) return { format: [...names][0]!, paths: files, because: 'with the columns given' }
   }

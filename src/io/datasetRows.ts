@@ -59,7 +59,13 @@ async function* readFileRows(file: DatasetFile, setAside: SetAside): AsyncGenera
     if (firstReason === '') firstReason = `line ${number}: ${reason}`
     setAside(file, number, reason, raw)
   }
-  const take = (number: number, text: string, raw = text): void => {
+  const judge = (): void => {
+    if (bad * 2 <= judged) return
+    throw new ConfigError([
+      `${file.path}: ${bad} of the first ${judged} lines are not in the expected format; the first of them is ${firstReason}. Name the right format with --format`
+    ])
+  }
+  const take = (number: number, text: string): void => {
     line = number
     position = 0
     judged++
@@ -68,40 +74,38 @@ async function* readFileRows(file: DatasetFile, setAside: SetAside): AsyncGenera
       bound.parse(text, emit)
     } catch (error) {
       if (!(error instanceof BadEventError)) throw error
-      reject(number, error.message, raw)
+      reject(number, error.message, text)
     }
+    if (judged === judgedLines) judge()
   }
-  const judge = (): void => {
-    if (bad * 2 <= judged) return
-    throw new ConfigError([
-      `${file.path}: ${bad} of the first ${judged} lines are not in the expected format; the first of them is ${firstReason}. Name the right format with --format`
-    ])
-  }
+  const delimiter = bound.quotedDelimiter ?? ','
   let open: { number: number; lines: string[] } | undefined
-  /** Gives up a quoted field that does not end: its first line is bad, the others are looked at on their own. */
+  /** Gives up a quoted field that does not end: its first line is bad, the others are looked at on their own (and may begin one again). */
   const giveUp = (): void => {
-    while (open !== undefined) {
-      const { number, lines } = open
-      open = undefined
-      take(number, lines[0]!)
-      for (let i = 1; i < lines.length; i++) takeQuoted(number + i, lines[i]!)
-    }
+    if (open === undefined) return
+    const { number, lines } = open
+    open = undefined
+    take(number, lines[0]!)
+    for (let i = 1; i < lines.length; i++) takeQuoted(number + i, lines[i]!)
   }
   const takeQuoted = (number: number, text: string): void => {
-    if (open !== undefined) {
-      open.lines.push(text)
-      if (text.includes('"')) {
-        const joined = open.lines.join('\n')
-        if (isWhole(joined, bound.parse)) {
-          const start = open.number
-          open = undefined
-          take(start, joined)
-          return
-        }
+    if (open === undefined) {
+      if (text.includes('"') && splitQuoted(text, delimiter) === undefined) open = { number, lines: [text] }
+      else if (text.trim() !== '') take(number, text)
+      return
+    }
+    open.lines.push(text)
+    const end = quoteIn(text, delimiter)
+    if (end === 'closes') {
+      const { number: start, lines } = open
+      const joined = lines.join('\n')
+      if (isWhole(joined, bound.parse)) {
+        open = undefined
+        take(start, joined)
+        return
       }
-      if (open.lines.length >= quotedLinesMax) giveUp()
-    } else if (text.includes('"') && splitQuoted(text, ',') === undefined && !isWhole(text, bound.parse)) open = { number, lines: [text] }
-    else if (text.trim() !== '') take(number, text)
+    }
+    if (end !== 'none' || open.lines.length >= quotedLinesMax) giveUp()
   }
   for await (const block of readLines(file.path)) {
     for (let i = 0; i < block.lines.length; i++) {
@@ -114,21 +118,29 @@ async function* readFileRows(file: DatasetFile, setAside: SetAside): AsyncGenera
       if (block.cut.length > 0 && block.cut.includes(i)) {
         judged++
         reject(number, `expected lines of at most ${lineCharsMax} characters, found a longer one`, text.slice(0, 1000))
-      } else if (bound.quoted) takeQuoted(number, text)
+        if (judged === judgedLines) judge()
+      } else if (bound.quotedDelimiter !== undefined) takeQuoted(number, text)
       else if (text !== '' && text.trim() !== '') take(number, text)
-      if (judged === judgedLines) judge()
     }
     if (judged >= judgedLines) {
       yield rows
       rows = []
     }
   }
-  giveUp()
+  while (open !== undefined) giveUp()
   if (judged < judgedLines) judge()
   yield rows
 }
 
-/** Whether a joined record, or a line with an odd quote, is one that the parser takes. */
+/** What the first quote of a line within a quoted field does: it ends the field if a delimiter follows, or the end of the line; otherwise it is stray. */
+function quoteIn(text: string, delimiter: string): 'closes' | 'stray' | 'none' {
+  const quote = /^(?:[^"]|"")*"(?!")/.exec(text)
+  if (quote === null) return 'none'
+  const after = text.slice(quote[0].length).trimStart()
+  return after === '' || after.startsWith(delimiter) ? 'closes' : 'stray'
+}
+
+/** Whether a joined record is one that the parser takes. */
 function isWhole(text: string, parse: (line: string, emit: EmitRow) => void): boolean {
   try {
     parse(text, () => undefined)

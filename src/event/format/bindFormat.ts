@@ -10,6 +10,9 @@ import type { LineParser } from './lineParser.ts'
 import { listLine, type PlainColumn, plainLine } from './plainLine.ts'
 import { detectTimeUnit, type TimeUnit } from './timeUnit.ts'
 
+/** Formats whose columns or fields have names. */
+const namedFormats: ReadonlySet<FormatName> = new Set(['csv', 'jsonl', 'recbole', 'retailrocket', 'amazon-json'])
+
 export interface BoundFormat {
   readonly parse: LineParser
   /** Lines at the start that are no rows: 0 or 1. */
@@ -18,8 +21,8 @@ export interface BoundFormat {
   readonly timed: boolean
   /** Whether a line holds several interactions. */
   readonly listed: boolean
-  /** Whether a quoted field may go on in the next line. */
-  readonly quoted: boolean
+  /** Where a quoted field may go on in the next line: what stands between fields. */
+  readonly quotedDelimiter: string | undefined
   /** How times were understood; undefined without times. */
   readonly unit: TimeUnit | undefined
 }
@@ -30,6 +33,12 @@ export interface BoundFormat {
  * @throws ConfigError if the header, or the mapping, cannot be right for the file
  */
 export function bindFormat(format: FormatName, head: readonly string[], columns: ColumnMapping, where: string): BoundFormat {
+  const named = Object.keys(columns).filter((role) => role !== 'unit')
+  if (named.length > 0 && !namedFormats.has(format)) {
+    throw new ConfigError([
+      `${where}: --columns ${named.map((role) => `${role}=…`).join(', ')}: ${format} has no column names; use it with --format ${[...namedFormats].join(', ')}`
+    ])
+  }
   switch (format) {
     case 'pairs':
     case 'clicks':
@@ -60,7 +69,7 @@ export function bindFormat(format: FormatName, head: readonly string[], columns:
 }
 
 function bound(parse: LineParser, rest: Partial<BoundFormat> = {}): BoundFormat {
-  return { parse, headerLines: 0, timed: false, listed: false, quoted: false, unit: undefined, ...rest }
+  return { parse, headerLines: 0, timed: false, listed: false, quotedDelimiter: undefined, unit: undefined, ...rest }
 }
 
 function plain(fields: readonly PlainColumn[], type: string, head: readonly string[], columns: ColumnMapping): BoundFormat {
@@ -115,7 +124,7 @@ function mapped(
   return bound(headerLine({ names, mapping, delimiter, quoted, unit: unit ?? 's', type }), {
     headerLines: 1,
     timed: time !== undefined,
-    quoted,
+    quotedDelimiter: quoted ? delimiter : undefined,
     unit
   })
 }

@@ -31,8 +31,8 @@ export function parseTimeMs(text: string, unit: TimeUnit, line: string): number 
  * undefined: they are neither all numbers nor all ISO times, or there are none.
  */
 export function detectTimeUnit(times: readonly string[]): TimeUnit | undefined {
-  // One bad time in a hundred must not hide the unit of the others.
-  const mostly = (count: number) => count > 0 && count >= times.length * 0.9
+  // Bad lines must not hide the unit of the others; with more bad than good ones it is the column that is wrong.
+  const mostly = (count: number) => count * 2 > times.length
   const numbers = times.filter((text) => /^-?\d+(\.\d+)?([eE]\+?\d+)?$/.test(text.trim())).map(Number)
   if (mostly(numbers.length)) {
     const median = numbers.sort((a, b) => a - b)[numbers.length >> 1]!
