@@ -18,9 +18,9 @@ const cachedMax = 16_384
 const userIdBytesMax = 1900
 const absent = -1
 const nothing = new Uint8Array(0)
-/** First thing on each of LMDB's two meta pages, after the page's header of 16 bytes (`MDB_MAGIC` in mdb.c). */
+/** First thing on each of LMDB's two meta pages, after the page's header of 24 bytes (`MDB_MAGIC` in mdb.c). */
 const magic = 0xbeefc0de
-const magicAt = 16
+const magicAt = 24
 
 interface Entry {
   /** undefined: no such user. */

@@ -10,12 +10,19 @@ export function bitLength(value: number): number {
   return value < two31 ? 32 - Math.clz32(value) : 63 - Math.clz32(Math.floor(value / two31))
 }
 
-/** Most significant bit first. One writer serves many messages: `finish` starts it anew. */
+/** Most significant bit first. One writer serves many messages. */
 export class BitWriter {
   #bytes = new Uint8Array(4096)
   #at = 0
   #held = 0
   #heldBits = 0
+
+  /** Begins a message, whatever became of the one before. */
+  start(): void {
+    this.#at = 0
+    this.#held = 0
+    this.#heldBits = 0
+  }
 
   /** @param value a safe integer, 0 ≤ value < 2^width  @param width 0 … 53 */
   write(value: number, width: number): void {
@@ -51,9 +58,7 @@ export class BitWriter {
     if (this.#heldBits > 0) this.#put(0, 8 - this.#heldBits)
     const length = this.#at
     this.write(checksum(this.#bytes, length), 32)
-    const bytes = this.#bytes.slice(0, this.#at)
-    this.#at = 0
-    return bytes
+    return this.#bytes.slice(0, this.#at)
   }
 
   #put(value: number, width: number): void {

@@ -28,6 +28,7 @@ export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint
     itemIndexes = new Int32Array(count * 2)
     typeIndexes = new Int32Array(count * 2)
   }
+  writer.start()
   writer.write(layout, 8)
   writer.number(newestMs)
   writer.number(count)

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CorruptError } from '../../src/base/errors.ts'
+import type { Interaction } from '../../src/event/interaction.ts'
+import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
+import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
+
+const options: SequencerOptions = { historyMax: 4, historyAgeMaxMs: 1000, graceMs: 10, idleMaxMs: 2000, recentMax: 100 }
+
+function start(disk = new MemoryDisk(), limits = options) {
+  const store = new MemorySequenceStore(disk)
+  return { store, disk, sequencer: new Sequencer({ store, partition: 5, options: limits, eventTypes: { click: 1, seen: 0 } }) }
+}
+
+function click(userId: string, itemId: string, eventTimeMs: number, more: Partial<Interaction> = {}): Interaction {
+  return { eventId: `${userId} ${itemId}`, userId, itemId, type: 'click', eventTimeMs, ...more }
+}
+
+test('a user with new steps is emitted once per take, with the window and the positions of what is new in it', () => {
+  const { sequencer } = start()
+  assert.equal(sequencer.accept(click('u', 'a', 100), 7n, 1000), 'placed')
+  assert.equal(sequencer.accept(click('v', 'x', 100), 8n, 1001), 'placed')
+  assert.equal(sequencer.accept(click('u', 'b', 105), 9n, 1002), 'placed')
+  assert.equal(sequencer.accept(click('u', 'c', 103), 12n, 1003), 'placed')
+  const { sequences, expired } = sequencer.take()
+  assert.deepEqual(expired, [])
+  assert.deepEqual(
+    sequences.map((sequence) => sequence.userId),
+    ['u', 'v']
+  )
+  const [u] = sequences
+  assert.deepEqual(
+    u?.steps.map((step) => step.itemId),
+    ['a', 'c', 'b']
+  )
+  assert.deepEqual(u?.fresh, [
+    { position: 0, offset: 7n },
+    { position: 1, offset: 12n },
+    { position: 2, offset: 9n }
+  ])
+  assert.equal(u?.partition, 5)
+  assert.equal(u?.committed, 0n)
+  assert.equal(u?.watermarkMs, 105)
+  assert.equal(u?.acceptedAtMs, 1003)
+  assert.deepEqual(sequencer.take(), { sequences: [], expired: [] })
+})
+
+test('an interaction without a source has its own record as the source', () => {
+  const { sequencer } = start()
+  sequencer.accept(click('u', 'a', 100), 7n, 0)
+  sequencer.accept(click('u', 'b', 101, { source: { topic: 'web', partition: 2, offset: 70n } }), 8n, 0)
+  assert.deepEqual(
+    sequencer.take().sequences[0]?.steps.map((step) => step.source),
+    [
+      { partition: 5, offset: 7n },
+      { partition: 2, offset: 70n }
+    ]
+  )
+})
+
+test('a type that is not configured is ignored, and does not move the watermark; one of weight 0 is kept', () => {
+  const { sequencer } = start()
+  assert.equal(sequencer.accept(click('u', 'a', 100), 0n, 0), 'placed')
+  assert.equal(sequencer.accept(click('u', 'b', 9999, { type: 'toString' }), 1n, 0), 'ignored')
+  assert.equal(sequencer.watermarkMs, 100)
+  assert.equal(sequencer.accept(click('u', 'c', 101, { type: 'seen' }), 2n, 0), 'placed')
+  assert.deepEqual(sequencer.report(), { placed: 2, duplicate: 0, late: 0, ignored: 1, forgotten: 0, expired: 0 })
+})
+
+test('fresh positions follow what is inserted before them and what falls off', () => {
+  const { sequencer } = start()
+  for (const [i, item] of ['a', 'b', 'c'].entries()) sequencer.accept(click('u', item, 100 + 2 * i), BigInt(i), 0)
+  sequencer.take()
+  sequencer.accept(click('u', 'd', 108), 3n, 0) // a b c d
+  sequencer.accept(click('u', 'e', 107), 4n, 0) // b c e d
+  sequencer.accept(click('u', 'f', 106), 5n, 0) // c f e d
+  const [sequence] = sequencer.take().sequences
+  assert.deepEqual(
+    sequence?.steps.map((step) => step.itemId),
+    ['c', 'f', 'e', 'd']
+  )
+  assert.deepEqual(sequence?.fresh, [
+    { position: 1, offset: 5n },
+    { position: 2, offset: 4n },
+    { position: 3, offset: 3n }
+  ])
+})
+
+test('no fresh step is lost where a user fills the window within one batch: an earlier record carries it', () => {
+  const { sequencer } = start()
+  for (let i = 0; i < 11; i++) sequencer.accept(click('u', `${i}`, 100 + i), BigInt(i), i)
+  const { sequences } = sequencer.take()
+  assert.deepEqual(
+    sequences.map((sequence) => sequence.fresh.map((fresh) => `${fresh.offset}=${sequence.steps[fresh.position]?.itemId}`)),
+    [
+      ['0=0', '1=1', '2=2', '3=3'],
+      ['4=4', '5=5', '6=6', '7=7'],
+      ['8=8', '9=9', '10=10']
+    ]
+  )
+  assert.deepEqual(
+    sequences.map((sequence) => sequence.acceptedAtMs),
+    [3, 7, 10]
+  )
+})
+
+test('a user is gone when the partition has moved on by more than idleMaxMs, swept or not, and an event that old is late', async () => {
+  const { sequencer } = start()
+  sequencer.accept(click('u', 'a', 100), 0n, 0)
+  sequencer.accept(click('v', 'b', 2100), 1n, 0)
+  assert.equal(sequencer.accept(click('u', 'c', 100), 2n, 0), 'placed') // exactly idleMaxMs old: still there
+  sequencer.accept(click('v', 'd', 2101), 3n, 0)
+  assert.equal(sequencer.accept(click('u', 'e', 100), 4n, 0), 'late')
+  assert.equal(sequencer.accept(click('u', 'f', 101), 5n, 0), 'placed')
+  const windows = sequencer.take().sequences.filter((sequence) => sequence.userId === 'u')
+  // What u had before is emitted, for its steps are examples; then u is there anew.
+  assert.deepEqual(
+    windows.map((sequence) => sequence.steps.map((step) => step.itemId)),
+    [['a', 'c'], ['f']]
+  )
+})
+
+test('expired users are named once the sweep finds them, unless they have come back', async () => {
+  const { sequencer, store } = start()
+  for (const user of ['u', 'v', 'w']) sequencer.accept(click(user, 'a', 100), BigInt(user.charCodeAt(0)), 0)
+  sequencer.take()
+  await sequencer.commit(200n)
+  sequencer.accept(click('w', 'b', 5000), 200n, 0)
+  sequencer.accept(click('v', 'b', 5000), 201n, 0)
+  const { sequences, expired } = sequencer.take()
+  assert.deepEqual(expired, ['u'])
+  assert.deepEqual(
+    sequences.map((sequence) => sequence.steps.length),
+    [1, 1]
+  )
+  await sequencer.commit(202n)
+  assert.equal(store.userCount(), 2)
+  assert.equal(sequencer.report().expired, 1)
+  assert.deepEqual(sequencer.take().expired, [])
+})
+
+test('after a crash before the commit, the same records make the same record again', async () => {
+  const { sequencer, disk } = start()
+  sequencer.accept(click('u', 'a', 100), 0n, 0)
+  sequencer.take()
+  await sequencer.commit(1n)
+  const batch = (to: Sequencer) => {
+    to.accept(click('u', 'b', 105), 1n, 9)
+    to.accept(click('u', 'b', 105), 2n, 9)
+    to.accept(click('u', 'c', 103), 3n, 9)
+    return to.take()
+  }
+  const first = batch(sequencer)
+  assert.deepEqual(first.sequences[0]?.committed, 1n)
+  assert.deepEqual(batch(start(disk).sequencer), first)
+})
+
+test('committing what was not taken, or less than was accepted, is our bug; reading below the state is another log', async () => {
+  const { sequencer, disk } = start()
+  sequencer.accept(click('u', 'a', 100), 3n, 0)
+  await assert.rejects(sequencer.commit(4n), /were not taken/)
+  sequencer.take()
+  await assert.rejects(sequencer.commit(3n), /counted twice/)
+  await sequencer.commit(6n)
+  assert.throws(() => sequencer.accept(click('u', 'b', 101), 5n, 0), CorruptError)
+  sequencer.accept(click('u', 'b', 101), 8n, 0)
+  assert.throws(() => sequencer.accept(click('u', 'c', 101), 8n, 0), /after offset 8/)
+  assert.throws(() => start(disk).sequencer.accept(click('u', 'c', 101), 0n, 0), /mtmi reset/)
+})
