@@ -51,6 +51,11 @@ export class BatchLedgerFile implements BatchLedger {
     }
   }
 
+  /** As the constructor does. */
+  static open(file: string, options: { readonly sync?: boolean } = {}): BatchLedgerFile {
+    return new BatchLedgerFile({ file, ...options })
+  }
+
   append(entry: LedgerEntry): void {
     const last = this.#entries.at(-1)
     if (!(Number.isSafeInteger(entry.step) && entry.step >= 0)) throw new Error(`ledger: step ${entry.step} is not a whole number`)

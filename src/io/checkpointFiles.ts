@@ -72,6 +72,11 @@ export class CheckpointFiles implements CheckpointStore {
     }
   }
 
+  /** As the constructor does. */
+  static async open(directory: string, options: { readonly keep: number }): Promise<CheckpointFiles> {
+    return new CheckpointFiles({ directory, ...options })
+  }
+
   /** @throws UnavailableError if it can't be written (disk full, no permission); the earlier ones are untouched */
   save(step: number, checkpoint: Checkpoint): Promise<void> {
     const save = this.#saving.then(() => this.#save(step, checkpoint))

@@ -21,7 +21,7 @@ export function checkpointStoreSuite(
   name: string,
   make: (keep: number) => Promise<{ store: CheckpointStore; dispose: () => Promise<void> }>
 ): void {
-  const withStore = (title: string, keep: number, body: (store: CheckpointStore) => Promise<void>) =>
+  const withStore = (title: string, keep: number, body: (store: CheckpointStore) => Promise<void>): void => {
     test(`${name}: ${title}`, async () => {
       const { store, dispose } = await make(keep)
       try {
@@ -30,6 +30,7 @@ export function checkpointStoreSuite(
         await dispose()
       }
     })
+  }
 
   withStore('an empty store has no latest and no steps', 3, async (store) => {
     assert.equal(await store.latest(), undefined)
