@@ -43,9 +43,10 @@ export interface IncrementalTrainerOptions {
   readonly train: TrainOptions
   /** Newest steps of a history that the model reads. */
   readonly historyMax: number
-  readonly seed: number
-  /** Name of the model lineage: goes into every commit. */
-  readonly space: string
+  /** The trainer's own from now on. */
+  readonly rng: Rng
+  /** Name of the model lineage: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
+  readonly space?: string
 }
 
 const formatVersion = 1
@@ -71,6 +72,9 @@ const expireEvery = 256
 export class IncrementalTrainer implements Trainer {
   readonly #options: IncrementalTrainerOptions
   readonly #shape: ModelShape
+  readonly space: string
+  /** Chooses what is ranked beyond `evaluateItemsMax`. */
+  #hashSeed: number
   readonly items: ItemTable
   readonly features: ItemTable
   readonly #sampler: CandidateSampler
@@ -95,7 +99,9 @@ export class IncrementalTrainer implements Trainer {
     const { model, train, historyMax } = options
     this.#options = options
     this.#shape = { interestCount: model.interestCount, dimensions: model.dimensions, historyMax }
-    const rng = new Rng(options.seed)
+    const { rng } = options
+    this.space = options.space ?? `${model.name}-${model.interestCount}x${model.dimensions}`
+    this.#hashSeed = rng.uint32()
     const dimensions = model.dimensions
     const initialScale = initialRowLength / Math.sqrt(dimensions)
     this.items = new ItemTable({
@@ -124,8 +130,9 @@ export class IncrementalTrainer implements Trainer {
     return this.#step
   }
 
-  get space(): string {
-    return this.#options.space
+  /** N: items that have a row. */
+  get itemCount(): number {
+    return this.items.size
   }
 
   /** Takes note of what items are: their features count from the next batch on. Not part of a checkpoint: the catalogue is read again. */
@@ -279,7 +286,7 @@ export class IncrementalTrainer implements Trainer {
       const shapes = weightShapes(this.#shape)
       for (const name of weightNames) updates.push({ kind: 'weights', name, shape: shapes[name], values: this.#weights[name].slice() })
     }
-    const { space } = this.#options
+    const { space } = this
     const model = JSON.stringify({ ...this.#options.model, historyMax: this.#shape.historyMax })
     updates.push({ kind: 'commit', step: this.#step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
     return updates
@@ -299,7 +306,8 @@ export class IncrementalTrainer implements Trainer {
     add('reservoir', this.#reservoir.state())
     const header = {
       formatVersion,
-      space: this.#options.space,
+      space: this.space,
+      hashSeed: this.#hashSeed,
       shape: this.#shape,
       step: this.#step,
       evaluations: this.#evaluations,
@@ -337,6 +345,7 @@ export class IncrementalTrainer implements Trainer {
     this.#reservoir.restore(part('reservoir'))
     this.#featureRows.clear()
     this.#step = header.step as number
+    this.#hashSeed = header.hashSeed as number
     this.#evaluations = header.evaluations as number
     this.#batches = header.batches as number
     this.#newestMs = header.newestMs as number
@@ -357,7 +366,7 @@ export class IncrementalTrainer implements Trainer {
     const learning = 3 * (batch.items.length * D * K * D + 2 * B * batch.length * K * D + B * K * D * D + B * K * (B + negatives) * D)
     const ranking = 2 * N * D * D + sampledExamples * K * N * D
     const every = Math.max(1, Math.ceil(ranking / (rankingShare * learning)))
-    if (hash(number, this.#options.seed) % every !== 0) return []
+    if (hash(number, this.#hashSeed) % every !== 0) return []
     return all
       .map((b) => ({ b, order: hash(b, number) }))
       .sort((x, y) => x.order - y.order || x.b - y.b)

@@ -3,6 +3,7 @@
 //     MTMI_DATA=… node --import tsx test/bench/stream.bench.ts [section.key=value …]      e.g. model.temperature=.07 catalogue=false seed=2
 
 import { configSchema } from '../../src/base/config.ts'
+import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
@@ -24,7 +25,7 @@ const limit = (settings.run!.limit as number | undefined) ?? Number.POSITIVE_INF
 const backend = await loadBackend()
 
 const examples = movieLensExamples(dataDir, historyMax).slice(0, limit)
-const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed, space: 'bench' })
+const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, rng: new Rng(seed) })
 if (settings.run!.catalogue !== false) trainer.learnCatalogue(movieLensItems(dataDir))
 
 class Score {

@@ -1,0 +1,308 @@
+// The model as its updates tell it: what publishes and serves vectors far from the trainer, never between two commits.
+//
+// N items, B users, L history positions, U unique rows, K interests, D dimensions.
+
+import * as tf from '@tensorflow/tfjs-core'
+import { CorruptError } from '../base/errors.ts'
+import { UniqueRows } from '../batch/uniqueRows.ts'
+import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
+import type { ItemId } from '../event/interaction.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
+import { historyTensors } from '../model/historyTensors.ts'
+import { itemTower, userTowers } from '../model/mtmi.ts'
+import { checkWeights, type ModelShape, type WeightTensors, weightTensors } from '../model/weights.ts'
+import type { ModelUpdate } from './modelUpdate.ts'
+import { RowStore } from './rowStore.ts'
+
+/** What a commit changed. */
+export interface AppliedUpdate {
+  readonly step: number
+  readonly space: string
+  /** Items whose row changed. Those moved by a feature's row or by dense weights alone are not named. */
+  readonly changedItems: readonly ItemId[]
+  /** Whether the dense weights changed: then every vector moved. */
+  readonly weightsChanged: boolean
+  readonly expired: readonly ItemId[]
+  /** Interactions of the items in `changedItems`, as the trainer counted them. */
+  readonly counts: ReadonlyMap<ItemId, number>
+}
+
+interface Pending {
+  readonly items: Map<ItemId, { row: Float32Array | null; count: number }>
+  readonly features: Map<string, Float32Array>
+  readonly weights: Map<string, Float32Array>
+}
+
+/** Items and users computed at once: bounds the memory of a call, and is enough work to keep the engine busy. */
+const itemChunk = 8192
+const userChunk = 256
+
+export class ModelReplica implements Encoder {
+  #pending: Pending = emptyPending()
+  #items = new RowStore(1)
+  #features = new RowStore(1)
+  readonly #catalogue = new Map<ItemId, readonly string[]>()
+  /** Rows of an item's features, by item row, looked up when first needed. */
+  #featureRows: (Int32Array | undefined)[] = []
+  #shape: ModelShape | undefined
+  #weights: Readonly<Record<string, Float32Array>> = {}
+  /** The engine's copy of the weights; made when first used after a change. */
+  #tensors: WeightTensors | undefined
+  #space = ''
+  #step = 0
+  readonly #unique = new UniqueRows()
+
+  /** 0 before the first commit that brought weights. */
+  get dimensions(): number {
+    return this.#shape?.dimensions ?? 0
+  }
+
+  get interestCount(): number {
+    return this.#shape?.interestCount ?? 0
+  }
+
+  get space(): string {
+    return this.#space
+  }
+
+  get step(): number {
+    return this.#step
+  }
+
+  /** Whether vectors can be made: a commit that brought weights has been applied. */
+  get ready(): boolean {
+    return this.#shape !== undefined
+  }
+
+  /** Items that have a row. */
+  get itemCount(): number {
+    return this.#items.size
+  }
+
+  /**
+   * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name replaces an earlier one.
+   *
+   * @returns what changed, for a commit; undefined for any other record, and for commits until one has brought all weights
+   * @throws ConfigError if weights are missing or do not fit the model that the commit names; CorruptError if a row has another dimension. The replica
+   *   is then as before, and what was not committed is dropped
+   */
+  apply(update: ModelUpdate): AppliedUpdate | undefined {
+    switch (update.kind) {
+      case 'item-row':
+        this.#pending.items.set(update.itemId, { row: update.row, count: update.count })
+        return undefined
+      case 'feature-row':
+        this.#pending.features.set(update.feature, update.row)
+        return undefined
+      case 'weights':
+        this.#pending.weights.set(update.name, update.values)
+        return undefined
+      case 'commit':
+        return this.#commit(update)
+    }
+  }
+
+  /** Takes note of what items are: histories name items by id alone, and the towers read an item's features with its row. */
+  learnCatalogue(items: Iterable<CatalogueItem>): void {
+    for (const item of items) this.#noteFeatures(item.itemId, featureKeys(item))
+  }
+
+  /** Features given here are remembered, as by `learnCatalogue`. */
+  itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
+    const { dimensions: d, tensors } = this.#model()
+    const vectors = new Float32Array(items.length * d) // [N, D]
+    const known = new Uint8Array(items.length) // [N]
+    for (let from = 0; from < items.length; from += itemChunk) {
+      const to = Math.min(items.length, from + itemChunk)
+      const inputs = new Float32Array((to - from) * d)
+      for (let i = from; i < to; i++) {
+        const { itemId, features } = items[i]!
+        const row = this.#items.find(itemId)
+        this.#noteFeatures(itemId, features)
+        const rows = row === 0 ? this.#lookUp(features) : this.#featuresOf(row)
+        if (row !== 0 || rows.length > 0) known[i] = 1
+        this.#addInput(row, rows, inputs, (i - from) * d)
+      }
+      tf.tidy(() => vectors.set(itemTower(tensors, tf.tensor2d(inputs, [to - from, d])).dataSync(), from * d))
+    }
+    return { vectors, known }
+  }
+
+  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
+    const { dimensions: d, interestCount: K } = this.#model()
+    const interests = new Float32Array(histories.length * K * d) // [B, K, D]
+    const known = new Uint8Array(histories.length) // [B]
+    for (let from = 0; from < histories.length; from += userChunk) {
+      const chunk = histories.slice(from, from + userChunk)
+      this.#interestsOf(chunk, interests.subarray(from * K * d), known.subarray(from))
+    }
+    return { interests, known }
+  }
+
+  /** Gives the engine's memory back. */
+  dispose(): void {
+    if (this.#tensors !== undefined) tf.dispose(Object.values(this.#tensors))
+    this.#tensors = undefined
+  }
+
+  #interestsOf(histories: readonly (readonly EncoderStep[])[], interests: Float32Array, known: Uint8Array): void {
+    const { dimensions: d, historyMax, tensors } = this.#model()
+    const B = histories.length
+    const rows = new Int32Array(B * historyMax) // [B, historyMax], right-aligned
+    const timesMs = new Float64Array(B * historyMax)
+    let L = 1
+    for (const [b, history] of histories.entries()) {
+      const start = b * historyMax
+      let at = start + historyMax
+      for (let i = history.length - 1; i >= 0 && at > start; i--) {
+        const row = this.#items.find(history[i]!.itemId)
+        if (row === 0) continue
+        rows[--at] = row
+        timesMs[at] = history[i]!.eventTimeMs
+      }
+      const length = start + historyMax - at
+      if (length > 0) known[b] = 1
+      L = Math.max(L, length)
+    }
+    this.#unique.reset(B * L + 1)
+    const steps = new Int32Array(B * L) // [B, L]
+    const age = new Float32Array(B * L) // [B, L]
+    for (let b = 0; b < B; b++) {
+      const end = (b + 1) * historyMax
+      for (let from = end - L, to = b * L; from < end; from++, to++) {
+        if (rows[from] === 0) continue
+        steps[to] = this.#unique.position(rows[from]!)
+        age[to] = Math.max(0, (timesMs[end - 1]! - timesMs[from]!) / 1000)
+      }
+    }
+    const unique = this.#unique.take() // [U]
+    const inputs = new Float32Array(unique.length * d)
+    for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * d)
+    tf.tidy(() => {
+      const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
+      const users = userTowers(tensors, tf.tensor2d(inputs, [unique.length, d]), histories) //   [K, B, D]
+      interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                [B, K, D]
+    })
+  }
+
+  #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>): AppliedUpdate | undefined {
+    const pending = this.#pending
+    this.#pending = emptyPending()
+    const shape = shapeOf(commit.model)
+    const sameLineage = this.#shape !== undefined && commit.space === this.#space && sameShape(shape, this.#shape)
+    const weights: Record<string, Float32Array> = sameLineage ? { ...this.#weights } : {}
+    for (const [name, values] of pending.weights) weights[name] = values
+    // The trainer sends dense weights less often than rows: what comes before the first of them waits.
+    if (!sameLineage && pending.weights.size === 0) {
+      this.#pending = pending
+      return undefined
+    }
+    const checked = checkWeights(weights, shape)
+    for (const [id, { row }] of pending.items) if (row !== null) checkRow(id, row, shape.dimensions)
+    for (const [id, row] of pending.features) checkRow(id, row, shape.dimensions)
+    // From here on nothing fails.
+    if (!sameLineage) {
+      // Rows of another lineage mean nothing here.
+      this.#items = new RowStore(shape.dimensions)
+      this.#features = new RowStore(shape.dimensions)
+      this.#featureRows = []
+    }
+    const weightsChanged = !sameLineage || pending.weights.size > 0
+    if (weightsChanged) {
+      this.dispose()
+      this.#weights = checked
+    }
+    this.#shape = shape
+    this.#space = commit.space
+    this.#step = commit.step
+    const newFeatures = [...pending.features.keys()].some((feature) => this.#features.find(feature) === 0)
+    for (const [feature, row] of pending.features) this.#features.set(feature, row)
+    if (newFeatures) this.#featureRows = []
+    const changedItems: ItemId[] = []
+    const expired: ItemId[] = []
+    const counts = new Map<ItemId, number>()
+    for (const [itemId, { row, count }] of pending.items) {
+      if (row === null) {
+        this.#featureRows[this.#items.delete(itemId)] = undefined
+        expired.push(itemId)
+        continue
+      }
+      this.#items.set(itemId, row)
+      changedItems.push(itemId)
+      counts.set(itemId, count)
+    }
+    return { step: commit.step, space: commit.space, changedItems, weightsChanged, expired, counts }
+  }
+
+  #model(): ModelShape & { tensors: WeightTensors } {
+    const shape = this.#shape
+    if (shape === undefined) throw new Error('ModelReplica: no commit has brought weights yet; ask `ready` first')
+    // Kept, even where a caller's tf.tidy is open.
+    this.#tensors ??= keepAll(weightTensors(checkWeights(this.#weights, shape), shape))
+    return { ...shape, tensors: this.#tensors }
+  }
+
+  #noteFeatures(itemId: ItemId, features: readonly string[]): void {
+    const before = this.#catalogue.get(itemId)
+    if (before === features || (before === undefined && features.length === 0)) return
+    if (before?.length === features.length && features.every((feature, i) => feature === before[i])) return
+    this.#catalogue.set(itemId, features)
+    const row = this.#items.find(itemId)
+    if (row !== 0) this.#featureRows[row] = undefined
+  }
+
+  #featuresOf(row: number): Int32Array {
+    let rows = this.#featureRows[row]
+    if (rows === undefined) {
+      rows = this.#lookUp(this.#catalogue.get(this.#items.idOf(row)) ?? [])
+      this.#featureRows[row] = rows
+    }
+    return rows
+  }
+
+  /** Features that have no row are left out, as in training. */
+  #lookUp(features: readonly string[]): Int32Array {
+    if (features.length === 0) return noRows
+    return Int32Array.from(features.map((feature) => this.#features.find(feature)).filter((row) => row !== 0))
+  }
+
+  /** out[at … at + D) += row + mean of feature rows. */
+  #addInput(row: number, features: Int32Array, out: Float32Array, at: number): void {
+    if (row !== 0) this.#items.add(row, 1, out, at)
+    for (const feature of features) this.#features.add(feature, 1 / features.length, out, at)
+  }
+}
+
+const noRows = new Int32Array(0)
+
+function emptyPending(): Pending {
+  return { items: new Map(), features: new Map(), weights: new Map() }
+}
+
+function keepAll(tensors: WeightTensors): WeightTensors {
+  for (const tensor of Object.values(tensors)) tf.keep(tensor)
+  return tensors
+}
+
+function shapeOf(model: string): ModelShape {
+  let parsed: Partial<ModelShape>
+  try {
+    parsed = JSON.parse(model) as Partial<ModelShape>
+  } catch (cause) {
+    throw new CorruptError(`the commit's model is not JSON: ${model.slice(0, 100)}`, { cause })
+  }
+  const { interestCount, dimensions, historyMax } = parsed
+  for (const value of [interestCount, dimensions, historyMax]) {
+    if (!(Number.isInteger(value) && value! > 0))
+      throw new CorruptError(`the commit's model must have interestCount, dimensions and historyMax above 0: ${model.slice(0, 200)}`)
+  }
+  return { interestCount: interestCount!, dimensions: dimensions!, historyMax: historyMax! }
+}
+
+function sameShape(a: ModelShape, b: ModelShape): boolean {
+  return a.interestCount === b.interestCount && a.dimensions === b.dimensions && a.historyMax === b.historyMax
+}
+
+function checkRow(id: string, row: Float32Array, dimensions: number): void {
+  if (row.length !== dimensions) throw new CorruptError(`row of '${id}' has ${row.length} numbers; the model's have ${dimensions}`)
+}
