@@ -17,22 +17,24 @@ import type { Interaction } from '../event/interaction.ts'
 import { type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
 import { Interleaving } from './datasetInterleaving.ts'
 import { type RowBlock, readRows } from './datasetRows.ts'
-import { DeadLetterFile } from './deadLetterFile.ts'
+import { type DeadLetter, DeadLetterFile } from './deadLetterFile.ts'
 import { ExternalSort } from './externalSort.ts'
 import { readLines } from './lineReader.ts'
 
 export interface DatasetOptions {
   /** Instead of recognising it. */
-  readonly format?: string
-  readonly columns?: ColumnMapping
+  readonly format?: string | undefined
+  readonly columns?: ColumnMapping | undefined
   /** Of the interleaving, where there is one. */
   readonly seed: number
   /** For sorting outside memory. Default: the system's. */
-  readonly tempDir?: string
+  readonly tempDir?: string | undefined
   /** What the rows of a sort may take before they go to disk. Default 256 MiB: about a million rows. */
-  readonly memoryMaxBytes?: number
+  readonly memoryMaxBytes?: number | undefined
   /** Where bad lines are set aside, as `<name of the data set>.dead-letters.jsonl`. Default: `tempDir`. */
-  readonly deadLetterDir?: string
+  readonly deadLetterDir?: string | undefined
+  /** Told of every line set aside, once: to warn the user. */
+  readonly onDeadLetter?: ((letter: DeadLetter) => void) | undefined
 }
 
 /** A file of an ordered data set. */
@@ -153,7 +155,9 @@ export class Dataset {
   #setAside(path: string, line: number, reason: string, raw: string): void {
     if (line <= (this.#setAsideUpTo.get(path) ?? 0)) return
     this.#setAsideUpTo.set(path, line)
-    this.#letters.add({ file: path, line, reason: `${path}:${line}: ${reason}`, raw })
+    const letter = { file: path, line, reason: `${path}:${line}: ${reason}`, raw }
+    this.#letters.add(letter)
+    this.#options.onDeadLetter?.(letter)
   }
 
   async *#ordered(): AsyncGenerator<readonly Interaction[], void, undefined> {

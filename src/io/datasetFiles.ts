@@ -61,6 +61,10 @@ export async function findDatasetFiles(path: string, given: FormatName | undefin
     ])
   }
   leftAside.push(...binary.map(plainName), ...empty.map(plainName))
+  const carriage = rest.find((file) => heads.get(file)![0]!.includes('\r'))
+  if (carriage !== undefined) {
+    throw new ConfigError([`${carriage}: lines end with carriage returns only; convert the file first: tr '\\r' '\\n'`])
+  }
   const chosen = choose(path, rest, heads, given, columns)
   leftAside.push(...rest.filter((file) => !chosen.paths.includes(file)).map(plainName))
   const files = chosen.paths

@@ -1,5 +1,6 @@
 // The real data sets, where MTMI_DATA says where they are: row, user and item counts as their README has them.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import test from 'node:test'
@@ -46,6 +47,26 @@ test('MovieLens 100k has a title and genres for every item', { skip }, async () 
   assert.equal(found.length, 1_682)
   assert.equal(found[0]?.title, 'Toy Story')
   assert.deepEqual(found[0]?.features.class, ['Animation', "Children's", 'Comedy'])
+})
+
+test('MovieLens 100k comes by time, and by line within a second, on disk as in memory', { skip }, async () => {
+  const path = join(data!, 'ml-100k', 'ml-100k.inter')
+  const times = (await readFile(path, 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .slice(1)
+    .map((line) => Number(line.split('\t')[3]))
+  const expected = times.map((_, i) => i).sort((a, b) => times[a]! - times[b]! || a - b)
+  for (const memoryMaxBytes of [undefined, 1024 * 1024]) {
+    const dataset = await openDataset(path, { seed: 1, tempDir: join(tmpdir(), 'mtmi-real'), memoryMaxBytes })
+    const ids: string[] = []
+    for await (const block of dataset.blocks()) for (const { eventId } of block) ids.push(eventId)
+    // Row 0 is line 2, after the header
+    assert.deepEqual(
+      ids,
+      expected.map((row) => `ml-100k.inter:${row + 2}`)
+    )
+  }
 })
 
 test('DIGINETICA has 17 periods, a week or more apart', { skip }, async () => {
