@@ -47,7 +47,7 @@ const fileName = 'index.mdb'
  * Changed points that are remembered. A searcher further behind loads everything again, which takes about as long as applying this many;
  * and a removed point's stump, which refuses older writes, lives as long as its change.
  */
-const changedPointsMax = 200_000
+const changedPointsDefault = 200_000
 /** Points deleted in one transaction when a space is dropped: a few milliseconds, so that others may write in between. */
 const dropBatch = 2_000
 
@@ -57,8 +57,11 @@ export class EmbeddedIndexStore {
   readonly #points: Database<Buffer, Uint8Array>
   readonly #changes: Database<Change, number>
 
+  readonly #changedPointsMax: number
+
   /** @throws CorruptError if what is there is not an index, or a damaged one */
-  constructor(directory: string) {
+  constructor(directory: string, options: { changedPointsMax?: number } = {}) {
+    this.#changedPointsMax = options.changedPointsMax ?? changedPointsDefault
     const file = path.join(directory, fileName)
     mkdirSync(directory, { recursive: true })
     if (existsSync(file)) checkEnvironmentFile(file)
@@ -115,7 +118,7 @@ export class EmbeddedIndexStore {
   async createSpace(name: string, shape: SpaceShape): Promise<void> {
     checkShape(name, shape)
     await this.#write((state) => {
-      const before = state.spaces[name]
+      const before = spaceNamed(state, name)
       if (before !== undefined) {
         sameShape(name, before, shape)
         return
@@ -172,7 +175,7 @@ export class EmbeddedIndexStore {
 
   async promote(name: string, expected: { items: number; users: number }): Promise<void> {
     await this.#write((state) => {
-      const space = state.spaces[name]
+      const space = spaceNamed(state, name)
       const held = { items: space?.items ?? 0, users: space?.users ?? 0 }
       if (space === undefined || held.items < expected.items || held.users < expected.users) throw incompleteSpace(name, held, expected)
       if (state.live === name) return
@@ -184,7 +187,7 @@ export class EmbeddedIndexStore {
   async dropSpace(name: string): Promise<void> {
     await this.#write((state) => {
       if (state.live === name) throw liveSpace(name)
-      if (state.spaces[name] === undefined) return
+      if (spaceNamed(state, name) === undefined) return
       delete state.spaces[name]
       state.change++
     })
@@ -200,7 +203,7 @@ export class EmbeddedIndexStore {
       if (Object.values(state.spaces).some((space) => space.generation === generation)) continue
       const range = { start: keyOf(generation, 'item', ''), end: keyOf(generation + 1, 'item', ''), limit: dropBatch }
       while (this.#points.getKeysCount({ ...range, limit: 1 }) > 0) {
-        await this.#root.transaction(() => {
+        await this.#root.childTransaction(() => {
           for (const key of [...this.#points.getKeys(range)]) this.#points.removeSync(key)
         })
         this.refresh()
@@ -212,9 +215,9 @@ export class EmbeddedIndexStore {
     await this.#root.close()
   }
 
-  /** One transaction over the state: all of `change`, or nothing if it throws. Resolves when it is on disk. */
+  /** One transaction over the state: all of `change`, or nothing if it throws (a child transaction: lmdb-js joins plain ones that are under way at once). Resolves when it is on disk. */
   async #write<T>(change: (state: StoreState) => T): Promise<T> {
-    const outcome = await this.#root.transaction(() => {
+    const outcome = await this.#root.childTransaction(() => {
       const before = this.#state.get('state')
       const state = before ?? this.state()
       const text = JSON.stringify(before)
@@ -229,9 +232,9 @@ export class EmbeddedIndexStore {
   #note(state: StoreState, change: Change): void {
     this.#changes.putSync(++state.change, change)
     state.changedPoints += change[2].length
-    if (state.changedPoints <= changedPointsMax) return
+    if (state.changedPoints <= this.#changedPointsMax) return
     for (const { key, value } of [...this.#changes.getRange({ limit: 64 })]) {
-      if (state.changedPoints <= changedPointsMax || key === state.change) return
+      if (state.changedPoints <= this.#changedPointsMax || key === state.change) return
       const [generation, role, ids] = value
       for (const id of ids) {
         const point = keyOf(generation, role, id)
@@ -245,8 +248,13 @@ export class EmbeddedIndexStore {
   }
 }
 
+/** Not what every object has by the name of `constructor`. */
+function spaceNamed(state: StoreState, name: string): SpaceState | undefined {
+  return Object.hasOwn(state.spaces, name) ? state.spaces[name] : undefined
+}
+
 function spaceOf(state: StoreState, name: string): SpaceState {
-  const space = state.spaces[name]
+  const space = spaceNamed(state, name)
   if (space === undefined) throw unknownSpace(name, Object.keys(state.spaces))
   return space
 }

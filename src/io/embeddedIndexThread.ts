@@ -19,8 +19,14 @@ const deathsMax = 5
 
 // Beside this file, in whichever language it runs.
 const workerFile = new URL(`./embeddedIndexWorker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
+
 /** Node 20 does not give a thread the loader that `--import tsx` gave the process: where this runs as TypeScript, the thread asks for it itself. */
-const asTypeScript = `import('tsx/esm/api').then((tsx) => { tsx.register(); return import(${JSON.stringify(workerFile.href)}) })`
+function newWorker(workerData: WorkerOptions): Worker {
+  if (workerFile.pathname.endsWith('.js')) return new Worker(workerFile, { workerData, name: 'mtmi-search' })
+  const loader = import.meta.resolve('tsx/esm/api')
+  const script = `import(${JSON.stringify(loader)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(workerFile.href)}) })`
+  return new Worker(script, { eval: true, workerData, name: 'mtmi-search' })
+}
 
 export class EmbeddedIndexThread {
   readonly #options: WorkerOptions
@@ -63,6 +69,12 @@ export class EmbeddedIndexThread {
     return (await this.#reply(id)) as T
   }
 
+  /** Ends the thread as a crash would, in the middle of things. For tests of what follows. */
+  async kill(): Promise<void> {
+    const worker = this.#worker
+    await worker.terminate()
+  }
+
   /** Answers what waits, then ends the thread. */
   async close(): Promise<void> {
     if (this.#closing) return this.#exited
@@ -76,9 +88,7 @@ export class EmbeddedIndexThread {
   }
 
   #start(): [Worker, Promise<void>] {
-    const worker = workerFile.pathname.endsWith('.ts')
-      ? new Worker(asTypeScript, { eval: true, workerData: this.#options, name: 'mtmi-search' })
-      : new Worker(workerFile, { workerData: this.#options, name: 'mtmi-search' })
+    const worker = newWorker(this.#options)
     worker.on('message', (reply: WorkerReply) => {
       const waiting = this.#pending.get(reply.id)
       this.#pending.delete(reply.id)

@@ -1,0 +1,478 @@
+// What every VectorIndex promises, whoever keeps it. Scores are compared to 1e-5: engines add up in different orders.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { MtmiError } from '../../src/base/errors.ts'
+import { Rng } from '../../src/base/rng.ts'
+import type { ItemPoint, Neighbour, SearchResult, UserPoint, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
+
+export interface IndexUnderTest {
+  readonly index: VectorIndex
+  /** Closes it and removes what it left. */
+  dispose(): Promise<void>
+}
+
+/** D 4, K 2 unless a test says otherwise: small enough to work out by hand. */
+const shape = { dimensions: 4, interestCount: 2 }
+const x = [1, 0, 0, 0]
+const y = [0, 1, 0, 0]
+const z = [0, 0, 1, 0]
+
+/** A vector of length 1 at `degrees` from x towards y: its cosine with x is cos(degrees), with y sin(degrees). */
+function towards(degrees: number): number[] {
+  const radians = (degrees * Math.PI) / 180
+  return [Math.cos(radians), Math.sin(radians), 0, 0]
+}
+
+const byVector = (...vectors: (readonly number[])[]) => ({ by: { vectors: Float32Array.from(vectors.flat()), count: vectors.length } })
+const ids = (list: readonly Neighbour[] | undefined) => list?.map((neighbour) => neighbour.itemId)
+const idsOf = (result: SearchResult) => result.lists?.map(ids)
+
+function near(actual: number | undefined, expected: number): void {
+  assert(actual !== undefined && Math.abs(actual - expected) <= 1e-5, `${actual} is not ${expected} to 1e-5`)
+}
+
+const refusedWith =
+  (code: string, ...texts: readonly string[]) =>
+  (error: unknown) => {
+    assert(error instanceof MtmiError, `not an MtmiError: ${String(error)}`)
+    assert.equal(error.code, code)
+    for (const text of texts) assert(error.message.includes(text), `"${error.message}" does not name ${text}`)
+    return true
+  }
+
+/** @param make an empty index; called once a test */
+export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTest>): void {
+  const check = (what: string, body: (index: VectorIndex) => Promise<void>): void => {
+    test(`${name}: ${what}`, async () => {
+      const { index, dispose } = await make()
+      try {
+        await body(index)
+      } finally {
+        await dispose()
+      }
+    })
+  }
+
+  /** Space `a` live with three items on the way from x to y, and a user who likes x and y and has just seen `east`. */
+  async function small(index: VectorIndex): Promise<void> {
+    await index.createSpace('a', shape)
+    await index.upsert('a', 1, [
+      itemPoint('east', x, { count: 5, title: 'East', features: { genre: ['war', 'drama'], year: ['1999'] } }),
+      itemPoint('between', towards(30), { count: 9, features: { genre: ['drama'], year: ['2001'] } }),
+      itemPoint('north', y, { count: 6, features: { genre: ['war'], year: ['2001'] } }),
+      userPoint('ann', [x, y], ['east'])
+    ])
+    await index.promote('a', { items: 3, users: 1 })
+  }
+
+  check('an index nobody wrote to has no space, nothing live, and says so when asked', async (index) => {
+    assert.deepEqual(await index.spaces(), [])
+    assert.equal(await index.live(), undefined)
+    assert.equal(await index.user('ann'), undefined)
+    assert.equal(await index.item('east'), undefined)
+    await assert.rejects(index.search({ by: { userId: 'ann' } }, 3), refusedWith('UNAVAILABLE'))
+    await assert.rejects(index.popular(3), refusedWith('UNAVAILABLE'))
+  })
+
+  check('a space that was written but not promoted answers nothing', async (index) => {
+    await index.createSpace('a', shape)
+    await index.upsert('a', 1, [itemPoint('east', x)])
+    assert.deepEqual(await index.spaces(), ['a'])
+    assert.equal(await index.live(), undefined)
+    await assert.rejects(index.search(byVector(x), 3), refusedWith('UNAVAILABLE'))
+  })
+
+  check('a search by vectors gives one list a vector, best first, with cosines and payloads', async (index) => {
+    await small(index)
+    const { space, step, lists, user } = await index.search(byVector(x, y), 2)
+    assert.deepEqual([space, step, user], ['a', 1, undefined])
+    assert.deepEqual(lists?.map(ids), [
+      ['east', 'between'],
+      ['north', 'between']
+    ])
+    near(lists?.[0]?.[0]?.score, 1)
+    near(lists?.[0]?.[1]?.score, 0.8660254) // cos 30°
+    near(lists?.[1]?.[1]?.score, 0.5) // sin 30°
+    assert.deepEqual(lists?.[0]?.[0]?.payload, {
+      title: 'East',
+      features: { genre: ['war', 'drama'], year: ['1999'] },
+      count: 5,
+      updatedAtMs: 1000
+    })
+    assert.deepEqual(lists?.[1]?.[1]?.payload, { features: { genre: ['drama'], year: ['2001'] }, count: 9, updatedAtMs: 1000 })
+  })
+
+  check('scores go down to −1, and a limit above the number of items gives them all', async (index) => {
+    await small(index)
+    const [list] = (await index.search(byVector([-1, 0, 0, 0]), 1000)).lists ?? []
+    assert.deepEqual(ids(list), ['north', 'between', 'east'])
+    near(list?.[0]?.score, 0)
+    near(list?.[2]?.score, -1)
+    assert(list?.every(({ score }) => score >= -1 && score <= 1))
+  })
+
+  check('more interests than a user has, or fewer, may be given', async (index) => {
+    await small(index)
+    const five = await index.search(byVector(x, y, x, y, towards(30)), 1)
+    assert.deepEqual(idsOf(five), [['east'], ['north'], ['east'], ['north'], ['between']])
+    assert.deepEqual(idsOf(await index.search(byVector(y), 1)), [['north']])
+  })
+
+  check('a search by user uses the stored vectors, excludes what is recent unless told not to, and returns the payload', async (index) => {
+    await small(index)
+    const result = await index.search({ by: { userId: 'ann' } }, 2)
+    assert.deepEqual(idsOf(result), [
+      ['between', 'north'],
+      ['north', 'between']
+    ])
+    assert.deepEqual(result.user, { recent: ['east'], historyLength: 1, newestMs: 500, updatedAtMs: 1000 })
+    const all = await index.search({ by: { userId: 'ann' } }, 1, { excludeRecent: false })
+    assert.deepEqual(idsOf(all), [['east'], ['north']])
+  })
+
+  check('excluded items make room for the next best', async (index) => {
+    await small(index)
+    const result = await index.search({ by: { userId: 'ann' } }, 2, { excludeItems: ['between', 'never heard of'] })
+    assert.deepEqual(idsOf(result), [['north'], ['north']])
+  })
+
+  check('a search by item finds what is like it, not the item itself', async (index) => {
+    await small(index)
+    const result = await index.search({ by: { itemId: 'east' } }, 5)
+    assert.deepEqual(idsOf(result), [['between', 'north']])
+    near(result.lists?.[0]?.[0]?.score, 0.8660254)
+  })
+
+  check('a user or an item that is not here has no lists', async (index) => {
+    await small(index)
+    const byUser = await index.search({ by: { userId: 'bob' } }, 5)
+    assert.deepEqual([byUser.space, byUser.lists, byUser.user], ['a', undefined, undefined])
+    assert.equal((await index.search({ by: { itemId: 'south' } }, 5)).lists, undefined)
+    assert.equal(await index.user('bob'), undefined)
+    assert.equal(await index.item('south'), undefined)
+  })
+
+  check('a feature filter asks for all its features', async (index) => {
+    await small(index)
+    const found = async (features: Record<string, string>) => idsOf(await index.search(byVector(x), 5, { features }))?.[0]
+    assert.deepEqual(await found({ genre: 'drama' }), ['east', 'between'])
+    assert.deepEqual(await found({ genre: 'war', year: '2001' }), ['north'])
+    assert.deepEqual(await found({ genre: 'war', year: '2002' }), [])
+    assert.deepEqual(await found({ planet: 'mars' }), [])
+    assert.deepEqual(await found({}), ['east', 'between', 'north'])
+    assert.deepEqual(ids(await index.popular(5, { features: { genre: 'war' } })), ['north', 'east'])
+  })
+
+  check('an item whose features changed is found by the new ones only', async (index) => {
+    await small(index)
+    await index.upsert('a', 2, [itemPoint('east', x, { features: { genre: ['comedy'] } })])
+    const found = async (genre: string) => idsOf(await index.search(byVector(x), 5, { features: { genre } }))?.[0]
+    assert.deepEqual(await found('comedy'), ['east'])
+    assert.deepEqual(await found('drama'), ['between'])
+    await index.upsert('a', 3, [itemPoint('east', x, { features: { genre: ['drama'] } })])
+    assert.deepEqual(await found('drama'), ['east', 'between'])
+    assert.deepEqual(await found('comedy'), [])
+  })
+
+  check('popular is by count, with the share of all counts, under the filter', async (index) => {
+    await small(index)
+    const list = await index.popular(2)
+    assert.deepEqual(ids(list), ['between', 'north'])
+    near(list[0]?.score, 9 / 20) // of 5 + 9 + 6
+    near(list[1]?.score, 6 / 20)
+    assert.deepEqual(ids(await index.popular(9, { excludeItems: ['between'] })), ['north', 'east'])
+    await index.upsert('a', 2, [itemPoint('east', x, { count: 20 })])
+    assert.deepEqual(ids(await index.popular(9)), ['east', 'between', 'north'])
+    near((await index.popular(1))[0]?.score, 20 / 35)
+  })
+
+  check('live, item and user tell what is stored', async (index) => {
+    await small(index)
+    assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 3, users: 1, dimensions: 4, interestCount: 2 })
+    const item = await index.item('between')
+    for (const [d, value] of towards(30).entries()) near(item?.vector[d], value)
+    assert.deepEqual(item?.payload, { features: { genre: ['drama'], year: ['2001'] }, count: 9, updatedAtMs: 1000 })
+    const user = await index.user('ann')
+    assert.equal(user?.vectors.length, 8)
+    for (const [d, value] of [...x, ...y].entries()) near(user?.vectors[d], value)
+    assert.deepEqual(user?.payload.recent, ['east'])
+  })
+
+  check('a write may be repeated, and replaces what was', async (index) => {
+    await small(index)
+    const again = [itemPoint('east', x, { count: 5, title: 'East' }), userPoint('ann', [x, y], ['east'])]
+    assert.equal(await index.upsert('a', 1, again), 2)
+    assert.equal(await index.upsert('a', 1, again), 2)
+    assert.equal((await index.live())?.items, 3)
+    assert.equal((await index.live())?.users, 1)
+    await index.upsert('a', 1, [itemPoint('east', z)]) // the same step, as when a user clicked again between two steps of the model
+    near((await index.search({ by: { itemId: 'between' } }, 5, { excludeItems: ['north'] })).lists?.[0]?.[0]?.score, 0)
+  })
+
+  check('a write of an older step changes nothing, point by point', async (index) => {
+    await small(index)
+    await index.upsert('a', 7, [itemPoint('east', y, { title: 'moved' }), userPoint('ann', [y, y], ['north'])])
+    assert.equal(await index.upsert('a', 6, [itemPoint('east', x), userPoint('ann', [x, x]), itemPoint('new', x)]), 1)
+    assert.equal((await index.item('east'))?.payload.title, 'moved')
+    assert.deepEqual((await index.user('ann'))?.payload.recent, ['north'])
+    assert.deepEqual(idsOf(await index.search(byVector(x), 1)), [['new']])
+    assert.equal((await index.live())?.step, 7)
+  })
+
+  check('the last of two writes of one point in one call stays', async (index) => {
+    await small(index)
+    await index.upsert('a', 2, [itemPoint('twice', x, { title: 'first' }), itemPoint('twice', y, { title: 'second' })])
+    assert.equal((await index.item('twice'))?.payload.title, 'second')
+    assert.equal((await index.live())?.items, 4)
+  })
+
+  check('a removed point is gone from everything, and removing it again is nothing', async (index) => {
+    await small(index)
+    await index.remove('a', 'item', ['between', 'never heard of'])
+    await index.remove('a', 'item', ['between'])
+    await index.remove('a', 'user', ['ann'])
+    assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 2, users: 0, dimensions: 4, interestCount: 2 })
+    assert.deepEqual(idsOf(await index.search(byVector(x), 5)), [['east', 'north']])
+    assert.deepEqual(ids(await index.popular(5)), ['north', 'east'])
+    near((await index.popular(5))[0]?.score, 6 / 11)
+    assert.equal(await index.item('between'), undefined)
+    assert.equal(await index.user('ann'), undefined)
+    assert.equal((await index.search({ by: { userId: 'ann' } }, 5)).lists, undefined)
+    assert.equal((await index.search({ by: { itemId: 'between' } }, 5)).lists, undefined)
+  })
+
+  check('a role is removed without its namesake', async (index) => {
+    await small(index)
+    await index.upsert('a', 1, [itemPoint('ann', x)])
+    await index.remove('a', 'item', ['ann'])
+    assert(await index.user('ann'))
+  })
+
+  check('an older write does not bring a removed point back; one as new or newer does', async (index) => {
+    await small(index)
+    await index.upsert('a', 5, [itemPoint('east', x), userPoint('ann', [x, y])])
+    await index.remove('a', 'item', ['east'])
+    await index.remove('a', 'user', ['ann'])
+    assert.equal(await index.upsert('a', 4, [itemPoint('east', x), userPoint('ann', [x, y])]), 0)
+    assert.equal(await index.item('east'), undefined)
+    assert.equal(await index.user('ann'), undefined)
+    assert.deepEqual(idsOf(await index.search(byVector(x), 1)), [['between']])
+    assert.equal(await index.upsert('a', 5, [userPoint('ann', [x, y])]), 1)
+    assert.equal(await index.upsert('a', 6, [itemPoint('east', x)]), 1)
+    assert.deepEqual(idsOf(await index.search({ by: { userId: 'ann' } }, 1)), [['east'], ['north']])
+    assert.equal((await index.live())?.items, 3)
+  })
+
+  check('vectors that are not finite, not of length 1 or of another shape are refused, with everything beside them', async (index) => {
+    await small(index)
+    const refused = (point: ItemPoint | UserPoint, code: string, ...texts: string[]) =>
+      assert.rejects(index.upsert('a', 2, [itemPoint('beside', x), point]), refusedWith(code, ...texts))
+    await refused(itemPoint('broken', [Number.NaN, 0, 0, 0]), 'DIVERGED', 'broken', 'NaN')
+    await refused(itemPoint('broken', [0, Number.POSITIVE_INFINITY, 0, 0]), 'DIVERGED', 'broken', 'Infinity')
+    await refused(itemPoint('long', [1.01, 0, 0, 0]), 'DIVERGED', 'long', '1.00999')
+    await refused(itemPoint('zero', [0, 0, 0, 0]), 'DIVERGED', 'zero', 'length 0')
+    await refused(itemPoint('short', [1, 0, 0]), 'CONFIG', 'short', '3')
+    await refused(userPoint('cy', [x]), 'CONFIG', 'cy', '2 × 4')
+    await refused(userPoint('cy', [x, [0, Number.NaN, 0, 0]]), 'DIVERGED', 'cy', 'NaN')
+    await refused(itemPoint('', x), 'CONFIG', 'id')
+    await refused(itemPoint('e'.repeat(1025), x), 'CONFIG', '1025')
+    await refused(itemPoint('\ud800', x), 'CONFIG', 'well-formed')
+    await refused(itemPoint('counted', x, { count: Number.NaN }), 'CONFIG', 'counted', 'NaN')
+    await assert.rejects(index.upsert('a', -1, [itemPoint('beside', x)]), refusedWith('CONFIG', '-1'))
+    assert.equal(await index.item('beside'), undefined)
+    assert.equal((await index.live())?.items, 3)
+    await index.upsert('a', 2, [itemPoint('fine', [1.0005, 0, 0, 0])])
+    assert(((await index.search(byVector(x), 1)).lists?.[0]?.[0]?.score ?? 2) <= 1)
+  })
+
+  check('a query that makes no sense is refused', async (index) => {
+    await small(index)
+    await assert.rejects(index.search(byVector([Number.NaN, 0, 0, 0]), 3), refusedWith('DIVERGED', 'NaN'))
+    await assert.rejects(index.search({ by: { vectors: Float32Array.from([1, 0, 0]), count: 1 } }, 3), refusedWith('CONFIG', '3'))
+    await assert.rejects(index.search({ by: { vectors: new Float32Array(0), count: 0 } }, 3), refusedWith('CONFIG', '0'))
+    await assert.rejects(index.search(byVector(x), 0), refusedWith('CONFIG', '0'))
+    await assert.rejects(index.search(byVector(x), 1.5), refusedWith('CONFIG', '1.5'))
+    await assert.rejects(index.popular(-1), refusedWith('CONFIG', '-1'))
+  })
+
+  check('a space is made once; with another shape it is refused', async (index) => {
+    await small(index)
+    await index.createSpace('a', shape)
+    assert.equal((await index.live())?.items, 3)
+    await assert.rejects(index.createSpace('a', { ...shape, dimensions: 8 }), refusedWith('CONFIG', '8'))
+    await assert.rejects(index.createSpace('b', { dimensions: 0, interestCount: 2 }), refusedWith('CONFIG', 'dimensions', '0'))
+    assert.deepEqual(await index.spaces(), ['a'])
+  })
+
+  check('a space that does not exist takes no writes', async (index) => {
+    await assert.rejects(index.upsert('nowhere', 1, [itemPoint('east', x)]), refusedWith('CONFIG', 'nowhere'))
+    await assert.rejects(index.remove('nowhere', 'item', ['east']), refusedWith('CONFIG', 'nowhere'))
+    await assert.rejects(index.promote('nowhere', { items: 0, users: 0 }), refusedWith('UNAVAILABLE', 'nowhere'))
+    await index.dropSpace('nowhere')
+    assert.deepEqual(await index.spaces(), [])
+  })
+
+  check('promote switches items and users together, and not before there are enough of both', async (index) => {
+    await small(index)
+    await index.createSpace('b', { dimensions: 4, interestCount: 1 })
+    await index.upsert('b', 9, [itemPoint('south', z), itemPoint('east', z)])
+    await assert.rejects(index.promote('b', { items: 3, users: 0 }), refusedWith('UNAVAILABLE', 'b', '3'))
+    await assert.rejects(index.promote('b', { items: 2, users: 1 }), refusedWith('UNAVAILABLE', '0 users'))
+    assert.equal((await index.live())?.space, 'a')
+    assert.deepEqual(idsOf(await index.search({ by: { userId: 'ann' } }, 1)), [['between'], ['north']])
+    await index.upsert('b', 9, [userPoint('ann', [z])])
+    await index.promote('b', { items: 2, users: 1 })
+    assert.deepEqual(await index.live(), { space: 'b', step: 9, items: 2, users: 1, dimensions: 4, interestCount: 1 })
+    const result = await index.search({ by: { userId: 'ann' } }, 5)
+    assert.deepEqual([result.space, result.step, result.lists?.length], ['b', 9, 1])
+    assert.deepEqual(idsOf(result)?.[0]?.toSorted(), ['east', 'south'])
+    await index.promote('b', { items: 2, users: 1 }) // again: nothing
+    await index.promote('a', { items: 3, users: 1 }) // and back
+    assert.deepEqual(idsOf(await index.search({ by: { userId: 'ann' } }, 1)), [['between'], ['north']])
+  })
+
+  check('writing to a space that is not live does not show', async (index) => {
+    await small(index)
+    await index.createSpace('b', shape)
+    await index.upsert('b', 2, [itemPoint('east', y, { title: 'other' }), userPoint('ann', [z, z])])
+    await index.remove('b', 'item', ['east'])
+    assert.equal((await index.item('east'))?.payload.title, 'East')
+    assert.deepEqual(idsOf(await index.search(byVector(x), 1)), [['east']])
+  })
+
+  check('the live space is not dropped; another is, and may be made again, empty, with another shape', async (index) => {
+    await small(index)
+    await index.createSpace('b', shape)
+    await index.upsert('b', 50, [itemPoint('east', y), userPoint('ann', [z, z])])
+    await assert.rejects(index.dropSpace('a'), refusedWith('CONFIG', 'a'))
+    await index.dropSpace('b')
+    assert.deepEqual(await index.spaces(), ['a'])
+    await index.createSpace('b', { dimensions: 2, interestCount: 1 })
+    assert.equal(await index.upsert('b', 1, [itemPoint('east', [0, 1])]), 1) // no memory of step 50
+    await index.promote('b', { items: 1, users: 0 })
+    assert.deepEqual(await index.live(), { space: 'b', step: 1, items: 1, users: 0, dimensions: 2, interestCount: 1 })
+    await index.dropSpace('a')
+    assert.deepEqual(idsOf(await index.search(byVector([0, 1]), 5)), [['east']])
+  })
+
+  check('ids are any text', async (index) => {
+    await small(index)
+    const strange = ['ë', 'e\u0308', '商品', '👩‍👩‍👧', 'a/b c', '__proto__', 'constructor', '0', '-1', ' ', '\u0000', 'x'.repeat(1024)]
+    await index.upsert(
+      'a',
+      2,
+      strange.map((id) => itemPoint(id, z, { title: id, features: { [id]: [id] } }))
+    )
+    await index.upsert('a', 2, [userPoint('用户\u0000', [z, z], strange.slice(0, 3))])
+    for (const id of strange) {
+      assert.equal((await index.item(id))?.payload.title, id)
+      if (id !== '__proto__') assert.deepEqual(idsOf(await index.search(byVector(z), 3, { features: { [id]: id } })), [[id]])
+    }
+    const lists = idsOf(await index.search({ by: { userId: '用户\u0000' } }, strange.length - 3, { features: {} }))
+    assert.deepEqual(lists?.[0]?.toSorted(), strange.slice(3).toSorted())
+    await index.remove('a', 'item', ['ë'])
+    assert.equal(await index.item('ë'), undefined)
+    assert(await index.item('e\u0308'))
+  })
+
+  check('10,000 items in several writes: every search is exact', async (index) => {
+    const rng = new Rng(7)
+    const [D, N] = [16, 10_000]
+    const vectors = Array.from({ length: N }, () => randomUnit(rng, D))
+    await index.createSpace('a', { dimensions: D, interestCount: 3 })
+    for (let from = 0; from < N; from += 2500) {
+      const points = vectors.slice(from, from + 2500).map((vector, i) => itemPoint(`item ${from + i}`, [...vector], { count: from + i }))
+      assert.equal(await index.upsert('a', 1, points), 2500)
+    }
+    await index.promote('a', { items: N, users: 0 })
+    const query = Array.from({ length: 3 }, () => randomUnit(rng, D))
+    const excluded = new Set(['item 0', 'item 77', 'item 9999'])
+    const { lists } = await index.search(byVector(...query.map((vector) => [...vector])), 50, { excludeItems: [...excluded] })
+    query.forEach((interest, k) => {
+      const expected = vectors
+        .map((vector, i) => ({ id: `item ${i}`, score: vector.reduce((sum, value, d) => sum + value * interest[d]!, 0) }))
+        .filter(({ id }) => !excluded.has(id))
+        .sort((a, b) => b.score - a.score)
+        .slice(0, 50)
+      const list = lists?.[k] ?? []
+      assert.equal(new Set(ids(list)).size, 50)
+      // By score, not by id: of two scores within 1e-5 either may come first.
+      for (const [i, { score }] of expected.entries()) near(list[i]?.score, score)
+      for (const { itemId, score } of list) {
+        near(
+          vectors[Number(itemId.slice(5))]!.reduce((sum, value, d) => sum + value * interest[d]!, 0),
+          score
+        )
+      }
+    })
+    assert.deepEqual(ids(await index.popular(3)), ['item 9999', 'item 9998', 'item 9997'])
+  })
+
+  check('writes at the same time all arrive, and the newest step of each point stays', async (index) => {
+    await index.createSpace('a', shape)
+    await index.promote('a', { items: 0, users: 0 })
+    const writes = Array.from({ length: 20 }, (_, i) => (i * 7) % 20) // the steps, not in order
+    await Promise.all(
+      writes.map((step) => index.upsert('a', step, [itemPoint('shared', towards(step), { title: `${step}` }), itemPoint(`own ${step}`, x)]))
+    )
+    assert.equal((await index.item('shared'))?.payload.title, '19')
+    assert.equal((await index.live())?.items, 21)
+    assert.equal((await index.live())?.step, 19)
+    near((await index.search(byVector(towards(19)), 1)).lists?.[0]?.[0]?.score, 1)
+  })
+
+  check('a search begun after a write sees it, every time', async (index) => {
+    await small(index)
+    for (let step = 2; step < 52; step++) {
+      await index.upsert('a', step, [itemPoint(`fresh ${step}`, z), userPoint('ann', [z, z], [`fresh ${step - 1}`])])
+      const result = await index.search({ by: { userId: 'ann' } }, 100)
+      assert.equal(result.step, step)
+      assert(ids(result.lists?.[0])?.includes(`fresh ${step}`))
+      assert.deepEqual(result.user?.recent, [`fresh ${step - 1}`])
+      await index.remove('a', 'item', [`fresh ${step}`])
+      assert(!ids((await index.search(byVector(z), 100)).lists?.[0])?.includes(`fresh ${step}`))
+    }
+  })
+
+  check('an answer is from one space alone while spaces are switched', async (index) => {
+    for (const space of ['a', 'b']) {
+      await index.createSpace(space, shape)
+      const points = Array.from({ length: 30 }, (_, i) => itemPoint(`item ${i}`, towards(i), { title: space, features: { of: [space] } }))
+      await index.upsert(space, space === 'a' ? 1 : 2, [...points, userPoint('ann', space === 'a' ? [x, y] : [y, x], [`${space} recent`])])
+    }
+    await index.promote('a', { items: 30, users: 1 })
+    let done = false
+    let answers = 0
+    const reader = async () => {
+      while (!done) {
+        const { space, step, lists, user } = await index.search({ by: { userId: 'ann' } }, 10)
+        answers++
+        assert.equal(step, space === 'a' ? 1 : 2)
+        assert.deepEqual(user?.recent, [`${space} recent`])
+        for (const list of lists ?? []) for (const { payload } of list) assert.equal(payload.title, space)
+        assert.equal(lists?.[0]?.[0]?.itemId, space === 'a' ? 'item 0' : 'item 29')
+        await new Promise(setImmediate) // an index that answers in microtasks alone would keep the switches waiting
+      }
+    }
+    const readers = [reader(), reader()]
+    try {
+      for (let i = 0; i < 20; i++) {
+        const space = i % 2 === 0 ? 'b' : 'a'
+        await index.promote(space, { items: 30, users: 1 })
+        assert.equal((await index.search(byVector(x), 1)).space, space)
+      }
+    } finally {
+      done = true
+      await Promise.all(readers)
+    }
+    assert(answers > 0)
+  })
+
+  check('closing twice is closing once', async (index) => {
+    await small(index)
+    await index.close()
+    await index.close()
+  })
+}
