@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { openDataset } from '../../src/io/dataset.ts'
 
-const data = process.env.MTMI_DATA
+const data = process.env.MTMI_DATA || undefined
 const skip = data === undefined ? 'MTMI_DATA is not set: the real data sets are NOT tested' : false
 
 const sets = [
