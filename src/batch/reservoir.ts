@@ -125,7 +125,9 @@ export class Reservoir {
     if (this.#recent.length === 0) return drawn
     for (let tries = 4 * n + 16; drawn.length < n && tries > 0; tries--) {
       const from = this.#sample.length > 0 && this.#rng.uniform() < 0.5 ? this.#sample : this.#recent
-      const slot = from[this.#rng.integer(from.length)]!
+      // Counted from the oldest: where the ring begins is not part of the state, and must not decide what is drawn.
+      const start = from === this.#recent ? this.#oldest : 0
+      const slot = from[(start + this.#rng.integer(from.length)) % from.length]!
       const example = this.#read(slot)
       if (example !== undefined) drawn.push(example)
     }
