@@ -147,14 +147,14 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
 function interests(report: RunReport): string[] {
   const lines: string[] = []
   if (report.intraUserCosine !== undefined) {
-    const towers = report.interestCount === undefined ? 'two interests' : `two of the ${report.interestCount} interests`
+    const whose = report.interestCount === undefined ? "a user's interests" : `a user's ${report.interestCount} interests`
     const verdict =
       report.intraUserCosine > 0.95
         ? 'they have collapsed into one'
         : report.intraUserCosine > 0.8
           ? 'they are close to each other'
           : 'they differ'
-    lines.push(`  Mean cosine between ${towers} of a user: ${short(report.intraUserCosine)} (1 would be one and the same): ${verdict}.`)
+    lines.push(`  Two of ${whose} have a cosine of ${short(report.intraUserCosine)} on average (1: the same): ${verdict}.`)
   }
   const found = report.interestsFound
   if (found !== undefined && found.users > 0) {
@@ -215,7 +215,7 @@ function times(model: number, other: number): string {
 const bars = '▁▂▃▄▅▆▇█'
 
 function bar(value: number, highest: number): string {
-  return highest === 0 ? bars[0]! : bars[Math.min(bars.length - 1, Math.floor((value / highest) * bars.length))]!
+  return highest === 0 ? bars[0]! : bars[Math.min(bars.length - 1, Math.round((value / highest) * (bars.length - 1)))]!
 }
 
 /** Items after one another, at most three lines of them. */
@@ -227,7 +227,7 @@ function wrap(lead: string, items: readonly string[]): string[] {
     const piece = clip(item, 40) + (i < items.length - 1 ? ', ' : '')
     if (!fresh && line.length + piece.trimEnd().length > widthMax) {
       lines.push(line.trimEnd())
-      if (lines.length === 3) return [...lines.slice(0, 2), `${lines[2]!.slice(0, widthMax - 2)} …`]
+      if (lines.length === 3) return [...lines.slice(0, 2), `${clip(lines[2]!, widthMax - 2)} …`]
       line = ' '.repeat(lead.length)
     }
     line += piece
