@@ -93,10 +93,9 @@ export function placeStep(window: UserWindow | undefined, arrival: Arrival, opti
   let start = 0 // of what is remembered on
   while (start < recent.length && recent[start]!.eventTimeMs < graceStartMs) start++
   const forgotten = Math.max(0, recent.length - start + 1 - options.recentMax)
-  const remembered = remember(recent, start, { idHash, eventTimeMs: timeMs })
   return {
     outcome: 'placed',
-    window: { steps: placed, recent: forgotten > 0 ? remembered.slice(forgotten) : remembered, newestMs },
+    window: { steps: placed, recent: remember(recent, start, forgotten, { idHash, eventTimeMs: timeMs }), newestMs },
     position,
     dropped,
     forgotten
@@ -116,18 +115,22 @@ function withoutSource(step: SequenceStep): SequenceStep {
   return { itemId: step.itemId, type: step.type, eventTimeMs: step.eventTimeMs }
 }
 
-/** `recent` from `start` on with one more, by (event time, hash): one order, so that equal sets are equal bytes. */
-function remember(recent: readonly RecentEvent[], start: number, event: RecentEvent): RecentEvent[] {
-  const remembered = new Array<RecentEvent>(recent.length - start + 1)
-  let from = recent.length - 1
-  let to = remembered.length - 1
-  while (from >= start) {
-    const other = recent[from]!
+/**
+ * `recent` from `start` on with one more, less the oldest `forgotten`; by (event time, hash), which is one order: equal sets are equal bytes.
+ * The new event may be among the oldest itself.
+ */
+function remember(recent: readonly RecentEvent[], start: number, forgotten: number, event: RecentEvent): RecentEvent[] {
+  let at = recent.length // where the new event goes
+  for (; at > start; at--) {
+    const other = recent[at - 1]!
     if (other.eventTimeMs < event.eventTimeMs || (other.eventTimeMs === event.eventTimeMs && other.idHash < event.idHash)) break
-    remembered[to--] = other
-    from--
   }
-  remembered[to--] = event
-  while (from >= start) remembered[to--] = recent[from--]!
+  const from = start + forgotten
+  if (at < from) return recent.slice(from - 1)
+  const remembered = new Array<RecentEvent>(recent.length - from + 1)
+  let to = 0
+  for (let i = from; i < at; i++) remembered[to++] = recent[i]!
+  remembered[to++] = event
+  for (let i = at; i < recent.length; i++) remembered[to++] = recent[i]!
   return remembered
 }

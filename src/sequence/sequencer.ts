@@ -1,7 +1,7 @@
 // A fold over the interactions of one partition: rolling windows per user, and what is new in them.
 
 import type { SequenceOptions } from '../base/config.ts'
-import { CorruptError } from '../base/errors.ts'
+import { BadEventError, CorruptError } from '../base/errors.ts'
 import type { Interaction, UserId } from '../event/interaction.ts'
 import { hashEventId } from './eventIdHash.ts'
 import { placeStep } from './placeStep.ts'
@@ -97,6 +97,7 @@ export class Sequencer {
   /**
    * @param offset of the record in the partition; ascending
    * @param acceptedAtMs when the log took it, milliseconds since the Unix epoch
+   * @throws BadEventError for an event time that is none, or a user id that the store can't hold; nothing but the watermark has changed
    * @throws CorruptError for an offset below what is committed: log and state don't belong together
    */
   accept(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
@@ -109,6 +110,11 @@ export class Sequencer {
 
   #place(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
     const { userId, itemId, type, eventTimeMs, source } = interaction
+    if (!Number.isSafeInteger(eventTimeMs) || eventTimeMs < 0) {
+      throw new BadEventError(
+        `event time ${eventTimeMs} of event ${JSON.stringify(interaction.eventId)}: must be whole milliseconds since 1970`
+      )
+    }
     if (eventTimeMs > this.#watermarkMs) this.#watermarkMs = eventTimeMs
     const expiryMs = this.#watermarkMs - this.#options.idleMaxMs
     if (eventTimeMs < expiryMs) return 'late'

@@ -6,12 +6,14 @@ export class StringIndex {
 
   /** The string's index; a new one gets the next. */
   add(text: string): number {
-    let index = this.#indexes.get(text)
-    if (index === undefined) {
-      index = this.#strings.length
-      this.#strings.push(text)
-      this.#indexes.set(text, index)
-    }
+    return this.#indexes.get(text) ?? this.append(text)
+  }
+
+  /** Gives the next index whether or not the string has one: for what was stored, whose indexes must not shift even if two strings were stored as the same bytes. */
+  append(text: string): number {
+    const index = this.#strings.length
+    this.#strings.push(text)
+    this.#indexes.set(text, index)
     return index
   }
 

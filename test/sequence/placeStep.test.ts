@@ -132,7 +132,7 @@ const limits = fc.record({
   historyMax: fc.integer({ min: 1, max: 12 }),
   historyAgeMaxMs: fc.integer({ min: 0, max: 60 }),
   graceMs: fc.constant(10),
-  recentMax: fc.constant(1000)
+  recentMax: fc.constantFrom(3, 1000)
 })
 
 test('any order of arrival within the grace gives the steps of sorted arrival', () => {
@@ -145,6 +145,8 @@ test('any order of arrival within the grace gives the steps of sorted arrival', 
       assert.deepEqual(other.window?.steps, one.window?.steps)
       assert.equal(other.window?.newestMs, one.window?.newestMs)
       if (!other.outcomes.includes('late')) assert.deepEqual(other.window, one.window)
+      // With room for all, only ids of steps that fell off at once are missing.
+      if (limit.recentMax < 1000) return
       const known = new Set(one.window?.recent.map((event) => event.idHash))
       assert.ok(other.window?.recent.every((event) => known.has(event.idHash)) ?? true)
     }),
@@ -171,7 +173,7 @@ test('copies of an event after the first change nothing', () => {
         )
       ]
       assert.deepEqual(other.window?.steps, one.window?.steps)
-      if (!forgetful) assert.deepEqual(other.window, one.window)
+      if (limited.recentMax === 1000) assert.deepEqual(other.window, one.window)
     }),
     { numRuns: 1000 }
   )

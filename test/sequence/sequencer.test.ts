@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CorruptError } from '../../src/base/errors.ts'
+import { BadEventError, CorruptError } from '../../src/base/errors.ts'
 import type { Interaction } from '../../src/event/interaction.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
@@ -166,4 +166,14 @@ test('committing what was not taken, or less than was accepted, is our bug; read
   sequencer.accept(click('u', 'b', 101), 8n, 0)
   assert.throws(() => sequencer.accept(click('u', 'c', 101), 8n, 0), /after offset 8/)
   assert.throws(() => start(disk).sequencer.accept(click('u', 'c', 101), 0n, 0), /mtmi reset/)
+})
+
+test('an event time that is none is a bad event, and leaves no trace', () => {
+  const { sequencer } = start()
+  for (const [i, time] of [Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY, 2 ** 53].entries()) {
+    assert.throws(() => sequencer.accept(click('u', 'a', time), BigInt(i), 0), BadEventError)
+  }
+  assert.equal(sequencer.watermarkMs, 0)
+  assert.deepEqual(sequencer.take().sequences, [])
+  assert.equal(sequencer.accept(click('u', 'a', 1), 5n, 0), 'placed')
 })
