@@ -5,7 +5,7 @@
 import type { Clock } from '../base/clock.ts'
 import { UnavailableError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type { Filter, Neighbour, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
+import type { Filter, ItemPayload, Neighbour, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
 import { defaultQuotaShare, mergeInterests } from './mergeInterests.ts'
 
 export interface RecommenderOptions {
@@ -39,6 +39,8 @@ export interface RecommendedItem {
   /** 0-based tower that found it; null: popular. */
   readonly interest: number | null
   readonly title?: string
+  /** Some of its features, `Comedy, Drama`. */
+  readonly about?: string
   /** Items of the user's own history that are nearest to it, nearest first. */
   readonly because?: readonly ItemId[]
 }
@@ -58,7 +60,7 @@ export interface Recommendations {
 export interface SimilarItems {
   readonly itemId: ItemId
   readonly version: string
-  readonly items: readonly { readonly itemId: ItemId; readonly score: number; readonly title?: string }[]
+  readonly items: readonly { readonly itemId: ItemId; readonly score: number; readonly title?: string; readonly about?: string }[]
 }
 
 /** With `diversity`, candidates per place of the list: enough that leaving a near-duplicate out finds another. */
@@ -133,19 +135,19 @@ export class Recommender {
     const found = await this.#index.search({ by: { itemId } }, limit + 1, { ...filterOf(filter), excludeItems: [itemId] })
     if (found.lists === undefined) return undefined
     const items = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
-    return { itemId, version: versionOf(found), items: items.map(({ itemId, score, payload }) => ({ itemId, score, ...titleOf(payload) })) }
+    return { itemId, version: versionOf(found), items: items.map(({ itemId, score, payload }) => ({ itemId, score, ...wordsOf(payload) })) }
   }
 
   async #merge(
     lists: readonly (readonly Neighbour[])[],
     limit: number,
     history: ReadonlySet<ItemId>
-  ): Promise<{ itemId: ItemId; score: number; interest: number; title?: string }[]> {
+  ): Promise<{ itemId: ItemId; score: number; interest: number; title?: string; about?: string }[]> {
     const { quotaShare, diversity } = this.#options
     const candidates = diversity > 0 ? new Set(lists.flat().map(({ itemId }) => itemId)) : []
     const vectors = await this.#vectors(candidates)
     const merged = mergeInterests(lists, limit, history, { quotaShare, diversity, vectorOf: (itemId) => vectors.get(itemId) })
-    return merged.map(({ itemId, score, interest, payload }) => ({ itemId, score, interest, ...titleOf(payload) }))
+    return merged.map(({ itemId, score, interest, payload }) => ({ itemId, score, interest, ...wordsOf(payload) }))
   }
 
   /**
@@ -163,7 +165,7 @@ export class Recommender {
     history: readonly ItemId[] = []
   ): Promise<Omit<Recommendations, 'userId'>> {
     const found = await this.#index.popular(limit, { ...filterOf(filter), excludeItems: history })
-    const items = found.map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...titleOf(payload) }))
+    const items = found.map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
     return { version: versionOf(version), items, coldStart: 'popular' }
   }
 
@@ -206,8 +208,12 @@ function filterOf(features: FeatureFilter | undefined): Filter {
   return features === undefined || Object.keys(features).length === 0 ? {} : { features }
 }
 
-function titleOf({ title }: { readonly title?: string }): { title?: string } {
-  return title === undefined ? {} : { title }
+/** More does not fit into a line. */
+const aboutMax = 4
+
+function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): { title?: string; about?: string } {
+  const values = Object.values(features).flat().slice(0, aboutMax)
+  return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
 }
 
 /** −1 for a vector that is not there. */

@@ -120,10 +120,14 @@ export class Publisher {
     return this.#users.dueInMs(this.#clock.nowMs())
   }
 
-  /** What waits, for gauges and readiness. */
-  waiting(): { items: number; users: number; unknownUsers: number; oldestAcceptedAtMs: number | undefined } {
-    const { waiting, unknown } = this.#users
-    return { items: this.#items.pending, users: waiting, unknownUsers: unknown, oldestAcceptedAtMs: this.#users.oldestAcceptedAtMs() }
+  /** What waits, for gauges. */
+  waiting(): { items: number; users: number; unknownUsers: number } {
+    return { items: this.#items.pending, users: this.#users.waiting, unknownUsers: this.#users.unknown }
+  }
+
+  /** When the log took the oldest change that waits, for readiness; undefined: none waits. Looks at all of them. */
+  oldestAcceptedAtMs(): number | undefined {
+    return this.#users.oldestAcceptedAtMs()
   }
 
   /**

@@ -74,8 +74,8 @@ test('a user never seen gets what is popular, and is told so', async () => {
   const { items, coldStart, version } = await recommender.recommend({ userId: 'nobody', limit: 2, explain: true })
   // Counts 1 … 7, 28 in all; the last two of the table lead.
   assert.deepEqual(items, [
-    { itemId: 'west', score: 7 / 28, interest: null },
-    { itemId: 'film100', score: 6 / 28, interest: null }
+    { itemId: 'west', score: 7 / 28, interest: null, about: 'west' },
+    { itemId: 'film100', score: 6 / 28, interest: null, about: 'film' }
   ])
   assert.deepEqual([coldStart, version], ['popular', 's@7'])
   const filtered = await recommender.recommend({ userId: 'nobody', limit: 2, filter: { kind: 'jazz' } })

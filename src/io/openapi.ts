@@ -1,0 +1,219 @@
+// The service described for machines: OpenAPI 3.1. A test checks that it and the routes tell the same.
+
+import { idLengthMax } from '../event/validateInteraction.ts'
+import { eventsMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+const text = (description?: string): Json => ({ type: 'string', ...(description === undefined ? {} : { description }) })
+const id = (description: string): Json => ({ type: 'string', minLength: 1, maxLength: idLengthMax, description })
+const object = (properties: Json, required: readonly string[], description?: string): Json => ({
+  ...{ type: 'object', properties, required, additionalProperties: false },
+  ...(description === undefined ? {} : { description })
+})
+const list = (items: Json, bounds: Json = {}): Json => ({ type: 'array', items, ...bounds })
+const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
+const json = (description: string, schema: Json): Json => ({ description, content: { 'application/json': { schema } } })
+const problem = (description: string): Json => ({ description, content: { 'application/problem+json': { schema: ref('Problem') } } })
+const retry = (description: string): Json => ({
+  ...problem(description),
+  headers: { 'Retry-After': { description: 'Seconds after which to try again', schema: { type: 'integer' } } }
+})
+const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })
+
+/** @param historyRoute whether sessions that are not stored can be answered */
+export function openApi({ limitMax, historyRoute, version }: { limitMax: number; historyRoute: boolean; version: string }): Json {
+  const limit = {
+    ...{ name: 'limit', in: 'query', description: 'Longest list wanted' },
+    schema: { type: 'integer', minimum: 1, maximum: limitMax, default: Math.min(limitDefault, limitMax) }
+  }
+  const filter = {
+    name: 'filter',
+    in: 'query',
+    description: 'Only items that have these values: `filter.genre=Comedy`, one parameter per field',
+    schema: { type: 'object', propertyNames: { pattern: '^filter\\.' }, additionalProperties: text() },
+    style: 'form',
+    explode: true
+  }
+  const path = (description: string) => ({ name: 'id', in: 'path', required: true, description, schema: id('Percent-encoded in the path') })
+  const common = {
+    '400': problem('What is wrong with the request'),
+    '500': problem('Our fault'),
+    '503': retry('Nothing published yet, or the index is away')
+  }
+  const posted = {
+    ...common,
+    '413': problem('The body is too large'),
+    '415': problem('The body is not JSON')
+  }
+  const failed = { '500': problem('Our fault') }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'MTMI Stream',
+      version,
+      description: 'Multi-interest recommendations that follow a clickstream.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' }
+    },
+    paths: {
+      '/v1/users/{id}/recommendations': {
+        get: {
+          operationId: 'recommend',
+          summary:
+            'What to show a user: the items nearest to each interest, merged, the history excluded; what is popular to one never seen',
+          parameters: [
+            path('The user'),
+            limit,
+            {
+              name: 'explain',
+              in: 'query',
+              description: 'Name the items of the history that are nearest to each result',
+              schema: { type: 'boolean', default: false }
+            },
+            filter
+          ],
+          responses: { '200': json('The list', ref('Recommendations')), ...common }
+        }
+      },
+      '/v1/items/{id}/similar': {
+        get: {
+          operationId: 'similar',
+          summary: 'The items nearest to one',
+          parameters: [path('The item'), limit, filter],
+          responses: { '200': json('The list', ref('SimilarItems')), ...common, '404': problem('The item is not in the index') }
+        }
+      },
+      '/v1/events': {
+        post: {
+          operationId: 'postEvents',
+          summary: 'Takes interactions in: all of them, or none. They are durable before the answer',
+          requestBody: body({ oneOf: [ref('Event'), list(ref('Event'), { minItems: 1, maxItems: eventsMax })] }),
+          responses: { '202': json('Durable; learning and serving follow', ref('Accepted')), ...posted }
+        }
+      },
+      ...(historyRoute
+        ? {
+            '/v1/recommendations': {
+              post: {
+                operationId: 'recommendForHistory',
+                summary: 'What to show a session that is not stored, by its history',
+                requestBody: body(ref('HistoryRequest')),
+                responses: { '200': json('The list', ref('SessionRecommendations')), ...posted }
+              }
+            }
+          }
+        : {}),
+      '/livez': {
+        get: { operationId: 'live', summary: 'Whether the process runs', responses: { '200': json('It runs', ref('Live')), ...failed } }
+      },
+      '/readyz': {
+        get: {
+          operationId: 'ready',
+          summary: 'Whether answers are fresh: fails when work waits without progress',
+          responses: { '200': json('Ready', ref('Ready')), ...failed, '503': retry('Not ready, and why') }
+        }
+      },
+      '/metrics': {
+        get: {
+          operationId: 'metrics',
+          summary: 'Prometheus',
+          responses: { '200': { description: 'Text format', content: { 'text/plain': { schema: text() } } }, ...failed }
+        }
+      },
+      '/openapi.json': {
+        get: { operationId: 'openApi', summary: 'This page', responses: { '200': json('OpenAPI 3.1', { type: 'object' }), ...failed } }
+      }
+    },
+    components: { schemas: schemas(limitMax, historyRoute) }
+  }
+}
+
+function schemas(limitMax: number, historyRoute: boolean): Json {
+  const time = {
+    description: 'ISO 8601 with Z or an offset, or milliseconds since 1970',
+    oneOf: [
+      { type: 'string', format: 'date-time' },
+      { type: 'integer', minimum: 0 }
+    ]
+  }
+  const listFields = {
+    version: text('`space@step` of the vectors that answered'),
+    items: list(ref('RecommendedItem')),
+    coldStart: { const: 'popular', description: 'The list is not personal: nothing is known yet' },
+    vectorsAgeMs: { type: 'number', minimum: 0, description: "Age of the user's vectors" }
+  }
+  return {
+    RecommendedItem: object(
+      {
+        itemId: text(),
+        score: { type: 'number', description: 'Cosine to the nearest interest; of a popular item its share of all interactions' },
+        interest: { type: ['integer', 'null'], minimum: 0, description: '0-based tower that found it; null: popular' },
+        title: text(),
+        about: text('Some of its features'),
+        because: list(text(), { description: 'Items of the history that are nearest to it, nearest first' })
+      },
+      ['itemId', 'score', 'interest']
+    ),
+    Recommendations: object({ userId: text(), ...listFields }, ['userId', 'version', 'items']),
+    SimilarItems: object(
+      {
+        itemId: text(),
+        version: text('`space@step` of the vectors that answered'),
+        items: list(
+          object({ itemId: text(), score: { type: 'number', minimum: -1.001, maximum: 1.001 }, title: text(), about: text() }, [
+            'itemId',
+            'score'
+          ])
+        )
+      },
+      ['itemId', 'version', 'items']
+    ),
+    Event: object(
+      {
+        userId: id('Who'),
+        itemId: id('What'),
+        type: id('click, view, purchase …: which ones count is configuration'),
+        eventTime: { ...time, description: `${time.description}; absent: now` },
+        eventId: id('Unique per event, so that sending it again does no harm; absent: one is made'),
+        value: { type: 'number', description: 'A rating, a price, seconds watched' },
+        context: { type: 'object', additionalProperties: text() }
+      },
+      ['userId', 'itemId', 'type']
+    ),
+    Accepted: object(
+      { accepted: { type: 'integer', minimum: 1 }, eventIds: list(text(), { description: 'In the order of the request' }) },
+      ['accepted', 'eventIds']
+    ),
+    ...(historyRoute
+      ? {
+          SessionRecommendations: object(listFields, ['version', 'items']),
+          HistoryRequest: object(
+            {
+              history: list(
+                { oneOf: [id('An item'), object({ itemId: id('An item'), eventTime: time }, ['itemId'])] },
+                { minItems: 1, maxItems: historyStepsMax }
+              ),
+              limit: { type: 'integer', minimum: 1, maximum: limitMax },
+              filter: { type: 'object', additionalProperties: text() }
+            },
+            ['history']
+          )
+        }
+      : {}),
+    Live: object({ live: { const: true } }, ['live']),
+    Ready: object({ ready: { const: true }, detail: text() }, ['ready', 'detail']),
+    Problem: object(
+      {
+        type: text('Names the kind; stable'),
+        title: text(),
+        status: { type: 'integer' },
+        detail: text('What was wrong this time'),
+        instance: text('Path of the request'),
+        problems: list(text(), { description: 'Everything that was wrong' }),
+        requestId: text('Finds the log line')
+      },
+      ['type', 'title', 'status', 'detail'],
+      'RFC 9457'
+    )
+  }
+}
