@@ -36,15 +36,14 @@ import type { ModelUpdate } from './modelUpdate.ts'
 import { rankTargets } from './ranking.ts'
 import { updateRows } from './rowAdagrad.ts'
 import { stepGradients } from './stepGradients.ts'
-import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
+import { type EvaluationReport, type StepReport, type Trainer, unknownRank } from './trainer.ts'
 
 export interface IncrementalTrainerOptions {
   readonly model: ModelOptions
   readonly train: TrainOptions
   /** Newest steps of a history that the model reads. */
   readonly historyMax: number
-  /** The trainer's own from now on. */
-  readonly rng: Rng
+  readonly seed: number
   /** Name of the model lineage: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
   readonly space?: string
 }
@@ -99,7 +98,7 @@ export class IncrementalTrainer implements Trainer {
     const { model, train, historyMax } = options
     this.#options = options
     this.#shape = { interestCount: model.interestCount, dimensions: model.dimensions, historyMax }
-    const { rng } = options
+    const rng = new Rng(options.seed)
     this.space = options.space ?? `${model.name}-${model.interestCount}x${model.dimensions}`
     this.#hashSeed = rng.uint32()
     const dimensions = model.dimensions
@@ -181,7 +180,7 @@ export class IncrementalTrainer implements Trainer {
     const { interestCount: K, dimensions: D, historyMax } = this.#shape
     const N = this.items.size
     const chosen = this.#chooseRanked(batch, N)
-    const ranks = new Int32Array(batch.size).fill(-1)
+    const ranks = new Int32Array(batch.size).fill(N === 0 ? unknownRank : -1)
     const B = chosen.length
     if (B === 0) return { ranks, candidates: N, intraUserCosine: Number.NaN, wins: new Float32Array(K) }
     const L = batch.length
@@ -200,7 +199,10 @@ export class IncrementalTrainer implements Trainer {
       target[i] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
     }
     const inputs = this.#inputs.gather(batch.items, batch.features)
-    return tf.tidy(() => {
+    let intraUserCosine = Number.NaN
+    let wins = new Float32Array(K)
+    // Numbers leave by variables: tf.tidy would walk every element of what it returns.
+    tf.tidy(() => {
       const weights = weightTensors(this.#weights, this.#shape)
       const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                            [U, D]
       const users = userTowers(weights, rows, historyTensors({ size: B, length: L, steps, age }, historyMax)) // [K, B, D]
@@ -216,13 +218,10 @@ export class IncrementalTrainer implements Trainer {
       }
       const ranking = rankTargets({ users, vectors, items: N, target, targetVectors, excluded })
       for (const [i, b] of chosen.entries()) ranks[b] = ranking.ranks[i]!
-      return {
-        ranks,
-        candidates: N,
-        intraUserCosine: meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D),
-        wins: shareOfWins(ranking.toTarget, target, K)
-      }
+      intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
+      wins = shareOfWins(ranking.toTarget, target, K)
     })
+    return { ranks, candidates: N, intraUserCosine, wins }
   }
 
   learn(batch: MiniBatch): StepReport {

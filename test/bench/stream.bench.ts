@@ -3,7 +3,6 @@
 //     MTMI_DATA=… node --import tsx test/bench/stream.bench.ts [section.key=value …]      e.g. model.temperature=.07 catalogue=false seed=2
 
 import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
@@ -25,7 +24,7 @@ const limit = (settings.run!.limit as number | undefined) ?? Number.POSITIVE_INF
 const backend = await loadBackend()
 
 const examples = movieLensExamples(dataDir, historyMax).slice(0, limit)
-const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, rng: new Rng(seed) })
+const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
 if (settings.run!.catalogue !== false) trainer.learnCatalogue(movieLensItems(dataDir))
 
 class Score {
@@ -47,6 +46,7 @@ let evaluateMs = 0
 let learnMs = 0
 const wins = new Float64Array(config.model.interestCount)
 const started = performance.now()
+const cpu = process.cpuUsage()
 let otherMs = 0
 for (let from = 0; from < examples.length; from += config.train.batchSize) {
   const batch = examples.slice(from, from + config.train.batchSize)
@@ -78,6 +78,7 @@ for (let from = 0; from < examples.length; from += config.train.batchSize) {
   }
   otherMs += performance.now() - t2
 }
+const { user, system } = process.cpuUsage(cpu)
 const seconds = (performance.now() - started - otherMs) / 1000
 const share = (x: number, of = examples.length) => Number((x / of).toFixed(4))
 process.stdout.write(
@@ -93,6 +94,7 @@ process.stdout.write(
     examplesPerSecond: Math.round(examples.length / seconds),
     evaluateMs: Number(((evaluateMs / examples.length) * config.train.batchSize).toFixed(1)),
     learnMs: Number(((learnMs / examples.length) * config.train.batchSize).toFixed(1)),
+    cpuMs: Number((((user + system) / 1000 - otherMs) / (examples.length / config.train.batchSize)).toFixed(1)),
     backend: backend.backend,
     tensorflow: backend.tensorflow
   })}\n`

@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict'
+import test, { before } from 'node:test'
+import * as tf from '@tensorflow/tfjs-core'
+import { configSchema } from '../../src/base/config.ts'
+import { ConfigError, CorruptError, DivergedError } from '../../src/base/errors.ts'
+import { Rng } from '../../src/base/rng.ts'
+import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import type { Example } from '../../src/sequence/example.ts'
+import type { Checkpoint } from '../../src/train/checkpoint.ts'
+import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { unknownRank } from '../../src/train/trainer.ts'
+
+before(() => loadBackend())
+
+const ranges = new Map([[0, { from: 0n, to: 32n }]])
+
+function makeTrainer(
+  model: Record<string, unknown> = {},
+  train: Record<string, unknown> = {},
+  seed = 1,
+  historyMax = 8
+): IncrementalTrainer {
+  const config = configSchema.parse({
+    model: { dimensions: 16, interestCount: 2, ...model },
+    train: { negatives: 32, reservoirMax: 200, ...train }
+  })
+  return new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
+}
+
+/** Users walk round one of four rings of ten items: after item i of a ring comes i + 1. */
+function* rings(seed: number, size = 32): Generator<Example[]> {
+  const rng = new Rng(seed)
+  for (let offset = 0; ; ) {
+    const batch: Example[] = []
+    for (let b = 0; b < size; b++) {
+      const ring = rng.integer(4)
+      const start = rng.integer(10)
+      const step = (i: number) => ({ itemId: `r${ring}-${(start + i) % 10}`, type: 'click', eventTimeMs: 1e12 + offset * 1000 + i * 1000 })
+      const length = 1 + rng.integer(4)
+      const history = Array.from({ length }, (_, i) => step(i))
+      batch.push({
+        userId: `u${rng.integer(50)}`,
+        history,
+        target: step(length),
+        source: { partition: 0, offset: BigInt(offset++) },
+        weight: 1
+      })
+    }
+    yield batch
+  }
+}
+
+const catalogue: CatalogueItem[] = Array.from({ length: 40 }, (_, i) => ({
+  itemId: `r${Math.floor(i / 10)}-${i % 10}`,
+  features: { ring: [`${Math.floor(i / 10)}`] },
+  updatedAtMs: 0
+}))
+
+const sameCheckpoint = (a: Checkpoint, b: Checkpoint) => {
+  assert.deepEqual(a.header, b.header)
+  assert.deepEqual([...a.arrays.keys()], [...b.arrays.keys()])
+  for (const [name, array] of a.arrays) assert.deepEqual(array, b.arrays.get(name), name)
+}
+
+for (const loss of ['softmax', 'triplet'] as const) {
+  test(`${loss}: learns what comes next on rings of items, ranked before learned`, () => {
+    const trainer = makeTrainer({ loss })
+    const source = rings(3)
+    let early = 0
+    let lateHits = 0
+    for (let step = 0; step < 120; step++) {
+      const { evaluation, report } = trainer.step(source.next().value as Example[], ranges)
+      assert.ok(Number.isFinite(report.loss))
+      const hits = evaluation.ranks.filter((rank) => rank < 3).length
+      if (step === 0)
+        assert.ok(
+          evaluation.ranks.every((rank) => rank === unknownRank),
+          'nothing is known of any item before the first step'
+        )
+      if (step < 5) early += hits
+      if (step >= 100) lateHits += hits
+    }
+    // By chance 3 of some 37 candidates are hit: .08.
+    assert.ok(lateHits / (20 * 32) > 0.6, `hit rate@3 ${lateHits / 640}; early ${early / 160}`)
+  })
+}
+
+test('a checkpoint is exact: continuing from it is bit-equal to never having stopped', () => {
+  const make = () => {
+    const trainer = makeTrainer({ dropout: 0.2 })
+    trainer.learnCatalogue(catalogue)
+    return trainer
+  }
+  const straight = make()
+  const source = rings(5)
+  const batches = Array.from({ length: 16 }, () => source.next().value as Example[])
+  for (const batch of batches.slice(0, 8)) straight.step(batch, ranges)
+  const resumed = make()
+  resumed.restore(straight.checkpoint())
+  sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
+  for (const batch of batches.slice(8)) {
+    const a = straight.step(batch, ranges)
+    const b = resumed.step(batch, ranges)
+    assert.deepEqual(b, a)
+  }
+  sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
+})
+
+test('a checkpoint of another shape, format or with missing parts is refused', () => {
+  const checkpoint = makeTrainer().checkpoint()
+  assert.throws(() => makeTrainer({ dimensions: 8 }).restore(checkpoint), ConfigError)
+  assert.throws(() => makeTrainer({ interestCount: 3 }).restore(checkpoint), /interestCount is 3, but the checkpoint has 2/)
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, formatVersion: 99 } }), CorruptError)
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: {} }), CorruptError)
+  const arrays = new Map(checkpoint.arrays)
+  arrays.delete('items/meta')
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, arrays }), CorruptError)
+  const noWeight = new Map(checkpoint.arrays)
+  noWeight.delete('weights/user.weight')
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, arrays: noWeight }), /user\.weight/)
+})
+
+test('a loss that is not finite changes no weight, and the same stream does the same again', () => {
+  const broken = () => {
+    const trainer = makeTrainer()
+    const source = rings(9)
+    for (let i = 0; i < 4; i++) trainer.step(source.next().value as Example[], ranges)
+    const row = trainer.items.rowOf('r1-1')
+    trainer.items.values(row)[0] = Number.NaN
+    const before = trainer.checkpoint()
+    assert.throws(() => trainer.step(source.next().value as Example[], ranges), DivergedError)
+    const after = trainer.checkpoint()
+    for (const [name, array] of before.arrays) {
+      if (!/^(weights|adam|features|items\/(values|accumulators)|reservoir\/(rows|offsets))/.test(name)) continue
+      // The failed step's targets have been admitted: new rows follow the old ones.
+      assert.deepEqual(after.arrays.get(name)!.slice(0, array.length), array, name)
+    }
+    assert.equal(after.header.step, before.header.step)
+    return after
+  }
+  sameCheckpoint(broken(), broken())
+})
+
+test('the number of tensors is the same after every step', () => {
+  const trainer = makeTrainer({ dropout: 0.1 })
+  const source = rings(2)
+  trainer.step(source.next().value as Example[], ranges)
+  const tensors = tf.memory().numTensors
+  for (let i = 0; i < 5; i++) trainer.step(source.next().value as Example[], ranges)
+  assert.equal(tf.memory().numTensors, tensors)
+})
+
+test('a batch with nothing to learn is no step: no examples, histories unknown, targets not admitted', () => {
+  const trainer = makeTrainer({}, { admissionMin: 3 })
+  assert.equal(trainer.step([], new Map()).report.examples, 0)
+  const target = { itemId: 'a', type: 'click', eventTimeMs: 1 }
+  const example: Example = { userId: 'u', history: [{ ...target, itemId: 'b' }], target, source: { partition: 0, offset: 0n }, weight: 1 }
+  for (let i = 0; i < 3; i++) {
+    const { evaluation, report } = trainer.step([example], ranges)
+    assert.deepEqual([...evaluation.ranks], i === 0 || evaluation.candidates === 0 ? [-1].map(() => evaluation.ranks[0]!) : [unknownRank])
+    assert.equal(report.examples, 0)
+  }
+  assert.equal(trainer.itemCount, 1)
+  assert.equal(trainer.learnedSteps, 0)
+})
+
+test('beyond evaluateItemsMax some examples of some batches are ranked, and the others say so', () => {
+  const trainer = makeTrainer({}, { evaluateItemsMax: 10 })
+  const source = rings(4, 64)
+  let ranked = 0
+  let seen = 0
+  for (let i = 0; i < 40; i++) {
+    const { evaluation } = trainer.step(source.next().value as Example[], ranges)
+    if (i === 0) continue
+    const here = evaluation.ranks.filter((rank) => rank !== -1).length
+    assert.ok(here === 0 || here === 32, `${here} of 64`)
+    assert.equal(Number.isNaN(evaluation.intraUserCosine), here === 0)
+    ranked += here
+    seen += 64
+  }
+  assert.ok(ranked > 0 && ranked < seen, `${ranked} of ${seen}`)
+})
+
+test('a new item with features lies near its kind before its first click', () => {
+  const trainer = makeTrainer()
+  trainer.learnCatalogue(catalogue)
+  const source = rings(6)
+  for (let i = 0; i < 80; i++) trainer.step(source.next().value as Example[], ranges)
+  trainer.learnCatalogue([{ itemId: 'new', features: { ring: ['2'] }, updatedAtMs: 0 }])
+  // It is admitted by the first observation; ranked at once for users of ring 2, ahead of items of other rings.
+  const step = (itemId: string) => ({ itemId, type: 'click', eventTimeMs: 2e12 })
+  const example: Example = { userId: 'x', history: [step('r2-1')], target: step('new'), source: { partition: 0, offset: 0n }, weight: 1 }
+  trainer.items.observe('new', 2e12)
+  const { evaluation } = trainer.evaluateExamples([example], ranges)
+  assert.ok(evaluation.ranks[0]! < 12, `rank ${evaluation.ranks[0]} of ${evaluation.candidates}`)
+})
+
+test('slowDown halves what a step moves, and survives a checkpoint', () => {
+  const moved = (prepare: (trainer: IncrementalTrainer) => IncrementalTrainer) => {
+    const trainer = prepare(makeTrainer({ dropout: 0 }, { replayRatio: 0 }))
+    const before = trainer.checkpoint().arrays.get('weights/item.weight') as Float32Array
+    trainer.step(rings(8).next().value as Example[], ranges)
+    const after = trainer.checkpoint().arrays.get('weights/item.weight') as Float32Array
+    return Math.sqrt(after.reduce((sum, x, i) => sum + (x - before[i]!) ** 2, 0))
+  }
+  const whole = moved((trainer) => trainer)
+  const half = moved((trainer) => {
+    trainer.slowDown(0.5)
+    const next = makeTrainer({ dropout: 0 }, { replayRatio: 0 })
+    next.restore(trainer.checkpoint())
+    return next
+  })
+  assert.ok(whole > 0)
+  assert.ok(Math.abs(half / whole - 0.5) < 0.01, `${half} of ${whole}`)
+})

@@ -1,0 +1,166 @@
+// A replica fed with a trainer's updates makes the vectors that the trainer ranks with, and nothing changes before a commit.
+import assert from 'node:assert/strict'
+import test, { before } from 'node:test'
+import * as tf from '@tensorflow/tfjs-core'
+import { configSchema } from '../../src/base/config.ts'
+import { ConfigError, CorruptError } from '../../src/base/errors.ts'
+import { Rng } from '../../src/base/rng.ts'
+import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import type { Example } from '../../src/sequence/example.ts'
+import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { ModelReplica } from '../../src/train/modelReplica.ts'
+import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
+import { unknownRank } from '../../src/train/trainer.ts'
+
+before(() => loadBackend())
+
+const catalogue: CatalogueItem[] = Array.from({ length: 30 }, (_, i) => ({
+  itemId: `i${i}`,
+  features: i % 3 === 0 ? {} : { kind: [`${i % 4}`], colour: [`${i % 5}`] },
+  updatedAtMs: 0
+}))
+const encoderItems = catalogue.map((item) => ({ itemId: item.itemId, features: featureKeys(item) }))
+
+function makeTrainer(model: Record<string, unknown> = {}): IncrementalTrainer {
+  const config = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...model }, train: { negatives: 16 } })
+  const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax: 6, seed: 1 })
+  trainer.learnCatalogue(catalogue)
+  return trainer
+}
+
+function someExamples(seed: number): Example[] {
+  const rng = new Rng(seed)
+  const step = (i: number) => ({ itemId: `i${rng.integer(30)}`, type: 'click', eventTimeMs: 1e12 + i * 60_000 })
+  return Array.from({ length: 24 }, (_, b) => {
+    const history = Array.from({ length: 1 + rng.integer(9) }, (_, i) => step(i))
+    return { userId: `u${b}`, history, target: step(10), source: { partition: 0, offset: BigInt(b) }, weight: 1 }
+  })
+}
+
+function follow(replica: ModelReplica, updates: readonly ModelUpdate[]) {
+  return updates.map((update) => replica.apply(update)).find((applied) => applied !== undefined)
+}
+
+test('interests and item vectors rank targets as the trainer ranks them', () => {
+  const trainer = makeTrainer()
+  for (let i = 0; i < 6; i++) trainer.step(someExamples(i), new Map())
+  const replica = new ModelReplica()
+  replica.learnCatalogue(catalogue)
+  follow(replica, trainer.takeUpdates(true, 1))
+  const examples = someExamples(99)
+  const { ranks, candidates } = trainer.evaluateExamples(examples, new Map()).evaluation
+  assert.equal(candidates, replica.itemCount)
+  const { vectors } = replica.itemVectors(encoderItems)
+  const { interests, known } = replica.interests(examples.map(({ history }) => history))
+  assert.ok(known.every((k) => k === 1))
+  for (const [b, { history, target }] of examples.entries()) {
+    if (ranks[b] === unknownRank) continue
+    const score = (n: number) =>
+      Math.max(
+        ...[0, 1, 2].map((k) =>
+          Array.from({ length: 8 }, (_, d) => interests[(b * 3 + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+        )
+      )
+    // The model reads, and leaves out, the newest 6 steps.
+    const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
+    const own = score(Number(target.itemId.slice(1)))
+    const better = catalogue.filter((item, n) => !left.has(item.itemId) && trainer.items.rowOf(item.itemId) !== 0 && score(n) >= own).length
+    assert.ok(Math.abs(better - ranks[b]!) <= 1, `example ${b}: rank ${ranks[b]}, by the replica ${better}`)
+  }
+})
+
+test('nothing changes before the commit; then everything at once', () => {
+  const trainer = makeTrainer()
+  trainer.step(someExamples(1), new Map())
+  const replica = new ModelReplica()
+  assert.equal(replica.ready, false)
+  assert.throws(() => replica.itemVectors(encoderItems), /no commit/)
+  const first = trainer.takeUpdates(true, 1)
+  const applied = follow(replica, first)
+  assert.ok(applied !== undefined && replica.ready)
+  assert.deepEqual(
+    { step: applied.step, space: applied.space, weightsChanged: applied.weightsChanged, expired: applied.expired },
+    { step: 1, space: 'mtmi-3x8', weightsChanged: true, expired: [] }
+  )
+  assert.equal(applied.changedItems.length, trainer.itemCount)
+  assert.equal(applied.counts.get(applied.changedItems[0]!), trainer.items.count(trainer.items.rowOf(applied.changedItems[0]!)))
+  const vectorsBefore = replica.itemVectors(encoderItems)
+  for (let i = 2; i < 5; i++) trainer.step(someExamples(i), new Map())
+  const second = trainer.takeUpdates(true, 2)
+  for (const update of second.slice(0, -1)) assert.equal(replica.apply(update), undefined)
+  assert.deepEqual(replica.itemVectors(encoderItems), vectorsBefore)
+  assert.equal(replica.step, 1)
+  replica.apply(second.at(-1)!)
+  assert.equal(replica.step, 4)
+  assert.notDeepEqual(replica.itemVectors(encoderItems).vectors, vectorsBefore.vectors)
+})
+
+test('rows alone: weights stay; an expired item has no row; an item of the catalogue without a row is known by its features', () => {
+  const trainer = makeTrainer()
+  for (let i = 0; i < 5; i++) trainer.step(someExamples(i), new Map())
+  const replica = new ModelReplica()
+  follow(replica, trainer.takeUpdates(true, 1))
+  trainer.items.expire(Number.POSITIVE_INFINITY)
+  const applied = follow(replica, trainer.takeUpdates(false, 2))
+  assert.equal(applied?.weightsChanged, false)
+  assert.equal(applied?.expired.length, 30)
+  assert.equal(replica.itemCount, 0)
+  const { known, vectors } = replica.itemVectors([
+    ...encoderItems.slice(0, 2),
+    { itemId: 'never seen', features: ['kind=1', 'unheard=of'] }
+  ])
+  assert.deepEqual([...known], [0, 1, 1])
+  const length = Math.hypot(...vectors.subarray(16, 24))
+  assert.ok(Math.abs(length - 1) < 1e-5, `length ${length}`)
+  assert.deepEqual([...replica.interests([[{ itemId: 'i0', eventTimeMs: 0 }], []]).known], [0, 0])
+})
+
+test('another lineage replaces everything; rows before its weights wait', () => {
+  const replica = new ModelReplica()
+  const old = makeTrainer()
+  for (let i = 0; i < 3; i++) old.step(someExamples(i), new Map())
+  follow(replica, old.takeUpdates(true, 1))
+  const next = makeTrainer({ dimensions: 4 })
+  next.step(someExamples(9).slice(0, 3), new Map())
+  assert.equal(follow(replica, next.takeUpdates(false, 2)), undefined)
+  assert.equal(replica.space, 'mtmi-3x8')
+  const applied = follow(replica, next.takeUpdates(true, 3))
+  assert.equal(applied?.space, 'mtmi-3x4')
+  assert.equal(applied?.changedItems.length, next.itemCount)
+  assert.equal(replica.itemCount, next.itemCount)
+  assert.equal(replica.itemVectors(encoderItems).vectors.length, 30 * 4)
+})
+
+test('what does not fit is refused, and the replica is as before', () => {
+  const trainer = makeTrainer()
+  trainer.step(someExamples(1), new Map())
+  const replica = new ModelReplica()
+  follow(replica, trainer.takeUpdates(true, 1))
+  const vectors = replica.itemVectors(encoderItems).vectors
+  const commit = trainer.takeUpdates(false, 2).at(-1) as Extract<ModelUpdate, { kind: 'commit' }>
+  replica.apply({ kind: 'item-row', itemId: 'i1', row: new Float32Array(5), count: 1 })
+  assert.throws(() => replica.apply(commit), CorruptError)
+  replica.apply({ kind: 'weights', name: 'user.weight', shape: [1], values: new Float32Array(1) })
+  assert.throws(() => replica.apply(commit), ConfigError)
+  assert.throws(() => replica.apply({ ...commit, model: '{' }), CorruptError)
+  assert.throws(() => replica.apply({ ...commit, model: '{"dimensions":8}' }), CorruptError)
+  assert.deepEqual(replica.itemVectors(encoderItems).vectors, vectors)
+})
+
+test('the number of tensors does not grow with calls or commits', () => {
+  const trainer = makeTrainer()
+  const replica = new ModelReplica()
+  const round = (i: number) => {
+    trainer.step(someExamples(i), new Map())
+    follow(replica, trainer.takeUpdates(true, i))
+    replica.itemVectors(encoderItems)
+    replica.interests(someExamples(i).map(({ history }) => history))
+  }
+  round(1)
+  const { numTensors } = tf.memory()
+  for (let i = 2; i < 5; i++) round(i)
+  assert.equal(tf.memory().numTensors, numTensors)
+  replica.dispose()
+  assert.ok(tf.memory().numTensors < numTensors)
+})

@@ -1,0 +1,77 @@
+// Ranks against the plain definition: count the items that score no less.
+import assert from 'node:assert/strict'
+import test, { before } from 'node:test'
+import * as tf from '@tensorflow/tfjs-core'
+import { Rng } from '../../src/base/rng.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import { rankTargets } from '../../src/train/ranking.ts'
+import { unknownRank } from '../../src/train/trainer.ts'
+
+before(() => loadBackend())
+
+function rank(users: Float32Array, [K, B, D]: [number, number, number], items: Float32Array, target: Int32Array, excluded: Int32Array) {
+  const N = items.length / D
+  tf.engine().startScope()
+  const all = tf.tensor2d(items, [N, D])
+  const of = tf.gather(
+    all,
+    tf.tensor1d(
+      target.map((column) => Math.max(0, column)),
+      'int32'
+    )
+  ) as tf.Tensor2D
+  const vectors = (from: number, to: number) => tf.slice(all, [from, 0], [to - from, D])
+  const ranking = rankTargets({ users: tf.tensor3d(users, [K, B, D]), vectors, items: N, target, targetVectors: of, excluded })
+  tf.engine().endScope()
+  return ranking
+}
+
+test('ranks are the number of better items, whatever the chunks: 3 interests, 200,000 items, histories excluded', () => {
+  const rng = new Rng(7)
+  const [K, B, D, L] = [3, 16, 4, 5] as const
+  const N = 200_000 // 3 × 16 × 200,000 scores are more than one chunk
+  const floats = (n: number) => Float32Array.from({ length: n }, () => rng.normal())
+  const users = floats(K * B * D)
+  const items = floats(N * D)
+  const target = Int32Array.from({ length: B }, (_, b) => (b === 3 ? -1 : rng.integer(N)))
+  const excluded = Int32Array.from({ length: B * L }, (_, i) => (i % 7 === 0 ? -1 : i % 5 === 1 ? N - 1 : rng.integer(N)))
+  excluded[2 * L] = target[2]! // a repeat of the history: still ranked
+  excluded[2 * L + 1] = excluded[2 * L + 2]! // excluded once
+  const { ranks } = rank(users, [K, B, D], items, target, excluded)
+  for (let b = 0; b < B; b++) {
+    if (b === 3) {
+      assert.equal(ranks[b], unknownRank)
+      continue
+    }
+    const score = (n: number) => {
+      let best = Number.NEGATIVE_INFINITY
+      for (let k = 0; k < K; k++) {
+        let sum = 0
+        for (let d = 0; d < D; d++) sum += users[(k * B + b) * D + d]! * items[n * D + d]!
+        best = Math.max(best, sum)
+      }
+      return best
+    }
+    const own = score(target[b]!)
+    const left = new Set(excluded.subarray(b * L, (b + 1) * L)).add(target[b]!)
+    let least = 0
+    let most = 0
+    for (let n = 0; n < N; n++) {
+      if (left.has(n)) continue
+      const s = score(n)
+      if (s >= own + 1e-4) least++
+      if (s >= own - 1e-4) most++
+    }
+    assert.ok(ranks[b]! >= least && ranks[b]! <= most, `user ${b}: ${ranks[b]}, expected ${least} … ${most}`)
+  }
+})
+
+test('ties and scores that are not numbers count against the model', () => {
+  // One user looking along x; items: target (1, 0), an equal one, a worse one, a broken one.
+  const items = Float32Array.of(1, 0, 1, 0, 0, 1, Number.NaN, 0)
+  assert.deepEqual([...rank(Float32Array.of(1, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(-1)).ranks], [2])
+  // Without the equal one.
+  assert.deepEqual([...rank(Float32Array.of(1, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(1)).ranks], [1])
+  // A broken user: everything is better.
+  assert.deepEqual([...rank(Float32Array.of(Number.NaN, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(-1)).ranks], [3])
+})
