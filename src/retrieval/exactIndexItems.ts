@@ -224,7 +224,7 @@ export class ExactItems {
 
   #profileOf(features: ItemPayload['features']): Profile | undefined {
     if (features === undefined) return undefined
-    const text = JSON.stringify(features)
+    const text = featuresText(features)
     let profile = this.#shared.get(text)
     if (profile === undefined) {
       const keys = new Set(Object.entries(features).flatMap(([field, values]) => values.map((value) => featureKey(field, value))))
@@ -289,6 +289,17 @@ export class ExactItems {
     this.#profiles.length = to
     for (const [text, profile] of this.#shared) if (profile.uses === 0) this.#shared.delete(text)
   }
+}
+
+/** The same text for the same features in the same order, and another for any other (every part says its length): JSON would do, but a load does this once an item. */
+function featuresText(features: Readonly<Record<string, readonly string[]>>): string {
+  let text = ''
+  for (const field in features) {
+    text += `${field.length}:${field}`
+    for (const value of features[field]!) text += `,${value.length}:${value}`
+    text += ';'
+  }
+  return text
 }
 
 function featureKey(field: string, value: string): string {
