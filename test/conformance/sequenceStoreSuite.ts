@@ -27,8 +27,8 @@ function windowAt(newestMs: number, items: readonly string[] = ['a', 'b']): User
 }
 
 export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
-  const promise = (what: string, check: (place: StorePlace) => Promise<void>) =>
-    test(`${name}: ${what}`, async () => {
+  const promise = (what: string, check: (place: StorePlace) => Promise<void>) => {
+    void test(`${name}: ${what}`, async () => {
       const place = make()
       try {
         await check(place)
@@ -36,6 +36,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
         await place.dispose()
       }
     })
+  }
 
   promise('an empty store starts at offset 0 and knows nobody', async (place) => {
     const store = place.open()
