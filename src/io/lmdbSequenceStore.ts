@@ -16,6 +16,8 @@ const bucketMs = 24 * 60 * 60_000
 const cachedMax = 16_384
 /** LMDB's longest key, less what the index by time and the encoding add. */
 const userIdBytesMax = 1900
+/** A user of 50 steps is some 300 bytes: on pages of 4 KiB, 547 with keys, index and room between; on these, 511. Larger ones save 3% more and write more. */
+const pageBytes = 8192
 const absent = -1
 const nothing = new Uint8Array(0)
 /** First thing on each of LMDB's two meta pages, after the page's header of 24 bytes (`MDB_MAGIC` in mdb.c). */
@@ -62,7 +64,7 @@ export class LmdbSequenceStore implements SequenceStore {
     this.#path = path
     this.#partition = partition
     this.#readOnly = readOnly
-    this.#environment = open<unknown, string>({ path, readOnly, maxDbs: 5, noSubdir: true })
+    this.#environment = open<unknown, string>({ path, readOnly, maxDbs: 5, noSubdir: true, pageSize: pageBytes })
     this.#meta = this.#environment.openDB<Meta, string>('meta', { encoding: 'json' })
     this.#windows = this.#environment.openDB<Buffer, string>('windows', { encoding: 'binary' })
     this.#items = this.#environment.openDB<string, number>('items', { encoding: 'string', keyEncoding: 'uint32' })
