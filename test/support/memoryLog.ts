@@ -1,0 +1,131 @@
+// The event log as arrays: what tests read and append where nothing needs to last.
+
+import type { Clock } from '../../src/base/clock.ts'
+import { CorruptError, MtmiError } from '../../src/base/errors.ts'
+import type { Offsets } from '../../src/base/offsets.ts'
+import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/event/eventLog.ts'
+import { partitionOf } from '../../src/event/partitioner.ts'
+
+export interface MemoryLogOptions {
+  readonly partitions: (topic: string) => number
+  readonly clock: Clock
+}
+
+/** What several MemoryLogs may share, as several processes share a directory or a broker. */
+class Store {
+  readonly topics = new Map<string, LogRecord[][]>()
+  readonly epochs = new Map<string, number>()
+  readonly waiting = new Set<() => void>()
+}
+
+export class MemoryLog implements EventLog {
+  readonly #options: MemoryLogOptions
+  readonly #store: Store
+  readonly #epochs = new Map<string, number>()
+  #closed = false
+
+  constructor(options: MemoryLogOptions, sharedWith?: MemoryLog) {
+    this.#options = options
+    this.#store = sharedWith === undefined ? new Store() : sharedWith.#store
+  }
+
+  /** All records of a topic, for assertions: by partition, then offset. */
+  records(topic: string): readonly LogRecord[] {
+    return this.#partitions(topic).flat()
+  }
+
+  async append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
+    if (this.#closed) throw new Error(`append to topic ${topic} of a log that was closed`)
+    const partitions = this.#partitions(topic)
+    if (fence !== undefined) this.#claim(`${topic}/${fence}`)
+    for (const record of records) {
+      const partition = record.partition ?? partitionOf(record.key, partitions.length)
+      const log = partitions[partition]
+      if (log === undefined) throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions.length}`)
+      log.push({
+        // Copies: the caller may use its buffers again.
+        key: record.key.slice(),
+        value: record.value === null ? null : record.value.slice(),
+        headers: Object.fromEntries(Object.entries(record.headers ?? {}).map(([name, bytes]) => [name, bytes.slice()])),
+        partition,
+        offset: BigInt(log.length),
+        timestampMs: Math.max(log.at(-1)?.timestampMs ?? 0, this.#options.clock.nowMs())
+      })
+    }
+    for (const wake of [...this.#store.waiting]) wake()
+  }
+
+  async *read(topic: string, options: ReadOptions): AsyncGenerator<LogEvent, void, undefined> {
+    const { resume, signal, untilEnd } = options
+    const stopped = () => signal.aborted || this.#closed
+    if (stopped()) return
+    const partitions = this.#partitions(topic)
+    const numbers = partitions.map((_, partition) => partition)
+    yield { kind: 'assigned', partitions: numbers }
+    const positions: number[] = []
+    for (const partition of numbers) positions.push(Number(await resume(partition)))
+    const ends = partitions.map((log) => log.length)
+    for (const partition of numbers) {
+      if (positions[partition]! > ends[partition]!) throw new CorruptError(`asked to read on from beyond the end of topic ${topic}`)
+    }
+    let saidIdle = false
+    while (!stopped()) {
+      let found = false
+      for (const [partition, log] of partitions.entries()) {
+        const records = log.slice(positions[partition], untilEnd === true ? ends[partition] : undefined).slice(0, 500)
+        if (records.length === 0) continue
+        found = true
+        saidIdle = false
+        positions[partition]! += records.length
+        yield { kind: 'records', partition, records, end: BigInt(log.length) }
+        if (stopped()) return
+      }
+      if (untilEnd === true && numbers.every((partition) => positions[partition]! >= ends[partition]!)) return
+      if (found) continue
+      if (saidIdle) await this.#appended(signal)
+      else {
+        saidIdle = true
+        yield { kind: 'idle' }
+      }
+    }
+  }
+
+  async ends(topic: string): Promise<Offsets> {
+    return new Map(this.#partitions(topic).map((log, partition) => [partition, BigInt(log.length)]))
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const wake of [...this.#store.waiting]) wake()
+  }
+
+  #partitions(topic: string): LogRecord[][] {
+    let partitions = this.#store.topics.get(topic)
+    if (partitions === undefined) {
+      partitions = Array.from({ length: this.#options.partitions(topic) }, () => [])
+      this.#store.topics.set(topic, partitions)
+    }
+    return partitions
+  }
+
+  #claim(fence: string): void {
+    const newest = this.#store.epochs.get(fence) ?? 0
+    const mine = this.#epochs.get(fence) ?? newest + 1
+    if (newest > mine) throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+    this.#epochs.set(fence, mine)
+    this.#store.epochs.set(fence, mine)
+  }
+
+  /** Until the next append or close, of whichever log on this store. */
+  #appended(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#store.waiting.delete(wake)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      this.#store.waiting.add(wake)
+      signal.addEventListener('abort', wake)
+    })
+  }
+}
