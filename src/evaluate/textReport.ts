@@ -96,7 +96,7 @@ function learning(report: RunReport): string[] {
       ? [`  ${count(progressive.repeats, 'repeated click')} cannot be ranked so, and ${progressive.repeats === 1 ? 'is' : 'are'} left out.`]
       : []),
     '',
-    `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(15)}`,
+    `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(17)}`,
     row(methodNames.model, progressive['hitRate@20'], progressive['ndcg@20'], ''),
     ...([progressive.bestPopularity.method, 'cooccurrence', 'markov'] as const).map((method) => {
       const other = progressive[method]
@@ -205,7 +205,7 @@ function sample(report: RunReport): string[] {
 }
 
 function row(name: string, hitRate: number, ndcg: number, ratio: string): string {
-  return `  ${name.padEnd(24)}${decimal(hitRate).padStart(12)}${decimal(ndcg).padStart(9)}${ratio.padStart(15)}`.trimEnd()
+  return `  ${name.padEnd(24)}${decimal(hitRate).padStart(12)}${decimal(ndcg).padStart(9)}${ratio.padStart(17)}`.trimEnd()
 }
 
 function times(model: number, other: number): string {

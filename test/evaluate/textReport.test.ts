@@ -84,10 +84,10 @@ Does it learn?
   8,000 clicks were each ranked among all items before they were learned, history left out.
   1,000 repeated clicks cannot be ranked so, and are left out.
 
-                           hit rate@20  NDCG@20   the model is
+                           hit rate@20  NDCG@20     the model is
   this model                      .400     .200
-  most popular                    .100     .050 4.00 × as good
-  item co-occurrence              .250     .125 1.60 × as good
+  most popular                    .100     .050   4.00 × as good
+  item co-occurrence              .250     .125   1.60 × as good
   last item only (Markov)         .000     .000
 
   hit rate@20 over the stream, bars from 0 to .400, │ marks the drift
