@@ -52,7 +52,7 @@ export interface Candidates {
  */
 export function mtmiLoss(users: tf.Tensor3D, candidates: Candidates, weight: tf.Tensor1D, options: LossOptions): tf.Scalar {
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
-  const toTarget = distance(tf.sum(tf.mul(users, targets), 2)) //                                         [K, B]
+  const toTarget = distance(cosines(users, targets)) //                                                   [K, B]
   const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
   const perTower =
     options.loss === 'softmax'
@@ -61,6 +61,21 @@ export function mtmiLoss(users: tf.Tensor3D, candidates: Candidates, weight: tf.
   const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
   const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
   return tf.sum(tf.mul(weight, loss))
+}
+
+/** Inner products with each user's own target, with their own gradient. @param users [K, B, D] @param targets [B, D] @returns [K, B] */
+function cosines(users: tf.Tensor3D, targets: tf.Tensor2D): tf.Tensor2D {
+  const product = tf.customGrad((u, v, save) => {
+    ;(save as GradientSaver)([u as tf.Tensor, v as tf.Tensor])
+    return {
+      value: tf.sum(tf.mul(u as tf.Tensor, v as tf.Tensor), 2),
+      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => {
+        const slope = tf.expandDims(gradient, 2) //                                                         [K, B, 1]
+        return [tf.mul(slope, saved[1]!), tf.sum(tf.mul(slope, saved[0]!), 0)]
+      }
+    }
+  })
+  return product(users, targets) as tf.Tensor2D
 }
 
 /** ‖u − v‖ of unit vectors, from their inner product. */

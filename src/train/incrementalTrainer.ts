@@ -200,7 +200,7 @@ export class IncrementalTrainer implements Trainer {
     }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     let intraUserCosine = Number.NaN
-    let wins = new Float32Array(K)
+    let wins: Float32Array = new Float32Array(K)
     // Numbers leave by variables: tf.tidy would walk every element of what it returns.
     tf.tidy(() => {
       const weights = weightTensors(this.#weights, this.#shape)
