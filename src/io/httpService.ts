@@ -60,6 +60,8 @@ export interface HttpService {
 const activeMax = 1000
 /** For a request to arrive, and to be answered: after that its caller has long gone. */
 const timeoutMs = 30_000
+/** Characters of the path that an answer repeats. */
+const instanceMax = 512
 /** A character of an id takes up to three bytes of UTF-8, each of them `%XX` in the path. */
 const pathIdLengthMax = idLengthMax * 9
 
@@ -94,7 +96,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   function answer(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const { error: problem, internal } = problemOf(error)
     if (internal) logger?.error({ err: error, requestId: request.id, method: request.method, route: routeOf(request) }, 'a request failed')
-    const where = { instance: request.url.split('?', 1)[0]!.slice(0, 2048), ...(internal ? { requestId: request.id } : {}) }
+    const where = { instance: request.url.split('?', 1)[0]!.slice(0, instanceMax), ...(internal ? { requestId: request.id } : {}) }
     return reply
       .code(problem.status)
       .headers(problem.headers)

@@ -53,6 +53,9 @@ export class ProblemError extends Error {
   }
 }
 
+/** Of a framework's message, which may repeat the whole address. */
+const detailMax = 300
+
 /** Seconds after which a caller may try again: an index or a log that restarts is back within a few. */
 const retryAfterSeconds = '2'
 
@@ -69,7 +72,10 @@ export function problemOf(error: unknown): { error: ProblemError; internal: bool
   if (code === 'FST_ERR_HANDLER_TIMEOUT')
     return { error: new ProblemError(503, 'The answer took too long', { headers: { 'retry-after': retryAfterSeconds } }), internal: false }
   if (statusCode >= 400 && statusCode < 500)
-    return { error: new ProblemError(statusCode in problemKinds ? (statusCode as ProblemStatus) : 400, message), internal: false }
+    return {
+      error: new ProblemError(statusCode in problemKinds ? (statusCode as ProblemStatus) : 400, message.slice(0, detailMax)),
+      internal: false
+    }
   return { error: new ProblemError(500, 'The request failed; the log says why'), internal: true }
 }
 

@@ -154,7 +154,7 @@ export class MemoryVectorIndex implements VectorIndex {
     const wanted = Object.entries(filter.features ?? {})
     return [...space.items.values()]
       .map(({ point }) => point)
-      .filter(({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => payload.features?.[field]?.includes(value)))
+      .filter(({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => hasFeature(payload, field, value)))
   }
 
   #space(name: string): Space {
@@ -166,6 +166,11 @@ export class MemoryVectorIndex implements VectorIndex {
   #check(): void {
     if (this.down) throw new UnavailableError('the index is down')
   }
+}
+
+/** Its own fields only: a field may be called `constructor`. */
+function hasFeature({ features = {} }: ItemPayload, field: string, value: string): boolean {
+  return Object.hasOwn(features, field) && features[field]!.includes(value)
 }
 
 function dot(a: Float32Array, b: Float32Array): number {
