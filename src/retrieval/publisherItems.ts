@@ -1,6 +1,6 @@
 // What is known of every item that has, or may get, a vector in the index: what was last written, and what has to be looked at again.
 //
-// D dimensions. An item takes 4·D bytes for its last written vector, and about 130 more with its id and the map: 0.4 KB at D = 64.
+// D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id: about 0.3 KB at D = 64.
 
 import type { ItemId } from '../event/interaction.ts'
 
