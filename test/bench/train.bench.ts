@@ -1,0 +1,132 @@
+// One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
+//
+//     node --import tsx test/bench/train.bench.ts [--json] [--items N] [--batch B] [--length L] [--dim D] [--interests K] [--negatives M] [--hot H] [--steps S]
+//
+// --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in the reference (in-batch alone).
+//
+// What should be possible, B 256, L 50, D 64, K 4, H ≈ 5,500 unique rows in histories: scores 2·H·D·K·D = 180 MFLOP, pooling 2·B·L·K·D = 7, projections
+// 2·B·K·D² = 8, logits 2·B·K·B·D = 34: some 230 MFLOP forward, three times that with the backward pass: 700 MFLOP. Two cores at 50 GFLOP/s each: 7 ms.
+// Bytes: the gathered steps [B·L, D] are 3.3 MB, passed over about six times; the hidden units [H, K·D] 5.6 MB, about eight times: 65 MB, 7 ms at 10 GB/s.
+
+import os from 'node:os'
+import { parseArgs } from 'node:util'
+import * as tf from '@tensorflow/tfjs-core'
+import { configSchema } from '../../src/base/config.ts'
+import { Rng } from '../../src/base/rng.ts'
+import { BatchAssembler } from '../../src/batch/batchAssembler.ts'
+import { CandidateSampler } from '../../src/batch/candidateSampler.ts'
+import { ItemTable } from '../../src/batch/itemTable.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import { initialWeights } from '../../src/model/weights.ts'
+import type { Example } from '../../src/sequence/example.ts'
+import { Adam } from '../../src/train/adam.ts'
+import { ItemInputs } from '../../src/train/itemInputs.ts'
+import { updateRows } from '../../src/train/rowAdagrad.ts'
+import { stepGradients } from '../../src/train/stepGradients.ts'
+
+const { values: flags } = parseArgs({
+  options: {
+    json: { type: 'boolean' },
+    items: { type: 'string', default: '500000' },
+    batch: { type: 'string', default: '256' },
+    length: { type: 'string', default: '50' },
+    dim: { type: 'string', default: '64' },
+    interests: { type: 'string', default: '4' },
+    negatives: { type: 'string', default: '0' },
+    hot: { type: 'string' },
+    steps: { type: 'string', default: '40' }
+  }
+})
+const N = Number(flags.items)
+const B = Number(flags.batch)
+const L = Number(flags.length)
+const D = Number(flags.dim)
+const K = Number(flags.interests)
+const steps = Number(flags.steps)
+const warmUp = 8
+
+const backend = await loadBackend()
+const { model, train } = configSchema.parse({ model: { dimensions: D, interestCount: K } })
+const rng = new Rng(1)
+const items = new ItemTable({ dimensions: D, itemsMax: N + 1, admissionMin: 1, rng: rng.fork('items') })
+const features = new ItemTable({ dimensions: D, itemsMax: 16, admissionMin: 1, rng: rng.fork('features') })
+for (let i = 0; i < N; i++) items.observe(`item-${i}`, 0)
+items.takeDirty()
+const sampler = new CandidateSampler({ items })
+const negatives = Number(flags.negatives)
+const assembler = new BatchAssembler({
+  items,
+  features,
+  sampler,
+  historyMax: L,
+  negatives,
+  rng: rng.fork('negatives'),
+  featuresOf: () => []
+})
+const inputs = new ItemInputs(items, features)
+const adam = new Adam({ learningRate: train.denseLearningRate })
+const shape = { interestCount: K, dimensions: D, historyMax: L }
+const weights = initialWeights(shape, rng.fork('weights'))
+
+const reach = Number(flags.hot ?? N)
+const draw = (i: number) => ({
+  itemId: `item-${Math.min(reach - 1, Math.floor(reach ** rng.uniform()))}`,
+  type: 'click',
+  eventTimeMs: i * 60_000
+})
+const batches = Array.from({ length: warmUp + steps }, () =>
+  Array.from({ length: B }, (_, b): Example => {
+    const history = Array.from({ length: L }, (_, i) => draw(i))
+    return { userId: `u${b}`, history, target: draw(L), source: { partition: 0, offset: 0n }, weight: 1 }
+  })
+)
+
+const phases: Record<string, number[]> = { assemble: [], gather: [], gradients: [], update: [] }
+const stepMs: number[] = []
+let touched = 0
+let tensors = 0
+for (const [i, examples] of batches.entries()) {
+  const marks = [performance.now()]
+  assembler.observe(examples)
+  const batch = assembler.assemble(examples, new Map())
+  marks.push(performance.now())
+  const rows = inputs.gather(batch.items, batch.features)
+  marks.push(performance.now())
+  const gradients = stepGradients(batch, rows, undefined, weights, { shape, loss: model, logQ: model.logQ })
+  marks.push(performance.now())
+  adam.update(weights, gradients.dense, 1)
+  touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)
+  marks.push(performance.now())
+  if (!Number.isFinite(gradients.loss)) throw new Error(`step ${i}: loss ${gradients.loss}`)
+  if (i < warmUp) {
+    tensors = tf.memory().numTensors
+    continue
+  }
+  for (const [p, name] of Object.keys(phases).entries()) phases[name]!.push(marks[p + 1]! - marks[p]!)
+  stepMs.push(marks.at(-1)! - marks[0]!)
+}
+if (tf.memory().numTensors !== tensors) throw new Error(`${tf.memory().numTensors - tensors} tensors leaked`)
+
+const quantile = (values: readonly number[], q: number) =>
+  Number([...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))]!.toFixed(2))
+const p50 = quantile(stepMs, 0.5)
+const result = {
+  items: N,
+  batch: B,
+  length: L,
+  dim: D,
+  interests: K,
+  negatives,
+  stepMs: { p50, p95: quantile(stepMs, 0.95) },
+  examplesPerSecond: Math.round((1000 * B) / p50),
+  phases: Object.fromEntries(Object.entries(phases).map(([name, values]) => [name, quantile(values, 0.5)])),
+  touchedRows: touched,
+  tensors,
+  rssBytes: process.memoryUsage().rss,
+  backend: backend.backend,
+  tensorflow: backend.tensorflow,
+  cpu: os.cpus()[0]?.model,
+  cores: os.availableParallelism(),
+  node: process.version
+}
+process.stdout.write(`${JSON.stringify(result, undefined, flags.json ? undefined : 2)}\n`)
