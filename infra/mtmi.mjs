@@ -4,6 +4,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
+// libtensorflow's own notes about how it was compiled are no news to anyone who runs this; its warnings and errors are.
+process.env.TF_CPP_MIN_LOG_LEVEL ??= '1'
+
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const source = path.join(root, 'pipelines', 'cli.ts')
 

@@ -1,8 +1,9 @@
 // The caller's end of the search thread: a bounded queue of requests, and a new thread in place of one that died.
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { BadEventError, ConfigError, CorruptError, DivergedError, UnavailableError } from '../base/errors.ts'
 import type { WorkerFailure, WorkerOptions, WorkerReply, WorkerRequest } from './embeddedIndexWorker.ts'
+import { startSourceWorker } from './sourceWorker.ts'
 
 type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never
 export type ThreadRequest = Unnumbered<WorkerRequest>
@@ -17,16 +18,7 @@ const pendingMax = 1024
 /** Threads in a row that may die without having answered anything before the index gives up. */
 const deathsMax = 5
 
-// Beside this file, in whichever language it runs.
-const workerFile = new URL(`./embeddedIndexWorker${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
-
-/** Node 20 does not give a thread the loader that `--import tsx` gave the process: where this runs as TypeScript, the thread asks for it itself. */
-function newWorker(workerData: WorkerOptions): Worker {
-  if (workerFile.pathname.endsWith('.js')) return new Worker(workerFile, { workerData, name: 'mtmi-search' })
-  const loader = import.meta.resolve('tsx/esm/api')
-  const script = `import(${JSON.stringify(loader)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(workerFile.href)}) })`
-  return new Worker(script, { eval: true, workerData, name: 'mtmi-search' })
-}
+const workerFile = new URL('./embeddedIndexWorker', import.meta.url)
 
 export class EmbeddedIndexThread {
   readonly #options: WorkerOptions
@@ -88,7 +80,7 @@ export class EmbeddedIndexThread {
   }
 
   #start(): [Worker, Promise<void>] {
-    const worker = newWorker(this.#options)
+    const worker = startSourceWorker(workerFile, { workerData: this.#options, name: 'mtmi-search' })
     worker.on('message', (reply: WorkerReply) => {
       const waiting = this.#pending.get(reply.id)
       this.#pending.delete(reply.id)

@@ -16,7 +16,7 @@ export interface SequenceStep {
 
 /** The events that a repeat may still arrive of: those within the grace, whether or not they are still in the window. */
 export interface RecentEvent {
-  /** First 64 bits of a hash of the event id. */
+  /** 64 bits of a hash of the event id, as a signed integer. */
   readonly idHash: bigint
   readonly eventTimeMs: number
 }

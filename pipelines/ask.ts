@@ -1,0 +1,65 @@
+// `mtmi recommend`, `similar` and `evaluate`: one question to the run that was started last, whether or not it is running.
+
+import { systemClock } from '../src/base/clock.ts'
+import type { Config } from '../src/base/config.ts'
+import { ConfigError } from '../src/base/errors.ts'
+import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
+import { Recommender } from '../src/recommend/recommender.ts'
+import { openIndex, RunDirectory } from './parts.ts'
+
+async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
+  const index = await openIndex(RunDirectory.current(config.dataDir), { searchThread: false })
+  try {
+    return await ask(new Recommender({ index, clock: systemClock }))
+  } finally {
+    await index.close()
+  }
+}
+
+export async function recommend(config: Config, options: { user: string; limit: number; explain: boolean; json?: boolean }): Promise<void> {
+  checkLimit(options.limit, config)
+  const { user: userId, limit, explain } = options
+  const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
+  if (options.json === true) {
+    process.stdout.write(`${JSON.stringify(answer)}\n`)
+    return
+  }
+  const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : 'no vectors yet: what is popular now'
+  const lines = answer.items.map(({ itemId, title, score, interest, because }, i) =>
+    [
+      `${String(i + 1).padStart(3)}. ${score.toFixed(3)}`,
+      interest === null ? 'popular   ' : `interest ${interest}`,
+      title === undefined ? itemId : `${title} (${itemId})`,
+      because === undefined || because.length === 0 ? '' : `because of ${because.join(', ')}`
+    ].join('  ')
+  )
+  process.stdout.write(`user ${userId} · ${why}\n${lines.join('\n')}\n`)
+}
+
+export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
+  checkLimit(options.limit, config)
+  const answer = await withRecommender(config, (recommender) => recommender.similar({ itemId: options.item, limit: options.limit }))
+  if (options.json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
+  else {
+    if (answer === undefined) throw new ConfigError([`item ${options.item} is not in the index`])
+    const lines = answer.items.map(
+      ({ itemId, title, score }, i) =>
+        `${String(i + 1).padStart(3)}. ${score.toFixed(3)}  ${title === undefined ? itemId : `${title} (${itemId})`}`
+    )
+    process.stdout.write(`near to ${options.item} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
+  }
+}
+
+/** The report that the last start or replay ended with. */
+export async function evaluate(config: Config, options: { json?: boolean }): Promise<void> {
+  const run = RunDirectory.current(config.dataDir)
+  const report = run.readJson<RunReport>('report.json')
+  if (report === undefined)
+    throw new ConfigError([`there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first`])
+  process.stdout.write(options.json === true ? `${JSON.stringify(report.progressive)}\n` : textReport(report))
+}
+
+function checkLimit(limit: number, config: Config): void {
+  const { limitMax } = config.serve
+  if (limit < 1 || limit > limitMax) throw new ConfigError([`--limit must be 1…${limitMax}, got ${limit}`])
+}

@@ -1,0 +1,67 @@
+// The HTTP service on the parts of a process.
+
+import { pino } from 'pino'
+import { MtmiError } from '../src/base/errors.ts'
+import type { Interaction } from '../src/event/interaction.ts'
+import { createHttpService, type Readiness } from '../src/io/httpService.ts'
+import type { Metrics } from '../src/io/metrics.ts'
+import type { Recommender } from '../src/recommend/recommender.ts'
+import type { Wire } from './parts.ts'
+import { version } from './version.ts'
+
+export interface ServedParts {
+  readonly wire: Wire
+  readonly metrics: Metrics
+  readonly recommender: Recommender
+  readonly readiness: () => Readiness
+}
+
+export interface RunningService {
+  readonly url: string
+  close(): Promise<void>
+}
+
+const text = new TextEncoder()
+
+/** @param anyPort a free port will do where the configured one is taken */
+export async function startHttpService(parts: ServedParts, anyPort: boolean, say: (text: string) => void): Promise<RunningService> {
+  const { serve } = parts.wire.config
+  try {
+    return await listen(parts, serve.port)
+  } catch (error) {
+    if (!(anyPort && error instanceof MtmiError && error.code === 'UNAVAILABLE')) throw error
+    const service = await listen(parts, 0)
+    say(`port ${serve.port} is taken; serving on ${service.url} instead (--port chooses)`)
+    return service
+  }
+}
+
+async function listen({ wire, metrics, recommender, readiness }: ServedParts, port: number): Promise<RunningService> {
+  const { config, clock } = wire
+  const service = createHttpService({
+    recommender,
+    metrics,
+    readiness,
+    accept: (interactions) => append(wire, interactions),
+    options: { ...config.serve, port },
+    clock,
+    logger: pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true })),
+    futureMaxMs: config.events.futureMaxMs,
+    version
+  })
+  try {
+    const url = await service.listen()
+    return { url, close: () => service.close() }
+  } catch (error) {
+    await service.close()
+    throw error
+  }
+}
+
+/** Resolves when they are durable. */
+async function append({ log, codecs, config }: Wire, interactions: readonly Interaction[]): Promise<void> {
+  await log.append(
+    config.topics.interactions,
+    interactions.map((interaction) => ({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction) }))
+  )
+}

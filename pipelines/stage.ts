@@ -1,0 +1,119 @@
+// `mtmi sequence`, `train`, `publish`, `serve`: one stage a process, on the configured parts. They meet in the log and the index, never in memory.
+
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Config } from '../src/base/config.ts'
+import type { Offsets } from '../src/base/offsets.ts'
+import { createMetrics } from '../src/io/metrics.ts'
+import { Recommender } from '../src/recommend/recommender.ts'
+import { startHttpService } from './http.ts'
+import { untilInterrupted } from './interrupt.ts'
+import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
+import { SequenceStage } from './stages/sequenceStage.ts'
+import { startModelThread } from './thread/client.ts'
+import type { PublishStatus, TrainStatus } from './thread/messages.ts'
+
+const pollMs = 50
+const say = (text: string) => process.stderr.write(`${text}\n`)
+
+export async function runStage(
+  stage: 'sequence' | 'train' | 'publish' | 'serve',
+  config: Config,
+  options: { once: boolean }
+): Promise<void> {
+  const run = RunDirectory.current(config.dataDir).makeCurrent()
+  const wire = await openWire(config, run)
+  try {
+    if (stage === 'sequence') await sequence(wire, run, options.once)
+    else if (stage === 'serve') await serve(wire, run)
+    else await model(stage, wire, run, options.once)
+  } finally {
+    await wire.log.close()
+  }
+}
+
+async function sequence(wire: Wire, run: RunDirectory, once: boolean): Promise<void> {
+  const stop = new AbortController()
+  const stage = new SequenceStage({ ...wire, openStore: (partition) => openSequenceStore(run, partition) })
+  const running = stage.run(stop.signal)
+  say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
+  const settled = async () => isAt(stage.consumed(), await wire.log.ends(wire.config.topics.interactions))
+  await Promise.race([running, untilInterrupted(), ...(once ? [until(settled)] : [])])
+  const counts = stage.counts()
+  stop.abort()
+  await running
+  say(
+    `sequenced: ${Object.entries(counts)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ')}`
+  )
+}
+
+async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, once: boolean): Promise<void> {
+  const { config, log } = wire
+  let train: TrainStatus | undefined
+  let publish: PublishStatus | undefined
+  const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, stages: [stage] }, (message) => {
+    if (message.kind === 'train') train = message.status
+    else if (message.kind === 'publish') publish = message.status
+    else if (message.kind === 'problem') say(`warning: ${message.message}`)
+  })
+  for (const problem of thread.backend.problems) say(`warning: ${problem}`)
+  say(
+    `${stage === 'train' ? 'training on' : 'publishing from'} ${config.topics.userSequences} in ${run.root}; backend ${thread.backend.backend}`
+  )
+  if (once) thread.hurry(true)
+  const settled = async () => {
+    const sequences = await log.ends(config.topics.userSequences)
+    if (stage === 'train') return train?.updatesSent === true && isAt(offsetsFromJson(train.consumed), sequences)
+    if (publish === undefined || !isAt(offsetsFromJson(publish.consumed), sequences)) return false
+    const updates = await log.ends(config.topics.modelUpdates)
+    return isAt(new Map([[0, BigInt(publish.model)]]), updates) && publish.waitingItems === 0 && publish.waitingUsers === 0
+  }
+  await Promise.race([thread.ended, untilInterrupted(), ...(once ? [until(settled)] : [])])
+  await thread.stop()
+  if (train !== undefined) say(`trained: ${train.batches} batches, ${train.examplesLearned} examples, loss ${train.loss.toFixed(3)}`)
+  if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
+}
+
+async function serve(wire: Wire, run: RunDirectory): Promise<void> {
+  const index = await openIndex(run, { searchThread: true })
+  const metrics = createMetrics({ clock: wire.clock })
+  try {
+    let live = await index.live()
+    const refreshing = setInterval(
+      () =>
+        void index.live().then(
+          (state) => {
+            live = state
+          },
+          () => {
+            live = undefined
+          }
+        ),
+      1000
+    )
+    const readiness = () =>
+      live === undefined
+        ? { ready: false, detail: 'nothing is published yet, or the index does not answer' }
+        : { ready: true, detail: `space ${live.space}, step ${live.step}` }
+    const service = await startHttpService(
+      { wire, metrics, recommender: new Recommender({ index, clock: wire.clock }), readiness },
+      false,
+      say
+    )
+    say(`serving ${run.root} on ${service.url}`)
+    await untilInterrupted()
+    clearInterval(refreshing)
+    await service.close()
+  } finally {
+    await index.close()
+  }
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await pause(pollMs)
+}
+
+function isAt(consumed: Offsets, ends: Offsets): boolean {
+  return [...ends].every(([partition, end]) => (consumed.get(partition) ?? 0n) >= end)
+}

@@ -1,0 +1,198 @@
+// model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and items that changed.
+
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
+import { MtmiError } from '../../src/base/errors.ts'
+import type { Offsets } from '../../src/base/offsets.ts'
+import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
+import type { LogRecord } from '../../src/event/eventLog.ts'
+import { loadSchemas } from '../../src/io/schemaRegistry.ts'
+import { type ItemReport, Publisher, type UserReport } from '../../src/retrieval/publisher.ts'
+import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import type { ModelReplica } from '../../src/train/modelReplica.ts'
+import type { Wire } from '../parts.ts'
+
+/** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
+const restMs = 10
+/** After the index did not answer: first and longest wait. */
+/** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
+const sweepTickMs = 100
+const text = new TextDecoder()
+const retryMs = { first: 200, max: 10_000 }
+
+/** How far the users' changes are in the index, kept by the caller: losing it only repeats work. */
+export interface PublishedOffsets {
+  load(): Offsets
+  save(offsets: Offsets): void
+}
+
+export interface PublishStageOptions extends Wire {
+  readonly replica: ModelReplica
+  readonly index: VectorIndex
+  readonly offsets: PublishedOffsets
+  readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
+  readonly onProblem?: (problem: MtmiError) => void
+}
+
+export class PublishStage {
+  readonly #options: PublishStageOptions
+  readonly #catalogue = new Map<string, CatalogueItem>()
+  readonly #publisher: Publisher
+  /** Next offset of user-sequences to read, by partition. */
+  readonly #read: Offsets
+  /** Changes below these were in the index before this process began. */
+  readonly #publishedBefore: Offsets
+  #modelNext = 0n
+  #lastSaveMs = 0
+  #lastSweepMs = 0
+  #hurry = false
+
+  constructor(options: PublishStageOptions) {
+    this.#options = options
+    this.#publishedBefore = options.offsets.load()
+    this.#read = new Map()
+    const { replica, index, config, clock } = options
+    this.#publisher = new Publisher({ encoder: replica, index, options: config.publish, clock, catalogue: this.#catalogue })
+  }
+
+  /** Until abort, or until one of its readers fails. */
+  async run(signal: AbortSignal): Promise<void> {
+    const own = new AbortController()
+    const both = AbortSignal.any([signal, own.signal])
+    const { config } = this.#options
+    const follow = async (work: Promise<void>) => {
+      try {
+        await work
+      } finally {
+        own.abort() // all or none: a publisher that no longer hears of the model must not look alive
+      }
+    }
+    const results = await Promise.allSettled([
+      follow(
+        this.#follow(
+          config.topics.items,
+          async () => 0n,
+          both,
+          (record) => this.#takeItem(record)
+        )
+      ),
+      follow(
+        this.#follow(
+          config.topics.modelUpdates,
+          async () => 0n,
+          both,
+          (record) => this.#takeUpdate(record)
+        )
+      ),
+      follow(
+        this.#follow(
+          config.topics.userSequences,
+          async () => 0n,
+          both,
+          (record) => this.#takeSequence(record)
+        )
+      ),
+      follow(this.#pump(both))
+    ])
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    this.#saveOffsets()
+  }
+
+  /** While on, changes do not wait to be gathered. */
+  hurry(on: boolean): void {
+    this.#hurry = on
+  }
+
+  /** Next offsets to read of user-sequences and of model-updates. */
+  consumed(): { sequences: Offsets; model: bigint } {
+    return { sequences: new Map(this.#read), model: this.#modelNext }
+  }
+
+  waiting(): ReturnType<Publisher['waiting']> {
+    return this.#publisher.waiting()
+  }
+
+  async #follow(topic: string, resume: () => Promise<bigint>, signal: AbortSignal, take: (record: LogRecord) => void): Promise<void> {
+    for await (const event of this.#options.log.read(topic, { resume, signal })) {
+      if (event.kind !== 'records') continue
+      await loadSchemas(this.#options.registry, event.records)
+      let sinceMs = this.#options.clock.nowMs()
+      for (const record of event.records) {
+        take(record)
+        // Long runs of records must not keep the trainer, on the same thread, from its turn.
+        if (this.#options.clock.nowMs() - sinceMs > restMs) {
+          await nextTurn()
+          sinceMs = this.#options.clock.nowMs()
+        }
+      }
+    }
+  }
+
+  #takeItem(record: LogRecord): void {
+    if (record.value === null) return
+    const item = this.#options.codecs.item.decode(record.value)
+    this.#catalogue.set(item.itemId, item)
+    this.#publisher.noteCatalogue([item])
+  }
+
+  #takeUpdate(record: LogRecord): void {
+    this.#modelNext = record.offset + 1n
+    if (record.value === null) return
+    const applied = this.#options.replica.apply(this.#options.codecs.modelUpdate.decode(record.value))
+    if (applied !== undefined) this.#publisher.noteModel(applied)
+  }
+
+  #takeSequence(record: LogRecord): void {
+    const { partition, offset } = record
+    if (record.value === null) this.#publisher.forget(text.decode(record.key))
+    else {
+      const sequence = this.#options.codecs.userSequence.decode(record.value)
+      if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
+      else this.#publisher.noteSequence(sequence)
+    }
+    this.#read.set(partition, offset + 1n)
+  }
+
+  /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often; what waits goes on waiting. */
+  async #pump(signal: AbortSignal): Promise<void> {
+    let waitMs = retryMs.first
+    while (!signal.aborted) {
+      try {
+        const busy = this.#options.replica.ready && (await this.#publishDue())
+        waitMs = retryMs.first
+        if (busy) await nextTurn()
+        else await pause(restMs)
+      } catch (error) {
+        if (!(error instanceof MtmiError && error.canRetry)) throw error
+        this.#options.onProblem?.(error)
+        await pause(waitMs, undefined, { signal }).catch(() => {})
+        waitMs = Math.min(retryMs.max, waitMs * 2)
+      }
+    }
+  }
+
+  async #publishDue(): Promise<boolean> {
+    const { onPublished } = this.#options
+    let busy = false
+    // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
+    const nowMs = this.#options.clock.nowMs()
+    if (this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs) {
+      this.#lastSweepMs = nowMs
+      const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
+      busy = users.written > 0
+      if (busy) onPublished?.({ users })
+    }
+    if (this.#publisher.waiting().items > 0) {
+      const items = await this.#publisher.publishItems()
+      busy ||= items.written > 0 || items.pending > 0
+      onPublished?.({ items })
+    }
+    if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
+    return busy
+  }
+
+  #saveOffsets(): void {
+    if (this.#publisher.waiting().users > 0) return
+    this.#options.offsets.save(this.#read)
+    this.#lastSaveMs = this.#options.clock.nowMs()
+  }
+}

@@ -1,0 +1,200 @@
+// interactions → user-sequences: decode, validate, place each step in its user's window, emit, and make state and offset durable together.
+
+import { BadEventError, MtmiError } from '../../src/base/errors.ts'
+import { deadLetterOf, deadLetterTopic } from '../../src/event/deadLetter.ts'
+import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import type { Interaction, UserId } from '../../src/event/interaction.ts'
+import { validateInteraction } from '../../src/event/validateInteraction.ts'
+import type { Codecs } from '../../src/io/avroCodecs.ts'
+import { loadSchemas } from '../../src/io/schemaRegistry.ts'
+import { Sequencer } from '../../src/sequence/sequencer.ts'
+import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
+import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import type { Wire } from '../parts.ts'
+
+const app = 'mtmi'
+const text = new TextEncoder()
+const fenceOf = (partition: number) => `sequence-${partition}`
+/** How many of the newest events the share of bad ones is taken over. */
+const badWindow = 1000
+/** Looking for a user to show must not take seconds where there are millions. */
+const usersLookedAtMax = 100_000
+
+export interface SequenceCounts {
+  placed: number
+  duplicates: number
+  late: number
+  ignored: number
+  rejected: number
+  users: number
+}
+
+export interface SequenceStageOptions extends Wire {
+  readonly openStore: (partition: number) => Promise<SequenceStore>
+}
+
+interface Owned {
+  readonly store: SequenceStore
+  readonly sequencer: Sequencer
+  /** The next offset to read: everything before it has been accepted and emitted. */
+  next: bigint
+  lastCommitMs: number
+  dirty: boolean
+  rejected: number
+}
+
+export class SequenceStage {
+  readonly #options: SequenceStageOptions
+  readonly #owned = new Map<number, Owned>()
+  readonly #recent: boolean[] = []
+  #bad = 0
+
+  constructor(options: SequenceStageOptions) {
+    this.#options = options
+  }
+
+  /** Until abort; then everything accepted is emitted and committed. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, config } = this.#options
+    try {
+      const events = log.read(config.topics.interactions, {
+        resume: (partition) => this.#open(partition),
+        signal,
+        group: `${app}-sequence`
+      })
+      for await (const event of events) {
+        if (event.kind === 'records') await this.#take(event.partition, event.records)
+        else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, false)
+        else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition)
+      }
+    } finally {
+      for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition)
+    }
+  }
+
+  /** Next offset to read, by partition; what lies before it is emitted. */
+  consumed(): Map<number, bigint> {
+    return new Map([...this.#owned].map(([partition, owned]) => [partition, owned.next]))
+  }
+
+  counts(): SequenceCounts {
+    const sum: SequenceCounts = { placed: 0, duplicates: 0, late: 0, ignored: 0, rejected: 0, users: 0 }
+    for (const { sequencer, store, rejected } of this.#owned.values()) {
+      const { placed, duplicate, late, ignored } = sequencer.report()
+      sum.placed += placed
+      sum.duplicates += duplicate
+      sum.late += late
+      sum.ignored += ignored
+      sum.rejected += rejected
+      sum.users += store.userCount()
+    }
+    return sum
+  }
+
+  /** Of the first users of each partition that are looked at: the one whose newest event is the newest, with at least `stepsMin` steps. */
+  newestUser(stepsMin: number): { userId: UserId; steps: readonly SequenceStep[] } | undefined {
+    let newest: { userId: UserId; steps: readonly SequenceStep[]; newestMs: number } | undefined
+    for (const { store } of this.#owned.values()) {
+      let looked = 0
+      for (const [userId, { steps, newestMs }] of store.users()) {
+        if (steps.length >= stepsMin && newestMs > (newest?.newestMs ?? -1)) newest = { userId, steps, newestMs }
+        if (++looked >= usersLookedAtMax) break
+      }
+    }
+    return newest
+  }
+
+  async #open(partition: number): Promise<bigint> {
+    const { config, clock } = this.#options
+    const store = await this.#options.openStore(partition)
+    const sequencer = new Sequencer({ store, partition, options: config.sequence, eventTypes: config.events.types })
+    this.#owned.set(partition, { store, sequencer, next: store.committed(), lastCommitMs: clock.nowMs(), dirty: false, rejected: 0 })
+    return store.committed()
+  }
+
+  async #take(partition: number, records: readonly LogRecord[]): Promise<void> {
+    const owned = this.#owned.get(partition)
+    if (owned === undefined) throw new Error(`records of partition ${partition}, which is not owned`)
+    await loadSchemas(this.#options.registry, records)
+    const slice = this.#options.config.sequence.emitEventsMax
+    for (let at = 0; at < records.length; at += slice) {
+      await this.#emit(owned, partition, records.slice(at, at + slice))
+      await this.#commitDue(owned, false)
+    }
+  }
+
+  /** Accepts some records and makes what came of them durable in the log. The state is committed later: a crash in between repeats, never loses. */
+  async #emit(owned: Owned, partition: number, records: readonly LogRecord[]): Promise<void> {
+    const { log, codecs, config } = this.#options
+    const topic = config.topics.interactions
+    const deadLetters: NewRecord[] = []
+    const late: NewRecord[] = []
+    for (const record of records) {
+      try {
+        const interaction = decode(codecs, record)
+        validateInteraction(interaction, record.timestampMs, config.events)
+        const outcome = owned.sequencer.accept(interaction, record.offset, record.timestampMs)
+        if (outcome === 'late')
+          late.push(deadLetterOf(record, topic, new BadEventError('late: older than the grace against the newest event of its user')))
+        this.#judge(false)
+      } catch (error) {
+        if (!(error instanceof BadEventError)) throw error
+        owned.rejected++
+        deadLetters.push(deadLetterOf(record, topic, error))
+        this.#judge(true)
+      }
+      owned.next = record.offset + 1n
+    }
+    owned.dirty = true
+    if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
+    if (late.length > 0) await log.append(lateTopic(topic), late)
+    const { sequences, expired } = owned.sequencer.take()
+    const changes: NewRecord[] = sequences.map((sequence) => ({
+      key: text.encode(sequence.userId),
+      value: codecs.userSequence.encode(sequence),
+      partition
+    }))
+    for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
+    if (changes.length > 0) await log.append(config.topics.userSequences, changes, fenceOf(partition))
+  }
+
+  async #commitDue(owned: Owned, now: boolean): Promise<void> {
+    const { clock, config } = this.#options
+    if (!owned.dirty || (!now && clock.nowMs() - owned.lastCommitMs < config.sequence.commitIntervalMs)) return
+    await owned.sequencer.commit(owned.next)
+    owned.lastCommitMs = clock.nowMs()
+    owned.dirty = false
+  }
+
+  async #giveUp(partition: number): Promise<void> {
+    const owned = this.#owned.get(partition)
+    if (owned === undefined) return
+    this.#owned.delete(partition)
+    await this.#commitDue(owned, true)
+    await owned.store.close()
+  }
+
+  /** Stops where most of what arrives is bad: then it is our schema that is wrong, and the stream would end up among the dead letters. */
+  #judge(bad: boolean): void {
+    this.#recent.push(bad)
+    if (bad) this.#bad++
+    if (this.#recent.length <= badWindow) return
+    if (this.#recent.shift()) this.#bad--
+    const shareMax = this.#options.config.events.badShareMax
+    if (this.#bad / badWindow > shareMax)
+      throw new MtmiError(
+        'BAD_EVENT',
+        `${this.#bad} of the last ${badWindow} records of ${this.#options.config.topics.interactions} were refused (events.badShareMax ${shareMax}): ` +
+          `look at ${deadLetterTopic(this.#options.config.topics.interactions, app)}; nothing was lost`
+      )
+  }
+}
+
+export function lateTopic(topic: string): string {
+  return `${topic}.${app}.late`
+}
+
+function decode(codecs: Codecs, record: LogRecord): Interaction {
+  if (record.value === null) throw new BadEventError('the record has no value: an interaction is never deleted by tombstone')
+  return codecs.interaction.decode(record.value)
+}

@@ -1,0 +1,338 @@
+// user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { CorruptError, DivergedError } from '../../src/base/errors.ts'
+import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
+import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
+import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
+import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import { loadSchemas } from '../../src/io/schemaRegistry.ts'
+import { cutExamples } from '../../src/sequence/cutExamples.ts'
+import type { Example } from '../../src/sequence/example.ts'
+import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
+import type { UserSequence } from '../../src/sequence/userSequence.ts'
+import type { CheckpointStore } from '../../src/train/checkpoint.ts'
+import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
+import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
+import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
+import type { Wire } from '../parts.ts'
+
+const fence = 'train'
+const text = new TextEncoder()
+
+export interface TrainStageOptions extends Wire {
+  readonly trainer: IncrementalTrainer
+  readonly checkpoints: CheckpointStore
+  readonly ledger: BatchLedger
+  /** After every batch. */
+  readonly onBatch?: (batch: BatchReport) => void
+  /** The examples of a batch, after they were learned: for audits. */
+  readonly onLearned?: (batch: number, examples: readonly Example[]) => void
+}
+
+export interface BatchReport {
+  readonly batch: number
+  readonly examples: number
+  readonly evaluation: EvaluationReport
+  /** undefined: the batch was dropped, because its loss was not finite. */
+  readonly step: StepReport | undefined
+  readonly durationMs: number
+}
+
+/** A decoded record and where it was. */
+interface Waiting {
+  readonly sequence: UserSequence
+  readonly partition: number
+  readonly offset: bigint
+}
+
+/** What a checkpoint holds besides the trainer. */
+interface StageState {
+  readonly batch: number
+  readonly next: Readonly<Record<string, string>>
+  readonly repeats: RepeatFilterState
+  readonly progressive: Readonly<Record<string, unknown>>
+  readonly examplesLearned: number
+  readonly batchesDropped: number
+  readonly rollbacks: number
+}
+
+export class TrainStage {
+  readonly #options: TrainStageOptions
+  readonly evaluator = new ProgressiveEvaluator()
+  #repeats = new RepeatFilter()
+  /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
+  #batch = 0
+  /** Next offset that no batch holds yet, by partition of user-sequences. */
+  #next: Offsets = new Map()
+  /** Next offset that has been read. */
+  #read: Offsets = new Map()
+  #waiting: Waiting[] = []
+  #waitingExamples = 0
+  #waitingSinceMs = 0
+  /** Batches that were written down before a crash and are to be learned again as they were. */
+  #again: LedgerEntry[] = []
+  #hurry = false
+  #divergedInARow = 0
+  #lastCheckpointMs = 0
+  #lastUpdateMs = 0
+  #lastWeightsMs = 0
+  examplesLearned = 0
+  batchesDropped = 0
+  rollbacks = 0
+  #sentBatch = 0
+  #catalogueNext = 0n
+
+  constructor(options: TrainStageOptions) {
+    this.#options = options
+  }
+
+  /** Until abort; then a checkpoint is taken. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, config, clock } = this.#options
+    await this.#restore()
+    await this.#readCatalogue(true, signal)
+    this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
+    const following = this.#readCatalogue(false, signal)
+    const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#next.get(partition) ?? 0n, signal })
+    for await (const event of events) {
+      if (event.kind === 'records') await this.#receive(event.partition, event.records)
+      await this.#learnWhatIsDue(event.kind === 'idle')
+      await this.#housekeep()
+    }
+    await following
+    await this.#checkpoint()
+  }
+
+  /** While on, batches that are not full are learned at once, and updates are sent as soon as nothing waits. */
+  hurry(on: boolean): void {
+    this.#hurry = on
+  }
+
+  /** Number of the last batch. */
+  get batch(): number {
+    return this.#batch
+  }
+
+  /** Everything learned has been sent to those who publish it. */
+  get updatesSent(): boolean {
+    return this.#sentBatch === this.#batch
+  }
+
+  /** Next offset of user-sequences that no batch holds yet, by partition. */
+  consumed(): Offsets {
+    return new Map(this.#next)
+  }
+
+  async #receive(partition: number, records: readonly LogRecord[]): Promise<void> {
+    await loadSchemas(this.#options.registry, records)
+    for (const record of records) {
+      this.#read.set(partition, record.offset + 1n)
+      if (record.value === null) {
+        if (this.#waiting.length === 0) this.#next.set(partition, record.offset + 1n)
+        continue
+      }
+      const sequence = this.#options.codecs.userSequence.decode(record.value)
+      if (this.#waiting.length === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
+      this.#waiting.push({ sequence, partition, offset: record.offset })
+      this.#waitingExamples += sequence.fresh.length
+    }
+  }
+
+  async #learnWhatIsDue(idle: boolean): Promise<void> {
+    const { config, clock } = this.#options
+    for (;;) {
+      const entry = this.#again[0]
+      if (entry !== undefined) {
+        if (!this.#covers(entry.ranges)) return
+        this.#again.shift()
+        await this.#learn(this.#cut(entry.ranges), entry.ranges, entry)
+        continue
+      }
+      const full = this.#waitingExamples >= config.train.batchSize
+      const due = idle && this.#waiting.length > 0 && (this.#hurry || clock.nowMs() - this.#waitingSinceMs >= config.train.batchWaitMaxMs)
+      if (!full && !due) return
+      const ranges = this.#nextRanges()
+      await this.#learn(this.#cut(ranges), ranges, undefined)
+    }
+  }
+
+  /** The ranges of as many waiting records as make a batch. Batches end between records: a record's fresh steps stay together. */
+  #nextRanges(): OffsetRanges {
+    const ranges = new Map<number, { from: bigint; to: bigint }>()
+    let examples = 0
+    for (const { sequence, partition, offset } of this.#waiting) {
+      ranges.set(partition, { from: this.#next.get(partition) ?? 0n, to: offset + 1n })
+      examples += sequence.fresh.length
+      if (examples >= this.#options.config.train.batchSize) break
+    }
+    return ranges
+  }
+
+  #covers(ranges: OffsetRanges): boolean {
+    return [...ranges].every(([partition, { to }]) => (this.#read.get(partition) ?? this.#next.get(partition) ?? 0n) >= to)
+  }
+
+  /** Takes the records of the ranges out of the queue; every partition's are its first ones. */
+  #cut(ranges: OffsetRanges): UserSequence[] {
+    const taken: Waiting[] = []
+    const left: Waiting[] = []
+    for (const waiting of this.#waiting) {
+      const range = ranges.get(waiting.partition)
+      if (range !== undefined && waiting.offset < range.to) taken.push(waiting)
+      else left.push(waiting)
+    }
+    this.#waiting = left
+    this.#waitingSinceMs = this.#options.clock.nowMs()
+    for (const { sequence } of taken) this.#waitingExamples -= sequence.fresh.length
+    // One order whatever the interleaving of the partitions was.
+    taken.sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
+    return taken.map(({ sequence }) => sequence)
+  }
+
+  async #learn(sequences: readonly UserSequence[], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
+    const { config, clock, ledger } = this.#options
+    const startedMs = clock.nowMs()
+    const types = config.events.types
+    const examples = sequences
+      .map((sequence) => this.#repeats.admit(sequence))
+      .flatMap((sequence) => cutExamples(sequence, (type) => types[type]))
+      .sort(byTime)
+    this.#batch++
+    if (again === undefined) ledger.append({ step: this.#batch, ranges, examples: examples.length })
+    else if (again.step !== this.#batch || again.examples !== examples.length)
+      throw new CorruptError(
+        `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
+          `Records were removed from ${config.topics.userSequences} too early (topics.minCompactionLagMs), or the state is another log's`
+      )
+    for (const [partition, { to }] of ranges) this.#next.set(partition, to)
+    if (examples.length === 0) return
+    const report = this.#step(examples, ranges)
+    this.#options.onLearned?.(this.#batch, examples)
+    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report, durationMs: clock.nowMs() - startedMs })
+    if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
+    await nextTurn() // the publisher shares this thread
+  }
+
+  #step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; step: StepReport | undefined } {
+    const { trainer } = this.#options
+    const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
+    this.evaluator.observe(examples, evaluation.ranks)
+    try {
+      const step = trainer.learnExamples(examples, batch)
+      this.examplesLearned += examples.length
+      this.#divergedInARow = 0
+      return { evaluation, step }
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error
+      this.batchesDropped++
+      this.#divergedInARow++
+      return { evaluation, step: undefined }
+    }
+  }
+
+  /**
+   * After several batches in a row that were not finite: the weights of the last checkpoint, at half the rate, from here on. What was learned since that
+   * checkpoint is gone from the weights (its number is counted), because learning it again would lead to the same cliff.
+   */
+  async #goBack(): Promise<void> {
+    const { trainer, checkpoints } = this.#options
+    const latest = await checkpoints.latest()
+    if (latest !== undefined) trainer.restore(latest.checkpoint)
+    trainer.slowDown(0.5)
+    this.#divergedInARow = 0
+    this.rollbacks++
+    await this.#checkpoint()
+  }
+
+  async #housekeep(): Promise<void> {
+    const { clock, config } = this.#options
+    const nowMs = clock.nowMs()
+    const idle = this.#hurry && this.#waiting.length === 0
+    if (idle || nowMs - this.#lastUpdateMs >= config.train.updateIntervalMs) await this.#sendUpdates(idle)
+    if (nowMs - this.#lastCheckpointMs >= config.train.checkpointIntervalMs) await this.#checkpoint()
+  }
+
+  /** Changed rows, and the tower weights when their time has come. */
+  async #sendUpdates(withWeights: boolean): Promise<void> {
+    const { trainer, log, codecs, config, clock } = this.#options
+    this.#lastUpdateMs = clock.nowMs()
+    if (this.#sentBatch === this.#batch) return
+    const weightsDue = withWeights || this.#sentBatch === 0 || clock.nowMs() - this.#lastWeightsMs >= config.train.weightsIntervalMs
+    if (weightsDue) this.#lastWeightsMs = clock.nowMs()
+    const records: NewRecord[] = trainer
+      .takeUpdates(weightsDue, clock.nowMs())
+      // The number of the batch, which never goes back, as the trainer's own does after a divergence.
+      .map((update) => (update.kind === 'commit' ? { ...update, step: this.#batch } : update))
+      .map((update) => ({ key: text.encode(updateKey(update)), value: codecs.modelUpdate.encode(update), partition: 0 }))
+    await log.append(config.topics.modelUpdates, records, fence)
+    this.#sentBatch = this.#batch
+  }
+
+  /** Updates first: rows that changed but were not sent are not part of a checkpoint. */
+  async #checkpoint(): Promise<void> {
+    const { trainer, checkpoints, ledger, clock } = this.#options
+    await this.#sendUpdates(false)
+    const { header, arrays } = trainer.checkpoint()
+    const progressive = this.evaluator.save()
+    const state: StageState = {
+      batch: this.#batch,
+      next: Object.fromEntries([...this.#next].map(([partition, offset]) => [partition, String(offset)])),
+      repeats: this.#repeats.state(),
+      progressive: progressive.header,
+      examplesLearned: this.examplesLearned,
+      batchesDropped: this.batchesDropped,
+      rollbacks: this.rollbacks
+    }
+    const all = new Map([...arrays, ...withPrefix('progressive/', progressive.arrays)])
+    await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all })
+    ledger.truncateBefore(Math.min(...(await checkpoints.steps())) + 1)
+    this.#lastCheckpointMs = clock.nowMs()
+  }
+
+  async #restore(): Promise<void> {
+    const { trainer, checkpoints, ledger } = this.#options
+    const latest = await checkpoints.latest()
+    if (latest !== undefined) {
+      trainer.restore(latest.checkpoint)
+      const state = latest.checkpoint.header.stage as StageState
+      this.#batch = state.batch
+      this.#next = new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+      this.#repeats = RepeatFilter.from(state.repeats)
+      this.evaluator.load({ header: state.progressive, arrays: withoutPrefix('progressive/', latest.checkpoint.arrays) })
+      this.examplesLearned = state.examplesLearned
+      this.batchesDropped = state.batchesDropped
+      this.rollbacks = state.rollbacks
+    }
+    this.#again = [...ledger.after(this.#batch)]
+  }
+
+  /** @param toEnd once, before learning: features must be known before the items are learned. Otherwise follows until abort. */
+  async #readCatalogue(toEnd: boolean, signal: AbortSignal): Promise<void> {
+    const { log, codecs, registry, config, trainer } = this.#options
+    const options = { resume: async () => this.#catalogueNext, signal, untilEnd: toEnd }
+    for await (const event of log.read(config.topics.items, options)) {
+      if (event.kind !== 'records') continue
+      await loadSchemas(registry, event.records)
+      for (const record of event.records) {
+        this.#catalogueNext = record.offset + 1n
+        if (record.value !== null) trainer.learnCatalogue([codecs.item.decode(record.value)])
+      }
+    }
+  }
+}
+
+function byTime(a: Example, b: Example): number {
+  return (
+    a.target.eventTimeMs - b.target.eventTimeMs || a.source.partition - b.source.partition || (a.source.offset < b.source.offset ? -1 : 1)
+  )
+}
+
+/** What compaction keeps the newest of. */
+function updateKey(update: ModelUpdate): string {
+  if (update.kind === 'item-row') return `item/${update.itemId}`
+  if (update.kind === 'feature-row') return `feature/${update.feature}`
+  if (update.kind === 'weights') return `weights/${update.name}`
+  return 'commit'
+}

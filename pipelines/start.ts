@@ -1,0 +1,269 @@
+// `mtmi start` and `mtmi replay`: the whole way in one process, fed by a simulation or a data set; then a report, and HTTP until Ctrl-C.
+
+import path from 'node:path'
+import { systemClock } from '../src/base/clock.ts'
+import type { Config } from '../src/base/config.ts'
+import { type InterestsFound, interestsFound } from '../src/evaluate/interestsFound.ts'
+import { type RunReport, type SampleUser, textReport } from '../src/evaluate/textReport.ts'
+import type { CatalogueItem } from '../src/event/catalogueItem.ts'
+import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
+import type { Interaction } from '../src/event/interaction.ts'
+import { type Simulation, simulate } from '../src/event/simulation.ts'
+import { type Dataset, openDataset } from '../src/io/dataset.ts'
+import { type RunningService, startHttpService } from './http.ts'
+import { untilInterrupted } from './interrupt.ts'
+import { RunDirectory } from './parts.ts'
+import { startProgress } from './progress.ts'
+import { version } from './version.ts'
+import { WholePipeline } from './wholePipeline.ts'
+
+export interface StartOptions {
+  /** A file or folder; undefined: a simulation. */
+  readonly data?: string
+  readonly format?: string
+  readonly columns?: ColumnMapping
+  /** Events of the simulation. */
+  readonly events?: number
+  /** End after the report instead of serving. */
+  readonly once: boolean
+  readonly json: boolean
+}
+
+/** Users whose towers are held against the planted truth: enough for ± 2 percentage points. */
+const foundSample = 500
+/** A history that a reader can recognise interests in. */
+const sampleHistoryMin = 10
+
+interface Source {
+  readonly name: string
+  readonly title: string
+  readonly total: number
+  items(): AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>
+  interactions(): AsyncIterable<Interaction> | Iterable<Interaction>
+  readonly simulation?: Simulation
+  readonly dataset?: Dataset
+}
+
+export async function start(config: Config, options: StartOptions): Promise<void> {
+  const say = (text: string) => process.stderr.write(`${text}\n`)
+  const source = await openSource(config, options, (name) => new RunDirectory(config.dataDir, name))
+  const run = new RunDirectory(config.dataDir, source.name).makeCurrent()
+  const startedMs = systemClock.nowMs()
+  const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
+  for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
+  const interrupted = untilInterrupted()
+  let service: RunningService | undefined
+  try {
+    if (!options.once)
+      service = await startHttpService(
+        { wire: pipeline.wire, metrics: pipeline.metrics, recommender: pipeline.recommender, readiness: () => pipeline.readiness() },
+        true,
+        say
+      )
+    say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
+    const report = await Promise.race([runToReport(pipeline, source, run, startedMs), interrupted.then(() => undefined)])
+    if (report !== undefined) {
+      if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
+      else process.stdout.write(`\n${textReport(report)}`)
+    }
+    if (service !== undefined && report !== undefined) {
+      say(nextSteps(service.url, report))
+      await Promise.race([interrupted, pipeline.failed()])
+    }
+  } finally {
+    say('stopping: finishing what is under way')
+    await service?.close()
+    await pipeline.close()
+  }
+}
+
+async function runToReport(pipeline: WholePipeline, source: Source, run: RunDirectory, startedMs: number): Promise<RunReport> {
+  const feedStartedMs = systemClock.nowMs()
+  await pipeline.feedItems(source.items())
+  const progress = startProgress('learning', source.total, 'interactions', systemClock)
+  const ticking = setInterval(() => progress.update(interactionsOf(pipeline), detail(pipeline)), 200)
+  try {
+    await pipeline.feed(source.name, source.interactions(), () => {})
+    await pipeline.settle()
+    progress.update(interactionsOf(pipeline), detail(pipeline))
+  } finally {
+    clearInterval(ticking)
+    progress.stop()
+  }
+  const nowMs = systemClock.nowMs()
+  const earlier = run.readJson<RunReport>('report.json')
+  const interactions = interactionsOf(pipeline)
+  // Nothing new since the report of an earlier run: its times still are the true ones.
+  const unchanged = earlier !== undefined && earlier.interactions === interactions
+  const timing = unchanged ? earlier : await measured(pipeline, interactions, (nowMs - feedStartedMs) / 1000, (nowMs - startedMs) / 1000)
+  const report: RunReport = { ...timing, ...(await learned(pipeline, source)), source: source.title }
+  run.writeJson('report.json', report)
+  return report
+}
+
+function interactionsOf(pipeline: WholePipeline): number {
+  const { placed, duplicates, late, ignored, rejected } = pipeline.status().sequence
+  return placed + duplicates + late + ignored + rejected
+}
+
+function detail(pipeline: WholePipeline): string {
+  const train = pipeline.status().train
+  if (train === undefined || train.batches === 0) return 'warming up'
+  const { progressive } = train
+  const ratio = (value: number) => value.toFixed(3).replace(/^0/, '')
+  return `hit rate@20 ${ratio(progressive.window.model['hitRate@20'])} (popularity ${ratio(progressive.window.popularity['hitRate@20'])}), loss ${train.loss.toFixed(2)}`
+}
+
+async function measured(pipeline: WholePipeline, interactions: number, feedSeconds: number, seconds: number) {
+  const { train } = pipeline.status()
+  const freshnessMs = pipeline.freshnessMs()
+  return {
+    seconds,
+    interactions,
+    eventsPerSecond: interactions / feedSeconds,
+    ...(train === undefined || train.trainSeconds === 0 ? {} : { examplesPerSecond: train.examplesThisRun / train.trainSeconds }),
+    ...(freshnessMs === undefined ? {} : { freshnessMs })
+  }
+}
+
+/** What the state says, whichever process brought it there. */
+async function learned(pipeline: WholePipeline, source: Source) {
+  const { sequence, train } = pipeline.status()
+  const live = await pipeline.index.live()
+  const found = source.simulation === undefined ? undefined : await findInterests(pipeline, source.simulation)
+  const sample = await sampleUser(pipeline)
+  return {
+    users: sequence.users,
+    items: live?.items ?? 0,
+    examplesLearned: train?.examplesLearned ?? 0,
+    backend: backendName(pipeline),
+    version,
+    interestCount: pipeline.wire.config.model.interestCount,
+    duplicates: sequence.duplicates,
+    late: sequence.late,
+    deadLetters: sequence.rejected + (source.dataset?.deadLetters ?? 0),
+    diverged: train?.batchesDropped ?? 0,
+    ...(train === undefined ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
+    ...(source.simulation === undefined ? {} : { driftMs: source.simulation.driftMs }),
+    ...(found === undefined ? {} : { interestsFound: found }),
+    ...(sample === undefined ? {} : { sample })
+  }
+}
+
+function backendName(pipeline: WholePipeline): string {
+  const { backend, tensorflow, threads } = pipeline.backend
+  return `${backend === 'tensorflow' ? `tfjs-node on libtensorflow ${tensorflow}` : 'WASM'}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
+}
+
+async function findInterests(pipeline: WholePipeline, simulation: Simulation): Promise<InterestsFound> {
+  const endMs = simulation.options.startMs + simulation.options.durationMs
+  const users = []
+  for (const userId of simulation.userIds().slice(0, foundSample)) {
+    const { lists } = await pipeline.index.search({ by: { userId } }, 10, { excludeRecent: false })
+    if (lists === undefined) continue
+    users.push({ planted: simulation.interestsOf(userId, endMs), lists: lists.map((list) => list.map(({ itemId }) => itemId)) })
+  }
+  return interestsFound(users, (itemId) => simulation.topicOf(itemId))
+}
+
+/** The user who clicked last, of those with a history worth looking at. */
+async function sampleUser(pipeline: WholePipeline): Promise<SampleUser | undefined> {
+  const newest = pipeline.newestUser(sampleHistoryMin)
+  if (newest === undefined) return undefined
+  const { items } = await pipeline.recommender.recommend({ userId: newest.userId, limit: 10 })
+  const recent = []
+  for (const step of newest.steps.slice(-8).reverse()) recent.push((await pipeline.index.item(step.itemId))?.payload.title ?? step.itemId)
+  const recommendations = []
+  for (const { itemId, title, score, interest } of items) {
+    const features = (await pipeline.index.item(itemId))?.payload.features ?? {}
+    const about = Object.values(features).flat().join(', ')
+    recommendations.push({ title: title ?? itemId, score, interest: interest ?? 0, ...(about === '' ? {} : { about }) })
+  }
+  return {
+    userId: newest.userId,
+    recent,
+    recommendations
+  }
+}
+
+/** The report as `replay --json` prints it. */
+function jsonReport(report: RunReport): Record<string, unknown> {
+  const { progressive } = report
+  const round = (value: number) => Number(value.toFixed(4))
+  return {
+    interactions: report.interactions,
+    users: report.users,
+    items: report.items,
+    examplesLearned: report.examplesLearned,
+    duplicates: report.duplicates,
+    late: report.late,
+    deadLetters: report.deadLetters,
+    progressive: progressive && {
+      'hitRate@20': round(progressive['hitRate@20']),
+      'ndcg@20': round(progressive['ndcg@20']),
+      'hitRate@50': round(progressive['hitRate@50']),
+      'ndcg@50': round(progressive['ndcg@50']),
+      popularity: { 'hitRate@20': round(progressive.popularity['hitRate@20']), 'ndcg@20': round(progressive.popularity['ndcg@20']) },
+      decayedPopularity: {
+        'hitRate@20': round(progressive.decayedPopularity['hitRate@20']),
+        'ndcg@20': round(progressive.decayedPopularity['ndcg@20'])
+      },
+      cooccurrence: { 'hitRate@20': round(progressive.cooccurrence['hitRate@20']), 'ndcg@20': round(progressive.cooccurrence['ndcg@20']) },
+      share: round(progressive.evaluatedShare)
+    },
+    intraUserCosine: report.intraUserCosine === undefined ? null : round(report.intraUserCosine),
+    eventsPerSecond: Math.round(report.eventsPerSecond ?? 0),
+    examplesPerSecond: Math.round(report.examplesPerSecond ?? 0),
+    freshnessMs: report.freshnessMs && { p50: Math.round(report.freshnessMs.p50), p99: Math.round(report.freshnessMs.p99) },
+    ...(report.interestsFound === undefined ? {} : { interestsFound: report.interestsFound }),
+    backend: report.backend,
+    version: report.version
+  }
+}
+
+async function openSource(config: Config, options: StartOptions, run: (name: string) => RunDirectory): Promise<Source> {
+  if (options.data === undefined) {
+    const simulation = simulate({
+      seed: config.seed,
+      graceMs: config.sequence.graceMs,
+      ...(options.events === undefined ? {} : { events: options.events })
+    })
+    const { events, duplicateShare, badShare } = simulation.options
+    return {
+      name: options.events === undefined ? 'simulation' : `simulation-${options.events}`,
+      title: 'a simulated clickstream',
+      total: Math.round(events * (1 + duplicateShare + badShare)),
+      items: () => simulation.items(),
+      interactions: () => simulation.interactions(),
+      simulation
+    }
+  }
+  const name = path.basename(path.resolve(options.data)).replace(/[^\w.-]/g, '_')
+  const directory = run(name)
+  const dataset = await openDataset(options.data, {
+    seed: config.seed,
+    deadLetterDir: directory.root,
+    tempDir: directory.root,
+    ...(options.format === undefined ? {} : { format: options.format }),
+    ...(options.columns === undefined ? {} : { columns: options.columns })
+  })
+  return {
+    name,
+    title: dataset.describe,
+    total: 0,
+    items: () => dataset.items(),
+    interactions: () => dataset.interactions(),
+    dataset
+  }
+}
+
+function nextSteps(url: string, report: RunReport): string {
+  const userId = encodeURIComponent(report.sample?.userId ?? 'u1')
+  return [
+    '',
+    `Serving on ${url} until Ctrl-C. Try:`,
+    `  curl '${url}/v1/users/${userId}/recommendations?limit=5'`,
+    `  curl -X POST '${url}/v1/events' -H 'content-type: application/json' -d '{"userId": "me", "itemId": "…", "type": "click"}'`,
+    `  ${url}/openapi.json · ${url}/metrics · ${url}/readyz`
+  ].join('\n')
+}

@@ -1,0 +1,53 @@
+// What the thread that trains and publishes says, and what it is told: plain objects that survive structured cloning.
+
+import type { Config } from '../../src/base/config.ts'
+import type { ErrorCode } from '../../src/base/errors.ts'
+import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
+import type { MetricsReport } from '../../src/io/metrics.ts'
+import type { BackendReport } from '../../src/model/backend.ts'
+
+/** Which stages the thread runs. */
+export interface ModelThreadTask {
+  readonly config: Config
+  readonly dataDir: string
+  readonly run: string
+  readonly stages: readonly ('train' | 'publish')[]
+}
+
+export interface TrainStatus {
+  readonly consumed: Readonly<Record<string, string>>
+  readonly batches: number
+  readonly examplesLearned: number
+  /** By this process: what `trainSeconds` were spent on. */
+  readonly examplesThisRun: number
+  readonly batchesDropped: number
+  readonly rollbacks: number
+  readonly items: number
+  readonly loss: number
+  readonly intraUserCosine: number
+  readonly progressive: ProgressiveReport
+  /** Every batch has been sent to the publisher. */
+  readonly updatesSent: boolean
+  readonly trainSeconds: number
+}
+
+export interface PublishStatus {
+  readonly consumed: Readonly<Record<string, string>>
+  readonly model: string
+  readonly waitingItems: number
+  readonly waitingUsers: number
+  readonly step: number
+  readonly space: string
+}
+
+export type FromModelThread =
+  | { readonly kind: 'ready'; readonly backend: BackendReport }
+  | { readonly kind: 'train'; readonly status: TrainStatus }
+  | { readonly kind: 'publish'; readonly status: PublishStatus }
+  | { readonly kind: 'metrics'; readonly report: MetricsReport }
+  | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
+  | { readonly kind: 'problem'; readonly message: string }
+  | { readonly kind: 'failed'; readonly code: ErrorCode | undefined; readonly message: string; readonly stack: string | undefined }
+  | { readonly kind: 'done' }
+
+export type ToModelThread = { readonly kind: 'hurry'; readonly on: boolean } | { readonly kind: 'stop' }

@@ -1,0 +1,259 @@
+// The whole way in one process: the log and the sequencer on this thread, training and publishing on another, search on a third.
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { DDSketch } from '@datadog/sketches-js'
+import type { Config } from '../src/base/config.ts'
+import type { Offsets } from '../src/base/offsets.ts'
+import type { CatalogueItem } from '../src/event/catalogueItem.ts'
+import type { Interaction, UserId } from '../src/event/interaction.ts'
+import type { Readiness } from '../src/io/httpService.ts'
+import { createMetrics, type Metrics } from '../src/io/metrics.ts'
+import { Recommender } from '../src/recommend/recommender.ts'
+import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
+import type { SequenceStep } from '../src/sequence/userSequence.ts'
+import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
+import { ProgressWatch } from './progressWatch.ts'
+import { feedInteractions, feedItems } from './stages/feed.ts'
+import { type SequenceCounts, SequenceStage } from './stages/sequenceStage.ts'
+import { type ModelThread, startModelThread } from './thread/client.ts'
+import type { FromModelThread, PublishStatus, TrainStatus } from './thread/messages.ts'
+
+/** Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few enough that what is learned is what has just happened. */
+const interactionsAheadMax = 4096
+const sequencesAheadMax = 512
+const pollMs = 10
+const watchMs = 1000
+
+export interface PipelineStatus {
+  readonly sequence: SequenceCounts
+  readonly train: TrainStatus | undefined
+  readonly publish: PublishStatus | undefined
+}
+
+export class WholePipeline {
+  readonly wire: Wire
+  readonly index: VectorIndex
+  readonly metrics: Metrics
+  readonly recommender: Recommender
+  readonly #config: Config
+  readonly #stop = new AbortController()
+  readonly #sequence: SequenceStage
+  readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
+  #thread!: ModelThread
+  #sequencing: Promise<void> = Promise.resolve()
+  #ticking: NodeJS.Timeout | undefined
+  #train: TrainStatus | undefined
+  #publish: PublishStatus | undefined
+  #failure: Error | undefined
+  readonly #watch = new ProgressWatch()
+  readonly #counted = { accepted: 0, ignored: 0, late: 0, duplicate: 0 }
+
+  private constructor(
+    wire: Wire,
+    index: VectorIndex,
+    run: RunDirectory,
+    readonly onProblem: (message: string) => void
+  ) {
+    this.wire = wire
+    this.index = index
+    this.#config = wire.config
+    this.metrics = createMetrics({ clock: wire.clock })
+    this.recommender = new Recommender({ index, clock: wire.clock })
+    this.#sequence = new SequenceStage({ ...wire, openStore: (partition) => openSequenceStore(run, partition) })
+  }
+
+  /** @param onProblem told of what is wrong but is being tried again */
+  static async open(config: Config, dataDir: string, run: RunDirectory, onProblem: (message: string) => void): Promise<WholePipeline> {
+    const wire = await openWire(config, run)
+    const index = await openIndex(run, { searchThread: true })
+    const pipeline = new WholePipeline(wire, index, run, onProblem)
+    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const }
+    try {
+      pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
+    } catch (error) {
+      await index.close()
+      await wire.log.close()
+      throw error
+    }
+    const fail = (error: Error) => {
+      pipeline.#failure ??= error
+    }
+    pipeline.#thread.ended.catch(fail)
+    pipeline.#sequencing = pipeline.#sequence.run(pipeline.#stop.signal)
+    pipeline.#sequencing.catch(fail)
+    pipeline.#ticking = setInterval(() => void pipeline.#measure().catch(fail), watchMs)
+    return pipeline
+  }
+
+  get backend(): ModelThread['backend'] {
+    return this.#thread.backend
+  }
+
+  status(): PipelineStatus {
+    return { sequence: this.#sequence.counts(), train: this.#train, publish: this.#publish }
+  }
+
+  /** What ended a stage before its time; undefined while all is well. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /** Rejects when a stage ends before its time; never resolves. */
+  async failed(): Promise<never> {
+    await Promise.all([this.#sequencing, this.#thread.ended])
+    throw this.#failure ?? new Error('the stages ended though nobody asked them to')
+  }
+
+  /** The user who acted last, by event time, of those with at least `stepsMin` steps, as of the last commit. */
+  newestUser(stepsMin: number): { userId: UserId; steps: readonly SequenceStep[] } | undefined {
+    return this.#sequence.newestUser(stepsMin)
+  }
+
+  /** From the log's taking a click to its user's vectors being searchable; undefined before the first. */
+  freshnessMs(): { p50: number; p99: number } | undefined {
+    if (this.#freshness.count === 0) return undefined
+    return { p50: this.#freshness.getValueAtQuantile(0.5), p99: this.#freshness.getValueAtQuantile(0.99) }
+  }
+
+  feedItems(items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>): Promise<number> {
+    const { log, codecs, config } = this.wire
+    return feedItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
+  }
+
+  /** @returns how many interactions the feed has put into the log, by this and earlier processes */
+  async feed(
+    name: string,
+    interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
+    onFed: (fed: number) => void
+  ): Promise<number> {
+    const { log, codecs, config } = this.wire
+    const fed = await feedInteractions(interactions, {
+      log,
+      codecs,
+      topic: config.topics.interactions,
+      name,
+      signal: this.#stop.signal,
+      hasRoom: () => this.#hasRoom(),
+      onFed
+    })
+    this.#throwFailure()
+    return fed
+  }
+
+  /** Whether work gets on: not whether sockets are open. */
+  readiness(): Readiness {
+    if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
+    const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
+    if (stalled !== undefined) return { ready: false, detail: stalled }
+    if (!(this.#publish !== undefined && this.#publish.step > 0)) return { ready: false, detail: 'no vectors are published yet' }
+    return { ready: true, detail: `space ${this.#publish.space}, step ${this.#publish.step}` }
+  }
+
+  /** Resolves when everything in the log has been sequenced, learned and published. */
+  async settle(): Promise<void> {
+    this.#thread.hurry(true)
+    while (!(await this.#isSettled())) {
+      this.#throwFailure()
+      await pause(pollMs)
+    }
+    this.#thread.hurry(false)
+  }
+
+  /** Finishes what is under way, makes it durable, and lets go of everything. */
+  async close(): Promise<void> {
+    clearInterval(this.#ticking)
+    this.#stop.abort()
+    const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
+    await this.index.close()
+    await this.wire.log.close()
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  #hear(message: FromModelThread): void {
+    if (message.kind === 'train') this.#train = message.status
+    else if (message.kind === 'publish') this.#publish = message.status
+    else if (message.kind === 'metrics') this.metrics.apply(message.report)
+    else if (message.kind === 'freshness') for (const ageMs of message.agesMs) this.#freshness.accept(ageMs)
+    else if (message.kind === 'problem') this.onProblem(message.message)
+  }
+
+  /** Lags and counts, for /readyz and /metrics. */
+  async #measure(): Promise<void> {
+    const { topics } = this.#config
+    const { log, clock } = this.wire
+    const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
+    const nowMs = clock.nowMs()
+    this.#watch.note('sequence', behind(this.#sequence.consumed(), interactions), total(this.#sequence.consumed()), nowMs)
+    this.#watch.note('train', behind(this.#trained(), sequences), total(this.#trained()), nowMs)
+    if (this.#publish !== undefined) {
+      const consumed = offsetsFromJson(this.#publish.consumed)
+      this.#watch.note('publish', behind(consumed, sequences), total(consumed), nowMs)
+    }
+    for (const [stage, seconds] of this.#watch.lags(nowMs)) this.metrics.lag.set({ stage }, seconds)
+    const counts = this.#sequence.counts()
+    const outcomes = { accepted: counts.placed, ignored: counts.ignored, late: counts.late, duplicate: counts.duplicates } as const
+    for (const [outcome, count] of Object.entries(outcomes) as [keyof typeof outcomes, number][]) {
+      this.metrics.events.inc({ outcome }, Math.max(0, count - this.#counted[outcome]))
+      this.#counted[outcome] = count
+    }
+    this.metrics.users.set(counts.users)
+    const progressive = this.#train?.progressive
+    if (progressive !== undefined) {
+      for (const k of ['20', '50'] as const) {
+        for (const [ranker, method] of [
+          ['model', 'model'],
+          ['popularity', 'popularity'],
+          ['cooccurrence', 'cooccurrence']
+        ] as const) {
+          this.metrics.hitRate.set({ ranker, k }, progressive.window[method][`hitRate@${k}`])
+          this.metrics.ndcg.set({ ranker, k }, progressive.window[method][`ndcg@${k}`])
+        }
+      }
+      this.metrics.evaluatedShare.set(progressive.evaluatedShare)
+    }
+    const live = await this.index.live()
+    if (live === undefined) return
+    this.metrics.indexPoints.set({ role: 'item' }, live.items)
+    this.metrics.indexPoints.set({ role: 'user' }, live.users)
+  }
+
+  async #hasRoom(): Promise<boolean> {
+    this.#throwFailure()
+    const { topics } = this.#config
+    const [interactions, sequences] = await Promise.all([this.wire.log.ends(topics.interactions), this.wire.log.ends(topics.userSequences)])
+    return behind(this.#sequence.consumed(), interactions) < interactionsAheadMax && behind(this.#trained(), sequences) < sequencesAheadMax
+  }
+
+  async #isSettled(): Promise<boolean> {
+    const { topics } = this.#config
+    const { log } = this.wire
+    // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
+    if (behind(this.#sequence.consumed(), await log.ends(topics.interactions)) > 0) return false
+    const sequences = await log.ends(topics.userSequences)
+    if (behind(this.#trained(), sequences) > 0 || this.#train?.updatesSent !== true) return false
+    const updates = await log.ends(topics.modelUpdates)
+    const publish = this.#publish
+    if (publish === undefined || behind(offsetsFromJson(publish.consumed), sequences) > 0) return false
+    return behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 && publish.waitingItems === 0 && publish.waitingUsers === 0
+  }
+
+  #trained(): Offsets {
+    return offsetsFromJson(this.#train?.consumed ?? {})
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure
+  }
+}
+
+function behind(consumed: Offsets, ends: Offsets): number {
+  let sum = 0
+  for (const [partition, end] of ends) sum += Number(end - (consumed.get(partition) ?? 0n))
+  return sum
+}
+
+function total(offsets: Offsets): number {
+  let sum = 0
+  for (const offset of offsets.values()) sum += Number(offset)
+  return sum
+}
