@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto'
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../base/errors.ts'
 import type { Offsets } from '../base/offsets.ts'
 import type { LogRecord } from '../event/eventLog.ts'
@@ -36,6 +36,10 @@ interface PartitionState {
   cleaned: bigint
 }
 
+/** This thread's open topics, and those being closed, by directory. */
+const open = new Map<string, Promise<LocalLogTopic>>()
+const closing = new Map<string, Promise<void>>()
+
 export class LocalLogTopic {
   readonly name: string
   readonly directory: string
@@ -45,20 +49,44 @@ export class LocalLogTopic {
   readonly #state: Database<Buffer, Buffer>
   readonly #latest: Database<Buffer, Buffer>
 
+  #users = 0
+
   /**
-   * Opens, or makes, the topic.
+   * Opens, or makes, the topic. All LocalLogs of a thread share what is open: opening an environment takes its write lock on this thread, and would wait
+   * for ever for a transaction that waits for this thread.
    *
    * @param directory of the topic alone
-   * @param partitions undefined: as many as it has, which must exist
    */
-  static async open(directory: string, name: string, partitions: number | undefined): Promise<LocalLogTopic> {
+  static async open(directory: string, name: string, partitions: number): Promise<LocalLogTopic> {
+    const key = path.resolve(directory)
+    for (;;) {
+      // Closed meanwhile by its last user: that is waited for, too.
+      await closing.get(key)
+      let opening = open.get(key)
+      if (opening === undefined) {
+        opening = LocalLogTopic.#open(directory, name, partitions)
+        open.set(key, opening)
+        opening.catch(() => open.delete(key))
+      }
+      const topic = await opening
+      if (open.get(key) !== opening) continue
+      topic.#users++
+      if (topic.partitions === partitions) return topic
+      await topic.close()
+      throw new ConfigError([
+        `topic ${name} has ${topic.partitions} partitions in ${directory}, ${partitions} are configured: keys would change their partition. Configure ${topic.partitions}, or reset`
+      ])
+    }
+  }
+
+  static async #open(directory: string, name: string, partitions: number): Promise<LocalLogTopic> {
     checkFile(path.join(directory, 'data.mdb'))
     const options = { encoding: 'binary', keyEncoding: 'binary' } as const
     let env: RootDatabase<Buffer, Buffer>
     try {
       mkdirSync(directory, { recursive: true })
       // Without overlapping sync a record is on the disk before anybody can read it, so no reader's state is ever ahead of the log after a power loss.
-      env = open<Buffer, Buffer>(directory, { ...options, noSubdir: false, overlappingSync: false, maxReaders: 1024 })
+      env = openEnvironment<Buffer, Buffer>(directory, { ...options, noSubdir: false, overlappingSync: false, maxReaders: 1024 })
     } catch (error) {
       if (/MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(String(error))) {
         throw new CorruptError(`topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`, {
@@ -69,7 +97,7 @@ export class LocalLogTopic {
     }
     try {
       const state = env.openDB('state', options) as Database<Buffer, Buffer>
-      if (state.get(topicKey) === undefined && partitions !== undefined) {
+      if (state.get(topicKey) === undefined) {
         await env.transaction(() => {
           // Another process may have been first.
           if (state.get(topicKey) === undefined) void state.put(topicKey, packState(newStates(partitions)))
@@ -77,13 +105,7 @@ export class LocalLogTopic {
       }
       const bytes = state.get(topicKey)
       if (bytes === undefined) throw new CorruptError(`topic ${name}: ${directory} holds no state: restore it, or reset it`)
-      const kept = unpackState(bytes, directory).length
-      if (partitions !== undefined && kept !== partitions) {
-        throw new ConfigError([
-          `topic ${name} has ${kept} partitions in ${directory}, ${partitions} are configured: keys would change their partition. Configure ${kept}, or reset`
-        ])
-      }
-      return new LocalLogTopic(directory, name, kept, env, state)
+      return new LocalLogTopic(directory, name, unpackState(bytes, directory).length, env, state)
     } catch (error) {
       await env.close()
       throw error
@@ -107,8 +129,15 @@ export class LocalLogTopic {
     this.#latest = env.openDB('latest', options) as Database<Buffer, Buffer>
   }
 
-  close(): Promise<void> {
-    return this.#env.close()
+  /** Once for each `open`; the last one closes it. */
+  async close(): Promise<void> {
+    if (--this.#users > 0) return
+    const key = path.resolve(this.directory)
+    open.delete(key)
+    const closed = this.#env.close()
+    closing.set(key, closed)
+    await closed
+    closing.delete(key)
   }
 
   /** Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may */
