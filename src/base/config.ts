@@ -72,7 +72,11 @@ export const configSchema = z.strictObject({
     interestCount: count(1, 16).default(4).describe('K: user towers, and vectors per user'),
     dimensions: count(4, 512).default(64).describe('D'),
     loss: z.enum(['softmax', 'triplet']).default('softmax'),
-    temperature: real(0.01, 10).default(0.1).describe('Of the softmax over cosines'),
+    temperature: real(0.01, 10)
+      .default(0.15)
+      .describe(
+        'Of the softmax over cosines. One pass over the first 40,000 of MovieLens 100k, hit rate@20: .07 .266, .1 .269, .15 .273, .2 .273, .3 .261'
+      ),
     margin: real(0, 2).default(0.5).describe('m of the triplet form, in distance on the unit sphere'),
     idwAlpha: real(0, 64)
       .default(2)
@@ -80,18 +84,32 @@ export const configSchema = z.strictObject({
     idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
     repelBeta: real(0, 100).default(1).describe('β of user representation repel: below .1 the towers collapse into one'),
     repelMargin: real(0, 2).default(1).describe('m_r: towers further apart than this are left alone'),
-    dropout: real(0, 0.9).default(0.2),
+    dropout: real(0, 0.9)
+      .default(0)
+      .describe(
+        'Of the numbers of item rows that the user towers read. In one pass nothing is seen often enough to be learned by heart: .2 gains nothing'
+      ),
     logQ: z.boolean().default(true).describe('Correct for how often an item is drawn as a candidate')
   }),
 
   train: section({
     batchSize: count(1, 8192).default(256),
     batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('A batch that is not full is learned after this'),
-    negatives: count(0, 16384).default(1024).describe('Sampled by popularity, shared by the batch'),
-    denseLearningRate: real(0, 1).default(0.002).describe('Adam, for the towers'),
-    rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
+    negatives: count(0, 16384)
+      .default(1024)
+      .describe('Sampled by popularity, shared by the batch. With 1,700 items 256 do as well; a larger catalogue needs more'),
+    denseLearningRate: real(0, 1)
+      .default(0.005)
+      .describe('Adam, for the towers. A stream is seen once: .002 learns as well but later, .01 is worse'),
+    rowLearningRate: real(0, 10)
+      .default(0.05)
+      .describe('Row-wise Adagrad, for item and feature rows. Between .025 and .1 it hardly matters: vectors are scaled to length 1'),
     gradientNormMax: real(0, 1e6).default(5).describe('Gradients are scaled down to this norm; 0 switches it off'),
-    replayRatio: real(0, 8).default(1).describe('Older examples learned beside each new one'),
+    replayRatio: real(0, 8)
+      .default(1)
+      .describe(
+        'Older examples learned beside each new one. On MovieLens 100k hit rate@20 is .299 with 1 and .292 without, at two thirds of the time'
+      ),
     reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
     admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
     itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
@@ -200,6 +218,27 @@ export function configFromEnvironment(
 /** A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force. */
 export function environmentVariable(name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE'): string | undefined {
   return process.env[name] || undefined
+}
+
+export interface SettingDescription {
+  /** `train.batchSize` */
+  readonly path: string
+  readonly variable: string
+  readonly value: unknown
+  readonly reason: string | undefined
+}
+
+/** Every setting with its value in `config`, in the order of the schema. */
+export function describeConfig(config: Config): SettingDescription[] {
+  return [...variablePaths(configSchema)].map(([variable, path]) => {
+    let schema: z.ZodType = configSchema
+    let value: unknown = config
+    for (const key of path) {
+      schema = (unwrap(schema) as z.ZodObject).shape[key] as z.ZodType
+      value = (value as Record<string, unknown>)[key]
+    }
+    return { path: path.join('.'), variable, value, reason: schema.description }
+  })
 }
 
 /** `train.batchSize` ↔ `MTMI_TRAIN_BATCH_SIZE`, for every leaf of the schema. */
