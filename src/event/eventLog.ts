@@ -49,7 +49,10 @@ export interface ReadOptions {
 export interface EventLog {
   /** Ends on abort without throwing. @throws UnavailableError after bounded retries. */
   read(topic: string, options: ReadOptions): AsyncIterable<LogEvent>
-  /** Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused. */
+  /**
+   * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused:
+   * a member's first append under it claims it in that topic, and one of no records does that alone.
+   */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */
   ends(topic: string): Promise<Offsets>

@@ -75,8 +75,8 @@ export const userSequenceShape: Shape<UserSequence> = {
       return { itemId: step.itemId, type, gapMs }
     })
     const recentHashes = Buffer.allocUnsafe(8 * value.recent.length)
-    // Throws for a hash that is not unsigned 64 bits.
-    for (let i = 0; i < value.recent.length; i++) recentHashes.writeBigUInt64LE(value.recent[i]!.idHash, 8 * i)
+    // Throws for a hash that is not signed 64 bits.
+    for (let i = 0; i < value.recent.length; i++) recentHashes.writeBigInt64LE(value.recent[i]!.idHash, 8 * i)
     return {
       userId: value.userId,
       partition: value.partition,
@@ -116,7 +116,7 @@ export const userSequenceShape: Shape<UserSequence> = {
       throw new RangeError(`${read.recentHashes.length} bytes of recent hashes for ${count} events of 8 bytes each`)
     }
     const recent: RecentEvent[] = read.recentAgesMs.map((ageMs, i) => ({
-      idHash: read.recentHashes.readBigUInt64LE(8 * i),
+      idHash: read.recentHashes.readBigInt64LE(8 * i),
       eventTimeMs: read.newestMs - ageMs
     }))
     return {

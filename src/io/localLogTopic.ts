@@ -56,6 +56,7 @@ export class LocalLogTopic {
    * for ever for a transaction that waits for this thread.
    *
    * @param directory of the topic alone
+   * @throws ConfigError if it has another number of partitions; CorruptError; UnavailableError
    */
   static async open(directory: string, name: string, partitions: number): Promise<LocalLogTopic> {
     const key = path.resolve(directory)
@@ -134,10 +135,9 @@ export class LocalLogTopic {
     if (--this.#users > 0) return
     const key = path.resolve(this.directory)
     open.delete(key)
-    const closed = this.#env.close()
+    const closed = this.#env.close().finally(() => closing.delete(key))
     closing.set(key, closed)
     await closed
-    closing.delete(key)
   }
 
   /** Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may */

@@ -42,8 +42,8 @@ async function follow(log: EventLog, topic: string, take: (event: LogEvent) => P
 
 /** @param make a log with a fresh topic of that many partitions */
 export function eventLogSuite(name: string, make: (partitions: number) => Promise<LogUnderTest>): void {
-  const check = (what: string, partitions: number, body: (under: LogUnderTest) => Promise<void>) =>
-    test(`${name}: ${what}`, { timeout: 120_000 }, async () => {
+  const check = (what: string, partitions: number, body: (under: LogUnderTest) => Promise<void>): void => {
+    void test(`${name}: ${what}`, { timeout: 120_000 }, async () => {
       const under = await make(partitions)
       try {
         await body(under)
@@ -51,6 +51,7 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
         await under.close()
       }
     })
+  }
 
   check('gives records back in the order of their appends, offsets ascending, times never going back', 1, async ({ log, topic }) => {
     await log.append(topic, numbered(700))
