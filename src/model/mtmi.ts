@@ -26,21 +26,36 @@ export interface HistoryTensors {
  * A step's score depends on its item, plus terms for position and age: so scores cost U rows, not B·L steps.
  *
  * @param rows [U, D] of the items in the histories: row plus mean of feature rows
+ * @param scores of these rows, where they are known already. [U, K]
  * @returns [K, B, D]
  */
-export function userTowers(weights: WeightTensors, rows: tf.Tensor2D, history: HistoryTensors): tf.Tensor3D {
+export function userTowers(
+  weights: WeightTensors,
+  rows: tf.Tensor2D,
+  history: HistoryTensors,
+  scores: tf.Tensor2D = attentionScores(weights, rows)
+): tf.Tensor3D {
   const { size: B, length: L } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
   const D = rows.shape[1]
   const position = tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                  [L, K]
-  const hidden = tf.tanh(tf.add(tf.matMul(rows, weights['attention.weight'] as tf.Tensor2D), weights['attention.bias'])) // [U, K·A]
-  const scores = tf.matMul(hidden as tf.Tensor2D, queryBlocks(weights['attention.query'])) as tf.Tensor2D //                      [U, K]
   const ofSteps = tf.add(gatherRows(scores, history.steps), gatherRows(weights['attention.age'] as tf.Tensor2D, history.age)) //                                                                                                              [B·L, K]
   const logits = tf.add(tf.add(tf.reshape(ofSteps, [B, L, K]), position), history.blocked) //                      [B, L, K]
   const attention = tf.softmax(tf.transpose(logits, [0, 2, 1])) //                                                 [B, K, L]
   const steps = tf.reshape(gatherRows(rows, history.steps), [B, L, D]) //                                          [B, L, D]
   const pooled = tf.transpose(tf.matMul(attention, steps), [1, 0, 2]) //                                           [K, B, D]
   return unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) //                          [K, B, D]
+}
+
+/**
+ * q_k · tanh(e W_k + b_k).
+ *
+ * @param rows [U, D]
+ * @returns [U, K]
+ */
+export function attentionScores(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D {
+  const hidden = tf.tanh(tf.add(tf.matMul(rows, weights['attention.weight'] as tf.Tensor2D), weights['attention.bias'])) // [U, K·A]
+  return tf.matMul(hidden as tf.Tensor2D, queryBlocks(weights['attention.query'])) as tf.Tensor2D //               [U, K]
 }
 
 /**

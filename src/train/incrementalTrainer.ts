@@ -291,6 +291,11 @@ export class IncrementalTrainer implements Trainer {
     return updates
   }
 
+  /** The next `takeUpdates` sends every row: after going back to a checkpoint that later updates were already sent from. */
+  resendAll(): void {
+    for (const table of [this.items, this.features]) for (const row of table.admitted()) table.markDirty(row)
+  }
+
   checkpoint(): Checkpoint {
     const arrays = new Map<string, NamedArray>()
     const add = (prefix: string, part: ReadonlyMap<string, NamedArray>) => {

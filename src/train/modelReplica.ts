@@ -9,7 +9,7 @@ import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import { historyTensors } from '../model/historyTensors.ts'
-import { itemTower, userTowers } from '../model/mtmi.ts'
+import { attentionScores, itemTower, userTowers } from '../model/mtmi.ts'
 import { checkWeights, type ModelShape, type WeightTensors, weightTensors } from '../model/weights.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
 import { RowStore } from './rowStore.ts'
@@ -44,6 +44,9 @@ export class ModelReplica implements Encoder {
   readonly #catalogue = new Map<ItemId, readonly string[]>()
   /** Rows of an item's features, by item row, looked up when first needed. */
   #featureRows: (Int32Array | undefined)[] = []
+  /** Attention scores by item row, and whether they hold. [rows, K] [rows] */
+  #scores = new Float32Array(0)
+  #scored = new Uint8Array(0)
   #shape: ModelShape | undefined
   #weights: Readonly<Record<string, Float32Array>> = {}
   /** The engine's copy of the weights; made when first used after a change. */
@@ -146,7 +149,7 @@ export class ModelReplica implements Encoder {
   }
 
   #interestsOf(histories: readonly (readonly EncoderStep[])[], interests: Float32Array, known: Uint8Array): void {
-    const { dimensions: d, historyMax, tensors } = this.#model()
+    const { dimensions: d, interestCount: K, historyMax, tensors } = this.#model()
     const B = histories.length
     const rows = new Int32Array(B * historyMax) // [B, historyMax], right-aligned
     const timesMs = new Float64Array(B * historyMax)
@@ -178,11 +181,49 @@ export class ModelReplica implements Encoder {
     const unique = this.#unique.take() // [U]
     const inputs = new Float32Array(unique.length * d)
     for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * d)
+    const scores = this.#scoresOf(unique, inputs)
     tf.tidy(() => {
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
-      const users = userTowers(tensors, tf.tensor2d(inputs, [unique.length, d]), histories) //   [K, B, D]
-      interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                [B, K, D]
+      const touched = tf.tensor2d(inputs, [unique.length, d]) //                                                  [U, D]
+      const users = userTowers(tensors, touched, histories, tf.tensor2d(scores, [unique.length, K])) //           [K, B, D]
+      interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                                 [B, K, D]
     })
+  }
+
+  /**
+   * Attention scores of rows: remembered until the row, a feature or the weights change. They are most of the work, and popular items come again and again.
+   *
+   * @param rows [U] @param inputs [U, D] @returns [U, K]
+   */
+  #scoresOf(rows: Int32Array, inputs: Float32Array): Float32Array {
+    const { dimensions: d, interestCount: K, tensors } = this.#model()
+    if (this.#scored.length < this.#items.rows) {
+      const rowsMax = Math.ceil(1.5 * this.#items.rows)
+      const scores = new Float32Array(rowsMax * K)
+      scores.set(this.#scores)
+      this.#scores = scores
+      const scored = new Uint8Array(rowsMax)
+      scored.set(this.#scored)
+      this.#scored = scored
+    }
+    const missing: number[] = []
+    for (let u = 1; u < rows.length; u++) if (this.#scored[rows[u]!] === 0) missing.push(u)
+    if (missing.length > 0) {
+      const fresh = new Float32Array(missing.length * d)
+      for (const [i, u] of missing.entries()) for (let j = 0; j < d; j++) fresh[i * d + j] = inputs[u * d + j]!
+      tf.tidy(() => {
+        const scores = attentionScores(tensors, tf.tensor2d(fresh, [missing.length, d])).dataSync() //            [missing, K]
+        for (const [i, u] of missing.entries()) {
+          const row = rows[u]!
+          for (let k = 0; k < K; k++) this.#scores[row * K + k] = scores[i * K + k]!
+          this.#scored[row] = 1
+        }
+      })
+    }
+    // Padding, u = 0, is blocked: its score counts for nothing.
+    const scores = new Float32Array(rows.length * K)
+    for (let u = 1; u < rows.length; u++) for (let k = 0; k < K; k++) scores[u * K + k] = this.#scores[rows[u]! * K + k]!
+    return scores
   }
 
   #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>): AppliedUpdate | undefined {
@@ -206,6 +247,8 @@ export class ModelReplica implements Encoder {
       this.#items = new RowStore(shape.dimensions)
       this.#features = new RowStore(shape.dimensions)
       this.#featureRows = []
+      this.#scores = new Float32Array(0)
+      this.#scored = new Uint8Array(0)
     }
     const weightsChanged = !sameLineage || pending.weights.size > 0
     if (weightsChanged) {
@@ -218,6 +261,7 @@ export class ModelReplica implements Encoder {
     const newFeatures = [...pending.features.keys()].some((feature) => this.#features.find(feature) === 0)
     for (const [feature, row] of pending.features) this.#features.set(feature, row)
     if (newFeatures) this.#featureRows = []
+    if (weightsChanged || pending.features.size > 0) this.#scored.fill(0)
     const changedItems: ItemId[] = []
     const expired: ItemId[] = []
     const counts = new Map<ItemId, number>()
@@ -227,7 +271,8 @@ export class ModelReplica implements Encoder {
         expired.push(itemId)
         continue
       }
-      this.#items.set(itemId, row)
+      const at = this.#items.set(itemId, row)
+      if (at < this.#scored.length) this.#scored[at] = 0
       changedItems.push(itemId)
       counts.set(itemId, count)
     }
@@ -248,7 +293,9 @@ export class ModelReplica implements Encoder {
     if (before?.length === features.length && features.every((feature, i) => feature === before[i])) return
     this.#catalogue.set(itemId, features)
     const row = this.#items.find(itemId)
-    if (row !== 0) this.#featureRows[row] = undefined
+    if (row === 0) return
+    this.#featureRows[row] = undefined
+    this.#scored[row] = 0
   }
 
   #featuresOf(row: number): Int32Array {

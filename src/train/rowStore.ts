@@ -20,6 +20,11 @@ export class RowStore {
     return this.#ids.size
   }
 
+  /** Every row in use is below it. */
+  get rows(): number {
+    return this.#rows
+  }
+
   /** The id's row, or 0. */
   find(id: string): number {
     return this.#ids.find(id)

@@ -4,11 +4,12 @@ import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/base/config.ts'
 import { ConfigError, CorruptError, DivergedError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
-import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
+import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import type { Checkpoint } from '../../src/train/checkpoint.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
 
 before(() => loadBackend())
@@ -187,13 +188,18 @@ test('a new item with features lies near its kind before its first click', () =>
   trainer.learnCatalogue(catalogue)
   const source = rings(6)
   for (let i = 0; i < 80; i++) trainer.step(source.next().value as Example[], ranges)
-  trainer.learnCatalogue([{ itemId: 'new', features: { ring: ['2'] }, updatedAtMs: 0 }])
-  // It is admitted by the first observation; ranked at once for users of ring 2, ahead of items of other rings.
-  const step = (itemId: string) => ({ itemId, type: 'click', eventTimeMs: 2e12 })
-  const example: Example = { userId: 'x', history: [step('r2-1')], target: step('new'), source: { partition: 0, offset: 0n }, weight: 1 }
-  trainer.items.observe('new', 2e12)
-  const { evaluation } = trainer.evaluateExamples([example], ranges)
-  assert.ok(evaluation.ranks[0]! < 12, `rank ${evaluation.ranks[0]} of ${evaluation.candidates}`)
+  const replica = new ModelReplica()
+  for (const update of trainer.takeUpdates(true, 0)) replica.apply(update)
+  const all = [...catalogue, { itemId: 'new', features: { ring: ['2'] }, updatedAtMs: 0 }]
+  const { vectors, known } = replica.itemVectors(all.map((item) => ({ itemId: item.itemId, features: featureKeys(item) })))
+  replica.dispose()
+  assert.equal(known[40], 1)
+  const cosine = (i: number) => Array.from({ length: 16 }, (_, d) => vectors[i * 16 + d]! * vectors[40 * 16 + d]!).reduce((a, b) => a + b)
+  const toRing = [0, 1, 2, 3].map((ring) => Array.from({ length: 10 }, (_, i) => cosine(ring * 10 + i)).reduce((a, b) => a + b) / 10)
+  assert.ok(
+    [0, 1, 3].every((ring) => toRing[2]! > toRing[ring]! + 0.2),
+    `mean cosine with each ring's items: ${toRing}`
+  )
 })
 
 test('slowDown halves what a step moves, and survives a checkpoint', () => {
