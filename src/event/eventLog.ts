@@ -29,7 +29,7 @@ export type LogEvent =
   | { readonly kind: 'revoked'; readonly partitions: readonly number[] }
   /** Records of ONE partition in offset order. `end`: the next offset that the log will give out there, for lag. */
   | { readonly kind: 'records'; readonly partition: number; readonly records: readonly LogRecord[]; readonly end: bigint }
-  /** Nothing to read right now (at most one between two `records`): time to flush what waits. */
+  /** Nothing to read right now; said again several times a second while it is so: the turn for what is due by the clock. */
   | { readonly kind: 'idle' }
 
 export interface ReadOptions {

@@ -100,7 +100,6 @@ export class LocalLog implements EventLog {
     if (this.#stopped(signal)) return
     const ends = partitioned.ends()
     for (const partition of partitions) checkPosition(topic, partition, positions[partition]!, ends.get(partition)!)
-    let saidIdle = false
     for (;;) {
       let found = false
       for (const partition of partitions) {
@@ -112,18 +111,17 @@ export class LocalLog implements EventLog {
         positions[partition] = next
         if (records.length === 0) continue
         found = true
-        saidIdle = false
         yield { kind: 'records', partition, records, end }
         // Reading is synchronous: timers and other readers get their turn here.
         if (!this.#stopped(signal)) await nextTurn()
         if (this.#stopped(signal)) return
       }
       if (untilEnd === true && partitions.every((partition) => positions[partition]! >= ends.get(partition)!)) return
-      if (found) continue
-      if (saidIdle) await this.#appended(topic, signal)
-      else {
-        saidIdle = true
+      // Said before each wait, so that a reader gets its turn for what is due by the clock.
+      if (!found) {
         yield { kind: 'idle' }
+        if (this.#stopped(signal)) return
+        await this.#appended(topic, signal)
       }
       if (this.#stopped(signal)) return
     }

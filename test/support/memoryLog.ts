@@ -68,25 +68,20 @@ export class MemoryLog implements EventLog {
     for (const partition of numbers) {
       if (positions[partition]! > ends[partition]!) throw new CorruptError(`asked to read on from beyond the end of topic ${topic}`)
     }
-    let saidIdle = false
     while (!stopped()) {
       let found = false
       for (const [partition, log] of partitions.entries()) {
         const records = log.slice(positions[partition], untilEnd === true ? ends[partition] : undefined).slice(0, 500)
         if (records.length === 0) continue
         found = true
-        saidIdle = false
         positions[partition]! += records.length
         yield { kind: 'records', partition, records, end: BigInt(log.length) }
         if (stopped()) return
       }
       if (untilEnd === true && numbers.every((partition) => positions[partition]! >= ends[partition]!)) return
       if (found) continue
-      if (saidIdle) await this.#appended(signal)
-      else {
-        saidIdle = true
-        yield { kind: 'idle' }
-      }
+      yield { kind: 'idle' }
+      if (!stopped()) await this.#appended(signal)
     }
   }
 
