@@ -29,15 +29,19 @@ function makeTrainer(
   return new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
 }
 
-/** Users walk round one of four rings of ten items: after item i of a ring comes i + 1. */
-function* rings(seed: number, size = 32): Generator<Example[]> {
+/** Users walk round one of four rings of ten items: after item i of a ring comes i + 1; or, in any order, any item of the same ring. */
+function* rings(seed: number, size = 32, anyOrder = false): Generator<Example[]> {
   const rng = new Rng(seed)
   for (let offset = 0; ; ) {
     const batch: Example[] = []
     for (let b = 0; b < size; b++) {
       const ring = rng.integer(4)
       const start = rng.integer(10)
-      const step = (i: number) => ({ itemId: `r${ring}-${(start + i) % 10}`, type: 'click', eventTimeMs: 1e12 + offset * 1000 + i * 1000 })
+      const step = (i: number) => ({
+        itemId: `r${ring}-${anyOrder ? rng.integer(10) : (start + i) % 10}`,
+        type: 'click',
+        eventTimeMs: 1e12 + offset * 1000 + i * 1000
+      })
       const length = 1 + rng.integer(4)
       const history = Array.from({ length }, (_, i) => step(i))
       batch.push({
@@ -186,7 +190,7 @@ test('beyond evaluateItemsMax some examples of some batches are ranked, and the 
 test('a new item with features lies near its kind before its first click', () => {
   const trainer = makeTrainer()
   trainer.learnCatalogue(catalogue)
-  const source = rings(6)
+  const source = rings(6, 32, true)
   for (let i = 0; i < 80; i++) trainer.step(source.next().value as Example[], ranges)
   const replica = new ModelReplica()
   for (const update of trainer.takeUpdates(true, 0)) replica.apply(update)
