@@ -62,6 +62,8 @@ async function loadNative(): Promise<string> {
 }
 
 async function loadWasm(): Promise<void> {
+  // For the gradients: tfjs-core alone registers none in Node, tfjs-node brings them by importing this.
+  await import('@tensorflow/tfjs')
   const wasm = await import('@tensorflow/tfjs-backend-wasm')
   const folder = path.dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'))
   wasm.setWasmPaths(folder + path.sep)
