@@ -121,6 +121,14 @@ export const configSchema = z.strictObject({
       .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
     checkpointIntervalMs: durationMs(dayMs).default(30_000),
     checkpointKeep: count(1, 1000).default(3),
+    auditFile: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe(
+        'Where each batch learned is written down with the source offsets of its examples; nowhere unless given: the file only grows'
+      ),
     divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
     updateIntervalMs: durationMs(60 * minuteMs)
       .default(5000)
