@@ -152,11 +152,13 @@ export class WholePipeline {
   /** Resolves when everything in the log has been sequenced, learned and published. */
   async settle(): Promise<void> {
     this.#thread.hurry(true)
+    this.#sequence.hurry(true)
     while (!(await this.#isSettled())) {
       this.#throwFailure()
       await pause(pollMs)
     }
     this.#thread.hurry(false)
+    this.#sequence.hurry(false)
   }
 
   /** Finishes what is under way, makes it durable, and lets go of everything. */
@@ -228,7 +230,7 @@ export class WholePipeline {
     const { topics } = this.#config
     const { log } = this.wire
     // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
-    if (behind(this.#sequence.consumed(), await log.ends(topics.interactions)) > 0) return false
+    if (behind(this.#sequence.consumed(), await log.ends(topics.interactions)) > 0 || !this.#sequence.committed) return false
     const sequences = await log.ends(topics.userSequences)
     if (behind(this.#trained(), sequences) > 0 || this.#train?.updatesSent !== true) return false
     const updates = await log.ends(topics.modelUpdates)

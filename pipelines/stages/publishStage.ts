@@ -45,6 +45,7 @@ export class PublishStage {
   #lastSaveMs = 0
   #lastSweepMs = 0
   #hurry = false
+  #backingOff = false
 
   constructor(options: PublishStageOptions) {
     this.#options = options
@@ -152,6 +153,18 @@ export class PublishStage {
     this.#read.set(partition, offset + 1n)
   }
 
+  /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
+  async catchUp(): Promise<void> {
+    await nextTurn() // the readers
+    await nextTurn()
+    if (!this.#options.replica.ready || this.#backingOff) return
+    try {
+      await this.#publishDue()
+    } catch (error) {
+      if (!(error instanceof MtmiError && error.canRetry)) throw error // #pump meets it again, and says so
+    }
+  }
+
   /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often; what waits goes on waiting. */
   async #pump(signal: AbortSignal): Promise<void> {
     let waitMs = retryMs.first
@@ -164,7 +177,9 @@ export class PublishStage {
       } catch (error) {
         if (!(error instanceof MtmiError && error.canRetry)) throw error
         this.#options.onProblem?.(error)
+        this.#backingOff = true
         await pause(waitMs, undefined, { signal }).catch(() => {})
+        this.#backingOff = false
         waitMs = Math.min(retryMs.max, waitMs * 2)
       }
     }

@@ -40,7 +40,6 @@ interface Owned {
   next: bigint
   lastCommitMs: number
   dirty: boolean
-  rejected: number
 }
 
 export class SequenceStage {
@@ -48,6 +47,7 @@ export class SequenceStage {
   readonly #owned = new Map<number, Owned>()
   readonly #recent: boolean[] = []
   #bad = 0
+  #hurry = false
 
   constructor(options: SequenceStageOptions) {
     this.#options = options
@@ -64,12 +64,22 @@ export class SequenceStage {
       })
       for await (const event of events) {
         if (event.kind === 'records') await this.#take(event.partition, event.records)
-        else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, false)
+        else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition)
       }
     } finally {
       for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition)
     }
+  }
+
+  /** While on, state is committed whenever nothing is left to read. */
+  hurry(on: boolean): void {
+    this.#hurry = on
+  }
+
+  /** Whether everything taken in is durable. */
+  get committed(): boolean {
+    return [...this.#owned.values()].every(({ dirty }) => !dirty)
   }
 
   /** Next offset to read, by partition; what lies before it is emitted. */
@@ -79,8 +89,8 @@ export class SequenceStage {
 
   counts(): SequenceCounts {
     const sum: SequenceCounts = { placed: 0, duplicates: 0, late: 0, ignored: 0, rejected: 0, users: 0 }
-    for (const { sequencer, store, rejected } of this.#owned.values()) {
-      const { placed, duplicate, late, ignored } = sequencer.report()
+    for (const { sequencer, store } of this.#owned.values()) {
+      const { placed, duplicate, late, ignored, rejected } = sequencer.report()
       sum.placed += placed
       sum.duplicates += duplicate
       sum.late += late
@@ -108,7 +118,7 @@ export class SequenceStage {
     const { config, clock } = this.#options
     const store = await this.#options.openStore(partition)
     const sequencer = new Sequencer({ store, partition, options: config.sequence, eventTypes: config.events.types })
-    this.#owned.set(partition, { store, sequencer, next: store.committed(), lastCommitMs: clock.nowMs(), dirty: false, rejected: 0 })
+    this.#owned.set(partition, { store, sequencer, next: store.committed(), lastCommitMs: clock.nowMs(), dirty: false })
     return store.committed()
   }
 
@@ -139,7 +149,7 @@ export class SequenceStage {
         this.#judge(false)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
-        owned.rejected++
+        owned.sequencer.reject(record.offset)
         deadLetters.push(deadLetterOf(record, topic, error))
         this.#judge(true)
       }

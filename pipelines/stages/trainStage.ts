@@ -18,6 +18,8 @@ import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
 
+/** What the mean cosine is taken over. */
+const cosineBatches = 20
 const fence = 'train'
 const text = new TextEncoder()
 
@@ -27,6 +29,8 @@ export interface TrainStageOptions extends Wire {
   readonly ledger: BatchLedger
   /** After every batch. */
   readonly onBatch?: (batch: BatchReport) => void
+  /** Awaited after every batch: the turn of whoever shares the thread. */
+  readonly betweenBatches?: () => Promise<void>
   /** The examples of a batch, after they were learned: for audits. */
   readonly onLearned?: (batch: number, examples: readonly Example[]) => void
 }
@@ -56,6 +60,9 @@ interface StageState {
   readonly examplesLearned: number
   readonly batchesDropped: number
   readonly rollbacks: number
+  /** null: none yet. */
+  readonly loss: number | null
+  readonly intraUserCosine: number | null
 }
 
 export class TrainStage {
@@ -79,6 +86,10 @@ export class TrainStage {
   #lastUpdateMs = 0
   #lastWeightsMs = 0
   examplesLearned = 0
+  /** Of the last batch. */
+  loss = Number.NaN
+  /** Mean cosine between two interests of a user, over about the last `cosineBatches` batches. */
+  intraUserCosine = Number.NaN
   batchesDropped = 0
   rollbacks = 0
   #sentBatch = 0
@@ -209,19 +220,22 @@ export class TrainStage {
     for (const [partition, { to }] of ranges) this.#next.set(partition, to)
     if (examples.length === 0) return
     const report = this.#step(examples, ranges)
-    this.#options.onLearned?.(this.#batch, examples)
+    if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report, durationMs: clock.nowMs() - startedMs })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
-    await nextTurn() // the publisher shares this thread
+    if (this.#sentBatch === 0) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
+    await (this.#options.betweenBatches?.() ?? nextTurn())
   }
 
   #step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; step: StepReport | undefined } {
     const { trainer } = this.#options
     const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
     this.evaluator.observe(examples, evaluation.ranks)
+    this.#noteCosine(evaluation.intraUserCosine)
     try {
       const step = trainer.learnExamples(examples, batch)
       this.examplesLearned += examples.length
+      this.loss = step.loss
       this.#divergedInARow = 0
       return { evaluation, step }
     } catch (error) {
@@ -230,6 +244,12 @@ export class TrainStage {
       this.#divergedInARow++
       return { evaluation, step: undefined }
     }
+  }
+
+  #noteCosine(cosine: number): void {
+    if (!Number.isFinite(cosine)) return
+    if (Number.isFinite(this.intraUserCosine)) this.intraUserCosine += (cosine - this.intraUserCosine) / cosineBatches
+    else this.intraUserCosine = cosine
   }
 
   /**
@@ -283,7 +303,9 @@ export class TrainStage {
       progressive: progressive.header,
       examplesLearned: this.examplesLearned,
       batchesDropped: this.batchesDropped,
-      rollbacks: this.rollbacks
+      rollbacks: this.rollbacks,
+      loss: finite(this.loss),
+      intraUserCosine: finite(this.intraUserCosine)
     }
     const all = new Map([...arrays, ...withPrefix('progressive/', progressive.arrays)])
     await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all })
@@ -304,6 +326,8 @@ export class TrainStage {
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
+      this.loss = state.loss ?? Number.NaN
+      this.intraUserCosine = state.intraUserCosine ?? Number.NaN
     }
     this.#again = [...ledger.after(this.#batch)]
   }
@@ -321,6 +345,10 @@ export class TrainStage {
       }
     }
   }
+}
+
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null
 }
 
 function byTime(a: Example, b: Example): number {

@@ -5,6 +5,7 @@ import { type Config, environmentVariable } from '../../src/base/config.ts'
 import { MtmiError } from '../../src/base/errors.ts'
 import { BatchLedgerFile } from '../../src/io/batchLedger.ts'
 import { CheckpointFiles } from '../../src/io/checkpointFiles.ts'
+import { LearnedAudit } from '../../src/io/learnedAudit.ts'
 import type { MetricsEntry } from '../../src/io/metrics.ts'
 import { type BackendName, loadBackend } from '../../src/model/backend.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
@@ -15,7 +16,7 @@ import { type BatchReport, TrainStage } from '../stages/trainStage.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
 /** How often status goes to the main thread: as often as a progress bar moves. */
-const statusIntervalMs = 100
+const statusIntervalMs = 200
 
 const post = (message: FromModelThread) => parentPort?.postMessage(message)
 
@@ -42,55 +43,12 @@ async function main(task: ModelThreadTask): Promise<void> {
   const statuses: (() => FromModelThread)[] = []
   const hurries: ((on: boolean) => void)[] = []
 
-  if (task.stages.includes('train')) {
-    const checkpoints = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
-    const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
-    const trainer = new IncrementalTrainer({
-      model: config.model,
-      train: config.train,
-      historyMax: config.sequence.historyMax,
-      seed: config.seed,
-      space: spaceOf(config)
-    })
-    let last: BatchReport | undefined
-    let trainMs = 0
-    let examplesThisRun = 0
-    const stage = new TrainStage({
-      ...wire,
-      trainer,
-      checkpoints,
-      ledger,
-      onBatch: (batch) => {
-        last = batch
-        trainMs += batch.durationMs
-        examplesThisRun += batch.examples
-        gathered.push(...batchMetrics(batch))
-      }
-    })
-    const status = (): TrainStatus => ({
-      consumed: offsetsToJson(stage.consumed()),
-      batches: stage.batch,
-      examplesLearned: stage.examplesLearned,
-      examplesThisRun,
-      batchesDropped: stage.batchesDropped,
-      rollbacks: stage.rollbacks,
-      items: trainer.items.size,
-      loss: last?.step?.loss ?? Number.NaN,
-      intraUserCosine: last?.evaluation.intraUserCosine ?? Number.NaN,
-      progressive: stage.evaluator.report(),
-      updatesSent: stage.updatesSent,
-      trainSeconds: trainMs / 1000
-    })
-    statuses.push(() => ({ kind: 'train', status: status() }))
-    hurries.push((on) => stage.hurry(on))
-    runs.push(stage.run(stop.signal))
-    closers.push(() => ledger.close())
-  }
+  let publishing: PublishStage | undefined
 
   if (task.stages.includes('publish')) {
     const index = await openIndex(run, { searchThread: false })
     const replica = new ModelReplica()
-    const stage = new PublishStage({
+    publishing = new PublishStage({
       ...wire,
       replica,
       index,
@@ -117,6 +75,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       },
       onProblem: (problem) => post({ kind: 'problem', message: problem.message })
     })
+    const stage = publishing
     const status = (): PublishStatus => {
       const consumed = stage.consumed()
       const waiting = stage.waiting()
@@ -133,6 +92,53 @@ async function main(task: ModelThreadTask): Promise<void> {
     hurries.push((on) => stage.hurry(on))
     runs.push(stage.run(stop.signal))
     closers.push(() => index.close())
+  }
+
+  if (task.stages.includes('train')) {
+    const checkpoints = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
+    const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
+    const trainer = new IncrementalTrainer({
+      model: config.model,
+      train: config.train,
+      historyMax: config.sequence.historyMax,
+      seed: config.seed,
+      space: spaceOf(config)
+    })
+    const audit = config.train.auditFile === null ? undefined : new LearnedAudit(config.train.auditFile)
+    let trainMs = 0
+    let examplesThisRun = 0
+    const stage = new TrainStage({
+      ...wire,
+      ...(publishing === undefined ? {} : { betweenBatches: () => publishing!.catchUp() }),
+      trainer,
+      checkpoints,
+      ledger,
+      onBatch: (batch) => {
+        trainMs += batch.durationMs
+        examplesThisRun += batch.examples
+        gathered.push(...batchMetrics(batch))
+      },
+      ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
+    })
+    const status = (): TrainStatus => ({
+      consumed: offsetsToJson(stage.consumed()),
+      batches: stage.batch,
+      examplesLearned: stage.examplesLearned,
+      examplesThisRun,
+      batchesDropped: stage.batchesDropped,
+      rollbacks: stage.rollbacks,
+      items: trainer.items.size,
+      loss: stage.loss,
+      intraUserCosine: stage.intraUserCosine,
+      progressive: stage.evaluator.report(),
+      updatesSent: stage.updatesSent,
+      trainSeconds: trainMs / 1000
+    })
+    statuses.push(() => ({ kind: 'train', status: status() }))
+    hurries.push((on) => stage.hurry(on))
+    runs.push(stage.run(stop.signal))
+    closers.push(() => ledger.close())
+    closers.push(() => audit?.close())
   }
 
   const report = () => {

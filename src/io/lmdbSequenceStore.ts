@@ -6,7 +6,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { BadEventError, ConfigError, CorruptError, MtmiError, UnavailableError } from '../base/errors.ts'
 import type { UserId } from '../event/interaction.ts'
 import { packWindow, unpackNewestMs, unpackWindow } from '../sequence/packWindow.ts'
-import type { SequenceStore } from '../sequence/sequenceStore.ts'
+import { noCounts, type SequenceCounts, type SequenceStore } from '../sequence/sequenceStore.ts'
 import { newStepDictionary, type StringIndex } from '../sequence/stepDictionary.ts'
 import type { UserWindow } from '../sequence/userSequence.ts'
 
@@ -36,6 +36,7 @@ interface Meta {
   readonly partition: number
   readonly next: string
   readonly watermarkMs: number
+  readonly counts: SequenceCounts
 }
 
 export class LmdbSequenceStore implements SequenceStore {
@@ -59,6 +60,7 @@ export class LmdbSequenceStore implements SequenceStore {
   #dirty = new Map<UserId, Entry>()
   #committed: bigint
   #watermarkMs: number
+  #counts: SequenceCounts
 
   private constructor(path: string, partition: number, readOnly: boolean) {
     this.#path = path
@@ -73,6 +75,7 @@ export class LmdbSequenceStore implements SequenceStore {
     const meta = this.#readMeta()
     this.#committed = meta.next
     this.#watermarkMs = meta.watermarkMs
+    this.#counts = meta.counts
     this.#loadDictionary()
   }
 
@@ -113,7 +116,7 @@ export class LmdbSequenceStore implements SequenceStore {
     this.#change(userId, undefined)
   }
 
-  async commit(next: bigint, watermarkMs: number): Promise<void> {
+  async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#counts): Promise<void> {
     if (this.#readOnly) throw new Error(`${this.#path} is open for reading only`)
     const dirty = this.#dirty
     this.#dirty = new Map()
@@ -141,7 +144,7 @@ export class LmdbSequenceStore implements SequenceStore {
         }
         for (let i = this.#storedItems; i < itemsEnd; i++) this.#items.putSync(i, items.at(i)!)
         for (let i = this.#storedTypes; i < typesEnd; i++) this.#types.putSync(i, types.at(i)!)
-        this.#meta.putSync('meta', { format: 1, partition: this.#partition, next: String(next), watermarkMs })
+        this.#meta.putSync('meta', { format: 1, partition: this.#partition, next: String(next), watermarkMs, counts })
       })
       await this.#environment.flushed
     } catch (cause) {
@@ -155,6 +158,7 @@ export class LmdbSequenceStore implements SequenceStore {
     this.#storedTypes = typesEnd
     this.#committed = next
     this.#watermarkMs = watermarkMs
+    this.#counts = counts
     if (this.#entries.size > cachedMax / 2 && this.#dirty.size === 0) {
       this.#olderEntries = this.#entries
       this.#entries = new Map()
@@ -167,6 +171,10 @@ export class LmdbSequenceStore implements SequenceStore {
 
   watermarkMs(): number {
     return this.#watermarkMs
+  }
+
+  counts(): SequenceCounts {
+    return this.#counts
   }
 
   *users(): Iterable<[UserId, UserWindow]> {
@@ -238,13 +246,13 @@ export class LmdbSequenceStore implements SequenceStore {
     return unpackNewestMs(bytes, bytes.length)
   }
 
-  #readMeta(): { next: bigint; watermarkMs: number } {
+  #readMeta(): { next: bigint; watermarkMs: number; counts: SequenceCounts } {
     const meta = this.#meta.get('meta')
-    if (meta === undefined) return { next: 0n, watermarkMs: 0 }
+    if (meta === undefined) return { next: 0n, watermarkMs: 0, counts: noCounts }
     if (meta.format !== 1 || meta.partition !== this.#partition || !/^\d+$/.test(meta.next) || !Number.isSafeInteger(meta.watermarkMs)) {
       throw new CorruptError(`${this.#path} is not a store of partition ${this.#partition} in format 1, but says ${JSON.stringify(meta)}`)
     }
-    return { next: BigInt(meta.next), watermarkMs: meta.watermarkMs }
+    return { next: BigInt(meta.next), watermarkMs: meta.watermarkMs, counts: meta.counts }
   }
 
   /** Reads what is new on disk. @returns whether there was anything */

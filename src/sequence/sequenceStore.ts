@@ -1,18 +1,37 @@
 import type { UserId } from '../event/interaction.ts'
 import type { UserWindow } from './userSequence.ts'
 
+/** What became of the interactions of a partition, from its first one on. */
+export interface SequenceCounts {
+  readonly placed: number
+  readonly duplicate: number
+  readonly late: number
+  /** Of a type that is not configured. */
+  readonly ignored: number
+  /** Set aside as dead letters. */
+  readonly rejected: number
+  /** Event ids dropped within the grace because a user had more than `recentMax`. */
+  readonly forgotten: number
+  /** Users that were swept away. */
+  readonly expired: number
+}
+
+export const noCounts: SequenceCounts = { placed: 0, duplicate: 0, late: 0, ignored: 0, rejected: 0, forgotten: 0, expired: 0 }
+
 /** The rolling windows of the users of ONE partition of `interactions`. Reads see earlier puts; durability comes with `commit`. */
 export interface SequenceStore {
   /** undefined for a user never seen, deleted or expired. */
   get(userId: UserId): UserWindow | undefined
   put(userId: UserId, window: UserWindow): void
   delete(userId: UserId): void
-  /** Makes all puts and deletes, `next` and the watermark durable together, or none of them. */
-  commit(next: bigint, watermarkMs: number): Promise<void>
+  /** Makes all puts and deletes, `next`, the watermark and the counts durable together, or none of them. Without counts the earlier ones stay. */
+  commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
   /** The next offset to read; 0 for an empty store. */
   committed(): bigint
   /** Newest event time of the partition as of the last commit, milliseconds; 0 for an empty store. */
   watermarkMs(): number
+  /** As of the last commit. */
+  counts(): SequenceCounts
   /** Users by id, as of the last commit. */
   users(): Iterable<[UserId, UserWindow]>
   /** Up to `limit` users whose newest event is older than `beforeMs`, as of the last commit; cheap when there are none. */

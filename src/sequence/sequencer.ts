@@ -5,7 +5,7 @@ import { BadEventError, CorruptError } from '../base/errors.ts'
 import type { Interaction, UserId } from '../event/interaction.ts'
 import { hashEventId } from './eventIdHash.ts'
 import { placeStep } from './placeStep.ts'
-import type { SequenceStore } from './sequenceStore.ts'
+import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 import type { FreshStep, UserSequence, UserWindow } from './userSequence.ts'
 
 export type SequencerOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'>
@@ -20,21 +20,14 @@ export interface Taken {
   readonly expired: readonly UserId[]
 }
 
-/** Counts since the sequencer was made. */
-export interface SequencerReport {
-  readonly placed: number
-  readonly duplicate: number
-  readonly late: number
-  /** Of a type that is not configured. */
-  readonly ignored: number
-  /** Event ids dropped within the grace because a user had more than `recentMax`. */
-  readonly forgotten: number
-  /** Users that were swept away. */
-  readonly expired: number
-}
-
 /** Users swept per commit: some 10 ms of work; at one commit a second, a million users that expire together are gone after 17 minutes. */
 const sweepMax = 1000
+
+/**
+ * A record holds one window for all its fresh steps, so of a burst the first ones lose what the last ones pushed out. Beyond this share of a full history the
+ * record is cut: one record for every ten steps of a burst, at 50 a window.
+ */
+const historyLossMax = 0.2
 
 /** A user with steps that nobody has taken yet. */
 interface Pending {
@@ -42,6 +35,8 @@ interface Pending {
   /** Ascending; `offsets` and these belong together. */
   positions: number[]
   offsets: bigint[]
+  /** Steps that fell off the window since the oldest of these was placed: so many are missing from its history. */
+  dropped: number
   acceptedAtMs: number
 }
 
@@ -62,6 +57,7 @@ export class Sequencer {
   readonly #partition: number
   readonly #options: SequencerOptions
   readonly #types: ReadonlySet<string>
+  readonly #droppedMax: number
   readonly #pending = new Map<UserId, Pending>()
   /** Cut before their time, because fresh steps were about to fall off. */
   #cut: { userId: UserId; pending: Pending }[] = []
@@ -69,7 +65,7 @@ export class Sequencer {
   /** The least offset that `accept` may see next. */
   #next: bigint
   #sweepDue = true
-  #counts = { placed: 0, duplicate: 0, late: 0, ignored: 0, forgotten: 0, expired: 0 }
+  readonly #counts: { -readonly [N in keyof SequenceCounts]: SequenceCounts[N] }
 
   /**
    * @param store that partition's own; nobody else writes to it
@@ -84,9 +80,11 @@ export class Sequencer {
     this.#store = setup.store
     this.#partition = setup.partition
     this.#options = setup.options
+    this.#droppedMax = Math.floor(setup.options.historyMax * historyLossMax)
     this.#types = new Set(Object.keys(setup.eventTypes))
     this.#watermarkMs = setup.store.watermarkMs()
     this.#next = setup.store.committed()
+    this.#counts = { ...setup.store.counts() }
   }
 
   /** Newest event time so far, milliseconds; 0 before the first. */
@@ -134,15 +132,17 @@ export class Sequencer {
     this.#counts.forgotten += placement.forgotten
     const { position, dropped } = placement
     if (pending === undefined) {
-      this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], acceptedAtMs })
-    } else if (window === undefined || pending.positions[0]! < dropped) {
+      this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], dropped: 0, acceptedAtMs })
+    } else if (window === undefined || pending.positions[0]! < dropped || pending.dropped + dropped > this.#droppedMax) {
       this.#cut.push({ userId, pending: { ...pending } })
       pending.positions = [position]
       pending.offsets = [offset]
+      pending.dropped = 0
       pending.window = placement.window
       pending.acceptedAtMs = acceptedAtMs
     } else {
       insertFresh(pending, position, dropped, offset)
+      pending.dropped += dropped
       pending.window = placement.window
       if (acceptedAtMs > pending.acceptedAtMs) pending.acceptedAtMs = acceptedAtMs
     }
@@ -187,10 +187,18 @@ export class Sequencer {
     if (next < this.#next) throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
     this.#next = next
     this.#sweepDue = true
-    await this.#store.commit(next, this.#watermarkMs)
+    await this.#store.commit(next, this.#watermarkMs, { ...this.#counts })
   }
 
-  report(): SequencerReport {
+  /** A record that is no interaction, and was set aside. @param offset as in `accept` */
+  reject(offset: bigint): void {
+    if (offset < this.#next) this.#refuse(offset)
+    this.#next = offset + 1n
+    this.#counts.rejected++
+  }
+
+  /** What became of the partition's interactions so far, those before this process included. */
+  report(): SequenceCounts {
     return { ...this.#counts }
   }
 

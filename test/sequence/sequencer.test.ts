@@ -64,44 +64,48 @@ test('a type that is not configured is ignored, and does not move the watermark;
   assert.equal(sequencer.accept(click('u', 'b', 9999, { type: 'toString' }), 1n, 0), 'ignored')
   assert.equal(sequencer.watermarkMs, 100)
   assert.equal(sequencer.accept(click('u', 'c', 101, { type: 'seen' }), 2n, 0), 'placed')
-  assert.deepEqual(sequencer.report(), { placed: 2, duplicate: 0, late: 0, ignored: 1, forgotten: 0, expired: 0 })
+  assert.deepEqual(sequencer.report(), { placed: 2, duplicate: 0, late: 0, ignored: 1, rejected: 0, forgotten: 0, expired: 0 })
 })
 
 test('fresh positions follow what is inserted before them and what falls off', () => {
-  const { sequencer } = start()
-  for (const [i, item] of ['a', 'b', 'c'].entries()) sequencer.accept(click('u', item, 100 + 2 * i), BigInt(i), 0)
+  const { sequencer } = start(new MemoryDisk(), { ...options, historyMax: 10 })
+  for (let i = 1; i <= 9; i++) sequencer.accept(click('u', `${i}`, 98 + 2 * i), BigInt(i), 0)
   sequencer.take()
-  sequencer.accept(click('u', 'd', 108), 3n, 0) // a b c d
-  sequencer.accept(click('u', 'e', 107), 4n, 0) // b c e d
-  sequencer.accept(click('u', 'f', 106), 5n, 0) // c f e d
+  sequencer.accept(click('u', 'd', 120), 10n, 0) // 1 … 9 d
+  sequencer.accept(click('u', 'e', 119), 11n, 0) // 2 … 9 e d
+  sequencer.accept(click('u', 'f', 118), 12n, 0) // 3 … 9 f e d
   const [sequence] = sequencer.take().sequences
   assert.deepEqual(
     sequence?.steps.map((step) => step.itemId),
-    ['c', 'f', 'e', 'd']
+    ['3', '4', '5', '6', '7', '8', '9', 'f', 'e', 'd']
   )
   assert.deepEqual(sequence?.fresh, [
-    { position: 1, offset: 5n },
-    { position: 2, offset: 4n },
-    { position: 3, offset: 3n }
+    { position: 7, offset: 12n },
+    { position: 8, offset: 11n },
+    { position: 9, offset: 10n }
   ])
 })
 
-test('no fresh step is lost where a user fills the window within one batch: an earlier record carries it', () => {
-  const { sequencer } = start()
-  for (let i = 0; i < 11; i++) sequencer.accept(click('u', `${i}`, 100 + i), BigInt(i), i)
+test('of a burst no fresh step is lost, and none loses more than a fifth of its history: it goes out in several records', () => {
+  const { sequencer } = start(new MemoryDisk(), { ...options, historyMax: 10 })
+  for (let i = 0; i < 18; i++) sequencer.accept(click('u', `${i}`, 100 + i), BigInt(i), i)
   const { sequences } = sequencer.take()
   assert.deepEqual(
     sequences.map((sequence) => sequence.fresh.map((fresh) => `${fresh.offset}=${sequence.steps[fresh.position]?.itemId}`)),
     [
-      ['0=0', '1=1', '2=2', '3=3'],
-      ['4=4', '5=5', '6=6', '7=7'],
-      ['8=8', '9=9', '10=10']
+      ['0=0', '1=1', '2=2', '3=3', '4=4', '5=5', '6=6', '7=7', '8=8', '9=9'],
+      // Step 10 pushes out 0, which is fresh. Then 2 of 10 steps may be missing: 13 would make it 3.
+      ['10=10', '11=11', '12=12'],
+      ['13=13', '14=14', '15=15'],
+      ['16=16', '17=17']
     ]
   )
   assert.deepEqual(
     sequences.map((sequence) => sequence.acceptedAtMs),
-    [3, 7, 10]
+    [9, 12, 15, 17]
   )
+  // A full history of step 10 would be 1 … 9; in its record 3 … 9 are left of it.
+  assert.equal(sequences[1]?.fresh[0]?.position, 7)
 })
 
 test('a user is gone when the partition has moved on by more than idleMaxMs, swept or not, and an event that old is late', async () => {
@@ -176,4 +180,19 @@ test('an event time that is none is a bad event, and leaves no trace', () => {
   assert.equal(sequencer.watermarkMs, 0)
   assert.deepEqual(sequencer.take().sequences, [])
   assert.equal(sequencer.accept(click('u', 'a', 1), 5n, 0), 'placed')
+})
+
+test('counts go on where the last commit left them, in another process as well', async () => {
+  const disk = new MemoryDisk()
+  const first = start(disk)
+  first.sequencer.accept(click('u', 'a', 100), 0n, 0)
+  first.sequencer.reject(1n)
+  first.sequencer.take()
+  await first.sequencer.commit(2n)
+  first.sequencer.reject(2n) // not committed: read again
+  const second = start(disk)
+  second.sequencer.reject(2n)
+  second.sequencer.accept(click('u', 'a', 100), 3n, 0)
+  const { placed, duplicate, rejected } = second.sequencer.report()
+  assert.deepEqual({ placed, duplicate, rejected }, { placed: 1, duplicate: 1, rejected: 2 })
 })

@@ -2,7 +2,7 @@
 
 import type { UserId } from '../../src/event/interaction.ts'
 import { packWindow, unpackWindow } from '../../src/sequence/packWindow.ts'
-import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
+import { noCounts, type SequenceCounts, type SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import { newStepDictionary } from '../../src/sequence/stepDictionary.ts'
 import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
@@ -11,6 +11,7 @@ export class MemoryDisk {
   windows = new Map<UserId, { bytes: Uint8Array; newestMs: number }>()
   next = 0n
   watermarkMs = 0
+  counts: SequenceCounts = noCounts
   readonly dictionary = newStepDictionary()
 }
 
@@ -36,7 +37,8 @@ export class MemorySequenceStore implements SequenceStore {
     this.#changed.set(userId, undefined)
   }
 
-  async commit(next: bigint, watermarkMs: number): Promise<void> {
+  async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#disk.counts): Promise<void> {
+    this.#disk.counts = counts
     for (const [userId, window] of this.#changed) {
       if (window === undefined) this.#disk.windows.delete(userId)
       else this.#disk.windows.set(userId, { bytes: packWindow(window, this.#disk.dictionary), newestMs: window.newestMs })
@@ -52,6 +54,10 @@ export class MemorySequenceStore implements SequenceStore {
 
   watermarkMs(): number {
     return this.#disk.watermarkMs
+  }
+
+  counts(): SequenceCounts {
+    return this.#disk.counts
   }
 
   *users(): Iterable<[UserId, UserWindow]> {
