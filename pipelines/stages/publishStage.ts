@@ -132,6 +132,7 @@ export class PublishStage {
     if (record.value === null) return
     const item = this.#options.codecs.item.decode(record.value)
     this.#catalogue.set(item.itemId, item)
+    this.#options.replica.learnCatalogue([item])
     this.#publisher.noteCatalogue([item])
   }
 

@@ -259,7 +259,10 @@ export class TrainStage {
   async #goBack(): Promise<void> {
     const { trainer, checkpoints } = this.#options
     const latest = await checkpoints.latest()
-    if (latest !== undefined) trainer.restore(latest.checkpoint)
+    if (latest !== undefined) {
+      trainer.restore(latest.checkpoint)
+      trainer.resendAll() // whoever follows has rows of the run that is given up
+    }
     trainer.slowDown(0.5)
     this.#divergedInARow = 0
     this.rollbacks++
