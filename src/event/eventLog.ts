@@ -33,8 +33,12 @@ export type LogEvent =
   | { readonly kind: 'idle' }
 
 export interface ReadOptions {
-  /** The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its start. */
-  readonly resume: (partition: number) => Promise<bigint>
+  /**
+   * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its start.
+   * `committed`: what the group has let the log know, where there is a group and the log keeps that. Never beyond what the reader asked to go on from,
+   * so a reader without state of its own may resume there; for all others it is a hint.
+   */
+  readonly resume: (partition: number, committed?: bigint) => Promise<bigint>
   readonly signal: AbortSignal
   /** Ends after the last record that was in the log when reading began. Default: follows for ever. */
   readonly untilEnd?: boolean
