@@ -28,8 +28,9 @@ const chunkMax = 10_000
  *   since what follows C may have been emitted as well.
  * - What is read again from C on and is in a window already is a duplicate there, or late by now; so it changes nothing, and is not emitted a second time.
  *
- * Two things would show: copies of one event with different event times, and an event time that leaps by more than `idleMaxMs` between C and the end of the topic,
- * for what is read again is judged against the watermark after the leap.
+ * Three things would show: copies of one event with different event times; copies with different sources where a user has more than `recentMax` ids within the grace,
+ * for the first copy's may be forgotten by then; and an event time that leaps by more than `idleMaxMs` between C and the end of the topic, for what is read again is
+ * judged against the watermark after the leap.
  *
  * A restore that was cut short is simply done again: `next` stays 0 until everything is in.
  *

@@ -4,7 +4,7 @@ import type { SequenceOptions } from '../base/config.ts'
 import { BadEventError, CorruptError } from '../base/errors.ts'
 import type { Interaction, UserId } from '../event/interaction.ts'
 import { hashEventId } from './eventIdHash.ts'
-import { placeStep } from './placeStep.ts'
+import { type Placed, placeStep } from './placeStep.ts'
 import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 import type { FreshStep, UserSequence, UserWindow } from './userSequence.ts'
 
@@ -14,7 +14,7 @@ export type AcceptOutcome = 'placed' | 'duplicate' | 'late' | 'ignored'
 
 /** What is to be appended to `user-sequences` before the next commit. */
 export interface Taken {
-  /** In the order of appending. More than one for a user only where fresh steps would have fallen off the window before they were seen. */
+  /** In the order of appending. More than one for a user only where one record would not hold the same examples, or too little of their histories. */
   readonly sequences: readonly UserSequence[]
   /** Users who expired: a record without a value, so that compaction forgets them. None of them is in `sequences`. */
   readonly expired: readonly UserId[]
@@ -46,8 +46,9 @@ interface Pending {
  *     accept a batch → take → append what was taken, await the acknowledgement → now and then: commit
  *
  * Histories are a pure fold over the partition's records: how they are batched, when commits happen, where a crash falls and when expired users are swept make no
- * difference to them. Nor to which steps are emitted as fresh: each exactly once between two commits. (The window that a fresh step is emitted with does depend on the
- * batch: later steps of the batch are in it already, and may have pushed out its oldest ones.)
+ * difference to them. Nor to which steps are emitted as fresh: each exactly once between two commits. Nor to which of these are examples: those that had a step before
+ * them when they were placed. (The window that a fresh step is emitted with does depend on the batch: later steps of the batch are in it already, and may have pushed
+ * out its oldest ones.)
  *
  * Expiry is by event time: with W the newest event time of a counted type in the partition so far, a user whose newest event is older than W − `idleMaxMs` is not there,
  * whether or not the sweep has come by, and an event that old is late.
@@ -133,7 +134,7 @@ export class Sequencer {
     const { position, dropped } = placement
     if (pending === undefined) {
       this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], dropped: 0, acceptedAtMs })
-    } else if (window === undefined || pending.positions[0]! < dropped || pending.dropped + dropped > this.#droppedMax) {
+    } else if (window === undefined || changesExamples(pending, placement) || pending.dropped + dropped > this.#droppedMax) {
       this.#cut.push({ userId, pending: { ...pending } })
       pending.positions = [position]
       pending.offsets = [offset]
@@ -227,6 +228,14 @@ export class Sequencer {
         `the log was replaced, or the state is another log's. Give back the log, or remove the state (mtmi reset)`
     )
   }
+}
+
+/**
+ * Whether the record of what is pending and of the new step would hold other examples than a record of each: its first fresh step would fall off, lose
+ * the last step of its history, or get a history that it did not have when it was placed. (The other fresh steps have the first one before them.)
+ */
+function changesExamples({ positions }: Pending, { position, dropped }: Placed): boolean {
+  return positions[0]! <= dropped && (dropped > 0 || position === 0)
 }
 
 /** Moves the fresh positions as the new step moved theirs, and adds its own. None of them has been dropped. */

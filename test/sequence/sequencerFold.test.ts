@@ -188,6 +188,23 @@ test('whatever the crashes, every fresh step passes the filter exactly once, and
   )
 })
 
+test('which steps are examples is decided when they are placed: batches and crashes make no difference', async () => {
+  const examples = (topic: readonly Record[]) => {
+    const filter = new RepeatFilter()
+    const sequences = topic.filter((record): record is UserSequence => !('expired' in record)).map((record) => filter.admit(record))
+    return sequences.flatMap((sequence) => cutExamples(sequence, () => 1).map(({ source }) => source.offset)).sort()
+  }
+  await fc.assert(
+    fc.asyncProperty(log, actions, options, async (logged, script, limits) => {
+      const oneByOne: Action[] = logged.flatMap(() => [{ kind: 'accept', count: 1 }, { kind: 'emit' }])
+      const expected = examples((await run(logged, oneByOne, limits)).topic)
+      assert.deepEqual(examples((await run(logged, script, limits)).topic), expected)
+      assert.deepEqual(examples((await run(logged, [], limits)).topic), expected)
+    }),
+    { numRuns: 1500 }
+  )
+})
+
 test('the latest record of each user is what the store holds', async () => {
   await fc.assert(
     fc.asyncProperty(log, actions, options, async (logged, script, limits) => {
@@ -213,8 +230,8 @@ test('a store restored from the topic, compacted or not, goes on to the same his
       fc.integer({ min: 1, max: 40 }),
       fc.double({ min: 0, max: 1, noNaN: true }),
       async (logged, script, wide, compacted, cut, share) => {
-        // The one proviso: event time does not leap by more than idleMaxMs within what is read again.
-        const limits = { ...wide, idleMaxMs: 1_000_000 }
+        // The provisos: event time does not leap by more than idleMaxMs within what is read again, and a user's ids within the grace are all remembered.
+        const limits = { ...wide, idleMaxMs: 1_000_000, recentMax: 100 }
         const undisturbed = await run(logged, [], limits)
         const disk = new MemoryDisk()
         const topic: Record[] = []
