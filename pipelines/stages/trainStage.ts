@@ -5,6 +5,7 @@ import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
+import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
 import { loadSchemas } from '../../src/io/schemaRegistry.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
@@ -60,6 +61,7 @@ interface StageState {
   readonly examplesLearned: number
   readonly batchesDropped: number
   readonly rollbacks: number
+  readonly divergedInARow?: number
   /** null: none yet. */
   readonly loss: number | null
   readonly intraUserCosine: number | null
@@ -93,7 +95,11 @@ export class TrainStage {
   batchesDropped = 0
   rollbacks = 0
   #sentBatch = 0
-  #catalogueNext = 0n
+  /** Next offset of the catalogue that has been read, and that the trainer knows of. */
+  #catalogueRead = 0n
+  #catalogueKnown = 0n
+  /** Read, but not to be known yet: a batch that is learned again must not know more of its items than it did then. */
+  #catalogueAhead: { offset: bigint; item: CatalogueItem }[] = []
 
   constructor(options: TrainStageOptions) {
     this.#options = options
@@ -205,19 +211,22 @@ export class TrainStage {
   async #learn(sequences: readonly UserSequence[], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
     const { config, clock, ledger } = this.#options
     const startedMs = clock.nowMs()
+    this.#learnCatalogue(again)
     const types = config.events.types
     const examples = sequences
       .map((sequence) => this.#repeats.admit(sequence))
       .flatMap((sequence) => cutExamples(sequence, (type) => types[type]))
       .sort(byTime)
     this.#batch++
-    if (again === undefined) ledger.append({ step: this.#batch, ranges, examples: examples.length })
+    if (again === undefined) ledger.append({ step: this.#batch, ranges, examples: examples.length, detail: { catalogue: String(this.#catalogueKnown) } })
     else if (again.step !== this.#batch || again.examples !== examples.length)
       throw new CorruptError(
         `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
           `Records were removed from ${config.topics.userSequences} too early (topics.minCompactionLagMs), or the state is another log's`
       )
     for (const [partition, { to }] of ranges) this.#next.set(partition, to)
+    // Nothing waits: what was read beyond the ranges were users who expired, and no batch will hold those.
+    if (this.#waiting.length === 0) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
     if (examples.length === 0) return
     const report = this.#step(examples, ranges)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
@@ -307,6 +316,7 @@ export class TrainStage {
       examplesLearned: this.examplesLearned,
       batchesDropped: this.batchesDropped,
       rollbacks: this.rollbacks,
+      divergedInARow: this.#divergedInARow,
       loss: finite(this.loss),
       intraUserCosine: finite(this.intraUserCosine)
     }
@@ -329,6 +339,7 @@ export class TrainStage {
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
+      this.#divergedInARow = state.divergedInARow ?? 0
       this.loss = state.loss ?? Number.NaN
       this.intraUserCosine = state.intraUserCosine ?? Number.NaN
     }
@@ -337,16 +348,28 @@ export class TrainStage {
 
   /** @param toEnd once, before learning: features must be known before the items are learned. Otherwise follows until abort. */
   async #readCatalogue(toEnd: boolean, signal: AbortSignal): Promise<void> {
-    const { log, codecs, registry, config, trainer } = this.#options
-    const options = { resume: async () => this.#catalogueNext, signal, untilEnd: toEnd }
+    const { log, codecs, registry, config } = this.#options
+    const options = { resume: async () => this.#catalogueRead, signal, untilEnd: toEnd }
     for await (const event of log.read(config.topics.items, options)) {
       if (event.kind !== 'records') continue
       await loadSchemas(registry, event.records)
-      for (const record of event.records) {
-        this.#catalogueNext = record.offset + 1n
-        if (record.value !== null) trainer.learnCatalogue([codecs.item.decode(record.value)])
+      for (const { offset, value } of event.records) {
+        this.#catalogueRead = offset + 1n
+        if (value !== null) this.#catalogueAhead.push({ offset, item: codecs.item.decode(value) })
       }
+      this.#learnCatalogue(this.#again[0])
     }
+  }
+
+  /** @param again the batch that is learned again, up to whose knowledge only; undefined: all that has been read */
+  #learnCatalogue(again: LedgerEntry | undefined): void {
+    const known = again?.detail?.catalogue
+    const to = typeof known === 'string' ? BigInt(known) : this.#catalogueRead
+    const ahead = this.#catalogueAhead
+    let count = 0
+    while (count < ahead.length && ahead[count]!.offset < to) count++
+    if (count > 0) this.#options.trainer.learnCatalogue(ahead.splice(0, count).map(({ item }) => item))
+    if (to > this.#catalogueKnown) this.#catalogueKnown = to
   }
 }
 
