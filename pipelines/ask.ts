@@ -5,10 +5,10 @@ import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
 import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
-import { openIndex, RunDirectory } from './parts.ts'
+import { openIndexToRead, RunDirectory } from './parts.ts'
 
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
-  const index = await openIndex(RunDirectory.current(config.dataDir), { searchThread: false })
+  const index = await openIndexToRead(RunDirectory.current(config.dataDir))
   try {
     return await ask(new Recommender({ index, clock: systemClock }))
   } finally {
@@ -39,9 +39,12 @@ export async function recommend(config: Config, options: { user: string; limit: 
 export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
   checkLimit(options.limit, config)
   const answer = await withRecommender(config, (recommender) => recommender.similar({ itemId: options.item, limit: options.limit }))
+  if (answer === undefined)
+    throw new ConfigError([
+      `item ${options.item} is not in the index: it is unknown, or too new to have been published. \`mtmi recommend --user …\` shows items that are there`
+    ])
   if (options.json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
   else {
-    if (answer === undefined) throw new ConfigError([`item ${options.item} is not in the index`])
     const lines = answer.items.map(
       ({ itemId, title, score }, i) =>
         `${String(i + 1).padStart(3)}. ${score.toFixed(3)}  ${title === undefined ? itemId : `${title} (${itemId})`}`

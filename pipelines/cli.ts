@@ -1,10 +1,17 @@
 // The `mtmi` command: one verb a process. Results go to standard output, everything else to standard error.
 
 import { Command, InvalidArgumentError, Option } from 'commander'
-import type { Config } from '../src/base/config.ts'
-import { exitCodes, MtmiError } from '../src/base/errors.ts'
+import { type Config, environmentVariable } from '../src/base/config.ts'
+import { ConfigError } from '../src/base/errors.ts'
+import { parseColumnMapping } from '../src/event/format/columnMapping.ts'
+import { formatNames } from '../src/event/format/formatName.ts'
 import { loadConfig } from '../src/io/configFile.ts'
+import { explainFailure } from './explainFailure.ts'
 import { version } from './version.ts'
+
+process.on('uncaughtException', (error) => process.exit(explainFailure(error)))
+// Whoever reads the result may have had enough: `mtmi recommend … | head -1`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))
 
 const program = new Command('mtmi')
   .description('Continuous learning of multi-interest recommendations from a clickstream.')
@@ -14,11 +21,14 @@ const program = new Command('mtmi')
   .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
   .showSuggestionAfterError()
   .configureHelp({ showGlobalOptions: true })
+  .exitOverride() // before the verbs: they inherit it
 
-const json = () => new Option('--json', 'one JSON object on the last line of standard output')
-const data = () => new Option('--data <path>', 'a data set: a file or a folder')
-const format = () => new Option('--format <name>', 'instead of recognising it: see the README for the formats')
+const json = () => new Option('--json', 'one JSON object on the last line of standard output').default(false, 'no')
+const data = () => new Option('--data <path>', 'a data set: a file or a folder').argParser(given('a path'))
+const format = () => new Option('--format <name>', 'instead of recognising it').choices(formatNames)
 const columns = () => new Option('--columns <mapping>', 'of CSV and JSON lines: user=…,item=…,time=…,type=…,value=…,unit=…')
+const port = () => new Option('--port <number>', 'of the HTTP service; 0 takes a free one').argParser(wholeNumber)
+const once = (what: string) => new Option('--once', what).default(false, 'no')
 
 program
   .command('start', { isDefault: false })
@@ -26,13 +36,17 @@ program
   .addOption(data())
   .addOption(format())
   .addOption(columns())
-  .option('--events <number>', 'events of the simulation', wholeNumber)
-  .option('--port <number>', 'of the HTTP service', wholeNumber)
-  .option('--once', 'end after the report', false)
+  .addOption(
+    new Option('--events <number>', 'events of the simulation (default: 60,000)')
+      .argParser(wholeNumber)
+      .conflicts(['data', 'format', 'columns'])
+  )
+  .addOption(port())
+  .addOption(once('end after the report'))
   .addOption(json())
   .action(async (options) => {
     const { start } = await import('./start.ts')
-    await start(configured({ serve: { port: options.port } }), await startOptions(options))
+    await start(configured({ serve: { port: options.port } }), startOptions(options))
   })
 
 program
@@ -41,12 +55,12 @@ program
   .addOption(data().makeOptionMandatory())
   .addOption(format())
   .addOption(columns())
-  .option('--port <number>', 'of the HTTP service', wholeNumber)
-  .option('--once', 'end after the report', false)
+  .addOption(port())
+  .addOption(once('end after the report'))
   .addOption(json())
   .action(async (options) => {
     const { start } = await import('./start.ts')
-    await start(configured({ serve: { port: options.port } }), await startOptions(options))
+    await start(configured({ serve: { port: options.port } }), startOptions(options))
   })
 
 program
@@ -62,21 +76,26 @@ program
 for (const [stage, description] of [
   ['sequence', 'interactions → user-sequences'],
   ['train', 'user-sequences → model-updates and checkpoints'],
-  ['publish', 'model-updates and user-sequences → the index'],
-  ['serve', 'HTTP: recommendations from the index, events into the log']
+  ['publish', 'model-updates and user-sequences → the index']
 ] as const) {
   program
     .command(stage)
     .description(`one stage on the configured parts: ${description}`)
-    .option('--once', 'end when everything in the log has been worked off', false)
-    .option('--port <number>', 'of the HTTP service', wholeNumber)
-    .action(async (options) => (await import('./stage.ts')).runStage(stage, configured({ serve: { port: options.port } }), options))
+    .addOption(once('end when everything in the log has been worked off'))
+    .addOption(json())
+    .action(async (options) => (await import('./stage.ts')).runStage(stage, configured(), options))
 }
+
+program
+  .command('serve')
+  .description('one stage on the configured parts: HTTP: recommendations from the index, events into the log')
+  .addOption(port())
+  .action(async (options) => (await import('./stage.ts')).runStage('serve', configured({ serve: { port: options.port } }), { once: false }))
 
 program
   .command('recommend')
   .description('recommendations for a user')
-  .requiredOption('--user <id>', 'whose')
+  .requiredOption('--user <id>', 'whose', given('a user'))
   .option('--limit <number>', 'how many', wholeNumber, 10)
   .option('--explain', 'name the items of the history that each comes from', false)
   .addOption(json())
@@ -85,7 +104,7 @@ program
 program
   .command('similar')
   .description('items near to an item')
-  .requiredOption('--item <id>', 'which')
+  .requiredOption('--item <id>', 'which', given('an item'))
   .option('--limit <number>', 'how many', wholeNumber, 10)
   .addOption(json())
   .action(async (options) => (await import('./ask.ts')).similar(configured(), options))
@@ -114,15 +133,14 @@ program
   .description('remove the state of a run: log, histories, model, index')
   .option('--run <name>', 'which (default: the one that was started last)')
   .option('--yes', 'without asking', false)
+  .addOption(json())
   .action(async (options) => (await import('./reset.ts')).reset(configured(), options))
-
-program.exitOverride()
 
 try {
   await program.parseAsync()
 } catch (error) {
   // At once: after a failure something may still be waiting for what will not come.
-  process.exit(explain(error))
+  process.exit(explainFailure(error))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -130,12 +148,16 @@ try {
 function configured(overrides: Record<string, unknown> = {}): Config {
   const { config, dataDir, set } = program.opts<{ config?: string; dataDir?: string; set: Record<string, unknown>[] }>()
   const all = [...set, overrides, { dataDir }].reduce(mergeDeep, {})
+  const engine = environmentVariable('MTMI_BACKEND')
+  if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
+    throw new ConfigError([`MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`])
   return loadConfig(config, all)
 }
 
-async function startOptions(options: Record<string, unknown>) {
-  const { parseColumnMapping } = await import('../src/event/format/columnMapping.ts')
+function startOptions(options: Record<string, unknown>) {
   const { columns, ...rest } = options
+  if (options.data === undefined && (columns ?? options.format) !== undefined)
+    throw new ConfigError(['--format and --columns say how to read a data set: give it with --data'])
   return {
     ...rest,
     ...(columns === undefined ? {} : { columns: parseColumnMapping(columns as string) })
@@ -170,19 +192,13 @@ function mergeDeep(a: Record<string, unknown>, b: Record<string, unknown>): Reco
 }
 
 function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 0) throw new InvalidArgumentError('give a whole number')
-  return value
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a whole number, such as 1000.')
+  return Number(text)
 }
 
-/** Says what went wrong. @returns the exit status */
-function explain(error: unknown): number {
-  if (error instanceof MtmiError) {
-    process.stderr.write(`mtmi: ${error.message}\n`)
-    return exitCodes[error.code]
+function given(what: string): (text: string) => string {
+  return (text) => {
+    if (text.trim() === '') throw new InvalidArgumentError(`Give ${what}.`)
+    return text
   }
-  const { code, exitCode } = error as { code?: string; exitCode?: number }
-  if (code?.startsWith('commander.') === true) return exitCode === 0 ? 0 : exitCodes.CONFIG // commander has said it already
-  process.stderr.write(`mtmi: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}\n`)
-  return 70
 }

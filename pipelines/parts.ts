@@ -4,6 +4,7 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, re
 import path from 'node:path'
 import { type Clock, systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
+import { ConfigError, UnavailableError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
 import type { EventLog } from '../src/event/eventLog.ts'
 import { type Codecs, createCodecs } from '../src/io/avroCodecs.ts'
@@ -11,9 +12,15 @@ import { EmbeddedIndex } from '../src/io/embeddedIndex.ts'
 import { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
 import { LocalLog } from '../src/io/localLog.ts'
 import { LocalRegistry } from '../src/io/localRegistry.ts'
+import { describeHolder, isLock, lockHolders, type ProcessLock, takeProcessLock } from '../src/io/processLock.ts'
 import type { SchemaRegistry } from '../src/io/schemaRegistry.ts'
 import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
+
+/** The stages that write state: one process each at a time. */
+export type WriterRole = 'sequence' | 'train' | 'publish'
+
+export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 
 /** Where one run keeps everything: `<dataDir>/<run>`. Runs on different data never share state. */
 export class RunDirectory {
@@ -23,7 +30,6 @@ export class RunDirectory {
   constructor(dataDir: string, name: string) {
     this.name = name
     this.root = path.resolve(dataDir, name)
-    mkdirSync(this.root, { recursive: true })
   }
 
   /** The run that commands without a data set mean: the one that was started last. */
@@ -37,8 +43,40 @@ export class RunDirectory {
   }
 
   makeCurrent(): this {
-    writeFileSync(path.join(this.root, '..', 'current'), `${this.name}\n`)
+    makeFolder(this.root)
+    writeFileAtomically(path.join(this.root, '..', 'current'), `${this.name}\n`)
     return this
+  }
+
+  /**
+   * Makes this process the only one with these roles in the run, until it releases them or ends. Without a role it only says that it is here:
+   * any number of processes may, but `reset` waits for them.
+   *
+   * @param what `mtmi start`, for those who are refused
+   * @throws UnavailableError if another process has one of the roles
+   */
+  lock(what: string, roles: readonly WriterRole[]): ProcessLock {
+    makeFolder(this.path('locks'))
+    const taken: ProcessLock[] = []
+    const release = () => {
+      for (const lock of taken.splice(0)) lock.release()
+    }
+    for (const name of roles.length === 0 ? [`process-${process.pid}`] : roles) {
+      const result = takeProcessLock(this.path('locks', `${name}.lock`), what, systemClock)
+      if (isLock(result)) taken.push(result)
+      else {
+        release()
+        throw new UnavailableError(
+          `${what} cannot use ${this.root}: ${describeHolder(result)} is using it. End that first, or choose another --data-dir`
+        )
+      }
+    }
+    return { release }
+  }
+
+  /** Every process that uses the run now, in words. */
+  users(): string[] {
+    return [...new Set(lockHolders(this.path('locks'), systemClock).map(describeHolder))]
   }
 
   path(...parts: string[]): string {
@@ -53,6 +91,20 @@ export class RunDirectory {
   /** Whole or not at all: readers never see half a file. */
   writeJson(file: string, value: unknown): void {
     writeFileAtomically(this.path(file), `${JSON.stringify(value)}\n`)
+  }
+}
+
+/** @throws ConfigError if it cannot be made. Step by step: Node's own recursive way never returns in folders such as /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  const parent = path.dirname(folder)
+  makeFolder(parent)
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return // another process was as fast
+    throw new ConfigError([`folder ${folder} cannot be made: ${message}. Choose another --data-dir, or mend its permissions`])
   }
 }
 
@@ -92,6 +144,15 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
     clock
   })
   return { config, clock, log, registry, codecs }
+}
+
+/** For those who only ask: nothing is made where nothing is. @throws UnavailableError if the run has no index yet */
+export function openIndexToRead(run: RunDirectory): Promise<VectorIndex> {
+  if (!existsSync(run.path('index')))
+    throw new UnavailableError(
+      `nothing has been published in ${run.root} yet: run \`mtmi start\` or \`mtmi replay --data PATH\` first, or choose another --data-dir`
+    )
+  return openIndex(run, { searchThread: false })
 }
 
 export function openIndex(run: RunDirectory, options: { searchThread: boolean }): Promise<VectorIndex> {

@@ -4,10 +4,10 @@ import { existsSync, readdirSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Config } from '../src/base/config.ts'
-import { ConfigError } from '../src/base/errors.ts'
-import { RunDirectory } from './parts.ts'
+import { ConfigError, UnavailableError } from '../src/base/errors.ts'
+import { RunDirectory, writerRoles } from './parts.ts'
 
-export async function reset(config: Config, options: { run?: string; yes: boolean }): Promise<void> {
+export async function reset(config: Config, options: { run?: string; yes: boolean; json?: boolean }): Promise<void> {
   const runs = existsSync(config.dataDir)
     ? readdirSync(config.dataDir, { withFileTypes: true })
         .filter((entry) => entry.isDirectory())
@@ -15,10 +15,13 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
     : []
   const name = options.run ?? RunDirectory.currentName(config.dataDir)
   if (!runs.includes(name))
-    throw new ConfigError([`there is no run ${name} in ${config.dataDir}${runs.length === 0 ? '' : `; there are ${runs.join(', ')}`}`])
+    throw new ConfigError([
+      `there is no run ${name} in ${path.resolve(config.dataDir)}${runs.length === 0 ? ': nothing to remove' : `; there are ${runs.join(', ')}: choose with --run`}`
+    ])
   const root = path.resolve(config.dataDir, name)
   if (!options.yes) {
-    if (!process.stdin.isTTY) throw new ConfigError([`reset removes ${root}; say --yes to do so without being asked`])
+    if (!process.stdin.isTTY)
+      throw new ConfigError([`reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`])
     const ask = createInterface({ input: process.stdin, output: process.stderr })
     const answer = await ask.question(`Remove ${root} with its log, histories, model and index? [y/N] `)
     ask.close()
@@ -27,6 +30,16 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
       return
     }
   }
-  rmSync(root, { recursive: true })
+  const run = new RunDirectory(config.dataDir, name)
+  const lock = run.lock('mtmi reset', writerRoles)
+  try {
+    const others = run.users().filter((user) => !user.startsWith('mtmi reset '))
+    if (others.length > 0) throw new UnavailableError(`${root} is in use by ${others.join(' and ')}: end that first. Nothing was removed`)
+    rmSync(root, { recursive: true })
+  } finally {
+    lock.release()
+  }
+  if (RunDirectory.currentName(config.dataDir) === name) rmSync(path.resolve(config.dataDir, 'current'), { force: true })
   process.stderr.write(`removed ${root}\n`)
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ removed: root })}\n`)
 }

@@ -1,7 +1,7 @@
 // `mtmi simulate`: the simulated clickstream by itself, as JSON lines or into the log.
 
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, type WriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
@@ -33,7 +33,7 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     if (options.out === '-' && options.json === true)
       throw new ConfigError(['--out - and --json both want standard output: give --out a file'])
     target = options.out
-    const stream = options.out === '-' ? process.stdout : createWriteStream(options.out)
+    const stream = options.out === '-' ? process.stdout : await openFile(options.out)
     for (const interaction of simulation.interactions(counts)) {
       if (!stream.write(`${JSON.stringify(interaction)}\n`)) await once(stream, 'drain')
     }
@@ -49,12 +49,24 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     )
 }
 
+async function openFile(file: string): Promise<WriteStream> {
+  const stream = createWriteStream(file)
+  try {
+    await once(stream, 'open')
+  } catch (error) {
+    throw new ConfigError([`--out ${file} cannot be written: ${(error as Error).message}`])
+  }
+  return stream
+}
+
 async function intoLog(
   config: Config,
   simulation: ReturnType<typeof simulate>,
   counts: Parameters<typeof simulation.interactions>[0]
 ): Promise<string> {
   const run = RunDirectory.current(config.dataDir)
+  const lock = run.lock('mtmi simulate', [])
+  run.makeCurrent()
   const wire = await openWire(config, run)
   const { log, codecs } = wire
   const { signal } = new AbortController()
@@ -70,5 +82,6 @@ async function intoLog(
     hasRoom: async () => true
   })
   await log.close()
+  lock.release()
   return `topic ${config.topics.interactions} in ${run.root}`
 }

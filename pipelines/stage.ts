@@ -15,12 +15,20 @@ import type { PublishStatus, TrainStatus } from './thread/messages.ts'
 const pollMs = 50
 const say = (text: string) => process.stderr.write(`${text}\n`)
 
-export async function runStage(
-  stage: 'sequence' | 'train' | 'publish' | 'serve',
-  config: Config,
-  options: { once: boolean }
-): Promise<void> {
-  const run = RunDirectory.current(config.dataDir).makeCurrent()
+type StageName = 'sequence' | 'train' | 'publish' | 'serve'
+
+export async function runStage(stage: StageName, config: Config, options: { once: boolean }): Promise<void> {
+  const run = RunDirectory.current(config.dataDir)
+  const lock = run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage])
+  try {
+    run.makeCurrent()
+    await runLocked(stage, config, run, options)
+  } finally {
+    lock.release()
+  }
+}
+
+async function runLocked(stage: StageName, config: Config, run: RunDirectory, options: { once: boolean }): Promise<void> {
   const wire = await openWire(config, run)
   try {
     if (stage === 'sequence') await sequence(wire, run, options.once)

@@ -2,7 +2,8 @@
 
 import path from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
-import type { Config } from '../src/base/config.ts'
+import { type Config, resolveConfig } from '../src/base/config.ts'
+import { ConfigError } from '../src/base/errors.ts'
 import { type InterestsFound, interestsFound } from '../src/evaluate/interestsFound.ts'
 import { type RunReport, type SampleUser, textReport } from '../src/evaluate/textReport.ts'
 import type { CatalogueItem } from '../src/event/catalogueItem.ts'
@@ -12,7 +13,7 @@ import { type Simulation, simulate } from '../src/event/simulation.ts'
 import { type Dataset, openDataset } from '../src/io/dataset.ts'
 import { type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
-import { RunDirectory } from './parts.ts'
+import { RunDirectory, writerRoles } from './parts.ts'
 import { startProgress } from './progress.ts'
 import { version } from './version.ts'
 import { WholePipeline } from './wholePipeline.ts'
@@ -27,7 +28,11 @@ export interface StartOptions {
   /** End after the report instead of serving. */
   readonly once: boolean
   readonly json: boolean
+  /** Where it was given, no other will do. */
+  readonly port?: number
 }
+
+const defaultPort = resolveConfig(undefined, {}).serve.port
 
 /** Users whose towers are held against the planted truth: enough for ± 2 percentage points. */
 const foundSample = 500
@@ -46,8 +51,25 @@ interface Source {
 
 export async function start(config: Config, options: StartOptions): Promise<void> {
   const say = (text: string) => process.stderr.write(`${text}\n`)
-  const source = await openSource(config, options, (name) => new RunDirectory(config.dataDir, name))
-  const run = new RunDirectory(config.dataDir, source.name).makeCurrent()
+  const run = new RunDirectory(config.dataDir, runName(options))
+  const source = await openSource(config, options, run)
+  const lock = run.lock(`mtmi ${options.data === undefined ? 'start' : 'replay'}`, writerRoles)
+  try {
+    checkSource(config, options, run)
+    await runWhole(config, options, source, run, say)
+  } finally {
+    lock.release()
+  }
+}
+
+async function runWhole(
+  config: Config,
+  options: StartOptions,
+  source: Source,
+  run: RunDirectory,
+  say: (text: string) => void
+): Promise<void> {
+  run.makeCurrent()
   const startedMs = systemClock.nowMs()
   const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
   for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
@@ -57,7 +79,7 @@ export async function start(config: Config, options: StartOptions): Promise<void
     if (!options.once)
       service = await startHttpService(
         { wire: pipeline.wire, metrics: pipeline.metrics, recommender: pipeline.recommender, readiness: () => pipeline.readiness() },
-        true,
+        options.port === undefined && config.serve.port === defaultPort,
         say
       )
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
@@ -221,7 +243,27 @@ function jsonReport(report: RunReport): Record<string, unknown> {
   }
 }
 
-async function openSource(config: Config, options: StartOptions, run: (name: string) => RunDirectory): Promise<Source> {
+/** Runs on different data never share state. */
+function runName({ data, events }: StartOptions): string {
+  if (data !== undefined) return path.basename(path.resolve(data)).replace(/[^\w.-]/g, '_')
+  return events === undefined ? 'simulation' : `simulation-${events}`
+}
+
+/** @throws ConfigError if the run was made from something else: its state would be of both */
+function checkSource(config: Config, { data, format, columns, events }: StartOptions, run: RunDirectory): void {
+  const now =
+    data === undefined
+      ? { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
+      : { data: path.resolve(data), format: format ?? 'recognised', columns: columns ?? 'recognised', seed: config.seed }
+  const before = run.readJson<typeof now>('source.json')
+  if (before === undefined) run.writeJson('source.json', now)
+  else if (JSON.stringify(before) !== JSON.stringify(now))
+    throw new ConfigError([
+      `${run.root} was made from ${JSON.stringify(before)}, and this is ${JSON.stringify(now)}. Choose another --data-dir, or remove it: mtmi reset --run ${run.name}`
+    ])
+}
+
+async function openSource(config: Config, options: StartOptions, run: RunDirectory): Promise<Source> {
   if (options.data === undefined) {
     const simulation = simulate({
       seed: config.seed,
@@ -230,7 +272,7 @@ async function openSource(config: Config, options: StartOptions, run: (name: str
     })
     const { events, duplicateShare, badShare } = simulation.options
     return {
-      name: options.events === undefined ? 'simulation' : `simulation-${options.events}`,
+      name: run.name,
       title: 'a simulated clickstream',
       total: Math.round(events * (1 + duplicateShare + badShare)),
       items: () => simulation.items(),
@@ -238,17 +280,15 @@ async function openSource(config: Config, options: StartOptions, run: (name: str
       simulation
     }
   }
-  const name = path.basename(path.resolve(options.data)).replace(/[^\w.-]/g, '_')
-  const directory = run(name)
   const dataset = await openDataset(options.data, {
     seed: config.seed,
-    deadLetterDir: directory.root,
-    tempDir: directory.root,
+    deadLetterDir: run.root,
+    tempDir: run.root,
     ...(options.format === undefined ? {} : { format: options.format }),
     ...(options.columns === undefined ? {} : { columns: options.columns })
   })
   return {
-    name,
+    name: run.name,
     title: dataset.describe,
     total: 0,
     items: () => dataset.items(),
