@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ConfigError } from './errors.ts'
+import { sourceProblems, sourceSchema } from './sources.ts'
 
 const minuteMs = 60_000
 const dayMs = 24 * 60 * minuteMs
@@ -32,6 +33,84 @@ export const configSchema = z.strictObject({
     minCompactionLagMs: durationMs(365 * dayMs)
       .default(7 * dayMs)
       .describe('Longest lag of a trainer before records that it has not read may be compacted away')
+  }),
+
+  kafka: section({
+    brokers: z
+      .preprocess(
+        (value) => (typeof value === 'string' ? value.split(',').map((broker) => broker.trim()) : value),
+        z.array(z.string().min(1)).min(1)
+      )
+      .default(['127.0.0.1:9092'])
+      .describe('host:port of some brokers, the others are found; as a variable separated by commas'),
+    clientId: z
+      .string()
+      .regex(/^[a-zA-Z0-9._-]{1,64}$/)
+      .default('mtmi')
+      .describe("Seen in the brokers' metrics and quotas; consumer groups and transactional ids begin with it"),
+    tls: section({
+      enabled: z.boolean().default(false),
+      caFile: z.string().default('').describe('PEM; empty: the authorities that Node knows'),
+      certFile: z.string().default('').describe('PEM, for mutual TLS'),
+      keyFile: z.string().default(''),
+      keyPassword: z.string().default('').describe('A secret: rather by MTMI_KAFKA_TLS_KEY_PASSWORD_FILE')
+    }),
+    sasl: section({
+      mechanism: z.enum(['none', 'plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer']).default('none'),
+      username: z.string().default(''),
+      password: z.string().default('').describe('A secret: rather by MTMI_KAFKA_SASL_PASSWORD_FILE'),
+      token: z.string().default('').describe('For oauthbearer: a token that lives as long as the process'),
+      tokenFile: z.string().default('').describe('For oauthbearer: read again for each connection, so that whoever renews it is heard')
+    }),
+    compression: z.enum(['none', 'gzip', 'snappy', 'lz4', 'zstd']).default('lz4').describe('Of what we write. Everything can be read'),
+    requestBytesMax: count(10_000, 1_000_000_000)
+      .default(900_000)
+      .describe("Of one batch; below the topics' max.message.bytes, which is 1 MiB unless told otherwise"),
+    readAheadBytesMax: count(10_000, 1_000_000_000)
+      .default(8 * 1024 * 1024)
+      .describe('Read but not yet worked off, for each reader; beyond, nothing more is fetched'),
+    sessionTimeoutMs: durationMs(30 * minuteMs)
+      .default(30_000)
+      .describe('A member of a group that is silent this long loses its partitions'),
+    heartbeatMs: durationMs(minuteMs).default(500).describe('How soon a member hears of a rebalance'),
+    retryMs: durationMs(60 * minuteMs)
+      .default(120_000)
+      .describe('How long brokers that do not answer are tried again before the stage gives up: longer than they take to restart'),
+    replicationFactor: count(0, 32).default(0).describe('Of topics that `mtmi topics apply` makes; 0 leaves it to the brokers')
+  }),
+
+  sources: z
+    .array(sourceSchema)
+    .max(64)
+    .default([])
+    .describe(
+      'Topics of others that `mtmi ingest` maps into interactions and items. The README shows how; `mtmi mapping try` what comes of it'
+    ),
+
+  registry: section({
+    url: z
+      .string()
+      .refine(
+        (text) => text === '' || text.split(',').every(isHttpUrl),
+        'expected http:// or https:// addresses, separated by commas, without a user in them'
+      )
+      .default('')
+      .describe(
+        'Of a Confluent schema registry; several, separated by commas, are tried in turn. Empty: schemas are kept in the data folder'
+      ),
+    username: z.string().default('').describe('Basic authentication'),
+    password: z.string().default('').describe('Basic authentication; better given by file: MTMI_REGISTRY_PASSWORD_FILE'),
+    token: z.string().default('').describe('Bearer authentication; better given by file: MTMI_REGISTRY_TOKEN_FILE'),
+    register: z
+      .boolean()
+      .default(true)
+      .describe('Whether a stage may register our schemas. Without it: `mtmi schemas register`, by somebody who may'),
+    timeoutMs: count(1, minuteMs).default(5000).describe('Of one request'),
+    retryMaxMs: durationMs(60 * minuteMs)
+      .default(2 * minuteMs)
+      .describe(
+        'How long a registry that does not answer is waited for before the stage ends with status 1: longer than a rolling restart takes'
+      )
   }),
 
   events: section({
@@ -131,8 +210,8 @@ export const configSchema = z.strictObject({
       ),
     divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
     updateIntervalMs: durationMs(60 * minuteMs)
-      .default(5000)
-      .describe('How often changed rows are sent to the publisher'),
+      .default(2000)
+      .describe('How often changed rows are sent to the publisher: an item that is new to the model is unknown to others for so long'),
     weightsIntervalMs: durationMs(24 * 60 * minuteMs)
       .default(10_000)
       .describe('How often tower weights are')
@@ -165,6 +244,8 @@ export type ModelOptions = Config['model']
 export type TrainOptions = Config['train']
 export type PublishOptions = Config['publish']
 export type ServeOptions = Config['serve']
+export type RegistryOptions = Config['registry']
+export type KafkaOptions = Config['kafka']
 
 const prefix = 'MTMI_'
 /** Variables that are the program's, but not the configuration's. */
@@ -204,6 +285,12 @@ export function resolveConfig(
   }
   merged = merge(merged, overrides as Record<string, unknown>)
   const parsed = configSchema.safeParse(merged)
+  const topics = isMapping(merged.topics) ? merged.topics : {}
+  const names = { interactions: 'interactions', items: 'items', userSequences: 'user-sequences', modelUpdates: 'model-updates', ...topics }
+  problems.push(...sourceProblems(merged.sources, [names.interactions, names.items, names.userSequences, names.modelUpdates].map(String)))
+  if (isMapping(merged.registry) && merged.registry.token && merged.registry.username) {
+    problems.push('registry.username and registry.token are both given: it is either basic or bearer authentication')
+  }
   if (!parsed.success) problems.push(...parsed.error.issues.flatMap((issue) => describe(issue, merged)))
   else if (parsed.data.sequence.idleMaxMs < parsed.data.sequence.historyAgeMaxMs) {
     problems.push(
@@ -245,8 +332,26 @@ export function describeConfig(config: Config): SettingDescription[] {
       schema = (unwrap(schema) as z.ZodObject).shape[key] as z.ZodType
       value = (value as Record<string, unknown>)[key]
     }
-    return { path: path.join('.'), variable, value, reason: schema.description }
+    return { path: path.join('.'), variable, value: isSecret(path.at(-1)) && value !== '' ? '***' : value, reason: schema.description }
   })
+}
+
+/** The same with *** for every secret that is set: what may be printed. */
+export function withoutSecrets<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(withoutSecrets) as T
+  if (!isMapping(value)) return value
+  const shown = Object.entries(value).map(([key, inner]) => [key, isSecret(key) && inner !== '' ? '***' : withoutSecrets(inner)])
+  return Object.fromEntries(shown) as T
+}
+
+function isSecret(key: string | undefined): boolean {
+  return key !== undefined && /password|secret|token|apiKey/i.test(key)
+}
+
+function isHttpUrl(text: string): boolean {
+  if (!URL.canParse(text.trim())) return false
+  const { protocol, username, password } = new URL(text.trim())
+  return (protocol === 'http:' || protocol === 'https:') && username === '' && password === ''
 }
 
 /** `train.batchSize` ↔ `MTMI_TRAIN_BATCH_SIZE`, for every leaf of the schema. */
@@ -262,9 +367,13 @@ function variableName(path: readonly string[]): string {
 
 function unwrap(schema: z.ZodType): z.ZodType {
   let inner = schema
-  while (inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional)
-    inner = inner.unwrap() as z.ZodType
-  return inner
+  for (;;) {
+    if (inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional)
+      inner = inner.unwrap() as z.ZodType
+    // z.preprocess
+    else if (inner instanceof z.ZodPipe && inner.in instanceof z.ZodTransform) inner = inner.out as z.ZodType
+    else return inner
+  }
 }
 
 function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
@@ -273,19 +382,23 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
     const siblings = shapeAt(at)
     return issue.keys.map((key) => `${[...at, key].join('.')}: there is no such setting${suggest(key, siblings)}`)
   }
-  const value = at.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], input)
-  const secret = /password|secret|token|apiKey/i.test(at.at(-1) ?? '')
-  return [
-    `${at.join('.') || 'configuration'}: ${issue.message} (given: ${secret ? '***' : JSON.stringify(value)}; variable ${variableName(at)})`
-  ]
+  // Where one text stands for a list of one, the issue is about element 0 of it.
+  const value = at.reduce<unknown>(
+    (inner, key) => (typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>)[key] : inner),
+    input
+  )
+  const variable = at.map((_, i) => variableName(at.slice(0, at.length - i))).find((name) => variablePaths(configSchema).has(name))
+  const given = isSecret(at.at(-1)) ? '***' : JSON.stringify(withoutSecrets(value))
+  return [`${at.join('.') || 'configuration'}: ${issue.message} (given: ${given}${variable === undefined ? '' : `; variable ${variable}`})`]
 }
 
 function shapeAt(path: readonly string[]): string[] {
   let schema: z.ZodType = configSchema
   for (const key of path) {
     const inner = unwrap(schema)
-    if (!(inner instanceof z.ZodObject)) return []
-    schema = inner.shape[key] as z.ZodType
+    if (inner instanceof z.ZodArray) schema = inner.element as z.ZodType
+    else if (inner instanceof z.ZodObject && inner.shape[key] !== undefined) schema = inner.shape[key] as z.ZodType
+    else return []
   }
   const inner = unwrap(schema)
   return inner instanceof z.ZodObject ? Object.keys(inner.shape) : []

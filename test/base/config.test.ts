@@ -52,7 +52,7 @@ test('every setting has a variable, and no two share one', () => {
   const config = resolveConfig(undefined, {})
   const { types, ...events } = config.events
   assert(Object.keys(types).length > 0)
-  assert.equal(paths.size, leaves({ ...config, events }) + 1) // event types are one setting: a table
+  assert.equal(paths.size, leaves({ ...config, events, sources: '' }) + 1) // event types and sources are one setting each: a table, a list
 })
 
 test('a table can be given in a variable as JSON', () => {
