@@ -311,7 +311,9 @@ export function configFromEnvironment(
 }
 
 /** A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force. */
-export function environmentVariable(name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE'): string | undefined {
+export function environmentVariable(
+  name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE' | 'TF_NUM_INTRAOP_THREADS'
+): string | undefined {
   return process.env[name] || undefined
 }
 
