@@ -5,6 +5,8 @@ type StageName = 'sequence' | 'train' | 'publish'
 interface Noted {
   behind: number
   consumed: number
+  /** When the log took the newest record that the stage has worked off; 0 before the first. */
+  takenAtMs: number
   /** When it last moved, or had nothing to do. */
   movedAtMs: number
 }
@@ -16,10 +18,10 @@ export class ProgressWatch {
    * @param behind records that wait for the stage
    * @param consumed a number that grows with what it has worked off
    */
-  note(stage: StageName, behind: number, consumed: number, nowMs: number): void {
+  note(stage: StageName, behind: number, consumed: number, takenAtMs: number, nowMs: number): void {
     const noted = this.#stages.get(stage)
-    if (noted === undefined || behind === 0 || consumed !== noted.consumed) this.#stages.set(stage, { behind, consumed, movedAtMs: nowMs })
-    else noted.behind = behind
+    const moved = noted === undefined || behind === 0 || consumed !== noted.consumed
+    this.#stages.set(stage, { behind, consumed, takenAtMs, movedAtMs: moved ? nowMs : noted.movedAtMs })
   }
 
   /** @returns which stage has work waiting and has not moved for `staleMaxMs`; undefined: none */
@@ -31,8 +33,11 @@ export class ProgressWatch {
     return undefined
   }
 
-  /** Seconds since each stage last moved or had nothing to do. */
-  *lags(nowMs: number): Iterable<[StageName, number]> {
-    for (const [stage, { movedAtMs }] of this.#stages) yield [stage, (nowMs - movedAtMs) / 1000]
+  /** How far each stage is behind the newest record of its input, in the time of the log, and when it last moved. */
+  *lags(nowMs: number): Iterable<{ stage: StageName; lagSeconds: number; movedAtMs: number }> {
+    for (const [stage, { behind, takenAtMs, movedAtMs }] of this.#stages) {
+      const sinceMs = takenAtMs > 0 ? takenAtMs : movedAtMs
+      yield { stage, lagSeconds: behind === 0 ? 0 : Math.max(0, nowMs - sinceMs) / 1000, movedAtMs }
+    }
   }
 }

@@ -17,6 +17,7 @@ import { feedInteractions, feedItems } from './stages/feed.ts'
 import { type SequenceCounts, SequenceStage } from './stages/sequenceStage.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
 import type { FromModelThread, PublishStatus, TrainStatus } from './thread/messages.ts'
+import { version } from './version.ts'
 
 /** Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few enough that what is learned is what has just happened. */
 const interactionsAheadMax = 4096
@@ -46,7 +47,6 @@ export class WholePipeline {
   #publish: PublishStatus | undefined
   #failure: Error | undefined
   readonly #watch = new ProgressWatch()
-  readonly #counted = { accepted: 0, ignored: 0, late: 0, duplicate: 0 }
 
   private constructor(
     wire: Wire,
@@ -59,7 +59,11 @@ export class WholePipeline {
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
     this.recommender = new Recommender({ index, clock: wire.clock })
-    this.#sequence = new SequenceStage({ ...wire, openStore: (partition) => openSequenceStore(run, partition) })
+    this.#sequence = new SequenceStage({
+      ...wire,
+      openStore: (partition) => openSequenceStore(run, partition),
+      measure: (report) => this.metrics.apply(report)
+    })
   }
 
   /** @param onProblem told of what is wrong but is being tried again */
@@ -79,6 +83,13 @@ export class WholePipeline {
       pipeline.#failure ??= error
     }
     pipeline.#thread.ended.catch(fail)
+    const { backend, tensorflow } = pipeline.#thread.backend
+    pipeline.metrics.info({
+      version,
+      backend: backend === 'tensorflow' ? 'tfjs-node' : backend,
+      node: process.versions.node,
+      ...(tensorflow === undefined ? {} : { tensorflow })
+    })
     pipeline.#sequencing = pipeline.#sequence.run(pipeline.#stop.signal)
     pipeline.#sequencing.catch(fail)
     pipeline.#ticking = setInterval(() => void pipeline.#measure().catch(fail), watchMs)
@@ -185,19 +196,23 @@ export class WholePipeline {
     const { log, clock } = this.wire
     const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
     const nowMs = clock.nowMs()
-    this.#watch.note('sequence', behind(this.#sequence.consumed(), interactions), total(this.#sequence.consumed()), nowMs)
-    this.#watch.note('train', behind(this.#trained(), sequences), total(this.#trained()), nowMs)
+    this.#watch.note(
+      'sequence',
+      behind(this.#sequence.consumed(), interactions),
+      total(this.#sequence.consumed()),
+      this.#sequence.takenAtMs,
+      nowMs
+    )
+    this.#watch.note('train', behind(this.#trained(), sequences), total(this.#trained()), this.#train?.takenAtMs ?? 0, nowMs)
     if (this.#publish !== undefined) {
       const consumed = offsetsFromJson(this.#publish.consumed)
-      this.#watch.note('publish', behind(consumed, sequences), total(consumed), nowMs)
+      this.#watch.note('publish', behind(consumed, sequences), total(consumed), this.#publish.takenAtMs, nowMs)
     }
-    for (const [stage, seconds] of this.#watch.lags(nowMs)) this.metrics.lag.set({ stage }, seconds)
+    for (const { stage, lagSeconds, movedAtMs } of this.#watch.lags(nowMs)) {
+      this.metrics.lag.set({ stage }, lagSeconds)
+      this.metrics.progress.at({ stage }, movedAtMs)
+    }
     const counts = this.#sequence.counts()
-    const outcomes = { accepted: counts.placed, ignored: counts.ignored, late: counts.late, duplicate: counts.duplicates } as const
-    for (const [outcome, count] of Object.entries(outcomes) as [keyof typeof outcomes, number][]) {
-      this.metrics.events.inc({ outcome }, Math.max(0, count - this.#counted[outcome]))
-      this.#counted[outcome] = count
-    }
     this.metrics.users.set(counts.users)
     const progressive = this.#train?.progressive
     if (progressive !== undefined) {

@@ -5,6 +5,7 @@ import { MtmiError } from '../../src/base/errors.ts'
 import type { Offsets } from '../../src/base/offsets.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { LogRecord } from '../../src/event/eventLog.ts'
+import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/schemaRegistry.ts'
 import { type ItemReport, Publisher, type UserReport } from '../../src/retrieval/publisher.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
@@ -29,6 +30,7 @@ export interface PublishStageOptions extends Wire {
   readonly replica: ModelReplica
   readonly index: VectorIndex
   readonly offsets: PublishedOffsets
+  readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
   readonly onProblem?: (problem: MtmiError) => void
 }
@@ -42,6 +44,8 @@ export class PublishStage {
   /** Changes below these were in the index before this process began. */
   readonly #publishedBefore: Offsets
   #modelNext = 0n
+  /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
+  takenAtMs = 0
   #lastSaveMs = 0
   #lastSweepMs = 0
   #hurry = false
@@ -152,6 +156,7 @@ export class PublishStage {
       else this.#publisher.noteSequence(sequence)
     }
     this.#read.set(partition, offset + 1n)
+    this.takenAtMs = record.timestampMs
   }
 
   /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
@@ -178,6 +183,7 @@ export class PublishStage {
       } catch (error) {
         if (!(error instanceof MtmiError && error.canRetry)) throw error
         this.#options.onProblem?.(error)
+        this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
         this.#backingOff = true
         await pause(waitMs, undefined, { signal }).catch(() => {})
         this.#backingOff = false
@@ -187,23 +193,46 @@ export class PublishStage {
   }
 
   async #publishDue(): Promise<boolean> {
-    const { onPublished } = this.#options
+    const { onPublished, clock } = this.#options
     let busy = false
     // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
     const nowMs = this.#options.clock.nowMs()
     if (this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs) {
       this.#lastSweepMs = nowMs
+      const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
+      this.#measured('user', users, startedMs, users.agesMs)
       busy = users.written > 0
       if (busy) onPublished?.({ users })
     }
     if (this.#publisher.waiting().items > 0) {
+      const startedMs = clock.nowMs()
       const items = await this.#publisher.publishItems()
+      this.#measured('item', items, startedMs, [])
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
     if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
     return busy
+  }
+
+  #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number, agesMs: readonly number[]): void {
+    const { measure, clock } = this.#options
+    if (measure === undefined) return
+    const entries: MetricsEntry[] = []
+    const outcomes = { unchanged: 0, dropped: 0, ...report }
+    for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const) {
+      if (outcomes[outcome] > 0) entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
+    }
+    if (report.promotion !== undefined) entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })
+    if (report.written > 0) {
+      const nowMs = clock.nowMs()
+      entries.push({ metric: 'publishSeconds', labels: { role }, value: (nowMs - startedMs) / 1000 })
+      entries.push({ metric: 'publishedAge', labels: { role }, value: nowMs })
+      entries.push({ metric: 'publishedStep', value: report.step })
+    }
+    if (agesMs.length > 0) entries.push({ metric: 'freshness', values: agesMs.map((ms) => ms / 1000) })
+    if (entries.length > 0) measure(entries)
   }
 
   #saveOffsets(): void {

@@ -6,11 +6,14 @@ import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
 import type { Interaction, UserId } from '../../src/event/interaction.ts'
 import { validateInteraction } from '../../src/event/validateInteraction.ts'
 import type { Codecs } from '../../src/io/avroCodecs.ts'
+import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/schemaRegistry.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
-import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
+import type { SequenceCounts as Counts, SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import type { SequenceStep } from '../../src/sequence/userSequence.ts'
 import type { Wire } from '../parts.ts'
+
+type RejectedReason = Extract<MetricsEntry, { metric: 'rejected' }>['labels']['reason']
 
 const app = 'mtmi'
 const text = new TextEncoder()
@@ -31,6 +34,7 @@ export interface SequenceCounts {
 
 export interface SequenceStageOptions extends Wire {
   readonly openStore: (partition: number) => Promise<SequenceStore>
+  readonly measure?: (report: MetricsReport) => void
 }
 
 interface Owned {
@@ -47,6 +51,8 @@ export class SequenceStage {
   readonly #owned = new Map<number, Owned>()
   readonly #recent: boolean[] = []
   #bad = 0
+  /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
+  takenAtMs = 0
   #hurry = false
 
   constructor(options: SequenceStageOptions) {
@@ -56,6 +62,7 @@ export class SequenceStage {
   /** Until abort; then everything accepted is emitted and committed. */
   async run(signal: AbortSignal): Promise<void> {
     const { log, config } = this.#options
+    let whole = false
     try {
       const events = log.read(config.topics.interactions, {
         resume: (partition) => this.#open(partition),
@@ -65,10 +72,12 @@ export class SequenceStage {
       for await (const event of events) {
         if (event.kind === 'records') await this.#take(event.partition, event.records)
         else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
-        else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition)
+        else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
       }
+      whole = true
     } finally {
-      for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition)
+      // After an error what was accepted may not have been emitted: then it must not be committed either.
+      for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition, whole)
     }
   }
 
@@ -139,23 +148,32 @@ export class SequenceStage {
     const topic = config.topics.interactions
     const deadLetters: NewRecord[] = []
     const late: NewRecord[] = []
+    const before = owned.sequencer.report()
+    const reasons = new Map<RejectedReason, number>()
+    const agesSeconds: number[] = []
     for (const record of records) {
+      let reason: RejectedReason = 'other'
       try {
+        reason = record.value === null ? 'missing' : 'decode'
         const interaction = decode(codecs, record)
+        reason = interaction.eventTimeMs > record.timestampMs + config.events.futureMaxMs ? 'future' : 'invalid'
         validateInteraction(interaction, record.timestampMs, config.events)
         const outcome = owned.sequencer.accept(interaction, record.offset, record.timestampMs)
         if (outcome === 'late')
           late.push(deadLetterOf(record, topic, new BadEventError('late: older than the grace against the newest event of its user')))
+        if (outcome === 'placed') agesSeconds.push(Math.max(0, record.timestampMs - interaction.eventTimeMs) / 1000)
         this.#judge(false)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
         owned.sequencer.reject(record.offset)
+        reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
         deadLetters.push(deadLetterOf(record, topic, error))
         this.#judge(true)
       }
       owned.next = record.offset + 1n
     }
     owned.dirty = true
+    this.takenAtMs = records.at(-1)?.timestampMs ?? this.takenAtMs
     if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
     if (late.length > 0) await log.append(lateTopic(topic), late)
     const { sequences, expired } = owned.sequencer.take()
@@ -166,21 +184,30 @@ export class SequenceStage {
     }))
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
     if (changes.length > 0) await log.append(config.topics.userSequences, changes, fenceOf(partition))
+    this.#options.measure?.([
+      ...outcomes(before, owned.sequencer.report()),
+      ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),
+      { metric: 'eventAge', values: agesSeconds },
+      { metric: 'sequences', value: sequences.length },
+      { metric: 'expiredUsers', value: expired.length }
+    ])
   }
 
   async #commitDue(owned: Owned, now: boolean): Promise<void> {
     const { clock, config } = this.#options
     if (!owned.dirty || (!now && clock.nowMs() - owned.lastCommitMs < config.sequence.commitIntervalMs)) return
+    const startedMs = clock.nowMs()
     await owned.sequencer.commit(owned.next)
     owned.lastCommitMs = clock.nowMs()
     owned.dirty = false
+    this.#options.measure?.([{ metric: 'commitSeconds', value: (owned.lastCommitMs - startedMs) / 1000 }])
   }
 
-  async #giveUp(partition: number): Promise<void> {
+  async #giveUp(partition: number, commit: boolean): Promise<void> {
     const owned = this.#owned.get(partition)
     if (owned === undefined) return
     this.#owned.delete(partition)
-    await this.#commitDue(owned, true)
+    if (commit) await this.#commitDue(owned, true)
     await owned.store.close()
   }
 
@@ -202,6 +229,15 @@ export class SequenceStage {
 
 export function lateTopic(topic: string): string {
   return `${topic}.${app}.late`
+}
+
+function outcomes(before: Counts, after: Counts): MetricsEntry[] {
+  const named = { accepted: 'placed', ignored: 'ignored', late: 'late', duplicate: 'duplicate' } as const
+  return Object.entries(named).map(([outcome, name]) => ({
+    metric: 'events',
+    labels: { outcome: outcome as keyof typeof named },
+    value: after[name] - before[name]
+  }))
 }
 
 function decode(codecs: Codecs, record: LogRecord): Interaction {

@@ -7,6 +7,7 @@ import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import type { MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/schemaRegistry.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
@@ -28,6 +29,7 @@ export interface TrainStageOptions extends Wire {
   readonly trainer: IncrementalTrainer
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
+  readonly measure?: (report: MetricsReport) => void
   /** After every batch. */
   readonly onBatch?: (batch: BatchReport) => void
   /** Awaited after every batch: the turn of whoever shares the thread. */
@@ -42,7 +44,11 @@ export interface BatchReport {
   readonly evaluation: EvaluationReport
   /** undefined: the batch was dropped, because its loss was not finite. */
   readonly step: StepReport | undefined
-  readonly durationMs: number
+  /** Ranking, and learning. */
+  readonly evaluateMs: number
+  readonly learnMs: number
+  /** Fresh steps that had been learned before. */
+  readonly repeated: number
 }
 
 /** A decoded record and where it was. */
@@ -50,6 +56,7 @@ interface Waiting {
   readonly sequence: UserSequence
   readonly partition: number
   readonly offset: bigint
+  readonly timestampMs: number
 }
 
 /** What a checkpoint holds besides the trainer. */
@@ -93,6 +100,8 @@ export class TrainStage {
   /** Mean cosine between two interests of a user, over about the last `cosineBatches` batches. */
   intraUserCosine = Number.NaN
   batchesDropped = 0
+  /** When the log took the newest user sequence that was learned, milliseconds; 0 before the first. */
+  takenAtMs = 0
   rollbacks = 0
   #sentBatch = 0
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
@@ -152,7 +161,7 @@ export class TrainStage {
       }
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (this.#waiting.length === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
-      this.#waiting.push({ sequence, partition, offset: record.offset })
+      this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs })
       this.#waitingExamples += sequence.fresh.length
     }
   }
@@ -202,23 +211,25 @@ export class TrainStage {
     }
     this.#waiting = left
     this.#waitingSinceMs = this.#options.clock.nowMs()
-    for (const { sequence } of taken) this.#waitingExamples -= sequence.fresh.length
+    for (const { sequence, timestampMs } of taken) {
+      this.#waitingExamples -= sequence.fresh.length
+      this.takenAtMs = Math.max(this.takenAtMs, timestampMs)
+    }
     // One order whatever the interleaving of the partitions was.
     taken.sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
     return taken.map(({ sequence }) => sequence)
   }
 
   async #learn(sequences: readonly UserSequence[], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
-    const { config, clock, ledger } = this.#options
-    const startedMs = clock.nowMs()
+    const { config, ledger } = this.#options
     this.#learnCatalogue(again)
     const types = config.events.types
-    const examples = sequences
-      .map((sequence) => this.#repeats.admit(sequence))
-      .flatMap((sequence) => cutExamples(sequence, (type) => types[type]))
-      .sort(byTime)
+    const fresh = sequences.map((sequence) => this.#repeats.admit(sequence))
+    const repeated = freshSteps(sequences) - freshSteps(fresh)
+    const examples = fresh.flatMap((sequence) => cutExamples(sequence, (type) => types[type])).sort(byTime)
     this.#batch++
-    if (again === undefined) ledger.append({ step: this.#batch, ranges, examples: examples.length, detail: { catalogue: String(this.#catalogueKnown) } })
+    if (again === undefined)
+      ledger.append({ step: this.#batch, ranges, examples: examples.length, detail: { catalogue: String(this.#catalogueKnown) } })
     else if (again.step !== this.#batch || again.examples !== examples.length)
       throw new CorruptError(
         `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
@@ -230,28 +241,32 @@ export class TrainStage {
     if (examples.length === 0) return
     const report = this.#step(examples, ranges)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
-    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report, durationMs: clock.nowMs() - startedMs })
+    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
     if (this.#sentBatch === 0) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
+    await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? nextTurn())
   }
 
-  #step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; step: StepReport | undefined } {
-    const { trainer } = this.#options
+  #step(examples: readonly Example[], ranges: OffsetRanges): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
+    const { trainer, clock } = this.#options
+    const startedMs = clock.nowMs()
     const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
     this.evaluator.observe(examples, evaluation.ranks)
     this.#noteCosine(evaluation.intraUserCosine)
+    const evaluatedMs = clock.nowMs()
+    const evaluateMs = evaluatedMs - startedMs
     try {
       const step = trainer.learnExamples(examples, batch)
       this.examplesLearned += examples.length
       this.loss = step.loss
       this.#divergedInARow = 0
-      return { evaluation, step }
+      return { evaluation, step, evaluateMs, learnMs: clock.nowMs() - evaluatedMs }
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error
       this.batchesDropped++
       this.#divergedInARow++
-      return { evaluation, step: undefined }
+      return { evaluation, step: undefined, evaluateMs, learnMs: clock.nowMs() - evaluatedMs }
     }
   }
 
@@ -275,6 +290,7 @@ export class TrainStage {
     trainer.slowDown(0.5)
     this.#divergedInARow = 0
     this.rollbacks++
+    this.#options.measure?.([{ metric: 'rollbacks', value: 1 }])
     await this.#checkpoint()
   }
 
@@ -306,6 +322,7 @@ export class TrainStage {
   async #checkpoint(): Promise<void> {
     const { trainer, checkpoints, ledger, clock } = this.#options
     await this.#sendUpdates(false)
+    const startedMs = clock.nowMs()
     const { header, arrays } = trainer.checkpoint()
     const progressive = this.evaluator.save()
     const state: StageState = {
@@ -324,6 +341,14 @@ export class TrainStage {
     await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all })
     ledger.truncateBefore(Math.min(...(await checkpoints.steps())) + 1)
     this.#lastCheckpointMs = clock.nowMs()
+    let bytes = 0
+    for (const array of all.values()) bytes += array.byteLength
+    this.#options.measure?.([
+      { metric: 'checkpoints', value: 1 },
+      { metric: 'checkpointAge', value: this.#lastCheckpointMs },
+      { metric: 'checkpointSeconds', value: (this.#lastCheckpointMs - startedMs) / 1000 },
+      { metric: 'checkpointBytes', value: bytes }
+    ])
   }
 
   async #restore(): Promise<void> {
@@ -375,6 +400,12 @@ export class TrainStage {
 
 function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null
+}
+
+function freshSteps(sequences: readonly UserSequence[]): number {
+  let count = 0
+  for (const { fresh } of sequences) count += fresh.length
+  return count
 }
 
 function byTime(a: Example, b: Example): number {

@@ -16,6 +16,8 @@ export interface ModelThreadTask {
 
 export interface TrainStatus {
   readonly consumed: Readonly<Record<string, string>>
+  /** When the log took the newest record of it, milliseconds; 0 before the first. */
+  readonly takenAtMs: number
   readonly batches: number
   readonly examplesLearned: number
   /** By this process: what `trainSeconds` were spent on. */
@@ -33,6 +35,8 @@ export interface TrainStatus {
 
 export interface PublishStatus {
   readonly consumed: Readonly<Record<string, string>>
+  /** When the log took the newest record of it, milliseconds; 0 before the first. */
+  readonly takenAtMs: number
   readonly model: string
   readonly waitingItems: number
   readonly waitingUsers: number

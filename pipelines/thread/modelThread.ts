@@ -1,15 +1,15 @@
 // The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer HTTP.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Config, environmentVariable } from '../../src/base/config.ts'
+import type { Config } from '../../src/base/config.ts'
 import { MtmiError } from '../../src/base/errors.ts'
 import { BatchLedgerFile } from '../../src/io/batchLedger.ts'
 import { CheckpointFiles } from '../../src/io/checkpointFiles.ts'
 import { LearnedAudit } from '../../src/io/learnedAudit.ts'
 import type { MetricsEntry } from '../../src/io/metrics.ts'
-import { type BackendName, loadBackend } from '../../src/model/backend.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
+import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
 import { PublishStage } from '../stages/publishStage.ts'
 import { type BatchReport, TrainStage } from '../stages/trainStage.ts'
@@ -34,13 +34,14 @@ try {
 async function main(task: ModelThreadTask): Promise<void> {
   const { config } = task
   const run = new RunDirectory(task.dataDir, task.run)
-  const backend = await loadBackend(environmentVariable('MTMI_BACKEND') as BackendName | undefined)
+  const backend = await loadConfiguredBackend()
   const wire = await openWire(config, run)
   const stop = new AbortController()
   const gathered: MetricsEntry[] = []
   const runs: Promise<void>[] = []
   const closers: (() => Promise<void> | void)[] = [() => wire.log.close()]
   const statuses: (() => FromModelThread)[] = []
+  const measures: (() => MetricsEntry[])[] = []
   const hurries: ((on: boolean) => void)[] = []
 
   let publishing: PublishStage | undefined
@@ -56,22 +57,9 @@ async function main(task: ModelThreadTask): Promise<void> {
         load: () => offsetsFromJson(run.readJson('published.json') ?? {}),
         save: (offsets) => run.writeJson('published.json', offsetsToJson(offsets))
       },
-      onPublished: ({ items, users }) => {
+      measure: (report) => gathered.push(...report),
+      onPublished: ({ users }) => {
         if (users !== undefined && users.agesMs.length > 0) post({ kind: 'freshness', agesMs: users.agesMs })
-        for (const [role, report] of [
-          ['item', items],
-          ['user', users]
-        ] as const) {
-          if (report === undefined) continue
-          const labelled = (outcome: 'written' | 'stale' | 'unknown' | 'refused' | 'removed', value: number): MetricsEntry => ({
-            metric: 'published',
-            labels: { role, outcome },
-            value
-          })
-          for (const outcome of ['written', 'stale', 'unknown', 'refused', 'removed'] as const)
-            if (report[outcome] > 0) gathered.push(labelled(outcome, report[outcome]))
-        }
-        if (users !== undefined) gathered.push({ metric: 'freshness', values: users.agesMs.map((ms) => ms / 1000) })
       },
       onProblem: (problem) => post({ kind: 'problem', message: problem.message })
     })
@@ -81,6 +69,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       const waiting = stage.waiting()
       return {
         consumed: offsetsToJson(consumed.sequences),
+        takenAtMs: stage.takenAtMs,
         model: String(consumed.model),
         waitingItems: waiting.items,
         waitingUsers: waiting.users,
@@ -89,6 +78,13 @@ async function main(task: ModelThreadTask): Promise<void> {
       }
     }
     statuses.push(() => ({ kind: 'publish', status: status() }))
+    measures.push(() => {
+      const { items, users } = stage.waiting()
+      return [
+        { metric: 'waiting', labels: { role: 'item' }, value: items },
+        { metric: 'waiting', labels: { role: 'user' }, value: users }
+      ]
+    })
     hurries.push((on) => stage.hurry(on))
     runs.push(stage.run(stop.signal))
     closers.push(() => index.close())
@@ -113,8 +109,9 @@ async function main(task: ModelThreadTask): Promise<void> {
       trainer,
       checkpoints,
       ledger,
+      measure: (report) => gathered.push(...report),
       onBatch: (batch) => {
-        trainMs += batch.durationMs
+        trainMs += batch.evaluateMs + batch.learnMs
         examplesThisRun += batch.examples
         gathered.push(...batchMetrics(batch))
       },
@@ -122,6 +119,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     })
     const status = (): TrainStatus => ({
       consumed: offsetsToJson(stage.consumed()),
+      takenAtMs: stage.takenAtMs,
       batches: stage.batch,
       examplesLearned: stage.examplesLearned,
       examplesThisRun,
@@ -135,6 +133,10 @@ async function main(task: ModelThreadTask): Promise<void> {
       trainSeconds: trainMs / 1000
     })
     statuses.push(() => ({ kind: 'train', status: status() }))
+    measures.push(() => [
+      { metric: 'rows', labels: { table: 'item' }, value: trainer.items.size },
+      { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
+    ])
     hurries.push((on) => stage.hurry(on))
     runs.push(stage.run(stop.signal))
     closers.push(() => ledger.close())
@@ -143,6 +145,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 
   const report = () => {
     for (const status of statuses) post(status())
+    for (const gauges of measures) gathered.push(...gauges())
     if (gathered.length > 0) post({ kind: 'metrics', report: gathered.splice(0) })
   }
   const ticking = setInterval(report, statusIntervalMs)
@@ -162,19 +165,28 @@ async function main(task: ModelThreadTask): Promise<void> {
   }
 }
 
-function batchMetrics({ examples, evaluation, step, durationMs }: BatchReport): MetricsEntry[] {
+function batchMetrics({ examples, repeated, evaluation, step, evaluateMs, learnMs }: BatchReport): MetricsEntry[] {
+  const ofExamples = (outcome: 'learned' | 'replayed' | 'repeated' | 'dropped', value: number): MetricsEntry => ({
+    metric: 'examples',
+    labels: { outcome },
+    value
+  })
   const entries: MetricsEntry[] = [
-    { metric: 'batchExamples', value: examples },
-    { metric: 'stepSeconds', value: durationMs / 1000 },
-    { metric: 'intraUserCosine', value: evaluation.intraUserCosine }
+    { metric: 'evaluateSeconds', value: evaluateMs / 1000 },
+    { metric: 'stepSeconds', value: learnMs / 1000 },
+    { metric: 'intraUserCosine', value: evaluation.intraUserCosine },
+    ofExamples('repeated', repeated)
   ]
-  if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }]
+  for (const [k, value] of evaluation.wins.entries()) entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
+  if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }, ofExamples('dropped', examples)]
   return [
     ...entries,
     { metric: 'step', value: step.step },
+    { metric: 'batchExamples', value: step.examples },
     { metric: 'loss', value: step.loss },
     { metric: 'gradientNorm', value: step.gradientNorm },
-    { metric: 'examples', labels: { outcome: 'learned' }, value: examples }
+    ofExamples('learned', examples),
+    ofExamples('replayed', Math.max(0, step.examples - examples))
   ]
 }
 

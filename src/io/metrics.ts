@@ -74,14 +74,13 @@ export const metricDefinitions = {
   users: gauge('mtmi_sequence_users', 'Users with a window'),
   expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users forgotten after being idle'),
   commitSeconds: histogram('mtmi_sequence_commit_seconds', 'Making state and offset durable', requestSeconds),
-  commitBytes: counter('mtmi_sequence_commit_bytes_total', 'Bytes of state written'),
 
   step: gauge('mtmi_train_step', 'Number of the last step'),
   stepSeconds: histogram('mtmi_train_step_seconds', 'One step: learning, without the evaluation before it', stepSeconds),
   evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
   examples: counter('mtmi_train_examples_total', 'Examples, by what became of them', {
-    outcome: ['learned', 'replayed', 'repeated', 'unadmitted', 'skipped']
+    outcome: ['learned', 'replayed', 'repeated', 'dropped']
   }),
   loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
@@ -102,13 +101,13 @@ export const metricDefinitions = {
   checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
   checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
   checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
-  checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints, by how they ended', { outcome: ['written', 'failed'] }),
+  checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
   published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
   }),
-  publishFailures: counter('mtmi_publish_failures_total', 'Publications that the index did not take; they are tried again', { role }),
+  publishFailures: counter('mtmi_publish_failures_total', 'Publications that the index did not take; they are tried again'),
   publishSeconds: histogram('mtmi_publish_batch_seconds', 'Encoding and writing one batch', requestSeconds, { role }),
   freshness: histogram(
     'mtmi_publish_freshness_seconds',
@@ -122,7 +121,6 @@ export const metricDefinitions = {
     outcome: ['done', 'held']
   }),
   indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
-  indexBytes: gauge('mtmi_index_bytes', 'Memory or disk that the index takes, where it is embedded'),
 
   http: histogram('mtmi_serve_request_seconds', 'HTTP requests, by route pattern and class of status', requestSeconds, {
     route: httpRoutes,
