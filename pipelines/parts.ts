@@ -95,10 +95,9 @@ export class RunDirectory {
 }
 
 /** @throws ConfigError if it cannot be made. Step by step: Node's own recursive way never returns in folders such as /proc. */
-function makeFolder(folder: string): void {
+export function makeFolder(folder: string): void {
   if (existsSync(folder)) return
-  const parent = path.dirname(folder)
-  makeFolder(parent)
+  makeFolder(path.dirname(folder))
   try {
     mkdirSync(folder)
   } catch (error) {
@@ -127,6 +126,8 @@ export interface Wire {
   readonly log: EventLog
   readonly registry: SchemaRegistry
   readonly codecs: Codecs
+  /** Removes what retention and compaction allow, a bounded part of it. A broker does so by itself. */
+  maintain(): Promise<void>
 }
 
 export async function openWire(config: Config, run: RunDirectory): Promise<Wire> {
@@ -143,7 +144,10 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
     minCompactionLagMs: topics.minCompactionLagMs,
     clock
   })
-  return { config, clock, log, registry, codecs }
+  const maintain = async () => {
+    await log.maintain()
+  }
+  return { config, clock, log, registry, codecs, maintain }
 }
 
 /** For those who only ask: nothing is made where nothing is. @throws UnavailableError if the run has no index yet */

@@ -24,6 +24,8 @@ const interactionsAheadMax = 4096
 const sequencesAheadMax = 512
 const pollMs = 10
 const watchMs = 1000
+/** Between two rounds of retention and compaction; each does a bounded amount. */
+const maintainMs = 10_000
 
 export interface PipelineStatus {
   readonly sequence: SequenceCounts
@@ -43,6 +45,7 @@ export class WholePipeline {
   #thread!: ModelThread
   #sequencing: Promise<void> = Promise.resolve()
   #ticking: NodeJS.Timeout | undefined
+  #maintaining: NodeJS.Timeout | undefined
   #train: TrainStatus | undefined
   #publish: PublishStatus | undefined
   #failure: Error | undefined
@@ -92,6 +95,10 @@ export class WholePipeline {
     })
     pipeline.#sequencing = pipeline.#sequence.run(pipeline.#stop.signal)
     pipeline.#sequencing.catch(fail)
+    pipeline.#maintaining = setInterval(
+      () => void wire.maintain().catch((error: Error) => onProblem(`the log could not be maintained: ${error.message}`)),
+      maintainMs
+    )
     pipeline.#ticking = setInterval(() => void pipeline.#measure().catch(fail), watchMs)
     return pipeline
   }
@@ -175,6 +182,7 @@ export class WholePipeline {
   /** Finishes what is under way, makes it durable, and lets go of everything. */
   async close(): Promise<void> {
     clearInterval(this.#ticking)
+    clearInterval(this.#maintaining)
     this.#stop.abort()
     const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
     await this.index.close()
