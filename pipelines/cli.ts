@@ -21,6 +21,7 @@ const program = new Command('mtmi')
   .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
   .showSuggestionAfterError()
   .configureHelp({ showGlobalOptions: true })
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'mtmi: ')) })
   .exitOverride() // before the verbs: they inherit it
 
 const json = () => new Option('--json', 'one JSON object on the last line of standard output').default(false, 'no')

@@ -1,14 +1,15 @@
 // `mtmi doctor`: what is here, what is live, and what is missing for what.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { existsSync, readFileSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
-import { type Config, environmentVariable } from '../src/base/config.ts'
-import { type BackendName, type BackendReport, loadBackend } from '../src/model/backend.ts'
-import { openIndex, RunDirectory } from './parts.ts'
+import type { Config } from '../src/base/config.ts'
+import { exitCodes } from '../src/base/errors.ts'
+import type { BackendReport } from '../src/model/backend.ts'
+import { loadConfiguredBackend } from './configuredBackend.ts'
+import { makeFolder, openIndexToRead, RunDirectory } from './parts.ts'
 import { version } from './version.ts'
 
 type Verdict = 'ok' | 'warning' | 'failed'
@@ -23,18 +24,29 @@ interface Finding {
 const diskFreeMin = 2 ** 30
 
 export async function doctor(config: Config, options: { json?: boolean }): Promise<void> {
-  const backend = await loadBackend(environmentVariable('MTMI_BACKEND') as BackendName | undefined).catch((error: Error) => error)
-  const findings = [node(), platform(), ...engine(backend), buildTools(backend), ...libraries(), dataDirectory(config), await index(config)]
+  const backend = await loadConfiguredBackend().catch((error: Error) => error)
+  const findings = [
+    node(),
+    platform(),
+    ...engine(backend),
+    buildTools(backend),
+    ...libraries(),
+    dataDirectory(config),
+    ...(await run(config))
+  ]
   const failed = findings.some(({ verdict }) => verdict === 'failed')
   if (options.json === true)
     process.stdout.write(`${JSON.stringify({ version, ok: !failed, backend: backend instanceof Error ? null : backend, findings })}\n`)
   else {
     const marks: Readonly<Record<Verdict, string>> = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' }
     process.stdout.write(
-      `mtmi-stream ${version}\n${findings.map(({ what, verdict, detail }) => `${marks[verdict]}  ${what.padEnd(18)} ${detail}`).join('\n')}\n`
+      `mtmi-stream ${version}\n${findings.map(({ what, verdict, detail }) => `${marks[verdict]}  ${what.padEnd(22)} ${detail}`).join('\n')}\n`
     )
   }
-  if (failed) process.exitCode = 1
+  if (failed) {
+    if (options.json !== true) process.stderr.write('\nwhat has FAILED above must be mended before mtmi can run\n')
+    process.exitCode = exitCodes.UNAVAILABLE
+  }
 }
 
 function node(): Finding {
@@ -61,7 +73,7 @@ function engine(backend: BackendReport | Error): Finding[] {
   const { tfjs, tensorflow, threads, problems } = backend
   const native = backend.backend === 'tensorflow'
   const detail = native
-    ? `tfjs-node, native: libtensorflow ${tensorflow}, tfjs ${tfjs}, ${threads} threads`
+    ? `tfjs-node, native: libtensorflow ${tensorflow}, tfjs ${tfjs}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
     : `WASM, tfjs ${tfjs}, ${threads} thread`
   return [{ what: 'backend', verdict: native ? 'ok' : 'warning', detail: [detail, ...problems].join('. ') }]
 }
@@ -75,7 +87,7 @@ function buildTools(backend: BackendReport | Error): Finding {
   return {
     what: 'build tools',
     verdict: needed ? 'warning' : 'ok',
-    detail: `${missing.join(' and ')} missing: ${needed ? 'install them, then run `node infra/setup.mjs` for the native backend' : 'not needed, the native backend is there'}`
+    detail: `${missing.join(' and ')} missing: ${needed ? 'install them, then run `mtmi setup` for the native backend' : 'not needed, the native backend is there'}`
   }
 }
 
@@ -104,30 +116,42 @@ function libraries(): Finding[] {
 function dataDirectory({ dataDir }: Config): Finding {
   const what = 'data directory'
   const full = path.resolve(dataDir)
+  const isNew = !existsSync(full)
   try {
-    mkdirSync(full, { recursive: true })
+    makeFolder(full)
     const probe = path.join(full, `.doctor-${process.pid}`)
     writeFileSync(probe, 'x')
-    void rm(probe)
+    rmSync(probe)
     const { bavail, bsize } = statfsSync(full)
+    if (isNew) rmdirSync(full) // looking leaves nothing behind
     const free = Number(bavail) * Number(bsize)
     const detail = `${full}, ${(free / 2 ** 30).toFixed(1)} GiB free`
     return free < diskFreeMin ? { what, verdict: 'warning', detail: `${detail}: less than 1 GiB` } : { what, verdict: 'ok', detail }
   } catch (error) {
-    return { what, verdict: 'failed', detail: `${full} cannot be written: ${(error as Error).message}; set dataDir (--data-dir)` }
+    return { what, verdict: 'failed', detail: `${full} cannot be written: ${(error as Error).message}` }
   }
 }
 
-async function index(config: Config): Promise<Finding> {
-  const what = 'index'
-  const name = RunDirectory.currentName(config.dataDir)
+/** What the run that was started last holds, and who is at work on it. */
+async function run(config: Config): Promise<Finding[]> {
+  const directory = RunDirectory.current(config.dataDir)
+  const what = `run ${directory.name}`
+  if (!existsSync(directory.root)) return [{ what, verdict: 'ok', detail: 'not begun: `mtmi start` begins one' }]
+  const users = directory.users()
+  const usedBy: Finding = {
+    what,
+    verdict: 'ok',
+    detail: users.length === 0 ? 'no process is at work on it' : `in use by ${users.join(' and ')}`
+  }
+  if (!existsSync(directory.path('index'))) return [usedBy, { what: 'index', verdict: 'ok', detail: 'nothing published yet' }]
   try {
-    const opened = await openIndex(RunDirectory.current(config.dataDir), { searchThread: false })
+    const opened = await openIndexToRead(directory)
     const live = await opened.live()
     await opened.close()
-    if (live === undefined) return { what, verdict: 'ok', detail: `run ${name}: nothing published yet` }
-    return { what, verdict: 'ok', detail: `run ${name}: space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users` }
+    const detail =
+      live === undefined ? 'nothing published yet' : `space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`
+    return [usedBy, { what: 'index', verdict: 'ok', detail }]
   } catch (error) {
-    return { what, verdict: 'failed', detail: (error as Error).message }
+    return [usedBy, { what: 'index', verdict: 'failed', detail: (error as Error).message }]
   }
 }

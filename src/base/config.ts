@@ -317,6 +317,11 @@ export function environmentVariable(
   return process.env[name] || undefined
 }
 
+/** Whether the value of a setting with this name must never be printed. Names of files that hold secrets may be. */
+export function isSecretName(name: string): boolean {
+  return /password|passphrase|secret|token|apiKey|api_key|credential|privateKey/i.test(name) && !/File$|_FILE$/.test(name)
+}
+
 export interface SettingDescription {
   /** `train.batchSize` */
   readonly path: string

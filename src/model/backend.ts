@@ -26,6 +26,9 @@ export interface BackendReport {
   readonly problems: readonly string[]
 }
 
+/** Measured with the default batch: `npm run bench` has the figures. */
+const wasmCost = 'WASM computes on one thread, and a training step takes about ten times as long'
+
 /**
  * Loads an engine and proves that it computes.
  *
@@ -41,11 +44,11 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
       return { backend: 'tensorflow', tfjs: tf.version_core, tensorflow, threads: intraOpThreads ?? os.availableParallelism(), problems }
     } catch (cause) {
       const tried = `the native backend (@tensorflow/tfjs-node) does not load: ${firstLine(cause)}`
-      const remedy = 'Run `node infra/setup.mjs` to install libtensorflow'
+      const remedy = 'Run `mtmi setup` to install libtensorflow'
       if (preferred === 'tensorflow') throw new UnavailableError(`${tried}. ${remedy}, or allow the WASM backend.`, { cause })
-      problems.push(`${tried}. ${remedy}. Until then WASM computes on one thread: a training step takes about ten times as long.`)
+      problems.push(`${tried}. ${remedy}. Until then ${wasmCost}.`)
     }
-  }
+  } else problems.push(`the native backend was not tried, because WASM is asked for (MTMI_BACKEND): ${wasmCost}`)
   try {
     await loadWasm()
   } catch (cause) {
