@@ -2,6 +2,7 @@
 
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Clock, systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError, UnavailableError } from '../src/base/errors.ts'
@@ -130,22 +131,28 @@ export interface Wire {
   maintain(): Promise<void>
 }
 
+/** Nobody needs what a row was before: only that a reader under way meets no gap. */
+const modelUpdatesLagMs = 60_000
+
 export async function openWire(config: Config, run: RunDirectory): Promise<Wire> {
   const { topics } = config
   const clock = systemClock
   const registry = new LocalRegistry(run.path('schemas'))
   const codecs = await createCodecs(registry, topics)
   const partitioned = new Set([topics.interactions, topics.userSequences])
-  const compacted = new Set([topics.items, topics.userSequences, topics.modelUpdates])
+  const compactionLags = new Map([
+    [topics.items, topics.minCompactionLagMs],
+    [topics.userSequences, topics.minCompactionLagMs], // each record is an example that a trainer may still have to learn
+    [topics.modelUpdates, modelUpdatesLagMs]
+  ])
   const log = await LocalLog.open(run.path('log'), {
     partitions: (topic) => (partitioned.has(topic) ? topics.partitions : 1),
-    compacted: (topic) => compacted.has(topic),
+    compactionLagMs: (topic) => compactionLags.get(topic),
     retentionMs: topics.retentionMs,
-    minCompactionLagMs: topics.minCompactionLagMs,
     clock
   })
   const maintain = async () => {
-    await log.maintain()
+    while ((await log.maintain()).more) await nextTurn()
   }
   return { config, clock, log, registry, codecs, maintain }
 }

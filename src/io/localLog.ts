@@ -17,18 +17,18 @@ import { type Fence, LocalLogTopic } from './localLogTopic.ts'
 export interface LocalLogOptions {
   /** Of a topic when it is made; afterwards it must stay the same. */
   readonly partitions: (topic: string) => number
-  /** Whether the newest record of each key is kept for ever and older ones are not. Default: no topic. */
-  readonly compacted?: (topic: string) => boolean
+  /**
+   * Of a topic that keeps the newest record of each key for ever: how old an older one, or a deletion, must be before it may go, milliseconds. A reader that
+   * lags less sees all of them. undefined, and the default for every topic: not compacted.
+   */
+  readonly compactionLagMs?: (topic: string) => number | undefined
   /** Records of topics that are not compacted are removed after this. Default: never. */
   readonly retentionMs?: number
-  /** Records younger than this are not compacted, so that a reader that lags less sees all of them; deletions are kept as long. Default: 7 days. */
-  readonly minCompactionLagMs?: number
   readonly clock: Clock
 }
 
 /** How often a reader that waits looks for appends of other threads and processes. Those of its own LocalLog wake it at once. */
 const pollMs = 15
-const weekMs = 7 * 24 * 60 * 60 * 1000
 /** As in Kafka; it keeps names inside their directory as well. */
 const topicName = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$/
 
@@ -148,17 +148,19 @@ export class LocalLog implements EventLog {
    * @returns records removed, and whether there may be more to do
    */
   async maintain(): Promise<{ removed: number; more: boolean }> {
-    const { clock, retentionMs, minCompactionLagMs = weekMs } = this.#options
+    const { clock, retentionMs } = this.#options
     const total = { removed: 0, more: false }
     for (const name of this.topics()) {
       if (this.#closed) break
       const topic = await this.#topic(name)
       const nowMs = clock.nowMs()
-      const done = this.#isCompacted(name)
-        ? await this.#tracked(topic.compact(nowMs - minCompactionLagMs))
-        : retentionMs === undefined
-          ? undefined
-          : await this.#tracked(topic.expire(nowMs - retentionMs))
+      const lagMs = this.#options.compactionLagMs?.(name)
+      const done =
+        lagMs !== undefined
+          ? await this.#tracked(topic.compact(nowMs - lagMs))
+          : retentionMs === undefined
+            ? undefined
+            : await this.#tracked(topic.expire(nowMs - retentionMs))
       total.removed += done?.removed ?? 0
       total.more ||= done?.more ?? false
     }
@@ -181,7 +183,7 @@ export class LocalLog implements EventLog {
   }
 
   #isCompacted(topic: string): boolean {
-    return this.#options.compacted?.(topic) ?? false
+    return this.#options.compactionLagMs?.(topic) !== undefined
   }
 
   #path(topic: string): string {

@@ -135,7 +135,7 @@ test('retention removes what is older, keeps offsets, and goes on', async () => 
 })
 
 test('compaction keeps the newest of each key and everything younger than the lag', async () => {
-  await withLog({ compacted: () => true, retentionMs: 1, minCompactionLagMs: 100 }, async (log, clock) => {
+  await withLog({ compactionLagMs: () => 100, retentionMs: 1 }, async (log, clock) => {
     await log.append('t', [pair('a', '1'), pair('b', '1'), pair('a', '2'), pair('c', '1')])
     clock.advance(50)
     await log.append('t', [pair('b', '2'), pair('c', null)])
@@ -164,7 +164,7 @@ test('compaction takes single records out of blocks that were written before the
     const headers = { h: bytes('kept') }
     await plain.append('t', [pair('a', '1'), { ...pair('b', '1'), headers }, pair('a', '2'), pair('a', '3')])
     await plain.close()
-    const log = await LocalLog.open(directory, { partitions: () => 1, clock, compacted: () => true, minCompactionLagMs: 0 })
+    const log = await LocalLog.open(directory, { partitions: () => 1, clock, compactionLagMs: () => 0 })
     clock.advance(1)
     assert.deepEqual(await log.maintain(), { removed: 2, more: false })
     const read = await readAll(log, 't')
@@ -179,7 +179,7 @@ test('compaction takes single records out of blocks that were written before the
 })
 
 test('compaction does its work in parts and says that there is more', async () => {
-  await withLog({ compacted: () => true, minCompactionLagMs: 0 }, async (log, clock) => {
+  await withLog({ compactionLagMs: () => 0 }, async (log, clock) => {
     await log.append(
       't',
       Array.from({ length: 2500 }, (_, i) => pair(`key-${i % 10}`, String(i)))
