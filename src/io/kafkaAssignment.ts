@@ -1,0 +1,44 @@
+// Which member of a group gets which partitions: as even as can be, and moving as few as can be, since each that moves has its state restored elsewhere.
+
+export interface AssignedMember {
+  readonly id: string
+  /** What it had before. Two may claim the same, if one of them has slept. */
+  readonly owned: readonly number[]
+}
+
+/**
+ * Every partition goes to exactly one member; the numbers that two members get differ by one at most.
+ *
+ * @returns by member id, partitions ascending; the same for the same arguments, in whatever order the members come
+ */
+export function assignPartitions(members: readonly AssignedMember[], partitions: readonly number[]): Map<string, number[]> {
+  const sorted = [...members].sort((a, b) => b.owned.length - a.owned.length || (a.id < b.id ? -1 : 1))
+  const free = new Set(partitions)
+  const least = Math.floor(partitions.length / sorted.length)
+  // Those who have most keep the odd ones.
+  let odd = partitions.length % sorted.length
+  const assigned = new Map<string, number[]>()
+  const rooms = new Map<string, number>()
+  for (const { id, owned } of sorted) {
+    const claims = owned.filter((partition) => free.has(partition))
+    const room = least + (odd > 0 && claims.length > least ? 1 : 0)
+    if (room > least) odd--
+    const kept = claims.slice(0, room)
+    for (const partition of kept) free.delete(partition)
+    assigned.set(id, kept)
+    rooms.set(id, room)
+  }
+  for (const { id } of sorted) {
+    if (odd === 0) break
+    if (rooms.get(id)! > least) continue
+    rooms.set(id, least + 1)
+    odd--
+  }
+  const left = [...free].sort((a, b) => a - b)
+  for (const { id } of sorted) {
+    const own = assigned.get(id)!
+    own.push(...left.splice(0, rooms.get(id)! - own.length))
+    own.sort((a, b) => a - b)
+  }
+  return assigned
+}
