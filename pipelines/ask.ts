@@ -25,13 +25,16 @@ export async function recommend(config: Config, options: { user: string; limit: 
     return
   }
   const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : 'no vectors yet: what is popular now'
-  const lines = answer.items.map(({ itemId, title, score, interest, because }, i) =>
+  const lines = answer.items.map(({ itemId, title, score, interest, about, because }, i) =>
     [
       `${String(i + 1).padStart(3)}. ${score.toFixed(3)}`,
-      interest === null ? 'popular   ' : `interest ${interest}`,
+      interest === null ? 'popular   ' : `interest ${interest + 1}`,
       title === undefined ? itemId : `${title} (${itemId})`,
-      because === undefined || because.length === 0 ? '' : `because of ${because.join(', ')}`
-    ].join('  ')
+      about,
+      because === undefined || because.length === 0 ? undefined : `because of ${because.join(', ')}`
+    ]
+      .filter((part) => part !== undefined)
+      .join('  ')
   )
   process.stdout.write(`user ${userId} · ${why}\n${lines.join('\n')}\n`)
 }
@@ -59,7 +62,7 @@ export async function evaluate(config: Config, options: { json?: boolean }): Pro
   const report = run.readJson<RunReport>('report.json')
   if (report === undefined)
     throw new ConfigError([`there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first`])
-  process.stdout.write(options.json === true ? `${JSON.stringify(report.progressive)}\n` : textReport(report))
+  process.stdout.write(options.json === true ? `${JSON.stringify(report.progressive ?? {})}\n` : textReport(report))
 }
 
 function checkLimit(limit: number, config: Config): void {

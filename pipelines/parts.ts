@@ -77,7 +77,8 @@ export class RunDirectory {
 
   /** Every process that uses the run now, in words. */
   users(): string[] {
-    return [...new Set(lockHolders(this.path('locks'), systemClock).map(describeHolder))]
+    const byProcess = new Map(lockHolders(this.path('locks'), systemClock).map((holder) => [`${holder.host} ${holder.pid}`, holder]))
+    return [...byProcess.values()].map(describeHolder)
   }
 
   path(...parts: string[]): string {

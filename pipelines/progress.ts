@@ -8,6 +8,9 @@ const lineIntervalMs = 5000
 
 export interface Progress {
   update(done: number, detail: string): void
+  /** As many as were done is all there was: the expected total was an estimate. */
+  finish(done: number, detail: string): void
+  /** Idempotent, and may come without `finish`: it was interrupted. */
   stop(): void
 }
 
@@ -40,6 +43,10 @@ function barProgress(title: string, total: number, unit: string, stream: NodeJS.
       if (done > bar.getTotal()) bar.setTotal(done)
       bar.update(done, { detail })
     },
+    finish: (done, detail) => {
+      bar.setTotal(Math.max(done, 1))
+      bar.update(done, { detail })
+    },
     stop: () => bar.stop()
   }
 }
@@ -52,14 +59,18 @@ function lineProgress(title: string, total: number, unit: string, clock: Clock, 
     last = line
   }
   let line = ''
+  const describe = (done: number, of: number, detail: string) => {
+    const share = of > 0 ? `${String(Math.min(100, Math.floor((100 * done) / of))).padStart(3)}% ` : ''
+    line = `${title} ${share}${done.toLocaleString('en')} ${unit} · ${detail}`
+  }
   return {
     update: (done, detail) => {
-      const share = total > 0 ? `${String(Math.min(100, Math.floor((100 * done) / total))).padStart(3)}% ` : ''
-      line = `${title} ${share}${done.toLocaleString('en')} ${unit} · ${detail}`
+      describe(done, total, detail)
       if (clock.nowMs() - lastMs < lineIntervalMs) return
       lastMs = clock.nowMs()
       write(line)
     },
+    finish: (done, detail) => describe(done, total > 0 ? done : 0, detail),
     stop: () => {
       if (line !== '') write(line)
     }

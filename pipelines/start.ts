@@ -89,11 +89,12 @@ async function runWhole(
       else process.stdout.write(`\n${textReport(report)}`)
     }
     if (service !== undefined && report !== undefined) {
-      say(nextSteps(service.url, report))
+      const { items } = await pipeline.recommender.popular({ limit: 1 })
+      say(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
       await Promise.race([interrupted, pipeline.failed()])
     }
   } finally {
-    say('stopping: finishing what is under way')
+    if (!options.once) say('stopping: finishing what is under way')
     await service?.close()
     await pipeline.close()
   }
@@ -107,7 +108,7 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   try {
     await pipeline.feed(source.name, source.interactions(), () => {})
     await pipeline.settle()
-    progress.update(interactionsOf(pipeline), detail(pipeline))
+    progress.finish(interactionsOf(pipeline), detail(pipeline))
   } finally {
     clearInterval(ticking)
     progress.stop()
@@ -297,13 +298,20 @@ async function openSource(config: Config, options: StartOptions, run: RunDirecto
   }
 }
 
-function nextSteps(url: string, report: RunReport): string {
-  const userId = encodeURIComponent(report.sample?.userId ?? 'u1')
+/** For a shell: in single quotes everything but the quote stands for itself. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`
+}
+
+function nextSteps(url: string, userId: string, itemId: string): string {
+  const event = JSON.stringify({ userId: 'me', itemId, type: 'click' })
+  const recommendations = (user: string) => `  curl ${quoted(`${url}/v1/users/${encodeURIComponent(user)}/recommendations?limit=5`)}`
   return [
     '',
-    `Serving on ${url} until Ctrl-C. Try:`,
-    `  curl '${url}/v1/users/${userId}/recommendations?limit=5'`,
-    `  curl -X POST '${url}/v1/events' -H 'content-type: application/json' -d '{"userId": "me", "itemId": "…", "type": "click"}'`,
+    `Serving on ${url} until Ctrl-C. Try in another shell:`,
+    recommendations(userId),
+    `  curl -X POST '${url}/v1/events' -H 'content-type: application/json' -d ${quoted(event)}`,
+    `${recommendations('me')}   # a second later`,
     `  ${url}/openapi.json · ${url}/metrics · ${url}/readyz`
   ].join('\n')
 }
