@@ -3,6 +3,8 @@
 // avsc trusts the counts that it reads: five bytes that claim an array of a billion would cost it all memory before it noticed that the record
 // ended long ago. One damaged record must cost no more than itself, so every record is walked before it is decoded.
 
+import { isUtf8 } from 'node:buffer'
+
 /** Position after the value, or throws. `bytes` may be read past its end (as undefined); the caller compares the position with the length. */
 type Walk = (bytes: Uint8Array, position: number) => number
 
@@ -115,11 +117,23 @@ function primitive(type: string, field: string): Walk | undefined {
       return (bytes, position) => {
         const next = length(bytes, position, field)
         if (number < 0) throw new RangeError(`${field}: negative length ${number} at byte ${position}`)
-        if (next + number > bytes.length) throw truncated(field, bytes)
-        return next + number
+        const end = next + number
+        if (end > bytes.length) throw truncated(field, bytes)
+        if (type === 'string') checkUtf8(bytes, next, end, field)
+        return end
       }
     default:
       return undefined
+  }
+}
+
+/** avsc reads what is no UTF-8 as U+FFFD: two users whose ids differ there would become one. */
+function checkUtf8(bytes: Uint8Array, start: number, end: number, field: string): void {
+  for (let i = start; i < end; i++) {
+    // Nearly all text here is ASCII, for which the loop is faster than a call.
+    if (bytes[i]! < 0x80) continue
+    if (!isUtf8(bytes.subarray(i, end))) throw new RangeError(`${field}: not UTF-8, from byte ${i}`)
+    return
   }
 }
 

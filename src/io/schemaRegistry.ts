@@ -17,8 +17,11 @@ export interface SchemaRegistry {
 /** A record names a schema that is not known here. After `loadSchemas` it means that the registry does not know it either. */
 export class UnknownSchemaIdError extends BadEventError {
   readonly schemaId: number
-  constructor(schemaId: number) {
-    super(`no schema with id ${schemaId} in the registry: the record was written with another registry, or is not a record of ours`)
+  constructor(
+    schemaId: number,
+    message = `no schema with id ${schemaId} in the registry: the record was written with another registry, or is not a record of ours`
+  ) {
+    super(message)
     this.schemaId = schemaId
   }
 }
