@@ -117,6 +117,11 @@ program
   .action(async (options) => (await import('./ask.ts')).evaluate(configured(), options))
 
 program
+  .command('setup')
+  .description('install what is missing, foremost the native part of tfjs-node; what failed before is tried again')
+  .action(async () => (await import('./setUp.ts')).setUp())
+
+program
   .command('doctor')
   .description('what is installed, which backend is live, and what is missing for what')
   .addOption(json())
