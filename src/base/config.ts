@@ -140,7 +140,7 @@ export const configSchema = z.strictObject({
       .default(730 * dayMs)
       .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
     recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
-    emitEventsMax: count(1, 100_000).default(256).describe('Events gathered before their users are emitted; less when the log is idle'),
+    emitEventsMax: count(1, 100_000).default(1024).describe('Events taken together before their users are emitted, where so many wait: each time costs a write to the disk'),
     commitIntervalMs: durationMs(minuteMs)
       .default(1000)
       .describe('How often state and offsets are made durable: a crash repeats at most this much')
