@@ -3,6 +3,7 @@
 // a complete set-up is recognised in milliseconds.
 //
 //   node infra/setup.mjs     or     mtmi setup     or     import { setUp } from './setup.mjs'
+//   node infra/setup.mjs --quiet     only what is missing, and not again what has failed: before each start and test
 //
 // The native part of @tensorflow/tfjs-node is found in this order:
 //   1. it already loads;
@@ -69,7 +70,7 @@ for name in wheel.namelist():
     with wheel.open(name) as source, open(out, 'wb') as sink: shutil.copyfileobj(source, sink, 1 << 20)
 `
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) setUp({ asked: true })
+if (process.argv[1] === fileURLToPath(import.meta.url)) setUp({ asked: !process.argv.includes('--quiet') })
 
 // ---------------------------------------------------------------------------------------------------------------------
 
