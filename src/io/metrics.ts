@@ -46,6 +46,11 @@ const role = ['item', 'user'] as const
 /** K is at most 16. */
 const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
 
+/** What the drift watch looks at of the interactions. */
+const driftFeature = ['event_type', 'item_popularity', 'category', 'history_length', 'event_gap'] as const
+/** Those of them that are numbers with an order. */
+const driftNumber = ['history_length', 'event_gap'] as const
+
 /** What an HTTP request can have matched. */
 export const httpRoutes = [
   '/v1/users/:id/recommendations',
@@ -121,6 +126,59 @@ export const metricDefinitions = {
     outcome: ['done', 'held']
   }),
   indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
+
+  driftPsi: gauge(
+    'mtmi_drift_psi',
+    'Population stability index of recent interactions against the reference window: from .1 on a shift, from .25 on a large one',
+    { feature: driftFeature }
+  ),
+  driftKs: gauge(
+    'mtmi_drift_ks',
+    'Kolmogorov-Smirnov distance of recent interactions from the reference window: the largest gap between the distributions, 0 to 1',
+    { feature: driftNumber }
+  ),
+  driftCriticalKs: gauge(
+    'mtmi_drift_critical_ks',
+    'The distance that mtmi_drift_ks exceeds by chance once in a thousand, were nothing to have changed',
+    { feature: driftNumber }
+  ),
+  driftDetections: counter('mtmi_drift_detections_total', 'Changes noticed, by what changed and by which test', {
+    signal: [...driftFeature, 'loss', 'hit_rate'],
+    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+  }),
+  driftDetectionAge: age('mtmi_drift_detection_age_seconds', 'Since a change was last noticed', {
+    signal: [...driftFeature, 'loss', 'hit_rate'],
+    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+  }),
+  driftReferenceEvents: gauge('mtmi_drift_reference_events', 'Interactions in the reference window; nothing is compared until it is full'),
+  driftReferenceAge: age('mtmi_drift_reference_age_seconds', 'Since the reference window was last full: pinned, or rolled on'),
+  driftNew: gauge('mtmi_drift_new_ratio', 'Share of recent interactions by users, or on items, that had not been seen before', { role }),
+  driftWinsEntropy: gauge(
+    'mtmi_drift_tower_wins_entropy_ratio',
+    'Evenness of which tower is the nearest to recent targets: 1 all alike, 0 one takes all'
+  ),
+  driftOverfitGap: gauge(
+    'mtmi_drift_overfit_gap_loss',
+    'Loss on examples not learned yet minus loss on replayed ones: grows as the model learns by heart'
+  ),
+  driftRecommendedGini: gauge(
+    'mtmi_drift_recommended_gini_ratio',
+    'Inequality of how often items are recommended lately: 0 all alike, near 1 a few take all'
+  ),
+  driftRecommendedCoverage: gauge('mtmi_drift_recommended_coverage_ratio', 'Share of the items in the index that were recommended lately'),
+  driftItemMovement: gauge(
+    'mtmi_drift_item_movement_distance',
+    'Mean distance that item vectors moved between two versions of the weights'
+  ),
+  driftCentroidCosine: gauge('mtmi_drift_item_centroid_cosine', 'Cosine between the mean item vectors of two versions of the weights'),
+  driftRowNorm: gauge('mtmi_drift_item_row_norm', 'Length of item rows: 5 of 100 are shorter than p5, and so on', {
+    at: ['p5', 'p50', 'p95']
+  }),
+  driftServingSkew: gauge(
+    'mtmi_drift_serving_skew_distance',
+    'Mean distance, on a sample, of vectors in the index from those by the weights as they are now',
+    { role }
+  ),
 
   http: histogram('mtmi_serve_request_seconds', 'HTTP requests, by route pattern and class of status', requestSeconds, {
     route: httpRoutes,
