@@ -1,0 +1,49 @@
+// What the tests with a real broker share: where it is, topics of their own, and a loud skip without one.
+
+import { randomUUID } from 'node:crypto'
+import kafkajs from 'kafkajs'
+import { systemClock } from '../../src/base/clock.ts'
+import { type KafkaOptions, resolveConfig } from '../../src/base/config.ts'
+import { KafkaLog } from '../../src/io/kafkaLog.ts'
+
+export const brokers = (process.env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '')
+
+/** For `test`'s options: a reason to skip, or false. */
+export const skip: string | false =
+  brokers.length > 0 ? false : 'NO BROKER: run `npm run test:services`, or set KAFKA_BROKERS to run the tests on Kafka'
+
+/** As configured, with short waits: a member that is killed is missed after `sessionTimeoutMs`. */
+export function kafkaOptions(changes: Partial<KafkaOptions> = {}): KafkaOptions {
+  const { kafka } = resolveConfig({}, {}, { kafka: { brokers, sessionTimeoutMs: 6000, heartbeatMs: 100, retryMs: 60_000 } })
+  return { ...kafka, ...changes }
+}
+
+export function openLog(changes: Partial<KafkaOptions> = {}): Promise<KafkaLog> {
+  return KafkaLog.open(kafkaOptions(changes), systemClock)
+}
+
+export const kafka = new kafkajs.Kafka({ brokers: brokers.length > 0 ? brokers : ['none:1'], logLevel: kafkajs.logLevel.NOTHING })
+
+/** @returns a name that nobody else uses */
+export async function makeTopic(partitions: number, config: Readonly<Record<string, string>> = {}): Promise<string> {
+  const topic = `test-${randomUUID().slice(0, 8)}`
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    const configEntries = Object.entries({ 'message.timestamp.type': 'LogAppendTime', ...config }).map(([name, value]) => ({ name, value }))
+    await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }], waitForLeaders: true })
+  } finally {
+    await admin.disconnect()
+  }
+  return topic
+}
+
+export async function removeTopics(...topics: string[]): Promise<void> {
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    await admin.deleteTopics({ topics })
+  } finally {
+    await admin.disconnect()
+  }
+}
