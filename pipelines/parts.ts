@@ -7,9 +7,11 @@ import { type Clock, systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError, UnavailableError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
+import { Rng } from '../src/base/rng.ts'
 import type { EventLog } from '../src/event/eventLog.ts'
 import { type Codecs, createCodecs } from '../src/io/avroCodecs.ts'
 import { EmbeddedIndex } from '../src/io/embeddedIndex.ts'
+import { HttpRegistry } from '../src/io/httpRegistry.ts'
 import { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
 import { LocalLog } from '../src/io/localLog.ts'
 import { LocalRegistry } from '../src/io/localRegistry.ts'
@@ -19,7 +21,7 @@ import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
 
 /** The stages that write state: one process each at a time. */
-export type WriterRole = 'sequence' | 'train' | 'publish'
+export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 
@@ -135,10 +137,21 @@ export interface Wire {
 /** Nobody needs what a row was before: only that a reader under way meets no gap. */
 const modelUpdatesLagMs = 60_000
 
+/** Confluent's where one is configured, and the embedded one otherwise. */
+export function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
+  return config.registry.url === '' ? new LocalRegistry(run.path('schemas')) : openHttpRegistry(config)
+}
+
+export function openHttpRegistry(config: Config): HttpRegistry {
+  const onProblem = (problem: string) => process.stderr.write(`warning: ${problem}\n`)
+  // Processes that lose the registry at once shall not come back at once.
+  return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
+}
+
 export async function openWire(config: Config, run: RunDirectory): Promise<Wire> {
   const { topics } = config
   const clock = systemClock
-  const registry = new LocalRegistry(run.path('schemas'))
+  const registry = openRegistry(config, run)
   const codecs = await createCodecs(registry, topics)
   const partitioned = new Set([topics.interactions, topics.userSequences])
   const compactionLags = new Map([

@@ -15,8 +15,6 @@ export interface HttpRegistryParts {
   readonly clock: Clock
   /** Spreads the retries of many processes. */
   readonly rng: Rng
-  /** Ends waiting. */
-  readonly signal?: AbortSignal
   /** Told of each failed attempt that is followed by another. */
   readonly onProblem?: (message: string) => void
   /** Before the first retry; each further one waits twice as long, up to 10 s. */
@@ -70,6 +68,7 @@ export class HttpRegistry implements SchemaRegistry {
   readonly #unknown = new Map<number, { readonly error: UnknownSchemaIdError; readonly sinceMs: number }>()
   readonly #ids = new Map<string, number>()
   readonly #asking = new Map<number, Promise<string>>()
+  readonly #closed = new AbortController()
   /** Which address answered last. */
   #at = 0
 
@@ -114,6 +113,10 @@ export class HttpRegistry implements SchemaRegistry {
       this.#schemas.set(id, schema)
     }
     return schema
+  }
+
+  close(): void {
+    this.#closed.abort()
   }
 
   /** undefined: the subject does not have this schema. */
@@ -252,7 +255,8 @@ export class HttpRegistry implements SchemaRegistry {
 
   /** @returns the registry's answer, be it an error. @throws UnavailableError if for `retryMaxMs` none of the addresses gives one */
   async #request(method: string, path: string, body?: unknown): Promise<Answer> {
-    const { clock, rng, signal, onProblem } = this.#parts
+    const { clock, rng, onProblem } = this.#parts
+    const { signal } = this.#closed
     const { retryMaxMs } = this.#options
     const beganMs = clock.nowMs()
     const firstMs = this.#parts.retryFirstMs ?? retryFirstMs
@@ -263,20 +267,20 @@ export class HttpRegistry implements SchemaRegistry {
       const problem = `the schema registry at ${this.#address} does not answer ${method} ${path}: ${answer}`
       this.#at++
       const spentMs = clock.nowMs() - beganMs
-      if (signal?.aborted === true || spentMs + waitMs > retryMaxMs) {
+      if (signal.aborted || spentMs + waitMs > retryMaxMs) {
         throw new UnavailableError(
           `${problem} (${attempt + 1} attempts in ${Math.round(spentMs / 1000)} s). Check registry.url (${this.#urls.join(', ')})`
         )
       }
       onProblem?.(`${problem}; trying again in ${Math.round(waitMs)} ms`)
-      await pause(waitMs, undefined, signal === undefined ? {} : { signal }).catch(() => {}) // the next attempt sees the signal
+      await pause(waitMs, undefined, { signal }).catch(() => {}) // the next attempt sees that it is closed
     }
   }
 
   /** The answer, or why there is none. */
   async #once(method: string, path: string, body: unknown): Promise<Answer | string> {
     const timeout = AbortSignal.timeout(this.#options.timeoutMs)
-    const signal = this.#parts.signal === undefined ? timeout : AbortSignal.any([timeout, this.#parts.signal])
+    const signal = AbortSignal.any([timeout, this.#closed.signal])
     const headers: Record<string, string> = { accept: `${contentType}, application/json` }
     if (body !== undefined) headers['content-type'] = contentType
     if (this.#authorization !== undefined) headers.authorization = this.#authorization

@@ -12,6 +12,8 @@ export interface SchemaRegistry {
   schemaOf(id: number): Promise<string>
   /** What is known of `id` without waiting: whatever `idFor` or `schemaOf` has seen. undefined: `schemaOf` may know more. */
   cached(id: number): string | undefined
+  /** Ends waiting for a registry that does not answer: what waits then fails with UnavailableError. */
+  close?(): void
 }
 
 /** A record names a schema that is not known here. After `loadSchemas` it means that the registry does not know it either. */

@@ -33,6 +33,9 @@ export function compileInteractionMapper(source: SourceOptions): InteractionMapp
   const value = source.value === undefined ? undefined : parseFields(source.value)
   const context = Object.entries(source.context).map(([name, paths]) => ({ name, role: `context.${name}`, fields: parseFields(paths) }))
   return (foreign) => {
+    // A CloudEvent may say all in its headers.
+    if (foreign.value === undefined && !cloud)
+      throw new BadEventError('the record has no value: an interaction is never deleted by tombstone')
     if (!passes(foreign)) return 'filtered'
     const ourType = type(foreign)
     if (ourType === undefined) return 'filtered'
