@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { EventLog, NewRecord } from '../../src/event/eventLog.ts'
 import type { Interaction } from '../../src/event/interaction.ts'
+import { partitionOf } from '../../src/event/partitioner.ts'
 import type { Codecs } from '../../src/io/avroCodecs.ts'
 
 /** Names the feed and numbers the interaction in it: how a restart knows where to go on. */
@@ -32,7 +33,7 @@ const untext = new TextDecoder()
  */
 export async function feedInteractions(source: AsyncIterable<Interaction> | Iterable<Interaction>, options: FeedOptions): Promise<number> {
   const { log, codecs, topic, name, signal, hasRoom, onFed } = options
-  const before = await countFed(log, topic, name, signal)
+  const fed = await readFed(log, topic, name, signal)
   let index = 0
   let block: NewRecord[] = []
   const flush = async () => {
@@ -44,28 +45,32 @@ export async function feedInteractions(source: AsyncIterable<Interaction> | Iter
   }
   for await (const interaction of source) {
     if (signal.aborted) break
-    if (index++ < before) continue
-    const header = { [feedHeader]: text.encode(`${name}#${index - 1}`) }
-    block.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), headers: header })
+    const number = index++
+    const key = text.encode(interaction.userId)
+    if (number <= fed[partitionOf(key, fed.length)]!) continue
+    block.push({ key, value: codecs.interaction.encode(interaction), headers: { [feedHeader]: text.encode(`${name}#${number}`) } })
     if (block.length >= appendMax) await flush()
   }
   await flush()
   return index
 }
 
-/** One more than the greatest number that the feed has in the log. An append of many records is taken whole or not at all, so none below is missing. */
-async function countFed(log: EventLog, topic: string, name: string, signal: AbortSignal): Promise<number> {
-  let count = 0
+/**
+ * The greatest number of the feed in each partition, −1 where there is none. A partition has them in order: none below its greatest is missing there, even if
+ * an append of several partitions was taken by some of them only.
+ */
+async function readFed(log: EventLog, topic: string, name: string, signal: AbortSignal): Promise<number[]> {
+  const fed = new Array<number>((await log.ends(topic)).size).fill(-1)
   for await (const event of log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
     if (event.kind !== 'records') continue
     for (const { headers } of event.records) {
       const header = headers[feedHeader]
       if (header === undefined) continue
       const [feed, number] = splitLast(untext.decode(header), '#')
-      if (feed === name) count = Math.max(count, Number(number) + 1)
+      if (feed === name) fed[event.partition] = Math.max(fed[event.partition]!, Number(number))
     }
   }
-  return count
+  return fed
 }
 
 function splitLast(value: string, separator: string): [string, string] {

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { lateTopic, SequenceStage } from '../../../pipelines/stages/sequenceStage.ts'
+import { MtmiError } from '../../../src/base/errors.ts'
+import { deadLetterTopic, readDeadLetter } from '../../../src/event/deadLetter.ts'
+import type { Interaction } from '../../../src/event/interaction.ts'
+import { MemoryDisk, MemorySequenceStore } from '../../support/memorySequenceStore.ts'
+import { type TestWire, testWire } from './wire.ts'
+
+const text = new TextEncoder()
+const hourMs = 3_600_000
+
+function click(wire: TestWire, userId: string, itemId: string, more: Partial<Interaction> = {}) {
+  const interaction = { eventId: `${userId} ${itemId}`, userId, itemId, type: 'click', eventTimeMs: wire.clock.nowMs() - hourMs, ...more }
+  return { key: text.encode(userId), value: wire.codecs.interaction.encode(interaction) }
+}
+
+/** Runs the stage until it has nothing to read and has committed. */
+async function runToEnd(wire: TestWire, disk: MemoryDisk): Promise<SequenceStage> {
+  const stop = new AbortController()
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  stage.hurry(true)
+  const running = stage.run(stop.signal)
+  const end = (await wire.log.ends('interactions')).get(0)!
+  while (!((stage.consumed().get(0) ?? -1n) >= end && stage.committed)) {
+    await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
+  }
+  stop.abort()
+  await running
+  return stage
+}
+
+test('good records become sequences; bad and late ones are set aside with their bytes, and counted', async () => {
+  const wire = await testWire({ sequence: { graceMs: hourMs } })
+  const junk = text.encode('not Avro')
+  await wire.log.append('interactions', [
+    click(wire, 'u', 'a'),
+    { key: text.encode('u'), value: junk },
+    click(wire, 'u', 'b', { eventTimeMs: wire.clock.nowMs() }),
+    click(wire, 'u', 'a'), // again
+    click(wire, 'u', 'c', { eventTimeMs: wire.clock.nowMs() - 2 * hourMs }), // later than the grace
+    click(wire, '', 'd'),
+    { key: text.encode('u'), value: null },
+    click(wire, 'u', 'e', { eventTimeMs: wire.clock.nowMs() + hourMs }), // in the future
+    click(wire, 'u', 'f', { type: 'hover' })
+  ])
+  const disk = new MemoryDisk()
+  await runToEnd(wire, disk)
+  const letters = wire.log.records(deadLetterTopic('interactions', 'mtmi'))
+  assert.equal(letters.length, 4)
+  assert.deepEqual(letters[0]!.value, junk)
+  assert.deepEqual(
+    letters.map((letter) => readDeadLetter(letter)?.offset),
+    [1n, 5n, 6n, 7n]
+  )
+  assert.equal(wire.log.records(lateTopic('interactions')).length, 1)
+  const { placed, duplicate, late, ignored, rejected } = disk.counts
+  assert.deepEqual({ placed, duplicate, late, ignored, rejected }, { placed: 2, duplicate: 1, late: 1, ignored: 1, rejected: 4 })
+  const sequences = wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!))
+  assert.deepEqual(
+    sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
+    [['u', ['a', 'b'], [0n, 2n]]]
+  )
+  wire.dispose()
+})
+
+test('a restart reads on from the commit, and counts nothing twice', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b')])
+  await runToEnd(wire, disk)
+  await wire.log.append('interactions', [click(wire, 'u', 'c')])
+  await runToEnd(wire, disk)
+  assert.equal(disk.counts.placed, 3)
+  assert.equal(disk.next, 3n)
+  const fresh = wire.log
+    .records('user-sequences')
+    .flatMap(({ value }) => wire.codecs.userSequence.decode(value!).fresh.map(({ offset }) => offset))
+  assert.deepEqual(fresh, [0n, 1n, 2n])
+  wire.dispose()
+})
+
+test('where most records are bad the stage stops, and says where they are', async () => {
+  const wire = await testWire({ events: { badShareMax: 0.5 } })
+  const records = Array.from({ length: 1600 }, (_, i) =>
+    i % 5 < 3 ? { key: text.encode('u'), value: text.encode('junk') } : click(wire, `u${i}`, 'a')
+  )
+  await wire.log.append('interactions', records)
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore() })
+  await assert.rejects(stage.run(new AbortController().signal), (error) => {
+    assert(error instanceof MtmiError)
+    assert.equal(error.code, 'BAD_EVENT')
+    assert.match(error.message, /interactions\.mtmi\.dlq/)
+    return true
+  })
+  wire.dispose()
+})
+
+test('when emitting fails nothing is committed: the same records are taken again', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a')])
+  const append = wire.log.append.bind(wire.log)
+  wire.log.append = async (topic, records, fence) => {
+    if (topic === 'user-sequences') throw new MtmiError('UNAVAILABLE', 'the log does not answer')
+    await append(topic, records, fence)
+  }
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  await assert.rejects(stage.run(new AbortController().signal), /does not answer/)
+  assert.equal(disk.next, 0n)
+  wire.log.append = append
+  await runToEnd(wire, disk)
+  assert.equal(disk.next, 1n)
+  assert.equal(wire.log.records('user-sequences').length, 1)
+  wire.dispose()
+})
