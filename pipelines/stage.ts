@@ -7,6 +7,7 @@ import { createMetrics } from '../src/io/metrics.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import { startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
+import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
@@ -41,14 +42,26 @@ async function runLocked(stage: StageName, config: Config, run: RunDirectory, op
 
 async function sequence(wire: Wire, run: RunDirectory, once: boolean): Promise<void> {
   const stop = new AbortController()
-  const stage = new SequenceStage({ ...wire, openStore: (partition) => openSequenceStore(run, partition) })
+  const look = async () => {
+    const consumed = stage.consumed()
+    const ends = await wire.log.ends(wire.config.topics.interactions)
+    ops.metrics.users.set(stage.counts().users)
+    // Another member of the group reads the other partitions.
+    return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
+  }
+  const ops = await startOpsServer({ wire, watched: { stage: 'sequence', look }, say })
+  const stage = new SequenceStage({
+    ...wire,
+    openStore: (partition) => openSequenceStore(run, partition),
+    measure: (report) => ops.metrics.apply(report)
+  })
   const running = stage.run(stop.signal)
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
   const settled = async () => isAt(stage.consumed(), await wire.log.ends(wire.config.topics.interactions))
   await Promise.race([running, untilInterrupted(), ...(once ? [until(settled)] : [])])
   const counts = stage.counts()
   stop.abort()
-  await running
+  await running.finally(() => ops.close())
   say(
     `sequenced: ${Object.entries(counts)
       .map(([name, value]) => `${name} ${value}`)
@@ -60,11 +73,20 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
   const { config, log } = wire
   let train: TrainStatus | undefined
   let publish: PublishStatus | undefined
+  const look = async () => {
+    const status = stage === 'train' ? train : publish
+    if (status === undefined) return undefined
+    const { consumed, takenAtMs } = status
+    return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
+  }
+  const ops = await startOpsServer({ wire, watched: { stage, look }, say })
   const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, stages: [stage] }, (message) => {
     if (message.kind === 'train') train = message.status
     else if (message.kind === 'publish') publish = message.status
+    else if (message.kind === 'metrics') ops.metrics.apply(message.report)
     else if (message.kind === 'problem') say(`warning: ${message.message}`)
   })
+  ops.backend(thread.backend)
   for (const problem of thread.backend.problems) say(`warning: ${problem}`)
   say(
     `${stage === 'train' ? 'training on' : 'publishing from'} ${config.topics.userSequences} in ${run.root}; backend ${thread.backend.backend}`
@@ -78,7 +100,7 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
     return isAt(new Map([[0, BigInt(publish.model)]]), updates) && publish.waitingItems === 0 && publish.waitingUsers === 0
   }
   await Promise.race([thread.ended, untilInterrupted(), ...(once ? [until(settled)] : [])])
-  await thread.stop()
+  await thread.stop().finally(() => ops.close())
   if (train !== undefined) say(`trained: ${train.batches} batches, ${train.examplesLearned} examples, loss ${train.loss.toFixed(3)}`)
   if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
 }
@@ -93,6 +115,8 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
         void index.live().then(
           (state) => {
             live = state
+            metrics.indexPoints.set({ role: 'item' }, state?.items ?? 0)
+            metrics.indexPoints.set({ role: 'user' }, state?.users ?? 0)
           },
           () => {
             live = undefined
@@ -109,10 +133,12 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
       false,
       say
     )
+    const ops = await startOpsServer({ wire, metrics, ready: readiness, say })
     say(`serving ${run.root} on ${service.url}`)
     await untilInterrupted()
     clearInterval(refreshing)
     await service.close()
+    await ops.close()
   } finally {
     await index.close()
   }

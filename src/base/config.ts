@@ -140,7 +140,9 @@ export const configSchema = z.strictObject({
       .default(730 * dayMs)
       .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
     recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
-    emitEventsMax: count(1, 100_000).default(1024).describe('Events taken together before their users are emitted, where so many wait: each time costs a write to the disk'),
+    emitEventsMax: count(1, 100_000)
+      .default(1024)
+      .describe('Events taken together before their users are emitted, where so many wait: each time costs a write to the disk'),
     commitIntervalMs: durationMs(minuteMs)
       .default(1000)
       .describe('How often state and offsets are made durable: a crash repeats at most this much')
@@ -232,6 +234,17 @@ export const configSchema = z.strictObject({
     limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
     bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
     staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
+  }),
+
+  ops: section({
+    host: z
+      .string()
+      .min(1)
+      .default('127.0.0.1')
+      .describe(
+        'Where a stage shows /livez, /readyz and /metrics; in a container 0.0.0.0. Not for the public: keep it behind a network policy'
+      ),
+    port: count(0, 65535).default(0).describe('0: nothing listens. `serve` and `start` show the same on serve.port too')
   }),
 
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')

@@ -1,0 +1,118 @@
+// What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
+
+import { MtmiError } from '../src/base/errors.ts'
+import type { Offsets } from '../src/base/offsets.ts'
+import type { Readiness } from '../src/io/httpService.ts'
+import { createMetrics, type Metrics } from '../src/io/metrics.ts'
+import { type OpsService, startOpsService } from '../src/io/opsService.ts'
+import type { Wire } from './parts.ts'
+import { ProgressWatch } from './progressWatch.ts'
+import type { ModelThread } from './thread/client.ts'
+import { version } from './version.ts'
+
+/** How often offsets are looked at: far below any interval of scraping. */
+const watchMs = 1000
+
+export type WatchedStage = 'sequence' | 'train' | 'publish'
+
+/** How far a stage is. */
+export interface StageProgress {
+  /** Next offset to read, by partition. */
+  readonly consumed: Offsets
+  /** Where those partitions end that are the stage's to read: what others read is not its lag. */
+  readonly ends: Offsets
+  /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
+  readonly takenAtMs: number
+}
+
+export interface OpsServer {
+  readonly metrics: Metrics
+  /** Tells which backend is live. */
+  backend(report: ModelThread['backend']): void
+  /** Whether the work gets on, and otherwise what stands still since when. */
+  readiness(): Readiness
+  close(): Promise<void>
+}
+
+export interface OpsServerParts {
+  readonly wire: Pick<Wire, 'config' | 'clock'>
+  /** What is looked at once a second; without it readiness is `ready`. */
+  readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
+  readonly ready?: () => Readiness
+  /** Instead of metrics of its own. */
+  readonly metrics?: Metrics
+  readonly say: (text: string) => void
+}
+
+export async function startOpsServer({ wire, watched, ready, metrics, say }: OpsServerParts): Promise<OpsServer> {
+  const { config, clock } = wire
+  const shown = metrics ?? createMetrics({ clock })
+  shown.info({ version, backend: 'none', node: process.versions.node })
+  const watch = new ProgressWatch()
+  let unknown: string | undefined = watched === undefined ? undefined : 'nothing has been read yet'
+  let looking = false
+
+  const look = async () => {
+    if (watched === undefined || looking) return
+    looking = true
+    try {
+      const progress = await watched.look()
+      if (progress === undefined) return
+      const nowMs = clock.nowMs()
+      const { behind, total } = distance(progress)
+      watch.note(watched.stage, behind, total, progress.takenAtMs, nowMs)
+      for (const { stage, lagSeconds, movedAtMs } of watch.lags(nowMs)) {
+        shown.lag.set({ stage }, lagSeconds)
+        shown.progress.at({ stage }, movedAtMs)
+      }
+      unknown = undefined
+    } catch (error) {
+      // Lag and progress keep their last values; the age of progress goes on growing.
+      if (!(error instanceof MtmiError)) throw error
+      unknown = `the log does not say where it ends: ${error.message}`
+    } finally {
+      looking = false
+    }
+  }
+
+  const readiness = (): Readiness => {
+    const stalled = watch.stalled(clock.nowMs(), config.serve.staleMaxMs)
+    const detail = unknown ?? stalled
+    if (detail !== undefined) return { ready: false, detail }
+    return ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` }
+  }
+
+  let service: OpsService | undefined
+  let ticking: NodeJS.Timeout | undefined
+  if (config.ops.port > 0) {
+    service = await startOpsService({ ...config.ops, metrics: shown, readiness })
+    say(`health and metrics on ${service.url}`)
+    ticking = setInterval(() => void look(), watchMs)
+  }
+  return {
+    metrics: shown,
+    readiness,
+    backend: (report) =>
+      shown.info({
+        version,
+        backend: report.backend === 'tensorflow' ? 'tfjs-node' : report.backend,
+        node: process.versions.node,
+        ...(report.tensorflow === undefined ? {} : { tensorflow: report.tensorflow })
+      }),
+    async close() {
+      clearInterval(ticking)
+      await service?.close()
+    }
+  }
+}
+
+function distance({ consumed, ends }: StageProgress): { behind: number; total: number } {
+  let behind = 0
+  let total = 0
+  for (const [partition, end] of ends) {
+    const next = consumed.get(partition) ?? 0n
+    behind += Number(end - next)
+    total += Number(next)
+  }
+  return { behind, total }
+}
