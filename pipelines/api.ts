@@ -2,7 +2,8 @@
 //
 // In the order of the flow. Each name has its documentation where it is defined; the types carry it along.
 
-// Configuration, errors, time and randomness.
+// Configuration, errors, time and randomness. `loadConfig` reads mtmi.yaml and the environment; `resolveConfig` reads nothing by itself.
+
 export { type Clock, ManualClock, systemClock } from '../src/base/clock.ts'
 export {
   type Config,
@@ -27,9 +28,10 @@ export {
 } from '../src/base/errors.ts'
 export type { OffsetRanges, Offsets } from '../src/base/offsets.ts'
 export { Rng } from '../src/base/rng.ts'
-// How good it is.
-export { ProgressiveEvaluator, type ProgressiveReport } from '../src/evaluate/progressive.ts'
-// What happened: interactions, items, the log they travel in, and where they can come from.
+export { loadConfig } from '../src/io/configFile.ts'
+
+// What happened: interactions and items, where they come from, and the log they travel in.
+
 export type { CatalogueItem } from '../src/event/catalogueItem.ts'
 export type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../src/event/eventLog.ts'
 export { type ColumnMapping, parseColumnMapping } from '../src/event/format/columnMapping.ts'
@@ -39,21 +41,37 @@ export { type Simulation, simulate } from '../src/event/simulation.ts'
 export type { SimulationOptions } from '../src/event/simulationOptions.ts'
 export { validateInteraction } from '../src/event/validateInteraction.ts'
 export { type Codecs, createCodecs } from '../src/io/avroCodecs.ts'
-// Learning. `loadBackend` comes first, once a process and on one thread only.
-export { CheckpointFiles } from '../src/io/checkpointFiles.ts'
-export { loadConfig } from '../src/io/configFile.ts'
 export { type Dataset, type DatasetOptions, openDataset } from '../src/io/dataset.ts'
-// Vectors into an index, and recommendations out of it.
-export { EmbeddedIndex } from '../src/io/embeddedIndex.ts'
-export { createHttpService, type HttpService, type HttpServiceParts, type Readiness } from '../src/io/httpService.ts'
-// Rolling histories per user, and the examples cut from them.
-export { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
-export { LocalLog } from '../src/io/localLog.ts'
+export { LocalLog, type LocalLogOptions } from '../src/io/localLog.ts'
 export { LocalRegistry } from '../src/io/localRegistry.ts'
-export { createMetrics, type Metrics } from '../src/io/metrics.ts'
 export type { SchemaRegistry } from '../src/io/schemaRegistry.ts'
+
+// Rolling histories per user, and the examples cut from them.
+
+export { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
+export { cutExamples } from '../src/sequence/cutExamples.ts'
+export type { Example } from '../src/sequence/example.ts'
+export { Sequencer } from '../src/sequence/sequencer.ts'
+export type { SequenceStore } from '../src/sequence/sequenceStore.ts'
+export type { SequenceStep, UserSequence } from '../src/sequence/userSequence.ts'
+
+// Learning. `loadBackend` comes first, once a process and on one thread only.
+
+export type { MiniBatch } from '../src/batch/miniBatch.ts'
+export { CheckpointFiles } from '../src/io/checkpointFiles.ts'
 export { type BackendName, type BackendReport, loadBackend } from '../src/model/backend.ts'
 export type { Encoder } from '../src/model/encoder.ts'
+export type { Checkpoint, CheckpointStore } from '../src/train/checkpoint.ts'
+export { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
+export { ModelReplica } from '../src/train/modelReplica.ts'
+export type { ModelUpdate } from '../src/train/modelUpdate.ts'
+export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer.ts'
+
+// Vectors into an index, and recommendations out of it.
+
+export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/io/embeddedIndex.ts'
+export { createHttpService, type HttpService, type HttpServiceParts, type Readiness } from '../src/io/httpService.ts'
+export { createMetrics, type Metrics } from '../src/io/metrics.ts'
 export {
   defaultRecommenderOptions,
   type Recommendations,
@@ -64,14 +82,8 @@ export {
 } from '../src/recommend/recommender.ts'
 export { Publisher } from '../src/retrieval/publisher.ts'
 export type { Filter, InterestQuery, Neighbour, SearchResult, VectorIndex, VectorPoint } from '../src/retrieval/vectorIndex.ts'
-export { cutExamples } from '../src/sequence/cutExamples.ts'
-export type { Example } from '../src/sequence/example.ts'
-export { Sequencer } from '../src/sequence/sequencer.ts'
-export type { SequenceStore } from '../src/sequence/sequenceStore.ts'
-export type { SequenceStep, UserSequence } from '../src/sequence/userSequence.ts'
-export type { Checkpoint, CheckpointStore } from '../src/train/checkpoint.ts'
-export { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
-export { ModelReplica } from '../src/train/modelReplica.ts'
-export type { ModelUpdate } from '../src/train/modelUpdate.ts'
-export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer.ts'
+
+// How good it is.
+
+export { ProgressiveEvaluator, type ProgressiveReport } from '../src/evaluate/progressive.ts'
 export { version } from './version.ts'
