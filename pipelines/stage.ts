@@ -9,6 +9,7 @@ import { startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
+import { progressiveMetrics } from './progressiveMetrics.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
@@ -81,8 +82,10 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
   }
   const ops = await startOpsServer({ wire, watched: { stage, look }, say })
   const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, stages: [stage] }, (message) => {
-    if (message.kind === 'train') train = message.status
-    else if (message.kind === 'publish') publish = message.status
+    if (message.kind === 'train') {
+      train = message.status
+      ops.metrics.apply(progressiveMetrics(train.progressive))
+    } else if (message.kind === 'publish') publish = message.status
     else if (message.kind === 'metrics') ops.metrics.apply(message.report)
     else if (message.kind === 'problem') say(`warning: ${message.message}`)
   })

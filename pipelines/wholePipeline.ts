@@ -12,6 +12,7 @@ import { Recommender } from '../src/recommend/recommender.ts'
 import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
+import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { feedInteractions, feedItems } from './stages/feed.ts'
 import { type SequenceCounts, SequenceStage } from './stages/sequenceStage.ts'
@@ -222,20 +223,7 @@ export class WholePipeline {
     }
     const counts = this.#sequence.counts()
     this.metrics.users.set(counts.users)
-    const progressive = this.#train?.progressive
-    if (progressive !== undefined) {
-      for (const k of ['20', '50'] as const) {
-        for (const [ranker, method] of [
-          ['model', 'model'],
-          ['popularity', 'popularity'],
-          ['cooccurrence', 'cooccurrence']
-        ] as const) {
-          this.metrics.hitRate.set({ ranker, k }, progressive.window[method][`hitRate@${k}`])
-          this.metrics.ndcg.set({ ranker, k }, progressive.window[method][`ndcg@${k}`])
-        }
-      }
-      this.metrics.evaluatedShare.set(progressive.evaluatedShare)
-    }
+    if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
     const live = await this.index.live()
     if (live === undefined) return
     this.metrics.indexPoints.set({ role: 'item' }, live.items)

@@ -1,0 +1,17 @@
+// What the progressive report says of recent targets, as metrics.
+
+import type { ProgressiveReport } from '../src/evaluate/progressive.ts'
+import type { MetricsEntry } from '../src/io/metrics.ts'
+
+/** @returns nothing before the first target was ranked: a hit rate of 0 that nobody measured would be a lie */
+export function progressiveMetrics({ window, evaluatedShare, examples }: ProgressiveReport): MetricsEntry[] {
+  if (examples === 0) return []
+  const entries: MetricsEntry[] = [{ metric: 'evaluatedShare', value: evaluatedShare }]
+  for (const k of ['20', '50'] as const) {
+    for (const ranker of ['model', 'popularity', 'cooccurrence'] as const) {
+      entries.push({ metric: 'hitRate', labels: { ranker, k }, value: window[ranker][`hitRate@${k}`] })
+      entries.push({ metric: 'ndcg', labels: { ranker, k }, value: window[ranker][`ndcg@${k}`] })
+    }
+  }
+  return entries
+}
