@@ -74,6 +74,13 @@ program
   .addOption(json())
   .action(async (options) => (await import('./simulate.ts')).simulateEvents(configured(), options))
 
+program
+  .command('ingest')
+  .description('one stage on the configured parts: topics of others, as sources says → interactions and items')
+  .addOption(once('end when everything in the log has been worked off'))
+  .addOption(json())
+  .action(async (options) => (await import('./ingest.ts')).ingest(configured(), options))
+
 for (const [stage, description] of [
   ['sequence', 'interactions → user-sequences'],
   ['train', 'user-sequences → model-updates and checkpoints'],
@@ -115,6 +122,62 @@ program
   .description('the progressive report of the run that was started last')
   .addOption(json())
   .action(async (options) => (await import('./ask.ts')).evaluate(configured(), options))
+
+program
+  .command('produce')
+  .description('lines of a file as raw records of a topic, to try a mapping with')
+  .requiredOption('--topic <name>', 'of a source', given('a topic'))
+  .requiredOption('--data <file>', 'each line is the value of a record', given('a file'))
+  .option('--key <path>', 'where the key of the record is in the line, which is then JSON')
+  .addOption(json())
+  .action(async (options) => (await import('./produce.ts')).produce(configured(), options))
+
+const mapping = program.command('mapping').description('how records of others become ours')
+mapping
+  .command('try')
+  .description('raw records of a source beside what they become, and what was refused and why')
+  .requiredOption('--topic <name>', 'one of the sources', given('a topic'))
+  .option('--samples <number>', 'how many of the newest records', wholeNumber, 10)
+  .addOption(json())
+  .action(async (options) => (await import('./mapping.ts')).tryMapping(configured(), options))
+
+const schemas = program.command('schemas').description('our schemas in the schema registry')
+schemas
+  .command('check')
+  .description('whether they are registered, or could be')
+  .addOption(json())
+  .action(async (options) => (await import('./schemas.ts')).checkSchemas(configured(), options))
+schemas
+  .command('register')
+  .description('register them, with compatibility BACKWARD_TRANSITIVE')
+  .addOption(json())
+  .action(async (options) => (await import('./schemas.ts')).registerSchemas(configured(), options))
+
+const dlq = program.command('dlq').description('records that could not be used')
+dlq
+  .command('ls')
+  .description('topics of dead letters, with counts and reasons')
+  .option('--topic <name>', 'only those of this topic')
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).list(configured(), options))
+dlq
+  .command('show')
+  .description('dead letters: where from, why, and their bytes')
+  .requiredOption('--topic <name>', 'the topic that was read, or that of its dead letters', given('a topic'))
+  .option('--partition <number>', 'only of this partition', wholeNumber)
+  .option('--offset <number>', 'from this offset on', wholeNumber)
+  .option('--limit <number>', 'how many', wholeNumber, 5)
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).show(configured(), options))
+dlq
+  .command('replay')
+  .description('append the originals to their topic again; each is replayed once')
+  .requiredOption('--topic <name>', 'the topic that was read, or that of its dead letters', given('a topic'))
+  .option('--reason <text>', 'only letters whose reason contains this')
+  .option('--dry-run', 'say how many, change nothing', false)
+  .option('--yes', 'without asking', false)
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).replay(configured(), options))
 
 program
   .command('setup')

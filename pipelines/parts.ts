@@ -21,7 +21,7 @@ import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
 
 /** The stages that write state: one process each at a time. */
-export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish'
+export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 

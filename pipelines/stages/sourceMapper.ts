@@ -20,6 +20,8 @@ export interface SourceMapper {
   readonly source: SourceOptions
   /** Call it on each batch before. @throws UnavailableError if a registry that is needed does not answer */
   prepare(records: readonly LogRecord[]): Promise<void>
+  /** What the bytes say; undefined where there are none. @throws BadEventError with what is wrong */
+  decode(record: LogRecord): unknown
   /** What the record becomes, validated. @throws BadEventError with what is wrong */
   map(record: LogRecord): Mapped
 }
@@ -38,6 +40,7 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
     return {
       source,
       prepare,
+      decode: decoder.decode,
       map: (record) => {
         const change = mapItem({ topic, record, value: decoder.decode(record) })
         return change === 'filtered' ? filtered : { kind: 'item', ...change }
@@ -48,6 +51,7 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
   return {
     source,
     prepare,
+    decode: decoder.decode,
     map: (record) => {
       const interaction = mapInteraction({ topic, record, value: decoder.decode(record) })
       if (interaction === 'filtered') return filtered

@@ -127,6 +127,13 @@ export class HttpRegistry implements SchemaRegistry {
     return { id: Number(body.id), version: Number(body.version) }
   }
 
+  async hasSubject(subject: string): Promise<boolean> {
+    const { status, body } = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions`)
+    if (status === 404 && body.error_code === subjectNotFound) return false
+    this.#expect(status, body, `list the versions of ${subject}`)
+    return true
+  }
+
   /** Idempotent. @throws ConfigError if it is incompatible with earlier ones, or not valid */
   async register(subject: string, schemaJson: string): Promise<number> {
     const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: schemaJson })
