@@ -103,6 +103,8 @@ export class TrainStage {
   /** When the log took the newest user sequence that was learned, milliseconds; 0 before the first. */
   takenAtMs = 0
   rollbacks = 0
+  /** Step of the checkpoint that was gone back to, until a batch is learned again. */
+  #wentBackTo: number | undefined
   #sentBatch = 0
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
   #catalogueRead = 0n
@@ -124,11 +126,11 @@ export class TrainStage {
     const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#next.get(partition) ?? 0n, signal })
     for await (const event of events) {
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
-      await this.#learnWhatIsDue(event.kind === 'idle')
+      await this.#learnWhatIsDue(event.kind === 'idle', signal)
       await this.#housekeep()
     }
     await following
-    await this.#checkpoint()
+    if (this.#isSound) await this.#checkpoint()
   }
 
   /** While on, batches that are not full are learned at once, and updates are sent as soon as nothing waits. */
@@ -141,9 +143,9 @@ export class TrainStage {
     return this.#batch
   }
 
-  /** Everything learned has been sent to those who publish it. */
+  /** Everything learned that is worth it has been sent to those who publish it. */
   get updatesSent(): boolean {
-    return this.#sentBatch === this.#batch
+    return this.#sentBatch === this.#batch || !this.#isSound
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
@@ -166,9 +168,9 @@ export class TrainStage {
     }
   }
 
-  async #learnWhatIsDue(idle: boolean): Promise<void> {
+  async #learnWhatIsDue(idle: boolean, signal: AbortSignal): Promise<void> {
     const { config, clock } = this.#options
-    for (;;) {
+    while (!signal.aborted) {
       const entry = this.#again[0]
       if (entry !== undefined) {
         if (!this.#covers(entry.ranges)) return
@@ -243,7 +245,7 @@ export class TrainStage {
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
-    if (this.#sentBatch === 0) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
+    if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? nextTurn())
   }
@@ -261,6 +263,7 @@ export class TrainStage {
       this.examplesLearned += examples.length
       this.loss = step.loss
       this.#divergedInARow = 0
+      this.#wentBackTo = undefined
       return { evaluation, step, evaluateMs, learnMs: clock.nowMs() - evaluatedMs }
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error
@@ -278,26 +281,34 @@ export class TrainStage {
 
   /**
    * After several batches in a row that were not finite: the weights of the last checkpoint, at half the rate, from here on. What was learned since that
-   * checkpoint is gone from the weights (its number is counted), because learning it again would lead to the same cliff.
+   * checkpoint is gone from the weights, because learning it again would lead to the same cliff. Where that checkpoint does no better, it was taken too late: then
+   * the one before.
    */
   async #goBack(): Promise<void> {
     const { trainer, checkpoints } = this.#options
-    const latest = await checkpoints.latest()
-    if (latest !== undefined) {
-      trainer.restore(latest.checkpoint)
+    const earlier = (await checkpoints.steps()).filter((step) => step < (this.#wentBackTo ?? Number.POSITIVE_INFINITY))
+    const step = Math.max(...earlier)
+    if (earlier.length > 0) {
+      trainer.restore(await checkpoints.load(step))
       trainer.resendAll() // whoever follows has rows of the run that is given up
+      this.#wentBackTo = step
     }
     trainer.slowDown(0.5)
     this.#divergedInARow = 0
     this.rollbacks++
     this.#options.measure?.([{ metric: 'rollbacks', value: 1 }])
-    await this.#checkpoint()
+  }
+
+  /** The last batch was learned: what is in memory is worth keeping, and telling. */
+  get #isSound(): boolean {
+    return this.#divergedInARow === 0 && this.#wentBackTo === undefined
   }
 
   async #housekeep(): Promise<void> {
     const { clock, config } = this.#options
     const nowMs = clock.nowMs()
     const idle = this.#hurry && this.#waiting.length === 0
+    if (!this.#isSound) return // publishing is held, and no checkpoint is taken, until a batch is learned again
     if (idle || nowMs - this.#lastUpdateMs >= config.train.updateIntervalMs) await this.#sendUpdates(idle)
     if (nowMs - this.#lastCheckpointMs >= config.train.checkpointIntervalMs) await this.#checkpoint()
   }

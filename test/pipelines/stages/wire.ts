@@ -20,7 +20,7 @@ export interface TestWire extends Wire {
 export async function testWire(file: unknown = {}): Promise<TestWire> {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-wire-'))
   const registry = new LocalRegistry(directory)
-  const clock = new ManualClock(1_700_000_000_000)
+  const clock = new ManualClock(Date.UTC(2026, 6, 1)) // after the simulation
   const log = new MemoryLog({ partitions: () => 1, clock })
   return {
     config: resolveConfig(file, {}),
