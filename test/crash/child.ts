@@ -1,0 +1,207 @@
+// The whole pipeline on one thread, on the real parts, with a killer around each of them. A composition root for tests only.
+//
+//   node --import tsx child.ts '<ChildTask as JSON>'        prints one JSON object, if it lives so long
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openWire, RunDirectory } from '../../pipelines/parts.ts'
+import { feedInteractions, feedItems } from '../../pipelines/stages/feed.ts'
+import { PublishStage } from '../../pipelines/stages/publishStage.ts'
+import { SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
+import { TrainStage } from '../../pipelines/stages/trainStage.ts'
+import { configSchema } from '../../src/base/config.ts'
+import type { Offsets } from '../../src/base/offsets.ts'
+import type { EventLog } from '../../src/event/eventLog.ts'
+import { BatchLedgerFile } from '../../src/io/batchLedger.ts'
+import { CheckpointFiles } from '../../src/io/checkpointFiles.ts'
+import { LearnedAudit } from '../../src/io/learnedAudit.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { ModelReplica } from '../../src/train/modelReplica.ts'
+import { KeptLedger } from './keptLedger.ts'
+import { Killer, type KillPoint, type Place } from './killPoint.ts'
+import { type Scenario, streamOf } from './scenario.ts'
+
+export interface ChildTask {
+  readonly directory: string
+  readonly scenario: Scenario
+  readonly kill?: KillPoint
+  /** Of the stream's interactions, this many in all: so that later lives have something to do. Default: all. */
+  readonly feedTo?: number
+  /** Nothing but learning, all of it, from the first batch on, by the boundaries that an earlier run has written down. */
+  readonly relearn?: boolean
+}
+
+/** What a run that came to its end says of itself. */
+export interface ChildReport {
+  readonly interactions: number
+  readonly users: number
+  readonly duplicates: number
+  readonly late: number
+  readonly deadLetters: number
+  readonly examplesLearned: number
+  readonly batches: number
+  readonly indexed: { readonly items: number; readonly users: number }
+}
+
+/** Few may wait, so that a stream is not fed long before it is learned. */
+const interactionsAheadMax = 300
+
+const task = JSON.parse(process.argv[2] ?? '') as ChildTask
+const config = configSchema.parse({
+  ...task.scenario.settings,
+  train: { ...(task.scenario.settings.train as object), updateIntervalMs: 20 }
+})
+const run = new RunDirectory(task.directory, 'run').makeCurrent()
+const killer = new Killer(task.kill)
+await loadBackend()
+const wire = await openWire(config, run)
+const { topics } = config
+const log: EventLog = killer.around(wire.log, (method, [topic]) => (method === 'append' ? placeOfTopic(topic as string) : undefined))
+const stop = new AbortController()
+
+process.stdout.write(`${JSON.stringify(task.relearn === true ? await relearn() : await wholeRun())}\n`)
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+async function wholeRun(): Promise<ChildReport> {
+  const index = killer.around(await openIndex(run, { searchThread: false }), (method) =>
+    method === 'upsert' || method === 'promote' ? method : undefined
+  )
+  const sequence = new SequenceStage({
+    ...wire,
+    log,
+    openStore: async (partition) =>
+      killer.around(await openSequenceStore(run, partition), (method) => (method === 'commit' ? 'commit' : undefined))
+  })
+  const audit = new LearnedAudit(run.path('learned.tsv'))
+  const { train, ledger } = trainStage('checkpoints', ledgerOf(), (batch, sources) =>
+    killer.at('learned', () => audit.append(batch, sources))
+  )
+  const publish = new PublishStage({
+    ...wire,
+    log,
+    replica: new ModelReplica(),
+    index,
+    offsets: {
+      load: () => offsetsFromJson(run.readJson('published.json') ?? {}),
+      save: (offsets) => killer.at('published', () => run.writeJson('published.json', offsetsToJson(offsets)))
+    }
+  })
+  const stages = [sequence.run(stop.signal), train.run(stop.signal), publish.run(stop.signal)]
+  let failure: unknown
+  for (const stage of stages)
+    stage.catch((error: unknown) => {
+      failure ??= error
+      stop.abort()
+    })
+
+  const simulation = streamOf(task.scenario)
+  const feed = { log, codecs: wire.codecs, signal: stop.signal }
+  await feedItems(simulation.items(), { ...feed, topic: topics.items })
+  const ahead = async () => behind(sequence.consumed(), await log.ends(topics.interactions))
+  await feedInteractions(first(simulation.interactions(), task.feedTo ?? Number.POSITIVE_INFINITY), {
+    ...feed,
+    topic: topics.interactions,
+    name: 'stream',
+    hasRoom: async () =>
+      (await ahead()) < interactionsAheadMax && behind(train.consumed(), await log.ends(topics.userSequences)) < interactionsAheadMax
+  })
+  for (const stage of [sequence, train, publish]) stage.hurry(true)
+  const settled = async () => {
+    if ((await ahead()) > 0 || !sequence.committed) return false
+    const sequences = await log.ends(topics.userSequences)
+    if (behind(train.consumed(), sequences) > 0 || !train.updatesSent) return false
+    const { items, users } = publish.waiting()
+    const consumed = publish.consumed()
+    const updates = await log.ends(topics.modelUpdates)
+    return items + users === 0 && behind(consumed.sequences, sequences) === 0 && behind(new Map([[0, consumed.model]]), updates) === 0
+  }
+  while (!stop.signal.aborted && !(await settled())) await pause(5)
+  const { placed, duplicates, late, ignored, rejected, users } = sequence.counts()
+  const live = await index.live()
+  stop.abort()
+  await Promise.allSettled(stages)
+  if (failure !== undefined) throw failure
+  ledger.close()
+  audit.close()
+  await index.close()
+  await wire.log.close()
+  return {
+    interactions: placed + duplicates + late + ignored + rejected,
+    users,
+    duplicates,
+    late,
+    deadLetters: rejected,
+    examplesLearned: train.examplesLearned,
+    batches: train.batch,
+    indexed: { items: live?.items ?? 0, users: live?.users ?? 0 }
+  }
+}
+
+/** What the weights would be had nobody been killed, given the same boundaries of batches. */
+async function relearn(): Promise<{ batches: number }> {
+  const { train, ledger } = trainStage('relearned', new BatchLedgerFile({ file: run.path('relearned', 'batches.ledger') }), () => {})
+  const learning = train.run(stop.signal)
+  let failure: unknown
+  learning.catch((error: unknown) => {
+    failure ??= error
+  })
+  while (failure === undefined && behind(train.consumed(), await wire.log.ends(topics.userSequences)) > 0) await pause(5)
+  stop.abort()
+  await learning
+  ledger.close()
+  await wire.log.close()
+  return { batches: train.batch }
+}
+
+function ledgerOf(): KeptLedger {
+  const open = (file: string) => new BatchLedgerFile({ file: run.path('checkpoints', file) })
+  return new KeptLedger(open('batches.ledger'), open('all-batches.ledger'))
+}
+
+function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLearned: LearnedAudit['append']) {
+  const checkpoints = new CheckpointFiles({ directory: run.path(folder), keep: config.train.checkpointKeep })
+  const trainer = new IncrementalTrainer({
+    model: config.model,
+    train: config.train,
+    historyMax: config.sequence.historyMax,
+    seed: config.seed
+  })
+  const train = new TrainStage({
+    ...wire,
+    log: task.relearn === true ? silent(log) : log,
+    trainer,
+    checkpoints: killer.around(checkpoints, (method) => (method === 'save' ? 'checkpoint' : undefined)),
+    ledger: killer.around(ledger as KeptLedger, (method) =>
+      method === 'append' ? 'ledger' : method === 'truncateBefore' ? 'forget' : undefined
+    ),
+    onLearned
+  })
+  return { train, ledger }
+}
+
+/** Reads as the log does; what is appended goes nowhere. */
+function silent(log: EventLog): EventLog {
+  return { read: (...args) => log.read(...args), append: async () => {}, ends: (topic) => log.ends(topic), close: () => log.close() }
+}
+
+function placeOfTopic(topic: string): Place {
+  if (topic === topics.items) return 'items'
+  if (topic === topics.interactions) return 'feed'
+  if (topic === topics.userSequences) return 'sequences'
+  return topic === topics.modelUpdates ? 'updates' : 'dead-letters'
+}
+
+function* first<T>(values: Iterable<T>, count: number): Generator<T> {
+  let taken = 0
+  for (const value of values) {
+    if (taken++ >= count) return
+    yield value
+  }
+}
+
+function behind(consumed: Offsets, ends: Offsets): number {
+  let sum = 0
+  for (const [partition, end] of ends) sum += Number(end - (consumed.get(partition) ?? 0n))
+  return sum
+}

@@ -1,0 +1,70 @@
+// What a run has left on the disk, in a form in which two runs can be compared.
+
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { readLearnedAudit } from '../../src/io/learnedAudit.ts'
+import { LmdbSequenceStore } from '../../src/io/lmdbSequenceStore.ts'
+import { liveWindows } from '../../src/sequence/liveWindows.ts'
+import { canonicalWindow } from '../../src/sequence/packWindow.ts'
+
+/** User → bytes of the history, by partition and user. Those who have expired are left out, whether or not they have been swept away. */
+export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<string, string>> {
+  const histories = new Map<string, string>()
+  const directory = path.join(run, 'sequences')
+  for (const name of readdirSync(directory).sort()) {
+    const partition = /^sequences-(\d+)\.lmdb$/.exec(name)?.[1]
+    if (partition === undefined) continue
+    const store = LmdbSequenceStore.open(directory, Number(partition), { readOnly: true })
+    for (const [userId, window] of liveWindows(store, idleMaxMs)) {
+      histories.set(`${partition}/${userId}`, Buffer.from(canonicalWindow(userId, window)).toString('latin1'))
+    }
+    await store.close()
+  }
+  return histories
+}
+
+/**
+ * The examples that the weights have learned, by source offset, sorted. A batch that was learned before a crash and again after it counts once, and must
+ * have held the same examples in the same order both times; an example in two batches is a failure.
+ */
+export function learnedOf(auditFile: string): string[] {
+  const batches = new Map<number, string>()
+  for (const { batch, examples } of readLearnedAudit(auditFile)) {
+    const line = examples.join(',')
+    assert.equal(batches.get(batch) ?? line, line, `batch ${batch} was learned again with other examples`)
+    batches.set(batch, line)
+  }
+  const learned = new Map<string, number>()
+  for (const [batch, line] of batches) {
+    for (const example of line.split(',')) {
+      assert.ok(!learned.has(example), `example ${example} is in batch ${learned.get(example)} and in batch ${batch}`)
+      learned.set(example, batch)
+    }
+  }
+  return [...learned.keys()].sort()
+}
+
+/** Steps of the checkpoints in a folder, ascending. */
+export function checkpointsIn(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => /^checkpoint-\d+\.mtmi$/.test(name))
+    .sort()
+}
+
+/** The newest checkpoint, byte for byte: weights, rows, optimizer state, counts, reservoir, random streams, progressive numbers. */
+export function newestCheckpoint(folder: string): { name: string; bytes: Buffer } {
+  const name = checkpointsIn(folder).at(-1)
+  assert.ok(name !== undefined, `${folder} has no checkpoint`)
+  return { name, bytes: readFileSync(path.join(folder, name)) }
+}
+
+/** The first few of what one has and the other has not, for a failure's message. */
+export function differenceOf(actual: Iterable<string>, expected: Iterable<string>): string {
+  const [has, should] = [new Set(actual), new Set(expected)]
+  const some = (of: Set<string>, not: Set<string>) => {
+    const only = [...of].filter((each) => !not.has(each))
+    return `${only.length}: ${only.slice(0, 8).join(' ')}`
+  }
+  return `too many ${some(has, should)}; missing ${some(should, has)}`
+}

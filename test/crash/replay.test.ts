@@ -1,0 +1,213 @@
+// Crash anywhere, same result: processes are killed again and again while they learn from a stream, and what they leave is compared with an undisturbed run.
+//
+//   CRASH_SEED    first seed (default 1); a failure names the seed that repeats it
+//   CRASH_ROUNDS  seeds to try, each with another stream and other settings (default 1)
+//   CRASH_EVENTS  events of a stream (default 2500)
+//
+// Compared are: histories byte for byte, the set of examples learned (each once), the counts of the report, and the last checkpoint (weights, rows, optimizer
+// state and all) bit for bit with one that was learned in one go by the same boundaries of batches.
+
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'node:test'
+import { configSchema } from '../../src/base/config.ts'
+import { Rng } from '../../src/base/rng.ts'
+import type { ChildReport, ChildTask } from './child.ts'
+import { type KillPoint, type Place, places } from './killPoint.ts'
+import { live, resultOf, root } from './lives.ts'
+import { checkpointsIn, differenceOf, historiesOf, learnedOf, newestCheckpoint } from './outcome.ts'
+import { type Scenario, scenarioOf, streamOf } from './scenario.ts'
+
+const firstSeed = Number(process.env.CRASH_SEED ?? 1)
+const rounds = Number(process.env.CRASH_ROUNDS ?? 1)
+const events = Number(process.env.CRASH_EVENTS ?? 2500)
+/** Of one process: some twenty times what it takes. */
+const timeoutMs = 180_000
+/** These happen once in the life of the data … */
+const once: readonly Place[] = ['items', 'promote']
+/** … and these more than once in every life. */
+const often: ReadonlySet<Place> = new Set<Place>(['sequences', 'ledger', 'learned', 'updates', 'upsert'])
+/** In a row without one that comes to its end: then something has stopped getting on. */
+const livesMax = 200
+
+for (let seed = firstSeed; seed < firstSeed + rounds; seed++) {
+  const scenario = scenarioOf(seed, events)
+  const again = `repeat with CRASH_SEED=${seed} CRASH_ROUNDS=1 CRASH_EVENTS=${events} npm run test:crash`
+  test(`seed ${seed}: killed at every boundary`, () => saying(again, () => atEveryBoundary(scenario)))
+  test(`seed ${seed}: killed at random moments, mtmi start`, () => saying(again, () => atRandomMoments(scenario, 'start')))
+  test(`seed ${seed}: killed at random moments, mtmi replay`, () => saying(again, () => atRandomMoments(scenario, 'replay')))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Every place in every way, in an order drawn by the seed, one life after the other on the same data. */
+async function atEveryBoundary(scenario: Scenario): Promise<string> {
+  return withFolder(async (folder) => {
+    const task = (name: string, more: Partial<ChildTask> = {}): string[] => {
+      const whole: ChildTask = { directory: path.join(folder, name), scenario, ...more }
+      return ['--import', 'tsx', path.join(root, 'test', 'crash', 'child.ts'), JSON.stringify(whole)]
+    }
+    const undisturbed = resultOf<ChildReport>(await live(task('undisturbed'), { timeoutMs }))
+
+    const order = killPoints(new Rng(scenario.seed).fork('kill points'))
+    const missed: string[] = []
+    let lives = 0
+    for (const kill of order) {
+      const feedTo = Math.ceil((scenario.events * ++lives) / order.length)
+      const life = await live(task('disturbed', { kill, feedTo }), { timeoutMs })
+      const name = `${kill.when} ${kill.place} ${kill.nth}`
+      if (!life.killed) {
+        resultOf(life)
+        missed.push(name)
+      }
+    }
+    assert.ok(missed.length < order.length / 3, `the points are not where they were thought: not reached ${missed.join(', ')}`)
+    const disturbed = resultOf<ChildReport>(await live(task('disturbed'), { timeoutMs }))
+    await compare(scenario, path.join(folder, 'disturbed', 'run'), path.join(folder, 'undisturbed', 'run'), 'learned.tsv')
+    const counts = ({ interactions, duplicates, late, deadLetters, examplesLearned }: ChildReport) => ({
+      ...{ interactions, duplicates, late, deadLetters, examplesLearned }
+    })
+    assert.deepEqual(counts(disturbed), counts(undisturbed))
+
+    for (const name of ['undisturbed', 'disturbed']) {
+      const run = path.join(folder, name, 'run')
+      mkdirSync(path.join(run, 'relearned'))
+      cpSync(path.join(run, 'checkpoints', 'all-batches.ledger'), path.join(run, 'relearned', 'batches.ledger'))
+      resultOf(await live(task(name, { relearn: true }), { timeoutMs }))
+      sameCheckpoint(path.join(run, 'checkpoints'), path.join(run, 'relearned'))
+    }
+    return `${order.length - missed.length} kills${missed.length === 0 ? '' : `, not reached: ${missed.join(', ')}`}; ${disturbed.batches} batches`
+  })
+}
+
+function killPoints(rng: Rng): KillPoint[] {
+  const ways = ['before', 'during', 'after'] as const
+  const point = (place: Place, when: KillPoint['when']) => ({
+    place,
+    when,
+    nth: often.has(place) ? 1 + rng.integer(2) : 1,
+    turns: rng.integer(4)
+  })
+  // What happens once, at the beginning, can be met by two lives: one that does not do it, and one that does.
+  const early = once.flatMap((place) => [point(place, 'before'), point(place, ways[1 + rng.integer(2)]!)])
+  const others = places.filter((place) => !once.includes(place)).flatMap((place) => ways.map((when) => point(place, when)))
+  return [...early, ...shuffled(others, rng)]
+}
+
+/** The command itself, with its threads, killed by the clock. */
+async function atRandomMoments(scenario: Scenario, verb: 'start' | 'replay'): Promise<string> {
+  return withFolder(async (folder) => {
+    const file = path.join(folder, 'clicks.jsonl')
+    if (verb === 'replay') writeClicks(file, scenario)
+    const settings = path.join(folder, 'mtmi.json') // JSON is YAML
+    const train = { ...(scenario.settings.train as object), checkpointKeep: 1000 }
+    writeFileSync(settings, JSON.stringify({ ...scenario.settings, train }))
+    const life = (name: string, kill?: { when?: RegExp; afterMs: number }) =>
+      live(
+        [
+          ...[path.join(root, 'infra', 'mtmi.mjs'), '--config', settings, '--data-dir', path.join(folder, name), verb],
+          ...(verb === 'replay' ? ['--data', file] : ['--events', String(scenario.events)]),
+          ...['--once', '--json']
+        ],
+        { timeoutMs, environment: { MTMI_TRAIN_AUDIT_FILE: path.join(folder, `${name}.tsv`) }, ...(kill === undefined ? {} : { kill }) }
+      )
+    const startedMs = Date.now()
+    const undisturbed = resultOf<CliReport>(await life('undisturbed'))
+    const wholeMs = Date.now() - startedMs
+
+    const rng = new Rng(scenario.seed).fork(`moments of ${verb}`)
+    let disturbed: CliReport | undefined
+    let kills = 0
+    for (; disturbed === undefined; kills++) {
+      assert.ok(kills < livesMax, `not at its end after ${kills} lives`)
+      // Mostly while it works, now and then while it starts. Ever later, so that it comes to its end.
+      const starting = rng.uniform() < 0.15
+      const afterMs = (starting ? 0.3 : 0.02 * (kills + 3)) * rng.uniform() * wholeMs
+      const each = await life('disturbed', starting ? { afterMs } : { when: /state in/, afterMs })
+      if (!each.killed) disturbed = resultOf<CliReport>(each)
+    }
+    const run = (name: string) => path.join(folder, name, verb === 'replay' ? path.basename(file) : `simulation-${scenario.events}`)
+    await compare(scenario, run('disturbed'), run('undisturbed'), path.join('..', '..'))
+    const counts = ({ interactions, items, duplicates, late, deadLetters, examplesLearned }: CliReport) => ({
+      ...{ interactions, items, duplicates, late, deadLetters, examplesLearned }
+    })
+    assert.deepEqual(counts(disturbed), counts(undisturbed))
+
+    // From the earliest checkpoint on, by the ledger, without a kill.
+    cpSync(path.join(folder, 'disturbed'), path.join(folder, 'relearned'), { recursive: true })
+    const checkpoints = path.join(run('relearned'), 'checkpoints')
+    for (const name of checkpointsIn(checkpoints).slice(1)) rmSync(path.join(checkpoints, name))
+    resultOf(await life('relearned'))
+    sameCheckpoint(path.join(run('disturbed'), 'checkpoints'), checkpoints)
+    return `${kills - 1} kills`
+  })
+}
+
+interface CliReport {
+  readonly interactions: number
+  readonly users: number
+  readonly items: number
+  readonly duplicates: number
+  readonly late: number
+  readonly deadLetters: number
+  readonly examplesLearned: number
+}
+
+async function compare(scenario: Scenario, disturbed: string, undisturbed: string, audit: string): Promise<void> {
+  const { idleMaxMs } = configSchema.parse(scenario.settings).sequence
+  const auditOf = (run: string) =>
+    audit === 'learned.tsv' ? path.join(run, audit) : path.join(run, audit, `${path.basename(path.dirname(run))}.tsv`)
+  const [actual, expected] = [await historiesOf(disturbed, idleMaxMs), await historiesOf(undisturbed, idleMaxMs)]
+  assert.ok(expected.size > 0, 'nobody has a history')
+  assert.deepEqual([...actual.keys()], [...expected.keys()], `users: ${differenceOf(actual.keys(), expected.keys())}`)
+  for (const [user, bytes] of expected) assert.ok(actual.get(user) === bytes, `the history of ${user} differs`)
+  const [learned, should] = [learnedOf(auditOf(disturbed)), learnedOf(auditOf(undisturbed))]
+  assert.ok(should.length > 0, 'nothing was learned')
+  assert.deepEqual(learned, should, `examples learned: ${differenceOf(learned, should)}`)
+}
+
+function sameCheckpoint(actual: string, expected: string): void {
+  const [a, b] = [newestCheckpoint(actual), newestCheckpoint(expected)]
+  assert.equal(a.name, b.name, 'learned again, the run has another number of batches')
+  assert.ok(a.bytes.equals(b.bytes), `${a.name}: learned again by the same boundaries, it differs`)
+}
+
+/** The stream as a file of JSON lines, with lines that are none. */
+function writeClicks(file: string, scenario: Scenario): void {
+  const lines: string[] = []
+  for (const { userId, itemId, type, eventTimeMs, eventId } of streamOf(scenario).interactions()) {
+    lines.push(JSON.stringify({ eventId, userId, itemId, type, eventTimeMs }))
+    if (lines.length % 97 === 0) lines.push('{"userId": "half a li')
+  }
+  writeFileSync(file, `${lines.join('\n')}\n`)
+}
+
+function shuffled<T>(values: readonly T[], rng: Rng): T[] {
+  const shuffled = [...values]
+  for (let i = shuffled.length - 1; i > 0; i--) {
+    const j = rng.integer(i + 1)
+    ;[shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!]
+  }
+  return shuffled
+}
+
+async function withFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mtmi-crash-'))
+  try {
+    return await work(folder)
+  } finally {
+    if (process.env.CRASH_KEEP === undefined) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The seed is the whole bug report. */
+async function saying(again: string, work: () => Promise<string>): Promise<void> {
+  try {
+    process.stderr.write(`# ${await work()}\n`)
+  } catch (error) {
+    process.stderr.write(`# ${again}\n`)
+    throw error
+  }
+}
