@@ -233,6 +233,10 @@ export const configSchema = z.strictObject({
     port: count(0, 65535).default(8080).describe('0 takes a free one'),
     limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
     bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
+    console: z
+      .boolean()
+      .default(true)
+      .describe('The page at / and the routes by which it looks at users and items: whoever reaches the port reads their histories'),
     staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
   }),
 
@@ -247,6 +251,33 @@ export const configSchema = z.strictObject({
     port: count(0, 65535).default(0).describe('0: nothing listens. `serve` and `start` show the same on serve.port too')
   }),
 
+  drift: section({
+    reference: z
+      .enum(['rolled', 'pinned'])
+      .default('rolled')
+      .describe(
+        'What recent interactions are compared with: `rolled`, those just before them, which sees what changes suddenly and gets used to it; `pinned`, the first ones after the warm-up, for ever'
+      ),
+    warmupEvents: count(0, 1_000_000_000)
+      .default(5000)
+      .describe('Interactions that are left out at first, while popularity is not known yet and every user is new'),
+    referenceEvents: count(100, 100_000_000).default(10_000).describe('Interactions in the reference'),
+    windowEvents: count(100, 10_000_000)
+      .default(2500)
+      .describe(
+        'Recent interactions that are compared: fewer see a change sooner, and see more that are none. Chance alone makes the index .005'
+      ),
+    psiMin: real(0.01, 10)
+      .default(0.2)
+      .describe(
+        'A population stability index from here on counts as a detection: between the customary .1 (shifted) and .25 (another population)'
+      ),
+    confidence: real(1e-12, 0.5)
+      .default(1e-4)
+      .describe('δ of ADWIN on hit rate and loss. Clicks of one session hang together, so it is far stricter than the paper’s .002'),
+    stateIntervalMs: durationMs(dayMs).default(30_000).describe('How often the state of the watch on interactions is written down')
+  }),
+
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
 })
 
@@ -258,6 +289,7 @@ export type TrainOptions = Config['train']
 export type PublishOptions = Config['publish']
 export type ServeOptions = Config['serve']
 export type RegistryOptions = Config['registry']
+export type DriftOptions = Config['drift']
 export type KafkaOptions = Config['kafka']
 
 const prefix = 'MTMI_'

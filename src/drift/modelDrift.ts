@@ -1,0 +1,170 @@
+// Whether the model still does what it did: hit rate and loss by change detectors, which interests win, and whether it learns by heart.
+
+import { Adwin, type AdwinState } from './adwin.ts'
+import type { Detection } from './detection.ts'
+import { entropyRatio } from './evenness.ts'
+import { PageHinkley, type PageHinkleyOptions, type PageHinkleyState } from './pageHinkley.ts'
+
+/** What one batch says, from before and from the step in which it was learned. */
+export interface BatchSigns {
+  /** Ranks of the targets, 0 best; −1: not ranked. */
+  readonly ranks: Int32Array
+  /** The rank that stands for a target that the model has no row for. */
+  readonly unknownRank: number
+  /** Losses of the batch's examples, none of them learned before; undefined if the step was dropped. */
+  readonly freshLosses: Float32Array | undefined
+  /** Mean loss of the replayed examples of the step; undefined if there were none. */
+  readonly replayedLoss: number | undefined
+  /** Share of the targets that each interest was the nearest to. [K] */
+  readonly wins: Float32Array
+  /** Of the newest example, milliseconds since the Unix epoch. */
+  readonly eventTimeMs: number
+}
+
+export interface ModelDriftReport {
+  /** Mean over ADWIN's window: the progressive hit rate since the last change. NaN before the first. */
+  readonly hitRate: number
+  readonly hitRateWindow: number
+  readonly loss: number
+  /** undefined: not known yet. */
+  readonly winsEntropy: number | undefined
+  readonly overfitGap: number | undefined
+  readonly newItemShare: number | undefined
+}
+
+export interface ModelDriftState {
+  readonly format: 1
+  readonly adwin: Readonly<Record<'hit_rate' | 'loss', AdwinState>>
+  readonly pageHinkley: Readonly<Record<'hit_rate' | 'loss', PageHinkleyState>>
+  readonly seen: Readonly<Record<'hit_rate' | 'loss', number>>
+  readonly quietUntil: Readonly<Record<string, number>>
+  readonly wins: readonly number[]
+  readonly overfitGap: number | null
+  readonly newItemShare: number | null
+}
+
+/** A hit: the target among the first 20, as everywhere. */
+const hitRanks = 20
+/** Losses are read as shares of this, clipped: a loss of 10 is that of guessing among 22,000. */
+const lossScale = 10
+/** Before so many values a falling hit rate is that of a model which has hardly begun. */
+const warmup = 3000
+/** One change comes to a detector in several cuts: what follows within so many values is the same one. */
+const quiet = 3000
+/** Averages are over about this many examples. */
+const memory = 5000
+
+/**
+ * A hit is 0 or 1: its variance is at most .25. With δ .03 and λ 60 chance fires once in e^14 excursions were clicks independent; a session's are not, which
+ * is as if the variance were some three times as large: once in e^5. A fall of the hit rate by .1 is seen after 60 / (.1 − .03) = 860 clicks.
+ */
+const hitRateTest: PageHinkleyOptions = { worse: 'lower', tolerance: 0.03, threshold: 60, memory: 10_000, warmup }
+/** A tenth of the loss spreads by about .2 (variance .04). A rise of the loss by .7 is seen after 40 / (.07 − .03) = 1,000 clicks. */
+const lossTest: PageHinkleyOptions = { worse: 'higher', tolerance: 0.03, threshold: 40, memory: 10_000, warmup }
+
+export class ModelDrift {
+  readonly #adwin: Readonly<Record<'hit_rate' | 'loss', Adwin>>
+  readonly #pageHinkley = { hit_rate: new PageHinkley(hitRateTest), loss: new PageHinkley(lossTest) }
+  readonly #seen = { hit_rate: 0, loss: 0 }
+  #quietUntil: Record<string, number> = {}
+  #wins: number[] = []
+  #overfitGap: number | undefined
+  #newItemShare: number | undefined
+
+  /** @param confidence δ of ADWIN */
+  constructor({ confidence }: { confidence: number }) {
+    // A hundred values to a side: with fewer one session decides.
+    const options = { confidence, sideMin: 100, lengthMax: 100_000 }
+    this.#adwin = { hit_rate: new Adwin(options), loss: new Adwin(options) }
+  }
+
+  get report(): ModelDriftReport {
+    return {
+      hitRate: this.#adwin.hit_rate.mean,
+      hitRateWindow: this.#adwin.hit_rate.length,
+      loss: this.#adwin.loss.mean * lossScale,
+      winsEntropy: this.#wins.length === 0 ? undefined : entropyRatio(this.#wins),
+      overfitGap: this.#overfitGap,
+      newItemShare: this.#newItemShare
+    }
+  }
+
+  /** @returns what was noticed; a model that gets better is no drift */
+  observe(batch: BatchSigns): Detection[] {
+    const found: Detection[] = []
+    let ranked = 0
+    let unknown = 0
+    for (const rank of batch.ranks) {
+      if (rank < 0) continue
+      ranked++
+      if (rank === batch.unknownRank) unknown++
+      this.#take('hit_rate', rank < hitRanks ? 1 : 0, batch.eventTimeMs, found)
+    }
+    if (ranked > 0) {
+      const share = Math.min(1, ranked / memory)
+      this.#newItemShare = faded(this.#newItemShare, unknown / ranked, share)
+      if (this.#wins.length !== batch.wins.length) this.#wins = new Array<number>(batch.wins.length).fill(0)
+      for (let k = 0; k < batch.wins.length; k++) this.#wins[k]! += (batch.wins[k]! - this.#wins[k]!) * share
+    }
+    const losses = batch.freshLosses
+    if (losses === undefined || losses.length === 0) return found
+    let sum = 0
+    for (let i = 0; i < losses.length; i++) {
+      sum += losses[i]!
+      this.#take('loss', losses[i]! / lossScale, batch.eventTimeMs, found)
+    }
+    const gap = batch.replayedLoss === undefined ? Number.NaN : sum / losses.length - batch.replayedLoss
+    if (Number.isFinite(gap)) this.#overfitGap = faded(this.#overfitGap, gap, Math.min(1, losses.length / memory))
+    return found
+  }
+
+  #take(signal: 'hit_rate' | 'loss', value: number, eventTimeMs: number, found: Detection[]): void {
+    if (!Number.isFinite(value)) return
+    const seen = ++this.#seen[signal]
+    const cut = this.#adwin[signal].add(value)
+    const fired = this.#pageHinkley[signal].add(Math.min(1, value))
+    const scale = signal === 'loss' ? lossScale : 1
+    const note = (detector: 'adwin' | 'page_hinkley', mean: number) => {
+      const name = `${signal} ${detector}`
+      const heard = seen > warmup && seen >= (this.#quietUntil[name] ?? 0)
+      // Silence goes on as long as it keeps firing.
+      this.#quietUntil[name] = seen + quiet
+      if (heard) found.push({ signal, detector, value: mean * scale, eventTimeMs })
+    }
+    if (cut !== undefined && (signal === 'loss' ? cut.after > cut.before : cut.after < cut.before)) note('adwin', cut.after)
+    if (fired) note('page_hinkley', this.#adwin[signal].mean)
+  }
+
+  state(): ModelDriftState {
+    const of = <T>(state: (signal: 'hit_rate' | 'loss') => T) => ({ hit_rate: state('hit_rate'), loss: state('loss') })
+    return {
+      format: 1,
+      adwin: of((signal) => this.#adwin[signal].state()),
+      pageHinkley: of((signal) => this.#pageHinkley[signal].state()),
+      seen: { ...this.#seen },
+      quietUntil: { ...this.#quietUntil },
+      wins: [...this.#wins],
+      overfitGap: this.#overfitGap ?? null,
+      newItemShare: this.#newItemShare ?? null
+    }
+  }
+
+  /** @returns false, and stays new, for a state of another format */
+  restore(state: ModelDriftState): boolean {
+    if (state.format !== 1) return false
+    for (const signal of ['hit_rate', 'loss'] as const) {
+      this.#adwin[signal].restore(state.adwin[signal])
+      this.#pageHinkley[signal].restore(state.pageHinkley[signal])
+      this.#seen[signal] = state.seen[signal]
+    }
+    this.#quietUntil = { ...state.quietUntil }
+    this.#wins = [...state.wins]
+    this.#overfitGap = state.overfitGap ?? undefined
+    this.#newItemShare = state.newItemShare ?? undefined
+    return true
+  }
+}
+
+function faded(before: number | undefined, value: number, share: number): number {
+  return before === undefined ? value : before + (value - before) * share
+}
