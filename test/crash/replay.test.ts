@@ -11,7 +11,7 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { configSchema } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import type { ChildReport, ChildTask } from './child.ts'
@@ -32,13 +32,16 @@ const often: ReadonlySet<Place> = new Set<Place>(['sequences', 'ledger', 'learne
 /** In a row without one that comes to its end: then something has stopped getting on. */
 const livesMax = 200
 
-for (let seed = firstSeed; seed < firstSeed + rounds; seed++) {
-  const scenario = scenarioOf(seed, events)
-  const again = `repeat with CRASH_SEED=${seed} CRASH_ROUNDS=1 CRASH_EVENTS=${events} npm run test:crash`
-  test(`seed ${seed}: killed at every boundary`, () => saying(again, () => atEveryBoundary(scenario)))
-  test(`seed ${seed}: killed at random moments, mtmi start`, () => saying(again, () => atRandomMoments(scenario, 'start')))
-  test(`seed ${seed}: killed at random moments, mtmi replay`, () => saying(again, () => atRandomMoments(scenario, 'replay')))
-}
+// Each process has one busy thread, or two that take turns.
+describe('crash anywhere, same result', { concurrency: 2 }, () => {
+  for (let seed = firstSeed; seed < firstSeed + rounds; seed++) {
+    const scenario = scenarioOf(seed, events)
+    const again = `repeat with CRASH_SEED=${seed} CRASH_ROUNDS=1 CRASH_EVENTS=${events} npm run test:crash`
+    test(`seed ${seed}: killed at every boundary`, () => saying(again, () => atEveryBoundary(scenario)))
+    test(`seed ${seed}: killed at random moments, mtmi start`, () => saying(again, () => atRandomMoments(scenario, 'start')))
+    test(`seed ${seed}: killed at random moments, mtmi replay`, () => saying(again, () => atRandomMoments(scenario, 'replay')))
+  }
+})
 
 // ---------------------------------------------------------------------------------------------------------------------
 
