@@ -1,65 +1,15 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import { feedInteractions } from '../../../pipelines/stages/feed.ts'
-import { SequenceStage } from '../../../pipelines/stages/sequenceStage.ts'
 import { type BatchReport, TrainStage } from '../../../pipelines/stages/trainStage.ts'
-import { simulate } from '../../../src/event/simulation.ts'
 import { BatchLedgerMemory } from '../../../src/io/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/checkpointMemory.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
 import type { Example } from '../../../src/sequence/example.ts'
-import { IncrementalTrainer } from '../../../src/train/incrementalTrainer.ts'
-import { MemoryDisk, MemorySequenceStore } from '../../support/memorySequenceStore.ts'
-import { type TestWire, testWire } from './wire.ts'
-
-const settings = {
-  model: { dimensions: 8, interestCount: 2 },
-  train: { batchSize: 32, negatives: 16, reservoirMax: 100, checkpointIntervalMs: 1000, updateIntervalMs: 1000, divergedMax: 3 }
-}
+import { learnAll, newTrainer, wireWithSequences } from './smallStream.ts'
 
 before(async () => {
   await loadBackend()
 })
-
-/** A log with sequences of a few hundred simulated clicks. */
-async function wireWithSequences(): Promise<TestWire> {
-  const wire = await testWire(settings)
-  const { signal } = new AbortController()
-  const simulation = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 })
-  await feedInteractions(simulation.interactions(), {
-    log: wire.log,
-    codecs: wire.codecs,
-    topic: 'interactions',
-    name: 's',
-    signal,
-    hasRoom: async () => true
-  })
-  const stop = new AbortController()
-  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
-  stage.hurry(true)
-  const running = stage.run(stop.signal)
-  await until(async () => stage.consumed().get(0) === (await wire.log.ends('interactions')).get(0) && stage.committed, running)
-  stop.abort()
-  await running
-  return wire
-}
-
-const newTrainer = ({ config }: TestWire) =>
-  new IncrementalTrainer({ model: config.model, train: config.train, historyMax: config.sequence.historyMax, seed: 1 })
-
-async function until(condition: () => Promise<boolean>, running: Promise<void>): Promise<void> {
-  while (!(await condition())) await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
-}
-
-async function learnAll(stage: TrainStage, wire: TestWire): Promise<void> {
-  const stop = new AbortController()
-  stage.hurry(true)
-  const running = stage.run(stop.signal)
-  const end = (await wire.log.ends('user-sequences')).get(0)
-  await until(async () => stage.consumed().get(0) === end && stage.updatesSent, running)
-  stop.abort()
-  await running
-}
 
 const names = (examples: readonly Example[]) => examples.map(({ source }) => source.offset)
 
