@@ -52,7 +52,31 @@ export function openCluster(kafka: Kafka): Cluster {
     ]
   })
   if (cluster === undefined) throw new Error('this version of kafkajs does not hand its cluster to partition assigners')
+  oneAtATime(cluster)
   return cluster
+}
+
+/** Two who ask for the same broker at once would connect to it twice, and one of the sockets would be forgotten, open. */
+function oneAtATime(cluster: Cluster): void {
+  const finding = new Map<string, Promise<Broker>>()
+  const findBroker = cluster.findBroker.bind(cluster)
+  cluster.findBroker = (node) => {
+    const key = String(node.nodeId)
+    let found = finding.get(key)
+    if (found === undefined) {
+      found = findBroker(node).finally(() => finding.delete(key))
+      finding.set(key, found)
+    }
+    return found
+  }
+  let connecting: Promise<void> | undefined
+  const connect = cluster.connect.bind(cluster)
+  cluster.connect = () => {
+    connecting ??= connect().finally(() => {
+      connecting = undefined
+    })
+    return connecting
+  }
 }
 
 /** What kafkajs' brokers can do beyond what its types say. */

@@ -28,6 +28,7 @@ export class KafkaLog implements EventLog {
   readonly #readers = new Set<AbortController>()
   /** Ends that were looked at, and where their records end. */
   readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
+  #looking: Promise<unknown> = Promise.resolve()
   #admin: Cluster | undefined
   #writing: Cluster | undefined
   #closed = false
@@ -91,7 +92,14 @@ export class KafkaLog implements EventLog {
   }
 
   /** One after the last committed record, by partition: the markers of transactions behind it are nothing that a reader could wait for. */
-  async ends(topic: string): Promise<Offsets> {
+  ends(topic: string): Promise<Offsets> {
+    // In turn: kafkajs connects twice for two fetches at once, and forgets one of the sockets.
+    const turn = this.#looking.then(() => this.#ends(topic))
+    this.#looking = turn.catch(() => {})
+    return turn
+  }
+
+  async #ends(topic: string): Promise<Offsets> {
     const cluster = this.#adminCluster()
     return retrying(
       `looking up the ends of ${topic}`,
@@ -102,16 +110,16 @@ export class KafkaLog implements EventLog {
         await cluster.refreshMetadataIfNecessary()
         const partitions = partitionsOf(cluster, topic)
         const ends = await logOffsets(cluster, topic, partitions, 'end')
-        const looked = partitions.map(async (partition): Promise<[number, bigint]> => {
+        const found: Offsets = new Map()
+        for (const partition of partitions) {
           const end = ends.get(partition) ?? 0n
           const key = `${topic}/${partition}`
           const known = this.#recordEnds.get(key)
-          if (known?.end === end) return [partition, known.records]
-          const records = await recordEnd(cluster, topic, partition, end)
+          const records = known?.end === end ? known.records : await recordEnd(cluster, topic, partition, end)
           this.#recordEnds.set(key, { end, records })
-          return [partition, records]
-        })
-        return new Map(await Promise.all(looked))
+          found.set(partition, records)
+        }
+        return found
       },
       () => cluster.refreshMetadata()
     )
