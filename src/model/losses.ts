@@ -48,9 +48,16 @@ export interface Candidates {
  *
  * @param users [K, B, D]
  * @param weight [B], summing to 1 for a mean
+ * @param onExamples is shown the loss of each example, L_IDW(b) + β · L_URR(b): [B], not to be kept
  * @returns scalar
  */
-export function mtmiLoss(users: tf.Tensor3D, candidates: Candidates, weight: tf.Tensor1D, options: LossOptions): tf.Scalar {
+export function mtmiLoss(
+  users: tf.Tensor3D,
+  candidates: Candidates,
+  weight: tf.Tensor1D,
+  options: LossOptions,
+  onExamples?: (losses: tf.Tensor1D) => void
+): tf.Scalar {
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
   const toTarget = distance(cosines(users, targets)) //                                                   [K, B]
   const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
@@ -60,6 +67,7 @@ export function mtmiLoss(users: tf.Tensor3D, candidates: Candidates, weight: tf.
       : tripletLosses(users, toTarget as tf.Tensor2D, candidates, options.margin) //                      [K, B]
   const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
   const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
+  onExamples?.(loss as tf.Tensor1D)
   return tf.sum(tf.mul(weight, loss))
 }
 

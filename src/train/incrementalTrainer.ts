@@ -171,7 +171,8 @@ export class IncrementalTrainer implements Trainer {
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     this.#assembler.observe(examples)
     const replayed = this.#reservoir.draw(Math.round(replayRatio * examples.length))
-    const report = this.learn(this.#assembler.assemble(replayed.length === 0 ? examples : [...examples, ...replayed], evaluated.ranges))
+    const all = replayed.length === 0 ? examples : [...examples, ...replayed]
+    const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), examples.length)
     for (const example of examples) this.#reservoir.add(example)
     return report
   }
@@ -224,7 +225,8 @@ export class IncrementalTrainer implements Trainer {
     return { ranks, candidates: N, intraUserCosine, wins }
   }
 
-  learn(batch: MiniBatch): StepReport {
+  /** @param fresh so many examples, the first ones, are learned for the first time; the others are replayed */
+  learn(batch: MiniBatch, fresh = batch.size): StepReport {
     const { model, train } = this.#options
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)
@@ -252,7 +254,8 @@ export class IncrementalTrainer implements Trainer {
       loss: gradients.loss,
       gradientNorm,
       touchedRows,
-      examples: batch.weight.filter((weight) => weight > 0).length
+      examples: batch.weight.filter((weight) => weight > 0).length,
+      ...splitLosses(gradients.losses, batch.weight, fresh)
     }
   }
 
@@ -385,6 +388,19 @@ export class IncrementalTrainer implements Trainer {
     for (let column = 0; column < this.items.size; column++) columns[this.items.admittedRow(column)] = column
     return columns
   }
+}
+
+/** @param losses [B] @param weight [B] */
+function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number): Pick<StepReport, 'freshLosses' | 'replayedLoss'> {
+  let sum = 0
+  let replayed = 0
+  for (let b = fresh; b < losses.length; b++) {
+    if (!(weight[b]! > 0)) continue
+    sum += losses[b]!
+    replayed++
+  }
+  const freshLosses = losses.slice(0, fresh).filter((_, b) => weight[b]! > 0)
+  return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
 }
 
 function sumOfSquares(values: Float32Array): number {

@@ -11,6 +11,8 @@ import { byName, type ModelShape, type WeightName, type Weights, weightNames, we
 
 export interface StepGradients {
   readonly loss: number
+  /** Of each example, by the weights before the step; of no meaning where its weight is 0. [B] */
+  readonly losses: Float32Array
   readonly dense: Readonly<Record<WeightName, Float32Array>>
   /** With respect to the inputs of the batch's items. [U, D] */
   readonly inputs: Float32Array
@@ -48,6 +50,7 @@ export function stepGradients(
   const totalWeight = batch.weight.reduce((sum, w) => sum + w, 0)
 
   let loss = Number.NaN
+  let losses: Float32Array = new Float32Array(batch.size)
   let gradients: Float32Array[] = []
   tf.tidy(() => {
     const histories = historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, options.shape.historyMax)
@@ -63,7 +66,9 @@ export function stepGradients(
       const dense = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
       const users = userTowers(dense, tensors[0] as tf.Tensor2D, histories) //                                [K, B, D]
       const vectors = itemTower(dense, tensors[1] as tf.Tensor2D) //                                          [C, D]
-      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss)
+      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss, (examples) => {
+        losses = examples.dataSync() as Float32Array
+      })
     })(leaves)
     loss = value.dataSync()[0]!
     gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)
@@ -74,7 +79,7 @@ export function stepGradients(
   if (mask !== undefined) for (let i = 0; i < mask.length; i++) ofHistory[i]! *= mask[i]!
   addRows(ofInputs, ofHistory, history.positions, d)
   addRows(ofInputs, gradients[1]!, candidates.positions, d)
-  return { loss, dense: byName((name) => gradients[2 + weightNames.indexOf(name)]!), inputs: ofInputs }
+  return { loss, losses, dense: byName((name) => gradients[2 + weightNames.indexOf(name)]!), inputs: ofInputs }
 }
 
 /**

@@ -30,6 +30,10 @@ export interface StepReport {
   readonly touchedRows: number
   /** Examples learned from, replayed ones included. */
   readonly examples: number
+  /** Of the examples that are not replayed and count, before they were learned: comparable with `replayedLoss`, of the same weights and candidates. */
+  readonly freshLosses?: Float32Array
+  /** Mean over the replayed examples that count; undefined if there were none. */
+  readonly replayedLoss?: number
 }
 
 export interface Trainer {
