@@ -205,7 +205,7 @@ function letterText(dlq: string, letter: Letter): string {
   const text = value === null ? undefined : textOf(value)
   return [
     `${dlq}, partition ${at.partition}, offset ${at.offset}${letter.replayed ? ' (replayed)' : ''}`,
-    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, taken ${new Date(letter.record.timestampMs).toISOString()}`,
+    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, set aside ${new Date(letter.record.timestampMs).toISOString()}`,
     `  reason    ${exception}: ${message}`,
     `  key       ${shownBytes(original.key, 200)}`,
     ...headers,
