@@ -19,6 +19,7 @@ import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
+import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
 
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
@@ -65,6 +66,7 @@ interface StageState {
   readonly next: Readonly<Record<string, string>>
   readonly repeats: RepeatFilterState
   readonly progressive: Readonly<Record<string, unknown>>
+  readonly drift?: ModelWatchState
   readonly examplesLearned: number
   readonly batchesDropped: number
   readonly rollbacks: number
@@ -77,6 +79,7 @@ interface StageState {
 export class TrainStage {
   readonly #options: TrainStageOptions
   readonly evaluator = new ProgressiveEvaluator()
+  readonly drift: ModelWatch
   #repeats = new RepeatFilter()
   /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
   #batch = 0
@@ -114,6 +117,7 @@ export class TrainStage {
 
   constructor(options: TrainStageOptions) {
     this.#options = options
+    this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
   }
 
   /** Until abort; then a checkpoint is taken. */
@@ -242,6 +246,7 @@ export class TrainStage {
     if (this.#waiting.length === 0) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
     if (examples.length === 0) return
     const report = this.#step(examples, ranges)
+    this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
@@ -341,6 +346,7 @@ export class TrainStage {
       next: Object.fromEntries([...this.#next].map(([partition, offset]) => [partition, String(offset)])),
       repeats: this.#repeats.state(),
       progressive: progressive.header,
+      drift: this.drift.state(),
       examplesLearned: this.examplesLearned,
       batchesDropped: this.batchesDropped,
       rollbacks: this.rollbacks,
@@ -371,6 +377,7 @@ export class TrainStage {
       this.#batch = state.batch
       this.#next = new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
       this.#repeats = RepeatFilter.from(state.repeats)
+      if (state.drift !== undefined) this.drift.restore(state.drift)
       this.evaluator.load({ header: state.progressive, arrays: withoutPrefix('progressive/', latest.checkpoint.arrays) })
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped

@@ -2,6 +2,7 @@
 
 import type { Config } from '../../src/base/config.ts'
 import type { ErrorCode } from '../../src/base/errors.ts'
+import type { Detection } from '../../src/drift/detection.ts'
 import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
@@ -11,6 +12,8 @@ export interface ModelThreadTask {
   readonly config: Config
   readonly dataDir: string
   readonly run: string
+  /** Of this process among those that publish in the run; without one it is alone. */
+  readonly place?: string
   readonly stages: readonly ('train' | 'publish')[]
 }
 
@@ -28,6 +31,8 @@ export interface TrainStatus {
   readonly loss: number
   readonly intraUserCosine: number
   readonly progressive: ProgressiveReport
+  /** Changes noticed in hit rate and loss, oldest first. */
+  readonly detections: readonly Detection[]
   /** Every batch has been sent to the publisher. */
   readonly updatesSent: boolean
   readonly trainSeconds: number

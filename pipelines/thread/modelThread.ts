@@ -47,6 +47,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   let publishing: PublishStage | undefined
 
   if (task.stages.includes('publish')) {
+    const published = /-\d+$/.test(task.place ?? '') ? `published-${task.place}.json` : 'published.json'
     const index = await openIndex(run, { searchThread: false })
     const replica = new ModelReplica()
     publishing = new PublishStage({
@@ -54,8 +55,8 @@ async function main(task: ModelThreadTask): Promise<void> {
       replica,
       index,
       offsets: {
-        load: () => offsetsFromJson(run.readJson('published.json') ?? {}),
-        save: (offsets) => run.writeJson('published.json', offsetsToJson(offsets))
+        load: () => offsetsFromJson(run.readJson(published) ?? {}),
+        save: (offsets) => run.writeJson(published, offsetsToJson(offsets))
       },
       measure: (report) => gathered.push(...report),
       onPublished: ({ users }) => {
@@ -129,6 +130,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       loss: stage.loss,
       intraUserCosine: stage.intraUserCosine,
       progressive: stage.evaluator.report(),
+      detections: stage.drift.detections,
       updatesSent: stage.updatesSent,
       trainSeconds: trainMs / 1000
     })
