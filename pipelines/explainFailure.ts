@@ -36,19 +36,19 @@ const systemNumbers: Readonly<Record<number, string>> = {
 }
 
 /** Says on standard error what went wrong. @returns the exit status */
-export function explainFailure(error: unknown): number {
+export function explainFailure(error: unknown, say: (text: string) => void = (text) => process.stderr.write(text)): number {
   if (error instanceof MtmiError) {
-    process.stderr.write(`mtmi: ${error.message}\n`)
+    say(`mtmi: ${error.message}\n`)
     return exitCodes[error.code]
   }
-  const { code, exitCode, message } = error as { code?: string | number; exitCode?: number; message?: string }
+  const { code, exitCode, message } = (error ?? {}) as { code?: string | number; exitCode?: number; message?: string }
   // commander has said it already.
   if (typeof code === 'string' && code.startsWith('commander.')) return exitCode === 0 ? 0 : exitCodes.CONFIG
   const fault = systemFaults[typeof code === 'number' ? (systemNumbers[code] ?? '') : (code ?? '')]
   if (fault !== undefined) {
-    process.stderr.write(`mtmi: ${message ?? code}. ${fault.advice}\n`)
+    say(`mtmi: ${message ?? code}. ${fault.advice}\n`)
     return fault.status
   }
-  process.stderr.write(`mtmi: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}\n`)
+  say(`mtmi: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}\n`)
   return bugStatus
 }

@@ -92,5 +92,5 @@ function libraryVersion(module: unknown): string | undefined {
 }
 
 function firstLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0] ?? ''
+  return ((cause instanceof Error ? cause.message : String(cause)).split('\n')[0] ?? '').replace(/[.\s]+$/, '')
 }
