@@ -12,6 +12,7 @@ import type { EventLog } from '../src/event/eventLog.ts'
 import { type Codecs, createCodecs } from '../src/io/avroCodecs.ts'
 import { EmbeddedIndex } from '../src/io/embeddedIndex.ts'
 import { HttpRegistry } from '../src/io/httpRegistry.ts'
+import { KafkaLog } from '../src/io/kafkaLog.ts'
 import { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
 import { LocalLog } from '../src/io/localLog.ts'
 import { LocalRegistry } from '../src/io/localRegistry.ts'
@@ -24,6 +25,9 @@ import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
 export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
+
+/** Processes of one role on one machine's folder: far more than it has cores. */
+const placesMax = 256
 
 /** Where one run keeps everything: `<dataDir>/<run>`. Runs on different data never share state. */
 export class RunDirectory {
@@ -75,6 +79,20 @@ export class RunDirectory {
       }
     }
     return { release }
+  }
+
+  /**
+   * For a role that several processes share through a consumer group: takes the first place in the run that is free. What the process keeps there
+   * (`path('sequence-2')`) is its own, and found again by whoever takes the place next.
+   */
+  lockPlace(what: string, role: WriterRole): ProcessLock & { readonly place: string } {
+    makeFolder(this.path('locks'))
+    for (let number = 0; number < placesMax; number++) {
+      const place = `${role}-${number}`
+      const result = takeProcessLock(this.path('locks', `${place}.lock`), what, systemClock)
+      if (isLock(result)) return { place, release: () => result.release() }
+    }
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${placesMax} processes do so already. Choose another --data-dir`)
   }
 
   /** Every process that uses the run now, in words. */
@@ -159,6 +177,10 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
     [topics.userSequences, topics.minCompactionLagMs], // each record is an example that a trainer may still have to learn
     [topics.modelUpdates, modelUpdatesLagMs]
   ])
+  if (config.log === 'kafka') {
+    const log = await KafkaLog.open(config.kafka, clock)
+    return { config, clock, log, registry, codecs, maintain: async () => {} }
+  }
   const log = await LocalLog.open(run.path('log'), {
     partitions: (topic) => (partitioned.has(topic) ? topics.partitions : 1),
     compactionLagMs: (topic) => compactionLags.get(topic),

@@ -10,6 +10,7 @@ import { untilInterrupted } from './interrupt.ts'
 import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
+import { openOwnedSequences } from './stages/ownedSequences.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
@@ -21,27 +22,31 @@ type StageName = 'sequence' | 'train' | 'publish' | 'serve'
 
 export async function runStage(stage: StageName, config: Config, options: { once: boolean }): Promise<void> {
   const run = RunDirectory.current(config.dataDir)
-  const lock = run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage])
+  const shared = config.log === 'kafka' && (stage === 'sequence' || stage === 'publish')
+  const lock = shared
+    ? run.lockPlace(`mtmi ${stage}`, stage)
+    : { place: stage, ...run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage]) }
   try {
     run.makeCurrent()
-    await runLocked(stage, config, run, options)
+    await runLocked(stage, config, run, lock.place, options)
   } finally {
     lock.release()
   }
 }
 
-async function runLocked(stage: StageName, config: Config, run: RunDirectory, options: { once: boolean }): Promise<void> {
+/** @param place of this process among those of its role */
+async function runLocked(stage: StageName, config: Config, run: RunDirectory, place: string, options: { once: boolean }): Promise<void> {
   const wire = await openWire(config, run)
   try {
-    if (stage === 'sequence') await sequence(wire, run, options.once)
+    if (stage === 'sequence') await sequence(wire, run, place, options.once)
     else if (stage === 'serve') await serve(wire, run)
-    else await model(stage, wire, run, options.once)
+    else await model(stage, wire, run, place, options.once)
   } finally {
     await wire.log.close()
   }
 }
 
-async function sequence(wire: Wire, run: RunDirectory, once: boolean): Promise<void> {
+async function sequence(wire: Wire, run: RunDirectory, place: string, once: boolean): Promise<void> {
   const stop = new AbortController()
   const look = async () => {
     const consumed = stage.consumed()
@@ -53,12 +58,18 @@ async function sequence(wire: Wire, run: RunDirectory, once: boolean): Promise<v
   const ops = await startOpsServer({ wire, watched: { stage: 'sequence', look }, say })
   const stage = new SequenceStage({
     ...wire,
-    openStore: (partition) => openSequenceStore(run, partition),
+    openStore: (partition) =>
+      wire.config.log === 'kafka'
+        ? openOwnedSequences({ wire, folder: run.path(place), onRestored: sayRestored }, partition)
+        : openSequenceStore(run, partition),
     measure: (report) => ops.metrics.apply(report)
   })
   const running = stage.run(stop.signal)
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
-  const settled = async () => isAt(stage.consumed(), await wire.log.ends(wire.config.topics.interactions))
+  const settled = async () => {
+    const { consumed, ends } = await look()
+    return consumed.size > 0 && isAt(consumed, ends)
+  }
   await Promise.race([running, untilInterrupted(), ...(once ? [until(settled)] : [])])
   const counts = stage.counts()
   stop.abort()
@@ -70,7 +81,7 @@ async function sequence(wire: Wire, run: RunDirectory, once: boolean): Promise<v
   )
 }
 
-async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, once: boolean): Promise<void> {
+async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, place: string, once: boolean): Promise<void> {
   const { config, log } = wire
   let train: TrainStatus | undefined
   let publish: PublishStatus | undefined
@@ -81,7 +92,7 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
     return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
   }
   const ops = await startOpsServer({ wire, watched: { stage, look }, say })
-  const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, stages: [stage] }, (message) => {
+  const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, place, stages: [stage] }, (message) => {
     if (message.kind === 'train') {
       train = message.status
       ops.metrics.apply(progressiveMetrics(train.progressive))
@@ -145,6 +156,12 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
   } finally {
     await index.close()
   }
+}
+
+function sayRestored(report: { partition: number; changes: number; users: number; durationMs: number }): void {
+  const { partition, changes, users, durationMs } = report
+  const rate = Math.round((changes * 1000) / Math.max(1, durationMs))
+  say(`partition ${partition}: ${changes} histories read from the log in ${durationMs} ms (${rate}/s), ${users} users`)
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {

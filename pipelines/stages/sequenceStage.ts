@@ -17,7 +17,8 @@ type RejectedReason = Extract<MetricsEntry, { metric: 'rejected' }>['labels']['r
 
 const app = 'mtmi'
 const text = new TextEncoder()
-const fenceOf = (partition: number) => `sequence-${partition}`
+/** Whoever writes the user-sequences of a partition of interactions claims this. */
+export const sequenceFence = (partition: number) => `sequence-${partition}`
 /** How many of the newest events the share of bad ones is taken over. */
 const badWindow = 1000
 /** Looking for a user to show must not take seconds where there are millions. */
@@ -183,7 +184,7 @@ export class SequenceStage {
       partition
     }))
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
-    if (changes.length > 0) await log.append(config.topics.userSequences, changes, fenceOf(partition))
+    if (changes.length > 0) await log.append(config.topics.userSequences, changes, sequenceFence(partition))
     this.#options.measure?.([
       ...outcomes(before, owned.sequencer.report()),
       ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),

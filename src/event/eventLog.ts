@@ -55,7 +55,8 @@ export interface EventLog {
   read(topic: string, options: ReadOptions): AsyncIterable<LogEvent>
   /**
    * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused:
-   * a member's first append under it claims it in that topic, and one of no records does that alone.
+   * a member's first append under it claims it in that topic, and one of no records does that alone,
+   * on Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
    */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */

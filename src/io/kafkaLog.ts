@@ -54,7 +54,7 @@ export class KafkaLog implements EventLog {
 
   /**
    * Of several calls at once the order is kept. With a `fence` the records of a call become readable together, and the first call under it claims it: a
-   * transactional id, `<client id>.<topic>.<fence>`.
+   * transactional id, `<client id>.<topic>.<fence>`. A call of no records claims it each time: whoever gets a partition back has to.
    *
    * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed, or that failed on the way: nothing more is taken under it
    */
@@ -65,8 +65,8 @@ export class KafkaLog implements EventLog {
       return
     }
     const producer = this.#producer(`${topic}/${fence}`, `${this.#options.clientId}.${topic}.${fence}`)
-    await producer.claim()
-    await producer.append(topic, records)
+    if (records.length === 0) await producer.claim()
+    else await producer.append(topic, records)
   }
 
   /** @throws ConfigError if there is no such topic; CorruptError if `resume` is beyond the log's end; UnavailableError after `retryMs` without an answer */

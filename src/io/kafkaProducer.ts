@@ -44,12 +44,13 @@ export class KafkaProducer {
     this.#options = options
   }
 
-  /**
-   * Takes the transactional id: whoever had it before is refused from here on, and its open transaction is aborted. Without one: gets a number under
-   * which the brokers recognise repeats.
-   */
+  /** Takes the transactional id, again if need be: whoever had it before is refused from here on, and its open transaction is aborted. */
   claim(): Promise<void> {
-    return this.#inTurn(() => this.#claim())
+    return this.#inTurn(() => {
+      this.#identity = undefined
+      this.#refusal = undefined
+      return this.#identify()
+    })
   }
 
   /** Resolves when every record is on the disks of all in-sync replicas, in the order of the calls. */
@@ -68,7 +69,8 @@ export class KafkaProducer {
     await turn
   }
 
-  async #claim(): Promise<void> {
+  /** Without a transactional id: gets a number under which the brokers recognise repeats. */
+  async #identify(): Promise<void> {
     if (this.#refusal !== undefined) throw this.#refusal
     if (this.#identity !== undefined) return
     const { cluster, transactionalId } = this.#options
@@ -94,7 +96,7 @@ export class KafkaProducer {
 
   async #append(topic: string, records: readonly NewRecord[]): Promise<void> {
     if (records.length === 0) return
-    await this.#claim()
+    await this.#identify()
     const { transactionalId } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
     try {

@@ -15,6 +15,8 @@ export interface RestoreReport {
   readonly users: number
   /** The offset of `interactions` to read on from. */
   readonly next: bigint
+  /** Records that were put into the store. */
+  readonly changes: number
 }
 
 /** Users held in memory between two commits of the restore: some 3 KB each. */
@@ -45,8 +47,30 @@ export async function restoreStore(
   if (store.committed() !== 0n)
     throw new Error(`partition ${partition} has state up to offset ${store.committed()}: restoring would overwrite it`)
   for (const [userId] of [...store.users()]) store.delete(userId)
-  let next = 0n
-  let watermarkMs = 0
+  return apply(store, partition, records)
+}
+
+/**
+ * Brings a store that was left behind up to what others have emitted since: the same as `restoreStore`, for the changes from some point on alone. It goes on from
+ * where the store or the topic is further.
+ *
+ * @param records from any point on before which the store holds every change; changes that it holds already do no harm, as long as the later ones follow
+ */
+export async function catchUpStore(
+  store: SequenceStore,
+  partition: number,
+  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+): Promise<RestoreReport> {
+  return apply(store, partition, records)
+}
+
+async function apply(
+  store: SequenceStore,
+  partition: number,
+  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+): Promise<RestoreReport> {
+  const before = { next: store.committed(), watermarkMs: store.watermarkMs() }
+  let { next, watermarkMs } = before
   let changes = 0
   for await (const record of records) {
     if ('expired' in record) store.delete(record.userId)
@@ -61,8 +85,8 @@ export async function restoreStore(
       if (record.committed > next) next = record.committed
       if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
     } else continue
-    if (++changes % chunkMax === 0) await store.commit(0n, 0)
+    if (++changes % chunkMax === 0) await store.commit(before.next, before.watermarkMs)
   }
   await store.commit(next, watermarkMs)
-  return { users: store.userCount(), next }
+  return { users: store.userCount(), next, changes }
 }

@@ -1,0 +1,182 @@
+// The histories of a partition that is this process's for now, on a log that others write to as well: claimed, then brought up to what the log says.
+//
+// A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite. What it holds may be old; how much of
+// user-sequences it holds is written beside it, so that only what is missing is read.
+
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { UserId } from '../../src/event/interaction.ts'
+import { LmdbSequenceStore } from '../../src/io/lmdbSequenceStore.ts'
+import { loadSchemas } from '../../src/io/schemaRegistry.ts'
+import { catchUpStore, type ExpiredUser, type RestoreReport, restoreStore } from '../../src/sequence/restoreStore.ts'
+import type { SequenceCounts, SequenceStore } from '../../src/sequence/sequenceStore.ts'
+import type { UserSequence, UserWindow } from '../../src/sequence/userSequence.ts'
+import type { Wire } from '../parts.ts'
+import { sequenceFence } from './sequenceStage.ts'
+
+/** How often it is written down how much the store holds: what was emitted since is read again after a rebalance. */
+const noteIntervalMs = 5000
+const untext = new TextDecoder()
+
+export interface OwnedSequencesOptions {
+  readonly wire: Wire
+  /** This process's alone. */
+  readonly folder: string
+  readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
+}
+
+/**
+ * Claims the partition and opens its store. From the claim on nobody else can add to the partition's user-sequences, so what they hold then is all there is.
+ *
+ * @returns a store whose `committed` is where to go on: where the store or the topic is further
+ */
+export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
+  const { wire, folder, onRestored } = options
+  const { log, clock, config } = wire
+  const topic = config.topics.userSequences
+  await log.append(topic, [], sequenceFence(partition))
+  const startedMs = clock.nowMs()
+  const end = (await log.ends(topic)).get(partition) ?? 0n
+  const store = LmdbSequenceStore.open(folder, partition)
+  try {
+    const note = path.join(folder, `sequences-${partition}.held`)
+    const fresh = store.committed() === 0n
+    const held = fresh ? 0n : readNote(note)
+    if (held < end) {
+      const records = changesOf(wire, partition, held)
+      const report = await (fresh ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
+      onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
+    }
+    writeNote(note, end)
+    return new OwnedSequences(store, wire, partition, note)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+async function* changesOf(
+  { log, registry, codecs, config }: Wire,
+  partition: number,
+  from: bigint
+): AsyncIterable<UserSequence | ExpiredUser> {
+  const topic = config.topics.userSequences
+  const ends = await log.ends(topic)
+  // Only this partition: the others have nothing from their end on.
+  const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
+  for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
+    if (event.kind !== 'records' || event.partition !== partition) continue
+    await loadSchemas(registry, event.records)
+    for (const { key, value } of event.records) {
+      if (value === null) yield { userId: untext.decode(key), expired: true }
+      else yield codecs.userSequence.decode(value)
+    }
+  }
+}
+
+/** Passes everything on, and notes now and then how much of user-sequences the store holds. */
+class OwnedSequences implements SequenceStore {
+  readonly #store: SequenceStore
+  readonly #wire: Wire
+  readonly #partition: number
+  readonly #note: string
+  /** An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was still ours when it was looked up. */
+  #candidate: bigint | undefined
+  #emittedSince = false
+  #looking = false
+  #lookedAtMs: number
+
+  constructor(store: SequenceStore, wire: Wire, partition: number, note: string) {
+    this.#store = store
+    this.#wire = wire
+    this.#partition = partition
+    this.#note = note
+    this.#lookedAtMs = wire.clock.nowMs()
+  }
+
+  get(userId: UserId): UserWindow | undefined {
+    return this.#store.get(userId)
+  }
+
+  put(userId: UserId, window: UserWindow): void {
+    this.#emittedSince = true
+    this.#store.put(userId, window)
+  }
+
+  delete(userId: UserId): void {
+    this.#store.delete(userId)
+  }
+
+  /** Everything that was put has been emitted, and the emission acknowledged: so the sequencer's caller does. */
+  async commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void> {
+    const { candidate, emitted } = { candidate: this.#candidate, emitted: this.#emittedSince }
+    await this.#store.commit(next, watermarkMs, counts)
+    if (candidate !== undefined && emitted) {
+      writeNote(this.#note, candidate)
+      this.#candidate = undefined
+    }
+    this.#lookNowAndThen()
+  }
+
+  committed(): bigint {
+    return this.#store.committed()
+  }
+
+  watermarkMs(): number {
+    return this.#store.watermarkMs()
+  }
+
+  counts(): SequenceCounts {
+    return this.#store.counts()
+  }
+
+  users(): Iterable<[UserId, UserWindow]> {
+    return this.#store.users()
+  }
+
+  idle(beforeMs: number, limit: number): UserId[] {
+    return this.#store.idle(beforeMs, limit)
+  }
+
+  userCount(): number {
+    return this.#store.userCount()
+  }
+
+  close(): Promise<void> {
+    return this.#store.close()
+  }
+
+  /** In the background: nobody waits for it, and a log that does not answer is the next append's trouble. */
+  #lookNowAndThen(): void {
+    const { clock, log, config } = this.#wire
+    if (this.#looking || this.#candidate !== undefined || clock.nowMs() - this.#lookedAtMs < noteIntervalMs) return
+    this.#looking = true
+    this.#lookedAtMs = clock.nowMs()
+    log.ends(config.topics.userSequences).then(
+      (ends) => {
+        this.#candidate = ends.get(this.#partition)
+        this.#emittedSince = false
+        this.#looking = false
+      },
+      () => {
+        this.#looking = false
+      }
+    )
+  }
+}
+
+/** 0 if there is none, or it was half written: then everything is read. */
+function readNote(file: string): bigint {
+  try {
+    const text = readFileSync(file, 'utf8').trim()
+    return /^\d+$/.test(text) ? BigInt(text) : 0n
+  } catch {
+    return 0n
+  }
+}
+
+function writeNote(file: string, held: bigint): void {
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(`${file}.tmp`, `${held}\n`)
+  renameSync(`${file}.tmp`, file)
+}
