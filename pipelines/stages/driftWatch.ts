@@ -9,7 +9,7 @@ import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.t
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/schemaRegistry.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
-import type { Wire } from '../parts.ts'
+import type { RunDirectory, Wire } from '../parts.ts'
 
 /** Items whose categories are remembered, some 100 bytes each; of later ones no category is known. */
 const itemsMax = 500_000
@@ -157,6 +157,11 @@ export class DriftWatch {
     entries.push(...detectionMetrics(found, clock.nowMs()))
     measure(entries)
   }
+}
+
+/** Beside the state of the run: read again by whoever goes on with it. */
+export function driftStore(run: RunDirectory): NonNullable<DriftWatchOptions['store']> {
+  return { load: () => run.readJson<DriftWatchState>('drift.json'), save: (state) => run.writeJson('drift.json', state) }
 }
 
 export function detectionMetrics(found: readonly Detection[], nowMs: number): MetricsEntry[] {
