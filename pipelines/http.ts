@@ -3,6 +3,7 @@
 import { pino } from 'pino'
 import { MtmiError } from '../src/base/errors.ts'
 import type { Interaction } from '../src/event/interaction.ts'
+import type { LookupParts } from '../src/io/consoleRoutes.ts'
 import { createHttpService, type Readiness } from '../src/io/httpService.ts'
 import type { Metrics } from '../src/io/metrics.ts'
 import type { Recommender } from '../src/recommend/recommender.ts'
@@ -14,6 +15,7 @@ export interface ServedParts {
   readonly metrics: Metrics
   readonly recommender: Recommender
   readonly readiness: () => Readiness
+  readonly lookup: Omit<LookupParts, 'eventTypes'>
 }
 
 export interface RunningService {
@@ -36,12 +38,13 @@ export async function startHttpService(parts: ServedParts, anyPort: boolean, say
   }
 }
 
-async function listen({ wire, metrics, recommender, readiness }: ServedParts, port: number): Promise<RunningService> {
+async function listen({ wire, metrics, recommender, readiness, lookup }: ServedParts, port: number): Promise<RunningService> {
   const { config, clock } = wire
   const service = createHttpService({
     recommender,
     metrics,
     readiness,
+    lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
     accept: (interactions) => append(wire, interactions),
     options: { ...config.serve, port },
     clock,
@@ -56,6 +59,12 @@ async function listen({ wire, metrics, recommender, readiness }: ServedParts, po
     await service.close()
     throw error
   }
+}
+
+/** The ones that are learned from, a click first. */
+function countedTypes(types: Readonly<Record<string, number>>): string[] {
+  const names = Object.keys(types).filter((type) => types[type]! > 0)
+  return [...names.filter((type) => type === 'click'), ...names.filter((type) => type !== 'click')]
 }
 
 /** Resolves when they are durable. */

@@ -33,11 +33,11 @@ export class ProgressWatch {
     return undefined
   }
 
-  /** How far each stage is behind the newest record of its input, in the time of the log, and when it last moved. */
-  *lags(nowMs: number): Iterable<{ stage: StageName; lagSeconds: number; movedAtMs: number }> {
-    for (const [stage, { behind, takenAtMs, movedAtMs }] of this.#stages) {
+  /** How far each stage is behind the newest record of its input, in the time of the log, when it last moved, and how many records wait and are done. */
+  *lags(nowMs: number): Iterable<{ stage: StageName; lagSeconds: number; movedAtMs: number; waiting: number; done: number }> {
+    for (const [stage, { behind, consumed, takenAtMs, movedAtMs }] of this.#stages) {
       const sinceMs = takenAtMs > 0 ? takenAtMs : movedAtMs
-      yield { stage, lagSeconds: behind === 0 ? 0 : Math.max(0, nowMs - sinceMs) / 1000, movedAtMs }
+      yield { stage, lagSeconds: behind === 0 ? 0 : Math.max(0, nowMs - sinceMs) / 1000, movedAtMs, waiting: behind, done: consumed }
     }
   }
 }

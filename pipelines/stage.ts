@@ -143,7 +143,7 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
         ? { ready: false, detail: 'nothing is published yet, or the index does not answer' }
         : { ready: true, detail: `space ${live.space}, step ${live.step}` }
     const service = await startHttpService(
-      { wire, metrics, recommender: new Recommender({ index, clock: wire.clock }), readiness },
+      { wire, metrics, recommender: new Recommender({ index, clock: wire.clock }), readiness, lookup: { index } },
       false,
       say
     )

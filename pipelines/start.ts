@@ -14,6 +14,7 @@ import { type Dataset, openDataset } from '../src/io/dataset.ts'
 import { type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { RunDirectory, writerRoles } from './parts.ts'
+import { pipelineNumbers } from './pipelineNumbers.ts'
 import { startProgress } from './progress.ts'
 import { version } from './version.ts'
 import { WholePipeline } from './wholePipeline.ts'
@@ -78,7 +79,17 @@ async function runWhole(
   try {
     if (!options.once)
       service = await startHttpService(
-        { wire: pipeline.wire, metrics: pipeline.metrics, recommender: pipeline.recommender, readiness: () => pipeline.readiness() },
+        {
+          wire: pipeline.wire,
+          metrics: pipeline.metrics,
+          recommender: pipeline.recommender,
+          readiness: () => pipeline.readiness(),
+          lookup: {
+            index: pipeline.index,
+            numbers: () => pipelineNumbers(pipeline, { title: source.title, deadLetters: source.dataset?.deadLetters ?? 0 }),
+            newestUsers: (limit) => pipeline.newestUsers(limit)
+          }
+        },
         options.port === undefined && config.serve.port === defaultPort,
         say
       )

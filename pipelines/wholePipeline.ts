@@ -128,6 +128,21 @@ export class WholePipeline {
     return this.#sequence.newestUser(stepsMin)
   }
 
+  /** Those whose events were taken last by this process, newest first. */
+  newestUsers(limit: number): UserId[] {
+    return this.#sequence.newestUsers(limit)
+  }
+
+  /** Where the stream's clock stands: newest event time, milliseconds since the Unix epoch; 0 before the first. */
+  watermarkMs(): number {
+    return this.#sequence.watermarkMs()
+  }
+
+  /** How far each stage was when it was last looked at, once a second. */
+  stages(): ReturnType<ProgressWatch['lags']> {
+    return this.#watch.lags(this.wire.clock.nowMs())
+  }
+
   /** From the log's taking a click to its user's vectors being searchable; undefined before the first. */
   freshnessMs(): { p50: number; p99: number } | undefined {
     if (this.#freshness.count === 0) return undefined

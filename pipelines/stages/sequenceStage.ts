@@ -21,6 +21,8 @@ const text = new TextEncoder()
 export const sequenceFence = (partition: number) => `sequence-${partition}`
 /** How many of the newest events the share of bad ones is taken over. */
 const badWindow = 1000
+/** Users remembered as the ones who acted last. */
+const newestUsersMax = 100
 /** Looking for a user to show must not take seconds where there are millions. */
 const usersLookedAtMax = 100_000
 
@@ -52,6 +54,8 @@ export class SequenceStage {
   readonly #owned = new Map<number, Owned>()
   readonly #recent: boolean[] = []
   #bad = 0
+  /** The one who acted last is at the end. */
+  readonly #newest = new Set<UserId>()
   /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
   takenAtMs = 0
   #hurry = false
@@ -124,6 +128,18 @@ export class SequenceStage {
     return newest
   }
 
+  /** Up to `limit` users whose events this process took last, newest first. */
+  newestUsers(limit: number): UserId[] {
+    return [...this.#newest].reverse().slice(0, limit)
+  }
+
+  /** Newest event time of a counted type, milliseconds since the Unix epoch; 0 before the first. */
+  watermarkMs(): number {
+    let newestMs = 0
+    for (const { sequencer } of this.#owned.values()) newestMs = Math.max(newestMs, sequencer.watermarkMs)
+    return newestMs
+  }
+
   async #open(partition: number): Promise<bigint> {
     const { config, clock } = this.#options
     const store = await this.#options.openStore(partition)
@@ -183,6 +199,14 @@ export class SequenceStage {
       value: codecs.userSequence.encode(sequence),
       partition
     }))
+    for (const { userId } of sequences) {
+      this.#newest.delete(userId)
+      this.#newest.add(userId)
+    }
+    for (const userId of this.#newest) {
+      if (this.#newest.size <= newestUsersMax) break
+      this.#newest.delete(userId)
+    }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
     if (changes.length > 0) await log.append(config.topics.userSequences, changes, sequenceFence(partition))
     this.#options.measure?.([

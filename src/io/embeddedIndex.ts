@@ -1,17 +1,18 @@
 // The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant one.
 
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type {
-  Filter,
-  IndexState,
-  InterestQuery,
-  ItemPayload,
-  Neighbour,
-  SearchResult,
-  SpaceShape,
-  UserPayload,
-  VectorIndex,
-  VectorPoint
+import {
+  checkLimit,
+  type Filter,
+  type IndexState,
+  type InterestQuery,
+  type ItemPayload,
+  type Neighbour,
+  type SearchResult,
+  type SpaceShape,
+  type UserPayload,
+  type VectorIndex,
+  type VectorPoint
 } from '../retrieval/vectorIndex.ts'
 import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
 import { EmbeddedIndexStore, type SpaceState } from './embeddedIndexStore.ts'
@@ -109,6 +110,17 @@ export class EmbeddedIndex implements VectorIndex {
     const live = this.#live()
     const item = live && this.#store.item(live.space, itemId)
     return item && { payload: item.payload, vector: item.vector }
+  }
+
+  async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {
+    checkLimit(limit)
+    const live = this.#live()
+    return live === undefined ? [] : this.#store.usersFrom(live.space, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
+  }
+
+  async itemsLike(text: string, limit: number): Promise<readonly Neighbour[]> {
+    if (this.#thread === undefined) return this.#here().like(text, limit)
+    return this.#thread.ask<Neighbour[]>({ kind: 'like', text, limit })
   }
 
   /** Bytes that the searcher holds for vectors, and the kernel that scores them. */

@@ -2,7 +2,7 @@
 
 import { noLiveSpace, popularInSpace, searchSpace } from '../retrieval/exactIndex.ts'
 import { ExactItems } from '../retrieval/exactIndexItems.ts'
-import type { Filter, InterestQuery, Neighbour, SearchResult } from '../retrieval/vectorIndex.ts'
+import { checkLimit, type Filter, type InterestQuery, type Neighbour, type SearchResult } from '../retrieval/vectorIndex.ts'
 import type { EmbeddedIndexStore, SpaceState, StoreState } from './embeddedIndexStore.ts'
 
 export class EmbeddedIndexSearcher {
@@ -42,6 +42,11 @@ export class EmbeddedIndexSearcher {
 
   popular(limit: number, filter?: Filter): Neighbour[] {
     return popularInSpace(this.#live().items, limit, filter)
+  }
+
+  like(text: string, limit: number): Neighbour[] {
+    checkLimit(limit)
+    return this.#live().items.like(text, limit)
   }
 
   /** Bytes held for vectors, and which kernel scores them. */

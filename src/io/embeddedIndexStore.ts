@@ -107,6 +107,20 @@ export class EmbeddedIndexStore {
     }
   }
 
+  /** Up to `limit` users whose ids begin with `prefix`, by the bytes of their ids. */
+  usersFrom(space: SpaceState, prefix: string, limit: number): [string, StoredUser][] {
+    const found: [string, StoredUser][] = []
+    const start = keyOf(space.generation, 'user', prefix)
+    const end = Buffer.concat([start, Buffer.alloc(1, 0xff)]) // beyond every id: no byte of UTF-8 is 0xff
+    for (const { key, value } of this.#points.getRange({ start, end })) {
+      const id = Buffer.from(key.buffer, key.byteOffset + prefixBytes, key.byteLength - prefixBytes).toString()
+      const user = decodePoint('user', id, value, space) as StoredUser | undefined
+      if (user !== undefined) found.push([id, user])
+      if (found.length >= limit) break
+    }
+    return found
+  }
+
   /** Items of the space that changed after change number `after`, perhaps more than once. */
   *changedItems(space: SpaceState, after: number): Generator<string> {
     for (const { value } of this.#changes.getRange({ start: after + 1 })) {

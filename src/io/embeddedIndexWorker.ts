@@ -21,6 +21,7 @@ export type WorkerRequest =
       readonly filter: Filter | undefined
     }
   | { readonly id: number; readonly kind: 'popular'; readonly limit: number; readonly filter: Filter | undefined }
+  | { readonly id: number; readonly kind: 'like'; readonly text: string; readonly limit: number }
   | { readonly id: number; readonly kind: 'report' }
   | { readonly id: number; readonly kind: 'close' }
 
@@ -80,6 +81,7 @@ if (port !== null) {
       try {
         if (request.kind === 'search') reply({ id, result: searcher.search(request.query, request.limit, request.filter) })
         else if (request.kind === 'popular') reply({ id, result: searcher.popular(request.limit, request.filter) })
+        else if (request.kind === 'like') reply({ id, result: searcher.like(request.text, request.limit) })
         else reply({ id, result: searcher.report() })
       } catch (error) {
         reply({ id, failure: failureOf(error) })

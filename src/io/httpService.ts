@@ -12,6 +12,9 @@ import type { Interaction } from '../event/interaction.ts'
 import { idLengthMax } from '../event/validateInteraction.ts'
 import type { Encoder } from '../model/encoder.ts'
 import type { Recommender } from '../recommend/recommender.ts'
+import { loadConsoleFiles } from './consoleFiles.ts'
+import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRoutes.ts'
+import { AnswerCount } from './consoleStatus.ts'
 import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
 import { httpRoutes, type Metrics } from './metrics.ts'
 import { openApi } from './openapi.ts'
@@ -42,6 +45,8 @@ export interface HttpServiceParts {
   readonly futureMaxMs?: number
   /** With it, sessions that are not stored are answered: `POST /v1/recommendations`. */
   readonly encoder?: Pick<Encoder, 'interests' | 'interestCount' | 'space'>
+  /** With it, users, items and the state of the flow can be looked at, and there is a page for people at `/`; unless `options.console` is off. */
+  readonly lookup?: LookupParts
   /** Of the program. */
   readonly version?: string
   /** How long `close` waits for requests that are being answered. Default 10 s: within the 30 s that supervisors wait before they kill. */
@@ -68,7 +73,11 @@ const pathIdLengthMax = idLengthMax * 9
 export function createHttpService(parts: HttpServiceParts): HttpService {
   const { recommender, metrics, options, clock, encoder, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
   const { limitMax } = options
-  const description = JSON.stringify(openApi({ limitMax, historyRoute: encoder !== undefined, version }))
+  const lookup = options.console ? parts.lookup : undefined
+  const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
+  const described = { historyRoute: encoder !== undefined, lookups: lookup !== undefined, console: consoleFiles !== undefined }
+  const description = JSON.stringify(openApi({ limitMax, version, ...described }))
+  const answers = new AnswerCount()
   let closing = false
   let active = 0
 
@@ -120,7 +129,9 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   })
   app.addHook('onResponse', async (request, reply) => {
     const status = `${Math.floor(reply.statusCode / 100)}xx` as '2xx'
-    metrics.http.observe({ route: routeOf(request), status }, reply.elapsedTime / 1000)
+    const route = routeOf(request)
+    metrics.http.observe({ route, status }, reply.elapsedTime / 1000)
+    if (listRoutes.has(route) && reply.statusCode < 300) answers.list(reply.elapsedTime)
   })
 
   const routes = new Map<string, string[]>()
@@ -162,6 +173,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       throw error
     }
     metrics.posted.inc({ outcome: 'accepted' }, count)
+    answers.events(count)
     return reply.code(202).send({ accepted: interactions.length, eventIds: interactions.map(({ eventId }) => eventId) })
   })
 
@@ -180,10 +192,14 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     })
   }
 
+  const readiness = () => (closing ? { ready: false, detail: 'shutting down' } : parts.readiness())
+  if (lookup !== undefined) addLookupRoutes(app, lookup, { readiness, answers, clock, limitMax, version })
+  if (consoleFiles !== undefined) addConsoleRoutes(app, consoleFiles)
+
   app.get('/livez', async () => ({ live: true }))
 
   app.get('/readyz', async () => {
-    const { ready, detail } = closing ? { ready: false, detail: 'shutting down' } : parts.readiness()
+    const { ready, detail } = readiness()
     if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
     return { ready, detail }
   })
@@ -230,6 +246,8 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
 }
 
 type Route = (typeof httpRoutes)[number]
+
+const listRoutes: ReadonlySet<Route> = new Set(['/v1/users/:id/recommendations', '/v1/items/:id/similar', '/v1/recommendations'])
 
 /** The pattern, never the path: a label per user would be a series per user. */
 function routeOf(request: FastifyRequest): Route {

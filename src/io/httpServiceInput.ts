@@ -45,6 +45,45 @@ export function listQuery(query: unknown, limitMax: number, knows: readonly ('ex
   return { limit, explain, filter: Object.fromEntries(filter) }
 }
 
+export interface QueryWords<T extends string, F extends string, N extends string> {
+  readonly texts?: readonly T[]
+  readonly flags?: readonly F[]
+  /** Whole numbers from 1 on, by name. */
+  readonly numbers?: Readonly<Record<N, { readonly default: number; readonly max: number }>>
+}
+
+/** A query string of plain texts (absent: empty), flags (absent: false) and numbers. @throws ProblemError 400 with all problems */
+export function plainQuery<T extends string = never, F extends string = never, N extends string = never>(
+  query: unknown,
+  { texts = [], flags = [], numbers = {} as NonNullable<QueryWords<T, F, N>['numbers']> }: QueryWords<T, F, N>
+): Record<T, string> & Record<F, boolean> & Record<N, number> {
+  const limits = Object.entries(numbers) as [N, { default: number; max: number }][]
+  const known: readonly string[] = [...limits.map(([name]) => name), ...texts, ...flags]
+  const problems: string[] = []
+  const found: Record<string, string | boolean | number> = Object.fromEntries<string | boolean | number>([
+    ...texts.map((name) => [name, ''] as const),
+    ...flags.map((name) => [name, false] as const),
+    ...limits.map(([name, { default: value, max }]) => [name, Math.min(value, max)] as const)
+  ])
+  for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
+    if (!known.includes(name)) problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ') || 'none'}`)
+    else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
+    else if ((texts as readonly string[]).includes(name)) {
+      if (value.length > idLengthMax) problems.push(`${name} must have at most ${idLengthMax} characters, got ${value.length}`)
+      found[name] = value
+    } else if ((flags as readonly string[]).includes(name)) {
+      if (!['true', '1', '', 'false', '0'].includes(value)) problems.push(`${name} must be true or false, got ${shown(value)}`)
+      found[name] = ['true', '1', ''].includes(value)
+    } else {
+      const problem = limitProblem(/^\d{1,9}$/.test(value) ? Number(value) : value, numbers[name as N].max, name)
+      if (problem === undefined) found[name] = Number(value)
+      else problems.push(problem)
+    }
+  }
+  refuse(problems)
+  return found as Record<T, string> & Record<F, boolean> & Record<N, number>
+}
+
 /** An id of the path. @throws ProblemError 400 */
 export function pathId(id: string): string {
   if (id.length === 0 || id.length > idLengthMax) {
@@ -175,9 +214,9 @@ export function postedHistory(body: unknown, limitMax: number, nowMs: number): P
   return { history: steps, limit: limit as number, filter: filter as FeatureFilter }
 }
 
-function limitProblem(limit: unknown, limitMax: number): string | undefined {
+function limitProblem(limit: unknown, limitMax: number, name = 'limit'): string | undefined {
   if (typeof limit === 'number' && Number.isInteger(limit) && limit >= 1 && limit <= limitMax) return undefined
-  return `limit must be 1…${limitMax}, got ${shown(limit)}`
+  return `${name} must be 1…${limitMax}, got ${shown(limit)}`
 }
 
 /** Whole milliseconds, or ISO 8601 with a zone: a time without one would mean another moment on another machine. */

@@ -1,28 +1,21 @@
 // The service described for machines: OpenAPI 3.1. A test checks that it and the routes tell the same.
 
-import { idLengthMax } from '../event/validateInteraction.ts'
+import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
 import { eventsMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
+import { body, id, type Json, json, list, object, problem, ref, retry, text } from './openapiParts.ts'
 
-type Json = Readonly<Record<string, unknown>>
+export interface Described {
+  readonly limitMax: number
+  /** Whether sessions that are not stored can be answered. */
+  readonly historyRoute: boolean
+  /** Whether users and items can be looked at. */
+  readonly lookups?: boolean
+  /** Whether there is a page at `/`. */
+  readonly console?: boolean
+  readonly version: string
+}
 
-const text = (description?: string): Json => ({ type: 'string', ...(description === undefined ? {} : { description }) })
-const id = (description: string): Json => ({ type: 'string', minLength: 1, maxLength: idLengthMax, description })
-const object = (properties: Json, required: readonly string[], description?: string): Json => ({
-  ...{ type: 'object', properties, required, additionalProperties: false },
-  ...(description === undefined ? {} : { description })
-})
-const list = (items: Json, bounds: Json = {}): Json => ({ type: 'array', items, ...bounds })
-const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
-const json = (description: string, schema: Json): Json => ({ description, content: { 'application/json': { schema } } })
-const problem = (description: string): Json => ({ description, content: { 'application/problem+json': { schema: ref('Problem') } } })
-const retry = (description: string): Json => ({
-  ...problem(description),
-  headers: { 'Retry-After': { description: 'Seconds after which to try again', schema: { type: 'integer' } } }
-})
-const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })
-
-/** @param historyRoute whether sessions that are not stored can be answered */
-export function openApi({ limitMax, historyRoute, version }: { limitMax: number; historyRoute: boolean; version: string }): Json {
+export function openApi({ limitMax, historyRoute, lookups = false, console = false, version }: Described): Json {
   const limit = {
     ...{ name: 'limit', in: 'query', description: 'Longest list wanted' },
     schema: { type: 'integer', minimum: 1, maximum: limitMax, default: Math.min(limitDefault, limitMax) }
@@ -103,6 +96,7 @@ export function openApi({ limitMax, historyRoute, version }: { limitMax: number;
             }
           }
         : {}),
+      ...consolePaths({ lookups, console, limit, common, failed }),
       '/livez': {
         get: { operationId: 'live', summary: 'Whether the process runs', responses: { '200': json('It runs', ref('Live')), ...failed } }
       },
@@ -124,7 +118,7 @@ export function openApi({ limitMax, historyRoute, version }: { limitMax: number;
         get: { operationId: 'openApi', summary: 'This page', responses: { '200': json('OpenAPI 3.1', { type: 'object' }), ...failed } }
       }
     },
-    components: { schemas: schemas(limitMax, historyRoute) }
+    components: { schemas: { ...schemas(limitMax, historyRoute), ...consoleSchemas(lookups) } }
   }
 }
 

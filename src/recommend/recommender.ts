@@ -200,7 +200,7 @@ export class Recommender {
   }
 }
 
-function versionOf({ space, step }: Pick<SearchResult, 'space' | 'step'>): string {
+export function versionOf({ space, step }: Pick<SearchResult, 'space' | 'step'>): string {
   return `${space}@${step}`
 }
 
@@ -211,7 +211,8 @@ function filterOf(features: FeatureFilter | undefined): Filter {
 /** More does not fit into a line. */
 const aboutMax = 4
 
-function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): { title?: string; about?: string } {
+/** What a reader is told of an item. */
+export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): { title?: string; about?: string } {
   const values = Object.values(features).flat().slice(0, aboutMax)
   return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
 }

@@ -170,6 +170,19 @@ export class ExactIndex implements VectorIndex {
     return popularInSpace(this.#live.items, limit, filter)
   }
 
+  async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {
+    checkLimit(limit)
+    const users = [...(this.#live?.users ?? [])].filter(([userId]) => userId.startsWith(prefix))
+    // By code point, as the bytes of UTF-8 are ordered.
+    users.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    return users.slice(0, limit).map(([userId, { payload }]) => ({ userId, payload }))
+  }
+
+  async itemsLike(text: string, limit: number): Promise<readonly Neighbour[]> {
+    checkLimit(limit)
+    return this.#live?.items.like(text, limit) ?? []
+  }
+
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
     const user = this.#live?.users.get(userId)
     return user === undefined ? undefined : { payload: user.payload, vectors: user.vectors.slice() }

@@ -23,6 +23,8 @@ interface Profile {
 
 /** Below this share of all rows a feature's own rows are scored one by one: a call a row costs about 8 × its share of a whole block. */
 const listShareMax = 1 / 8
+/** Rows that a search by words looks at: some 50 ms, for which other searches wait. */
+const likeRowsMax = 300_000
 /** Gaps are closed when they are more than this many and a quarter of all rows. */
 const gapsMin = blockRows
 
@@ -149,6 +151,18 @@ export class ExactItems {
     for (let i = 0; i < length; i++) {
       const row = rows === undefined ? i : rows[i]!
       if (this.#counts[row]! > top.threshold && this.#admits(row, excluded, keys)) top.offer(row, this.#counts[row]!)
+    }
+    return top.sorted((row, count) => this.#neighbour(row, this.#countSum > 0 ? count / this.#countSum : 0))
+  }
+
+  /** The `limit` items with the greatest counts among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
+  like(text: string, limit: number): Neighbour[] {
+    const top = new TopRows(Math.min(limit, this.#rows.size))
+    const wanted = text.toLowerCase()
+    for (let row = Math.max(0, this.#ids.length - likeRowsMax); row < this.#ids.length; row++) {
+      const id = this.#ids[row]
+      if (id === undefined || this.#counts[row]! <= top.threshold) continue
+      if (id.toLowerCase().includes(wanted) || this.#titles[row]?.toLowerCase().includes(wanted)) top.offer(row, this.#counts[row]!)
     }
     return top.sorted((row, count) => this.#neighbour(row, this.#countSum > 0 ? count / this.#countSum : 0))
   }

@@ -102,6 +102,13 @@ export interface VectorIndex {
   popular(limit: number, filter?: Filter): Promise<readonly Neighbour[]>
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
+  /** Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps ids in order. */
+  usersFrom?(prefix: string, limit: number): Promise<readonly { userId: UserId; payload: UserPayload }[]>
+  /**
+   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `count` first; `score` as for `popular`.
+   * For people who look for something: only where the index has all titles at hand, and then among some hundred thousand items.
+   */
+  itemsLike?(text: string, limit: number): Promise<readonly Neighbour[]>
   close(): Promise<void>
 }
 

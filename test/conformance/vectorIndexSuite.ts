@@ -84,6 +84,28 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.search(byVector(x), 3), refusedWith('UNAVAILABLE'))
   })
 
+  check('users by the beginning of their id, and items by words, where the index has such lists', async (index) => {
+    if (index.usersFrom === undefined || index.itemsLike === undefined) return
+    assert.deepEqual(await index.usersFrom('', 3), [])
+    await small(index)
+    await index.upsert('a', 1, [userPoint('anna', [x, y]), userPoint('bob', [x, y]), userPoint('an€', [x, y]), userPoint('aé', [x, y])])
+    const from = async (prefix: string, limit: number) => (await index.usersFrom!(prefix, limit)).map(({ userId }) => userId)
+    assert.deepEqual(await from('', 9), ['ann', 'anna', 'an€', 'aé', 'bob'])
+    assert.deepEqual(await from('ann', 9), ['ann', 'anna'])
+    assert.deepEqual(await from('ann', 1), ['ann'])
+    assert.deepEqual(await from('annabel', 9), [])
+    assert.deepEqual((await index.usersFrom('ann', 1))[0]?.payload.recent, ['east'])
+    await index.remove('a', 'user', ['ann'])
+    assert.deepEqual(await from('ann', 9), ['anna'])
+    const like = async (text: string, limit: number) => ids(await index.itemsLike!(text, limit))
+    assert.deepEqual(await like('EAST', 9), ['east'])
+    assert.deepEqual(await like('t', 9), ['between', 'north', 'east']) // counts 9, 6, 5
+    assert.deepEqual(await like('t', 1), ['between'])
+    assert.deepEqual(await like('nowhere', 9), [])
+    await assert.rejects(index.itemsLike('t', 0), refusedWith('CONFIG', '0'))
+    await assert.rejects(index.usersFrom('', 0), refusedWith('CONFIG', '0'))
+  })
+
   check('a search by vectors gives one list a vector, best first, with cosines and payloads', async (index) => {
     await small(index)
     const { space, step, lists, user } = await index.search(byVector(x, y), 2)

@@ -10,6 +10,7 @@ import { createHttpService, type HttpServiceParts } from '../../src/io/httpServi
 import { createMetrics, httpRoutes } from '../../src/io/metrics.ts'
 import { openApi } from '../../src/io/openapi.ts'
 import { Recommender } from '../../src/recommend/recommender.ts'
+import { mismatches, type Schema } from '../support/jsonSchema.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 
 const nowMs = 1_700_000_000_000
@@ -355,7 +356,9 @@ interface Documented {
 }
 
 test('every route is documented, every documented route exists, and every reference resolves', async (t) => {
-  for (const parts of [{}, { encoder }]) {
+  const lookup = { index: new MemoryVectorIndex(), eventTypes: ['click'] }
+  const quiet = { ...configSchema.parse({}).serve, console: false }
+  for (const parts of [{}, { encoder }, { lookup }, { encoder, lookup }, { lookup, options: quiet }]) {
     const { service, get } = await setUp(t, parts)
     const page = (await get('/openapi.json')).json() as Documented
     assert.equal((page as unknown as { openapi: string }).openapi, '3.1.0')
@@ -386,31 +389,6 @@ test('every route is documented, every documented route exists, and every refere
       assert(text.includes(`"#/components/schemas/${name}"`), `${name} is used nowhere`)
   }
 })
-
-type Schema = Readonly<Record<string, unknown>>
-
-/** Where a value is not what a schema says, for the words of JSON Schema that the description's answers use. */
-function mismatches(value: unknown, schema: Schema, named: Readonly<Record<string, Schema>>, at = '$'): string[] {
-  if (typeof schema.$ref === 'string') return mismatches(value, named[schema.$ref.split('/').at(-1)!]!, named, at)
-  if ('const' in schema) return value === schema.const ? [] : [`${at} is not ${String(schema.const)}`]
-  const types = [schema.type].flat()
-  const type = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value
-  if (!types.includes(type) && !(types.includes('integer') && Number.isInteger(value)))
-    return [`${at} is ${type}, not ${types.join(' or ')}`]
-  if (typeof value === 'number' && (value < Number(schema.minimum ?? -Infinity) || value > Number(schema.maximum ?? Infinity)))
-    return [`${at} is ${value}`]
-  if (Array.isArray(value)) return value.flatMap((item, i) => mismatches(item, schema.items as Schema, named, `${at}[${i}]`))
-  if (type !== 'object' || schema.properties === undefined) return []
-  const properties = schema.properties as Record<string, Schema>
-  const missing = (schema.required as string[]).filter((name) => !(name in (value as object))).map((name) => `${at}.${name} is missing`)
-  return Object.entries(value as object).reduce(
-    (found, [name, part]) =>
-      found.concat(
-        properties[name] === undefined ? `${at}.${name} is unknown` : mismatches(part, properties[name], named, `${at}.${name}`)
-      ),
-    missing
-  )
-}
 
 test('answers are what the description says', async (t) => {
   const { get, post, index } = await setUp(t, { encoder })

@@ -1,0 +1,67 @@
+// The state of the whole pipeline as `GET /v1/status` tells it.
+
+import type { ProgressiveMethod, ProgressiveReport } from '../src/evaluate/progressive.ts'
+import type { RankingMetrics } from '../src/evaluate/rankingMetrics.ts'
+import type { PipelineNumbers, QualityNumbers } from '../src/io/consoleStatus.ts'
+import type { WholePipeline } from './wholePipeline.ts'
+
+/** A tenth of a thousandth: below the noise of any number here. */
+const rounded = (value: number) => Math.round(value * 1e4) / 1e4
+
+/** @param source where the events come from, and lines of it that never became an event */
+export function pipelineNumbers(pipeline: WholePipeline, source: { title: string; deadLetters: number }): PipelineNumbers {
+  const { sequence, train } = pipeline.status()
+  const { placed, duplicates, late, ignored, rejected, users } = sequence
+  const { backend, tensorflow } = pipeline.backend
+  const freshnessMs = pipeline.freshnessMs()
+  const newestEventMs = pipeline.watermarkMs()
+  return {
+    source: source.title,
+    backend: backend === 'tensorflow' ? `tfjs-node, libtensorflow ${tensorflow}` : 'WASM',
+    ...(newestEventMs > 0 ? { newestEventMs } : {}),
+    events: {
+      read: placed + duplicates + late + ignored + rejected,
+      placed,
+      duplicates,
+      late,
+      ignored,
+      deadLetters: rejected + source.deadLetters
+    },
+    users,
+    stages: [...pipeline.stages()].map(({ stage, lagSeconds, waiting, done }) => ({
+      stage,
+      lagSeconds: rounded(lagSeconds),
+      waiting,
+      done
+    })),
+    ...(train === undefined || train.batches === 0
+      ? {}
+      : {
+          training: {
+            examplesLearned: train.examplesLearned,
+            batches: train.batches,
+            batchesDropped: train.batchesDropped,
+            rollbacks: train.rollbacks,
+            loss: rounded(train.loss),
+            intraUserCosine: rounded(train.intraUserCosine),
+            ...quality(train.progressive)
+          }
+        }),
+    ...(freshnessMs === undefined ? {} : { freshnessMs: { p50: Math.round(freshnessMs.p50), p99: Math.round(freshnessMs.p99) } })
+  }
+}
+
+/** The better of the two popularity rankings over the whole stream stands for popularity everywhere: switching between them would flatter nobody's curve. */
+function quality(progressive: ProgressiveReport) {
+  const popularity = progressive.bestPopularity.method
+  const numbers = (metrics: Readonly<Record<ProgressiveMethod, RankingMetrics>>): QualityNumbers => ({
+    targets: metrics.model.targets,
+    model: rounded(metrics.model['hitRate@20']),
+    popularity: rounded(metrics[popularity]['hitRate@20']),
+    cooccurrence: rounded(metrics.cooccurrence['hitRate@20'])
+  })
+  return {
+    recent: numbers(progressive.window),
+    curve: progressive.curve.map(({ examples, timeMs, metrics }) => ({ examples, timeMs, ...numbers(metrics) }))
+  }
+}

@@ -1,0 +1,127 @@
+// Points of many dimensions on a plane: the two directions along which they differ most, so that clusters can be seen.
+//
+// N points, D dimensions.
+
+/** Sweeps of Jacobi's method: it converges quadratically, and some ten are the rule for any size. */
+const sweepsMax = 60
+
+export interface PrincipalPlane {
+  /** [N, 2] coordinates; the greatest one by size is positive on each axis, so that the same points always give the same picture. */
+  readonly coordinates: Float64Array
+  /** Share of the variance that the plane shows, 0 … 1; 1 where all points are the same. */
+  readonly varianceShare: number
+}
+
+/**
+ * Principal component analysis, exact: the eigenvectors of the covariance, or of the points' inner products where they are fewer than the dimensions.
+ * Takes min(N, D)³ × some 30 operations: for 100 points of 64 dimensions about 10 ms.
+ *
+ * @param points [N, D]
+ */
+export function principalPlane(points: Float32Array, dimensions: number): PrincipalPlane {
+  const count = points.length / dimensions
+  if (!Number.isInteger(count)) throw new RangeError(`${points.length} numbers are not points of ${dimensions} dimensions`)
+  const coordinates = new Float64Array(count * 2)
+  if (count === 0) return { coordinates, varianceShare: 1 }
+  const centred = centre(points, count, dimensions) // [N, D]
+  const byPoint = count < dimensions
+  const size = byPoint ? count : dimensions
+  const matrix = byPoint
+    ? innerProducts(centred, count, { start: dimensions, stride: 1, length: dimensions })
+    : innerProducts(centred, dimensions, { start: 1, stride: dimensions, length: count })
+  let trace = 0
+  for (let i = 0; i < size; i++) trace += matrix[i * size + i]!
+  const { values, vectors } = symmetricEigen(matrix, size)
+  const order = [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b)
+  let shown = 0
+  for (let axis = 0; axis < Math.min(2, size); axis++) {
+    const at = order[axis]!
+    const value = Math.max(0, values[at]!)
+    if (value <= trace * 1e-12) continue // only rounding is left
+    shown += value
+    for (let n = 0; n < count; n++) {
+      let x = 0
+      if (byPoint) x = vectors[n * size + at]! * Math.sqrt(value)
+      else for (let d = 0; d < dimensions; d++) x += centred[n * dimensions + d]! * vectors[d * size + at]!
+      coordinates[n * 2 + axis] = x
+    }
+    orient(coordinates, axis)
+  }
+  return { coordinates, varianceShare: trace > 0 ? Math.min(1, shown / trace) : 1 }
+}
+
+function centre(points: Float32Array, count: number, dimensions: number): Float64Array {
+  const centred = Float64Array.from(points)
+  for (let d = 0; d < dimensions; d++) {
+    let mean = 0
+    for (let n = 0; n < count; n++) mean += centred[n * dimensions + d]!
+    mean /= count
+    for (let n = 0; n < count; n++) centred[n * dimensions + d]! -= mean
+  }
+  return centred
+}
+
+/** ⟨a, b⟩ of `size` vectors with each other: vector v has its `length` numbers at v × `start`, `stride` apart. [size, size] */
+function innerProducts(
+  values: Float64Array,
+  size: number,
+  { start, stride, length }: { start: number; stride: number; length: number }
+): Float64Array {
+  const matrix = new Float64Array(size * size)
+  for (let a = 0; a < size; a++) {
+    for (let b = a; b < size; b++) {
+      let sum = 0
+      for (let i = 0; i < length; i++) sum += values[a * start + i * stride]! * values[b * start + i * stride]!
+      matrix[a * size + b] = sum
+      matrix[b * size + a] = sum
+    }
+  }
+  return matrix
+}
+
+/** All of them, by Jacobi's rotations in a fixed order; eigenvector k is column k. `matrix` [size, size] is used up. */
+function symmetricEigen(matrix: Float64Array, size: number): { values: Float64Array; vectors: Float64Array } {
+  const vectors = new Float64Array(size * size)
+  for (let i = 0; i < size; i++) vectors[i * size + i] = 1
+  let total = 0
+  for (const value of matrix) total += value * value
+  for (let sweep = 0; sweep < sweepsMax; sweep++) {
+    let off = 0
+    for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) off += matrix[p * size + q]! ** 2
+    if (off <= total * 1e-24) break
+    for (let p = 0; p < size; p++) {
+      for (let q = p + 1; q < size; q++) {
+        const pq = matrix[p * size + q]!
+        if (pq * pq <= total * 1e-32) continue
+        const theta = (matrix[q * size + q]! - matrix[p * size + p]!) / (2 * pq)
+        const tangent = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1))
+        const cosine = 1 / Math.sqrt(tangent * tangent + 1)
+        rotate(matrix, size, p, q, cosine, tangent * cosine, 1, size)
+        rotate(matrix, size, p, q, cosine, tangent * cosine, size, 1)
+        rotate(vectors, size, p, q, cosine, tangent * cosine, 1, size)
+      }
+    }
+  }
+  return { values: Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!), vectors }
+}
+
+/** Turns columns p and q of all rows (`across` 1, `along` size), or rows p and q of all columns (`across` size, `along` 1). */
+function rotate(m: Float64Array, size: number, p: number, q: number, cosine: number, sine: number, across: number, along: number): void {
+  for (let i = 0; i < size; i++) {
+    const atP = i * along + p * across
+    const atQ = i * along + q * across
+    const before = m[atP]!
+    m[atP] = cosine * before - sine * m[atQ]!
+    m[atQ] = sine * before + cosine * m[atQ]!
+  }
+}
+
+/** An eigenvector has no sign: of the two pictures always the same. */
+function orient(coordinates: Float64Array, axis: number): void {
+  let greatest = 0
+  for (let i = axis; i < coordinates.length; i += 2) {
+    // A tenth more: two points equally far out on both sides must not flip the picture with the rounding.
+    if (Math.abs(coordinates[i]!) > Math.abs(greatest) * 1.1) greatest = coordinates[i]!
+  }
+  if (greatest < 0) for (let i = axis; i < coordinates.length; i += 2) coordinates[i]! *= -1
+}
