@@ -3,13 +3,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../src/base/config.ts'
 import type { Offsets } from '../src/base/offsets.ts'
-import { createMetrics } from '../src/io/metrics.ts'
+import { createMetrics, type MetricsReport } from '../src/io/metrics.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import { startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
+import { DriftWatch, driftStore } from './stages/driftWatch.ts'
 import { openOwnedSequences } from './stages/ownedSequences.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
@@ -56,13 +57,15 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
     return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
   }
   const ops = await startOpsServer({ wire, watched: { stage: 'sequence', look }, say })
+  const measure = (report: MetricsReport) => ops.metrics.apply(report)
   const stage = new SequenceStage({
     ...wire,
     openStore: (partition) =>
       wire.config.log === 'kafka'
         ? openOwnedSequences({ wire, folder: run.path(place), onRestored: sayRestored }, partition)
         : openSequenceStore(run, partition),
-    measure: (report) => ops.metrics.apply(report)
+    measure,
+    drift: new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
   })
   const running = stage.run(stop.signal)
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)

@@ -7,13 +7,14 @@ import type { Offsets } from '../src/base/offsets.ts'
 import type { CatalogueItem } from '../src/event/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/event/interaction.ts'
 import type { Readiness } from '../src/io/httpService.ts'
-import { createMetrics, type Metrics } from '../src/io/metrics.ts'
+import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metrics.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
+import { DriftWatch, driftStore } from './stages/driftWatch.ts'
 import { feedInteractions, feedItems } from './stages/feed.ts'
 import { type SequenceCounts, SequenceStage } from './stages/sequenceStage.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
@@ -39,6 +40,7 @@ export class WholePipeline {
   readonly index: VectorIndex
   readonly metrics: Metrics
   readonly recommender: Recommender
+  readonly drift: DriftWatch
   readonly #config: Config
   readonly #stop = new AbortController()
   readonly #sequence: SequenceStage
@@ -63,10 +65,13 @@ export class WholePipeline {
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
     this.recommender = new Recommender({ index, clock: wire.clock })
+    const measure = (report: MetricsReport) => this.metrics.apply(report)
+    this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
     this.#sequence = new SequenceStage({
       ...wire,
+      drift: this.drift,
       openStore: (partition) => openSequenceStore(run, partition),
-      measure: (report) => this.metrics.apply(report)
+      measure
     })
   }
 

@@ -12,6 +12,7 @@ import { Sequencer } from '../../src/sequence/sequencer.ts'
 import type { SequenceCounts as Counts, SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import type { SequenceStep } from '../../src/sequence/userSequence.ts'
 import type { Wire } from '../parts.ts'
+import type { DriftWatch } from './driftWatch.ts'
 
 type RejectedReason = Extract<MetricsEntry, { metric: 'rejected' }>['labels']['reason']
 
@@ -38,6 +39,8 @@ export interface SequenceCounts {
 export interface SequenceStageOptions extends Wire {
   readonly openStore: (partition: number) => Promise<SequenceStore>
   readonly measure?: (report: MetricsReport) => void
+  /** Is shown everything that is emitted. */
+  readonly drift?: DriftWatch
 }
 
 interface Owned {
@@ -68,6 +71,9 @@ export class SequenceStage {
   async run(signal: AbortSignal): Promise<void> {
     const { log, config } = this.#options
     let whole = false
+    const own = new AbortController()
+    const watching = this.#options.drift?.followCatalogue(this.#options, AbortSignal.any([signal, own.signal]))
+    watching?.catch(() => {}) // met below; until then it is not unhandled
     try {
       const events = log.read(config.topics.interactions, {
         resume: (partition) => this.#open(partition),
@@ -81,9 +87,12 @@ export class SequenceStage {
       }
       whole = true
     } finally {
+      own.abort()
+      this.#options.drift?.save()
       // After an error what was accepted may not have been emitted: then it must not be committed either.
       for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition, whole)
     }
+    await watching
   }
 
   /** While on, state is committed whenever nothing is left to read. */
@@ -209,6 +218,7 @@ export class SequenceStage {
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
     if (changes.length > 0) await log.append(config.topics.userSequences, changes, sequenceFence(partition))
+    this.#options.drift?.observe(sequences)
     this.#options.measure?.([
       ...outcomes(before, owned.sequencer.report()),
       ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),
