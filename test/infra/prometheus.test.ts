@@ -1,0 +1,130 @@
+// A real Prometheus with the real rules, their durations shortened: what is planted in our own registry makes the right alerts fire, and resolve.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import test from 'node:test'
+import { ensurePrometheus } from '../../infra/prometheus/ensure.mjs'
+import { systemClock } from '../../src/base/clock.ts'
+import { createMetrics } from '../../src/io/metrics.ts'
+import { startOpsService } from '../../src/io/opsService.ts'
+import { PrometheusServer } from './prometheusServer.ts'
+import { ruleFiles, shortened } from './ruleFiles.ts'
+
+const found = ensurePrometheus()
+const skip = 'missing' in found ? `no Prometheus: ${found.missing}` : false
+const binary = 'missing' in found ? '' : found.prometheus
+
+async function withExporter(
+  use: (prometheus: PrometheusServer, metrics: ReturnType<typeof createMetrics>) => Promise<void>
+): Promise<void> {
+  const metrics = createMetrics({ clock: systemClock })
+  const service = await startOpsService({ host: '127.0.0.1', port: 0, metrics, readiness: () => ({ ready: true, detail: '' }) })
+  try {
+    const prometheus = await PrometheusServer.start(binary, { rules: ruleFiles.map(shortened), targets: [new URL(service.url).host] })
+    try {
+      await use(prometheus, metrics)
+    } finally {
+      await prometheus.stop()
+    }
+  } finally {
+    await service.close()
+  }
+}
+
+test('a planted stall, drift, divergence, refusals and failing requests raise their alerts, which resolve when mended', {
+  skip
+}, async () => {
+  await withExporter(async (prometheus, metrics) => {
+    let well = true
+    /** What a pipeline would do in a moment, well or ill; again at every look, so that counters move. */
+    const live = () => {
+      const nowMs = systemClock.nowMs()
+      metrics.lag.set({ stage: 'train' }, well ? 0 : 1200)
+      metrics.progress.at({ stage: 'train' }, well ? nowMs : nowMs - 1_200_000)
+      metrics.events.inc({ outcome: 'accepted' }, 100)
+      metrics.rejected.inc({ reason: 'decode' }, well ? 0 : 60)
+      metrics.driftPsi.set({ feature: 'category' }, well ? 0.03 : 0.6)
+      metrics.intraUserCosine.set(well ? 0.45 : 0.98)
+      metrics.hitRate.set({ ranker: 'model', k: '20' }, well ? 0.17 : 0.1)
+      metrics.hitRate.set({ ranker: 'popularity', k: '20' }, 0.13)
+      metrics.diverged.inc(well ? 0 : 1)
+      metrics.checkpointAge.at(well ? nowMs : nowMs - 3_600_000)
+      metrics.publishedAge.at({ role: 'user' }, well ? nowMs : nowMs - 3_600_000)
+      for (let i = 0; i < 100; i++) metrics.freshness.observe(well ? 0.4 : 25)
+      metrics.publishFailures.inc(well ? 0 : 1)
+      const route = '/v1/users/:id/recommendations'
+      for (let i = 0; i < 20; i++) metrics.http.observe({ route, status: well || i < 15 ? '2xx' : '5xx' }, well ? 0.002 : 0.8)
+      if (!well) metrics.promotions.inc({ outcome: 'held' })
+      if (!well) metrics.posted.inc({ outcome: 'failed' })
+    }
+    const states = async () => {
+      live()
+      return new Map((await prometheus.alerts()).map((alert) => [alert.name, alert]))
+    }
+
+    await prometheus.until('the exporter is scraped', async () => {
+      live()
+      return (await prometheus.query('job:mtmi_publish_freshness_seconds:p99_5m')).length > 0
+    })
+    assert.deepEqual([...(await states()).keys()], [], 'no alert while all is well')
+
+    well = false
+    const expected = [
+      'MtmiStageStalled',
+      'MtmiStageLagging',
+      'MtmiStageFarBehind',
+      'MtmiDeadLetters',
+      'MtmiDeadLettersMany',
+      'MtmiInputDrift',
+      'MtmiInterestsCollapsed',
+      'MtmiHitRateBelowPopularity',
+      'MtmiStepsDiverged',
+      'MtmiCheckpointOld',
+      'MtmiVectorsOld',
+      'MtmiFreshnessSlow',
+      'MtmiPublishingFails',
+      'MtmiHttpErrors',
+      'MtmiHttpSlow',
+      'MtmiPromotionHeld',
+      'MtmiEventsNotTaken'
+    ]
+    const pending = new Set<string>()
+    let firing = new Map<string, Awaited<ReturnType<typeof prometheus.alerts>>[number]>()
+    await prometheus.until(`all of ${expected.join(', ')} fire`, async () => {
+      const now = await states()
+      for (const { name, state } of now.values()) if (state === 'pending') pending.add(name)
+      firing = new Map([...now].filter(([, { state }]) => state === 'firing'))
+      return expected.every((name) => firing.has(name))
+    })
+    assert(pending.has('MtmiInputDrift'), 'a drift is pending before it fires')
+    assert.deepEqual(
+      [...firing.keys()].filter((name) => !expected.includes(name)),
+      [],
+      'nothing fires that was not planted'
+    )
+    const { labels, annotations } = firing.get('MtmiStageStalled')!
+    assert.equal(labels.stage, 'train')
+    assert.match(annotations.description!, /^train has work waiting and has not moved for 20m /)
+    assert.match(firing.get('MtmiInputDrift')!.annotations.description!, /of category .* is 0\.60\.$/)
+    assert.match(firing.get('MtmiHttpErrors')!.annotations.description!, /^\d+(\.\d+)?% of requests/)
+    for (const alert of firing.values())
+      for (const text of Object.values(alert.annotations)) assert.doesNotMatch(text, /\{\{|%!|NaN|<error/, `${alert.name}: ${text}`)
+
+    well = true
+    await prometheus.until('all alerts are gone', async () => (await states()).size === 0)
+  })
+})
+
+test('a real Prometheus accepts every query of every dashboard', { skip }, async () => {
+  await withExporter(async (prometheus) => {
+    for (const name of ['mtmi-pipeline', 'mtmi-learning', 'mtmi-drift', 'mtmi-serving']) {
+      const { panels } = JSON.parse(readFileSync(`infra/grafana/dashboards/${name}.json`, 'utf8')) as {
+        panels: { title: string; targets: { expr: string }[] }[]
+      }
+      for (const { title, targets } of panels)
+        for (const { expr } of targets)
+          await assert.doesNotReject(prometheus.query(expr.replaceAll('$job', 'mtmi')), `${name}, ${title}: ${expr}`)
+    }
+    await assert.rejects(prometheus.query('sum by (job'), /parse error/)
+  })
+})
