@@ -38,7 +38,10 @@ export class Publisher {
   readonly #space: PublisherSpace
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
+  /** To be taken out of the index. */
   readonly #expired = new Set<ItemId>()
+  /** Without a row in the model since it had one: features may still be enough for a vector. */
+  readonly #rowless = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
 
   #turn: Promise<unknown> = Promise.resolve()
@@ -92,11 +95,16 @@ export class Publisher {
   noteModel({ changedItems, expired, weightsChanged, counts }: ModelChange): void {
     const nowMs = this.#clock.nowMs()
     for (const itemId of expired) {
-      this.#items.remove(itemId)
-      this.#expired.add(itemId)
+      if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
+      else {
+        this.#rowless.add(itemId)
+        this.#items.noteCount(itemId, 0)
+        this.#items.note(itemId, true)
+      }
     }
     const changed = new Set(changedItems)
     for (const itemId of changed) {
+      this.#rowless.delete(itemId)
       this.#expired.delete(itemId)
       this.#items.note(itemId, false)
     }
@@ -122,7 +130,7 @@ export class Publisher {
 
   /** What waits, for gauges. */
   waiting(): { items: number; users: number; unknownUsers: number } {
-    return { items: this.#items.pending, users: this.#users.waiting, unknownUsers: this.#users.unknown }
+    return { items: this.#items.pending + this.#expired.size, users: this.#users.waiting, unknownUsers: this.#users.unknown }
   }
 
   /** When the log took the oldest change that waits, for readiness; undefined: none waits. Looks at all of them. */
@@ -152,8 +160,10 @@ export class Publisher {
       const squaredEpsilon = this.#options.epsilon ** 2
       for (const [i, item] of taken.entries()) {
         const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
-        if (known[i] === 0) unknown++
-        else if (!isUnit(vector)) {
+        if (known[i] === 0) {
+          unknown++
+          if (this.#rowless.has(item.itemId)) this.#leave(item.itemId)
+        } else if (!isUnit(vector)) {
           refused++
           if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
         } else if (!item.forced && !this.#items.countMoved(item.slot) && this.#items.squaredMove(item.slot, vector) <= squaredEpsilon) {
@@ -235,6 +245,12 @@ export class Publisher {
         ...(promotion === undefined ? {} : { promotion })
       }
     })
+  }
+
+  #leave(itemId: ItemId): void {
+    this.#rowless.delete(itemId)
+    this.#items.remove(itemId)
+    this.#expired.add(itemId)
   }
 
   #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {

@@ -131,6 +131,24 @@ test('an expired item leaves the index; one that returns before that stays', asy
   assert.deepEqual(index.contents('a').items, ['y', 'z'])
 })
 
+test('an expired item of the catalogue stays as long as its features make a vector, whether or not the publisher was restarted', async () => {
+  const { encoder, index, publisher, catalogue, learn } = setUp()
+  const items = ['x', 'y'].map((itemId): CatalogueItem => ({ itemId, features: { genre: [itemId] }, updatedAtMs: 0 }))
+  for (const item of items) catalogue.set(item.itemId, item)
+  encoder.angles.set('genre=x', 1)
+  publisher.noteCatalogue(items)
+  learn(['x', 'y', 'z'])
+  await publisher.publishItems()
+  for (const itemId of ['x', 'y', 'z']) encoder.angles.delete(itemId)
+  publisher.noteModel({ changedItems: [], expired: ['x', 'y', 'z'], weightsChanged: false, counts: new Map() })
+  assert.equal(publisher.waiting().items, 3)
+  while (publisher.waiting().items > 0) await publisher.publishItems()
+  assert.deepEqual(index.contents('a').items, ['x'])
+  publisher.noteCatalogue(items) // as after a restart
+  while (publisher.waiting().items > 0) await publisher.publishItems()
+  assert.deepEqual(index.contents('a').items, ['x'])
+})
+
 test('a vector that is not of length 1 is refused, counted, and never written', async () => {
   for (const broken of [Number.NaN, Number.POSITIVE_INFINITY, 0, 0.71, -0.7]) {
     const { encoder, index, publisher, learn, click } = setUp()
