@@ -153,6 +153,18 @@ schemas
   .addOption(json())
   .action(async (options) => (await import('./schemas.ts')).registerSchemas(configured(), options))
 
+const topics = program.command('topics').description('the topics that we need on Kafka')
+topics
+  .command('plan')
+  .description('what is missing, and what differs')
+  .addOption(json())
+  .action(async (options) => (await import('./topics.ts')).planTopicsCommand(configured(), options))
+topics
+  .command('apply')
+  .description('make what is missing, change what may be changed')
+  .addOption(json())
+  .action(async (options) => (await import('./topics.ts')).applyTopicsCommand(configured(), options))
+
 const dlq = program.command('dlq').description('records that could not be used')
 dlq
   .command('ls')

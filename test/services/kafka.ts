@@ -31,7 +31,7 @@ export async function makeTopic(partitions: number, config: Readonly<Record<stri
   await admin.connect()
   try {
     const configEntries = Object.entries({ 'message.timestamp.type': 'LogAppendTime', ...config }).map(([name, value]) => ({ name, value }))
-    await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }], waitForLeaders: true })
+    await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }], waitForLeaders: false })
   } finally {
     await admin.disconnect()
   }
