@@ -6,7 +6,7 @@ import { ConfigError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
 import { deadLetterTopic } from '../src/event/deadLetter.ts'
 import { openWire, RunDirectory } from './parts.ts'
-import { hexDump, shownBytes, textOf } from './shownBytes.ts'
+import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from './stages/deadLetterReplay.ts'
 
 const app = 'mtmi'
@@ -55,7 +55,7 @@ export async function list(config: Config, options: { topic?: string; json?: boo
   else
     for (const { topic, letters, replayed, reasons } of listed) {
       process.stdout.write(`${topic}: ${letters} letters${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
-      for (const { reason, letters: count } of reasons) process.stdout.write(`  ${String(count).padStart(7)}  ${reason}\n`)
+      for (const { reason, letters: count } of reasons) process.stdout.write(`  ${String(count).padStart(7)}  ${printable(reason)}\n`)
     }
 }
 
@@ -75,7 +75,10 @@ export async function show(
     }
   })
   if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
-  else process.stdout.write(shown.length === 0 ? 'no such letters\n' : `${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`)
+  else
+    process.stdout.write(
+      shown.length === 0 ? 'no such letters\n' : `${printable(shown.map((letter) => letterText(topic, letter)).join('\n\n'))}\n`
+    )
 }
 
 export async function replay(
@@ -168,7 +171,7 @@ async function isThere(log: { ends(topic: string): Promise<Offsets> }, topic: st
 /** The message without what differs from record to record. */
 export function reasonOf({ exception, message }: { exception: string; message: string }): string {
   const kind = message
-    .replace(/"(?:[^"\\]|\\.)*"?/g, '"…"')
+    .replace(/"(?:[^"\\]|\\.)*"?|'[^']*'/g, '"…"')
     .replace(/\b0x[0-9a-f]+\b|\b[0-9a-f]{16,}\b/gi, '…')
     .replace(/-?\d+(\.\d+)?/g, 'N')
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`

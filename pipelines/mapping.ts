@@ -3,8 +3,9 @@
 import type { Config } from '../src/base/config.ts'
 import { BadEventError, ConfigError } from '../src/base/errors.ts'
 import type { LogRecord } from '../src/event/eventLog.ts'
+import type { Interaction } from '../src/event/interaction.ts'
 import { openWire, RunDirectory, type Wire } from './parts.ts'
-import { shownBytes } from './shownBytes.ts'
+import { printable, shownBytes } from './shownBytes.ts'
 import { openSource, type SourceMapper } from './stages/sourceMapper.ts'
 
 interface Tried {
@@ -18,7 +19,7 @@ interface Tried {
   /** What the format says they say; absent where they could not be decoded. */
   readonly decoded?: unknown
   readonly outcome: 'mapped' | 'filtered' | 'refused'
-  readonly interaction?: unknown
+  readonly interaction?: Interaction
   readonly item?: unknown
   readonly reason?: string
 }
@@ -42,7 +43,12 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
     for (const { outcome } of tried) counts[outcome]++
     if (options.json === true) process.stdout.write(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
     else {
-      for (const one of tried) process.stdout.write(`${textOfTried(options.topic, one)}\n\n`)
+      for (const one of tried) process.stdout.write(`${printable(textOfTried(options.topic, one))}\n\n`)
+      const types = new Set(
+        tried.map(({ interaction }) => interaction?.type ?? '').filter((type) => type !== '' && config.events.types[type] === undefined)
+      )
+      if (types.size > 0)
+        process.stdout.write(`events.types has no ${[...types].join(', ')}: such interactions are ingested, and then ignored\n`)
       process.stdout.write(
         `${tried.length} records of ${options.topic}: ${counts.mapped} mapped, ${counts.filtered} filtered, ${counts.refused} refused\n`
       )

@@ -1,0 +1,118 @@
+// `produce`, `mapping try`, `ingest`, `dlq` and `schemas` as their users meet them, on the local log.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import test from 'node:test'
+import { lastLine, mtmi } from '../support/mtmiProcess.ts'
+import { RegistryServer } from '../support/registryServer.ts'
+
+const config = `
+sources:
+  - topic: shop.clicks
+    format: json
+    user: [user.id, visitor]
+    item: sku
+    type: { path: event, names: { product_view: view } }
+    time: { path: at, unit: s }
+`
+const lines = [
+  '{"event":"product_view","user":{"id":9007199254740993},"sku":"A1","at":1700000000}',
+  '{"event":"newsletter","at":1700000001}',
+  '{"event":"product_view","user":{"id":1},"at":1700000002}',
+  'not JSON \u001b[31m'
+]
+
+test('from raw lines to interactions, and the refused ones back again', async () => {
+  const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-mapping-'))
+  try {
+    writeFileSync(path.join(cwd, 'mtmi.yaml'), config)
+    writeFileSync(path.join(cwd, 'clicks.jsonl'), `${lines.join('\n')}\n`)
+    const run = async (...args: string[]) => {
+      const { status, stdout, stderr } = await mtmi([...args, '--json'], { cwd })
+      assert.equal(status, 0, stderr)
+      return lastLine(stdout)
+    }
+    assert.deepEqual(await run('produce', '--topic', 'shop.clicks', '--data', 'clicks.jsonl', '--key', 'user.id'), {
+      topic: 'shop.clicks',
+      records: 4
+    })
+
+    const tried = await run('mapping', 'try', '--topic', 'shop.clicks', '--samples', '3')
+    assert.deepEqual([tried.mapped, tried.filtered, tried.refused], [0, 1, 2])
+    const shown = await mtmi(['mapping', 'try', '--topic', 'shop.clicks'], { cwd })
+    assert.match(shown.stdout, /→ \{"eventId":"shop\.clicks\/0\/0","userId":"9007199254740993"/)
+    assert.match(shown.stdout, /✗ item is missing: nothing at sku: the value is an object with event, user, at/)
+    assert(!shown.stdout.includes('\u001b'), 'a record must not reach the terminal as a command')
+
+    const counts = { read: 4, mapped: 1, filtered: 1, refused: 2 }
+    assert.deepEqual(await run('ingest', '--once'), { sources: { 'shop.clicks': counts } })
+    const listed = (await run('dlq', 'ls')).topics as { topic: string; letters: number; replayed: number; reasons: { letters: number }[] }[]
+    assert.deepEqual(
+      listed.map(({ topic, letters, replayed, reasons }) => [topic, letters, replayed, reasons.length]),
+      [['shop.clicks.mtmi.dlq', 2, 0, 2]]
+    )
+    const letters = (await run('dlq', 'show', '--topic', 'shop.clicks', '--offset', '1')).letters as {
+      source: unknown
+      value: { text: string; hex: string }
+    }[]
+    assert.deepEqual(
+      letters.map(({ source }) => source),
+      [{ topic: 'shop.clicks', partition: 0, offset: '3' }]
+    )
+    assert.equal(Buffer.from(letters[0]!.value.hex, 'hex').toString(), lines[3])
+
+    const replay = (...args: string[]) => run('dlq', 'replay', '--topic', 'shop.clicks', ...args)
+    assert.deepEqual(await replay('--dry-run'), { topic: 'shop.clicks.mtmi.dlq', due: 2, replayed: 0, before: 0, dryRun: true })
+    const unasked = await mtmi(['dlq', 'replay', '--topic', 'shop.clicks'], { cwd })
+    assert.equal(unasked.status, 78)
+    assert.match(unasked.stderr, /Append 2 letters of shop\.clicks\.mtmi\.dlq to shop\.clicks again\? Say --yes/)
+    assert.equal((await replay('--yes', '--reason', 'NOT json')).replayed, 1)
+    assert.deepEqual(await replay('--yes'), { topic: 'shop.clicks.mtmi.dlq', due: 1, replayed: 1, before: 1, dryRun: false })
+    // Replayed records are read like any others, and refused again.
+    assert.deepEqual(await run('ingest', '--once'), { sources: { 'shop.clicks': { read: 2, mapped: 0, filtered: 0, refused: 2 } } })
+
+    const unknown = await mtmi(['mapping', 'try', '--topic', 'nothing'], { cwd })
+    assert.equal(unknown.status, 78)
+    assert.match(unknown.stderr, /sources has no topic nothing; it has shop\.clicks/)
+  } finally {
+    rmSync(cwd, { recursive: true })
+  }
+})
+
+test('schemas are registered once, checked, and never broken', async () => {
+  const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-schemas-'))
+  const server = await new RegistryServer().start()
+  try {
+    const env = { MTMI_REGISTRY_URL: server.url }
+    const states = async (verb: string) => {
+      const { status, stdout, stderr } = await mtmi(['schemas', verb, '--json'], { cwd, env })
+      assert.equal(status, 0, stderr)
+      return (lastLine(stdout).schemas as { state: string; compatibility: string }[]).map(
+        ({ state, compatibility }) => `${state} ${compatibility}`
+      )
+    }
+    assert.deepEqual(await states('check'), Array(4).fill('new BACKWARD'))
+    assert.deepEqual(await states('register'), Array(4).fill('registered BACKWARD_TRANSITIVE'))
+    assert.deepEqual(await states('check'), Array(4).fill('registered BACKWARD_TRANSITIVE'))
+    // Somebody else's schema under one of our subjects, which ours cannot read.
+    server.forget('items-value')
+    server.add('items-value', {
+      type: 'record',
+      name: 'CatalogueItem',
+      namespace: 'stream.mtmi',
+      fields: [{ name: 'sku', type: 'string' }]
+    })
+    for (const verb of ['check', 'register']) {
+      const { status, stderr } = await mtmi(['schemas', verb], { cwd, env })
+      assert.equal(status, 78)
+      assert.match(stderr, /schema of items-value cannot read records of its earlier schemas/)
+    }
+    const embedded = await mtmi(['schemas', 'check'], { cwd })
+    assert.match(embedded.stderr, /registry\.url is empty: the embedded registry registers by itself/)
+  } finally {
+    await server.stop()
+    rmSync(cwd, { recursive: true })
+  }
+})
