@@ -56,6 +56,8 @@ export interface InputDriftState {
   readonly alarmed: readonly string[]
 }
 
+/** Half-life of popularity in references: of shorter ones too little is known of most items. */
+const popularityMemory = 2
 /** Of a window: a comparison at each of its ends. */
 const blocksInWindow = 10
 /** Bins of equal share that ordered features are joined to: deciles, as is customary for PSI. */
@@ -63,7 +65,7 @@ const parts = 10
 /** D must be significant at this level … */
 const ksAlpha = 0.001
 /** … and large enough to matter: with thousands of values every trifle is significant. */
-const ksMin = 0.1
+const ksMin = 0.2
 /** An alarm is over when the number has fallen to this share of what raised it: otherwise one that hovers there would be counted again and again. */
 const calm = 0.5
 /** Fewer values than this in a window say nothing of ten parts. */
@@ -98,8 +100,8 @@ export class InputDrift {
       event_gap: make(bins.event_gap),
       new_user: make(newUserBins)
     }
-    // As long as the reference: half of what makes an item popular is then as old as what it is compared with.
-    this.#popularity = new DecayedCounts(referenceEvents)
+    // Popularity is that of before the window: were what is compared counted at once, an item that has just become popular would look as if it had always been.
+    this.#popularity = new DecayedCounts(popularityMemory * referenceEvents, windowEvents)
   }
 
   /** Interactions seen, those of the warm-up included. */
@@ -117,7 +119,7 @@ export class InputDrift {
     if (++this.#events <= this.#options.warmupEvents) return none
     const windows = this.#windows
     windows.event_type.add(this.#nameBin('event_type', event.type))
-    windows.item_popularity.add(halfLogBin(popularity, bins.item_popularity))
+    windows.item_popularity.add(popularityBin(popularity))
     for (let i = 0; i < event.categories.length; i++) windows.category.add(this.#nameBin('category', event.categories[i]!))
     windows.history_length.add(historyBin(event.historyLength))
     if (event.gapMs !== undefined) windows.event_gap.add(gapBin(event.gapMs))
@@ -221,9 +223,9 @@ export class InputDrift {
 
 const none: readonly Detection[] = []
 
-/** Two bins for each doubling: 0, .41, 1, 1.8, 3, 4.7, 7 … */
-function halfLogBin(value: number, count: number): number {
-  return Math.min(count - 1, Math.floor(2 * Math.log2(1 + Math.max(0, value))))
+/** Two bins for each doubling of the share, from one click in 20,000 up. */
+function popularityBin(share: number): number {
+  return Math.min(bins.item_popularity - 1, Math.floor(2 * Math.log2(1 + 20_000 * share)))
 }
 
 /** One bin each up to 63 steps, then four for each doubling. */
