@@ -9,7 +9,7 @@ import type { Interaction, UserId } from '../src/event/interaction.ts'
 import type { Readiness } from '../src/io/httpService.ts'
 import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metrics.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
-import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
+import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
@@ -53,6 +53,8 @@ export class WholePipeline {
   #publish: PublishStatus | undefined
   #failure: Error | undefined
   readonly #watch = new ProgressWatch()
+  /** What is served, a second ago. */
+  #live: IndexState | undefined
 
   private constructor(
     wire: Wire,
@@ -184,8 +186,8 @@ export class WholePipeline {
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
     const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
     if (stalled !== undefined) return { ready: false, detail: stalled }
-    if (!(this.#publish !== undefined && this.#publish.step > 0)) return { ready: false, detail: 'no vectors are published yet' }
-    return { ready: true, detail: `space ${this.#publish.space}, step ${this.#publish.step}` }
+    if (this.#live === undefined) return { ready: false, detail: 'no vectors are published yet' }
+    return { ready: true, detail: `space ${this.#live.space}, step ${this.#live.step}` }
   }
 
   /** Resolves when everything in the log has been sequenced, learned and published. */
@@ -244,10 +246,10 @@ export class WholePipeline {
     const counts = this.#sequence.counts()
     this.metrics.users.set(counts.users)
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
-    const live = await this.index.live()
-    if (live === undefined) return
-    this.metrics.indexPoints.set({ role: 'item' }, live.items)
-    this.metrics.indexPoints.set({ role: 'user' }, live.users)
+    this.#live = await this.index.live()
+    if (this.#live === undefined) return
+    this.metrics.indexPoints.set({ role: 'item' }, this.#live.items)
+    this.metrics.indexPoints.set({ role: 'user' }, this.#live.users)
   }
 
   async #hasRoom(): Promise<boolean> {
