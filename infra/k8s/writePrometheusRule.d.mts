@@ -1,0 +1,2 @@
+/** YAML of the operator's PrometheusRule. */
+export function prometheusRule(): string
