@@ -1,0 +1,33 @@
+// Questions to the service. An error has its words in `message`, and the HTTP status in `status`; 0: it did not answer.
+
+export async function ask(path, options = {}) {
+  let response
+  try {
+    response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(15_000) })
+  } catch (error) {
+    if (options.signal?.aborted) throw error
+    throw Object.assign(new Error('The service does not answer.'), { status: 0 })
+  }
+  const body = await response.json().catch(() => ({}))
+  if (response.ok) return body
+  throw Object.assign(new Error(body.detail ?? `The service answered ${response.status}.`), { status: response.status })
+}
+
+/** undefined where there is no such thing. */
+export async function askFor(path, options) {
+  try {
+    return await ask(path, options)
+  } catch (error) {
+    if (error.status === 404) return undefined
+    throw error
+  }
+}
+
+export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true&nearest=6`)
+export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
+export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
+export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)
+export const users = (prefix, signal) => ask(`/v1/users?limit=50&prefix=${encodeURIComponent(prefix)}`, { signal })
+export const items = (text, signal) => ask(`/v1/items?limit=50&text=${encodeURIComponent(text)}`, { signal })
+export const post = (event) =>
+  ask('/v1/events', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(event) })

@@ -1,0 +1,133 @@
+// Somewhere to begin: users who acted last, items with the most interactions, and a box that narrows them as one types.
+
+import { items as askItems, users as askUsers } from './api.js'
+import { count, dateTime, h, itemLink, nameOf, userLink } from './dom.js'
+import { search } from './user.js'
+
+/** Typing is not asked after letter by letter. */
+const restMs = 150
+
+export function browseUsers(root) {
+  const list = browser(async (text, signal) => {
+    const { users, order } = await askUsers(text, signal)
+    if (users.length === 0) {
+      return [
+        note('Users'),
+        text === ''
+          ? h('p', { class: 'empty' }, 'No user is published yet: they appear with their first clicks.')
+          : h(
+              'p',
+              { class: 'empty' },
+              `No user is known whose id begins with “${text}”. `,
+              h('a', { href: userLink(text) }, 'Open it all the same'),
+              ': a user never seen gets what is popular.'
+            )
+      ]
+    }
+    const rows = users.map(({ userId, historyLength, newestMs }) =>
+      h(
+        'tr',
+        {},
+        h('td', { class: 'id' }, h('a', { href: userLink(userId) }, userId)),
+        h('td', { class: 'right' }, count(historyLength)),
+        h('td', { class: 'right' }, dateTime(newestMs))
+      )
+    )
+    return [
+      note(
+        order === 'newest' ? 'Acted last' : 'By id',
+        'A new id is fine too: a user never seen gets what is popular, and one click later a list of their own.'
+      ),
+      table(['User', 'Steps', 'Newest event'], rows)
+    ]
+  })
+  root.append(
+    h(
+      'div',
+      { class: 'head' },
+      h('h1', {}, 'Users'),
+      search('', (event) => list.ask(event.target.value))
+    ),
+    list.element
+  )
+  return { title: 'Users', close: list.close }
+}
+
+export function browseItems(root) {
+  const list = browser(async (text, signal) => {
+    const { items } = await askItems(text, signal)
+    if (items.length === 0)
+      return [note('Items'), h('p', { class: 'empty' }, text === '' ? 'No item is published yet.' : `No title or id holds “${text}”.`)]
+    const rows = items.map((one) =>
+      h(
+        'tr',
+        {},
+        h('td', { class: 'id' }, h('a', { href: itemLink(one.itemId) }, nameOf(one))),
+        h('td', { class: 'soft' }, one.about ?? ''),
+        h('td', { class: 'right' }, count(one.count))
+      )
+    )
+    return [
+      note(text === '' ? 'Most interactions' : 'Found', 'Those with the most interactions first.'),
+      table(['Item', 'About', 'Interactions'], rows)
+    ]
+  })
+  const input = h('input', {
+    type: 'search',
+    placeholder: 'Title or id',
+    'aria-label': 'Title or id',
+    autocomplete: 'off',
+    maxlength: 1024,
+    oninput: (event) => list.ask(event.target.value)
+  })
+  const form = h('form', { role: 'search', onsubmit: (event) => event.preventDefault() }, input)
+  root.append(h('div', { class: 'head' }, h('h1', {}, 'Items'), form), list.element)
+  return { title: 'Items', close: list.close }
+}
+
+function browser(find) {
+  const element = h('section', { class: 'card', 'aria-live': 'polite' }, h('p', { class: 'soft' }, 'Looking …'))
+  let running
+  let timer
+  async function now(text) {
+    running?.abort()
+    running = new AbortController()
+    const { signal } = running
+    try {
+      const content = await find(text.trim(), signal)
+      if (!signal.aborted) element.replaceChildren(...content)
+    } catch (error) {
+      if (!signal.aborted) element.replaceChildren(h('p', { class: 'empty bad' }, error.message))
+    }
+  }
+  void now('')
+  return {
+    element,
+    ask(text) {
+      clearTimeout(timer)
+      timer = setTimeout(() => void now(text), restMs)
+    },
+    close() {
+      clearTimeout(timer)
+      running?.abort()
+    }
+  }
+}
+
+const note = (title, words) => h('div', {}, h('h2', {}, title), words && h('p', { class: 'soft small' }, words))
+
+const table = (names, rows) =>
+  h(
+    'table',
+    { class: 'more' },
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        names.map((name, i) => h('th', { scope: 'col', class: i > 0 && i === names.length - 1 && 'right' }, name))
+      )
+    ),
+    h('tbody', {}, rows)
+  )

@@ -1,0 +1,101 @@
+// The console: which page is shown, and the service's state, asked for every second.
+
+import { ask } from './api.js'
+import { browseItems, browseUsers } from './browse.js'
+import { h } from './dom.js'
+import { itemPage } from './item.js'
+import { overview } from './overview.js'
+import { userPage } from './user.js'
+
+const pollMs = 1000
+/** Rates are over this long: shorter they jump, longer they lag. */
+const rateMs = 5000
+
+const main = document.getElementById('main')
+const state = document.getElementById('state')
+const banner = document.getElementById('banner')
+
+/** What pages share: the newest status, and the ones before it as far as rates need them. */
+const shared = { status: undefined, earlier: undefined, statuses: [] }
+let page
+let lostMs = 0
+
+function route() {
+  const [, name = '', ...rest] = location.hash.split('/')
+  let id = rest.join('/')
+  try {
+    id = decodeURIComponent(id)
+  } catch {
+    // as it stands
+  }
+  page?.close?.()
+  const [make, current] = {
+    users: [browseUsers, '#/users'],
+    user: [userPage, '#/users'],
+    items: [browseItems, '#/items'],
+    item: [itemPage, '#/items']
+  }[name] ?? [overview, '#/']
+  for (const link of document.querySelectorAll('nav a')) {
+    if (link.getAttribute('href') === current) link.setAttribute('aria-current', 'page')
+    else link.removeAttribute('aria-current')
+  }
+  const content = h('div')
+  main.replaceChildren(content)
+  page = make(content, id, shared)
+  document.title = page.title === undefined ? 'MTMI Stream' : `${page.title} · MTMI Stream`
+  page.update?.(shared)
+}
+
+async function poll() {
+  if (!document.hidden) {
+    try {
+      const status = await ask('/v1/status')
+      shared.statuses = [...shared.statuses.filter(({ nowMs }) => status.nowMs - nowMs <= rateMs && nowMs < status.nowMs), status]
+      shared.earlier = shared.statuses.length > 1 ? shared.statuses[0] : undefined
+      shared.status = status
+      lostMs = 0
+      banner.hidden = true
+      state.textContent = status.ready ? `Ready · ${status.detail}` : `Not ready · ${status.detail}`
+      state.title = state.textContent
+      state.className = `state ${status.ready ? 'ready' : 'waits'}`
+      page?.update?.(shared)
+    } catch (error) {
+      if (lostMs === 0) lostMs = Date.now()
+      const words = `${error.message} Last heard of ${new Date(lostMs).toLocaleTimeString('en-GB')}; asking again every second.`
+      if (banner.textContent !== words) banner.textContent = words
+      banner.hidden = false
+      state.textContent = 'No answer'
+      state.className = 'state away'
+    }
+  }
+  setTimeout(poll, pollMs)
+}
+
+const themes = { auto: 'Theme: auto', light: 'Theme: light', dark: 'Theme: dark' }
+const button = document.getElementById('theme')
+function theme(name) {
+  if (name === 'auto') delete document.documentElement.dataset.theme
+  else document.documentElement.dataset.theme = name
+  button.textContent = themes[name]
+  localStorage.setItem('theme', name)
+}
+theme(themes[localStorage.getItem('theme')] === undefined ? 'auto' : localStorage.getItem('theme'))
+button.addEventListener('click', () => {
+  const names = Object.keys(themes)
+  theme(names[(names.indexOf(localStorage.getItem('theme')) + 1) % names.length])
+})
+
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault()
+  main.focus()
+})
+addEventListener('hashchange', () => {
+  route()
+  scrollTo(0, 0)
+  main.focus({ preventScroll: true }) // for those who go by keyboard or by ear: the new page begins here
+})
+document.addEventListener('visibilitychange', () => {
+  shared.statuses = [] // no rate across a pause
+})
+route()
+poll()

@@ -1,0 +1,64 @@
+// Elements, and numbers as people read them.
+
+/** An element. Attributes: `class`, `on…` for a listener, anything else as it is; null and false leave one out. Text is always text, never markup. */
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children)
+}
+
+/** The same within a drawing. */
+export function s(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children)
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value)
+    else element.setAttribute(name, value === true ? '' : String(value))
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false))
+  return element
+}
+
+const whole = new Intl.NumberFormat('en')
+const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+
+/** 12,345; from a million on 1.2M. */
+export const count = (n) => (n < 1e6 ? whole.format(Math.round(n)) : short.format(n))
+export const compact = (n) => short.format(n)
+/** 0.301 */
+export const ratio = (n) => n.toFixed(3)
+export const rate = (n) => (n === undefined ? '–' : `${n < 10 && n > 0 ? n.toFixed(1) : count(n)}/s`)
+
+/** 84 ms, 1.3 s, 4 min, 2 h, 3 days */
+export function duration(ms) {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`
+  if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`
+  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`
+  return `${count(ms / 86_400_000)} days`
+}
+
+const day = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' })
+const moment = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit' })
+const shortDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' })
+const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' })
+export const date = (ms) => day.format(ms)
+export const dateTime = (ms) => moment.format(ms)
+/** For an axis that spans `spanMs`: a day, or a time of day where it is a day or two. */
+export const axisTime = (ms, spanMs) => (spanMs > 172_800_000 ? shortDay : clock).format(ms)
+
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`
+export const nameOf = ({ itemId, title }) => title ?? itemId
+export const userLink = (id) => `#/user/${encodeURIComponent(id)}`
+export const itemLink = (id) => `#/item/${encodeURIComponent(id)}`
+
+/** The number of an interest in its colour. */
+export function badge(interest) {
+  if (interest === null || interest === undefined) return h('span', { class: 'badge none', 'aria-hidden': 'true' }, '·')
+  return h(
+    'span',
+    { class: `badge i${interest % 8}`, title: `Interest ${interest + 1}`, 'aria-label': `Interest ${interest + 1}` },
+    String(interest + 1)
+  )
+}

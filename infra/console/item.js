@@ -1,0 +1,82 @@
+// One item: what is known of it, and the items nearest to it.
+
+import { item as askItem, similar } from './api.js'
+import { count, dateTime, h, nameOf, plural } from './dom.js'
+import { row } from './user.js'
+
+export function itemPage(root, id) {
+  let closed = false
+  const title = h('h1', {}, id)
+  const facts = h('p', { class: 'facts' }, 'Looking …')
+  const body = h('div', { class: 'wide' })
+  root.append(h('div', { class: 'head' }, h('div', {}, h('p', { class: 'soft small' }, 'Item'), title, facts)), body)
+
+  load().catch((error) => {
+    facts.textContent = ''
+    body.replaceChildren(h('p', { class: 'empty bad' }, error.message))
+  })
+
+  async function load() {
+    const item = await askItem(id)
+    if (closed) return
+    if (item === undefined) {
+      facts.textContent = 'Not in the index: unknown, or not published yet.'
+      body.replaceChildren(
+        h(
+          'p',
+          { class: 'empty' },
+          'An item gets a vector when it was first interacted with and learned, or when the catalogue describes it.'
+        )
+      )
+      return
+    }
+    const { items } = await similar(id)
+    if (closed) return
+    title.textContent = nameOf(item)
+    document.title = `${nameOf(item)} · MTMI Stream`
+    facts.textContent = [
+      item.title !== undefined && `id ${id}`,
+      plural(item.count, 'interaction'),
+      `vector of ${dateTime(item.updatedAtMs)}`
+    ]
+      .filter(Boolean)
+      .join(' · ')
+    const fields = Object.entries(item.features)
+    body.replaceChildren(
+      h(
+        'section',
+        { class: 'card' },
+        h('h2', {}, 'Similar items'),
+        h('p', { class: 'note' }, 'By the cosine of their vectors.'),
+        items.length > 0
+          ? h(
+              'ol',
+              { class: 'rows' },
+              items.map((one) => row(one, false))
+            )
+          : h('p', { class: 'empty' }, 'It is the only one.')
+      ),
+      h(
+        'section',
+        { class: 'card' },
+        h('h2', {}, 'Payload'),
+        h('p', { class: 'note' }, 'What the index keeps beside the vector.'),
+        h(
+          'dl',
+          { class: 'pairs' },
+          [['Interactions', count(item.count)], ...fields.map(([name, values]) => [name, values.join(', ')])].map(([name, value]) =>
+            h('div', {}, h('dt', {}, name), h('dd', {}, value))
+          )
+        ),
+        fields.length === 0 && h('p', { class: 'soft small more' }, 'The catalogue tells nothing of it.')
+      )
+    )
+  }
+
+  return {
+    title: `Item ${id}`,
+    close() {
+      closed = true
+    }
+  }
+}

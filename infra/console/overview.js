@@ -1,0 +1,188 @@
+// The flow with its rates and lags, how good the model is, and what was set aside.
+
+import { qualityChart } from './chart.js'
+import { count, dateTime, duration, h, plural, rate, ratio } from './dom.js'
+
+export function overview(root) {
+  const source = h('p', { class: 'facts' }, 'Asking the service …')
+  const flow = h('ol', { class: 'flow', 'aria-label': 'The flow, from events to answers' })
+  const chart = qualityChart()
+  const tiles = h('div', { class: 'tiles' })
+  const events = h('dl', { class: 'pairs' })
+  const index = h('dl', { class: 'pairs' })
+  const learning = h(
+    'div',
+    { class: 'stack' },
+    tiles,
+    h('div', { class: 'wide' }, chart.element, h('div', { class: 'stack' }, card('Events', events), card('Index', index)))
+  )
+  const only = h('div', { class: 'two' })
+  root.append(
+    h('div', { class: 'head' }, h('div', {}, h('h1', {}, 'From click to recommendation'), source)),
+    h('div', { class: 'stack' }, flow, learning, only)
+  )
+
+  return {
+    title: 'Overview',
+    update({ status, earlier }) {
+      if (status === undefined) return
+      source.textContent = describe(status)
+      flow.replaceChildren(...steps(status, earlier))
+      const whole = status.events !== undefined
+      learning.hidden = !whole
+      only.hidden = whole
+      if (!whole) {
+        only.replaceChildren(
+          h(
+            'section',
+            { class: 'card' },
+            h('h2', {}, 'This process only serves'),
+            h('p', { class: 'note' }, 'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.')
+          ),
+          card('Index', pairs(h('dl', { class: 'pairs' }), indexPairs(status)))
+        )
+        return
+      }
+      tiles.replaceChildren(...tilesOf(status))
+      chart.update(status.training?.curve ?? [])
+      pairs(events, eventPairs(status.events))
+      pairs(index, indexPairs(status))
+    }
+  }
+}
+
+function describe({ source, backend, newestEventMs, version }) {
+  return [
+    source === undefined ? undefined : `Source: ${source}`,
+    newestEventMs === undefined ? undefined : `stream clock ${dateTime(newestEventMs)}`,
+    backend,
+    `version ${version}`
+  ]
+    .filter((part) => part !== undefined)
+    .join(' · ')
+}
+
+function steps(status, earlier) {
+  const { events, users, training, index, answers, stages = [] } = status
+  const since = earlier === undefined ? undefined : (status.nowMs - earlier.nowMs) / 1000
+  const perSecond = (of) => {
+    const [now, before] = [of(status), earlier === undefined ? undefined : of(earlier)]
+    return now === undefined || before === undefined ? undefined : Math.max(0, now - before) / since
+  }
+  const stage = (name) => stages.find((one) => one.stage === name)
+  const done = (name) => (one) => one.stages?.find((part) => part.stage === name)?.done
+  return [
+    events &&
+      step(
+        'Interactions',
+        events.read,
+        'read',
+        perSecond((one) => one.events?.read)
+      ),
+    events && step('Sequences', users, users === 1 ? 'user' : 'users', perSecond(done('sequence')), stage('sequence')),
+    events &&
+      step(
+        'Model',
+        training?.examplesLearned ?? 0,
+        'examples learned',
+        perSecond((one) => one.training?.examplesLearned),
+        stage('train')
+      ),
+    step(
+      'Index',
+      index?.items ?? 0,
+      index === null ? 'nothing published yet' : `items · ${plural(index.users, 'user')}`,
+      perSecond(done('publish')),
+      stage('publish')
+    ),
+    step(
+      'Answers',
+      answers.lists,
+      answers.p50Ms === undefined ? 'lists served' : `lists · p50 ${answers.p50Ms.toFixed(1)} ms`,
+      perSecond((one) => one.answers.lists)
+    )
+  ].filter((one) => one !== undefined)
+}
+
+function step(name, number, unit, perSecond, stage) {
+  const behind = stage !== undefined && stage.lagSeconds > 5
+  return h(
+    'li',
+    {},
+    h('p', { class: 'name' }, name),
+    h('p', { class: 'big' }, count(number)),
+    h('p', { class: 'of', title: unit }, unit),
+    h(
+      'p',
+      { class: 'rate' },
+      h('span', {}, rate(perSecond)),
+      stage &&
+        h(
+          'span',
+          { class: behind ? 'lag far' : 'lag', title: `${plural(stage.waiting, 'record')} waiting` },
+          stage.waiting === 0 ? 'no lag' : `lag ${duration(stage.lagSeconds * 1000)}`
+        )
+    )
+  )
+}
+
+function tilesOf({ training, freshnessMs }) {
+  const times = (other) => (other > 0 ? `${(training.recent.model / other).toFixed(1)} ×` : '–')
+  return [
+    training === undefined
+      ? tile('Hit rate@20', '–', 'nothing ranked yet')
+      : tile(
+          `Hit rate@20, newest ${count(training.recent.targets)}`,
+          ratio(training.recent.model),
+          `${times(training.recent.popularity)} popularity · ${times(training.recent.cooccurrence)} co‑occurrence`
+        ),
+    tile(
+      'Freshness, click to new vectors',
+      freshnessMs === undefined ? '–' : duration(freshnessMs.p50),
+      freshnessMs === undefined ? 'nothing published yet' : `p50; p99 ${duration(freshnessMs.p99)}`
+    ),
+    tile('Intra-user cosine', training === undefined ? '–' : ratio(training.intraUserCosine), '0: interests differ · 1: all the same'),
+    tile(
+      'Loss',
+      training === undefined ? '–' : ratio(training.loss),
+      training === undefined ? 'no step yet' : `${plural(training.batches, 'step')} · ${count(training.batchesDropped)} dropped`
+    )
+  ]
+}
+
+const tile = (label, value, hint) =>
+  h(
+    'section',
+    { class: 'card tile' },
+    h('h2', { class: 'label' }, label),
+    h('p', { class: 'value' }, value),
+    h('p', { class: 'hint' }, hint)
+  )
+
+const eventPairs = ({ placed, duplicates, late, ignored, deadLetters }) => [
+  ['Taken into histories', count(placed)],
+  ['Duplicates', count(duplicates)],
+  ['Late', count(late)],
+  ['Type does not count', count(ignored)],
+  ['Dead letters', count(deadLetters)]
+]
+
+const indexPairs = ({ index }) =>
+  index === null
+    ? [['State', 'nothing is published yet']]
+    : [
+        ['Items', count(index.items)],
+        ['Users', count(index.users)],
+        ['Version', `${index.space}@${index.step}`],
+        ['Vectors', `${index.interestCount} per user, ${index.dimensions} dimensions`]
+      ]
+
+function pairs(list, entries) {
+  list.replaceChildren(...entries.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
+  return list
+}
+
+const card = (title, content) => {
+  content.style.setProperty('margin-top', '12px')
+  return h('section', { class: 'card' }, h('h2', {}, title), content)
+}

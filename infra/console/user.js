@@ -1,0 +1,274 @@
+// One user: history, interests, map and recommendations; and a click that is a real event, to see the list change.
+
+import { user as askUser, post, recommendations, users } from './api.js'
+import { badge, count, dateTime, duration, h, itemLink, nameOf, plural, userLink } from './dom.js'
+import { interestMap } from './map.js'
+
+/** Between two looks whether new vectors are there, and how long they may take. */
+const lookMs = 150
+const patienceMs = 30_000
+/** A stream whose clock is this far behind ours is a replay: its next click belongs after its newest, not into our day. */
+const liveMs = 3_600_000
+const historyShown = 10
+
+export function userPage(root, id, shared) {
+  let profile // undefined: no vectors
+  let list
+  let closed = false
+  let busy = false
+  let allHistory = false
+  const facts = h('p', { class: 'facts' }, 'Looking …')
+  const body = h('div', { class: 'stack' })
+  const said = h('p', { class: 'said', role: 'status' })
+  const map = interestMap()
+  root.append(h('div', { class: 'head' }, h('div', {}, h('p', { class: 'soft small' }, 'User'), h('h1', {}, id), facts), search('')), body)
+
+  /** A list that is not personal says so: then there is no profile to ask for. */
+  async function load() {
+    const asked = await recommendations(id)
+    profile = asked.coldStart === undefined ? await askUser(id) : undefined
+    list = asked
+  }
+
+  load().then(
+    () => !closed && show(),
+    (error) => {
+      facts.textContent = ''
+      body.replaceChildren(
+        h('p', { class: 'empty bad' }, error.message),
+        h('p', {}, h('button', { type: 'button', onclick: () => dispatchEvent(new HashChangeEvent('hashchange')) }, 'Try again'))
+      )
+    }
+  )
+
+  function tellFacts() {
+    if (list === undefined) return
+    if (profile === undefined) {
+      facts.textContent = 'Never seen, or not published yet: no vectors, so the list is of what is popular.'
+      return
+    }
+    const ageMs = Math.max(0, (shared.status?.nowMs ?? profile.updatedAtMs) - profile.updatedAtMs)
+    facts.textContent = [
+      `${plural(profile.historyLength, 'step')} of history, the newest ${dateTime(profile.newestMs)}`,
+      `vectors ${duration(ageMs)} old`,
+      profile.version
+    ].join(' · ')
+  }
+
+  function show(before) {
+    tellFacts()
+    map.update(profile)
+    const right = profile === undefined ? [coldCard()] : [mapCard(), historyCard()]
+    body.replaceChildren(
+      h('div', { class: 'two' }, listCard(before), h('div', { class: 'stack' }, ...right)),
+      ...(profile === undefined
+        ? []
+        : [
+            h('h2', {}, 'Interests, by the items nearest to them'),
+            h('div', { class: 'interests' }, ...profile.interests.map(interestCard))
+          ])
+    )
+  }
+
+  function listCard(before) {
+    const titles = new Map((profile?.history ?? []).map((one) => [one.itemId, nameOf(one)]))
+    const ranks = before && new Map(before.items.map(({ itemId }, rank) => [itemId, rank]))
+    const rows = list.items.map((one, rank) => {
+      const move = ranks === undefined ? 0 : ranks.has(one.itemId) ? ranks.get(one.itemId) - rank : 'new'
+      const because = (one.because ?? []).map((itemId) => titles.get(itemId) ?? itemId)
+      return h(
+        'li',
+        { class: move === 'new' && 'new', 'data-item': one.itemId },
+        badge(one.interest),
+        h(
+          'div',
+          { class: 'what' },
+          h('a', { class: 'name', href: itemLink(one.itemId) }, nameOf(one)),
+          move === 'new' && h('span', { class: 'move' }, 'new'),
+          move > 0 && h('span', { class: 'move', title: `${plural(move, 'place')} up` }, `▲ ${move}`),
+          move < 0 && h('span', { class: 'move down', title: `${plural(-move, 'place')} down` }, `▼ ${-move}`),
+          (one.about || one.title !== undefined) &&
+            h('p', { class: 'about' }, [one.about, one.title !== undefined && `id ${one.itemId}`].filter(Boolean).join(' · ')),
+          because.length > 0 && h('p', { class: 'about' }, `because of ${because.join(' · ')}`),
+          one.interest === null && h('p', { class: 'about' }, `${(one.score * 100).toFixed(2)}% of all interactions`)
+        ),
+        one.interest !== null && h('span', { class: 'score', title: 'Cosine to the nearest interest' }, one.score.toFixed(3)),
+        h(
+          'button',
+          { type: 'button', class: 'click', disabled: busy, 'aria-label': `Click ${nameOf(one)} as ${id}`, onclick: () => void click(one) },
+          'Click'
+        )
+      )
+    })
+    return h(
+      'section',
+      { class: 'card' },
+      h('h2', {}, 'Recommendations'),
+      h(
+        'p',
+        { class: 'note' },
+        list.coldStart === 'popular'
+          ? 'Popular now. One click is enough to get a personal list.'
+          : 'The number is the interest that found it. A click is sent as a real event: watch the list change.'
+      ),
+      said,
+      rows.length > 0
+        ? h('ol', { class: 'rows', id: 'list' }, rows)
+        : h('p', { class: 'empty' }, 'No item is left to recommend: all are in the history.')
+    )
+  }
+
+  const mapCard = () =>
+    h(
+      'section',
+      { class: 'card' },
+      h('h2', {}, 'Map of interests'),
+      h('p', { class: 'note' }, `The plane along which vectors differ most: ${Math.round(profile.mapShare * 100)}% of their variance.`),
+      map.element
+    )
+
+  function historyCard() {
+    const steps = allHistory ? profile.history : profile.history.slice(0, historyShown)
+    const hidden = profile.history.length - steps.length
+    return h(
+      'section',
+      { class: 'card' },
+      h('h2', {}, 'History'),
+      h('p', { class: 'note' }, 'Newest first; the number is the interest that is nearest.'),
+      h(
+        'ol',
+        { class: 'rows' },
+        steps.map((one) => row(one))
+      ),
+      hidden > 0 &&
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'more',
+            onclick: () => {
+              allHistory = true
+              show()
+            }
+          },
+          `Show ${hidden} more`
+        )
+    )
+  }
+
+  const coldCard = () =>
+    h(
+      'section',
+      { class: 'card' },
+      h('h2', {}, 'Nothing is known yet'),
+      h('p', { class: 'note' }, 'History, interests and map appear here after the first click on an item that the model knows.')
+    )
+
+  const interestCard = ({ interest, nearest }) =>
+    h(
+      'section',
+      { class: `card i${interest % 8}` },
+      h('h2', {}, badge(interest), `Interest ${interest + 1}`),
+      h(
+        'ol',
+        { class: 'rows' },
+        nearest.map((one) => row(one, false))
+      )
+    )
+
+  async function click(one) {
+    busy = true
+    for (const button of body.querySelectorAll('button.click')) button.disabled = true
+    const say = (words, kind = '') => {
+      said.textContent = words
+      said.className = `said ${kind}`
+    }
+    const startedMs = performance.now()
+    const seconds = () => ((performance.now() - startedMs) / 1000).toFixed(2)
+    const before = { updatedAtMs: profile?.updatedAtMs ?? 0, items: list.items }
+    try {
+      await post({ userId: id, itemId: one.itemId, type: shared.status?.eventTypes[0] ?? 'click', ...(await eventTime()) })
+      for (;;) {
+        if (closed) return
+        say(`Sent the click on “${nameOf(one)}”. Waiting for new vectors … ${seconds()} s`)
+        if (await followed(one.itemId, before.updatedAtMs)) break
+        if (performance.now() - startedMs > patienceMs)
+          throw new Error(`No new vectors within ${duration(patienceMs)}. The event is in the log; the overview tells which stage lags.`)
+        await new Promise((resolve) => setTimeout(resolve, lookMs))
+      }
+      const tookSeconds = seconds()
+      await load()
+      if (closed) return
+      const fresh = list.items.filter(({ itemId }) => !before.items.some((other) => other.itemId === itemId)).length
+      say(`The list followed in ${tookSeconds} s: ${fresh} of ${list.items.length} are new.`, 'done')
+      busy = false
+      show(before)
+    } catch (error) {
+      say(error.message, 'bad')
+      busy = false
+      for (const button of body.querySelectorAll('button.click')) button.disabled = false
+    }
+  }
+
+  /** Whether there are vectors made since then, with the item in their history. */
+  async function followed(itemId, sinceMs) {
+    if (profile === undefined) return (await recommendations(id)).coldStart === undefined
+    const now = await askUser(id)
+    return now !== undefined && now.updatedAtMs > sinceMs && now.history.some((step) => step.itemId === itemId)
+  }
+
+  /** In a replay, right after the newest event: dated today it would make everything in the log a year old. */
+  async function eventTime() {
+    const nowMs = shared.status?.nowMs ?? Date.now()
+    const others = shared.status?.newestEventMs === undefined && profile === undefined ? (await users('')).users : []
+    const known = [shared.status?.newestEventMs, profile?.newestMs, ...others.map(({ newestMs }) => newestMs)].filter(
+      (ms) => ms !== undefined
+    )
+    const newestMs = Math.max(...known)
+    return known.length === 0 || nowMs - newestMs < liveMs ? {} : { eventTime: newestMs + 1000 }
+  }
+
+  return {
+    title: `User ${id}`,
+    update: tellFacts,
+    close() {
+      closed = true
+    }
+  }
+}
+
+/** An item as a line of a list. */
+export function row(one, withInterest = true) {
+  return h(
+    'li',
+    {},
+    withInterest && badge(one.interest),
+    h(
+      'div',
+      { class: 'what' },
+      h('a', { class: 'name', href: itemLink(one.itemId) }, nameOf(one)),
+      one.about && h('p', { class: 'about' }, one.about)
+    ),
+    one.score !== undefined && h('span', { class: 'score' }, one.score.toFixed(3)),
+    one.count !== undefined && h('span', { class: 'score' }, count(one.count))
+  )
+}
+
+/** The box that goes to a user's page. */
+export function search(value, oninput) {
+  const input = h('input', {
+    type: 'search',
+    value,
+    placeholder: 'User id',
+    'aria-label': 'User id',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    maxlength: 1024,
+    oninput
+  })
+  const go = (event) => {
+    event.preventDefault()
+    if (input.value.trim() !== '') location.hash = userLink(input.value.trim())
+  }
+  return h('form', { role: 'search', onsubmit: go }, input, h('button', {}, 'Open'))
+}
