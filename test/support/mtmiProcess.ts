@@ -69,6 +69,11 @@ export class MtmiProcess {
     return this.#child.pid!
   }
 
+  /** Without waiting for what comes of it. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
   async stop(signal: NodeJS.Signals): Promise<Finished> {
     this.#child.kill(signal)
     return this.ended
