@@ -188,7 +188,7 @@ function buildFromWheel(require, tfjsNode) {
   if (!fs.existsSync(path.join(cache, 'complete'))) {
     say('fetching libtensorflow out of the tensorflow-cpu 2.13.1 wheel (187 MB, once)')
     try {
-      fs.mkdirSync(home, { recursive: true })
+      makeFolder(home)
     } catch (error) {
       return `the cache ${home} cannot be made: ${error.message}; MTMI_CACHE chooses another`
     }
@@ -246,6 +246,17 @@ function buildFromWheel(require, tfjsNode) {
   if (!compiled) return 'g++ could not compile the binding (is g++ installed?)'
   fs.renameSync(`${binding}.part`, binding)
   return undefined
+}
+
+/** Step by step: Node's own recursive way never returns in folders such as /proc. */
+function makeFolder(folder) {
+  if (fs.existsSync(folder)) return
+  makeFolder(path.dirname(folder))
+  try {
+    fs.mkdirSync(folder)
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+  }
 }
 
 /** What interrupted set-ups left in the cache. */
