@@ -132,7 +132,7 @@ function readNote(file) {
 
 function sayFailedBefore() {
   const { tried, at } = readNote(nativePaths().note)
-  say(`no native tfjs-node: tried ${tried.length} ways on ${at}, the last was ${tried.at(-1)}. \`mtmi setup\` tries again`)
+  say(`no native tfjs-node since ${at.slice(0, 10)} (${tried.at(-1)}): the slower WASM backend computes. \`mtmi setup\` tries again`)
 }
 
 function installNative() {
@@ -155,7 +155,7 @@ function installNative() {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     tried.push(`libtensorflow from the PyPI wheel: only for linux x64, this is ${process.platform} ${process.arch}`)
   } else {
-    const problem = buildFromWheel(require, tfjsNode)
+    const problem = attempt(() => buildFromWheel(require, tfjsNode))
     if (problem === undefined && loads()) return succeed('libtensorflow 2.13.1 from the PyPI wheel, binding compiled with g++')
     tried.push(`libtensorflow from the PyPI wheel: ${problem ?? 'built, but does not load'}`)
   }
@@ -179,6 +179,15 @@ function installNative() {
 function officialHostAnswers() {
   const probe = `fetch('https://storage.googleapis.com/tensorflow/libtensorflow/libtensorflow-cpu-linux-x86_64-2.9.1.tar.gz',{method:'HEAD',signal:AbortSignal.timeout(8000)}).then(r=>process.exit(r.ok?0:1),()=>process.exit(1))`
   return spawnSync(process.execPath, ['-e', probe], { stdio: 'ignore' }).status === 0
+}
+
+/** What goes wrong unforeseen, such as a full disk, is one more reason to fall back. */
+function attempt(build) {
+  try {
+    return build()
+  } catch (error) {
+    return error.message
+  }
 }
 
 /** @returns undefined, or what went wrong */
