@@ -1,5 +1,6 @@
 // What a run says at its end, in plain text for a person: does it learn, are the interests different, is it fresh, what went wrong, what would a user get.
 
+import type { Detection } from '../drift/detection.ts'
 import type { InterestsFound } from './interestsFound.ts'
 import type { ProgressiveMethod, ProgressiveReport } from './progressive.ts'
 import { recovery } from './recovery.ts'
@@ -22,6 +23,8 @@ export interface RunReport {
   readonly progressive?: ProgressiveReport
   /** Where tastes changed: event time in milliseconds since the Unix epoch. Only a simulation knows. */
   readonly driftMs?: number
+  /** Changes that the detectors noticed, in any order. */
+  readonly detections?: readonly Detection[]
   readonly interestCount?: number
   /** Mean cosine between two interests of one user, −1 … 1. */
   readonly intraUserCosine?: number
@@ -115,6 +118,7 @@ function learning(report: RunReport): string[] {
     lines.push(`  ${methodNames[method].padEnd(19)} ${bars.join('')} ${decimal(curve.at(-1)!.metrics[method]['hitRate@20'])}`)
   }
   lines.push(...drifted(progressive, report.driftMs))
+  lines.push(...noticed(progressive, report))
   return lines
 }
 
@@ -122,11 +126,8 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
   if (driftMs === undefined) return []
   const { curve } = progressive
   // The drift is known by its time, and told in events: it lies somewhere in the first period that ended after it.
-  const driftIndex = curve.findIndex((point) => point.timeMs > driftMs)
-  if (driftIndex < 1) return []
-  const before = curve[driftIndex - 1]!
-  const after = curve[driftIndex]!
-  const driftAt = before.examples + ((driftMs - before.timeMs) / (after.timeMs - before.timeMs)) * (after.examples - before.examples)
+  const driftAt = clicksAt(curve, driftMs)
+  if (driftAt === undefined) return []
   const told = recovery(
     curve.map((point) => ({ at: point.examples, value: point.metrics.model['hitRate@20'] })),
     driftAt
@@ -142,6 +143,45 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
   return [
     `${fell}, and was back at ${short(told.recoveredValue)} after ${whole(Math.round((told.recoveredAt - driftAt) / 100) * 100)} events.`
   ]
+}
+
+const signalNames: Readonly<Record<Detection['signal'], string>> = {
+  event_type: 'event types',
+  item_popularity: 'item popularity',
+  category: 'categories',
+  history_length: 'history lengths',
+  event_gap: 'times between events',
+  loss: 'loss',
+  hit_rate: 'hit rate'
+}
+
+/** When the detectors noticed the planted drift, in clicks after it, and how many alarms came before it. */
+function noticed({ curve }: ProgressiveReport, { driftMs, detections }: RunReport): string[] {
+  if (driftMs === undefined || !Number.isFinite(driftMs) || detections === undefined) return []
+  const planted = clicksAt(curve, driftMs)
+  if (planted === undefined) return []
+  const first = new Map<Detection['signal'], number>()
+  let early = 0
+  for (const { signal, eventTimeMs } of [...detections].sort((a, b) => a.eventTimeMs - b.eventTimeMs)) {
+    if (eventTimeMs < driftMs) early++
+    else if (!first.has(signal)) first.set(signal, (clicksAt(curve, eventTimeMs) ?? curve.at(-1)!.examples) - planted)
+  }
+  const after = [...first].slice(0, 3).map(([signal, clicks]) => `${signalNames[signal]} ${whole(Math.round(clicks / 100) * 100)} clicks`)
+  const alarms = early === 0 ? 'no alarm before it' : `${count(early, 'alarm')} before it`
+  return [
+    after.length === 0
+      ? `  Drift: not noticed by the detectors; ${alarms}.`
+      : `  Drift: noticed by ${after.join(', ')} after it; ${alarms}.`
+  ]
+}
+
+/** How many clicks had been learned at a moment of the stream; undefined before the first period ended and after the last. */
+function clicksAt(curve: ProgressiveReport['curve'], timeMs: number): number | undefined {
+  const index = curve.findIndex((point) => point.timeMs > timeMs)
+  if (index < 1) return undefined
+  const before = curve[index - 1]!
+  const after = curve[index]!
+  return before.examples + ((timeMs - before.timeMs) / (after.timeMs - before.timeMs)) * (after.examples - before.examples)
 }
 
 function interests(report: RunReport): string[] {

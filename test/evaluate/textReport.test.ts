@@ -169,3 +169,21 @@ test('no line is longer than 100 columns, however long the titles, and no charac
   assert.match(text, /1\.00/)
   assert.match(text, /-\.25/)
 })
+
+test('the drift was noticed: when, by what, and what was a false alarm', () => {
+  const detections = [
+    { signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: 60 },
+    { signal: 'item_popularity', detector: 'psi', value: 0.3, eventTimeMs: 52 },
+    { signal: 'item_popularity', detector: 'psi', value: 0.3, eventTimeMs: 70 },
+    { signal: 'category', detector: 'psi', value: 0.2, eventTimeMs: 20 }
+  ] as const
+  // A hundred clicks each millisecond: planted at 4,500; 52 is 700 later, 60 is 1,500 later; 20 was before.
+  assert.match(
+    textReport({ ...full, detections }),
+    /Drift: noticed by item popularity 700 clicks, hit rate 1,500 clicks after it; 1 alarm before it\./
+  )
+  assert.match(textReport({ ...full, detections: [] }), /Drift: not noticed by the detectors; no alarm before it\./)
+  assert.doesNotMatch(textReport(full), /Drift:/)
+  const { driftMs: _, ...unplanted } = full
+  assert.doesNotMatch(textReport({ ...unplanted, detections }), /Drift:/)
+})
