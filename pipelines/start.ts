@@ -178,7 +178,9 @@ async function learned(pipeline: WholePipeline, source: Source) {
     deadLetters: sequence.rejected + (source.dataset?.deadLetters ?? 0),
     diverged: train?.batchesDropped ?? 0,
     ...(train === undefined ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
-    ...(source.simulation === undefined ? {} : { driftMs: source.simulation.driftMs }),
+    ...(source.simulation === undefined
+      ? {}
+      : { driftMs: source.simulation.driftMs, detections: [...pipeline.drift.detections, ...(train?.detections ?? [])] }),
     ...(found === undefined ? {} : { interestsFound: found }),
     ...(sample === undefined ? {} : { sample })
   }
