@@ -82,7 +82,27 @@ export class KafkaGroup {
     return partitions
   }
 
-  /** Offsets for dashboards; nobody reads them back, so a failure does not matter. */
+  /** What the group has let the broker know, by partition; empty where it never did, or the broker does not say now. */
+  async committed(partitions: readonly number[]): Promise<Map<number, bigint>> {
+    const { groupId, topic } = this.#options
+    const known = new Map<number, bigint>()
+    if (this.#coordinator === undefined || partitions.length === 0) return known
+    try {
+      const { responses } = await this.#coordinator.offsetFetch({
+        groupId,
+        topics: [{ topic, partitions: partitions.map((partition) => ({ partition, offset: '-1' })) }]
+      })
+      for (const response of responses) {
+        // -1 where nothing was committed.
+        for (const { partition, offset } of response.partitions) if (BigInt(offset) >= 0n) known.set(partition, BigInt(offset))
+      }
+    } catch {
+      // A hint: whoever has state of their own does not need it.
+    }
+    return known
+  }
+
+  /** Offsets for dashboards, and for readers without state of their own. A failure repeats work at most. */
   async commitHint(offsets: ReadonlyMap<number, bigint>): Promise<void> {
     const { groupId, topic } = this.#options
     if (this.#coordinator === undefined || offsets.size === 0) return

@@ -1,7 +1,7 @@
 // The EventLog on Kafka.
 //
 // Where a reader goes on is the reader's own business: it says so in `resume`, from the state that it commits together with its offsets. Offsets in the group
-// are written as a hint for dashboards and never read. Readers see committed records only.
+// are written as a hint: for dashboards, and for a reader that has no state of its own (`committed` of `resume`). Readers see committed records only.
 
 import type { Kafka } from 'kafkajs'
 import type { Clock } from '../base/clock.ts'
@@ -182,7 +182,9 @@ export class KafkaLog implements EventLog {
         owned = partitions
         yield { kind: 'assigned', partitions }
         const wanted = new Map<number, bigint>()
-        for (const partition of partitions) if (!signal.aborted && !group.over) wanted.set(partition, await resume(partition))
+        const committed = await group.committed(partitions)
+        for (const partition of partitions)
+          if (!signal.aborted && !group.over) wanted.set(partition, await resume(partition, committed.get(partition)))
         if (!signal.aborted && !group.over) {
           const positions = await this.#tried(cluster, topic, signal, () => checkedPositions(cluster, topic, wanted))
           const ends =

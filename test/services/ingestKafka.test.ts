@@ -1,0 +1,46 @@
+// `ingest` on a real broker: without any state of its own it goes on where its group was.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { IngestStage } from '../../pipelines/stages/ingestStage.ts'
+import { openSource } from '../../pipelines/stages/sourceMapper.ts'
+import { testWire } from '../pipelines/stages/wire.ts'
+import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
+
+const utf8 = new TextEncoder()
+
+test('a member without a data folder of its own repeats nothing', { skip }, async () => {
+  const [clicks, interactions] = [await makeTopic(2), await makeTopic(2)]
+  const deadLetters = `${clicks}.mtmi.dlq`
+  const wire = await testWire({
+    topics: { interactions },
+    sources: [{ topic: clicks, format: 'json', user: 'u', item: 'i', type: '=click', time: 'log:time' }]
+  })
+  const log = await openLog()
+  try {
+    const append = (from: number, to: number) =>
+      log.append(
+        clicks,
+        Array.from({ length: to - from }, (_, i) => ({
+          key: utf8.encode(String(i)),
+          value: utf8.encode(JSON.stringify({ u: `u${i}`, i: 'x' }))
+        }))
+      )
+    const ingest = async () => {
+      const forgetful = { load: () => undefined, save: () => {} }
+      const stage = new IngestStage({ ...wire, log, sources: [openSource(wire.config.sources[0]!, wire)], offsets: forgetful })
+      await stage.run(new AbortController().signal, { untilEnd: true })
+      return stage.counts().get(clicks)
+    }
+    await append(0, 100)
+    assert.deepEqual(await ingest(), { read: 100, mapped: 100, filtered: 0, refused: 0 })
+    await append(100, 130)
+    assert.deepEqual(await ingest(), { read: 30, mapped: 30, filtered: 0, refused: 0 })
+    const total = [...(await log.ends(interactions)).values()].reduce((sum, end) => sum + Number(end), 0)
+    assert(total >= 130)
+  } finally {
+    await log.close()
+    await removeTopics(clicks, interactions, deadLetters).catch(() => {})
+    wire.dispose()
+  }
+})
