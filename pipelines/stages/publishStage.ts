@@ -11,6 +11,7 @@ import { type ItemReport, Publisher, type UserReport } from '../../src/retrieval
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import type { ModelReplica } from '../../src/train/modelReplica.ts'
 import type { Wire } from '../parts.ts'
+import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
 const restMs = 10
@@ -39,6 +40,7 @@ export class PublishStage {
   readonly #options: PublishStageOptions
   readonly #catalogue = new Map<string, CatalogueItem>()
   readonly #publisher: Publisher
+  readonly #vectors: VectorWatch
   /** Next offset of user-sequences to read, by partition. */
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
@@ -57,6 +59,7 @@ export class PublishStage {
     this.#read = new Map()
     const { replica, index, config, clock } = options
     this.#publisher = new Publisher({ encoder: replica, index, options: config.publish, clock, catalogue: this.#catalogue })
+    this.#vectors = new VectorWatch({ encoder: replica, index, clock, catalogue: this.#catalogue, measure: options.measure })
   }
 
   /** Until abort, or until one of its readers fails. */
@@ -143,8 +146,12 @@ export class PublishStage {
   #takeUpdate(record: LogRecord): void {
     this.#modelNext = record.offset + 1n
     if (record.value === null) return
-    const applied = this.#options.replica.apply(this.#options.codecs.modelUpdate.decode(record.value))
-    if (applied !== undefined) this.#publisher.noteModel(applied)
+    const update = this.#options.codecs.modelUpdate.decode(record.value)
+    if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
+    const applied = this.#options.replica.apply(update)
+    if (applied === undefined) return
+    this.#publisher.noteModel(applied)
+    this.#vectors.noteModel(applied)
   }
 
   #takeSequence(record: LogRecord): void {
@@ -154,6 +161,7 @@ export class PublishStage {
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
       else this.#publisher.noteSequence(sequence)
+      this.#vectors.noteSequence(sequence)
     }
     this.#read.set(partition, offset + 1n)
     this.takenAtMs = record.timestampMs
@@ -212,6 +220,7 @@ export class PublishStage {
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
+    if (!busy && this.#publisher.waiting().items === 0) await this.#vectors.lookIfDue()
     if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
     return busy
   }

@@ -30,7 +30,7 @@ async function* sequences(simulation: Simulation): AsyncGenerator<readonly UserS
   })
   let offset = 0n
   let taken = 0
-  for await (const interaction of simulation.interactions()) {
+  for (const interaction of simulation.interactions()) {
     const nowMs = simulation.options.startMs + simulation.options.durationMs
     try {
       validateInteraction(interaction, nowMs, config.events)
