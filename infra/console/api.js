@@ -27,7 +27,7 @@ export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true
 export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
 export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
 export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)
-export const users = (prefix, signal) => ask(`/v1/users?limit=50&prefix=${encodeURIComponent(prefix)}`, { signal })
-export const items = (text, signal) => ask(`/v1/items?limit=50&text=${encodeURIComponent(text)}`, { signal })
+export const users = (prefix, signal) => ask(`/v1/users?limit=30&prefix=${encodeURIComponent(prefix)}`, { signal })
+export const items = (text, signal) => ask(`/v1/items?limit=30&text=${encodeURIComponent(text)}`, { signal })
 export const post = (event) =>
   ask('/v1/events', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(event) })

@@ -38,7 +38,7 @@ export function browseUsers(root) {
         order === 'newest' ? 'Acted last' : 'By id',
         'A new id is fine too: a user never seen gets what is popular, and one click later a list of their own.'
       ),
-      table(['User', 'Steps', 'Newest event'], rows)
+      table(['User', 'Steps', 'Newest event'], 1, rows)
     ]
   })
   root.append(
@@ -68,8 +68,8 @@ export function browseItems(root) {
       )
     )
     return [
-      note(text === '' ? 'Most interactions' : 'Found', 'Those with the most interactions first.'),
-      table(['Item', 'About', 'Interactions'], rows)
+      note(text === '' ? 'Most interactions' : 'Found, those with the most interactions first'),
+      table(['Item', 'About', 'Interactions'], 2, rows)
     ]
   })
   const input = h('input', {
@@ -116,7 +116,8 @@ function browser(find) {
 
 const note = (title, words) => h('div', {}, h('h2', {}, title), words && h('p', { class: 'soft small' }, words))
 
-const table = (names, rows) =>
+/** @param right the first of the columns that hold numbers */
+const table = (names, right, rows) =>
   h(
     'table',
     { class: 'more' },
@@ -126,7 +127,7 @@ const table = (names, rows) =>
       h(
         'tr',
         {},
-        names.map((name, i) => h('th', { scope: 'col', class: i > 0 && i === names.length - 1 && 'right' }, name))
+        names.map((name, i) => h('th', { scope: 'col', class: i >= right && 'right' }, name))
       )
     ),
     h('tbody', {}, rows)

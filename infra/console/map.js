@@ -79,22 +79,16 @@ export function interestMap() {
   }
 }
 
-/** Each once; what is drawn last lies on top. */
+/** Each item once, under the interest it is nearest to; what is drawn last lies on top. */
 function pointsOf({ history, interests }) {
   const placed = new Map()
-  for (const { interest, nearest } of interests) {
-    for (const one of nearest)
-      if (one.at !== undefined) placed.set(one.itemId, { key: `item ${one.itemId}`, kind: 'near', at: one.at, interest, text: nameOf(one) })
+  const put = (one, kind, interest, text = nameOf(one)) => {
+    if (one.at !== undefined) placed.set(one.itemId, { key: `item ${one.itemId}`, kind, at: one.at, interest, text, score: one.score })
   }
-  for (const one of history)
-    if (one.at !== undefined)
-      placed.set(one.itemId, {
-        key: `item ${one.itemId}`,
-        kind: 'past',
-        at: one.at,
-        interest: one.interest,
-        text: `${nameOf(one)} (history)`
-      })
+  for (const { interest, nearest } of interests) {
+    for (const one of nearest) if (!(placed.get(one.itemId)?.score >= one.score)) put(one, 'near', interest)
+  }
+  for (const one of history) put(one, 'past', one.interest, `${nameOf(one)} (history)`)
   return [
     ...placed.values(),
     ...interests.map(({ interest, at }) => ({

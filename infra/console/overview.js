@@ -127,14 +127,14 @@ function step(name, number, unit, perSecond, stage) {
 }
 
 function tilesOf({ training, freshnessMs }) {
-  const times = (other) => (other > 0 ? `${(training.recent.model / other).toFixed(1)} ×` : '–')
+  const times = (other) => (other > 0 ? `${(training.recent.model / other).toFixed(1)}\u00a0×\u00a0` : '–\u00a0')
   return [
     training === undefined
       ? tile('Hit rate@20', '–', 'nothing ranked yet')
       : tile(
           `Hit rate@20, newest ${count(training.recent.targets)}`,
           ratio(training.recent.model),
-          `${times(training.recent.popularity)} popularity · ${times(training.recent.cooccurrence)} co‑occurrence`
+          `${times(training.recent.popularity)}popularity · ${times(training.recent.cooccurrence)}co‑occurrence`
         ),
     tile(
       'Freshness, click to new vectors',
