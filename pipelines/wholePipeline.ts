@@ -8,7 +8,7 @@ import type { CatalogueItem } from '../src/event/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/event/interaction.ts'
 import type { Readiness } from '../src/io/httpService.ts'
 import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metrics.ts'
-import { Recommender } from '../src/recommend/recommender.ts'
+import { type RecommendedItem, Recommender } from '../src/recommend/recommender.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
@@ -66,9 +66,10 @@ export class WholePipeline {
     this.index = index
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
-    this.recommender = new Recommender({ index, clock: wire.clock })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
+    const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
+    this.recommender = new Recommender({ index, clock: wire.clock, onList })
     this.#sequence = new SequenceStage({
       ...wire,
       drift: this.drift,
@@ -248,6 +249,7 @@ export class WholePipeline {
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
     this.#live = await this.index.live()
     if (this.#live === undefined) return
+    this.drift.tellRecommended(this.#live.items)
     this.metrics.indexPoints.set({ role: 'item' }, this.#live.items)
     this.metrics.indexPoints.set({ role: 'user' }, this.#live.users)
   }

@@ -70,8 +70,16 @@ export class Recommender {
   readonly #index: VectorIndex
   readonly #clock: Clock
   readonly #options: RecommenderOptions
+  readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
-  constructor(parts: { index: VectorIndex; clock: Clock; options?: Partial<RecommenderOptions> }) {
+  /** @param parts.onList is told of every list that `recommend` answers with: what coverage is measured from */
+  constructor(parts: {
+    index: VectorIndex
+    clock: Clock
+    options?: Partial<RecommenderOptions>
+    onList?: (items: readonly RecommendedItem[]) => void
+  }) {
+    this.#onList = parts.onList
     this.#index = parts.index
     this.#clock = parts.clock
     this.#options = { ...defaultRecommenderOptions, ...parts.options }
@@ -82,6 +90,12 @@ export class Recommender {
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
   async recommend(request: { userId: UserId; limit: number; filter?: FeatureFilter; explain?: boolean }): Promise<Recommendations> {
+    const recommendations = await this.#recommend(request)
+    this.#onList?.(recommendations.items)
+    return recommendations
+  }
+
+  async #recommend(request: { userId: UserId; limit: number; filter?: FeatureFilter; explain?: boolean }): Promise<Recommendations> {
     const { userId, limit, filter, explain = false } = request
     const found = await this.#index.search({ by: { userId } }, this.#fetch(limit), filterOf(filter))
     if (found.lists === undefined) return { userId, ...(await this.#popular(found, limit, filter)) }
