@@ -47,8 +47,8 @@ export interface ModelDriftState {
 const hitRanks = 20
 /** Losses are read as shares of this, clipped: a loss of 10 is that of guessing among 22,000. */
 const lossScale = 10
-/** Before so many values a falling hit rate is that of a model which has hardly begun. */
-const warmup = 3000
+/** Before so many values a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the items become more that it tells apart. */
+const warmup = { hit_rate: 3000, loss: 10_000 } as const
 /** One change comes to a detector in several cuts: what follows within so many values is the same one. */
 const quiet = 3000
 /** Averages are over about this many examples. */
@@ -58,9 +58,9 @@ const memory = 5000
  * A hit is 0 or 1: its variance is at most .25. With δ .03 and λ 60 chance fires once in e^14 excursions were clicks independent; a session's are not, which
  * is as if the variance were some three times as large: once in e^5. A fall of the hit rate by .1 is seen after 60 / (.1 − .03) = 860 clicks.
  */
-const hitRateTest: PageHinkleyOptions = { worse: 'lower', tolerance: 0.03, threshold: 60, memory: 10_000, warmup }
+const hitRateTest: PageHinkleyOptions = { worse: 'lower', tolerance: 0.03, threshold: 60, memory: 10_000, warmup: warmup.hit_rate }
 /** A tenth of the loss spreads by about .2 (variance .04). A rise of the loss by .7 is seen after 40 / (.07 − .03) = 1,000 clicks. */
-const lossTest: PageHinkleyOptions = { worse: 'higher', tolerance: 0.03, threshold: 40, memory: 10_000, warmup }
+const lossTest: PageHinkleyOptions = { worse: 'higher', tolerance: 0.03, threshold: 40, memory: 10_000, warmup: warmup.loss }
 
 export class ModelDrift {
   readonly #adwin: Readonly<Record<'hit_rate' | 'loss', Adwin>>
@@ -126,7 +126,7 @@ export class ModelDrift {
     const scale = signal === 'loss' ? lossScale : 1
     const note = (detector: 'adwin' | 'page_hinkley', mean: number) => {
       const name = `${signal} ${detector}`
-      const heard = seen > warmup && seen >= (this.#quietUntil[name] ?? 0)
+      const heard = seen > warmup[signal] && seen >= (this.#quietUntil[name] ?? 0)
       // Silence goes on as long as it keeps firing.
       this.#quietUntil[name] = seen + quiet
       if (heard) found.push({ signal, detector, value: mean * scale, eventTimeMs })
