@@ -2,7 +2,7 @@
 // histories must be, byte for byte, those of one process that nobody disturbed; every step must have been emitted exactly once; and the dead letters must be
 // exactly the records that were made to be refused.
 //
-//     node infra/kafka/broker.mjs -- node --import tsx test/services/campaign.ts --kills 30 --users 20000 --events 300000 [--seed 1]
+//     node infra/kafka/broker.mjs -- node --import tsx test/services/campaign.ts --kills 30 --stops 10 --users 20000 --events 300000 [--seed 1]
 
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -33,12 +33,16 @@ import { brokers } from './kafka.ts'
 export interface CampaignOptions {
   readonly seed: number
   readonly kills: number
+  /** Besides the kills: a `sequence` is stopped for longer than its session lasts, and then let go on. */
+  readonly stops: number
   readonly users: number
   readonly events: number
   readonly partitions: number
   readonly sequencers: number
   readonly publishers: number
   readonly train: boolean
+  /** Events come as evenly as can be over the time of the blows; otherwise at once, so that every blow falls on a busy process. */
+  readonly paced: boolean
   /** Between two blows, milliseconds. */
   readonly blowIntervalMs: number
   readonly say: (text: string) => void
@@ -47,12 +51,14 @@ export interface CampaignOptions {
 export const campaignDefaults: Omit<CampaignOptions, 'say'> = {
   seed: 1,
   kills: 6,
+  stops: 2,
   users: 1000,
   events: 20_000,
   partitions: 6,
   sequencers: 3,
   publishers: 2,
   train: true,
+  paced: true,
   blowIntervalMs: 4000
 }
 
@@ -69,8 +75,6 @@ export interface CampaignReport {
 }
 
 const text = new TextEncoder()
-/** Every fourth blow stops a process for longer than its session lasts, and lets it go on, instead of killing it. */
-const stopEvery = 4
 const sessionTimeoutMs = 2000
 /** How long after the last event everything may take to come to rest. */
 const restMsMax = 180_000
@@ -108,13 +112,18 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     if (options.train) fleet.start('train')
     const feeding = feed(wire, options, rng.fork('feed'))
     const blows = { kills: 0, stops: 0 }
-    const striking = strike(fleet, options, rng.fork('blows'), blows)
+    const striking = untilAllEmit(wire).then(() => strike(fleet, options, rng.fork('blows'), blows))
     const [poison] = await Promise.all([feeding, striking])
     options.say(`${blows.kills} kills, ${blows.stops} stops, ${fleet.restarts} restarts; waiting for rest`)
 
+    const lap = (what: string) => options.say(`${what} after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
+    lap('blows done')
     const records = await readTopic(wire, config.topics.interactions)
+    lap('read')
     const expected = await undisturbed(wire, records)
+    lap('one process is through')
     const emitted = await untilEmitted(wire, expected, fleet)
+    lap('everything is emitted')
     compareHistories(expected.histories, emitted.histories)
     compareFresh(expected.fresh, emitted.fresh)
     const deadLetters = await compareDeadLetters(wire, records, expected, poison)
@@ -131,8 +140,18 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     }
   } finally {
     await fleet.end()
+    if (process.env.CAMPAIGN_VERBOSE !== undefined) for (const words of fleet.lastWords) process.stderr.write(`${words}\n-----\n`)
     await wire.log.close()
     rmSync(dataDir, { recursive: true, force: true })
+  }
+}
+
+/** Until every partition has an owner that is at work: before, there is nothing to disturb. */
+async function untilAllEmit({ log, config }: Wire): Promise<void> {
+  const startedMs = performance.now()
+  while ([...(await log.ends(config.topics.userSequences)).values()].some((end) => end === 0n)) {
+    if (performance.now() - startedMs > restMsMax) assert.fail('not every partition has an owner at work')
+    await pause(50)
   }
 }
 
@@ -153,6 +172,7 @@ class Fleet {
   readonly #running: Running[] = []
   #ending = false
   restarts = 0
+  readonly lastWords: string[] = []
   /** What a process said that ended though nobody had killed it: the last of each, for a failure's report. */
   readonly complaints: string[] = []
 
@@ -169,8 +189,8 @@ class Fleet {
   }
 
   /** Not one that is stopped just now. */
-  any(rng: Rng): Running | undefined {
-    const able = this.#running.filter(({ stopped }) => !stopped)
+  any(rng: Rng, role?: Role): Running | undefined {
+    const able = this.#running.filter((running) => !running.stopped && (role === undefined || running.role === role))
     return able[Math.floor(rng.uniform() * able.length)]
   }
 
@@ -181,8 +201,9 @@ class Fleet {
         process.signal('SIGCONT')
         process.signal('SIGTERM')
         const late = setTimeout(() => process.signal('SIGKILL'), 20_000)
-        await process.ended
+        const { stderr } = await process.ended
         clearTimeout(late)
+        this.lastWords.push(stderr)
       })
     )
   }
@@ -211,12 +232,14 @@ class Fleet {
 
 async function strike(fleet: Fleet, options: CampaignOptions, rng: Rng, blows: { kills: number; stops: number }): Promise<void> {
   const stops: Promise<void>[] = []
-  for (let blow = 1; blows.kills < options.kills; blow++) {
+  while (blows.kills < options.kills || blows.stops < options.stops) {
     await pause(options.blowIntervalMs * (0.5 + rng.uniform()))
-    const victim = fleet.any(rng)
+    const [killsLeft, stopsLeft] = [options.kills - blows.kills, options.stops - blows.stops]
+    const stop = rng.uniform() * (killsLeft + stopsLeft) >= killsLeft
+    const victim = fleet.any(rng, stop ? 'sequence' : undefined)
     if (victim === undefined) continue
     const { process, role } = victim
-    if (blow % stopEvery === 0) {
+    if (stop) {
       blows.stops++
       victim.stopped = true
       options.say(`stop ${role} ${process.pid}`)
@@ -242,7 +265,7 @@ async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Set
   const { seed, users, events } = options
   const simulation = simulate({ seed, users, events, items: Math.max(500, users / 5), duplicateShare: 0.02, lateShare: 0.005, badShare: 0 })
   await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal: new AbortController().signal })
-  const durationMs = options.kills * options.blowIntervalMs
+  const durationMs = (options.kills + options.stops) * options.blowIntervalMs
   const blockMs = (durationMs * appendMax) / events
   const poison = new Set<string>()
   let block: NewRecord[] = []
@@ -252,7 +275,7 @@ async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Set
     await log.append(config.topics.interactions, block)
     block = []
     blocks++
-    await pause(Math.max(0, startedMs + blocks * blockMs - performance.now()))
+    if (options.paced) await pause(Math.max(0, startedMs + blocks * blockMs - performance.now()))
   }
   startedMs = performance.now()
   for await (const interaction of simulation.interactions()) {
@@ -265,6 +288,7 @@ async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Set
     if (block.length >= appendMax) await flush()
   }
   await flush()
+  options.say(`fed in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
   return poison
 }
 
@@ -441,13 +465,13 @@ async function untilIndexed(run: RunDirectory, users: number, fleet: Fleet): Pro
 
 if (process.argv[1] === import.meta.filename) {
   const number = (value: string | boolean | undefined, otherwise: number) => (typeof value === 'string' ? Number(value) : otherwise)
-  const names = ['seed', 'kills', 'users', 'events', 'partitions', 'sequencers', 'publishers', 'blowIntervalMs'] as const
+  const names = ['seed', 'kills', 'stops', 'users', 'events', 'partitions', 'sequencers', 'publishers', 'blowIntervalMs'] as const
   const flags = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
-  const { values } = parseArgs({ options: { ...flags, 'no-train': { type: 'boolean' as const } } }) as {
+  const { values } = parseArgs({ options: { ...flags, 'no-train': { type: 'boolean' as const }, busy: { type: 'boolean' as const } } }) as {
     values: Record<string, string | boolean | undefined>
   }
   const given = Object.fromEntries(names.map((name) => [name, number(values[name], campaignDefaults[name])]))
   const say = (line: string) => process.stderr.write(`campaign: ${line}\n`)
-  const report = await runCampaign({ ...campaignDefaults, ...given, train: values['no-train'] !== true, say })
+  const report = await runCampaign({ ...campaignDefaults, ...given, train: values['no-train'] !== true, paced: values.busy !== true, say })
   process.stdout.write(`${JSON.stringify(report)}\n`)
 }
