@@ -1,6 +1,6 @@
 // Progressive hit rate over the stream: the model beside the simple methods, with axes, a legend, a cursor, and the same as a table.
 
-import { axisTime, compact, count, dateTime, h, ratio, s } from './dom.js'
+import { axisTime, compact, count, date, dateTime, h, ratio, s } from './dom.js'
 
 const methods = { model: 'Model', cooccurrence: 'Co-occurrence', popularity: 'Popularity' }
 const height = 304
@@ -97,7 +97,7 @@ export function qualityChart() {
           h('b', {}, ratio(point[method]))
         )
       ),
-      h('li', { class: 'when' }, at === undefined ? 'newest period' : `${count(point.examples)} examples · ${dateTime(point.timeMs)}`)
+      h('li', { class: 'when' }, at === undefined ? 'newest period' : `at ${count(point.examples)} · ${date(point.timeMs)}`)
     )
   }
 

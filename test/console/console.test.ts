@@ -117,7 +117,7 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   // By keyboard: the cursor goes to the first point, and the legend tells its values.
   await page.locator('svg[tabindex]').focus()
   await page.keyboard.press('ArrowRight')
-  assert.match(await page.locator('.legend .when').innerText(), new RegExp(`^${whole(training.curve[0]!.examples)} examples`))
+  assert.match(await page.locator('.legend .when').innerText(), new RegExp(`^at ${whole(training.curve[0]!.examples)} · `))
   await page.keyboard.press('Escape')
   await shoot(page, 'overview')
   assert.deepEqual(complaints, [])
@@ -148,6 +148,8 @@ test('a click is a real event, and the list follows it', { skip }, async () => {
   assert.equal(await page.locator('.interests > section').count(), 4)
   assert.equal(await page.locator('.map .centre:not(.keys *)').count(), 4)
   await shoot(page, 'user')
+  await page.locator('.map svg .past').first().hover({ force: true })
+  assert.match(await page.locator('.tip').innerText(), /\(history\)$|^Interest \d$|#\d+$/)
 
   const clicked = items[1]!
   await page.getByRole('button', { name: `Click ${clicked.title} as ${userId}`, exact: true }).click()
@@ -268,5 +270,20 @@ test('a service that is gone is said to be gone', { skip }, async () => {
   await page.getByRole('alert').filter({ hasText: 'The service does not answer.' }).waitFor()
   assert.equal(await page.locator('#state').innerText(), 'No answer')
   await shoot(page, 'gone')
-  await page.goto('about:blank')
+  await page.close()
+})
+
+test('a process that only serves shows what it knows, and says what it does not', { skip }, async () => {
+  service = new MtmiProcess(['--data-dir', path.join(folder, 'data'), 'serve', '--port', '0'], { cwd: folder })
+  base = (await service.says(/serving .* on (http:\S+)/))[1]!
+  const { page, complaints } = await open('#/')
+  await page.getByRole('heading', { name: 'This process only serves' }).waitFor()
+  assert.deepEqual(await page.locator('.flow .name').allInnerTexts(), ['Index', 'Answers'])
+  assert.equal(await page.getByRole('heading', { name: 'Progressive hit rate@20' }).isVisible(), false)
+  await shoot(page, 'serve')
+  const userId = await someUser()
+  await page.goto(`${base}/#/user/${userId}`)
+  await page.locator('#list').waitFor()
+  assert.deepEqual(complaints, [])
+  await page.close()
 })
