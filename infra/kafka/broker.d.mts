@@ -1,11 +1,19 @@
 export const noJavaStatus: number
 
+export const secureUser: { readonly username: string; readonly password: string }
+
 /** A broker of Apache Kafka on loopback. */
 export class Broker {
-  /** @param version KAFKA_VERSION, or 4.3.1 */
-  static start(version?: string): Promise<Broker>
+  /**
+   * @param version default: KAFKA_VERSION, or 4.3.1
+   * @param options secure: a second listener on TLS, with SASL for `secureUser`
+   */
+  static start(version?: string, options?: { readonly secure?: boolean }): Promise<Broker>
   /** `127.0.0.1:port` */
   readonly address: string
+  readonly secureAddress: string
+  /** PEM: what vouches for the secure listener. */
+  readonly caFile: string
   readonly pid: number
   /** After `stop`: starts on the data that is there, on the same port. */
   run(): Promise<void>

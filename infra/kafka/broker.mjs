@@ -21,7 +21,7 @@ export const noJavaStatus = 69
 const startMsMax = 120_000
 
 /** A member of a group waits for nobody at first; one broker keeps every replica; a topic is made on purpose. */
-function properties(dataDir, port, controllerPort) {
+function properties(dataDir, port, controllerPort, more = {}) {
   return Object.entries({
     'process.roles': 'broker,controller',
     'node.id': 1,
@@ -40,10 +40,41 @@ function properties(dataDir, port, controllerPort) {
     'transaction.state.log.num.partitions': 4,
     'group.initial.rebalance.delay.ms': 0,
     'group.min.session.timeout.ms': 1000,
-    'log.segment.bytes': 64 * 1024 * 1024
+    'log.segment.bytes': 64 * 1024 * 1024,
+    ...more
   })
     .map(([key, value]) => `${key}=${value}\n`)
     .join('')
+}
+
+/** Of the second listener of a broker that was started with `secure`. */
+export const secureUser = { username: 'alice', password: 'alice-secret' }
+
+/** A second listener on TLS, for which every SASL mechanism that we know is switched on; its certificate is its own authority. */
+function secureProperties(port, controllerPort, securePort, keystore) {
+  const module = (name, more = '') => `org.apache.kafka.common.security.${name} required${more};`
+  const jaas = (mechanism) => `listener.name.secure.${mechanism}.sasl.jaas.config`
+  const { username, password } = secureUser
+  return {
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort},SECURE://127.0.0.1:${securePort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},SECURE://127.0.0.1:${securePort}`,
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL',
+    'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER',
+    [jaas('plain')]: module('plain.PlainLoginModule', ` username="broker" password="broker" user_${username}="${password}"`),
+    [jaas('scram-sha-256')]: module('scram.ScramLoginModule'),
+    [jaas('scram-sha-512')]: module('scram.ScramLoginModule'),
+    [jaas('oauthbearer')]: module('oauthbearer.OAuthBearerLoginModule', ' unsecuredLoginStringClaim_sub="broker"'),
+    'ssl.keystore.type': 'PKCS12',
+    'ssl.keystore.location': keystore,
+    'ssl.keystore.password': keystorePassword
+  }
+}
+
+const keystorePassword = 'of-a-test'
+
+function keytool(...words) {
+  const done = spawnSync('keytool', words, { encoding: 'utf8' })
+  if (done.status !== 0) throw new Error(`keytool failed:\n${done.stdout}${done.stderr}`)
 }
 
 /** C1 alone and the serial collector: what starts fastest and leaves the cores to the tests. */
@@ -57,9 +88,10 @@ export class Broker {
   #libs
   #archive
   #port
+  #securePort
 
   /** @param {string} version of Apache Kafka */
-  static async start(version = process.env.KAFKA_VERSION || '4.3.1') {
+  static async start(version = process.env.KAFKA_VERSION || '4.3.1', { secure = false } = {}) {
     const broker = new Broker()
     const cache = path.join(
       process.env.MTMI_CACHE || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
@@ -70,9 +102,21 @@ export class Broker {
     broker.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'mtmi-kafka-'))
     broker.#port = await freePort()
     const controllerPort = await freePort()
-    fs.writeFileSync(broker.#file('server.properties'), properties(broker.#file('data'), broker.#port, controllerPort))
+    let more = {}
+    const scram = []
+    if (secure) {
+      const store = ['-storetype', 'PKCS12', '-keystore', broker.#file('keys.p12'), '-storepass', keystorePassword, '-alias', 'broker']
+      keytool('-genkeypair', ...store, '-keyalg', 'RSA', '-dname', 'CN=127.0.0.1', '-ext', 'SAN=IP:127.0.0.1', '-validity', '2')
+      keytool('-exportcert', '-rfc', ...store, '-file', broker.#file('ca.pem'))
+      broker.#securePort = await freePort()
+      more = secureProperties(broker.#port, controllerPort, broker.#securePort, broker.#file('keys.p12'))
+      const { username, password } = secureUser
+      for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-512'])
+        scram.push('--add-scram', `${mechanism}=[name=${username},password=${password}]`)
+    }
+    fs.writeFileSync(broker.#file('server.properties'), properties(broker.#file('data'), broker.#port, controllerPort, more))
     const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A')
-    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', broker.#file('server.properties')]
+    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', broker.#file('server.properties'), ...scram]
     const formatted = spawnSync('java', [...jvmArguments(broker.#libs, ['-Xmx128m']), ...format], { encoding: 'utf8' })
     if (formatted.status !== 0) throw new Error(`formatting the broker's storage failed:\n${formatted.stdout}${formatted.stderr}`)
     await broker.run()
@@ -81,6 +125,16 @@ export class Broker {
 
   get address() {
     return `127.0.0.1:${this.#port}`
+  }
+
+  /** TLS and SASL, where it was started so. */
+  get secureAddress() {
+    return `127.0.0.1:${this.#securePort}`
+  }
+
+  /** PEM: what vouches for the secure listener. */
+  get caFile() {
+    return this.#file('ca.pem')
   }
 
   get pid() {
