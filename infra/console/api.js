@@ -24,6 +24,8 @@ export async function askFor(path, options) {
 }
 
 export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true&nearest=6`)
+/** Without the map, which costs the service more than all the rest. */
+export const userBriefly = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?nearest=1`)
 export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
 export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
 export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)

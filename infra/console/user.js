@@ -213,7 +213,7 @@ export function userPage(root, id, shared) {
   /** Whether there are vectors made since then, with the item in their history. */
   async function followed(itemId, sinceMs) {
     if (profile === undefined) return (await recommendations(id)).coldStart === undefined
-    const now = await askUser(id)
+    const now = await userBriefly(id)
     return now !== undefined && now.updatedAtMs > sinceMs && now.history.some((step) => step.itemId === itemId)
   }
 

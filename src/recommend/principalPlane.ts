@@ -2,8 +2,7 @@
 //
 // N points, D dimensions.
 
-/** Sweeps of Jacobi's method: it converges quadratically, and some ten are the rule for any size. */
-const sweepsMax = 60
+import { symmetricEigen } from './symmetricEigen.ts'
 
 export interface PrincipalPlane {
   /** [N, 2] coordinates; the greatest one by size is positive on each axis, so that the same points always give the same picture. */
@@ -14,7 +13,7 @@ export interface PrincipalPlane {
 
 /**
  * Principal component analysis, exact: the eigenvectors of the covariance, or of the points' inner products where they are fewer than the dimensions.
- * Takes min(N, D)³ × some 30 operations: for 100 points of 64 dimensions about 10 ms.
+ * For 100 points of 64 dimensions it takes some 2 ms.
  *
  * @param points [N, D]
  */
@@ -31,7 +30,8 @@ export function principalPlane(points: Float32Array, dimensions: number): Princi
     : innerProducts(centred, dimensions, { start: 1, stride: dimensions, length: count })
   let trace = 0
   for (let i = 0; i < size; i++) trace += matrix[i * size + i]!
-  const { values, vectors } = symmetricEigen(matrix, size)
+  const values = symmetricEigen(matrix, size)
+  const vectors = matrix
   const order = [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b)
   let shown = 0
   for (let axis = 0; axis < Math.min(2, size); axis++) {
@@ -77,43 +77,6 @@ function innerProducts(
     }
   }
   return matrix
-}
-
-/** All of them, by Jacobi's rotations in a fixed order; eigenvector k is column k. `matrix` [size, size] is used up. */
-function symmetricEigen(matrix: Float64Array, size: number): { values: Float64Array; vectors: Float64Array } {
-  const vectors = new Float64Array(size * size)
-  for (let i = 0; i < size; i++) vectors[i * size + i] = 1
-  let total = 0
-  for (const value of matrix) total += value * value
-  for (let sweep = 0; sweep < sweepsMax; sweep++) {
-    let off = 0
-    for (let p = 0; p < size; p++) for (let q = p + 1; q < size; q++) off += matrix[p * size + q]! ** 2
-    if (off <= total * 1e-24) break
-    for (let p = 0; p < size; p++) {
-      for (let q = p + 1; q < size; q++) {
-        const pq = matrix[p * size + q]!
-        if (pq * pq <= total * 1e-32) continue
-        const theta = (matrix[q * size + q]! - matrix[p * size + p]!) / (2 * pq)
-        const tangent = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1))
-        const cosine = 1 / Math.sqrt(tangent * tangent + 1)
-        rotate(matrix, size, p, q, cosine, tangent * cosine, 1, size)
-        rotate(matrix, size, p, q, cosine, tangent * cosine, size, 1)
-        rotate(vectors, size, p, q, cosine, tangent * cosine, 1, size)
-      }
-    }
-  }
-  return { values: Float64Array.from({ length: size }, (_, i) => matrix[i * size + i]!), vectors }
-}
-
-/** Turns columns p and q of all rows (`across` 1, `along` size), or rows p and q of all columns (`across` size, `along` 1). */
-function rotate(m: Float64Array, size: number, p: number, q: number, cosine: number, sine: number, across: number, along: number): void {
-  for (let i = 0; i < size; i++) {
-    const atP = i * along + p * across
-    const atQ = i * along + q * across
-    const before = m[atP]!
-    m[atP] = cosine * before - sine * m[atQ]!
-    m[atQ] = sine * before + cosine * m[atQ]!
-  }
 }
 
 /** An eigenvector has no sign: of the two pictures always the same. */
