@@ -1,0 +1,72 @@
+// How fast the histories of a partition come back from user-sequences, where a process has no copy of its own:
+//
+//     node infra/kafka/broker.mjs -- node --import tsx test/services/restore.bench.ts [users]
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { openWire, RunDirectory } from '../../pipelines/parts.ts'
+import { openOwnedSequences } from '../../pipelines/stages/ownedSequences.ts'
+import { resolveConfig } from '../../src/base/config.ts'
+import { Rng } from '../../src/base/rng.ts'
+import { applyTopics, wantedTopics } from '../../src/io/kafkaTopics.ts'
+import { brokers } from './kafka.ts'
+
+const users = Number(process.argv[2] ?? 50_000)
+const stepsPerUser = 50
+const dataDir = mkdtempSync(path.join(os.tmpdir(), 'mtmi-restore-'))
+const name = `restore-${process.pid}`
+const topics = { interactions: `${name}.i`, items: `${name}.c`, userSequences: `${name}.s`, modelUpdates: `${name}.m`, partitions: 1 }
+const config = resolveConfig({}, {}, { dataDir, log: 'kafka', kafka: { brokers, clientId: name }, topics })
+await applyTopics(config.kafka, wantedTopics(config))
+const run = RunDirectory.current(dataDir)
+mkdirSync(run.root, { recursive: true })
+const wire = await openWire(config, run)
+try {
+  const rng = new Rng(1)
+  const text = new TextEncoder()
+  let block = []
+  let bytes = 0
+  for (let user = 0; user < users; user++) {
+    const steps = Array.from({ length: stepsPerUser }, (_, i) => ({
+      itemId: `item-${Math.floor(20_000 * rng.uniform() ** 2)}`,
+      type: 'click',
+      eventTimeMs: 1_700_000_000_000 + user * 1000 + i * 60_000
+    }))
+    const newestMs = steps.at(-1)!.eventTimeMs
+    const fresh = [{ position: stepsPerUser - 1, offset: BigInt(user) }]
+    const sequence = {
+      userId: `user-${user}`,
+      steps,
+      recent: [],
+      newestMs,
+      fresh,
+      partition: 0,
+      committed: BigInt(user),
+      watermarkMs: newestMs,
+      acceptedAtMs: newestMs
+    }
+    const value = wire.codecs.userSequence.encode(sequence)
+    bytes += value.length
+    block.push({ key: text.encode(sequence.userId), value, partition: 0 })
+    if (block.length < 1000) continue
+    await wire.log.append(config.topics.userSequences, block)
+    block = []
+  }
+  await wire.log.append(config.topics.userSequences, block)
+  const results: { usersPerSecond: number; cpuSeconds: number }[] = []
+  for (let repeat = 0; repeat < 3; repeat++) {
+    const folder = run.path(`sequence-${repeat}`)
+    const cpu = process.cpuUsage()
+    const startedMs = performance.now()
+    const store = await openOwnedSequences({ wire, folder }, 0)
+    const seconds = (performance.now() - startedMs) / 1000
+    const { user, system } = process.cpuUsage(cpu)
+    results.push({ usersPerSecond: Math.round(store.userCount() / seconds), cpuSeconds: Number(((user + system) / 1e6).toFixed(2)) })
+    await store.close()
+  }
+  process.stdout.write(`${JSON.stringify({ users, stepsPerUser, bytesPerRecord: Math.round(bytes / users), results })}\n`)
+} finally {
+  await wire.log.close()
+  rmSync(dataDir, { recursive: true, force: true })
+}
