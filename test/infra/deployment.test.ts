@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
-import { parse, parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments, stringify } from 'yaml'
+import { ensureValidator } from '../../infra/k8s/ensureValidator.mjs'
 import { prometheusRule } from '../../infra/k8s/writePrometheusRule.mjs'
 import { configSchema, resolveConfig, variablePaths } from '../../src/base/config.ts'
 
@@ -293,3 +294,32 @@ for (const folder of ['infra/k8s/base', 'infra/k8s/overlays/tls']) {
     }
   })
 }
+
+test('every object that Kubernetes itself knows matches its schema, of the oldest and the newest version we mean', { skip }, (t) => {
+  const validator = ensureValidator()
+  if ('missing' in validator) {
+    t.skip(`no kubernetes-validate: ${validator.missing}`)
+    return
+  }
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-manifests-'))
+  const check = (manifests: readonly Manifest[], version: string) => {
+    const file = path.join(folder, 'manifests.yaml')
+    writeFileSync(file, manifests.map((manifest) => stringify(manifest)).join('---\n'))
+    return spawnSync(validator.command, ['--strict', '--quiet', '-k', version, file], { encoding: 'utf8' })
+  }
+  try {
+    // Those of the Prometheus operator are not Kubernetes' own: promtool has read the rules, and a test above the ServiceMonitor.
+    const own = ['infra/k8s/base', 'infra/k8s/overlays/tls']
+      .flatMap(build)
+      .filter(({ kind }) => !['ServiceMonitor', 'PrometheusRule'].includes(kind))
+    for (const version of ['1.28', '1.33']) {
+      const { status, stdout, stderr } = check(own, version)
+      assert.equal(status, 0, stdout + stderr)
+    }
+    const right = own.find(({ kind }) => kind === 'StatefulSet')!
+    const wrong = { ...right, spec: { ...right.spec, replica: 3 } } as Manifest
+    assert.notEqual(check([wrong], '1.33').status, 0, 'a field that does not exist is noticed')
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

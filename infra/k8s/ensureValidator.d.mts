@@ -1,0 +1,2 @@
+/** The command, or why there is none. */
+export function ensureValidator(): { readonly command: string } | { readonly missing: string }
