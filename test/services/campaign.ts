@@ -278,7 +278,7 @@ async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Set
     if (options.paced) await pause(Math.max(0, startedMs + blocks * blockMs - performance.now()))
   }
   startedMs = performance.now()
-  for await (const interaction of simulation.interactions()) {
+  for (const interaction of simulation.interactions()) {
     block.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction) })
     if (rng.uniform() < 0.001) {
       const key = `poison-${poison.size}`
