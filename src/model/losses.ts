@@ -117,11 +117,16 @@ export function repel(users: tf.Tensor3D, margin: number): tf.Tensor1D {
 }
 
 /**
- * ℓ_k = −ln softmax_i( u_k·v_i/τ − logQ_i )[i₊], with its own gradient.
+ * ℓ_k = −ln p(k, i₊), where p is the softmax over all pairs of an interest and a candidate, with its own gradient.
  *
- *     ∂ℓ/∂u = (Σ_i p_i v_i − v₊)/τ        ∂ℓ/∂v_i = (p_i − [i = i₊]) u/τ
+ *     p(j, i) = exp( u_j·v_i/τ − logQ_i ) / Σ_{j', i'} exp( u_j'·v_i'/τ − logQ_i' )
+ *     ∂ Σ_k g_k ℓ_k / ∂u_j = ( G Σ_i p(j, i) v_i − g_j v₊ )/τ        ∂/∂v_i = Σ_j ( G p(j, i) − g_j [i = i₊] ) u_j/τ        G = Σ_k g_k
  *
- * The [K·B, C] table of logits is by far the largest tensor of a step. It is written once by the matmul (logQ rides along as one more
+ * One softmax over all of a user's interests, because they share one list when they are served: the best interest decides an item's place. With a softmax for each
+ * interest by itself none would learn to be less sure than the others where it is not the one that matters now, and what it likes would crowd out what is wanted. (One pass
+ * over 30,000 simulated events, α 8: hit rate@20 .331 with one softmax, .288 with K. On MovieLens 100k they are equal.)
+ *
+ * The [B, K·C] table of logits is by far the largest tensor of a step. It is written once by the matmul (logQ rides along as one more
  * dimension), once by the softmax, and read by two matmuls: tfjs's own chain would pass over it some fifteen times.
  *
  * @param users [K, B, D]
@@ -130,34 +135,37 @@ export function repel(users: tf.Tensor3D, margin: number): tf.Tensor1D {
 export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temperature: number): tf.Tensor2D {
   const [K, B, D] = users.shape
   const C = candidates.vectors.shape[0]
-  const positive = tf.tile(candidates.positive, [K]) as tf.Tensor1D //                                            [K·B]
+  const positive = tf.reshape(tf.tile(tf.expandDims(candidates.positive, 1), [1, K]), [B * K]) as tf.Tensor1D // [B·K]
   const { logQ, blocked } = candidates
   const losses = tf.customGrad((u, v, save) => {
     const user = u as tf.Tensor2D
     const vectors = v as tf.Tensor2D
     const keep = save as GradientSaver
-    const scaled = tf.concat([tf.div(user, temperature), tf.fill([K * B, 1], -1)], 1) //                          [K·B, D + 1]
+    const scaled = tf.concat([tf.div(user, temperature), tf.fill([B * K, 1], -1)], 1) //                          [B·K, D + 1]
     const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                          [C, D + 1]
-    let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                        [K·B, C]
-    if (blocked !== undefined) logits = tf.reshape(tf.add(tf.reshape(logits, [K, B, C]), blocked), [K * B, C]) // [K·B, C]
-    const share = tf.softmax(logits) as tf.Tensor2D //                                                            [K·B, C]
-    const own = tf.add(tf.mul(tf.range(0, K * B, 1, 'int32'), tf.scalar(C, 'int32')), positive) //                [K·B]
-    const ofPositive = tf.gather(tf.reshape(share, [K * B * C]), tf.cast(own, 'int32')) //                        [K·B]
+    let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                        [B·K, C]
+    if (blocked !== undefined) logits = tf.add(tf.reshape(logits, [B, K, C]), tf.expandDims(blocked, 1)) //       [B, K, C]
+    const share = tf.reshape(tf.softmax(tf.reshape(logits, [B, K * C])), [B * K, C]) as tf.Tensor2D //            [B·K, C]
+    const own = tf.add(tf.mul(tf.range(0, B * K, 1, 'int32'), tf.scalar(C, 'int32')), positive) //                [B·K]
+    const ofPositive = tf.gather(tf.reshape(share, [B * K * C]), tf.cast(own, 'int32')) //                        [B·K]
     keep([user, vectors, share, positive])
     return {
       value: tf.neg(tf.log(tf.maximum(ofPositive, probabilityFloor))),
       gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => {
         const [user, vectors, share, positive] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor1D]
-        const slope = tf.div(tf.expandDims(gradient, 1), temperature) //                                          [K·B, 1]
-        const weighted = tf.mul(slope, user) as tf.Tensor2D //                                                    [K·B, D]
+        const slope = tf.div(tf.reshape(gradient, [B, K]), temperature) //                                        [B, K]
+        const ofOne = tf.reshape(slope, [B * K, 1]) //                                                            [B·K, 1]
+        const ofAll = tf.reshape(tf.tile(tf.sum(slope, 1, true), [1, K]), [B * K, 1]) //                          [B·K, 1]
+        const pulled = tf.mul(ofOne, user) as tf.Tensor2D //                                                      [B·K, D]
         return [
-          tf.mul(slope, tf.sub(tf.matMul(share, vectors), tf.gather(vectors, positive))), //                      [K·B, D]
-          tf.sub(tf.matMul(share, weighted, true, false), sumByIndex(weighted, positive, C)) //                   [C, D]
+          tf.sub(tf.mul(ofAll, tf.matMul(share, vectors)), tf.mul(ofOne, tf.gather(vectors, positive))), //       [B·K, D]
+          tf.sub(tf.matMul(share, tf.mul(ofAll, user) as tf.Tensor2D, true, false), sumByIndex(pulled, positive, C)) // [C, D]
         ]
       }
     }
   })
-  return tf.reshape(losses(tf.reshape(users, [K * B, D]), candidates.vectors), [K, B])
+  const byUser = tf.reshape(tf.transpose(users, [1, 0, 2]), [B * K, D]) //                                        [B·K, D]
+  return tf.transpose(tf.reshape(losses(byUser, candidates.vectors), [B, K])) //                                  [K, B]
 }
 
 /**

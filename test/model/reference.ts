@@ -92,8 +92,9 @@ export function referenceLoss(input: ReferenceInput): number {
     let example = 0
     for (const [k, interest] of u.entries()) {
       if (loss === 'softmax') {
-        const scores = candidates.map((v, c) => dot(interest, v) / temperature - input.logQ[c]!)
-        example += idw[k]! * (Math.log(scores.reduce((sum, s) => sum + Math.exp(s), 0)) - scores[positive]!)
+        const scores = u.map((other) => candidates.map((v, c) => dot(other, v) / temperature - input.logQ[c]!))
+        const total = scores.flat().reduce((sum, s) => sum + Math.exp(s), 0)
+        example += idw[k]! * (Math.log(total) - (dot(interest, candidates[positive]!) / temperature - input.logQ[positive]!))
       } else {
         const negatives = candidates.filter((_, c) => c !== positive)
         const mean = negatives.reduce(
