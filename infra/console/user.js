@@ -1,6 +1,6 @@
 // One user: history, interests, map and recommendations; and a click that is a real event, to see the list change.
 
-import { user as askUser, post, recommendations, users } from './api.js'
+import { user as askUser, post, recommendations, userBriefly, users } from './api.js'
 import { badge, count, dateTime, duration, h, itemLink, nameOf, plural, userLink } from './dom.js'
 import { interestMap } from './map.js'
 

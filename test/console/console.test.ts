@@ -153,7 +153,7 @@ test('a click is a real event, and the list follows it', { skip }, async () => {
 
   const clicked = items[1]!
   await page.getByRole('button', { name: `Click ${clicked.title} as ${userId}`, exact: true }).click()
-  await page.locator('.said.done').waitFor({ timeout: 30_000 })
+  await page.locator('.said.done, .said.bad').waitFor({ timeout: 40_000 }) // words of a failure show themselves below
   assert.match(await page.locator('.said').innerText(), /^The list followed in \d+\.\d\d s: \d+ of 10 are new\.$/)
   assert(!(await listed(page)).includes(clicked.itemId), 'what was clicked is history now')
   const later = await ask<{ historyLength: number; updatedAtMs: number; history: { itemId: string }[] }>(`/v1/users/${userId}`)
@@ -173,7 +173,8 @@ test('a user never seen gets what is popular, and after one click a list of thei
   assert.equal(before.length, 10)
   await shoot(page, 'user-cold')
   await page.locator('#list button').first().click()
-  await page.locator('.said.done').waitFor({ timeout: 30_000 })
+  await page.locator('.said.done, .said.bad').waitFor({ timeout: 40_000 })
+  assert.match(await page.locator('.said').innerText(), /^The list followed in /)
   assert.equal(await page.locator('.interests > section').count(), 4)
   assert.notDeepEqual(await listed(page), before)
   assert.deepEqual(complaints, [])
