@@ -8,7 +8,7 @@ import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
 import { RepeatFilter } from '../../src/sequence/repeatFilter.ts'
-import { type ExpiredUser, restoreStore } from '../../src/sequence/restoreStore.ts'
+import { catchUpStore, type ExpiredUser, restoreStore } from '../../src/sequence/restoreStore.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
@@ -250,6 +250,42 @@ test('a store restored from the topic, compacted or not, goes on to the same his
   )
 })
 
+test('a partition that goes from owner to owner, each with a disk that was left behind, keeps the same histories, and nothing passes twice or is lost', async () => {
+  const turns = fc.array(
+    fc.record({ owner: fc.nat(2), script: actions, share: fc.double({ min: 0, max: 1, noNaN: true }), gracefully: fc.boolean() }),
+    {
+      minLength: 1,
+      maxLength: 6
+    }
+  )
+  await fc.assert(
+    fc.asyncProperty(log, turns, options, fc.boolean(), async (logged, sequence, wide, compacted) => {
+      const limits = { ...wide, idleMaxMs: 1_000_000, recentMax: 100 } // the same provisos
+      const undisturbed = await run(logged, [], limits)
+      const topic: Record[] = []
+      const owners = Array.from({ length: 3 }, () => ({ disk: new MemoryDisk(), held: 0 }))
+      const takeOver = async (owner: number) => {
+        const { disk, held } = owners[owner]!
+        const store = new MemorySequenceStore(disk)
+        const missing = topic.slice(store.committed() === 0n ? 0 : held)
+        const records = compacted ? [...new Map(missing.map((record) => [record.userId, record])).values()] : missing
+        await (store.committed() === 0n ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
+        owners[owner]!.held = topic.length
+        return disk
+      }
+      for (const { owner, script, share, gracefully } of sequence) {
+        const end: Action = gracefully ? { kind: 'commit' } : { kind: 'crash', share }
+        await run(logged, [...script, end], limits, await takeOver(owner), topic, false)
+      }
+      const last = await takeOver(0)
+      await run(logged, [], limits, last, topic)
+      assert.deepEqual(histories(last, limits), histories(undisturbed.disk, limits))
+      assert.deepEqual(new Map([...passed(topic)].sort()), new Map([...passed(undisturbed.topic)].sort()))
+    }),
+    { numRuns: 1000 }
+  )
+})
+
 test('restore takes only its own partition, forgets the expired, and can be done again after it was cut short', async () => {
   const sequence = (userId: string, of: number, itemId: string, committed: bigint): UserSequence => ({
     userId,
@@ -274,7 +310,7 @@ test('restore takes only its own partition, forgets the expired, and can be done
     { userId: 'w', expired: true } as const,
     sequence('u', partition, 'new', 7n)
   ]
-  assert.deepEqual(await restoreStore(store, partition, records), { users: 2, next: 9n })
+  assert.deepEqual(await restoreStore(store, partition, records), { users: 2, next: 9n, changes: 5 })
   assert.equal(store.get('u')?.steps[0]?.itemId, 'new')
   assert.equal(store.get('u')?.recent[0]?.idHash, -1n)
   assert.equal(store.watermarkMs(), 9)
