@@ -1,6 +1,7 @@
 // The HTTP service on the parts of a process.
 
 import { pino } from 'pino'
+import type { Clock } from '../src/base/clock.ts'
 import { MtmiError } from '../src/base/errors.ts'
 import type { Interaction } from '../src/event/interaction.ts'
 import type { LookupParts } from '../src/io/consoleRoutes.ts'
@@ -16,6 +17,8 @@ export interface ServedParts {
   readonly recommender: Recommender
   readonly readiness: () => Readiness
   readonly lookup: Omit<LookupParts, 'eventTypes'>
+  /** The stream's, where a recorded one is replayed: an event dated today would make everyone in a data set of 1998 look gone for good. */
+  readonly eventClock?: Clock
 }
 
 export interface RunningService {
@@ -38,7 +41,7 @@ export async function startHttpService(parts: ServedParts, anyPort: boolean, say
   }
 }
 
-async function listen({ wire, metrics, recommender, readiness, lookup }: ServedParts, port: number): Promise<RunningService> {
+async function listen({ wire, metrics, recommender, readiness, lookup, eventClock }: ServedParts, port: number): Promise<RunningService> {
   const { config, clock } = wire
   const service = createHttpService({
     recommender,
@@ -48,6 +51,7 @@ async function listen({ wire, metrics, recommender, readiness, lookup }: ServedP
     accept: (interactions) => append(wire, interactions),
     options: { ...config.serve, port },
     clock,
+    ...(eventClock === undefined ? {} : { eventClock }),
     logger: pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true })),
     futureMaxMs: config.events.futureMaxMs,
     version

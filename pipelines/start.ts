@@ -84,6 +84,7 @@ async function runWhole(
           metrics: pipeline.metrics,
           recommender: pipeline.recommender,
           readiness: () => pipeline.readiness(),
+          eventClock: { nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs()) },
           lookup: {
             index: pipeline.index,
             numbers: () => pipelineNumbers(pipeline, { title: source.title, deadLetters: source.dataset?.deadLetters ?? 0 }),

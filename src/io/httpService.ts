@@ -39,6 +39,8 @@ export interface HttpServiceParts {
   readonly metrics: Metrics
   readonly options: ServeOptions
   readonly clock: Clock
+  /** What an event without a time of its own is dated by: the stream's clock, where a recorded stream is replayed. Default: `clock`. */
+  readonly eventClock?: Clock
   readonly logger?: ServiceLogger
   readonly newEventId?: () => string
   /** `events.futureMaxMs`: an event further ahead is refused here, where its producer sees it. */
@@ -71,7 +73,7 @@ const instanceMax = 512
 const pathIdLengthMax = idLengthMax * 9
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
-  const { recommender, metrics, options, clock, encoder, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
+  const { recommender, metrics, options, clock, eventClock = clock, encoder, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
   const { limitMax } = options
   const lookup = options.console ? parts.lookup : undefined
   const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
@@ -161,7 +163,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     const { newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
     let interactions: Interaction[]
     try {
-      interactions = postedEvents(body, { nowMs: clock.nowMs(), futureMaxMs, newEventId })
+      interactions = postedEvents(body, { nowMs: eventClock.nowMs(), futureMaxMs, newEventId })
     } catch (error) {
       metrics.posted.inc({ outcome: 'refused' }, count)
       throw error

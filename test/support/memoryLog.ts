@@ -6,6 +6,9 @@ import type { Offsets } from '../../src/base/offsets.ts'
 import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/event/eventLog.ts'
 import { partitionOf } from '../../src/event/partitioner.ts'
 
+/** Between two times that a reader without anything to read says so. */
+const idleMs = 20
+
 export interface MemoryLogOptions {
   readonly partitions: (topic: string) => number
   readonly clock: Clock
@@ -115,10 +118,12 @@ export class MemoryLog implements EventLog {
   #appended(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
+        clearTimeout(timer)
         this.#store.waiting.delete(wake)
         signal.removeEventListener('abort', wake)
         resolve()
       }
+      const timer = setTimeout(wake, idleMs)
       this.#store.waiting.add(wake)
       signal.addEventListener('abort', wake)
     })
