@@ -160,24 +160,11 @@ export const configSchema = z.strictObject({
       ),
     margin: real(0, 2).default(0.5).describe('m of the triplet form, in distance on the unit sphere'),
     idwAlpha: real(0, 64)
-      .default(4)
-      .describe(
-        'α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone. With 2 every tower is drawn to what is wanted now, and fewer planted interests are found; with 8 one tower wins nearly always and the others learn little'
-      ),
+      .default(2)
+      .describe('α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone'),
     idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
     repelBeta: real(0, 100).default(1).describe('β of user representation repel: below .1 the towers collapse into one'),
     repelMargin: real(0, 2).default(1).describe('m_r: towers further apart than this are left alone'),
-    attentionRepelBeta: real(0, 100)
-      .default(0.3)
-      .describe(
-        'β of the repel that moves the attention alone: what makes towers read different steps rather than turn away from the same ones'
-      ),
-    attentionRepelMargin: real(0, 2).default(1.3).describe('As repelMargin, of the repel that moves the attention; 1.3 is a cosine of .16'),
-    inhibition: real(0, 1000)
-      .default(8)
-      .describe(
-        'How strongly each tower but the first turns away from steps like those it has looked at already (see ARCHITECTURE). 0 is off'
-      ),
     dropout: real(0, 0.9)
       .default(0)
       .describe(

@@ -25,10 +25,6 @@ export interface LossOptions {
   readonly repelBeta: number
   /** m_r */
   readonly repelMargin: number
-  /** β_a: of the repel that moves the attention alone. */
-  readonly attentionRepelBeta: number
-  /** m_a */
-  readonly attentionRepelMargin: number
 }
 
 export interface Candidates {
@@ -43,20 +39,16 @@ export interface Candidates {
 }
 
 /**
- * L = Σ_b weight(b) · (L_IDW(b) + β · L_URR(b) + β_a · L_URR,a(b)).
+ * L = Σ_b weight(b) · (L_IDW(b) + β · L_URR(b)).
  *
  *     d_k   = ‖u_k − v₊‖
  *     w_k   = (d_k + ε)^−α / Σ_j (d_j + ε)^−α
  *     L_IDW = Σ_k sg(w_k) · ℓ_k
  *     L_URR = −(2/(K(K−1))) Σ_{k<l} min( d(u_k, u_l), m_r )
  *
- * L_URR can be had cheaply by turning the towers' last projections away from each other, which finds no interest. L_URR,a is the same with these projections as constants
- * (and m_a for m_r): then it can be had only by reading other steps of the history.
- *
  * @param users [K, B, D]
  * @param weight [B], summing to 1 for a mean
- * @param onExamples is shown the loss of each example: [B], not to be kept
- * @param attended the users, by last projections through which no gradient flows; needed if β_a is above 0. [K, B, D]
+ * @param onExamples is shown the loss of each example, L_IDW(b) + β · L_URR(b): [B], not to be kept
  * @returns scalar
  */
 export function mtmiLoss(
@@ -64,8 +56,7 @@ export function mtmiLoss(
   candidates: Candidates,
   weight: tf.Tensor1D,
   options: LossOptions,
-  onExamples?: (losses: tf.Tensor1D) => void,
-  attended?: tf.Tensor3D
+  onExamples?: (losses: tf.Tensor1D) => void
 ): tf.Scalar {
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
   const toTarget = distance(cosines(users, targets)) //                                                   [K, B]
@@ -75,11 +66,7 @@ export function mtmiLoss(
       ? softmaxLosses(users, candidates, options.temperature)
       : tripletLosses(users, toTarget as tf.Tensor2D, candidates, options.margin) //                      [K, B]
   const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
-  let loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
-  if (options.attentionRepelBeta > 0) {
-    if (attended === undefined) throw new Error('mtmiLoss: attentionRepelBeta needs `attended`')
-    loss = tf.add(loss, tf.mul(options.attentionRepelBeta, repel(attended, options.attentionRepelMargin))) //  [B]
-  }
+  const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
   onExamples?.(loss as tf.Tensor1D)
   return tf.sum(tf.mul(weight, loss))
 }
@@ -205,7 +192,7 @@ export function tripletLosses(users: tf.Tensor3D, toTarget: tf.Tensor2D, candida
 }
 
 /** f(x) as a constant: no gradient flows through it. */
-export function constant<T extends tf.Tensor>(x: T, f: (x: T) => T): T {
+function constant<T extends tf.Tensor>(x: T, f: (x: T) => T): T {
   const stopped = tf.customGrad((input) => ({ value: f(input as T), gradFunc: (gradient: tf.Tensor) => tf.zerosLike(gradient) }))
   return stopped(x) as T
 }

@@ -19,15 +19,13 @@ export interface HistoryTensors {
 /**
  * K unit vectors per user.
  *
- *     s(k, e)    = q_k · tanh(e W_k + b_k)                             once per item row, then gathered
- *     t(k, l)    = s(k, e_l) + position(k, l) + age(k, l)
- *     a(k, l)    = softmax over l of t(k, l) − γ · seen(k, l)          see `inhibition`
- *     u_k        = unit( (Σ_l a(k, l) e_l) P_k + c_k )
+ *     s(k, e) = q_k · tanh(e W_k + b_k)                             once per item row, then gathered
+ *     a(k, l) = softmax over l of s(k, e_l) + position(k, l) + age(k, l)
+ *     u_k     = unit( (Σ_l a(k, l) e_l) P_k + c_k )
  *
  * A step's score depends on its item, plus terms for position and age: so scores cost U rows, not B·L steps.
  *
  * @param rows [U, D] of the items in the histories: row plus mean of feature rows
- * @param strength γ, at least 0
  * @param scores of these rows, where they are known already. [U, K]
  * @returns [K, B, D]
  */
@@ -35,70 +33,18 @@ export function userTowers(
   weights: WeightTensors,
   rows: tf.Tensor2D,
   history: HistoryTensors,
-  strength: number,
-  scores: tf.Tensor2D = attentionScores(weights, rows)
-): tf.Tensor3D {
-  return projectUsers(weights, attendHistory(weights, rows, history, strength, scores))
-}
-
-/** What each tower reads of each history, Σ_l a(k, l) e_l. Arguments as of `userTowers`. @returns [K, B, D] */
-export function attendHistory(
-  weights: WeightTensors,
-  rows: tf.Tensor2D,
-  history: HistoryTensors,
-  strength: number,
   scores: tf.Tensor2D = attentionScores(weights, rows)
 ): tf.Tensor3D {
   const { size: B, length: L } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
   const D = rows.shape[1]
   const position = tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                  [L, K]
-  const age = gatherRows(weights['attention.age'] as tf.Tensor2D, history.age) //                                  [B·L, K]
-  const ofSteps = tf.add(gatherRows(scores, history.steps), age) //                                                [B·L, K]
-  const byStep = tf.add(tf.add(tf.reshape(ofSteps, [B, L, K]), position), history.blocked) //                      [B, L, K]
-  let logits = tf.transpose(byStep, [0, 2, 1]) as tf.Tensor3D //                                                   [B, K, L]
-  if (strength > 0 && K > 1) logits = tf.sub(logits, inhibition(rows, history, logits, strength))
+  const ofSteps = tf.add(gatherRows(scores, history.steps), gatherRows(weights['attention.age'] as tf.Tensor2D, history.age)) //                                                                                                              [B·L, K]
+  const logits = tf.add(tf.add(tf.reshape(ofSteps, [B, L, K]), position), history.blocked) //                      [B, L, K]
+  const attention = tf.softmax(tf.transpose(logits, [0, 2, 1])) //                                                 [B, K, L]
   const steps = tf.reshape(gatherRows(rows, history.steps), [B, L, D]) //                                          [B, L, D]
-  return tf.transpose(tf.matMul(tf.softmax(logits), steps), [1, 0, 2]) as tf.Tensor3D //                           [K, B, D]
-}
-
-/** @param pooled [K, B, D] @returns unit(pooled P_k + c_k). [K, B, D] */
-export function projectUsers(weights: Pick<WeightTensors, 'user.weight' | 'user.bias'>, pooled: tf.Tensor3D): tf.Tensor3D {
+  const pooled = tf.transpose(tf.matMul(attention, steps), [1, 0, 2]) //                                           [K, B, D]
   return unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) //                          [K, B, D]
-}
-
-/**
- * Inhibition of return: tower k (counted from 0) looks at the history k times, each time turning away from steps that are like what it has looked at already, and
- * reads what it sees last. So the first tower reads what its own attention says, and the others what that leaves over: whatever this user's interests are,
- * without being told which items belong together.
- *
- *     a_0(k, ·)     = softmax of t(k, ·)
- *     a_h(k, ·)     = softmax of t(k, ·) − γ Σ_{i<h} near_i(k, ·)              near_i(k, l) = Σ_m a_i(k, m) · [cos(e_l, e_m)]₊
- *     γ · seen(k, ·) = γ Σ_{i<k} near_i(k, ·)
- *
- * A tower does all of this by itself: no tower reads what another does. It is a constant to learning: no gradient flows through it.
- *
- * @param logits t(k, l). [B, K, L]
- * @returns γ · seen. [B, K, L]
- */
-function inhibition(rows: tf.Tensor2D, history: HistoryTensors, logits: tf.Tensor3D, strength: number): tf.Tensor3D {
-  const { size: B, length: L } = history
-  const K = logits.shape[1]
-  const constant = tf.customGrad((inputs, own) => ({
-    value: tf.tidy(() => {
-      const steps = tf.reshape(tf.gather(unit(inputs as tf.Tensor2D), history.steps), [B, L, rows.shape[1]]) //    [B, L, D]
-      const near = tf.relu(tf.matMul(steps, steps, false, true)) //                                                [B, L, L]
-      let seen: tf.Tensor = tf.zeros([B, K, L])
-      for (let look = 0; look < K - 1; look++) {
-        const attention = tf.softmax(tf.sub(own as tf.Tensor, seen)) //                                            [B, K, L]
-        const again = Float32Array.from({ length: K }, (_, k) => (k > look ? strength : 0))
-        seen = tf.add(seen, tf.mul(tf.tensor3d(again, [1, K, 1]), tf.matMul(attention, near))) //                  [B, K, L]
-      }
-      return seen
-    }),
-    gradFunc: (gradient: tf.Tensor) => [tf.zeros(rows.shape), tf.zerosLike(gradient)]
-  }))
-  return constant(rows, logits) as tf.Tensor3D
 }
 
 /**

@@ -206,8 +206,7 @@ export class IncrementalTrainer implements Trainer {
     tf.tidy(() => {
       const weights = weightTensors(this.#weights, this.#shape)
       const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                            [U, D]
-      const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
-      const users = userTowers(weights, rows, histories, this.#options.model.inhibition) //                   [K, B, D]
+      const users = userTowers(weights, rows, historyTensors({ size: B, length: L, steps, age }, historyMax)) // [K, B, D]
       const positions = tf.tensor1d(
         Int32Array.from(chosen, (b) => batch.target[b]!),
         'int32'
@@ -232,12 +231,7 @@ export class IncrementalTrainer implements Trainer {
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
-    const gradients = stepGradients(batch, inputs, mask, this.#weights, {
-      shape: this.#shape,
-      loss: model,
-      inhibition: model.inhibition,
-      logQ: model.logQ
-    })
+    const gradients = stepGradients(batch, inputs, mask, this.#weights, { shape: this.#shape, loss: model, logQ: model.logQ })
     const ofFeatures = this.#inputs.featureGradients(batch.features, gradients.inputs)
     let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
     for (const name of weightNames) squares += sumOfSquares(gradients.dense[name])

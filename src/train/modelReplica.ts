@@ -48,7 +48,6 @@ export class ModelReplica implements Encoder {
   #scores = new Float32Array(0)
   #scored = new Uint8Array(0)
   #shape: ModelShape | undefined
-  #inhibition = 0
   #weights: Readonly<Record<string, Float32Array>> = {}
   /** The engine's copy of the weights; made when first used after a change. */
   #tensors: WeightTensors | undefined
@@ -186,7 +185,7 @@ export class ModelReplica implements Encoder {
     tf.tidy(() => {
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
       const touched = tf.tensor2d(inputs, [unique.length, d]) //                                                  [U, D]
-      const users = userTowers(tensors, touched, histories, this.#inhibition, tf.tensor2d(scores, [unique.length, K])) //           [K, B, D]
+      const users = userTowers(tensors, touched, histories, tf.tensor2d(scores, [unique.length, K])) //           [K, B, D]
       interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                                 [B, K, D]
     })
   }
@@ -230,7 +229,7 @@ export class ModelReplica implements Encoder {
   #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>): AppliedUpdate | undefined {
     const pending = this.#pending
     this.#pending = emptyPending()
-    const { inhibition, ...shape } = shapeOf(commit.model)
+    const shape = shapeOf(commit.model)
     const sameLineage = this.#shape !== undefined && commit.space === this.#space && sameShape(shape, this.#shape)
     const weights: Record<string, Float32Array> = sameLineage ? { ...this.#weights } : {}
     for (const [name, values] of pending.weights) weights[name] = values
@@ -257,7 +256,6 @@ export class ModelReplica implements Encoder {
       this.#weights = checked
     }
     this.#shape = shape
-    this.#inhibition = inhibition
     this.#space = commit.space
     this.#step = commit.step
     const newFeatures = [...pending.features.keys()].some((feature) => this.#features.find(feature) === 0)
@@ -333,10 +331,10 @@ function keepAll(tensors: WeightTensors): WeightTensors {
   return tensors
 }
 
-function shapeOf(model: string): ModelShape & { inhibition: number } {
-  let parsed: Partial<ModelShape & { inhibition: number }>
+function shapeOf(model: string): ModelShape {
+  let parsed: Partial<ModelShape>
   try {
-    parsed = JSON.parse(model) as typeof parsed
+    parsed = JSON.parse(model) as Partial<ModelShape>
   } catch (cause) {
     throw new CorruptError(`the commit's model is not JSON: ${model.slice(0, 100)}`, { cause })
   }
@@ -345,10 +343,7 @@ function shapeOf(model: string): ModelShape & { inhibition: number } {
     if (!(Number.isInteger(value) && value! > 0))
       throw new CorruptError(`the commit's model must have interestCount, dimensions and historyMax above 0: ${model.slice(0, 200)}`)
   }
-  const { inhibition } = parsed
-  if (!(typeof inhibition === 'number' && inhibition >= 0))
-    throw new CorruptError(`the commit's model must have an inhibition of at least 0: ${model.slice(0, 200)}`)
-  return { interestCount: interestCount!, dimensions: dimensions!, historyMax: historyMax!, inhibition }
+  return { interestCount: interestCount!, dimensions: dimensions!, historyMax: historyMax! }
 }
 
 function sameShape(a: ModelShape, b: ModelShape): boolean {

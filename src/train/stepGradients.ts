@@ -5,9 +5,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import { historyTensors } from '../model/historyTensors.ts'
-import { constant, type LossOptions, mtmiLoss } from '../model/losses.ts'
-import { attendHistory, itemTower, projectUsers } from '../model/mtmi.ts'
-import { byName, type ModelShape, type WeightName, type Weights, type WeightTensors, weightNames, weightTensors } from '../model/weights.ts'
+import { type LossOptions, mtmiLoss } from '../model/losses.ts'
+import { itemTower, userTowers } from '../model/mtmi.ts'
+import { byName, type ModelShape, type WeightName, type Weights, weightNames, weightTensors } from '../model/weights.ts'
 
 export interface StepGradients {
   readonly loss: number
@@ -21,8 +21,6 @@ export interface StepGradients {
 export interface StepOptions {
   readonly shape: ModelShape
   readonly loss: LossOptions
-  /** γ of the towers. */
-  readonly inhibition: number
   /** Whether to correct for how surely an item is a candidate. */
   readonly logQ: boolean
 }
@@ -66,14 +64,11 @@ export function stepGradients(
     ]
     const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
       const dense = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
-      const pooled = attendHistory(dense, tensors[0] as tf.Tensor2D, histories, options.inhibition) //        [K, B, D]
-      const users = projectUsers(dense, pooled) //                                                            [K, B, D]
-      const attended = options.loss.attentionRepelBeta > 0 ? projectUsers(stopped(dense), pooled) : undefined // [K, B, D]
+      const users = userTowers(dense, tensors[0] as tf.Tensor2D, histories) //                                [K, B, D]
       const vectors = itemTower(dense, tensors[1] as tf.Tensor2D) //                                          [C, D]
-      const note = (examples: tf.Tensor1D) => {
+      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss, (examples) => {
         losses = examples.dataSync() as Float32Array
-      }
-      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss, note, attended)
+      })
     })(leaves)
     loss = value.dataSync()[0]!
     gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)
@@ -85,11 +80,6 @@ export function stepGradients(
   addRows(ofInputs, ofHistory, history.positions, d)
   addRows(ofInputs, gradients[1]!, candidates.positions, d)
   return { loss, losses, dense: byName((name) => gradients[2 + weightNames.indexOf(name)]!), inputs: ofInputs }
-}
-
-/** The towers' last projections, as constants. */
-function stopped(weights: WeightTensors): Pick<WeightTensors, 'user.weight' | 'user.bias'> {
-  return { 'user.weight': constant(weights['user.weight'], tf.clone), 'user.bias': constant(weights['user.bias'], tf.clone) }
 }
 
 /**

@@ -92,7 +92,7 @@ for (const [i, examples] of batches.entries()) {
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
-  const gradients = stepGradients(batch, rows, undefined, weights, { shape, loss: model, inhibition: model.inhibition, logQ: model.logQ })
+  const gradients = stepGradients(batch, rows, undefined, weights, { shape, loss: model, logQ: model.logQ })
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
   touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)

@@ -5,18 +5,10 @@ import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { constant, type LossOptions, mtmiLoss } from '../../src/model/losses.ts'
-import { ageGroup, attendHistory, itemTower, projectUsers, userTowers } from '../../src/model/mtmi.ts'
-import { byName, initialWeights, type Weights, weightNames, weightShapes, weightTensors } from '../../src/model/weights.ts'
-import {
-  type ReferenceInput,
-  referenceDistances,
-  referenceIdw,
-  referenceInterests,
-  referenceItem,
-  referenceLoss,
-  referenceSeen
-} from './reference.ts'
+import { type LossOptions, mtmiLoss } from '../../src/model/losses.ts'
+import { ageGroup, itemTower, userTowers } from '../../src/model/mtmi.ts'
+import { byName, initialWeights, type Weights, weightNames, weightTensors } from '../../src/model/weights.ts'
+import { type ReferenceInput, referenceDistances, referenceIdw, referenceInterests, referenceItem, referenceLoss } from './reference.ts'
 
 const shape = { interestCount: 3, dimensions: 4, historyMax: 5 }
 const softmax: LossOptions = {
@@ -26,11 +18,8 @@ const softmax: LossOptions = {
   idwAlpha: 2,
   idwStopGradient: true,
   repelBeta: 0.7,
-  repelMargin: 1.2,
-  attentionRepelBeta: 0.4,
-  attentionRepelMargin: 1.3
+  repelMargin: 1.2
 }
-const inhibition = 1.5
 
 /** Four users with 1 … 4 steps (one step twice), six items in histories, five candidates. */
 function makeInput(options: LossOptions, seed = 1): ReferenceInput {
@@ -65,8 +54,7 @@ function makeInput(options: LossOptions, seed = 1): ReferenceInput {
     positive: [0, 3, 3, 4],
     logQ: [-1, -2, -0.5, -3, -1.5],
     weight: [0.1, 0.4, 0.2, 0.3],
-    options,
-    inhibition
+    options
   }
 }
 
@@ -109,18 +97,9 @@ const integersOf = (input: ReferenceInput) => ({
 
 function lossOf(integers: Integers, options: LossOptions, tensors: readonly tf.Tensor[]): tf.Scalar {
   const weights = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
-  const pooled = attendHistory(weights, tensors[0] as tf.Tensor2D, integers.history, inhibition)
-  const users = projectUsers(weights, pooled)
-  const projection = { 'user.weight': constant(weights['user.weight'], tf.clone), 'user.bias': constant(weights['user.bias'], tf.clone) }
+  const users = userTowers(weights, tensors[0] as tf.Tensor2D, integers.history)
   const vectors = itemTower(weights, tensors[1] as tf.Tensor2D)
-  return mtmiLoss(
-    users,
-    { vectors, positive: integers.positive, logQ: integers.logQ },
-    integers.weight,
-    options,
-    undefined,
-    projectUsers(projection, pooled)
-  )
+  return mtmiLoss(users, { vectors, positive: integers.positive, logQ: integers.logQ }, integers.weight, options)
 }
 
 const close = (a: number, b: number, tolerance: number, what: string) =>
@@ -138,12 +117,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
     await t.test('the towers compute what the equations say', () => {
       const input = makeInput(softmax)
       const users = tf.tidy(() =>
-        userTowers(
-          weightTensors(input.weights as Weights, shape),
-          asTensors(input)[0] as tf.Tensor2D,
-          historyTensors(input),
-          inhibition
-        ).arraySync()
+        userTowers(weightTensors(input.weights as Weights, shape), asTensors(input)[0] as tf.Tensor2D, historyTensors(input)).arraySync()
       )
       for (const [b, interests] of referenceInterests(input).entries())
         for (const [k, interest] of interests.entries())
@@ -166,8 +140,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
         const input = makeInput(options)
         const stopped = options.idwStopGradient
         const frozen = stopped ? referenceDistances(input).map((d) => referenceIdw(d, options.idwAlpha)) : undefined
-        const constants = { frozenSeen: referenceSeen(input), frozenWeights: input.weights }
-        const reference = { ...input, ...constants, ...(frozen === undefined ? {} : { frozen }) }
+        const reference = frozen === undefined ? input : { ...input, frozen }
         const { value, grads } = tf.tidy(() => {
           const integers = integersOf(input)
           const { value, grads } = tf.valueAndGrads((...tensors) => lossOf(integers, options, tensors))(asTensors(input))
@@ -211,12 +184,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
             logQ: tf.zeros([3]) as tf.Tensor1D,
             blocked: tf.tensor2d([[0, blocked, 0]])
           }
-          return mtmiLoss(users, candidates, tf.tensor1d([1]), {
-            ...softmax,
-            temperature: 1,
-            repelBeta: 0,
-            attentionRepelBeta: 0
-          }).dataSync()[0]!
+          return mtmiLoss(users, candidates, tf.tensor1d([1]), { ...softmax, temperature: 1, repelBeta: 0 }).dataSync()[0]!
         })
       close(loss(0), Math.log(1 + 2 * Math.exp(-1)), 1e-6, 'both')
       close(loss(-1e9), Math.log(1 + Math.exp(-1)), 1e-6, 'one')
@@ -227,11 +195,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       const loss = tf.tidy(() => {
         const vectors = tf.tensor2d([1, 0, 0, 1], [2, 2])
         const candidates = { vectors, positive: tf.tensor1d([0], 'int32'), logQ: tf.tensor1d([0, Math.log(2)]) }
-        return mtmiLoss(tf.tensor3d([[[1, 0]]]), candidates, tf.tensor1d([1]), {
-          ...softmax,
-          temperature: 1,
-          attentionRepelBeta: 0
-        }).dataSync()[0]!
+        return mtmiLoss(tf.tensor3d([[[1, 0]]]), candidates, tf.tensor1d([1]), { ...softmax, temperature: 1 }).dataSync()[0]!
       })
       close(loss, Math.log(Math.E + 0.5) - 1, 1e-6, 'loss')
     })
@@ -240,50 +204,15 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       // The triplet form has nothing to lose where there are no negatives. Opposite towers are 2 apart, more than m_r = 1.2; equal ones 0 (to the floor of 1e-3).
       const empty = { vectors: tf.tensor2d([[1, 0]]), positive: tf.tensor1d([0], 'int32'), logQ: tf.tensor1d([0]) }
       const loss = (users: number[][][]) =>
-        tf.tidy(
-          () =>
-            mtmiLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), {
-              ...softmax,
-              loss: 'triplet',
-              repelBeta: 1,
-              attentionRepelBeta: 0
-            }).dataSync()[0]!
-        )
+        tf.tidy(() => mtmiLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), { ...softmax, loss: 'triplet', repelBeta: 1 }).dataSync()[0]!)
       close(loss([[[1, 0]], [[-1, 0]]]), -1.2, 1e-6, 'opposite')
       close(loss([[[1, 0]], [[1, 0]]]), -1e-3, 1e-5, 'equal')
-    })
-
-    await t.test('inhibition: the second tower reads what is unlike what it looked at first', () => {
-      // Two kinds of items at a right angle, three steps of one and one of the other, no attention of its own: at its first look tower 1 sees 3/4 of the one kind,
-      // near 3/4 there and 1/4 at the other. With γ = 20 the logits are −15 and −5: e^(−5) / (3 e^(−15) + e^(−5)) = .99986 on the other.
-      const { users, expected } = tf.tidy(() => {
-        const zero = byName((name) => tf.zeros(weightShapes({ ...shape, interestCount: 2 })[name] as number[]))
-        const identity = tf.eye(4)
-        const weights = { ...zero, 'user.weight': tf.stack([identity, identity]) }
-        const rows = tf.tensor2d([0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0], [3, 4])
-        const history = {
-          size: 1,
-          length: 4,
-          steps: tf.tensor1d([1, 2, 1, 1], 'int32'),
-          age: tf.zeros([4], 'int32') as tf.Tensor1D,
-          blocked: tf.zeros([1, 4, 1]) as tf.Tensor3D
-        }
-        const length = Math.hypot(0.75, 0.25)
-        return {
-          users: [0, 20].map((strength) => userTowers(weights, rows, history, strength).arraySync()),
-          expected: [0.75 / length, 0.25 / length]
-        }
-      })
-      for (const k of [0, 1]) for (const d of [0, 1]) close(users[0]![k]![0]![d]!, expected[d]!, 1e-5, `off, tower ${k}`)
-      for (const d of [0, 1]) close(users[1]![0]![0]![d]!, expected[d]!, 1e-5, 'the first tower')
-      const other = 1 / (3 * Math.exp(-10) + 1)
-      close(users[1]![1]![0]![1]!, other / Math.hypot(other, 1 - other), 1e-5, 'the second tower')
     })
 
     await t.test('where no step is real the towers are finite', () => {
       const input = { ...makeInput(softmax), history: [[], [], [], []] }
       const users = tf.tidy(() =>
-        userTowers(weightTensors(input.weights as Weights, shape), tf.zeros([6, 4]), historyTensors(input), inhibition).dataSync()
+        userTowers(weightTensors(input.weights as Weights, shape), tf.zeros([6, 4]), historyTensors(input)).dataSync()
       )
       assert.ok(users.every(Number.isFinite))
     })

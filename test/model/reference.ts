@@ -16,16 +16,9 @@ export interface ReferenceInput {
     idwAlpha: number
     repelBeta: number
     repelMargin: number
-    attentionRepelBeta: number
-    attentionRepelMargin: number
   }
-  readonly inhibition: number
   /** Constants instead of the inverse distance weights: what a stop-gradient means. [B][K] */
   readonly frozen?: number[][]
-  /** Constants instead of what the inhibition takes off the logits: no gradient flows through it. [B][K][steps] */
-  readonly frozenSeen?: number[][][]
-  /** The projections of the repel that moves the attention alone; those of `weights` unless given. */
-  readonly frozenWeights?: ReferenceInput['weights']
 }
 
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
@@ -36,59 +29,30 @@ const unit = (a: readonly number[]) => {
 const apart = (a: readonly number[], b: readonly number[]) => Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0))
 const slice = (a: ArrayLike<number>, row: number, width: number) => Array.from({ length: width }, (_, i) => a[row * width + i]!)
 
-/** t(k, l) of user b. */
-function referenceLogits(input: ReferenceInput, b: number, k: number): number[] {
+export function referenceInterests(input: ReferenceInput): number[][][] {
   const { interestCount: K, dimensions: D, historyMax: R } = input.shape
   const w = (name: string) => input.weights[name]!
-  const steps = input.history[b]!
-  return steps.map(({ row, ageGroup }, l) => {
-    const e = slice(input.historyRows, row, D)
-    let score = w('attention.position')[(R - steps.length + l) * K + k]! + w('attention.age')[ageGroup * K + k]!
-    for (let a = 0; a < D; a++) {
-      let hidden = w('attention.bias')[k * D + a]!
-      for (let d = 0; d < D; d++) hidden += e[d]! * w('attention.weight')[d * K * D + k * D + a]!
-      score += Math.tanh(hidden) * w('attention.query')[k * D + a]!
-    }
-    return score
-  })
-}
-
-const softmaxOf = (logits: readonly number[]) => {
-  const total = logits.reduce((sum, t) => sum + Math.exp(t), 0)
-  return logits.map((t) => Math.exp(t) / total)
-}
-
-/** What the inhibition takes off the logits. [B][K][steps] */
-export function referenceSeen(input: ReferenceInput): number[][][] {
-  return input.history.map((steps, b) =>
-    Array.from({ length: input.shape.interestCount }, (_, k) => {
-      const logits = referenceLogits(input, b, k)
-      const units = steps.map(({ row }) => unit(slice(input.historyRows, row, input.shape.dimensions)))
-      const seen = steps.map(() => 0)
-      for (let look = 0; look < k; look++) {
-        const attention = softmaxOf(logits.map((t, l) => t - seen[l]!))
-        for (const [l, one] of units.entries())
-          for (const [m, other] of units.entries()) seen[l]! += input.inhibition * attention[m]! * Math.max(0, dot(one, other))
-      }
-      return seen
-    })
-  )
-}
-
-export function referenceInterests(input: ReferenceInput, projection = input.weights): number[][][] {
-  const { interestCount: K, dimensions: D } = input.shape
-  const seen = input.frozenSeen ?? referenceSeen(input)
-  return input.history.map((steps, b) =>
+  return input.history.map((steps) =>
     Array.from({ length: K }, (_, k) => {
-      const attention = softmaxOf(referenceLogits(input, b, k).map((t, l) => t - seen[b]![k]![l]!))
+      const scores = steps.map(({ row, ageGroup }, l) => {
+        const e = slice(input.historyRows, row, D)
+        let score = w('attention.position')[(R - steps.length + l) * K + k]! + w('attention.age')[ageGroup * K + k]!
+        for (let a = 0; a < D; a++) {
+          let hidden = w('attention.bias')[k * D + a]!
+          for (let d = 0; d < D; d++) hidden += e[d]! * w('attention.weight')[d * K * D + k * D + a]!
+          score += Math.tanh(hidden) * w('attention.query')[k * D + a]!
+        }
+        return score
+      })
+      const total = scores.reduce((sum, s) => sum + Math.exp(s), 0)
       const pooled = new Array<number>(D).fill(0)
       for (const [l, step] of steps.entries()) {
         const e = slice(input.historyRows, step.row, D)
-        for (let d = 0; d < D; d++) pooled[d]! += attention[l]! * e[d]!
+        for (let d = 0; d < D; d++) pooled[d]! += (Math.exp(scores[l]!) / total) * e[d]!
       }
       return unit(
         Array.from({ length: D }, (_, j) =>
-          pooled.reduce((sum, p, i) => sum + p * projection['user.weight']![(k * D + i) * D + j]!, projection['user.bias']![k * D + j]!)
+          pooled.reduce((sum, p, i) => sum + p * w('user.weight')[(k * D + i) * D + j]!, w('user.bias')[k * D + j]!)
         )
       )
     })
@@ -117,8 +81,7 @@ export function referenceIdw(distances: readonly number[], alpha: number): numbe
 }
 
 export function referenceLoss(input: ReferenceInput): number {
-  const { loss, temperature, margin, idwAlpha, repelBeta, repelMargin, attentionRepelBeta, attentionRepelMargin } = input.options
-  const attended = referenceInterests(input, input.frozenWeights)
+  const { loss, temperature, margin, idwAlpha, repelBeta, repelMargin } = input.options
   const candidates = input.logQ.map((_, c) => referenceItem(input, c))
   let total = 0
   for (const [b, u] of referenceInterests(input).entries()) {
@@ -141,18 +104,10 @@ export function referenceLoss(input: ReferenceInput): number {
         example += (idw[k]! * mean) / negatives.length
       }
     }
-    if (K > 1) {
-      example += repelBeta * repelOf(u, repelMargin)
-      example += attentionRepelBeta * repelOf(attended[b]!, attentionRepelMargin)
-    }
+    let repel = 0
+    for (let k = 0; k < K; k++) for (let l = k + 1; l < K; l++) repel += Math.min(apart(u[k]!, u[l]!), repelMargin)
+    if (K > 1) example += repelBeta * (-2 / (K * (K - 1))) * repel
     total += input.weight[b]! * example
   }
   return total
-}
-
-function repelOf(u: readonly number[][], margin: number): number {
-  const K = u.length
-  let sum = 0
-  for (let k = 0; k < K; k++) for (let l = k + 1; l < K; l++) sum += Math.min(apart(u[k]!, u[l]!), margin)
-  return (-2 / (K * (K - 1))) * sum
 }
