@@ -18,6 +18,7 @@ import { AnswerCount } from './consoleStatus.ts'
 import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
 import { httpRoutes, type Metrics } from './metrics.ts'
 import { openApi } from './openapi.ts'
+import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 
 export interface Readiness {
@@ -198,18 +199,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   if (lookup !== undefined) addLookupRoutes(app, lookup, { readiness, answers, clock, limitMax, version })
   if (consoleFiles !== undefined) addConsoleRoutes(app, consoleFiles)
 
-  app.get('/livez', async () => ({ live: true }))
-
-  app.get('/readyz', async () => {
-    const { ready, detail } = readiness()
-    if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
-    return { ready, detail }
-  })
-
-  app.get('/metrics', async (_request, reply) => {
-    const { contentType, body } = await metrics.expose()
-    return reply.header('content-type', contentType).send(body)
-  })
+  addProbeRoutes(app, { readiness, metrics })
 
   app.get('/openapi.json', async (_request, reply) => reply.type('application/json').send(description))
 

@@ -4,6 +4,7 @@ import fastify from 'fastify'
 import { ConfigError, UnavailableError } from '../base/errors.ts'
 import type { Readiness } from './httpService.ts'
 import type { Metrics } from './metrics.ts'
+import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 
 export interface OpsServiceParts {
@@ -39,16 +40,7 @@ export async function startOpsService({ host, port, metrics, readiness }: OpsSer
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store')
   })
-  app.get('/livez', async () => ({ live: true }))
-  app.get('/readyz', async () => {
-    const { ready, detail } = readiness()
-    if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
-    return { ready, detail }
-  })
-  app.get('/metrics', async (_request, reply) => {
-    const { contentType, body } = await metrics.expose()
-    return reply.header('content-type', contentType).send(body)
-  })
+  addProbeRoutes(app, { readiness, metrics })
   try {
     const url = await app.listen({ host, port })
     return { url, close: () => app.close() }
