@@ -178,6 +178,8 @@ export class LmdbSequenceStore implements SequenceStore {
   }
 
   *users(): Iterable<[UserId, UserWindow]> {
+    // LMDB's binding goes on reading one state until a timer of its own says otherwise; a reader wants what is committed now.
+    if (this.#readOnly) this.#environment.resetReadTxn()
     for (const { key, value } of this.#windows.getRange()) yield [key, this.#unpack(key, value, value.length)]
   }
 

@@ -83,8 +83,6 @@ test(
     assert.deepEqual([...reader.users()], [['a', windowOf(1)]])
     writer.put('b', windowOf(2))
     await writer.commit(2n, 2)
-    // LMDB readers see one state per turn of the event loop.
-    await new Promise((resolve) => setImmediate(resolve))
     assert.deepEqual(
       new Map(reader.users()),
       new Map([
