@@ -40,15 +40,15 @@ export type { Interaction, ItemId, UserId } from '../src/event/interaction.ts'
 export { type Simulation, simulate } from '../src/event/simulation.ts'
 export type { SimulationOptions } from '../src/event/simulationOptions.ts'
 export { validateInteraction } from '../src/event/validateInteraction.ts'
-export { type Codecs, createCodecs } from '../src/io/avroCodecs.ts'
-export { type Dataset, type DatasetOptions, openDataset } from '../src/io/dataset.ts'
-export { LocalLog, type LocalLogOptions } from '../src/io/localLog.ts'
-export { LocalRegistry } from '../src/io/localRegistry.ts'
-export type { SchemaRegistry } from '../src/io/schemaRegistry.ts'
+export { type Codecs, createCodecs } from '../src/io/avro/avroCodecs.ts'
+export { type Dataset, type DatasetOptions, openDataset } from '../src/io/dataset/dataset.ts'
+export { LocalLog, type LocalLogOptions } from '../src/io/localLog/localLog.ts'
+export { LocalRegistry } from '../src/io/registry/localRegistry.ts'
+export type { SchemaRegistry } from '../src/io/registry/schemaRegistry.ts'
 
 // Rolling histories per user, and the examples cut from them.
 
-export { LmdbSequenceStore } from '../src/io/lmdbSequenceStore.ts'
+export { LmdbSequenceStore } from '../src/io/state/lmdbSequenceStore.ts'
 export { cutExamples } from '../src/sequence/cutExamples.ts'
 export type { Example } from '../src/sequence/example.ts'
 export { Sequencer } from '../src/sequence/sequencer.ts'
@@ -58,7 +58,7 @@ export type { SequenceStep, UserSequence } from '../src/sequence/userSequence.ts
 // Learning. `loadBackend` comes first, once a process and on one thread only.
 
 export type { MiniBatch } from '../src/batch/miniBatch.ts'
-export { CheckpointFiles } from '../src/io/checkpointFiles.ts'
+export { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
 export { type BackendName, type BackendReport, loadBackend } from '../src/model/backend.ts'
 export type { Encoder } from '../src/model/encoder.ts'
 export type { Checkpoint, CheckpointStore } from '../src/train/checkpoint.ts'
@@ -69,8 +69,8 @@ export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer
 
 // Vectors into an index, and recommendations out of it.
 
-export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/io/embeddedIndex.ts'
-export { createHttpService, type HttpService, type HttpServiceParts, type Readiness } from '../src/io/httpService.ts'
+export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/io/embeddedIndex/embeddedIndex.ts'
+export { createHttpService, type HttpService, type HttpServiceParts, type Readiness } from '../src/io/http/httpService.ts'
 export { createMetrics, type Metrics } from '../src/io/metrics.ts'
 export {
   defaultRecommenderOptions,

@@ -2,9 +2,9 @@
 
 import { MtmiError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
-import type { Readiness } from '../src/io/httpService.ts'
+import type { Readiness } from '../src/io/http/httpService.ts'
+import { type OpsService, startOpsService } from '../src/io/http/opsService.ts'
 import { createMetrics, type Metrics } from '../src/io/metrics.ts'
-import { type OpsService, startOpsService } from '../src/io/opsService.ts'
 import type { Wire } from './parts.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'

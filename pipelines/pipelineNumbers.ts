@@ -2,7 +2,7 @@
 
 import type { ProgressiveMethod, ProgressiveReport } from '../src/evaluate/progressive.ts'
 import type { RankingMetrics } from '../src/evaluate/rankingMetrics.ts'
-import type { PipelineNumbers, QualityNumbers } from '../src/io/consoleStatus.ts'
+import type { PipelineNumbers, QualityNumbers } from '../src/io/http/consoleStatus.ts'
 import type { WholePipeline } from './wholePipeline.ts'
 
 /** A tenth of a thousandth: below the noise of any number here. */

@@ -6,8 +6,8 @@ import { ConfigError } from '../src/base/errors.ts'
 import { parseFieldPath } from '../src/base/fieldPath.ts'
 import type { NewRecord } from '../src/event/eventLog.ts'
 import { readText } from '../src/event/mapping/readField.ts'
-import { parseExactJson } from '../src/io/exactJson.ts'
-import { readLines } from '../src/io/lineReader.ts'
+import { parseExactJson } from '../src/io/avro/exactJson.ts'
+import { readLines } from '../src/io/dataset/lineReader.ts'
 import { openWire, RunDirectory } from './parts.ts'
 
 const appendMax = 512

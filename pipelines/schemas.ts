@@ -2,7 +2,7 @@
 
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
-import { type SchemaName, schemaText } from '../src/io/avroCodecs.ts'
+import { type SchemaName, schemaText } from '../src/io/avro/avroCodecs.ts'
 import { openHttpRegistry } from './parts.ts'
 
 /** Today's readers read every earlier record: what compacted topics and replays rely on. */

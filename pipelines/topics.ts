@@ -2,7 +2,7 @@
 
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
-import { applyTopics, planTopics, type TopicPlan, wantedTopics } from '../src/io/kafkaTopics.ts'
+import { applyTopics, planTopics, type TopicPlan, wantedTopics } from '../src/io/kafka/kafkaTopics.ts'
 
 export async function planTopicsCommand(config: Config, options: { json?: boolean }): Promise<void> {
   show(await planTopics(checked(config).kafka, wantedTopics(config)), 'would be', options)

@@ -7,7 +7,7 @@ import { InputDrift, type InputDriftState, inputFeatures, numberFeatures } from 
 import { RecommendedItems, type RecommendedItemsState } from '../../src/drift/recommendedItems.ts'
 import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
-import { loadSchemas } from '../../src/io/schemaRegistry.ts'
+import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { RunDirectory, Wire } from '../parts.ts'
 

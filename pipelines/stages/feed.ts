@@ -5,7 +5,7 @@ import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { EventLog, NewRecord } from '../../src/event/eventLog.ts'
 import type { Interaction } from '../../src/event/interaction.ts'
 import { partitionOf } from '../../src/event/partitioner.ts'
-import type { Codecs } from '../../src/io/avroCodecs.ts'
+import type { Codecs } from '../../src/io/avro/avroCodecs.ts'
 
 /** Names the feed and numbers the interaction in it: how a restart knows where to go on. */
 const feedHeader = 'mtmi.feed'

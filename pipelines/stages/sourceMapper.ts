@@ -8,7 +8,7 @@ import type { Interaction } from '../../src/event/interaction.ts'
 import { compileInteractionMapper } from '../../src/event/mapping/mapInteraction.ts'
 import { compileItemMapper, type ItemChange } from '../../src/event/mapping/mapItem.ts'
 import { validateInteraction } from '../../src/event/validateInteraction.ts'
-import { createForeignDecoder } from '../../src/io/foreignDecoder.ts'
+import { createForeignDecoder } from '../../src/io/avro/foreignDecoder.ts'
 import type { Wire } from '../parts.ts'
 
 export type Mapped =

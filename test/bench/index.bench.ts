@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { Rng } from '../../src/base/rng.ts'
-import { EmbeddedIndex } from '../../src/io/embeddedIndex.ts'
+import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
 import type { ItemPoint, UserPoint } from '../../src/retrieval/vectorIndex.ts'
 
 const [D, K, limit, batch] = [64, 4, 20, 500]

@@ -8,9 +8,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { systemClock } from '../../src/base/clock.ts'
-import { createCodecs } from '../../src/io/avroCodecs.ts'
-import { LocalLog } from '../../src/io/localLog.ts'
-import { LocalRegistry } from '../../src/io/localRegistry.ts'
+import { createCodecs } from '../../src/io/avro/avroCodecs.ts'
+import { LocalLog } from '../../src/io/localLog/localLog.ts'
+import { LocalRegistry } from '../../src/io/registry/localRegistry.ts'
 
 const batch = 500
 const batches = 200

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { readLearnedAudit } from '../../src/io/learnedAudit.ts'
-import { LmdbSequenceStore } from '../../src/io/lmdbSequenceStore.ts'
+import { readLearnedAudit } from '../../src/io/state/learnedAudit.ts'
+import { LmdbSequenceStore } from '../../src/io/state/lmdbSequenceStore.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
 

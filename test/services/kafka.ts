@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import kafkajs from 'kafkajs'
 import { systemClock } from '../../src/base/clock.ts'
 import { type KafkaOptions, resolveConfig } from '../../src/base/config.ts'
-import { KafkaLog } from '../../src/io/kafkaLog.ts'
+import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
 
 export const brokers = (process.env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '')
 

@@ -7,7 +7,7 @@ import kafkajs from 'kafkajs'
 import { Broker, provideJava } from '../../infra/kafka/broker.mjs'
 import { systemClock } from '../../src/base/clock.ts'
 import { UnavailableError } from '../../src/base/errors.ts'
-import { KafkaLog } from '../../src/io/kafkaLog.ts'
+import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
 import { kafkaOptions, skip as noBroker } from './kafka.ts'
 
 // It kills a broker, so it needs one of its own.

@@ -10,7 +10,7 @@ import { Broker, provideJava, secureUser } from '../../infra/kafka/broker.mjs'
 import { systemClock } from '../../src/base/clock.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { ConfigError, MtmiError } from '../../src/base/errors.ts'
-import { KafkaLog } from '../../src/io/kafkaLog.ts'
+import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
 import { skip as noBroker } from './kafka.ts'
 
 const missing = noBroker === false ? provideJava() : noBroker

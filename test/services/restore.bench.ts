@@ -9,7 +9,7 @@ import { openWire, RunDirectory } from '../../pipelines/parts.ts'
 import { openOwnedSequences } from '../../pipelines/stages/ownedSequences.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
-import { applyTopics, wantedTopics } from '../../src/io/kafkaTopics.ts'
+import { applyTopics, wantedTopics } from '../../src/io/kafka/kafkaTopics.ts'
 import { brokers } from './kafka.ts'
 
 const users = Number(process.argv[2] ?? 50_000)

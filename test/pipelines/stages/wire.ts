@@ -6,8 +6,8 @@ import path from 'node:path'
 import type { Wire } from '../../../pipelines/parts.ts'
 import { ManualClock } from '../../../src/base/clock.ts'
 import { resolveConfig } from '../../../src/base/config.ts'
-import { createCodecs } from '../../../src/io/avroCodecs.ts'
-import { LocalRegistry } from '../../../src/io/localRegistry.ts'
+import { createCodecs } from '../../../src/io/avro/avroCodecs.ts'
+import { LocalRegistry } from '../../../src/io/registry/localRegistry.ts'
 import { MemoryLog } from '../../support/memoryLog.ts'
 
 export interface TestWire extends Wire {

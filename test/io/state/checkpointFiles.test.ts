@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+import test from 'node:test'
+import fc from 'fast-check'
+import { CheckpointFiles } from '../../../src/io/state/checkpointFiles.ts'
+import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
+import { checkpointOf, checkpointStoreSuite } from '../../conformance/checkpointStoreSuite.ts'
+import { bigCheckpointOf } from './checkpointFilesChild.ts'
+
+const temporaryDirectory = () => mkdtemp(path.join(tmpdir(), 'mtmi-checkpoint-'))
+
+checkpointStoreSuite('CheckpointFiles', async (keep) => {
+  const directory = await temporaryDirectory()
+  return { store: new CheckpointFiles({ directory, keep }), dispose: () => rm(directory, { recursive: true }) }
+})
+
+checkpointStoreSuite('CheckpointMemory', async (keep) => ({ store: new CheckpointMemory(keep), dispose: async () => {} }))
+
+async function withDirectory(body: (directory: string, fileOf: (step: number) => string) => Promise<void>): Promise<void> {
+  const directory = await temporaryDirectory()
+  try {
+    await body(directory, (step) => path.join(directory, `checkpoint-${String(step).padStart(12, '0')}.mtmi`))
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+test('any changed byte, any truncation and any addition is noticed', () =>
+  withDirectory(async (directory, fileOf) => {
+    await new CheckpointFiles({ directory, keep: 9 }).save(1, checkpointOf(1))
+    const good = await readFile(fileOf(1))
+    const isRefused = async (bytes: Uint8Array) => {
+      await writeFile(fileOf(1), bytes)
+      await assert.rejects(new CheckpointFiles({ directory, keep: 9 }).load(1), { code: 'CORRUPT' })
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }), async (at, flip) => {
+        const bytes = Buffer.from(good)
+        bytes[at]! ^= flip
+        await isRefused(bytes)
+      }),
+      { numRuns: 60, seed: 1 }
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.nat(good.length - 1), (length) => isRefused(good.subarray(0, length))),
+      { numRuns: 30, seed: 1 }
+    )
+    await isRefused(Buffer.concat([good, Buffer.of(0)]))
+    await writeFile(fileOf(1), good)
+    assert.deepEqual(await new CheckpointFiles({ directory, keep: 9 }).load(1), checkpointOf(1))
+  }))
+
+test('a damaged newest one is reported and left as it is; the one before is used', () =>
+  withDirectory(async (directory, fileOf) => {
+    const store = new CheckpointFiles({ directory, keep: 3 })
+    for (const step of [1, 2, 3]) await store.save(step, checkpointOf(step))
+    await truncate(fileOf(3), 100)
+    const latest = await new CheckpointFiles({ directory, keep: 3 }).latest()
+    assert.equal(latest?.step, 2)
+    assert.deepEqual(latest.checkpoint, checkpointOf(2))
+    assert.equal(latest.skipped.length, 1)
+    assert.match(latest.skipped[0]!, /checkpoint-000000000003\.mtmi: cut off/)
+    assert.equal((await readFile(fileOf(3))).length, 100)
+  }))
+
+test('damaged ones are neither counted nor deleted, by a store that never read them', () =>
+  withDirectory(async (directory, fileOf) => {
+    const first = new CheckpointFiles({ directory, keep: 2 })
+    for (const step of [1, 2]) await first.save(step, checkpointOf(step))
+    await truncate(fileOf(2), 100)
+    const store = new CheckpointFiles({ directory, keep: 2 })
+    await store.save(3, checkpointOf(3))
+    // 3 and 1 are the two intact ones.
+    assert.deepEqual(await store.steps(), [1, 2, 3])
+    await store.save(4, checkpointOf(4))
+    assert.deepEqual(await store.steps(), [2, 3, 4])
+    assert.equal((await readFile(fileOf(2))).length, 100)
+  }))
+
+test('a save of a step whose file is damaged sets the damaged one aside', () =>
+  withDirectory(async (directory, fileOf) => {
+    const store = new CheckpointFiles({ directory, keep: 2 })
+    for (const round of [1, 2]) {
+      await store.save(5, checkpointOf(5))
+      await writeFile(fileOf(5), `damaged ${round}`)
+    }
+    await store.save(5, checkpointOf(5))
+    assert.deepEqual(await store.load(5), checkpointOf(5))
+    assert.equal(await readFile(`${fileOf(5)}.damaged-1`, 'utf8'), 'damaged 1')
+    assert.equal(await readFile(`${fileOf(5)}.damaged-2`, 'utf8'), 'damaged 2')
+  }))
+
+test('with nothing intact it says so, and names each file', () =>
+  withDirectory(async (directory, fileOf) => {
+    const store = new CheckpointFiles({ directory, keep: 2 })
+    for (const step of [1, 2]) await store.save(step, checkpointOf(step))
+    await writeFile(fileOf(1), '')
+    await truncate(fileOf(2), 20)
+    await assert.rejects(store.latest(), { code: 'CORRUPT', message: /none of the 2 .*[\s\S]*0002\.mtmi[\s\S]*0001\.mtmi/ })
+  }))
+
+test('a renamed file and one of a newer format are refused', () =>
+  withDirectory(async (directory, fileOf) => {
+    const store = new CheckpointFiles({ directory, keep: 9 })
+    await store.save(1, checkpointOf(1))
+    await copyFile(fileOf(1), fileOf(2))
+    await assert.rejects(store.load(2), { code: 'CORRUPT', message: /holds step 1/ })
+    const bytes = await readFile(fileOf(1))
+    bytes.writeUInt32LE(2, 8)
+    await writeFile(fileOf(1), bytes)
+    await assert.rejects(store.load(1), { code: 'CORRUPT', message: /format version 2, this program reads 1/ })
+  }))
+
+test('a directory that cannot be made or read is UNAVAILABLE', () =>
+  withDirectory(async (directory) => {
+    const file = path.join(directory, 'a-file')
+    await writeFile(file, '')
+    assert.throws(() => new CheckpointFiles({ directory: path.join(file, 'below'), keep: 1 }), { code: 'UNAVAILABLE' })
+    const gone = path.join(directory, 'gone')
+    const store = new CheckpointFiles({ directory: gone, keep: 1 })
+    await rm(gone, { recursive: true })
+    await assert.rejects(store.save(1, checkpointOf(1)), { code: 'UNAVAILABLE' })
+    await assert.rejects(store.latest(), { code: 'UNAVAILABLE' })
+  }))
+
+test('killed while it saves, a store has the old checkpoint or the new one, whole', { timeout: 120_000 }, () =>
+  withDirectory(async (directory) => {
+    let done = 0
+    for (const round of [1, 2, 3, 4]) {
+      const child = spawn(process.execPath, ['--import', 'tsx', path.join(import.meta.dirname, 'checkpointFilesChild.ts'), directory], {
+        stdio: ['ignore', 'pipe', 'inherit']
+      })
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      let begun = 0
+      for await (const line of createInterface({ input: child.stdout })) {
+        const [what, step] = line.split(' ')
+        if (what === 'saved') done = Number(step)
+        // Each round is killed at another moment: the pieces written when the line arrives differ.
+        else if (++begun === 2 * round) child.kill('SIGKILL')
+      }
+      await ended
+      const latest = await new CheckpointFiles({ directory, keep: 2 }).latest()
+      assert(latest !== undefined, 'the first save of the first round was finished')
+      assert.deepEqual(latest.skipped, [])
+      assert(latest.step === done || latest.step === done + 1, `step ${latest.step} after ${done} was saved`)
+      assert.deepEqual(latest.checkpoint, bigCheckpointOf(latest.step))
+    }
+    await new CheckpointFiles({ directory, keep: 2 }).save(1_000_000, checkpointOf(1))
+    assert.deepEqual(
+      (await readdir(directory)).filter((name) => name.endsWith('.tmp')),
+      []
+    )
+  })
+)
