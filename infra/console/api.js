@@ -1,9 +1,14 @@
 // Questions to the service. An error has its words in `message`, and the HTTP status in `status`; 0: it did not answer.
 
+/** Where the service asks for a token: kept as long as this tab is open, and sent to nobody else. */
+export const setToken = (token) => sessionStorage.setItem('token', token)
+
 export async function ask(path, options = {}) {
+  const token = sessionStorage.getItem('token')
+  const headers = { ...options.headers, ...(token === null ? {} : { authorization: `Bearer ${token}` }) }
   let response
   try {
-    response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(15_000) })
+    response = await fetch(path, { ...options, headers, signal: options.signal ?? AbortSignal.timeout(15_000) })
   } catch (error) {
     if (options.signal?.aborted) throw error
     throw Object.assign(new Error('The service does not answer.'), { status: 0 })

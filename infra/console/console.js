@@ -1,6 +1,6 @@
 // The console: which page is shown, and the service's state, asked for every second.
 
-import { ask } from './api.js'
+import { ask, setToken } from './api.js'
 import { browseItems, browseUsers } from './browse.js'
 import { h } from './dom.js'
 import { itemPage } from './item.js'
@@ -14,6 +14,8 @@ const rateMs = 5000
 const main = document.getElementById('main')
 const state = document.getElementById('state')
 const banner = document.getElementById('banner')
+const tokenForm = document.getElementById('token')
+const tokenText = document.getElementById('token-text')
 
 /** What pages share: the newest status, and the ones before it as far as rates need them. */
 const shared = { status: undefined, earlier: undefined, statuses: [] }
@@ -55,13 +57,21 @@ async function poll() {
       shared.status = status
       lostMs = 0
       banner.hidden = true
+      tokenForm.hidden = true
       state.textContent = status.ready ? `Ready · ${status.detail}` : `Not ready · ${status.detail}`
       state.title = state.textContent
       state.className = `state ${status.ready ? 'ready' : 'waits'}`
       page?.update?.(shared)
     } catch (error) {
+      const denied = error.status === 401 || error.status === 403
+      if (denied && tokenForm.hidden) {
+        tokenForm.hidden = false
+        tokenText.focus()
+      }
       if (lostMs === 0) lostMs = Date.now()
-      const words = `${error.message} Last heard of ${new Date(lostMs).toLocaleTimeString('en-GB')}; asking again every second.`
+      const words = denied
+        ? `Not shown: ${error.message}.`
+        : `${error.message} Last heard of ${new Date(lostMs).toLocaleTimeString('en-GB')}; asking again every second.`
       if (banner.textContent !== words) banner.textContent = words
       banner.hidden = false
       state.textContent = 'No answer'
@@ -83,6 +93,14 @@ theme(themes[localStorage.getItem('theme')] === undefined ? 'auto' : localStorag
 button.addEventListener('click', () => {
   const names = Object.keys(themes)
   theme(names[(names.indexOf(localStorage.getItem('theme')) + 1) % names.length])
+})
+
+tokenForm.addEventListener('submit', (event) => {
+  event.preventDefault()
+  setToken(tokenText.value.trim())
+  tokenText.value = ''
+  tokenForm.hidden = true
+  route() // what the page could not ask before
 })
 
 document.querySelector('.skip').addEventListener('click', (event) => {

@@ -11,6 +11,15 @@ const dayMs = 24 * 60 * minuteMs
 const count = (min: number, max: number) => z.int().min(min).max(max)
 const durationMs = (max: number) => z.int().min(0).max(max)
 const real = (min: number, max: number) => z.number().min(min).max(max)
+/** 16 characters of base64 are 96 bits: not to be guessed. The characters are those of RFC 6750. */
+const tokens = () =>
+  z
+    .string()
+    .refine(
+      (text) => text.split(/[\s,]+/).every((token) => token === '' || /^[A-Za-z0-9._~+/-]{16,1024}=*$/.test(token)),
+      'each token must have 16 to 1024 of the characters A-Z a-z 0-9 . _ ~ + / -, such as `openssl rand -base64 24` gives'
+    )
+    .default('')
 const section = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never)
 
 export const configSchema = z.strictObject({
@@ -233,10 +242,24 @@ export const configSchema = z.strictObject({
     port: count(0, 65535).default(8080).describe('0 takes a free one'),
     limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
     bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
+    activeMax: count(1, 100_000)
+      .default(1000)
+      .describe('Requests answered at a time; one more gets 503: beyond it a queue would only make everybody wait'),
+    readToken: tokens().describe(
+      'Whoever sends one of these may ask for recommendations and similar items. Several, separated by commas, while one is changed for another. Rather by MTMI_SERVE_READ_TOKEN_FILE'
+    ),
+    eventsToken: tokens().describe('Whoever sends one of these may post events'),
+    adminToken: tokens().describe(
+      'Whoever sends one of these may do everything: look at users and items, as the console does, and erase a user. With any token set, nothing but health, metrics and descriptions is told without one'
+    ),
+    open: z
+      .boolean()
+      .default(false)
+      .describe('Whether a host that others reach may be listened on without tokens: only where something in front asks who they are'),
     console: z
       .boolean()
       .default(true)
-      .describe('The page at / and the routes by which it looks at users and items: whoever reaches the port reads their histories'),
+      .describe('The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'),
     staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
   }),
 

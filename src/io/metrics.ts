@@ -192,6 +192,9 @@ export const metricDefinitions = {
     status: ['1xx', '2xx', '3xx', '4xx', '5xx']
   }),
   httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered'),
+  denied: counter('mtmi_serve_denied_requests_total', 'HTTP requests without a token that is good for them', {
+    reason: ['unauthenticated', 'forbidden']
+  }),
   served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', { source: ['vectors', 'popular', 'similar'] }),
   posted: counter('mtmi_serve_events_total', 'Events posted, by what became of them', { outcome: ['accepted', 'refused', 'failed'] })
 } as const

@@ -150,6 +150,23 @@ test('compose: Prometheus asks the stages that have an ops port, at that port; n
   for (const [name, { ports }] of services) for (const port of ports ?? []) assert.match(port, /^127\.0\.0\.1:/, name)
 })
 
+test('compose: tokens reach the service as files, each of them a secret that there is', () => {
+  const over = parse(readFileSync('infra/compose.tokens.yaml', 'utf8')) as {
+    services: { serve: { environment: Record<string, string>; secrets: string[] } }
+    secrets: Record<string, unknown>
+  }
+  const { environment, secrets } = over.services.serve
+  checkVariables('compose.tokens.yaml', environment)
+  assert.deepEqual(secrets, Object.keys(over.secrets))
+  const files = Object.entries(environment).filter(([name]) => name.endsWith('_FILE'))
+  assert.deepEqual(
+    files.map(([, file]) => file),
+    secrets.map((name) => `/run/secrets/${name}`)
+  )
+  const serve = { ...compose.services.serve!.environment, ...environment }
+  assert.equal(serve.MTMI_SERVE_OPEN, 'false')
+})
+
 test('compose: only publish and serve share a folder, and then the numbers of their processes', () => {
   const users = new Map<string, string[]>()
   for (const [name, { volumes, restart }] of services)

@@ -13,6 +13,7 @@ import { idLengthMax } from '../../event/validateInteraction.ts'
 import type { Encoder } from '../../model/encoder.ts'
 import type { Recommender } from '../../recommend/recommender.ts'
 import { httpRoutes, type Metrics } from '../metrics.ts'
+import { Access, checkExposure, neededRole } from './access.ts'
 import { loadConsoleFiles } from './consoleFiles.ts'
 import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRoutes.ts'
 import { AnswerCount } from './consoleStatus.ts'
@@ -64,8 +65,6 @@ export interface HttpService {
   close(): Promise<void>
 }
 
-/** Requests answered at a time: beyond it the queue would only make everybody wait. */
-const activeMax = 1000
 /** For a request to arrive, and to be answered: after that its caller has long gone. */
 const timeoutMs = 30_000
 /** Characters of the path that an answer repeats. */
@@ -75,10 +74,16 @@ const pathIdLengthMax = idLengthMax * 9
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
   const { recommender, metrics, options, clock, eventClock = clock, encoder, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
-  const { limitMax } = options
+  const { limitMax, activeMax } = options
+  const access = new Access(options)
   const lookup = options.console ? parts.lookup : undefined
   const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
-  const described = { historyRoute: encoder !== undefined, lookups: lookup !== undefined, console: consoleFiles !== undefined }
+  const described = {
+    tokens: access.on,
+    historyRoute: encoder !== undefined,
+    lookups: lookup !== undefined,
+    console: consoleFiles !== undefined
+  }
   const description = JSON.stringify(openApi({ limitMax, version, ...described }))
   const answers = new AnswerCount()
   let closing = false
@@ -124,6 +129,15 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     reply.raw.once('close', () => metrics.httpActive.set(--active))
     if (active > activeMax && request.url.startsWith('/v1/')) {
       throw new ProblemError(503, `${activeMax} requests are being answered already; try again`, { headers: { 'retry-after': '1' } })
+    }
+    const role = neededRole(request.routeOptions.url ?? '')
+    if (role === undefined) return
+    // Before the body is read: nobody sends a megabyte to be told to go.
+    try {
+      access.check(role, request.headers.authorization)
+    } catch (error) {
+      if (error instanceof ProblemError) metrics.denied.inc({ reason: error.status === 403 ? 'forbidden' : 'unauthenticated' })
+      throw error
     }
   })
   app.addHook('onSend', async (_request, reply) => {
@@ -206,6 +220,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   return {
     app,
     async listen(): Promise<string> {
+      checkExposure(options)
       const { host, port } = options
       try {
         return await app.listen({ host, port })

@@ -1,5 +1,6 @@
 // The service described for machines: OpenAPI 3.1. A test checks that it and the routes tell the same.
 
+import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
 import { eventsMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
 import { body, id, type Json, json, list, object, problem, ref, retry, text } from './openapiParts.ts'
@@ -8,6 +9,8 @@ export interface Described {
   readonly limitMax: number
   /** Whether sessions that are not stored can be answered. */
   readonly historyRoute: boolean
+  /** Whether bearer tokens are asked for. */
+  readonly tokens?: boolean
   /** Whether users and items can be looked at. */
   readonly lookups?: boolean
   /** Whether there is a page at `/`. */
@@ -15,7 +18,33 @@ export interface Described {
   readonly version: string
 }
 
-export function openApi({ limitMax, historyRoute, lookups = false, console = false, version }: Described): Json {
+export function openApi(described: Described): Json {
+  return described.tokens === true ? secured(pageOf(described)) : pageOf(described)
+}
+
+/** With the token that each route asks for. */
+function secured(page: Page): Json {
+  const paths = Object.entries(page.paths).map(([path, methods]) => {
+    const role = neededRole(path.replaceAll('{id}', ':id'))
+    if (role === undefined) return [path, methods] as const
+    const denied = { '401': problem('No token, or one that is not known'), '403': problem(`The token is not one for ${role}`) }
+    const locked = Object.entries(methods).map(([method, operation]) => [
+      method,
+      { ...operation, security: [{ token: [role] }], responses: { ...(operation.responses as Json), ...denied } }
+    ])
+    return [path, Object.fromEntries(locked) as Json] as const
+  })
+  const description = 'Tokens have roles: `read` asks for lists, `events` posts events, `admin` may do everything'
+  const securitySchemes = { token: { type: 'http', scheme: 'bearer', description } }
+  return { ...page, paths: Object.fromEntries(paths), components: { ...page.components, securitySchemes } }
+}
+
+interface Page extends Json {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Json>>>>
+  readonly components: Json
+}
+
+function pageOf({ limitMax, historyRoute, lookups = false, console = false, version }: Described): Page {
   const limit = {
     ...{ name: 'limit', in: 'query', description: 'Longest list wanted' },
     schema: { type: 'integer', minimum: 1, maximum: limitMax, default: Math.min(limitDefault, limitMax) }

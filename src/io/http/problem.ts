@@ -22,6 +22,8 @@ export interface Problem {
 
 export const problemKinds = {
   400: ['bad-request', 'The request cannot be understood'],
+  401: ['unauthenticated', 'Who asks is not known'],
+  403: ['forbidden', 'Who asks may not do this'],
   404: ['not-found', 'There is no such thing'],
   405: ['method-not-allowed', 'The method is not for this resource'],
   408: ['timeout', 'The request took too long to arrive'],
