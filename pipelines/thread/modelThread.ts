@@ -1,7 +1,6 @@
 // The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer HTTP.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Config } from '../../src/base/config.ts'
 import { MtmiError } from '../../src/base/errors.ts'
 import type { MetricsEntry } from '../../src/io/metrics.ts'
 import { BatchLedgerFile } from '../../src/io/state/batchLedger.ts'
@@ -98,8 +97,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       model: config.model,
       train: config.train,
       historyMax: config.sequence.historyMax,
-      seed: config.seed,
-      space: spaceOf(config)
+      seed: config.seed
     })
     const audit = config.train.auditFile === null ? undefined : new LearnedAudit(config.train.auditFile)
     let trainMs = 0
@@ -190,9 +188,4 @@ function batchMetrics({ examples, repeated, evaluation, step, evaluateMs, learnM
     ofExamples('learned', examples),
     ofExamples('replayed', Math.max(0, step.examples - examples))
   ]
-}
-
-/** Vectors of models with other shapes cannot be compared: so each shape has a space of its own. */
-function spaceOf({ model }: Config): string {
-  return `${model.name}-${model.interestCount}x${model.dimensions}`
 }

@@ -1,19 +1,70 @@
 // Multi-Tower Multi-Interest: K user towers that read the history, one item tower that reads the item. Neither sees the other.
 //
-// B users, L history positions, K towers, D dimensions, U item rows touched, A = D hidden units, N items.
+// B users, L history positions, K towers, D dimensions, U item rows touched, A = D hidden units, R positions with a term of their own, G age groups.
 // Source: arXiv 2403.05122, as described in ARCHITECTURE; towers are self-attentive pooling. Every vector that leaves has length 1.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { type GradientSaver, gatherRows } from './gatherRows.ts'
-import type { WeightTensors } from './weights.ts'
-import { ageGroups } from './weights.ts'
+import type { Rng } from '../base/rng.ts'
+import { nearIdentity } from './firstValues.ts'
+import { gatherRows } from './gatherRows.ts'
+import { ageGroups, type HistoryTensors } from './historyTensors.ts'
+import { unit } from './unit.ts'
+import type { ModelShape, UserModel, UserVectors } from './userModel.ts'
+import { filled, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'
 
-export interface HistoryTensors {
-  readonly size: number // B
-  readonly length: number // L
-  readonly steps: tf.Tensor1D // [B·L]      int32, positions in `rows`, oldest first, left-padded
-  readonly age: tf.Tensor1D // [B·L]      int32, age group (see ageGroup)
-  readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding and at steps dropped out
+type MtmiWeight =
+  | 'attention.weight'
+  | 'attention.bias'
+  | 'attention.query'
+  | 'attention.position'
+  | 'attention.age'
+  | 'user.weight'
+  | 'user.bias'
+
+export function mtmi(shape: ModelShape): UserModel {
+  const shapes = mtmiShapes(shape)
+  return {
+    interestCount: shape.interestCount,
+    shapes,
+    initialWeights: (rng) => initialWeights(shape, shapes, rng),
+    interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, scores),
+    rowScores: (weights, rows) => attentionScores(weights as WeightTensors<MtmiWeight>, rows),
+    rowScoreCount: shape.interestCount
+  }
+}
+
+function mtmiShapes({ interestCount: K, dimensions: D, historyMax: R }: ModelShape): WeightShapes<MtmiWeight> {
+  return {
+    'attention.weight': [D, K * D], // the K towers side by side: one matmul
+    'attention.bias': [K * D],
+    'attention.query': [K, D],
+    'attention.position': [R, K], // row R − 1 is the newest step
+    'attention.age': [ageGroups, K],
+    'user.weight': [K, D, D],
+    'user.bias': [K, 1, D]
+  }
+}
+
+/** Towers start with different memories, from the newest steps alone to the whole window, so that there is something to tell them apart before the attention has learned anything. */
+function initialWeights(
+  { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
+  shapes: WeightShapes<MtmiWeight>,
+  rng: Rng
+): Weights {
+  return {
+    'attention.weight': filled(shapes['attention.weight'], () => rng.normal() / Math.sqrt(D)),
+    'attention.bias': filled(shapes['attention.bias'], () => 0),
+    'attention.query': filled(shapes['attention.query'], () => (0.1 * rng.normal()) / Math.sqrt(D)),
+    // Weight e^(−decay·steps back) with half-lives of about 1.4, 5.5, 22, … steps; the last tower weighs all alike.
+    'attention.position': filled(shapes['attention.position'], (i) => {
+      const k = i % K
+      const stepsBack = R - 1 - Math.floor(i / K)
+      return k === K - 1 ? 0 : -0.5 * 0.25 ** k * stepsBack
+    }),
+    'attention.age': filled(shapes['attention.age'], () => 0),
+    'user.weight': filled(shapes['user.weight'], nearIdentity(D, rng)),
+    'user.bias': filled(shapes['user.bias'], () => 0)
+  }
 }
 
 /**
@@ -27,14 +78,14 @@ export interface HistoryTensors {
  *
  * @param rows [U, D] of the items in the histories: row plus mean of feature rows
  * @param scores of these rows, where they are known already. [U, K]
- * @returns [K, B, D]
+ * @returns interests [K, B, D], routing a [B, K, L]
  */
-export function userTowers(
-  weights: WeightTensors,
+function userTowers(
+  weights: WeightTensors<MtmiWeight>,
   rows: tf.Tensor2D,
   history: HistoryTensors,
   scores: tf.Tensor2D = attentionScores(weights, rows)
-): tf.Tensor3D {
+): UserVectors {
   const { size: B, length: L } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
   const D = rows.shape[1]
@@ -44,7 +95,8 @@ export function userTowers(
   const attention = tf.softmax(tf.transpose(logits, [0, 2, 1])) //                                                 [B, K, L]
   const steps = tf.reshape(gatherRows(rows, history.steps), [B, L, D]) //                                          [B, L, D]
   const pooled = tf.transpose(tf.matMul(attention, steps), [1, 0, 2]) //                                           [K, B, D]
-  return unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) //                          [K, B, D]
+  const interests = unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) as tf.Tensor3D //  [K, B, D]
+  return { interests, routing: attention as tf.Tensor3D }
 }
 
 /**
@@ -53,19 +105,9 @@ export function userTowers(
  * @param rows [U, D]
  * @returns [U, K]
  */
-export function attentionScores(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D {
+function attentionScores(weights: WeightTensors<MtmiWeight>, rows: tf.Tensor2D): tf.Tensor2D {
   const hidden = tf.tanh(tf.add(tf.matMul(rows, weights['attention.weight'] as tf.Tensor2D), weights['attention.bias'])) // [U, K·A]
   return tf.matMul(hidden as tf.Tensor2D, queryBlocks(weights['attention.query'])) as tf.Tensor2D //               [U, K]
-}
-
-/**
- * v = unit(e W + b).
- *
- * @param rows [N, D]
- * @returns [N, D]
- */
-export function itemTower(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D {
-  return unit(tf.add(tf.matMul(rows, weights['item.weight'] as tf.Tensor2D), weights['item.bias'])) //             [N, D]
 }
 
 /**
@@ -82,31 +124,4 @@ function queryBlocks(query: tf.Tensor): tf.Tensor2D {
     [K * A, K]
   )
   return tf.mul(tf.reshape(query, [K * A, 1]), own)
-}
-
-/**
- * The last axis scaled to length 1; a zero vector stays zero. With its own gradient, which is a projection:
- *
- *     ∂/∂x = (g − y ⟨y, g⟩) / ‖x‖
- */
-function unit<T extends tf.Tensor>(x: T): T {
-  const scaled = tf.customGrad((input, save) => {
-    const perLength = tf.rsqrt(tf.add(tf.sum(tf.square(input as tf.Tensor), -1, true), 1e-12)) //                   […, 1]
-    const y = tf.mul(input as tf.Tensor, perLength)
-    ;(save as GradientSaver)([y, perLength])
-    return {
-      value: y,
-      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => {
-        const [y, perLength] = saved as [tf.Tensor, tf.Tensor]
-        return tf.mul(tf.sub(gradient, tf.mul(y, tf.sum(tf.mul(y, gradient), -1, true))), perLength)
-      }
-    }
-  })
-  return scaled(x) as T
-}
-
-/** Doublings of the age. @param ageSeconds anything below 0, or no number, counts as 0 @returns 0 … ageGroups − 1 */
-export function ageGroup(ageSeconds: number): number {
-  if (!(ageSeconds > 0)) return 0
-  return Math.min(ageGroups - 1, Math.floor(Math.log2(1 + ageSeconds)))
 }

@@ -1,4 +1,4 @@
-// Test, then learn: MTMI trained from a stream, a batch at a time, touching only the rows that the batch touches.
+// Test, then learn: a model trained from a stream, a batch at a time, touching only the rows that the batch touches.
 //
 // B examples, K interests, D dimensions, N items with a row, U rows touched.
 
@@ -17,17 +17,8 @@ import { Reservoir } from '../batch/reservoir.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import { historyTensors } from '../model/historyTensors.ts'
-import { itemTower, userTowers } from '../model/mtmi.ts'
-import {
-  byName,
-  checkWeights,
-  initialWeights,
-  type ModelShape,
-  type Weights,
-  weightNames,
-  weightShapes,
-  weightTensors
-} from '../model/weights.ts'
+import { type Architecture, createModel, differences, type Model, modelToJson, spaceOf } from '../model/model.ts'
+import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 import type { Example } from '../sequence/example.ts'
 import { Adam } from './adam.ts'
 import type { Checkpoint } from './checkpoint.ts'
@@ -70,7 +61,7 @@ const expireEvery = 256
 
 export class IncrementalTrainer implements Trainer {
   readonly #options: IncrementalTrainerOptions
-  readonly #shape: ModelShape
+  readonly #model: Model
   readonly space: string
   /** Chooses what is ranked beyond `evaluateItemsMax`. */
   #hashSeed: number
@@ -97,11 +88,11 @@ export class IncrementalTrainer implements Trainer {
   constructor(options: IncrementalTrainerOptions) {
     const { model, train, historyMax } = options
     this.#options = options
-    this.#shape = { interestCount: model.interestCount, dimensions: model.dimensions, historyMax }
+    this.#model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
-    this.space = options.space ?? `${model.name}-${model.interestCount}x${model.dimensions}`
+    this.space = options.space ?? spaceOf(model)
     this.#hashSeed = rng.uint32()
-    const dimensions = model.dimensions
+    const dimensions = this.#model.rowWidth
     const initialScale = initialRowLength / Math.sqrt(dimensions)
     this.items = new ItemTable({
       dimensions,
@@ -119,7 +110,7 @@ export class IncrementalTrainer implements Trainer {
     this.#reservoir = new Reservoir({ items: this.items, examplesMax: train.reservoirMax, historyMax, rng: rng.fork('reservoir') })
     this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
     this.#inputs = new ItemInputs(this.items, this.features)
-    this.#weights = initialWeights(this.#shape, rng.fork('weights'))
+    this.#weights = this.#model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
     this.#adam = new Adam({ learningRate: train.denseLearningRate })
   }
@@ -178,7 +169,7 @@ export class IncrementalTrainer implements Trainer {
   }
 
   evaluate(batch: MiniBatch): EvaluationReport {
-    const { interestCount: K, dimensions: D, historyMax } = this.#shape
+    const { interestCount: K, dimensions: D, historyMax, rowWidth } = this.#model
     const N = this.items.size
     const chosen = this.#chooseRanked(batch, N)
     const ranks = new Int32Array(batch.size).fill(N === 0 ? unknownRank : -1)
@@ -204,18 +195,19 @@ export class IncrementalTrainer implements Trainer {
     let wins: Float32Array = new Float32Array(K)
     // Numbers leave by variables: tf.tidy would walk every element of what it returns.
     tf.tidy(() => {
-      const weights = weightTensors(this.#weights, this.#shape)
-      const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                            [U, D]
-      const users = userTowers(weights, rows, historyTensors({ size: B, length: L, steps, age }, historyMax)) // [K, B, D]
+      const weights = weightTensors(this.#weights, this.#model.shapes)
+      const rows = tf.tensor2d(inputs, [batch.items.length, rowWidth]) //                                     [U, rowWidth]
+      const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
+      const users = this.#model.user.interests(weights, rows, histories).interests //                         [K, B, D]
       const positions = tf.tensor1d(
         Int32Array.from(chosen, (b) => batch.target[b]!),
         'int32'
       ) //             [B]
-      const targetVectors = itemTower(weights, tf.gather(rows, positions)) //                                 [B, D]
+      const targetVectors = this.#model.itemVectors(weights, tf.gather(rows, positions)) //                   [B, D]
       const vectors = (from: number, to: number) => {
         const chunk = new Int32Array(to - from)
         for (let column = from; column < to; column++) chunk[column - from] = this.items.admittedRow(column)
-        return itemTower(weights, tf.tensor2d(this.#inputs.gather(chunk, this.#featureRows.of(chunk)), [to - from, D]))
+        return this.#model.itemVectors(weights, tf.tensor2d(this.#inputs.gather(chunk, this.#featureRows.of(chunk)), [to - from, rowWidth]))
       }
       const ranking = rankTargets({ users, vectors, items: N, target, targetVectors, excluded })
       for (const [i, b] of chosen.entries()) ranks[b] = ranking.ranks[i]!
@@ -231,10 +223,10 @@ export class IncrementalTrainer implements Trainer {
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
-    const gradients = stepGradients(batch, inputs, mask, this.#weights, { shape: this.#shape, loss: model, logQ: model.logQ })
+    const gradients = stepGradients(batch, inputs, mask, this.#weights, { model: this.#model, loss: model, logQ: model.logQ })
     const ofFeatures = this.#inputs.featureGradients(batch.features, gradients.inputs)
     let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
-    for (const name of weightNames) squares += sumOfSquares(gradients.dense[name])
+    for (const gradient of Object.values(gradients.dense)) squares += sumOfSquares(gradient)
     const gradientNorm = Math.sqrt(squares)
     if (!Number.isFinite(gradients.loss) || !Number.isFinite(gradientNorm)) {
       throw new DivergedError(
@@ -285,11 +277,11 @@ export class IncrementalTrainer implements Trainer {
     for (const row of this.features.takeDirty())
       updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
     if (withWeights) {
-      const shapes = weightShapes(this.#shape)
-      for (const name of weightNames) updates.push({ kind: 'weights', name, shape: shapes[name], values: this.#weights[name].slice() })
+      for (const [name, shape] of Object.entries(this.#model.shapes))
+        updates.push({ kind: 'weights', name, shape, values: this.#weights[name]!.slice() })
     }
     const { space } = this
-    const model = JSON.stringify({ ...this.#options.model, historyMax: this.#shape.historyMax })
+    const model = modelToJson(this.#options.model, this.#model.historyMax)
     updates.push({ kind: 'commit', step: this.#step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
     return updates
   }
@@ -304,7 +296,7 @@ export class IncrementalTrainer implements Trainer {
     const add = (prefix: string, part: ReadonlyMap<string, NamedArray>) => {
       for (const [name, array] of withPrefix(`${prefix}/`, part)) arrays.set(name, array)
     }
-    for (const name of weightNames) arrays.set(`weights/${name}`, this.#weights[name].slice())
+    for (const [name, values] of Object.entries(this.#weights)) arrays.set(`weights/${name}`, values.slice())
     add('adam', this.#adam.state())
     add('items', this.items.state())
     add('features', this.features.state())
@@ -315,7 +307,8 @@ export class IncrementalTrainer implements Trainer {
       formatVersion,
       space: this.space,
       hashSeed: this.#hashSeed,
-      shape: this.#shape,
+      // Under its name of the first release, when it was the shape alone.
+      shape: this.#model.architecture,
       step: this.#step,
       evaluations: this.#evaluations,
       batches: this.#batches,
@@ -327,22 +320,16 @@ export class IncrementalTrainer implements Trainer {
     return { header, arrays }
   }
 
-  /** @throws ConfigError if the checkpoint is of another shape, CorruptError if it is not a whole one; the trainer is then not to be used */
+  /** @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is then not to be used */
   restore(checkpoint: Checkpoint): void {
     const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> & Record<string, unknown>
     if (header.formatVersion !== formatVersion)
       throw new CorruptError(`the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`)
-    const shape = header.shape as ModelShape
-    const problems = (['interestCount', 'dimensions', 'historyMax'] as const)
-      .filter((key) => shape[key] !== this.#shape[key])
-      .map(
-        (key) =>
-          `${key} is ${this.#shape[key]}, but the checkpoint has ${shape[key]}: restore the setting, or start a new model with 'mtmi reset'`
-      )
+    const problems = differences(this.#model.architecture, header.shape as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
     const part = (prefix: string) => withoutPrefix(`${prefix}/`, checkpoint.arrays)
-    const weights = checkWeights(Object.fromEntries(part('weights')) as Record<string, Float32Array>, this.#shape)
-    this.#weights = byName((name) => weights[name].slice())
+    const weights = checkWeights(Object.fromEntries(part('weights')) as Record<string, Float32Array>, this.#model.shapes)
+    this.#weights = mapShapes(this.#model.shapes, (name) => weights[name]!.slice())
     this.#adam.restore(header.adamStep as number, part('adam'))
     this.items.restore(part('items'))
     this.features.restore(part('features'))
@@ -366,7 +353,7 @@ export class IncrementalTrainer implements Trainer {
     const number = this.#evaluations++
     if (N === 0) return []
     if (N <= this.#options.train.evaluateItemsMax) return all
-    const { interestCount: K, dimensions: D } = this.#shape
+    const { interestCount: K, dimensions: D } = this.#model
     const { replayRatio, negatives } = this.#options.train
     // Multiplications and additions; the item rows' way through memory counts as much as their tower.
     const B = batch.size * (1 + replayRatio)

@@ -9,8 +9,8 @@ import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import { historyTensors } from '../model/historyTensors.ts'
-import { attentionScores, itemTower, userTowers } from '../model/mtmi.ts'
-import { checkWeights, type ModelShape, type WeightTensors, weightTensors } from '../model/weights.ts'
+import { differences, type Model, modelFromJson } from '../model/model.ts'
+import { checkWeights, type Weights, type WeightTensors, weightTensors } from '../model/weights.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
 import { RowStore } from './rowStore.ts'
 
@@ -44,11 +44,11 @@ export class ModelReplica implements Encoder {
   readonly #catalogue = new Map<ItemId, readonly string[]>()
   /** Rows of an item's features, by item row, looked up when first needed. */
   #featureRows: (Int32Array | undefined)[] = []
-  /** Attention scores by item row, and whether they hold. [rows, K] [rows] */
+  /** What the model computes of a row alone, by item row, and whether it holds. [rows, S] [rows] */
   #scores = new Float32Array(0)
   #scored = new Uint8Array(0)
-  #shape: ModelShape | undefined
-  #weights: Readonly<Record<string, Float32Array>> = {}
+  #model: Model | undefined
+  #weights: Weights = {}
   /** The engine's copy of the weights; made when first used after a change. */
   #tensors: WeightTensors | undefined
   #space = ''
@@ -57,11 +57,11 @@ export class ModelReplica implements Encoder {
 
   /** 0 before the first commit that brought weights. */
   get dimensions(): number {
-    return this.#shape?.dimensions ?? 0
+    return this.#model?.dimensions ?? 0
   }
 
   get interestCount(): number {
-    return this.#shape?.interestCount ?? 0
+    return this.#model?.interestCount ?? 0
   }
 
   get space(): string {
@@ -74,7 +74,7 @@ export class ModelReplica implements Encoder {
 
   /** Whether vectors can be made: a commit that brought weights has been applied. */
   get ready(): boolean {
-    return this.#shape !== undefined
+    return this.#model !== undefined
   }
 
   /** Items that have a row. */
@@ -86,7 +86,7 @@ export class ModelReplica implements Encoder {
    * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name replaces an earlier one.
    *
    * @returns what changed, for a commit; undefined for any other record, and for commits until one has brought all weights
-   * @throws ConfigError if weights are missing or do not fit the model that the commit names; CorruptError if a row has another dimension. The replica
+   * @throws ConfigError if the commit names a model that this program does not know, or weights are missing or do not fit it; CorruptError if a row has another dimension. The replica
    *   is then as before, and what was not committed is dropped
    */
   apply(update: ModelUpdate): AppliedUpdate | undefined {
@@ -112,27 +112,28 @@ export class ModelReplica implements Encoder {
 
   /** Features given here are remembered, as by `learnCatalogue`. */
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
-    const { dimensions: d, tensors } = this.#model()
+    const { model, tensors } = this.#loaded()
+    const { dimensions: d, rowWidth } = model
     const vectors = new Float32Array(items.length * d) // [N, D]
     const known = new Uint8Array(items.length) // [N]
     for (let from = 0; from < items.length; from += itemChunk) {
       const to = Math.min(items.length, from + itemChunk)
-      const inputs = new Float32Array((to - from) * d)
+      const inputs = new Float32Array((to - from) * rowWidth)
       for (let i = from; i < to; i++) {
         const { itemId, features } = items[i]!
         const row = this.#items.find(itemId)
         this.#noteFeatures(itemId, features)
         const rows = row === 0 ? this.#lookUp(features) : this.#featuresOf(row)
         if (row !== 0 || rows.length > 0) known[i] = 1
-        this.#addInput(row, rows, inputs, (i - from) * d)
+        this.#addInput(row, rows, inputs, (i - from) * rowWidth)
       }
-      tf.tidy(() => vectors.set(itemTower(tensors, tf.tensor2d(inputs, [to - from, d])).dataSync(), from * d))
+      tf.tidy(() => vectors.set(model.itemVectors(tensors, tf.tensor2d(inputs, [to - from, rowWidth])).dataSync(), from * d))
     }
     return { vectors, known }
   }
 
   interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
-    const { dimensions: d, interestCount: K } = this.#model()
+    const { dimensions: d, interestCount: K } = this.#loaded().model
     const interests = new Float32Array(histories.length * K * d) // [B, K, D]
     const known = new Uint8Array(histories.length) // [B]
     for (let from = 0; from < histories.length; from += userChunk) {
@@ -149,7 +150,8 @@ export class ModelReplica implements Encoder {
   }
 
   #interestsOf(histories: readonly (readonly EncoderStep[])[], interests: Float32Array, known: Uint8Array): void {
-    const { dimensions: d, interestCount: K, historyMax, tensors } = this.#model()
+    const { model, tensors } = this.#loaded()
+    const { historyMax, rowWidth } = model
     const B = histories.length
     const rows = new Int32Array(B * historyMax) // [B, historyMax], right-aligned
     const timesMs = new Float64Array(B * historyMax)
@@ -179,27 +181,32 @@ export class ModelReplica implements Encoder {
       }
     }
     const unique = this.#unique.take() // [U]
-    const inputs = new Float32Array(unique.length * d)
-    for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * d)
+    const inputs = new Float32Array(unique.length * rowWidth)
+    for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * rowWidth)
     const scores = this.#scoresOf(unique, inputs)
     tf.tidy(() => {
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
-      const touched = tf.tensor2d(inputs, [unique.length, d]) //                                                  [U, D]
-      const users = userTowers(tensors, touched, histories, tf.tensor2d(scores, [unique.length, K])) //           [K, B, D]
+      const touched = tf.tensor2d(inputs, [unique.length, rowWidth]) //                                           [U, rowWidth]
+      const known = scores === undefined ? undefined : tf.tensor2d(scores, [unique.length, model.user.rowScoreCount]) // [U, S]
+      const users = model.user.interests(tensors, touched, histories, known).interests //                         [K, B, D]
       interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                                 [B, K, D]
     })
   }
 
   /**
-   * Attention scores of rows: remembered until the row, a feature or the weights change. They are most of the work, and popular items come again and again.
+   * What the model computes of rows alone: remembered until the row, a feature or the weights change. With attention it is most of the work, and popular
+   * items come again and again.
    *
-   * @param rows [U] @param inputs [U, D] @returns [U, K]
+   * @param rows [U] @param inputs [U, rowWidth] @returns [U, S], or undefined where the model has nothing of the kind
    */
-  #scoresOf(rows: Int32Array, inputs: Float32Array): Float32Array {
-    const { dimensions: d, interestCount: K, tensors } = this.#model()
+  #scoresOf(rows: Int32Array, inputs: Float32Array): Float32Array | undefined {
+    const { model, tensors } = this.#loaded()
+    const { rowWidth } = model
+    const { rowScoreCount: S } = model.user
+    if (model.user.rowScores === undefined) return undefined
     if (this.#scored.length < this.#items.rows) {
       const rowsMax = Math.ceil(1.5 * this.#items.rows)
-      const scores = new Float32Array(rowsMax * K)
+      const scores = new Float32Array(rowsMax * S)
       scores.set(this.#scores)
       this.#scores = scores
       const scored = new Uint8Array(rowsMax)
@@ -209,28 +216,29 @@ export class ModelReplica implements Encoder {
     const missing: number[] = []
     for (let u = 1; u < rows.length; u++) if (this.#scored[rows[u]!] === 0) missing.push(u)
     if (missing.length > 0) {
-      const fresh = new Float32Array(missing.length * d)
-      for (const [i, u] of missing.entries()) for (let j = 0; j < d; j++) fresh[i * d + j] = inputs[u * d + j]!
+      const fresh = new Float32Array(missing.length * rowWidth)
+      for (const [i, u] of missing.entries()) for (let j = 0; j < rowWidth; j++) fresh[i * rowWidth + j] = inputs[u * rowWidth + j]!
       tf.tidy(() => {
-        const scores = attentionScores(tensors, tf.tensor2d(fresh, [missing.length, d])).dataSync() //            [missing, K]
+        const scores = model.user.rowScores!(tensors, tf.tensor2d(fresh, [missing.length, rowWidth])).dataSync() // [missing, S]
         for (const [i, u] of missing.entries()) {
           const row = rows[u]!
-          for (let k = 0; k < K; k++) this.#scores[row * K + k] = scores[i * K + k]!
+          for (let k = 0; k < S; k++) this.#scores[row * S + k] = scores[i * S + k]!
           this.#scored[row] = 1
         }
       })
     }
     // Padding, u = 0, is blocked: its score counts for nothing.
-    const scores = new Float32Array(rows.length * K)
-    for (let u = 1; u < rows.length; u++) for (let k = 0; k < K; k++) scores[u * K + k] = this.#scores[rows[u]! * K + k]!
+    const scores = new Float32Array(rows.length * S)
+    for (let u = 1; u < rows.length; u++) for (let k = 0; k < S; k++) scores[u * S + k] = this.#scores[rows[u]! * S + k]!
     return scores
   }
 
   #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>): AppliedUpdate | undefined {
     const pending = this.#pending
     this.#pending = emptyPending()
-    const shape = shapeOf(commit.model)
-    const sameLineage = this.#shape !== undefined && commit.space === this.#space && sameShape(shape, this.#shape)
+    const model = modelFromJson(commit.model)
+    const sameLineage =
+      this.#model !== undefined && commit.space === this.#space && differences(model.architecture, this.#model.architecture).length === 0
     const weights: Record<string, Float32Array> = sameLineage ? { ...this.#weights } : {}
     for (const [name, values] of pending.weights) weights[name] = values
     // The trainer sends dense weights less often than rows: what comes before the first of them waits.
@@ -238,14 +246,14 @@ export class ModelReplica implements Encoder {
       this.#pending = pending
       return undefined
     }
-    const checked = checkWeights(weights, shape)
-    for (const [id, { row }] of pending.items) if (row !== null) checkRow(id, row, shape.dimensions)
-    for (const [id, row] of pending.features) checkRow(id, row, shape.dimensions)
+    const checked = checkWeights(weights, model.shapes)
+    for (const [id, { row }] of pending.items) if (row !== null) checkRow(id, row, model.rowWidth)
+    for (const [id, row] of pending.features) checkRow(id, row, model.rowWidth)
     // From here on nothing fails.
     if (!sameLineage) {
       // Rows of another lineage mean nothing here.
-      this.#items = new RowStore(shape.dimensions)
-      this.#features = new RowStore(shape.dimensions)
+      this.#items = new RowStore(model.rowWidth)
+      this.#features = new RowStore(model.rowWidth)
       this.#featureRows = []
       this.#scores = new Float32Array(0)
       this.#scored = new Uint8Array(0)
@@ -255,7 +263,7 @@ export class ModelReplica implements Encoder {
       this.dispose()
       this.#weights = checked
     }
-    this.#shape = shape
+    this.#model = model
     this.#space = commit.space
     this.#step = commit.step
     const newFeatures = [...pending.features.keys()].some((feature) => this.#features.find(feature) === 0)
@@ -279,12 +287,12 @@ export class ModelReplica implements Encoder {
     return { step: commit.step, space: commit.space, changedItems, weightsChanged, expired, counts }
   }
 
-  #model(): ModelShape & { tensors: WeightTensors } {
-    const shape = this.#shape
-    if (shape === undefined) throw new Error('ModelReplica: no commit has brought weights yet; ask `ready` first')
+  #loaded(): { model: Model; tensors: WeightTensors } {
+    const model = this.#model
+    if (model === undefined) throw new Error('ModelReplica: no commit has brought weights yet; ask `ready` first')
     // Kept, even where a caller's tf.tidy is open.
-    this.#tensors ??= keepAll(weightTensors(checkWeights(this.#weights, shape), shape))
-    return { ...shape, tensors: this.#tensors }
+    this.#tensors ??= keepAll(weightTensors(this.#weights, model.shapes))
+    return { model, tensors: this.#tensors }
   }
 
   #noteFeatures(itemId: ItemId, features: readonly string[]): void {
@@ -313,7 +321,7 @@ export class ModelReplica implements Encoder {
     return Int32Array.from(features.map((feature) => this.#features.find(feature)).filter((row) => row !== 0))
   }
 
-  /** out[at … at + D) += row + mean of feature rows. */
+  /** out[at … at + rowWidth) += row + mean of feature rows. */
   #addInput(row: number, features: Int32Array, out: Float32Array, at: number): void {
     if (row !== 0) this.#items.add(row, 1, out, at)
     for (const feature of features) this.#features.add(feature, 1 / features.length, out, at)
@@ -331,25 +339,6 @@ function keepAll(tensors: WeightTensors): WeightTensors {
   return tensors
 }
 
-function shapeOf(model: string): ModelShape {
-  let parsed: Partial<ModelShape>
-  try {
-    parsed = JSON.parse(model) as Partial<ModelShape>
-  } catch (cause) {
-    throw new CorruptError(`the commit's model is not JSON: ${model.slice(0, 100)}`, { cause })
-  }
-  const { interestCount, dimensions, historyMax } = parsed
-  for (const value of [interestCount, dimensions, historyMax]) {
-    if (!(Number.isInteger(value) && value! > 0))
-      throw new CorruptError(`the commit's model must have interestCount, dimensions and historyMax above 0: ${model.slice(0, 200)}`)
-  }
-  return { interestCount: interestCount!, dimensions: dimensions!, historyMax: historyMax! }
-}
-
-function sameShape(a: ModelShape, b: ModelShape): boolean {
-  return a.interestCount === b.interestCount && a.dimensions === b.dimensions && a.historyMax === b.historyMax
-}
-
-function checkRow(id: string, row: Float32Array, dimensions: number): void {
-  if (row.length !== dimensions) throw new CorruptError(`row of '${id}' has ${row.length} numbers; the model's have ${dimensions}`)
+function checkRow(id: string, row: Float32Array, width: number): void {
+  if (row.length !== width) throw new CorruptError(`row of '${id}' has ${row.length} numbers; the model's have ${width}`)
 }

@@ -1,25 +1,25 @@
 // One forward and backward pass: a mini-batch's loss, and its gradients as typed arrays.
 //
-// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K towers, D dimensions.
+// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K interests, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import { historyTensors } from '../model/historyTensors.ts'
 import { type LossOptions, mtmiLoss } from '../model/losses.ts'
-import { itemTower, userTowers } from '../model/mtmi.ts'
-import { byName, type ModelShape, type WeightName, type Weights, weightNames, weightTensors } from '../model/weights.ts'
+import type { Model } from '../model/model.ts'
+import { mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 
 export interface StepGradients {
   readonly loss: number
   /** Of each example, by the weights before the step; of no meaning where its weight is 0. [B] */
   readonly losses: Float32Array
-  readonly dense: Readonly<Record<WeightName, Float32Array>>
+  readonly dense: Weights
   /** With respect to the inputs of the batch's items. [U, D] */
   readonly inputs: Float32Array
 }
 
 export interface StepOptions {
-  readonly shape: ModelShape
+  readonly model: Model
   readonly loss: LossOptions
   /** Whether to correct for how surely an item is a candidate. */
   readonly logQ: boolean
@@ -38,7 +38,8 @@ export function stepGradients(
   weights: Weights,
   options: StepOptions
 ): StepGradients {
-  const d = options.shape.dimensions
+  const { model } = options
+  const d = model.rowWidth
   const history = compact(batch.items.length, [batch.history], true)
   const candidates = compact(batch.items.length, [batch.target, batch.negatives], false)
   const historyInputs = pick(inputs, history.positions, d)
@@ -53,20 +54,20 @@ export function stepGradients(
   let losses: Float32Array = new Float32Array(batch.size)
   let gradients: Float32Array[] = []
   tf.tidy(() => {
-    const histories = historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, options.shape.historyMax)
+    const histories = historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, model.historyMax)
     const positives = tf.tensor1d(positive, 'int32') //                                                       [B]
     const weight = tf.tensor1d(batch.weight.map((w) => w / totalWeight)) //                                   [B]
     const logQ = tf.tensor1d(options.logQ ? inclusionLogQ(batch, candidates.positions) : new Float32Array(candidates.positions.length)) // [C]
     const leaves = [
       tf.tensor2d(historyInputs, [history.positions.length, d]), //                                           [H, D]
       tf.tensor2d(pick(inputs, candidates.positions, d), [candidates.positions.length, d]), //                [C, D]
-      ...Object.values(weightTensors(weights, options.shape))
+      ...Object.values(weightTensors(weights, model.shapes))
     ]
     const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
-      const dense = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
-      const users = userTowers(dense, tensors[0] as tf.Tensor2D, histories) //                                [K, B, D]
-      const vectors = itemTower(dense, tensors[1] as tf.Tensor2D) //                                          [C, D]
-      return mtmiLoss(users, { vectors, positive: positives, logQ }, weight, options.loss, (examples) => {
+      const dense = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
+      const { interests } = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //              [K, B, D]
+      const vectors = model.itemVectors(dense, tensors[1] as tf.Tensor2D) //                                  [C, D]
+      return mtmiLoss(interests, { vectors, positive: positives, logQ }, weight, options.loss, (examples) => {
         losses = examples.dataSync() as Float32Array
       })
     })(leaves)
@@ -79,7 +80,7 @@ export function stepGradients(
   if (mask !== undefined) for (let i = 0; i < mask.length; i++) ofHistory[i]! *= mask[i]!
   addRows(ofInputs, ofHistory, history.positions, d)
   addRows(ofInputs, gradients[1]!, candidates.positions, d)
-  return { loss, losses, dense: byName((name) => gradients[2 + weightNames.indexOf(name)]!), inputs: ofInputs }
+  return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => gradients[2 + at]!), inputs: ofInputs }
 }
 
 /**

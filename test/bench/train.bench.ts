@@ -17,7 +17,7 @@ import { BatchAssembler } from '../../src/batch/batchAssembler.ts'
 import { CandidateSampler } from '../../src/batch/candidateSampler.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { initialWeights } from '../../src/model/weights.ts'
+import { createModel } from '../../src/model/model.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { Adam } from '../../src/train/adam.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
@@ -46,7 +46,8 @@ const steps = Number(flags.steps)
 const warmUp = 8
 
 const backend = await loadBackend()
-const { model, train } = configSchema.parse({ model: { dimensions: D, interestCount: K } })
+const { model: options, train } = configSchema.parse({ model: { dimensions: D, interestCount: K } })
+const model = createModel(options, L)
 const rng = new Rng(1)
 const items = new ItemTable({ dimensions: D, itemsMax: N + 1, admissionMin: 1, rng: rng.fork('items') })
 const features = new ItemTable({ dimensions: D, itemsMax: 16, admissionMin: 1, rng: rng.fork('features') })
@@ -65,8 +66,7 @@ const assembler = new BatchAssembler({
 })
 const inputs = new ItemInputs(items, features)
 const adam = new Adam({ learningRate: train.denseLearningRate })
-const shape = { interestCount: K, dimensions: D, historyMax: L }
-const weights = initialWeights(shape, rng.fork('weights'))
+const weights = model.initialWeights(rng.fork('weights'))
 
 const reach = Number(flags.hot ?? N)
 const draw = (i: number) => ({
@@ -92,7 +92,7 @@ for (const [i, examples] of batches.entries()) {
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
-  const gradients = stepGradients(batch, rows, undefined, weights, { shape, loss: model, logQ: model.logQ })
+  const gradients = stepGradients(batch, rows, undefined, weights, { model, loss: options, logQ: options.logQ })
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
   touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)

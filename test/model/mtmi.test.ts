@@ -3,14 +3,18 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
+import { configSchema } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import { ageGroup } from '../../src/model/historyTensors.ts'
 import { type LossOptions, mtmiLoss } from '../../src/model/losses.ts'
-import { ageGroup, itemTower, userTowers } from '../../src/model/mtmi.ts'
-import { byName, initialWeights, type Weights, weightNames, weightTensors } from '../../src/model/weights.ts'
+import { createModel } from '../../src/model/model.ts'
+import { mapShapes, type Weights, weightTensors } from '../../src/model/weights.ts'
 import { type ReferenceInput, referenceDistances, referenceIdw, referenceInterests, referenceItem, referenceLoss } from './reference.ts'
 
 const shape = { interestCount: 3, dimensions: 4, historyMax: 5 }
+const model = createModel(configSchema.parse({ model: { name: 'mtmi', interestCount: 3, dimensions: 4 } }).model, shape.historyMax)
+const weightNames = Object.keys(model.shapes)
 const softmax: LossOptions = {
   loss: 'softmax',
   temperature: 0.3,
@@ -25,9 +29,9 @@ const softmax: LossOptions = {
 function makeInput(options: LossOptions, seed = 1): ReferenceInput {
   const rng = new Rng(seed)
   const floats = (n: number) => Float32Array.from({ length: n }, () => rng.normal())
-  const first = initialWeights(shape, rng)
+  const first = model.initialWeights(rng)
   // Nothing at zero, so that no gradient is tested where it vanishes.
-  const weights: Weights = byName((name) => first[name].map((x) => x + 0.3 * rng.normal()))
+  const weights: Weights = mapShapes(model.shapes, (name) => first[name]!.map((x) => x + 0.3 * rng.normal()))
   return {
     shape,
     weights,
@@ -84,7 +88,7 @@ function historyTensors(input: ReferenceInput) {
 const asTensors = (input: ReferenceInput) => [
   tf.tensor2d(Float32Array.from(input.historyRows), [6, 4]),
   tf.tensor2d(Float32Array.from(input.candidateRows), [5, 4]),
-  ...weightNames.map((name) => weightTensors(input.weights as Weights, shape)[name])
+  ...Object.values(weightTensors(input.weights as Weights, model.shapes))
 ]
 
 type Integers = ReturnType<typeof integersOf>
@@ -96,9 +100,9 @@ const integersOf = (input: ReferenceInput) => ({
 })
 
 function lossOf(integers: Integers, options: LossOptions, tensors: readonly tf.Tensor[]): tf.Scalar {
-  const weights = byName((name) => tensors[2 + weightNames.indexOf(name)]!)
-  const users = userTowers(weights, tensors[0] as tf.Tensor2D, integers.history)
-  const vectors = itemTower(weights, tensors[1] as tf.Tensor2D)
+  const weights = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
+  const users = model.user.interests(weights, tensors[0] as tf.Tensor2D, integers.history).interests
+  const vectors = model.itemVectors(weights, tensors[1] as tf.Tensor2D)
   return mtmiLoss(users, { vectors, positive: integers.positive, logQ: integers.logQ }, integers.weight, options)
 }
 
@@ -117,12 +121,16 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
     await t.test('the towers compute what the equations say', () => {
       const input = makeInput(softmax)
       const users = tf.tidy(() =>
-        userTowers(weightTensors(input.weights as Weights, shape), asTensors(input)[0] as tf.Tensor2D, historyTensors(input)).arraySync()
+        model.user
+          .interests(weightTensors(input.weights as Weights, model.shapes), asTensors(input)[0] as tf.Tensor2D, historyTensors(input))
+          .interests.arraySync()
       )
       for (const [b, interests] of referenceInterests(input).entries())
         for (const [k, interest] of interests.entries())
           for (const [d, x] of interest.entries()) close(users[k]![b]![d]!, x, 1e-5, `user ${b}, interest ${k}, dimension ${d}`)
-      const items = tf.tidy(() => itemTower(weightTensors(input.weights as Weights, shape), asTensors(input)[1] as tf.Tensor2D).arraySync())
+      const items = tf.tidy(() =>
+        model.itemVectors(weightTensors(input.weights as Weights, model.shapes), asTensors(input)[1] as tf.Tensor2D).arraySync()
+      )
       for (let i = 0; i < 5; i++) for (const [d, x] of referenceItem(input, i).entries()) close(items[i]![d]!, x, 1e-5, `item ${i}`)
     })
 
@@ -212,7 +220,9 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
     await t.test('where no step is real the towers are finite', () => {
       const input = { ...makeInput(softmax), history: [[], [], [], []] }
       const users = tf.tidy(() =>
-        userTowers(weightTensors(input.weights as Weights, shape), tf.zeros([6, 4]), historyTensors(input)).dataSync()
+        model.user
+          .interests(weightTensors(input.weights as Weights, model.shapes), tf.zeros([6, 4]), historyTensors(input))
+          .interests.dataSync()
       )
       assert.ok(users.every(Number.isFinite))
     })

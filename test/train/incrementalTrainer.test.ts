@@ -112,12 +112,26 @@ test('a checkpoint is exact: continuing from it is bit-equal to never having sto
   sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
 })
 
+test('a checkpoint of the first release, which named no model, is one of MTMI', () => {
+  const checkpoint = makeTrainer().checkpoint()
+  const { name, ...shape } = checkpoint.header.shape as Record<string, unknown>
+  assert.equal(name, 'mtmi')
+  const trainer = makeTrainer({}, {}, 2)
+  trainer.restore({ ...checkpoint, header: { ...checkpoint.header, shape } })
+  sameCheckpoint(trainer.checkpoint(), checkpoint)
+})
+
 test('a checkpoint of another shape, format or with missing parts is refused', () => {
   const checkpoint = makeTrainer().checkpoint()
   assert.throws(() => makeTrainer({ dimensions: 8 }).restore(checkpoint), ConfigError)
   assert.throws(() => makeTrainer({ interestCount: 3 }).restore(checkpoint), /interestCount is 3, but the checkpoint has 2/)
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, formatVersion: 99 } }), CorruptError)
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: {} }), CorruptError)
+  const shape = { ...(checkpoint.header.shape as Record<string, unknown>), name: 'mind' }
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, shape } }), {
+    name: 'ConfigError',
+    message: /name is mtmi, but the checkpoint has mind/
+  })
   const arrays = new Map(checkpoint.arrays)
   arrays.delete('items/meta')
   assert.throws(() => makeTrainer().restore({ ...checkpoint, arrays }), CorruptError)

@@ -1,0 +1,101 @@
+// A whole model: one of the user models beside the item tower. What is trained, kept, sent and served, whichever it is.
+
+import type * as tf from '@tensorflow/tfjs-core'
+import { type ModelOptions, modelSchema } from '../base/config.ts'
+import { ConfigError, CorruptError } from '../base/errors.ts'
+import type { Rng } from '../base/rng.ts'
+import { initialItemWeights, itemShapes, itemTower } from './itemTower.ts'
+import type { UserModel } from './userModel.ts'
+import { userModels } from './userModels.ts'
+import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
+
+/** What decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. Flat, and JSON-able. */
+export type Architecture = Readonly<Record<string, string | number>>
+
+export interface Model {
+  readonly architecture: Architecture
+  readonly user: UserModel
+  readonly interestCount: number // K
+  readonly dimensions: number // D
+  readonly historyMax: number // R
+  /** Numbers of a row of the table. */
+  readonly rowWidth: number
+  /** Of all dense weights, the user model's first. */
+  readonly shapes: WeightShapes
+  initialWeights(rng: Rng): Weights
+  /** @param rows [N, rowWidth] @returns of length 1, [N, D] */
+  itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
+}
+
+/** @param historyMax newest steps of a history that the model reads */
+export function createModel(options: ModelOptions, historyMax: number): Model {
+  const D = options.dimensions
+  const user = userModels[options.name]({ interestCount: options.interestCount, dimensions: D, historyMax })
+  return {
+    architecture: { name: options.name, interestCount: user.interestCount, dimensions: D, historyMax },
+    user,
+    interestCount: user.interestCount,
+    dimensions: D,
+    historyMax,
+    rowWidth: D,
+    shapes: { ...user.shapes, ...itemShapes(D) },
+    initialWeights: (rng) => ({ ...user.initialWeights(rng), ...initialItemWeights(D, rng) }),
+    itemVectors: itemTower
+  }
+}
+
+/** What an architecture was before it was written down whole: then there was one. */
+const before = { name: 'mtmi' }
+
+/**
+ * In what two architectures differ, as sentences for whoever can change the configuration; empty if in nothing.
+ *
+ * @param found of a checkpoint; of an earlier release it may lack entries
+ */
+export function differences(wanted: Architecture, found: Architecture): string[] {
+  const all: Architecture = { ...before, ...found }
+  return Object.keys({ ...wanted, ...all })
+    .filter((key) => wanted[key] !== all[key])
+    .map(
+      (key) =>
+        `${key} is ${wanted[key] ?? 'not there'}, but the checkpoint has ${all[key] ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
+    )
+}
+
+/** Names the vectors that may be compared: models of other shapes have other spaces. */
+export function spaceOf(options: ModelOptions): string {
+  const { interestCount, dimensions } = createModel(options, 1)
+  return `${options.name}-${interestCount}x${dimensions}`
+}
+
+/** How a model travels: its options and the length of history, as JSON. */
+export function modelToJson(options: ModelOptions, historyMax: number): string {
+  return JSON.stringify({ ...options, historyMax })
+}
+
+/**
+ * The model that a commit names. Options that an earlier release did not have yet are as they were then: the defaults.
+ *
+ * @throws CorruptError if it is not JSON or lacks its shape; ConfigError if this program has no such model
+ */
+export function modelFromJson(text: string): Model {
+  let parsed: Record<string, unknown>
+  try {
+    parsed = JSON.parse(text) as Record<string, unknown>
+  } catch (cause) {
+    throw new CorruptError(`the commit's model is not JSON: ${text.slice(0, 100)}`, { cause })
+  }
+  const { historyMax, ...rest } = parsed
+  for (const value of [parsed.interestCount, parsed.dimensions, historyMax]) {
+    if (!(Number.isInteger(value) && (value as number) > 0))
+      throw new CorruptError(`the commit's model must have interestCount, dimensions and historyMax above 0: ${text.slice(0, 200)}`)
+  }
+  const options = modelSchema.loose().safeParse(rest)
+  if (options.success) return createModel(options.data, historyMax as number)
+  throw new ConfigError(
+    options.error.issues.map(
+      ({ path, message }) =>
+        `the trainer's model has ${path.join('.')} ${JSON.stringify(rest[String(path[0])])}, which this program does not know (${message}): run the same release everywhere`
+    )
+  )
+}
