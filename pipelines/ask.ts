@@ -10,7 +10,7 @@ import { openIndexToRead, RunDirectory } from './parts.ts'
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
   const index = await openIndexToRead(RunDirectory.current(config.dataDir))
   try {
-    return await ask(new Recommender({ index, clock: systemClock }))
+    return await ask(new Recommender({ index, clock: systemClock, options: config.recommend }))
   } finally {
     await index.close()
   }

@@ -146,7 +146,13 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
         ? { ready: false, detail: 'nothing is published yet, or the index does not answer' }
         : { ready: true, detail: `space ${live.space}, step ${live.step}` }
     const service = await startHttpService(
-      { wire, metrics, recommender: new Recommender({ index, clock: wire.clock }), readiness, lookup: { index } },
+      {
+        wire,
+        metrics,
+        recommender: new Recommender({ index, clock: wire.clock, options: wire.config.recommend }),
+        readiness,
+        lookup: { index }
+      },
       false,
       say
     )

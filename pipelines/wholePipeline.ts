@@ -69,7 +69,7 @@ export class WholePipeline {
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
     const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
-    this.recommender = new Recommender({ index, clock: wire.clock, onList })
+    this.recommender = new Recommender({ index, clock: wire.clock, options: wire.config.recommend, onList })
     this.#sequence = new SequenceStage({
       ...wire,
       drift: this.drift,

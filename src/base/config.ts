@@ -240,6 +240,37 @@ export const configSchema = z.strictObject({
     batchSize: count(1, 10_000).default(500)
   }),
 
+  recommend: section({
+    quotaShare: real(0, 1)
+      .default(0.4)
+      .describe(
+        'Share of a list that is divided evenly among the interests before the rest goes to the best scores: of 10 or 20 places four interests get 1 or 2 each, so that none is starved. 0: the scores alone'
+      ),
+    diversity: real(0, 1)
+      .default(0)
+      .describe(
+        'How much an item must differ from those already in the list (MMR): 0 not at all, 1 nothing else counts. The interests are diverse by training'
+      ),
+    diversityBy: z
+      .string()
+      .max(256)
+      .default('')
+      .describe('A field of catalogue features, such as genre, in which items are to differ. Empty: their vectors'),
+    candidatesPerPlace: count(1, 20)
+      .default(3)
+      .describe('With diversity, items looked at for each place of a list: enough that leaving a near-duplicate out finds another'),
+    repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again"),
+    becauseMax: count(1, 50).default(3).describe('Items of the history that explain one result: more is not read'),
+    becauseScoreMin: real(-1, 1)
+      .default(0.3)
+      .describe(
+        'Least cosine between a result and what explains it: in 64 dimensions two unrelated unit vectors stay below .3 99% of the time'
+      ),
+    becauseHistoryMax: count(1, 1000)
+      .default(50)
+      .describe('Newest items of the history that are looked at for an explanation: a usual window')
+  }),
+
   serve: section({
     host: z.string().min(1).default('127.0.0.1'),
     port: count(0, 65535).default(8080).describe('0 takes a free one'),
@@ -314,6 +345,7 @@ export type ModelOptions = Config['model']
 export type TrainOptions = Config['train']
 export type PublishOptions = Config['publish']
 export type ServeOptions = Config['serve']
+export type RecommendOptions = Config['recommend']
 export type RegistryOptions = Config['registry']
 export type DriftOptions = Config['drift']
 export type KafkaOptions = Config['kafka']

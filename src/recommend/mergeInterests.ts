@@ -15,12 +15,16 @@ export interface MergeOptions {
    */
   readonly quotaShare?: number
   /**
-   * Maximal marginal relevance, 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · (its greatest cosine to an
-   * item already chosen). Default 0, off: the interests are diverse by training, and it costs a look-up of every candidate's vector.
+   * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off: the interests are diverse by training, and
+   * vectors of candidates cost something to fetch.
    */
   readonly diversity?: number
-  /** Vector of a candidate, of length 1, for `diversity`. One without a vector counts as unlike all others. */
-  readonly vectorOf?: (itemId: ItemId) => Float32Array | undefined
+  /**
+   * What `diversity` means by likeness. Absent: the greatest cosine to an item already chosen, of the candidates' own vectors (maximal marginal relevance,
+   * Carbonell and Goldstein 1998); one without a vector is unlike all others. A field of the features: the share of the items already chosen that have
+   * a value of it in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
+   */
+  readonly diversityBy?: string
 }
 
 export interface MergedItem extends Neighbour {
@@ -40,11 +44,14 @@ export function mergeInterests(
   lists: readonly (readonly Neighbour[])[],
   limit: number,
   exclude: ReadonlySet<ItemId> = new Set(),
-  { quotaShare = defaultQuotaShare, diversity = 0, vectorOf = () => undefined }: MergeOptions = {}
+  { quotaShare = defaultQuotaShare, diversity = 0, diversityBy }: MergeOptions = {}
 ): MergedItem[] {
   const candidates = bestOfEach(lists, exclude)
   const chosen = new Set<MergedItem>()
-  const choose = chooser(chosen, diversity, vectorOf)
+  const choose =
+    diversity === 0
+      ? bestFirst(chosen)
+      : unlikeFirst(candidates, chosen, diversity, diversityBy === undefined ? cosineLikeness() : sharedLikeness(diversityBy))
   const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
   if (quota > 0) {
     const byInterest = lists.map((_, interest) => candidates.filter((candidate) => candidate.interest === interest))
@@ -60,61 +67,39 @@ function bestOfEach(lists: readonly (readonly Neighbour[])[], exclude: ReadonlyS
   const best = new Map<ItemId, MergedItem>()
   for (const [interest, list] of lists.entries()) {
     for (const neighbour of list) {
-      const { itemId, score, payload } = neighbour
+      const { itemId, score } = neighbour
       if (exclude.has(itemId) || !Number.isFinite(score)) continue
       const before = best.get(itemId)
-      if (before === undefined || score > before.score) best.set(itemId, { itemId, score, payload, interest })
+      if (before === undefined || score > before.score) best.set(itemId, { ...neighbour, interest })
     }
   }
   return [...best.values()].sort(byScore)
 }
 
-/** @returns a function that moves up to `count` of the sorted `from` that are not there yet into `chosen` */
-function chooser(
-  chosen: Set<MergedItem>,
-  diversity: number,
-  vectorOf: (itemId: ItemId) => Float32Array | undefined
-): (from: readonly MergedItem[], count: number) => void {
-  if (diversity === 0) {
-    return (from, count) => {
-      let left = count
-      for (const candidate of from) {
-        if (left <= 0) return
-        if (chosen.has(candidate)) continue
-        chosen.add(candidate)
-        left--
-      }
-    }
-  }
-  /** Greatest cosine to an item chosen so far; 0 before the first, so that then the score alone decides. */
-  const likeness = new Map<MergedItem, number>()
-  const all = new Set<MergedItem>()
-  const add = (item: MergedItem): void => {
-    chosen.add(item)
-    const vector = vectorOf(item.itemId)
-    if (vector === undefined) return
-    for (const other of all) {
-      const otherVector = chosen.has(other) ? undefined : vectorOf(other.itemId)
-      if (otherVector !== undefined) likeness.set(other, Math.max(likeness.get(other) ?? -1, dot(vector, otherVector)))
-    }
-  }
+/** Moves up to `count` of the sorted `from` that are not there yet into what is chosen. */
+type Choose = (from: readonly MergedItem[], count: number) => void
+
+function bestFirst(chosen: Set<MergedItem>): Choose {
   return (from, count) => {
+    let left = count
     for (const candidate of from) {
-      if (all.has(candidate)) continue
-      all.add(candidate)
-      const vector = vectorOf(candidate.itemId)
-      for (const item of chosen) {
-        const other = vector === undefined ? undefined : vectorOf(item.itemId)
-        if (vector !== undefined && other !== undefined)
-          likeness.set(candidate, Math.max(likeness.get(candidate) ?? -1, dot(vector, other)))
-      }
+      if (left <= 0) return
+      if (chosen.has(candidate)) continue
+      chosen.add(candidate)
+      left--
     }
-    for (let left = count; left > 0; left--) {
+  }
+}
+
+function unlikeFirst(candidates: readonly MergedItem[], chosen: Set<MergedItem>, diversity: number, likeness: Likeness): Choose {
+  const left = new Set(candidates)
+  return (from, count) => {
+    for (let places = count; places > 0; places--) {
       let next: MergedItem | undefined
       let nextValue = Number.NEGATIVE_INFINITY
       for (const candidate of from) {
         if (chosen.has(candidate)) continue
-        const value = (1 - diversity) * candidate.score - diversity * (likeness.get(candidate) ?? 0)
+        const value = (1 - diversity) * candidate.score - diversity * likeness.of(candidate)
         // Strictly greater: of equals the first, which is the one sorted first.
         if (next === undefined || value > nextValue) {
           next = candidate
@@ -122,9 +107,50 @@ function chooser(
         }
       }
       if (next === undefined) return
-      add(next)
+      chosen.add(next)
+      left.delete(next)
+      likeness.choose(next, left)
     }
   }
+}
+
+/** How like what has been chosen a candidate is. 0 before the first, so that then the score alone decides. */
+interface Likeness {
+  of(candidate: MergedItem): number
+  choose(item: MergedItem, left: ReadonlySet<MergedItem>): void
+}
+
+function cosineLikeness(): Likeness {
+  const greatest = new Map<MergedItem, number>()
+  return {
+    of: (candidate) => greatest.get(candidate) ?? 0,
+    choose({ vector }, left) {
+      if (vector === undefined) return
+      for (const other of left) {
+        if (other.vector !== undefined) greatest.set(other, Math.max(greatest.get(other) ?? -1, dot(vector, other.vector)))
+      }
+    }
+  }
+}
+
+function sharedLikeness(field: string): Likeness {
+  const shared = new Map<MergedItem, number>()
+  let chosen = 0
+  return {
+    of: (candidate) => (chosen === 0 ? 0 : (shared.get(candidate) ?? 0) / chosen),
+    choose(item, left) {
+      chosen++
+      const values = new Set(valuesOf(item, field))
+      if (values.size === 0) return
+      for (const other of left)
+        if (valuesOf(other, field).some((value) => values.has(value))) shared.set(other, (shared.get(other) ?? 0) + 1)
+    }
+  }
+}
+
+/** Its own fields only: a field may be called `constructor`. */
+function valuesOf({ payload: { features = {} } }: MergedItem, field: string): readonly string[] {
+  return Object.hasOwn(features, field) ? features[field]! : []
 }
 
 function byScore(a: MergedItem, b: MergedItem): number {

@@ -3,31 +3,15 @@
 // D dimensions, K interests.
 
 import type { Clock } from '../base/clock.ts'
+import { configSchema, type RecommendOptions } from '../base/config.ts'
 import { UnavailableError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type { Filter, ItemPayload, Neighbour, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
-import { defaultQuotaShare, mergeInterests } from './mergeInterests.ts'
+import type { Filter, InterestQuery, ItemPayload, Neighbour, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
+import { mergeInterests } from './mergeInterests.ts'
 
-export interface RecommenderOptions {
-  /** See MergeOptions. */
-  readonly quotaShare: number
-  /** See MergeOptions. */
-  readonly diversity: number
-  /** Items of the history that may explain one result. Default 3: more is not read. */
-  readonly becauseMax: number
-  /** Least cosine between a result and what explains it. Default 0.3: in 64 dimensions two unrelated unit vectors stay below it 99% of the time. */
-  readonly becauseScoreMin: number
-  /** Newest items of the history that are looked at for an explanation: each costs a look-up. Default 50, a usual window. */
-  readonly becauseHistoryMax: number
-}
+export type RecommenderOptions = RecommendOptions
 
-export const defaultRecommenderOptions: RecommenderOptions = {
-  quotaShare: defaultQuotaShare,
-  diversity: 0,
-  becauseMax: 3,
-  becauseScoreMin: 0.3,
-  becauseHistoryMax: 50
-}
+export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
 
 /** Field → value that an item must have. */
 export type FeatureFilter = Readonly<Record<string, string>>
@@ -63,8 +47,25 @@ export interface SimilarItems {
   readonly items: readonly { readonly itemId: ItemId; readonly score: number; readonly title?: string; readonly about?: string }[]
 }
 
-/** With `diversity`, candidates per place of the list: enough that leaving a near-duplicate out finds another. */
-const diversityCandidates = 3
+/** What a list may be asked to be; absent: as configured. */
+export interface ListRequest {
+  /** Longest list wanted. */
+  readonly limit: number
+  readonly filter?: FeatureFilter
+  /** Say for each item which of the history are nearest to it. */
+  readonly explain?: boolean
+  /** Left out besides the history, as what is in the basket already. */
+  readonly exclude?: readonly ItemId[]
+  /** See `recommend` of the configuration. */
+  readonly quotaShare?: number
+  readonly diversity?: number
+  /** '': by vectors. */
+  readonly diversityBy?: string
+  readonly repeats?: boolean
+}
+
+/** With diversity, more candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
+const extraCandidatesMax = 100
 
 export class Recommender {
   readonly #index: VectorIndex
@@ -72,7 +73,7 @@ export class Recommender {
   readonly #options: RecommenderOptions
   readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
-  /** @param parts.onList is told of every list that `recommend` answers with: what coverage is measured from */
+  /** @param parts.onList is told of every list of recommendations: what coverage is measured from */
   constructor(parts: {
     index: VectorIndex
     clock: Clock
@@ -87,25 +88,17 @@ export class Recommender {
 
   /**
    * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than `limit` where there are not as many.
+   * Everything in the answer is from the one space that it names.
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
-  async recommend(request: { userId: UserId; limit: number; filter?: FeatureFilter; explain?: boolean }): Promise<Recommendations> {
-    const recommendations = await this.#recommend(request)
-    this.#onList?.(recommendations.items)
-    return recommendations
-  }
-
-  async #recommend(request: { userId: UserId; limit: number; filter?: FeatureFilter; explain?: boolean }): Promise<Recommendations> {
-    const { userId, limit, filter, explain = false } = request
-    const found = await this.#index.search({ by: { userId } }, this.#fetch(limit), filterOf(filter))
-    if (found.lists === undefined) return { userId, ...(await this.#popular(found, limit, filter)) }
-    const recent = found.user?.recent ?? []
-    const items = await this.#merge(found.lists, limit, new Set(recent))
-    const because = explain ? await this.#because(items, recent) : undefined
+  async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
+    const { userId } = request
+    const found = await this.#search({ by: { userId } }, request)
+    if (found.lists === undefined) return { userId, ...(await this.popular(request)) }
+    const list = await this.#list(found, request, found.user?.recent ?? [])
     return {
       userId,
-      version: versionOf(found),
-      items: items.map((item) => ({ ...item, ...(because === undefined ? {} : { because: because.get(item.itemId) ?? [] }) })),
+      ...list,
       ...(found.user === undefined ? {} : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
     }
   }
@@ -114,34 +107,33 @@ export class Recommender {
    * For a session that is not stored: given interests.
    * @param request.vectors [K, D], each of length 1
    * @param request.space the model lineage that made them
+   * @param request.history newest first
    * @throws UnavailableError if another space is live: their cosines would mean nothing
    */
-  async recommendFor(request: {
-    vectors: Float32Array
-    count: number
-    space: string
-    limit: number
-    history?: readonly ItemId[]
-    filter?: FeatureFilter
-  }): Promise<Omit<Recommendations, 'userId'>> {
-    const { vectors, count, space, limit, history = [], filter } = request
-    const found = await this.#index.search({ by: { vectors, count } }, this.#fetch(limit), {
-      ...filterOf(filter),
-      excludeItems: history
-    })
+  async recommendFor(
+    request: ListRequest & { vectors: Float32Array; count: number; space: string; history?: readonly ItemId[] }
+  ): Promise<Omit<Recommendations, 'userId'>> {
+    const { vectors, count, space, history = [] } = request
+    const found = await this.#search({ by: { vectors, count } }, request, history)
     if (found.space !== space) {
       throw new UnavailableError(
         `the session was encoded for space ${space}, but ${found.space} is live; try again when it has been switched`
       )
     }
-    return { version: versionOf(found), items: await this.#merge(found.lists ?? [], limit, new Set(history)) }
+    return this.#list(found, request, history)
   }
 
-  /** What is popular now, without the history. */
-  async popular(request: { limit: number; history?: readonly ItemId[]; filter?: FeatureFilter }): Promise<Omit<Recommendations, 'userId'>> {
-    const live = await this.#index.live()
-    if (live === undefined) throw new UnavailableError('nothing is published yet: no space of the index is live')
-    return this.#popular(live, request.limit, request.filter, request.history)
+  /** What is popular now, without the history. @throws UnavailableError if nothing is published yet */
+  async popular({
+    limit,
+    filter,
+    exclude = [],
+    history = []
+  }: ListRequest & { history?: readonly ItemId[] }): Promise<Omit<Recommendations, 'userId'>> {
+    const found = await this.#index.popular(limit, { ...filterOf(filter), excludeItems: [...history, ...exclude] })
+    const items = found.items.map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
+    this.#onList?.(items)
+    return { version: versionOf(found), items, coldStart: 'popular' }
   }
 
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
@@ -152,50 +144,43 @@ export class Recommender {
     return { itemId, version: versionOf(found), items: items.map(({ itemId, score, payload }) => ({ itemId, score, ...wordsOf(payload) })) }
   }
 
-  async #merge(
-    lists: readonly (readonly Neighbour[])[],
-    limit: number,
-    history: ReadonlySet<ItemId>
-  ): Promise<{ itemId: ItemId; score: number; interest: number; title?: string; about?: string }[]> {
-    const { quotaShare, diversity } = this.#options
-    const candidates = diversity > 0 ? new Set(lists.flat().map(({ itemId }) => itemId)) : []
-    const vectors = await this.#vectors(candidates)
-    const merged = mergeInterests(lists, limit, history, { quotaShare, diversity, vectorOf: (itemId) => vectors.get(itemId) })
-    return merged.map(({ itemId, score, interest, payload }) => ({ itemId, score, interest, ...wordsOf(payload) }))
+  /** One request to the index. `history`: where the index does not know it by itself. */
+  #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
+    const { limit, explain = false, exclude = [] } = request
+    const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
+    // Without diversity `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each.
+    const fetch = diversity > 0 ? Math.min(limit * candidatesPerPlace, limit + extraCandidatesMax) : limit
+    const filter = { ...filterOf(request.filter), excludeItems: [...(repeats ? [] : history), ...exclude], excludeRecent: !repeats }
+    return this.#index.search(query, fetch, filter, { vectors: explain || (diversity > 0 && diversityBy === '') })
   }
 
-  /**
-   * How many neighbours to ask of each interest. `limit` is enough for an exact merge: the best `limit` of all lists together are among the best
-   * `limit` of each, and the index leaves the history out by itself.
-   */
-  #fetch(limit: number): number {
-    return this.#options.diversity > 0 ? limit * diversityCandidates : limit
+  /** @param history newest first */
+  async #list(found: SearchResult, request: ListRequest, history: readonly ItemId[]): Promise<Omit<Recommendations, 'userId'>> {
+    const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
+    const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
+    const by = diversityBy === '' ? {} : { diversityBy }
+    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, { quotaShare, diversity, ...by })
+    const because = request.explain === true ? await this.#because(found.space, merged, history) : undefined
+    const items = merged.map(({ itemId, score, interest, payload }) => ({
+      ...{ itemId, score, interest },
+      ...wordsOf(payload),
+      ...(because === undefined ? {} : { because: because.get(itemId) ?? [] })
+    }))
+    this.#onList?.(items)
+    return { version: versionOf(found), items }
   }
 
-  async #popular(
-    version: Pick<SearchResult, 'space' | 'step'>,
-    limit: number,
-    filter: FeatureFilter | undefined,
-    history: readonly ItemId[] = []
-  ): Promise<Omit<Recommendations, 'userId'>> {
-    const found = await this.#index.popular(limit, { ...filterOf(filter), excludeItems: history })
-    const items = found.map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
-    return { version: versionOf(version), items, coldStart: 'popular' }
-  }
-
-  /** The history's nearest items to each result, by item vectors. An item that has none any more explains nothing. */
-  async #because(items: readonly { itemId: ItemId }[], recent: readonly ItemId[]): Promise<Map<ItemId, ItemId[]>> {
+  /** The history's nearest items to each result, by item vectors of the same space. An item that has none any more explains nothing. */
+  async #because(space: string, items: readonly Neighbour[], recent: readonly ItemId[]): Promise<Map<ItemId, ItemId[]>> {
     const { becauseMax, becauseScoreMin, becauseHistoryMax } = this.#options
-    const history = recent.slice(0, becauseHistoryMax)
-    const vectors = await this.#vectors([...history, ...items.map(({ itemId }) => itemId)])
+    const history = await this.#index.items(space, [...new Set(recent.slice(0, becauseHistoryMax))])
     const because = new Map<ItemId, ItemId[]>()
-    for (const { itemId } of items) {
-      const vector = vectors.get(itemId)
+    for (const { itemId, vector } of items) {
       if (vector === undefined) continue
       const near: { itemId: ItemId; score: number }[] = []
-      for (const own of history) {
-        const score = cosine(vector, vectors.get(own))
-        if (score >= becauseScoreMin) near.push({ itemId: own, score })
+      for (const [own, { vector: ownVector }] of history) {
+        const score = cosine(vector, ownVector)
+        if (own !== itemId && score >= becauseScoreMin) near.push({ itemId: own, score })
       }
       // Sorting is stable: of equally near ones the newer comes first.
       near.sort((a, b) => b.score - a.score)
@@ -206,11 +191,15 @@ export class Recommender {
     }
     return because
   }
+}
 
-  async #vectors(itemIds: Iterable<ItemId>): Promise<Map<ItemId, Float32Array>> {
-    const ids = [...new Set(itemIds)]
-    const found = await Promise.all(ids.map((itemId) => this.#index.item(itemId)))
-    return new Map(ids.flatMap((itemId, i) => (found[i] === undefined ? [] : [[itemId, found[i].vector] as const])))
+/** What the request says of the options, and nothing else of it. */
+function given({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Partial<RecommenderOptions> {
+  return {
+    ...(quotaShare === undefined ? {} : { quotaShare }),
+    ...(diversity === undefined ? {} : { diversity }),
+    ...(diversityBy === undefined ? {} : { diversityBy }),
+    ...(repeats === undefined ? {} : { repeats })
   }
 }
 
@@ -231,9 +220,7 @@ export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'f
   return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
 }
 
-/** −1 for a vector that is not there. */
-function cosine(a: Float32Array, b: Float32Array | undefined): number {
-  if (b === undefined) return -1
+function cosine(a: Float32Array, b: Float32Array): number {
   let sum = 0
   for (let d = 0; d < a.length; d++) sum += a[d]! * b[d]!
   return sum

@@ -17,7 +17,9 @@ import {
   type ItemPayload,
   incompleteSpace,
   type Neighbour,
+  type PopularItems,
   type SearchResult,
+  type SearchWishes,
   type SpaceShape,
   type UserPayload,
   type VectorIndex,
@@ -32,7 +34,13 @@ export interface SearchedSpace {
 }
 
 /** Answers a query from one space. @throws ConfigError for given vectors that are not Q unit vectors of D, or a bad limit */
-export function searchSpace(space: SearchedSpace, query: InterestQuery, limit: number, filter: Filter = {}): SearchResult {
+export function searchSpace(
+  space: SearchedSpace,
+  query: InterestQuery,
+  limit: number,
+  filter: Filter = {},
+  wishes: SearchWishes = {}
+): SearchResult {
   checkLimit(limit)
   const { items } = space
   const { by } = query
@@ -57,14 +65,15 @@ export function searchSpace(space: SearchedSpace, query: InterestQuery, limit: n
     vectors = by.vectors
     checkVectors('search by vectors', vectors, by.count, items.dimensions)
   }
-  const lists = items.search(vectors, vectors.length / items.dimensions, limit, { exclude, features: filter.features })
+  const lists = items.search(vectors, vectors.length / items.dimensions, limit, { exclude, features: filter.features }, wishes)
   return payload === undefined ? { ...answer, lists } : { ...answer, lists, user: payload }
 }
 
 /** What is popular in one space. @throws ConfigError for a bad limit */
-export function popularInSpace(items: ExactItems, limit: number, filter: Filter = {}): Neighbour[] {
+export function popularInSpace({ name, items }: Pick<SearchedSpace, 'name' | 'items'>, limit: number, filter: Filter = {}): PopularItems {
   checkLimit(limit)
-  return items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features })
+  const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features })
+  return { space: name, step: items.step, items: found }
 }
 
 /** How many removals a space remembers, to refuse an older write of the same point. */
@@ -160,14 +169,24 @@ export class ExactIndex implements VectorIndex {
     return { space: live.name, step: live.items.step, items: live.items.size, users: live.users.size, ...live.shape }
   }
 
-  async search(query: InterestQuery, limit: number, filter?: Filter): Promise<SearchResult> {
+  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult> {
     if (this.#live === undefined) throw noLiveSpace()
-    return searchSpace(this.#live, query, limit, filter)
+    return searchSpace(this.#live, query, limit, filter, wishes)
   }
 
-  async popular(limit: number, filter?: Filter): Promise<readonly Neighbour[]> {
+  async popular(limit: number, filter?: Filter): Promise<PopularItems> {
     if (this.#live === undefined) throw noLiveSpace()
-    return popularInSpace(this.#live.items, limit, filter)
+    return popularInSpace(this.#live, limit, filter)
+  }
+
+  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+    const items = this.#spaces.get(space)?.items
+    return new Map(
+      ids.flatMap((id) => {
+        const item = items?.get(id)
+        return item === undefined ? [] : [[id, item] as const]
+      })
+    )
   }
 
   async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {

@@ -5,7 +5,7 @@
 // the lists of rows by feature only ever grow at the end.
 
 import { blockRows, groupSize, type ItemTable, JavaScriptTable, queryInterestsMax } from './dotKernel.ts'
-import type { ItemPayload, Neighbour } from './vectorIndex.ts'
+import type { ItemPayload, Neighbour, SearchWishes } from './vectorIndex.ts'
 import { wasmTable } from './wasmKernel.ts'
 
 export interface ItemFilter {
@@ -123,7 +123,7 @@ export class ExactItems {
    *
    * @param vectors [Q, D], of length 1
    */
-  search(vectors: Float32Array, count: number, limit: number, filter: ItemFilter): Neighbour[][] {
+  search(vectors: Float32Array, count: number, limit: number, filter: ItemFilter, wishes: SearchWishes = {}): Neighbour[][] {
     if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
     const size = Math.min(limit, this.#rows.size)
     const tops = Array.from({ length: count }, () => new TopRows(size))
@@ -138,7 +138,13 @@ export class ExactItems {
     const scan = (from: number, to: number) => this.#scan(from, to, tops, thresholds, excluded, keys)
     if (shortest !== undefined && shortest.length < this.#ids.length * listShareMax) for (const row of shortest) scan(row, row + 1)
     else for (let from = 0; from < this.#ids.length; from += blockRows) scan(from, Math.min(from + blockRows, this.#ids.length))
-    return tops.map((top) => top.sorted((row, score) => this.#neighbour(row, Math.max(-1, Math.min(1, score)))))
+    const withVectors = wishes.vectors === true
+    return tops.map((top) =>
+      top.sorted((row, score) => {
+        const neighbour = this.#neighbour(row, Math.max(-1, Math.min(1, score)))
+        return withVectors ? { ...neighbour, vector: this.#table.read(row) } : neighbour
+      })
+    )
   }
 
   /** The `limit` items with the greatest counts, best first; score: the share of all counts. */

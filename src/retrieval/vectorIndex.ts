@@ -55,6 +55,13 @@ export interface Neighbour {
   /** Cosine, −1 … 1. */
   readonly score: number
   readonly payload: ItemPayload
+  /** [D], where the search asked for `vectors`. */
+  readonly vector?: Float32Array
+}
+
+export interface SearchWishes {
+  /** Every neighbour with its vector, in the same request: for diversity. Default false. */
+  readonly vectors?: boolean
 }
 
 export interface SearchResult {
@@ -64,6 +71,14 @@ export interface SearchResult {
   /** [K] lists, best first. undefined: the stored user or item is not in the index. */
   readonly lists: readonly (readonly Neighbour[])[] | undefined
   readonly user?: UserPayload
+}
+
+export interface PopularItems {
+  /** The space and step that answered. */
+  readonly space: string
+  readonly step: number
+  /** Best first; `score` is the share of all counts. */
+  readonly items: readonly Neighbour[]
 }
 
 export interface IndexState {
@@ -96,10 +111,18 @@ export interface VectorIndex {
   spaces(): Promise<readonly string[]>
   /** undefined: no space is live yet. */
   live(): Promise<IndexState | undefined>
-  /** Up to `limit` nearest items for each interest, from the live space. @throws UnavailableError if none is live. */
-  search(query: InterestQuery, limit: number, filter?: Filter): Promise<SearchResult>
-  /** The `limit` items with the greatest `count`, best first, under the filter: what is popular. `score` is the share of all counts. */
-  popular(limit: number, filter?: Filter): Promise<readonly Neighbour[]>
+  /** Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws UnavailableError if none is live. */
+  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult>
+  /** The `limit` items with the greatest `count`, best first, under the filter: what is popular. @throws UnavailableError if no space is live. */
+  popular(limit: number, filter?: Filter): Promise<PopularItems>
+  /**
+   * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never mixes two. Those that are not there
+   * are left out; all of them, where the space is gone by now.
+   */
+  items(
+    space: string,
+    ids: readonly ItemId[]
+  ): Promise<ReadonlyMap<ItemId, { readonly payload: ItemPayload; readonly vector: Float32Array }>>
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
   /** Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps ids in order. */

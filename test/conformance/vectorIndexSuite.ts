@@ -184,7 +184,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(await found({ genre: 'war', year: '2002' }), [])
     assert.deepEqual(await found({ planet: 'mars' }), [])
     assert.deepEqual(await found({}), ['east', 'between', 'north'])
-    assert.deepEqual(ids(await index.popular(5, { features: { genre: 'war' } })), ['north', 'east'])
+    assert.deepEqual(ids((await index.popular(5, { features: { genre: 'war' } })).items), ['north', 'east'])
   })
 
   check('an item whose features changed is found by the new ones only', async (index) => {
@@ -200,14 +200,36 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
 
   check('popular is by count, with the share of all counts, under the filter', async (index) => {
     await small(index)
-    const list = await index.popular(2)
+    const { items: list, ...version } = await index.popular(2)
+    assert.deepEqual(version, { space: 'a', step: 1 })
     assert.deepEqual(ids(list), ['between', 'north'])
     near(list[0]?.score, 9 / 20) // of 5 + 9 + 6
     near(list[1]?.score, 6 / 20)
-    assert.deepEqual(ids(await index.popular(9, { excludeItems: ['between'] })), ['north', 'east'])
+    assert.deepEqual(ids((await index.popular(9, { excludeItems: ['between'] })).items), ['north', 'east'])
     await index.upsert('a', 2, [itemPoint('east', x, { count: 20 })])
-    assert.deepEqual(ids(await index.popular(9)), ['east', 'between', 'north'])
-    near((await index.popular(1))[0]?.score, 20 / 35)
+    assert.deepEqual(ids((await index.popular(9)).items), ['east', 'between', 'north'])
+    near((await index.popular(1)).items[0]?.score, 20 / 35)
+  })
+
+  check('a search brings the vectors of what it found, where that is asked for', async (index) => {
+    await small(index)
+    const { lists } = await index.search(byVector(x), 2, {}, { vectors: true })
+    assert.deepEqual(ids(lists![0]!), ['east', 'between'])
+    for (const { itemId, vector } of lists![0]!) assert.deepEqual(vector, (await index.item(itemId))?.vector)
+    for (const neighbour of (await index.search(byVector(x), 2)).lists![0]!) assert(!('vector' in neighbour))
+  })
+
+  check('items are looked up in the space that is named, live or not', async (index) => {
+    await small(index)
+    await index.createSpace('b', { dimensions: 4, interestCount: 2 })
+    await index.upsert('b', 1, [itemPoint('east', y, { count: 1 })])
+    const inA = await index.items('a', ['east', 'nobody', 'north', 'east'])
+    assert.deepEqual([...inA.keys()], ['east', 'north'])
+    assert.deepEqual(inA.get('east')?.vector, (await index.item('east'))?.vector)
+    assert.equal(inA.get('east')?.payload.count, 5)
+    near((await index.items('b', ['east'])).get('east')?.vector[1], 1)
+    assert.equal((await index.items('gone', ['east'])).size, 0)
+    assert.equal((await index.items('a', [])).size, 0)
   })
 
   check('live, item and user tell what is stored', async (index) => {
@@ -257,8 +279,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.remove('a', 'user', ['ann'])
     assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 2, users: 0, dimensions: 4, interestCount: 2 })
     assert.deepEqual(idsOf(await index.search(byVector(x), 5)), [['east', 'north']])
-    assert.deepEqual(ids(await index.popular(5)), ['north', 'east'])
-    near((await index.popular(5))[0]?.score, 6 / 11)
+    assert.deepEqual(ids((await index.popular(5)).items), ['north', 'east'])
+    near((await index.popular(5)).items[0]?.score, 6 / 11)
     assert.equal(await index.item('between'), undefined)
     assert.equal(await index.user('ann'), undefined)
     assert.equal((await index.search({ by: { userId: 'ann' } }, 5)).lists, undefined)
@@ -429,7 +451,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
         )
       }
     })
-    assert.deepEqual(ids(await index.popular(3)), ['item 9999', 'item 9998', 'item 9997'])
+    assert.deepEqual(ids((await index.popular(3)).items), ['item 9999', 'item 9998', 'item 9997'])
   })
 
   check('writes at the same time all arrive, and the newest step of each point stays', async (index) => {

@@ -4,8 +4,12 @@ import fc from 'fast-check'
 import { mergeInterests } from '../../src/recommend/mergeInterests.ts'
 import type { Neighbour } from '../../src/retrieval/vectorIndex.ts'
 
-const neighbour = (itemId: string, score: number): Neighbour => ({ itemId, score, payload: { count: 1, updatedAtMs: 0 } })
-const list = (scores: Readonly<Record<string, number>>) => Object.entries(scores).map(([itemId, score]) => neighbour(itemId, score))
+const neighbour = (itemId: string, score: number, vector?: Float32Array): Neighbour => ({
+  ...{ itemId, score, payload: { count: 1, updatedAtMs: 0 } },
+  ...(vector === undefined ? {} : { vector })
+})
+const list = (scores: Readonly<Record<string, number>>, vectors: Readonly<Record<string, Float32Array>> = {}) =>
+  Object.entries(scores).map(([itemId, score]) => neighbour(itemId, score, vectors[itemId]))
 const brief = (merged: readonly { itemId: string; interest: number }[]) =>
   merged.map(({ itemId, interest }) => `${itemId}${interest}`).join(' ')
 
@@ -37,16 +41,33 @@ test('an interest with too few candidates leaves its places to the others', () =
 
 test('with diversity a near-duplicate gives way to something else', () => {
   const vectors: Record<string, Float32Array> = { a: Float32Array.of(1, 0), copy: Float32Array.of(1, 0), other: Float32Array.of(0, 1) }
-  const lists = [list({ a: 0.9, copy: 0.89, other: 0.5 })]
-  const vectorOf = (itemId: string) => vectors[itemId]
-  assert.equal(brief(mergeInterests(lists, 2, new Set(), { quotaShare: 0, vectorOf })), 'a0 copy0')
+  const lists = [list({ a: 0.9, copy: 0.89, other: 0.5 }, vectors)]
+  assert.equal(brief(mergeInterests(lists, 2, new Set(), { quotaShare: 0 })), 'a0 copy0')
   // After a: copy is worth 0.5 · 0.89 − 0.5 · 1 = −0.055, other 0.5 · 0.5 − 0 = 0.25.
-  assert.equal(brief(mergeInterests(lists, 2, new Set(), { quotaShare: 0, diversity: 0.5, vectorOf })), 'a0 other0')
+  assert.equal(brief(mergeInterests(lists, 2, new Set(), { quotaShare: 0, diversity: 0.5 })), 'a0 other0')
   // The same where `a` was chosen in its interest's quota, before the rest were looked at.
-  assert.equal(
-    brief(mergeInterests([list({ a: 0.9 }), list({ copy: 0.89, other: 0.5 })], 2, new Set(), { quotaShare: 1, diversity: 0.5, vectorOf })),
-    'a0 other1'
-  )
+  const apart = [list({ a: 0.9 }, vectors), list({ copy: 0.89, other: 0.5 }, vectors)]
+  assert.equal(brief(mergeInterests(apart, 2, new Set(), { quotaShare: 1, diversity: 0.5 })), 'a0 other1')
+})
+
+test('diversity by a field of the features: the share of the list that has a value in common counts against an item', () => {
+  const genres: Record<string, string[]> = { a: ['war'], b: ['war', 'drama'], c: ['war'], d: ['drama'], e: [] }
+  const lists = [
+    Object.entries({ a: 0.9, b: 0.8, c: 0.7, d: 0.6, e: 0.15 }).map(([itemId, score]) => ({
+      ...neighbour(itemId, score),
+      payload: { count: 1, updatedAtMs: 0, features: { genre: genres[itemId]! } }
+    }))
+  ]
+  const by = (diversity: number, diversityBy: string, limit = 3) =>
+    brief(mergeInterests(lists, limit, new Set(), { quotaShare: 0, diversity, diversityBy }))
+  assert.equal(by(0, 'genre'), 'a0 b0 c0')
+  // After a (war), at ½: b ½ · .8 − ½ · 1 = −.1, c −.15, d .3, e .075: d. Then of {a, d}: b shares with both, ½ · .8 − ½ · 1 = −.1; c with a: .35 − .25 = .1; e .075.
+  assert.equal(by(0.5, 'genre'), 'a0 c0 d0')
+  // At .6: b .32 − .6, c .28 − .3 = −.02, e .06.
+  assert.equal(by(0.6, 'genre'), 'a0 d0 e0')
+  // A field that nobody has, and one that every object has: nothing is alike.
+  for (const field of ['brand', 'constructor']) assert.equal(by(0.5, field), 'a0 b0 c0')
+  assert.equal(by(1, 'genre', 5), 'a0 b0 c0 d0 e0')
 })
 
 test('scores that are not finite are left out', () => {
@@ -59,25 +80,25 @@ test('nothing in, nothing out', () => {
   assert.deepEqual(mergeInterests([list({ a: 1 })], 0), [])
 })
 
+const vectorOf = (itemId: string) =>
+  itemId < 'k' ? Float32Array.of(Math.cos(itemId.charCodeAt(0)), Math.sin(itemId.charCodeAt(0))) : undefined
+
 // Few distinct scores and ids, so that ties and repeats are the rule.
 const lists = fc.array(
   fc.array(
     fc
       .record({ itemId: fc.constantFrom(...'abcdefghijkl'), score: fc.constantFrom(-1, -0.5, 0, 0.25, 0.5, 0.75, 1) })
-      .map(({ itemId, score }) => neighbour(itemId, score)),
+      .map(({ itemId, score }) => neighbour(itemId, score, vectorOf(itemId))),
     { maxLength: 14 }
   ),
   { maxLength: 5 }
 )
 const unit = fc.constantFrom(0, 0.1, 0.4, 0.5, 1)
-const vectorOf = (itemId: string) =>
-  itemId < 'k' ? Float32Array.of(Math.cos(itemId.charCodeAt(0)), Math.sin(itemId.charCodeAt(0))) : undefined
-
 test('for any lists: no history, no repeats, in order, as long as it can be, each under its best interest', () => {
   fc.assert(
     fc.property(lists, fc.nat(15), fc.subarray([...'abcdefghijkl']), unit, unit, (lists, limit, history, quotaShare, diversity) => {
       const exclude = new Set(history)
-      const merged = mergeInterests(lists, limit, exclude, { quotaShare, diversity, vectorOf })
+      const merged = mergeInterests(lists, limit, exclude, { quotaShare, diversity })
       const possible = new Set(
         lists
           .flat()
@@ -104,7 +125,7 @@ test('for any lists: no history, no repeats, in order, as long as it can be, eac
 test('for any lists: the order within a list does not matter', () => {
   fc.assert(
     fc.property(lists, fc.nat(15), unit, unit, (lists, limit, quotaShare, diversity) => {
-      const options = { quotaShare, diversity, vectorOf }
+      const options = { quotaShare, diversity }
       const reversed = lists.map((list) => [...list].reverse())
       assert.deepEqual(mergeInterests(reversed, limit, new Set(), options), mergeInterests(lists, limit, new Set(), options))
     })
@@ -115,7 +136,7 @@ test('for any lists: every interest gets its quota, as far as it has candidates'
   fc.assert(
     fc.property(lists, fc.nat(15), unit, unit, (lists, limit, quotaShare, diversity) => {
       const all = mergeInterests(lists, 1000, new Set(), { quotaShare: 0 })
-      const merged = mergeInterests(lists, limit, new Set(), { quotaShare, diversity, vectorOf })
+      const merged = mergeInterests(lists, limit, new Set(), { quotaShare, diversity })
       const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
       for (const [k] of lists.entries()) {
         const own = (of: readonly { interest: number }[]) => of.filter(({ interest }) => interest === k).length

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ManualClock } from '../../src/base/clock.ts'
 import { UnavailableError } from '../../src/base/errors.ts'
-import { Recommender, type RecommenderOptions } from '../../src/recommend/recommender.ts'
+import { type ListRequest, Recommender, type RecommenderOptions } from '../../src/recommend/recommender.ts'
+import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 
 /** Unit vector at an angle in degrees: the cosine of two is the cosine of the angle between them. */
@@ -144,11 +145,47 @@ test('diversity prefers an item unlike those already chosen', async () => {
   assert.deepEqual(await ids({ diversity: 0.5 }), ['film90', 'jazz10'])
 })
 
+test('a request may ask for another list than is configured', async () => {
+  const { recommender } = await setUp({ quotaShare: 0 })
+  const ids = async (request: Partial<ListRequest>) =>
+    (await recommender.recommend({ userId: 'u', limit: 2, ...request })).items.map(({ itemId }) => itemId)
+  assert.deepEqual(await ids({}), ['jazz10', 'film100'])
+  // At 1° and 90.5°: film90 is ½° away, jazz0 1°.
+  assert.deepEqual(await ids({ repeats: true }), ['film90', 'jazz0'])
+  assert.deepEqual(await ids({ exclude: ['jazz10', 'west'] }), ['film100', 'film80'])
+  assert.deepEqual(await ids({ exclude: ['film100', 'film80'] }), ['jazz10', 'jazz20'])
+  const cold = await recommender.recommend({ userId: 'nobody', limit: 1, exclude: ['west'] })
+  assert.equal(cold.items[0]?.itemId, 'film100')
+})
+
+test('one request to the index, and one more for an explanation; both from the space that the answer names', async () => {
+  const { index } = await setUp()
+  await index.createSpace('t', { dimensions: 2, interestCount: 2 })
+  const asked: string[] = []
+  const watched: Pick<VectorIndex, 'search' | 'items'> = {
+    async search(...query) {
+      asked.push('search')
+      const found = await index.search(...query)
+      await index.promote('t', { items: 0, users: 0 }) // another space goes live as soon as the search has been answered
+      return found
+    },
+    items(space, ids) {
+      asked.push(`items of ${space}`)
+      return index.items(space, ids)
+    }
+  }
+  const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
+  const list = await recommender.recommend({ userId: 'u', limit: 5, explain: true, diversity: 0.3 })
+  assert.deepEqual(asked, ['search', 'items of s'])
+  assert.equal(list.version, 's@7')
+  assert.deepEqual(list.items.find(({ itemId }) => itemId === 'jazz10')?.because, ['jazz0'])
+})
+
 test('before anything is published, or with an index that is down, it says so', async () => {
   const recommender = new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) })
   await assert.rejects(recommender.recommend({ userId: 'u', limit: 1 }), UnavailableError)
   await assert.rejects(recommender.similar({ itemId: 'i', limit: 1 }), UnavailableError)
-  await assert.rejects(recommender.popular({ limit: 1 }), /nothing is published yet/)
+  await assert.rejects(recommender.popular({ limit: 1 }), /no space is live/)
   const { index, recommender: down } = await setUp()
   index.down = true
   await assert.rejects(down.recommend({ userId: 'u', limit: 1 }), UnavailableError)

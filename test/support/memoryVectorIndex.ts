@@ -9,7 +9,9 @@ import type {
   ItemPayload,
   ItemPoint,
   Neighbour,
+  PopularItems,
   SearchResult,
+  SearchWishes,
   UserPayload,
   UserPoint,
   VectorIndex,
@@ -92,7 +94,7 @@ export class MemoryVectorIndex implements VectorIndex {
     return { space: this.#live, step, items: space.items.size, users: space.users.size, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter: Filter = {}): Promise<SearchResult> {
+  async search(query: InterestQuery, limit: number, filter: Filter = {}, wishes: SearchWishes = {}): Promise<SearchResult> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
@@ -113,22 +115,37 @@ export class MemoryVectorIndex implements VectorIndex {
     const lists: Neighbour[][] = []
     for (let at = 0; at < vectors.length; at += space.dimensions) {
       const interest = vectors.subarray(at, at + space.dimensions)
-      const scored = candidates.map(({ id, payload, vector }) => ({ itemId: id, payload, score: dot(interest, vector) }))
+      const scored = candidates.map(({ id, payload, vector }) => ({
+        ...{ itemId: id, payload, score: dot(interest, vector) },
+        ...(wishes.vectors === true ? { vector } : {})
+      }))
       lists.push(scored.sort((a, b) => b.score - a.score || (a.itemId < b.itemId ? -1 : 1)).slice(0, limit))
     }
     return user === undefined ? { ...head, lists } : { ...head, lists, user }
   }
 
-  async popular(limit: number, filter: Filter = {}): Promise<readonly Neighbour[]> {
+  async popular(limit: number, filter: Filter = {}): Promise<PopularItems> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
     let total = 0
     for (const { point } of space.items.values()) total += point.payload.count
-    return this.#matching(space, filter, [])
+    const items = this.#matching(space, filter, [])
       .sort((a, b) => b.payload.count - a.payload.count || (a.id < b.id ? -1 : 1))
       .slice(0, limit)
       .map(({ id, payload }) => ({ itemId: id, payload, score: total === 0 ? 0 : payload.count / total }))
+    return { space: state.space, step: state.step, items }
+  }
+
+  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+    this.#check()
+    const held = this.#spaces.get(space)?.items
+    return new Map(
+      ids.flatMap((id) => {
+        const point = held?.get(id)?.point
+        return point === undefined ? [] : [[id, point] as const]
+      })
+    )
   }
 
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {

@@ -8,7 +8,9 @@ import {
   type InterestQuery,
   type ItemPayload,
   type Neighbour,
+  type PopularItems,
   type SearchResult,
+  type SearchWishes,
   type SpaceShape,
   type UserPayload,
   type VectorIndex,
@@ -90,14 +92,27 @@ export class EmbeddedIndex implements VectorIndex {
     return { space: live.name, step, items, users, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter?: Filter): Promise<SearchResult> {
-    if (this.#thread === undefined) return this.#here().search(query, limit, filter)
-    return this.#thread.ask<SearchResult>({ kind: 'search', query, limit, filter })
+  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult> {
+    if (this.#thread === undefined) return this.#here().search(query, limit, filter, wishes)
+    return this.#thread.ask<SearchResult>({ kind: 'search', query, limit, filter, wishes })
   }
 
-  async popular(limit: number, filter?: Filter): Promise<readonly Neighbour[]> {
+  async popular(limit: number, filter?: Filter): Promise<PopularItems> {
     if (this.#thread === undefined) return this.#here().popular(limit, filter)
-    return this.#thread.ask<Neighbour[]>({ kind: 'popular', limit, filter })
+    return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter })
+  }
+
+  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+    this.#store.refresh()
+    const { spaces } = this.#store.state()
+    const state = Object.hasOwn(spaces, space) ? spaces[space] : undefined
+    if (state === undefined) return new Map()
+    return new Map(
+      ids.flatMap((id) => {
+        const item = this.#store.item(state, id)
+        return item === undefined ? [] : [[id, { payload: item.payload, vector: item.vector }] as const]
+      })
+    )
   }
 
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {

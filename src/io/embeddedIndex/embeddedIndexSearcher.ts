@@ -2,7 +2,15 @@
 
 import { noLiveSpace, popularInSpace, searchSpace } from '../../retrieval/exactIndex.ts'
 import { ExactItems } from '../../retrieval/exactIndexItems.ts'
-import { checkLimit, type Filter, type InterestQuery, type Neighbour, type SearchResult } from '../../retrieval/vectorIndex.ts'
+import {
+  checkLimit,
+  type Filter,
+  type InterestQuery,
+  type Neighbour,
+  type PopularItems,
+  type SearchResult,
+  type SearchWishes
+} from '../../retrieval/vectorIndex.ts'
 import type { EmbeddedIndexStore, SpaceState, StoreState } from './embeddedIndexStore.ts'
 
 export class EmbeddedIndexSearcher {
@@ -35,13 +43,13 @@ export class EmbeddedIndexSearcher {
     this.#state = state
   }
 
-  search(query: InterestQuery, limit: number, filter?: Filter): SearchResult {
+  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): SearchResult {
     const { name, space, items } = this.#live()
-    return searchSpace({ name, items, user: (userId) => this.#store.user(space, userId) }, query, limit, filter)
+    return searchSpace({ name, items, user: (userId) => this.#store.user(space, userId) }, query, limit, filter, wishes)
   }
 
-  popular(limit: number, filter?: Filter): Neighbour[] {
-    return popularInSpace(this.#live().items, limit, filter)
+  popular(limit: number, filter?: Filter): PopularItems {
+    return popularInSpace(this.#live(), limit, filter)
   }
 
   like(text: string, limit: number): Neighbour[] {

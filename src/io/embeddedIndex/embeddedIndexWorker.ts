@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { MtmiError } from '../../base/errors.ts'
-import type { Filter, InterestQuery } from '../../retrieval/vectorIndex.ts'
+import type { Filter, InterestQuery, SearchWishes } from '../../retrieval/vectorIndex.ts'
 import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
 import { EmbeddedIndexStore } from './embeddedIndexStore.ts'
 
@@ -19,6 +19,7 @@ export type WorkerRequest =
       readonly query: InterestQuery
       readonly limit: number
       readonly filter: Filter | undefined
+      readonly wishes: SearchWishes | undefined
     }
   | { readonly id: number; readonly kind: 'popular'; readonly limit: number; readonly filter: Filter | undefined }
   | { readonly id: number; readonly kind: 'like'; readonly text: string; readonly limit: number }
@@ -79,7 +80,7 @@ if (port !== null) {
         return
       }
       try {
-        if (request.kind === 'search') reply({ id, result: searcher.search(request.query, request.limit, request.filter) })
+        if (request.kind === 'search') reply({ id, result: searcher.search(request.query, request.limit, request.filter, request.wishes) })
         else if (request.kind === 'popular') reply({ id, result: searcher.popular(request.limit, request.filter) })
         else if (request.kind === 'like') reply({ id, result: searcher.like(request.text, request.limit) })
         else reply({ id, result: searcher.report() })

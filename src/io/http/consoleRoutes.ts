@@ -95,7 +95,7 @@ export function addLookupRoutes(
 
   app.get('/v1/items', async ({ query }) => {
     const { limit, text } = plainQuery(query, { texts: ['text'], numbers: { limit: { default: limitDefault, max: limitMax } } })
-    const found = text === '' ? await index.popular(limit) : ((await index.itemsLike?.(text, limit)) ?? [])
+    const found = text === '' ? (await index.popular(limit)).items : ((await index.itemsLike?.(text, limit)) ?? [])
     return { items: found.map(({ itemId, payload }): ItemListed => ({ itemId, ...wordsOf(payload), count: payload.count })) }
   })
 

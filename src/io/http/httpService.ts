@@ -10,8 +10,8 @@ import type { ServeOptions } from '../../base/config.ts'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
 import type { Interaction } from '../../event/interaction.ts'
 import { idLengthMax } from '../../event/validateInteraction.ts'
-import type { Encoder } from '../../model/encoder.ts'
 import type { Recommender } from '../../recommend/recommender.ts'
+import type { SessionEncoder } from '../../recommend/sessionEncoder.ts'
 import { httpRoutes, type Metrics } from '../metrics.ts'
 import { Access, checkExposure, neededRole } from './access.ts'
 import { loadConsoleFiles } from './consoleFiles.ts'
@@ -48,7 +48,7 @@ export interface HttpServiceParts {
   /** `events.futureMaxMs`: an event further ahead is refused here, where its producer sees it. */
   readonly futureMaxMs?: number
   /** With it, sessions that are not stored are answered: `POST /v1/recommendations`. */
-  readonly encoder?: Pick<Encoder, 'interests' | 'interestCount' | 'space'>
+  readonly sessions?: SessionEncoder
   /** With it, users, items and the state of the flow can be looked at, and there is a page for people at `/`; unless `options.console` is off. */
   readonly lookup?: LookupParts
   /** Of the program. */
@@ -73,14 +73,14 @@ const instanceMax = 512
 const pathIdLengthMax = idLengthMax * 9
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
-  const { recommender, metrics, options, clock, eventClock = clock, encoder, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
+  const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
   const { limitMax, activeMax } = options
   const access = new Access(options)
   const lookup = options.console ? parts.lookup : undefined
   const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
   const described = {
     tokens: access.on,
-    historyRoute: encoder !== undefined,
+    historyRoute: sessions !== undefined,
     lookups: lookup !== undefined,
     console: consoleFiles !== undefined
   }
@@ -157,14 +157,13 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   })
 
   app.get<{ Params: { id: string } }>('/v1/users/:id/recommendations', async ({ params, query }) => {
-    const { limit, explain, filter } = listQuery(query, limitMax, ['explain', 'filter'])
-    const list = await recommender.recommend({ userId: pathId(params.id), limit, explain, filter })
+    const list = await recommender.recommend({ ...listQuery(query, limitMax), userId: pathId(params.id) })
     metrics.served.inc({ source: list.coldStart ?? 'vectors' })
     return list
   })
 
   app.get<{ Params: { id: string } }>('/v1/items/:id/similar', async ({ params, query }) => {
-    const { limit, filter } = listQuery(query, limitMax, ['filter'])
+    const { limit, filter = {} } = listQuery(query, limitMax, ['limit', 'filter'])
     const itemId = pathId(params.id)
     const list = await recommender.similar({ itemId, limit, filter })
     if (list === undefined)
@@ -194,16 +193,15 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     return reply.code(202).send({ accepted: interactions.length, eventIds: interactions.map(({ eventId }) => eventId) })
   })
 
-  if (encoder !== undefined) {
+  if (sessions !== undefined) {
     app.post('/v1/recommendations', async ({ body }) => {
-      const { history, limit, filter } = postedHistory(body, limitMax, clock.nowMs())
-      const { space, interestCount: count } = encoder
-      const { interests: vectors, known } = encoder.interests([history]) // [1, K, D]
-      const seen = [...new Set(history.map(({ itemId }) => itemId))]
+      const { history, list: request } = postedHistory(body, limitMax, clock.nowMs())
+      const newestFirst = [...new Set([...history].reverse().map(({ itemId }) => itemId))]
+      const encoded = await sessions.encode(history)
       const list =
-        known[0] === 0
-          ? await recommender.popular({ limit, filter, history: seen })
-          : await recommender.recommendFor({ vectors, count, space, limit, filter, history: seen })
+        encoded === undefined
+          ? await recommender.popular({ ...request, history: newestFirst })
+          : await recommender.recommendFor({ ...request, ...encoded, history: newestFirst })
       metrics.served.inc({ source: list.coldStart ?? 'vectors' })
       return list
     })

@@ -4,7 +4,7 @@ import { BadEventError } from '../../base/errors.ts'
 import type { Interaction, ItemId } from '../../event/interaction.ts'
 import { idLengthMax, validateInteraction } from '../../event/validateInteraction.ts'
 import type { EncoderStep } from '../../model/encoder.ts'
-import type { FeatureFilter } from '../../recommend/recommender.ts'
+import type { FeatureFilter, ListRequest } from '../../recommend/recommender.ts'
 import { ProblemError, shown } from './problem.ts'
 
 /** Events in one request: with 200 bytes each a fifth of the default body limit. */
@@ -15,34 +15,68 @@ export const limitDefault = 10
 /** Problems named in one answer: beyond that a caller has one mistake, many times. */
 const problemsMax = 100
 
-export interface ListQuery {
-  readonly limit: number
-  readonly explain: boolean
-  readonly filter: FeatureFilter
+/** Items that one request may leave out by name: more than a basket holds. */
+export const excludeMax = 200
+const fieldLengthMax = 256
+
+/** What can be said of a list, by name. `exclude` may be given more than once, `filter` is `filter.<field>`. */
+const listWords = ['limit', 'explain', 'filter', 'exclude', 'quota', 'diversity', 'diversityBy', 'repeats'] as const
+type ListWord = (typeof listWords)[number]
+
+/** @throws ProblemError 400 with all problems, as far as the route `knows` the parameters */
+export function listQuery(query: unknown, limitMax: number, knows: readonly ListWord[] = listWords): ListRequest {
+  const values: Partial<Record<ListWord, unknown>> = {}
+  const filter: [string, string][] = []
+  const problems: string[] = []
+  for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
+    const word = /^filter\../s.test(name) ? 'filter' : listWords.find((one) => one === name && one !== 'filter')
+    if (word === undefined || !knows.includes(word)) {
+      const known = knows.map((one) => (one === 'filter' ? 'filter.<field>' : one))
+      problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ')}`)
+    } else if (word === 'exclude') values.exclude = [value].flat()
+    else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
+    else if (word === 'filter') filter.push([name.slice('filter.'.length), value])
+    else if (word === 'explain' || word === 'repeats')
+      values[word] = ['true', '1', ''].includes(value) ? true : ['false', '0'].includes(value) ? false : value
+    else if (word === 'limit') values.limit = /^\d{1,9}$/.test(value) ? Number(value) : value
+    else values[word] = word !== 'diversityBy' && /^\d*\.?\d+$/.test(value) ? Number(value) : value
+  }
+  const list = listRequest({ ...values, filter: Object.fromEntries(filter) }, limitMax, problems)
+  refuse(problems)
+  return list
 }
 
-/** `limit`, `explain` and `filter.<field>` of a query string, as far as the route `knows` them. @throws ProblemError 400 with all problems */
-export function listQuery(query: unknown, limitMax: number, knows: readonly ('explain' | 'filter')[]): ListQuery {
-  const problems: string[] = []
-  let limit = Math.min(limitDefault, limitMax)
-  let explain = false
-  const filter: [string, string][] = []
-  for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
-    const isFilter = knows.includes('filter') && /^filter\../s.test(name)
-    if (name !== 'limit' && !isFilter && !(name === 'explain' && knows.includes('explain'))) {
-      const known = ['limit', ...knows.map((one) => (one === 'filter' ? 'filter.<field>' : one))]
-      problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ')}`)
-    } else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
-    else if (isFilter) filter.push([name.slice('filter.'.length), value])
-    else if (name === 'limit') {
-      const problem = limitProblem(/^\d{1,9}$/.test(value) ? Number(value) : value, limitMax)
-      if (problem === undefined) limit = Number(value)
-      else problems.push(problem)
-    } else if (['true', '1', ''].includes(value)) explain = true
-    else if (!['false', '0'].includes(value)) problems.push(`explain must be true or false, got ${shown(value)}`)
+/** The same from values of JSON. What is wrong is added to `problems`. */
+function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: number, problems: string[]): ListRequest {
+  const { limit = Math.min(limitDefault, limitMax), filter = {}, exclude = [], diversityBy } = values
+  const limitWrong = limitProblem(limit, limitMax)
+  if (limitWrong !== undefined) problems.push(limitWrong)
+  if (!isObject(filter) || Object.values(filter).some((value) => typeof value !== 'string'))
+    problems.push(`filter must be an object of texts, got ${shown(filter)}`)
+  for (const name of ['explain', 'repeats'] as const) {
+    if (values[name] !== undefined && typeof values[name] !== 'boolean')
+      problems.push(`${name} must be true or false, got ${shown(values[name])}`)
   }
-  refuse(problems)
-  return { limit, explain, filter: Object.fromEntries(filter) }
+  for (const name of ['quota', 'diversity'] as const) {
+    const value = values[name]
+    if (value !== undefined && !(typeof value === 'number' && value >= 0 && value <= 1))
+      problems.push(`${name} must be a number of 0…1, got ${shown(value)}`)
+  }
+  if (diversityBy !== undefined && !(typeof diversityBy === 'string' && diversityBy.length <= fieldLengthMax))
+    problems.push(`diversityBy must be the name of a field of at most ${fieldLengthMax} characters, got ${shown(diversityBy)}`)
+  const isItem = (id: unknown) => typeof id === 'string' && id !== '' && id.length <= idLengthMax
+  if (!Array.isArray(exclude) || exclude.length > excludeMax || !exclude.every(isItem))
+    problems.push(
+      `exclude must be at most ${excludeMax} item ids, got ${Array.isArray(exclude) && exclude.length > excludeMax ? exclude.length : shown(exclude)}`
+    )
+  const { explain, quota, diversity, repeats } = values
+  return {
+    ...{ limit: limit as number, filter: filter as FeatureFilter, exclude: exclude as ItemId[], explain: explain === true },
+    ...(quota === undefined ? {} : { quotaShare: quota as number }),
+    ...(diversity === undefined ? {} : { diversity: diversity as number }),
+    ...(diversityBy === undefined ? {} : { diversityBy: diversityBy as string }),
+    ...(repeats === undefined ? {} : { repeats: repeats as boolean })
+  }
 }
 
 export interface QueryWords<T extends string, F extends string, N extends string> {
@@ -178,24 +212,18 @@ function interactionOf(event: PostedEvent, { nowMs, newEventId }: EventDefaults)
 export interface PostedHistory {
   /** Oldest first. */
   readonly history: readonly EncoderStep[]
-  readonly limit: number
-  readonly filter: FeatureFilter
+  readonly list: ListRequest
 }
 
 /** The body of `POST /v1/recommendations`. Steps without a time count as one second apart, the last of them now. @throws ProblemError 400 */
 export function postedHistory(body: unknown, limitMax: number, nowMs: number): PostedHistory {
   if (!isObject(body)) throw new ProblemError(400, `the body must be an object with a history, got ${shown(body)}`)
   const problems: string[] = []
-  for (const field of Object.keys(body)) {
-    if (!['history', 'limit', 'filter'].includes(field))
-      problems.push(`there is no field ${shown(field)}; known are history, limit, filter`)
-  }
-  const { history, limit = Math.min(limitDefault, limitMax), filter = {} } = body
-  const limitWrong = limitProblem(limit, limitMax)
-  if (limitWrong !== undefined) problems.push(limitWrong)
-  if (!isObject(filter) || Object.values(filter).some((value) => typeof value !== 'string')) {
-    problems.push(`filter must be an object of texts, got ${shown(filter)}`)
-  }
+  const known = ['history', ...listWords]
+  for (const field of Object.keys(body))
+    if (!known.includes(field)) problems.push(`there is no field ${shown(field)}; known are ${known.join(', ')}`)
+  const { history, ...values } = body
+  const list = listRequest(values, limitMax, problems)
   const steps: EncoderStep[] = []
   if (!Array.isArray(history) || history.length === 0 || history.length > historyStepsMax) {
     problems.push(`history must be a list of 1…${historyStepsMax} steps, got ${Array.isArray(history) ? history.length : shown(history)}`)
@@ -211,7 +239,7 @@ export function postedHistory(body: unknown, limitMax: number, nowMs: number): P
   }
   refuse(problems)
   steps.sort((a, b) => a.eventTimeMs - b.eventTimeMs)
-  return { history: steps, limit: limit as number, filter: filter as FeatureFilter }
+  return { history: steps, list }
 }
 
 function limitProblem(limit: unknown, limitMax: number, name = 'limit'): string | undefined {

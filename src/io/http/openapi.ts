@@ -2,7 +2,7 @@
 
 import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
-import { eventsMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
+import { eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
 import { body, id, type Json, json, list, object, problem, ref, retry, text } from './openapiParts.ts'
 
 export interface Described {
@@ -86,13 +86,8 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
           parameters: [
             path('The user'),
             limit,
-            {
-              name: 'explain',
-              in: 'query',
-              description: 'Name the items of the history that are nearest to each result',
-              schema: { type: 'boolean', default: false }
-            },
-            filter
+            filter,
+            ...Object.entries(listWishes).map(([name, schema]) => ({ name, in: 'query', schema }))
           ],
           responses: { '200': json('The list', ref('Recommendations')), ...common }
         }
@@ -149,6 +144,19 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
     },
     components: { schemas: { ...schemas(limitMax, historyRoute), ...consoleSchemas(lookups) } }
   }
+}
+
+/** What can be said of a list, in a query and in a body. */
+const listWishes: Json = {
+  explain: { type: 'boolean', default: false, description: 'Name the items of the history that are nearest to each result' },
+  exclude: list(id('An item'), { maxItems: excludeMax, description: 'Left out besides the history: what is in the basket already' }),
+  quota: { type: 'number', minimum: 0, maximum: 1, description: 'Share of the list that is divided evenly among the interests' },
+  diversity: {
+    ...{ type: 'number', minimum: 0, maximum: 1 },
+    description: 'How much an item must differ from those in the list already: 0 not at all, 1 nothing else counts'
+  },
+  diversityBy: text('A field of the features in which items are to differ; empty: their vectors'),
+  repeats: { type: 'boolean', default: false, description: 'Whether items of the history may come again' }
 }
 
 function schemas(limitMax: number, historyRoute: boolean): Json {
@@ -217,7 +225,8 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
                 { minItems: 1, maxItems: historyStepsMax }
               ),
               limit: { type: 'integer', minimum: 1, maximum: limitMax },
-              filter: { type: 'object', additionalProperties: text() }
+              filter: { type: 'object', additionalProperties: text() },
+              ...listWishes
             },
             ['history']
           )

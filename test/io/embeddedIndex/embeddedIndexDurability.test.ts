@@ -218,7 +218,7 @@ test('a search thread that dies is replaced: what waited is refused, what follow
   inDirectory(async (directory) => {
     await written(directory)
     const thread = await EmbeddedIndexThread.start({ directory, catchUpMs: 200 })
-    const search = () => thread.ask<SearchResult>({ kind: 'search', query: toX, limit: 1, filter: undefined })
+    const search = () => thread.ask<SearchResult>({ kind: 'search', query: toX, limit: 1, filter: undefined, wishes: undefined })
     for (let i = 0; i < 8; i++) {
       const waiting = Array.from({ length: 50 }, search)
       const outcomes = Promise.allSettled(waiting)

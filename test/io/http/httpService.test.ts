@@ -10,6 +10,7 @@ import { createHttpService, type HttpServiceParts } from '../../../src/io/http/h
 import { openApi } from '../../../src/io/http/openapi.ts'
 import { createMetrics, httpRoutes } from '../../../src/io/metrics.ts'
 import { Recommender } from '../../../src/recommend/recommender.ts'
+import type { SessionEncoder } from '../../../src/recommend/sessionEncoder.ts'
 import { mismatches, type Schema } from '../../support/jsonSchema.ts'
 import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
 
@@ -101,6 +102,30 @@ test('recommendations: limit, filter, explanation, cold start', async (t) => {
   assert.equal(cold.items[0].interest, null)
 })
 
+test('what a list is to be like can be said in the query, each thing with its bounds', async (t) => {
+  const { get } = await setUp(t)
+  const ids = async (query: string) =>
+    (await get(`/v1/users/u/recommendations?${query}`)).json().items.map((item: { itemId: string }) => item.itemId)
+  assert.deepEqual(await ids('limit=2'), ['z', 'y'])
+  // x is the history: at 0 from the first interest it would lead.
+  assert.deepEqual(await ids('limit=2&repeats=true'), ['x', 'z'])
+  assert.deepEqual(await ids('limit=1&exclude=z&exclude=nothing'), ['y'])
+  // genre: x even, y odd, z even. After x, at ½: z is worth ½ · cos .07 − ½ < 0, y ½ · cos .2.
+  assert.deepEqual(await ids('limit=2&repeats=true&quota=0&diversity=0.5&diversityBy=genre'), ['x', 'y'])
+  for (const [query, words] of [
+    ['diversity=2', /diversity must be a number of 0…1, got 2/],
+    ['diversity=NaN', /diversity must be a number of 0…1, got "NaN"/],
+    ['quota=-1', /quota must be a number of 0…1, got "-1"/],
+    ['repeats=perhaps', /repeats must be true or false, got "perhaps"/],
+    ['exclude=', /exclude must be at most 200 item ids/],
+    [Array(201).fill('exclude=a').join('&'), /exclude must be at most 200 item ids, got 201/],
+    ['diversity=0&diversity=1', /diversity is given more than once/],
+    [`diversityBy=${'g'.repeat(257)}`, /diversityBy must be the name of a field/]
+  ] as const)
+    assert.match(problem(await get(`/v1/users/u/recommendations?${query}`), 400).detail, words)
+  assert.match(problem(await get('/v1/items/x/similar?diversity=1'), 400).detail, /known are limit, filter\.<field>/)
+})
+
 test('similar items, and one that is not there', async (t) => {
   const { get } = await setUp(t)
   assert.deepEqual(
@@ -136,7 +161,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=ten', 'limit must be 1…200, got "ten"'],
     ['limit=99999999999999999999', 'limit must be 1…200, got "99999999999999999999"'],
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
-    ['limt=5', 'there is no parameter "limt"; known are limit, explain, filter.<field>'],
+    ['limt=5', 'there is no parameter "limt"; known are limit, explain, filter.<field>, exclude, quota, diversity, diversityBy, repeats'],
     ['filter.a=1&filter.a=2', 'filter.a is given more than once; give it once'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"']
   ] as const) {
@@ -310,19 +335,15 @@ test('a thousand users are one series', async (t) => {
   assert.match((await get('/metrics')).headers['content-type'] as string, /^text\/plain/)
 })
 
-const encoder = {
-  space: 's',
-  interestCount: 2,
-  interests: (histories: readonly (readonly { itemId: string }[])[]) => ({
-    interests: Float32Array.of(1, 0, 0, 1),
-    known: Uint8Array.of(histories[0]?.some(({ itemId }) => itemId === 'x') === true ? 1 : 0)
-  })
+const sessions: SessionEncoder = {
+  encode: async (history) =>
+    history.some(({ itemId }) => itemId === 'x') ? { space: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) } : undefined
 }
 
 test('a session that is not stored is answered only with an encoder', async (t) => {
   const without = await setUp(t)
   problem(await without.post('/v1/recommendations', { history: ['x'] }), 404)
-  const { post } = await setUp(t, { encoder })
+  const { post } = await setUp(t, { sessions })
   const known = (await post('/v1/recommendations', { history: ['x', { itemId: 'z', eventTime: nowMs }], limit: 1 })).json()
   assert.deepEqual([known.items.length, known.items[0].itemId, known.items[0].interest], [1, 'y', 0])
   const unknown = (await post('/v1/recommendations', { history: ['new'], limit: 2, filter: { genre: 'even' } })).json()
@@ -337,6 +358,12 @@ test('a session that is not stored is answered only with an encoder', async (t) 
     { history: ['x'], limit: 0 },
     { history: ['x'], filter: { a: 1 } },
     { history: ['x'], user: 'u' },
+    { history: ['x'], diversity: 2 },
+    { history: ['x'], quota: '0.5' },
+    { history: ['x'], diversityBy: 7 },
+    { history: ['x'], repeats: 'yes' },
+    { history: ['x'], exclude: 'y' },
+    { history: ['x'], exclude: Array(201).fill('y') },
     { history: [{ itemId: 'x', eventTime: 'noon' }] },
     { history: Array(1001).fill('x') }
   ]) {
@@ -358,7 +385,7 @@ interface Documented {
 test('every route is documented, every documented route exists, and every reference resolves', async (t) => {
   const lookup = { index: new MemoryVectorIndex(), eventTypes: ['click'] }
   const quiet = { ...configSchema.parse({}).serve, console: false }
-  for (const parts of [{}, { encoder }, { lookup }, { encoder, lookup }, { lookup, options: quiet }]) {
+  for (const parts of [{}, { sessions }, { lookup }, { sessions, lookup }, { lookup, options: quiet }]) {
     const { service, get } = await setUp(t, parts)
     const page = (await get('/openapi.json')).json() as Documented
     assert.equal((page as unknown as { openapi: string }).openapi, '3.1.0')
@@ -391,7 +418,7 @@ test('every route is documented, every documented route exists, and every refere
 })
 
 test('answers are what the description says', async (t) => {
-  const { get, post, index } = await setUp(t, { encoder })
+  const { get, post, index } = await setUp(t, { sessions })
   const page = openApi({ limitMax: 200, historyRoute: true, version: '1' }) as unknown as Documented
   const check = (response: LightMyRequestResponse, method: 'get' | 'post', path: string) => {
     const content = page.paths[path]?.[method]?.responses[response.statusCode]?.content
