@@ -198,7 +198,16 @@ program
 
 program
   .command('doctor')
-  .description('what is installed, which backend is live, and what is missing for what')
+  .description('what is installed, which backend is live, what answers and what we may do there, and what to do about the rest')
+  .addOption(
+    new Option('--stage <name>', 'ask for the rights on Kafka of this stage only').choices([
+      'ingest',
+      'sequence',
+      'train',
+      'publish',
+      'serve'
+    ])
+  )
   .addOption(json())
   .action(async (options) => (await import('./doctor.ts')).doctor(configured(), options))
 

@@ -2,25 +2,12 @@
 
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
-import { type SchemaName, schemaText } from '../src/io/avro/avroCodecs.ts'
-import { openHttpRegistry } from './parts.ts'
-
-/** Today's readers read every earlier record: what compacted topics and replays rely on. */
-const levelWanted = 'BACKWARD_TRANSITIVE'
-
-interface SchemaReport {
-  readonly subject: string
-  readonly schema: SchemaName
-  readonly state: 'registered' | 'new' | 'compatible' | 'incompatible'
-  readonly id?: number
-  readonly version?: number
-  readonly compatibility: string
-  readonly messages: readonly string[]
-}
+import { schemaText } from '../src/io/avro/avroCodecs.ts'
+import { configuredRegistry, examineSchemas, levelWanted, type SchemaReport } from './schemaReports.ts'
 
 /** Status 78 if a schema is incompatible. Changes nothing. */
 export async function checkSchemas(config: Config, options: { json?: boolean }): Promise<void> {
-  const reports = await examine(config)
+  const reports = await examineSchemas(config)
   print(reports, options.json === true, config)
   const wrong = reports.filter(({ state }) => state === 'incompatible')
   if (wrong.length > 0)
@@ -31,8 +18,8 @@ export async function checkSchemas(config: Config, options: { json?: boolean }):
 
 /** Registers what is missing, and sets each subject's compatibility level. Nothing is registered if one of them is incompatible. */
 export async function registerSchemas(config: Config, options: { json?: boolean }): Promise<void> {
-  const registry = httpRegistry(config)
-  const before = await examine(config)
+  const registry = configuredRegistry(config)
+  const before = await examineSchemas(config)
   const wrong = before.filter(({ state }) => state === 'incompatible')
   if (wrong.length > 0)
     throw new ConfigError(
@@ -45,41 +32,7 @@ export async function registerSchemas(config: Config, options: { json?: boolean 
     if (compatibility !== levelWanted) await registry.setCompatibilityLevel(subject, levelWanted)
     if (state !== 'registered') await registry.register(subject, schemaText(schema))
   }
-  print(await examine(config), options.json === true, config)
-}
-
-async function examine(config: Config): Promise<SchemaReport[]> {
-  const registry = httpRegistry(config)
-  const { interactions, items, userSequences, modelUpdates } = config.topics
-  const subjects: readonly (readonly [SchemaName, string])[] = [
-    ['interaction', interactions],
-    ['item', items],
-    ['user-sequence', userSequences],
-    ['model-update', modelUpdates]
-  ]
-  const reports: SchemaReport[] = []
-  for (const [schema, topic] of subjects) {
-    const subject = `${topic}-value`
-    const text = schemaText(schema)
-    const compatibility = await registry.compatibilityLevel(subject)
-    const registered = await registry.lookUp(subject, text)
-    if (registered !== undefined) {
-      reports.push({ subject, schema, state: 'registered', ...registered, compatibility, messages: [] })
-      continue
-    }
-    const { compatible, messages } = await registry.compatibility(subject, text)
-    const state = !compatible ? 'incompatible' : (await registry.hasSubject(subject)) ? 'compatible' : 'new'
-    reports.push({ subject, schema, state, compatibility, messages })
-  }
-  return reports
-}
-
-function httpRegistry(config: Config): ReturnType<typeof openHttpRegistry> {
-  if (config.registry.url === '')
-    throw new ConfigError([
-      'registry.url is empty: the embedded registry registers by itself. Set registry.url to a Confluent schema registry'
-    ])
-  return openHttpRegistry(config)
+  print(await examineSchemas(config), options.json === true, config)
 }
 
 function print(reports: readonly SchemaReport[], json: boolean, config: Config): void {

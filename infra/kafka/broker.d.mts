@@ -8,7 +8,7 @@ export class Broker {
    * @param version default: KAFKA_VERSION, or 4.3.1
    * @param options secure: a second listener on TLS, with SASL for `secureUser`
    */
-  static start(version?: string, options?: { readonly secure?: boolean }): Promise<Broker>
+  static start(version?: string, options?: { readonly secure?: boolean; authorize?: boolean }): Promise<Broker>
   /** `127.0.0.1:port` */
   readonly address: string
   readonly secureAddress: string

@@ -72,6 +72,12 @@ function secureProperties(port, controllerPort, securePort, keystore) {
 
 const keystorePassword = 'of-a-test'
 
+/** Whoever comes by the plain listener is nobody, and may do everything. */
+const authorizing = {
+  'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+  'super.users': 'User:ANONYMOUS'
+}
+
 function keytool(...words) {
   const done = spawnSync('keytool', words, { encoding: 'utf8' })
   if (done.status !== 0) throw new Error(`keytool failed:\n${done.stdout}${done.stderr}`)
@@ -90,8 +96,11 @@ export class Broker {
   #port
   #securePort
 
-  /** @param {string} version of Apache Kafka */
-  static async start(version = process.env.KAFKA_VERSION || '4.3.1', { secure = false } = {}) {
+  /**
+   * @param {string} version of Apache Kafka
+   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: whoever comes by the secure listener may do what was granted, and no more
+   */
+  static async start(version = process.env.KAFKA_VERSION || '4.3.1', { secure = false, authorize = false } = {}) {
     const broker = new Broker()
     const cache = path.join(
       process.env.MTMI_CACHE || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
@@ -110,6 +119,7 @@ export class Broker {
       keytool('-exportcert', '-rfc', ...store, '-file', broker.#file('ca.pem'))
       broker.#securePort = await freePort()
       more = secureProperties(broker.#port, controllerPort, broker.#securePort, broker.#file('keys.p12'))
+      if (authorize) Object.assign(more, authorizing)
       const { username, password } = secureUser
       for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-512'])
         scram.push('--add-scram', `${mechanism}=[name=${username},password=${password}]`)

@@ -19,16 +19,26 @@ const retryMs = { first: 20, max: 2000 }
 const requestTimeoutMs = 30_000
 const connectTimeoutMs = 5000
 
+/** How long kafkajs waits within one of our attempts, and how often it tries by itself. */
+export interface ClientLimits {
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly retries: number
+}
+
 /** @throws ConfigError with every problem of the settings at once */
-export function kafkaClient(options: KafkaOptions): Kafka {
+export function kafkaClient(
+  options: KafkaOptions,
+  limits: ClientLimits = { connectTimeoutMs, requestTimeoutMs, retries: innerRetry.retries }
+): Kafka {
   const sasl = saslOf(options)
   const config: KafkaConfig = {
     brokers: options.brokers,
     clientId: options.clientId,
-    connectionTimeout: connectTimeoutMs,
-    authenticationTimeout: connectTimeoutMs * 2,
-    requestTimeout: requestTimeoutMs,
-    retry: innerRetry,
+    connectionTimeout: limits.connectTimeoutMs,
+    authenticationTimeout: limits.connectTimeoutMs * 2,
+    requestTimeout: limits.requestTimeoutMs,
+    retry: { ...innerRetry, retries: limits.retries },
     logLevel: kafkajs.logLevel.NOTHING, // what fails is thrown, with more to it than a line
     ...(sasl === undefined ? {} : { sasl }),
     ...(options.tls.enabled ? { ssl: tlsOf(options) } : {})
@@ -81,6 +91,7 @@ function oneAtATime(cluster: Cluster): void {
 
 /** What kafkajs' brokers can do beyond what its types say. */
 export interface CoordinatorBroker extends Broker {
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>
   joinGroup(request: {
     groupId: string
     sessionTimeout: number
@@ -113,7 +124,15 @@ export interface TransactionRequest {
 /** @param what kind of coordinator, as the protocol numbers them */
 export async function findCoordinator(cluster: Cluster, id: string, what: 'group' | 'transaction'): Promise<CoordinatorBroker> {
   const request = { groupId: id, coordinatorType: what === 'group' ? 0 : 1 }
-  return (await cluster.findGroupCoordinator(request)) as CoordinatorBroker
+  try {
+    return (await cluster.findGroupCoordinator(request)) as CoordinatorBroker
+  } catch (error) {
+    if ((error as Error).name !== 'KafkaJSGroupCoordinatorNotFound') throw error
+    // kafkajs forgets why nobody named one, such as that we may not: a broker that is asked by itself says so.
+    const broker = (await cluster.findControllerBroker()) as CoordinatorBroker
+    await broker.findGroupCoordinator(request)
+    throw error
+  }
 }
 
 /** `REBALANCE_IN_PROGRESS` and the like, as the protocol names its errors; undefined for others. */
