@@ -1,9 +1,8 @@
-// `mtmi recommend`, `similar` and `evaluate`: one question to the run that was started last, whether or not it is running.
+// `mtmi recommend` and `similar`: one question to the run that was started last, whether or not it is running.
 
 import { systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
-import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import { openIndexToRead, RunDirectory } from './parts.ts'
 
@@ -54,15 +53,6 @@ export async function similar(config: Config, options: { item: string; limit: nu
     )
     process.stdout.write(`near to ${options.item} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
   }
-}
-
-/** The report that the last start or replay ended with. */
-export async function evaluate(config: Config, options: { json?: boolean }): Promise<void> {
-  const run = RunDirectory.current(config.dataDir)
-  const report = run.readJson<RunReport>('report.json')
-  if (report === undefined)
-    throw new ConfigError([`there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first`])
-  process.stdout.write(options.json === true ? `${JSON.stringify(report.progressive ?? {})}\n` : textReport(report))
 }
 
 function checkLimit(limit: number, config: Config): void {

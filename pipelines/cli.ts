@@ -3,6 +3,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Config, environmentVariable } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import { offlineProtocols } from '../src/evaluate/offlineSplit.ts'
+import { isSimpleMethod, simpleMethods } from '../src/evaluate/simpleMethods.ts'
 import { parseColumnMapping } from '../src/event/format/columnMapping.ts'
 import { formatNames } from '../src/event/format/formatName.ts'
 import { loadConfig } from '../src/io/configFile.ts'
@@ -119,9 +121,22 @@ program
 
 program
   .command('evaluate')
-  .description('the progressive report of the run that was started last')
+  .description('how well a model does on a data set; without --data the progressive report of the run that was started last')
+  .addOption(data())
+  .addOption(format())
+  .addOption(columns())
+  .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
+  .addOption(new Option('--protocol <name>', 'how the data is cut').choices(offlineProtocols).default('users'))
+  .option('--seed <number...>', 'of the split and of all that is drawn; several give means and spreads', wholeNumbers)
+  .option('--fresh', 'learn again what was learned before', false)
   .addOption(json())
-  .action(async (options) => (await import('./ask.ts')).evaluate(configured(), options))
+  .action(async (options) => {
+    const { evaluate } = await import('./evaluate.ts')
+    const config = withModel(options.model)
+    const { seed, columns, ...rest } = options
+    const mapping = columns === undefined ? {} : { columns: parseColumnMapping(columns) }
+    await evaluate(config, { ...rest, ...mapping, seeds: seed ?? [config.seed] })
+  })
 
 program
   .command('produce')
@@ -244,6 +259,17 @@ function configured(overrides: Record<string, unknown> = {}): Config {
   return loadConfig(config, all)
 }
 
+/** The configuration with this model in it, unless it is a simple method, which needs none. */
+function withModel(model: string): Config {
+  if (isSimpleMethod(model)) return configured()
+  try {
+    return configured({ model: { name: model } })
+  } catch (error) {
+    if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name'))) throw error
+    throw new ConfigError(error.problems.map((problem) => `${problem}; simple methods are ${simpleMethods.join(', ')}`))
+  }
+}
+
 function startOptions(options: Record<string, unknown>) {
   const { columns, ...rest } = options
   if (options.data === undefined && (columns ?? options.format) !== undefined)
@@ -284,6 +310,10 @@ function mergeDeep(a: Record<string, unknown>, b: Record<string, unknown>): Reco
 function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a whole number, such as 1000.')
   return Number(text)
+}
+
+function wholeNumbers(text: string, earlier: number[] | undefined): number[] {
+  return [...(earlier ?? []), wholeNumber(text)]
 }
 
 function given(what: string): (text: string) => string {

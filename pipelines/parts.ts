@@ -129,7 +129,7 @@ export function makeFolder(folder: string): void {
   }
 }
 
-function writeFileAtomically(file: string, content: string): void {
+export function writeFileAtomically(file: string, content: string): void {
   const temporary = `${file}.${process.pid}.tmp`
   const descriptor = openSync(temporary, 'w')
   try {

@@ -11,6 +11,7 @@ import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
 import type { Interaction } from '../src/event/interaction.ts'
 import { type Simulation, simulate } from '../src/event/simulation.ts'
 import { type Dataset, openDataset } from '../src/io/dataset/dataset.ts'
+import { describeBackend } from './configuredBackend.ts'
 import { type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { RunDirectory, writerRoles } from './parts.ts'
@@ -171,7 +172,7 @@ async function learned(pipeline: WholePipeline, source: Source) {
     users: sequence.users,
     items: live?.items ?? 0,
     examplesLearned: train?.examplesLearned ?? 0,
-    backend: backendName(pipeline),
+    backend: describeBackend(pipeline.backend),
     version,
     interestCount: pipeline.wire.config.model.interestCount,
     duplicates: sequence.duplicates,
@@ -185,11 +186,6 @@ async function learned(pipeline: WholePipeline, source: Source) {
     ...(found === undefined ? {} : { interestsFound: found }),
     ...(sample === undefined ? {} : { sample })
   }
-}
-
-function backendName(pipeline: WholePipeline): string {
-  const { backend, tensorflow, threads } = pipeline.backend
-  return `${backend === 'tensorflow' ? `tfjs-node on libtensorflow ${tensorflow}` : 'WASM'}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`
 }
 
 async function findInterests(pipeline: WholePipeline, simulation: Simulation): Promise<InterestsFound> {

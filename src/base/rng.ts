@@ -51,6 +51,16 @@ export class Rng {
     return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform())
   }
 
+  /** Every order of the elements is equally likely (Fisher–Yates). @param elements changed in place */
+  shuffle<T>(elements: { readonly length: number; [index: number]: T }): void {
+    for (let i = elements.length - 1; i > 0; i--) {
+      const j = this.integer(i + 1)
+      const swapped = elements[i]!
+      elements[i] = elements[j]!
+      elements[j] = swapped
+    }
+  }
+
   /** An independent stream for one purpose, so that drawing more in one place does not shift another. */
   fork(purpose: string): Rng {
     let h = this.uint32()

@@ -168,6 +168,23 @@ export class IncrementalTrainer implements Trainer {
     return report
   }
 
+  /** Counts and admits the targets without learning them, as `learnExamples` does first. */
+  observe(examples: readonly Example[]): void {
+    for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
+    this.#assembler.observe(examples)
+  }
+
+  /** Learns examples that were observed before: nothing is counted, admitted, replayed or kept. @throws DivergedError as `learn` does */
+  learnAgain(examples: readonly Example[], ranges: OffsetRanges): StepReport {
+    return this.learn(this.#assembler.assemble(examples, ranges))
+  }
+
+  /** Numbers that learning may change: those of the towers, and a row for every item and feature. */
+  get parameters(): number {
+    const dense = Object.values(this.#weights).reduce((sum, values) => sum + values.length, 0)
+    return dense + (this.items.size + this.features.size) * this.#model.rowWidth
+  }
+
   evaluate(batch: MiniBatch): EvaluationReport {
     const { interestCount: K, dimensions: D, historyMax, rowWidth } = this.#model
     const N = this.items.size

@@ -1,0 +1,93 @@
+// `mtmi evaluate`: how well a model does on a data set, or the report of the run that was started last.
+
+import path from 'node:path'
+import { systemClock } from '../src/base/clock.ts'
+import type { Config } from '../src/base/config.ts'
+import { ConfigError } from '../src/base/errors.ts'
+import { type OfflineResult, summarise } from '../src/evaluate/offlineResult.ts'
+import type { OfflineProtocol } from '../src/evaluate/offlineSplit.ts'
+import { offlineText } from '../src/evaluate/offlineText.ts'
+import { isSimpleMethod } from '../src/evaluate/simpleMethods.ts'
+import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
+import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
+import { describeBackend, loadConfiguredBackend } from './configuredBackend.ts'
+import { loadOfflineData, type OfflineData } from './evaluation/offlineData.ts'
+import { InterruptedRun, runFolder, runOffline } from './evaluation/offlineRun.ts'
+import { type StatusLine, startStatusLine } from './evaluation/statusLine.ts'
+import { untilInterrupted } from './interrupt.ts'
+import { RunDirectory } from './parts.ts'
+
+export interface EvaluateCommand {
+  /** Without it: the report of the run that was started last. */
+  readonly data?: string
+  readonly format?: string
+  readonly columns?: ColumnMapping
+  /** A name of model.name, or a simple method. */
+  readonly model: string
+  readonly protocol: OfflineProtocol
+  readonly seeds: readonly number[]
+  readonly fresh: boolean
+  readonly json: boolean
+}
+
+export async function evaluate(config: Config, command: EvaluateCommand): Promise<void> {
+  if (command.data === undefined) return showRun(config, command.json)
+  const status = startStatusLine(systemClock)
+  const data = await loadOfflineData(config, { ...command, data: command.data })
+  warn(data, command, status)
+  const backend = isSimpleMethod(command.model) ? 'none' : describeBackend(await loadConfiguredBackend())
+  let asked = false
+  void untilInterrupted().then(() => {
+    asked = true
+  })
+  const runs: OfflineResult[] = []
+  for (const seed of command.seeds) {
+    const title = `${command.model} on ${data.name}${command.seeds.length > 1 ? `, seed ${seed}` : ''}`
+    const options = {
+      config,
+      data,
+      model: command.model,
+      protocol: command.protocol,
+      seed,
+      backend,
+      fresh: command.fresh,
+      onProgress: (line: string) => status.show(`${title}: ${line}`),
+      onNews: (line: string) => status.keep(`${title}: ${line}`),
+      interrupted: () => asked
+    }
+    try {
+      runs.push(await runOffline(options))
+    } catch (error) {
+      if (!(error instanceof InterruptedRun)) throw error
+      status.keep(`${title}: ${error.message}; the same command goes on from the epoch before`)
+      process.exitCode = 130
+      return
+    }
+    status.clear()
+    status.keep(`${title}: ${path.relative('.', path.join(runFolder(options), 'result.json'))}`)
+  }
+  const summary = summarise(runs)
+  if (!command.json) process.stdout.write(`\n${offlineText(summary)}`)
+  else process.stdout.write(`${JSON.stringify(runs.length === 1 ? runs[0] : summary)}\n`)
+}
+
+function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
+  status.keep(data.describe)
+  if (protocol === 'time' && !data.ordered)
+    throw new ConfigError([
+      `--protocol time: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
+    ])
+  if (data.ignored > 0) status.keep(`warning: ${data.ignored} interactions are left out: their type has no weight in events.types`)
+  if (data.deadLetters > 0) status.keep(`warning: ${data.deadLetters} lines could not be read`)
+}
+
+/** The report that the last start or replay ended with. */
+function showRun(config: Config, json: boolean): void {
+  const run = RunDirectory.current(config.dataDir)
+  const report = run.readJson<RunReport>('report.json')
+  if (report === undefined)
+    throw new ConfigError([
+      `there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first, or give a data set with --data`
+    ])
+  process.stdout.write(json ? `${JSON.stringify(report.progressive ?? {})}\n` : textReport(report))
+}
