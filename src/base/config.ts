@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ConfigError } from './errors.ts'
+import { modelProblems, modelSchema } from './modelOptions.ts'
 import { sourceProblems, sourceSchema } from './sources.ts'
 
 const minuteMs = 60_000
@@ -21,32 +22,6 @@ const tokens = () =>
     )
     .default('')
 const section = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never)
-
-/** On its own as well: a model travels with its options. */
-export const modelSchema = z.strictObject({
-  name: z.enum(['mtmi']).default('mtmi'),
-  interestCount: count(1, 16).default(4).describe('K: user towers, and vectors per user'),
-  dimensions: count(4, 512).default(64).describe('D'),
-  loss: z.enum(['softmax', 'triplet']).default('softmax'),
-  temperature: real(0.01, 10)
-    .default(0.15)
-    .describe(
-      'Of the softmax over cosines. One pass over the first 40,000 of MovieLens 100k, hit rate@20: .07 .266, .1 .269, .15 .273, .2 .273, .3 .261'
-    ),
-  margin: real(0, 2).default(0.5).describe('m of the triplet form, in distance on the unit sphere'),
-  idwAlpha: real(0, 64)
-    .default(2)
-    .describe('α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone'),
-  idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
-  repelBeta: real(0, 100).default(1).describe('β of user representation repel: below .1 the towers collapse into one'),
-  repelMargin: real(0, 2).default(1).describe('m_r: towers further apart than this are left alone'),
-  dropout: real(0, 0.9)
-    .default(0)
-    .describe(
-      'Of the numbers of item rows that the user towers read. In one pass nothing is seen often enough to be learned by heart: .2 gains nothing'
-    ),
-  logQ: z.boolean().default(true).describe('Correct for how often an item is drawn as a candidate')
-})
 
 export const configSchema = z.strictObject({
   dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
@@ -424,6 +399,7 @@ export function resolveConfig(
       `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
     )
   }
+  if (parsed.success) problems.push(...modelProblems(parsed.data.model))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return parsed.data
 }

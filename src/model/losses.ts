@@ -25,6 +25,8 @@ export interface LossOptions {
   readonly repelBeta: number
   /** m_r */
   readonly repelMargin: number
+  /** β of REMI's hard negatives; 0: all negatives weigh alike. */
+  readonly hardNegativesBeta: number
 }
 
 export interface Candidates {
@@ -63,7 +65,9 @@ export function mtmiLoss(
   const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
   const perTower =
     options.loss === 'softmax'
-      ? softmaxLosses(users, candidates, options.temperature)
+      ? options.hardNegativesBeta === 0
+        ? softmaxLosses(users, candidates, options.temperature)
+        : hardSoftmaxLosses(users, candidates, options.temperature, options.hardNegativesBeta)
       : tripletLosses(users, toTarget as tf.Tensor2D, candidates, options.margin) //                      [K, B]
   const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
   const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
@@ -72,7 +76,7 @@ export function mtmiLoss(
 }
 
 /** Inner products with each user's own target, with their own gradient. @param users [K, B, D] @param targets [B, D] @returns [K, B] */
-function cosines(users: tf.Tensor3D, targets: tf.Tensor2D): tf.Tensor2D {
+export function cosines(users: tf.Tensor3D, targets: tf.Tensor2D): tf.Tensor2D {
   const product = tf.customGrad((u, v, save) => {
     ;(save as GradientSaver)([u as tf.Tensor, v as tf.Tensor])
     return {
@@ -166,6 +170,36 @@ export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temper
   })
   const byUser = tf.reshape(tf.transpose(users, [1, 0, 2]), [B * K, D]) //                                        [B·K, D]
   return tf.transpose(tf.reshape(losses(byUser, candidates.vectors), [B, K])) //                                  [K, B]
+}
+
+/**
+ * The same with hard negatives: those that score high weigh more, all together as much as before.
+ *
+ *     ℓ_k = −s(k, i₊) + ln( Σ_j e^{s(j, i₊)} + N )
+ *     N   = Σ e^{(β+1) s} / mean e^{β s}                   over all interests j and negatives i, each of which counts 1/q_i times
+ *
+ * With β = 0 it is `softmaxLosses`. Source: REMI (Xie et al., RecSys 2023) after Robinson et al. 2021; the 1/q_i, which make the sample stand for the
+ * catalogue, are ours: the paper draws its negatives evenly.
+ *
+ * @param users [K, B, D]
+ * @returns [K, B]
+ */
+export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, temperature: number, beta: number): tf.Tensor2D {
+  const { vectors, positive, logQ, blocked } = candidates
+  const [K, B, D] = users.shape
+  const C = vectors.shape[0]
+  const byUser = tf.reshape(tf.transpose(users, [1, 0, 2]), [B * K, D]) as tf.Tensor2D //                         [B·K, D]
+  const scores = tf.reshape(tf.div(tf.matMul(byUser, vectors, false, true), temperature), [B, K, C]) //           [B, K, C]
+  const own = tf.equal(tf.expandDims(positive, 1), tf.range(0, C, 1, 'int32')) //                                 [B, C]
+  let counts = tf.sub(tf.mul(tf.cast(own, 'float32'), -1e9), logQ) as tf.Tensor2D //                              [B, C]
+  if (blocked !== undefined) counts = tf.add(counts, blocked)
+  const each = tf.add(tf.zeros([B, K, 1]), tf.expandDims(counts, 1)) //                                           [B, K, C]
+  const total = (x: tf.Tensor) => tf.logSumExp(tf.reshape(x, [B, K * C]), 1) //                                   [B]
+  const hard = tf.add(tf.sub(total(tf.add(tf.mul(beta + 1, scores), each)), total(tf.add(tf.mul(beta, scores), each))), total(each)) // [B]
+  const targets = gatherRows(vectors, positive) //                                                                [B, D]
+  const corrected = tf.sub(tf.div(cosines(users, targets), temperature), tf.gather(logQ, positive)) //            [K, B]
+  const all = tf.concat([tf.transpose(corrected), tf.expandDims(hard, 1)], 1) //                                  [B, K + 1]
+  return tf.sub(tf.logSumExp(all, 1), corrected)
 }
 
 /**

@@ -1,10 +1,10 @@
 // A whole model: one of the user models beside the item tower. What is trained, kept, sent and served, whichever it is.
 
-import type * as tf from '@tensorflow/tfjs-core'
-import { type ModelOptions, modelSchema } from '../base/config.ts'
+import * as tf from '@tensorflow/tfjs-core'
 import { ConfigError, CorruptError } from '../base/errors.ts'
+import { type ModelOptions, modelProblems, modelSchema } from '../base/modelOptions.ts'
 import type { Rng } from '../base/rng.ts'
-import { initialItemWeights, itemShapes, itemTower } from './itemTower.ts'
+import { itemTower } from './itemTower.ts'
 import type { UserModel } from './userModel.ts'
 import { userModels } from './userModels.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
@@ -27,25 +27,42 @@ export interface Model {
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
 }
 
-/** @param historyMax newest steps of a history that the model reads */
+/** @param historyMax newest steps of a history that the model reads @throws ConfigError for options that exclude each other */
 export function createModel(options: ModelOptions, historyMax: number): Model {
+  const problems = modelProblems(options)
+  if (problems.length > 0) throw new ConfigError(problems)
   const D = options.dimensions
-  const user = userModels[options.name]({ interestCount: options.interestCount, dimensions: D, historyMax })
+  const interestCount = options.interestCount
+  const user = userModels[options.name]({ interestCount, dimensions: D, historyMax }, options)
+  const item = itemTower(options.itemTower, D)
+  const { name, itemTables } = options
+  const apart = itemTables === 'per-tower'
   return {
-    architecture: { name: options.name, interestCount: user.interestCount, dimensions: D, historyMax },
-    user,
-    interestCount: user.interestCount,
+    architecture: { name, interestCount, dimensions: D, historyMax, itemTower: options.itemTower, itemTables, ...user.architecture },
+    user: apart ? withOwnRows(user, D) : user,
+    interestCount,
     dimensions: D,
     historyMax,
-    rowWidth: D,
-    shapes: { ...user.shapes, ...itemShapes(D) },
-    initialWeights: (rng) => ({ ...user.initialWeights(rng), ...initialItemWeights(D, rng) }),
-    itemVectors: itemTower
+    rowWidth: apart ? (1 + user.towers) * D : D,
+    shapes: { ...user.shapes, ...item.shapes },
+    initialWeights: (rng) => ({ ...user.initialWeights(rng), ...item.initialWeights(rng) }),
+    itemVectors: (weights, rows) => item.vectors(weights, apart ? tf.slice(rows, [0, 0], [rows.shape[0], D]) : rows)
   }
 }
 
-/** What an architecture was before it was written down whole: then there was one. */
-const before = { name: 'mtmi' }
+/** A row is then the item tower's D numbers, and after them D for each user tower. */
+function withOwnRows(user: UserModel, D: number): UserModel {
+  const own = (rows: tf.Tensor2D) => tf.slice(rows, [0, D], [rows.shape[0], user.towers * D])
+  const { rowScores } = user
+  return {
+    ...user,
+    interests: (weights, rows, history, scores) => user.interests(weights, own(rows), history, scores),
+    ...(rowScores === undefined ? {} : { rowScores: (weights, rows) => rowScores(weights, own(rows)) })
+  }
+}
+
+/** What an architecture was before it was written down whole: what there was one of. */
+const before: Architecture = { name: 'mtmi', itemTower: 'linear', itemTables: 'one' }
 
 /**
  * In what two architectures differ, as sentences for whoever can change the configuration; empty if in nothing.
@@ -62,10 +79,14 @@ export function differences(wanted: Architecture, found: Architecture): string[]
     )
 }
 
-/** Names the vectors that may be compared: models of other shapes have other spaces. */
+/**
+ * Names the vectors that may be compared: `mtmi-4x64`, and what is not as usual of the architecture after it, as in `mtmi-4x64-itemtower-none`.
+ */
 export function spaceOf(options: ModelOptions): string {
-  const { interestCount, dimensions } = createModel(options, 1)
-  return `${options.name}-${interestCount}x${dimensions}`
+  const { name, interestCount, dimensions, historyMax, ...rest } = createModel(options, 1).architecture
+  const usual = createModel({ ...modelSchema.parse({ name }), interestCount: options.interestCount }, 1).architecture
+  const special = Object.entries(rest).filter(([key, value]) => value !== usual[key])
+  return [`${name}-${interestCount}x${dimensions}`, ...special.map(([key, value]) => `${key.toLowerCase()}-${value}`)].join('-')
 }
 
 /** How a model travels: its options and the length of history, as JSON. */

@@ -24,7 +24,9 @@ type MtmiWeight =
 export function mtmi(shape: ModelShape): UserModel {
   const shapes = mtmiShapes(shape)
   return {
-    interestCount: shape.interestCount,
+    architecture: {},
+    readout: 'idw',
+    towers: shape.interestCount,
     shapes,
     initialWeights: (rng) => initialWeights(shape, shapes, rng),
     interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, scores),
@@ -88,13 +90,16 @@ function userTowers(
 ): UserVectors {
   const { size: B, length: L } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
-  const D = rows.shape[1]
+  const D = weights['user.weight'].shape[1]!
   const position = tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                  [L, K]
   const ofSteps = tf.add(gatherRows(scores, history.steps), gatherRows(weights['attention.age'] as tf.Tensor2D, history.age)) //                                                                                                              [B·L, K]
   const logits = tf.add(tf.add(tf.reshape(ofSteps, [B, L, K]), position), history.blocked) //                      [B, L, K]
   const attention = tf.softmax(tf.transpose(logits, [0, 2, 1])) //                                                 [B, K, L]
-  const steps = tf.reshape(gatherRows(rows, history.steps), [B, L, D]) //                                          [B, L, D]
-  const pooled = tf.transpose(tf.matMul(attention, steps), [1, 0, 2]) //                                           [K, B, D]
+  const steps = gatherRows(rows, history.steps) //                                                                 [B·L, D] or [B·L, K·D]
+  const pooled =
+    rows.shape[1] === D
+      ? tf.transpose(tf.matMul(attention, tf.reshape(steps, [B, L, D])), [1, 0, 2])
+      : ofOwnRows(attention, tf.reshape(steps, [B, L, K, D])) //                                                   [K, B, D]
   const interests = unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) as tf.Tensor3D //  [K, B, D]
   return { interests, routing: attention as tf.Tensor3D }
 }
@@ -106,8 +111,27 @@ function userTowers(
  * @returns [U, K]
  */
 function attentionScores(weights: WeightTensors<MtmiWeight>, rows: tf.Tensor2D): tf.Tensor2D {
-  const hidden = tf.tanh(tf.add(tf.matMul(rows, weights['attention.weight'] as tf.Tensor2D), weights['attention.bias'])) // [U, K·A]
+  const weight = weights['attention.weight'] as tf.Tensor2D //                                                     [D, K·A]
+  const raw = rows.shape[1] === weight.shape[0] ? tf.matMul(rows, weight) : ofOwnTable(rows, weight) //            [U, K·A]
+  const hidden = tf.tanh(tf.add(raw, weights['attention.bias'])) //                                                [U, K·A]
   return tf.matMul(hidden as tf.Tensor2D, queryBlocks(weights['attention.query'])) as tf.Tensor2D //               [U, K]
+}
+
+/** Where each tower has rows of its own. @param rows [U, K·D] @param weight [D, K·A] @returns [U, K·A] */
+function ofOwnTable(rows: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
+  const [U, width] = rows.shape
+  const [D, wide] = weight.shape
+  const K = width / D
+  const ofTower = tf.transpose(tf.reshape(rows, [U, K, D]), [1, 0, 2]) //                                          [K, U, D]
+  const maps = tf.transpose(tf.reshape(weight, [D, K, wide / K]), [1, 0, 2]) //                                    [K, D, A]
+  return tf.reshape(tf.transpose(tf.matMul(ofTower, maps), [1, 0, 2]), [U, wide])
+}
+
+/** Pooled where each tower has rows of its own. @param attention [B, K, L] @param steps [B, L, K, D] @returns [K, B, D] */
+function ofOwnRows(attention: tf.Tensor, steps: tf.Tensor4D): tf.Tensor3D {
+  const [B, , K, D] = steps.shape
+  const each = tf.matMul(tf.expandDims(attention, 2), tf.transpose(steps, [0, 2, 1, 3])) //                        [B, K, 1, D]
+  return tf.transpose(tf.reshape(each, [B, K, D]), [1, 0, 2])
 }
 
 /**

@@ -8,8 +8,7 @@ import type { HistoryTensors } from './historyTensors.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
 
 export interface ModelShape {
-  /** K asked for; a model of one vector takes no notice. */
-  readonly interestCount: number
+  readonly interestCount: number // K
   readonly dimensions: number // D
   /** R: newest steps of a history that are read. */
   readonly historyMax: number
@@ -18,14 +17,21 @@ export interface ModelShape {
 export interface UserVectors {
   /** Of length 1. [K, B, D] */
   readonly interests: tf.Tensor3D
-  /** How much of each step goes into each interest, where the model knows such a thing; 0 at padding. [B, K, L] */
+  /** Share of each step in each interest, where the model knows such a thing; of no meaning at padding. [B, K, L] */
   readonly routing?: tf.Tensor3D
 }
 
+/** Which interests learn from a target (see objective). */
+export type Readout = 'idw' | 'hard' | 'label-aware'
+
 /** Stateless: the weights are given with each call, and belong to the caller. */
 export interface UserModel {
-  /** K: interests that it makes of a history. */
-  readonly interestCount: number
+  /** Options beyond the shape that decide which vectors the same weights give. */
+  readonly architecture: Readonly<Record<string, string | number>>
+  /** What it was published with. */
+  readonly readout: Readout
+  /** Towers that may have rows of their own. */
+  readonly towers: number
   /** Of its own weights, no name of which begins with `item.` */
   readonly shapes: WeightShapes
   /** First values, drawn in the order of `shapes`. */
@@ -33,7 +39,7 @@ export interface UserModel {
   /**
    * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence.
    *
-   * @param rows of the items in the histories: row plus mean of feature rows. [U, D]
+   * @param rows of the items in the histories: row plus mean of feature rows. [U, D], or [U, towers · D] where each tower has rows of its own
    * @param scores what `rowScores` gives for these rows, where it is known already
    */
   interests(weights: WeightTensors, rows: tf.Tensor2D, history: HistoryTensors, scores?: tf.Tensor2D): UserVectors

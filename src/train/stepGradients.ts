@@ -5,8 +5,8 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import { historyTensors } from '../model/historyTensors.ts'
-import { type LossOptions, mtmiLoss } from '../model/losses.ts'
 import type { Model } from '../model/model.ts'
+import { type ObjectiveOptions, objective } from '../model/objective.ts'
 import { mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 
 export interface StepGradients {
@@ -20,7 +20,7 @@ export interface StepGradients {
 
 export interface StepOptions {
   readonly model: Model
-  readonly loss: LossOptions
+  readonly loss: ObjectiveOptions
   /** Whether to correct for how surely an item is a candidate. */
   readonly logQ: boolean
 }
@@ -65,9 +65,10 @@ export function stepGradients(
     ]
     const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
       const dense = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
-      const { interests } = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //              [K, B, D]
+      const user = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //                       [K, B, D]
       const vectors = model.itemVectors(dense, tensors[1] as tf.Tensor2D) //                                  [C, D]
-      return mtmiLoss(interests, { vectors, positive: positives, logQ }, weight, options.loss, (examples) => {
+      const own = { vectors, positive: positives, logQ }
+      return objective(user, histories, own, weight, options.loss, model.user.readout, (examples) => {
         losses = examples.dataSync() as Float32Array
       })
     })(leaves)

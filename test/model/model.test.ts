@@ -1,7 +1,7 @@
 // What a model declares, what travels of it, and what is refused.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { configSchema } from '../../src/base/config.ts'
+import { configSchema, resolveConfig } from '../../src/base/config.ts'
 import { ConfigError, CorruptError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { createModel, differences, modelFromJson, modelToJson, spaceOf } from '../../src/model/model.ts'
@@ -40,6 +40,7 @@ test('a model travels as JSON; options that came later are as they were before',
   assert.deepEqual(model.architecture, createModel(options, 7).architecture)
   assert.deepEqual(modelFromJson('{"name":"mtmi","interestCount":3,"dimensions":8,"historyMax":7}').architecture, model.architecture)
   assert.equal(spaceOf(options), 'mtmi-3x8')
+  assert.equal(spaceOf(optionsOf({ dimensions: 8, itemTower: 'none', idwAlpha: 4 })), 'mtmi-4x8-itemtower-none')
 })
 
 test('a model that this program does not know is refused by name; what is no model is corrupt', () => {
@@ -56,4 +57,13 @@ test('architectures differ in sentences; a checkpoint of the first release knew 
     "name is mtmi, but the checkpoint has mind: restore the setting, or start a new model with 'mtmi reset'",
     "dimensions is 8, but the checkpoint has 16: restore the setting, or start a new model with 'mtmi reset'"
   ])
+})
+
+test('options that exclude each other are refused, by the configuration as by the model', () => {
+  const wrong = { loss: 'triplet', hardNegativesBeta: 1 }
+  assert.throws(() => createModel(optionsOf(wrong), 7), {
+    name: 'ConfigError',
+    message: /hardNegativesBeta \(1\) must be 0 with model.loss triplet/
+  })
+  assert.throws(() => resolveConfig({ model: wrong }, {}), /hardNegativesBeta \(1\) must be 0/)
 })

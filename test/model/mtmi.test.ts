@@ -22,7 +22,8 @@ const softmax: LossOptions = {
   idwAlpha: 2,
   idwStopGradient: true,
   repelBeta: 0.7,
-  repelMargin: 1.2
+  repelMargin: 1.2,
+  hardNegativesBeta: 0
 }
 
 /** Four users with 1 … 4 steps (one step twice), six items in histories, five candidates. */

@@ -42,37 +42,42 @@ function follow(replica: ModelReplica, updates: readonly ModelUpdate[]) {
   return updates.map((update) => replica.apply(update)).find((applied) => applied !== undefined)
 }
 
-test('interests and item vectors rank targets as the trainer ranks them', () => {
-  const trainer = makeTrainer()
-  const replica = new ModelReplica()
-  const examples = someExamples(99)
-  for (let i = 0; i < 6; i++) {
-    trainer.step(someExamples(i), new Map())
-    follow(replica, trainer.takeUpdates(true, i))
-    // What it remembers of rows, features and weights must not outlive them.
-    if (i === 2) replica.learnCatalogue(catalogue)
-    replica.interests(examples.map(({ history }) => history))
-  }
-  const { ranks, candidates } = trainer.evaluateExamples(examples, new Map()).evaluation
-  assert.equal(candidates, replica.itemCount)
-  const { vectors } = replica.itemVectors(encoderItems)
-  const { interests, known } = replica.interests(examples.map(({ history }) => history))
-  assert.ok(known.every((k) => k === 1))
-  for (const [b, { history, target }] of examples.entries()) {
-    if (ranks[b] === unknownRank) continue
-    const score = (n: number) =>
-      Math.max(
-        ...[0, 1, 2].map((k) =>
-          Array.from({ length: 8 }, (_, d) => interests[(b * 3 + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+for (const model of [{}, { itemTables: 'per-tower' }, { itemTower: 'none', readout: 'hard' }]) {
+  test(`${JSON.stringify(model)}: interests and item vectors rank targets as the trainer ranks them`, () => {
+    const trainer = makeTrainer(model)
+    const replica = new ModelReplica()
+    const examples = someExamples(99)
+    for (let i = 0; i < 6; i++) {
+      trainer.step(someExamples(i), new Map())
+      follow(replica, trainer.takeUpdates(true, i))
+      // What it remembers of rows, features and weights must not outlive them.
+      if (i === 2) replica.learnCatalogue(catalogue)
+      replica.interests(examples.map(({ history }) => history))
+    }
+    const { ranks, candidates } = trainer.evaluateExamples(examples, new Map()).evaluation
+    assert.equal(candidates, replica.itemCount)
+    const { vectors } = replica.itemVectors(encoderItems)
+    const { interests, known } = replica.interests(examples.map(({ history }) => history))
+    assert.ok(known.every((k) => k === 1))
+    const K = replica.interestCount
+    for (const [b, { history, target }] of examples.entries()) {
+      if (ranks[b] === unknownRank) continue
+      const score = (n: number) =>
+        Math.max(
+          ...Array.from({ length: K }, (_, k) =>
+            Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+          )
         )
-      )
-    // The model reads, and leaves out, the newest 6 steps.
-    const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
-    const own = score(Number(target.itemId.slice(1)))
-    const better = catalogue.filter((item, n) => !left.has(item.itemId) && trainer.items.rowOf(item.itemId) !== 0 && score(n) >= own).length
-    assert.ok(better === ranks[b], `example ${b}: rank ${ranks[b]}, by the replica ${better}`)
-  }
-})
+      // The model reads, and leaves out, the newest 6 steps.
+      const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
+      const own = score(Number(target.itemId.slice(1)))
+      const better = catalogue.filter(
+        (item, n) => !left.has(item.itemId) && trainer.items.rowOf(item.itemId) !== 0 && score(n) >= own
+      ).length
+      assert.ok(better === ranks[b], `example ${b}: rank ${ranks[b]}, by the replica ${better}`)
+    }
+  })
+}
 
 test('nothing changes before the commit; then everything at once', () => {
   const trainer = makeTrainer()
