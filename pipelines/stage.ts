@@ -5,6 +5,7 @@ import type { Config } from '../src/base/config.ts'
 import type { Offsets } from '../src/base/offsets.ts'
 import { createMetrics, type MetricsReport } from '../src/io/metrics.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
+import { heldDetail } from './heldDetail.ts'
 import { startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { startOpsServer } from './opsServer.ts'
@@ -94,7 +95,8 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
     const { consumed, takenAtMs } = status
     return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
   }
-  const ops = await startOpsServer({ wire, watched: { stage, look }, say })
+  const ready = () => ({ ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` })
+  const ops = await startOpsServer({ wire, watched: { stage, look }, ready, say })
   const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, place, stages: [stage] }, (message) => {
     if (message.kind === 'train') {
       train = message.status

@@ -11,6 +11,7 @@ import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metri
 import { type RecommendedItem, Recommender } from '../src/recommend/recommender.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
+import { heldDetail } from './heldDetail.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
@@ -188,7 +189,7 @@ export class WholePipeline {
     const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
     if (stalled !== undefined) return { ready: false, detail: stalled }
     if (this.#live === undefined) return { ready: false, detail: 'no vectors are published yet' }
-    return { ready: true, detail: `space ${this.#live.space}, step ${this.#live.step}` }
+    return { ready: true, detail: `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish?.held)}` }
   }
 
   /** Resolves when everything in the log has been sequenced, learned and published. */

@@ -9,16 +9,19 @@ import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
 import { type ItemReport, Publisher, type UserReport } from '../../src/retrieval/publisher.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
-import type { ModelReplica } from '../../src/train/modelReplica.ts'
+import { cutExamples } from '../../src/sequence/cutExamples.ts'
+import type { UserSequence } from '../../src/sequence/userSequence.ts'
+import type { AppliedUpdate, ModelReplica } from '../../src/train/modelReplica.ts'
 import type { Wire } from '../parts.ts'
+import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
 const restMs = 10
-/** After the index did not answer: first and longest wait. */
 /** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
 const sweepTickMs = 100
 const text = new TextDecoder()
+/** After the index did not answer: first and longest wait. */
 const retryMs = { first: 200, max: 10_000 }
 
 /** How far the users' changes are in the index, kept by the caller: losing it only repeats work. */
@@ -28,9 +31,13 @@ export interface PublishedOffsets {
 }
 
 export interface PublishStageOptions extends Wire {
+  /** Gated: a replica that is not takes every step as it comes. */
   readonly replica: ModelReplica
   readonly index: VectorIndex
   readonly offsets: PublishedOffsets
+  /** Where verdicts on new weights are kept for those who ask. */
+  readonly gates?: GateStore
+  readonly onVerdict?: (record: GateRecord) => void
   readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
   readonly onProblem?: (problem: MtmiError) => void
@@ -41,6 +48,7 @@ export class PublishStage {
   readonly #catalogue = new Map<string, CatalogueItem>()
   readonly #publisher: Publisher
   readonly #vectors: VectorWatch
+  readonly #gate: ModelGate
   /** Next offset of user-sequences to read, by partition. */
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
@@ -58,7 +66,24 @@ export class PublishStage {
     this.#publishedBefore = options.offsets.load()
     this.#read = new Map()
     const { replica, index, config, clock } = options
-    this.#publisher = new Publisher({ encoder: replica, index, options: config.publish, clock, catalogue: this.#catalogue })
+    const { spacesKept } = config.publish
+    this.#publisher = new Publisher({
+      encoder: replica,
+      index,
+      options: config.publish,
+      clock,
+      catalogue: this.#catalogue,
+      limits: { spacesKept }
+    })
+    this.#gate = new ModelGate({
+      replica,
+      items: () => this.#publisher.knownItems(),
+      options: config.publish.gate,
+      clock,
+      store: options.gates,
+      measure: options.measure,
+      onVerdict: options.onVerdict
+    })
     this.#vectors = new VectorWatch({ encoder: replica, index, clock, catalogue: this.#catalogue, measure: options.measure })
   }
 
@@ -115,8 +140,15 @@ export class PublishStage {
     return { sequences: new Map(this.#read), model: this.#modelNext }
   }
 
+  /** What waits to be published; weights that are still to be judged count as an item. */
   waiting(): ReturnType<Publisher['waiting']> {
-    return this.#publisher.waiting()
+    const waiting = this.#publisher.waiting()
+    return this.#options.replica.undecided ? { ...waiting, items: waiting.items + 1 } : waiting
+  }
+
+  /** Weights that were refused, while nothing newer was accepted. */
+  get held(): HeldModel | undefined {
+    return this.#gate.held
   }
 
   async #follow(topic: string, resume: () => Promise<bigint>, signal: AbortSignal, take: (record: LogRecord) => void): Promise<void> {
@@ -149,22 +181,35 @@ export class PublishStage {
     const update = this.#options.codecs.modelUpdate.decode(record.value)
     if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
     const applied = this.#options.replica.apply(update)
-    if (applied === undefined) return
+    if (applied !== undefined) this.#noteModel(applied)
+  }
+
+  #noteModel(applied: AppliedUpdate): void {
     this.#publisher.noteModel(applied)
     this.#vectors.noteModel(applied)
   }
 
   #takeSequence(record: LogRecord): void {
     const { partition, offset } = record
-    if (record.value === null) this.#publisher.forget(text.decode(record.key))
-    else {
+    if (record.value === null) {
+      const userId = text.decode(record.key)
+      this.#publisher.forget(userId)
+      this.#gate.forget(userId)
+    } else {
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
       else this.#publisher.noteSequence(sequence)
       this.#vectors.noteSequence(sequence)
+      this.#noteTargets(sequence)
     }
     this.#read.set(partition, offset + 1n)
     this.takenAtMs = record.timestampMs
+  }
+
+  #noteTargets(sequence: UserSequence): void {
+    const { types } = this.#options.config.events
+    for (const { userId, history, target } of cutExamples(sequence, (type) => types[type]))
+      this.#gate.note({ userId, history, target: target.itemId })
   }
 
   /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
@@ -220,6 +265,9 @@ export class PublishStage {
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
+    const applied = this.#gate.advance(this.#hurry)
+    for (const update of applied ?? []) this.#noteModel(update)
+    busy ||= applied !== undefined || this.#gate.working
     if (!busy && this.#publisher.waiting().items === 0) await this.#vectors.lookIfDue()
     if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
     return busy

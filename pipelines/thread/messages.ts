@@ -6,6 +6,7 @@ import type { Detection } from '../../src/drift/detection.ts'
 import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
+import type { HeldModel } from '../stages/modelGate.ts'
 
 /** Which stages the thread runs. */
 export interface ModelThreadTask {
@@ -47,6 +48,8 @@ export interface PublishStatus {
   readonly waitingUsers: number
   readonly step: number
   readonly space: string
+  /** New weights that were refused. */
+  readonly held?: HeldModel
 }
 
 export type FromModelThread =

@@ -10,6 +10,7 @@ import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
+import type { GateHistory } from '../stages/modelGate.ts'
 import { PublishStage } from '../stages/publishStage.ts'
 import { type BatchReport, TrainStage } from '../stages/trainStage.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
@@ -46,9 +47,11 @@ async function main(task: ModelThreadTask): Promise<void> {
   let publishing: PublishStage | undefined
 
   if (task.stages.includes('publish')) {
-    const published = /-\d+$/.test(task.place ?? '') ? `published-${task.place}.json` : 'published.json'
+    const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
+    const published = `published${suffix}.json`
+    const gates = `gates${suffix}.json`
     const index = await openIndex(run, { searchThread: false })
-    const replica = new ModelReplica()
+    const replica = new ModelReplica({ gated: true })
     publishing = new PublishStage({
       ...wire,
       replica,
@@ -56,6 +59,11 @@ async function main(task: ModelThreadTask): Promise<void> {
       offsets: {
         load: () => offsetsFromJson(run.readJson(published) ?? {}),
         save: (offsets) => run.writeJson(published, offsetsToJson(offsets))
+      },
+      gates: { load: () => run.readJson<GateHistory>(gates), save: (history) => run.writeJson(gates, history) },
+      onVerdict: ({ outcome, step, reasons }) => {
+        if (outcome === 'refused')
+          post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })
       },
       measure: (report) => gathered.push(...report),
       onPublished: ({ users }) => {
@@ -74,7 +82,8 @@ async function main(task: ModelThreadTask): Promise<void> {
         waitingItems: waiting.items,
         waitingUsers: waiting.users,
         step: replica.step,
-        space: replica.space
+        space: replica.space,
+        ...(stage.held === undefined ? {} : { held: stage.held })
       }
     }
     statuses.push(() => ({ kind: 'publish', status: status() }))

@@ -235,7 +235,37 @@ export const configSchema = z.strictObject({
       .describe('An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'),
     userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
     sweepIntervalMs: durationMs(dayMs).default(60_000).describe('No user vector is older than this after the tower weights moved'),
-    batchSize: count(1, 10_000).default(500)
+    batchSize: count(1, 10_000).default(500),
+    spacesKept: count(1, 100)
+      .default(2)
+      .describe('Spaces of the index, the live one and the newest before it: each takes as much room as the live one'),
+    gate: section({
+      targets: count(0, 100_000)
+        .default(2000)
+        .describe('Newest targets on which new tower weights are compared with the live ones before they are published; 0 looks at none'),
+      hitLossMax: real(0, 1)
+        .default(0.01)
+        .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance'),
+      chanceMax: real(0, 0.5)
+        .default(1e-6)
+        .describe(
+          'A loss counts that chance makes less often than this. There are 8,640 gates a day at train.weightsIntervalMs of 10 s: one false refusal in four months. Of 200 targets that only one of the two finds, 134 must be lost'
+        ),
+      cosineMax: real(-1, 1)
+        .default(0.9)
+        .describe(
+          "Mean cosine between a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed ones .95"
+        ),
+      canaries: count(0, 10_000).default(64).describe('Users whose lists by both weights are compared'),
+      overlapMin: real(0, 1)
+        .default(0.1)
+        .describe(
+          'Lists that keep less of their first 20 than this, and find no more, are refused: the features, not the tastes, have changed'
+        ),
+      timeShareMax: real(0.001, 1)
+        .default(0.1)
+        .describe('Of the time that gates may take: with a large catalogue they come less often, and weights are published later')
+    })
   }),
 
   recommend: section({
@@ -343,6 +373,7 @@ export type ModelOptions = Config['model']
 export type TrainOptions = Config['train']
 export type EvaluateOptions = Config['evaluate']
 export type PublishOptions = Config['publish']
+export type GateOptions = PublishOptions['gate']
 export type ServeOptions = Config['serve']
 export type RecommendOptions = Config['recommend']
 export type RegistryOptions = Config['registry']

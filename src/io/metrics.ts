@@ -132,6 +132,20 @@ export const metricDefinitions = {
   promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
     outcome: ['done', 'held']
   }),
+  gates: counter('mtmi_publish_gated_steps_total', 'New tower weights that were tried before they were published, by the verdict', {
+    outcome: ['accepted', 'refused']
+  }),
+  gateHeld: gauge('mtmi_publish_held_steps', '1 while new weights are held back because they were refused, 0 otherwise'),
+  gateSeconds: histogram('mtmi_publish_gate_seconds', 'Work of one trial of new weights', stepSeconds),
+  gateHitRate: gauge(
+    'mtmi_publish_gate_hit_rate_ratio',
+    'Share of the newest targets that the live weights, and the ones tried last, find in the first 20',
+    { weights: ['live', 'candidate'] }
+  ),
+  gateOverlap: gauge(
+    'mtmi_publish_gate_overlap_ratio',
+    "Share of canary users' lists that the live weights and the ones tried last both have"
+  ),
   indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
 
   driftPsi: gauge(

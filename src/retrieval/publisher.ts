@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import type { PublishOptions } from '../base/config.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type { Encoder, EncoderStep } from '../model/encoder.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import {
   type CatalogueLookup,
@@ -21,18 +21,19 @@ import {
 } from './publisherReport.ts'
 import { PublisherSpace } from './publisherSpace.ts'
 import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
+import { areUnits, isUnit } from './unitVectors.ts'
 import type { ItemPoint, UserPoint, VectorIndex } from './vectorIndex.ts'
 
 export type { ItemReport, UserReport } from './publisherReport.ts'
 
-/** How far a vector's length may be from 1: float32 rounding over 512 dimensions stays below 1e-5, a broken tower does not. */
-const lengthTolerance = 1e-3
 const refusedIdsMax = 10
+
+type PublisherOptions = Pick<PublishOptions, 'epsilon' | 'userWaitMs' | 'sweepIntervalMs' | 'batchSize'>
 
 export class Publisher {
   readonly #encoder: Encoder
   readonly #index: VectorIndex
-  readonly #options: PublishOptions
+  readonly #options: PublisherOptions
   readonly #clock: Clock
   readonly #catalogue: CatalogueLookup
   readonly #space: PublisherSpace
@@ -50,7 +51,7 @@ export class Publisher {
   constructor(parts: {
     encoder: Encoder
     index: VectorIndex
-    options: PublishOptions
+    options: PublisherOptions
     clock: Clock
     catalogue: CatalogueLookup
     limits?: Partial<PublisherLimits>
@@ -121,6 +122,11 @@ export class Publisher {
       this.#expired.delete(itemId)
       this.#items.note(itemId, true)
     }
+  }
+
+  /** All items that have, or may get, a vector; those that come while it is read may be left out. */
+  *knownItems(): Iterable<EncoderItem> {
+    for (const itemId of this.#items.ids()) yield this.#encoderItem(itemId)
   }
 
   /** Milliseconds until a changed user may be published; undefined: none waits. */
@@ -256,16 +262,16 @@ export class Publisher {
   #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {
     if (taken.length === 0) return { vectors: new Float32Array(0), known: new Uint8Array(0) }
     try {
-      return this.#encoder.itemVectors(
-        taken.map(({ itemId }) => {
-          const item = this.#catalogue.get(itemId)
-          return { itemId, features: item === undefined ? [] : featureKeys(item) }
-        })
-      )
+      return this.#encoder.itemVectors(taken.map(({ itemId }) => this.#encoderItem(itemId)))
     } catch (error) {
       this.#items.putBack(taken)
       throw error
     }
+  }
+
+  #encoderItem(itemId: ItemId): EncoderItem {
+    const item = this.#catalogue.get(itemId)
+    return { itemId, features: item === undefined ? [] : featureKeys(item) }
   }
 
   #encodeUsers(taken: readonly TakenUser[], windows: readonly EncoderStep[][]): { interests: Float32Array; known: Uint8Array } {
@@ -327,18 +333,4 @@ function userPayload(steps: readonly EncoderStep[], updatedAtMs: number): UserPo
   const recent = new Set<ItemId>()
   for (let i = steps.length - 1; i >= 0; i--) recent.add(steps[i]!.itemId)
   return { recent: [...recent], historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
-}
-
-function areUnits(vectors: Float32Array, dimensions: number): boolean {
-  for (let from = 0; from < vectors.length; from += dimensions) {
-    if (!isUnit(vectors.subarray(from, from + dimensions))) return false
-  }
-  return vectors.length > 0
-}
-
-/** A comparison with NaN is false: what is not finite is not a unit. */
-function isUnit(vector: Float32Array): boolean {
-  let squared = 0
-  for (let d = 0; d < vector.length; d++) squared += vector[d]! * vector[d]!
-  return Math.abs(Math.sqrt(squared) - 1) <= lengthTolerance
 }

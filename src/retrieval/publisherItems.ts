@@ -43,6 +43,10 @@ export class PublisherItems {
     return this.#slots.size
   }
 
+  *ids(): Iterable<ItemId> {
+    for (let slot = 0; slot < this.#ids.length; slot++) if (this.#ids[slot] !== undefined) yield this.#ids[slot]!
+  }
+
   /** Items that are in the index. */
   get written(): number {
     return this.#written

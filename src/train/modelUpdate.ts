@@ -3,6 +3,10 @@
 
 import type { ItemId } from '../event/interaction.ts'
 
+/** Who asked for a lineage, and what for: the same model once more, an earlier one, or the trainer's after publishing was held. */
+export const lineageReasons = ['rebuild', 'rollback', 'resume'] as const
+export type LineageReason = (typeof lineageReasons)[number]
+
 export type ModelUpdate =
   /** An item's row of the table, as the towers read it. [D]. Absent vector: the row was expired. */
   | { readonly kind: 'item-row'; readonly itemId: ItemId; readonly row: Float32Array | null; readonly count: number }
@@ -10,6 +14,11 @@ export type ModelUpdate =
   | { readonly kind: 'feature-row'; readonly feature: string; readonly row: Float32Array }
   /** A dense weight by name, whole; only at gated steps. */
   | { readonly kind: 'weights'; readonly name: string; readonly shape: readonly number[]; readonly values: Float32Array }
+  /**
+   * Begins a lineage: what lies before it in the partition, and compaction has left there, belongs to another. All rows and weights follow, then a commit in
+   * `space`. Never sent for the first lineage of a log.
+   */
+  | { readonly kind: 'lineage'; readonly space: string; readonly reason: LineageReason; readonly begunAtMs: number }
   /** Closes everything before it in the partition. */
   | {
       readonly kind: 'commit'

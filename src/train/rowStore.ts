@@ -5,7 +5,19 @@ import { chunkRows, IdDictionary } from '../batch/idDictionary.ts'
 const chunkShift = Math.log2(chunkRows)
 const chunkMask = chunkRows - 1
 
-export class RowStore {
+/** Rows by id, to be read. Rows are numbered from 1; 0 is none. */
+export interface Rows {
+  readonly dimensions: number
+  readonly size: number
+  /** Every row in use is below it. */
+  readonly rows: number
+  find(id: string): number
+  idOf(row: number): string
+  /** out[at … at + D) += scale · row. */
+  add(row: number, scale: number, out: Float32Array, at: number): void
+}
+
+export class RowStore implements Rows {
   readonly dimensions: number
   readonly #ids = new IdDictionary()
   readonly #chunks: Float32Array[] = []

@@ -80,7 +80,7 @@ async function wholeRun(): Promise<ChildReport> {
   const publish = new PublishStage({
     ...wire,
     log,
-    replica: new ModelReplica(),
+    replica: new ModelReplica({ gated: true }),
     index,
     offsets: {
       load: () => offsetsFromJson(run.readJson('published.json') ?? {}),

@@ -184,3 +184,79 @@ test('the number of tensors does not grow with calls or commits', () => {
   replica.dispose()
   assert.ok(tf.memory().numTensors < numTensors)
 })
+
+test('gated: weights and the rows beside them wait until they are accepted; what is proposed is what an ungated replica has', () => {
+  const trainer = makeTrainer()
+  const plain = new ModelReplica()
+  const gated = new ModelReplica({ gated: true })
+  for (const replica of [plain, gated]) replica.learnCatalogue(catalogue)
+  const both = (updates: readonly ModelUpdate[]) => [follow(plain, updates), follow(gated, updates)] as const
+  const histories = someExamples(99).map(({ history }) => history)
+  const vectorsOf = (encoder: Pick<ModelReplica, 'itemVectors' | 'interests'>) => [
+    encoder.itemVectors(encoderItems),
+    encoder.interests(histories)
+  ]
+  const learn = (seed: number) => trainer.step(someExamples(seed), new Map())
+  learn(1)
+  const [, first] = both(trainer.takeUpdates(true, 1))
+  assert.equal(first?.weightsChanged, true) // nothing to compare it with
+  learn(2)
+  both(trainer.takeUpdates(false, 2))
+  assert.deepEqual(vectorsOf(gated), vectorsOf(plain)) // rows alone are not held
+  const live = vectorsOf(gated)
+  learn(3)
+  assert.equal(both(trainer.takeUpdates(true, 3))[1], undefined)
+  assert.equal(gated.undecided, true)
+  const candidate = gated.propose()
+  assert.ok(candidate !== undefined)
+  assert.deepEqual(vectorsOf(candidate.encoder), vectorsOf(plain))
+  const proposed = vectorsOf(plain)
+  // While it is judged more comes: neither of the two moves.
+  learn(4)
+  both(trainer.takeUpdates(false, 4))
+  assert.deepEqual([vectorsOf(gated), vectorsOf(gated.propose()!.encoder)], [live, proposed])
+  gated.refuse()
+  assert.deepEqual([gated.propose(), gated.undecided], [undefined, false]) // rows alone are not worth another trial
+  assert.deepEqual(vectorsOf(gated), live)
+  learn(5)
+  both(trainer.takeUpdates(true, 5))
+  const second = gated.propose()
+  assert.deepEqual(vectorsOf(second!.encoder), vectorsOf(plain))
+  learn(6)
+  both(trainer.takeUpdates(false, 6))
+  const applied = gated.accept()
+  assert.deepEqual(
+    applied.map(({ step, weightsChanged }) => [step, weightsChanged]),
+    [
+      [5, true],
+      [6, false]
+    ]
+  )
+  assert.deepEqual(vectorsOf(gated), vectorsOf(plain))
+  assert.equal(gated.undecided, false)
+})
+
+test('gated: another lineage is proposed whole, without rows that compaction left of the one before; the old model can still be asked', () => {
+  const trainer = makeTrainer()
+  const gated = new ModelReplica({ gated: true })
+  gated.learnCatalogue(catalogue)
+  trainer.step(someExamples(1), new Map())
+  follow(gated, trainer.takeUpdates(true, 1))
+  const before = gated.itemVectors(encoderItems)
+  const stray: ModelUpdate = { kind: 'item-row', itemId: 'stray', row: new Float32Array(8).fill(1), count: 1 }
+  trainer.resendAll()
+  const again = trainer.takeUpdates(true, 2).map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
+  assert.equal(follow(gated, [stray, { kind: 'lineage', space: 'other', reason: 'rollback', begunAtMs: 2 }, ...again]), undefined)
+  const candidate = gated.propose()
+  assert.deepEqual([candidate?.space, candidate?.reason], ['other', 'rollback'])
+  assert.equal(candidate?.encoder.itemVectors([{ itemId: 'stray', features: [] }]).known[0], 0)
+  assert.deepEqual(
+    gated.accept().map(({ reason }) => reason),
+    ['rollback']
+  )
+  assert.deepEqual([gated.space, gated.previous?.space], ['other', trainer.space])
+  assert.deepEqual(gated.itemVectors(encoderItems), before)
+  assert.deepEqual(gated.previous?.itemVectors(encoderItems), before)
+  gated.forgetPrevious()
+  assert.equal(gated.previous, undefined)
+})

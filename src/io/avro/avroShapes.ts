@@ -3,7 +3,7 @@
 import type { CatalogueItem } from '../../event/catalogueItem.ts'
 import type { Interaction, Source } from '../../event/interaction.ts'
 import type { FreshStep, RecentEvent, SequenceStep, UserSequence } from '../../sequence/userSequence.ts'
-import type { ModelUpdate } from '../../train/modelUpdate.ts'
+import { lineageReasons, type ModelUpdate } from '../../train/modelUpdate.ts'
 
 export interface Shape<T> {
   toAvro(value: T): unknown
@@ -138,6 +138,7 @@ type RawUpdate =
   | { readonly 'stream.mtmi.FeatureRow': { readonly feature: string; readonly row: Buffer } }
   | { readonly 'stream.mtmi.Weights': { readonly name: string; readonly shape: readonly number[]; readonly values: Buffer } }
   | { readonly 'stream.mtmi.Commit': Omit<Extract<ModelUpdate, { kind: 'commit' }>, 'kind'> }
+  | { readonly 'stream.mtmi.Lineage': Omit<Extract<ModelUpdate, { kind: 'lineage' }>, 'kind'> }
 
 export const modelUpdateShape: Shape<ModelUpdate> = {
   toAvro(value): { update: RawUpdate } {
@@ -153,6 +154,8 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
         return { update: { 'stream.mtmi.Weights': { name: value.name, shape: value.shape, values: bytesOf(value.values) } } }
       case 'commit':
         return { update: { 'stream.mtmi.Commit': value } }
+      case 'lineage':
+        return { update: { 'stream.mtmi.Lineage': value } }
     }
   },
 
@@ -171,6 +174,12 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
       const floats = floatsOf(values)
       checkShape(shape, floats.length)
       return { kind: 'weights', name, shape: [...shape], values: floats }
+    }
+    if ('stream.mtmi.Lineage' in update) {
+      const { space, reason, begunAtMs } = update['stream.mtmi.Lineage']
+      if (!lineageReasons.some((known) => known === reason))
+        throw new RangeError(`a lineage begun for ${JSON.stringify(reason)}: this program knows ${lineageReasons.join(', ')}`)
+      return { kind: 'lineage', space, reason, begunAtMs }
     }
     const { step, space, model, weightsChanged, committedAtMs } = update['stream.mtmi.Commit']
     return { kind: 'commit', step, space, model, weightsChanged, committedAtMs }
