@@ -107,17 +107,14 @@ export interface CoordinatorBroker extends Broker {
   }): Promise<{ memberAssignment: Buffer }>
   heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>
-  initProducerId(request: {
-    transactionalId?: string
-    transactionTimeout?: number
-  }): Promise<{ producerId: unknown; producerEpoch: number }>
+  initProducerId(request: { transactionalId?: string; transactionTimeout?: number }): Promise<{ producerId: string; producerEpoch: number }>
   addPartitionsToTxn(request: TransactionRequest & { topics: { topic: string; partitions: number[] }[] }): Promise<{ errors?: unknown }>
   endTxn(request: TransactionRequest & { transactionResult: boolean }): Promise<unknown>
 }
 
 export interface TransactionRequest {
   readonly transactionalId: string
-  readonly producerId: unknown
+  readonly producerId: bigint
   readonly producerEpoch: number
 }
 

@@ -3,6 +3,7 @@
 import { CorruptError, UnavailableError } from '../../base/errors.ts'
 import type { LogRecord } from '../../event/eventLog.ts'
 import { type Cluster, kafkaError, protocolErrorOf, retrying } from './kafkaClient.ts'
+import { type FetchedPartition, fetchBatches, recordsOf } from './kafkaRecords.ts'
 
 export interface Fetched {
   readonly kind: 'records'
@@ -25,33 +26,6 @@ const maxWaitMs = 100
 const partitionBytesMax = 1024 * 1024
 /** Records given at once: others of the thread get their turn in between. */
 const chunkMax = 512
-
-/** Only records of committed transactions. */
-const readCommitted = 1
-
-interface RawRecord {
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers: Readonly<Record<string, Buffer | string | (Buffer | string)[] | null | undefined>> | undefined
-  readonly offset: string
-  readonly timestamp: string
-  readonly isControlRecord?: boolean
-  /** Absent from the message format before Kafka 0.11. */
-  readonly batchContext?: {
-    readonly producerId: string
-    readonly inTransaction: boolean
-    readonly firstOffset: string
-    readonly lastOffsetDelta: number
-  }
-}
-
-export interface RawPartition {
-  readonly partition: number
-  readonly highWatermark: string
-  readonly lastStableOffset?: string
-  readonly abortedTransactions?: readonly { readonly producerId: string; readonly firstOffset: string }[]
-  readonly messages: readonly RawRecord[]
-}
 
 export class KafkaFetcher {
   readonly #options: KafkaFetcherOptions
@@ -171,40 +145,28 @@ export class KafkaFetcher {
         continue
       }
       const broker = await cluster.findBroker({ nodeId })
-      const { responses } = (await broker.fetch({
-        isolationLevel: readCommitted,
-        maxWaitTime: maxWaitMs,
-        minBytes: 1,
-        maxBytes: Math.max(partitionBytesMax, readAheadBytesMax - this.#queuedBytes),
-        topics: [
-          {
-            topic,
-            partitions: partitions.map((partition) => ({
-              partition,
-              fetchOffset: String(this.position(partition)),
-              maxBytes: partitionBytesMax
-            }))
-          }
-        ]
-      })) as { responses: { partitions: RawPartition[] }[] }
+      const positions = partitions.map((partition) => ({ partition, offset: this.position(partition), bytesMax: partitionBytesMax }))
+      const bytesMax = Math.max(partitionBytesMax, readAheadBytesMax - this.#queuedBytes)
+      const found = await fetchBatches(broker, topic, positions, { maxWaitMs, minBytes: 1, bytesMax })
       onFetched()
       if (stopped()) return
       let any = false
-      for (const response of responses) for (const raw of response.partitions) any = this.#receive(raw) || any
+      for (const fetched of found) any = this.#receive(fetched) || any
       if (!any && this.#queue.length === 0) this.#quiet = true
       wake()
     }
   }
 
-  #receive(raw: RawPartition): boolean {
-    const from = this.position(raw.partition)
-    const { records, next, bytes } = readRecords(raw, from)
-    if (next > from) this.#positions.set(raw.partition, next)
-    const end = endOf(raw)
+  #receive(fetched: FetchedPartition): boolean {
+    const { partition } = fetched
+    const from = this.position(partition)
+    const { records, next, bytes } = recordsOf(fetched, from)
+    if (next > from) this.#positions.set(partition, next)
+    const end = endOf(fetched)
     for (let at = 0; at < records.length; at += chunkMax) {
       const chunk = records.length <= chunkMax ? records : records.slice(at, at + chunkMax)
       const share = Math.ceil((bytes * chunk.length) / records.length)
-      this.#queue.push({ fetched: { kind: 'records', partition: raw.partition, records: chunk, end }, bytes: share })
+      this.#queue.push({ fetched: { kind: 'records', partition, records: chunk, end }, bytes: share })
       this.#queuedBytes += share
     }
     return next > from
@@ -212,68 +174,8 @@ export class KafkaFetcher {
 }
 
 /** A reader of committed records sees nothing from the first open transaction on. */
-function endOf(raw: RawPartition): bigint {
-  const stable = BigInt(raw.lastStableOffset ?? -1)
-  return stable >= 0n ? stable : BigInt(raw.highWatermark)
-}
-
-/**
- * The records of a fetched partition from `from` on: without those of aborted transactions and without the markers that end transactions.
- *
- * @returns `next`: where to read on, beyond markers and beyond what compaction has removed
- */
-export function readRecords(raw: RawPartition, from: bigint): { records: LogRecord[]; next: bigint; bytes: number } {
-  const aborted = [...(raw.abortedTransactions ?? [])].map(({ producerId, firstOffset }) => ({
-    producerId,
-    firstOffset: BigInt(firstOffset)
-  }))
-  aborted.sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1))
-  const aborting = new Set<string>()
-  const records: LogRecord[] = []
-  let next = from
-  let bytes = 0
-  for (const message of raw.messages) {
-    const offset = BigInt(message.offset)
-    const batch = message.batchContext
-    while (aborted.length > 0 && aborted[0]!.firstOffset <= offset) aborting.add(aborted.shift()!.producerId)
-    if (message.isControlRecord === true) {
-      // Key: version int16, type int16; type 0 is an abort. A commit of the same producer cannot come before the abort of its aborted transaction.
-      if (batch !== undefined && message.key !== null && message.key.length >= 4 && message.key.readInt16BE(2) === 0)
-        aborting.delete(batch.producerId)
-    } else if (offset >= from && !(batch?.inTransaction === true && aborting.has(batch.producerId))) {
-      records.push(recordOf(message, raw.partition, offset))
-      bytes += (message.key?.length ?? 0) + (message.value?.length ?? 0) + 100
-    }
-    const after = batch === undefined ? offset + 1n : BigInt(batch.firstOffset) + BigInt(batch.lastOffsetDelta) + 1n
-    if (after > next) next = after
-  }
-  return { records, next, bytes }
-}
-
-const noHeaders: Readonly<Record<string, Uint8Array>> = {}
-const noBytes = new Uint8Array(0)
-
-function recordOf(message: RawRecord, partition: number, offset: bigint): LogRecord {
-  const { key, value, headers, timestamp } = message
-  return {
-    key: key ?? noBytes,
-    value,
-    headers: headers === undefined ? noHeaders : headersOf(headers),
-    partition,
-    offset,
-    timestampMs: Number(timestamp)
-  }
-}
-
-function headersOf(raw: NonNullable<RawRecord['headers']>): Readonly<Record<string, Uint8Array>> {
-  let headers: Record<string, Uint8Array> | undefined
-  for (const name in raw) {
-    headers ??= {}
-    const given = raw[name]
-    const last = Array.isArray(given) ? given.at(-1) : given // of headers with one name the last counts
-    headers[name] = last === undefined || last === null ? noBytes : typeof last === 'string' ? Buffer.from(last) : last
-  }
-  return headers ?? noHeaders
+function endOf({ lastStableOffset, highWatermark }: FetchedPartition): bigint {
+  return lastStableOffset >= 0n ? lastStableOffset : highWatermark
 }
 
 /** The first offset that is there, or the one that committed records will get next, by partition. */
@@ -321,21 +223,16 @@ export async function recordEnd(cluster: Cluster, topic: string, partition: numb
   const broker = await cluster.findBroker({ nodeId })
   // The batch that holds the offset comes whole, however few bytes are asked for; a marker is a batch of its own.
   for (let at = end - 1n; at >= 0n && end - at <= BigInt(markersMax); at--) {
-    const { responses } = (await broker
-      .fetch({
-        isolationLevel: readCommitted,
-        maxWaitTime: 0,
-        minBytes: 0,
-        maxBytes: 1,
-        topics: [{ topic, partitions: [{ partition, fetchOffset: String(at), maxBytes: 1 }] }]
-      })
-      .catch((error: unknown) => {
-        if (protocolErrorOf(error) === 'OFFSET_OUT_OF_RANGE') return { responses: [] } // retention has taken everything
-        throw error
-      })) as { responses: { partitions: RawPartition[] }[] }
-    const raw = responses[0]?.partitions[0]
-    if (raw === undefined) return end
-    const { records } = readRecords(raw, at)
+    const found = await fetchBatches(broker, topic, [{ partition, offset: at, bytesMax: 1 }], {
+      maxWaitMs: 0,
+      minBytes: 0,
+      bytesMax: 1
+    }).catch((error: unknown) => {
+      if (protocolErrorOf(error) === 'OFFSET_OUT_OF_RANGE') return [] // retention has taken everything
+      throw error
+    })
+    if (found[0] === undefined) return end
+    const { records } = recordsOf(found[0], at)
     const last = records.at(-1)
     if (last !== undefined) return last.offset + 1n
   }

@@ -9,6 +9,8 @@ import { MtmiError, UnavailableError } from '../../base/errors.ts'
 import type { NewRecord } from '../../event/eventLog.ts'
 import { partitionOf } from '../../event/partitioner.ts'
 import { type Cluster, type CoordinatorBroker, findCoordinator, protocolErrorOf, type RetryLimits, retrying } from './kafkaClient.ts'
+import { produceBatches } from './kafkaRecords.ts'
+import { recordBytesMax } from './recordBatch.ts'
 
 export interface KafkaProducerOptions {
   readonly cluster: Cluster
@@ -23,19 +25,17 @@ export interface KafkaProducerOptions {
 
 /** A transaction that its producer left open is aborted by the brokers after this; until then readers wait behind it. */
 const transactionTimeoutMs = 60_000
-/** What a record costs beside key, value and headers, at most. */
-const recordOverheadBytes = 64
 const sequenceEnd = 2 ** 31
 
 interface Batch {
   readonly partition: number
-  readonly messages: { key: Buffer; value: Buffer | null; headers: Record<string, Buffer>; timestamp: string }[]
+  readonly records: NewRecord[]
 }
 
 export class KafkaProducer {
   readonly #options: KafkaProducerOptions
   readonly #sequences = new Map<string, number>()
-  #identity: { readonly producerId: unknown; readonly producerEpoch: number } | undefined
+  #identity: { readonly producerId: bigint; readonly producerEpoch: number } | undefined
   /** Set once another has claimed the transactional id, or its state here is not known any more. */
   #refusal: MtmiError | undefined
   #last: Promise<unknown> = Promise.resolve()
@@ -87,7 +87,7 @@ export class KafkaProducer {
         const { producerId, producerEpoch } = await broker.initProducerId(
           transactionalId === undefined ? {} : { transactionalId, transactionTimeout: transactionTimeoutMs }
         )
-        return { producerId, producerEpoch }
+        return { producerId: BigInt(producerId), producerEpoch }
       },
       () => this.#refresh()
     )
@@ -136,7 +136,7 @@ export class KafkaProducer {
 
   /** Rounds of batches: at most one of each partition in a round, none larger than a request may be. */
   async #batches(what: string, topic: string, records: readonly NewRecord[]): Promise<Batch[][]> {
-    const { cluster, clock, requestBytesMax } = this.#options
+    const { cluster, requestBytesMax } = this.#options
     const partitions = await retrying(
       what,
       this.#limits,
@@ -148,30 +148,23 @@ export class KafkaProducer {
       },
       () => this.#refresh()
     )
-    const timestamp = String(clock.nowMs())
     const open = new Map<number, { batch: Batch; bytes: number; round: number }>()
     const rounds: Batch[][] = []
-    for (const { key, value, headers = {}, partition: wanted } of records) {
-      const partition = wanted ?? partitionOf(key, partitions)
+    for (const record of records) {
+      const partition = record.partition ?? partitionOf(record.key, partitions)
       if (!Number.isInteger(partition) || partition < 0 || partition >= partitions)
         throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions}`)
-      let bytes = key.length + (value?.length ?? 0) + recordOverheadBytes
-      for (const [name, header] of Object.entries(headers)) bytes += name.length + header.length + recordOverheadBytes
+      const bytes = recordBytesMax(record)
       let current = open.get(partition)
       if (current === undefined || current.bytes + bytes > requestBytesMax) {
-        current = { batch: { partition, messages: [] }, bytes: 0, round: current === undefined ? 0 : current.round + 1 }
+        current = { batch: { partition, records: [] }, bytes: 0, round: current === undefined ? 0 : current.round + 1 }
         open.set(partition, current)
         const round = rounds[current.round]
         if (round === undefined) rounds[current.round] = [current.batch]
         else round.push(current.batch)
       }
       current.bytes += bytes
-      current.batch.messages.push({
-        key: asBuffer(key),
-        value: value === null ? null : asBuffer(value),
-        headers: buffers(headers),
-        timestamp
-      })
+      current.batch.records.push(record)
     }
     return rounds
   }
@@ -179,15 +172,16 @@ export class KafkaProducer {
   async #produceAll(what: string, topic: string, rounds: readonly (readonly Batch[])[]): Promise<void> {
     for (const round of rounds) {
       await this.#produce(what, topic, round)
-      for (const { partition, messages } of round) {
-        this.#sequences.set(`${topic}/${partition}`, ((this.#sequences.get(`${topic}/${partition}`) ?? 0) + messages.length) % sequenceEnd)
+      for (const { partition, records } of round) {
+        this.#sequences.set(`${topic}/${partition}`, ((this.#sequences.get(`${topic}/${partition}`) ?? 0) + records.length) % sequenceEnd)
       }
     }
   }
 
   /** Sends a round until every leader has acknowledged its part: what was written by an attempt that seemed to fail is recognised by its sequence. */
   async #produce(what: string, topic: string, round: readonly Batch[]): Promise<void> {
-    const { cluster, compression, transactionalId } = this.#options
+    const { cluster, clock, compression, transactionalId } = this.#options
+    const timestampMs = clock.nowMs()
     const waiting = new Map(round.map((batch) => [batch.partition, batch]))
     await retrying(
       what,
@@ -198,22 +192,18 @@ export class KafkaProducer {
           Object.entries(leaders).map(async ([nodeId, partitions]) => {
             const broker = await cluster.findBroker({ nodeId })
             try {
-              await broker.produce({
-                acks: -1,
-                compression,
+              await produceBatches(broker, {
+                topic,
+                batches: partitions.map((partition) => ({
+                  partition,
+                  firstSequence: this.#sequences.get(`${topic}/${partition}`) ?? 0,
+                  records: waiting.get(partition)!.records
+                })),
                 ...this.#identity!,
-                ...(transactionalId === undefined ? {} : { transactionalId }),
-                topicData: [
-                  {
-                    topic,
-                    partitions: partitions.map((partition) => ({
-                      partition,
-                      firstSequence: this.#sequences.get(`${topic}/${partition}`) ?? 0,
-                      messages: waiting.get(partition)!.messages
-                    }))
-                  }
-                ]
-              } as Parameters<typeof broker.produce>[0])
+                timestampMs,
+                compression,
+                ...(transactionalId === undefined ? {} : { transactionalId })
+              })
             } catch (error) {
               if (protocolErrorOf(error) !== 'DUPLICATE_SEQUENCE_NUMBER') throw error
             }
@@ -284,12 +274,4 @@ function finalOf(error: unknown): unknown {
   )
     return error
   return new MtmiError('UNAVAILABLE', `${type}: ${(error as Error).message}`, { cause: error, canRetry: false })
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function buffers(headers: Readonly<Record<string, Uint8Array>>): Record<string, Buffer> {
-  return Object.fromEntries(Object.entries(headers).map(([name, bytes]) => [name, asBuffer(bytes)]))
 }
