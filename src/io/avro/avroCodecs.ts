@@ -12,6 +12,7 @@ import type { UserSequence } from '../../sequence/userSequence.ts'
 import type { ModelUpdate } from '../../train/modelUpdate.ts'
 import { type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes, wireMagic } from '../registry/schemaRegistry.ts'
 import { boundsOf } from './avroBounds.ts'
+import { AvroReader, AvroWriter } from './avroBytes.ts'
 import { interactionShape, itemShape, modelUpdateShape, type Shape, userSequenceShape } from './avroShapes.ts'
 import { parseSchema } from './longType.ts'
 
@@ -76,6 +77,10 @@ interface Reader {
   readonly resolver: ReturnType<avro.Type['createResolver']> | undefined
 }
 
+// Between two calls nothing is left in them.
+const writer = new AvroWriter()
+const directReader = new AvroReader()
+
 class AvroCodec<T> implements Codec<T> {
   readonly #name: string
   readonly #type: avro.Type
@@ -84,6 +89,8 @@ class AvroCodec<T> implements Codec<T> {
   readonly #registry: SchemaRegistry
   readonly #shape: Shape<T>
   readonly #readers = new Map<number, Reader>()
+  /** Before every record: what it is, and whose. */
+  readonly #header = Buffer.alloc(wireHeaderBytes)
   #last: Reader
   /** Written to first, then copied out at the right length; grows to the longest record seen. */
   #scratch = Buffer.allocUnsafeSlow(4096)
@@ -94,12 +101,24 @@ class AvroCodec<T> implements Codec<T> {
     this.#schema = schema
     this.#type = parseSchema(schema)
     this.#id = id
+    this.#header[0] = wireMagic
+    this.#header.writeInt32BE(id, 1)
     this.#registry = registry
     this.#shape = shape
     this.#last = this.#reader(id)
   }
 
   encode(value: T): Uint8Array {
+    const { direct } = this.#shape
+    if (direct !== undefined) {
+      try {
+        writer.start(wireHeaderBytes)
+        direct.write(writer, value)
+        return writer.take(this.#header)
+      } catch {
+        // Perhaps it cannot be written: the schema knows.
+      }
+    }
     let raw: unknown
     try {
       raw = this.#shape.toAvro(value)
@@ -107,8 +126,7 @@ class AvroCodec<T> implements Codec<T> {
         const scratch = this.#scratch
         const end = this.#type.encode(raw, scratch, wireHeaderBytes)
         if (end >= 0) {
-          scratch[0] = wireMagic
-          scratch.writeInt32BE(this.#id, 1)
+          this.#header.copy(scratch)
           return Buffer.from(scratch.subarray(0, end))
         }
         this.#scratch = Buffer.allocUnsafeSlow(2 * (scratch.length - end))
@@ -129,6 +147,17 @@ class AvroCodec<T> implements Codec<T> {
     }
     const reader = id === this.#last.id ? this.#last : this.#reader(id)
     this.#last = reader
+    const { direct } = this.#shape
+    if (direct !== undefined && reader.resolver === undefined) {
+      try {
+        directReader.start(bytes, wireHeaderBytes)
+        const value = direct.read(directReader)
+        directReader.end()
+        return value
+      } catch {
+        // Perhaps it cannot be read: the schema knows, and what is wrong with it.
+      }
+    }
     try {
       reader.check(bytes, wireHeaderBytes)
       const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -4,11 +4,14 @@ import type { CatalogueItem } from '../../event/catalogueItem.ts'
 import type { Interaction, Source } from '../../event/interaction.ts'
 import type { FreshStep, RecentEvent, SequenceStep, UserSequence } from '../../sequence/userSequence.ts'
 import { lineageReasons, type ModelUpdate } from '../../train/modelUpdate.ts'
+import { type DirectForm, directInteraction, directUserSequence } from './directForms.ts'
 
 export interface Shape<T> {
   toAvro(value: T): unknown
   /** @param raw as the schema has it: avsc has checked its form. @throws Error for what the form allows and the meaning does not */
   fromAvro(raw: unknown): T
+  /** The same without avsc, for today's schema. */
+  readonly direct?: DirectForm<T>
 }
 
 interface RawInteraction {
@@ -23,6 +26,7 @@ interface RawInteraction {
 }
 
 export const interactionShape: Shape<Interaction> = {
+  direct: directInteraction,
   // Absent fields are written as their default, which is null.
   toAvro: (value) => value,
   fromAvro(raw) {
@@ -60,6 +64,8 @@ interface RawSequence {
 }
 
 export const userSequenceShape: Shape<UserSequence> = {
+  direct: directUserSequence,
+
   toAvro(value): RawSequence {
     const types: string[] = []
     const sources: { position: number; partition: number; offset: bigint }[] = []
