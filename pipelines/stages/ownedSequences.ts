@@ -6,17 +6,17 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { UserId } from '../../src/event/interaction.ts'
+import type { Codecs } from '../../src/io/avro/avroCodecs.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
 import { LmdbSequenceStore } from '../../src/io/state/lmdbSequenceStore.ts'
-import { catchUpStore, type ExpiredUser, type RestoreReport, restoreStore } from '../../src/sequence/restoreStore.ts'
+import { catchUpStore, type RestoreReport, restoreStore, type SequenceChange } from '../../src/sequence/restoreStore.ts'
 import type { SequenceCounts, SequenceStore } from '../../src/sequence/sequenceStore.ts'
-import type { UserSequence, UserWindow } from '../../src/sequence/userSequence.ts'
+import type { UserWindow } from '../../src/sequence/userSequence.ts'
 import type { Wire } from '../parts.ts'
 import { sequenceFence } from './sequenceStage.ts'
 
 /** How often it is written down how much the store holds: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
-const untext = new TextDecoder()
 
 export interface OwnedSequencesOptions {
   readonly wire: Wire
@@ -55,23 +55,40 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   }
 }
 
-async function* changesOf(
-  { log, registry, codecs, config }: Wire,
-  partition: number,
-  from: bigint
-): AsyncIterable<UserSequence | ExpiredUser> {
+/** Records held until it is known that no later one of the same user is among them: only the last of each is read in full. */
+const heldBytesMax = 32 * 1024 * 1024
+
+async function* changesOf({ log, registry, codecs, config }: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
   const topic = config.topics.userSequences
   const ends = await log.ends(topic)
   // Only this partition: the others have nothing from their end on.
   const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
+  let newest = new Map<UserId, Uint8Array | null>()
+  let bytes = 0
   for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
     if (event.kind !== 'records' || event.partition !== partition) continue
     await loadSchemas(registry, event.records)
     for (const { key, value } of event.records) {
-      if (value === null) yield { userId: untext.decode(key), expired: true }
-      else yield codecs.userSequence.decode(value)
+      const userId = textOf(key)
+      const before = newest.get(userId)
+      if (before !== undefined && before !== null) yield { ...codecs.progressOf(before), superseded: true }
+      newest.set(userId, value)
+      bytes += key.length + (value?.length ?? 0)
     }
+    if (bytes < heldBytesMax) continue
+    yield* readAll(codecs, newest)
+    newest = new Map()
+    bytes = 0
   }
+  yield* readAll(codecs, newest)
+}
+
+function* readAll(codecs: Codecs, newest: ReadonlyMap<UserId, Uint8Array | null>): Iterable<SequenceChange> {
+  for (const [userId, value] of newest) yield value === null ? { userId, expired: true } : codecs.userSequence.decode(value)
+}
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('utf8')
 }
 
 /** Passes everything on, and notes now and then how much of user-sequences the store holds. */
@@ -105,6 +122,10 @@ class OwnedSequences implements SequenceStore {
 
   delete(userId: UserId): void {
     this.#store.delete(userId)
+  }
+
+  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined {
+    return this.#store.load(userId, window)
   }
 
   /** Everything that was put has been emitted, and the emission acknowledged: so the sequencer's caller does. */

@@ -4,6 +4,8 @@ import { CorruptError } from '../base/errors.ts'
 
 const two24 = 2 ** 24
 const two31 = 2 ** 31
+/** Of messages that are handed out. */
+const blockBytes = 64 * 1024
 
 /** Bits of a safe integer ≥ 0; 0 has none. */
 export function bitLength(value: number): number {
@@ -16,6 +18,8 @@ export class BitWriter {
   #at = 0
   #held = 0
   #heldBits = 0
+  #block = new Uint8Array(0)
+  #blockAt = blockBytes
 
   /** Begins a message, whatever became of the one before. */
   start(): void {
@@ -42,7 +46,8 @@ export class BitWriter {
 
   /** What `bitLength` does not tell already: all bits but the leading one. */
   mantissa(value: number, length: number): void {
-    if (length > 1) this.write(value - 2 ** (length - 1), length - 1)
+    if (length > 25) this.write(value - 2 ** (length - 1), length - 1)
+    else if (length > 1) this.#put(value ^ (1 << (length - 1)), length - 1)
   }
 
   /** 64 bits; signed and unsigned are not told apart. */
@@ -58,7 +63,20 @@ export class BitWriter {
     if (this.#heldBits > 0) this.#put(0, 8 - this.#heldBits)
     const length = this.#at
     this.write(checksum(this.#bytes, length), 32)
-    return this.#bytes.slice(0, this.#at)
+    return this.#own(this.#at)
+  }
+
+  /** A copy, cut from memory that many messages share: memory of its own costs each more than its packing. */
+  #own(length: number): Uint8Array {
+    if (length > blockBytes / 16) return this.#bytes.slice(0, length)
+    if (this.#blockAt + length > blockBytes) {
+      this.#block = new Uint8Array(blockBytes)
+      this.#blockAt = 0
+    }
+    const own = this.#block.subarray(this.#blockAt, this.#blockAt + length)
+    for (let i = 0; i < length; i++) own[i] = this.#bytes[i]!
+    this.#blockAt += length
+    return own
   }
 
   #put(value: number, width: number): void {
@@ -107,7 +125,8 @@ export class BitReader {
   }
 
   mantissa(length: number): number {
-    return length <= 1 ? length : 2 ** (length - 1) + this.read(length - 1)
+    if (length <= 1) return length
+    return length <= 25 ? (1 << (length - 1)) | this.#take(length - 1) : 2 ** (length - 1) + this.read(length - 1)
   }
 
   /** As a signed integer. */

@@ -11,9 +11,12 @@ import type { RecentEvent, SequenceStep, UserWindow } from './userSequence.ts'
 /** Counts up with every change of the layout. */
 const layout = 1
 const writer = new BitWriter()
+const two31 = 2 ** 31
 // Reused between calls: the columns of the window being packed.
 let itemIndexes = new Int32Array(1024)
 let typeIndexes = new Int32Array(1024)
+/** From the step before, in `unit`. */
+let gaps = new Float64Array(1024)
 
 /**
  * Equal windows and equal dictionaries give equal bytes. New items and types are added to the dictionary, which must be stored with the bytes.
@@ -27,6 +30,7 @@ export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint
   if (itemIndexes.length < count) {
     itemIndexes = new Int32Array(count * 2)
     typeIndexes = new Int32Array(count * 2)
+    gaps = new Float64Array(count * 2)
   }
   writer.start()
   writer.write(layout, 8)
@@ -37,23 +41,34 @@ export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint
     let typeMax = 0
     let seconds = true
     let sourced = 0
+    let lastType = ''
+    let type = -1
+    let beforeMs = steps[0]!.eventTimeMs
     for (let i = 0; i < count; i++) {
       const step = steps[i]!
       const item = dictionary.items.add(step.itemId)
-      const type = dictionary.types.add(step.type)
+      if (type < 0 || step.type !== lastType) {
+        lastType = step.type
+        type = dictionary.types.add(lastType)
+      }
       itemIndexes[i] = item
       typeIndexes[i] = type
       if (item > itemMax) itemMax = item
       if (type > typeMax) typeMax = type
       if (step.source !== undefined) sourced++
       else if (sourced > 0) throw new Error(`step ${i} has no source, but an older one has`)
-      if (i > 0 && seconds) seconds = (step.eventTimeMs - steps[i - 1]!.eventTimeMs) % 1000 === 0
+      const gap = step.eventTimeMs - beforeMs
+      beforeMs = step.eventTimeMs
+      gaps[i] = gap
+      // Whole numbers of 32 bits divide several times faster.
+      if (seconds) seconds = gap < two31 ? (gap | 0) % 1000 === 0 : gap % 1000 === 0
     }
     const unit = seconds ? 1000 : 1
     let lengthMin = 53
     let lengthMax = 0
     for (let i = 1; i < count; i++) {
-      const length = bitLength((steps[i]!.eventTimeMs - steps[i - 1]!.eventTimeMs) / unit)
+      if (seconds) gaps[i] = gaps[i]! / unit
+      const length = bitLength(gaps[i]!)
       if (length < lengthMin) lengthMin = length
       if (length > lengthMax) lengthMax = length
     }
@@ -71,7 +86,7 @@ export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint
       writer.write(itemIndexes[i]!, itemBits)
       writer.write(typeIndexes[i]!, typeBits)
       if (i > 0) {
-        const gap = (steps[i]!.eventTimeMs - steps[i - 1]!.eventTimeMs) / unit
+        const gap = gaps[i]!
         const length = bitLength(gap)
         writer.write(length - lengthMin, lengthBits)
         writer.mantissa(gap, length)

@@ -2,7 +2,7 @@
 
 import type { UserId } from '../event/interaction.ts'
 import type { SequenceStore } from './sequenceStore.ts'
-import type { UserSequence } from './userSequence.ts'
+import type { UserSequence, UserWindow } from './userSequence.ts'
 
 /** A record of `user-sequences` without a value. */
 export interface ExpiredUser {
@@ -10,17 +10,24 @@ export interface ExpiredUser {
   readonly expired: true
 }
 
+/** Of a record of `user-sequences` that a later one of the same user follows, what still counts. */
+export interface Superseded {
+  readonly partition: number
+  readonly committed: bigint
+  readonly watermarkMs: number
+  readonly superseded: true
+}
+
+export type SequenceChange = UserSequence | ExpiredUser | Superseded
+
 export interface RestoreReport {
   /** Users whose window was put into the store. */
   readonly users: number
   /** The offset of `interactions` to read on from. */
   readonly next: bigint
-  /** Records that were put into the store. */
+  /** Records that were looked at. */
   readonly changes: number
 }
-
-/** Users held in memory between two commits of the restore: some 3 KB each. */
-const chunkMax = 10_000
 
 /**
  * The latest record of each user wins; the next offset is the greatest `committed`, the watermark the greatest `watermarkMs`. Sequencing on from there gives the same
@@ -42,11 +49,15 @@ const chunkMax = 10_000
 export async function restoreStore(
   store: SequenceStore,
   partition: number,
-  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+  records: AsyncIterable<SequenceChange> | Iterable<SequenceChange>
 ): Promise<RestoreReport> {
   if (store.committed() !== 0n)
     throw new Error(`partition ${partition} has state up to offset ${store.committed()}: restoring would overwrite it`)
-  for (const [userId] of [...store.users()]) store.delete(userId)
+  // What an attempt that was cut short has left.
+  if (store.userCount() > 0) {
+    for (const [userId] of [...store.users()]) store.delete(userId)
+    await store.commit(0n, 0)
+  }
   return apply(store, partition, records)
 }
 
@@ -59,7 +70,7 @@ export async function restoreStore(
 export async function catchUpStore(
   store: SequenceStore,
   partition: number,
-  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+  records: AsyncIterable<SequenceChange> | Iterable<SequenceChange>
 ): Promise<RestoreReport> {
   return apply(store, partition, records)
 }
@@ -67,26 +78,27 @@ export async function catchUpStore(
 async function apply(
   store: SequenceStore,
   partition: number,
-  records: AsyncIterable<UserSequence | ExpiredUser> | Iterable<UserSequence | ExpiredUser>
+  records: AsyncIterable<SequenceChange> | Iterable<SequenceChange>
 ): Promise<RestoreReport> {
-  const before = { next: store.committed(), watermarkMs: store.watermarkMs() }
-  let { next, watermarkMs } = before
+  let next = store.committed()
+  let watermarkMs = store.watermarkMs()
   let changes = 0
   for await (const record of records) {
-    if ('expired' in record) store.delete(record.userId)
+    let pressure: Promise<void> | undefined
+    if ('expired' in record) pressure = store.load(record.userId, undefined)
     else if (record.partition === partition) {
-      const { userId, steps, recent, newestMs } = record
-      // A codec may read 64 bits as unsigned; here they are signed, as they were made.
-      store.put(userId, {
-        steps,
-        recent: recent.map((event) => ({ idHash: BigInt.asIntN(64, event.idHash), eventTimeMs: event.eventTimeMs })),
-        newestMs
-      })
       if (record.committed > next) next = record.committed
       if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
+      if (!('superseded' in record)) pressure = store.load(record.userId, windowOf(record))
     } else continue
-    if (++changes % chunkMax === 0) await store.commit(before.next, before.watermarkMs)
+    changes++
+    if (pressure !== undefined) await pressure
   }
   await store.commit(next, watermarkMs)
   return { users: store.userCount(), next, changes }
+}
+
+/** A codec may read 64 bits as unsigned; here they are signed, as they were made. */
+function windowOf({ steps, recent, newestMs }: UserSequence): UserWindow {
+  return { steps, recent: recent.map(({ idHash, eventTimeMs }) => ({ idHash: BigInt.asIntN(64, idHash), eventTimeMs })), newestMs }
 }

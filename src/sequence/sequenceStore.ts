@@ -24,6 +24,13 @@ export interface SequenceStore {
   get(userId: UserId): UserWindow | undefined
   put(userId: UserId, window: UserWindow): void
   delete(userId: UserId): void
+  /**
+   * A put, or without a window a delete, of one among very many: nothing of it is kept in memory, and it may be durable before the commit that follows. Until then
+   * neither `get` nor `put` nor `delete` may be called.
+   *
+   * @returns where there is more under way than is good: to be awaited before the next
+   */
+  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined
   /** Makes all puts and deletes, `next`, the watermark and the counts durable together, or none of them. Without counts the earlier ones stay. */
   commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
   /** The next offset to read; 0 for an empty store. */

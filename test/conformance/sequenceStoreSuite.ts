@@ -176,4 +176,41 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     assert.deepEqual(after.idle(1100 * day, 10), [])
     await after.close()
   })
+
+  promise(
+    'what is loaded is there after the commit as if it had been put, the last of each user, and the index by time with it',
+    async (place) => {
+      const store = place.open()
+      store.put('there', windowAt(1000 * day, ['old']))
+      store.put('leaves', windowAt(1000 * day))
+      await store.commit(3n, 1000 * day)
+      // More than are written at once, with users that come again later.
+      const users = 20_000
+      const load = async (userId: string, window: UserWindow | undefined) => {
+        const pressure = store.load(userId, window)
+        if (pressure !== undefined) await pressure
+      }
+      for (let i = 0; i < users; i++) await load(`u${i}`, windowAt((1000 + (i % 7)) * day, [`item ${i % 100}`]))
+      await load('leaves', undefined)
+      await load('never there', undefined)
+      await load('there', windowAt(1005 * day, ['new']))
+      await load('u1', windowAt(1100 * day, ['last']))
+      await load('u2', windowAt(1100 * day))
+      await load('u2', undefined)
+      await store.commit(9n, 1100 * day)
+      await store.close()
+      const after = place.open()
+      assert.deepEqual([after.committed(), after.watermarkMs(), after.userCount()], [9n, 1100 * day, users])
+      assert.deepEqual(after.get('there'), windowAt(1005 * day, ['new']))
+      assert.deepEqual(after.get('u1'), windowAt(1100 * day, ['last']))
+      assert.deepEqual(after.get('u19999'), windowAt((1000 + (19_999 % 7)) * day, ['item 99']))
+      assert.deepEqual([after.get('leaves'), after.get('u2')], [undefined, undefined])
+      // All but u1; each once.
+      const idle = after.idle(1050 * day, users + 10)
+      assert.equal(new Set(idle).size, idle.length)
+      assert.equal(idle.length, users - 1)
+      assert(!idle.includes('u1') && !idle.includes('u2') && !idle.includes('leaves'))
+      await after.close()
+    }
+  )
 }

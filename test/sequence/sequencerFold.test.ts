@@ -308,12 +308,14 @@ test('restore takes only its own partition, forgets the expired, and can be done
     sequence('w', partition, 'c', 2n),
     sequence('other', 1, 'd', 99n),
     { userId: 'w', expired: true } as const,
+    { partition, committed: 8n, watermarkMs: 12, superseded: true } as const,
+    { partition: 1, committed: 100n, watermarkMs: 100, superseded: true } as const,
     sequence('u', partition, 'new', 7n)
   ]
-  assert.deepEqual(await restoreStore(store, partition, records), { users: 2, next: 9n, changes: 5 })
+  assert.deepEqual(await restoreStore(store, partition, records), { users: 2, next: 9n, changes: 6 })
   assert.equal(store.get('u')?.steps[0]?.itemId, 'new')
   assert.equal(store.get('u')?.recent[0]?.idHash, -1n)
-  assert.equal(store.watermarkMs(), 9)
+  assert.equal(store.watermarkMs(), 12)
   await assert.rejects(restoreStore(store, partition, []), /would overwrite/)
 })
 

@@ -37,6 +37,10 @@ export class MemorySequenceStore implements SequenceStore {
     this.#changed.set(userId, undefined)
   }
 
+  load(userId: UserId, window: UserWindow | undefined): undefined {
+    this.#changed.set(userId, window)
+  }
+
   async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#disk.counts): Promise<void> {
     this.#disk.counts = counts
     for (const [userId, window] of this.#changed) {

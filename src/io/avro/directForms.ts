@@ -169,6 +169,12 @@ export const directUserSequence: DirectForm<UserSequence> = {
   }
 }
 
+/** The beginning of a user sequence, of which the rest is left unread. */
+export function readSequenceProgress(reader: AvroReader): Pick<UserSequence, 'partition' | 'committed' | 'watermarkMs'> {
+  reader.skipString()
+  return { partition: reader.int(), committed: reader.long(), watermarkMs: reader.number() }
+}
+
 function startArray(writer: AvroWriter, count: number): void {
   if (count > 0) writer.int(count)
 }

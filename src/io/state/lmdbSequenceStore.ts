@@ -18,6 +18,8 @@ const cachedMax = 16_384
 const userIdBytesMax = 1900
 /** A user of 50 steps is some 300 bytes: on pages of 4 KiB, 547 with keys, index and room between; on these, 511. Larger ones save 3% more and write more. */
 const pageBytes = 8192
+/** Users written together while restoring: enough that sorting them pays, and the next ones are packed meanwhile. */
+const loadedMax = 16_384
 const absent = -1
 const nothing = new Uint8Array(0)
 /** First thing on each of LMDB's two meta pages, after the page's header of 24 bytes (`MDB_MAGIC` in mdb.c). */
@@ -58,6 +60,9 @@ export class LmdbSequenceStore implements SequenceStore {
   #entries = new Map<UserId, Entry>()
   #olderEntries = new Map<UserId, Entry>()
   #dirty = new Map<UserId, Entry>()
+  /** Packed by `load`, and not yet on their way to the disk. */
+  #loaded = new Map<UserId, { bytes: Uint8Array | undefined; bucket: number }>()
+  #loading: Promise<unknown> | undefined
   #committed: bigint
   #watermarkMs: number
   #counts: SequenceCounts
@@ -116,7 +121,55 @@ export class LmdbSequenceStore implements SequenceStore {
     this.#change(userId, undefined)
   }
 
+  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined {
+    this.#checkId(userId)
+    this.#entries.delete(userId)
+    this.#olderEntries.delete(userId)
+    const loaded =
+      window === undefined
+        ? { bytes: undefined, bucket: absent }
+        : { bytes: packWindow(window, this.#dictionary), bucket: Math.floor(window.newestMs / bucketMs) }
+    this.#loaded.set(userId, loaded)
+    return this.#loaded.size < loadedMax ? undefined : this.#writeLoaded()
+  }
+
+  /** Resolves when what was loaded before is written, and this is on its way. LMDB does it on a thread of its own. */
+  async #writeLoaded(): Promise<void> {
+    const loaded = [...this.#loaded]
+    this.#loaded = new Map()
+    // In the order of their keys they meet the same pages.
+    loaded.sort(([a], [b]) => (a < b ? -1 : 1))
+    await this.#loadedBefore()
+    const empty = this.userCount() === 0
+    const { items, types } = this.#dictionary
+    this.#loading = this.#environment.batch(() => {
+      for (const [userId, { bytes, bucket }] of loaded) {
+        const from = empty ? absent : this.#storedBucket(userId)
+        void (bytes === undefined ? this.#windows.remove(userId) : this.#windows.put(userId, bytes as Buffer))
+        if (from === bucket) continue
+        if (from !== absent) void this.#idle.remove([from, userId])
+        if (bucket !== absent) void this.#idle.put([bucket, userId], nothing)
+      }
+      for (; this.#storedItems < items.size; this.#storedItems++) void this.#items.put(this.#storedItems, items.at(this.#storedItems)!)
+      for (; this.#storedTypes < types.size; this.#storedTypes++) void this.#types.put(this.#storedTypes, types.at(this.#storedTypes)!)
+    })
+    this.#loading.catch(() => {}) // met by whoever awaits it next
+  }
+
+  /** @throws UnavailableError if what was loaded could not be written */
+  async #loadedBefore(): Promise<void> {
+    if (this.#loading === undefined) return
+    try {
+      await this.#loading
+    } catch (cause) {
+      throw new UnavailableError(`${this.#path}: histories could not be written (${String(cause)}); is the disk full?`, { cause })
+    }
+    this.#loading = undefined
+  }
+
   async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#counts): Promise<void> {
+    if (this.#loaded.size > 0) await this.#writeLoaded()
+    await this.#loadedBefore()
     if (this.#readOnly) throw new Error(`${this.#path} is open for reading only`)
     const dirty = this.#dirty
     this.#dirty = new Map()
@@ -207,17 +260,26 @@ export class LmdbSequenceStore implements SequenceStore {
     if (entry !== undefined) return entry
     entry = this.#olderEntries.get(userId)
     if (entry === undefined) {
-      if (userId.length * 3 > userIdBytesMax && Buffer.byteLength(userId) > userIdBytesMax) {
-        throw new BadEventError(
-          `a user id of ${Buffer.byteLength(userId)} bytes (${userId.slice(0, 40)}…): the longest that can be stored has ${userIdBytesMax}`
-        )
-      }
+      this.#checkId(userId)
       const bytes = this.#windows.getBinaryFast(userId)
       const window = bytes === undefined ? undefined : this.#unpack(userId, bytes, bytes.length)
       entry = { window, bucket: window === undefined ? absent : Math.floor(window.newestMs / bucketMs) }
     }
     this.#entries.set(userId, entry)
     return entry
+  }
+
+  #checkId(userId: UserId): void {
+    if (userId.length * 3 <= userIdBytesMax || Buffer.byteLength(userId) <= userIdBytesMax) return
+    throw new BadEventError(
+      `a user id of ${Buffer.byteLength(userId)} bytes (${userId.slice(0, 40)}…): the longest that can be stored has ${userIdBytesMax}`
+    )
+  }
+
+  /** Where the index by time has a user. */
+  #storedBucket(userId: UserId): number {
+    const bytes = this.#windows.getBinaryFast(userId)
+    return bytes === undefined ? absent : Math.floor(unpackNewestMs(bytes, bytes.length) / bucketMs)
   }
 
   #change(userId: UserId, window: UserWindow | undefined): void {

@@ -126,6 +126,25 @@ test('a user sequence is read as it was written', () =>
     )
   }))
 
+test('how far a user sequence says that its partition was is read without the rest, of whatever writer', () =>
+  withCodecs(async ({ userSequence, progressOf }, registry) => {
+    const older = JSON.parse(schemaText('user-sequence')) as { fields: { name: string; default?: unknown }[] }
+    older.fields = older.fields.filter((field) => !('default' in field))
+    const id = await registry.idFor('elsewhere-value', JSON.stringify(older))
+    const writer = parseSchema(JSON.stringify(older))
+    fc.assert(
+      fc.property(anySequence, (written) => {
+        const { partition, committed, watermarkMs } = written
+        const found = progressOf(userSequence.encode(written))
+        assert.deepEqual([found.partition, found.committed, found.watermarkMs], [partition, committed, watermarkMs])
+        const body = writer.toBuffer({ ...written, steps: [], types: [], fresh: [], firstMs: 0 })
+        const theirs = progressOf(Buffer.concat([Buffer.of(0, 0, 0, 0, id), body]))
+        assert.deepEqual([theirs.partition, theirs.committed, theirs.watermarkMs], [partition, committed, watermarkMs])
+      })
+    )
+    assert.throws(() => progressOf(Uint8Array.of(0, 0, 0, 0, 3)), BadEventError)
+  }))
+
 const json = (value: unknown) => JSON.stringify(sorted(value), (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : inner))
 const sorted = (value: unknown): unknown =>
   Array.isArray(value)
