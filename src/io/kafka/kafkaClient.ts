@@ -114,7 +114,7 @@ export interface CoordinatorBroker extends Broker {
 
 export interface TransactionRequest {
   readonly transactionalId: string
-  readonly producerId: bigint
+  readonly producerId: bigint | string
   readonly producerEpoch: number
 }
 
