@@ -28,8 +28,10 @@ export const modelSchema = z.strictObject({
     ),
   margin: real(0, 2).default(0.5).describe('m of the triplet form, in distance on the unit sphere'),
   idwAlpha: real(0, 64)
-    .default(2)
-    .describe('α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone'),
+    .default(8)
+    .describe(
+      'α of the inverse distance weights: 0 is the mean over the towers, large is the nearest tower alone. A small one turns all towers to what is wanted now: on the simulation 2 finds 38% of the planted interests at hit rate@20 .385, 8 finds 66% at .425. The price, on the first 40,000 of MovieLens 100k: .261 against .272'
+    ),
   idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
   repelBeta: real(0, 100)
     .default(1)

@@ -18,14 +18,23 @@ export interface InterestsFound {
   readonly usersWithAllFound: number
   /** How many have more than half of them found. */
   readonly usersWithMostFound: number
+  /**
+   * Planted interests that are found for more than half of the users who have them, of those that enough users have (`usersOfInterestMin`): by chance
+   * alone an interest of three users is found for all of them or for none.
+   */
+  readonly interestsFoundForMost: number
+  /** How many planted interests so many users have. */
+  readonly interests: number
 }
 
 /** An interest is found if, for some tower, at least `majority` of the `top` nearest items belong to it. */
 const top = 10
 const majority = 5
+/** With ten users the share that is found has a standard error of .16 at most. */
+const usersOfInterestMin = 10
 
-/** @returns how many of the planted interests are found by some list */
-export function countFound(user: UserTowers, topicOf: (itemId: ItemId) => number | undefined): number {
+/** @returns the planted interests that are found by some list */
+export function foundInterests(user: UserTowers, topicOf: (itemId: ItemId) => number | undefined): ReadonlySet<number> {
   const found = new Set<number>()
   for (const list of user.lists) {
     const counts = new Map<number, number>()
@@ -37,7 +46,7 @@ export function countFound(user: UserTowers, topicOf: (itemId: ItemId) => number
       if (count >= majority) found.add(topic)
     }
   }
-  return new Set(user.planted.filter((topic) => found.has(topic))).size
+  return new Set(user.planted.filter((topic) => found.has(topic)))
 }
 
 /** @param topicOf the truth; undefined for an item that has none, which counts for no interest */
@@ -46,14 +55,27 @@ export function interestsFound(users: Iterable<UserTowers>, topicOf: (itemId: It
   let shares = 0
   let all = 0
   let most = 0
+  const ofInterest = new Map<number, { users: number; found: number }>()
   for (const user of users) {
-    const planted = new Set(user.planted).size
-    if (planted === 0) continue
-    const found = countFound(user, topicOf)
+    const planted = new Set(user.planted)
+    if (planted.size === 0) continue
+    const found = foundInterests(user, topicOf)
     count++
-    shares += found / planted
-    if (found === planted) all++
-    if (found * 2 > planted) most++
+    shares += found.size / planted.size
+    if (found.size === planted.size) all++
+    if (found.size * 2 > planted.size) most++
+    for (const topic of planted) {
+      const so = ofInterest.get(topic) ?? { users: 0, found: 0 }
+      ofInterest.set(topic, { users: so.users + 1, found: so.found + (found.has(topic) ? 1 : 0) })
+    }
   }
-  return { users: count, meanShareFound: count === 0 ? 0 : shares / count, usersWithAllFound: all, usersWithMostFound: most }
+  const common = [...ofInterest.values()].filter(({ users }) => users >= usersOfInterestMin)
+  return {
+    users: count,
+    meanShareFound: count === 0 ? 0 : shares / count,
+    usersWithAllFound: all,
+    usersWithMostFound: most,
+    interestsFoundForMost: common.filter(({ users, found }) => found * 2 > users).length,
+    interests: common.length
+  }
 }

@@ -199,7 +199,12 @@ function interests(report: RunReport): string[] {
   const found = report.interestsFound
   if (found !== undefined && found.users > 0) {
     lines.push(
-      `  Planted interests found: ${percent(found.meanShareFound)}. All of them for ${percent(found.usersWithAllFound / found.users)} of ${count(found.users, 'user')}, most for ${percent(found.usersWithMostFound / found.users)}.`
+      `  Planted interests found: ${percent(found.meanShareFound)}. All of them for ${percent(found.usersWithAllFound / found.users)} of ${count(found.users, 'user')}, most for ${percent(found.usersWithMostFound / found.users)}.`,
+      ...(found.interests === 0
+        ? []
+        : [
+            `  Of the ${count(found.interests, 'interest')} that ten users or more have, ${found.interestsFoundForMost} ${found.interestsFoundForMost === 1 ? 'is' : 'are'} found for most of them.`
+          ])
     )
   }
   return lines.length === 0 ? [] : ['Are the interests different?', ...lines]

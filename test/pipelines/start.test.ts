@@ -96,7 +96,7 @@ async function serve(url: string, cwd: string): Promise<void> {
   assert.deepEqual((lastLine(asked.stdout) as unknown as Answer).items, personal.items)
 
   const metrics = (await get<string>(`${url}/metrics`)).body
-  assert.match(metrics, /^mtmi_index_points\{role="item"\} 3000$/m)
+  assert.match(metrics, /^mtmi_index_points\{role="item"\} 2000$/m)
   assert.match(metrics, /^mtmi_sequence_events_total\{.*outcome="accepted".*\} [1-9]/m)
   assert.match(metrics, /^mtmi_serve_request_seconds_count\{.*\} [1-9]/m)
 }
@@ -123,7 +123,7 @@ async function whileItRuns(cwd: string): Promise<void> {
   }
   assert.equal(doctor.status, 0, doctor.stdout)
   assert.match(doctor.stdout, /run simulation-3000 +in use by mtmi start \(process \d+/)
-  assert.match(doctor.stdout, /index +space mtmi-4x64, step \d+, 3000 items/)
+  assert.match(doctor.stdout, /index +space mtmi-4x64, step \d+, 2000 items/)
 }
 
 /** The event that was posted is in the log, and is found there by whoever comes next. */
