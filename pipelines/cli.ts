@@ -5,6 +5,7 @@ import { type Config, environmentVariable } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
 import { offlineProtocols } from '../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../src/evaluate/simpleMethods.ts'
+import { streamPolicies } from '../src/evaluate/streamResult.ts'
 import { parseColumnMapping } from '../src/event/format/columnMapping.ts'
 import { formatNames } from '../src/event/format/formatName.ts'
 import { loadConfig } from '../src/io/configFile.ts'
@@ -126,7 +127,8 @@ program
   .addOption(format())
   .addOption(columns())
   .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
-  .addOption(new Option('--protocol <name>', 'how the data is cut').choices(offlineProtocols).default('users'))
+  .addOption(new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users'))
+  .addOption(new Option('--policy <name>', 'of --protocol stream: how a model is kept up (default: replay)').choices(streamPolicies))
   .option('--seed <number...>', 'of the split and of all that is drawn; several give means and spreads', wholeNumbers)
   .option('--fresh', 'learn again what was learned before', false)
   .addOption(json())

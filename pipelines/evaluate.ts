@@ -8,12 +8,15 @@ import { type OfflineResult, summarise } from '../src/evaluate/offlineResult.ts'
 import type { OfflineProtocol } from '../src/evaluate/offlineSplit.ts'
 import { offlineText } from '../src/evaluate/offlineText.ts'
 import { isSimpleMethod } from '../src/evaluate/simpleMethods.ts'
+import type { StreamPolicy, StreamResult } from '../src/evaluate/streamResult.ts'
+import { streamText } from '../src/evaluate/streamText.ts'
 import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
 import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
 import { describeBackend, loadConfiguredBackend } from './configuredBackend.ts'
 import { loadOfflineData, type OfflineData } from './evaluation/offlineData.ts'
-import { InterruptedRun, runFolder, runOffline } from './evaluation/offlineRun.ts'
+import { InterruptedRun, resultFile, runOffline } from './evaluation/offlineRun.ts'
 import { type StatusLine, startStatusLine } from './evaluation/statusLine.ts'
+import { isCounting, runStream, streamFolder } from './evaluation/streamRun.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { RunDirectory } from './parts.ts'
 
@@ -24,7 +27,8 @@ export interface EvaluateCommand {
   readonly columns?: ColumnMapping
   /** A name of model.name, or a simple method. */
   readonly model: string
-  readonly protocol: OfflineProtocol
+  readonly protocol: OfflineProtocol | 'stream'
+  readonly policy?: StreamPolicy
   readonly seeds: readonly number[]
   readonly fresh: boolean
   readonly json: boolean
@@ -32,22 +36,30 @@ export interface EvaluateCommand {
 
 export async function evaluate(config: Config, command: EvaluateCommand): Promise<void> {
   if (command.data === undefined) return showRun(config, command.json)
+  const { protocol, model, policy = 'replay' } = command
+  if (command.policy !== undefined && protocol !== 'stream')
+    throw new ConfigError([`--policy ${policy} says how a model is updated from period to period: give --protocol stream with it`])
   const status = startStatusLine(systemClock)
   const data = await loadOfflineData(config, { ...command, data: command.data })
   warn(data, command, status)
-  const backend = isSimpleMethod(command.model) ? 'none' : describeBackend(await loadConfiguredBackend())
+  const counts = protocol === 'stream' ? isCounting(policy) : isSimpleMethod(model)
+  if (protocol === 'stream' && !counts && isSimpleMethod(model))
+    throw new ConfigError([
+      `--model ${model} is no learned model: with --protocol stream simple methods are policies, such as --policy cumulative-markov`
+    ])
+  const backend = counts ? 'none' : describeBackend(await loadConfiguredBackend())
   let asked = false
   void untilInterrupted().then(() => {
     asked = true
   })
-  const runs: OfflineResult[] = []
+  const offline: OfflineResult[] = []
+  const stream: StreamResult[] = []
   for (const seed of command.seeds) {
-    const title = `${command.model} on ${data.name}${command.seeds.length > 1 ? `, seed ${seed}` : ''}`
-    const options = {
+    const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}${command.seeds.length > 1 ? `, seed ${seed}` : ''}`
+    const run = {
       config,
       data,
-      model: command.model,
-      protocol: command.protocol,
+      model,
       seed,
       backend,
       fresh: command.fresh,
@@ -56,26 +68,32 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
       interrupted: () => asked
     }
     try {
-      runs.push(await runOffline(options))
+      if (protocol === 'stream') stream.push(await runStream({ ...run, policy }))
+      else offline.push(await runOffline({ ...run, protocol }))
     } catch (error) {
       if (!(error instanceof InterruptedRun)) throw error
-      status.keep(`${title}: ${error.message}; the same command goes on from the epoch before`)
+      status.keep(`${title}: ${error.message}; the same command goes on from there`)
       process.exitCode = 130
       return
     }
-    status.clear()
-    status.keep(`${title}: ${path.relative('.', path.join(runFolder(options), 'result.json'))}`)
+    const file = protocol === 'stream' ? path.join(streamFolder({ ...run, policy }), 'result.json') : resultFile({ ...run, protocol })
+    status.keep(`${title}: ${path.relative('.', file)}`)
   }
-  const summary = summarise(runs)
-  if (!command.json) process.stdout.write(`\n${offlineText(summary)}`)
-  else process.stdout.write(`${JSON.stringify(runs.length === 1 ? runs[0] : summary)}\n`)
+  if (protocol === 'stream') {
+    if (command.json) process.stdout.write(`${JSON.stringify(stream.length === 1 ? stream[0] : { runs: stream })}\n`)
+    else process.stdout.write(`\n${stream.map(streamText).join('\n')}`)
+    return
+  }
+  const summary = summarise(offline)
+  if (command.json) process.stdout.write(`${JSON.stringify(offline.length === 1 ? offline[0] : summary)}\n`)
+  else process.stdout.write(`\n${offlineText(summary)}`)
 }
 
 function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
   status.keep(data.describe)
-  if (protocol === 'time' && !data.ordered)
+  if ((protocol === 'time' || protocol === 'stream') && !data.ordered)
     throw new ConfigError([
-      `--protocol time: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
+      `--protocol ${protocol}: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
     ])
   if (data.ignored > 0) status.keep(`warning: ${data.ignored} interactions are left out: their type has no weight in events.types`)
   if (data.deadLetters > 0) status.keep(`warning: ${data.deadLetters} lines could not be read`)

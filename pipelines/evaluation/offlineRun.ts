@@ -23,7 +23,7 @@ import {
 import { isSimpleMethod, simpleMethod } from '../../src/evaluate/simpleMethods.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
-import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
+import { OfflineTrainer, positionsOf } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
 import type { OfflineData } from './offlineData.ts'
 
@@ -71,10 +71,16 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
   return path.resolve(config.dataDir, 'evaluations', `${data.name}-${model}-${protocol}-${seed}-${digest}`.replace(/[^\w.-]/g, '_'))
 }
 
+/** Of one budget: with a larger one the same run goes on. */
+export function resultFile(options: OfflineRunOptions): string {
+  const { epochsMax, patience } = options.config.evaluate
+  return path.join(runFolder(options), isSimpleMethod(options.model) ? 'result.json' : `result-${epochsMax}-${patience}.json`)
+}
+
 /** @throws ConfigError if there is too little data, InterruptedRun if asked to end */
 export async function runOffline(options: OfflineRunOptions): Promise<OfflineResult> {
   const folder = runFolder(options)
-  const file = path.join(folder, 'result.json')
+  const file = resultFile(options)
   if (options.fresh !== true && existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as OfflineResult
   const users = coreFilter(options.data.users, options.config.evaluate.interactionsMin)
   const split = splitOffline(users, options.protocol, options.seed)
@@ -146,17 +152,19 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
     historyMax: config.evaluate.historyMax,
     seed
   })
+  trainer.give(positionsOf(split.train))
   const best = new CheckpointFiles({ directory: path.join(folder, 'best'), keep: 1 })
   const last = new CheckpointFiles({ directory: path.join(folder, 'last'), keep: 1 })
   const progressFile = path.join(folder, 'progress.json')
   let progress: Progress = { curve: [], trainSeconds: 0, examples: 0, diverged: 0 }
   const earlier = options.fresh === true ? undefined : await last.latest()
-  if (earlier !== undefined && existsSync(progressFile)) {
+  // A run that has gone further than it may go now would have its best epoch from there.
+  if (earlier !== undefined && existsSync(progressFile) && earlier.step <= config.evaluate.epochsMax) {
     trainer.restore(earlier.checkpoint)
     const written = JSON.parse(readFileSync(progressFile, 'utf8')) as Progress
     progress = { ...written, curve: written.curve.slice(0, trainer.epochs) }
     onNews(`goes on after epoch ${trainer.epochs}`)
-  } else trainer.begin()
+  } else trainer.observe()
 
   const replica = new ModelReplica()
   const top = new ExactTop(config.model.dimensions)
@@ -255,7 +263,7 @@ async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: 
 }
 
 /** The settings of the stream, with those of an evaluation in their place. */
-function trainOptions({ train, evaluate }: Config) {
+export function trainOptions({ train, evaluate }: Config) {
   const { batchSize, negatives, denseLearningRate, rowLearningRate } = evaluate satisfies EvaluateOptions
   return { ...train, batchSize, negatives, denseLearningRate, rowLearningRate, admissionMin: 1 }
 }

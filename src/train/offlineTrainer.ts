@@ -25,7 +25,7 @@ export interface OfflineTrainerOptions {
 
 export interface TrainingUser {
   readonly userId: UserId
-  /** Oldest first; each but the first is a target once an epoch, with those before it as its history. */
+  /** Oldest first. */
   readonly steps: readonly SequenceStep[]
 }
 
@@ -37,6 +37,14 @@ export interface OfflineProgress {
   readonly loss: number
 }
 
+/** Steps to learn: user and place in that user's steps, which are at least 1. */
+export interface Positions {
+  readonly users: Int32Array
+  readonly steps: Int32Array
+}
+
+const noPositions: Positions = { users: new Int32Array(0), steps: new Int32Array(0) }
+
 /** Nothing here was cut from a topic. */
 const noRanges: OffsetRanges = new Map()
 
@@ -45,11 +53,12 @@ export class OfflineTrainer {
   readonly #users: readonly TrainingUser[]
   readonly #catalogue: readonly CatalogueItem[]
   readonly #options: OfflineTrainerOptions
-  /** User and place of each position to learn. */
-  readonly #userOf: Int32Array
-  readonly #stepOf: Int32Array
+  /** Positions given last, which an epoch learns, and those given before, which it may replay. */
+  #fresh: Positions = noPositions
+  #older: Positions = noPositions
   #epochs = 0
 
+  /** @param users whose steps positions point into */
   constructor(users: readonly TrainingUser[], catalogue: readonly CatalogueItem[], options: OfflineTrainerOptions) {
     this.#users = users
     this.#catalogue = catalogue
@@ -57,16 +66,6 @@ export class OfflineTrainer {
     const train = { ...options.train, replayRatio: 0, reservoirMax: 0, evaluateItemsMax: 0 }
     this.#trainer = new IncrementalTrainer({ model: options.model, train, historyMax: options.historyMax, seed: options.seed })
     this.#trainer.learnCatalogue(catalogue)
-    const count = users.reduce((sum, { steps }) => sum + Math.max(0, steps.length - 1), 0)
-    this.#userOf = new Int32Array(count)
-    this.#stepOf = new Int32Array(count)
-    let at = 0
-    for (const [user, { steps }] of users.entries()) {
-      for (let step = 1; step < steps.length; step++) {
-        this.#userOf[at] = user
-        this.#stepOf[at++] = step
-      }
-    }
   }
 
   /** Whole epochs learned. */
@@ -74,38 +73,57 @@ export class OfflineTrainer {
     return this.#epochs
   }
 
-  /** Positions of one epoch. */
+  /** Fresh positions: those of one epoch, without replay. */
   get positions(): number {
-    return this.#userOf.length
+    return this.#fresh.users.length
   }
 
   get parameters(): number {
     return this.#trainer.parameters
   }
 
-  /** Before the first epoch every target is counted once: so that no history lacks an item that is only met later, and negatives are drawn by true popularity. */
-  begin(): void {
+  /** These are learned from now on; those given before become older ones. Ask `observe` next, unless a checkpoint has observed them already. */
+  give(positions: Positions): void {
+    this.#older = joined(this.#older, this.#fresh)
+    this.#fresh = positions
+  }
+
+  /**
+   * Counts every fresh target once, before the first epoch over them: so that no history lacks an item that is only met later, and negatives are drawn by
+   * true popularity.
+   */
+  observe(): void {
     const order = this.#order('observe')
     const { batchSize } = this.#options.train
-    for (let from = 0; from < order.length; from += batchSize) this.#trainer.observe(this.#examples(order.subarray(from, from + batchSize)))
+    for (let from = 0; from < order.length; from += batchSize) {
+      const places = order.subarray(from, from + batchSize)
+      this.#trainer.observe(Array.from(places, (place) => this.#example(this.#fresh, place)))
+    }
   }
 
   /**
    * One epoch, a batch for each value asked for. The order depends on the seed and the number of the epoch alone, so that an evaluation goes on from a
    * checkpoint as if it had never stopped.
    *
+   * @param replay older positions learned beside each fresh one, drawn uniformly
    * @throws DivergedError if a loss or a gradient is not finite
    */
-  *epoch(): Generator<OfflineProgress, void, undefined> {
+  *epoch(replay = 0): Generator<OfflineProgress, void, undefined> {
     const order = this.#order(`epoch ${this.#epochs}`)
-    const { batchSize } = this.#options.train
+    const rng = new Rng(this.#options.seed).fork(`replay ${this.#epochs}`)
+    const older = this.#older.users.length
+    const mixed = older === 0 ? 0 : replay
+    const size = Math.max(1, Math.round(this.#options.train.batchSize / (1 + mixed)))
     let sum = 0
     let learned = 0
-    for (let from = 0; from < order.length; from += batchSize) {
-      const report = this.#trainer.learnAgain(this.#examples(order.subarray(from, from + batchSize)), noRanges)
+    for (let from = 0; from < order.length; from += size) {
+      const places = order.subarray(from, from + size)
+      const examples = Array.from(places, (place) => this.#example(this.#fresh, place))
+      for (let i = Math.round(mixed * places.length); i > 0; i--) examples.push(this.#example(this.#older, rng.integer(older)))
+      const report = this.#trainer.learnAgain(examples, noRanges)
       sum += report.loss * report.examples
       learned += report.examples
-      yield { done: Math.min(order.length, from + batchSize), total: order.length, loss: learned === 0 ? 0 : sum / learned }
+      yield { done: Math.min(order.length, from + size), total: order.length, loss: learned === 0 ? 0 : sum / learned }
     }
     this.#epochs++
   }
@@ -132,7 +150,7 @@ export class OfflineTrainer {
     return { header: { ...header, epochs: this.#epochs }, arrays }
   }
 
-  /** Instead of `begin`. @throws as IncrementalTrainer.restore */
+  /** Instead of `observe`; positions are not part of a checkpoint. @throws as IncrementalTrainer.restore */
   restore(checkpoint: Checkpoint): void {
     this.#trainer.restore(checkpoint)
     this.#trainer.resendAll()
@@ -145,13 +163,42 @@ export class OfflineTrainer {
     return order
   }
 
-  #examples(positions: Int32Array): Example[] {
-    const { historyMax } = this.#options
-    return Array.from(positions, (position): Example => {
-      const { userId, steps } = this.#users[this.#userOf[position]!]!
-      const at = this.#stepOf[position]!
-      const source = { partition: 0, offset: BigInt(position) }
-      return { userId, history: steps.slice(Math.max(0, at - historyMax), at), target: steps[at]!, source, weight: 1 }
-    })
+  #example(positions: Positions, place: number): Example {
+    const { userId, steps } = this.#users[positions.users[place]!]!
+    const at = positions.steps[place]!
+    const history = steps.slice(Math.max(0, at - this.#options.historyMax), at)
+    return { userId, history, target: steps[at]!, source: { partition: 0, offset: BigInt(place) }, weight: 1 }
   }
+}
+
+/**
+ * Every step that has one before it, user by user.
+ *
+ * @param learns whether a step is a target; it may be in histories all the same
+ */
+export function positionsOf<S extends SequenceStep>(
+  users: readonly { readonly steps: readonly S[] }[],
+  learns: (step: S, user: number) => boolean = () => true
+): Positions {
+  const ofUsers: number[] = []
+  const ofSteps: number[] = []
+  for (const [user, { steps }] of users.entries()) {
+    for (let at = 1; at < steps.length; at++) {
+      if (!learns(steps[at]!, user)) continue
+      ofUsers.push(user)
+      ofSteps.push(at)
+    }
+  }
+  return { users: Int32Array.from(ofUsers), steps: Int32Array.from(ofSteps) }
+}
+
+function joined(a: Positions, b: Positions): Positions {
+  if (a.users.length === 0) return b
+  const join = (x: Int32Array, y: Int32Array) => {
+    const both = new Int32Array(x.length + y.length)
+    both.set(x)
+    both.set(y, x.length)
+    return both
+  }
+  return { users: join(a.users, b.users), steps: join(a.steps, b.steps) }
 }

@@ -105,12 +105,43 @@ test('what cannot be done is said, with what to do', async () => {
   }
   await fails(['evaluate', '--data', data, '--model', 'none-such'], /model\.name.*simple methods are most-popular/s)
   await fails(['evaluate', '--data', data, '--model', 'markov', '--protocol', 'time'], /own order only.*leave-one-out/s)
-  await fails(['evaluate', '--data', data, '--model', 'markov', '--protocol', 'weekly'], /users, leave-one-out, time/)
+  await fails(['evaluate', '--data', data, '--model', 'markov', '--protocol', 'weekly'], /users, leave-one-out, time, stream/)
   const tiny = path.join(cwd, 'tiny.txt')
   writeFileSync(tiny, 'u a\nu b\nu c\n')
   await fails(
     ['evaluate', '--data', tiny, '--model', 'mtmi'],
     /nothing to learn from.*0 users with 0 interactions.*evaluate\.interactionsMin/s
   )
+  await fails(['evaluate', '--data', data, '--policy', 'replay'], /give --protocol stream/)
+  await fails(['evaluate', '--data', data, '--protocol', 'stream'], /own order only/)
   await fails(['evaluate', '--model', 'mtmi'], /there is no report.*--data/s)
+})
+
+/** 600 clicks of 60 users in time order: each walks on from item to item within one of three rings of ten. */
+const timed = path.join(cwd, 'walks.csv')
+writeFileSync(
+  timed,
+  `user,item,timestamp\n${Array.from({ length: 600 }, (_, i) => `u${i % 60},r${i % 3}-${(i % 60) + Math.floor(i / 60) - 10 * Math.floor(((i % 60) + Math.floor(i / 60)) / 10)},${1_600_000_000 + i}\n`).join('')}`
+)
+
+test('stream: period by period, for a model that is updated and for a chain', async () => {
+  const settings = [...small, '--set', 'evaluate.periods=4', '--set', 'evaluate.periodEpochs=1']
+  for (const policy of ['replay', 'static', 'retrain', 'cumulative-markov']) {
+    const { status, stdout, stderr } = await mtmi(
+      [...settings, 'evaluate', '--data', timed, '--protocol', 'stream', '--policy', policy, '--json'],
+      { cwd }
+    )
+    assert.equal(status, 0, stderr)
+    const result = lastLine(stdout) as {
+      periods: { metrics: { all: { targets: number; 'recall@20': number } }; updatePositions: number }[]
+      policy: string
+    }
+    assert.equal(result.policy, policy)
+    assert.equal(result.periods.length, 3)
+    for (const { metrics } of result.periods) assert(metrics.all.targets === 150 && metrics.all['recall@20'] >= 0)
+    const learned = result.periods.map(({ updatePositions }) => updatePositions)
+    assert(policy === 'static' ? learned[1] === 0 : learned[1]! > 0)
+    // The next item of a ring is always the same: a chain that has met them all is never wrong.
+    if (policy === 'cumulative-markov') assert(result.periods[2]!.metrics.all['recall@20'] > 0.9)
+  }
 })

@@ -6,7 +6,7 @@ import { encoderLists } from '../../src/evaluate/encoderLists.ts'
 import { offlineMetrics } from '../../src/evaluate/offlineMetrics.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
-import { OfflineTrainer, type TrainingUser } from '../../src/train/offlineTrainer.ts'
+import { OfflineTrainer, positionsOf, type TrainingUser } from '../../src/train/offlineTrainer.ts'
 
 before(async () => {
   await loadBackend()
@@ -28,14 +28,16 @@ function trainer(users: readonly TrainingUser[]): OfflineTrainer {
     {},
     { model: { dimensions: 16, interestCount: 2 }, train: { batchSize: 64, negatives: 64 } }
   )
-  return new OfflineTrainer(users, [], { model, train, historyMax: 8, seed: 1 })
+  const made = new OfflineTrainer(users, [], { model, train, historyMax: 8, seed: 1 })
+  made.give(positionsOf(users))
+  return made
 }
 
 test('learns which items go together', () => {
   const users = grouped(120, new Rng(5))
   const learner = trainer(users)
   assert.equal(learner.positions, 120 * 7)
-  learner.begin()
+  learner.observe()
   const losses = Array.from({ length: 6 }, () => [...learner.epoch()].at(-1)!.loss)
   assert(losses.at(-1)! < losses[0]!, String(losses))
   assert.equal(learner.epochs, 6)
@@ -55,7 +57,7 @@ test('learns which items go together', () => {
 test('goes on from a checkpoint as if it had never stopped', () => {
   const users = grouped(40, new Rng(7))
   const whole = trainer(users)
-  whole.begin()
+  whole.observe()
   for (const _ of whole.epoch());
   const kept = whole.checkpoint()
   for (const _ of whole.epoch());
@@ -74,11 +76,32 @@ test('goes on from a checkpoint as if it had never stopped', () => {
 test('an epoch meets every position once, in an order of its own', () => {
   const users = grouped(10, new Rng(8))
   const learner = trainer(users)
-  learner.begin()
+  learner.observe()
   const steps = [...learner.epoch()]
   assert.deepEqual(
     steps.map(({ done }) => done),
     [64, 70]
   )
   assert.equal(steps[0]!.total, 70)
+})
+
+test('older positions are replayed beside fresh ones', () => {
+  const users = grouped(10, new Rng(9))
+  const learner = trainer(users) // 70 positions
+  learner.observe()
+  learner.give(positionsOf(users, (_, user) => user < 4)) // 28 fresh ones, 70 older
+  learner.observe()
+  // Batches of 64 are half old with a ratio of 1: 28 fresh ones in one batch.
+  assert.deepEqual(
+    [...learner.epoch(1)].map(({ done, total }) => [done, total]),
+    [[28, 28]]
+  )
+})
+
+test('positions: every step but a first one, of those that are to be learned', () => {
+  const users = grouped(2, new Rng(10))
+  const all = positionsOf(users)
+  assert.deepEqual([...all.users], [...Array(7).fill(0), ...Array(7).fill(1)])
+  assert.deepEqual([...all.steps.subarray(0, 7)], [1, 2, 3, 4, 5, 6, 7])
+  assert.deepEqual([...positionsOf(users, ({ eventTimeMs }) => eventTimeMs === 3000).steps], [3, 3])
 })
