@@ -10,10 +10,12 @@ import type { Example } from '../sequence/example.ts'
 import type { CandidateSampler } from './candidateSampler.ts'
 import { FeatureRows } from './featureRows.ts'
 import type { ItemTable } from './itemTable.ts'
-import type { MiniBatch } from './miniBatch.ts'
+import type { BatchCandidates, MiniBatch } from './miniBatch.ts'
 import { type NamedArrays, namedArray } from './namedArrays.ts'
 import { StoredExample } from './storedExample.ts'
+import type { TrainingWindow } from './trainingWindow.ts'
 import { UniqueRows } from './uniqueRows.ts'
+import type { WindowBatch } from './windowBatch.ts'
 
 export interface BatchAssemblerOptions {
   readonly items: ItemTable
@@ -90,12 +92,96 @@ export class BatchAssembler {
       target[b] = unique.position(this.#targetRow(example))
       if (target[b] !== 0 && this.#rows[end - 1] !== 0) weight[b] = example.weight
     }
+    return { length, history, age, ...this.#candidates(target, weight, ranges) }
+  }
+
+  /**
+   * As `assemble`, of windows: a step without a row is left out of its window, and so of every history in it. Negatives are drawn as for as many examples.
+   *
+   * @returns arrays of its own
+   */
+  assembleWindows(windows: readonly TrainingWindow[], ranges: OffsetRanges): WindowBatch {
+    const R = this.#historyMax
+    const W = windows.length
+    let size = 0 // B
+    let places = 1 // P
+    let stepsMax = 1
+    let positions = 0
+    for (const { steps, targets } of windows) {
+      for (const [t, { at }] of targets.entries()) {
+        if (!(at < steps.length && at > (targets[t - 1]?.at ?? -1)))
+          throw new RangeError(`targets must ascend and be steps of their window: ${at} is not, of ${steps.length}`)
+      }
+      size += targets.length
+      places = Math.max(places, targets.length)
+      stepsMax = Math.max(stepsMax, steps.length)
+      positions += steps.length + targets.length
+    }
+    const rows = new Int32Array(W * stepsMax) // [W, stepsMax]
+    const times = new Float64Array(W * stepsMax) // [W, stepsMax]
+    const ends = new Int32Array(W * places) // [W, P]
+    const lengths = new Int32Array(W)
+    for (const [w, { steps, targets }] of windows.entries()) {
+      const start = w * stepsMax
+      let kept = 0
+      let t = 0
+      for (let i = 0; t < targets.length; i++) {
+        if (targets[t]!.at === i) ends[w * places + t++] = kept
+        if (t === targets.length) break // Later steps are nobody's history.
+        const step = steps[i]!
+        const row = this.#items.rowOf(step.itemId)
+        if (row === 0) continue
+        rows[start + kept] = row
+        times[start + kept++] = step.eventTimeMs
+      }
+      // Steps before the oldest history are read by nobody.
+      const unread = Math.max(0, ends[w * places]! - R)
+      if (unread > 0) {
+        rows.copyWithin(start, start + unread, start + kept)
+        times.copyWithin(start, start + unread, start + kept)
+        for (let p = 0; p < targets.length; p++) ends[w * places + p]! -= unread
+      }
+      lengths[w] = kept - unread
+    }
+    const length = Math.max(
+      1,
+      lengths.reduce((a, b) => Math.max(a, b), 0)
+    ) // S
+    const unique = this.#unique
+    unique.reset(positions + this.#negatives + 1)
+    const steps = new Int32Array(W * length) // [W, S]
+    const timesMs = new Float64Array(W * length) // [W, S]
+    const target = new Int32Array(size) // [B]
+    const weight = new Float32Array(size) // [B]
+    const placeOf = new Int32Array(size) // [B]
+    const groups = new Int32Array(size) // [B]
+    let b = 0
+    for (const [w, window] of windows.entries()) {
+      for (let i = 0; i < lengths[w]!; i++) {
+        steps[w * length + i] = unique.position(rows[w * stepsMax + i]!)
+        timesMs[w * length + i] = times[w * stepsMax + i]!
+      }
+      for (const [p, { at, weight: ofTarget }] of window.targets.entries()) {
+        const place = w * places + p
+        target[b] = unique.position(this.#items.rowOf(window.steps[at]!.itemId))
+        if (target[b] !== 0 && ends[place]! > 0) weight[b] = ofTarget
+        placeOf[b] = place
+        groups[b++] = w
+      }
+    }
+    return { windows: W, length, places, steps, timesMs, ends, placeOf, ...this.#candidates(target, weight, ranges), groups }
+  }
+
+  /** Negatives, and what the step needs to know of the unique rows met so far and of theirs. */
+  #candidates(target: Int32Array, weight: Float32Array, ranges: OffsetRanges): BatchCandidates {
+    const unique = this.#unique
+    const size = target.length
     const negatives = new Int32Array(this.#items.size === 0 ? 0 : this.#negatives) // [N]
     for (let n = 0; n < negatives.length; n++) negatives[n] = unique.position(this.#sampler.draw(this.#rng))
     const items = unique.take() // [U]
     const logQ = new Float32Array(items.length) // [U]
     for (let u = 1; u < items.length; u++) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
-    return { size, length, items, features: this.#featureRows.of(items), history, age, target, weight, negatives, logQ, ranges }
+    return { size, items, features: this.#featureRows.of(items), target, weight, negatives, logQ, ranges }
   }
 
   /**

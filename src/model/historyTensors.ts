@@ -1,13 +1,18 @@
 // A batch's histories as user models read them: tensors for what is real, positions in the rows that the histories touch.
+//
+// B histories, L steps each. Histories that overlap may share their steps: then W windows of L steps with P histories each, and B = W·P. Otherwise W = B, P = 1.
 
 import * as tf from '@tensorflow/tfjs-core'
 
 export interface HistoryTensors {
   readonly size: number // B
   readonly length: number // L
-  readonly steps: tf.Tensor1D // [B·L]      int32, positions in `rows`, oldest first, left-padded
+  readonly perWindow?: number // P; absent: 1
+  readonly steps: tf.Tensor1D // [W·L]      int32, positions in `rows`, oldest first; left-padded where P = 1
   readonly age: tf.Tensor1D // [B·L]      int32, age group (see ageGroup)
-  readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding and at steps dropped out
+  readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding, at steps dropped out and at steps of the window that are not of the history
+  /** Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then step l is at R − L + l. [B·L] int32 */
+  readonly position?: tf.Tensor1D
 }
 
 export interface Histories {
@@ -15,6 +20,16 @@ export interface Histories {
   readonly length: number // L
   readonly steps: Int32Array // [B, L]  positions, oldest first, left-padded with 0
   readonly age: Float32Array // [B, L]  seconds before the newest step
+}
+
+export interface HistoryWindows {
+  readonly windows: number // W
+  readonly length: number // L
+  readonly places: number // P
+  readonly steps: Int32Array // [W, L]  positions, oldest first, right-padded with 0
+  readonly timesMs: Float64Array // [W, L]
+  /** A place's history is the steps [max(0, end − R), end) of its window; 0: none. [W, P] */
+  readonly ends: Int32Array
 }
 
 /** log2 of seconds: 31 doublings are 68 years. */
@@ -49,5 +64,33 @@ export function historyTensors(histories: Histories, historyMax: number): Histor
     steps: tf.tensor1d(steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
     blocked: tf.tensor3d(blocked, [B, L, 1])
+  }
+}
+
+/** Owned by the caller. @param historyMax R of the model */
+export function windowTensors(batch: HistoryWindows, historyMax: number): HistoryTensors {
+  const { windows: W, length: L, places: P, timesMs, ends } = batch
+  const age = new Int32Array(W * P * L)
+  const position = new Int32Array(W * P * L)
+  const blocked = new Float32Array(W * P * L).fill(-1e9)
+  for (let place = 0; place < W * P; place++) {
+    const end = ends[place]!
+    const window = Math.floor(place / P) * L
+    const newestMs = timesMs[window + end - 1]!
+    for (let step = Math.max(0, end - historyMax); step < end; step++) {
+      const to = place * L + step
+      blocked[to] = 0
+      age[to] = ageGroup(Math.fround((newestMs - timesMs[window + step]!) / 1000))
+      position[to] = historyMax - end + step
+    }
+  }
+  return {
+    size: W * P,
+    length: L,
+    perWindow: P,
+    steps: tf.tensor1d(batch.steps, 'int32'),
+    age: tf.tensor1d(age, 'int32'),
+    blocked: tf.tensor3d(blocked, [W * P, L, 1]),
+    position: tf.tensor1d(position, 'int32')
   }
 }

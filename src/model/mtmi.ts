@@ -31,7 +31,8 @@ export function mtmi(shape: ModelShape): UserModel {
     initialWeights: (rng) => initialWeights(shape, shapes, rng),
     interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, scores),
     rowScores: (weights, rows) => attentionScores(weights as WeightTensors<MtmiWeight>, rows),
-    rowScoreCount: shape.interestCount
+    rowScoreCount: shape.interestCount,
+    readsWindows: true
   }
 }
 
@@ -88,20 +89,25 @@ function userTowers(
   history: HistoryTensors,
   scores: tf.Tensor2D = attentionScores(weights, rows)
 ): UserVectors {
-  const { size: B, length: L } = history
+  const { size: B, length: L, perWindow: P = 1, position } = history
   const [R, K] = weights['attention.position'].shape as [number, number]
   const D = weights['user.weight'].shape[1]!
-  const position = tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                  [L, K]
-  const ofSteps = tf.add(gatherRows(scores, history.steps), gatherRows(weights['attention.age'] as tf.Tensor2D, history.age)) //                                                                                                              [B·L, K]
-  const logits = tf.add(tf.add(tf.reshape(ofSteps, [B, L, K]), position), history.blocked) //                      [B, L, K]
-  const attention = tf.softmax(tf.transpose(logits, [0, 2, 1])) //                                                 [B, K, L]
-  const steps = gatherRows(rows, history.steps) //                                                                 [B·L, D] or [B·L, K·D]
+  const W = B / P
+  const ofSteps = tf.reshape(gatherRows(scores, history.steps), [W, 1, L, K]) //                                   [W, 1, L, K]
+  const ofAge = tf.reshape(gatherRows(weights['attention.age'] as tf.Tensor2D, history.age), [W, P, L, K]) //      [W, P, L, K]
+  const ofPosition =
+    position === undefined
+      ? tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                             [L, K]
+      : tf.reshape(gatherRows(weights['attention.position'] as tf.Tensor2D, position), [W, P, L, K])
+  const logits = tf.add(tf.add(tf.add(ofSteps, ofAge), ofPosition), tf.reshape(history.blocked, [W, P, L, 1])) //  [W, P, L, K]
+  const attention = tf.reshape(tf.softmax(tf.transpose(logits, [0, 1, 3, 2])), [W, P * K, L]) //                   [W, P·K, L]
+  const steps = gatherRows(rows, history.steps) //                                                                 [W·L, D] or [W·L, K·D]
   const pooled =
     rows.shape[1] === D
-      ? tf.transpose(tf.matMul(attention, tf.reshape(steps, [B, L, D])), [1, 0, 2])
-      : ofOwnRows(attention, tf.reshape(steps, [B, L, K, D])) //                                                   [K, B, D]
+      ? tf.transpose(tf.reshape(tf.matMul(attention, tf.reshape(steps, [W, L, D])), [B, K, D]), [1, 0, 2])
+      : ofOwnRows(tf.reshape(attention, [W, P, K, L]), tf.reshape(steps, [W, L, K, D])) //                         [K, B, D]
   const interests = unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) as tf.Tensor3D //  [K, B, D]
-  return { interests, routing: attention as tf.Tensor3D }
+  return P === 1 ? { interests, routing: attention as tf.Tensor3D } : { interests }
 }
 
 /**
@@ -127,11 +133,12 @@ function ofOwnTable(rows: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
   return tf.reshape(tf.transpose(tf.matMul(ofTower, maps), [1, 0, 2]), [U, wide])
 }
 
-/** Pooled where each tower has rows of its own. @param attention [B, K, L] @param steps [B, L, K, D] @returns [K, B, D] */
-function ofOwnRows(attention: tf.Tensor, steps: tf.Tensor4D): tf.Tensor3D {
-  const [B, , K, D] = steps.shape
-  const each = tf.matMul(tf.expandDims(attention, 2), tf.transpose(steps, [0, 2, 1, 3])) //                        [B, K, 1, D]
-  return tf.transpose(tf.reshape(each, [B, K, D]), [1, 0, 2])
+/** Pooled where each tower has rows of its own. @param attention [W, P, K, L] @param steps [W, L, K, D] @returns [K, W·P, D] */
+function ofOwnRows(attention: tf.Tensor4D, steps: tf.Tensor4D): tf.Tensor3D {
+  const [W, P] = attention.shape
+  const [, , K, D] = steps.shape
+  const each = tf.matMul(tf.transpose(attention, [0, 2, 1, 3]), tf.transpose(steps, [0, 2, 1, 3])) //              [W, K, P, D]
+  return tf.reshape(tf.transpose(each, [1, 0, 2, 3]), [K, W * P, D])
 }
 
 /**

@@ -37,7 +37,8 @@ export interface UserModel {
   /** First values, drawn in the order of `shapes`. */
   initialWeights(rng: Rng): Weights
   /**
-   * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence.
+   * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence. `routing` is told only where
+   * each history has a window of its own.
    *
    * @param rows of the items in the histories: row plus mean of feature rows. [U, D], or [U, towers · D] where each tower has rows of its own
    * @param scores what `rowScores` gives for these rows, where it is known already
@@ -50,4 +51,6 @@ export interface UserModel {
    */
   rowScores?(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
   readonly rowScoreCount: number
+  /** Whether `interests` reads histories that share a window. Where it does not, each history is given steps of its own. Absent: it does not. */
+  readonly readsWindows?: boolean
 }

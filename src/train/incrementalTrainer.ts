@@ -14,6 +14,8 @@ import { ItemTable } from '../batch/itemTable.ts'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import { type NamedArray, withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
 import { Reservoir } from '../batch/reservoir.ts'
+import type { TrainingWindow } from '../batch/trainingWindow.ts'
+import type { WindowBatch } from '../batch/windowBatch.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import { historyTensors } from '../model/historyTensors.ts'
@@ -185,6 +187,16 @@ export class IncrementalTrainer implements Trainer {
     return dense + (this.items.size + this.features.size) * this.#model.rowWidth
   }
 
+  /**
+   * Learns positions that share their users' windows, in one pass (see WindowBatch): several times as fast as one by one where windows have many. The
+   * targets were observed before; nothing is counted, admitted, replayed or kept.
+   *
+   * @throws DivergedError as `learn` does
+   */
+  learnWindows(windows: readonly TrainingWindow[], ranges: OffsetRanges): StepReport {
+    return this.learn(this.#assembler.assembleWindows(windows, ranges))
+  }
+
   evaluate(batch: MiniBatch): EvaluationReport {
     const { interestCount: K, dimensions: D, historyMax, rowWidth } = this.#model
     const N = this.items.size
@@ -235,7 +247,7 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /** @param fresh so many examples, the first ones, are learned for the first time; the others are replayed */
-  learn(batch: MiniBatch, fresh = batch.size): StepReport {
+  learn(batch: MiniBatch | WindowBatch, fresh = batch.size): StepReport {
     const { model, train } = this.#options
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)

@@ -3,8 +3,10 @@
 // B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K interests, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
-import type { MiniBatch } from '../batch/miniBatch.ts'
-import { historyTensors } from '../model/historyTensors.ts'
+import type { BatchCandidates, MiniBatch } from '../batch/miniBatch.ts'
+import { unrolled, type WindowBatch } from '../batch/windowBatch.ts'
+import { gatherRows } from '../model/gatherRows.ts'
+import { type HistoryTensors, historyTensors, windowTensors } from '../model/historyTensors.ts'
 import type { Model } from '../model/model.ts'
 import { type ObjectiveOptions, objective } from '../model/objective.ts'
 import { mapShapes, type Weights, weightTensors } from '../model/weights.ts'
@@ -32,20 +34,22 @@ export interface StepOptions {
  * @param dropout multiplies what the user towers read, not the candidates. [U, D], or undefined
  */
 export function stepGradients(
-  batch: MiniBatch,
+  given: MiniBatch | WindowBatch,
   inputs: Float32Array,
   dropout: Float32Array | undefined,
   weights: Weights,
   options: StepOptions
 ): StepGradients {
   const { model } = options
+  // A regulariser of the routing is of each history's own.
+  const together = model.user.readsWindows === true && options.loss.routingRegularisation === 0
+  const batch = 'windows' in given && !together ? unrolled(given, model.historyMax) : given
   const d = model.rowWidth
-  const history = compact(batch.items.length, [batch.history], true)
+  const history = compact(batch.items.length, ['windows' in batch ? batch.steps : batch.history], true)
   const candidates = compact(batch.items.length, [batch.target, batch.negatives], false)
   const historyInputs = pick(inputs, history.positions, d)
   const mask = dropout === undefined ? undefined : pick(dropout, history.positions, d)
   if (mask !== undefined) for (let i = 0; i < mask.length; i++) historyInputs[i]! *= mask[i]!
-  const steps = Int32Array.from(batch.history, (position) => history.slots[position]!)
   // Targets without a row (position 0) have weight 0: any candidate stands in.
   const positive = Int32Array.from(batch.target, (position) => Math.max(0, candidates.slots[position]!))
   const totalWeight = batch.weight.reduce((sum, w) => sum + w, 0)
@@ -54,7 +58,9 @@ export function stepGradients(
   let losses: Float32Array = new Float32Array(batch.size)
   let gradients: Float32Array[] = []
   tf.tidy(() => {
-    const histories = historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, model.historyMax)
+    const histories = tensorsOf(batch, history.slots, model.historyMax)
+    const places = 'windows' in batch ? placesByInterest(batch, model.interestCount) : undefined //           [K·B]
+    const blocked = batch.groups === undefined ? undefined : ofOwnGroup(batch, batch.groups, candidates.slots, candidates.positions.length) // [B, C]
     const positives = tf.tensor1d(positive, 'int32') //                                                       [B]
     const weight = tf.tensor1d(batch.weight.map((w) => w / totalWeight)) //                                   [B]
     const logQ = tf.tensor1d(options.logQ ? inclusionLogQ(batch, candidates.positions) : new Float32Array(candidates.positions.length)) // [C]
@@ -65,9 +71,10 @@ export function stepGradients(
     ]
     const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
       const dense = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
-      const user = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //                       [K, B, D]
+      const made = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //                       [K, B, D], of places [K, W·P, D]
+      const user = places === undefined ? made : { interests: ofPlaces(made.interests, places) }
       const vectors = model.itemVectors(dense, tensors[1] as tf.Tensor2D) //                                  [C, D]
-      const own = { vectors, positive: positives, logQ }
+      const own = { vectors, positive: positives, logQ, ...(blocked === undefined ? {} : { blocked }) }
       return objective(user, histories, own, weight, options.loss, model.user.readout, (examples) => {
         losses = examples.dataSync() as Float32Array
       })
@@ -84,12 +91,50 @@ export function stepGradients(
   return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => gradients[2 + at]!), inputs: ofInputs }
 }
 
+/** @param slots of the batch's positions among the rows that the histories touch */
+function tensorsOf(batch: MiniBatch | WindowBatch, slots: Int32Array, historyMax: number): HistoryTensors {
+  if ('windows' in batch) return windowTensors({ ...batch, steps: batch.steps.map((position) => slots[position]!) }, historyMax)
+  const steps = batch.history.map((position) => slots[position]!)
+  return historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, historyMax)
+}
+
+/** Where the B targets' interests are among those of all places, for each k. [K·B] */
+function placesByInterest({ size: B, windows, places, placeOf }: WindowBatch, K: number): tf.Tensor1D {
+  const index = new Int32Array(K * B)
+  for (let k = 0; k < K; k++) for (let b = 0; b < B; b++) index[k * B + b] = k * windows * places + placeOf[b]!
+  return tf.tensor1d(index, 'int32')
+}
+
+/** @param interests [K, W·P, D] @param index [K·B] @returns [K, B, D] */
+function ofPlaces(interests: tf.Tensor3D, index: tf.Tensor1D): tf.Tensor3D {
+  const [K, places, D] = interests.shape
+  const users = gatherRows(tf.reshape(interests, [K * places, D]), index) //                                    [K·B, D]
+  return tf.reshape(users, [K, index.size / K, D])
+}
+
+/** −1e9 where a candidate is another target of the example's own group. @param slots of the batch's positions among the C candidates @returns [B, C] */
+function ofOwnGroup({ size: B, target }: BatchCandidates, groups: Int32Array, slots: Int32Array, C: number): tf.Tensor2D {
+  const members = new Map<number, number[]>()
+  for (let b = 0; b < B; b++) {
+    const slot = slots[target[b]!]!
+    const group = members.get(groups[b]!)
+    if (group === undefined) members.set(groups[b]!, [slot])
+    else group.push(slot)
+  }
+  const blocked = new Float32Array(B * C)
+  for (let b = 0; b < B; b++) {
+    const own = slots[target[b]!]!
+    for (const slot of members.get(groups[b]!)!) if (slot >= 0 && slot !== own) blocked[b * C + slot] = -1e9
+  }
+  return tf.tensor2d(blocked, [B, C])
+}
+
 /**
  * ln P(the item is among the unique candidates) = ln(1 − e^(−n Q)), for n draws of probability Q each.
  *
  * The batch's logQ is that of one draw; a candidate that was drawn several times is here one column. The Poisson form is exact within Q/2.
  */
-function inclusionLogQ(batch: MiniBatch, positions: Int32Array): Float32Array {
+function inclusionLogQ(batch: BatchCandidates, positions: Int32Array): Float32Array {
   const draws = batch.size + batch.negatives.length
   return Float32Array.from(positions, (position) => Math.log(-Math.expm1(-draws * Math.exp(batch.logQ[position]!))))
 }

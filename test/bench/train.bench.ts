@@ -1,13 +1,17 @@
 // One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
 //
-//     node --import tsx test/bench/train.bench.ts [--json] [--items N] [--batch B] [--length L] [--dim D] [--interests K] [--negatives M] [--hot H] [--steps S]
+//     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
+//                            [--reference CMD]
 //
+// --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch), instead of one history each.
+// --reference CMD: runs CMD in the shell after the first and after the last step and prints what it says: a peer measured in the same minute.
 // --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in the reference (in-batch alone).
 //
 // What should be possible, B 256, L 50, D 64, K 4, H ≈ 5,500 unique rows in histories: scores 2·H·D·K·D = 180 MFLOP, pooling 2·B·L·K·D = 7, projections
 // 2·B·K·D² = 8, logits 2·B·K·B·D = 34: some 230 MFLOP forward, three times that with the backward pass: 700 MFLOP. Two cores at 50 GFLOP/s each: 7 ms.
 // Bytes: the gathered steps [B·L, D] are 3.3 MB, passed over about six times; the hidden units [H, K·D] 5.6 MB, about eight times: 65 MB, 7 ms at 10 GB/s.
 
+import { execSync } from 'node:child_process'
 import os from 'node:os'
 import { parseArgs } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
@@ -16,6 +20,7 @@ import { Rng } from '../../src/base/rng.ts'
 import { BatchAssembler } from '../../src/batch/batchAssembler.ts'
 import { CandidateSampler } from '../../src/batch/candidateSampler.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
+import type { TrainingWindow } from '../../src/batch/trainingWindow.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { createModel } from '../../src/model/model.ts'
 import type { Example } from '../../src/sequence/example.ts'
@@ -34,6 +39,8 @@ const { values: flags } = parseArgs({
     interests: { type: 'string', default: '4' },
     negatives: { type: 'string', default: '0' },
     hot: { type: 'string' },
+    targets: { type: 'string' },
+    reference: { type: 'string' },
     steps: { type: 'string', default: '40' }
   }
 })
@@ -74,21 +81,37 @@ const draw = (i: number) => ({
   type: 'click',
   eventTimeMs: i * 60_000
 })
-const batches = Array.from({ length: warmUp + steps }, () =>
+const examplesOf = () =>
   Array.from({ length: B }, (_, b): Example => {
     const history = Array.from({ length: L }, (_, i) => draw(i))
     return { userId: `u${b}`, history, target: draw(L), source: { partition: 0, offset: 0n }, weight: 1 }
   })
-)
+const targets = flags.targets === undefined ? undefined : Number(flags.targets)
+const windowsOf = (perWindow: number) =>
+  Array.from({ length: Math.ceil(B / perWindow) }, (_, w): TrainingWindow => {
+    const steps = Array.from({ length: L + perWindow }, (_, i) => draw(i))
+    return { userId: `u${w}`, steps, targets: Array.from({ length: perWindow }, (_, t) => ({ at: L + t, weight: 1 })) }
+  })
+
+const references: string[] = []
+const runReference = () => {
+  if (flags.reference !== undefined) references.push(execSync(flags.reference, { encoding: 'utf8' }).trim())
+}
 
 const phases: Record<string, number[]> = { assemble: [], gather: [], gradients: [], update: [] }
 const stepMs: number[] = []
 let touched = 0
+let learned = B
 let tensors = 0
-for (const [i, examples] of batches.entries()) {
+runReference()
+for (let i = 0; i < warmUp + steps; i++) {
+  // Made before the clock starts.
+  const examples = targets === undefined ? examplesOf() : []
+  const windows = targets === undefined ? [] : windowsOf(targets)
   const marks = [performance.now()]
   assembler.observe(examples)
-  const batch = assembler.assemble(examples, new Map())
+  const batch = targets === undefined ? assembler.assemble(examples, new Map()) : assembler.assembleWindows(windows, new Map())
+  learned = batch.size
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
@@ -107,18 +130,20 @@ for (const [i, examples] of batches.entries()) {
 }
 if (tf.memory().numTensors !== tensors) throw new Error(`${tf.memory().numTensors - tensors} tensors leaked`)
 
+runReference()
 const quantile = (values: readonly number[], q: number) =>
   Number([...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))]!.toFixed(2))
 const p50 = quantile(stepMs, 0.5)
 const result = {
   items: N,
-  batch: B,
+  batch: learned,
   length: L,
   dim: D,
   interests: K,
   negatives,
+  ...(targets === undefined ? {} : { targets }),
   stepMs: { p50, p95: quantile(stepMs, 0.95) },
-  examplesPerSecond: Math.round((1000 * B) / p50),
+  examplesPerSecond: Math.round((1000 * learned) / p50),
   phases: Object.fromEntries(Object.entries(phases).map(([name, values]) => [name, quantile(values, 0.5)])),
   touchedRows: touched,
   tensors,
@@ -127,6 +152,7 @@ const result = {
   tensorflow: backend.tensorflow,
   cpu: os.cpus()[0]?.model,
   cores: os.availableParallelism(),
-  node: process.version
+  node: process.version,
+  ...(references.length === 0 ? {} : { references })
 }
 process.stdout.write(`${JSON.stringify(result, undefined, flags.json ? undefined : 2)}\n`)
