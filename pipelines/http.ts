@@ -1,6 +1,5 @@
 // The HTTP service on the parts of a process.
 
-import { pino } from 'pino'
 import type { Clock } from '../src/base/clock.ts'
 import { MtmiError } from '../src/base/errors.ts'
 import type { Interaction } from '../src/event/interaction.ts'
@@ -8,7 +7,9 @@ import type { LookupParts } from '../src/io/http/consoleRoutes.ts'
 import { createHttpService, type Readiness } from '../src/io/http/httpService.ts'
 import type { Metrics } from '../src/io/metrics.ts'
 import type { Recommender } from '../src/recommend/recommender.ts'
+import { openStageLogger } from './journal.ts'
 import type { Wire } from './parts.ts'
+import { beginTrace, tracesFrom } from './stages/tracing.ts'
 import { version } from './version.ts'
 
 export interface ServedParts {
@@ -48,11 +49,11 @@ async function listen({ wire, metrics, recommender, readiness, lookup, eventCloc
     metrics,
     readiness,
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
-    accept: (interactions) => append(wire, interactions),
+    accept: (interactions, traceparent) => append(wire, interactions, traceparent),
     options: { ...config.serve, port },
     clock,
     ...(eventClock === undefined ? {} : { eventClock }),
-    logger: pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true })),
+    logger: openStageLogger(config, 'serve', 'json'),
     futureMaxMs: config.events.futureMaxMs,
     version
   })
@@ -72,9 +73,24 @@ function countedTypes(types: Readonly<Record<string, number>>): string[] {
 }
 
 /** Resolves when they are durable. */
-async function append({ log, codecs, config }: Wire, interactions: readonly Interaction[]): Promise<void> {
-  await log.append(
-    config.topics.interactions,
-    interactions.map((interaction) => ({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction) }))
-  )
+async function append({ log, codecs, config }: Wire, interactions: readonly Interaction[], traceparent: string | undefined): Promise<void> {
+  const span = beginTrace(config, 'mtmi accept', {
+    kind: 'server',
+    traces: tracesFrom(traceparent),
+    attributes: { events: interactions.length }
+  })
+  try {
+    await log.append(
+      config.topics.interactions,
+      interactions.map((interaction) => ({
+        key: text.encode(interaction.userId),
+        value: codecs.interaction.encode(interaction),
+        ...span.carried
+      }))
+    )
+    span.end()
+  } catch (error) {
+    span.end(error as Error)
+    throw error
+  }
 }

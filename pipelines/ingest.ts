@@ -4,11 +4,11 @@ import { setInterval } from 'node:timers'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
 import { untilInterrupted } from './interrupt.ts'
+import { openJournal } from './journal.ts'
 import { makeFolder, openWire, RunDirectory } from './parts.ts'
 import { type IngestCounts, type IngestOffsets, IngestStage } from './stages/ingestStage.ts'
 import { openSource } from './stages/sourceMapper.ts'
 
-const say = (text: string) => process.stderr.write(`${text}\n`)
 /** How often a process that follows says how far it is. */
 const reportMs = 60_000
 
@@ -24,8 +24,9 @@ export async function ingest(config: Config, options: { once: boolean; json?: bo
     run.makeCurrent()
     const wire = await openWire(config, run)
     try {
+      const { say, forStages } = openJournal(config, 'ingest', !options.once)
       const sources = config.sources.map((source) => openSource(source, wire))
-      const stage = new IngestStage({ ...wire, sources, offsets: fileOffsets(run) })
+      const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run) })
       const stop = new AbortController()
       const running = stage.run(stop.signal, { untilEnd: options.once })
       say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)

@@ -8,6 +8,7 @@ import { Recommender } from '../src/recommend/recommender.ts'
 import { heldDetail } from './heldDetail.ts'
 import { startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
+import { type Journal, openJournal } from './journal.ts'
 import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
@@ -18,7 +19,6 @@ import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
 
 const pollMs = 50
-const say = (text: string) => process.stderr.write(`${text}\n`)
 
 type StageName = 'sequence' | 'train' | 'publish' | 'serve'
 
@@ -38,17 +38,19 @@ export async function runStage(stage: StageName, config: Config, options: { once
 
 /** @param place of this process among those of its role */
 async function runLocked(stage: StageName, config: Config, run: RunDirectory, place: string, options: { once: boolean }): Promise<void> {
+  const journal = openJournal(config, stage, !options.once)
   const wire = await openWire(config, run)
   try {
-    if (stage === 'sequence') await sequence(wire, run, place, options.once)
-    else if (stage === 'serve') await serve(wire, run)
-    else await model(stage, wire, run, place, options.once)
+    if (stage === 'sequence') await sequence(wire, run, place, options.once, journal)
+    else if (stage === 'serve') await serve(wire, run, journal)
+    else await model(stage, wire, run, place, options.once, journal)
   } finally {
     await wire.log.close()
   }
 }
 
-async function sequence(wire: Wire, run: RunDirectory, place: string, once: boolean): Promise<void> {
+async function sequence(wire: Wire, run: RunDirectory, place: string, once: boolean, journal: Journal): Promise<void> {
+  const { say } = journal
   const stop = new AbortController()
   const look = async () => {
     const consumed = stage.consumed()
@@ -63,9 +65,10 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
     ...wire,
     openStore: (partition) =>
       wire.config.log === 'kafka'
-        ? openOwnedSequences({ wire, folder: run.path(place), onRestored: sayRestored }, partition)
+        ? openOwnedSequences({ wire, folder: run.path(place), onRestored: (report) => sayRestored(report, journal) }, partition)
         : openSequenceStore(run, partition),
     measure,
+    ...journal.forStages,
     drift: new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
   })
   const running = stage.run(stop.signal)
@@ -85,7 +88,14 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
   )
 }
 
-async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, place: string, once: boolean): Promise<void> {
+async function model(
+  stage: 'train' | 'publish',
+  wire: Wire,
+  run: RunDirectory,
+  place: string,
+  once: boolean,
+  { say, warn, style }: Journal
+): Promise<void> {
   const { config, log } = wire
   let train: TrainStatus | undefined
   let publish: PublishStatus | undefined
@@ -97,16 +107,19 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
   }
   const ready = () => ({ ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` })
   const ops = await startOpsServer({ wire, watched: { stage, look }, ready, say })
-  const thread = await startModelThread({ config, dataDir: config.dataDir, run: run.name, place, stages: [stage] }, (message) => {
-    if (message.kind === 'train') {
-      train = message.status
-      ops.metrics.apply(progressiveMetrics(train.progressive))
-    } else if (message.kind === 'publish') publish = message.status
-    else if (message.kind === 'metrics') ops.metrics.apply(message.report)
-    else if (message.kind === 'problem') say(`warning: ${message.message}`)
-  })
+  const thread = await startModelThread(
+    { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },
+    (message) => {
+      if (message.kind === 'train') {
+        train = message.status
+        ops.metrics.apply(progressiveMetrics(train.progressive))
+      } else if (message.kind === 'publish') publish = message.status
+      else if (message.kind === 'metrics') ops.metrics.apply(message.report)
+      else if (message.kind === 'problem') warn(message.message)
+    }
+  )
   ops.backend(thread.backend)
-  for (const problem of thread.backend.problems) say(`warning: ${problem}`)
+  for (const problem of thread.backend.problems) warn(problem)
   say(
     `${stage === 'train' ? 'training on' : 'publishing from'} ${config.topics.userSequences} in ${run.root}; backend ${thread.backend.backend}`
   )
@@ -124,7 +137,7 @@ async function model(stage: 'train' | 'publish', wire: Wire, run: RunDirectory, 
   if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
 }
 
-async function serve(wire: Wire, run: RunDirectory): Promise<void> {
+async function serve(wire: Wire, run: RunDirectory, { say }: Journal): Promise<void> {
   const index = await openIndex(run, { searchThread: true })
   const metrics = createMetrics({ clock: wire.clock })
   try {
@@ -169,10 +182,13 @@ async function serve(wire: Wire, run: RunDirectory): Promise<void> {
   }
 }
 
-function sayRestored(report: { partition: number; changes: number; users: number; durationMs: number }): void {
+function sayRestored(report: { partition: number; changes: number; users: number; durationMs: number }, { logger }: Journal): void {
   const { partition, changes, users, durationMs } = report
   const rate = Math.round((changes * 1000) / Math.max(1, durationMs))
-  say(`partition ${partition}: ${changes} histories read from the log in ${durationMs} ms (${rate}/s), ${users} users`)
+  logger.info(
+    { partition, changes, users, durationMs },
+    `partition ${partition}: ${changes} histories read from the log in ${durationMs} ms (${rate}/s), ${users} users`
+  )
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {

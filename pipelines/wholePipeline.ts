@@ -12,6 +12,7 @@ import { type RecommendedItem, Recommender } from '../src/recommend/recommender.
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { heldDetail } from './heldDetail.ts'
+import { logStyle, openJournal } from './journal.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
@@ -75,6 +76,7 @@ export class WholePipeline {
       ...wire,
       drift: this.drift,
       openStore: (partition) => openSequenceStore(run, partition),
+      ...openJournal(wire.config, 'sequence', false).forStages,
       measure
     })
   }
@@ -84,7 +86,7 @@ export class WholePipeline {
     const wire = await openWire(config, run)
     const index = await openIndex(run, { searchThread: true })
     const pipeline = new WholePipeline(wire, index, run, onProblem)
-    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const }
+    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const, logStyle: logStyle(config, false) }
     try {
       pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
     } catch (error) {

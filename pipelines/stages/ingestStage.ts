@@ -9,6 +9,8 @@ import { deadLetterOf, deadLetterTopic } from '../../src/event/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
 import type { Wire } from '../parts.ts'
 import type { SourceMapper } from './sourceMapper.ts'
+import type { StageLogger } from './stageLogger.ts'
+import { goOnTracing, type TracedStep, tracesOfAll } from './tracing.ts'
 
 const app = 'mtmi'
 const text = new TextEncoder()
@@ -35,6 +37,7 @@ export interface IngestOffsets {
 export interface IngestStageOptions extends Pick<Wire, 'config' | 'clock' | 'log' | 'codecs'> {
   readonly sources: readonly SourceMapper[]
   readonly offsets: IngestOffsets
+  readonly logger?: StageLogger
 }
 
 interface Owned {
@@ -110,6 +113,7 @@ export class IngestStage {
         const next = remembered > committed ? remembered : committed
         owned.set(partition, { next, saved: next, savedAtMs: clock.nowMs() })
         consumed.set(partition, next)
+        this.#options.logger?.info({ topic, partition, from: next }, `partition ${partition} of ${topic} is ours, from offset ${next}`)
         return next
       },
       signal,
@@ -146,9 +150,11 @@ export class IngestStage {
   }
 
   async #take(mapper: SourceMapper, records: readonly LogRecord[], badShare: BadShare): Promise<void> {
-    const { log, codecs, config } = this.#options
+    const { log, codecs, config, clock, logger } = this.#options
     const { topic } = mapper.source
     const mapped: NewRecord[] = []
+    const steps: TracedStep[] = []
+    const startMs = clock.nowMs()
     const deadLetters: NewRecord[] = []
     let filtered = 0
     for (const record of records) {
@@ -157,7 +163,10 @@ export class IngestStage {
         if (result.kind === 'filtered') filtered++
         else if (result.kind === 'interaction') {
           const { interaction } = result
-          mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction) })
+          const step = goOnTracing(config, 'mtmi ingest', { kind: 'consumer', traces: tracesOfAll(config, [record]), startMs })
+          steps.push(step)
+          mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), ...step.carried })
+          if (step.fields.traceId !== undefined) logger?.info({ ...placeOf(topic, record), ...step.fields }, 'mapped')
         } else {
           const { itemId, item } = result
           mapped.push({ key: text.encode(itemId), value: item === null ? null : codecs.item.encode(item) })
@@ -179,6 +188,7 @@ export class IngestStage {
     }
     if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
     if (mapped.length > 0) await log.append(mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions, mapped)
+    for (const step of steps) step.end()
     const counts = this.#counts.get(topic)!
     counts.read += records.length
     counts.mapped += mapped.length
@@ -186,3 +196,5 @@ export class IngestStage {
     counts.refused += deadLetters.length
   }
 }
+
+const placeOf = (topic: string, { partition, offset }: LogRecord) => ({ topic, partition, from: offset, to: offset + 1n })

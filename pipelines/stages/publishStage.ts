@@ -14,6 +14,9 @@ import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { AppliedUpdate, ModelReplica } from '../../src/train/modelReplica.ts'
 import type { Wire } from '../parts.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
+import type { StageLogger } from './stageLogger.ts'
+import { goOnTracing, tracesOfAll } from './tracing.ts'
+import { UserTraces } from './userTraces.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
@@ -41,6 +44,7 @@ export interface PublishStageOptions extends Wire {
   readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
   readonly onProblem?: (problem: MtmiError) => void
+  readonly logger?: StageLogger
 }
 
 export class PublishStage {
@@ -53,6 +57,7 @@ export class PublishStage {
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
   readonly #publishedBefore: Offsets
+  readonly #traces = new UserTraces()
   #modelNext = 0n
   /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
   takenAtMs = 0
@@ -198,7 +203,11 @@ export class PublishStage {
     } else {
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
-      else this.#publisher.noteSequence(sequence)
+      else {
+        this.#publisher.noteSequence(sequence)
+        const traces = tracesOfAll(this.#options.config, [record])
+        if (traces !== undefined) this.#traces.note(sequence.userId, traces, this.#options.clock.nowMs())
+      }
       this.#vectors.noteSequence(sequence)
       this.#noteTargets(sequence)
     }
@@ -255,6 +264,7 @@ export class PublishStage {
       const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
       this.#measured('user', users, startedMs, users.agesMs)
+      this.#tellTraced(users)
       busy = users.written > 0
       if (busy) onPublished?.({ users })
     }
@@ -273,6 +283,20 @@ export class PublishStage {
     return busy
   }
 
+  /** The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these vectors answer is then not known. */
+  #tellTraced({ answeredIds, space, step }: UserReport): void {
+    if (this.#traces.size === 0) return
+    const { config, logger } = this.#options
+    for (const userId of answeredIds) {
+      if (this.#publisher.isWaiting(userId)) continue
+      const waiting = this.#traces.take(userId)
+      if (waiting === undefined) continue
+      const span = goOnTracing(config, 'mtmi publish', { kind: 'consumer', ...waiting, attributes: { space, step } })
+      span.end()
+      logger?.info({ model: `${space}@${step}`, ...span.fields }, 'vectors published')
+    }
+  }
+
   #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number, agesMs: readonly number[]): void {
     const { measure, clock } = this.#options
     if (measure === undefined) return
@@ -280,6 +304,11 @@ export class PublishStage {
     const outcomes = { unchanged: 0, dropped: 0, ...report }
     for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const) {
       if (outcomes[outcome] > 0) entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
+    }
+    const model = `${report.space}@${report.step}`
+    if (report.promotion !== undefined) {
+      const { outcome } = report.promotion
+      this.#options.logger?.info({ model, outcome }, `space ${report.space}: ${outcome}`)
     }
     if (report.promotion !== undefined) entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })
     if (report.written > 0) {

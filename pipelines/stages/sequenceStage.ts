@@ -4,15 +4,18 @@ import { BadEventError, MtmiError } from '../../src/base/errors.ts'
 import { deadLetterOf, deadLetterTopic } from '../../src/event/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
 import type { Interaction, UserId } from '../../src/event/interaction.ts'
+import { traceHeader } from '../../src/event/traceContext.ts'
 import { validateInteraction } from '../../src/event/validateInteraction.ts'
 import type { Codecs } from '../../src/io/avro/avroCodecs.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
 import type { SequenceCounts as Counts, SequenceStore } from '../../src/sequence/sequenceStore.ts'
-import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import type { SequenceStep, UserSequence } from '../../src/sequence/userSequence.ts'
 import type { Wire } from '../parts.ts'
 import type { DriftWatch } from './driftWatch.ts'
+import type { StageLogger } from './stageLogger.ts'
+import { goOnTracing, type TracedStep, tracesOfAll } from './tracing.ts'
 
 type RejectedReason = Extract<MetricsEntry, { metric: 'rejected' }>['labels']['reason']
 
@@ -26,6 +29,8 @@ const badWindow = 1000
 const newestUsersMax = 100
 /** Looking for a user to show must not take seconds where there are millions. */
 const usersLookedAtMax = 100_000
+/** How often the log is told how far a partition is. */
+const tellMs = 60_000
 
 export interface SequenceCounts {
   placed: number
@@ -39,17 +44,21 @@ export interface SequenceCounts {
 export interface SequenceStageOptions extends Wire {
   readonly openStore: (partition: number) => Promise<SequenceStore>
   readonly measure?: (report: MetricsReport) => void
+  readonly logger?: StageLogger
   /** Is shown everything that is emitted. */
   readonly drift?: DriftWatch
 }
 
 interface Owned {
+  readonly partition: number
   readonly store: SequenceStore
   readonly sequencer: Sequencer
   /** The next offset to read: everything before it has been accepted and emitted. */
   next: bigint
   lastCommitMs: number
   dirty: boolean
+  /** What the log has been told of. */
+  told: { next: bigint; atMs: number; counts: Counts }
 }
 
 export class SequenceStage {
@@ -153,8 +162,15 @@ export class SequenceStage {
     const { config, clock } = this.#options
     const store = await this.#options.openStore(partition)
     const sequencer = new Sequencer({ store, partition, options: config.sequence, eventTypes: config.events.types })
-    this.#owned.set(partition, { store, sequencer, next: store.committed(), lastCommitMs: clock.nowMs(), dirty: false })
-    return store.committed()
+    const next = store.committed()
+    const nowMs = clock.nowMs()
+    const told = { next, atMs: nowMs, counts: sequencer.report() }
+    this.#owned.set(partition, { partition, store, sequencer, next, lastCommitMs: nowMs, dirty: false, told })
+    this.#options.logger?.info(
+      { topic: config.topics.interactions, partition, from: next },
+      `partition ${partition} is ours, from offset ${next}`
+    )
+    return next
   }
 
   async #take(partition: number, records: readonly LogRecord[]): Promise<void> {
@@ -177,6 +193,8 @@ export class SequenceStage {
     const before = owned.sequencer.report()
     const reasons = new Map<RejectedReason, number>()
     const agesSeconds: number[] = []
+    const traced = new Map<bigint, LogRecord>()
+    const startMs = this.#options.clock.nowMs()
     for (const record of records) {
       let reason: RejectedReason = 'other'
       try {
@@ -187,6 +205,7 @@ export class SequenceStage {
         const outcome = owned.sequencer.accept(interaction, record.offset, record.timestampMs)
         if (outcome === 'late')
           late.push(deadLetterOf(record, topic, new BadEventError('late: older than the grace against the newest event of its user')))
+        if (outcome === 'placed' && config.trace.enabled && record.headers[traceHeader] !== undefined) traced.set(record.offset, record)
         if (outcome === 'placed') agesSeconds.push(Math.max(0, record.timestampMs - interaction.eventTimeMs) / 1000)
         this.#judge(false)
       } catch (error) {
@@ -203,11 +222,12 @@ export class SequenceStage {
     if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
     if (late.length > 0) await log.append(lateTopic(topic), late)
     const { sequences, expired } = owned.sequencer.take()
-    const changes: NewRecord[] = sequences.map((sequence) => ({
-      key: text.encode(sequence.userId),
-      value: codecs.userSequence.encode(sequence),
-      partition
-    }))
+    const steps: TracedStep[] = []
+    const changes: NewRecord[] = sequences.map((sequence) => {
+      const step = this.#trace(sequence, traced, startMs)
+      if (step !== undefined) steps.push(step)
+      return { key: text.encode(sequence.userId), value: codecs.userSequence.encode(sequence), partition, ...step?.carried }
+    })
     for (const { userId } of sequences) {
       this.#newest.delete(userId)
       this.#newest.add(userId)
@@ -218,6 +238,7 @@ export class SequenceStage {
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
     if (changes.length > 0) await log.append(config.topics.userSequences, changes, sequenceFence(partition))
+    for (const step of steps) step.end()
     this.#options.drift?.observe(sequences)
     this.#options.measure?.([
       ...outcomes(before, owned.sequencer.report()),
@@ -228,6 +249,20 @@ export class SequenceStage {
     ])
   }
 
+  /** A record answers all of its fresh steps: the trace of the newest goes on, those of the others are linked. */
+  #trace({ fresh, partition }: UserSequence, traced: ReadonlyMap<bigint, LogRecord>, startMs: number): TracedStep | undefined {
+    if (traced.size === 0) return undefined
+    const offsets = fresh.map(({ offset }) => offset).sort((a, b) => (a < b ? -1 : 1))
+    const { config } = this.#options
+    const records = offsets.map((offset) => traced.get(offset)).filter((record) => record !== undefined)
+    const traces = tracesOfAll(config, records)
+    if (traces === undefined) return undefined
+    const step = goOnTracing(config, 'mtmi sequence', { kind: 'consumer', traces, startMs, attributes: { partition } })
+    const range = { topic: config.topics.interactions, partition, from: offsets[0]!, to: offsets.at(-1)! + 1n }
+    this.#options.logger?.info({ ...range, ...step.fields }, 'placed in a history')
+    return step
+  }
+
   async #commitDue(owned: Owned, now: boolean): Promise<void> {
     const { clock, config } = this.#options
     if (!owned.dirty || (!now && clock.nowMs() - owned.lastCommitMs < config.sequence.commitIntervalMs)) return
@@ -236,13 +271,37 @@ export class SequenceStage {
     owned.lastCommitMs = clock.nowMs()
     owned.dirty = false
     this.#options.measure?.([{ metric: 'commitSeconds', value: (owned.lastCommitMs - startedMs) / 1000 }])
+    if (owned.lastCommitMs - owned.told.atMs >= tellMs) this.#tell(owned)
+  }
+
+  #tell(owned: Owned): void {
+    const { logger, config, clock } = this.#options
+    const { told, partition, next } = owned
+    const counts = owned.sequencer.report()
+    owned.told = { next, atMs: clock.nowMs(), counts }
+    if (next === told.next) return
+    const since = (name: 'placed' | 'duplicate' | 'late' | 'ignored' | 'rejected') => counts[name] - told.counts[name]
+    const done = {
+      placed: since('placed'),
+      duplicates: since('duplicate'),
+      late: since('late'),
+      ignored: since('ignored'),
+      rejected: since('rejected')
+    }
+    logger?.info(
+      { topic: config.topics.interactions, partition, from: told.next, to: next, ...done },
+      `partition ${partition} sequenced to ${next}`
+    )
   }
 
   async #giveUp(partition: number, commit: boolean): Promise<void> {
     const owned = this.#owned.get(partition)
     if (owned === undefined) return
     this.#owned.delete(partition)
-    if (commit) await this.#commitDue(owned, true)
+    if (commit) {
+      await this.#commitDue(owned, true)
+      this.#tell(owned)
+    }
     await owned.store.close()
   }
 

@@ -7,6 +7,7 @@ import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import { mergeTraces, type Traces } from '../../src/event/traceContext.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
@@ -20,6 +21,8 @@ import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
+import type { StageLogger } from './stageLogger.ts'
+import { goOnTracing, tracesOfAll } from './tracing.ts'
 
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
@@ -31,6 +34,7 @@ export interface TrainStageOptions extends Wire {
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
   readonly measure?: (report: MetricsReport) => void
+  readonly logger?: StageLogger
   /** After every batch. */
   readonly onBatch?: (batch: BatchReport) => void
   /** Awaited after every batch: the turn of whoever shares the thread. */
@@ -58,6 +62,7 @@ interface Waiting {
   readonly partition: number
   readonly offset: bigint
   readonly timestampMs: number
+  readonly traces: Traces | undefined
 }
 
 /** What a checkpoint holds besides the trainer. */
@@ -108,6 +113,8 @@ export class TrainStage {
   rollbacks = 0
   /** Step of the checkpoint that was gone back to, until a batch is learned again. */
   #wentBackTo: number | undefined
+  /** Of the events that the batch under way holds. */
+  #traces: Traces | undefined
   #sentBatch = 0
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
   #catalogueRead = 0n
@@ -167,7 +174,8 @@ export class TrainStage {
       }
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (this.#waiting.length === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
-      this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs })
+      const traces = tracesOfAll(this.#options.config, [record])
+      this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs, traces })
       this.#waitingExamples += sequence.fresh.length
     }
   }
@@ -221,6 +229,8 @@ export class TrainStage {
       this.#waitingExamples -= sequence.fresh.length
       this.takenAtMs = Math.max(this.takenAtMs, timestampMs)
     }
+    const traces = taken.map((each) => each.traces).filter((each) => each !== undefined)
+    if (traces.length > 0) this.#traces = mergeTraces(traces)
     // One order whatever the interleaving of the partitions was.
     taken.sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
     return taken.map(({ sequence }) => sequence)
@@ -245,7 +255,9 @@ export class TrainStage {
     // Nothing waits: what was read beyond the ranges were users who expired, and no batch will hold those.
     if (this.#waiting.length === 0) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
     if (examples.length === 0) return
+    const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
+    this.#tell(report, examples.length, ranges, startMs)
     this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
@@ -253,6 +265,21 @@ export class TrainStage {
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? nextTurn())
+  }
+
+  /** A step that changed nothing is worth a warning; one that learned from traced events, a line. */
+  #tell({ step }: Pick<BatchReport, 'step'>, examples: number, ranges: OffsetRanges, startMs: number): void {
+    const { logger, config } = this.#options
+    const traces = this.#traces
+    this.#traces = undefined
+    const span = goOnTracing(config, 'mtmi train', { kind: 'consumer', traces, startMs, attributes: { examples } })
+    span.end()
+    const topic = config.topics.userSequences
+    const read = [...ranges].map(([partition, { from, to }]) => ({ partition, from: String(from), to: String(to) }))
+    const fields = { topic, ranges: read, batch: this.#batch, examples, ...span.fields }
+    if (step === undefined) logger?.warn(fields, `batch ${this.#batch} was dropped: its loss or a gradient was not finite`)
+    else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'learned')
+    else logger?.debug({ ...fields, loss: step.loss }, 'learned')
   }
 
   #step(examples: readonly Example[], ranges: OffsetRanges): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
@@ -301,6 +328,10 @@ export class TrainStage {
     trainer.slowDown(0.5)
     this.#divergedInARow = 0
     this.rollbacks++
+    this.#options.logger?.warn(
+      { batch: this.#batch, to: this.#wentBackTo ?? null },
+      'several steps in a row were not finite: went back to a checkpoint, at half the learning rate'
+    )
     this.#options.measure?.([{ metric: 'rollbacks', value: 1 }])
   }
 
@@ -360,6 +391,9 @@ export class TrainStage {
     this.#lastCheckpointMs = clock.nowMs()
     let bytes = 0
     for (const array of all.values()) bytes += array.byteLength
+    const next = [...this.#next].map(([partition, to]) => ({ partition, to: String(to) }))
+    const told = { topic: this.#options.config.topics.userSequences, next, batch: this.#batch, bytes, loss: finite(this.loss) }
+    this.#options.logger?.info(told, `checkpoint of batch ${this.#batch}`)
     this.#options.measure?.([
       { metric: 'checkpoints', value: 1 },
       { metric: 'checkpointAge', value: this.#lastCheckpointMs },

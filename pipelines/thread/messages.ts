@@ -6,6 +6,7 @@ import type { Detection } from '../../src/drift/detection.ts'
 import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
+import type { LogStyle } from '../journal.ts'
 import type { HeldModel } from '../stages/modelGate.ts'
 
 /** Which stages the thread runs. */
@@ -16,6 +17,8 @@ export interface ModelThreadTask {
   /** Of this process among those that publish in the run; without one it is alone. */
   readonly place?: string
   readonly stages: readonly ('train' | 'publish')[]
+  /** Of what the stages tell by themselves; only as JSON do they. */
+  readonly logStyle: LogStyle
 }
 
 export interface TrainStatus {

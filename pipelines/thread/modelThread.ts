@@ -9,6 +9,7 @@ import { LearnedAudit } from '../../src/io/state/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
+import { openStageLogger } from '../journal.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
 import type { GateHistory } from '../stages/modelGate.ts'
 import { PublishStage } from '../stages/publishStage.ts'
@@ -44,6 +45,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   const measures: (() => MetricsEntry[])[] = []
   const hurries: ((on: boolean) => void)[] = []
 
+  const loggerFor = (stage: string) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
   let publishing: PublishStage | undefined
 
   if (task.stages.includes('publish')) {
@@ -66,6 +68,7 @@ async function main(task: ModelThreadTask): Promise<void> {
           post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })
       },
       measure: (report) => gathered.push(...report),
+      ...loggerFor('publish'),
       onPublished: ({ users }) => {
         if (users !== undefined && users.agesMs.length > 0) post({ kind: 'freshness', agesMs: users.agesMs })
       },
@@ -118,6 +121,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       checkpoints,
       ledger,
       measure: (report) => gathered.push(...report),
+      ...loggerFor('train'),
       onBatch: (batch) => {
         trainMs += batch.evaluateMs + batch.learnMs
         examplesThisRun += batch.examples

@@ -374,6 +374,19 @@ export const configSchema = z.strictObject({
     stateIntervalMs: durationMs(dayMs).default(30_000).describe('How often the state of the watch on interactions is written down')
   }),
 
+  trace: section({
+    enabled: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Carry the `traceparent` of an event to the vectors that come of it, tell of each on the way in the log, and make spans through the OpenTelemetry API: they go nowhere unless an SDK is loaded before the program'
+      )
+  }),
+
+  logFormat: z
+    .enum(['auto', 'text', 'json'])
+    .default('auto')
+    .describe('On standard error. `auto`: JSON lines for a stage that goes on until it is told to end, words for everything else'),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
 })
 

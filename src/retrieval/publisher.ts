@@ -134,6 +134,11 @@ export class Publisher {
     return this.#users.dueInMs(this.#clock.nowMs())
   }
 
+  /** Whether a change of the user has not been encoded yet. */
+  isWaiting(userId: UserId): boolean {
+    return this.#users.isWaiting(userId)
+  }
+
   /** What waits, for gauges. */
   waiting(): { items: number; users: number; unknownUsers: number } {
     return { items: this.#items.pending + this.#expired.size, users: this.#users.waiting, unknownUsers: this.#users.unknown }
@@ -234,16 +239,19 @@ export class Publisher {
       const written = await this.#write(space, step, points, () => this.#users.putBack(pointsOf, startMs))
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
+      const answeredIds: UserId[] = []
       for (const user of pointsOf) {
         if (written < points.length) this.#users.wasStale(user.userId)
         else {
           this.#users.wasEncoded(user.userId, generation)
-          if (user.acceptedAtMs !== undefined) agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
+          if (user.acceptedAtMs === undefined) continue
+          agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
+          answeredIds.push(user.userId)
         }
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs },
+        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs, answeredIds },
         swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
         waiting: this.#users.waiting,
         waitingUnknown: this.#users.unknown,

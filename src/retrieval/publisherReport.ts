@@ -78,6 +78,8 @@ export interface UserReport extends PublishReport {
   readonly swept: number
   /** From the log taking the oldest change to its vectors being in the index, milliseconds, for each written user that had changed. */
   readonly agesMs: readonly number[]
+  /** The same users, in the same order. */
+  readonly answeredIds: readonly UserId[]
   /** Changed users that still wait. */
   readonly waiting: number
   /** Users that wait for the model to know one of their items. */

@@ -52,6 +52,10 @@ export class PublisherUsers {
     return this.#waiting.size
   }
 
+  isWaiting(userId: UserId): boolean {
+    return this.#waiting.has(userId) || this.#unknown.has(userId)
+  }
+
   get unknown(): number {
     return this.#unknown.size
   }

@@ -279,7 +279,7 @@ test('a service that is gone is said to be gone', { skip }, async () => {
 
 test('a process that only serves shows what it knows, and says what it does not', { skip }, async () => {
   service = new MtmiProcess(['--data-dir', path.join(folder, 'data'), 'serve', '--port', '0'], { cwd: folder })
-  base = (await service.says(/serving .* on (http:\S+)/))[1]!
+  base = (await service.says(/serving .* on (http:[^\s"]+)/))[1]!
   const { page, complaints } = await open('#/')
   await page.getByRole('heading', { name: 'This process only serves' }).waitFor()
   assert.deepEqual(await page.locator('.flow .name').allInnerTexts(), ['Index', 'Answers'])

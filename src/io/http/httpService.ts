@@ -35,8 +35,8 @@ export interface ServiceLogger {
 
 export interface HttpServiceParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
-  /** Resolves when the interactions are durable. @throws UnavailableError if they cannot be made so now */
-  readonly accept: (interactions: readonly Interaction[]) => Promise<void>
+  /** Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws UnavailableError if they cannot be made so now */
+  readonly accept: (interactions: readonly Interaction[], traceparent: string | undefined) => Promise<void>
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly options: ServeOptions
@@ -172,7 +172,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     return list
   })
 
-  app.post('/v1/events', async ({ body }, reply) => {
+  app.post('/v1/events', async ({ body, headers }, reply) => {
     const count = Array.isArray(body) ? body.length : 1
     const { newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
     let interactions: Interaction[]
@@ -183,7 +183,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       throw error
     }
     try {
-      await parts.accept(interactions)
+      await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
     } catch (error) {
       metrics.posted.inc({ outcome: 'failed' }, count)
       throw error
