@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import { type Config, resolveConfig } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import { interestCountOf } from '../src/base/modelOptions.ts'
 import { type InterestsFound, interestsFound } from '../src/evaluate/interestsFound.ts'
 import { type RunReport, type SampleUser, textReport } from '../src/evaluate/textReport.ts'
 import type { CatalogueItem } from '../src/event/catalogueItem.ts'
@@ -174,7 +175,7 @@ async function learned(pipeline: WholePipeline, source: Source) {
     examplesLearned: train?.examplesLearned ?? 0,
     backend: describeBackend(pipeline.backend),
     version,
-    interestCount: pipeline.wire.config.model.interestCount,
+    interestCount: interestCountOf(pipeline.wire.config.model),
     duplicates: sequence.duplicates,
     late: sequence.late,
     deadLetters: sequence.rejected + (source.dataset?.deadLetters ?? 0),

@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
 import type { Config, EvaluateOptions, ModelOptions } from '../../src/base/config.ts'
 import { DivergedError } from '../../src/base/errors.ts'
+import { interestCountOf } from '../../src/base/modelOptions.ts'
 import { encoderLists } from '../../src/evaluate/encoderLists.ts'
 import { ExactTop } from '../../src/evaluate/exactTop.ts'
 import { failureSignatures } from '../../src/evaluate/failureSignatures.ts'
@@ -224,7 +225,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         wins: scored.wins,
         scoreSeconds: (systemClock.nowMs() - scoringMs) / 1000,
         findings: failureSignatures({
-          interestCount: config.model.interestCount,
+          interestCount: interestCountOf(modelOptions),
           intraUserCosine: scored.intraUserCosine,
           wins: scored.wins,
           diverged,

@@ -5,9 +5,19 @@ import { z } from 'zod'
 const count = (min: number, max: number) => z.int().min(min).max(max)
 const real = (min: number, max: number) => z.number().min(min).max(max)
 
+/** Those that make one vector of a history, whatever `interestCount` says. */
+const ofOneVector: readonly string[] = ['one-vector', 'transformer']
+
 export const modelSchema = z.strictObject({
-  name: z.enum(['mtmi']).default('mtmi').describe('What makes interests of a history; all else is the same'),
-  interestCount: count(1, 16).default(4).describe('K: user towers, and vectors per user'),
+  name: z
+    .enum(['mtmi', 'mind', 'comirec-dr', 'comirec-sa', 'one-vector', 'transformer', 'mtmi-transformer'])
+    .default('mtmi')
+    .describe(
+      'What makes interests of a history; all else is the same. The last three: one self-attentive vector with as many weights as MTMI has at K = `heads`; one causal transformer; K independent ones'
+    ),
+  interestCount: count(1, 16)
+    .default(4)
+    .describe('K: user towers, and vectors per user; 1 for one-vector and transformer, whatever is said here'),
   dimensions: count(4, 512).default(64).describe('D'),
   loss: z.enum(['softmax', 'triplet']).default('softmax'),
   readout: z
@@ -45,6 +55,9 @@ export const modelSchema = z.strictObject({
     .describe(
       'λ of REMI: times the sum over interests of the squared variance of their shares in the steps, against an interest that lives on one step'
     ),
+  routingIterations: count(1, 10).default(3).describe('Of dynamic routing (mind, comirec-dr), as published'),
+  heads: count(1, 16).default(4).describe('Of one-vector’s attention; of each transformer’s, where they must divide `dimensions`'),
+  layers: count(1, 8).default(2).describe('Of each transformer'),
   itemTower: z
     .enum(['linear', 'none'])
     .default('linear')
@@ -65,8 +78,28 @@ export const modelSchema = z.strictObject({
 
 export type ModelOptions = z.infer<typeof modelSchema>
 
+/** K: vectors per user. */
+export function interestCountOf({ name, interestCount }: Pick<ModelOptions, 'name' | 'interestCount'>): number {
+  return ofOneVector.includes(name) ? 1 : interestCount
+}
+
 /** What no single bound can say. */
-export function modelProblems({ hardNegativesBeta, loss }: ModelOptions): string[] {
-  if (hardNegativesBeta === 0 || loss === 'softmax') return []
-  return [`model.hardNegativesBeta (${hardNegativesBeta}) must be 0 with model.loss ${loss}: it weighs the negatives of the softmax`]
+export function modelProblems(options: ModelOptions): string[] {
+  const { name, dimensions, heads, routingRegularisation, hardNegativesBeta, loss } = options
+  const problems: string[] = []
+  const isTransformer = name === 'transformer' || name === 'mtmi-transformer'
+  if (isTransformer && dimensions % heads !== 0) {
+    problems.push(`model.heads (${heads}) must divide model.dimensions (${dimensions}): each head of a transformer reads a share of them`)
+  }
+  if (isTransformer && routingRegularisation > 0) {
+    problems.push(
+      `model.routingRegularisation (${routingRegularisation}) must be 0 with model.name ${name}: a transformer has no one share for each step and interest`
+    )
+  }
+  if (hardNegativesBeta > 0 && loss !== 'softmax') {
+    problems.push(
+      `model.hardNegativesBeta (${hardNegativesBeta}) must be 0 with model.loss ${loss}: it weighs the negatives of the softmax`
+    )
+  }
+  return problems
 }

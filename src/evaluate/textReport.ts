@@ -186,7 +186,7 @@ function clicksAt(curve: ProgressiveReport['curve'], timeMs: number): number | u
 
 function interests(report: RunReport): string[] {
   const lines: string[] = []
-  if (report.intraUserCosine !== undefined) {
+  if (report.intraUserCosine !== undefined && Number.isFinite(report.intraUserCosine)) {
     const whose = report.interestCount === undefined ? "a user's interests" : `a user's ${report.interestCount} interests`
     const verdict =
       report.intraUserCosine > 0.95

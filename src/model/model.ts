@@ -2,7 +2,7 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import { ConfigError, CorruptError } from '../base/errors.ts'
-import { type ModelOptions, modelProblems, modelSchema } from '../base/modelOptions.ts'
+import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../base/modelOptions.ts'
 import type { Rng } from '../base/rng.ts'
 import { itemTower } from './itemTower.ts'
 import type { UserModel } from './userModel.ts'
@@ -32,7 +32,7 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
   const problems = modelProblems(options)
   if (problems.length > 0) throw new ConfigError(problems)
   const D = options.dimensions
-  const interestCount = options.interestCount
+  const interestCount = interestCountOf(options)
   const user = userModels[options.name]({ interestCount, dimensions: D, historyMax }, options)
   const item = itemTower(options.itemTower, D)
   const { name, itemTables } = options

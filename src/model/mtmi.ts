@@ -4,6 +4,7 @@
 // Source: arXiv 2403.05122, as described in ARCHITECTURE; towers are self-attentive pooling. Every vector that leaves has length 1.
 
 import * as tf from '@tensorflow/tfjs-core'
+import type { ModelOptions } from '../base/modelOptions.ts'
 import type { Rng } from '../base/rng.ts'
 import { nearIdentity } from './firstValues.ts'
 import { gatherRows } from './gatherRows.ts'
@@ -22,6 +23,18 @@ type MtmiWeight =
   | 'user.bias'
 
 export function mtmi(shape: ModelShape): UserModel {
+  return towersOf(shape, false)
+}
+
+/**
+ * One self-attentive vector with the very weights of MTMI at K = `heads`: its towers summed before the length is made 1. What K vectors are worth is the
+ * difference between the two.
+ */
+export function oneVector(shape: ModelShape, { heads }: ModelOptions): UserModel {
+  return { ...towersOf({ ...shape, interestCount: heads }, true), architecture: { heads } }
+}
+
+function towersOf(shape: ModelShape, summed: boolean): UserModel {
   const shapes = mtmiShapes(shape)
   return {
     architecture: {},
@@ -29,7 +42,7 @@ export function mtmi(shape: ModelShape): UserModel {
     towers: shape.interestCount,
     shapes,
     initialWeights: (rng) => initialWeights(shape, shapes, rng),
-    interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, scores),
+    interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, summed, scores),
     rowScores: (weights, rows) => attentionScores(weights as WeightTensors<MtmiWeight>, rows),
     rowScoreCount: shape.interestCount,
     readsWindows: true
@@ -80,13 +93,15 @@ function initialWeights(
  * A step's score depends on its item, plus terms for position and age: so scores cost U rows, not B·L steps.
  *
  * @param rows [U, D] of the items in the histories: row plus mean of feature rows
+ * @param summed one vector: the sum over k before the length is made 1
  * @param scores of these rows, where they are known already. [U, K]
- * @returns interests [K, B, D], routing a [B, K, L]
+ * @returns interests [K, B, D] or [1, B, D], routing a [B, K, L]
  */
 function userTowers(
   weights: WeightTensors<MtmiWeight>,
   rows: tf.Tensor2D,
   history: HistoryTensors,
+  summed: boolean,
   scores: tf.Tensor2D = attentionScores(weights, rows)
 ): UserVectors {
   const { size: B, length: L, perWindow: P = 1, position } = history
@@ -106,7 +121,8 @@ function userTowers(
     rows.shape[1] === D
       ? tf.transpose(tf.reshape(tf.matMul(attention, tf.reshape(steps, [W, L, D])), [B, K, D]), [1, 0, 2])
       : ofOwnRows(tf.reshape(attention, [W, P, K, L]), tf.reshape(steps, [W, L, K, D])) //                         [K, B, D]
-  const interests = unit(tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias'])) as tf.Tensor3D //  [K, B, D]
+  const projected = tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias']) //                     [K, B, D]
+  const interests = unit(summed ? tf.sum(projected, 0, true) : projected) as tf.Tensor3D //                        [K or 1, B, D]
   return P === 1 ? { interests, routing: attention as tf.Tensor3D } : { interests }
 }
 

@@ -438,9 +438,9 @@ function dropoutMask(length: number, rate: number, rng: Rng): Float32Array {
   return mask
 }
 
-/** Mean over users and pairs of interests; 1 for a single interest. @param users [K, B, D] */
+/** Mean over users and pairs of interests; NaN where there are no pairs. @param users [K, B, D] */
 function meanIntraUserCosine(users: Float32Array, K: number, B: number, D: number): number {
-  if (K < 2) return 1
+  if (K < 2) return Number.NaN
   let sum = 0
   for (let k = 0; k < K; k++)
     for (let l = 0; l < k; l++) for (let i = 0; i < B * D; i++) sum += users[k * B * D + i]! * users[l * B * D + i]!

@@ -12,7 +12,7 @@ export interface EvaluationReport {
   readonly ranks: Int32Array
   /** How many items were ranked. */
   readonly candidates: number
-  /** Mean cosine between two interests of the same user, over the batch. */
+  /** Mean cosine between two interests of the same user, over the batch; NaN where nothing was ranked, and for a model of one vector: it cannot collapse. */
   readonly intraUserCosine: number
   /** Share of the examples in which interest k was the nearest to the target. [K] */
   readonly wins: Float32Array

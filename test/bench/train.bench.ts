@@ -1,6 +1,6 @@
 // One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
 //
-//     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
+//     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--model NAME] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
 //                            [--reference CMD]
 //
 // --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch), instead of one history each.
@@ -36,6 +36,7 @@ const { values: flags } = parseArgs({
     batch: { type: 'string', default: '256' },
     length: { type: 'string', default: '50' },
     dim: { type: 'string', default: '64' },
+    model: { type: 'string', default: 'mtmi' },
     interests: { type: 'string', default: '4' },
     negatives: { type: 'string', default: '0' },
     hot: { type: 'string' },
@@ -53,7 +54,7 @@ const steps = Number(flags.steps)
 const warmUp = 8
 
 const backend = await loadBackend()
-const { model: options, train } = configSchema.parse({ model: { dimensions: D, interestCount: K } })
+const { model: options, train } = configSchema.parse({ model: { name: flags.model, dimensions: D, interestCount: K } })
 const model = createModel(options, L)
 const rng = new Rng(1)
 const items = new ItemTable({ dimensions: D, itemsMax: N + 1, admissionMin: 1, rng: rng.fork('items') })
@@ -135,6 +136,8 @@ const quantile = (values: readonly number[], q: number) =>
   Number([...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(q * values.length))]!.toFixed(2))
 const p50 = quantile(stepMs, 0.5)
 const result = {
+  model: flags.model,
+  parameters: Object.values(weights).reduce((sum, values) => sum + values.length, 0),
   items: N,
   batch: learned,
   length: L,

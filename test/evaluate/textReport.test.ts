@@ -155,6 +155,7 @@ test('nothing ranked, a drift it stands, a drift it does not recover from, colla
     /It fell from \.40 to \.20 at the drift and has not come back to \.38 yet; it ends at \.30\./
   )
   assert.match(textReport({ ...full, intraUserCosine: 0.97 }), /collapsed into one/)
+  assert.doesNotMatch(textReport({ ...full, interestCount: 1, intraUserCosine: Number.NaN }), /cosine/)
   assert.match(told({ evaluatedShare: 0.25 }), /They are 25% of all, chosen by hash\./)
 })
 

@@ -238,3 +238,12 @@ test('slowDown halves what a step moves, and survives a checkpoint', () => {
   assert.ok(whole > 0)
   assert.ok(Math.abs(half / whole - 0.5) < 0.01, `${half} of ${whole}`)
 })
+
+test('one vector has no second to be alike: no cosine, and all wins', () => {
+  const trainer = makeTrainer({ name: 'one-vector' })
+  const source = rings(3)
+  trainer.step(source.next().value as Example[], ranges)
+  const { intraUserCosine, wins } = trainer.step(source.next().value as Example[], ranges).evaluation
+  assert.ok(Number.isNaN(intraUserCosine))
+  assert.deepEqual([...wins], [1])
+})

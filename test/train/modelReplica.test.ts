@@ -7,6 +7,7 @@ import { ConfigError, CorruptError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import { userModels } from '../../src/model/userModels.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
@@ -14,6 +15,8 @@ import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
 
 before(() => loadBackend())
+
+const modelNames = Object.keys(userModels)
 
 const catalogue: CatalogueItem[] = Array.from({ length: 30 }, (_, i) => ({
   itemId: `i${i}`,
@@ -42,7 +45,13 @@ function follow(replica: ModelReplica, updates: readonly ModelUpdate[]) {
   return updates.map((update) => replica.apply(update)).find((applied) => applied !== undefined)
 }
 
-for (const model of [{}, { itemTables: 'per-tower' }, { itemTower: 'none', readout: 'hard' }]) {
+const variants = [
+  ...modelNames.map((name) => ({ name })),
+  { itemTables: 'per-tower' },
+  { name: 'mtmi-transformer', itemTables: 'per-tower' },
+  { itemTower: 'none', readout: 'hard', hardNegativesBeta: 1, routingRegularisation: 1 }
+]
+for (const model of variants) {
   test(`${JSON.stringify(model)}: interests and item vectors rank targets as the trainer ranks them`, () => {
     const trainer = makeTrainer(model)
     const replica = new ModelReplica()

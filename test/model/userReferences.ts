@@ -1,0 +1,199 @@
+// Every user model written a second time: plain loops in double precision, from the equations, sharing no code with src/model. One user at a time.
+
+export interface UserInput {
+  readonly interestCount: number // K
+  readonly dimensions: number // D
+  readonly historyMax: number // R
+  readonly iterations: number
+  readonly heads: number
+  readonly layers: number
+  readonly weights: Readonly<Record<string, ArrayLike<number>>>
+  /** [U, D], or [U, towers · D] where `ownRows` */
+  readonly rows: ArrayLike<number>
+  readonly ownRows: boolean
+  /** Real steps only, oldest first. */
+  readonly steps: readonly { row: number; ageGroup: number }[]
+  /** [K][L]: instead of the routing, as a constant. */
+  readonly frozen?: readonly (readonly number[])[] | undefined
+}
+
+export interface UserOutput {
+  readonly interests: number[][] // [K][D]
+  readonly routing?: number[][] // [K][L]
+}
+
+type Vector = number[]
+
+const range = (n: number) => Array.from({ length: n }, (_, i) => i)
+const dot = (a: Vector, b: Vector) => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
+const add = (a: Vector, b: Vector) => a.map((x, i) => x + b[i]!)
+const scaled = (a: Vector, by: number) => a.map((x) => x * by)
+const slice = (values: ArrayLike<number>, from: number, length: number): Vector => range(length).map((i) => values[from + i]!)
+const softmax = (x: Vector) => {
+  const most = Math.max(...x)
+  const total = x.reduce((sum, y) => sum + Math.exp(y - most), 0)
+  return x.map((y) => Math.exp(y - most) / total)
+}
+const unit = (a: Vector) => {
+  const length = Math.sqrt(dot(a, a))
+  return length === 0 ? a : scaled(a, 1 / length)
+}
+/** x W, W [D, D] at `from` of the values. */
+const times = (x: Vector, values: ArrayLike<number>, from: number, columns: number) =>
+  range(columns).map((j) => x.reduce((sum, y, i) => sum + y * values[from + i * columns + j]!, 0))
+const weighted = (shares: Vector, vectors: Vector[], D: number) =>
+  vectors.reduce((sum, vector, l) => add(sum, scaled(vector, shares[l]!)), new Array<number>(D).fill(0))
+
+const rowOf = ({ rows, dimensions: D }: UserInput, row: number) => slice(rows, row * D, D)
+
+export function referenceMind(input: UserInput): UserOutput {
+  const { interestCount: K, dimensions: D, historyMax: R, weights, steps } = input
+  const votes = steps.map(({ row }) => times(rowOf(input, row), weights['routing.map']!, 0, D))
+  const first = range(K).map((k) => steps.map((_, l) => weights['routing.logits']![(R - steps.length + l) * K + k]!))
+  return capsules(
+    input,
+    range(K).map(() => votes),
+    first
+  )
+}
+
+export function referenceComirecDr(input: UserInput): UserOutput {
+  const { interestCount: K, dimensions: D, historyMax: R, weights, steps } = input
+  const maps = weights['routing.maps']!
+  const votes = range(K).map((k) =>
+    steps.map(({ row }, l) => {
+      const e = rowOf(input, row)
+      const at = (R - steps.length + l) * D * K * D
+      return range(D).map((j) => e.reduce((sum, x, i) => sum + x * maps[at + i * K * D + k * D + j]!, 0))
+    })
+  )
+  return capsules(
+    input,
+    votes,
+    range(K).map(() => steps.map(() => 0))
+  )
+}
+
+function capsules(
+  { interestCount: K, dimensions: D, iterations, steps, frozen }: UserInput,
+  votes: Vector[][],
+  first: number[][]
+): UserOutput {
+  const logits = first.map((list) => [...list])
+  const shares = () => {
+    const byStep = steps.map((_, l) => softmax(range(K).map((k) => logits[k]![l]!)))
+    return range(K).map((k) => steps.map((_, l) => byStep[l]![k]!))
+  }
+  let routing = shares()
+  for (let i = 1; i < iterations; i++) {
+    for (const k of range(K)) {
+      const z = weighted(routing[k]!, votes[k]!, D)
+      const squared = dot(z, z) + 1e-9
+      const u = scaled(z, Math.sqrt(squared) / (1 + squared))
+      for (const l of steps.keys()) logits[k]![l]! += dot(u, votes[k]![l]!)
+    }
+    routing = shares()
+  }
+  const used = frozen ?? routing
+  return { interests: range(K).map((k) => unit(weighted([...used[k]!], votes[k]!, D))), routing }
+}
+
+export function referenceComirecSa(input: UserInput): UserOutput {
+  const { interestCount: K, dimensions: D, historyMax: R, weights, steps } = input
+  const A = 4 * D
+  const vectors = steps.map(({ row }) => rowOf(input, row))
+  const hidden = vectors.map((e, l) =>
+    times(add(e, slice(weights['attention.position']!, (R - steps.length + l) * D, D)), weights['attention.inner']!, 0, A).map(Math.tanh)
+  )
+  const routing = range(K).map((k) =>
+    softmax(hidden.map((h) => h.reduce((sum, x, a) => sum + x * weights['attention.outer']![a * K + k]!, 0)))
+  )
+  return { interests: routing.map((shares) => unit(weighted(shares, vectors, D))), routing }
+}
+
+/** The towers of MTMI, before anything is scaled: [K][D]. */
+function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing: number[][] } {
+  const { dimensions: D, historyMax: R, weights, steps } = input
+  const w = (name: string) => weights[name]!
+  const width = input.ownRows ? K * D : D
+  const towers = range(K).map((k) => {
+    const vectors = steps.map(({ row }) => slice(input.rows, row * width + (input.ownRows ? k * D : 0), D))
+    const shares = softmax(
+      vectors.map((e, l) => {
+        let score = w('attention.position')[(R - steps.length + l) * K + k]! + w('attention.age')[steps[l]!.ageGroup * K + k]!
+        for (const a of range(D)) {
+          const hidden = e.reduce((sum, x, d) => sum + x * w('attention.weight')[d * K * D + k * D + a]!, w('attention.bias')[k * D + a]!)
+          score += Math.tanh(hidden) * w('attention.query')[k * D + a]!
+        }
+        return score
+      })
+    )
+    const pooled = weighted(shares, vectors, D)
+    return { projected: add(times(pooled, w('user.weight'), k * D * D, D), slice(w('user.bias'), k * D, D)), shares }
+  })
+  return { projected: towers.map(({ projected }) => projected), routing: towers.map(({ shares }) => shares) }
+}
+
+export function referenceMtmi(input: UserInput): UserOutput {
+  const { projected, routing } = mtmiTowers(input, input.interestCount)
+  return { interests: projected.map(unit), routing }
+}
+
+export function referenceOneVector(input: UserInput): UserOutput {
+  const { projected, routing } = mtmiTowers(input, input.heads)
+  return { interests: [unit(projected.reduce(add))], routing }
+}
+
+export function referenceTransformer(input: UserInput): UserOutput {
+  const { interestCount: K, dimensions: D, historyMax: R, weights, heads: H, layers, steps } = input
+  const width = input.ownRows ? K * D : D
+  const norm = (x: Vector) => {
+    const mean = x.reduce((sum, y) => sum + y, 0) / D
+    const variance = x.reduce((sum, y) => sum + (y - mean) ** 2, 0) / D
+    return x.map((y) => (y - mean) / Math.sqrt(variance + 1e-5))
+  }
+  const interests = range(K).map((k) => {
+    const L = Math.max(1, steps.length)
+    const position = (l: number) => slice(weights['tower.position']!, (k * R + R - L + l) * D, D)
+    // An empty history: one step without an item, which no query may read.
+    let x =
+      steps.length === 0
+        ? [position(0)]
+        : steps.map(({ row }, l) => add(unit(slice(input.rows, row * width + (input.ownRows ? k * D : 0), D)), position(l)))
+    for (const n of range(layers)) {
+      const map = (y: Vector, name: string) => times(y, weights[`layer${n}.${name}`]!, k * D * D, D)
+      const bias = (name: string) => slice(weights[`layer${n}.${name}`]!, k * D, D)
+      const read = x.map(norm)
+      const [queries, keys, values] = ['query', 'key', 'value'].map((name) => read.map((y) => map(y, name)))
+      x = x.map((y, l) => {
+        const joined = range(H).flatMap((h) => {
+          const part = (z: Vector) => z.slice((h * D) / H, ((h + 1) * D) / H)
+          const shares = softmax(
+            range(l + 1).map(
+              (m) =>
+                dot(part(queries![l]!), part(keys![m]!)) / Math.sqrt(D / H) +
+                weights['tower.age']![(steps[m]?.ageGroup ?? 0) * layers * K * H + n * K * H + k * H + h]!
+            )
+          )
+          const none = new Array<number>(D / H).fill(0)
+          return steps.length === 0 ? none : weighted(shares, values!.slice(0, l + 1).map(part), D / H)
+        })
+        return add(y, map(joined, 'output'))
+      })
+      x = x.map((y) =>
+        add(
+          y,
+          add(
+            map(
+              add(map(norm(y), 'inner'), bias('innerBias')).map((z) => Math.max(0, z)),
+              'outer'
+            ),
+            bias('outerBias')
+          )
+        )
+      )
+    }
+    return unit(add(times(x.at(-1)!, weights['user.weight']!, k * D * D, D), slice(weights['user.bias']!, k * D, D)))
+  })
+  return { interests }
+}
