@@ -3,8 +3,11 @@
 import { setInterval } from 'node:timers'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import type { EventLog } from '../src/event/eventLog.ts'
+import type { MetricsReport } from '../src/io/metrics.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { openJournal } from './journal.ts'
+import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { makeFolder, openWire, RunDirectory } from './parts.ts'
 import { type IngestCounts, type IngestOffsets, IngestStage } from './stages/ingestStage.ts'
 import { openSource } from './stages/sourceMapper.ts'
@@ -26,7 +29,10 @@ export async function ingest(config: Config, options: { once: boolean; json?: bo
     try {
       const { say, forStages } = openJournal(config, 'ingest', !options.once)
       const sources = config.sources.map((source) => openSource(source, wire))
-      const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run) })
+      const look = () => progressOf(stage, wire.log)
+      const ops = await startOpsServer({ wire, watched: { stage: 'ingest', look }, say })
+      const measure = (report: MetricsReport) => ops.metrics.apply(report)
+      const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
       const stop = new AbortController()
       const running = stage.run(stop.signal, { untilEnd: options.once })
       say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
@@ -38,7 +44,7 @@ export async function ingest(config: Config, options: { once: boolean; json?: bo
         stop.abort()
         wire.registry.close?.()
       }
-      await running
+      await running.finally(() => ops.close())
       say(summary(stage.counts()))
       if (options.json === true) process.stdout.write(`${JSON.stringify({ sources: Object.fromEntries(stage.counts()) })}\n`)
     } finally {
@@ -47,6 +53,21 @@ export async function ingest(config: Config, options: { once: boolean; json?: bo
   } finally {
     lock.release()
   }
+}
+
+/** Partitions of all sources under numbers of their own, and only those that are this process's: what other members read is not its lag. */
+export async function progressOf(stage: Pick<IngestStage, 'consumed' | 'takenAtMs'>, log: Pick<EventLog, 'ends'>): Promise<StageProgress> {
+  const progress = { consumed: new Map<number, bigint>(), ends: new Map<number, bigint>(), takenAtMs: stage.takenAtMs }
+  for (const [topic, partitions] of stage.consumed()) {
+    const owned = new Map(partitions)
+    const ends = await log.ends(topic)
+    for (const [partition, next] of owned) {
+      const number = progress.consumed.size
+      progress.consumed.set(number, next)
+      progress.ends.set(number, ends.get(partition) ?? next)
+    }
+  }
+  return progress
 }
 
 /** A file for each partition, so that processes which share a folder, and hand partitions on, do not overwrite each other's. */

@@ -13,7 +13,7 @@ import { version } from './version.ts'
 /** How often offsets are looked at: far below any interval of scraping. */
 const watchMs = 1000
 
-export type WatchedStage = 'sequence' | 'train' | 'publish'
+export type WatchedStage = 'ingest' | 'sequence' | 'train' | 'publish'
 
 /** How far a stage is. */
 export interface StageProgress {
@@ -48,7 +48,7 @@ export async function startOpsServer({ wire, watched, ready, metrics, say }: Ops
   const { config, clock } = wire
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
-  const watch = new ProgressWatch()
+  const watch = new ProgressWatch<WatchedStage>()
   let unknown: string | undefined = watched === undefined ? undefined : 'nothing has been read yet'
   let looking = false
 

@@ -1,7 +1,5 @@
 // Whether stages get on with their work: offsets that move, not sockets that are open.
 
-type StageName = 'sequence' | 'train' | 'publish'
-
 interface Noted {
   behind: number
   consumed: number
@@ -11,7 +9,7 @@ interface Noted {
   movedAtMs: number
 }
 
-export class ProgressWatch {
+export class ProgressWatch<StageName extends string> {
   readonly #stages = new Map<StageName, Noted>()
 
   /**

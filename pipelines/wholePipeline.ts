@@ -54,7 +54,7 @@ export class WholePipeline {
   #train: TrainStatus | undefined
   #publish: PublishStatus | undefined
   #failure: Error | undefined
-  readonly #watch = new ProgressWatch()
+  readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
   /** What is served, a second ago. */
   #live: IndexState | undefined
 
@@ -150,7 +150,7 @@ export class WholePipeline {
   }
 
   /** How far each stage was when it was last looked at, once a second. */
-  stages(): ReturnType<ProgressWatch['lags']> {
+  stages(): ReturnType<ProgressWatch<'sequence' | 'train' | 'publish'>['lags']> {
     return this.#watch.lags(this.wire.clock.nowMs())
   }
 

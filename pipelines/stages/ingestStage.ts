@@ -7,6 +7,7 @@ import { BadEventError, MtmiError, UnavailableError } from '../../src/base/error
 import { BadShare, badWindow } from '../../src/event/badShare.ts'
 import { deadLetterOf, deadLetterTopic } from '../../src/event/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { Wire } from '../parts.ts'
 import type { SourceMapper } from './sourceMapper.ts'
 import type { StageLogger } from './stageLogger.ts'
@@ -38,6 +39,7 @@ export interface IngestStageOptions extends Pick<Wire, 'config' | 'clock' | 'log
   readonly sources: readonly SourceMapper[]
   readonly offsets: IngestOffsets
   readonly logger?: StageLogger
+  readonly measure?: (report: MetricsReport) => void
 }
 
 interface Owned {
@@ -51,6 +53,8 @@ export class IngestStage {
   readonly #options: IngestStageOptions
   readonly #counts = new Map<string, IngestCounts>()
   readonly #consumed = new Map<string, Map<number, bigint>>()
+  /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
+  takenAtMs = 0
 
   constructor(options: IngestStageOptions) {
     this.#options = options
@@ -126,6 +130,7 @@ export class IngestStage {
         if (event.kind === 'revoked') for (const partition of event.partitions) giveUp(partition)
         if (event.kind === 'records') {
           const at = owned.get(event.partition)
+          this.#measureRead(event.records)
           if (at === undefined) throw new Error(`records of ${topic}, partition ${event.partition}, which is not owned`)
           try {
             await mapper.prepare(event.records)
@@ -139,6 +144,7 @@ export class IngestStage {
             await this.#take(mapper, slice, badShare)
             at.next = slice.at(-1)!.offset + 1n
             consumed.set(event.partition, at.next)
+            this.takenAtMs = slice.at(-1)!.timestampMs
           }
         }
         const nowMs = clock.nowMs()
@@ -194,6 +200,20 @@ export class IngestStage {
     counts.mapped += mapped.length
     counts.filtered += filtered
     counts.refused += deadLetters.length
+    this.#options.measure?.([
+      { metric: 'ingested', labels: { outcome: 'mapped' }, value: mapped.length },
+      { metric: 'ingested', labels: { outcome: 'filtered' }, value: filtered },
+      { metric: 'ingested', labels: { outcome: 'refused' }, value: deadLetters.length }
+    ])
+  }
+
+  #measureRead(records: readonly LogRecord[]): void {
+    let bytes = 0
+    for (const { key, value } of records) bytes += key.length + (value?.length ?? 0)
+    this.#options.measure?.([
+      { metric: 'ingestRead', value: records.length },
+      { metric: 'ingestBytes', value: bytes }
+    ])
   }
 }
 

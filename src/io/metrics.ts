@@ -75,6 +75,12 @@ export const metricDefinitions = {
   lag: gauge('mtmi_stage_lag_seconds', 'How far a stage is behind the newest record of its input, in the time of the log', { stage }),
   progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last got on with its work or found that there was none', { stage }),
 
+  ingestRead: counter('mtmi_ingest_read_records_total', 'Records read from source topics, whether or not anything has come of them yet'),
+  ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
+  ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by what became of them', {
+    outcome: ['mapped', 'filtered', 'refused']
+  }),
+
   events: counter('mtmi_sequence_events_total', 'Interactions read by the sequencer, by what became of them', {
     outcome: ['accepted', 'ignored', 'late', 'duplicate']
   }),

@@ -61,7 +61,7 @@ const units = [
 
 test('every name follows the conventions', () => {
   for (const { name, help, kind, labels } of Object.values(metricDefinitions)) {
-    assert.match(name, /^mtmi_(stage|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
+    assert.match(name, /^mtmi_(stage|ingest|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
     assert.equal(name.endsWith('_total'), kind === 'counter', `${name}: _total is for counters, and for all of them`)
     assert(
       units.includes(

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
+import { progressOf } from '../../../pipelines/ingest.ts'
 import { type IngestOffsets, IngestStage } from '../../../pipelines/stages/ingestStage.ts'
 import { openSource } from '../../../pipelines/stages/sourceMapper.ts'
 import { ManualClock, systemClock } from '../../../src/base/clock.ts'
@@ -15,6 +16,7 @@ import { partitionOf } from '../../../src/event/partitioner.ts'
 import { createCodecs } from '../../../src/io/avro/avroCodecs.ts'
 import { parseForeignSchema } from '../../../src/io/avro/longType.ts'
 import { LocalLog } from '../../../src/io/localLog/localLog.ts'
+import { createMetrics } from '../../../src/io/metrics.ts'
 import { HttpRegistry } from '../../../src/io/registry/httpRegistry.ts'
 import { loadSchemas } from '../../../src/io/registry/schemaRegistry.ts'
 import { RegistryServer } from '../../support/registryServer.ts'
@@ -392,5 +394,59 @@ test('while the registry is away it waits, and loses nothing', async () => {
   const offsets = new MemoryOffsets()
   await new IngestStage({ ...wire, sources: [openSource(wire.config.sources[0]!, { ...wire, registry: again })], offsets }).run(stop.signal)
   assert.equal(offsets.saved.size, 0)
+  wire.dispose()
+})
+
+test('what was read and what came of it is counted, and how far the stage is, over all sources', async () => {
+  const mapping = { format: 'json', user: 'u', item: 'i', type: '=click', time: 't', filter: { path: 'bot', exists: false } }
+  const wire = await testWire({
+    sources: [
+      { topic: 'clicks', ...mapping },
+      { topic: 'views', ...mapping }
+    ]
+  })
+  const record = (value: object) => ({ key: utf8.encode('k'), value: utf8.encode(JSON.stringify(value)) })
+  const good = { u: 'ada', i: 'lamp', t: wire.clock.nowMs() }
+  await wire.log.append('clicks', [
+    record(good),
+    record({ ...good, bot: true }),
+    record({ ...good, i: '' }),
+    { key: utf8.encode('k'), value: null }
+  ])
+  await wire.log.append('views', [record(good)])
+  const metrics = createMetrics({ clock: wire.clock, processMetrics: false })
+  const sources = wire.config.sources.map((source) => openSource(source, wire))
+  const stage = new IngestStage({ ...wire, sources, offsets: new MemoryOffsets(), measure: (report) => metrics.apply(report) })
+  const stop = new AbortController()
+  const running = stage.run(stop.signal)
+  const done = async () => {
+    const { consumed, ends } = await progressOf(stage, wire.log)
+    return consumed.size === 2 && [...ends].every(([number, end]) => consumed.get(number) === end)
+  }
+  while (!(await done())) await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
+  // Two sources of one partition each: four records and one.
+  assert.deepEqual([...(await progressOf(stage, wire.log)).ends.values()].sort(), [1n, 4n])
+  assert.equal((await progressOf(stage, wire.log)).takenAtMs, wire.clock.nowMs())
+  stop.abort()
+  await running
+  const { body } = await metrics.expose()
+  const value = (name: string) =>
+    Number(
+      body
+        .split('\n')
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(' ')[1]
+    )
+  assert.equal(value('mtmi_ingest_read_records_total'), 5)
+  // Five keys of one byte, and the values.
+  const bytes = [good, { ...good, bot: true }, { ...good, i: '' }, good].map((one) => JSON.stringify(one).length)
+  assert.equal(
+    value('mtmi_ingest_read_bytes_total'),
+    bytes.reduce((sum, one) => sum + one, 5)
+  )
+  assert.deepEqual(
+    ['mapped', 'filtered', 'refused'].map((outcome) => value(`mtmi_ingest_records_total{outcome="${outcome}"}`)),
+    [2, 1, 2]
+  )
   wire.dispose()
 })
