@@ -23,6 +23,11 @@ const app = 'mtmi'
 const text = new TextEncoder()
 /** Whoever writes the user-sequences of a partition of interactions claims this. */
 export const sequenceFence = (partition: number) => `sequence-${partition}`
+/**
+ * Emissions of a partition that may await their acknowledgement at once: while one is on its way the next is made ready. With more, a crash would repeat more
+ * and nothing would be faster: the log takes them in turn.
+ */
+const inFlightMax = 2
 /** How many of the newest events the share of bad ones is taken over. */
 const badWindow = 1000
 /** Users remembered as the ones who acted last. */
@@ -53,8 +58,12 @@ interface Owned {
   readonly partition: number
   readonly store: SequenceStore
   readonly sequencer: Sequencer
-  /** The next offset to read: everything before it has been accepted and emitted. */
+  /** The next offset to accept. */
   next: bigint
+  /** Everything before it has been emitted, and the emission acknowledged. */
+  emitted: bigint
+  /** Oldest first; emptied as they are acknowledged, and left as it is by one that fails. */
+  readonly inFlight: Promise<void>[]
   lastCommitMs: number
   dirty: boolean
   /** What the log has been told of. */
@@ -71,6 +80,8 @@ export class SequenceStage {
   /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
   takenAtMs = 0
   #hurry = false
+  /** What an emission has failed with. */
+  #failure: Error | undefined
 
   constructor(options: SequenceStageOptions) {
     this.#options = options
@@ -90,6 +101,7 @@ export class SequenceStage {
         group: `${app}-sequence`
       })
       for await (const event of events) {
+        if (this.#failure !== undefined) throw this.#failure
         if (event.kind === 'records') await this.#take(event.partition, event.records)
         else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
@@ -116,7 +128,7 @@ export class SequenceStage {
 
   /** Next offset to read, by partition; what lies before it is emitted. */
   consumed(): Map<number, bigint> {
-    return new Map([...this.#owned].map(([partition, owned]) => [partition, owned.next]))
+    return new Map([...this.#owned].map(([partition, owned]) => [partition, owned.emitted]))
   }
 
   counts(): SequenceCounts {
@@ -165,7 +177,7 @@ export class SequenceStage {
     const next = store.committed()
     const nowMs = clock.nowMs()
     const told = { next, atMs: nowMs, counts: sequencer.report() }
-    this.#owned.set(partition, { partition, store, sequencer, next, lastCommitMs: nowMs, dirty: false, told })
+    this.#owned.set(partition, { partition, store, sequencer, next, emitted: next, inFlight: [], lastCommitMs: nowMs, dirty: false, told })
     this.#options.logger?.info(
       { topic: config.topics.interactions, partition, from: next },
       `partition ${partition} is ours, from offset ${next}`
@@ -179,18 +191,22 @@ export class SequenceStage {
     await loadSchemas(this.#options.registry, records)
     const slice = this.#options.config.sequence.emitEventsMax
     for (let at = 0; at < records.length; at += slice) {
-      await this.#emit(owned, partition, records.slice(at, at + slice))
+      while (owned.inFlight.length >= inFlightMax) await owned.inFlight[0]
+      this.#emit(owned, partition, records.slice(at, at + slice))
       await this.#commitDue(owned, false)
     }
   }
 
-  /** Accepts some records and makes what came of them durable in the log. The state is committed later: a crash in between repeats, never loses. */
-  async #emit(owned: Owned, partition: number, records: readonly LogRecord[]): Promise<void> {
+  /**
+   * Accepts some records and appends what came of them to the log. The state is committed later, when that is acknowledged: a crash in between repeats, never loses.
+   * The log keeps the order of the calls for each topic, so a user's records stay in order though several emissions are on their way.
+   */
+  #emit(owned: Owned, partition: number, records: readonly LogRecord[]): void {
     const { log, codecs, config } = this.#options
     const topic = config.topics.interactions
     const deadLetters: NewRecord[] = []
     const late: NewRecord[] = []
-    const before = owned.sequencer.report()
+    const earlier = owned.sequencer.report()
     const reasons = new Map<RejectedReason, number>()
     const agesSeconds: number[] = []
     const traced = new Map<bigint, LogRecord>()
@@ -218,9 +234,7 @@ export class SequenceStage {
       owned.next = record.offset + 1n
     }
     owned.dirty = true
-    this.takenAtMs = records.at(-1)?.timestampMs ?? this.takenAtMs
-    if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
-    if (late.length > 0) await log.append(lateTopic(topic), late)
+    const takenAtMs = records.at(-1)?.timestampMs ?? this.takenAtMs
     const { sequences, expired } = owned.sequencer.take()
     const steps: TracedStep[] = []
     const changes: NewRecord[] = sequences.map((sequence) => {
@@ -237,16 +251,33 @@ export class SequenceStage {
       this.#newest.delete(userId)
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
-    if (changes.length > 0) await log.append(config.topics.userSequences, changes, sequenceFence(partition))
-    for (const step of steps) step.end()
-    this.#options.drift?.observe(sequences)
-    this.#options.measure?.([
-      ...outcomes(before, owned.sequencer.report()),
+    const appends: Promise<void>[] = []
+    if (deadLetters.length > 0) appends.push(log.append(deadLetterTopic(topic, app), deadLetters))
+    if (late.length > 0) appends.push(log.append(lateTopic(topic), late))
+    if (changes.length > 0) appends.push(log.append(config.topics.userSequences, changes, sequenceFence(partition)))
+    const { next } = owned
+    const report: MetricsReport = [
+      ...outcomes(earlier, owned.sequencer.report()),
       ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),
       { metric: 'eventAge', values: agesSeconds },
       { metric: 'sequences', value: sequences.length },
       { metric: 'expiredUsers', value: expired.length }
-    ])
+    ]
+    // Acknowledged only when those before it are: what is committed has no gap.
+    const before = owned.inFlight.at(-1)
+    const sent = Promise.all([before, ...appends]).then(() => {
+      void owned.inFlight.shift()
+      owned.emitted = next
+      this.takenAtMs = takenAtMs
+      for (const step of steps) step.end()
+      this.#options.drift?.observe(sequences)
+      this.#options.measure?.(report)
+    })
+    // Met by whoever waits for room or for the commit, or else at the next event.
+    sent.catch((error: Error) => {
+      this.#failure ??= error
+    })
+    owned.inFlight.push(sent)
   }
 
   /** A record answers all of its fresh steps: the trace of the newest goes on, those of the others are linked. */
@@ -266,8 +297,10 @@ export class SequenceStage {
   async #commitDue(owned: Owned, now: boolean): Promise<void> {
     const { clock, config } = this.#options
     if (!owned.dirty || (!now && clock.nowMs() - owned.lastCommitMs < config.sequence.commitIntervalMs)) return
+    // Only what is acknowledged is committed.
+    while (owned.inFlight.length > 0) await owned.inFlight[0]
     const startedMs = clock.nowMs()
-    await owned.sequencer.commit(owned.next)
+    await owned.sequencer.commit(owned.emitted)
     owned.lastCommitMs = clock.nowMs()
     owned.dirty = false
     this.#options.measure?.([{ metric: 'commitSeconds', value: (owned.lastCommitMs - startedMs) / 1000 }])
@@ -302,6 +335,7 @@ export class SequenceStage {
       await this.#commitDue(owned, true)
       this.#tell(owned)
     }
+    await Promise.allSettled(owned.inFlight)
     await owned.store.close()
   }
 

@@ -151,8 +151,10 @@ export const configSchema = z.strictObject({
       .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
     recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
     emitEventsMax: count(1, 100_000)
-      .default(1024)
-      .describe('Events taken together before their users are emitted, where so many wait: each time costs a write to the disk'),
+      .default(4096)
+      .describe(
+        'Events taken together before their users are emitted, where so many wait: each time costs a write to the disk, on Kafka a transaction of some 20 ms'
+      ),
     commitIntervalMs: durationMs(minuteMs)
       .default(1000)
       .describe('How often state and offsets are made durable: a crash repeats at most this much')

@@ -187,11 +187,14 @@ try {
   let inputBytes = 0
   let count = 0
   const options = { seed: 1, users, events, items: 20_000, userSkew: 0, duplicateShare: 0.02, lateShare: 0.005, badShare: 0 }
-  for (const interaction of simulate(options).interactions()) {
-    const value = feeder.codecs.interaction.encode(interaction)
+  for (const simulated of simulate(options).interactions()) {
+    // As `ingest` writes them: an id of the producer's, and where the record came from.
+    const eventId = `${simulated.eventId.padStart(12, '0')}-5f7c-4d2e-9a41-c0ffee`
+    const source = { topic: 'shop.clicks', partition: count % 8, offset: BigInt(count >> 3) }
+    const value = feeder.codecs.interaction.encode({ ...simulated, eventId, source })
     inputBytes += value.length
     count++
-    block.push({ key: text.encode(interaction.userId), value })
+    block.push({ key: text.encode(simulated.userId), value })
     if (block.length < 2000) continue
     await feeder.log.append(feeder.config.topics.interactions, block)
     block = []

@@ -24,8 +24,8 @@ export interface KafkaFetcherOptions {
 /** A broker holds a request that finds nothing this long: how often a quiet reader says that it is idle. */
 const maxWaitMs = 100
 const partitionBytesMax = 1024 * 1024
-/** Records given at once: others of the thread get their turn in between. */
-const chunkMax = 512
+/** Records given at once, as many as `sequence` emits together: others of the thread get their turn in between. */
+const chunkMax = 4096
 
 export class KafkaFetcher {
   readonly #options: KafkaFetcherOptions

@@ -114,3 +114,71 @@ test('when emitting fails nothing is committed: the same records are taken again
   assert.equal(wire.log.records('user-sequences').length, 1)
   wire.dispose()
 })
+
+/** Appends to user-sequences wait until they are let go, or fail. */
+function holdEmissions(wire: TestWire): {
+  readonly held: { go(): Promise<void>; fail(error: Error): void }[]
+  until(count: number): Promise<void>
+} {
+  const append = wire.log.append.bind(wire.log)
+  const held: { go(): Promise<void>; fail(error: Error): void }[] = []
+  let told = () => {}
+  wire.log.append = (topic, records, fence) => {
+    if (topic !== 'user-sequences') return append(topic, records, fence)
+    return new Promise<void>((resolve, reject) => {
+      held.push({ go: () => append(topic, records, fence).then(resolve), fail: reject })
+      told()
+    })
+  }
+  return {
+    held,
+    until: async (count) => {
+      while (held.length < count)
+        await new Promise<void>((resolve) => {
+          told = resolve
+        })
+    }
+  }
+}
+
+test('while an emission awaits its acknowledgement the next is made, no third; only what is acknowledged is consumed and committed', async () => {
+  const wire = await testWire({ sequence: { emitEventsMax: 1, commitIntervalMs: 60_000 } })
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b'), click(wire, 'w', 'c'), click(wire, 'u', 'd')])
+  const store = new MemorySequenceStore(disk)
+  const { held, until } = holdEmissions(wire)
+  const stage = new SequenceStage({ ...wire, openStore: async () => store })
+  const stop = new AbortController()
+  const running = stage.run(stop.signal)
+  await until(2)
+  assert.equal(held.length, 2)
+  assert.deepEqual([...stage.consumed()], [[0, 0n]])
+  // The second is written before the first is known to be: it does not count yet.
+  await held[1]!.go()
+  assert.deepEqual([...stage.consumed()], [[0, 0n]])
+  await held[0]!.go()
+  await until(3)
+  assert.deepEqual([...stage.consumed()], [[0, 2n]])
+  stop.abort()
+  await held[2]!.go()
+  await until(4)
+  await held[3]!.go()
+  await running
+  assert.equal(disk.next, 4n)
+  wire.dispose()
+})
+
+test('when an emission fails and the one after it does not, neither is committed', async () => {
+  const wire = await testWire({ sequence: { emitEventsMax: 1, commitIntervalMs: 60_000 } })
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b')])
+  const { held, until } = holdEmissions(wire)
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  const running = assert.rejects(stage.run(new AbortController().signal), /does not answer/)
+  await until(2)
+  await held[1]!.go()
+  held[0]!.fail(new MtmiError('UNAVAILABLE', 'the log does not answer'))
+  await running
+  assert.equal(disk.next, 0n)
+  wire.dispose()
+})
