@@ -54,7 +54,8 @@ const units = [
     'promotions',
     'requests',
     'lists',
-    'detections'
+    'detections',
+    'records'
   ],
   ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi', 'ks']
 ]
