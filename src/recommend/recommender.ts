@@ -18,7 +18,7 @@ export type FeatureFilter = Readonly<Record<string, string>>
 
 export interface RecommendedItem {
   readonly itemId: ItemId
-  /** Cosine to the nearest interest, −1 … 1; where the list is of what is popular, the item's share of all interactions. */
+  /** Cosine to the nearest interest, −1 … 1; where the list is of what is popular, its interactions as a share of the most popular item's. */
   readonly score: number
   /** 0-based tower that found it; null: popular. */
   readonly interest: number | null

@@ -40,7 +40,6 @@ export class ExactItems {
   #updatedAtMs = new Float64Array(blockRows)
   readonly #shared = new Map<string, Profile>()
   readonly #rowsByFeature = new Map<string, number[]>()
-  #countSum = 0
   #step = 0
 
   constructor(dimensions: number, table: ItemTable = wasmTable(dimensions) ?? new JavaScriptTable(dimensions)) {
@@ -85,7 +84,6 @@ export class ExactItems {
     this.#table.write(row, vector) // first: it may refuse
     if (stays) {
       this.#titles[row] = payload.title
-      this.#countSum -= this.#counts[row]!
     } else {
       if (before !== undefined) this.#leave(before)
       if (row >= this.#steps.length) this.#grow()
@@ -101,7 +99,6 @@ export class ExactItems {
     this.#steps[row] = step
     this.#counts[row] = payload.count
     this.#updatedAtMs[row] = payload.updatedAtMs
-    this.#countSum += payload.count
     if (step > this.#step) this.#step = step
     this.#closeGaps()
     return true
@@ -147,7 +144,7 @@ export class ExactItems {
     )
   }
 
-  /** The `limit` items with the greatest counts, best first; score: the share of all counts. */
+  /** The `limit` items with the greatest counts, best first; score: the count as a share of the greatest of all. */
   popular(limit: number, filter: ItemFilter): Neighbour[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const excluded = this.#rowsOf(filter.exclude)
@@ -158,7 +155,7 @@ export class ExactItems {
       const row = rows === undefined ? i : rows[i]!
       if (this.#counts[row]! > top.threshold && this.#admits(row, excluded, keys)) top.offer(row, this.#counts[row]!)
     }
-    return top.sorted((row, count) => this.#neighbour(row, this.#countSum > 0 ? count / this.#countSum : 0))
+    return this.#byCount(top)
   }
 
   /** The `limit` items with the greatest counts among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
@@ -170,7 +167,13 @@ export class ExactItems {
       if (id === undefined || this.#counts[row]! <= top.threshold) continue
       if (id.toLowerCase().includes(wanted) || this.#titles[row]?.toLowerCase().includes(wanted)) top.offer(row, this.#counts[row]!)
     }
-    return top.sorted((row, count) => this.#neighbour(row, this.#countSum > 0 ? count / this.#countSum : 0))
+    return this.#byCount(top)
+  }
+
+  #byCount(top: TopRows): Neighbour[] {
+    let greatest = 0
+    for (let row = 0; row < this.#ids.length; row++) greatest = Math.max(greatest, this.#counts[row]!)
+    return top.sorted((row, count) => this.#neighbour(row, greatest > 0 ? count / greatest : 0))
   }
 
   #scan(
@@ -265,7 +268,6 @@ export class ExactItems {
   #leave(row: number): void {
     this.#ids[row] = undefined
     this.#titles[row] = undefined
-    this.#countSum -= this.#counts[row]!
     this.#counts[row] = 0
     const profile = this.#profiles[row]
     if (profile !== undefined) profile.uses--

@@ -77,7 +77,7 @@ export interface PopularItems {
   /** The space and step that answered. */
   readonly space: string
   readonly step: number
-  /** Best first; `score` is the share of all counts. */
+  /** Best first; `score` is the count as a share of the space's greatest. */
   readonly items: readonly Neighbour[]
 }
 
@@ -96,7 +96,8 @@ export interface VectorIndex {
   /** Makes an empty space; nothing if it exists with the same shape. @throws ConfigError if it exists with another. */
   createSpace(space: string, shape: SpaceShape): Promise<void>
   /**
-   * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at a newer one. All points or none.
+   * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at a newer one. All points are
+   * checked before any is written; an index on another machine that fails on the way may have written some: the same call again completes it.
    * Resolves when durable; a search begun afterwards sees it.
    *
    * @returns points written, stale ones left out
@@ -104,10 +105,14 @@ export interface VectorIndex {
    */
   upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number>
   remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
-  /** Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points than `expected`; then nothing changes. */
+  /**
+   * Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points than `expected`, or cannot be
+   * searched as it should yet; then nothing changes.
+   */
   promote(space: string, expected: { items: number; users: number }): Promise<void>
   /** Nothing if there is none. @throws ConfigError for the live one */
   dropSpace(space: string): Promise<void>
+  /** In the order in which they were made. */
   spaces(): Promise<readonly string[]>
   /** undefined: no space is live yet. */
   live(): Promise<IndexState | undefined>

@@ -128,12 +128,11 @@ export class MemoryVectorIndex implements VectorIndex {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
-    let total = 0
-    for (const { point } of space.items.values()) total += point.payload.count
+    const greatest = Math.max(0, ...[...space.items.values()].map(({ point }) => point.payload.count))
     const items = this.#matching(space, filter, [])
       .sort((a, b) => b.payload.count - a.payload.count || (a.id < b.id ? -1 : 1))
       .slice(0, limit)
-      .map(({ id, payload }) => ({ itemId: id, payload, score: total === 0 ? 0 : payload.count / total }))
+      .map(({ id, payload }) => ({ itemId: id, payload, score: greatest === 0 ? 0 : payload.count / greatest }))
     return { space: state.space, step: state.step, items }
   }
 

@@ -177,7 +177,10 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
     RecommendedItem: object(
       {
         itemId: text(),
-        score: { type: 'number', description: 'Cosine to the nearest interest; of a popular item its share of all interactions' },
+        score: {
+          type: 'number',
+          description: 'Cosine to the nearest interest; of a popular item its interactions as a share of those of the most popular one'
+        },
         interest: { type: ['integer', 'null'], minimum: 0, description: '0-based tower that found it; null: popular' },
         title: text(),
         about: text('Some of its features'),
