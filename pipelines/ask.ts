@@ -7,7 +7,7 @@ import { Recommender } from '../src/recommend/recommender.ts'
 import { openIndexToRead, RunDirectory } from './parts.ts'
 
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
-  const index = await openIndexToRead(RunDirectory.current(config.dataDir))
+  const index = await openIndexToRead(config, RunDirectory.current(config.dataDir))
   try {
     return await ask(new Recommender({ index, clock: systemClock, options: config.recommend }))
   } finally {

@@ -13,6 +13,8 @@ import { type Codecs, createCodecs } from '../src/io/avro/avroCodecs.ts'
 import { EmbeddedIndex } from '../src/io/embeddedIndex/embeddedIndex.ts'
 import { KafkaLog } from '../src/io/kafka/kafkaLog.ts'
 import { LocalLog } from '../src/io/localLog/localLog.ts'
+import type { MetricsReport } from '../src/io/metrics.ts'
+import { QdrantIndex } from '../src/io/qdrant/qdrantIndex.ts'
 import { HttpRegistry } from '../src/io/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/io/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../src/io/registry/schemaRegistry.ts'
@@ -194,16 +196,31 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
 }
 
 /** For those who only ask: nothing is made where nothing is. @throws UnavailableError if the run has no index yet */
-export function openIndexToRead(run: RunDirectory): Promise<VectorIndex> {
-  if (!existsSync(run.path('index')))
+export async function openIndexToRead(config: Config, run: RunDirectory): Promise<VectorIndex> {
+  if (config.index === 'embedded' && !existsSync(run.path('index')))
     throw new UnavailableError(
       `nothing has been published in ${run.root} yet: run \`mtmi start\` or \`mtmi replay --data PATH\` first, or choose another --data-dir`
     )
-  return openIndex(run, { searchThread: false })
+  return openIndex(config, run, { searchThread: false })
 }
 
-export function openIndex(run: RunDirectory, options: { searchThread: boolean }): Promise<VectorIndex> {
-  return EmbeddedIndex.open(run.path('index'), options)
+export interface IndexUse {
+  /** Whether the embedded index searches on a thread of its own. */
+  readonly searchThread: boolean
+  /** Told of requests to an index elsewhere that failed and are sent again. */
+  readonly onProblem?: (message: string) => void
+  readonly measure?: (report: MetricsReport) => void
+}
+
+export async function openIndex(config: Config, run: RunDirectory, use: IndexUse): Promise<VectorIndex> {
+  return config.index === 'qdrant' ? openQdrantIndex(config, run.name, use) : EmbeddedIndex.open(run.path('index'), use)
+}
+
+export function openQdrantIndex(config: Config, run: string, { onProblem, measure }: Omit<IndexUse, 'searchThread'> = {}): QdrantIndex {
+  const { qdrant, sequence } = config
+  // Processes that lose the server at once shall not come back at once.
+  const rng = new Rng(process.pid)
+  return new QdrantIndex(qdrant, { clock: systemClock, rng, run, historyMax: sequence.historyMax, onProblem, measure })
 }
 
 export async function openSequenceStore(run: RunDirectory, partition: number): Promise<SequenceStore> {

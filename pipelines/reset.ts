@@ -5,7 +5,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError, UnavailableError } from '../src/base/errors.ts'
-import { RunDirectory, writerRoles } from './parts.ts'
+import { openQdrantIndex, RunDirectory, writerRoles } from './parts.ts'
 
 export async function reset(config: Config, options: { run?: string; yes: boolean; json?: boolean }): Promise<void> {
   const runs = existsSync(config.dataDir)
@@ -35,6 +35,12 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
   try {
     const others = run.users().filter((user) => !user.startsWith('mtmi reset '))
     if (others.length > 0) throw new UnavailableError(`${root} is in use by ${others.join(' and ')}: end that first. Nothing was removed`)
+    // First what is elsewhere: if that fails, the run is still there, and reset may be repeated.
+    if (config.index === 'qdrant') {
+      const index = openQdrantIndex(config, name)
+      const dropped = await index.clear().finally(() => index.close())
+      process.stderr.write(`removed ${dropped.length} collections from Qdrant at ${config.qdrant.url}\n`)
+    }
     rmSync(root, { recursive: true })
   } finally {
     lock.release()

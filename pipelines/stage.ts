@@ -137,9 +137,13 @@ async function model(
   if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
 }
 
-async function serve(wire: Wire, run: RunDirectory, { say }: Journal): Promise<void> {
-  const index = await openIndex(run, { searchThread: true })
+async function serve(wire: Wire, run: RunDirectory, { say, warn }: Journal): Promise<void> {
   const metrics = createMetrics({ clock: wire.clock })
+  const index = await openIndex(wire.config, run, {
+    searchThread: true,
+    measure: (report) => metrics.apply(report),
+    onProblem: warn
+  })
   try {
     let live = await index.live()
     const refreshing = setInterval(

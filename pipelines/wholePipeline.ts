@@ -84,8 +84,9 @@ export class WholePipeline {
   /** @param onProblem told of what is wrong but is being tried again */
   static async open(config: Config, dataDir: string, run: RunDirectory, onProblem: (message: string) => void): Promise<WholePipeline> {
     const wire = await openWire(config, run)
-    const index = await openIndex(run, { searchThread: true })
-    const pipeline = new WholePipeline(wire, index, run, onProblem)
+    const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
+    const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
+    const pipeline: WholePipeline = new WholePipeline(wire, index, run, onProblem)
     const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const, logStyle: logStyle(config, false) }
     try {
       pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))

@@ -52,7 +52,11 @@ async function main(task: ModelThreadTask): Promise<void> {
     const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
     const published = `published${suffix}.json`
     const gates = `gates${suffix}.json`
-    const index = await openIndex(run, { searchThread: false })
+    const index = await openIndex(config, run, {
+      searchThread: false,
+      measure: (report) => gathered.push(...report),
+      onProblem: (message) => post({ kind: 'problem', message })
+    })
     const replica = new ModelReplica({ gated: true })
     publishing = new PublishStage({
       ...wire,

@@ -89,6 +89,57 @@ export const configSchema = z.strictObject({
     replicationFactor: count(0, 32).default(0).describe('Of topics that `mtmi topics apply` makes; 0 leaves it to the brokers')
   }),
 
+  qdrant: section({
+    url: z
+      .string()
+      .refine(isHttpUrl, 'expected an http:// or https:// address without a user in it')
+      .default('http://127.0.0.1:6333')
+      .describe('Of the server, or of any node of the cluster. An authority that Node does not know: NODE_EXTRA_CA_CERTS=FILE'),
+    apiKey: z.string().default('').describe('A secret: rather by MTMI_QDRANT_API_KEY_FILE'),
+    prefix: z
+      .string()
+      .regex(/^[A-Za-z0-9_]{0,64}$/)
+      .default('')
+      .describe('Before the names of collections and aliases, so that several runs can share a server: `shop_` gives shop_items_live'),
+    timeoutMs: count(1, 10 * minuteMs)
+      .default(30_000)
+      .describe('Of one write'),
+    retryMs: durationMs(60 * minuteMs)
+      .default(20_000)
+      .describe(
+        'How long a write is sent again before the publisher hears of it; the publisher then goes on trying, for as long as it takes'
+      ),
+    searchTimeoutMs: count(1, 10 * minuteMs)
+      .default(2000)
+      .describe('Of one question'),
+    searchRetryMs: durationMs(60 * minuteMs)
+      .default(1500)
+      .describe('How long a question is asked again: somebody waits for the answer'),
+    concurrency: count(1, 64).default(4).describe('Writes on their way at a time; more make a small server time out'),
+    connectionsMax: count(1, 1024).default(64),
+    batchBytesMax: count(10_000, 30_000_000).default(4_000_000).describe('Of one write. Servers take 32 MB; beyond 5 MB they stall others'),
+    liveMaxAgeMs: durationMs(minuteMs)
+      .default(250)
+      .describe('How old the knowledge of which space is live may be: a switch made by another process is seen so late. 0 asks each time'),
+    greenWaitMs: durationMs(60 * minuteMs)
+      .default(2000)
+      .describe('How long a switch waits for the new space to be indexed, before it is put off until the next write'),
+    tombstoneMs: durationMs(365 * dayMs)
+      .default(dayMs)
+      .describe('How long a removed point is remembered, so that a write that is late does not bring it back'),
+    shards: count(0, 256).default(0).describe('Of each collection; 0 leaves it to the server'),
+    replicas: count(1, 16).default(1).describe('Copies of each shard'),
+    writeConsistency: count(1, 16).default(1).describe('Replicas that must have applied a write'),
+    onDisk: z.boolean().default(false).describe('Vectors and payloads on disk instead of in memory'),
+    quantization: z
+      .enum(['none', 'int8'])
+      .default('none')
+      .describe('int8: a quarter of the memory for searching; candidates are scored again with the exact vectors'),
+    oversampling: real(1, 16).default(2).describe('With quantization: candidates for each neighbour that is asked for'),
+    searchEffort: count(0, 10_000).default(0).describe('hnsw_ef: candidates that a search keeps; 0 leaves it to the server'),
+    exact: z.boolean().default(false).describe('Compare with every vector instead of using the graph')
+  }),
+
   sources: z
     .array(sourceSchema)
     .max(64)
@@ -405,6 +456,7 @@ export type RecommendOptions = Config['recommend']
 export type RegistryOptions = Config['registry']
 export type DriftOptions = Config['drift']
 export type KafkaOptions = Config['kafka']
+export type QdrantOptions = Config['qdrant']
 
 const prefix = 'MTMI_'
 /** Variables that are the program's, but not the configuration's. */

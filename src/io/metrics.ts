@@ -153,6 +153,18 @@ export const metricDefinitions = {
     "Share of canary users' lists that the live weights and the ones tried last both have"
   ),
   indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
+  indexRequests: counter('mtmi_index_requests_total', 'Requests sent to Qdrant: done, failed but sent again, refused for good, given up', {
+    kind: ['read', 'write'],
+    outcome: ['done', 'retried', 'refused', 'failed']
+  }),
+  indexRequestSeconds: histogram(
+    'mtmi_index_request_seconds',
+    'From sending a request to Qdrant to its answer, each attempt by itself',
+    requestSeconds,
+    {
+      kind: ['read', 'write']
+    }
+  ),
 
   driftPsi: gauge(
     'mtmi_drift_psi',

@@ -64,7 +64,7 @@ process.stdout.write(`${JSON.stringify(task.relearn === true ? await relearn() :
 // ---------------------------------------------------------------------------------------------------------------------
 
 async function wholeRun(): Promise<ChildReport> {
-  const index = killer.around(await openIndex(run, { searchThread: false }), (method) =>
+  const index = killer.around(await openIndex(config, run, { searchThread: false }), (method) =>
     method === 'upsert' || method === 'promote' ? method : undefined
   )
   const sequence = new SequenceStage({

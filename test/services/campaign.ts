@@ -127,7 +127,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     compareHistories(expected.histories, emitted.histories)
     compareFresh(expected.fresh, emitted.fresh)
     const deadLetters = await compareDeadLetters(wire, records, expected, poison)
-    const indexedUsers = options.train && options.publishers > 0 ? await untilIndexed(run, expected.histories.size, fleet) : 0
+    const indexedUsers = options.train && options.publishers > 0 ? await untilIndexed(wire.config, run, expected.histories.size, fleet) : 0
     return {
       ...blows,
       restarts: fleet.restarts,
@@ -443,12 +443,12 @@ async function compareDeadLetters(
 }
 
 /** Until the index has as many users as there are histories. */
-async function untilIndexed(run: RunDirectory, users: number, fleet: Fleet): Promise<number> {
+async function untilIndexed(config: Config, run: RunDirectory, users: number, fleet: Fleet): Promise<number> {
   const startedMs = performance.now()
   for (;;) {
     let found = 0
     try {
-      const index = await openIndexToRead(run)
+      const index = await openIndexToRead(config, run)
       found = (await index.live())?.users ?? 0
       await index.close()
     } catch (error) {
