@@ -5,13 +5,14 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import { type GradientSaver, gatherRows, sumByIndex } from './gatherRows.ts'
+import { isPlainSoftmax, softmaxLoss } from './softmaxLoss.ts'
 
 /** Keeps the square root's slope finite at 0; the least distance is then 1e-3. */
-const distanceFloorSquared = 1e-6
+export const distanceFloorSquared = 1e-6
 /** ε of the inverse distance weights: a tower that sits on the target gets a large weight, not all of it. */
-const weightEpsilon = 1e-3
+export const weightEpsilon = 1e-3
 /** Below the least normal float: a probability that underflowed. The reported loss saturates at 87; its gradient stays exact. */
-const probabilityFloor = 1.2e-38
+export const probabilityFloor = 1.2e-38
 
 export interface LossOptions {
   readonly loss: 'softmax' | 'triplet'
@@ -60,6 +61,7 @@ export function mtmiLoss(
   options: LossOptions,
   onExamples?: (losses: tf.Tensor1D) => void
 ): tf.Scalar {
+  if (isPlainSoftmax(options)) return softmaxLoss(users, candidates, weight, options, onExamples)
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
   const toTarget = distance(cosines(users, targets)) //                                                   [K, B]
   const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
@@ -140,18 +142,11 @@ export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temper
   const [K, B, D] = users.shape
   const C = candidates.vectors.shape[0]
   const positive = tf.reshape(tf.tile(tf.expandDims(candidates.positive, 1), [1, K]), [B * K]) as tf.Tensor1D // [B·K]
-  const { logQ, blocked } = candidates
   const losses = tf.customGrad((u, v, save) => {
     const user = u as tf.Tensor2D
     const vectors = v as tf.Tensor2D
     const keep = save as GradientSaver
-    const scaled = tf.concat([tf.div(user, temperature), tf.fill([B * K, 1], -1)], 1) //                          [B·K, D + 1]
-    const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                          [C, D + 1]
-    let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                        [B·K, C]
-    if (blocked !== undefined) logits = tf.add(tf.reshape(logits, [B, K, C]), tf.expandDims(blocked, 1)) //       [B, K, C]
-    const share = tf.reshape(tf.softmax(tf.reshape(logits, [B, K * C])), [B * K, C]) as tf.Tensor2D //            [B·K, C]
-    const own = tf.add(tf.mul(tf.range(0, B * K, 1, 'int32'), tf.scalar(C, 'int32')), positive) //                [B·K]
-    const ofPositive = tf.gather(tf.reshape(share, [B * K * C]), tf.cast(own, 'int32')) //                        [B·K]
+    const { share, ofPositive } = softmaxShares(user, candidates, vectors, temperature) //                        [B·K, C], [B·K]
     keep([user, vectors, share, positive])
     return {
       value: tf.neg(tf.log(tf.maximum(ofPositive, probabilityFloor))),
@@ -200,6 +195,33 @@ export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, te
   const corrected = tf.sub(tf.div(cosines(users, targets), temperature), tf.gather(logQ, positive)) //            [K, B]
   const all = tf.concat([tf.transpose(corrected), tf.expandDims(hard, 1)], 1) //                                  [B, K + 1]
   return tf.sub(tf.logSumExp(all, 1), corrected)
+}
+
+/**
+ * p(j, i) of softmaxLosses.
+ *
+ * @param user [B·K, D], by example
+ * @param vectors the candidates', where they are another tensor than theirs. [C, D]
+ * @returns shares [B·K, C]; those of each example's target, [B·K]
+ */
+export function softmaxShares(
+  user: tf.Tensor2D,
+  { positive, logQ, blocked }: Candidates,
+  vectors: tf.Tensor2D,
+  temperature: number
+): { share: tf.Tensor2D; ofPositive: tf.Tensor1D } {
+  const B = positive.shape[0]
+  const K = user.shape[0] / B
+  const C = vectors.shape[0]
+  const scaled = tf.concat([tf.div(user, temperature), tf.fill([B * K, 1], -1)], 1) //                            [B·K, D + 1]
+  const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                            [C, D + 1]
+  let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                          [B·K, C]
+  if (blocked !== undefined) logits = tf.add(tf.reshape(logits, [B, K, C]), tf.expandDims(blocked, 1)) //         [B, K, C]
+  const share = tf.reshape(tf.softmax(tf.reshape(logits, [B, K * C])), [B * K, C]) as tf.Tensor2D //              [B·K, C]
+  const columns = positive.dataSync()
+  const own = new Int32Array(B * K)
+  for (let i = 0; i < own.length; i++) own[i] = i * C + columns[Math.floor(i / K)]!
+  return { share, ofPositive: tf.gather(tf.reshape(share, [B * K * C]), tf.tensor1d(own, 'int32')) as tf.Tensor1D }
 }
 
 /**

@@ -7,8 +7,9 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../base/modelOptions.ts'
 import type { Rng } from '../base/rng.ts'
 import { nearIdentity } from './firstValues.ts'
-import { gatherRows } from './gatherRows.ts'
+import { type GradientSaver, gatherRows } from './gatherRows.ts'
 import { ageGroups, type HistoryTensors } from './historyTensors.ts'
+import { tanhGradient } from './tanhGradient.ts'
 import { unit } from './unit.ts'
 import type { ModelShape, UserModel, UserVectors } from './userModel.ts'
 import { filled, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'
@@ -134,9 +135,45 @@ function userTowers(
  */
 function attentionScores(weights: WeightTensors<MtmiWeight>, rows: tf.Tensor2D): tf.Tensor2D {
   const weight = weights['attention.weight'] as tf.Tensor2D //                                                     [D, K·A]
-  const raw = rows.shape[1] === weight.shape[0] ? tf.matMul(rows, weight) : ofOwnTable(rows, weight) //            [U, K·A]
-  const hidden = tf.tanh(tf.add(raw, weights['attention.bias'])) //                                                [U, K·A]
-  return tf.matMul(hidden as tf.Tensor2D, queryBlocks(weights['attention.query'])) as tf.Tensor2D //               [U, K]
+  const bias = weights['attention.bias'] as tf.Tensor1D //                                                         [K·A]
+  const queries = queryBlocks(weights['attention.query']) //                                                       [K·A, K]
+  if (rows.shape[1] === weight.shape[0]) return scoresOfOne(rows, weight, bias, queries)
+  return tf.matMul(tf.tanh(tf.add(ofOwnTable(rows, weight), bias)) as tf.Tensor2D, queries) //                     [U, K]
+}
+
+/**
+ * tanh(e W + b) Q with its own gradient, in which no table of the size of the hidden units is made twice: they are most of what a step writes to memory. The
+ * bias rides along as one more row of W.
+ *
+ * @param rows [U, D]
+ * @param queries [K·A, K]
+ * @returns [U, K]
+ */
+function scoresOfOne(rows: tf.Tensor2D, weight: tf.Tensor2D, bias: tf.Tensor1D, queries: tf.Tensor2D): tf.Tensor2D {
+  const scores = tf.customGrad((e, w, b, q, save) => {
+    const [U, D] = (e as tf.Tensor2D).shape
+    const wide = (w as tf.Tensor2D).shape[1]
+    const read = tf.concat([e as tf.Tensor2D, tf.ones([U, 1])], 1) as tf.Tensor2D //                               [U, D + 1]
+    const map = tf.concat([w as tf.Tensor2D, tf.reshape(b as tf.Tensor1D, [1, wide])], 0) as tf.Tensor2D //        [D + 1, K·A]
+    const hidden = tf.tanh(tf.matMul(read, map)) as tf.Tensor2D //                                                 [U, K·A]
+    ;(save as GradientSaver)([read, w as tf.Tensor, hidden, q as tf.Tensor])
+    return {
+      value: tf.matMul(hidden, q as tf.Tensor2D),
+      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => {
+        const [read, w, hidden, q] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D]
+        const ofScores = gradient as tf.Tensor2D //                                                                [U, K]
+        const inner = tanhGradient(hidden, tf.matMul(ofScores, q, false, true)) as tf.Tensor2D //                  [U, K·A]
+        const ofMap = tf.matMul(read, inner, true, false) //                                                       [D + 1, K·A]
+        return [
+          tf.matMul(inner, w, false, true), //                                                                     [U, D]
+          tf.slice(ofMap, [0, 0], [D, wide]), //                                                                   [D, K·A]
+          tf.reshape(tf.slice(ofMap, [D, 0], [1, wide]), [wide]), //                                               [K·A]
+          tf.transpose(tf.matMul(ofScores, hidden, true, false)) //                                                [K·A, K]
+        ]
+      }
+    }
+  })
+  return scores(rows, weight, bias, queries) as tf.Tensor2D
 }
 
 /** Where each tower has rows of its own. @param rows [U, K·D] @param weight [D, K·A] @returns [U, K·A] */
