@@ -2,7 +2,8 @@
 //
 // B examples, L history positions, U unique rows touched, N sampled negatives.
 //
-// Order of `items`: the padding row; then by example its history, oldest first, and its target; then the negatives; each row where it is first met.
+// Order of `items`: the padding row; then by example its history, oldest first; then the targets; then the negatives; each row where it is first met. So what the
+// histories read stands at the front, and is read and written back in one piece.
 
 import type { OffsetRanges } from '../base/offsets.ts'
 import { Rng } from '../base/rng.ts'
@@ -88,9 +89,11 @@ export class BatchAssembler {
         const seconds = (newestMs - this.#timesMs[from]!) / 1000
         age[to] = seconds > 0 ? seconds : 0
       }
+    }
+    for (let b = 0; b < size; b++) {
       const example = examples[b]!
       target[b] = unique.position(this.#targetRow(example))
-      if (target[b] !== 0 && this.#rows[end - 1] !== 0) weight[b] = example.weight
+      if (target[b] !== 0 && this.#rows[(b + 1) * historyMax - 1] !== 0) weight[b] = example.weight
     }
     return { length, history, age, ...this.#candidates(target, weight, ranges) }
   }
@@ -155,12 +158,14 @@ export class BatchAssembler {
     const weight = new Float32Array(size) // [B]
     const placeOf = new Int32Array(size) // [B]
     const groups = new Int32Array(size) // [B]
-    let b = 0
-    for (const [w, window] of windows.entries()) {
+    for (let w = 0; w < W; w++) {
       for (let i = 0; i < lengths[w]!; i++) {
         steps[w * length + i] = unique.position(rows[w * stepsMax + i]!)
         timesMs[w * length + i] = times[w * stepsMax + i]!
       }
+    }
+    let b = 0
+    for (const [w, window] of windows.entries()) {
       for (const [p, { at, weight: ofTarget }] of window.targets.entries()) {
         const place = w * places + p
         target[b] = unique.position(this.#items.rowOf(window.steps[at]!.itemId))

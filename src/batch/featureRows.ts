@@ -12,7 +12,7 @@ export class FeatureRows {
   readonly #items: ItemTable
   readonly #features: ItemTable
   readonly #featuresOf: (itemId: string) => readonly string[]
-  /** Direct-mapped by row: (row, its generation, start in the pool, length), side by side in one cache line. Only lists that are complete and not empty are kept. */
+  /** Direct-mapped by row: (row, its generation, start in the pool, length), side by side in one cache line. Only lists that are complete are kept. */
   readonly #slots = new Int32Array(4 * slots)
   #pool = new Int32Array(1024)
   #pooled = 0
@@ -64,7 +64,13 @@ export class FeatureRows {
 
   #lookUp(row: number, at: number): void {
     const features = this.#featuresOf(this.#items.idOf(row))
-    if (features.length === 0) return
+    if (features.length === 0) {
+      // Remembered too, or an item without features would be looked up by its id in every batch.
+      this.#slots[at] = row
+      this.#slots[at + 1] = this.#items.generation(row) | 0
+      this.#slots[at + 3] = 0
+      return
+    }
     this.#makeRoom(features.length)
     const first = this.#count
     for (const feature of features) {

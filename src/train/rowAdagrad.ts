@@ -31,8 +31,8 @@ export function updateRows(table: ItemTable, rows: Int32Array, gradients: Float3
     const accumulator = table.accumulator(row) + (squares * scale * scale) / d
     table.setAccumulator(row, accumulator)
     const rate = (learningRate * scale) / Math.sqrt(accumulator + floor)
-    const values = table.values(row)
-    for (let i = 0; i < d; i++) values[i]! -= rate * gradients[from + i]!
+    const values = table.block(row)
+    for (let i = from, to = table.start(row), end = from + d; i < end; i++, to++) values[to]! -= rate * gradients[i]!
     table.markDirty(row)
     written++
   }

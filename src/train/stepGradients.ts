@@ -47,11 +47,11 @@ export function stepGradients(
   const d = model.rowWidth
   const history = compact(batch.items.length, ['windows' in batch ? batch.steps : batch.history], true)
   const candidates = compact(batch.items.length, [batch.target, batch.negatives], false)
-  const historyInputs = pick(inputs, history.positions, d)
   const mask = dropout === undefined ? undefined : pick(dropout, history.positions, d)
-  if (mask !== undefined) for (let i = 0; i < mask.length; i++) historyInputs[i]! *= mask[i]!
+  const picked = pick(inputs, history.positions, d)
+  const historyInputs = mask === undefined ? picked : picked.map((x, i) => x * mask[i]!)
   // Targets without a row (position 0) have weight 0: any candidate stands in.
-  const positive = Int32Array.from(batch.target, (position) => Math.max(0, candidates.slots[position]!))
+  const positive = batch.target.map((position) => Math.max(0, candidates.slots[position]!))
   const totalWeight = batch.weight.reduce((sum, w) => sum + w, 0)
 
   let loss = Number.NaN
@@ -86,7 +86,8 @@ export function stepGradients(
   const ofInputs = new Float32Array(batch.items.length * d)
   const ofHistory = gradients[0]!
   if (mask !== undefined) for (let i = 0; i < mask.length; i++) ofHistory[i]! *= mask[i]!
-  addRows(ofInputs, ofHistory, history.positions, d)
+  if (areFirst(history.positions)) ofInputs.set(ofHistory)
+  else addRows(ofInputs, ofHistory, history.positions, d)
   addRows(ofInputs, gradients[1]!, candidates.positions, d)
   return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => gradients[2 + at]!), inputs: ofInputs }
 }
@@ -154,13 +155,20 @@ function compact(size: number, lists: readonly Int32Array[], withPadding: boolea
   return { positions: positions.slice(0, count), slots }
 }
 
+/** @returns a copy, or where the positions are the first ones a view */
 function pick(rows: Float32Array, positions: Int32Array, d: number): Float32Array {
+  if (areFirst(positions)) return rows.subarray(0, positions.length * d)
   const out = new Float32Array(positions.length * d)
   for (let i = 0; i < positions.length; i++) {
     const from = positions[i]! * d
     for (let j = 0; j < d; j++) out[i * d + j] = rows[from + j]!
   }
   return out
+}
+
+/** Whether unique ascending positions are 0, 1, 2, … */
+function areFirst(positions: Int32Array): boolean {
+  return positions.length === 0 || positions.at(-1) === positions.length - 1
 }
 
 function addRows(sums: Float32Array, rows: Float32Array, positions: Int32Array, d: number): void {

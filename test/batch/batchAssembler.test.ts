@@ -139,6 +139,7 @@ test('features follow the catalogue, admission and expiry', () => {
   catalogue.set('a', ['genre=z', 'genre=x'])
   catalogue.set('b', ['genre=z'])
   assembler.forgetFeatures('a')
+  assembler.forgetFeatures('b')
   assert.deepEqual(namesOf('ab'), [[], ['genre=z', 'genre=x'], ['genre=z'], []])
   items.expire(2)
   items.releaseFreed()
