@@ -183,7 +183,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 }
 
 function batchMetrics({ examples, repeated, evaluation, step, evaluateMs, learnMs }: BatchReport): MetricsEntry[] {
-  const ofExamples = (outcome: 'learned' | 'replayed' | 'repeated' | 'dropped', value: number): MetricsEntry => ({
+  const ofExamples = (outcome: 'learned' | 'replayed' | 'repeated' | 'refused' | 'dropped', value: number): MetricsEntry => ({
     metric: 'examples',
     labels: { outcome },
     value
@@ -196,13 +196,15 @@ function batchMetrics({ examples, repeated, evaluation, step, evaluateMs, learnM
   ]
   for (const [k, value] of evaluation.wins.entries()) entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
   if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }, ofExamples('dropped', examples)]
+  const { refused = 0 } = step
   return [
     ...entries,
     { metric: 'step', value: step.step },
     { metric: 'batchExamples', value: step.examples },
     { metric: 'loss', value: step.loss },
     { metric: 'gradientNorm', value: step.gradientNorm },
-    ofExamples('learned', examples),
-    ofExamples('replayed', Math.max(0, step.examples - examples))
+    ofExamples('learned', examples - refused),
+    ofExamples('refused', refused),
+    ofExamples('replayed', Math.max(0, step.examples - (examples - refused)))
   ]
 }

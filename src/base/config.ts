@@ -250,6 +250,17 @@ export const configSchema = z.strictObject({
       .describe(
         'Where each batch learned is written down with the source offsets of its examples; nowhere unless given: the file only grows'
       ),
+    guardExamples: count(16, 10_000_000)
+      .default(10_000)
+      .describe('Examples learned lately, of which no user and no item may have more than its share'),
+    userShareMax: real(0, 1)
+      .default(0.05)
+      .describe('Of these, one user at most, or eight times the mean; more of his are ranked, not learned. 1 switches it off'),
+    itemShareMax: real(0, 1)
+      .default(0.1)
+      .describe(
+        'Of these, one target item at most, or eight times the mean: a best-seller has some hundredths, a flood most. 1 switches it off'
+      ),
     divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
     updateIntervalMs: durationMs(60 * minuteMs)
       .default(2000)

@@ -98,7 +98,7 @@ export const metricDefinitions = {
   evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
   examples: counter('mtmi_train_examples_total', 'Examples, by what became of them', {
-    outcome: ['learned', 'replayed', 'repeated', 'dropped']
+    outcome: ['learned', 'replayed', 'repeated', 'refused', 'dropped']
   }),
   loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),

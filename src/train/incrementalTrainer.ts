@@ -10,6 +10,7 @@ import { Rng } from '../base/rng.ts'
 import { BatchAssembler } from '../batch/batchAssembler.ts'
 import { CandidateSampler } from '../batch/candidateSampler.ts'
 import { FeatureRows } from '../batch/featureRows.ts'
+import { FloodGuard } from '../batch/floodGuard.ts'
 import { ItemTable } from '../batch/itemTable.ts'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import { type NamedArray, withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
@@ -74,6 +75,7 @@ export class IncrementalTrainer implements Trainer {
   /** Draws no negatives: ranking needs none, and must not shift what learning draws. */
   readonly #evaluationAssembler: BatchAssembler
   readonly #reservoir: Reservoir
+  readonly #guard: FloodGuard
   readonly #featureRows: FeatureRows
   readonly #inputs: ItemInputs
   readonly #adam: Adam
@@ -110,6 +112,8 @@ export class IncrementalTrainer implements Trainer {
     this.#assembler = new BatchAssembler({ ...assembler, negatives: train.negatives, rng: rng.fork('negatives') })
     this.#evaluationAssembler = new BatchAssembler({ ...assembler, negatives: 0, rng: rng.fork('unused') })
     this.#reservoir = new Reservoir({ items: this.items, examplesMax: train.reservoirMax, historyMax, rng: rng.fork('reservoir') })
+    const { guardExamples, userShareMax, itemShareMax } = train
+    this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
     this.#inputs = new ItemInputs(this.items, this.features)
     this.#weights = this.#model.initialWeights(rng.fork('weights'))
@@ -152,7 +156,8 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /**
-   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay.
+   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay. Examples of which one user or one item has too many
+   * (see FloodGuard) are left out of all of it.
    *
    * @param evaluated what `evaluateExamples` returned for them: its ranges are passed on
    * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed and nothing was kept for replay, but
@@ -162,12 +167,13 @@ export class IncrementalTrainer implements Trainer {
     const { replayRatio, itemIdleMaxMs } = this.#options.train
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
-    this.#assembler.observe(examples)
-    const replayed = this.#reservoir.draw(Math.round(replayRatio * examples.length))
-    const all = replayed.length === 0 ? examples : [...examples, ...replayed]
-    const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), examples.length)
-    for (const example of examples) this.#reservoir.add(example)
-    return report
+    const admitted = this.#guard.admit(examples)
+    this.#assembler.observe(admitted)
+    const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
+    const all = replayed.length === 0 ? admitted : [...admitted, ...replayed]
+    const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), admitted.length)
+    for (const example of admitted) this.#reservoir.add(example)
+    return { ...report, refused: examples.length - admitted.length }
   }
 
   /** Counts and admits the targets without learning them, as `learnExamples` does first. */
@@ -332,6 +338,7 @@ export class IncrementalTrainer implements Trainer {
     add('sampler', this.#sampler.state())
     add('assembler', this.#assembler.state())
     add('reservoir', this.#reservoir.state())
+    add('guard', this.#guard.state())
     const header = {
       formatVersion,
       space: this.space,
@@ -366,6 +373,7 @@ export class IncrementalTrainer implements Trainer {
     this.#assembler.restore(part('assembler'))
     this.#evaluationAssembler.restore(part('assembler'))
     this.#reservoir.restore(part('reservoir'))
+    this.#guard.restore(part('guard'))
     this.#featureRows.clear()
     this.#step = header.step as number
     this.#hashSeed = header.hashSeed as number

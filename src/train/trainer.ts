@@ -30,6 +30,8 @@ export interface StepReport {
   readonly touchedRows: number
   /** Examples learned from, replayed ones included. */
   readonly examples: number
+  /** Examples left out because their user, or their item, had too many of those learned lately (see FloodGuard). Undefined where nobody was asked. */
+  readonly refused?: number
   /** Of the examples that are not replayed and count, before they were learned: comparable with `replayedLoss`, of the same weights and candidates. */
   readonly freshLosses?: Float32Array
   /** Mean over the replayed examples that count; undefined if there were none. */

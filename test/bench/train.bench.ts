@@ -145,7 +145,7 @@ const result = {
   interests: K,
   negatives,
   ...(targets === undefined ? {} : { targets }),
-  stepMs: { p50, p95: quantile(stepMs, 0.95) },
+  stepMs: { least: quantile(stepMs, 0), p50, p95: quantile(stepMs, 0.95) },
   examplesPerSecond: Math.round((1000 * learned) / p50),
   phases: Object.fromEntries(Object.entries(phases).map(([name, values]) => [name, quantile(values, 0.5)])),
   touchedRows: touched,
