@@ -1,4 +1,9 @@
 // Whether the model still does what it did: hit rate and loss by change detectors, which interests win, and whether it learns by heart.
+//
+// Unseen against seen: the loss of a batch before it is learned (prequential: Gama, Sebastião & Rodrigues, On evaluating stream learning algorithms, Machine
+// Learning 2013) less that of replayed examples of the same step. The winners' entropy sees collapse onto one tower, the imbalance that routing of experts
+// is watched for (Shazeer et al., Outrageously Large Neural Networks, ICLR 2017, § 4); vectors that are all alike show in the intra-user cosine (as in Jing et
+// al., Understanding Dimensional Collapse, ICLR 2022).
 
 import { Adwin, type AdwinState } from './adwin.ts'
 import type { Detection } from './detection.ts'

@@ -1,5 +1,7 @@
 // Which part of the catalogue recommendations come from, and how evenly, in bounded memory.
 //
+// Coverage as in Ge, Delgado-Battenfeld & Jannach, Beyond Accuracy (RecSys 2010), evenness by Gini as in Fleder & Hosanagar (Management Science 2009).
+//
 // Beyond a number of items only a share of them is followed, chosen by hash, the same for ever: adaptive sampling (Flajolet, On adaptive sampling, 1990).
 
 import { giniIndex } from './evenness.ts'
