@@ -278,6 +278,26 @@ export const dashboards = [
         )
       ],
       [
+        series(
+          'Trial of new weights',
+          'percentunit',
+          'On the newest targets: hits among the first 20, and how much of the lists stays',
+          [`max by (weights) (mtmi_publish_gate_hit_rate_ratio{${job}})`, 'hit rate, {{weights}}'],
+          [`min(mtmi_publish_gate_overlap_ratio{${job}})`, 'overlap']
+        ),
+        series(
+          'Verdicts',
+          'short',
+          'In the last hour; and 1 while weights are held back',
+          [`sum by (outcome) (increase(mtmi_publish_gated_steps_total{${job}}[1h]))`, '{{outcome}}'],
+          [`max(mtmi_publish_held_steps{${job}})`, 'held now']
+        ),
+        series('Time of a trial', 's', 'On the publishing thread, p99', [
+          `histogram_quantile(0.99, sum by (le) (rate(mtmi_publish_gate_seconds_bucket{${job}}[15m])))`,
+          'p99'
+        ])
+      ],
+      [
         series('Requests', 'reqps', 'By route', [`job_route:mtmi_serve_request_seconds:rate5m{${job}}`, '{{route}}']),
         series(
           'Time of a request',
@@ -292,6 +312,10 @@ export const dashboards = [
         series('Posted events', 'ops', 'By what became of them', [
           `sum by (outcome) (rate(mtmi_serve_events_total{${job}}[5m]))`,
           '{{outcome}}'
+        ]),
+        series('Denied', 'ops', 'Requests without a token that is good for them', [
+          `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,
+          '{{reason}}'
         ]),
         series('Being answered', 'short', 'Requests at this moment', [`sum(mtmi_serve_active_requests{${job}})`, 'requests'])
       ]
