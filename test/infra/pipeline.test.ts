@@ -40,8 +40,10 @@ test('a running pipeline feeds every recording rule; when it stops, the alert fi
       for (const { metric, value } of await prometheus.query('{__name__=~".+:.+"}'))
         assert(Number.isFinite(value) && value >= 0, `${metric.__name__} is ${value}`)
       await prometheus.until('it is ready', async () => (await fetch(`${url}/readyz`)).ok)
-      const critical = (await prometheus.alerts()).filter(({ state, labels }) => state === 'firing' && labels.severity === 'critical')
-      assert.deepEqual(critical, [], 'nothing critical while all is well')
+      // A scrape has a second, which a busy machine may miss: what is not mended by waiting is not that.
+      await prometheus.until('nothing critical fires while all is well', async () =>
+        (await prometheus.alerts()).every(({ state, labels }) => state !== 'firing' || labels.severity !== 'critical')
+      )
 
       pipeline.child.kill('SIGSTOP')
       const down = async () => (await prometheus.alerts()).find(({ name }) => name === 'MtmiDown')

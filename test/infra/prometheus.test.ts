@@ -66,7 +66,8 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       live()
       return (await prometheus.query('job:mtmi_publish_freshness_seconds:p99_5m')).length > 0
     })
-    assert.deepEqual([...(await states()).keys()], [], 'no alert while all is well')
+    // Not at once: a busy machine may miss a scrape, which waiting mends.
+    await prometheus.until('there is no alert while all is well', async () => (await states()).size === 0)
 
     well = false
     const expected = [
@@ -88,20 +89,14 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       'MtmiPromotionHeld',
       'MtmiEventsNotTaken'
     ]
-    const pending = new Set<string>()
     let firing = new Map<string, Awaited<ReturnType<typeof prometheus.alerts>>[number]>()
-    await prometheus.until(`all of ${expected.join(', ')} fire`, async () => {
+    await prometheus.until(`all of ${expected.join(', ')} fire, and nothing that was not planted`, async () => {
       const now = await states()
-      for (const { name, state } of now.values()) if (state === 'pending') pending.add(name)
       firing = new Map([...now].filter(([, { state }]) => state === 'firing'))
-      return expected.every((name) => firing.has(name))
+      return expected.every((name) => firing.has(name)) && [...firing.keys()].every((name) => expected.includes(name))
     })
-    assert(pending.has('MtmiInputDrift'), 'a drift is pending before it fires')
-    assert.deepEqual(
-      [...firing.keys()].filter((name) => !expected.includes(name)),
-      [],
-      'nothing fires that was not planted'
-    )
+    const pending = await prometheus.query('count_over_time(ALERTS{alertname="MtmiInputDrift", alertstate="pending"}[10m])')
+    assert(pending.length > 0, 'a drift is pending before it fires')
     const { labels, annotations } = firing.get('MtmiStageStalled')!
     assert.equal(labels.stage, 'train')
     assert.match(annotations.description!, /^train has work waiting and has not moved for 20m /)
