@@ -123,7 +123,11 @@ export function userPage(root, id, shared) {
       'section',
       { class: 'card' },
       h('h2', {}, 'Map of interests'),
-      h('p', { class: 'note' }, `The plane along which vectors differ most: ${Math.round(profile.mapShare * 100)}% of their variance.`),
+      h(
+        'p',
+        { class: 'note' },
+        `Interests and items, each about their own middle, on the plane along which they differ most: ${Math.round(profile.mapShare * 100)}% of their variance.`
+      ),
       map.element
     )
 

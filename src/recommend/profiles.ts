@@ -141,19 +141,34 @@ export class Profiles {
   }
 }
 
-/** The interests and as many of the items as a map can hold, on the plane along which all of them differ most. */
+/**
+ * The interests and as many of the items as a map can hold, on the plane along which they differ most; interests and items each about their own middle. Both
+ * kinds lie in a cone of their own, and what lies between the cones is the same for all of them: it would fill the map, and leave the interests in one spot.
+ */
 function placed(interests: readonly Float32Array[], items: ReadonlyMap<ItemId, NonNullable<Located>>) {
   const shown = [...items].slice(0, mapPointsMax - interests.length)
   const vectors = [...interests, ...shown.map(([, { vector }]) => vector)]
   const dimensions = interests[0]?.length ?? 1
   const points = new Float32Array(vectors.length * dimensions) // [K + items, D]
   for (const [n, vector] of vectors.entries()) points.set(vector, n * dimensions)
+  const split = interests.length * dimensions
+  for (const kind of [points.subarray(0, split), points.subarray(split)]) aboutItsMiddle(kind, dimensions)
   const { coordinates, varianceShare } = principalPlane(points, dimensions)
   const at = (n: number) => [rounded(coordinates[2 * n]!), rounded(coordinates[2 * n + 1]!)] as const
   return {
     interests: interests.map((_, k) => at(k)),
     of: new Map(shown.map(([itemId], i) => [itemId, at(interests.length + i)] as const)),
     share: varianceShare
+  }
+}
+
+/** @param points [N, D], changed in place */
+function aboutItsMiddle(points: Float32Array, dimensions: number): void {
+  const count = points.length / dimensions
+  for (let d = 0; d < dimensions; d++) {
+    let middle = 0
+    for (let at = d; at < points.length; at += dimensions) middle += points[at]! / count
+    for (let at = d; at < points.length; at += dimensions) points[at]! -= middle
   }
 }
 
