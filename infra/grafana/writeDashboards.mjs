@@ -58,6 +58,16 @@ export const dashboards = [
         ])
       ],
       [
+        series(
+          'Ingest',
+          'ops',
+          'Records of source topics: read, and what became of them',
+          [`sum(rate(mtmi_ingest_read_records_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_ingest_records_total{${job}}[5m]))`, '{{outcome}}']
+        ),
+        series('Ingest', 'Bps', 'Keys and values read from source topics', [`sum(rate(mtmi_ingest_read_bytes_total{${job}}[5m]))`, 'read'])
+      ],
+      [
         series('Age of events', 's', 'When nine in ten had happened before they were sequenced', [
           `job:mtmi_sequence_event_age_seconds:p90_15m{${job}}`,
           'p90'
@@ -295,6 +305,16 @@ export const dashboards = [
         series('Time of a trial', 's', 'On the publishing thread, p99', [
           `histogram_quantile(0.99, sum by (le) (rate(mtmi_publish_gate_seconds_bucket{${job}}[15m])))`,
           'p99'
+        ])
+      ],
+      [
+        series('Requests to Qdrant', 'reqps', 'By what became of them', [
+          `sum by (kind, outcome) (rate(mtmi_index_requests_total{${job}}[5m]))`,
+          '{{kind}} {{outcome}}'
+        ]),
+        series('Time of a request to Qdrant', 's', 'Each attempt by itself, p99', [
+          `histogram_quantile(0.99, sum by (kind, le) (rate(mtmi_index_request_seconds_bucket{${job}}[5m])))`,
+          '{{kind}}'
         ])
       ],
       [
