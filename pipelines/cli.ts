@@ -236,6 +236,13 @@ program
   .action(async (options) => (await import('./showConfig.ts')).showConfig(configured(), options))
 
 program
+  .command('erase')
+  .description('erase a user: event, histories, vectors, examples; says what remains until when')
+  .requiredOption('--user <id>', 'whom', given('a user'))
+  .addOption(json())
+  .action(async (options) => (await import('./erase.ts')).erase(configured(), options))
+
+program
   .command('reset')
   .description('remove the state of a run: log, histories, model, index')
   .option('--run <name>', 'which (default: the one that was started last)')

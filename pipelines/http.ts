@@ -2,6 +2,7 @@
 
 import type { Clock } from '../src/base/clock.ts'
 import { MtmiError } from '../src/base/errors.ts'
+import { erasureEvent } from '../src/event/erasure.ts'
 import type { Interaction } from '../src/event/interaction.ts'
 import type { LookupParts } from '../src/io/http/consoleRoutes.ts'
 import { createHttpService, type Readiness } from '../src/io/http/httpService.ts'
@@ -50,6 +51,7 @@ async function listen({ wire, metrics, recommender, readiness, lookup, eventCloc
     readiness,
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
     accept: (interactions, traceparent) => append(wire, interactions, traceparent),
+    erase: (userId) => wire.log.append(config.topics.interactions, [erasureEvent(userId)]),
     options: { ...config.serve, port },
     clock,
     ...(eventClock === undefined ? {} : { eventClock }),

@@ -28,6 +28,8 @@ export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 
+const aloneName = 'alone'
+
 /** Processes of one role on one machine's folder: far more than it has cores. */
 const placesMax = 256
 
@@ -72,8 +74,10 @@ export class RunDirectory {
     }
     for (const name of roles.length === 0 ? [`process-${process.pid}`] : roles) {
       const result = takeProcessLock(this.path('locks', `${name}.lock`), what, systemClock)
-      if (isLock(result)) taken.push(result)
-      else {
+      if (isLock(result)) {
+        taken.push(result)
+        this.#refuseWhileAlone(what, release)
+      } else {
         release()
         throw new UnavailableError(
           `${what} cannot use ${this.root}: ${describeHolder(result)} is using it. End that first, or choose another --data-dir`
@@ -92,9 +96,35 @@ export class RunDirectory {
     for (let number = 0; number < placesMax; number++) {
       const place = `${role}-${number}`
       const result = takeProcessLock(this.path('locks', `${place}.lock`), what, systemClock)
-      if (isLock(result)) return { place, release: () => result.release() }
+      if (!isLock(result)) continue
+      this.#refuseWhileAlone(what, () => result.release())
+      return { place, release: () => result.release() }
     }
     throw new UnavailableError(`${what} cannot use ${this.root}: ${placesMax} processes do so already. Choose another --data-dir`)
+  }
+
+  /**
+   * For a moment in which files are put in the place of others: whoever has the run does not begin meanwhile, and those who use it already are told of by `users`.
+   * Each side first says that it is there and then looks for the other: one of them sees the other.
+   */
+  lockAlone(what: string): ProcessLock {
+    makeFolder(this.path('locks'))
+    const result = takeProcessLock(this.path('locks', `${aloneName}.lock`), what, systemClock)
+    if (isLock(result)) return result
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(result)} is changing its files. Try again in a moment`)
+  }
+
+  #refuseWhileAlone(what: string, release: () => void): void {
+    const [alone] = lockHolders(this.path('locks'), systemClock, (name) => name === aloneName)
+    if (alone === undefined || alone.pid === process.pid) return
+    release()
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(alone)} is changing its files. Try again in a moment`)
+  }
+
+  /** Who works in this role, in words; one of them, where they share it. */
+  holder(role: WriterRole): string | undefined {
+    const [holder] = lockHolders(this.path('locks'), systemClock, (name) => name === role || name.replace(/-\d+$/, '') === role)
+    return holder === undefined ? undefined : describeHolder(holder)
   }
 
   /** Every process that uses the run now, in words. */

@@ -200,6 +200,7 @@ export class PublishStage {
       const userId = text.decode(record.key)
       this.#publisher.forget(userId)
       this.#gate.forget(userId)
+      this.#vectors.forget(userId)
     } else {
       const sequence = this.#options.codecs.userSequence.decode(record.value)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)

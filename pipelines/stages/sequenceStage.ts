@@ -2,6 +2,7 @@
 
 import { BadEventError, MtmiError } from '../../src/base/errors.ts'
 import { deadLetterOf, deadLetterTopic } from '../../src/event/deadLetter.ts'
+import { erasedSequence, erasedUser } from '../../src/event/erasure.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
 import type { Interaction, UserId } from '../../src/event/interaction.ts'
 import { traceHeader } from '../../src/event/traceContext.ts'
@@ -214,6 +215,14 @@ export class SequenceStage {
     for (const record of records) {
       let reason: RejectedReason = 'other'
       try {
+        const erased = erasedUser(record)
+        if (erased !== undefined) {
+          owned.sequencer.erase(erased, record.offset)
+          this.#newest.delete(erased)
+          this.#judge(false)
+          owned.next = record.offset + 1n
+          continue
+        }
         reason = record.value === null ? 'missing' : 'decode'
         const interaction = decode(codecs, record)
         reason = interaction.eventTimeMs > record.timestampMs + config.events.futureMaxMs ? 'future' : 'invalid'
@@ -235,13 +244,14 @@ export class SequenceStage {
     }
     owned.dirty = true
     const takenAtMs = records.at(-1)?.timestampMs ?? this.takenAtMs
-    const { sequences, expired } = owned.sequencer.take()
+    const { sequences, expired, erased } = owned.sequencer.take()
     const steps: TracedStep[] = []
-    const changes: NewRecord[] = sequences.map((sequence) => {
+    const changes: NewRecord[] = erased.map((userId) => erasedSequence(userId, partition))
+    for (const sequence of sequences) {
       const step = this.#trace(sequence, traced, startMs)
       if (step !== undefined) steps.push(step)
-      return { key: text.encode(sequence.userId), value: codecs.userSequence.encode(sequence), partition, ...step?.carried }
-    })
+      changes.push({ key: text.encode(sequence.userId), value: codecs.userSequence.encode(sequence), partition, ...step?.carried })
+    }
     for (const { userId } of sequences) {
       this.#newest.delete(userId)
       this.#newest.add(userId)
@@ -261,7 +271,8 @@ export class SequenceStage {
       ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),
       { metric: 'eventAge', values: agesSeconds },
       { metric: 'sequences', value: sequences.length },
-      { metric: 'expiredUsers', value: expired.length }
+      { metric: 'expiredUsers', value: expired.length },
+      { metric: 'erasedUsers', value: erased.length }
     ]
     // Acknowledged only when those before it are: what is committed has no gap.
     const before = owned.inFlight.at(-1)
@@ -369,6 +380,6 @@ function outcomes(before: Counts, after: Counts): MetricsEntry[] {
 }
 
 function decode(codecs: Codecs, record: LogRecord): Interaction {
-  if (record.value === null) throw new BadEventError('the record has no value: an interaction is never deleted by tombstone')
+  if (record.value === null) throw new BadEventError("the record has no value, which would erase a user, but its key is no user's id")
   return codecs.interaction.decode(record.value)
 }

@@ -6,7 +6,9 @@ import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
+import { isErasure } from '../../src/event/erasure.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
+import type { UserId } from '../../src/event/interaction.ts'
 import { mergeTraces, type Traces } from '../../src/event/traceContext.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
@@ -15,6 +17,7 @@ import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { CheckpointStore } from '../../src/train/checkpoint.ts'
+import { forgetInCheckpoints } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
@@ -28,6 +31,7 @@ import { goOnTracing, tracesOfAll } from './tracing.ts'
 const cosineBatches = 20
 const fence = 'train'
 const text = new TextEncoder()
+const untext = new TextDecoder()
 
 export interface TrainStageOptions extends Wire {
   readonly trainer: IncrementalTrainer
@@ -58,7 +62,8 @@ export interface BatchReport {
 
 /** A decoded record and where it was. */
 interface Waiting {
-  readonly sequence: UserSequence
+  /** Or who is erased from here on. */
+  readonly sequence: UserSequence | { readonly erased: UserId }
   readonly partition: number
   readonly offset: bigint
   readonly timestampMs: number
@@ -169,11 +174,15 @@ export class TrainStage {
     for (const record of records) {
       this.#read.set(partition, record.offset + 1n)
       if (record.value === null) {
-        if (this.#waiting.length === 0) this.#next.set(partition, record.offset + 1n)
+        if (isErasure(record)) {
+          const sequence = { erased: untext.decode(record.key) }
+          this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs, traces: undefined })
+          if (this.#again.length === 0 && this.#waiting.every((waiting) => 'erased' in waiting.sequence)) await this.#forgetWaiting()
+        } else if (this.#waiting.length === 0) this.#next.set(partition, record.offset + 1n)
         continue
       }
       const sequence = this.#options.codecs.userSequence.decode(record.value)
-      if (this.#waiting.length === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
+      if (this.#waitingExamples === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
       const traces = tracesOfAll(this.#options.config, [record])
       this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs, traces })
       this.#waitingExamples += sequence.fresh.length
@@ -204,7 +213,7 @@ export class TrainStage {
     let examples = 0
     for (const { sequence, partition, offset } of this.#waiting) {
       ranges.set(partition, { from: this.#next.get(partition) ?? 0n, to: offset + 1n })
-      examples += sequence.fresh.length
+      examples += freshOf(sequence)
       if (examples >= this.#options.config.train.batchSize) break
     }
     return ranges
@@ -215,7 +224,7 @@ export class TrainStage {
   }
 
   /** Takes the records of the ranges out of the queue; every partition's are its first ones. */
-  #cut(ranges: OffsetRanges): UserSequence[] {
+  #cut(ranges: OffsetRanges): Waiting['sequence'][] {
     const taken: Waiting[] = []
     const left: Waiting[] = []
     for (const waiting of this.#waiting) {
@@ -226,7 +235,7 @@ export class TrainStage {
     this.#waiting = left
     this.#waitingSinceMs = this.#options.clock.nowMs()
     for (const { sequence, timestampMs } of taken) {
-      this.#waitingExamples -= sequence.fresh.length
+      this.#waitingExamples -= freshOf(sequence)
       this.takenAtMs = Math.max(this.takenAtMs, timestampMs)
     }
     const traces = taken.map((each) => each.traces).filter((each) => each !== undefined)
@@ -236,13 +245,16 @@ export class TrainStage {
     return taken.map(({ sequence }) => sequence)
   }
 
-  async #learn(sequences: readonly UserSequence[], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
+  async #learn(records: readonly Waiting['sequence'][], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
     const { config, ledger } = this.#options
     this.#learnCatalogue(again)
     const types = config.events.types
-    const fresh = sequences.map((sequence) => this.#repeats.admit(sequence))
-    const repeated = freshSteps(sequences) - freshSteps(fresh)
-    const examples = fresh.flatMap((sequence) => cutExamples(sequence, (type) => types[type])).sort(byTime)
+    const { sequences, erased } = withoutErased(records)
+    const all = records.filter((record): record is UserSequence => !('erased' in record))
+    const admitted = new Map(all.map((sequence) => [sequence, this.#repeats.admit(sequence)]))
+    const repeated = freshSteps(all) - freshSteps([...admitted.values()])
+    const examples = sequences.flatMap((sequence) => cutExamples(admitted.get(sequence)!, (type) => types[type])).sort(byTime)
+    for (const userId of erased) this.#options.trainer.forgetUser(userId)
     this.#batch++
     if (again === undefined)
       ledger.append({ step: this.#batch, ranges, examples: examples.length, detail: { catalogue: String(this.#catalogueKnown) } })
@@ -254,7 +266,7 @@ export class TrainStage {
     for (const [partition, { to }] of ranges) this.#next.set(partition, to)
     // Nothing waits: what was read beyond the ranges were users who expired, and no batch will hold those.
     if (this.#waiting.length === 0) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
-    if (examples.length === 0) return
+    if (examples.length === 0) return this.#forgetInCheckpoints(erased)
     const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
     this.#tell(report, examples.length, ranges, startMs)
@@ -263,6 +275,7 @@ export class TrainStage {
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
+    await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? nextTurn())
   }
@@ -280,6 +293,29 @@ export class TrainStage {
     if (step === undefined) logger?.warn(fields, `batch ${this.#batch} was dropped: its loss or a gradient was not finite`)
     else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'learned')
     else logger?.debug({ ...fields, loss: step.loss }, 'learned')
+  }
+
+  /** Erasures that no batch waits with: at once. Between the same two batches they would be applied when these are learned again. */
+  async #forgetWaiting(): Promise<void> {
+    const erased: UserId[] = []
+    for (const { sequence, partition, offset } of this.#waiting.splice(0)) {
+      if ('erased' in sequence) erased.push(sequence.erased)
+      this.#next.set(partition, offset + 1n)
+    }
+    for (const userId of erased) this.#options.trainer.forgetUser(userId)
+    await this.#forgetInCheckpoints(erased)
+  }
+
+  /** The kept ones first: the checkpoint that says that the erasures have been read comes when there is nothing left to do for them. */
+  async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
+    if (erased.length === 0) return
+    const { checkpoints, measure } = this.#options
+    const { rewritten } = await forgetInCheckpoints(checkpoints, erased)
+    if (this.#isSound) await this.#checkpoint()
+    measure?.([
+      { metric: 'forgottenUsers', value: erased.length },
+      { metric: 'rewrittenCheckpoints', value: rewritten }
+    ])
   }
 
   #step(examples: readonly Example[], ranges: OffsetRanges): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
@@ -458,6 +494,21 @@ function freshSteps(sequences: readonly UserSequence[]): number {
   let count = 0
   for (const { fresh } of sequences) count += fresh.length
   return count
+}
+
+function freshOf(sequence: Waiting['sequence']): number {
+  return 'erased' in sequence ? 0 : sequence.fresh.length
+}
+
+/** Who is erased, and the sequences without those that came before their user's erasure: what is not learned need not be forgotten. */
+function withoutErased(records: readonly Waiting['sequence'][]): { sequences: UserSequence[]; erased: UserId[] } {
+  const erased = new Set<UserId>()
+  const sequences: UserSequence[] = []
+  for (const record of [...records].reverse()) {
+    if ('erased' in record) erased.add(record.erased)
+    else if (!erased.has(record.userId)) sequences.push(record)
+  }
+  return { sequences: sequences.reverse(), erased: [...erased] }
 }
 
 function byTime(a: Example, b: Example): number {

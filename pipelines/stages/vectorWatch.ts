@@ -4,6 +4,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { hashKey } from '../../src/drift/hashKey.ts'
 import { quantileOf, sortedNorms, vectorMovement } from '../../src/drift/vectorMovement.ts'
 import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
+import type { UserId } from '../../src/event/interaction.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import type { Encoder } from '../../src/model/encoder.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
@@ -58,6 +59,11 @@ export class VectorWatch {
 
   noteSequence(sequence: UserSequence): void {
     this.#users.set(hashKey(sequence.userId) % sampledUsers, sequence)
+  }
+
+  forget(userId: UserId): void {
+    const place = hashKey(userId) % sampledUsers
+    if (this.#users.get(place)?.userId === userId) this.#users.delete(place)
   }
 
   /** Looks if it is time. To be called when nothing waits to be published: what has not been written yet is late, not skewed. */

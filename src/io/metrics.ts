@@ -90,6 +90,7 @@ export const metricDefinitions = {
   eventAge: histogram('mtmi_sequence_event_age_seconds', 'From when an event happened to when it was sequenced', eventAgeSeconds),
   sequences: counter('mtmi_sequence_sequences_total', 'User sequences emitted'),
   users: gauge('mtmi_sequence_users', 'Users with a window'),
+  erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased because that was asked for'),
   expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users forgotten after being idle'),
   commitSeconds: histogram('mtmi_sequence_commit_seconds', 'Making state and offset durable', requestSeconds),
 
@@ -119,6 +120,8 @@ export const metricDefinitions = {
   checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
   checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
   checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
+  forgottenUsers: counter('mtmi_train_forgotten_users_total', 'Users erased from what is kept for replay'),
+  rewrittenCheckpoints: counter('mtmi_train_rewritten_checkpoints_total', 'Older checkpoints written anew without erased users'),
   checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
   published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {

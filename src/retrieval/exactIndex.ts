@@ -147,6 +147,15 @@ export class ExactIndex implements VectorIndex {
     }
   }
 
+  async erase(userIds: readonly UserId[]): Promise<void> {
+    for (const { users, removed } of this.#spaces.values()) {
+      for (const userId of userIds) {
+        users.delete(userId)
+        removed.delete(removalKey('user', userId))
+      }
+    }
+  }
+
   async promote(space: string, expected: { items: number; users: number }): Promise<void> {
     const target = this.#spaces.get(space)
     const held = { items: target?.items.size ?? 0, users: target?.users.size ?? 0 }

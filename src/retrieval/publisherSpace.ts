@@ -35,7 +35,8 @@ export class PublisherSpace {
   async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
     if (gone.size === 0) return 0
     const ids = [...gone]
-    for (const space of await this.#index.spaces()) await this.#index.remove(space, role, ids)
+    if (role === 'user') await this.#index.erase(ids)
+    else for (const space of await this.#index.spaces()) await this.#index.remove(space, role, ids)
     for (const id of ids) gone.delete(id)
     return ids.length
   }

@@ -105,6 +105,8 @@ export interface VectorIndex {
    */
   upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number>
   remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
+  /** Removes users from every space, live or not, and what was kept to remember a removal: nothing holds their ids afterwards. An older write may bring them back. */
+  erase(userIds: readonly UserId[]): Promise<void>
   /**
    * Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points than `expected`, or cannot be
    * searched as it should yet; then nothing changes.

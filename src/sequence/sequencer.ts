@@ -18,6 +18,8 @@ export interface Taken {
   readonly sequences: readonly UserSequence[]
   /** Users who expired: a record without a value, so that compaction forgets them. None of them is in `sequences`. */
   readonly expired: readonly UserId[]
+  /** Users who were erased: a record without a value as well, to be appended before the sequences, for what is in these came after. */
+  readonly erased: readonly UserId[]
 }
 
 /** Users swept per commit: some 10 ms of work; at one commit a second, a million users that expire together are gone after 17 minutes. */
@@ -62,6 +64,7 @@ export class Sequencer {
   readonly #pending = new Map<UserId, Pending>()
   /** Cut before their time, because fresh steps were about to fall off. */
   #cut: { userId: UserId; pending: Pending }[] = []
+  readonly #erased = new Set<UserId>()
   #watermarkMs: number
   /** The least offset that `accept` may see next. */
   #next: bigint
@@ -160,7 +163,9 @@ export class Sequencer {
     }
     const expired = this.#sweep()
     this.#pending.clear()
-    return { sequences, expired }
+    const erased = [...this.#erased]
+    this.#erased.clear()
+    return { sequences, expired, erased }
   }
 
   /** Once per commit, for the store's list of idle users is as of the commit. */
@@ -183,8 +188,10 @@ export class Sequencer {
    * @param next the offset to read on from: after the last one accepted
    */
   async commit(next: bigint): Promise<void> {
-    if (this.#pending.size > 0)
-      throw new Error(`commit(${next}) with ${this.#pending.size} users that were not taken: they would never be emitted`)
+    if (this.#pending.size + this.#erased.size > 0)
+      throw new Error(
+        `commit(${next}) with ${this.#pending.size + this.#erased.size} users that were not taken: they would never be emitted`
+      )
     if (next < this.#next) throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
     this.#next = next
     this.#sweepDue = true
@@ -196,6 +203,16 @@ export class Sequencer {
     if (offset < this.#next) this.#refuse(offset)
     this.#next = offset + 1n
     this.#counts.rejected++
+  }
+
+  /** Forgets the user: what was placed and not taken yet, too. What comes afterwards begins a new history. @param offset as in `accept` */
+  erase(userId: UserId, offset: bigint): void {
+    if (offset < this.#next) this.#refuse(offset)
+    this.#next = offset + 1n
+    this.#pending.delete(userId)
+    this.#cut = this.#cut.filter((cut) => cut.userId !== userId)
+    this.#store.delete(userId)
+    this.#erased.add(userId)
   }
 
   /** What became of the partition's interactions so far, those before this process included. */

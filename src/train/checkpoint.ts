@@ -14,5 +14,7 @@ export interface CheckpointStore {
   /** The newest intact one; a damaged newer one is reported in `skipped`, never deleted. @throws CorruptError if there are some and none is intact. */
   latest(): Promise<{ step: number; checkpoint: Checkpoint; skipped: readonly string[] } | undefined>
   load(step: number): Promise<Checkpoint>
+  /** Puts another in the place of one that is kept, atomically; all others stay. @throws ConfigError if there is none of that step */
+  replace(step: number, checkpoint: Checkpoint): Promise<void>
   steps(): Promise<number[]>
 }

@@ -72,6 +72,16 @@ export function checkpointStoreSuite(
     assert.deepEqual(await store.steps(), [5])
   })
 
+  withStore('one that is kept can be replaced, whatever its age; the others stay', 3, async (store) => {
+    for (const step of [10, 20, 30]) await store.save(step, checkpointOf(step))
+    await store.replace(10, { ...checkpointOf(10), header: { other: true } })
+    assert.deepEqual(await store.steps(), [10, 20, 30])
+    assert.deepEqual((await store.load(10)).header, { other: true })
+    assert.deepEqual(await store.load(20), checkpointOf(20))
+    await assert.rejects(store.replace(15, checkpointOf(15)), { code: 'CONFIG' })
+    assert.deepEqual(await store.steps(), [10, 20, 30])
+  })
+
   withStore('after going back, latest is the one saved last', 3, async (store) => {
     for (const step of [10, 20, 30]) await store.save(step, checkpointOf(step))
     await store.save(15, checkpointOf(15))

@@ -234,6 +234,26 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.equal((await index.items('a', [])).size, 0)
   })
 
+  check('an erased user is gone from every space, and can come back', async (index) => {
+    await small(index)
+    const ann = userPoint('ann', [x, y])
+    await index.createSpace('b', { dimensions: 4, interestCount: 2 })
+    await index.upsert('b', 7, [ann, userPoint('bob', [x, y])])
+    await index.remove('a', 'user', ['ann'])
+    await index.erase(['ann', 'nobody'])
+    assert.equal(await index.user('ann'), undefined)
+    assert.equal((await index.live())?.users, 0)
+    await index.promote('b', { items: 0, users: 1 })
+    assert.equal(await index.user('ann'), undefined)
+    assert.notEqual(await index.user('bob'), undefined)
+    assert.equal((await index.live())?.users, 1)
+    await index.upsert('b', 1, [ann])
+    assert.notEqual(await index.user('ann'), undefined)
+    await index.erase([])
+    await index.erase(['ann'])
+    assert.equal((await index.search({ by: { userId: 'ann' } }, 3)).lists, undefined)
+  })
+
   check('live, item and user tell what is stored', async (index) => {
     await small(index)
     assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 3, users: 1, dimensions: 4, interestCount: 2 })

@@ -42,7 +42,7 @@ test('a user with new steps is emitted once per take, with the window and the po
   assert.equal(u?.committed, 0n)
   assert.equal(u?.watermarkMs, 105)
   assert.equal(u?.acceptedAtMs, 1003)
-  assert.deepEqual(sequencer.take(), { sequences: [], expired: [] })
+  assert.deepEqual(sequencer.take(), { sequences: [], expired: [], erased: [] })
 })
 
 test('an interaction without a source has its own record as the source', () => {
@@ -195,4 +195,31 @@ test('counts go on where the last commit left them, in another process as well',
   second.sequencer.accept(click('u', 'a', 100), 3n, 0)
   const { placed, duplicate, rejected } = second.sequencer.report()
   assert.deepEqual({ placed, duplicate, rejected }, { placed: 1, duplicate: 1, rejected: 2 })
+})
+
+test('an erased user is forgotten with what was not taken yet, and begins anew', async () => {
+  const { sequencer, disk } = start()
+  sequencer.accept(click('u', 'a', 100), 0n, 0)
+  sequencer.accept(click('v', 'x', 100), 1n, 0)
+  sequencer.take()
+  await sequencer.commit(2n)
+  sequencer.accept(click('u', 'b', 101), 2n, 0)
+  sequencer.erase('u', 3n)
+  sequencer.erase('nobody', 4n)
+  sequencer.accept(click('u', 'a', 100), 5n, 0) // the very event again: nothing remembers it
+  const { sequences, expired, erased } = sequencer.take()
+  assert.deepEqual([expired, erased], [[], ['u', 'nobody']])
+  assert.deepEqual(
+    sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
+    [['u', ['a'], [5n]]]
+  )
+  await sequencer.commit(6n)
+  assert.deepEqual(sequencer.take().erased, [])
+  sequencer.erase('u', 6n)
+  await assert.rejects(sequencer.commit(7n), /not taken/)
+  sequencer.take()
+  await sequencer.commit(7n)
+  const again = start(disk)
+  assert.deepEqual([again.store.get('u'), again.store.get('v') === undefined], [undefined, false])
+  assert.throws(() => again.sequencer.erase('v', 3n), CorruptError)
 })

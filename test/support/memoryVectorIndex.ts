@@ -66,6 +66,11 @@ export class MemoryVectorIndex implements VectorIndex {
     for (const id of ids) (role === 'item' ? from.items : from.users).delete(id)
   }
 
+  async erase(userIds: readonly UserId[]): Promise<void> {
+    this.#check()
+    for (const { users } of this.#spaces.values()) for (const userId of userIds) users.delete(userId)
+  }
+
   async promote(space: string, expected: { items: number; users: number }): Promise<void> {
     this.#check()
     const { items, users } = this.#space(space)

@@ -60,6 +60,11 @@ export class EmbeddedIndex implements VectorIndex {
     }
   }
 
+  /** Writes the files anew, without the bytes of what was removed. Nobody may have the index open. */
+  static rewrite(directory: string): Promise<void> {
+    return EmbeddedIndexStore.rewrite(directory)
+  }
+
   createSpace(space: string, shape: SpaceShape): Promise<void> {
     return this.#store.createSpace(space, shape)
   }
@@ -70,6 +75,10 @@ export class EmbeddedIndex implements VectorIndex {
 
   remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
     return this.#store.remove(space, role, ids)
+  }
+
+  erase(userIds: readonly UserId[]): Promise<void> {
+    return this.#store.erase(userIds)
   }
 
   promote(space: string, expected: { items: number; users: number }): Promise<void> {

@@ -14,6 +14,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { ConfigError, CorruptError, MtmiError } from '../../base/errors.ts'
 import { liveSpace, sameShape, unknownSpace } from '../../retrieval/exactIndex.ts'
 import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../../retrieval/vectorIndex.ts'
+import { type LmdbLayout, rewriteLmdb } from '../state/rewriteLmdb.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
 import { decodePoint, encodePoint, encodeStump, isStump, pointStep, type StoredItem, type StoredUser } from './embeddedIndexPoint.ts'
 
@@ -43,6 +44,10 @@ type Role = 'item' | 'user'
 type Change = readonly [generation: number, role: Role, ids: readonly string[]]
 
 const fileName = 'index.mdb'
+const layout = {
+  options: { maxDbs: 3, overlappingSync: true },
+  databases: { state: { encoding: 'json' }, points: { encoding: 'binary', keyEncoding: 'binary' }, changes: { encoding: 'json' } }
+} as const satisfies LmdbLayout
 /**
  * Changed points that are remembered. A searcher further behind loads everything again, which takes about as long as applying this many;
  * and a removed point's stump, which refuses older writes, lives as long as its change.
@@ -65,16 +70,21 @@ export class EmbeddedIndexStore {
     const file = path.join(directory, fileName)
     mkdirSync(directory, { recursive: true })
     if (existsSync(file)) checkEnvironmentFile(file)
-    this.#root = guarded(directory, () => open<unknown, string>({ path: file, maxDbs: 3, overlappingSync: true }))
-    this.#state = guarded(directory, () => this.#root.openDB<StoreState, string>('state', { encoding: 'json' }))
-    this.#points = guarded(directory, () => this.#root.openDB<Buffer, Uint8Array>('points', { encoding: 'binary', keyEncoding: 'binary' }))
-    this.#changes = guarded(directory, () => this.#root.openDB<Change, number>('changes', { encoding: 'json' }))
+    this.#root = guarded(directory, () => open<unknown, string>({ ...layout.options, path: file }))
+    this.#state = guarded(directory, () => this.#root.openDB<StoreState, string>('state', layout.databases.state))
+    this.#points = guarded(directory, () => this.#root.openDB<Buffer, Uint8Array>('points', layout.databases.points))
+    this.#changes = guarded(directory, () => this.#root.openDB<Change, number>('changes', layout.databases.changes))
     const { format } = guarded(directory, () => this.state())
     if (format !== 1) {
       throw new CorruptError(
         `${file}: an index of format ${String(format)}, and this program knows format 1: use the program that wrote it`
       )
     }
+  }
+
+  /** Writes the file anew, without the bytes of what was removed. Nobody may have it open. */
+  static rewrite(directory: string): Promise<void> {
+    return rewriteLmdb(path.join(directory, fileName), layout)
   }
 
   /** From here on, reads of this turn see everything committed before it, by any thread or process, and all the same. */
@@ -184,6 +194,31 @@ export class EmbeddedIndexStore {
       }
       space[`${role}s`] -= removed.length
       if (removed.length > 0) this.#note(state, [space.generation, role, removed])
+    })
+  }
+
+  async erase(userIds: readonly string[]): Promise<void> {
+    for (const id of userIds) checkId('user', id)
+    await this.#write((state) => {
+      const wanted = new Set(userIds)
+      let remembered = false
+      for (const space of Object.values(state.spaces)) {
+        for (const id of wanted) {
+          const key = keyOf(space.generation, 'user', id)
+          const before = this.#points.get(key)
+          if (before === undefined) continue
+          if (isStump(before)) remembered = true
+          else space.users--
+          this.#points.removeSync(key)
+        }
+      }
+      if (!remembered) return
+      // Searchers look users up here: a change that no longer names them tells nobody anything else.
+      for (const { key, value } of [...this.#changes.getRange()]) {
+        const [generation, role, ids] = value
+        if (role === 'user' && ids.some((id) => wanted.has(id)))
+          this.#changes.putSync(key, [generation, role, ids.filter((id) => !wanted.has(id))])
+      }
     })
   }
 

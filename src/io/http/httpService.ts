@@ -8,7 +8,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Clock } from '../../base/clock.ts'
 import type { ServeOptions } from '../../base/config.ts'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
-import type { Interaction } from '../../event/interaction.ts'
+import type { Interaction, UserId } from '../../event/interaction.ts'
 import { idLengthMax } from '../../event/validateInteraction.ts'
 import type { Recommender } from '../../recommend/recommender.ts'
 import type { SessionEncoder } from '../../recommend/sessionEncoder.ts'
@@ -37,6 +37,8 @@ export interface HttpServiceParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
   /** Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws UnavailableError if they cannot be made so now */
   readonly accept: (interactions: readonly Interaction[], traceparent: string | undefined) => Promise<void>
+  /** Resolves when it is durable that the user is to be erased. @throws UnavailableError if that cannot be made so now */
+  readonly erase: (userId: UserId) => Promise<void>
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly options: ServeOptions
@@ -191,6 +193,13 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     metrics.posted.inc({ outcome: 'accepted' }, count)
     answers.events(count)
     return reply.code(202).send({ accepted: interactions.length, eventIds: interactions.map(({ eventId }) => eventId) })
+  })
+
+  app.delete<{ Params: { id: string } }>('/v1/users/:id', async ({ params, body }, reply) => {
+    if (body !== undefined) throw new ProblemError(400, 'erasing a user takes no body')
+    const userId = pathId(params.id)
+    await parts.erase(userId)
+    return reply.code(202).send({ userId })
   })
 
   if (sessions !== undefined) {

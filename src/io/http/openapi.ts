@@ -69,6 +69,15 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
     '415': problem('The body is not JSON')
   }
   const failed = { '500': problem('Our fault') }
+  const lookupPaths = consolePaths({ lookups, console, limit, common, failed })
+  const erasing = {
+    delete: {
+      operationId: 'erase',
+      summary: 'Erases a user: durable before the answer; histories, vectors and examples follow as their stages come to it',
+      parameters: [path('The user')],
+      responses: { '202': json('The user will be erased', ref('Erased')), ...common }
+    }
+  }
   return {
     openapi: '3.1.0',
     info: {
@@ -120,7 +129,8 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
             }
           }
         : {}),
-      ...consolePaths({ lookups, console, limit, common, failed }),
+      ...lookupPaths,
+      '/v1/users/{id}': { ...(lookupPaths['/v1/users/{id}'] as Json | undefined), ...erasing },
       '/livez': {
         get: { operationId: 'live', summary: 'Whether the process runs', responses: { '200': json('It runs', ref('Live')), ...failed } }
       },
@@ -235,6 +245,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
           )
         }
       : {}),
+    Erased: object({ userId: text() }, ['userId']),
     Live: object({ live: { const: true } }, ['live']),
     Ready: object({ ready: { const: true }, detail: text() }, ['ready', 'detail']),
     Problem: object(

@@ -122,6 +122,16 @@ export class QdrantIndex implements VectorIndex {
     }
   }
 
+  async erase(userIds: readonly UserId[]): Promise<void> {
+    for (const space of await this.#spaces.list()) {
+      const collection = this.#names.collection('user', space)
+      for (let from = 0; from < userIds.length; from += batchPointsMax) {
+        const points = userIds.slice(from, from + batchPointsMax).map(pointId)
+        await this.#requests.write(`erase users from ${collection}`, (client) => client.delete(collection, { points, wait: true }))
+      }
+    }
+  }
+
   promote(space: string, expected: { items: number; users: number }): Promise<void> {
     return this.#spaces.promote(space, expected)
   }

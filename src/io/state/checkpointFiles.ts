@@ -84,6 +84,18 @@ export class CheckpointFiles implements CheckpointStore {
     return save
   }
 
+  /** As `save`, and all others stay. */
+  replace(step: number, checkpoint: Checkpoint): Promise<void> {
+    const replace = this.#saving.then(async () => {
+      const steps = await this.steps()
+      if (!steps.includes(step))
+        throw new ConfigError([`there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`])
+      await this.#put(step, checkpoint)
+    })
+    this.#saving = replace.catch(() => undefined)
+    return replace
+  }
+
   async latest(): Promise<{ step: number; checkpoint: Checkpoint; skipped: readonly string[] } | undefined> {
     const skipped: string[] = []
     for (const step of (await this.steps()).reverse()) {
@@ -137,6 +149,11 @@ export class CheckpointFiles implements CheckpointStore {
 
   async #save(step: number, checkpoint: Checkpoint): Promise<void> {
     if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
+    await this.#put(step, checkpoint)
+    await this.#prune(step)
+  }
+
+  async #put(step: number, checkpoint: Checkpoint): Promise<void> {
     const file = this.#file(step)
     const temporary = `${file}.tmp`
     const { prefix, arrays } = encode(step, checkpoint)
@@ -151,7 +168,6 @@ export class CheckpointFiles implements CheckpointStore {
       throw new UnavailableError(`checkpoint ${file} cannot be written: ${reasonOf(cause)}`, { cause })
     }
     this.#intact.add(file)
-    await this.#prune(step)
   }
 
   async #setDamagedAside(step: number): Promise<void> {

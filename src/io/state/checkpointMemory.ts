@@ -34,6 +34,11 @@ export class CheckpointMemory implements CheckpointStore {
     throw new ConfigError([`there is no checkpoint of step ${step} in memory; there are: ${(await this.steps()).join(', ') || 'none'}`])
   }
 
+  async replace(step: number, checkpoint: Checkpoint): Promise<void> {
+    await this.load(step)
+    this.#checkpoints.set(step, copy(checkpoint))
+  }
+
   async steps(): Promise<number[]> {
     return [...this.#checkpoints.keys()].sort((a, b) => a - b)
   }

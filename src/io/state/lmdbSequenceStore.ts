@@ -9,6 +9,7 @@ import { packWindow, unpackNewestMs, unpackWindow } from '../../sequence/packWin
 import { noCounts, type SequenceCounts, type SequenceStore } from '../../sequence/sequenceStore.ts'
 import { newStepDictionary, type StringIndex } from '../../sequence/stepDictionary.ts'
 import type { UserWindow } from '../../sequence/userSequence.ts'
+import { type LmdbLayout, rewriteLmdb } from './rewriteLmdb.ts'
 
 /** Width of the index by newest event time: a user moves in it once a day at most, and `idle` looks at one day's users too many. */
 const bucketMs = 24 * 60 * 60_000
@@ -25,6 +26,17 @@ const nothing = new Uint8Array(0)
 /** First thing on each of LMDB's two meta pages, after the page's header of 24 bytes (`MDB_MAGIC` in mdb.c). */
 const magic = 0xbeefc0de
 const magicAt = 24
+
+const layout = {
+  options: { maxDbs: 5, noSubdir: true, pageSize: pageBytes },
+  databases: {
+    meta: { encoding: 'json' },
+    windows: { encoding: 'binary' },
+    items: { encoding: 'string', keyEncoding: 'uint32' },
+    types: { encoding: 'string', keyEncoding: 'uint32' },
+    idle: { encoding: 'binary' }
+  }
+} as const satisfies LmdbLayout
 
 interface Entry {
   /** undefined: no such user. */
@@ -71,12 +83,13 @@ export class LmdbSequenceStore implements SequenceStore {
     this.#path = path
     this.#partition = partition
     this.#readOnly = readOnly
-    this.#environment = open<unknown, string>({ path, readOnly, maxDbs: 5, noSubdir: true, pageSize: pageBytes })
-    this.#meta = this.#environment.openDB<Meta, string>('meta', { encoding: 'json' })
-    this.#windows = this.#environment.openDB<Buffer, string>('windows', { encoding: 'binary' })
-    this.#items = this.#environment.openDB<string, number>('items', { encoding: 'string', keyEncoding: 'uint32' })
-    this.#types = this.#environment.openDB<string, number>('types', { encoding: 'string', keyEncoding: 'uint32' })
-    this.#idle = this.#environment.openDB<Uint8Array, [number, string]>('idle', { encoding: 'binary' })
+    const { options, databases } = layout
+    this.#environment = open<unknown, string>({ ...options, path, readOnly })
+    this.#meta = this.#environment.openDB<Meta, string>('meta', databases.meta)
+    this.#windows = this.#environment.openDB<Buffer, string>('windows', databases.windows)
+    this.#items = this.#environment.openDB<string, number>('items', databases.items)
+    this.#types = this.#environment.openDB<string, number>('types', databases.types)
+    this.#idle = this.#environment.openDB<Uint8Array, [number, string]>('idle', databases.idle)
     const meta = this.#readMeta()
     this.#committed = meta.next
     this.#watermarkMs = meta.watermarkMs
@@ -107,6 +120,11 @@ export class LmdbSequenceStore implements SequenceStore {
         }
       )
     }
+  }
+
+  /** Writes the file anew, without the bytes of deleted users. Nobody may have it open. */
+  static rewrite(directory: string, partition: number): Promise<void> {
+    return rewriteLmdb(join(directory, `sequences-${partition}.lmdb`), layout)
   }
 
   get(userId: UserId): UserWindow | undefined {

@@ -73,10 +73,10 @@ export function isLock(result: ProcessLock | LockHolder): result is ProcessLock 
   return 'release' in result
 }
 
-/** Those of the locks in `folder` that a living process holds. */
-export function lockHolders(folder: string, clock: Clock): LockHolder[] {
+/** Those of the locks in `folder` that a living process holds. @param isWanted by the name of a lock, without `.lock` */
+export function lockHolders(folder: string, clock: Clock, isWanted: (name: string) => boolean = () => true): LockHolder[] {
   return listed(folder)
-    .filter((name) => name.endsWith('.lock'))
+    .filter((name) => name.endsWith('.lock') && isWanted(name.slice(0, -'.lock'.length)))
     .map((name) => liveHolder(path.join(folder, name), clock))
     .filter((holder) => holder !== undefined)
 }

@@ -29,6 +29,7 @@ async function setUp(t: TestContext, serve: Record<string, unknown>) {
     accept: async (interactions) => {
       taken += interactions.length
     },
+    erase: async () => {},
     readiness: () => ({ ready: true, detail: '' }),
     metrics,
     options: serveWith(serve),

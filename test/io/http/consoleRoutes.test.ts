@@ -38,6 +38,7 @@ async function setUp(t: TestContext, lookup: Partial<LookupParts> = {}, { publis
   const service = createHttpService({
     recommender: new Recommender({ index, clock }),
     accept: async () => {},
+    erase: async () => {},
     readiness: () => ({ ready: published, detail: published ? 'all fresh' : 'nothing yet' }),
     metrics: createMetrics({ clock, processMetrics: false }),
     options: { ...configSchema.parse({}).serve, console },
@@ -198,7 +199,7 @@ test('the page and its files come from here, run nothing of others, and can be s
     assert.equal((await get(path)).statusCode, 404, path)
   assert.equal((await service.app.inject({ method: 'POST', url: '/' })).statusCode, 405)
   const off = await setUp(t, {}, { console: false })
-  for (const path of ['/', '/console/console.css', '/v1/status', '/v1/users/u']) assert.equal((await off.get(path)).statusCode, 404, path)
+  for (const path of ['/', '/console/console.css', '/v1/status', '/v1/items/x']) assert.equal((await off.get(path)).statusCode, 404, path)
 })
 
 test('answers are counted, and their times are of the newest thousand', () => {

@@ -44,6 +44,7 @@ async function setUp(t: TestContext, parts: Partial<HttpServiceParts> = {}) {
     accept: async (interactions) => {
       accepted.push(...interactions)
     },
+    erase: async () => {},
     readiness: () => ({ ready: true, detail: 'all fresh' }),
     metrics,
     options: { ...configSchema.parse({}).serve, port: 0 },
@@ -195,6 +196,7 @@ test('without a way of making event ids they are UUIDs, each another', async (t)
   const bare = createHttpService({
     recommender: new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) }),
     accept: async () => {},
+    erase: async () => {},
     readiness: () => ({ ready: true, detail: '' }),
     metrics: createMetrics({ clock: new ManualClock(0), processMetrics: false }),
     options: configSchema.parse({}).serve,
@@ -258,13 +260,37 @@ test('bodies that are no events', async (t) => {
   assert.equal(accepted.length, 1000)
 })
 
+test('a user is erased by a request that says nothing else, durable before the answer', async (t) => {
+  const asked: string[] = []
+  const { service } = await setUp(t, {
+    erase: async (userId) => {
+      if (userId === 'later') throw new UnavailableError('the log is away')
+      asked.push(userId)
+    }
+  })
+  const remove = (id: string, payload?: string) =>
+    service.app.inject({
+      method: 'DELETE',
+      url: `/v1/users/${encodeURIComponent(id)}`,
+      ...(payload === undefined ? {} : { payload, headers: { 'content-type': 'application/json' } })
+    })
+  const answer = await remove('a/b €')
+  assert.deepEqual([answer.statusCode, answer.json()], [202, { userId: 'a/b €' }])
+  assert.deepEqual(asked, ['a/b €'])
+  problem(await remove('later'), 503)
+  problem(await remove('u', '{"userId":"v"}'), 400)
+  problem(await remove('u'.repeat(1025)), 400)
+  assert.equal(asked.length, 1)
+})
+
 test('a path that is not there, and a method that is not for it', async (t) => {
   const { service, get } = await setUp(t)
-  for (const path of ['/', '/v1', '/v1/users/u', '/v1/users/u/recommendations/', '/v1/recommendations', '/admin?x=1', '/%00'])
+  for (const path of ['/', '/v1', '/v1/users', '/v1/users/u/recommendations/', '/v1/recommendations', '/admin?x=1', '/%00'])
     problem(await get(path), 404)
   for (const [method, url, allow] of [
     ['POST', '/v1/users/u/recommendations', 'GET, HEAD'],
     ['GET', '/v1/events', 'POST'],
+    ['GET', '/v1/users/u', 'DELETE'],
     ['DELETE', '/v1/items/a%2Fb/similar?limit=3', 'GET, HEAD'],
     ['PUT', '/openapi.json', 'GET, HEAD']
   ] as const) {
@@ -409,7 +435,8 @@ test('every route is documented, every documented route exists, and every refere
     )
     assert.deepEqual(there.sort(), documented.sort())
     const tree = service.app.printRoutes({ commonPrefix: false })
-    assert.equal(tree.match(/\((GET|POST)[^)]*\)/g)?.length, documented.length, tree)
+    const shown = tree.match(/\b(GET|POST|PUT|PATCH|DELETE)\b/g)
+    assert.equal(shown?.length, documented.length, tree)
     const text = JSON.stringify(page)
     for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) assert(page.components.schemas[name!] !== undefined, name)
     for (const name of Object.keys(page.components.schemas))

@@ -3,6 +3,7 @@ import test from 'node:test'
 import { lateTopic, SequenceStage } from '../../../pipelines/stages/sequenceStage.ts'
 import { MtmiError } from '../../../src/base/errors.ts'
 import { deadLetterTopic, readDeadLetter } from '../../../src/event/deadLetter.ts'
+import { erasureEvent, isErasure } from '../../../src/event/erasure.ts'
 import type { Interaction } from '../../../src/event/interaction.ts'
 import { MemoryDisk, MemorySequenceStore } from '../../support/memorySequenceStore.ts'
 import { type TestWire, testWire } from './wire.ts'
@@ -40,7 +41,7 @@ test('good records become sequences; bad and late ones are set aside with their 
     click(wire, 'u', 'a'), // again
     click(wire, 'u', 'c', { eventTimeMs: wire.clock.nowMs() - 2 * hourMs }), // later than the grace
     click(wire, '', 'd'),
-    { key: text.encode('u'), value: null },
+    { key: new Uint8Array(0), value: null },
     click(wire, 'u', 'e', { eventTimeMs: wire.clock.nowMs() + hourMs }), // in the future
     click(wire, 'u', 'f', { type: 'hover' })
   ])
@@ -61,6 +62,35 @@ test('good records become sequences; bad and late ones are set aside with their 
     sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
     [['u', ['a', 'b'], [0n, 2n]]]
   )
+  wire.dispose()
+})
+
+test('a record without a value erases its user: a tombstone that says so, before anything the user does afterwards', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [
+    click(wire, 'u', 'a'),
+    click(wire, 'v', 'b'),
+    erasureEvent('u'),
+    click(wire, 'u', 'c'),
+    erasureEvent('v'),
+    { key: Uint8Array.of(0xff), value: null } // nobody's id
+  ])
+  await runToEnd(wire, disk)
+  const emitted = wire.log
+    .records('user-sequences')
+    .map((record) => [
+      new TextDecoder().decode(record.key),
+      isErasure(record),
+      record.value === null ? null : wire.codecs.userSequence.decode(record.value).steps.map(({ itemId }) => itemId)
+    ])
+  assert.deepEqual(emitted, [
+    ['u', true, null],
+    ['v', true, null],
+    ['u', false, ['c']]
+  ])
+  assert.equal(disk.counts.rejected, 1)
+  assert.equal(disk.next, 6n)
   wire.dispose()
 })
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { type BatchReport, TrainStage } from '../../../pipelines/stages/trainStage.ts'
+import { erasedSequence } from '../../../src/event/erasure.ts'
 import { BatchLedgerMemory } from '../../../src/io/state/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
 import type { Example } from '../../../src/sequence/example.ts'
+import { checkpointWithout } from '../../../src/train/forgetUser.ts'
 import { learnAll, newTrainer, wireWithSequences } from './smallStream.ts'
 
 before(async () => {
@@ -42,6 +44,50 @@ test('every example is learned once, in the order of time within a batch, across
   assert.deepEqual(all.sort(), expected.sort())
   assert.equal(second.examplesLearned, expected.length)
   assert.equal(second.evaluator.report().examples, expected.length)
+  wire.dispose()
+})
+
+test('an erased user is out of every kept checkpoint as soon as the event is read, also where a batch is waiting', async () => {
+  const wire = await wireWithSequences()
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const learn = () =>
+    learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) }), wire)
+  await learn()
+  const steps = await stores.checkpoints.steps()
+  assert.equal(steps.length, 3)
+  const holders = async (userId: string) => {
+    const kept = await Promise.all((await stores.checkpoints.steps()).map((step) => stores.checkpoints.load(step)))
+    return kept.filter((checkpoint) => checkpointWithout(checkpoint, userId).removed > 0).length
+  }
+  const sequences = wire.log.records('user-sequences')
+  const last = wire.codecs.userSequence.decode(sequences.at(-1)!.value!)
+  const { userId } = last
+  assert(await holders(userId), 'nothing would be proved')
+  await wire.log.append('user-sequences', [erasedSequence(userId, 0)])
+  await learn()
+  assert.equal(await holders(userId), 0)
+  // One batch: the user's own record, the erasure after it, and the record of another. The first is not learned.
+  const other = sequences
+    .map(({ value }) => wire.codecs.userSequence.decode(value!))
+    .find((sequence) => sequence.userId !== userId && sequence.steps.length > 2)!
+  const again = [last, other].map((sequence, i) => ({
+    key: new TextEncoder().encode(sequence.userId),
+    value: wire.codecs.userSequence.encode({
+      ...sequence,
+      fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n + BigInt(i) }]
+    })
+  }))
+  await wire.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0), again[1]!])
+  const learned: string[] = []
+  const stage = new TrainStage({
+    ...wire,
+    ...stores,
+    trainer: newTrainer(wire),
+    onLearned: (_, examples) => learned.push(...examples.map((example) => example.userId))
+  })
+  await learnAll(stage, wire)
+  assert.deepEqual(learned, [other.userId])
+  assert.equal(await holders(userId), 0)
   wire.dispose()
 })
 
