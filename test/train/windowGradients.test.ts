@@ -38,7 +38,15 @@ const close = (a: Float32Array, b: Float32Array, what: string) => {
     assert.ok(Math.abs(a[i]! - b[i]!) <= 1e-5 * Math.max(largest, 1e-3), `${what}[${i}]: ${a[i]} against ${b[i]}`)
 }
 
-for (const settings of [{ loss: 'softmax' }, { loss: 'triplet' }, { itemTables: 'per-tower' }, { routingRegularisation: 0.1 }] as const) {
+for (const settings of [
+  { loss: 'softmax' },
+  { loss: 'triplet' },
+  { itemTables: 'per-tower' },
+  { routingRegularisation: 0.1 },
+  { readout: 'hard', hardNegativesBeta: 0.5 },
+  { name: 'one-vector' },
+  { name: 'comirec-sa' }
+] as const) {
   for (const targetsMax of [1, 4]) {
     test(`${JSON.stringify(settings)}, at most ${targetsMax} targets a window: losses and gradients are those of one by one`, () => {
       const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...settings } })
