@@ -1,0 +1,86 @@
+// The examples of infra/qdrant/CONTRACT.md, run as they stand there against a real server, must agree with what this product answers.
+
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import test, { after, before } from 'node:test'
+import { Rng } from '../../src/base/rng.ts'
+import { itemPoint, randomUnit, userPoint } from '../conformance/vectorIndexPoints.ts'
+import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from './qdrant.ts'
+
+const root = new URL('../..', import.meta.url).pathname
+const blocks = [
+  ...readFileSync(path.join(root, 'infra/qdrant/CONTRACT.md'), 'utf8').matchAll(/```(ts|python|bash)( fused)?\n(.*?)```/gs)
+].map(([, language, fused, code]) => ({ language: language!, fused: fused !== undefined, code: code! }))
+const hasPython = spawnSync('python3', ['-c', 'import qdrant_client']).status === 0
+
+if (qdrantGiven('Qdrant: examples of the contract')) {
+  const options = qdrantOptions()
+  const index = openQdrant(options)
+  /** Within the repository, so that imports resolve. */
+  const folder = mkdtempSync(path.join(root, 'test/services/examples-'))
+
+  before(async () => {
+    const rng = new Rng(3)
+    const vector = () => [...randomUnit(rng, 8)]
+    await index.createSpace('a', { dimensions: 8, interestCount: 4 })
+    await index.upsert('a', 1, [
+      ...Array.from({ length: 200 }, (_, i) =>
+        itemPoint(`item ${i}`, vector(), { count: i, features: { genre: [i % 3 === 0 ? 'drama' : 'war'] } })
+      ),
+      userPoint('u 1', [vector(), vector(), vector(), vector()], ['item 3', 'item 4', 'item 6', 'item 50'])
+    ])
+    await index.promote('a', { items: 200, users: 1 })
+  })
+
+  after(async () => {
+    rmSync(folder, { recursive: true })
+    await index.close()
+    await clearQdrant(options)
+  })
+
+  const run = (language: string, code: string, category?: string): { id: string; score: number }[] => {
+    const file = path.join(folder, `example.${{ ts: 'mts', python: 'py', bash: 'sh' }[language]}`)
+    writeFileSync(file, code.replaceAll(/\b(items|users)_live/g, `${options.prefix}$1_live`))
+    const [command, ...args] = { ts: [process.execPath, '--import', 'tsx', file], python: ['python3', file], bash: ['bash', file] }[
+      language
+    ]!
+    const environment = { ...process.env, QDRANT_URL: qdrantUrl, USER_ID: 'u 1', ...(category === undefined ? {} : { CATEGORY: category }) }
+    const { stdout, stderr, status } = spawnSync(command!, args, { env: environment, encoding: 'utf8', cwd: root })
+    assert.equal(status, 0, stderr)
+    return JSON.parse(stdout.trim().split('\n').at(-1)!) as { id: string; score: number }[]
+  }
+
+  test('there are six examples', () => {
+    assert.deepEqual(blocks.map(({ language, fused }) => `${language}${fused ? ' fused' : ''}`).sort(), [
+      ...['bash', 'bash fused', 'python', 'python fused', 'ts', 'ts fused']
+    ])
+  })
+
+  for (const { language, fused, code } of blocks) {
+    const skip = language === 'python' && !hasPython ? 'python3 has no qdrant_client' : false
+    test(`${language}${fused ? ', fused' : ''}: as the index answers`, { skip }, async () => {
+      for (const category of fused ? [undefined] : [undefined, 'genre=drama']) {
+        const filter = category === undefined ? {} : { features: { genre: 'drama' } }
+        const { lists } = await index.search({ by: { userId: 'u 1' } }, 10, filter)
+        const best = new Map<string, number>()
+        for (const { itemId, score } of lists!.flat()) best.set(itemId, Math.max(score, best.get(itemId) ?? -1))
+        const expected = [...best].sort(([, a], [, b]) => b - a).slice(0, 10)
+        const found = run(language, code, category)
+        if (fused) {
+          assert.equal(found.length, 60)
+          // Each interest's nearest unseen item has a place near the front: rank 1 to 5 of its list, of four lists.
+          const ids = found.slice(0, 40).map(({ id }) => id)
+          for (const list of lists!) assert(ids.includes(list[0]!.itemId))
+        } else {
+          assert.deepEqual(
+            found.map(({ id }) => id),
+            expected.map(([id]) => id)
+          )
+          for (const [i, { score }] of found.entries()) assert(Math.abs(score - expected[i]![1]) < 1e-5)
+        }
+      }
+    })
+  }
+}

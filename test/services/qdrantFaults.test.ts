@@ -1,0 +1,251 @@
+// A real Qdrant behind a proxy that loses, refuses, delays and cuts off: nothing is lost, nothing is mixed.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { QdrantOptions } from '../../src/base/config.ts'
+import { Rng } from '../../src/base/rng.ts'
+import type { QdrantIndex } from '../../src/io/qdrant/qdrantIndex.ts'
+import type { VectorPoint } from '../../src/retrieval/vectorIndex.ts'
+import { itemPoint, userPoint } from '../conformance/vectorIndexPoints.ts'
+import { type Fate, FaultProxy, type SeenRequest } from '../io/qdrant/faultProxy.ts'
+import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from './qdrant.ts'
+
+const shape = { dimensions: 4, interestCount: 2 }
+const x = [1, 0, 0, 0]
+const y = [0, 1, 0, 0]
+const items = 60
+const users = 8
+
+/** Vectors, titles and recent items of a space at a step: each tells which it is. */
+function pointsOf(space: string, step: number, round = 0): VectorPoint[] {
+  const degrees = (i: number) => ((i * 6 + step) * Math.PI) / 180
+  return [
+    ...Array.from({ length: items }, (_, i) =>
+      itemPoint(`item ${i}`, [Math.cos(degrees(i)), Math.sin(degrees(i)), 0, 0], { title: `${space} ${step} ${round}`, count: i + 1 })
+    ),
+    ...Array.from({ length: users }, (_, u) => userPoint(`user ${u}`, [x, y], [`${space} ${step} ${round}`]))
+  ]
+}
+
+/** Every point of the space, as a reader sees it. */
+async function contentOf(
+  index: QdrantIndex
+): Promise<{ titles: Set<string | undefined>; recent: Set<string | undefined>; items: number; users: number }> {
+  const live = await index.live()
+  const found = await index.items(
+    live!.space,
+    Array.from({ length: items }, (_, i) => `item ${i}`)
+  )
+  const recent = new Set<string | undefined>()
+  for (let u = 0; u < users; u++) recent.add((await index.user(`user ${u}`))?.payload.recent[0])
+  return { titles: new Set([...found.values()].map(({ payload }) => payload.title)), recent, items: found.size, users: live!.users }
+}
+
+const whole = (text: string) => ({ titles: new Set([text]), recent: new Set([text]), items, users })
+
+async function behindProxy(
+  fate: (request: SeenRequest) => Fate,
+  body: (parts: { proxy: FaultProxy; index: QdrantIndex; direct: QdrantIndex; options: QdrantOptions }) => Promise<void>,
+  more: Partial<QdrantOptions> = {}
+): Promise<void> {
+  const proxy = await new FaultProxy(qdrantUrl, fate).start()
+  const direct = qdrantOptions(more)
+  const options = { ...direct, url: proxy.url }
+  const [index, straight] = [openQdrant(options), openQdrant(direct)]
+  try {
+    await body({ proxy, index, direct: straight, options })
+  } finally {
+    await proxy.stop()
+    await Promise.all([index.close(), straight.close()])
+    await clearQdrant(direct)
+  }
+}
+
+if (qdrantGiven('Qdrant: faults')) {
+  for (const [what, fates] of [
+    ['429 and 500 answers', [{ refuse: 429 }, { refuse: 500 }, { refuse: 503 }]],
+    ['connections that break, answers that are lost', ['break', 'lose']],
+    ['answers that never come', ['stall']]
+  ] as const satisfies [string, Fate[]][]) {
+    test(`${what}, one request in four: every point arrives, at its newest step`, async () => {
+      const rng = new Rng(7)
+      const fate = (): Fate => (rng.uniform() < 0.25 ? fates[rng.integer(fates.length)]! : 'pass')
+      const more = {
+        timeoutMs: what.includes('never') ? 400 : 30_000,
+        searchTimeoutMs: 400,
+        retryMs: 60_000,
+        searchRetryMs: 60_000,
+        batchBytesMax: 20_000
+      }
+      await behindProxy(
+        fate,
+        async ({ index, direct, proxy }) => {
+          await index.createSpace('a', shape)
+          for (let step = 1; step <= 4; step++) await index.upsert('a', step, pointsOf('a', step))
+          await index.promote('a', { items, users })
+          assert.equal(await index.upsert('a', 2, pointsOf('a', 2)), 0)
+          await index.remove('a', 'item', ['item 0'])
+          await index.upsert('a', 3, [itemPoint('item 0', x)])
+          await index.upsert('a', 5, pointsOf('a', 5))
+          assert.deepEqual(await contentOf(direct), whole('a 5 0'))
+          assert((await index.search({ by: { userId: 'user 1' } }, 5)).lists?.every(({ length }) => length === 5))
+          assert(proxy.requests.length > 20)
+        },
+        more
+      )
+    })
+  }
+
+  test('an outage while points are written: the writer waits, and goes on where it was', async () => {
+    await behindProxy(
+      () => 'pass',
+      async ({ proxy, index, direct }) => {
+        await index.createSpace('a', shape)
+        await index.upsert('a', 1, pointsOf('a', 1))
+        await index.promote('a', { items, users })
+        await proxy.stop()
+        const writing = index.upsert('a', 2, pointsOf('a', 2))
+        await assert.rejects(
+          openQdrant({ ...qdrantOptions(), url: proxy.url, searchRetryMs: 100 }).search({ by: { itemId: 'item 1' } }, 1),
+          { code: 'UNAVAILABLE' }
+        )
+        await pause(1500) // the outage: a minute, made short
+        assert.deepEqual(await contentOf(direct), whole('a 1 0'))
+        await proxy.start()
+        assert.equal(await writing, items + users)
+        assert.deepEqual(await contentOf(direct), whole('a 2 0'))
+      },
+      { retryMs: 60_000 }
+    )
+  })
+
+  test('an outage that is longer than a write is tried: UNAVAILABLE, and the same call later completes it', async () => {
+    await behindProxy(
+      () => 'pass',
+      async ({ proxy, index, direct }) => {
+        await index.createSpace('a', shape)
+        await index.promote('a', { items: 0, users: 0 })
+        await proxy.stop()
+        await assert.rejects(index.upsert('a', 1, pointsOf('a', 1)), { code: 'UNAVAILABLE' })
+        await proxy.start()
+        assert.equal(await index.upsert('a', 1, pointsOf('a', 1)), items + users)
+        assert.deepEqual(await contentOf(direct), whole('a 1 0'))
+      },
+      { retryMs: 300 }
+    )
+  })
+
+  test('killed between any two requests of a rebuild, and begun again: readers see the old space whole, then the new one', async () => {
+    const rebuild = async (index: QdrantIndex) => {
+      await index.createSpace('b', shape)
+      await index.upsert('b', 9, pointsOf('b', 9))
+      await index.promote('b', { items, users })
+      await index.remove('b', 'user', ['nobody'])
+      for (const space of await index.spaces()) if (space !== 'b') await index.dropSpace(space)
+    }
+    let requests = Number.POSITIVE_INFINITY
+    for (let killAt = 0; killAt < requests; killAt++) {
+      let alive = true
+      const fate = ({ number }: SeenRequest): Fate => {
+        if (number >= killAt) alive = false
+        return alive ? 'pass' : number % 2 === 0 ? 'break' : 'lose' // done or not, whoever was killed does not hear of it
+      }
+      await behindProxy(
+        fate,
+        async ({ proxy, index, direct, options }) => {
+          await direct.createSpace('a', shape)
+          await direct.upsert('a', 3, pointsOf('a', 3))
+          await direct.promote('a', { items, users })
+          const ended = await rebuild(index).then(
+            () => true,
+            () => false
+          )
+          const seen = await contentOf(direct)
+          assert.deepEqual(seen, seen.titles.has('a 3 0') ? whole('a 3 0') : whole('b 9 0'), `killed at request ${killAt}`)
+          const again = openQdrant({ ...options, url: qdrantUrl })
+          await rebuild(again)
+          assert.deepEqual(await contentOf(direct), whole('b 9 0'))
+          assert.deepEqual(await direct.spaces(), ['b'])
+          await again.close()
+          if (ended) requests = proxy.requests.length
+        },
+        { retryMs: 0, searchRetryMs: 0, batchBytesMax: 40_000 }
+      )
+    }
+    assert(Number.isFinite(requests) && requests > 20)
+  })
+
+  test('200 requests a second through 100 switches and 20 back: no error, no answer of two spaces', async () => {
+    const options = qdrantOptions({ liveMaxAgeMs: 50, searchTimeoutMs: 20_000, searchRetryMs: 0 })
+    const [writer, reader] = [openQdrant(options), openQdrant(options)]
+    try {
+      for (const [space, step] of [
+        ['a', 1],
+        ['b', 2]
+      ] as const) {
+        await writer.createSpace(space, shape)
+        await writer.upsert(space, step, pointsOf(space, step))
+      }
+      await writer.promote('a', { items, users })
+      let [asked, answered, spaces] = [0, 0, new Set<string>()]
+      const failures: unknown[] = []
+      const waiting = new Set<Promise<void>>()
+      const ask = async (number: number) => {
+        const { space, step, lists, user } = await reader.search({ by: { userId: `user ${number % users}` } }, 5)
+        const text = space === 'a' ? 'a 1 0' : 'b 2 0'
+        assert.deepEqual([step, user?.recent], [space === 'a' ? 1 : 2, [text]])
+        assert.equal(lists?.length, 2)
+        for (const list of lists) {
+          assert.equal(list.length, 5)
+          for (const { payload } of list) assert.equal(payload.title, text)
+        }
+        spaces.add(space)
+        answered++
+      }
+      const asking = setInterval(() => {
+        const one = ask(asked++).catch((error: unknown) => void failures.push(error))
+        waiting.add(one)
+        void one.then(() => waiting.delete(one))
+      }, 5)
+      let space = 'a'
+      const switches = async (times: number) => {
+        for (let i = 0; i < times; i++) {
+          space = space === 'a' ? 'b' : 'a'
+          await writer.promote(space, { items, users })
+          await pause(60)
+        }
+      }
+      await switches(100)
+      await switches(20)
+      clearInterval(asking)
+      await Promise.all(waiting)
+      assert.deepEqual(failures, [])
+      assert.equal(answered, asked)
+      assert.deepEqual([...spaces].sort(), ['a', 'b'])
+      assert(answered > 500, `${answered} answers`)
+    } finally {
+      await Promise.all([writer.close(), reader.close()])
+      await clearQdrant(options)
+    }
+  })
+
+  test('a space that is dropped under its readers: they go on with the one that is live', async () => {
+    const options = qdrantOptions({ liveMaxAgeMs: 60_000 })
+    const [writer, reader] = [openQdrant(options), openQdrant(options)]
+    try {
+      for (const space of ['a', 'b']) {
+        await writer.createSpace(space, shape)
+        await writer.upsert(space, 1, pointsOf(space, 1))
+        await writer.promote(space, { items, users })
+        if (space === 'a') assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).space, 'a')
+      }
+      await writer.dropSpace('a')
+      assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).space, 'b')
+      assert.equal((await reader.item('item 1'))?.payload.title, 'b 1 0')
+    } finally {
+      await Promise.all([writer.close(), reader.close()])
+      await clearQdrant(options)
+    }
+  })
+}
