@@ -167,6 +167,24 @@ test('compose: tokens reach the service as files, each of them a secret that the
   assert.equal(serve.MTMI_SERVE_OPEN, 'false')
 })
 
+test('compose: with Qdrant, publish and serve find it, under settings that exist', () => {
+  const over = parse(readFileSync('infra/compose.qdrant.yaml', 'utf8'), { merge: true }) as typeof compose
+  assert.deepEqual(Object.keys(over.services), ['qdrant', 'publish', 'serve'])
+  const { qdrant, publish, serve } = over.services
+  assert.match(qdrant!.image, /^qdrant\/qdrant:v\d+\.\d+\.\d+$/)
+  assert.deepEqual(
+    qdrant!.volumes!.map((volume) => volume.split(':')[0]),
+    Object.keys(over.volumes)
+  )
+  for (const port of qdrant!.ports!) assert.match(port, /^127\.0\.0\.1:/)
+  for (const { environment, depends_on } of [publish!, serve!]) {
+    checkVariables('compose.qdrant.yaml', environment!)
+    assert.equal(environment!.MTMI_INDEX, 'qdrant')
+    assert.equal(new URL(environment!.MTMI_QDRANT_URL!).hostname, 'qdrant')
+    assert.deepEqual(Object.keys(depends_on!), ['qdrant'])
+  }
+})
+
 test('compose: only publish and serve share a folder, and then the numbers of their processes', () => {
   const users = new Map<string, string[]>()
   for (const [name, { volumes, restart }] of services)
@@ -227,7 +245,9 @@ test('the PrometheusRule is what the rule files say: node infra/k8s/writePrometh
   assert.equal(readFileSync('infra/k8s/base/prometheus-rule.yaml', 'utf8'), prometheusRule())
 })
 
-for (const folder of ['infra/k8s/base', 'infra/k8s/overlays/tls']) {
+const folders = ['infra/k8s/base', 'infra/k8s/overlays/tls', 'infra/k8s/overlays/qdrant']
+
+for (const folder of folders) {
   test(`${folder}: settings exist, probes and services name ports that are there, nothing runs as root`, { skip }, () => {
     const manifests = build(folder)
     const config = manifests.find(({ kind }) => kind === 'ConfigMap')!
@@ -326,9 +346,7 @@ test('every object that Kubernetes itself knows matches its schema, of the oldes
   }
   try {
     // Those of the Prometheus operator are not Kubernetes' own: promtool has read the rules, and a test above the ServiceMonitor.
-    const own = ['infra/k8s/base', 'infra/k8s/overlays/tls']
-      .flatMap(build)
-      .filter(({ kind }) => !['ServiceMonitor', 'PrometheusRule'].includes(kind))
+    const own = folders.flatMap(build).filter(({ kind }) => !['ServiceMonitor', 'PrometheusRule'].includes(kind))
     for (const version of ['1.28', '1.33']) {
       const { status, stdout, stderr } = check(own, version)
       assert.equal(status, 0, stdout + stderr)
