@@ -48,7 +48,7 @@ async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[]):
   const next = batches.values()
   const worker = async () => {
     for (const some of next) {
-      await bare.upsert(`${prefix}${role}s-bare`, {
+      const body = {
         wait: true,
         points: some.map((point) => ({
           id: pointId(point.id),
@@ -60,7 +60,9 @@ async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[]):
                 ),
           payload: { id: point.id, version: 1, ...point.payload }
         }))
-      })
+      }
+      const write = () => bare.upsert(`${prefix}${role}s-bare`, body)
+      await write().catch(write) // the server may have ended an idle connection: not what is measured
     }
   }
   await Promise.all(Array.from({ length: options.concurrency }, worker))

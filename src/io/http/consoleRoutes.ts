@@ -5,7 +5,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { ItemId, UserId } from '../../event/interaction.ts'
 import { Profiles } from '../../recommend/profiles.ts'
 import { wordsOf } from '../../recommend/recommender.ts'
-import type { VectorIndex } from '../../retrieval/vectorIndex.ts'
+import type { Neighbour, VectorIndex } from '../../retrieval/vectorIndex.ts'
 import { type ConsoleFiles, consoleHeaders } from './consoleFiles.ts'
 import type { AnswerCount, PipelineNumbers, ServiceStatus } from './consoleStatus.ts'
 import type { Readiness } from './httpService.ts'
@@ -78,7 +78,12 @@ export function addLookupRoutes(
     const found = await Promise.all(newest.map(async (userId) => ({ userId, user: await index.user(userId) })))
     const users: UserListed[] = found.flatMap(({ userId, user }) => (user === undefined ? [] : [listed(userId, user.payload)]))
     if (users.length > 0) return { users, order: 'newest' }
-    const byId = (await index.usersFrom?.(prefix, limit)) ?? []
+    if (index.usersFrom === undefined) {
+      // An index without such a list knows whole ids.
+      const user = prefix === '' ? undefined : await index.user(prefix)
+      return { users: user === undefined ? [] : [listed(prefix, user.payload)], order: 'id' }
+    }
+    const byId = await index.usersFrom(prefix, limit)
     return { users: byId.map(({ userId, payload }) => listed(userId, payload)), order: 'id' }
   })
 
@@ -95,7 +100,7 @@ export function addLookupRoutes(
 
   app.get('/v1/items', async ({ query }) => {
     const { limit, text } = plainQuery(query, { texts: ['text'], numbers: { limit: { default: limitDefault, max: limitMax } } })
-    const found = text === '' ? (await index.popular(limit)).items : ((await index.itemsLike?.(text, limit)) ?? [])
+    const found = text === '' ? (await index.popular(limit)).items : await itemsLike(index, text, limit)
     return { items: found.map(({ itemId, payload }): ItemListed => ({ itemId, ...wordsOf(payload), count: payload.count })) }
   })
 
@@ -106,6 +111,17 @@ export function addLookupRoutes(
     if (profile !== undefined) return profile
     throw new ProblemError(404, `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`)
   })
+}
+
+/** Where the index has no list of titles: the item with just this id. */
+async function itemsLike(
+  index: Pick<VectorIndex, 'item' | 'itemsLike'>,
+  text: string,
+  limit: number
+): Promise<readonly Pick<Neighbour, 'itemId' | 'payload'>[]> {
+  if (index.itemsLike !== undefined) return index.itemsLike(text, limit)
+  const item = await index.item(text)
+  return item === undefined ? [] : [{ itemId: text, payload: item.payload }]
 }
 
 export function addConsoleRoutes(app: FastifyInstance, files: ConsoleFiles): void {

@@ -149,6 +149,28 @@ test('items: what is popular, what is called so, one of them', async (t) => {
   assert.match(described(await get('/v1/items/nothing'), '/v1/items/{id}', 404).detail, /"nothing" is not in the index/)
 })
 
+test('an index without lists of users and titles finds whole ids', async (t) => {
+  const { index } = await setUp(t)
+  const { get } = await setUp(t, { index: withoutLists(index) })
+  const users = described(await get('/v1/users?prefix=u'), '/v1/users') as { users: { userId: string }[] }
+  assert.deepEqual([users.users.length, users.users[0]?.userId], [1, 'u'])
+  assert.deepEqual(described(await get('/v1/users?prefix=w'), '/v1/users').users, [])
+  const items = described(await get('/v1/items?text=z'), '/v1/items') as { items: { itemId: string; count: number }[] }
+  assert.deepEqual([items.items.length, items.items[0]?.itemId, items.items[0]?.count], [1, 'z', 8])
+  assert.deepEqual(described(await get('/v1/items?text=Title'), '/v1/items').items, [])
+})
+
+/** What the console asks, but for what only some indexes have. */
+function withoutLists(index: ExactIndex): LookupParts['index'] {
+  return {
+    live: () => index.live(),
+    user: (id) => index.user(id),
+    item: (id) => index.item(id),
+    search: (...query) => index.search(...query),
+    popular: (...query) => index.popular(...query)
+  }
+}
+
 test('questions that make no sense are told so, all at once', async (t) => {
   const { get } = await setUp(t)
   for (const [url, detail] of [
