@@ -105,6 +105,7 @@ async function runBare(
   const sent = new Map<number, number>()
   await consumer.subscribe({ topic: config.topics.interactions, fromBeginning: true })
   await new Promise<void>((resolve, reject) => {
+    consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
     consumer
       .run({
         partitionsConsumedConcurrently: partitions,
@@ -116,10 +117,13 @@ async function runBare(
           const from = sent.get(batch.partition) ?? 0
           const to = next >= end ? all.length : Math.floor((all.length * Number(next)) / Number(end))
           sent.set(batch.partition, to)
-          if (to > from) {
-            const messages = all
-              .slice(from, to)
-              .map(({ key, value, partition }) => ({ key: Buffer.from(key), value: value as Buffer | null, partition }))
+          for (let at = from; at < to; ) {
+            const messages: { key: Buffer; value: Buffer | null; partition: number }[] = []
+            for (let bytes = 0; at < to && bytes < config.kafka.requestBytesMax; at++) {
+              const { key, value, partition } = all[at]!
+              messages.push({ key: Buffer.from(key), value: value as Buffer | null, partition })
+              bytes += key.length + (value?.length ?? 0) + 64
+            }
             await producer.send({ topic: output, messages, acks: -1, compression: kafkajs.CompressionTypes.LZ4 })
           }
           if (next < end) return
