@@ -1,4 +1,4 @@
-// Several processes of `sequence` and `publish` and one of `train` on a real broker, killed and stopped at random while events keep coming. Afterwards the
+// Several processes of `ingest`, `sequence` and `publish` and one of `train` on a real broker, killed and stopped at random while events keep coming. Afterwards the
 // histories must be, byte for byte, those of one process that nobody disturbed; every step must have been emitted exactly once; and the dead letters must be
 // exactly the records that were made to be refused.
 //
@@ -15,6 +15,7 @@ import { feedItems } from '../../pipelines/stages/feed.ts'
 import { SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { type Config, resolveConfig } from '../../src/base/config.ts'
+import { BadEventError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/event/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
@@ -27,8 +28,9 @@ import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import { MemoryLog } from '../support/memoryLog.ts'
 import { MemorySequenceStore } from '../support/memorySequenceStore.ts'
-import { MtmiProcess } from '../support/mtmiProcess.ts'
+import { Fleet, strike } from './campaignFleet.ts'
 import { brokers } from './kafka.ts'
+import { TopicTail, whileMoving } from './topicTail.ts'
 
 export interface CampaignOptions {
   readonly seed: number
@@ -38,6 +40,8 @@ export interface CampaignOptions {
   readonly users: number
   readonly events: number
   readonly partitions: number
+  /** Of `ingest`. 0: events are put into interactions directly. */
+  readonly ingesters: number
   readonly sequencers: number
   readonly publishers: number
   readonly train: boolean
@@ -55,8 +59,9 @@ export const campaignDefaults: Omit<CampaignOptions, 'say'> = {
   users: 1000,
   events: 20_000,
   partitions: 6,
+  ingesters: 3,
   sequencers: 3,
-  publishers: 2,
+  publishers: 3,
   train: true,
   paced: true,
   blowIntervalMs: 4000
@@ -76,8 +81,8 @@ export interface CampaignReport {
 
 const text = new TextEncoder()
 const sessionTimeoutMs = 2000
-/** How long after the last event everything may take to come to rest. */
-const restMsMax = 180_000
+/** Ten processes start in some seconds; where many things run at once, in minutes. */
+const startMsMax = 600_000
 const appendMax = 500
 
 /** @throws AssertionError with what differs */
@@ -97,28 +102,39 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       modelUpdates: `${name}.model-updates`,
       partitions: options.partitions
     },
+    sources: [{ topic: `${name}.clicks`, format: 'json', user: 'user', item: 'item', type: 'type', time: 'at', eventId: 'id' }],
     train: { evaluateItemsMax: 0, replayRatio: 0, updateIntervalMs: 2000 }
   }
   const config = resolveConfig({}, {}, settings)
   const run = RunDirectory.current(dataDir)
   mkdirSync(run.root, { recursive: true })
-  await applyTopics(config.kafka, wantedTopics(config))
+  const source = config.sources[0]!.topic
+  await applyTopics(config.kafka, [...wantedTopics(config), { topic: source, partitions: options.partitions, settings: {} }])
   const wire = await openWire(config, run)
   const rng = new Rng(options.seed)
   const fleet = new Fleet(settings, dataDir, options.say)
   try {
+    for (let i = 0; i < options.ingesters; i++) fleet.start('ingest')
     for (let i = 0; i < options.sequencers; i++) fleet.start('sequence')
     for (let i = 0; i < options.publishers; i++) fleet.start('publish')
     if (options.train) fleet.start('train')
     const feeding = feed(wire, options, rng.fork('feed'))
     const blows = { kills: 0, stops: 0 }
-    const striking = untilAllEmit(wire).then(() => strike(fleet, options, rng.fork('blows'), blows))
-    const [poison] = await Promise.all([feeding, striking])
+    const striking = untilAllEmit(wire).then(() => strike(fleet, { ...options, sessionTimeoutMs }, rng.fork('blows'), blows))
+    const [fed] = await Promise.all([feeding, striking])
     options.say(`${blows.kills} kills, ${blows.stops} stops, ${fleet.restarts} restarts; waiting for rest`)
 
     const lap = (what: string) => options.say(`${what} after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
     lap('blows done')
-    const records = await readTopic(wire, config.topics.interactions)
+    const interactions = new TopicTail(wire, config.topics.interactions)
+    if (options.ingesters > 0) {
+      await untilIngested(interactions, fed.events, fleet)
+      lap('everything is ingested')
+      await compareSourceLetters(wire, source, fed.sourcePoison)
+      // From here on nothing is added, not even a repeat.
+      await fleet.retire('ingest')
+    }
+    const records = await interactions.records()
     lap('read')
     const expected = await undisturbed(wire, records)
     lap('one process is through')
@@ -126,7 +142,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     lap('everything is emitted')
     compareHistories(expected.histories, emitted.histories)
     compareFresh(expected.fresh, emitted.fresh)
-    const deadLetters = await compareDeadLetters(wire, records, expected, poison)
+    const deadLetters = await compareDeadLetters(wire, records, expected, fed.poison)
     const indexedUsers = options.train && options.publishers > 0 ? await untilIndexed(wire.config, run, expected.histories.size, fleet) : 0
     return {
       ...blows,
@@ -150,151 +166,84 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
 async function untilAllEmit({ log, config }: Wire): Promise<void> {
   const startedMs = performance.now()
   while ([...(await log.ends(config.topics.userSequences)).values()].some((end) => end === 0n)) {
-    if (performance.now() - startedMs > restMsMax) assert.fail('not every partition has an owner at work')
+    if (performance.now() - startedMs > startMsMax) assert.fail('not every partition has an owner at work')
     await pause(50)
   }
 }
 
-type Role = 'sequence' | 'publish' | 'train'
-
-interface Running {
-  readonly role: Role
-  process: MtmiProcess
-  /** Not to be struck again before it goes on. */
-  stopped: boolean
+interface Fed {
+  /** Ids of all events, those that were sent twice once. */
+  readonly events: ReadonlySet<string>
+  /** Keys of the records of interactions that nobody can use, */
+  readonly poison: Set<string>
+  /** and of the source. */
+  readonly sourcePoison: Set<string>
 }
 
-/** Processes that are started again when they end, as a supervisor does. */
-class Fleet {
-  readonly #settings: object
-  readonly #dataDir: string
-  readonly #say: (text: string) => void
-  readonly #running: Running[] = []
-  #ending = false
-  restarts = 0
-  readonly lastWords: string[] = []
-  /** What a process said that ended though nobody had killed it: the last of each, for a failure's report. */
-  readonly complaints: string[] = []
-
-  constructor(settings: object, dataDir: string, say: (text: string) => void) {
-    this.#settings = settings
-    this.#dataDir = dataDir
-    this.#say = say
-  }
-
-  start(role: Role): void {
-    const running: Running = { role, process: this.#spawn(role), stopped: false }
-    this.#running.push(running)
-    void this.#supervise(running)
-  }
-
-  /** Not one that is stopped just now. */
-  any(rng: Rng, role?: Role): Running | undefined {
-    const able = this.#running.filter((running) => !running.stopped && (role === undefined || running.role === role))
-    return able[Math.floor(rng.uniform() * able.length)]
-  }
-
-  async end(): Promise<void> {
-    this.#ending = true
-    await Promise.all(
-      this.#running.map(async ({ process }) => {
-        process.signal('SIGCONT')
-        process.signal('SIGTERM')
-        const late = setTimeout(() => process.signal('SIGKILL'), 20_000)
-        const { stderr } = await process.ended
-        clearTimeout(late)
-        this.lastWords.push(stderr)
-      })
-    )
-  }
-
-  #spawn(role: Role): MtmiProcess {
-    const set = Object.entries(this.#settings).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`])
-    return new MtmiProcess([role, '--data-dir', this.#dataDir, ...set], { cwd: this.#dataDir })
-  }
-
-  async #supervise(running: Running): Promise<void> {
-    for (;;) {
-      const { status, stderr } = await running.process.ended
-      if (this.#ending) return
-      if (status !== null) {
-        const last = stderr.trim().split('\n').slice(-2).join(' | ')
-        this.complaints.push(`${running.role} ended with ${status}: ${last}`)
-        this.#say(this.complaints.at(-1)!)
-        // Configuration and corruption are nothing that a restart mends.
-        if (status !== 1) return
-      }
-      this.restarts++
-      running.process = this.#spawn(running.role)
-    }
-  }
-}
-
-async function strike(fleet: Fleet, options: CampaignOptions, rng: Rng, blows: { kills: number; stops: number }): Promise<void> {
-  const stops: Promise<void>[] = []
-  while (blows.kills < options.kills || blows.stops < options.stops) {
-    await pause(options.blowIntervalMs * (0.5 + rng.uniform()))
-    const [killsLeft, stopsLeft] = [options.kills - blows.kills, options.stops - blows.stops]
-    const stop = rng.uniform() * (killsLeft + stopsLeft) >= killsLeft
-    const victim = fleet.any(rng, stop ? 'sequence' : undefined)
-    if (victim === undefined) continue
-    const { process, role } = victim
-    if (stop) {
-      blows.stops++
-      victim.stopped = true
-      options.say(`stop ${role} ${process.pid}`)
-      process.signal('SIGSTOP')
-      const goOn = async () => {
-        await pause(sessionTimeoutMs * (1.5 + rng.uniform()))
-        process.signal('SIGCONT')
-        victim.stopped = false
-      }
-      stops.push(goOn())
-    } else {
-      blows.kills++
-      options.say(`kill ${role} ${process.pid}`)
-      process.signal('SIGKILL')
-    }
-  }
-  await Promise.all(stops)
-}
-
-/** Puts the events into the topic, as evenly over the time of the blows as can be. @returns keys of the records that nobody can use */
-async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Set<string>> {
+/** Puts the events into the topic, as evenly over the time of the blows as can be, and between them what nobody can use. */
+async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Fed> {
   const { log, codecs, config } = wire
   const { seed, users, events } = options
   const simulation = simulate({ seed, users, events, items: Math.max(500, users / 5), duplicateShare: 0.02, lateShare: 0.005, badShare: 0 })
   await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal: new AbortController().signal })
   const durationMs = (options.kills + options.stops) * options.blowIntervalMs
   const blockMs = (durationMs * appendMax) / events
-  const poison = new Set<string>()
-  let block: NewRecord[] = []
-  let startedMs = performance.now()
+  const fed = { events: new Set<string>(), poison: new Set<string>(), sourcePoison: new Set<string>() }
+  const toSource = options.ingesters > 0
+  let direct: NewRecord[] = []
+  let sourced: NewRecord[] = []
+  const startedMs = performance.now()
   let blocks = 0
   const flush = async () => {
-    await log.append(config.topics.interactions, block)
-    block = []
+    await log.append(config.topics.interactions, direct)
+    await log.append(config.sources[0]!.topic, sourced)
+    direct = []
+    sourced = []
     blocks++
     if (options.paced) await pause(Math.max(0, startedMs + blocks * blockMs - performance.now()))
   }
-  startedMs = performance.now()
   for (const interaction of simulation.interactions()) {
-    block.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction) })
+    const { eventId, userId, itemId, type, eventTimeMs } = interaction
+    const value = codecs.interaction.encode(interaction)
+    const key = text.encode(userId)
+    fed.events.add(eventId)
+    // Keyed by user there as well: what members of a group read of several partitions has no order that anybody could rely on.
+    if (toSource)
+      sourced.push({ key, value: text.encode(JSON.stringify({ id: eventId, user: userId, item: itemId, type, at: eventTimeMs })) })
+    else direct.push({ key, value })
     if (rng.uniform() < 0.001) {
-      const key = `poison-${poison.size}`
-      poison.add(key)
-      block.push({ key: text.encode(key), value: poisonValue(poison.size, codecs.interaction.encode(interaction)) })
+      const bad = `poison-${fed.poison.size}`
+      direct.push({ key: text.encode(bad), value: poisonValue(fed.poison.size, value) })
+      fed.poison.add(bad)
     }
-    if (block.length >= appendMax) await flush()
+    if (toSource && rng.uniform() < 0.001) {
+      const bad = `source-poison-${fed.sourcePoison.size}`
+      sourced.push({ key: text.encode(bad), value: sourcePoisonValue(fed.sourcePoison.size) })
+      fed.sourcePoison.add(bad)
+    }
+    if (direct.length + sourced.length >= appendMax) await flush()
   }
   await flush()
   options.say(`fed in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
-  return poison
+  return fed
 }
 
-function poisonValue(number: number, good: Uint8Array): Uint8Array | null {
-  const kinds: (() => Uint8Array | null)[] = [
-    () => null,
+function sourcePoisonValue(number: number): Uint8Array | null {
+  const kinds = [
+    null,
+    '',
+    '{"id": "half of',
+    '[1, 2]',
+    '{"id": "x", "user": "", "item": "i", "type": "click", "at": 1700000000000}',
+    '{"user": "u", "at": -1}'
+  ]
+  const kind = kinds[number % kinds.length] ?? null
+  return kind === null ? null : text.encode(kind)
+}
+
+function poisonValue(number: number, good: Uint8Array): Uint8Array {
+  const kinds: (() => Uint8Array)[] = [
+    () => Uint8Array.of(0, 0),
     () => new Uint8Array(0),
     () => text.encode('{"userId": "json in a topic of Avro"}'),
     () => good.subarray(0, good.length - 3),
@@ -369,39 +318,64 @@ function freshOf({ codecs }: Wire, records: readonly LogRecord[]): string[] {
   return fresh.sort()
 }
 
-async function readTopic({ log }: Wire, topic: string): Promise<LogRecord[]> {
-  const records: LogRecord[] = []
-  for await (const event of log.read(topic, { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true })) {
-    if (event.kind === 'records') records.push(...event.records)
-  }
-  return records
+/** Until every event that was fed is in interactions, however often. */
+async function untilIngested(interactions: TopicTail, events: ReadonlySet<string>, fleet: Fleet): Promise<void> {
+  const left = new Set(events)
+  let looked = 0
+  const done = await whileMoving(async () => {
+    const records = await interactions.records()
+    for (; looked < records.length; looked++) {
+      const { value } = records[looked]!
+      if (value === null) continue
+      try {
+        left.delete(interactions.wire.codecs.interaction.decode(value).eventId)
+      } catch (error) {
+        assert(error instanceof BadEventError) // poison
+      }
+    }
+    return { done: left.size === 0, amount: left.size }
+  })
+  if (!done) complain(fleet)
+  assert.equal(left.size, 0, `events that ingest has lost, such as ${[...left].slice(0, 3).join(', ')}`)
+}
+
+/** `ingest` is at least once: each of those that were injected, perhaps more than once, and nothing else. */
+async function compareSourceLetters(wire: Wire, source: string, poison: ReadonlySet<string>): Promise<void> {
+  const letters = await new TopicTail(wire, deadLetterTopic(source, 'mtmi')).records()
+  const keys = new Set(letters.map((record) => new TextDecoder().decode(readDeadLetter(record)!.original.key)))
+  assert.deepEqual([...keys].sort(), [...poison].sort())
+}
+
+function complain(fleet: Fleet): void {
+  for (const complaint of fleet.complaints) process.stderr.write(`${complaint}\n`)
 }
 
 /** What user-sequences hold once as many steps have come as are expected. */
 async function untilEmitted(wire: Wire, expected: Outcome, fleet: Fleet): Promise<Outcome> {
   const { config, codecs } = wire
-  const startedMs = performance.now()
-  for (;;) {
-    const records = await readTopic(wire, config.topics.userSequences)
-    const fresh = freshOf(wire, records)
-    const late = performance.now() - startedMs > restMsMax
-    if (fresh.length >= expected.fresh.length || late) {
-      if (late) for (const complaint of fleet.complaints) process.stderr.write(`${complaint}\n`)
-      const newest = new Map<string, UserSequence>()
-      for (const { value } of records) {
-        if (value === null) continue
-        const sequence = codecs.userSequence.decode(value)
-        newest.set(`${sequence.partition}/${sequence.userId}`, sequence)
-      }
-      const histories = new Map<string, string>()
-      for (const [key, sequence] of newest) {
-        const recent = sequence.recent.map((event) => ({ ...event, idHash: BigInt.asIntN(64, event.idHash) }))
-        histories.set(key, Buffer.from(canonicalWindow(sequence.userId, { ...sequence, recent })).toString('latin1'))
-      }
-      return { histories, fresh }
+  const tail = new TopicTail(wire, config.topics.userSequences)
+  const filter = new RepeatFilter()
+  const fresh: string[] = []
+  const newest = new Map<string, UserSequence>()
+  let looked = 0
+  const done = await whileMoving(async () => {
+    const records = await tail.records()
+    for (; looked < records.length; looked++) {
+      const { value } = records[looked]!
+      if (value === null) continue
+      const sequence = codecs.userSequence.decode(value)
+      newest.set(`${sequence.partition}/${sequence.userId}`, sequence)
+      for (const { offset } of filter.admit(sequence).fresh) fresh.push(`${sequence.partition}:${offset}`)
     }
-    await pause(1000)
+    return { done: fresh.length >= expected.fresh.length, amount: records.length }
+  })
+  if (!done) complain(fleet)
+  const histories = new Map<string, string>()
+  for (const [key, sequence] of newest) {
+    const recent = sequence.recent.map((event) => ({ ...event, idHash: BigInt.asIntN(64, event.idHash) }))
+    histories.set(key, Buffer.from(canonicalWindow(sequence.userId, { ...sequence, recent })).toString('latin1'))
   }
+  return { histories, fresh: fresh.sort() }
 }
 
 function compareHistories(expected: ReadonlyMap<string, string>, found: ReadonlyMap<string, string>): void {
@@ -425,7 +399,7 @@ async function compareDeadLetters(
 ): Promise<number> {
   const originals = new Map(records.map((record) => [`${record.partition}:${record.offset}`, record]))
   const found = new Map<string, string>()
-  for (const record of await readTopic(wire, deadLetterTopic(wire.config.topics.interactions, 'mtmi'))) {
+  for (const record of await new TopicTail(wire, deadLetterTopic(wire.config.topics.interactions, 'mtmi')).records()) {
     const letter = readDeadLetter(record)
     assert(letter !== undefined, 'a dead letter without its headers')
     const at = `${letter.partition}:${letter.offset}`
@@ -444,28 +418,40 @@ async function compareDeadLetters(
 
 /** Until the index has as many users as there are histories. */
 async function untilIndexed(config: Config, run: RunDirectory, users: number, fleet: Fleet): Promise<number> {
-  const startedMs = performance.now()
-  for (;;) {
-    let found = 0
+  let found = 0
+  let failure: unknown
+  const done = await whileMoving(async () => {
     try {
       const index = await openIndexToRead(config, run)
       found = (await index.live())?.users ?? 0
       await index.close()
+      failure = undefined
     } catch (error) {
-      if (performance.now() - startedMs > restMsMax) throw error
+      failure = error // one that is being replaced
     }
-    if (found === users) return found
-    if (performance.now() - startedMs > restMsMax) {
-      for (const complaint of fleet.complaints) process.stderr.write(`${complaint}\n`)
-      assert.equal(found, users, 'users in the index')
-    }
-    await pause(1000)
-  }
+    return { done: failure === undefined && found === users, amount: found }
+  })
+  if (done) return found
+  complain(fleet)
+  if (failure !== undefined) throw failure
+  assert.equal(found, users, 'users in the index')
+  return found
 }
 
 if (process.argv[1] === import.meta.filename) {
   const number = (value: string | boolean | undefined, otherwise: number) => (typeof value === 'string' ? Number(value) : otherwise)
-  const names = ['seed', 'kills', 'stops', 'users', 'events', 'partitions', 'sequencers', 'publishers', 'blowIntervalMs'] as const
+  const names = [
+    'seed',
+    'kills',
+    'stops',
+    'users',
+    'events',
+    'partitions',
+    'ingesters',
+    'sequencers',
+    'publishers',
+    'blowIntervalMs'
+  ] as const
   const flags = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
   const { values } = parseArgs({ options: { ...flags, 'no-train': { type: 'boolean' as const }, busy: { type: 'boolean' as const } } }) as {
     values: Record<string, string | boolean | undefined>
