@@ -7,6 +7,7 @@ import { loadConfiguredBackend } from './configuredBackend.ts'
 import { type Finding, inTime } from './doctor/finding.ts'
 import { kafkaFindings } from './doctor/kafkaFindings.ts'
 import { machineFindings } from './doctor/machine.ts'
+import { qdrantFindings } from './doctor/qdrantFindings.ts'
 import { registryFindings } from './doctor/registryFindings.ts'
 import { runFindings } from './doctor/runFindings.ts'
 import type { StageName } from './doctor/stageNeeds.ts'
@@ -28,6 +29,7 @@ export async function doctor(config: Config, options: DoctorOptions): Promise<vo
   const backend = await loadConfiguredBackend().catch((error: Error) => error)
   const outside = [
     inTime('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs)),
+    ...(config.index === 'qdrant' ? [inTime('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, clock, requestMs))] : []),
     ...(config.log === 'kafka'
       ? [
           inTime('brokers', 2 * limitMs, 'check kafka.brokers', () =>

@@ -3,11 +3,8 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Config } from '../../src/base/config.ts'
-import { openIndexToRead, openQdrantIndex, RunDirectory } from '../parts.ts'
+import { openIndexToRead, RunDirectory } from '../parts.ts'
 import { type Finding, failure, fine } from './finding.ts'
-
-/** A server that takes longer to say its version is as good as none. */
-const qdrantTimeoutMs = 5000
 
 export async function runFindings(config: Config): Promise<Finding[]> {
   const directory = RunDirectory.current(config.dataDir)
@@ -16,7 +13,7 @@ export async function runFindings(config: Config): Promise<Finding[]> {
   const users = directory.users()
   const findings = [fine(what, users.length === 0 ? 'no process is at work on it' : `in use by ${users.join(' and ')}`)]
   if (config.log === 'local') findings.push(localLog(directory))
-  findings.push(config.index === 'qdrant' ? await qdrant(config, directory) : await index(config, directory))
+  if (config.index === 'embedded') findings.push(await index(config, directory))
   return findings
 }
 
@@ -38,22 +35,5 @@ async function index(config: Config, directory: RunDirectory): Promise<Finding> 
     return fine('index', `space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
   } catch (error) {
     return failure('index', error, 'stop `publish` and `serve`, remove index/ and published.json of the run, start: it is made again')
-  }
-}
-
-async function qdrant(config: Config, directory: RunDirectory): Promise<Finding> {
-  const { url, timeoutMs } = config.qdrant
-  const what = `Qdrant ${url}`
-  const patience = { timeoutMs: Math.min(timeoutMs, qdrantTimeoutMs), retryMs: 0, searchRetryMs: 0 }
-  const opened = openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, directory.name)
-  try {
-    const version = await opened.version()
-    const live = await opened.live()
-    if (live === undefined) return fine(what, `version ${version}, nothing published yet`)
-    return fine(what, `version ${version}; space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
-  } catch (error) {
-    return failure(what, error, 'see qdrant.url and qdrant.apiKey, and whether the server runs and this machine may connect to it')
-  } finally {
-    await opened.close()
   }
 }

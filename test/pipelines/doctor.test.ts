@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { after, suite, test } from 'node:test'
@@ -52,16 +53,63 @@ suite('doctor', { concurrency: 2 }, () => {
     }
   })
 
+  test('Qdrant: who has changed an alias by hand is told, and who has no key', async () => {
+    // Loopback answers in Qdrant's form: a server is not at hand everywhere; with one, test/services/qdrantIndex.test.ts.
+    let aliases: readonly (readonly [string, string])[] = []
+    const server = createHttpServer((request, response) => {
+      const send = (status: number, body: object) =>
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      if (request.headers['api-key'] !== 'key') return send(401, { status: { error: 'Unauthorized' } })
+      if (request.url === '/') return send(200, { title: 'qdrant - vector search engine', version: '1.18.3' })
+      if (request.url === '/collections')
+        return send(200, {
+          result: { collections: ['items-a', 'users-a', 'items-b', 'theirs'].map((name) => ({ name })) },
+          status: 'ok',
+          time: 0
+        })
+      if (request.url === '/aliases') {
+        const listed = aliases.map(([alias_name, collection_name]) => ({ alias_name, collection_name }))
+        return send(200, { result: { aliases: listed }, status: 'ok', time: 0 })
+      }
+      return send(404, { status: { error: 'Not found' }, time: 0 })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const look = (key: string) => doctor({ MTMI_INDEX: 'qdrant', MTMI_QDRANT_URL: url, MTMI_QDRANT_API_KEY: key })
+      const shut = await look('wrong')
+      assert.equal(shut.status, 78)
+      assert.match(shut.of(`Qdrant ${url}`)!.advice!, /MTMI_QDRANT_API_KEY_FILE/)
+      const fresh = await look('key')
+      assert.equal(fresh.of('collections')?.detail, 'items-a, items-b, users-a')
+      assert.equal(fresh.of('aliases')?.verdict, 'ok')
+      assert.equal(fresh.of(`clock of ${url}`)?.verdict, 'ok')
+      aliases = [
+        ['items_live', 'items-b'],
+        ['users_live', 'users-a']
+      ]
+      const torn = await look('key')
+      assert.equal(torn.of('aliases')?.verdict, 'failed')
+      assert.match(torn.of('aliases')!.detail, /items_live → items-b, users_live → users-a/)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
   test('what does not answer is named, with what to do; nothing is left behind', async () => {
     const { status, of } = await doctor({
       MTMI_REGISTRY_URL: 'http://127.0.0.1:9',
       MTMI_LOG: 'kafka',
-      MTMI_KAFKA_BROKERS: '127.0.0.1:9'
+      MTMI_KAFKA_BROKERS: '127.0.0.1:9',
+      MTMI_INDEX: 'qdrant',
+      MTMI_QDRANT_URL: 'http://127.0.0.1:9'
     })
     assert.equal(status, 1)
     for (const [what, advice] of [
       ['schema registry http://127.0.0.1:9', /registry\.url/],
-      ['brokers', /kafka\.brokers/]
+      ['brokers', /kafka\.brokers/],
+      ['Qdrant http://127.0.0.1:9', /qdrant\.url/]
     ] as const) {
       const finding = of(what)
       assert.equal(finding?.verdict, 'failed')
