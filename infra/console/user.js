@@ -126,7 +126,7 @@ export function userPage(root, id, shared) {
       h(
         'p',
         { class: 'note' },
-        `Interests and items, each about their own middle, on the plane along which they differ most: ${Math.round(profile.mapShare * 100)}% of their variance.`
+        `The plane along which the interests differ most (${Math.round(profile.mapShare * 100)}% of their variance), and where items lie on it.`
       ),
       map.element
     )

@@ -38,7 +38,7 @@ export interface UserProfile {
     /** [D], of length 1. */
     readonly vector?: readonly number[]
   }[]
-  /** Share of the variance of everything on the map that the map shows, 0 … 1. */
+  /** Share of the variance between the interests that the map shows, 0 … 1. */
   readonly mapShare?: number
 }
 
@@ -65,6 +65,8 @@ export interface UserProfileRequest {
 const historyShownMax = 50
 /** Points of a map: more are a blot, and the plane's cost grows with their cube. */
 const mapPointsMax = 160
+/** Of interests, when the plane is laid: its square is what counts, so that a hundred items do not outvote four interests. */
+const interestWeight = 100
 /** Digits of coordinates and scores: a pixel is coarser. */
 const rounded = (value: number) => Math.round(value * 1e4) / 1e4
 
@@ -142,8 +144,9 @@ export class Profiles {
 }
 
 /**
- * The interests and as many of the items as a map can hold, on the plane along which they differ most; interests and items each about their own middle. Both
- * kinds lie in a cone of their own, and what lies between the cones is the same for all of them: it would fill the map, and leave the interests in one spot.
+ * The interests on the plane along which they differ most, and as many of the items as a map can hold where they lie on it; interests and items each about their
+ * own middle. Both kinds lie in a cone of their own: what lies between the cones, and how items differ among themselves, would fill the map and leave the
+ * interests in one spot. Where the interests leave an axis free, the items decide.
  */
 function placed(interests: readonly Float32Array[], items: ReadonlyMap<ItemId, NonNullable<Located>>) {
   const shown = [...items].slice(0, mapPointsMax - interests.length)
@@ -153,12 +156,22 @@ function placed(interests: readonly Float32Array[], items: ReadonlyMap<ItemId, N
   for (const [n, vector] of vectors.entries()) points.set(vector, n * dimensions)
   const split = interests.length * dimensions
   for (const kind of [points.subarray(0, split), points.subarray(split)]) aboutItsMiddle(kind, dimensions)
-  const { coordinates, varianceShare } = principalPlane(points, dimensions)
+  let spread = 0
+  for (let i = 0; i < split; i++) {
+    spread += points[i]! ** 2
+    points[i]! *= interestWeight
+  }
+  const { coordinates } = principalPlane(points, dimensions)
+  let onMap = 0
+  for (let i = 0; i < 2 * interests.length; i++) {
+    coordinates[i]! /= interestWeight
+    onMap += coordinates[i]! ** 2
+  }
   const at = (n: number) => [rounded(coordinates[2 * n]!), rounded(coordinates[2 * n + 1]!)] as const
   return {
     interests: interests.map((_, k) => at(k)),
     of: new Map(shown.map(([itemId], i) => [itemId, at(interests.length + i)] as const)),
-    share: varianceShare
+    share: spread > 0 ? Math.min(1, onMap / spread) : 1
   }
 }
 

@@ -239,7 +239,7 @@ export function consoleSchemas(lookups: boolean): Json {
             ['interest', 'nearest']
           )
         ),
-        mapShare: ratio('Share of the variance that the map shows')
+        mapShare: ratio('Share of the variance between the interests that the map shows')
       },
       ['userId', 'version', 'historyLength', 'newestMs', 'updatedAtMs', 'vectorsAgeMs', 'history', 'interests']
     ),
