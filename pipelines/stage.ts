@@ -75,8 +75,10 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
   const settled = async () => {
     const { consumed, ends } = await look()
-    return consumed.size > 0 && isAt(consumed, ends)
+    return consumed.size > 0 && isAt(consumed, ends) && stage.committed
   }
+  // What is counted at the end is what is committed.
+  if (once) stage.hurry(true)
   await Promise.race([running, untilInterrupted(), ...(once ? [until(settled)] : [])])
   const counts = stage.counts()
   stop.abort()

@@ -8,6 +8,9 @@ import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
 
 export const brokers = (process.env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '')
 
+/** Longest time of a test, milliseconds: only for one that hangs. Where many things run at once, what takes seconds takes minutes. */
+export const hangMs = 900_000
+
 /** For `test`'s options: a reason to skip, or false. */
 export const skip: string | false =
   brokers.length > 0 ? false : 'NO BROKER: run `npm run test:services`, or set KAFKA_BROKERS to run the tests on Kafka'

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { type CompressionName, compressionTypes } from '../../src/io/kafka/compressionCodecs.ts'
-import { kafka, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
+import { hangMs, kafka, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const names = Object.keys(compressionTypes) as CompressionName[]
 // More than one of snappy's blocks of 32 KiB in a batch.
 const textOf = (name: string, i: number) => `${name} ${i} ${'to be or not to be '.repeat(40)}`
 
-test('every codec is read and written', { skip, timeout: 60_000 }, async () => {
+test('every codec is read and written', { skip, timeout: hangMs }, async () => {
   const topic = await makeTopic(1)
   const reader = await openLog()
   const wanted: string[] = []

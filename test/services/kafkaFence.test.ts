@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 import test from 'node:test'
-import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
+import { hangMs, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 test('an owner that is stopped in the middle of its work, and goes on after another has claimed, adds nothing more', {
   skip,
-  timeout: 120_000
+  timeout: hangMs
 }, async () => {
   const topic = await makeTopic(1)
   const log = await openLog()

@@ -5,7 +5,7 @@ import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { MtmiError } from '../../src/base/errors.ts'
 import type { EventLog } from '../../src/event/eventLog.ts'
-import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
+import { hangMs, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const partitions = 8
 const bytes = (value: string) => new TextEncoder().encode(value)
@@ -93,7 +93,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   }
 }
 
-test('1 → 3 → 2 → 4 → 1 members under load lose and double nothing', { skip, timeout: 240_000 }, async () => {
+test('1 → 3 → 2 → 4 → 1 members under load lose and double nothing', { skip, timeout: hangMs }, async () => {
   const topic = await makeTopic(partitions)
   const feeder = await openLog()
   const state = new State()
@@ -151,7 +151,7 @@ test('1 → 3 → 2 → 4 → 1 members under load lose and double nothing', { s
 
 test('more members than partitions: those without any wait, say that they are idle, and take over', {
   skip,
-  timeout: 120_000
+  timeout: hangMs
 }, async () => {
   const topic = await makeTopic(1)
   const state = new State()
@@ -177,16 +177,16 @@ test('more members than partitions: those without any wait, say that they are id
   }
 })
 
-test('a long stretch of work between two events costs nobody its membership', { skip, timeout: 120_000 }, async () => {
+test('a long stretch of work between two events costs nobody its membership', { skip, timeout: hangMs }, async () => {
   const topic = await makeTopic(2)
-  const log = await openLog({ sessionTimeoutMs: 2000 })
+  const log = await openLog({ sessionTimeoutMs: 5000 })
   const stop = new AbortController()
   const kinds: string[] = []
   try {
     await log.append(topic, [{ key: bytes('k'), value: bytes('1') }])
     for await (const event of log.read(topic, { resume: async () => 0n, signal: stop.signal, group: `group-of-${topic}` })) {
       kinds.push(event.kind)
-      if (event.kind === 'records') await pause(5000) // more than two sessions
+      if (event.kind === 'records') await pause(11_000) // more than two sessions
       if (event.kind === 'idle' && kinds.includes('records')) stop.abort()
     }
     assert.deepEqual(
@@ -200,7 +200,7 @@ test('a long stretch of work between two events costs nobody its membership', { 
   }
 })
 
-test('whoever gets a partition back claims it back; the one between is refused from then on', { skip, timeout: 60_000 }, async () => {
+test('whoever gets a partition back claims it back; the one between is refused from then on', { skip, timeout: hangMs }, async () => {
   const topic = await makeTopic(1)
   const [a, b] = [await openLog(), await openLog()]
   try {

@@ -8,14 +8,14 @@ import { Broker, provideJava } from '../../infra/kafka/broker.mjs'
 import { systemClock } from '../../src/base/clock.ts'
 import { UnavailableError } from '../../src/base/errors.ts'
 import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
-import { kafkaOptions, skip as noBroker } from './kafka.ts'
+import { hangMs, kafkaOptions, skip as noBroker } from './kafka.ts'
 
 // It kills a broker, so it needs one of its own.
 const missing = noBroker === false ? provideJava() : noBroker
 const skip = missing === undefined ? false : missing
 const bytes = (value: string) => new TextEncoder().encode(value)
 
-test('a broker that is killed twice for some seconds costs nothing', { skip, timeout: 180_000 }, async () => {
+test('a broker that is killed twice for some seconds costs nothing', { skip, timeout: hangMs }, async () => {
   const broker = await Broker.start()
   const options = kafkaOptions({ brokers: [broker.address], retryMs: 60_000 })
   const writer = await KafkaLog.open(options, systemClock)
@@ -88,7 +88,7 @@ test('a broker that is killed twice for some seconds costs nothing', { skip, tim
   }
 })
 
-test('brokers that stay away are given up after retryMs, with their addresses', { skip: noBroker, timeout: 60_000 }, async () => {
+test('brokers that stay away are given up after retryMs, with their addresses', { skip: noBroker, timeout: hangMs }, async () => {
   const options = kafkaOptions({ brokers: ['127.0.0.1:1'], retryMs: 500 })
   await assert.rejects(
     KafkaLog.open(options, systemClock),

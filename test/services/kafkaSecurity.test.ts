@@ -11,7 +11,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { ConfigError, MtmiError } from '../../src/base/errors.ts'
 import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
-import { skip as noBroker } from './kafka.ts'
+import { hangMs, skip as noBroker } from './kafka.ts'
 
 const missing = noBroker === false ? provideJava() : noBroker
 const skip = missing === undefined ? false : missing
@@ -23,7 +23,7 @@ function token(): string {
   return `${part({ alg: 'none' })}.${part({ sub: 'alice', iat: seconds, exp: seconds + 600 })}.`
 }
 
-test('TLS with PLAIN, SCRAM and OAUTHBEARER; secrets come from files', { skip, timeout: 180_000 }, async (t) => {
+test('TLS with PLAIN, SCRAM and OAUTHBEARER; secrets come from files', { skip, timeout: hangMs }, async (t) => {
   const broker = await Broker.start(undefined, { secure: true })
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-security-'))
   const file = (name: string, content: string) => {

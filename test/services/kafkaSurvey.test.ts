@@ -13,7 +13,7 @@ import { UnavailableError } from '../../src/base/errors.ts'
 import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
 import { KafkaSurvey } from '../../src/io/kafka/kafkaSurvey.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
-import { skip } from './kafka.ts'
+import { hangMs, skip } from './kafka.ts'
 
 const { AclOperationTypes: operations, AclResourceTypes: resources, ResourcePatternTypes: patterns } = kafkajs
 
@@ -22,7 +22,7 @@ interface Report {
   readonly findings: readonly { readonly what: string; readonly verdict: string; readonly detail: string; readonly advice?: string }[]
 }
 
-test('topics and rights are told as they are, and nothing is changed by asking', { skip, timeout: 300_000 }, async () => {
+test('topics and rights are told as they are, and nothing is changed by asking', { skip, timeout: hangMs }, async () => {
   assert.equal(provideJava(), undefined)
   const broker = await Broker.start(undefined, { secure: true, authorize: true })
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-survey-'))
