@@ -26,7 +26,10 @@ interface Finding {
 }
 
 async function doctor(env: Readonly<Record<string, string>>, args: readonly string[] = []) {
-  const { status, stdout } = await mtmi(['doctor', '--json', ...args], { cwd, env: { MTMI_BACKEND: 'wasm', ...env } })
+  const { status, stdout } = await mtmi(['doctor', '--json', ...args], {
+    cwd,
+    env: { MTMI_BACKEND: 'wasm', MTMI_REGISTRY_TIMEOUT_MS: '30000', ...env }
+  })
   const { findings } = lastLine(stdout) as unknown as { findings: readonly Finding[] }
   return { status, findings, of: (what: string) => findings.find((finding) => finding.what === what) }
 }
