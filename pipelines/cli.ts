@@ -3,9 +3,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Config, environmentVariable } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import { learnedModels } from '../src/base/modelOptions.ts'
 import { offlineProtocols } from '../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../src/evaluate/simpleMethods.ts'
 import { streamPolicies } from '../src/evaluate/streamResult.ts'
+import type { Study } from '../src/evaluate/studyPlan.ts'
 import { parseColumnMapping } from '../src/event/format/columnMapping.ts'
 import { formatNames } from '../src/event/format/formatName.ts'
 import { loadConfig } from '../src/io/configFile.ts'
@@ -138,6 +140,50 @@ program
     const { seed, columns, ...rest } = options
     const mapping = columns === undefined ? {} : { columns: parseColumnMapping(columns) }
     await evaluate(config, { ...rest, ...mapping, seeds: seed ?? [config.seed] })
+  })
+
+const studyCommand = program.command('study').description('many evaluations, one question: a table and plots under results')
+for (const [name, description] of [
+  ['compare', 'all models and simple methods on each data set'],
+  ['ablation', 'what each part of mtmi is good for'],
+  ['sensitivity', 'K against α and β, as heat maps'],
+  ['cost', 'what K costs: learning, serving, memory'],
+  ['coldstart', 'users of whom little is known, and items that were hardly met'],
+  ['context', 'whether times and side features help']
+] as const satisfies readonly (readonly [Study, string])[]) {
+  studyCommand
+    .command(name)
+    .description(description)
+    .requiredOption('--data <path...>', 'data sets: files or folders')
+    .addOption(format())
+    .addOption(new Option('--protocol <name>', 'how the data is cut').choices(offlineProtocols).default('users'))
+    .option('--seed <number...>', 'of the splits and of all that is drawn', wholeNumbers)
+    .option('--model <name...>', 'of compare: only these (default: all)')
+    .option('--only <text...>', 'only rows with one of these in their name', [])
+    .option('--out <folder>', 'where the report goes', 'results')
+    .addOption(json())
+    .action(async ({ seed, model, ...rest }) => {
+      const config = configured()
+      const models = model ?? [...learnedModels, ...simpleMethods]
+      for (const one of models) withModel(one)
+      await (await import('./study.ts')).study(name, config, { ...rest, models, seeds: seed ?? [config.seed] })
+    })
+}
+
+program
+  .command('tune')
+  .description('which settings do best on validation users: random search, the better third for three times as long')
+  .requiredOption('--data <path...>', 'data sets: files or folders')
+  .option('--model <name...>', 'learned models, each with the same budget', ['mtmi'])
+  .option('--trials <number>', 'settings tried for each model', wholeNumber, 27)
+  .option('--seed <number>', 'of the split and of what is drawn', wholeNumber)
+  .option('--out <folder>', 'where the report goes', 'results')
+  .addOption(json())
+  .action(async ({ seed, model, trials, ...rest }) => {
+    const config = configured()
+    for (const one of model) withModel(one)
+    if (trials < 1) throw new ConfigError([`--trials must be at least 1, not ${trials}`])
+    await (await import('./tune.ts')).tune(config, { ...rest, trials, models: model, seed: seed ?? config.seed })
   })
 
 program

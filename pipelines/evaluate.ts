@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import { offlineSections, streamSections } from '../src/evaluate/evaluationReport.ts'
 import { type OfflineResult, summarise } from '../src/evaluate/offlineResult.ts'
 import type { OfflineProtocol } from '../src/evaluate/offlineSplit.ts'
 import { offlineText } from '../src/evaluate/offlineText.ts'
@@ -14,7 +15,8 @@ import { type RunReport, textReport } from '../src/evaluate/textReport.ts'
 import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
 import { describeBackend, loadConfiguredBackend } from './configuredBackend.ts'
 import { loadOfflineData, type OfflineData } from './evaluation/offlineData.ts'
-import { InterruptedRun, resultFile, runOffline } from './evaluation/offlineRun.ts'
+import { InterruptedRun, resultFile, runFolder, runOffline } from './evaluation/offlineRun.ts'
+import { writeReport } from './evaluation/reportFiles.ts'
 import { type StatusLine, startStatusLine } from './evaluation/statusLine.ts'
 import { isCounting, runStream, streamFolder } from './evaluation/streamRun.ts'
 import { untilInterrupted } from './interrupt.ts'
@@ -54,6 +56,7 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
   })
   const offline: OfflineResult[] = []
   const stream: StreamResult[] = []
+  const folders: string[] = []
   for (const seed of command.seeds) {
     const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}${command.seeds.length > 1 ? `, seed ${seed}` : ''}`
     const run = {
@@ -76,9 +79,15 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
       process.exitCode = 130
       return
     }
+    folders.push(protocol === 'stream' ? streamFolder({ ...run, policy }) : runFolder({ ...run, protocol }))
     const file = protocol === 'stream' ? path.join(streamFolder({ ...run, policy }), 'result.json') : resultFile({ ...run, protocol })
     status.keep(`${title}: ${path.relative('.', file)}`)
   }
+  const sections = protocol === 'stream' ? streamSections(stream) : offlineSections(summarise(offline))
+  const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}`
+  const lead = `Protocol ${protocol}, seed${command.seeds.length > 1 ? 's' : ''} ${command.seeds.join(' ')}. ${data.describe}`
+  const report = { title, lead, sections, json: { runs: protocol === 'stream' ? stream : offline } }
+  status.keep(`report: ${path.relative('.', writeReport(folders.at(-1)!, 'report', report, backend))}`)
   if (protocol === 'stream') {
     if (command.json) process.stdout.write(`${JSON.stringify(stream.length === 1 ? stream[0] : { runs: stream })}\n`)
     else process.stdout.write(`\n${stream.map(streamText).join('\n')}`)

@@ -99,6 +99,7 @@ async function runWhole(
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
     const report = await Promise.race([runToReport(pipeline, source, run, startedMs), interrupted.then(() => undefined)])
     if (report !== undefined) {
+      say(`report with plots: ${path.relative('.', run.path('report.html'))}`)
       if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
       else process.stdout.write(`\n${textReport(report)}`)
     }
@@ -135,6 +136,9 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   const timing = unchanged ? earlier : await measured(pipeline, interactions, (nowMs - feedStartedMs) / 1000, (nowMs - startedMs) / 1000)
   const report: RunReport = { ...timing, ...(await learned(pipeline, source)), source: source.title }
   run.writeJson('report.json', report)
+  // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
+  const { writeRunPage } = await import('./evaluation/runPage.ts')
+  writeRunPage(run, report)
   return report
 }
 

@@ -20,6 +20,8 @@ const packageLayers: Readonly<Record<string, readonly string[]>> = {
   fastify: ['io'],
   yaml: ['io'],
   zod: ['base', 'io'],
+  '@observablehq/': ['evaluate'],
+  linkedom: ['evaluate'],
   // What reaches out of the process, or beside it.
   'node:fs': ['io'],
   'node:fs/promises': ['io'],

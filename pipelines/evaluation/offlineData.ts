@@ -51,7 +51,7 @@ export async function loadOfflineData(config: Config, { data, format, columns }:
       const steps = users.get(userId) ?? []
       if (steps.length === 0) users.set(userId, steps)
       // Synthetic times of users who were interleaved are noise to a model that looks at ages: one second a step instead.
-      const timeMs = dataset.ordering === 'time' ? eventTimeMs : steps.length * 1000
+      const timeMs = dataset.ordering === 'time' && config.evaluate.times ? eventTimeMs : steps.length * 1000
       steps.push({ itemId, type, eventTimeMs: timeMs, order: place })
       hash.update(`${userId}\t${itemId}\t${timeMs}\n`)
     }

@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
 import type { Config, EvaluateOptions, ModelOptions } from '../../src/base/config.ts'
 import { DivergedError } from '../../src/base/errors.ts'
-import { interestCountOf } from '../../src/base/modelOptions.ts'
+import { historyLengths, historyPoint, itemPoints, shortened } from '../../src/evaluate/coldStart.ts'
 import { encoderLists } from '../../src/evaluate/encoderLists.ts'
 import { ExactTop } from '../../src/evaluate/exactTop.ts'
 import { failureSignatures } from '../../src/evaluate/failureSignatures.ts'
@@ -19,7 +19,8 @@ import {
   type OfflineCase,
   type OfflineProtocol,
   type OfflineSplit,
-  splitOffline
+  splitOffline,
+  type UserSteps
 } from '../../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethod } from '../../src/evaluate/simpleMethods.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
@@ -43,12 +44,17 @@ export interface OfflineRunOptions {
   readonly onNews: (line: string) => void
   /** Asked between batches: ends the run with its last epoch kept. */
   readonly interrupted: () => boolean
+  /** Who is asked in the end. Default: the test users. */
+  readonly judge?: 'test' | 'validation'
   /** Learn anew what was learned before. */
   readonly fresh?: boolean
 }
 
 /** Raised when a change to this code makes earlier results another thing than those of today. */
-const methodVersion = 1
+const methodVersion = 2
+
+/** Test users who are asked again with less of their history: enough for ± .013. */
+const shortenedUsersMax = 1000
 
 /** How often an epoch is begun again at half the rate before it is given up. */
 const divergedMax = 5
@@ -64,9 +70,11 @@ export class InterruptedRun extends Error {}
 
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
+  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout } = config.evaluate
+  const filter = { interactionsMin }
   const settings = isSimpleMethod(model)
-    ? { interactionsMin: config.evaluate.interactionsMin }
-    : { ...config.evaluate, model: config.model }
+    ? filter
+    : { ...filter, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, model: config.model }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, protocol, seed, settings })
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 12)
   return path.resolve(config.dataDir, 'evaluations', `${data.name}-${model}-${protocol}-${seed}-${digest}`.replace(/[^\w.-]/g, '_'))
@@ -75,7 +83,19 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
 /** Of one budget: with a larger one the same run goes on. */
 export function resultFile(options: OfflineRunOptions): string {
   const { epochsMax, patience } = options.config.evaluate
-  return path.join(runFolder(options), isSimpleMethod(options.model) ? 'result.json' : `result-${epochsMax}-${patience}.json`)
+  const what = options.judge === 'validation' ? 'validation' : 'result'
+  return path.join(runFolder(options), isSimpleMethod(options.model) ? 'result.json' : `${what}-${epochsMax}-${patience}.json`)
+}
+
+/** Best Recall@50 on the validation users, within the epochs allowed. The test users are not asked. */
+export async function validate(options: OfflineRunOptions): Promise<number> {
+  const { details } = await runOffline({ ...options, judge: 'validation' })
+  return Math.max(0, ...details.curve.map(({ validationRecall }) => validationRecall ?? 0))
+}
+
+/** Those who take part. */
+export function filteredUsers(data: OfflineData, config: Config): UserSteps[] {
+  return coreFilter(data.users, config.evaluate.interactionsMin)
 }
 
 /** @throws ConfigError if there is too little data, InterruptedRun if asked to end */
@@ -83,8 +103,9 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
   const folder = runFolder(options)
   const file = resultFile(options)
   if (options.fresh !== true && existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as OfflineResult
-  const users = coreFilter(options.data.users, options.config.evaluate.interactionsMin)
-  const split = splitOffline(users, options.protocol, options.seed)
+  const users = filteredUsers(options.data, options.config)
+  const whole = splitOffline(users, options.protocol, options.seed)
+  const split = options.judge === 'validation' ? { ...whole, test: whole.validation } : whole
   const items = new Set(users.flatMap(({ steps }) => steps.map(({ itemId }) => itemId)))
   const counts = {
     model: options.model,
@@ -97,7 +118,10 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
   }
   makeFolder(folder)
   const found = isSimpleMethod(options.model) ? scoreSimple(options, split) : await learnAndScore(options, split, folder)
-  const { lists, ...measured } = found
+  const { lists, listsOf, dispose, ...measured } = found
+  const few = split.test.slice(0, shortenedUsersMax)
+  const counted = new Map<string, number>()
+  for (const { steps } of split.train) for (const { itemId } of steps) counted.set(itemId, (counted.get(itemId) ?? 0) + 1)
   const withHistory = offlineMetrics(split.test, lists)
   const without = offlineMetrics(split.test, lists, true)
   const result: OfflineResult = {
@@ -116,9 +140,16 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
       validationUsers: split.validation.length,
       testUsers: withHistory.users,
       testUsersWithoutHistory: without.users,
+      byHistoryLength: historyLengths.map((length) => {
+        const cases = shortened(few, length)
+        return historyPoint(length, cases, listsOf(cases))
+      }),
+      byItemCount: itemPoints(split.test, lists, (itemId) => counted.get(itemId) ?? 0),
+      memoryBytes: process.memoryUsage().rss,
       backend: options.backend
     }
   }
+  dispose()
   writeFileAtomically(file, `${JSON.stringify(result)}\n`)
   return result
 }
@@ -132,10 +163,13 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
   const recommend = simpleMethod(model as Parameters<typeof simpleMethod>[0], split.train)
   const trainSeconds = (systemClock.nowMs() - startedMs) / 1000
   const scoringMs = systemClock.nowMs()
-  const lists = split.test.map((one) => recommend(one.history, listLength(one)))
+  const listsOf = (cases: readonly OfflineCase[]) => cases.map((one) => recommend(one.history, listLength(one)))
+  const lists = listsOf(split.test)
   const positions = split.train.reduce((sum, { steps }) => sum + steps.length, 0)
   return {
     lists,
+    listsOf,
+    dispose: () => {},
     intraUserCosine: null,
     trainSeconds,
     examplesPerSecond: positions / Math.max(trainSeconds, 0.001),
@@ -208,13 +242,18 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
     const kept = await best.latest()
     if (kept !== undefined && kept.step !== trainer.epochs) trainer.restore(kept.checkpoint)
     const scoringMs = systemClock.nowMs()
-    const scored = encoderLists(trainer.publish(replica), trainer.itemIds(), split.test, top)
+    const encoder = trainer.publish(replica)
+    const items = trainer.itemIds()
+    const scored = encoderLists(encoder, items, split.test, top)
     const popular = simpleMethod('most-popular', split.train)
     const popularLists = split.validation.map((one) => popular(one.history, listLength(one)))
     const bestEpoch = kept?.step ?? trainer.epochs
     const { trainSeconds, examples, curve, diverged } = progress
+    const scoreSeconds = (systemClock.nowMs() - scoringMs) / 1000
     return {
       lists: scored.lists,
+      listsOf: (cases: readonly OfflineCase[]) => encoderLists(encoder, items, cases, top).lists,
+      dispose: () => replica.dispose(),
       intraUserCosine: scored.intraUserCosine,
       trainSeconds,
       examplesPerSecond: trainSeconds === 0 ? 0 : examples / trainSeconds,
@@ -223,9 +262,9 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         bestEpoch,
         curve,
         wins: scored.wins,
-        scoreSeconds: (systemClock.nowMs() - scoringMs) / 1000,
+        scoreSeconds,
         findings: failureSignatures({
-          interestCount: interestCountOf(modelOptions),
+          interestCount: scored.wins.length,
           intraUserCosine: scored.intraUserCosine,
           wins: scored.wins,
           diverged,
@@ -236,8 +275,9 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         })
       }
     }
-  } finally {
+  } catch (error) {
     replica.dispose()
+    throw error
   }
 }
 

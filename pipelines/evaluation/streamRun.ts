@@ -50,7 +50,9 @@ interface Learner {
 }
 
 interface StreamState {
-  /** Periods tested so far. */
+  /** Periods learned so far. */
+  readonly learned: number
+  /** Of those tested. */
   readonly periods: readonly PeriodResult[]
   readonly afterFirst: number | null
 }
@@ -85,25 +87,34 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
   const heldOut = heldOutUsers(data.users, periods[0]!, seed)
   const stateFile = path.join(folder, 'state.json')
   const store = new CheckpointFiles({ directory: path.join(folder, 'last'), keep: 1 })
-  let state: StreamState = { periods: [], afterFirst: null }
+  let state: StreamState = { learned: 0, periods: [], afterFirst: null }
   const earlier = options.fresh === true || isCounting(policy) ? undefined : await store.latest()
   if (earlier !== undefined && existsSync(stateFile)) {
     const written = JSON.parse(readFileSync(stateFile, 'utf8')) as StreamState
-    state = { ...written, periods: written.periods.slice(0, earlier.step) }
-    options.onNews(`goes on after ${state.periods.length} of ${periods.length - 1} periods`)
+    // The checkpoint is written first: one that is ahead of the state is of a period that was not written down.
+    if (written.learned === earlier.step) {
+      state = written
+      options.onNews(`goes on after ${state.learned} of ${periods.length - 1} periods`)
+    }
   }
   const learner = isCounting(policy)
     ? countingLearner(policy, data.users, periods, heldOut)
-    : await modelLearner(options, periods, heldOut, store, state.periods.length)
+    : await modelLearner(options, periods, heldOut, store, state.learned)
   const held = sample(heldOutCases(data.users, periods[0]!, heldOut), config.evaluate.periodTargetsMax, seed)
-  for (let p = state.periods.length; p + 1 < periods.length; p++) {
+  for (let p = state.learned; p + 1 < periods.length; p++) {
+    const asks = p + 1 >= Math.min(config.evaluate.periodFrom, periods.length - 1)
+    if (!asks && p > 0 && (policy === 'retrain' || policy === 'last-period')) continue
     const startedMs = systemClock.nowMs()
     const learned = await learner.learn(p)
     const updateSeconds = (systemClock.nowMs() - startedMs) / 1000
+    if (!asks) {
+      if (p === 0) state = { ...state, afterFirst: askedAgain(held, learner)['recall@20'] }
+      continue
+    }
     const { cases, unknown } = periodCases(data.users, periods[p + 1]!, periods[p]!, first)
     const asked = sample(cases, config.evaluate.periodTargetsMax, seed + p)
     const metrics = streamMetrics(asked, learner.lists(asked))
-    const firstPeriod = nextItemMetrics(learner.lists(held).map((list, i) => list.indexOf(held[i]!.target)))
+    const firstPeriod = askedAgain(held, learner)
     if (p === 0) state = { ...state, afterFirst: firstPeriod['recall@20'] }
     const all = positionsUpTo(data.users, periods[p]!.to) * config.evaluate.periodEpochs
     const anew = isCounting(policy) || policy === 'retrain' || p === 0 || learned === 0
@@ -116,7 +127,7 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
       updatePositions: learned,
       shareOfRetrain: anew ? null : learned / Math.max(1, all)
     }
-    state = { ...state, periods: [...state.periods, period] }
+    state = { ...state, learned: p + 1, periods: [...state.periods, period] }
     await learner.save(p + 1)
     writeFileAtomically(stateFile, `${JSON.stringify(state)}\n`)
     options.onNews(describe(period, p + 1, periods.length - 1))
@@ -139,6 +150,10 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
   }
   writeFileAtomically(file, `${JSON.stringify(result)}\n`)
   return result
+}
+
+function askedAgain(held: readonly NextItem[], learner: Learner): NextItemMetrics {
+  return nextItemMetrics(learner.lists(held).map((list, i) => list.indexOf(held[i]!.target)))
 }
 
 function countingLearner(

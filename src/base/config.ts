@@ -298,9 +298,13 @@ export const configSchema = z.strictObject({
       .describe(
         'Targets of a period that are asked, drawn by seed; 0: all. With 5,000 a recall of .35 is known within .007 (one standard error)'
       ),
+    periodFrom: count(1, 10_000)
+      .default(1)
+      .describe('Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'),
     periodEpochs: count(1, 1000).default(5).describe('Over a period, or all of them, that are learned anew'),
     updateEpochs: count(1, 1000).default(2).describe('Over a period that an existing model is updated with'),
     updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
+    times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
     features: z.boolean().default(true).describe('Whether the towers read side features of items, where the data set has any')
   }),
 
@@ -522,6 +526,11 @@ export function resolveConfig(
   if (parsed.success) problems.push(...modelProblems(parsed.data.model))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return parsed.data
+}
+
+/** `config` with some settings changed. @throws ConfigError as resolveConfig does */
+export function withSettings(config: Config, settings: Readonly<Record<string, unknown>>): Config {
+  return resolveConfig(config, {}, settings)
 }
 
 /** The configuration from this process's environment. The only reader of `process.env` in `src`. */

@@ -76,6 +76,9 @@ export const modelSchema = z.strictObject({
   logQ: z.boolean().default(true).describe('Correct for how often an item is drawn as a candidate')
 })
 
+/** Every name that `name` may have. */
+export const learnedModels: readonly string[] = modelSchema.shape.name.unwrap().options
+
 export type ModelOptions = z.infer<typeof modelSchema>
 
 /** K: vectors per user. */

@@ -1,5 +1,6 @@
 // What one offline evaluation found, and several of them together.
 
+import type { ColdPoint } from './coldStart.ts'
 import type { Finding } from './failureSignatures.ts'
 import { metricNames, type OfflineMetrics } from './offlineMetrics.ts'
 import type { OfflineProtocol } from './offlineSplit.ts'
@@ -41,6 +42,12 @@ export interface OfflineDetails {
   /** Share of the targets to which interest k is the nearest. [K] */
   readonly wins: readonly number[]
   readonly scoreSeconds: number
+  /** Up to 1,000 test users with all but their last steps forgotten. */
+  readonly byHistoryLength: readonly ColdPoint[]
+  /** Targets by how often they were met in training. */
+  readonly byItemCount: readonly ColdPoint[]
+  /** Of the process when it was done, without what the operating system shares. */
+  readonly memoryBytes: number
   readonly findings: readonly Finding[]
   /** Engine and version. */
   readonly backend: string

@@ -1,7 +1,7 @@
 // `mtmi evaluate --data`, as its users meet it.
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test, { after } from 'node:test'
@@ -144,4 +144,24 @@ test('stream: period by period, for a model that is updated and for a chain', as
     // The next item of a ring is always the same: a chain that has met them all is never wrong.
     if (policy === 'cumulative-markov') assert(result.periods[2]!.metrics.all['recall@20'] > 0.9)
   }
+})
+
+test('a study and a search: a table, plots, and the runs behind them; the second time nothing is learned', async () => {
+  const settings = [...small, '--set', 'evaluate.epochsMax=2']
+  const compare = [...settings, 'study', 'compare', '--data', data, '--model', 'mtmi', 'markov', '--seed', '1', '2', '--out', 'found']
+  const first = await mtmi(compare, { cwd })
+  assert.equal(first.status, 0, first.stderr)
+  assert.match(readFileSync(path.join(cwd, 'found', 'compare.md'), 'utf8'), /4 of 4 runs.*\| mtmi \| 1 2 \|.*\| markov \| 1 2 \|.*Node/s)
+  assert.match(readFileSync(path.join(cwd, 'found', 'compare.html'), 'utf8'), /<svg/)
+  const kept = JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as { runs: { result: { trainSeconds: number } }[] }
+  await mtmi(compare, { cwd })
+  assert.deepEqual((JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as typeof kept).runs, kept.runs)
+  const tuned = await mtmi([...settings, 'tune', '--data', data, '--trials', '3', '--out', 'found', '--json'], { cwd })
+  assert.equal(tuned.status, 0, tuned.stderr)
+  const { tuning } = lastLine(tuned.stdout) as { tuning: { model: string; judged: { trial: { number: number }; epochs: number }[] }[] }
+  // Three for one epoch (2/3 of one, rounded), the best of them for two.
+  assert.deepEqual(
+    tuning[0]!.judged.map(({ epochs }) => epochs),
+    [2, 1, 1]
+  )
 })

@@ -1,0 +1,99 @@
+// What a study runs: cells, each one model with some settings changed, and how they are shown.
+
+import type { SimpleMethod } from './simpleMethods.ts'
+
+export const studies = ['compare', 'ablation', 'sensitivity', 'cost', 'coldstart', 'context'] as const
+export type Study = (typeof studies)[number]
+
+export interface StudyCell {
+  /** What is asked with it: the heading of its rows. */
+  readonly question: string
+  /** The row. */
+  readonly name: string
+  readonly model: string
+  /** Settings that differ from those in force, as nested objects. */
+  readonly settings: Readonly<Record<string, unknown>>
+  /** Of a grid: where it stands. */
+  readonly at?: { readonly x: number; readonly y: number; readonly xName: string; readonly yName: string }
+}
+
+export interface StudyOptions {
+  /** Learned models to compare. */
+  readonly models: readonly string[]
+  readonly simple: readonly SimpleMethod[]
+}
+
+/** α that stands for the nearest tower alone: e^(−64 ln d) leaves nothing for the others. */
+const hardest = 64
+
+export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
+  const model = (question: string, name: string, settings: Record<string, unknown> = {}, of = 'mtmi'): StudyCell => ({
+    question,
+    name,
+    model: of,
+    settings
+  })
+  const mtmi = (question: string, name: string, settings: Record<string, unknown>) => model(question, name, { model: settings })
+  const simple = (names: readonly SimpleMethod[]) => names.map((name) => model('simple methods', name, {}, name))
+  switch (study) {
+    case 'compare':
+      return [...options.models.map((name) => model('learned models', name, {}, name)), ...simple(options.simple)]
+    case 'ablation':
+      return [
+        model('as it is', 'mtmi', {}),
+        mtmi('inverse distance weights (α)', 'α 0: the mean of the towers', { idwAlpha: 0 }),
+        ...[1, 2, 4].map((idwAlpha) => mtmi('inverse distance weights (α)', `α ${idwAlpha}`, { idwAlpha })),
+        mtmi('inverse distance weights (α)', 'α 64: the nearest tower alone', { idwAlpha: hardest }),
+        mtmi('inverse distance weights (form)', 'no stop-gradient', { idwStopGradient: false }),
+        mtmi('inverse distance weights (form)', 'triplet', { loss: 'triplet' }),
+        mtmi('what keeps towers apart', 'nothing', { repelBeta: 0 }),
+        mtmi('what keeps towers apart', 'routing regularisation', { repelBeta: 0, routingRegularisation: 1 }),
+        mtmi('rows and item tower', 'a table per tower', { itemTables: 'per-tower' }),
+        mtmi('rows and item tower', 'plain rows', { itemTower: 'none' }),
+        ...[256, 1024].map((negatives) => model('negatives', `${negatives}`, { evaluate: { negatives } })),
+        mtmi('negatives', 'no logQ correction', { logQ: false }),
+        mtmi('negatives', 'hard ones weigh more (REMI)', { hardNegativesBeta: 1 }),
+        ...[0.05, 0.1, 0.2].map((temperature) => mtmi('temperature', `${temperature}`, { temperature })),
+        ...[256, 4096].map((batchSize) => model('batch size', `${batchSize}`, { evaluate: { batchSize } }))
+      ]
+    case 'sensitivity':
+      return [
+        ...grid('K', [2, 4, 8], 'α', [0, 2, 8], (interestCount, idwAlpha) => ({ interestCount, idwAlpha })),
+        ...grid('K', [2, 4, 8], 'β', [0, 0.3, 1, 3], (interestCount, repelBeta) => ({ interestCount, repelBeta }))
+      ]
+    case 'cost':
+      return [1, 2, 4, 8, 16].map((interestCount) => mtmi('interests', `K ${interestCount}`, { interestCount }))
+    case 'coldstart':
+      return [
+        model('learned models', 'mtmi', {}),
+        model('learned models', 'mtmi without side features', { evaluate: { features: false } }),
+        mtmi('learned models', 'one interest', { interestCount: 1 }),
+        ...simple(['item-to-item', 'most-popular'])
+      ]
+    case 'context':
+      return [
+        model('what the towers know of a step', 'item, place, time, side features', {}),
+        model('what the towers know of a step', 'without time', { evaluate: { times: false } }),
+        model('what the towers know of a step', 'without side features', { evaluate: { features: false } }),
+        model('what the towers know of a step', 'neither', { evaluate: { times: false, features: false } })
+      ]
+  }
+}
+
+function grid(
+  xName: string,
+  xs: readonly number[],
+  yName: string,
+  ys: readonly number[],
+  settings: (x: number, y: number) => Record<string, unknown>
+): StudyCell[] {
+  return xs.flatMap((x) =>
+    ys.map((y) => ({
+      question: `${xName} × ${yName}`,
+      name: `${xName} ${x}, ${yName} ${y}`,
+      model: 'mtmi',
+      settings: { model: settings(x, y) },
+      at: { x, y, xName, yName }
+    }))
+  )
+}

@@ -1,0 +1,226 @@
+// The runs of a study as tables and plots.
+
+import type { PageSection, PageTable } from './htmlPage.ts'
+import type { OfflineResult } from './offlineResult.ts'
+import { barChart, heatMap, lineChart } from './plots.ts'
+import { pairedDifference, spread } from './spread.ts'
+import type { Study, StudyCell } from './studyPlan.ts'
+
+export interface StudyRun {
+  readonly cell: StudyCell
+  readonly result: OfflineResult
+}
+
+/** A cell on one data set, over its seeds. */
+interface Row {
+  readonly cell: StudyCell
+  readonly data: string
+  readonly results: readonly OfflineResult[]
+}
+
+export function studySections(study: Study, runs: readonly StudyRun[]): PageSection[] {
+  const rows = rowsOf(runs)
+  const datas = [...new Set(rows.map(({ data }) => data))]
+  const sections = datas.map((data): PageSection => {
+    const own = rows.filter((row) => row.data === data)
+    const first = own[0]!.results[0]!
+    return {
+      title: data,
+      text: `${number(first.users)} users, ${number(first.items)} items, ${number(first.interactions)} interactions after the filter; ${number(first.details.testUsers)} test users a seed.`,
+      plots: plotsOf(study, own),
+      table: tableOf(study, own)
+    }
+  })
+  return [...sections, ...findings(runs)]
+}
+
+function rowsOf(runs: readonly StudyRun[]): Row[] {
+  const groups = new Map<string, StudyRun[]>()
+  for (const run of runs) {
+    const key = `${run.result.data}\n${run.cell.question}\n${run.cell.name}`
+    groups.set(key, [...(groups.get(key) ?? []), run])
+  }
+  return [...groups.values()].map((group) => ({
+    cell: group[0]!.cell,
+    data: group[0]!.result.data,
+    results: group.map(({ result }) => result)
+  }))
+}
+
+function tableOf(study: Study, rows: readonly Row[]): PageTable {
+  const mean = (row: Row, value: (result: OfflineResult) => number) => spread(row.results.map(value))
+  const recall = (row: Row, name: 'recall@20' | 'hitRate@20' | 'recall@50' | 'hitRate@50') =>
+    withSpread(mean(row, ({ metrics }) => metrics[name]))
+  const ours = study === 'compare' ? rows.find(({ cell }) => cell.name === 'mtmi') : undefined
+  const heads = [
+    '',
+    'seeds',
+    'Recall@20',
+    'HR@20',
+    'Recall@50',
+    'HR@50',
+    'R@50 without history',
+    'cosine',
+    'coverage',
+    'epochs',
+    'train s',
+    'examples/s',
+    'parameters'
+  ]
+  return {
+    heads: [...heads, ...(ours === undefined ? [] : ['mtmi is, on Recall@50'])],
+    rows: rows.map((row) => {
+      const learned = row.results[0]!.parameters > 0
+      const cosine = row.results.every(({ intraUserCosine }) => intraUserCosine !== null)
+      return [
+        row.cell.name,
+        row.results.map(({ seed }) => seed).join(' '),
+        recall(row, 'recall@20'),
+        recall(row, 'hitRate@20'),
+        recall(row, 'recall@50'),
+        recall(row, 'hitRate@50'),
+        withSpread(mean(row, ({ withoutHistory }) => withoutHistory['recall@50'])),
+        cosine
+          ? withSpread(
+              mean(row, ({ intraUserCosine }) => intraUserCosine ?? 0),
+              2
+            )
+          : '–',
+        ratio(mean(row, ({ coverage }) => coverage).mean),
+        learned ? mean(row, ({ epochs }) => epochs).mean.toFixed(1) : '–',
+        learned ? number(mean(row, ({ trainSeconds }) => trainSeconds).mean) : '–',
+        learned ? number(mean(row, ({ examplesPerSecond }) => examplesPerSecond).mean) : '–',
+        learned ? number(row.results[0]!.parameters) : '–',
+        ...(ours === undefined ? [] : [row === ours ? '' : verdict(ours, row)])
+      ]
+    })
+  }
+}
+
+/** By seeds that both have. */
+function verdict(ours: Row, theirs: Row): string {
+  const pairs = ours.results.flatMap((a) => {
+    const b = theirs.results.find(({ seed }) => seed === a.seed)
+    return b === undefined ? [] : [[a.metrics['recall@50'], b.metrics['recall@50']] as const]
+  })
+  if (pairs.length === 0) return '–'
+  const {
+    mean,
+    standardError,
+    verdict: found
+  } = pairedDifference(
+    pairs.map(([a]) => a),
+    pairs.map(([, b]) => b)
+  )
+  const difference = `${mean < 0 ? '−' : '+'}${ratio(Math.abs(mean))}`
+  return found === 'unknown'
+    ? `${difference} (one seed)`
+    : `${found} (${difference}, standard error ${ratio(standardError)}, ${pairs.length} seeds)`
+}
+
+function plotsOf(study: Study, rows: readonly Row[]): { caption: string; svg: string }[] {
+  const value = (row: Row, of: (result: OfflineResult) => number) => spread(row.results.map(of)).mean
+  if (study === 'sensitivity') {
+    const questions = [...new Set(rows.map(({ cell }) => cell.question))]
+    const measures = [
+      ['Recall@50', ({ metrics }: OfflineResult) => metrics['recall@50']],
+      ['cosine of two interests of a user', ({ intraUserCosine }: OfflineResult) => intraUserCosine ?? 1],
+      ['seconds of learning an epoch', ({ trainSeconds, epochs }: OfflineResult) => trainSeconds / Math.max(1, epochs)]
+    ] as const
+    return questions.flatMap((question) => {
+      const cells = rows.filter(({ cell }) => cell.question === question && cell.at !== undefined)
+      const { xName, yName } = cells[0]!.cell.at!
+      return measures.map(([name, of]) => ({
+        caption: `${question}: ${name}`,
+        svg: heatMap({
+          xLabel: xName,
+          yLabel: yName,
+          cells: cells.map((row) => ({ x: row.cell.at!.x, y: row.cell.at!.y, value: value(row, of) }))
+        })
+      }))
+    })
+  }
+  if (study === 'cost') {
+    const points = (series: string, of: (result: OfflineResult) => number) =>
+      rows.map((row) => ({ series, x: Number(row.cell.name.slice(2)), y: value(row, of) }))
+    return [
+      {
+        caption: 'Milliseconds of learning for 1,000 positions, against K',
+        svg: lineChart({
+          xLabel: 'K',
+          yLabel: 'ms / 1,000 positions',
+          points: points('learning', ({ examplesPerSecond }) => 1e6 / Math.max(1, examplesPerSecond))
+        })
+      },
+      {
+        caption: 'Milliseconds for one exact list, against K',
+        svg: lineChart({
+          xLabel: 'K',
+          yLabel: 'ms / user',
+          points: points('serving', ({ details }) => (1000 * details.scoreSeconds) / Math.max(1, details.testUsers))
+        })
+      },
+      {
+        caption: 'Memory of the process, MiB, against K',
+        svg: lineChart({ xLabel: 'K', yLabel: 'MiB', points: points('memory', ({ details }) => details.memoryBytes / 2 ** 20) })
+      }
+    ]
+  }
+  if (study === 'coldstart') {
+    return [
+      { caption: 'Recall@50 of the same users, knowing only their last steps', svg: coldLines(rows, 'byHistoryLength', 'steps known') },
+      {
+        caption: 'Share of targets found, by how often the item was met in training (upper end of each range)',
+        svg: coldLines(rows, 'byItemCount', 'interactions of the item')
+      }
+    ]
+  }
+  const bars = rows.map((row) => {
+    const { mean, deviation } = spread(row.results.map(({ metrics }) => metrics['recall@50']))
+    return { facet: row.cell.question, name: row.cell.name, value: mean, deviation }
+  })
+  // One facet: what a row asks is in its name, and the table has the headings.
+  return [
+    {
+      caption: 'Recall@50; whiskers: standard deviation between seeds',
+      svg: barChart({ label: 'Recall@50', bars: bars.map((bar) => ({ ...bar, facet: '' })) })
+    }
+  ]
+}
+
+function coldLines(rows: readonly Row[], part: 'byHistoryLength' | 'byItemCount', xLabel: string): string {
+  const points = rows.flatMap((row) =>
+    row.results[0]!.details[part].map((point, i) => {
+      const values = row.results.map(({ details }) => details[part][i]!['recall@50']).filter((value) => value !== null)
+      return { series: row.cell.name, x: Math.max(1, point.count), y: values.length === 0 ? null : spread(values).mean }
+    })
+  )
+  return lineChart({ xLabel, yLabel: 'Recall@50', points, xScale: 'log' })
+}
+
+function findings(runs: readonly StudyRun[]): PageSection[] {
+  const rows = runs.flatMap(({ cell, result }) =>
+    result.details.findings.map(({ signature, message, remedy }) => [
+      cell.name,
+      result.data,
+      `${result.seed}`,
+      signature,
+      `${message}; ${remedy}`
+    ])
+  )
+  return rows.length === 0
+    ? []
+    : [{ title: 'What looked wrong', table: { heads: ['', 'data', 'seed', 'signature', 'what was seen, and what to do'], rows } }]
+}
+
+function withSpread({ mean, deviation }: { mean: number; deviation: number }, digits = 3): string {
+  return deviation === 0 ? ratio(mean, digits) : `${ratio(mean, digits)} ± ${ratio(deviation, digits)}`
+}
+
+function ratio(value: number, digits = 3): string {
+  return value.toFixed(digits).replace(/^(-?)0/, '$1')
+}
+
+function number(value: number): string {
+  return Math.round(value).toLocaleString('en')
+}

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { resolveConfig, withSettings } from '../../src/base/config.ts'
+import { learnedModels } from '../../src/base/modelOptions.ts'
+import { itemPoints, shortened } from '../../src/evaluate/coldStart.ts'
+import { markdownTable } from '../../src/evaluate/htmlPage.ts'
+import { metricNames, type OfflineMetrics } from '../../src/evaluate/offlineMetrics.ts'
+import type { OfflineResult } from '../../src/evaluate/offlineResult.ts'
+import { simpleMethods } from '../../src/evaluate/simpleMethods.ts'
+import { studies, studyCells } from '../../src/evaluate/studyPlan.ts'
+import { studySections } from '../../src/evaluate/studyReport.ts'
+import { itemsOf, steps } from './offlineSteps.ts'
+
+const metrics = (value: number) => Object.fromEntries(metricNames.map((name) => [name, value])) as unknown as OfflineMetrics
+
+function result(model: string, seed: number, recall: number): OfflineResult {
+  return {
+    model,
+    data: 'd',
+    protocol: 'users',
+    seed,
+    users: 10,
+    items: 20,
+    interactions: 30,
+    metrics: metrics(recall),
+    withoutHistory: metrics(recall),
+    intraUserCosine: 0.5,
+    coverage: 0.25,
+    trainSeconds: 4,
+    examplesPerSecond: 100,
+    epochs: 2,
+    parameters: 7,
+    details: {
+      trainUsers: 8,
+      validationUsers: 1,
+      testUsers: 1,
+      testUsersWithoutHistory: 1,
+      bestEpoch: 1,
+      curve: [],
+      wins: [0.5, 0.5],
+      scoreSeconds: 0.5,
+      findings: [],
+      byHistoryLength: [{ count: 1, name: '1', asked: 1, 'recall@50': recall }],
+      byItemCount: [{ count: 0, name: '0', asked: 0, 'recall@50': null }],
+      memoryBytes: 2 ** 20,
+      backend: 'none'
+    }
+  }
+}
+
+test('every setting that a study changes exists, in its bounds', () => {
+  const config = resolveConfig(undefined, {})
+  for (const study of studies) {
+    const cells = studyCells(study, { models: learnedModels, simple: simpleMethods })
+    assert(cells.length > 1, study)
+    assert.equal(
+      new Set(cells.map(({ question, name }) => `${question} ${name}`)).size,
+      cells.length,
+      `${study}: two rows are called the same`
+    )
+    for (const { settings } of cells) withSettings(config, settings)
+  }
+})
+
+test('compare: mtmi is ahead by the paired differences of the seeds that both have', () => {
+  const cells = studyCells('compare', { models: ['mtmi', 'mind'], simple: [] })
+  // Differences .1, .2, .3: mean .2, standard error .1/√3 = .058. Seed 4 has no pair.
+  const runs = [
+    ...[0.5, 0.6, 0.7].map((recall, i) => ({ cell: cells[0]!, result: result('mtmi', i + 1, recall) })),
+    ...[0.4, 0.4, 0.4, 0.9].map((recall, i) => ({ cell: cells[1]!, result: result('mind', i + 1, recall) }))
+  ]
+  const [section] = studySections('compare', runs)
+  const { heads, rows } = section!.table!
+  assert.deepEqual(rows[0]!.slice(0, 3), ['mtmi', '1 2 3', '.600 ± .100'])
+  assert.equal(rows[1]!.at(-1), 'ahead (+.200, standard error .058, 3 seeds)')
+  for (const row of rows) assert.equal(row.length, heads.length)
+})
+
+test('each study draws what it has found', () => {
+  for (const study of studies) {
+    const cells = studyCells(study, { models: ['mtmi', 'mind'], simple: ['markov'] })
+    const [section] = studySections(
+      study,
+      cells.map((cell, i) => ({ cell, result: result(cell.model, 1, 0.2 + i / 100) }))
+    )
+    assert(section!.plots!.length > 0)
+    for (const { svg } of section!.plots!) assert.match(svg, /^<svg[^>]*>.*<\/svg>$/s)
+    assert.equal(section!.table!.rows.length, cells.length)
+  }
+})
+
+test('a shortened history keeps its newest steps; targets are sorted by how often they were met', () => {
+  const one = { userId: 'u', history: steps('a b c'), targets: ['x', 'y', 'z'] }
+  assert.equal(itemsOf(shortened([one], 2)[0]!.history), 'b c')
+  const points = itemPoints([one], [['y', 'z']], (item) => ({ x: 0, y: 4, z: 4 })[item] ?? 0)
+  assert.deepEqual(
+    points.filter(({ asked }) => asked > 0).map(({ name, asked, 'recall@50': recall }) => [name, asked, recall]),
+    [
+      ['0', 1, 0],
+      ['3–5', 2, 1]
+    ]
+  )
+})
+
+test('a table in Markdown', () => {
+  assert.equal(markdownTable({ heads: ['', 'n'], rows: [['a|b', '1']] }), '|  | n |\n|---|--:|\n| a\\|b | 1 |')
+})
