@@ -1,6 +1,6 @@
 // Bytes: of records in the log, of a user in the embedded index, of an item in the trainer. What OPERATIONS.md § Sizing multiplies.
 //
-//     npm run bench -- sizes [--items N] [--users N]
+//     node --expose-gc --import tsx test/bench/sizes.bench.ts [--items N] [--users N]      (without --expose-gc: npm run bench -- sizes)
 //
 // What should be possible, D 64, K 4, 50 steps: a row and its accumulator are 4·D + 4 = 260 bytes and an item's id, counts and links some 100 more; a user's
 // K vectors are 4·K·D = 1,024 bytes, 50 short item ids some 400 more; a step of user-sequences about 9 bytes and its part of the ids' dictionary.
@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util'
 import { configSchema } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
+import { Reservoir } from '../../src/batch/reservoir.ts'
 import { simulate } from '../../src/event/simulation.ts'
 import { createCodecs } from '../../src/io/avro/avroCodecs.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
@@ -100,5 +101,22 @@ function trainerItem(items: number) {
   const bytes = process.memoryUsage().rss - before
   let saved = 0
   for (const array of table.state('view').values()) saved += array.byteLength
-  return { trainerItems: items, trainerItemBytes: Math.round(bytes / (items - 1000)), checkpointItemBytes: Math.round(saved / items) }
+  const { historyMax } = config.sequence
+  const { reservoirMax } = config.train
+  const reservoir = new Reservoir({ items: table, examplesMax: reservoirMax, historyMax, rng: new Rng(2) })
+  const rng = new Rng(3)
+  const step = () => ({ itemId: `item-${rng.integer(items)}`, type: 'click', eventTimeMs: 1 })
+  const beforeReservoir = process.memoryUsage().rss
+  for (let i = 0; i < reservoirMax; i++) {
+    const history = Array.from({ length: historyMax }, step)
+    reservoir.add({ userId: `user-${i}`, history, target: step(), source: { partition: 0, offset: BigInt(i) }, weight: 1 })
+  }
+  globalThis.gc?.()
+  const reservoirBytes = process.memoryUsage().rss - beforeReservoir
+  return {
+    trainerItems: items,
+    trainerItemBytes: Math.round(bytes / (items - 1000)),
+    checkpointItemBytes: Math.round(saved / items),
+    reservoirExampleBytes: Math.round(reservoirBytes / reservoirMax)
+  }
 }
