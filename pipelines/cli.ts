@@ -88,8 +88,7 @@ program
 
 for (const [stage, description] of [
   ['sequence', 'interactions → user-sequences'],
-  ['train', 'user-sequences → model-updates and checkpoints'],
-  ['publish', 'model-updates and user-sequences → the index']
+  ['train', 'user-sequences → model-updates and checkpoints']
 ] as const) {
   program
     .command(stage)
@@ -98,6 +97,48 @@ for (const [stage, description] of [
     .addOption(json())
     .action(async (options) => (await import('./stage.ts')).runStage(stage, configured(), options))
 }
+
+const wait = () => new Option('--wait <seconds>', 'how long to wait until it is served').argParser(wholeNumber).default(120)
+program
+  .command('publish')
+  .description('one stage on the configured parts: model-updates and user-sequences → the index')
+  .addOption(once('end when everything in the log has been worked off'))
+  .addOption(
+    new Option('--rebuild', 'instead: ask for the same model in a new space, all vectors again')
+      .default(false, 'no')
+      .conflicts(['resume', 'once'])
+  )
+  .addOption(
+    new Option('--resume', 'instead: publish again what is held, after `mtmi rollback --hold` or a refusal')
+      .default(false, 'no')
+      .conflicts('once')
+  )
+  .addOption(wait())
+  .addOption(json())
+  .action(async (options) => {
+    if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
+    else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
+    else await (await import('./stage.ts')).runStage('publish', configured(), options)
+  })
+
+program
+  .command('versions')
+  .description('what is served, what can be gone back to, and what the gate said of new weights')
+  .addOption(json())
+  .action(async (options) => (await import('./versions.ts')).versions(configured(), options))
+
+program
+  .command('rollback')
+  .description("serve an earlier checkpoint's weights: today's histories are encoded into a new space, which then goes live")
+  .argument(
+    '[version]',
+    'step of a checkpoint, as `mtmi versions` lists them (default: the newest version before the newest checkpoint)',
+    wholeNumber
+  )
+  .option('--hold', 'the trainer keeps its weights and learns on; nothing is published until `mtmi publish --resume`', false)
+  .addOption(wait())
+  .addOption(json())
+  .action(async (version, options) => (await import('./changeModel.ts')).rollback(configured(), version, options))
 
 program
   .command('serve')

@@ -24,7 +24,7 @@ import type { VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
 
 /** The stages that write state: one process each at a time. */
-export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay'
+export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay' | 'control'
 
 export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
 

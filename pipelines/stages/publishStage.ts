@@ -78,7 +78,8 @@ export class PublishStage {
       options: config.publish,
       clock,
       catalogue: this.#catalogue,
-      limits: { spacesKept }
+      limits: { spacesKept },
+      serving: () => replica.previous
     })
     this.#gate = new ModelGate({
       replica,
@@ -264,6 +265,7 @@ export class PublishStage {
       this.#lastSweepMs = nowMs
       const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
+      this.#notePromotion(users)
       this.#measured('user', users, startedMs, users.agesMs)
       this.#tellTraced(users)
       busy = users.written > 0
@@ -272,6 +274,7 @@ export class PublishStage {
     if (this.#publisher.waiting().items > 0) {
       const startedMs = clock.nowMs()
       const items = await this.#publisher.publishItems()
+      this.#notePromotion(items)
       this.#measured('item', items, startedMs, [])
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
@@ -296,6 +299,11 @@ export class PublishStage {
       span.end()
       logger?.info({ model: `${space}@${step}`, ...span.fields }, 'vectors published')
     }
+  }
+
+  /** The space before is no longer answered from. */
+  #notePromotion({ promotion }: ItemReport | UserReport): void {
+    if (promotion?.outcome === 'done') this.#options.replica.forgetPrevious()
   }
 
   #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number, agesMs: readonly number[]): void {

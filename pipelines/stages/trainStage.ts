@@ -1,7 +1,7 @@
 // user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { CorruptError, DivergedError } from '../../src/base/errors.ts'
+import { ConfigError, CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
@@ -12,6 +12,7 @@ import type { UserId } from '../../src/event/interaction.ts'
 import { mergeTraces, type Traces } from '../../src/event/traceContext.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
+import { spaceOf } from '../../src/model/model.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
@@ -23,6 +24,7 @@ import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
+import type { ControlRequest, ModelControl } from './modelControl.ts'
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
 import type { StageLogger } from './stageLogger.ts'
 import { goOnTracing, tracesOfAll } from './tracing.ts'
@@ -30,6 +32,8 @@ import { goOnTracing, tracesOfAll } from './tracing.ts'
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
 const fence = 'train'
+/** How often it is looked whether somebody asks for something. */
+const controlMs = 500
 const text = new TextEncoder()
 const untext = new TextDecoder()
 
@@ -37,6 +41,8 @@ export interface TrainStageOptions extends Wire {
   readonly trainer: IncrementalTrainer
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
+  /** Where people ask for a rollback, a rebuild, or to go on. */
+  readonly control?: ModelControl
   readonly measure?: (report: MetricsReport) => void
   readonly logger?: StageLogger
   /** After every batch. */
@@ -80,6 +86,13 @@ interface StageState {
   readonly examplesLearned: number
   readonly batchesDropped: number
   readonly rollbacks: number
+  /** Milliseconds; what a list of versions shows. */
+  readonly savedAtMs?: number
+  readonly versionAtMs?: number
+  /** Number of the last request that was carried out, the space that came of it, and whether updates are held since. */
+  readonly controlDone?: number
+  readonly space?: string
+  readonly updatesHeld?: boolean
   readonly divergedInARow?: number
   /** null: none yet. */
   readonly loss: number | null
@@ -121,6 +134,11 @@ export class TrainStage {
   /** Of the events that the batch under way holds. */
   #traces: Traces | undefined
   #sentBatch = 0
+  #versionAtMs = 0
+  #controlDone = 0
+  #lastControlMs = Number.NEGATIVE_INFINITY
+  /** Somebody went back to an earlier version for those who are served, and lets the trainer go its own way. */
+  #updatesHeld = false
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
   #catalogueRead = 0n
   #catalogueKnown = 0n
@@ -137,12 +155,14 @@ export class TrainStage {
     const { log, config, clock } = this.#options
     await this.#restore()
     await this.#readCatalogue(true, signal)
+    await this.#obey()
     this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
     const following = this.#readCatalogue(false, signal)
     const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#next.get(partition) ?? 0n, signal })
     for await (const event of events) {
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
       await this.#learnWhatIsDue(event.kind === 'idle', signal)
+      await this.#obey()
       await this.#housekeep()
     }
     await following
@@ -161,7 +181,7 @@ export class TrainStage {
 
   /** Everything learned that is worth it has been sent to those who publish it. */
   get updatesSent(): boolean {
-    return this.#sentBatch === this.#batch || !this.#isSound
+    return this.#sentBatch === this.#batch || !this.#isSound || this.#updatesHeld
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
@@ -274,6 +294,7 @@ export class TrainStage {
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
+    await this.#obey()
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
@@ -376,6 +397,57 @@ export class TrainStage {
     return this.#divergedInARow === 0 && this.#wentBackTo === undefined
   }
 
+  /**
+   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the request, and the checkpoint that
+   * says it is done comes after everything was sent. Killed before, the trainer does it again before it learns anything.
+   */
+  async #obey(): Promise<void> {
+    const { control, clock, trainer, checkpoints } = this.#options
+    if (control === undefined || clock.nowMs() - this.#lastControlMs < controlMs) return
+    this.#lastControlMs = clock.nowMs()
+    const request = control.request()
+    if (request === undefined || request.id <= (control.result()?.id ?? 0)) return
+    const { id, action } = request
+    if (id <= this.#controlDone) {
+      // Killed after the checkpoint and before it could be said.
+      control.finish({ id, action, outcome: 'done', space: trainer.space, atMs: clock.nowMs() })
+      return
+    }
+    let space: string | undefined
+    try {
+      const version = action === 'rollback' ? await checkpoints.load(request.version ?? Number.NaN) : undefined
+      const own = version !== undefined && request.hold === true ? trainer.checkpoint() : undefined
+      if (version !== undefined) {
+        trainer.restore(version)
+        if (own === undefined) this.#startAnew()
+      }
+      this.#batch++ // the checkpoint of what is left behind keeps its own number, and can be gone back to in turn
+      space = `${spaceOf(this.#options.config.model)}.${id}`
+      await this.#sendLineage(space, request)
+      if (own !== undefined) trainer.restore(own)
+      this.#updatesHeld = own !== undefined
+    } catch (error) {
+      if (!(error instanceof ConfigError || error instanceof CorruptError) || space !== undefined) throw error
+      control.finish({ id, action, outcome: 'failed', message: error.message, atMs: clock.nowMs() })
+      return
+    }
+    this.#controlDone = id
+    await this.#checkpoint()
+    control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
+  }
+
+  /** After going back on purpose: what a crash left to be learned again is what somebody wanted to be rid of. */
+  #startAnew(): void {
+    for (const { step, ranges } of this.#again.splice(0)) {
+      this.#batch = step
+      for (const [partition, { to }] of ranges) this.#next.set(partition, to)
+    }
+    this.#waiting = this.#waiting.filter(({ partition, offset }) => offset >= (this.#next.get(partition) ?? 0n))
+    this.#waitingExamples = this.#waiting.reduce((sum, { sequence }) => sum + sequence.fresh.length, 0)
+    this.#divergedInARow = 0
+    this.#wentBackTo = undefined
+  }
+
   async #housekeep(): Promise<void> {
     const { clock, config } = this.#options
     const nowMs = clock.nowMs()
@@ -387,13 +459,28 @@ export class TrainStage {
 
   /** Changed rows, and the tower weights when their time has come. */
   async #sendUpdates(withWeights: boolean): Promise<void> {
-    const { trainer, log, codecs, config, clock } = this.#options
+    const { trainer, config, clock } = this.#options
     this.#lastUpdateMs = clock.nowMs()
-    if (this.#sentBatch === this.#batch) return
+    if (this.#sentBatch === this.#batch || this.#updatesHeld) return
     const weightsDue = withWeights || this.#sentBatch === 0 || clock.nowMs() - this.#lastWeightsMs >= config.train.weightsIntervalMs
     if (weightsDue) this.#lastWeightsMs = clock.nowMs()
-    const records: NewRecord[] = trainer
-      .takeUpdates(weightsDue, clock.nowMs())
+    await this.#send(trainer.takeUpdates(weightsDue, clock.nowMs()))
+  }
+
+  /** All rows and weights, for a space of their own. */
+  async #sendLineage(space: string, { action }: ControlRequest): Promise<void> {
+    const { trainer, clock } = this.#options
+    const nowMs = clock.nowMs()
+    trainer.beginSpace(space)
+    // Nothing has to leave a space that is empty.
+    const updates = trainer.takeUpdates(true, nowMs).filter((update) => update.kind !== 'item-row' || update.row !== null)
+    await this.#send([{ kind: 'lineage', space, reason: action, begunAtMs: nowMs }, ...updates])
+    this.#lastUpdateMs = this.#lastWeightsMs = nowMs
+  }
+
+  async #send(updates: readonly ModelUpdate[]): Promise<void> {
+    const { log, codecs, config } = this.#options
+    const records: NewRecord[] = updates
       // The number of the batch, which never goes back, as the trainer's own does after a divergence.
       .map((update) => (update.kind === 'commit' ? { ...update, step: this.#batch } : update))
       .map((update) => ({ key: text.encode(updateKey(update)), value: codecs.modelUpdate.encode(update), partition: 0 }))
@@ -403,9 +490,11 @@ export class TrainStage {
 
   /** Updates first: rows that changed but were not sent are not part of a checkpoint. */
   async #checkpoint(): Promise<void> {
-    const { trainer, checkpoints, ledger, clock } = this.#options
+    const { trainer, checkpoints, ledger, clock, config } = this.#options
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
+    const isVersion = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
+    if (isVersion) this.#versionAtMs = startedMs
     const { header, arrays } = trainer.checkpoint()
     const progressive = this.evaluator.save()
     const state: StageState = {
@@ -417,13 +506,19 @@ export class TrainStage {
       examplesLearned: this.examplesLearned,
       batchesDropped: this.batchesDropped,
       rollbacks: this.rollbacks,
+      savedAtMs: startedMs,
+      versionAtMs: this.#versionAtMs,
+      controlDone: this.#controlDone,
+      space: trainer.space,
+      updatesHeld: this.#updatesHeld,
       divergedInARow: this.#divergedInARow,
       loss: finite(this.loss),
       intraUserCosine: finite(this.intraUserCosine)
     }
     const all = new Map([...arrays, ...withPrefix('progressive/', progressive.arrays)])
-    await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all })
-    ledger.truncateBefore(Math.min(...(await checkpoints.steps())) + 1)
+    await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all }, isVersion ? 'version' : undefined)
+    // Versions are gone back to by request, not by learning again all that came after them.
+    ledger.truncateBefore((await checkpoints.steps()).slice(-config.train.checkpointKeep)[0]! + 1)
     this.#lastCheckpointMs = clock.nowMs()
     let bytes = 0
     for (const array of all.values()) bytes += array.byteLength
@@ -452,11 +547,22 @@ export class TrainStage {
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
+      this.#versionAtMs = state.versionAtMs ?? 0
+      this.#controlDone = state.controlDone ?? 0
+      this.#updatesHeld = state.updatesHeld ?? false
+      // Rows that are not part of the checkpoint are dirty again by learning again; all of them need not be sent.
+      if (state.space !== undefined) trainer.restoreSpace(state.space)
       this.#divergedInARow = state.divergedInARow ?? 0
       this.loss = state.loss ?? Number.NaN
       this.intraUserCosine = state.intraUserCosine ?? Number.NaN
     }
     this.#again = [...ledger.after(this.#batch)]
+    const first = this.#again[0]
+    if (first !== undefined && first.step !== this.#batch + 1)
+      throw new CorruptError(
+        `no checkpoint of the last ${this.#options.config.train.checkpointKeep} is intact: the newest whole one is version ${this.#batch}, and batches between it and ` +
+          `${first.step} are no longer known. Put a checkpoint back from a backup, or remove batches.ledger to learn on from that version, and ask for \`mtmi publish --rebuild\``
+      )
   }
 
   /** @param toEnd once, before learning: features must be known before the items are learned. Otherwise follows until abort. */
@@ -522,5 +628,6 @@ function updateKey(update: ModelUpdate): string {
   if (update.kind === 'item-row') return `item/${update.itemId}`
   if (update.kind === 'feature-row') return `feature/${update.feature}`
   if (update.kind === 'weights') return `weights/${update.name}`
+  if (update.kind === 'lineage') return 'lineage'
   return 'commit'
 }

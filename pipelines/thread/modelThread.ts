@@ -10,6 +10,7 @@ import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../journal.ts'
+import { modelControlFile } from '../modelControlFile.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
 import type { GateHistory } from '../stages/modelGate.ts'
 import { PublishStage } from '../stages/publishStage.ts'
@@ -107,7 +108,11 @@ async function main(task: ModelThreadTask): Promise<void> {
   }
 
   if (task.stages.includes('train')) {
-    const checkpoints = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
+    const checkpoints = new CheckpointFiles({
+      directory: run.path('checkpoints'),
+      keep: config.train.checkpointKeep,
+      versionKeep: config.train.versionKeep
+    })
     const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
     const trainer = new IncrementalTrainer({
       model: config.model,
@@ -124,6 +129,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       trainer,
       checkpoints,
       ledger,
+      control: modelControlFile(run),
       measure: (report) => gathered.push(...report),
       ...loggerFor('train'),
       onBatch: (batch) => {

@@ -242,6 +242,10 @@ export const configSchema = z.strictObject({
       .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
     checkpointIntervalMs: durationMs(dayMs).default(30_000),
     checkpointKeep: count(1, 1000).default(3),
+    versionIntervalMs: durationMs(365 * dayMs)
+      .default(60 * minuteMs)
+      .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),
+    versionKeep: count(0, 1000).default(5).describe('Versions kept beside the newest checkpoints, each as large as one'),
     auditFile: z
       .string()
       .min(1)

@@ -36,6 +36,7 @@ export class Publisher {
   readonly #options: PublisherOptions
   readonly #clock: Clock
   readonly #catalogue: CatalogueLookup
+  readonly #serving: () => Encoder | undefined
   readonly #space: PublisherSpace
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
@@ -45,6 +46,8 @@ export class Publisher {
   readonly #rowless = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
 
+  /** Somebody asked for the space that is filled: it may hold less than the live one. */
+  #asked = false
   #turn: Promise<unknown> = Promise.resolve()
 
   /** @param encoder its weights and space may advance whenever this is not inside one of its methods */
@@ -55,12 +58,15 @@ export class Publisher {
     clock: Clock
     catalogue: CatalogueLookup
     limits?: Partial<PublisherLimits>
+    /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
+    serving?: () => Encoder | undefined
   }) {
     this.#encoder = parts.encoder
     this.#index = parts.index
     this.#options = parts.options
     this.#clock = parts.clock
     this.#catalogue = parts.catalogue
+    this.#serving = parts.serving ?? (() => undefined)
     const limits = { ...defaultPublisherLimits, ...parts.limits }
     this.#space = new PublisherSpace(parts.index, limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
@@ -93,8 +99,9 @@ export class Publisher {
     this.#forgotten.add(userId)
   }
 
-  noteModel({ changedItems, expired, weightsChanged, counts }: ModelChange): void {
+  noteModel({ changedItems, expired, weightsChanged, counts, reason }: ModelChange): void {
     const nowMs = this.#clock.nowMs()
+    if (reason !== undefined) this.#asked = true
     for (const itemId of expired) {
       if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
       else {
@@ -237,6 +244,7 @@ export class Publisher {
         }
       }
       const written = await this.#write(space, step, points, () => this.#users.putBack(pointsOf, startMs))
+      if (!this.#space.isLive) await this.#writeToServed(taken, windows, startMs)
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
@@ -313,6 +321,23 @@ export class Publisher {
     }
   }
 
+  /** Those who changed, into the space that is still answered from. What fails here is overtaken by the switch. */
+  async #writeToServed(taken: readonly TakenUser[], windows: readonly EncoderStep[][], updatedAtMs: number): Promise<void> {
+    const encoder = this.#serving()
+    if (encoder === undefined || (await this.#index.live())?.space !== encoder.space) return
+    const changed = taken.flatMap(({ userId, acceptedAtMs }, b) => (acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]))
+    if (changed.length === 0) return
+    const { space, step, dimensions, interestCount } = encoder
+    const { interests, known } = encoder.interests(changed.map(({ window }) => window)) // [B, K, D]
+    const points: UserPoint[] = []
+    for (const [b, { userId, window }] of changed.entries()) {
+      const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
+      if (known[b] === 1 && areUnits(vectors, dimensions))
+        points.push({ role: 'user', id: userId, vectors, payload: userPayload(window, updatedAtMs) })
+    }
+    if (points.length > 0) await this.#index.upsert(space, step, points)
+  }
+
   /** The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read without awaiting between. */
   async #followSpace(): Promise<void> {
     while (this.#space.name !== this.#encoder.space) {
@@ -325,7 +350,10 @@ export class Publisher {
 
   #promoteWhenComplete(): Promise<Promotion | undefined> {
     const pending = this.#items.pending + this.#users.behind
-    return this.#space.promoteWhenComplete({ items: this.#items.written, users: this.#users.encoded, pending })
+    const filled = { items: this.#items.written, users: this.#users.encoded }
+    // An earlier model does not know what came after it: then it is enough that everything has been looked at.
+    const lookedAt = this.#asked ? { items: this.#items.size, users: this.#users.windows.size } : filled
+    return this.#space.promoteWhenComplete({ ...filled, lookedAt, pending })
   }
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */

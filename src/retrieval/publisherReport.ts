@@ -39,6 +39,8 @@ export interface ModelChange {
   readonly weightsChanged: boolean
   /** Interactions seen by the trainer, of the items whose count changed. */
   readonly counts: ReadonlyMap<ItemId, number>
+  /** Why another space begins with this change, where somebody asked for it. */
+  readonly reason?: string
 }
 
 export interface CatalogueLookup {

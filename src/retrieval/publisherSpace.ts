@@ -46,8 +46,14 @@ export class PublisherSpace {
    * knows is in it, and that is about as much as there.
    * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are safe.
    */
-  async promoteWhenComplete(filled: { items: number; users: number; pending: number }): Promise<Promotion | undefined> {
-    const { items, users, pending } = filled
+  async promoteWhenComplete(filled: {
+    items: number
+    users: number
+    /** What has been written, or was found to have no vector in this space. */
+    lookedAt: { items: number; users: number }
+    pending: number
+  }): Promise<Promotion | undefined> {
+    const { items, users, lookedAt, pending } = filled
     const name = this.#name
     if (name === undefined || this.#isLive || items === 0) return undefined
     try {
@@ -55,7 +61,7 @@ export class PublisherSpace {
       if (live !== undefined) {
         if (pending > 0) return undefined
         const share = this.#limits.completeShareMin
-        if (items < share * live.items || users < share * live.users) {
+        if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {
           const reason = `space ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live space ${live.space}`
           return { outcome: 'held', reason }
         }

@@ -65,7 +65,7 @@ const expireEvery = 256
 export class IncrementalTrainer implements Trainer {
   readonly #options: IncrementalTrainerOptions
   readonly #model: Model
-  readonly space: string
+  #space: string
   /** Chooses what is ranked beyond `evaluateItemsMax`. */
   #hashSeed: number
   readonly items: ItemTable
@@ -94,7 +94,7 @@ export class IncrementalTrainer implements Trainer {
     this.#options = options
     this.#model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
-    this.space = options.space ?? spaceOf(model)
+    this.#space = options.space ?? spaceOf(model)
     this.#hashSeed = rng.uint32()
     const dimensions = this.#model.rowWidth
     const initialScale = initialRowLength / Math.sqrt(dimensions)
@@ -129,6 +129,22 @@ export class IncrementalTrainer implements Trainer {
   /** N: items that have a row. */
   get itemCount(): number {
     return this.items.size
+  }
+
+  /** Name of the model lineage, as it goes into commits. */
+  get space(): string {
+    return this.#space
+  }
+
+  /** From here on vectors belong to another space: the next `takeUpdates` sends every row. Not part of a checkpoint, nor changed by going back to one. */
+  beginSpace(space: string): void {
+    this.#space = space
+    this.resendAll()
+  }
+
+  /** The space that was begun before a restart. */
+  restoreSpace(space: string): void {
+    this.#space = space
   }
 
   /** Takes note of what items are: their features count from the next batch on. Not part of a checkpoint: the catalogue is read again. */

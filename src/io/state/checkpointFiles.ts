@@ -42,11 +42,13 @@ export interface CheckpointFilesOptions {
   readonly directory: string
   /** Intact checkpoints kept; ≥ 1. */
   readonly keep: number
+  /** Intact versions kept; ≥ 0, default 0. */
+  readonly versionKeep?: number
 }
 
 /**
  * CheckpointStore on a directory: `checkpoint-<step>.mtmi`. A save writes under another name, syncs, renames and syncs the directory: killed at any
- * moment it leaves the earlier files as they were. A damaged file is never deleted and never written over: a save of the same step first
+ * moment it leaves the earlier files as they were. A version has an empty file `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same step first
  * renames it to `….damaged-<n>`.
  *
  * Arrays handed to `save` must not change until it resolves.
@@ -54,6 +56,7 @@ export interface CheckpointFilesOptions {
 export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string
   readonly #keep: number
+  readonly #versionKeep: number
   /** Files known to be whole: written, or read and checked, by this object. */
   readonly #intact = new Set<string>()
   /** Saves are made one after the other. */
@@ -65,6 +68,7 @@ export class CheckpointFiles implements CheckpointStore {
       throw new RangeError(`keep must be a whole number above 0, not ${options.keep}`)
     this.#directory = options.directory
     this.#keep = options.keep
+    this.#versionKeep = options.versionKeep ?? 0
     try {
       mkdirSync(options.directory, { recursive: true })
     } catch (cause) {
@@ -78,8 +82,8 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /** @throws UnavailableError if it can't be written (disk full, no permission); the earlier ones are untouched */
-  save(step: number, checkpoint: Checkpoint): Promise<void> {
-    const save = this.#saving.then(() => this.#save(step, checkpoint))
+  save(step: number, checkpoint: Checkpoint, as?: 'version'): Promise<void> {
+    const save = this.#saving.then(() => this.#save(step, checkpoint, as === 'version'))
     this.#saving = save.catch(() => undefined)
     return save
   }
@@ -147,7 +151,26 @@ export class CheckpointFiles implements CheckpointStore {
       .sort((a, b) => a - b)
   }
 
-  async #save(step: number, checkpoint: Checkpoint): Promise<void> {
+  async versions(): Promise<number[]> {
+    const names = new Set(await this.#names())
+    return (await this.steps()).filter((step) => names.has(path.basename(this.#versionFile(step))))
+  }
+
+  /** Header and size, without the arrays, and unchecked: for whoever lists what there is. @throws CorruptError, ConfigError as `load` */
+  async describe(step: number): Promise<{ header: Readonly<Record<string, unknown>>; bytes: number }> {
+    const file = this.#file(step)
+    const handle = await open(file, 'r').catch((cause: unknown) => {
+      throw new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
+    })
+    try {
+      const { size } = await handle.stat()
+      return { header: (await readContents(handle, file, size)).contents.header, bytes: size }
+    } finally {
+      await handle.close()
+    }
+  }
+
+  async #save(step: number, checkpoint: Checkpoint, asVersion: boolean): Promise<void> {
     if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
     await this.#put(step, checkpoint)
     await this.#prune(step)
@@ -161,6 +184,8 @@ export class CheckpointFiles implements CheckpointStore {
       await write(temporary, prefix, arrays)
       await this.#setDamagedAside(step)
       await rename(temporary, file)
+      if (asVersion) await (await open(this.#versionFile(step), 'w')).close()
+      else await unlink(this.#versionFile(step)).catch(() => undefined)
       await syncDirectory(this.#directory)
     } catch (cause) {
       await unlink(temporary).catch(() => undefined)
@@ -182,15 +207,19 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /**
-   * Deletes all intact ones but the newest `keep`, and what killed saves left. Only what is known to be intact is counted and deleted, so a file of an
+   * Deletes all intact ones but the newest `keep` and `versionKeep` versions, and what killed saves left. Only what is known to be intact is counted and deleted, so a file of an
    * earlier process is read once before. Later steps than the one just saved are left of a run that went back: `latest` must be this one.
    */
   async #prune(saved: number): Promise<void> {
     try {
+      const versions = new Set(await this.versions())
       let kept = 0
+      let keptVersions = 0
       for (const step of (await this.steps()).reverse()) {
         if (step !== saved && !(await this.#isIntact(step))) continue
-        if (step <= saved && ++kept <= this.#keep) continue
+        const isVersion = versions.has(step) && step <= saved && ++keptVersions <= this.#versionKeep
+        if (versions.has(step) && !isVersion) await unlink(this.#versionFile(step))
+        if (step <= saved && (++kept <= this.#keep || isVersion)) continue
         await unlink(this.#file(step))
         this.#intact.delete(this.#file(step))
       }
@@ -221,6 +250,10 @@ export class CheckpointFiles implements CheckpointStore {
 
   #file(step: number): string {
     return path.join(this.#directory, `checkpoint-${String(step).padStart(12, '0')}.mtmi`)
+  }
+
+  #versionFile(step: number): string {
+    return path.join(this.#directory, `checkpoint-${String(step).padStart(12, '0')}.version`)
   }
 }
 
@@ -262,11 +295,9 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, hash?: Hash): Pro
   }
 }
 
-async function read(handle: FileHandle, file: string, step: number): Promise<Checkpoint> {
-  const { size } = await handle.stat()
+async function readContents(handle: FileHandle, file: string, size: number, hash?: Hash): Promise<{ contents: Contents; end: number }> {
   const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
   if (size < prefixBytes + checksumBytes) throw damaged(`cut off: ${size} bytes are less than an empty checkpoint has`)
-  const hash = createHash('sha256')
   const prefix = Buffer.alloc(prefixBytes)
   await readAll(handle, prefix, 0, hash)
   if (prefix.toString('latin1', 0, 8) !== magic) throw damaged('does not begin as a checkpoint does')
@@ -284,11 +315,19 @@ async function read(handle: FileHandle, file: string, step: number): Promise<Che
     throw new CorruptError(`checkpoint ${file}: its table of contents is not JSON`, { cause })
   }
   if (!isContents(contents)) throw damaged('its table of contents is not one of a checkpoint')
+  return { contents, end: prefixBytes + contentsBytes }
+}
+
+async function read(handle: FileHandle, file: string, step: number): Promise<Checkpoint> {
+  const { size } = await handle.stat()
+  const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
+  const hash = createHash('sha256')
+  const { contents, end } = await readContents(handle, file, size, hash)
   const arrayBytes = contents.arrays.reduce((sum, { type, length }) => sum + length * kinds[type].BYTES_PER_ELEMENT, 0)
-  const expected = prefixBytes + contentsBytes + arrayBytes + checksumBytes
+  const expected = end + arrayBytes + checksumBytes
   if (size !== expected) throw damaged(`${size < expected ? 'cut off' : 'too long'}: ${size} bytes where ${expected} were written`)
   const arrays = new Map<string, NamedArray>()
-  let at = prefixBytes + contentsBytes
+  let at = end
   for (const { name, type, length } of contents.arrays) {
     const array = new kinds[type](length)
     await readAll(handle, new Uint8Array(array.buffer), at, hash)
