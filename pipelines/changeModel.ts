@@ -38,16 +38,16 @@ export async function rollback(
   say(
     `going back to version ${target}${options.hold ? '; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
   )
-  await change(run, { action: 'rollback', version: target, hold: options.hold }, options)
+  await change(config, run, { action: 'rollback', version: target, hold: options.hold }, options)
 }
 
 export function rebuild(config: Config, options: ChangeOptions): Promise<void> {
-  return change(RunDirectory.current(config.dataDir), { action: 'rebuild' }, options)
+  return change(config, RunDirectory.current(config.dataDir), { action: 'rebuild' }, options)
 }
 
 /** Also lets weights through that the gate holds back: whoever resumes has looked at them. */
 export function resume(config: Config, options: ChangeOptions): Promise<void> {
-  return change(RunDirectory.current(config.dataDir), { action: 'resume' }, options)
+  return change(config, RunDirectory.current(config.dataDir), { action: 'resume' }, options)
 }
 
 async function defaultVersion(checkpoints: CheckpointFiles, steps: readonly number[], run: RunDirectory): Promise<number> {
@@ -60,6 +60,7 @@ async function defaultVersion(checkpoints: CheckpointFiles, steps: readonly numb
 }
 
 async function change(
+  config: Config,
   run: RunDirectory,
   asked: { readonly action: LineageReason; readonly version?: number; readonly hold?: boolean },
   options: ChangeOptions
@@ -103,7 +104,7 @@ async function change(
   if (result.outcome === 'failed') throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
   say(`the trainer has sent space ${result.space}; waiting until it is complete`)
   const served = await waitFor(untilMs, async () => {
-    const index = await openIndexToRead(run)
+    const index = await openIndexToRead(config, run)
     try {
       const live = await index.live()
       return live?.space === result.space ? live : undefined

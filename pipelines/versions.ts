@@ -44,7 +44,7 @@ interface ShownState {
 }
 
 export async function collectVersions(config: Config, run: RunDirectory): Promise<VersionsReport> {
-  const { live, spaces } = await spacesOf(run)
+  const { live, spaces } = await spacesOf(config, run)
   const histories = gateFiles(run).map((file) => run.readJson<GateHistory>(file))
   const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
   const control = modelControlFile(run)
@@ -91,9 +91,9 @@ export function gateText({ outcome, reasons, figures, atMs, workMs, reason }: Ga
   return parts.join('  ')
 }
 
-async function spacesOf(run: RunDirectory): Promise<{ live: IndexState | null; spaces: readonly string[] }> {
-  if (!existsSync(run.path('index'))) return { live: null, spaces: [] }
-  const index = await openIndexToRead(run)
+async function spacesOf(config: Config, run: RunDirectory): Promise<{ live: IndexState | null; spaces: readonly string[] }> {
+  if (config.index === 'embedded' && !existsSync(run.path('index'))) return { live: null, spaces: [] }
+  const index = await openIndexToRead(config, run)
   try {
     return { live: (await index.live()) ?? null, spaces: await index.spaces() }
   } finally {

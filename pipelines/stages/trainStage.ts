@@ -139,6 +139,8 @@ export class TrainStage {
   #lastControlMs = Number.NEGATIVE_INFINITY
   /** Somebody went back to an earlier version for those who are served, and lets the trainer go its own way. */
   #updatesHeld = false
+  /** A request has been read and not carried out. */
+  #mustObey = false
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
   #catalogueRead = 0n
   #catalogueKnown = 0n
@@ -413,13 +415,20 @@ export class TrainStage {
       control.finish({ id, action, outcome: 'done', space: trainer.space, atMs: clock.nowMs() })
       return
     }
+    // What a crash interrupted comes first, as it was, but is not sent: it may be that parts of the new lineage were.
+    this.#mustObey = true
+    if (this.#again.length > 0) {
+      this.#lastControlMs = Number.NEGATIVE_INFINITY
+      return
+    }
     let space: string | undefined
     try {
       const version = action === 'rollback' ? await checkpoints.load(request.version ?? Number.NaN) : undefined
       const own = version !== undefined && request.hold === true ? trainer.checkpoint() : undefined
       if (version !== undefined) {
         trainer.restore(version)
-        if (own === undefined) this.#startAnew()
+        this.#divergedInARow = 0
+        this.#wentBackTo = undefined
       }
       this.#batch++ // the checkpoint of what is left behind keeps its own number, and can be gone back to in turn
       space = `${spaceOf(this.#options.config.model)}.${id}`
@@ -428,24 +437,14 @@ export class TrainStage {
       this.#updatesHeld = own !== undefined
     } catch (error) {
       if (!(error instanceof ConfigError || error instanceof CorruptError) || space !== undefined) throw error
+      this.#mustObey = false
       control.finish({ id, action, outcome: 'failed', message: error.message, atMs: clock.nowMs() })
       return
     }
     this.#controlDone = id
+    this.#mustObey = false
     await this.#checkpoint()
     control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
-  }
-
-  /** After going back on purpose: what a crash left to be learned again is what somebody wanted to be rid of. */
-  #startAnew(): void {
-    for (const { step, ranges } of this.#again.splice(0)) {
-      this.#batch = step
-      for (const [partition, { to }] of ranges) this.#next.set(partition, to)
-    }
-    this.#waiting = this.#waiting.filter(({ partition, offset }) => offset >= (this.#next.get(partition) ?? 0n))
-    this.#waitingExamples = this.#waiting.reduce((sum, { sequence }) => sum + sequence.fresh.length, 0)
-    this.#divergedInARow = 0
-    this.#wentBackTo = undefined
   }
 
   async #housekeep(): Promise<void> {
@@ -461,7 +460,7 @@ export class TrainStage {
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const { trainer, config, clock } = this.#options
     this.#lastUpdateMs = clock.nowMs()
-    if (this.#sentBatch === this.#batch || this.#updatesHeld) return
+    if (this.#sentBatch === this.#batch || this.#updatesHeld || this.#mustObey) return
     const weightsDue = withWeights || this.#sentBatch === 0 || clock.nowMs() - this.#lastWeightsMs >= config.train.weightsIntervalMs
     if (weightsDue) this.#lastWeightsMs = clock.nowMs()
     await this.#send(trainer.takeUpdates(weightsDue, clock.nowMs()))

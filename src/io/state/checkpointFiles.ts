@@ -172,11 +172,12 @@ export class CheckpointFiles implements CheckpointStore {
 
   async #save(step: number, checkpoint: Checkpoint, asVersion: boolean): Promise<void> {
     if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
-    await this.#put(step, checkpoint)
+    await this.#put(step, checkpoint, asVersion)
     await this.#prune(step)
   }
 
-  async #put(step: number, checkpoint: Checkpoint): Promise<void> {
+  /** @param asVersion undefined: as it is */
+  async #put(step: number, checkpoint: Checkpoint, asVersion?: boolean): Promise<void> {
     const file = this.#file(step)
     const temporary = `${file}.tmp`
     const { prefix, arrays } = encode(step, checkpoint)
@@ -184,8 +185,8 @@ export class CheckpointFiles implements CheckpointStore {
       await write(temporary, prefix, arrays)
       await this.#setDamagedAside(step)
       await rename(temporary, file)
-      if (asVersion) await (await open(this.#versionFile(step), 'w')).close()
-      else await unlink(this.#versionFile(step)).catch(() => undefined)
+      if (asVersion === true) await (await open(this.#versionFile(step), 'w')).close()
+      else if (asVersion === false) await unlink(this.#versionFile(step)).catch(() => undefined)
       await syncDirectory(this.#directory)
     } catch (cause) {
       await unlink(temporary).catch(() => undefined)
