@@ -85,6 +85,16 @@ export const dashboards = [
         )
       ],
       [
+        series(
+          'Erasure',
+          'short',
+          'In the last hour: users erased on request, users whose examples the trainer gave up, checkpoints written anew without them',
+          [`sum(increase(mtmi_sequence_erased_users_total{${job}}[1h]))`, 'erased'],
+          [`sum(increase(mtmi_train_forgotten_users_total{${job}}[1h]))`, 'forgotten by the trainer'],
+          [`sum(increase(mtmi_train_rewritten_checkpoints_total{${job}}[1h]))`, 'checkpoints']
+        )
+      ],
+      [
         series('Cores used', 'short', 'By process', [`rate(process_cpu_seconds_total{${job}}[5m])`, '{{instance}}']),
         series('Memory', 'bytes', 'Resident, by process', [`process_resident_memory_bytes{${job}}`, '{{instance}}']),
         series('Event loop', 's', 'How long the main thread is held up, p99', [`nodejs_eventloop_lag_p99_seconds{${job}}`, '{{instance}}'])
