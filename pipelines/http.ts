@@ -8,6 +8,7 @@ import type { LookupParts } from '../src/io/http/consoleRoutes.ts'
 import { createHttpService, type Readiness } from '../src/io/http/httpService.ts'
 import type { Metrics } from '../src/io/metrics.ts'
 import type { Recommender } from '../src/recommend/recommender.ts'
+import type { SessionEncoder } from '../src/recommend/sessionEncoder.ts'
 import { openStageLogger } from './journal.ts'
 import type { Wire } from './parts.ts'
 import { beginTrace, tracesFrom } from './stages/tracing.ts'
@@ -17,6 +18,8 @@ export interface ServedParts {
   readonly wire: Wire
   readonly metrics: Metrics
   readonly recommender: Recommender
+  /** With it, sessions that are not stored are answered. */
+  readonly sessions?: SessionEncoder
   readonly readiness: () => Readiness
   readonly lookup: Omit<LookupParts, 'eventTypes'>
   /** The stream's, where a recorded one is replayed: an event dated today would make everyone in a data set of 1998 look gone for good. */
@@ -43,10 +46,14 @@ export async function startHttpService(parts: ServedParts, anyPort: boolean, say
   }
 }
 
-async function listen({ wire, metrics, recommender, readiness, lookup, eventClock }: ServedParts, port: number): Promise<RunningService> {
+async function listen(
+  { wire, metrics, recommender, sessions, readiness, lookup, eventClock }: ServedParts,
+  port: number
+): Promise<RunningService> {
   const { config, clock } = wire
   const service = createHttpService({
     recommender,
+    ...(sessions === undefined ? {} : { sessions }),
     metrics,
     readiness,
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },

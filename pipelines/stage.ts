@@ -139,7 +139,7 @@ async function model(
   if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
 }
 
-async function serve(wire: Wire, run: RunDirectory, { say, warn }: Journal): Promise<void> {
+async function serve(wire: Wire, run: RunDirectory, { say, warn, style }: Journal): Promise<void> {
   const metrics = createMetrics({ clock: wire.clock })
   const index = await openIndex(wire.config, run, {
     searchThread: true,
@@ -166,11 +166,20 @@ async function serve(wire: Wire, run: RunDirectory, { say, warn }: Journal): Pro
       live === undefined
         ? { ready: false, detail: 'nothing is published yet, or the index does not answer' }
         : { ready: true, detail: `space ${live.space}, step ${live.step}` }
+    const { sessions } = wire.config.serve
+    const thread = sessions
+      ? await startModelThread(
+          { config: wire.config, dataDir: wire.config.dataDir, run: run.name, stages: ['encode'], logStyle: style },
+          () => {}
+        )
+      : undefined
+    thread?.ended.catch((error: Error) => warn(`sessions that are not stored are not answered any more: ${error.message}`))
     const service = await startHttpService(
       {
         wire,
         metrics,
         recommender: new Recommender({ index, clock: wire.clock, options: wire.config.recommend }),
+        ...(thread === undefined ? {} : { sessions: thread }),
         readiness,
         lookup: { index }
       },
@@ -182,6 +191,7 @@ async function serve(wire: Wire, run: RunDirectory, { say, warn }: Journal): Pro
     await untilInterrupted()
     clearInterval(refreshing)
     await service.close()
+    await thread?.stop().catch(() => {}) // said above
     await ops.close()
   } finally {
     await index.close()

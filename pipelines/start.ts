@@ -85,6 +85,7 @@ async function runWhole(
           wire: pipeline.wire,
           metrics: pipeline.metrics,
           recommender: pipeline.recommender,
+          ...(config.serve.sessions ? { sessions: pipeline.sessions } : {}),
           readiness: () => pipeline.readiness(),
           eventClock: { nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs()) },
           lookup: {

@@ -9,6 +9,7 @@ import type { Interaction, UserId } from '../src/event/interaction.ts'
 import type { Readiness } from '../src/io/http/httpService.ts'
 import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metrics.ts'
 import { type RecommendedItem, Recommender } from '../src/recommend/recommender.ts'
+import type { SessionEncoder } from '../src/recommend/sessionEncoder.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
 import { heldDetail } from './heldDetail.ts'
@@ -118,6 +119,11 @@ export class WholePipeline {
 
   get backend(): ModelThread['backend'] {
     return this.#thread.backend
+  }
+
+  /** Sessions that are not stored, by the model that publishes. */
+  get sessions(): SessionEncoder {
+    return { encode: (history) => this.#thread.encode(history) }
   }
 
   status(): PipelineStatus {

@@ -6,6 +6,8 @@ import type { Detection } from '../../src/drift/detection.ts'
 import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
+import type { EncoderStep } from '../../src/model/encoder.ts'
+import type { EncodedSession } from '../../src/recommend/sessionEncoder.ts'
 import type { LogStyle } from '../journal.ts'
 import type { HeldModel } from '../stages/modelGate.ts'
 
@@ -16,7 +18,7 @@ export interface ModelThreadTask {
   readonly run: string
   /** Of this process among those that publish in the run; without one it is alone. */
   readonly place?: string
-  readonly stages: readonly ('train' | 'publish')[]
+  readonly stages: readonly ('train' | 'publish' | 'encode')[]
   /** Of what the stages tell by themselves; only as JSON do they. */
   readonly logStyle: LogStyle
 }
@@ -63,6 +65,11 @@ export type FromModelThread =
   | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
   | { readonly kind: 'problem'; readonly message: string }
   | { readonly kind: 'failed'; readonly code: ErrorCode | undefined; readonly message: string; readonly stack: string | undefined }
+  /** Of a session; `problem`: why it could not be encoded. */
+  | { readonly kind: 'encoded'; readonly id: number; readonly session?: EncodedSession | undefined; readonly problem?: string }
   | { readonly kind: 'done' }
 
-export type ToModelThread = { readonly kind: 'hurry'; readonly on: boolean } | { readonly kind: 'stop' }
+export type ToModelThread =
+  | { readonly kind: 'hurry'; readonly on: boolean }
+  | { readonly kind: 'encode'; readonly id: number; readonly history: readonly EncoderStep[] }
+  | { readonly kind: 'stop' }

@@ -12,8 +12,10 @@ import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../journal.ts'
 import { modelControlFile } from '../modelControlFile.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
+import { EncodeStage } from '../stages/encodeStage.ts'
 import type { GateHistory } from '../stages/modelGate.ts'
 import { PublishStage } from '../stages/publishStage.ts'
+import { SessionEncoding } from '../stages/sessionEncoding.ts'
 import { type BatchReport, TrainStage } from '../stages/trainStage.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
@@ -48,6 +50,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 
   const loggerFor = (stage: string) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
   let publishing: PublishStage | undefined
+  let sessions: SessionEncoding | undefined
 
   if (task.stages.includes('publish')) {
     const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
@@ -59,6 +62,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       onProblem: (message) => post({ kind: 'problem', message })
     })
     const replica = new ModelReplica({ gated: true })
+    sessions = new SessionEncoding(replica, () => replica.ready)
     publishing = new PublishStage({
       ...wire,
       replica,
@@ -103,6 +107,15 @@ async function main(task: ModelThreadTask): Promise<void> {
       ]
     })
     hurries.push((on) => stage.hurry(on))
+    runs.push(stage.run(stop.signal))
+    closers.push(() => index.close())
+  }
+
+  if (task.stages.includes('encode')) {
+    const index = await openIndex(config, run, { searchThread: false })
+    const replica = new ModelReplica({ gated: true })
+    const stage = new EncodeStage({ ...wire, replica, index })
+    sessions = new SessionEncoding(replica, () => stage.ready)
     runs.push(stage.run(stop.signal))
     closers.push(() => index.close())
   }
@@ -174,7 +187,13 @@ async function main(task: ModelThreadTask): Promise<void> {
   const ticking = setInterval(report, statusIntervalMs)
   parentPort?.on('message', (message: ToModelThread) => {
     if (message.kind === 'stop') stop.abort()
-    else for (const hurry of hurries) hurry(message.on)
+    else if (message.kind === 'encode') {
+      const { id, history } = message
+      void sessions?.encode(history).then(
+        (session) => post({ kind: 'encoded', id, session }),
+        (error: Error) => post({ kind: 'encoded', id, problem: error.message })
+      )
+    } else for (const hurry of hurries) hurry(message.on)
   })
   post({ kind: 'ready', backend })
   try {

@@ -401,6 +401,12 @@ export const configSchema = z.strictObject({
       .boolean()
       .default(false)
       .describe('Whether a host that others reach may be listened on without tokens: only where something in front asks who they are'),
+    sessions: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether `POST /v1/recommendations` answers sessions that are not stored. `mtmi serve` then follows the model on a thread of its own, which costs its memory: item rows, towers and the engine'
+      ),
     console: z
       .boolean()
       .default(true)

@@ -1,0 +1,228 @@
+// From click to answer: how long after the log took an event a search finds the vectors that it changed, by stage, at a steady rate and with training on.
+//
+// What should be possible: sequencing emits within milliseconds, publisher and trainer share a thread: a user waits for the step under way (60–90 ms), userWaitMs (50 ms)
+// and the batch of others. An item that is new waits for its first batch and for the next of the updates (train.updateIntervalMs).
+//
+// node --import tsx test/bench/freshness.bench.ts [--rate 1000 --rate 3000] [--seconds 20] [--set section.key=value …] [--json]
+// KAFKA_BROKERS: over that log. QDRANT_URL: into that index.
+
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cpus, loadavg, tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { RunDirectory } from '../../pipelines/parts.ts'
+import { WholePipeline } from '../../pipelines/wholePipeline.ts'
+import { resolveConfig } from '../../src/base/config.ts'
+import type { Interaction } from '../../src/event/interaction.ts'
+import { simulate } from '../../src/event/simulation.ts'
+
+const { values } = parseArgs({
+  options: {
+    rate: { type: 'string', multiple: true, default: ['1000', '3000'] },
+    seconds: { type: 'string', default: '20' },
+    set: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false }
+  }
+})
+const seconds = Number(values.seconds)
+const warmupSeconds = 10
+/** Users looked for at a time: more would be a load of their own. */
+const probesMax = 200
+/** Share of the events that are looked for. */
+const probedPerSecond = 40
+const tickMs = 5
+const pollMs = 10
+const patienceMs = 60_000
+const text = new TextDecoder()
+
+interface Quantiles {
+  readonly count: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+function quantiles(ages: number[]): Quantiles {
+  ages.sort((a, b) => a - b)
+  const at = (share: number) => Math.round(ages[Math.floor(ages.length * share)] ?? Number.NaN)
+  return { count: ages.length, p50Ms: at(0.5), p99Ms: at(0.99) }
+}
+
+interface Probe {
+  readonly userId: string
+  readonly eventTimeMs: number
+  readonly acceptedMs: number
+  readonly measured: boolean
+  sequencedMs?: number
+}
+
+async function measure(rate: number): Promise<Record<string, unknown>> {
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
+  const settings: Record<string, Record<string, unknown>> = {}
+  for (const setting of values.set) {
+    const [, section, key, value] = /^(\w+)\.(\w+)=(.*)$/.exec(setting)!
+    settings[section!] = { ...settings[section!], [key!]: JSON.parse(value!) }
+  }
+  const suffix = `${process.pid}-${rate}`
+  const kafka = process.env.KAFKA_BROKERS
+  const qdrant = process.env.QDRANT_URL
+  const config = resolveConfig(
+    undefined,
+    {},
+    {
+      ...settings,
+      dataDir,
+      ...(kafka === undefined ? {} : { log: 'kafka', kafka: { ...settings.kafka, brokers: kafka, clientId: `bench-${suffix}` } }),
+      ...(qdrant === undefined ? {} : { index: 'qdrant', qdrant: { ...settings.qdrant, url: qdrant } }),
+      ...(kafka === undefined
+        ? {}
+        : {
+            topics: Object.fromEntries(
+              ['interactions', 'items', 'userSequences', 'modelUpdates'].map((topic) => [topic, `bench-${suffix}-${topic}`])
+            )
+          })
+    }
+  )
+  const run = new RunDirectory(dataDir, `bench-${suffix}`).makeCurrent()
+  const pipeline = await WholePipeline.open(config, dataDir, run, (problem) => process.stderr.write(`warning: ${problem}\n`))
+  const stop = new AbortController()
+  const { log, codecs } = pipeline.wire
+  const total = rate * (warmupSeconds + seconds)
+  const simulation = simulate({ events: total, users: 2000, items: 3000, topics: 40, badShare: 0 })
+  await pipeline.feedItems(simulation.items())
+  const ages = {
+    accepted: [] as number[],
+    sequenced: [] as number[],
+    published: [] as number[],
+    users: [] as number[],
+    items: [] as number[]
+  }
+  let lost = 0
+  const waiting = new Map<string, Probe>()
+  const newItems = new Map<string, { readonly acceptedMs: number; readonly measured: boolean }>()
+  const seenItems = new Set<string>()
+  const encoder = new TextEncoder()
+
+  const follow = async () => {
+    const ends = await log.ends(config.topics.userSequences)
+    for await (const event of log.read(config.topics.userSequences, {
+      resume: async (partition) => ends.get(partition) ?? 0n,
+      signal: stop.signal
+    })) {
+      if (event.kind !== 'records') continue
+      const nowMs = performance.now()
+      for (const { key, value } of event.records) {
+        const probe = waiting.get(text.decode(key))
+        if (probe === undefined || value === null || probe.sequencedMs !== undefined) continue
+        if (codecs.userSequence.decode(value).newestMs >= probe.eventTimeMs) probe.sequencedMs = nowMs
+      }
+    }
+  }
+  const look = async () => {
+    while (!stop.signal.aborted) {
+      for (const [userId, probe] of waiting) {
+        const user = await pipeline.index.user(userId)
+        const nowMs = performance.now()
+        if (nowMs - probe.acceptedMs > patienceMs) {
+          waiting.delete(userId)
+          lost++
+          continue
+        }
+        if (user === undefined || user.payload.newestMs < probe.eventTimeMs) continue
+        waiting.delete(userId)
+        // Found by a search, not only stored.
+        const found = await pipeline.index.search({ by: { userId } }, 1)
+        const foundMs = performance.now()
+        if (!probe.measured || (found.user?.newestMs ?? 0) < probe.eventTimeMs) continue
+        ages.users.push(foundMs - probe.acceptedMs)
+        if (probe.sequencedMs !== undefined) {
+          ages.sequenced.push(Math.max(0, probe.sequencedMs - probe.acceptedMs))
+          ages.published.push(Math.max(0, foundMs - probe.sequencedMs))
+        }
+      }
+      for (const [itemId, { acceptedMs, measured }] of newItems) {
+        const item = await pipeline.index.item(itemId)
+        if (item === undefined || item.payload.count === 0) continue
+        newItems.delete(itemId)
+        if (measured) ages.items.push(performance.now() - acceptedMs)
+      }
+      await pause(pollMs)
+    }
+  }
+  const following = follow()
+  const looking = look()
+
+  // Open loop: what is due is appended, whether or not the append before has been acknowledged.
+  const events = simulation.interactions()[Symbol.iterator]() as Iterator<Interaction>
+  const startMs = performance.now()
+  const appends: Promise<void>[] = []
+  let sent = 0
+  let nextProbe = 0
+  while (sent < total) {
+    const due = Math.min(total, Math.floor(((performance.now() - startMs) * rate) / 1000))
+    const block: Interaction[] = []
+    while (sent < due) {
+      const { value, done } = events.next()
+      if (done === true) break
+      block.push(value)
+      sent++
+    }
+    if (block.length > 0) {
+      const dueMs = performance.now()
+      const measured = dueMs - startMs > warmupSeconds * 1000
+      const records = block.map((interaction) => ({
+        key: encoder.encode(interaction.userId),
+        value: codecs.interaction.encode(interaction)
+      }))
+      appends.push(
+        log.append(config.topics.interactions, records).then(() => {
+          const acceptedMs = performance.now()
+          if (measured) ages.accepted.push(acceptedMs - dueMs)
+          for (const { itemId } of block) {
+            if (seenItems.has(itemId)) continue
+            seenItems.add(itemId)
+            newItems.set(itemId, { acceptedMs, measured })
+          }
+          const last = block.at(-1)!
+          if (acceptedMs < nextProbe || waiting.size >= probesMax || waiting.has(last.userId)) return
+          nextProbe = acceptedMs + 1000 / probedPerSecond
+          waiting.set(last.userId, { userId: last.userId, eventTimeMs: last.eventTimeMs, acceptedMs, measured })
+        })
+      )
+    }
+    if (pipeline.failure !== undefined) throw pipeline.failure
+    await pause(tickMs)
+  }
+  await Promise.all(appends)
+  const lagAtEnd = Object.fromEntries([...pipeline.stages()].map(({ stage, lagSeconds }) => [stage, Number(lagSeconds.toFixed(1))]))
+  for (const deadline = performance.now() + patienceMs; waiting.size > 0 && performance.now() < deadline; ) await pause(pollMs)
+  const learned = pipeline.status().train?.examplesThisRun ?? 0
+  const elapsedSeconds = (performance.now() - startMs) / 1000
+  stop.abort()
+  await Promise.all([following, looking])
+  await pipeline.close()
+  rmSync(dataDir, { recursive: true, force: true })
+  return {
+    ...{ rate, seconds, users: quantiles(ages.users), items: quantiles(ages.items), lost: lost + waiting.size },
+    byStage: { accepted: quantiles(ages.accepted), sequenced: quantiles(ages.sequenced), published: quantiles(ages.published) },
+    learnedPerSecond: Math.round(learned / elapsedSeconds),
+    lagSecondsAtEnd: lagAtEnd
+  }
+}
+
+const results: Record<string, unknown>[] = []
+for (const rate of values.rate.map(Number)) {
+  const result = await measure(rate)
+  results.push(result)
+  if (!values.json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`)
+}
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+const load = Number(loadavg()[0]!.toFixed(1))
+const on = {
+  log: process.env.KAFKA_BROKERS === undefined ? 'embedded' : 'Kafka',
+  index: process.env.QDRANT_URL === undefined ? 'embedded' : 'Qdrant'
+}
+process.stdout.write(
+  `${JSON.stringify({ benchmark: 'freshness', commit, cpu: cpus()[0]?.model, cores: cpus().length, load, node: process.version, ...on, set: values.set, results })}\n`
+)
