@@ -3,7 +3,7 @@
 // What should be possible: the client takes some 10 µs to write a 64-dimensional point as JSON, the server some 15 to 35 µs to take it in; both share the
 // machine here. The index adds a check of each vector, an id, a condition on the step and, once a call, the question whether something is newer.
 //
-// QDRANT_URL=http://127.0.0.1:6333 npm run bench -- publish [--json] [items, default 20000] [users, default 4000]
+// QDRANT_URL=http://127.0.0.1:6333 npm run bench -- publish [--json] [items, default 10000] [users, default 2000]
 
 import { execFileSync } from 'node:child_process'
 import { cpus } from 'node:os'
@@ -22,7 +22,7 @@ if (url === undefined) {
   process.stderr.write('publish needs a Qdrant server: set QDRANT_URL\n')
   process.exit(78)
 }
-const [itemCount = 20_000, userCount = 4000] = process.argv
+const [itemCount = 10_000, userCount = 2000] = process.argv
   .slice(2)
   .filter((text) => /^\d+$/.test(text))
   .map(Number)
@@ -77,20 +77,20 @@ async function perSecond(count: number, write: () => Promise<unknown>): Promise<
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 const round = (value: number) => Number(value.toPrecision(3))
 
-/** Each in a space of its own, new each time: inserting, not replacing. */
+/** Each in a space of its own, with ids that are new each time: inserting, not replacing. */
 async function compare(
   role: 'item' | 'user',
   points: readonly VectorPoint[]
 ): Promise<{ index: number; bare: number; ratio: number; ratios: number[] }> {
   const rates = { index: [] as number[], bare: [] as number[] }
+  for (const space of ['bare', 'index']) await index.createSpace(space, { dimensions: D, interestCount: K })
   for (let i = 0; i <= repeats; i++) {
-    await index.createSpace('bare', { dimensions: D, interestCount: K })
-    await index.createSpace('index', { dimensions: D, interestCount: K })
-    const measureBare = async () => rates.bare.push(await perSecond(points.length, () => writeBare(role, points)))
-    const measureIndex = async () => rates.index.push(await perSecond(points.length, () => index.upsert('index', 1, points)))
+    const fresh = points.map((point) => ({ ...point, id: `${point.id}-${i}` }))
+    const measureBare = async () => rates.bare.push(await perSecond(points.length, () => writeBare(role, fresh)))
+    const measureIndex = async () => rates.index.push(await perSecond(points.length, () => index.upsert('index', 1, fresh)))
     for (const measure of i % 2 === 0 ? [measureBare, measureIndex] : [measureIndex, measureBare]) await measure()
-    await index.clear()
   }
+  await index.clear()
   const ratios = rates.index.map((rate, i) => rate / rates.bare[i]!).slice(1) // the first warms up
   return {
     index: round(median(rates.index.slice(1))),
