@@ -1,4 +1,5 @@
-// Writing to Qdrant: the index against the bare client with the same points, batches and concurrency, in turns.
+// Writing to Qdrant: the index against the bare client with the same points, payloads and concurrency, in turns; and against the bare client that sets the
+// same condition on the step, so that it shows what of the difference is the server's work on the condition.
 //
 // What should be possible: the client takes some 10 µs to write a 64-dimensional point as JSON, the server some 15 to 35 µs to take it in; both share the
 // machine here. The index adds a check of each vector, an id, a condition on the step and, once a call, the question whether something is newer.
@@ -13,10 +14,13 @@ import { resolveConfig } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { QdrantIndex } from '../../src/io/qdrant/qdrantIndex.ts'
 import { interestName, pointId } from '../../src/io/qdrant/qdrantNames.ts'
+import { notNewerThan } from '../../src/io/qdrant/qdrantPoints.ts'
 import type { ItemPoint, UserPoint, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
 import { randomUnit } from '../conformance/vectorIndexPoints.ts'
 
-const [D, K, batch, repeats, prefix] = [64, 4, 1000, 5, 'bench_']
+const [D, K, repeats, prefix] = [64, 4, 5, 'bench_']
+/** As many points as the index puts into one request of 4 MB at most. */
+const batch = { item: 1000, user: 400 }
 const url = process.env.QDRANT_URL
 if (url === undefined) {
   process.stderr.write('publish needs a Qdrant server: set QDRANT_URL\n')
@@ -38,18 +42,23 @@ const users: UserPoint[] = Array.from({ length: userCount }, (_, u) => {
   return { role: 'user', id: `user-${u}`, vectors, payload: { recent, historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 } }
 })
 
+const tagsOf = ({ payload }: ItemPoint) =>
+  Object.entries(payload.features ?? {}).flatMap(([field, values]) => values.map((value) => `${field}=${value}`))
+
 const options = { ...resolveConfig({}, {}).qdrant, url, prefix }
 const index = new QdrantIndex(options, { clock: systemClock, rng: new Rng(2), run: 'bench', historyMax: 50 })
 const bare = new QdrantClient({ url, headers: { 'accept-encoding': 'identity' }, checkCompatibility: false })
 
-/** What a program would send that knows nothing of steps, retries or removals; the same collection settings. */
-async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[]): Promise<void> {
-  const batches = Array.from({ length: Math.ceil(points.length / batch) }, (_, i) => points.slice(i * batch, (i + 1) * batch))
+/** What a program would send that knows nothing of retries or removals, and without `condition` nothing of steps; the same collection settings. */
+async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[], space: string, condition: boolean): Promise<void> {
+  const size = batch[role]
+  const batches = Array.from({ length: Math.ceil(points.length / size) }, (_, i) => points.slice(i * size, (i + 1) * size))
   const next = batches.values()
   const worker = async () => {
     for (const some of next) {
       const body = {
         wait: true,
+        ...(condition ? { update_filter: notNewerThan(1) } : {}),
         points: some.map((point) => ({
           id: pointId(point.id),
           vector:
@@ -58,10 +67,10 @@ async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[]):
               : Object.fromEntries(
                   Array.from({ length: K }, (_, k) => [interestName(k), Array.from(point.vectors.subarray(k * D, (k + 1) * D))])
                 ),
-          payload: { id: point.id, version: 1, ...point.payload }
+          payload: { id: point.id, version: 1, ...point.payload, ...(point.role === 'item' ? { tags: tagsOf(point) } : {}) }
         }))
       }
-      const write = () => bare.upsert(`${prefix}${role}s-bare`, body)
+      const write = () => bare.upsert(`${prefix}${role}s-${space}`, body)
       await write().catch(write) // the server may have ended an idle connection: not what is measured
     }
   }
@@ -77,34 +86,49 @@ async function perSecond(count: number, write: () => Promise<unknown>): Promise<
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 const round = (value: number) => Number(value.toPrecision(3))
 
+type Way = 'index' | 'bare' | 'bareWithCondition'
+const ways: readonly Way[] = ['bare', 'index', 'bareWithCondition']
+
+interface Compared {
+  /** Points a second, the median. */
+  readonly rates: Readonly<Record<Way, number>>
+  /** Of the index to the bare client without and with the condition: the median of the pairs, and all of the first. */
+  readonly ratio: number
+  readonly ratioWithCondition: number
+  readonly ratios: readonly number[]
+}
+
 /** Each in a space of its own, with ids that are new each time: inserting, not replacing. */
-async function compare(
-  role: 'item' | 'user',
-  points: readonly VectorPoint[]
-): Promise<{ index: number; bare: number; ratio: number; ratios: number[] }> {
-  const rates = { index: [] as number[], bare: [] as number[] }
-  for (const space of ['bare', 'index']) await index.createSpace(space, { dimensions: D, interestCount: K })
+async function compare(role: 'item' | 'user', points: readonly VectorPoint[]): Promise<Compared> {
+  const taken: Record<Way, number[]> = { index: [], bare: [], bareWithCondition: [] }
+  for (const way of ways) await index.createSpace(way, { dimensions: D, interestCount: K })
   for (let i = 0; i <= repeats; i++) {
     const fresh = points.map((point) => ({ ...point, id: `${point.id}-${i}` }))
-    const measureBare = async () => rates.bare.push(await perSecond(points.length, () => writeBare(role, fresh)))
-    const measureIndex = async () => rates.index.push(await perSecond(points.length, () => index.upsert('index', 1, fresh)))
-    for (const measure of i % 2 === 0 ? [measureBare, measureIndex] : [measureIndex, measureBare]) await measure()
+    for (const way of ways.map((_, w) => ways[(w + i) % ways.length]!)) {
+      const write = () => (way === 'index' ? index.upsert(way, 1, fresh) : writeBare(role, fresh, way, way === 'bareWithCondition'))
+      taken[way].push(await perSecond(points.length, write))
+    }
   }
   await index.clear()
-  const ratios = rates.index.map((rate, i) => rate / rates.bare[i]!).slice(1) // the first warms up
+  for (const way of ways) taken[way].shift() // warms up
+  const ratiosTo = (way: Way) => taken.index.map((rate, i) => round(rate / taken[way][i]!))
   return {
-    index: round(median(rates.index.slice(1))),
-    bare: round(median(rates.bare.slice(1))),
-    ratio: round(median(ratios)),
-    ratios: ratios.map(round)
+    rates: {
+      index: round(median(taken.index)),
+      bare: round(median(taken.bare)),
+      bareWithCondition: round(median(taken.bareWithCondition))
+    },
+    ratio: median(ratiosTo('bare')),
+    ratioWithCondition: median(ratiosTo('bareWithCondition')),
+    ratios: ratiosTo('bare')
   }
 }
 
 const result = { items: await compare('item', items), users: await compare('user', users) }
 if (!process.argv.includes('--json')) {
-  for (const [role, { index: ours, bare: theirs, ratio, ratios }] of Object.entries(result)) {
+  for (const [role, { rates, ratio, ratioWithCondition, ratios }] of Object.entries(result)) {
     process.stdout.write(
-      `${role}: ${ours} points/s through the index, ${theirs} by the bare client: ratio ${ratio} (${ratios.join(', ')})\n`
+      `${role}: ${rates.index} points/s through the index, ${rates.bare} by the bare client, ${rates.bareWithCondition} with the same condition: ratios ${ratio} (${ratios.join(', ')}) and ${ratioWithCondition}\n`
     )
   }
 }

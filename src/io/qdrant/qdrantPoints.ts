@@ -27,8 +27,8 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
 /** Of an item's payload, what an answer needs. */
 export const neighbourFields = ['id', 'title', 'features', 'count', 'updatedAtMs']
 
-/** A number of a vector as JSON: sign, the digits of a double, exponent, comma. */
-const numberBytes = 26
+/** A number of a vector as JSON: sign, 0., nine decimals, comma. */
+const numberBytes = 14
 /** Names, braces and numbers of a point, without its texts. */
 const frameBytes = 400
 /** Of a character in JSON at most: \u0000. */
@@ -50,12 +50,12 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
       payload.features = features
       payload.tags = Object.entries(features).flatMap(([field, values]) => values.map((value) => tagOf(field, value)))
     }
-    return { id, vector: Array.from(point.vector), payload }
+    return { id, vector: toNumbers(point.vector), payload }
   }
   const { recent, historyLength, newestMs, updatedAtMs } = point.payload
   const vector: Record<string, number[]> = {}
   for (let k = 0; k < interestCount; k++) {
-    vector[interestName(k)] = Array.from(point.vectors.subarray(k * dimensions, (k + 1) * dimensions))
+    vector[interestName(k)] = toNumbers(point.vectors.subarray(k * dimensions, (k + 1) * dimensions))
   }
   return { id, vector, payload: { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent } }
 }
@@ -66,6 +66,16 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
  */
 export function tombstone(uuid: string, version: number, removedAtMs: number): QdrantPoint {
   return { id: uuid, vector: {}, payload: { version, removedAtMs } }
+}
+
+/**
+ * With nine decimals. As doubles, float32 numbers take some 19 digits; a cosine of two unit vectors is off by at most 5e-10 · √D this way, less than by float32
+ * itself, and the request is two fifths shorter.
+ */
+function toNumbers(vector: Float32Array): number[] {
+  const numbers = new Array<number>(vector.length)
+  for (let d = 0; d < vector.length; d++) numbers[d] = Math.round(vector[d]! * 1e9) / 1e9
+  return numbers
 }
 
 /** For `update_filter`: the stored point gives way to a write of `step`. */
