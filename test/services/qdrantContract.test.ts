@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import test, { after, before } from 'node:test'
 import { Rng } from '../../src/base/rng.ts'
@@ -18,8 +18,9 @@ const hasPython = spawnSync('python3', ['-c', 'import qdrant_client']).status ==
 if (qdrantGiven('Qdrant: examples of the contract')) {
   const options = qdrantOptions()
   const index = openQdrant(options)
-  /** Within the repository, so that imports resolve. */
-  const folder = mkdtempSync(path.join(root, 'test/services/examples-'))
+  // Within the repository, so that imports resolve, and where git and linters do not look.
+  mkdirSync(path.join(root, '.cache'), { recursive: true })
+  const folder = mkdtempSync(path.join(root, '.cache/examples-'))
 
   before(async () => {
     const rng = new Rng(3)
