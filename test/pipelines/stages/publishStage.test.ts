@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
+import { feedItems } from '../../../pipelines/stages/feed.ts'
 import { PublishStage } from '../../../pipelines/stages/publishStage.ts'
 import { TrainStage } from '../../../pipelines/stages/trainStage.ts'
 import type { Offsets } from '../../../src/base/offsets.ts'
+import { simulate } from '../../../src/event/simulation.ts'
 import { BatchLedgerMemory } from '../../../src/io/state/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
+import { Recommender } from '../../../src/recommend/recommender.ts'
 import { ModelReplica } from '../../../src/train/modelReplica.ts'
 import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
 import { learnAll, newTrainer, until, wireWithSequences } from './smallStream.ts'
@@ -101,5 +104,33 @@ test('a restart publishes again only what it may not have published, and reports
   ages = 0
   await publishAll(make(), wire)
   assert.equal(ages, 0)
+  wire.dispose()
+})
+
+test('an item of the catalogue that nobody has clicked yet gets a vector from its features, and is recommended', async () => {
+  const wire = await wireWithSequences()
+  const { signal } = new AbortController()
+  const catalogue = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 }).items()
+  const items = [...catalogue]
+  const fresh = { ...items[0]!, itemId: 'brand-new', title: 'Brand new' }
+  await feedItems([...items, fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
+  const trained = new TrainStage({
+    ...wire,
+    trainer: newTrainer(wire),
+    checkpoints: new CheckpointMemory(3),
+    ledger: new BatchLedgerMemory()
+  })
+  await learnAll(trained, wire)
+  const index = new MemoryVectorIndex()
+  await publishAll(new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept() }), wire)
+  const stored = await index.item('brand-new')
+  assert.equal(stored?.payload.count, 0)
+  assert(Math.abs(Math.hypot(...stored.vector) - 1) < 1e-3)
+  const userId = new TextDecoder().decode(wire.log.records('user-sequences').at(-1)!.key)
+  const recommender = new Recommender({ index, clock: wire.clock })
+  const { items: list } = await recommender.recommend({ userId, limit: 200 })
+  const found = list.find(({ itemId }) => itemId === 'brand-new')
+  assert.equal(found?.title, 'Brand new')
+  assert.notEqual(found?.interest, null)
   wire.dispose()
 })
