@@ -401,7 +401,7 @@ export class TrainStage {
 
   /**
    * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the request, and the checkpoint that
-   * says it is done comes after everything was sent. Killed before, the trainer does it again before it learns anything.
+   * says it is done comes after everything was sent. Killed before, the trainer does it again.
    */
   async #obey(): Promise<void> {
     const { control, clock, trainer, checkpoints } = this.#options

@@ -47,6 +47,13 @@ export function checkpointStoreSuite(
     assert.deepEqual(await store.load(7), checkpointOf(7))
   })
 
+  withStore('without room for versions a version is kept like any other', 2, async (store) => {
+    await store.save(1, checkpointOf(1), 'version')
+    await store.save(2, checkpointOf(2))
+    await store.save(3, checkpointOf(3))
+    assert.deepEqual([await store.steps(), await store.versions()], [[2, 3], []])
+  })
+
   withStore('a checkpoint without arrays or header entries is one', 1, async (store) => {
     await store.save(0, { header: {}, arrays: new Map() })
     assert.deepEqual(await store.load(0), { header: {}, arrays: new Map() })

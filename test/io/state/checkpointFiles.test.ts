@@ -156,3 +156,29 @@ test('killed while it saves, a store has the old checkpoint or the new one, whol
     )
   })
 )
+
+test('the newest versions are kept beside the newest checkpoints, and described without reading them', async () => {
+  const directory = await mkdtemp(path.join(tmpdir(), 'mtmi-versions-'))
+  for (const store of [new CheckpointFiles({ directory, keep: 2, versionKeep: 2 }), new CheckpointMemory(2, 2)]) {
+    for (let step = 1; step <= 9; step++) await store.save(step, checkpointOf(step), step % 2 === 1 && step < 8 ? 'version' : undefined)
+    assert.deepEqual(
+      [await store.steps(), await store.versions()],
+      [
+        [5, 7, 8, 9],
+        [5, 7]
+      ]
+    )
+    await store.replace(7, checkpointOf(7)) // it stays what it was
+    await store.save(10, checkpointOf(10), 'version')
+    assert.deepEqual(
+      [await store.steps(), await store.versions()],
+      [
+        [7, 9, 10],
+        [7, 10]
+      ]
+    )
+  }
+  const files = new CheckpointFiles({ directory, keep: 2 })
+  assert.deepEqual((await files.describe(7)).header, checkpointOf(7).header)
+  await rm(directory, { recursive: true })
+})
