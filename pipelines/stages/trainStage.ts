@@ -17,7 +17,7 @@ import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
-import type { CheckpointStore } from '../../src/train/checkpoint.ts'
+import type { Checkpoint, CheckpointStore } from '../../src/train/checkpoint.ts'
 import { forgetInCheckpoints } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
@@ -118,6 +118,9 @@ export class TrainStage {
   #hurry = false
   #divergedInARow = 0
   #lastCheckpointMs = 0
+  /** The checkpoint that is being written, while learning goes on; and what its writing failed with. */
+  #saving: Promise<void> | undefined
+  #saveFailure: { readonly cause: unknown } | undefined
   #lastUpdateMs = 0
   #lastWeightsMs = 0
   examplesLearned = 0
@@ -168,7 +171,9 @@ export class TrainStage {
       await this.#housekeep()
     }
     await following
+    await this.#saved()
     if (this.#isSound) await this.#checkpoint()
+    await this.#saved()
   }
 
   /** While on, batches that are not full are learned at once, and updates are sent as soon as nothing waits. */
@@ -333,8 +338,10 @@ export class TrainStage {
   async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
     if (erased.length === 0) return
     const { checkpoints, measure } = this.#options
+    await this.#saved() // the one that is being written was taken with them
     const { rewritten } = await forgetInCheckpoints(checkpoints, erased)
     if (this.#isSound) await this.#checkpoint()
+    await this.#saved()
     measure?.([
       { metric: 'forgottenUsers', value: erased.length },
       { metric: 'rewrittenCheckpoints', value: rewritten }
@@ -377,6 +384,7 @@ export class TrainStage {
    */
   async #goBack(): Promise<void> {
     const { trainer, checkpoints } = this.#options
+    await this.#saved()
     const earlier = (await checkpoints.steps()).filter((step) => step < (this.#wentBackTo ?? Number.POSITIVE_INFINITY))
     const step = Math.max(...earlier)
     if (earlier.length > 0) {
@@ -421,6 +429,7 @@ export class TrainStage {
       this.#lastControlMs = Number.NEGATIVE_INFINITY
       return
     }
+    await this.#saved() // it may be the one that is asked for
     let space: string | undefined
     try {
       const version = action === 'rollback' ? await checkpoints.load(request.version ?? Number.NaN) : undefined
@@ -444,6 +453,7 @@ export class TrainStage {
     this.#controlDone = id
     this.#mustObey = false
     await this.#checkpoint()
+    await this.#saved()
     control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
   }
 
@@ -453,7 +463,8 @@ export class TrainStage {
     const idle = this.#hurry && this.#waiting.length === 0
     if (!this.#isSound) return // publishing is held, and no checkpoint is taken, until a batch is learned again
     if (idle || nowMs - this.#lastUpdateMs >= config.train.updateIntervalMs) await this.#sendUpdates(idle)
-    if (nowMs - this.#lastCheckpointMs >= config.train.checkpointIntervalMs) await this.#checkpoint()
+    if (this.#saveFailure !== undefined) await this.#saved()
+    if (this.#saving === undefined && nowMs - this.#lastCheckpointMs >= config.train.checkpointIntervalMs) await this.#checkpoint()
   }
 
   /** Changed rows, and the tower weights when their time has come. */
@@ -487,9 +498,10 @@ export class TrainStage {
     this.#sentBatch = this.#batch
   }
 
-  /** Updates first: rows that changed but were not sent are not part of a checkpoint. */
+  /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. */
   async #checkpoint(): Promise<void> {
-    const { trainer, checkpoints, ledger, clock, config } = this.#options
+    const { trainer, clock, config } = this.#options
+    await this.#saved()
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
     const isVersion = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
@@ -515,19 +527,42 @@ export class TrainStage {
       intraUserCosine: finite(this.intraUserCosine)
     }
     const all = new Map([...arrays, ...withPrefix('progressive/', progressive.arrays)])
-    await checkpoints.save(this.#batch, { header: { ...header, stage: state }, arrays: all }, isVersion ? 'version' : undefined)
+    this.#lastCheckpointMs = clock.nowMs()
+    this.#options.measure?.([{ metric: 'checkpointStallSeconds', value: (this.#lastCheckpointMs - startedMs) / 1000 }])
+    const saving = this.#save({ header: { ...header, stage: state }, arrays: all }, { startedMs, isVersion })
+    this.#saving = saving.catch((cause: unknown) => {
+      this.#saveFailure = { cause }
+    })
+    void this.#saving.finally(() => {
+      this.#saving = undefined
+    })
+  }
+
+  /** Waits for the checkpoint that is being written. @throws what its writing failed with */
+  async #saved(): Promise<void> {
+    await this.#saving
+    if (this.#saveFailure !== undefined) throw this.#saveFailure.cause
+  }
+
+  async #save(
+    checkpoint: Checkpoint,
+    { startedMs, isVersion }: { readonly startedMs: number; readonly isVersion: boolean }
+  ): Promise<void> {
+    const { checkpoints, ledger, clock, config } = this.#options
+    const { batch, next, loss } = checkpoint.header.stage as StageState
+    await checkpoints.save(batch, checkpoint, isVersion ? 'version' : undefined)
     // Versions are gone back to by request, not by learning again all that came after them.
     ledger.truncateBefore((await checkpoints.steps()).slice(-config.train.checkpointKeep)[0]! + 1)
-    this.#lastCheckpointMs = clock.nowMs()
+    const savedMs = clock.nowMs()
     let bytes = 0
-    for (const array of all.values()) bytes += array.byteLength
-    const next = [...this.#next].map(([partition, to]) => ({ partition, to: String(to) }))
-    const told = { topic: this.#options.config.topics.userSequences, next, batch: this.#batch, bytes, loss: finite(this.loss) }
-    this.#options.logger?.info(told, `checkpoint of batch ${this.#batch}`)
+    for (const array of checkpoint.arrays.values()) bytes += array.byteLength
+    const offsets = Object.entries(next).map(([partition, to]) => ({ partition: Number(partition), to }))
+    const told = { topic: config.topics.userSequences, next: offsets, batch, bytes, loss }
+    this.#options.logger?.info(told, `checkpoint of batch ${batch}`)
     this.#options.measure?.([
       { metric: 'checkpoints', value: 1 },
-      { metric: 'checkpointAge', value: this.#lastCheckpointMs },
-      { metric: 'checkpointSeconds', value: (this.#lastCheckpointMs - startedMs) / 1000 },
+      { metric: 'checkpointAge', value: savedMs },
+      { metric: 'checkpointSeconds', value: (savedMs - startedMs) / 1000 },
       { metric: 'checkpointBytes', value: bytes }
     ])
   }

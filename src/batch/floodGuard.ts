@@ -8,6 +8,7 @@
 // of a small catalogue, from being refused for being small: nobody is refused who has less than eight times the mean.
 
 import { CorruptError } from '../base/errors.ts'
+import type { UserId } from '../event/interaction.ts'
 import type { Example } from '../sequence/example.ts'
 import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from './namedArrays.ts'
 
@@ -18,6 +19,9 @@ export interface FloodGuardOptions {
   readonly userShareMax: number
   readonly itemShareMax: number
 }
+
+/** Whose examples are those of erased users: no user has an empty id. */
+const nobody = ''
 
 /** Multiples of the mean that are always allowed. */
 const fairMultiple = 8
@@ -47,6 +51,16 @@ export class FloodGuard {
       return !refused
     })
     return admitted.length === examples.length ? examples : admitted
+  }
+
+  /** Erases a user: the examples stay counted, as nobody's. O(M) @returns how many they were */
+  remove(userId: UserId): number {
+    const count = this.#byUser.get(userId) ?? 0
+    if (count === 0) return 0
+    this.#users = this.#users.map((user) => (user === userId ? nobody : user))
+    this.#byUser.delete(userId)
+    this.#byUser.set(nobody, (this.#byUser.get(nobody) ?? 0) + count)
+    return count
   }
 
   /** Exact. */
@@ -96,6 +110,16 @@ export class FloodGuard {
     this.#byUser.set(user, (this.#byUser.get(user) ?? 0) + 1)
     this.#byItem.set(item, (this.#byItem.get(item) ?? 0) + 1)
   }
+}
+
+/** `remove` in a state that `FloodGuard.state` gave. @returns it, and how many examples were the user's */
+export function guardWithout(arrays: NamedArrays, userId: UserId): { readonly arrays: NamedArrays; readonly removed: number } {
+  if (arrays.size === 0) return { arrays, removed: 0 }
+  const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array))
+  const removed = users.filter((user) => user === userId).length
+  if (removed === 0) return { arrays, removed }
+  const { bytes, lengths } = packTexts(users.map((user) => (user === userId ? nobody : user)))
+  return { arrays: new Map<string, NamedArray>([...arrays, ['users', bytes], ['userLengths', lengths]]), removed }
 }
 
 function discount(counts: Map<string, number>, id: string): void {

@@ -119,6 +119,11 @@ export const metricDefinitions = {
   rows: gauge('mtmi_train_rows', 'Rows of the tables', { table: ['item', 'feature'] }),
   checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
   checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
+  checkpointStallSeconds: histogram(
+    'mtmi_train_checkpoint_stall_seconds',
+    'Learning stood still for a checkpoint: copying, not writing it',
+    requestSeconds
+  ),
   checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
   forgottenUsers: counter('mtmi_train_forgotten_users_total', 'Users erased from what is kept for replay'),
   rewrittenCheckpoints: counter('mtmi_train_rewritten_checkpoints_total', 'Older checkpoints written anew without erased users'),

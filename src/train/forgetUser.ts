@@ -1,18 +1,20 @@
 // A checkpoint without one user.
 
 import { CorruptError } from '../base/errors.ts'
+import { guardWithout } from '../batch/floodGuard.ts'
 import { withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
 import { withoutUser } from '../batch/reservoirState.ts'
 import type { UserId } from '../event/interaction.ts'
 import type { Checkpoint, CheckpointStore } from './checkpoint.ts'
 
-const prefix = 'reservoir/'
-
-/** @returns the checkpoint without the user's examples, and how many these were. Weights stay: what was learned from one cannot be told from what was learned from others */
+/** @returns the checkpoint without the user's examples, and how many these and those learned lately were. Weights stay: what was learned from one cannot be told from what was learned from others */
 export function checkpointWithout(checkpoint: Checkpoint, userId: UserId): { readonly checkpoint: Checkpoint; readonly removed: number } {
-  const { arrays, removed } = withoutUser(withoutPrefix(prefix, checkpoint.arrays), userId)
+  const kept = withoutUser(withoutPrefix('reservoir/', checkpoint.arrays), userId)
+  const lately = guardWithout(withoutPrefix('guard/', checkpoint.arrays), userId)
+  const removed = kept.removed + lately.removed
   if (removed === 0) return { checkpoint, removed }
-  return { checkpoint: { ...checkpoint, arrays: new Map([...checkpoint.arrays, ...withPrefix(prefix, arrays)]) }, removed }
+  const arrays = new Map([...checkpoint.arrays, ...withPrefix('reservoir/', kept.arrays), ...withPrefix('guard/', lately.arrays)])
+  return { checkpoint: { ...checkpoint, arrays }, removed }
 }
 
 /**

@@ -308,8 +308,9 @@ export class IncrementalTrainer implements Trainer {
     this.#rateScale *= factor
   }
 
-  /** Erases a user from what is kept for replay. @returns how many examples that were */
+  /** Erases a user from what is kept for replay, and from whose examples were learned lately. @returns how many examples that were */
   forgetUser(userId: UserId): number {
+    this.#guard.remove(userId)
     return this.#reservoir.remove(userId)
   }
 

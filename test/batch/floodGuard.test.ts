@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { CorruptError } from '../../src/base/errors.ts'
-import { FloodGuard } from '../../src/batch/floodGuard.ts'
+import { FloodGuard, guardWithout } from '../../src/batch/floodGuard.ts'
 import type { Example } from '../../src/sequence/example.ts'
 
 const step = (itemId: string) => ({ itemId, type: 'click', eventTimeMs: 0 })
@@ -72,4 +72,19 @@ test('state: goes on as if nothing had happened, also with another length; none 
   copy.restore(new Map())
   assert.deepEqual(copy.state(), new FloodGuard(options).state())
   assert.throws(() => copy.restore(new Map([['users', new Uint8Array(0)]])), CorruptError)
+})
+
+test('an erased user is nobody, in memory as in a state that was kept', () => {
+  const guard = new FloodGuard({ examplesMax: 10, userShareMax: 0.5, itemShareMax: 1 })
+  guard.admit([...crowd('u', 4), example('x', 'a'), example('x', 'b')])
+  const { arrays, removed } = guardWithout(guard.state(), 'x')
+  assert.equal(removed, 2)
+  assert.equal(guard.remove('x'), 2)
+  assert.deepEqual(arrays, guard.state())
+  assert.equal(guardWithout(guard.state(), 'x').removed, 0)
+  assert.equal(guard.remove('x'), 0)
+  // Still 10 in the ring at most, and what leaves it is discounted as nobody's.
+  guard.admit([...crowd('v', 10), ...crowd('w', 3)])
+  assert.equal(guard.state().get('userLengths')!.length, 10)
+  assert.equal(guardWithout(new Map(), 'x').removed, 0)
 })

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { type BatchReport, TrainStage } from '../../../pipelines/stages/trainStage.ts'
+import { UnavailableError } from '../../../src/base/errors.ts'
 import { erasedSequence } from '../../../src/event/erasure.ts'
 import { BatchLedgerMemory } from '../../../src/io/state/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
 import type { Example } from '../../../src/sequence/example.ts'
+import type { Checkpoint } from '../../../src/train/checkpoint.ts'
 import { checkpointWithout } from '../../../src/train/forgetUser.ts'
 import { learnAll, newTrainer, wireWithSequences } from './smallStream.ts'
 
@@ -141,5 +143,68 @@ test('the log is told of the model in whole commits whose number never goes back
   assert.equal(steps.at(-1), stage.batch)
   const firstCommit = updates.findIndex(({ kind }) => kind === 'commit')
   assert(updates.slice(0, firstCommit).some(({ kind }) => kind === 'weights')) // nobody can use rows without weights
+  wire.dispose()
+})
+
+/** A store whose first save waits until it is let go, or fails when it is. */
+class SlowStore extends CheckpointMemory {
+  readonly saved: number[] = []
+  #release: (failure?: Error) => void = () => {}
+  readonly #held = new Promise<void>((resolve, reject) => {
+    this.#release = (failure) => (failure === undefined ? resolve() : reject(failure))
+  })
+
+  letGo(failure?: Error): void {
+    this.#release(failure)
+  }
+
+  override async save(step: number, checkpoint: Checkpoint): Promise<void> {
+    if (this.saved.length === 0) await this.#held
+    await super.save(step, checkpoint)
+    this.saved.push(step)
+  }
+}
+
+test('learning goes on while a checkpoint is written, which holds what was learned when it was taken', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  const checkpoints = new SlowStore(100)
+  const taken = new Map<number, Checkpoint>()
+  const stage: TrainStage = new TrainStage({
+    ...wire,
+    trainer,
+    checkpoints,
+    ledger: new BatchLedgerMemory(),
+    onBatch: ({ batch }) => {
+      taken.set(batch, trainer.checkpoint())
+      if (batch === 4) wire.clock.advance(60_000) // a checkpoint is due, and waits in the store …
+      if (batch === 9) checkpoints.letGo() // … while five more batches are learned
+    }
+  })
+  await learnAll(stage, wire)
+  assert.equal(checkpoints.saved[0], 4)
+  const { header, arrays } = await checkpoints.load(4)
+  const { header: then, arrays: arraysThen } = taken.get(4)!
+  for (const [key, value] of Object.entries(then)) assert.deepEqual(header[key], value, key)
+  for (const [name, array] of arraysThen) if (!name.includes('dirty')) assert.deepEqual(arrays.get(name), array, name)
+  assert.equal(checkpoints.saved.at(-1), stage.batch)
+  wire.dispose()
+})
+
+test('a checkpoint that cannot be written ends the stage', async () => {
+  const wire = await wireWithSequences()
+  const checkpoints = new SlowStore(100)
+  const stage: TrainStage = new TrainStage({
+    ...wire,
+    trainer: newTrainer(wire),
+    checkpoints,
+    ledger: new BatchLedgerMemory(),
+    onBatch: ({ batch }) => {
+      if (batch === 4) wire.clock.advance(60_000)
+      if (batch === 6) checkpoints.letGo(new UnavailableError('the disk is full'))
+    }
+  })
+  await assert.rejects(stage.run(new AbortController().signal), /the disk is full/)
+  assert.deepEqual(await checkpoints.steps(), [])
   wire.dispose()
 })
