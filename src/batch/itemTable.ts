@@ -14,9 +14,6 @@ import { PendingCounts } from './pendingCounts.ts'
 const chunkShift = Math.log2(chunkRows)
 const chunkMask = chunkRows - 1
 
-/** Ids whose row is remembered beside the dictionary, about 100 bytes each. Popular ones, met in most batches, are among them. */
-const rememberedMax = 131_072
-
 /** Items looked at to find one to make room: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 = .88. */
 const evictionSample = 16
 
@@ -55,8 +52,6 @@ export class ItemTable {
   readonly #chunks: Chunk[] = []
   #ids = new IdDictionary()
   readonly #pending: PendingCounts
-  /** Rows of ids met lately: a third of the time that the dictionary takes, which is made for ten million ids, not for speed. */
-  readonly #remembered = new Map<string, number>()
   #rows = 1
   /** Admitted rows in no particular order: for uniform draws. */
   #admitted = new Int32Array(1024)
@@ -111,14 +106,7 @@ export class ItemTable {
 
   /** The item's row, or 0. */
   rowOf(itemId: string): number {
-    const remembered = this.#remembered.get(itemId)
-    if (remembered !== undefined) return remembered
-    const row = this.#ids.find(itemId)
-    if (row !== 0) {
-      if (this.#remembered.size === rememberedMax) this.#remembered.clear()
-      this.#remembered.set(itemId, row)
-    }
-    return row
+    return this.#ids.find(itemId)
   }
 
   /** The row's item, or '' for a row that is nobody's. */
@@ -162,7 +150,7 @@ export class ItemTable {
    * @returns the item's row, or 0 while it has none; 0 for the empty id
    */
   observe(itemId: string, eventTimeMs: number): number {
-    const row = this.rowOf(itemId)
+    const row = this.#ids.find(itemId)
     if (row !== 0) {
       const chunk = this.#chunk(row)
       const at = row & chunkMask
@@ -357,7 +345,6 @@ export class ItemTable {
     this.#pending.restore(
       new Map([...arrays].filter(([name]) => name.startsWith('pending.')).map(([name, array]) => [name.slice('pending.'.length), array]))
     )
-    this.#remembered.clear()
     this.#ids = new IdDictionary()
     this.#ids.reserve(size!)
     this.#chunks.length = 0
@@ -452,9 +439,7 @@ export class ItemTable {
 
   #remove(row: number): void {
     for (const listener of this.#freedListeners) listener(row)
-    const itemId = this.#ids.idOf(row)
-    this.#expired.add(itemId)
-    this.#remembered.delete(itemId)
+    this.#expired.add(this.#ids.idOf(row))
     this.#ids.delete(row)
     const chunk = this.#chunk(row)
     const at = row & chunkMask
