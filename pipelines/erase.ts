@@ -55,7 +55,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
         offline: () => fromCheckpoints(config, run, userId),
         isGone: () => isOutOfCheckpoints(config, run, userId)
       }),
-      fromReport(run, userId)
+      await fromReport(run, userId)
     )
     places.push(...filesThatName(run, userId))
   } finally {
@@ -192,14 +192,16 @@ async function isOutOfCheckpoints(config: Config, run: RunDirectory, userId: Use
 }
 
 /** The report of a start shows the list of one user. */
-function fromReport(run: RunDirectory, userId: UserId): ErasedPlace {
+async function fromReport(run: RunDirectory, userId: UserId): Promise<ErasedPlace> {
   const place = 'report.json'
   const report = run.readJson<RunReport>(place)
   if (report?.sample?.userId !== userId)
     return { place, outcome: 'nothing there', detail: 'it shows the list of nobody, or of another user' }
   const { sample: _, ...rest } = report
   run.writeJson(place, rest)
-  return { place, outcome: 'erased', detail: 'the list that it showed is taken out' }
+  const { writeRunPage } = await import('./evaluation/runPage.ts') // draws, and so is loaded only where it is needed
+  writeRunPage(run, rest)
+  return { place, outcome: 'erased', detail: 'the list that it and report.html showed is taken out' }
 }
 
 function topicPlaces(config: Config, nowMs: number): ErasedPlace[] {

@@ -1,8 +1,9 @@
 // What a run has left on the disk, in a form in which two runs can be compared.
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import path from 'node:path'
+import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { readLearnedAudit } from '../../src/io/state/learnedAudit.ts'
 import { LmdbSequenceStore } from '../../src/io/state/lmdbSequenceStore.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
@@ -45,6 +46,9 @@ export function learnedOf(auditFile: string): string[] {
   return [...learned.keys()].sort()
 }
 
+/** Looking deletes nothing: more than any run keeps. */
+const checkpointsMax = 1000
+
 /** Steps of the checkpoints in a folder, ascending. */
 export function checkpointsIn(folder: string): string[] {
   return readdirSync(folder)
@@ -52,11 +56,22 @@ export function checkpointsIn(folder: string): string[] {
     .sort()
 }
 
-/** The newest checkpoint, byte for byte: weights, rows, optimizer state, counts, reservoir, random streams, progressive numbers. */
-export function newestCheckpoint(folder: string): { name: string; bytes: Buffer } {
+/**
+ * All that the newest checkpoint holds: weights, rows, optimizer state, counts, reservoir, random streams, progressive numbers. Left out is when it was taken, by the
+ * clock on the wall: two runs are not at the same time.
+ */
+export async function newestCheckpoint(folder: string): Promise<{ name: string; header: unknown; arrays: ReadonlyMap<string, Buffer> }> {
   const name = checkpointsIn(folder).at(-1)
   assert.ok(name !== undefined, `${folder} has no checkpoint`)
-  return { name, bytes: readFileSync(path.join(folder, name)) }
+  const found = await new CheckpointFiles({ directory: folder, keep: checkpointsMax }).latest()
+  assert.deepEqual(found?.skipped, [], `${folder} has damaged checkpoints`)
+  const { header, arrays } = found!.checkpoint
+  const { savedAtMs: _, versionAtMs: __, ...stage } = header.stage as Record<string, unknown>
+  const bytes = ([key, { buffer, byteOffset, byteLength }]: [string, ArrayBufferView]): [string, Buffer] => [
+    key,
+    Buffer.from(buffer, byteOffset, byteLength)
+  ]
+  return { name, header: { ...header, stage }, arrays: new Map([...arrays].map(bytes)) }
 }
 
 /** The first few of what one has and the other has not, for a failure's message. */
