@@ -17,6 +17,7 @@ import { openOwnedSequences } from './stages/ownedSequences.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
+import { versionNumbers } from './versionsReport.ts'
 
 const pollMs = 50
 
@@ -181,7 +182,7 @@ async function serve(wire: Wire, run: RunDirectory, { say, warn, style }: Journa
         recommender: new Recommender({ index, clock: wire.clock, options: wire.config.recommend }),
         ...(thread === undefined ? {} : { sessions: thread }),
         readiness,
-        lookup: { index }
+        lookup: { index, versions: () => versionNumbers(wire.config, run, index) }
       },
       false,
       say

@@ -19,6 +19,7 @@ import { RunDirectory, writerRoles } from './parts.ts'
 import { pipelineNumbers } from './pipelineNumbers.ts'
 import { startProgress } from './progress.ts'
 import { version } from './version.ts'
+import { versionNumbers } from './versionsReport.ts'
 import { WholePipeline } from './wholePipeline.ts'
 
 export interface StartOptions {
@@ -91,6 +92,7 @@ async function runWhole(
           lookup: {
             index: pipeline.index,
             numbers: () => pipelineNumbers(pipeline, { title: source.title, deadLetters: source.dataset?.deadLetters ?? 0 }),
+            versions: () => versionNumbers(config, run, pipeline.index),
             newestUsers: (limit) => pipeline.newestUsers(limit)
           }
         },

@@ -32,6 +32,7 @@ export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true
 /** Without the map, which costs the service more than all the rest. */
 export const userBriefly = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?nearest=1`)
 export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
+export const versions = () => ask('/v1/versions')
 export const item = (id) => askFor(`/v1/items/${encodeURIComponent(id)}`)
 export const similar = (id) => ask(`/v1/items/${encodeURIComponent(id)}/similar?limit=12`)
 export const users = (prefix, signal) => ask(`/v1/users?limit=30&prefix=${encodeURIComponent(prefix)}`, { signal })

@@ -1,7 +1,11 @@
 // The flow with its rates and lags, how good the model is, and what was set aside.
 
+import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
 import { count, dateTime, duration, h, plural, rate, ratio } from './dom.js'
+
+/** Versions change by the minute; each look reads the heads of checkpoints. */
+const versionsMs = 5000
 
 export function overview(root) {
   const source = h('p', { class: 'facts' }, 'Asking the service …')
@@ -17,9 +21,22 @@ export function overview(root) {
     h('div', { class: 'wide' }, chart.element, h('div', { class: 'stack' }, card('Events', events), card('Index', index)))
   )
   const only = h('div', { class: 'two' })
+  const versionList = h('div', { class: 'stack' })
+  const versionCard = h('section', { class: 'card', hidden: true, id: 'versions' }, h('h2', {}, 'Versions'), versionList)
+  let versionsAskedMs = Number.NEGATIVE_INFINITY
+  const showVersions = async () => {
+    if (performance.now() - versionsAskedMs < versionsMs) return
+    versionsAskedMs = performance.now()
+    try {
+      versionList.replaceChildren(...versionParts(await askVersions()))
+      versionCard.hidden = false
+    } catch {
+      // The service's state is told by the banner; what was shown last stays.
+    }
+  }
   root.append(
     h('div', { class: 'head' }, h('div', {}, h('h1', {}, 'From click to recommendation'), source)),
-    h('div', { class: 'stack' }, flow, learning, only)
+    h('div', { class: 'stack' }, flow, learning, only, versionCard)
   )
 
   return {
@@ -28,6 +45,7 @@ export function overview(root) {
       if (status === undefined) return
       source.textContent = describe(status)
       flow.replaceChildren(...steps(status, earlier))
+      void showVersions()
       const whole = status.events !== undefined
       learning.hidden = !whole
       only.hidden = whole
@@ -176,6 +194,46 @@ const indexPairs = ({ index }) =>
         ['Version', `${index.space}@${index.step}`],
         ['Vectors', `${index.interestCount} per user, ${index.dimensions} dimensions`]
       ]
+
+/** What is served, what was tried, what can be gone back to. */
+function versionParts({ live, kept, gates, checkpoints, held }) {
+  const facts = [
+    ['Served', live ?? 'nothing is published yet'],
+    ...kept.map((space) => ['Kept in the index', space]),
+    ...held.map((what) => ['Held', what])
+  ]
+  return [
+    pairs(h('dl', { class: 'pairs' }), facts),
+    h('h3', {}, 'New weights, tried on the newest targets before they are served'),
+    gates.length === 0
+      ? h('p', { class: 'note' }, 'None have been tried yet.')
+      : table(
+          ['Step', 'When', 'Verdict', 'Because'],
+          gates.map(({ step, atMs, outcome, detail }) => [count(step), dateTime(atMs), outcome, detail])
+        ),
+    h('h3', {}, 'Checkpoints that `mtmi rollback STEP` goes back to'),
+    checkpoints.length === 0
+      ? h('p', { class: 'note' }, 'None has been taken yet.')
+      : table(
+          ['Step', 'When', 'Examples learned', ''],
+          checkpoints.map(({ step, version, savedAtMs, examplesLearned, damaged }) => [
+            String(step),
+            savedAtMs === undefined ? '' : dateTime(savedAtMs),
+            count(examplesLearned),
+            damaged ?? (version ? 'kept as a version' : '')
+          ])
+        )
+  ]
+}
+
+function table(head, rows) {
+  const row = (cell, cells) => h('tr', {}, ...cells.map((content) => h(cell, {}, content)))
+  return h(
+    'div',
+    { class: 'scroll' },
+    h('table', {}, h('thead', {}, row('th', head)), h('tbody', {}, ...rows.map((cells) => row('td', cells))))
+  )
+}
 
 function pairs(list, entries) {
   list.replaceChildren(...entries.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))

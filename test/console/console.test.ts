@@ -8,6 +8,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { ServiceStatus } from '../../src/io/http/consoleStatus.ts'
+import type { VersionNumbers } from '../../src/io/http/consoleVersions.ts'
 import { MtmiProcess } from '../support/mtmiProcess.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome']
@@ -122,6 +123,12 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   await page.keyboard.press('ArrowRight')
   assert.match(await page.locator('.legend .when').innerText(), new RegExp(`^at ${whole(training.curve[0]!.examples)} · `))
   await page.keyboard.press('Escape')
+  // Versions come by a question of their own.
+  await page.locator('#versions tbody tr').first().waitFor()
+  const { live, gates, checkpoints } = await ask<VersionNumbers>('/v1/versions')
+  assert.equal(await page.locator('#versions dd').first().innerText(), live)
+  assert(checkpoints.length > 0, 'a run takes a checkpoint at its end')
+  assert.equal(await page.locator('#versions tbody tr').count(), gates.length + checkpoints.length)
   await shoot(page, 'overview')
   assert.deepEqual(complaints, [])
   await page.close()

@@ -19,6 +19,7 @@ const roleOf: Readonly<Record<string, Role>> = {
   '/v1/recommendations': 'read',
   '/v1/events': 'events',
   '/v1/status': 'admin',
+  '/v1/versions': 'admin',
   '/v1/users': 'admin',
   '/v1/users/:id': 'admin',
   '/v1/items': 'admin',

@@ -39,6 +39,13 @@ export function consolePaths({ lookups, console, limit, common, failed }: Shared
               responses: { '200': json('As of now', ref('Status')), ...failed }
             }
           },
+          '/v1/versions': {
+            get: {
+              operationId: 'versions',
+              summary: 'Which weights are served, which were tried and refused, and what can be gone back to',
+              responses: { '200': json('As of now', ref('Versions')), ...failed }
+            }
+          },
           '/v1/users': {
             get: {
               operationId: 'users',
@@ -205,6 +212,39 @@ export function consoleSchemas(lookups: boolean): Json {
       },
       ['version', 'nowMs', 'ready', 'detail', 'index', 'answers', 'eventTypes'],
       'What is absent is not known to this process'
+    ),
+    Versions: object(
+      {
+        live: { type: ['string', 'null'], description: '`space@step`; null: nothing is published yet' },
+        kept: list(text('Another space of the index')),
+        gates: list(
+          object(
+            {
+              step: count(),
+              atMs: time('When it was judged'),
+              outcome: text('`accepted`, `refused` and the like'),
+              detail: text('What was compared, and why it was refused')
+            },
+            ['step', 'atMs', 'outcome', 'detail']
+          ),
+          { description: 'Newest first' }
+        ),
+        checkpoints: list(
+          object(
+            {
+              step: count('What `mtmi rollback` takes'),
+              version: { type: 'boolean', description: 'Kept beyond the newest ones' },
+              savedAtMs: time('When it was taken'),
+              examplesLearned: count(),
+              damaged: text('Why it cannot be read')
+            },
+            ['step', 'version', 'examplesLearned']
+          ),
+          { description: 'Newest first' }
+        ),
+        held: list(text('What waits or is held back'))
+      },
+      ['live', 'kept', 'gates', 'checkpoints', 'held']
     ),
     Users: object(
       {

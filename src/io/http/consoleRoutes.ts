@@ -8,6 +8,7 @@ import { wordsOf } from '../../recommend/recommender.ts'
 import type { Neighbour, VectorIndex } from '../../retrieval/vectorIndex.ts'
 import { type ConsoleFiles, consoleHeaders } from './consoleFiles.ts'
 import type { AnswerCount, PipelineNumbers, ServiceStatus } from './consoleStatus.ts'
+import type { VersionNumbers } from './consoleVersions.ts'
 import type { Readiness } from './httpService.ts'
 import { limitDefault, pathId, plainQuery } from './httpServiceInput.ts'
 import { ProblemError } from './problem.ts'
@@ -16,6 +17,8 @@ export interface LookupParts {
   readonly index: Pick<VectorIndex, 'live' | 'search' | 'popular' | 'user' | 'item' | 'usersFrom' | 'itemsLike'>
   /** What this process knows of the pipeline; absent: it only serves. */
   readonly numbers?: () => PipelineNumbers
+  /** Versions of the model; absent: not known here. */
+  readonly versions?: () => Promise<VersionNumbers>
   /** Users who acted last, newest first; absent: not known here. */
   readonly newestUsers?: (limit: number) => readonly UserId[]
   /** Event types that count, the one that a click on the page is sent as first. */
@@ -51,7 +54,7 @@ const nearestMax = 20
 
 export function addLookupRoutes(
   app: FastifyInstance,
-  { index, numbers, newestUsers, eventTypes }: LookupParts,
+  { index, numbers, versions, newestUsers, eventTypes }: LookupParts,
   { readiness, answers, clock, limitMax, version }: Surroundings
 ): void {
   const profiles = new Profiles({ index, clock })
@@ -70,6 +73,12 @@ export function addLookupRoutes(
       eventTypes,
       ...numbers?.()
     }
+  })
+
+  app.get('/v1/versions', async (): Promise<VersionNumbers> => {
+    if (versions !== undefined) return versions()
+    const live = await index.live()
+    return { live: live === undefined ? null : `${live.space}@${live.step}`, kept: [], gates: [], checkpoints: [], held: [] }
   })
 
   app.get('/v1/users', async ({ query }): Promise<{ users: readonly UserListed[]; order: 'newest' | 'id' }> => {

@@ -104,6 +104,22 @@ test('status before anything is published, and while the index is away, is an an
   assert.equal(described(await get('/v1/status'), '/v1/status').index, null)
 })
 
+test('versions: what is served, tried and kept, where it is known; what is served, always', async (t) => {
+  const known = {
+    live: 's@3',
+    kept: ['r'],
+    gates: [{ step: 3, atMs: nowMs, outcome: 'refused', detail: 'found 5 of 9, live 8' }],
+    checkpoints: [{ step: 2, version: true, savedAtMs: nowMs, examplesLearned: 512 }],
+    held: ['weights up to step 3']
+  }
+  const { get } = await setUp(t, { versions: async () => known })
+  assert.deepEqual(described(await get('/v1/versions'), '/v1/versions'), known)
+  const serving = described(await (await setUp(t)).get('/v1/versions'), '/v1/versions')
+  assert.deepEqual(serving, { live: 's@3', kept: [], gates: [], checkpoints: [], held: [] })
+  const empty = described(await (await setUp(t, {}, { published: false })).get('/v1/versions'), '/v1/versions')
+  assert.equal(empty.live, null)
+})
+
 test('users: who acted last, who begins so; those the index does not know are left out', async (t) => {
   const { get } = await setUp(t, { newestUsers: (limit) => ['v', 'unpublished', 'u'].slice(0, limit) })
   const newest = described(await get('/v1/users'), '/v1/users')

@@ -1,0 +1,149 @@
+// What is served, what can be gone back to, and what the gate said of the newest weights: for the command and for the console.
+
+import { existsSync, readdirSync } from 'node:fs'
+import type { Config } from '../src/base/config.ts'
+import type { VersionNumbers } from '../src/io/http/consoleVersions.ts'
+import { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
+import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
+import { modelControlFile } from './modelControlFile.ts'
+import { openIndexToRead, type RunDirectory } from './parts.ts'
+import type { ControlRequest } from './stages/modelControl.ts'
+import type { GateHistory, GateRecord, HeldModel } from './stages/modelGate.ts'
+
+/** Of gates and of checkpoints. */
+const shownMax = 8
+
+export interface VersionsReport {
+  readonly live: IndexState | null
+  /** In the index, the live one included. */
+  readonly spaces: readonly string[]
+  /** Newest first: what `mtmi rollback` takes. */
+  readonly checkpoints: readonly CheckpointEntry[]
+  /** Newest first. */
+  readonly gates: readonly GateRecord[]
+  readonly held: HeldModel | null
+  /** The trainer sends nothing until `mtmi publish --resume`. */
+  readonly updatesHeld: boolean
+  /** Asked for and not carried out yet. */
+  readonly pending: ControlRequest | null
+}
+
+export interface CheckpointEntry {
+  readonly step: number
+  readonly version: boolean
+  readonly savedAtMs: number | null
+  readonly bytes: number
+  readonly examplesLearned: number | null
+  readonly space: string | null
+  /** Why it cannot be read. */
+  readonly damaged?: string
+}
+
+/** What a checkpoint's header says that is shown here; an earlier release wrote less. */
+interface ShownState {
+  readonly savedAtMs?: number
+  readonly examplesLearned?: number
+  readonly space?: string
+  readonly updatesHeld?: boolean
+}
+
+/** @param index one that is open already; without it the run's is opened to be read, and closed again */
+export async function collectVersions(
+  config: Config,
+  run: RunDirectory,
+  index?: Pick<VectorIndex, 'live' | 'spaces'>
+): Promise<VersionsReport> {
+  const { live, spaces } = index === undefined ? await spacesOnDisk(config, run) : await spacesOf(index)
+  const histories = gateFiles(run).map((file) => run.readJson<GateHistory>(file))
+  const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
+  const control = modelControlFile(run)
+  const request = control.request()
+  const { checkpoints, updatesHeld } = await checkpointsOf(config, run)
+  return {
+    ...{ live, spaces, checkpoints, gates, updatesHeld },
+    held: histories.find((history) => history?.held !== undefined)?.held ?? null,
+    pending: request !== undefined && request.id > (control.result()?.id ?? 0) ? request : null
+  }
+}
+
+/** For a page that asks again and again: the newest, in words. */
+export async function versionNumbers(
+  config: Config,
+  run: RunDirectory,
+  index: Pick<VectorIndex, 'live' | 'spaces'>
+): Promise<VersionNumbers> {
+  const { live, spaces, checkpoints, gates, held, updatesHeld, pending } = await collectVersions(config, run, index)
+  return {
+    live: live === null ? null : `${live.space}@${live.step}`,
+    kept: spaces.filter((space) => space !== live?.space),
+    gates: gates.slice(0, shownMax).map((gate) => ({ step: gate.step, atMs: gate.atMs, outcome: gate.outcome, detail: gateDetail(gate) })),
+    checkpoints: checkpoints.slice(0, shownMax).map(({ step, version, savedAtMs, examplesLearned, damaged }) => ({
+      ...{ step, version, examplesLearned: examplesLearned ?? 0 },
+      ...(savedAtMs === null ? {} : { savedAtMs }),
+      ...(damaged === undefined ? {} : { damaged })
+    })),
+    held: [
+      ...(held === null ? [] : [`weights up to step ${held.step}: ${held.text}`]),
+      ...(updatesHeld ? ['the trainer publishes nothing until `mtmi publish --resume`'] : []),
+      ...(pending === null
+        ? []
+        : [`asked for and not carried out yet: ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}`])
+    ]
+  }
+}
+
+/** What a gate found, and why it refused. */
+export function gateDetail({ reasons, figures, reason }: GateRecord): string {
+  const { hits, targets, overlap, canaries } = figures
+  return [
+    ...(reason === undefined ? [] : [reason]),
+    ...(targets > 0 ? [`found ${hits.candidate} of ${targets}, live ${hits.live}`] : []),
+    ...(canaries > 0 ? [`lists keep ${(100 * overlap).toFixed(0)}%`] : []),
+    ...reasons.map(({ text }) => text)
+  ].join('  ')
+}
+
+interface Spaces {
+  readonly live: IndexState | null
+  readonly spaces: readonly string[]
+}
+
+async function spacesOnDisk(config: Config, run: RunDirectory): Promise<Spaces> {
+  if (config.index === 'embedded' && !existsSync(run.path('index'))) return { live: null, spaces: [] }
+  const index = await openIndexToRead(config, run)
+  try {
+    return await spacesOf(index)
+  } finally {
+    await index.close()
+  }
+}
+
+async function spacesOf(index: Pick<VectorIndex, 'live' | 'spaces'>): Promise<Spaces> {
+  return { live: (await index.live()) ?? null, spaces: await index.spaces() }
+}
+
+/** Several publishers of a group have one each. */
+function gateFiles(run: RunDirectory): string[] {
+  return existsSync(run.root) ? readdirSync(run.root).filter((file) => /^gates.*\.json$/.test(file)) : []
+}
+
+async function checkpointsOf(config: Config, run: RunDirectory): Promise<{ checkpoints: CheckpointEntry[]; updatesHeld: boolean }> {
+  if (!existsSync(run.path('checkpoints'))) return { checkpoints: [], updatesHeld: false }
+  const store = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
+  const versions = new Set(await store.versions())
+  const checkpoints: CheckpointEntry[] = []
+  let updatesHeld: boolean | undefined
+  for (const step of (await store.steps()).reverse()) {
+    const version = versions.has(step)
+    try {
+      const { header, bytes } = await store.describe(step)
+      const state = (header.stage ?? {}) as ShownState
+      updatesHeld ??= state.updatesHeld === true
+      const { savedAtMs = null, examplesLearned = null, space = null } = state
+      checkpoints.push({ step, version, bytes, savedAtMs, examplesLearned, space })
+    } catch (error) {
+      checkpoints.push({ step, version, bytes: 0, savedAtMs: null, examplesLearned: null, space: null, damaged: (error as Error).message })
+    }
+  }
+  return { checkpoints, updatesHeld: updatesHeld ?? false }
+}
