@@ -238,7 +238,13 @@ export const dashboards = [
         series('Skew of training and serving', 'short', 'Vectors in the index against those by the weights now', [
           `max by (role) (mtmi_drift_serving_skew_distance{${job}})`,
           '{{role}}'
-        ])
+        ]),
+        series(
+          'Served lists by the weights now',
+          'percentunit',
+          'Share of the 20 items served that the weights as they are now would serve too, on a sample of users',
+          [`min(mtmi_publish_served_overlap_ratio{${job}})`, 'overlap@20']
+        )
       ]
     ]
   },

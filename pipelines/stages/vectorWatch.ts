@@ -10,11 +10,14 @@ import type { Encoder } from '../../src/model/encoder.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { AppliedUpdate } from '../../src/train/modelReplica.ts'
+import { servedOverlap } from './servedOverlap.ts'
 
 /** Encoded in some milliseconds; a mean over them is known to within a sixteenth of its spread. */
 const sampledItems = 256
 const sampledUsers = 32
 const keptNorms = 512
+/** Of the sampled users, those whose lists are compared at one look: each costs two searches. All have their turn. */
+const comparedUsers = 4
 /** Between two looks. */
 const intervalMs = 10_000
 
@@ -37,6 +40,8 @@ export class VectorWatch {
   #normCount = 0
   #before: { readonly space: string; readonly step: number; readonly vectors: ReadonlyMap<string, Float32Array> } | undefined
   #lastLookMs = 0
+  /** Looks so far: whose turn it is. */
+  #looks = 0
 
   constructor(watched: Watched) {
     this.#watched = watched
@@ -134,7 +139,22 @@ export class VectorWatch {
       served.set(userId, found.vectors)
     }
     const skew = between(served, now, dimensions)
-    return skew === undefined ? [] : [{ metric: 'driftServingSkew', labels: { role: 'user' }, value: skew.meanDistance }]
+    if (skew === undefined) return []
+    return [{ metric: 'driftServingSkew', labels: { role: 'user' }, value: skew.meanDistance }, ...(await this.#compareLists(now))]
+  }
+
+  /** @param now interests by the weights as they are now [K, D], of users who are in the index with the same history */
+  async #compareLists(now: ReadonlyMap<UserId, Float32Array>): Promise<MetricsEntry[]> {
+    const users = [...now]
+    const from = (this.#looks++ * comparedUsers) % users.length
+    const turn = Array.from({ length: Math.min(comparedUsers, users.length) }, (_, i) => users[(from + i) % users.length]!)
+    const overlaps: number[] = []
+    for (const [userId, interests] of turn) {
+      const overlap = await servedOverlap(this.#watched, userId, interests)
+      if (overlap !== undefined) overlaps.push(overlap)
+    }
+    if (overlaps.length === 0) return []
+    return [{ metric: 'publishServedOverlap', value: overlaps.reduce((sum, overlap) => sum + overlap, 0) / overlaps.length }]
   }
 }
 

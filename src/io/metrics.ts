@@ -221,6 +221,10 @@ export const metricDefinitions = {
   driftRowNorm: gauge('mtmi_drift_item_row_norm', 'Length of item rows: 5 of 100 are shorter than p5, and so on', {
     at: ['p5', 'p50', 'p95']
   }),
+  publishServedOverlap: gauge(
+    'mtmi_publish_served_overlap_ratio',
+    'Share of the 20 items served to a user that the weights as they are now would serve too, mean over a few users in turn'
+  ),
   driftServingSkew: gauge(
     'mtmi_drift_serving_skew_distance',
     'Mean distance, on a sample, of vectors in the index from those by the weights as they are now',

@@ -80,7 +80,8 @@ async function setUp() {
       centroid: value('driftCentroidCosine'),
       item: value('driftServingSkew', 'item'),
       user: value('driftServingSkew', 'user'),
-      norm: value('driftRowNorm', 'p50')
+      norm: value('driftRowNorm', 'p50'),
+      overlap: value('publishServedOverlap')
     }
   }
   return { watch, encoder, look }
@@ -93,6 +94,7 @@ test('nothing moved, and the index has what the weights say: no skew', async () 
   const { look } = await setUp()
   const first = await look()
   assert.equal(first.movement, undefined) // there is no earlier version yet
+  assert.equal(first.overlap, 1)
   near(first.item, 0)
   near(first.user, 0)
 })

@@ -1,0 +1,51 @@
+// What a user loses because vectors in the index are older than the weights: how much of the list that is served would also be served by the weights as they are now.
+
+import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
+import type { ItemId, UserId } from '../../src/event/interaction.ts'
+import type { Encoder } from '../../src/model/encoder.ts'
+import { mergeInterests } from '../../src/recommend/mergeInterests.ts'
+import type { Neighbour, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+
+/** The length of the lists that are compared. */
+const listLength = 20
+/**
+ * Neighbours of each interest that the list by current weights is chosen from: five times as many as it has places. Exact would be to encode the whole catalogue; an item
+ * outside would have to climb past 80 others by what its vector moved since it was written, which `publish.epsilon` bounds.
+ */
+const candidatesOfInterest = 100
+
+/**
+ * @param interests the user's, by the weights as they are now [K, D]
+ * @returns |served ∩ current| / |served|, 0 … 1; undefined: the index does not know the user, or has nothing to serve
+ */
+export async function servedOverlap(
+  { encoder, index, catalogue }: { encoder: Encoder; index: VectorIndex; catalogue: ReadonlyMap<ItemId, CatalogueItem> },
+  userId: UserId,
+  interests: Float32Array
+): Promise<number | undefined> {
+  const { dimensions: d, interestCount: K } = encoder
+  const stored = await index.search({ by: { userId } }, listLength)
+  if (stored.lists === undefined || stored.user === undefined) return undefined
+  const served = mergeInterests(stored.lists, listLength).map(({ itemId }) => itemId)
+  if (served.length === 0) return undefined
+  const near = await index.search({ by: { vectors: interests, count: K } }, candidatesOfInterest, { excludeItems: stored.user.recent })
+  const candidates = new Map<ItemId, Neighbour>()
+  for (const list of [...stored.lists, ...(near.lists ?? [])]) for (const neighbour of list) candidates.set(neighbour.itemId, neighbour)
+  const all = [...candidates.values()]
+  const encoded = encoder.itemVectors(
+    all.map(({ itemId }) => {
+      const item = catalogue.get(itemId)
+      return { itemId, features: item === undefined ? [] : featureKeys(item) }
+    })
+  )
+  const lists = Array.from({ length: K }, (_, k) =>
+    all.flatMap((neighbour, i) => {
+      if (encoded.known[i] === 0) return []
+      let score = 0
+      for (let j = 0; j < d; j++) score += interests[k * d + j]! * encoded.vectors[i * d + j]!
+      return [{ ...neighbour, score }]
+    })
+  )
+  const current = new Set(mergeInterests(lists, listLength).map(({ itemId }) => itemId))
+  return served.filter((itemId) => current.has(itemId)).length / served.length
+}
