@@ -171,7 +171,11 @@ export const dashboards = [
           'tower {{tower}}'
         ]),
         series('Rows', 'short', 'Of the tables', [`max by (table) (mtmi_train_rows{${job}})`, '{{table}}']),
-        series('Checkpoint size', 'bytes', 'Of the last', [`max(mtmi_train_checkpoint_bytes{${job}})`, 'bytes'])
+        series('Checkpoint size', 'bytes', 'Of the last', [`max(mtmi_train_checkpoint_bytes{${job}})`, 'bytes']),
+        series('Learning stands still for a checkpoint', 's', 'While state is copied; writing it goes on beside learning', [
+          `histogram_quantile(0.99, sum by (le) (rate(mtmi_train_checkpoint_stall_seconds_bucket{${job}}[15m])))`,
+          'p99'
+        ])
       ]
     ]
   },
