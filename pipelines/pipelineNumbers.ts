@@ -8,6 +8,9 @@ import type { WholePipeline } from './wholePipeline.ts'
 /** A tenth of a thousandth: below the noise of any number here. */
 const rounded = (value: number) => Math.round(value * 1e4) / 1e4
 
+/** Changes that were noticed, the newest. */
+const detectionsShown = 6
+
 /** @param source where the events come from, and lines of it that never became an event */
 export function pipelineNumbers(pipeline: WholePipeline, source: { title: string; deadLetters: number }): PipelineNumbers {
   const { sequence, train } = pipeline.status()
@@ -47,6 +50,13 @@ export function pipelineNumbers(pipeline: WholePipeline, source: { title: string
             ...quality(train.progressive)
           }
         }),
+    drift: {
+      inputs: Object.entries(pipeline.drift.report.psi).map(([feature, psi]) => ({ feature, psi: rounded(psi) })),
+      detections: [...pipeline.drift.detections, ...(train?.detections ?? [])]
+        .sort((a, b) => b.eventTimeMs - a.eventTimeMs)
+        .slice(0, detectionsShown)
+        .map(({ signal, detector, value, eventTimeMs }) => ({ signal, detector, value: rounded(value), eventTimeMs }))
+    },
     ...(freshnessMs === undefined ? {} : { freshnessMs: { p50: Math.round(freshnessMs.p50), p99: Math.round(freshnessMs.p99) } })
   }
 }

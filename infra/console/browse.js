@@ -1,7 +1,7 @@
 // Somewhere to begin: users who acted last, items with the most interactions, and a box that narrows them as one types.
 
 import { items as askItems, users as askUsers } from './api.js'
-import { count, dateTime, h, itemLink, nameOf, userLink } from './dom.js'
+import { count, dateTime, h, itemLink, nameOf, table, userLink } from './dom.js'
 import { search } from './user.js'
 
 /** Typing is not asked after letter by letter. */
@@ -115,20 +115,3 @@ function browser(find) {
 }
 
 const note = (title, words) => h('div', {}, h('h2', {}, title), words && h('p', { class: 'soft small' }, words))
-
-/** @param right the first of the columns that hold numbers */
-const table = (names, right, rows) =>
-  h(
-    'table',
-    { class: 'more' },
-    h(
-      'thead',
-      {},
-      h(
-        'tr',
-        {},
-        names.map((name, i) => h('th', { scope: 'col', class: i >= right && 'right' }, name))
-      )
-    ),
-    h('tbody', {}, rows)
-  )

@@ -62,3 +62,20 @@ export function badge(interest) {
     String(interest + 1)
   )
 }
+
+/** @param right the first of the columns that hold numbers @param rows `tr` elements */
+export const table = (names, right, rows) =>
+  h(
+    'table',
+    { class: 'more' },
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        names.map((name, i) => h('th', { scope: 'col', class: i >= right && 'right' }, name))
+      )
+    ),
+    h('tbody', {}, rows)
+  )

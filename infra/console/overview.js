@@ -2,9 +2,9 @@
 
 import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
-import { count, dateTime, duration, h, plural, rate, ratio } from './dom.js'
+import { count, dateTime, duration, h, plural, rate, ratio, table } from './dom.js'
 
-/** Versions change by the minute; each look reads the heads of checkpoints. */
+/** Each look reads the heads of checkpoints. */
 const versionsMs = 5000
 
 export function overview(root) {
@@ -14,11 +14,17 @@ export function overview(root) {
   const tiles = h('div', { class: 'tiles' })
   const events = h('dl', { class: 'pairs' })
   const index = h('dl', { class: 'pairs' })
+  const drift = h('div', { id: 'drift' })
   const learning = h(
     'div',
     { class: 'stack' },
     tiles,
-    h('div', { class: 'wide' }, chart.element, h('div', { class: 'stack' }, card('Events', events), card('Index', index)))
+    h(
+      'div',
+      { class: 'wide' },
+      chart.element,
+      h('div', { class: 'stack' }, card('Events', events), card('Drift', drift), card('Index', index))
+    )
   )
   const only = h('div', { class: 'two' })
   const versionList = h('div', { class: 'stack' })
@@ -27,12 +33,10 @@ export function overview(root) {
   const showVersions = async () => {
     if (performance.now() - versionsAskedMs < versionsMs) return
     versionsAskedMs = performance.now()
-    try {
-      versionList.replaceChildren(...versionParts(await askVersions()))
-      versionCard.hidden = false
-    } catch {
-      // The service's state is told by the banner; what was shown last stays.
-    }
+    const parts = await askVersions().then(versionParts, () => []) // the banner tells why
+    if (parts.length === 0) return
+    versionList.replaceChildren(...parts)
+    versionCard.hidden = false
   }
   root.append(
     h('div', { class: 'head' }, h('div', {}, h('h1', {}, 'From click to recommendation'), source)),
@@ -64,6 +68,7 @@ export function overview(root) {
       tiles.replaceChildren(...tilesOf(status))
       chart.update(status.training?.curve ?? [])
       pairs(events, eventPairs(status.events))
+      drift.replaceChildren(...driftParts(status.drift))
       pairs(index, indexPairs(status))
     }
   }
@@ -185,6 +190,24 @@ const eventPairs = ({ placed, duplicates, late, ignored, deadLetters }) => [
   ['Dead letters', count(deadLetters)]
 ]
 
+/** By custom: below .1 nothing, from .25 on another population. */
+const driftWord = (psi) => (psi >= 0.25 ? 'another population' : psi >= 0.1 ? 'a shift' : 'steady')
+const words = (name) => name.replaceAll('_', ' ')
+
+function driftParts({ inputs, detections } = { inputs: [], detections: [] }) {
+  const newest = detections[0]
+  return [
+    inputs.length === 0
+      ? h('p', { class: 'note' }, 'The reference is being gathered.')
+      : pairs(
+          h('dl', { class: 'pairs' }),
+          inputs.map(({ feature, psi }) => [words(feature), `${ratio(psi)} · ${driftWord(psi)}`])
+        ),
+    newest &&
+      h('p', { class: 'note' }, `Noticed last: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`)
+  ].filter((part) => part !== undefined)
+}
+
 const indexPairs = ({ index }) =>
   index === null
     ? [['State', 'nothing is published yet']]
@@ -195,45 +218,41 @@ const indexPairs = ({ index }) =>
         ['Vectors', `${index.interestCount} per user, ${index.dimensions} dimensions`]
       ]
 
-/** What is served, what was tried, what can be gone back to. */
 function versionParts({ live, kept, gates, checkpoints, held }) {
   const facts = [
-    ['Served', live ?? 'nothing is published yet'],
+    ['Served', live ?? 'nothing published yet'],
     ...kept.map((space) => ['Kept in the index', space]),
     ...held.map((what) => ['Held', what])
   ]
   return [
     pairs(h('dl', { class: 'pairs' }), facts),
-    h('h3', {}, 'New weights, tried on the newest targets before they are served'),
+    h('h3', {}, 'New weights, tried before they are served'),
     gates.length === 0
-      ? h('p', { class: 'note' }, 'None have been tried yet.')
+      ? h('p', { class: 'note' }, 'None yet.')
       : table(
           ['Step', 'When', 'Verdict', 'Because'],
-          gates.map(({ step, atMs, outcome, detail }) => [count(step), dateTime(atMs), outcome, detail])
+          9,
+          gates.map(({ step, atMs, outcome, detail }) => row(count(step), dateTime(atMs), outcome, detail))
         ),
-    h('h3', {}, 'Checkpoints that `mtmi rollback STEP` goes back to'),
+    h('h3', {}, 'Checkpoints (`mtmi rollback STEP`)'),
     checkpoints.length === 0
-      ? h('p', { class: 'note' }, 'None has been taken yet.')
+      ? h('p', { class: 'note' }, 'None yet.')
       : table(
           ['Step', 'When', 'Examples learned', ''],
-          checkpoints.map(({ step, version, savedAtMs, examplesLearned, damaged }) => [
-            String(step),
-            savedAtMs === undefined ? '' : dateTime(savedAtMs),
-            count(examplesLearned),
-            damaged ?? (version ? 'kept as a version' : '')
-          ])
+          9,
+          checkpoints.map(({ step, version, savedAtMs, examplesLearned, damaged }) =>
+            row(
+              step,
+              savedAtMs === undefined ? '' : dateTime(savedAtMs),
+              count(examplesLearned),
+              damaged ?? (version ? 'kept as a version' : '')
+            )
+          )
         )
   ]
 }
 
-function table(head, rows) {
-  const row = (cell, cells) => h('tr', {}, ...cells.map((content) => h(cell, {}, content)))
-  return h(
-    'div',
-    { class: 'scroll' },
-    h('table', {}, h('thead', {}, row('th', head)), h('tbody', {}, ...rows.map((cells) => row('td', cells))))
-  )
-}
+const row = (...cells) => h('tr', {}, ...cells.map((cell) => h('td', {}, cell)))
 
 function pairs(list, entries) {
   list.replaceChildren(...entries.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))

@@ -62,6 +62,11 @@ export class DriftWatch {
     return this.#detections
   }
 
+  /** As of now: how far the newest interactions are from the reference. */
+  get report(): InputDrift['report'] {
+    return this.#input.report
+  }
+
   noteItem(item: CatalogueItem): void {
     if (this.#categories.size >= itemsMax && !this.#categories.has(item.itemId)) return
     const names = featureKeys(item)

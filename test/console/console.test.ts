@@ -105,6 +105,7 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   assert.equal(pairs['Dead letters'], whole(events.deadLetters))
   assert(events.duplicates > 0 && events.deadLetters > 0, 'the simulation has some of each')
   assert.equal(pairs.Version, `${index.space}@${index.step}`)
+  assert.match(await page.locator('#drift').innerText(), /The reference is being gathered/) // 10,000 interactions are left out at first, and this run has 4,000
   const tiles = await page.locator('.tile .value').allInnerTexts()
   assert.equal(tiles[0], training.recent.model.toFixed(3))
   assert.equal(tiles[2], training.intraUserCosine.toFixed(3))
@@ -127,7 +128,7 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   await page.locator('#versions tbody tr').first().waitFor()
   const { live, gates, checkpoints } = await ask<VersionNumbers>('/v1/versions')
   assert.equal(await page.locator('#versions dd').first().innerText(), live)
-  assert(checkpoints.length > 0, 'a run takes a checkpoint at its end')
+  assert(gates.length > 0, 'weights were published, and so had been tried')
   assert.equal(await page.locator('#versions tbody tr').count(), gates.length + checkpoints.length)
   await shoot(page, 'overview')
   assert.deepEqual(complaints, [])

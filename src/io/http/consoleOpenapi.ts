@@ -184,6 +184,30 @@ export function consoleSchemas(lookups: boolean): Json {
           },
           ['examplesLearned', 'batches', 'batchesDropped', 'rollbacks', 'loss', 'intraUserCosine', 'recent', 'curve']
         ),
+        drift: object(
+          {
+            inputs: list(
+              object({ feature: text('Of the interactions'), psi: number('Population stability index against the reference') }, [
+                'feature',
+                'psi'
+              ])
+            ),
+            detections: list(
+              object(
+                {
+                  signal: text('What changed'),
+                  detector: text('Who noticed'),
+                  value: number('Of the detector'),
+                  eventTimeMs: time('Event time')
+                },
+                ['signal', 'detector', 'value', 'eventTimeMs']
+              ),
+              { description: 'Newest first' }
+            )
+          },
+          ['inputs', 'detections'],
+          'How far the newest interactions are from those of the reference'
+        ),
         freshnessMs: object(quantiles, ['p50', 'p99'], 'From the log taking a click to the new vectors being searchable'),
         index: {
           ...object(

@@ -36,6 +36,18 @@ export interface PipelineNumbers {
     /** Over the whole stream, in periods that each stand for themselves. */
     readonly curve: readonly (QualityNumbers & { readonly examples: number; readonly timeMs: number })[]
   }
+  /** Empty lists: the reference is still being gathered, and nothing was noticed yet. */
+  readonly drift?: {
+    /** Population stability index of each watched feature of the input: by custom .1 is a shift, .25 another population. */
+    readonly inputs: readonly { readonly feature: string; readonly psi: number }[]
+    /** Newest first. */
+    readonly detections: readonly {
+      readonly signal: string
+      readonly detector: string
+      readonly value: number
+      readonly eventTimeMs: number
+    }[]
+  }
   /** From the log's taking a click to its user's new vectors being searchable, by this process. */
   readonly freshnessMs?: { readonly p50: number; readonly p99: number }
 }

@@ -79,6 +79,10 @@ const numbers: PipelineNumbers = {
     recent: quality,
     curve: [{ ...quality, examples: 7, timeMs: nowMs }]
   },
+  drift: {
+    inputs: [{ feature: 'category', psi: 0.12 }],
+    detections: [{ signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: nowMs - 9 }]
+  },
   freshnessMs: { p50: 80, p99: 200 }
 }
 
@@ -87,6 +91,7 @@ test('status tells what is known here: of the flow where it runs, of the index a
   await get('/v1/users/u/recommendations')
   const status = described(await get('/v1/status'), '/v1/status')
   assert.deepEqual(status.events, numbers.events)
+  assert.deepEqual(status.drift, numbers.drift)
   assert.deepEqual(status.index, { space: 's', step: 3, items: 4, users: 2, dimensions: 2, interestCount: 2 })
   assert.deepEqual([status.version, status.nowMs, status.ready, status.answers.lists], ['1.2.3', nowMs, true, 1])
   const serving = described(await (await setUp(t)).get('/v1/status'), '/v1/status')
