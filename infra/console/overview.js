@@ -226,7 +226,7 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
   ]
   return [
     pairs(h('dl', { class: 'pairs' }), facts),
-    h('h3', {}, 'New weights, tried before they are served'),
+    h('h2', {}, 'New weights, tried before they are served'),
     gates.length === 0
       ? h('p', { class: 'note' }, 'None yet.')
       : table(
@@ -234,7 +234,7 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
           9,
           gates.map(({ step, atMs, outcome, detail }) => row(count(step), dateTime(atMs), outcome, detail))
         ),
-    h('h3', {}, 'Checkpoints (`mtmi rollback STEP`)'),
+    h('h2', {}, 'Checkpoints (`mtmi rollback STEP`)'),
     checkpoints.length === 0
       ? h('p', { class: 'note' }, 'None yet.')
       : table(
