@@ -13,7 +13,9 @@ import { Rng } from '../../src/base/rng.ts'
 import { applyTopics, wantedTopics } from '../../src/io/kafka/kafkaTopics.ts'
 import { benchBroker } from './benchBroker.ts'
 
-const users = Number(process.argv[2] ?? 50_000)
+// One JSON line either way: `--json` is for those who give it to every benchmark.
+const users = Number(process.argv.slice(2).find((argument) => argument !== '--json') ?? 50_000)
+if (!(Number.isInteger(users) && users > 0)) throw new Error(`restore: give a whole number of users above 0, not ${process.argv[2]}`)
 const stepsPerUser = 50
 const repeats = 5
 const { brokers, stop } = await benchBroker()
