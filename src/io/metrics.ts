@@ -58,6 +58,7 @@ export const httpRoutes = [
   '/v1/events',
   '/v1/recommendations',
   '/v1/status',
+  '/v1/versions',
   '/v1/users',
   '/v1/users/:id',
   '/v1/items',
