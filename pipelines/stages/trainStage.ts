@@ -1,7 +1,7 @@
 // user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ConfigError, CorruptError, DivergedError } from '../../src/base/errors.ts'
+import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
@@ -12,7 +12,6 @@ import type { UserId } from '../../src/event/interaction.ts'
 import { mergeTraces, type Traces } from '../../src/event/traceContext.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
-import { spaceOf } from '../../src/model/model.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
@@ -24,7 +23,8 @@ import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
-import type { ControlRequest, ModelControl } from './modelControl.ts'
+import type { ModelControl } from './modelControl.ts'
+import { ModelRequests, type Requested, type RequestsState } from './modelRequests.ts'
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
 import type { StageLogger } from './stageLogger.ts'
 import { goOnTracing, tracesOfAll } from './tracing.ts'
@@ -32,8 +32,6 @@ import { goOnTracing, tracesOfAll } from './tracing.ts'
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
 const fence = 'train'
-/** How often it is looked whether somebody asks for something. */
-const controlMs = 500
 const text = new TextEncoder()
 const untext = new TextDecoder()
 
@@ -77,7 +75,7 @@ interface Waiting {
 }
 
 /** What a checkpoint holds besides the trainer. */
-interface StageState {
+interface StageState extends RequestsState {
   readonly batch: number
   readonly next: Readonly<Record<string, string>>
   readonly repeats: RepeatFilterState
@@ -89,10 +87,8 @@ interface StageState {
   /** Milliseconds; what a list of versions shows. */
   readonly savedAtMs?: number
   readonly versionAtMs?: number
-  /** Number of the last request that was carried out, the space that came of it, and whether updates are held since. */
-  readonly controlDone?: number
+  /** Where the trainer's rows go. */
   readonly space?: string
-  readonly updatesHeld?: boolean
   readonly divergedInARow?: number
   /** null: none yet. */
   readonly loss: number | null
@@ -103,6 +99,7 @@ export class TrainStage {
   readonly #options: TrainStageOptions
   readonly evaluator = new ProgressiveEvaluator()
   readonly drift: ModelWatch
+  readonly #requests: ModelRequests
   #repeats = new RepeatFilter()
   /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
   #batch = 0
@@ -138,12 +135,6 @@ export class TrainStage {
   #traces: Traces | undefined
   #sentBatch = 0
   #versionAtMs = 0
-  #controlDone = 0
-  #lastControlMs = Number.NEGATIVE_INFINITY
-  /** Somebody went back to an earlier version for those who are served, and lets the trainer go its own way. */
-  #updatesHeld = false
-  /** A request has been read and not carried out. */
-  #mustObey = false
   /** Next offset of the catalogue that has been read, and that the trainer knows of. */
   #catalogueRead = 0n
   #catalogueKnown = 0n
@@ -153,6 +144,8 @@ export class TrainStage {
   constructor(options: TrainStageOptions) {
     this.#options = options
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
+    const { control, trainer, checkpoints, config, clock } = options
+    this.#requests = new ModelRequests({ control, trainer, checkpoints, model: config.model, clock, stage: this.#requested() })
   }
 
   /** Until abort; then a checkpoint is taken. */
@@ -160,14 +153,14 @@ export class TrainStage {
     const { log, config, clock } = this.#options
     await this.#restore()
     await this.#readCatalogue(true, signal)
-    await this.#obey()
+    await this.#requests.obey()
     this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
     const following = this.#readCatalogue(false, signal)
     const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#next.get(partition) ?? 0n, signal })
     for await (const event of events) {
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
       await this.#learnWhatIsDue(event.kind === 'idle', signal)
-      await this.#obey()
+      await this.#requests.obey()
       await this.#housekeep()
     }
     await following
@@ -188,7 +181,7 @@ export class TrainStage {
 
   /** Everything learned that is worth it has been sent to those who publish it. */
   get updatesSent(): boolean {
-    return this.#sentBatch === this.#batch || !this.#isSound || this.#updatesHeld
+    return this.#sentBatch === this.#batch || !this.#isSound || this.#requests.updatesHeld
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
@@ -301,7 +294,7 @@ export class TrainStage {
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
-    await this.#obey()
+    await this.#requests.obey()
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
@@ -407,54 +400,24 @@ export class TrainStage {
     return this.#divergedInARow === 0 && this.#wentBackTo === undefined
   }
 
-  /**
-   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the request, and the checkpoint that
-   * says it is done comes after everything was sent. Killed before, the trainer does it again.
-   */
-  async #obey(): Promise<void> {
-    const { control, clock, trainer, checkpoints } = this.#options
-    if (control === undefined || clock.nowMs() - this.#lastControlMs < controlMs) return
-    this.#lastControlMs = clock.nowMs()
-    const request = control.request()
-    if (request === undefined || request.id <= (control.result()?.id ?? 0)) return
-    const { id, action } = request
-    if (id <= this.#controlDone) {
-      // Killed after the checkpoint and before it could be said.
-      control.finish({ id, action, outcome: 'done', space: trainer.space, atMs: clock.nowMs() })
-      return
-    }
-    // What a crash interrupted comes first, as it was, but is not sent: it may be that parts of the new lineage were.
-    this.#mustObey = true
-    if (this.#again.length > 0) {
-      this.#lastControlMs = Number.NEGATIVE_INFINITY
-      return
-    }
-    await this.#saved() // it may be the one that is asked for
-    let space: string | undefined
-    try {
-      const version = action === 'rollback' ? await checkpoints.load(request.version ?? Number.NaN) : undefined
-      const own = version !== undefined && request.hold === true ? trainer.checkpoint() : undefined
-      if (version !== undefined) {
-        trainer.restore(version)
+  #requested(): Requested {
+    return {
+      learnsAgain: () => this.#again.length > 0,
+      saved: () => this.#saved(),
+      restored: () => {
         this.#divergedInARow = 0
         this.#wentBackTo = undefined
-      }
-      this.#batch++ // the checkpoint of what is left behind keeps its own number, and can be gone back to in turn
-      space = `${spaceOf(this.#options.config.model)}.${id}`
-      await this.#sendLineage(space, request)
-      if (own !== undefined) trainer.restore(own)
-      this.#updatesHeld = own !== undefined
-    } catch (error) {
-      if (!(error instanceof ConfigError || error instanceof CorruptError) || space !== undefined) throw error
-      this.#mustObey = false
-      control.finish({ id, action, outcome: 'failed', message: error.message, atMs: clock.nowMs() })
-      return
+      },
+      nextBatch: () => {
+        this.#batch++
+      },
+      sendAll: async (updates) => {
+        const nowMs = this.#options.clock.nowMs()
+        await this.#send(updates)
+        this.#lastUpdateMs = this.#lastWeightsMs = nowMs
+      },
+      checkpoint: () => this.#checkpoint()
     }
-    this.#controlDone = id
-    this.#mustObey = false
-    await this.#checkpoint()
-    await this.#saved()
-    control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
   }
 
   async #housekeep(): Promise<void> {
@@ -471,21 +434,10 @@ export class TrainStage {
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const { trainer, config, clock } = this.#options
     this.#lastUpdateMs = clock.nowMs()
-    if (this.#sentBatch === this.#batch || this.#updatesHeld || this.#mustObey) return
+    if (this.#sentBatch === this.#batch || this.#requests.holdUpdates) return
     const weightsDue = withWeights || this.#sentBatch === 0 || clock.nowMs() - this.#lastWeightsMs >= config.train.weightsIntervalMs
     if (weightsDue) this.#lastWeightsMs = clock.nowMs()
     await this.#send(trainer.takeUpdates(weightsDue, clock.nowMs()))
-  }
-
-  /** All rows and weights, for a space of their own. */
-  async #sendLineage(space: string, { action }: ControlRequest): Promise<void> {
-    const { trainer, clock } = this.#options
-    const nowMs = clock.nowMs()
-    trainer.beginSpace(space)
-    // Nothing has to leave a space that is empty.
-    const updates = trainer.takeUpdates(true, nowMs).filter((update) => update.kind !== 'item-row' || update.row !== null)
-    await this.#send([{ kind: 'lineage', space, reason: action, begunAtMs: nowMs }, ...updates])
-    this.#lastUpdateMs = this.#lastWeightsMs = nowMs
   }
 
   async #send(updates: readonly ModelUpdate[]): Promise<void> {
@@ -519,9 +471,8 @@ export class TrainStage {
       rollbacks: this.rollbacks,
       savedAtMs: startedMs,
       versionAtMs: this.#versionAtMs,
-      controlDone: this.#controlDone,
       space: trainer.space,
-      updatesHeld: this.#updatesHeld,
+      ...this.#requests.state(),
       divergedInARow: this.#divergedInARow,
       loss: finite(this.loss),
       intraUserCosine: finite(this.intraUserCosine)
@@ -582,8 +533,7 @@ export class TrainStage {
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
       this.#versionAtMs = state.versionAtMs ?? 0
-      this.#controlDone = state.controlDone ?? 0
-      this.#updatesHeld = state.updatesHeld ?? false
+      this.#requests.restore(state)
       // Rows that are not part of the checkpoint are dirty again by learning again; all of them need not be sent.
       if (state.space !== undefined) trainer.restoreSpace(state.space)
       this.#divergedInARow = state.divergedInARow ?? 0
