@@ -3,21 +3,19 @@
 import type { Config } from '../src/base/config.ts'
 import { RunDirectory } from './parts.ts'
 import type { GateRecord } from './stages/modelGate.ts'
-import { collectVersions, gateDetail, type VersionsReport } from './versionsReport.ts'
+import { collectVersions, gateDetail, heldTexts, type VersionsReport } from './versionsReport.ts'
 
 export async function versions(config: Config, options: { json?: boolean }): Promise<void> {
   const report = await collectVersions(config, RunDirectory.current(config.dataDir))
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : `${versionsText(report)}\n`)
 }
 
-export function versionsText({ live, spaces, checkpoints, gates, held, updatesHeld, pending }: VersionsReport): string {
+export function versionsText(report: VersionsReport): string {
+  const { live, spaces, checkpoints, gates } = report
   const lines: string[] = []
   lines.push(live === null ? 'nothing is live yet' : `live   ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
   for (const space of spaces) if (space !== live?.space) lines.push(`kept   ${space}`)
-  if (held !== null) lines.push(`held   weights up to step ${held.step}, since ${time(held.sinceMs)}: ${held.text}`)
-  if (updatesHeld) lines.push('held   the trainer publishes nothing until `mtmi publish --resume`')
-  if (pending !== null)
-    lines.push(`asked  ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}, not carried out yet`)
+  for (const text of heldTexts(report)) lines.push(`held   ${text}`)
   lines.push('', checkpoints.length === 0 ? 'no checkpoints' : 'checkpoints (`mtmi rollback STEP`)')
   for (const { step, version, savedAtMs, bytes, examplesLearned, damaged } of checkpoints) {
     const what = damaged ?? `${savedAtMs === null ? '' : time(savedAtMs)}  ${examplesLearned ?? 0} examples  ${(bytes / 1e6).toFixed(1)} MB`

@@ -5,6 +5,7 @@ import type { Config } from '../src/base/config.ts'
 import type { VersionNumbers } from '../src/io/http/consoleVersions.ts'
 import { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
+import { heldText } from './heldText.ts'
 import { modelControlFile } from './modelControlFile.ts'
 import { openIndexToRead, type RunDirectory } from './parts.ts'
 import type { ControlRequest } from './stages/modelControl.ts'
@@ -72,7 +73,8 @@ export async function versionNumbers(
   run: RunDirectory,
   index: Pick<VectorIndex, 'live' | 'spaces'>
 ): Promise<VersionNumbers> {
-  const { live, spaces, checkpoints, gates, held, updatesHeld, pending } = await collectVersions(config, run, index)
+  const report = await collectVersions(config, run, index)
+  const { live, spaces, checkpoints, gates } = report
   return {
     live: live === null ? null : `${live.space}@${live.step}`,
     kept: spaces.filter((space) => space !== live?.space),
@@ -82,14 +84,20 @@ export async function versionNumbers(
       ...(savedAtMs === null ? {} : { savedAtMs }),
       ...(damaged === undefined ? {} : { damaged })
     })),
-    held: [
-      ...(held === null ? [] : [`weights up to step ${held.step}: ${held.text}`]),
-      ...(updatesHeld ? ['the trainer publishes nothing until `mtmi publish --resume`'] : []),
-      ...(pending === null
-        ? []
-        : [`asked for and not carried out yet: ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}`])
-    ]
+    held: heldTexts(report)
   }
+}
+
+/** What keeps the newest of the trainer from those who are served. */
+export function heldTexts({ held, updatesHeld, pending }: VersionsReport): string[] {
+  const texts: string[] = []
+  if (held !== null) texts.push(heldText(held))
+  if (updatesHeld) texts.push('the trainer publishes nothing until `mtmi publish --resume`')
+  if (pending !== null) {
+    const { action, version } = pending
+    texts.push(`asked for and not carried out yet: ${action}${version === undefined ? '' : ` to ${version}`}`)
+  }
+  return texts
 }
 
 /** What a gate found, and why it refused. */

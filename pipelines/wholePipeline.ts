@@ -12,7 +12,7 @@ import { type RecommendedItem, Recommender } from '../src/recommend/recommender.
 import type { SessionEncoder } from '../src/recommend/sessionEncoder.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
 import type { SequenceStep } from '../src/sequence/userSequence.ts'
-import { heldDetail } from './heldDetail.ts'
+import { heldDetail } from './heldText.ts'
 import { logStyle, openJournal } from './journal.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, type RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'

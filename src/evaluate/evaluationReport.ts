@@ -1,10 +1,12 @@
 // The reports of single evaluations as sections of a page: offline, streaming, progressive.
 
+import { number, percent, ratio } from './figures.ts'
 import type { PageSection } from './htmlPage.ts'
 import { cuts, metricNames, type OfflineMetrics } from './offlineMetrics.ts'
 import type { OfflineSummary } from './offlineResult.ts'
 import { barChart, lineChart } from './plots.ts'
 import type { StreamResult } from './streamResult.ts'
+import { streamTable } from './streamText.ts'
 import type { RunReport } from './textReport.ts'
 
 export function offlineSections(summary: OfflineSummary): PageSection[] {
@@ -119,20 +121,7 @@ export function streamSections(runs: readonly StreamResult[]): PageSection[] {
           svg: lineChart({ xLabel: 'period', yLabel: 'seconds', points: line('update', ({ updateSeconds }) => updateSeconds) })
         }
       ],
-      table: {
-        heads: ['period', 'targets', 'Recall@20', 'MRR@20', 'new items', 'new users', 'unknown items', 'update s', 'of a retrain'],
-        rows: run.periods.map(({ name, metrics, unknownShare, updateSeconds, shareOfRetrain }) => [
-          name,
-          number(metrics.all.targets),
-          ratio(metrics.all['recall@20']),
-          ratio(metrics.all['mrr@20']),
-          ratio(metrics.newItems['recall@20']),
-          ratio(metrics.newUsers['recall@20']),
-          percent(unknownShare),
-          updateSeconds.toFixed(1),
-          percent(shareOfRetrain)
-        ])
-      }
+      table: streamTable(run)
     }
   })
 }
@@ -193,16 +182,4 @@ export function runSections(report: RunReport): PageSection[] {
       }
     })
   return sections
-}
-
-function ratio(value: number | null): string {
-  return value === null ? '–' : value.toFixed(3).replace(/^(-?)0/, '$1')
-}
-
-function percent(value: number | null): string {
-  return value === null ? '–' : `${(100 * value).toFixed(1)}%`
-}
-
-function number(value: number): string {
-  return Math.round(value).toLocaleString('en')
 }

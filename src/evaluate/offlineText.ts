@@ -1,5 +1,6 @@
 // An offline evaluation for a reader at a terminal.
 
+import { number, ratio } from './figures.ts'
 import { cuts, metricNames, type OfflineMetrics } from './offlineMetrics.ts'
 import type { OfflineSummary } from './offlineResult.ts'
 
@@ -7,8 +8,6 @@ export function offlineText(summary: OfflineSummary): string {
   const { model, data, protocol, seed, users, items, interactions, runs, spreads } = summary
   const several = runs.length > 1
   const details = runs[0]!.details
-  const number = (value: number) => Math.round(value).toLocaleString('en')
-  const ratio = (value: number) => value.toFixed(3).replace(/^0/, '')
   const lines = [
     `${model} on ${data}, protocol ${protocol}, ${several ? `seeds ${seed.join(' ')}: mean ± standard deviation` : `seed ${seed[0]}`}`,
     `${number(users)} users, ${number(items)} items, ${number(interactions)} interactions after the filter; tested on ${number(details.testUsers)} users`,

@@ -1,30 +1,18 @@
-// A streaming evaluation for a reader at a terminal.
+// A streaming evaluation for a reader at a terminal, and its table for a page as well.
 
+import { number, percent, ratio } from './figures.ts'
+import type { PageTable } from './htmlPage.ts'
 import type { StreamResult } from './streamResult.ts'
 
 export function streamText(result: StreamResult): string {
-  const { model, data, policy, seed, users, items, interactions, periods, mean, forgetting } = result
-  const ratio = (value: number | null) => (value === null ? '–' : value.toFixed(3).replace(/^0/, ''))
-  const number = (value: number) => Math.round(value).toLocaleString('en')
-  const percent = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(1)}%`)
-  const row = (cells: readonly string[]) => cells.map((cell, i) => (i === 0 ? cell.padEnd(14) : cell.padStart(12))).join('')
+  const { model, data, policy, seed, users, items, interactions, mean, forgetting } = result
+  const row = (cells: readonly string[]) => cells.map((cell, i) => (i === 0 ? cell.slice(0, 13).padEnd(14) : cell.padStart(12))).join('')
+  const { heads, rows } = streamTable(result)
   return `${[
     `${model}, policy ${policy}, on ${data}, seed ${seed}: ${number(users)} users, ${number(items)} items, ${number(interactions)} interactions`,
     '',
-    row(['period', 'targets', 'Recall@20', 'MRR@20', 'new items', 'new users', 'unknown', 'update s', 'of retrain']),
-    ...periods.map(({ name, metrics, unknownShare, updateSeconds, shareOfRetrain }) =>
-      row([
-        name.slice(0, 13),
-        number(metrics.all.targets),
-        ratio(metrics.all['recall@20']),
-        ratio(metrics.all['mrr@20']),
-        ratio(metrics.newItems['recall@20']),
-        ratio(metrics.newUsers['recall@20']),
-        percent(unknownShare),
-        updateSeconds.toFixed(1),
-        percent(shareOfRetrain)
-      ])
-    ),
+    row(heads),
+    ...rows.map(row),
     row([
       'mean',
       '',
@@ -39,4 +27,22 @@ export function streamText(result: StreamResult): string {
     '',
     `forgotten of the first period (Recall@20 of its held-out users, after it less at the end): ${ratio(forgetting)}`
   ].join('\n')}\n`
+}
+
+/** A row a period. */
+export function streamTable({ periods }: StreamResult): PageTable {
+  return {
+    heads: ['period', 'targets', 'Recall@20', 'MRR@20', 'new items', 'new users', 'unknown', 'update s', 'of retrain'],
+    rows: periods.map(({ name, metrics, unknownShare, updateSeconds, shareOfRetrain }) => [
+      name,
+      number(metrics.all.targets),
+      ratio(metrics.all['recall@20']),
+      ratio(metrics.all['mrr@20']),
+      ratio(metrics.newItems['recall@20']),
+      ratio(metrics.newUsers['recall@20']),
+      percent(unknownShare),
+      updateSeconds.toFixed(1),
+      percent(shareOfRetrain)
+    ])
+  }
 }

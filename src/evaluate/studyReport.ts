@@ -1,5 +1,6 @@
 // The runs of a study as tables and plots.
 
+import { number, ratio } from './figures.ts'
 import type { PageSection, PageTable } from './htmlPage.ts'
 import type { OfflineResult } from './offlineResult.ts'
 import { barChart, heatMap, lineChart } from './plots.ts'
@@ -215,12 +216,4 @@ function findings(runs: readonly StudyRun[]): PageSection[] {
 
 function withSpread({ mean, deviation }: { mean: number; deviation: number }, digits = 3): string {
   return deviation === 0 ? ratio(mean, digits) : `${ratio(mean, digits)} ± ${ratio(deviation, digits)}`
-}
-
-function ratio(value: number, digits = 3): string {
-  return value.toFixed(digits).replace(/^(-?)0/, '$1')
-}
-
-function number(value: number): string {
-  return Math.round(value).toLocaleString('en')
 }

@@ -1,8 +1,8 @@
 // A small schema registry that speaks Confluent's HTTP API: what the client is tested against.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import avro from 'avsc'
+import { LoopbackServer } from './loopbackServer.ts'
 
 interface Reference {
   readonly name: string
@@ -36,8 +36,7 @@ export class RegistryServer {
   authorization: string | undefined
   /** Whether writing is allowed; otherwise a 403. */
   readOnly = false
-  #server: Server | undefined
-  #port = 0
+  readonly #server = new LoopbackServer((request, response) => void this.#answer(request, response))
   #failures = 0
   #failureStatus = 503
   readonly #schemas: Stored[] = []
@@ -47,26 +46,16 @@ export class RegistryServer {
 
   /** On the port that it had before, if it was started before. What is registered outlives a stop. */
   async start(): Promise<this> {
-    const server = createServer((request, response) => void this.#answer(request, response))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(this.#port, '127.0.0.1', resolve)
-    })
-    this.#port = (server.address() as AddressInfo).port
-    this.#server = server
+    await this.#server.start()
     return this
   }
 
   async stop(): Promise<void> {
-    const server = this.#server
-    this.#server = undefined
-    if (server === undefined) return
-    server.closeAllConnections()
-    await new Promise((resolve) => server.close(resolve))
+    await this.#server.stop()
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`
+    return this.#server.url
   }
 
   /** The next `count` requests are answered with this status. */

@@ -219,32 +219,27 @@ export class KafkaProducer {
 
   /** Tells the coordinator which partitions the transaction touches. */
   async #join(what: string, transactionalId: string, topic: string, partitions: number[]): Promise<void> {
-    const { cluster } = this.#options
-    await retrying(
-      what,
-      this.#limits,
-      async () => {
-        const coordinator = await findCoordinator(cluster, transactionalId, 'transaction')
-        try {
-          await coordinator.addPartitionsToTxn({ transactionalId, ...this.#identity!, topics: [{ topic, partitions }] })
-        } catch (error) {
-          throw finalOf(error)
-        }
-      },
-      (error) => (protocolErrorOf(error) === 'CONCURRENT_TRANSACTIONS' ? Promise.resolve() : this.#refresh())
+    await this.#askCoordinator(what, transactionalId, (coordinator) =>
+      coordinator.addPartitionsToTxn({ transactionalId, ...this.#identity!, topics: [{ topic, partitions }] })
     )
   }
 
   /** Asked again until the answer is known: a coordinator that has committed already says so. */
   async #commit(what: string, transactionalId: string): Promise<void> {
-    const { cluster } = this.#options
+    await this.#askCoordinator(what, transactionalId, (coordinator) =>
+      coordinator.endTxn({ transactionalId, ...this.#identity!, transactionResult: true })
+    )
+  }
+
+  /** Waits while the transaction before is still being ended; otherwise looks for the coordinator anew. */
+  async #askCoordinator(what: string, transactionalId: string, ask: (coordinator: CoordinatorBroker) => Promise<unknown>): Promise<void> {
     await retrying(
       what,
       this.#limits,
       async () => {
-        const coordinator = await findCoordinator(cluster, transactionalId, 'transaction')
+        const coordinator = await findCoordinator(this.#options.cluster, transactionalId, 'transaction')
         try {
-          await coordinator.endTxn({ transactionalId, ...this.#identity!, transactionResult: true })
+          await ask(coordinator)
         } catch (error) {
           throw finalOf(error)
         }

@@ -1,7 +1,7 @@
 // A loopback proxy in front of Qdrant, or of nothing, that does what networks and servers do.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LoopbackServer } from '../../support/loopbackServer.ts'
 
 /**
  * What becomes of a request: `pass` goes on to the server; `refuse` with a status, before the server hears of it; `lose` its answer, after the server
@@ -21,8 +21,7 @@ export class FaultProxy {
   readonly #target: string
   readonly #fate: (request: SeenRequest) => Fate
   readonly requests: SeenRequest[] = []
-  #server: Server | undefined
-  #port = 0
+  readonly #server = new LoopbackServer((request, response) => this.#receive(request, response))
   #open = 0
   /** Most requests that were on their way at one time. */
   openMax = 0
@@ -34,33 +33,24 @@ export class FaultProxy {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`
+    return this.#server.url
   }
 
   /** Listens; after `stop`, at the same port. */
   async start(): Promise<this> {
-    const server = createServer((request, response) => {
-      this.#open++
-      this.openMax = Math.max(this.openMax, this.#open)
-      response.once('close', () => this.#open--)
-      this.#handle(request, response).catch(() => response.destroy())
-    })
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(this.#port, '127.0.0.1', resolve)
-    })
-    this.#port = (server.address() as AddressInfo).port
-    this.#server = server
+    await this.#server.start()
     return this
   }
 
-  /** Nobody listens any more, and whoever was connected is cut off. */
   async stop(): Promise<void> {
-    const server = this.#server
-    this.#server = undefined
-    if (server === undefined) return
-    server.closeAllConnections()
-    await new Promise<void>((resolve) => server.close(() => resolve()))
+    await this.#server.stop()
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse): void {
+    this.#open++
+    this.openMax = Math.max(this.openMax, this.#open)
+    response.once('close', () => this.#open--)
+    this.#handle(request, response).catch(() => response.destroy())
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
