@@ -5,8 +5,10 @@
 // transaction a second time.
 
 import { readFileSync } from 'node:fs'
+import net from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import kafkajs, { type Broker, type Cluster, type Kafka, type KafkaConfig } from 'kafkajs'
+import tls from 'node:tls'
+import kafkajs, { type Broker, type Cluster, type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../base/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../base/errors.ts'
 
@@ -18,6 +20,8 @@ const retryMs = { first: 20, max: 2000 }
 /** Milliseconds until a broker that says nothing is given up; kafkajs adds what a call may wait by itself. */
 const requestTimeoutMs = 30_000
 const connectTimeoutMs = 5000
+/** How long nothing is said until TCP asks whether the other end is still there. */
+const keepAliveMs = 60_000
 
 /** How long kafkajs waits within one of our attempts, and how often it tries by itself. */
 export interface ClientLimits {
@@ -39,11 +43,26 @@ export function kafkaClient(
     authenticationTimeout: limits.connectTimeoutMs * 2,
     requestTimeout: limits.requestTimeoutMs,
     retry: { ...innerRetry, retries: limits.retries },
+    socketFactory: kafkaSocket,
     logLevel: kafkajs.logLevel.NOTHING, // what fails is thrown, with more to it than a line
     ...(sasl === undefined ? {} : { sasl }),
     ...(options.tls.enabled ? { ssl: tlsOf(options) } : {})
   }
   return new kafkajs.Kafka(config)
+}
+
+/**
+ * A socket as kafkajs makes them itself, but for its end. While a broker is away kafkajs lets go of the connections that it lost again at each attempt, and
+ * `unref` of a socket that is gone waits for it to connect: a listener more each time, and after ten of them Node warns of a leak.
+ */
+export function kafkaSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): net.Socket {
+  const serverName = net.isIP(host) === 0 ? { servername: host } : {}
+  const socket = ssl ? tls.connect({ host, port, ...serverName, ...ssl }, onConnect) : net.connect({ host, port }, onConnect)
+  socket.setKeepAlive(true, keepAliveMs)
+  socket.once('close', () => {
+    socket.unref = () => socket
+  })
+  return socket
 }
 
 /** A connection pool of its own. A broker answers one request of a connection after the other, so what waits (a fetch, a join) needs one for itself. */
