@@ -10,14 +10,14 @@ import { ConfigError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { ExactTop } from '../../src/evaluate/exactTop.ts'
 import { MarkovChain } from '../../src/evaluate/markovChain.ts'
-import type { UserSteps } from '../../src/evaluate/offlineSplit.ts'
+import type { OfflineStep, UserSteps } from '../../src/evaluate/offlineSplit.ts'
 import { type NextItemMetrics, nextItemMetrics, streamCut, streamMetrics } from '../../src/evaluate/streamMetrics.ts'
 import { cutPeriods, firstSeen, type NextItem, periodCases, type StreamPeriod } from '../../src/evaluate/streamPeriods.ts'
 import { forgetting, type PeriodResult, type StreamPolicy, type StreamResult, streamMeans } from '../../src/evaluate/streamResult.ts'
 import type { ItemId } from '../../src/event/interaction.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
-import { OfflineTrainer, positionsOf } from '../../src/train/offlineTrainer.ts'
+import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
 import type { OfflineData } from './offlineData.ts'
 import { InterruptedRun, trainOptions } from './offlineRun.ts'
@@ -35,7 +35,7 @@ export interface StreamRunOptions {
   readonly fresh?: boolean
 }
 
-const methodVersion = 1
+const methodVersion = 2
 
 /** One in so many users of the first period is never learned from: what they ask shows what is forgotten. */
 const heldOutEvery = 20
@@ -202,8 +202,10 @@ async function modelLearner(
   const { periodEpochs, updateEpochs, updateReplay, dropout, historyMax } = config.evaluate
   const model = { ...config.model, name: options.model, dropout } as ModelOptions
   const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: trainOptions(config), historyMax, seed })
-  const between = (from: number, to: number) =>
-    positionsOf(data.users, ({ order }, user) => order >= from && order < to && !heldOut.has(user))
+  const between =
+    (from: number, to: number) =>
+    ({ order }: OfflineStep, user: number) =>
+      order >= from && order < to && !heldOut.has(user)
   let trainer = make()
   let replica = new ModelReplica()
   const top = new ExactTop(config.model.dimensions)

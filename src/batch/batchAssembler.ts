@@ -7,6 +7,7 @@
 
 import type { OffsetRanges } from '../base/offsets.ts'
 import { Rng } from '../base/rng.ts'
+import type { UserId } from '../event/interaction.ts'
 import type { Example } from '../sequence/example.ts'
 import type { CandidateSampler } from './candidateSampler.ts'
 import { FeatureRows } from './featureRows.ts'
@@ -158,6 +159,7 @@ export class BatchAssembler {
     const weight = new Float32Array(size) // [B]
     const placeOf = new Int32Array(size) // [B]
     const groups = new Int32Array(size) // [B]
+    const groupOf = new Map<UserId, number>()
     for (let w = 0; w < W; w++) {
       for (let i = 0; i < lengths[w]!; i++) {
         steps[w * length + i] = unique.position(rows[w * stepsMax + i]!)
@@ -166,12 +168,14 @@ export class BatchAssembler {
     }
     let b = 0
     for (const [w, window] of windows.entries()) {
+      const group = groupOf.get(window.userId) ?? groupOf.size
+      groupOf.set(window.userId, group)
       for (const [p, { at, weight: ofTarget }] of window.targets.entries()) {
         const place = w * places + p
         target[b] = unique.position(this.#items.rowOf(window.steps[at]!.itemId))
         if (target[b] !== 0 && ends[place]! > 0) weight[b] = ofTarget
         placeOf[b] = place
-        groups[b++] = w
+        groups[b++] = group
       }
     }
     return { windows: W, length, places, steps, timesMs, ends, placeOf, ...this.#candidates(target, weight, ranges), groups }
@@ -195,7 +199,7 @@ export class BatchAssembler {
    *
    * @returns rows of the items admitted by this call, for `ItemTable.initialise`
    */
-  observe(examples: readonly Example[]): Int32Array {
+  observe(examples: readonly Pick<Example, 'target'>[]): Int32Array {
     const admitted: number[] = []
     for (const { target } of examples) {
       const admissions = this.#items.admissions

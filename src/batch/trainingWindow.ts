@@ -20,24 +20,24 @@ export interface TrainingWindow {
   readonly targets: readonly WindowTarget[]
 }
 
-export interface WindowCut {
+export interface WindowCut<S extends SequenceStep> {
   /** R: a target is given so many steps before it, where the user has them. */
   readonly historyMax: number
   /** Targets of a window at most. A window of n targets has up to R + n steps, and each target's attention runs over all of them: about R is cheapest. */
   readonly targetsMax: number
-  /** By event type; undefined or 0 for a type that is kept in histories but not learned. */
-  readonly weightOf: (type: string) => number | undefined
+  /** 0 for a step that is kept in histories but not learned. */
+  readonly weightOf: (step: S) => number
 }
 
 /**
- * All of a user's positions, in windows: every step but the first is a target of exactly one of them, unless its type does not count.
+ * All of a user's positions, in windows: every step but the first is a target of exactly one of them, unless it weighs nothing.
  *
  * @param steps oldest first, as many as there are
  */
-export function cutWindows(
+export function cutWindows<S extends SequenceStep>(
   userId: UserId,
-  steps: readonly SequenceStep[],
-  { historyMax, targetsMax, weightOf }: WindowCut
+  steps: readonly S[],
+  { historyMax, targetsMax, weightOf }: WindowCut<S>
 ): TrainingWindow[] {
   if (!(targetsMax >= 1)) throw new RangeError(`targetsMax must be at least 1, not ${targetsMax}`)
   const windows: TrainingWindow[] = []
@@ -46,7 +46,7 @@ export function cutWindows(
     const first = Math.max(0, from - historyMax)
     const targets: WindowTarget[] = []
     for (let at = from; at < to; at++) {
-      const weight = weightOf(steps[at]!.type) ?? 0
+      const weight = weightOf(steps[at]!)
       if (weight > 0) targets.push({ at: at - first, weight })
     }
     if (targets.length > 0) windows.push({ userId, steps: steps.slice(first, to), targets })

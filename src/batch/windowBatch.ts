@@ -14,7 +14,7 @@ export interface WindowBatch extends BatchCandidates {
   readonly ends: Int32Array
   /** Place of each target, w·P + p, ascending. [B] */
   readonly placeOf: Int32Array
-  readonly groups: Int32Array // [B]  the window
+  readonly groups: Int32Array // [B]  the user
 }
 
 /**

@@ -193,14 +193,9 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /** Counts and admits the targets without learning them, as `learnExamples` does first. */
-  observe(examples: readonly Example[]): void {
+  observe(examples: readonly Pick<Example, 'target'>[]): void {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     this.#assembler.observe(examples)
-  }
-
-  /** Learns examples that were observed before: nothing is counted, admitted, replayed or kept. @throws DivergedError as `learn` does */
-  learnAgain(examples: readonly Example[], ranges: OffsetRanges): StepReport {
-    return this.learn(this.#assembler.assemble(examples, ranges))
   }
 
   /** Numbers that learning may change: those of the towers, and a row for every item and feature. */

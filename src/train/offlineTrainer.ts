@@ -1,14 +1,15 @@
 // The stream's trainer on data that is all there: epochs over the positions of the training users, in an order drawn anew for each.
 //
-// Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what would run.
+// Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what would run. Positions are learned by
+// windows (see TrainingWindow), whichever the model: a model that cannot read a window is given each history by itself, but the same batches.
 
 import type { ModelOptions, TrainOptions } from '../base/config.ts'
 import type { OffsetRanges } from '../base/offsets.ts'
 import { Rng } from '../base/rng.ts'
+import { cutWindows, type TrainingWindow } from '../batch/trainingWindow.ts'
 import type { CatalogueItem } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import type { Encoder } from '../model/encoder.ts'
-import type { Example } from '../sequence/example.ts'
 import type { SequenceStep } from '../sequence/userSequence.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { IncrementalTrainer } from './incrementalTrainer.ts'
@@ -23,10 +24,10 @@ export interface OfflineTrainerOptions {
   readonly seed: number
 }
 
-export interface TrainingUser {
+export interface TrainingUser<S extends SequenceStep = SequenceStep> {
   readonly userId: UserId
   /** Oldest first. */
-  readonly steps: readonly SequenceStep[]
+  readonly steps: readonly S[]
 }
 
 export interface OfflineProgress {
@@ -37,29 +38,21 @@ export interface OfflineProgress {
   readonly loss: number
 }
 
-/** Steps to learn: user and place in that user's steps, which are at least 1. */
-export interface Positions {
-  readonly users: Int32Array
-  readonly steps: Int32Array
-}
-
-const noPositions: Positions = { users: new Int32Array(0), steps: new Int32Array(0) }
-
 /** Nothing here was cut from a topic. */
 const noRanges: OffsetRanges = new Map()
 
-export class OfflineTrainer {
+export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
   readonly #trainer: IncrementalTrainer
-  readonly #users: readonly TrainingUser[]
+  readonly #users: readonly TrainingUser<S>[]
   readonly #catalogue: readonly CatalogueItem[]
   readonly #options: OfflineTrainerOptions
-  /** Positions given last, which an epoch learns, and those given before, which it may replay. */
-  #fresh: Positions = noPositions
-  #older: Positions = noPositions
+  /** Given last, which an epoch learns, and those given before, which it may replay. */
+  #fresh: readonly TrainingWindow[] = []
+  #older: readonly TrainingWindow[] = []
+  #positions = 0
   #epochs = 0
 
-  /** @param users whose steps positions point into */
-  constructor(users: readonly TrainingUser[], catalogue: readonly CatalogueItem[], options: OfflineTrainerOptions) {
+  constructor(users: readonly TrainingUser<S>[], catalogue: readonly CatalogueItem[], options: OfflineTrainerOptions) {
     this.#users = users
     this.#catalogue = catalogue
     this.#options = options
@@ -75,17 +68,26 @@ export class OfflineTrainer {
 
   /** Fresh positions: those of one epoch, without replay. */
   get positions(): number {
-    return this.#fresh.users.length
+    return this.#positions
   }
 
   get parameters(): number {
     return this.#trainer.parameters
   }
 
-  /** These are learned from now on; those given before become older ones. Ask `observe` next, unless a checkpoint has observed them already. */
-  give(positions: Positions): void {
-    this.#older = joined(this.#older, this.#fresh)
-    this.#fresh = positions
+  /**
+   * What is learned from now on; what was given before becomes older. Ask `observe` next, unless a checkpoint has observed it already.
+   *
+   * @param learns whether a step that has one before it is a target; it is in histories all the same
+   */
+  give(learns: (step: S, user: number) => boolean = () => true): void {
+    const { historyMax, train } = this.#options
+    const targetsMax = Math.min(historyMax, train.batchSize)
+    this.#older = [...this.#older, ...this.#fresh]
+    this.#fresh = this.#users.flatMap(({ userId, steps }, user) =>
+      cutWindows(userId, steps, { historyMax, targetsMax, weightOf: (step) => (learns(step, user) ? 1 : 0) })
+    )
+    this.#positions = targetsIn(this.#fresh)
   }
 
   /**
@@ -93,37 +95,35 @@ export class OfflineTrainer {
    * true popularity.
    */
   observe(): void {
-    const order = this.#order('observe')
-    const { batchSize } = this.#options.train
-    for (let from = 0; from < order.length; from += batchSize) {
-      const places = order.subarray(from, from + batchSize)
-      this.#trainer.observe(Array.from(places, (place) => this.#example(this.#fresh, place)))
-    }
+    for (const windows of this.#batches('observe', this.#options.train.batchSize))
+      this.#trainer.observe(windows.flatMap(({ steps, targets }) => targets.map(({ at }) => ({ target: steps[at]! }))))
   }
 
   /**
-   * One epoch, a batch for each value asked for. The order depends on the seed and the number of the epoch alone, so that an evaluation goes on from a
-   * checkpoint as if it had never stopped.
+   * One epoch, a batch for each value asked for: windows of many users, with up to `train.batchSize` positions in all. Their order depends on the seed and
+   * the number of the epoch alone, so that an evaluation goes on from a checkpoint as if it had never stopped.
    *
-   * @param replay older positions learned beside each fresh one, drawn uniformly
+   * @param replay older positions learned beside each fresh one, on average: older windows are drawn uniformly, and learned whole
    * @throws DivergedError if a loss or a gradient is not finite
    */
   *epoch(replay = 0): Generator<OfflineProgress, void, undefined> {
-    const order = this.#order(`epoch ${this.#epochs}`)
     const rng = new Rng(this.#options.seed).fork(`replay ${this.#epochs}`)
-    const older = this.#older.users.length
-    const mixed = older === 0 ? 0 : replay
+    const mixed = this.#older.length === 0 ? 0 : replay
     const size = Math.max(1, Math.round(this.#options.train.batchSize / (1 + mixed)))
+    let owed = 0
+    let done = 0
     let sum = 0
     let learned = 0
-    for (let from = 0; from < order.length; from += size) {
-      const places = order.subarray(from, from + size)
-      const examples = Array.from(places, (place) => this.#example(this.#fresh, place))
-      for (let i = Math.round(mixed * places.length); i > 0; i--) examples.push(this.#example(this.#older, rng.integer(older)))
-      const report = this.#trainer.learnAgain(examples, noRanges)
+    for (const fresh of this.#batches(`epoch ${this.#epochs}`, size)) {
+      const positions = targetsIn(fresh)
+      const replayed: TrainingWindow[] = []
+      for (owed += mixed * positions; owed > 0; owed -= replayed.at(-1)!.targets.length)
+        replayed.push(this.#older[rng.integer(this.#older.length)]!)
+      const report = this.#trainer.learnWindows([...fresh, ...replayed], noRanges)
       sum += report.loss * report.examples
       learned += report.examples
-      yield { done: Math.min(order.length, from + size), total: order.length, loss: learned === 0 ? 0 : sum / learned }
+      done += positions
+      yield { done, total: this.#positions, loss: learned === 0 ? 0 : sum / learned }
     }
     this.#epochs++
   }
@@ -157,48 +157,26 @@ export class OfflineTrainer {
     this.#epochs = checkpoint.header.epochs as number
   }
 
-  #order(purpose: string): Int32Array {
-    const order = Int32Array.from({ length: this.positions }, (_, i) => i)
+  /** The fresh windows, shuffled, in batches of up to so many targets. */
+  *#batches(purpose: string, size: number): Generator<TrainingWindow[], void, undefined> {
+    const order = Int32Array.from(this.#fresh, (_, i) => i)
     new Rng(this.#options.seed).fork(purpose).shuffle(order)
-    return order
-  }
-
-  #example(positions: Positions, place: number): Example {
-    const { userId, steps } = this.#users[positions.users[place]!]!
-    const at = positions.steps[place]!
-    const history = steps.slice(Math.max(0, at - this.#options.historyMax), at)
-    return { userId, history, target: steps[at]!, source: { partition: 0, offset: BigInt(place) }, weight: 1 }
-  }
-}
-
-/**
- * Every step that has one before it, user by user.
- *
- * @param learns whether a step is a target; it may be in histories all the same
- */
-export function positionsOf<S extends SequenceStep>(
-  users: readonly { readonly steps: readonly S[] }[],
-  learns: (step: S, user: number) => boolean = () => true
-): Positions {
-  const ofUsers: number[] = []
-  const ofSteps: number[] = []
-  for (const [user, { steps }] of users.entries()) {
-    for (let at = 1; at < steps.length; at++) {
-      if (!learns(steps[at]!, user)) continue
-      ofUsers.push(user)
-      ofSteps.push(at)
+    let batch: TrainingWindow[] = []
+    let targets = 0
+    for (const i of order) {
+      const window = this.#fresh[i]!
+      if (batch.length > 0 && targets + window.targets.length > size) {
+        yield batch
+        batch = []
+        targets = 0
+      }
+      batch.push(window)
+      targets += window.targets.length
     }
+    if (batch.length > 0) yield batch
   }
-  return { users: Int32Array.from(ofUsers), steps: Int32Array.from(ofSteps) }
 }
 
-function joined(a: Positions, b: Positions): Positions {
-  if (a.users.length === 0) return b
-  const join = (x: Int32Array, y: Int32Array) => {
-    const both = new Int32Array(x.length + y.length)
-    both.set(x)
-    both.set(y, x.length)
-    return both
-  }
-  return { users: join(a.users, b.users), steps: join(a.steps, b.steps) }
+function targetsIn(windows: readonly TrainingWindow[]): number {
+  return windows.reduce((sum, { targets }) => sum + targets.length, 0)
 }

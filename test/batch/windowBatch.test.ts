@@ -37,7 +37,7 @@ function examplesOf(windows: readonly TrainingWindow[]): Example[] {
 
 test('cutWindows: every position once, with as many steps before it as are read', () => {
   const steps = Array.from({ length: 8 }, (_, i) => step(`i${i}`, i, i === 4 ? 'view' : 'click'))
-  const windows = cutWindows('u', steps, { historyMax: 2, targetsMax: 3, weightOf: (type) => (type === 'click' ? 0.5 : 0) })
+  const windows = cutWindows('u', steps, { historyMax: 2, targetsMax: 3, weightOf: ({ type }) => (type === 'click' ? 0.5 : 0) })
   // Targets 1–3 with steps 0–3; targets 5, 6 (4 does not count) with steps 2–6; target 7 with steps 5–7.
   assert.deepEqual(
     windows.map((window) => [
@@ -103,4 +103,13 @@ test('targets that are not steps of their window, or not in order, are refused',
     const targets = places.map((at) => ({ at, weight: 1 }))
     assert.throws(() => assembler.assembleWindows([{ userId: 'u', steps, targets }], new Map()), RangeError)
   }
+})
+
+test('windows of one user are one group, wherever they stand in the batch', () => {
+  const [assembler] = assemblers(['a', 'b', 'c'], 2)
+  const steps = ['a', 'b', 'c', 'a', 'b'].map((id, i) => step(id, i))
+  const cut = (userId: string) => cutWindows(userId, steps, { historyMax: 2, targetsMax: 2, weightOf: all })
+  const [first, second] = cut('u')
+  const { groups } = assembler.assembleWindows([first!, ...cut('v'), second!], new Map())
+  assert.deepEqual([...groups!], [0, 0, 1, 1, 1, 1, 0, 0])
 })

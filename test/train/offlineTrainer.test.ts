@@ -6,7 +6,7 @@ import { encoderLists } from '../../src/evaluate/encoderLists.ts'
 import { offlineMetrics } from '../../src/evaluate/offlineMetrics.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
-import { OfflineTrainer, positionsOf, type TrainingUser } from '../../src/train/offlineTrainer.ts'
+import { OfflineTrainer, type TrainingUser } from '../../src/train/offlineTrainer.ts'
 
 before(async () => {
   await loadBackend()
@@ -29,7 +29,7 @@ function trainer(users: readonly TrainingUser[]): OfflineTrainer {
     { model: { dimensions: 16, interestCount: 2 }, train: { batchSize: 64, negatives: 64 } }
   )
   const made = new OfflineTrainer(users, [], { model, train, historyMax: 8, seed: 1 })
-  made.give(positionsOf(users))
+  made.give()
   return made
 }
 
@@ -78,19 +78,32 @@ test('an epoch meets every position once, in an order of its own', () => {
   const learner = trainer(users)
   learner.observe()
   const steps = [...learner.epoch()]
+  // Windows are learned whole: of batches of 64 nine users' seven positions, then the last user's.
   assert.deepEqual(
     steps.map(({ done }) => done),
-    [64, 70]
+    [63, 70]
   )
   assert.equal(steps[0]!.total, 70)
+})
+
+test('a user with more steps than a batch has positions is learned in several batches', () => {
+  const steps = Array.from({ length: 200 }, (_, i) => ({ itemId: `i${i % 50}`, type: 'click', eventTimeMs: i }))
+  const learner = trainer([{ userId: 'busy', steps }])
+  learner.observe()
+  // Windows of 8 targets, as many as a history has steps; the last has 7: eight of the 25 a batch.
+  const done = [...learner.epoch()].map((step) => step.done)
+  assert.equal(done.length, 4)
+  assert.equal(done.at(-1), 199)
+  assert(done.every((to, i) => to - (done[i - 1] ?? 0) <= 64))
 })
 
 test('older positions are replayed beside fresh ones', () => {
   const users = grouped(10, new Rng(9))
   const learner = trainer(users) // 70 positions
   learner.observe()
-  learner.give(positionsOf(users, (_, user) => user < 4)) // 28 fresh ones, 70 older
+  learner.give((_, user) => user < 4) // 28 fresh ones, 70 older
   learner.observe()
+  assert.equal(learner.positions, 28)
   // Batches of 64 are half old with a ratio of 1: 28 fresh ones in one batch.
   assert.deepEqual(
     [...learner.epoch(1)].map(({ done, total }) => [done, total]),
@@ -98,10 +111,10 @@ test('older positions are replayed beside fresh ones', () => {
   )
 })
 
-test('positions: every step but a first one, of those that are to be learned', () => {
-  const users = grouped(2, new Rng(10))
-  const all = positionsOf(users)
-  assert.deepEqual([...all.users], [...Array(7).fill(0), ...Array(7).fill(1)])
-  assert.deepEqual([...all.steps.subarray(0, 7)], [1, 2, 3, 4, 5, 6, 7])
-  assert.deepEqual([...positionsOf(users, ({ eventTimeMs }) => eventTimeMs === 3000).steps], [3, 3])
+test('only what is to be learned is a target, and every target sees the steps before it', () => {
+  const learner = trainer(grouped(4, new Rng(10)))
+  learner.give(({ eventTimeMs }) => eventTimeMs === 3000 || eventTimeMs === 5000)
+  assert.equal(learner.positions, 8)
+  learner.observe()
+  assert.equal([...learner.epoch()].at(-1)!.done, 8)
 })
