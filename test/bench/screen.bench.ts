@@ -1,4 +1,4 @@
-// A model on a part of a data set, its users' positions learned in windows: a minute where `mtmi evaluate` takes many. For choosing what to evaluate.
+// A model on a part of a data set, with fewer candidates: a minute where `mtmi evaluate` takes many. For choosing what to evaluate.
 //
 //     npm run bench -- screen --data PATH [--users N] [--epochs E] [--seed S] [--set model.name=mind …]
 //
@@ -8,14 +8,12 @@
 import { parseArgs } from 'node:util'
 import { loadOfflineData } from '../../pipelines/evaluation/offlineData.ts'
 import { resolveConfig } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
-import { cutWindows } from '../../src/batch/trainingWindow.ts'
 import { encoderLists } from '../../src/evaluate/encoderLists.ts'
 import { offlineMetrics } from '../../src/evaluate/offlineMetrics.ts'
 import { coreFilter, splitOffline } from '../../src/evaluate/offlineSplit.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
+import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -45,34 +43,17 @@ const users = coreFilter(all, config.evaluate.interactionsMin).slice(0, Number(f
 const split = splitOffline(users, 'users', seed)
 const backend = await loadBackend()
 
-const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
+const trainer = new OfflineTrainer(split.train, [], { model: config.model, train: config.train, historyMax, seed })
 const replica = new ModelReplica()
-const source = { partition: 0, offset: 0n }
-trainer.observe(
-  split.train.flatMap(({ userId, steps }) => steps.slice(1).map((target) => ({ userId, history: [], target, source, weight: 1 })))
-)
-const windows = split.train.flatMap(({ userId, steps }) =>
-  cutWindows(userId, steps, { historyMax, targetsMax: historyMax, weightOf: () => 1 })
-)
+trainer.give()
+trainer.observe()
 const cases = [...split.validation, ...split.test]
 const started = performance.now()
 let best = { epoch: 0, validation: -1 }
 let result = {}
 for (let epoch = 1; epoch <= Number(flags.epochs); epoch++) {
-  const order = Int32Array.from({ length: windows.length }, (_, i) => i)
-  new Rng(seed).fork(`epoch ${epoch}`).shuffle(order)
-  for (let from = 0; from < order.length; ) {
-    let to = from
-    for (let targets = 0; to < order.length && targets < config.train.batchSize; to++) targets += windows[order[to]!]!.targets.length
-    trainer.learnWindows(
-      Array.from(order.subarray(from, to), (i) => windows[i]!),
-      new Map()
-    )
-    from = to
-  }
-  for (const update of trainer.takeUpdates(true, 0)) replica.apply(update)
-  const items = Array.from(trainer.items.admitted(), (row) => trainer.items.idOf(row))
-  const { lists, intraUserCosine, wins } = encoderLists(replica, items, cases)
+  for (const _ of trainer.epoch());
+  const { lists, intraUserCosine, wins } = encoderLists(trainer.publish(replica), trainer.itemIds(), cases)
   const validation = offlineMetrics(split.validation, lists.slice(0, split.validation.length))['recall@50']
   if (validation <= best.validation) continue
   best = { epoch, validation }
