@@ -13,6 +13,7 @@ import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { AppliedUpdate, ModelReplica } from '../../src/train/modelReplica.ts'
 import type { Wire } from '../parts.ts'
+import { KeptModel, type LiveModelStore } from './keptModel.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
 import type { StageLogger } from './stageLogger.ts'
 import { goOnTracing, tracesOfAll } from './tracing.ts'
@@ -40,6 +41,8 @@ export interface PublishStageOptions extends Wire {
   readonly offsets: PublishedOffsets
   /** Where verdicts on new weights are kept for those who ask. */
   readonly gates?: GateStore
+  /** Where the model that is in effect is kept; without it a restart begins with the newest one of the log. */
+  readonly liveModel?: LiveModelStore
   readonly onVerdict?: (record: GateRecord) => void
   readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
@@ -53,12 +56,15 @@ export class PublishStage {
   readonly #publisher: Publisher
   readonly #vectors: VectorWatch
   readonly #gate: ModelGate
+  readonly #kept: KeptModel | undefined
   /** Next offset of user-sequences to read, by partition. */
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
   readonly #publishedBefore: Offsets
   readonly #traces = new UserTraces()
   #modelNext = 0n
+  /** Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to there, at least. */
+  #ends: { readonly model: bigint; readonly sequences: Offsets } | undefined
   /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
   takenAtMs = 0
   #lastSaveMs = 0
@@ -90,6 +96,8 @@ export class PublishStage {
       measure: options.measure,
       onVerdict: options.onVerdict
     })
+    if (options.liveModel !== undefined)
+      this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: options.onProblem })
     this.#vectors = new VectorWatch({ encoder: replica, index, clock, catalogue: this.#catalogue, measure: options.measure })
   }
 
@@ -98,6 +106,7 @@ export class PublishStage {
     const own = new AbortController()
     const both = AbortSignal.any([signal, own.signal])
     const { config } = this.#options
+    await this.#begin(both)
     const follow = async (work: Promise<void>) => {
       try {
         await work
@@ -134,6 +143,38 @@ export class PublishStage {
     ])
     for (const result of results) if (result.status === 'rejected') throw result.reason
     this.#saveOffsets()
+  }
+
+  /** Goes on with the model that was in effect when the last life ended, if one was kept. */
+  async #begin(signal: AbortSignal): Promise<void> {
+    const { config, log, replica } = this.#options
+    const model = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
+    this.#ends = { model, sequences: await log.ends(config.topics.userSequences) }
+    const kept = await this.#asked(signal, async () => this.#kept?.load(model))
+    const applied = kept === undefined ? undefined : replica.resume(kept)
+    if (applied !== undefined) this.#noteModel(applied)
+  }
+
+  /** @returns undefined if aborted before there was an answer */
+  async #asked<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T | undefined> {
+    for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(retryMs.max, waitMs * 2)) {
+      try {
+        return await ask()
+      } catch (error) {
+        await this.#backOff(error, waitMs, signal)
+      }
+    }
+    return undefined
+  }
+
+  /** @throws what time does not mend */
+  async #backOff(error: unknown, waitMs: number, signal: AbortSignal): Promise<void> {
+    if (!(error instanceof MtmiError && error.canRetry)) throw error
+    this.#options.onProblem?.(error)
+    this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
+    this.#backingOff = true
+    await pause(waitMs, undefined, { signal }).catch(() => {})
+    this.#backingOff = false
   }
 
   /** While on, changes do not wait to be gathered. */
@@ -186,7 +227,7 @@ export class PublishStage {
     if (record.value === null) return
     const update = this.#options.codecs.modelUpdate.decode(record.value)
     if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
-    const applied = this.#options.replica.apply(update)
+    const applied = this.#options.replica.apply(update, this.#modelNext)
     if (applied !== undefined) this.#noteModel(applied)
   }
 
@@ -245,12 +286,7 @@ export class PublishStage {
         if (busy) await nextTurn()
         else await pause(restMs)
       } catch (error) {
-        if (!(error instanceof MtmiError && error.canRetry)) throw error
-        this.#options.onProblem?.(error)
-        this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
-        this.#backingOff = true
-        await pause(waitMs, undefined, { signal }).catch(() => {})
-        this.#backingOff = false
+        await this.#backOff(error, waitMs, signal)
         waitMs = Math.min(retryMs.max, waitMs * 2)
       }
     }
@@ -279,12 +315,27 @@ export class PublishStage {
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
-    const applied = this.#gate.advance(this.#hurry)
+    await this.#keep() // before another space can take the place of what is in effect
+    const applied = this.#hasCaughtUp() ? this.#gate.advance(this.#hurry) : undefined
     for (const update of applied ?? []) this.#noteModel(update)
+    await this.#keep()
     busy ||= applied !== undefined || this.#gate.working
     if (!busy && this.#publisher.waiting().items === 0) await this.#vectors.lookIfDue()
     if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
     return busy
+  }
+
+  /** Afterwards there is nothing to keep, until something is awaited. */
+  async #keep(): Promise<void> {
+    const isHeld = () => this.#gate.held !== undefined
+    while (this.#kept?.isDue(isHeld()) === true) await this.#kept.keep(isHeld())
+  }
+
+  #hasCaughtUp(): boolean {
+    if (this.#ends === undefined) return false
+    return (
+      this.#modelNext >= this.#ends.model && [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
+    )
   }
 
   /** The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these vectors answer is then not known. */

@@ -56,6 +56,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
     const published = `published${suffix}.json`
     const gates = `gates${suffix}.json`
+    const liveModel = new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 })
     const index = await openIndex(config, run, {
       searchThread: false,
       measure: (report) => gathered.push(...report),
@@ -71,6 +72,7 @@ async function main(task: ModelThreadTask): Promise<void> {
         load: () => offsetsFromJson(run.readJson(published) ?? {}),
         save: (offsets) => run.writeJson(published, offsetsToJson(offsets))
       },
+      liveModel,
       gates: { load: () => run.readJson<GateHistory>(gates), save: (history) => run.writeJson(gates, history) },
       onVerdict: ({ outcome, step, reasons }) => {
         if (outcome === 'refused')

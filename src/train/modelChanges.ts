@@ -21,6 +21,10 @@ export interface ModelChanges extends OpenChanges {
   readonly space: string
   readonly model: Model
   readonly reason: LineageReason | undefined
+  /** The model as the commit named it. */
+  readonly modelText: string
+  /** Offset of the log behind the commit. */
+  readonly next: bigint
 }
 
 export function noChanges(): OpenChanges {
@@ -31,9 +35,10 @@ export function noChanges(): OpenChanges {
 export function closedChanges(
   changes: OpenChanges,
   { step, space, model }: Extract<ModelUpdate, { kind: 'commit' }>,
-  reason: LineageReason | undefined
+  reason: LineageReason | undefined,
+  next: bigint
 ): ModelChanges {
-  return { ...changes, step, space, model: modelFromJson(model), reason }
+  return { ...changes, step, space, model: modelFromJson(model), reason, modelText: model, next }
 }
 
 /** Both, the later ones on top. Of another lineage, the later ones alone. */

@@ -4,8 +4,10 @@ import { CorruptError } from '../base/errors.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
+import { type Model, modelFromJson } from '../model/model.ts'
 import { checkWeights, type Weights } from '../model/weights.ts'
 import { LayeredRows } from './layeredRows.ts'
+import type { LiveModel } from './liveModel.ts'
 import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges } from './modelChanges.ts'
 import { type Features, ModelEncoder } from './modelEncoder.ts'
 import type { LineageReason, ModelUpdate } from './modelUpdate.ts'
@@ -49,6 +51,14 @@ export class ModelReplica implements Encoder {
   #items = new RowStore(1)
   #features = new RowStore(1)
   #live: ModelEncoder | undefined
+  #liveText = ''
+  /** Offsets behind the commits that took effect last: any, and one with dense weights. */
+  #liveNext = 0n
+  #weightsNext = 0n
+  /** Interactions of the item, by row. */
+  readonly #counts: number[] = []
+  /** In effect before a restart; its rows, unless they were kept with it, are those of the log. */
+  #resumed: LiveModel | undefined
   /** What of the space before is still to be served while this one is filled. */
   #previous: ModelEncoder | undefined
   /** Not closed by a commit yet. */
@@ -94,6 +104,17 @@ export class ModelReplica implements Encoder {
     return this.#items.size
   }
 
+  /** Offset of the log behind the last commit that took effect, and behind the last of those that brought dense weights. */
+  get inEffect(): { readonly next: bigint; readonly weights: bigint } {
+    return { next: this.#liveNext, weights: this.#weightsNext }
+  }
+
+  /** The commits that wait begin another space. */
+  get beginsSpace(): boolean {
+    const newest = this.#next ?? this.#held
+    return newest !== undefined && !isLineage(newest, this.#ready())
+  }
+
   /** Step of the newest commit, in effect or not. */
   get newestStep(): number {
     return this.#next?.step ?? this.#held?.step ?? this.step
@@ -117,12 +138,19 @@ export class ModelReplica implements Encoder {
   /**
    * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name replaces an earlier one.
    *
+   * @param next offset behind the record; needed where a model that was kept is to be gone on with
    * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has brought all weights, and for what
    *   has to be proposed first
    * @throws ConfigError if the commit names a model that this program does not know, or weights are missing or do not fit it; CorruptError if a row has another dimension. The replica
    *   is then as before, and what was not committed is dropped
    */
-  apply(update: ModelUpdate): AppliedUpdate | undefined {
+  apply(update: ModelUpdate, next = 0n): AppliedUpdate | undefined {
+    const resumed = this.#resumed
+    if (resumed !== undefined && next <= resumed.next) {
+      if (resumed.rows !== undefined || update.kind === 'weights') return undefined
+      // What went with the weights, as far as the log still has it, is closed by the commit that took effect last, or the first behind it.
+      if (update.kind === 'commit' && next < resumed.next) return undefined
+    }
     switch (update.kind) {
       case 'item-row':
         this.#pending.items.set(update.itemId, { row: update.row, count: update.count })
@@ -139,8 +167,42 @@ export class ModelReplica implements Encoder {
         this.#begun = { space: update.space, reason: update.reason }
         return undefined
       case 'commit':
-        return this.#commit(update)
+        return this.#commit(update, next)
     }
+  }
+
+  /** What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights that were refused or another space */
+  liveModel(whole: boolean): LiveModel {
+    const { space, step, weights } = this.#ready()
+    const live = { space, step, model: this.#liveText, next: this.#liveNext, weights }
+    if (!whole) return live
+    return { ...live, rows: { items: this.#items.state(), features: this.#features.state(), counts: Float64Array.from(this.#counts) } }
+  }
+
+  /**
+   * Goes on with a model that was kept: before any record, which then all have to come with their offsets, from the log's beginning. Weights that came behind it
+   * have to be proposed.
+   *
+   * @returns what is in effect already: a model that was kept whole
+   */
+  resume(kept: LiveModel): AppliedUpdate | undefined {
+    if (this.#live !== undefined) throw new Error('ModelReplica: a model is in effect already')
+    const model = modelFromJson(kept.model)
+    const weights = checkWeights(kept.weights, model.shapes)
+    const { space, step, rows } = kept
+    if (rows !== undefined) {
+      this.#items = RowStore.from(rows.items, model.rowWidth)
+      this.#features = RowStore.from(rows.features, model.rowWidth)
+      for (const count of rows.counts) this.#counts.push(count)
+      this.#live = this.#encoder(model, space, step, weights)
+      this.#liveText = kept.model
+      this.#liveNext = this.#weightsNext = kept.next
+    }
+    this.#resumed = kept
+    if (rows === undefined) return undefined
+    const changedItems = [...this.#items.ids()]
+    const counts = new Map(changedItems.map((itemId) => [itemId, this.#counts[this.#items.find(itemId)] ?? 0]))
+    return { step, space, changedItems, weightsChanged: true, expired: [], counts }
   }
 
   /** Another model to be judged, frozen until `accept` or `refuse`; undefined: there is none, or it has been refused already. Asked again, it is the same. */
@@ -206,11 +268,12 @@ export class ModelReplica implements Encoder {
     return this.#live
   }
 
-  #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>): AppliedUpdate | undefined {
+  #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>, next: bigint): AppliedUpdate | undefined {
     const pending = this.#pending
     this.#pending = noChanges()
     const reason = this.#begun?.space === commit.space ? this.#begun.reason : undefined
-    const closed = closedChanges(pending, commit, reason)
+    const closed = closedChanges(pending, commit, reason, next)
+    if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
     const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
     // The trainer sends dense weights less often than rows: what comes before the first of them waits.
     if (!known && closed.weights.size === 0) {
@@ -225,6 +288,19 @@ export class ModelReplica implements Encoder {
     if (this.#candidate === undefined) return this.#hold(closed)
     this.#next = mergedChanges(this.#next, closed)
     return undefined
+  }
+
+  /** Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be proposed. */
+  #goOn(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
+    const { items, features, weights: newer, step } = closed
+    for (const [id, { row }] of items) if (row !== null) checkRow(id, row, closed.model.rowWidth)
+    for (const [id, row] of features) checkRow(id, row, closed.model.rowWidth)
+    // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step replaces them.
+    const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
+    const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
+    this.#weightsNext = resumed.next
+    if (newer.size > 0) this.#hold({ ...closed, ...noChanges(), weights: newer })
+    return applied
   }
 
   /** Weights of the changes' lineage as they would be with them. @throws ConfigError if some are missing or do not fit */
@@ -266,19 +342,15 @@ export class ModelReplica implements Encoder {
       // Rows of another lineage mean nothing here.
       this.#items = new RowStore(model.rowWidth)
       this.#features = new RowStore(model.rowWidth)
-      this.#live = new ModelEncoder({
-        model,
-        space,
-        step,
-        weights,
-        items: this.#items,
-        features: this.#features,
-        catalogue: this.#catalogue
-      })
+      this.#counts.length = 0
+      this.#live = this.#encoder(model, space, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()
     }
+    this.#liveText = changes.modelText
+    this.#liveNext = changes.next
     const weightsChanged = !same || changes.weights.size > 0
+    if (weightsChanged) this.#weightsNext = changes.next
     const newFeatures = [...changes.features.keys()].some((feature) => this.#features.find(feature) === 0)
     for (const [feature, row] of changes.features) this.#features.set(feature, row)
     const rows: number[] = []
@@ -291,7 +363,10 @@ export class ModelReplica implements Encoder {
         expired.push(itemId)
         continue
       }
-      rows.push(this.#items.set(itemId, row))
+      const at = this.#items.set(itemId, row)
+      while (this.#counts.length <= at) this.#counts.push(0)
+      this.#counts[at] = count
+      rows.push(at)
       changedItems.push(itemId)
       counts.set(itemId, count)
     }
@@ -301,6 +376,15 @@ export class ModelReplica implements Encoder {
       features: newFeatures ? 'new' : changes.features.size > 0 ? 'known' : 'none'
     })
     return { step, space, changedItems, weightsChanged, expired, counts, ...reasonOf(changes, before) }
+  }
+
+  #encoder(model: Model, space: string, step: number, weights: Weights): ModelEncoder {
+    return new ModelEncoder({
+      ...{ model, space, step, weights },
+      items: this.#items,
+      features: this.#features,
+      catalogue: this.#catalogue
+    })
   }
 
   #noteFeatures(itemId: ItemId, features: readonly string[]): void {

@@ -1,6 +1,8 @@
 // Rows by id that are set from outside: a reader's copy of a table. Grows in chunks, so that growth copies nothing.
 
+import { CorruptError } from '../base/errors.ts'
 import { chunkRows, IdDictionary } from '../batch/idDictionary.ts'
+import { type NamedArray, type NamedArrays, namedArray } from '../batch/namedArrays.ts'
 
 const chunkShift = Math.log2(chunkRows)
 const chunkMask = chunkRows - 1
@@ -28,6 +30,26 @@ export class RowStore implements Rows {
     this.dimensions = dimensions
   }
 
+  /** @param arrays as `state` gave them @throws CorruptError if they are not */
+  static from(arrays: NamedArrays, dimensions: number): RowStore {
+    const store = new RowStore(dimensions)
+    const [rows, size] = namedArray(arrays, 'shape', Float64Array, 2)
+    if (size === 0) return store
+    store.#rows = rows!
+    store.#ids.reserve(size!)
+    for (let from = 0; from < rows!; from += chunkRows) {
+      const used = Math.min(chunkRows, rows! - from)
+      const chunk = new Float32Array(chunkRows * dimensions)
+      chunk.set(namedArray(arrays, `values.${from}`, Float32Array, used * dimensions))
+      store.#chunks.push(chunk)
+      const lengths = namedArray(arrays, `idLengths.${from}`, Int32Array, used)
+      store.#ids.unpack(from, namedArray(arrays, `ids.${from}`, Uint8Array), lengths)
+      for (let i = 0; i < used; i++) if (lengths[i] === 0 && from + i > 0) store.#free.push(from + i)
+    }
+    if (store.size !== size) throw new CorruptError(`state: ${store.size} ids for ${size} rows`)
+    return store
+  }
+
   get size(): number {
     return this.#ids.size
   }
@@ -37,6 +59,21 @@ export class RowStore implements Rows {
     return this.#rows
   }
 
+  /** All of it, copied. */
+  state(): NamedArrays {
+    const arrays = new Map<string, NamedArray>([['shape', Float64Array.of(this.#rows, this.size)]])
+    for (const [index, chunk] of this.#chunks.entries()) {
+      const from = index * chunkRows
+      const used = Math.min(chunkRows, this.#rows - from)
+      const { bytes, lengths } = this.#ids.pack(from, from + used)
+      arrays
+        .set(`values.${from}`, chunk.slice(0, used * this.dimensions))
+        .set(`ids.${from}`, bytes)
+        .set(`idLengths.${from}`, lengths)
+    }
+    return arrays
+  }
+
   /** The id's row, or 0. */
   find(id: string): number {
     return this.#ids.find(id)
@@ -44,6 +81,13 @@ export class RowStore implements Rows {
 
   idOf(row: number): string {
     return this.#ids.idOf(row)
+  }
+
+  *ids(): Iterable<string> {
+    for (let row = 1; row < this.#rows; row++) {
+      const id = this.#ids.idOf(row)
+      if (id !== '') yield id
+    }
   }
 
   /** @param values [D], copied @returns the id's row */

@@ -19,6 +19,8 @@ class Store {
   readonly topics = new Map<string, LogRecord[][]>()
   readonly epochs = new Map<string, number>()
   readonly waiting = new Set<() => void>()
+  /** Older than another of the same key. */
+  readonly compacted = new Set<LogRecord>()
 }
 
 export class MemoryLog implements EventLog {
@@ -35,6 +37,18 @@ export class MemoryLog implements EventLog {
   /** All records of a topic, for assertions: by partition, then offset. */
   records(topic: string): readonly LogRecord[] {
     return this.#partitions(topic).flat()
+  }
+
+  /** What is left is the newest record of each key, as compaction leaves it. */
+  compact(topic: string): void {
+    for (const partition of this.#partitions(topic)) {
+      const keys = new Set<string>()
+      for (const record of [...partition].reverse()) {
+        const key = Buffer.from(record.key).toString('hex')
+        if (keys.has(key)) this.#store.compacted.add(record)
+        keys.add(key)
+      }
+    }
   }
 
   async append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
@@ -78,7 +92,8 @@ export class MemoryLog implements EventLog {
         if (records.length === 0) continue
         found = true
         positions[partition]! += records.length
-        yield { kind: 'records', partition, records, end: BigInt(log.length) }
+        const left = records.filter((record) => !this.#store.compacted.has(record))
+        if (left.length > 0) yield { kind: 'records', partition, records: left, end: BigInt(log.length) }
         if (stopped()) return
       }
       if (untilEnd === true && numbers.every((partition) => positions[partition]! >= ends[partition]!)) return

@@ -10,6 +10,7 @@ import { loadBackend } from '../../src/model/backend.ts'
 import { userModels } from '../../src/model/userModels.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { liveModelFromCheckpoint, liveModelToCheckpoint } from '../../src/train/liveModel.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
@@ -268,4 +269,114 @@ test('gated: another lineage is proposed whole, without rows that compaction lef
   assert.deepEqual(gated.previous?.itemVectors(encoderItems), before)
   gated.forgetPrevious()
   assert.equal(gated.previous, undefined)
+})
+
+/** Records with their offsets, as a log keeps them. */
+class Updates {
+  readonly records: { readonly update: ModelUpdate; readonly next: bigint }[] = []
+  add(updates: readonly ModelUpdate[]): void {
+    for (const update of updates) this.records.push({ update, next: BigInt(this.records.length + 1) })
+  }
+  to(replica: ModelReplica, records = this.records): void {
+    for (const { update, next } of records) replica.apply(update, next)
+  }
+  /** The newest of each name, as compaction leaves them. */
+  compacted(): Updates['records'] {
+    const nameOf = (update: ModelUpdate) =>
+      JSON.stringify([
+        update.kind,
+        'itemId' in update ? update.itemId : 'feature' in update ? update.feature : 'name' in update ? update.name : ''
+      ])
+    return this.records.filter(({ update }, i) => !this.records.slice(i + 1).some((later) => nameOf(later.update) === nameOf(update)))
+  }
+}
+
+for (const left of ['whole', 'compacted'] as const) {
+  test(`gone on with after a restart, of a log that is ${left}: what was accepted is in effect, what came after it is proposed`, () => {
+    const trainer = makeTrainer()
+    const log = new Updates()
+    const before = new ModelReplica({ gated: true })
+    before.learnCatalogue(catalogue)
+    const learn = (seed: number, weights: boolean) => {
+      trainer.step(someExamples(seed), new Map())
+      const from = log.records.length
+      log.add(trainer.takeUpdates(weights, seed))
+      log.to(before, log.records.slice(from))
+    }
+    learn(1, true)
+    learn(2, true)
+    before.propose()
+    before.accept()
+    const vectorsOf = (encoder: Pick<ModelReplica, 'itemVectors' | 'interests'>) => [
+      encoder.itemVectors(encoderItems),
+      encoder.interests(someExamples(99).map(({ history }) => history))
+    ]
+    const restarted = (whole: boolean) => {
+      const replica = new ModelReplica({ gated: true })
+      replica.learnCatalogue(catalogue)
+      const applied = replica.resume(liveModelFromCheckpoint(liveModelToCheckpoint(before.liveModel(whole))))
+      assert.equal(applied !== undefined, whole)
+      if (applied !== undefined) {
+        assert.deepEqual(new Set(applied.changedItems), admitted)
+        assert.deepEqual(applied.counts, counts)
+        assert.deepEqual(vectorsOf(replica), vectorsOf(before))
+      }
+      const { records } = log
+      log.to(replica, left === 'whole' ? records : log.compacted())
+      return replica
+    }
+    const admitted = new Set([...trainer.items.admitted()].map((row) => trainer.items.idOf(row)))
+    const counts = new Map([...admitted].map((itemId) => [itemId, trainer.items.count(trainer.items.rowOf(itemId))]))
+    // Nothing newer: rows of the log under the towers that were accepted.
+    assert.deepEqual(vectorsOf(restarted(false)), vectorsOf(before))
+    assert.equal(restarted(false).undecided, false)
+    assert.equal(restarted(false).step, 2)
+
+    // Weights that nobody has judged, and rows beside them.
+    learn(3, true)
+    learn(4, false)
+    for (const whole of [true, false]) {
+      const replica = restarted(whole)
+      assert.equal(replica.undecided, true)
+      const proposed = replica.propose()
+      assert.deepEqual(vectorsOf(proposed!.encoder), vectorsOf(before.propose()!.encoder))
+      if (whole) assert.deepEqual([replica.step, vectorsOf(replica)], [2, vectorsOf(before)])
+      else assert.ok(replica.step < 4, `step ${replica.step}`)
+      assert.notDeepEqual(vectorsOf(replica), vectorsOf(proposed!.encoder))
+      replica.accept()
+      assert.equal(replica.undecided, false)
+      assert.deepEqual(vectorsOf(replica), vectorsOf(before.propose()!.encoder))
+    }
+  })
+}
+
+test('a space that is filled when the publisher is restarted: the one before comes back whole, and the new one is proposed again', () => {
+  const trainer = makeTrainer()
+  const log = new Updates()
+  const before = new ModelReplica({ gated: true })
+  trainer.step(someExamples(1), new Map())
+  log.add(trainer.takeUpdates(true, 1))
+  log.to(before)
+  const served = before.itemVectors(encoderItems)
+  const kept = before.liveModel(true)
+  trainer.step(someExamples(2), new Map())
+  trainer.resendAll()
+  const again = trainer.takeUpdates(true, 2).map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
+  log.add([{ kind: 'lineage', space: 'other', reason: 'rebuild', begunAtMs: 2 }, ...again])
+  for (const records of [log.records, log.compacted()]) {
+    const replica = new ModelReplica({ gated: true })
+    replica.resume(kept)
+    log.to(replica, records)
+    assert.deepEqual([replica.space, replica.beginsSpace], [trainer.space, true])
+    assert.deepEqual(replica.itemVectors(encoderItems), served)
+    assert.deepEqual([replica.propose()?.space, replica.propose()?.reason], ['other', 'rebuild'])
+    replica.accept()
+    assert.deepEqual([replica.space, replica.previous?.space], ['other', trainer.space])
+    assert.deepEqual(replica.previous?.itemVectors(encoderItems), served)
+  }
+  // Without its rows the log has nothing of it any more: the new space's model is better than none.
+  const replica = new ModelReplica({ gated: true })
+  replica.resume(before.liveModel(false))
+  log.to(replica, log.compacted())
+  assert.equal(replica.space, 'other')
 })

@@ -43,6 +43,8 @@ interface Disk {
   readonly ledger: BatchLedger
   readonly index: VectorIndex
   readonly desk: ModelControl
+  /** What the publisher has put into effect. */
+  readonly liveModel: CheckpointStore
 }
 
 class Killed extends Error {}
@@ -67,6 +69,7 @@ function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => number } {
     disk: {
       wire: { ...wire, log: around(wire.log, ['append']) },
       checkpoints: around(disk.checkpoints, ['save']),
+      liveModel: around(disk.liveModel, ['save']),
       ledger: around(disk.ledger, ['append', 'truncateBefore']),
       index: around(disk.index, ['createSpace', 'upsert', 'promote', 'dropSpace', 'remove']),
       desk: around(disk.desk, ['finish'])
@@ -79,7 +82,8 @@ async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Promise<{ s
   const { wire, desk: control } = disk
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
-  const publish = new PublishStage({ ...wire, index: disk.index, replica, offsets: { load: () => new Map(), save: () => {} } })
+  const { index, liveModel } = disk
+  const publish = new PublishStage({ ...wire, index, liveModel, replica, offsets: { load: () => new Map(), save: () => {} } })
   const trainer = newTrainer(wire)
   const train = new TrainStage({
     ...{ ...wire, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
@@ -110,7 +114,7 @@ async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Promise<{ s
 async function history(): Promise<Disk & { desk: Desk }> {
   const disk = {
     ...{ wire: await wireWithSequences(), checkpoints: new CheckpointMemory(3, 2), ledger: new BatchLedgerMemory() },
-    ...{ index: new MemoryVectorIndex(), desk: new Desk() }
+    ...{ index: new MemoryVectorIndex(), desk: new Desk(), liveModel: new CheckpointMemory(1) }
   }
   await live(disk, 8)
   await live(disk)
@@ -203,4 +207,32 @@ test('killed before any write of a rollback: the old or the new space is live, w
     disk.wire.dispose()
   }
   assert.ok(nth > 6, `only ${nth} writes`)
+})
+
+test('restarted while a rebuild is under way: who clicks then still gets fresh vectors in the space that is answered from', async () => {
+  const disk = await history()
+  disk.desk.ask('rebuild')
+  const { wire, index } = disk
+  // The trainer has sent its model for the new space; the publisher dies before it can switch.
+  const refusing: VectorIndex = new Proxy(index, {
+    get(target, name) {
+      if (name === 'promote') return () => Promise.reject(new Killed())
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    }
+  })
+  await assert.rejects(live({ ...disk, index: refusing }), Killed)
+  assert.deepEqual([(await index.live())?.space, await index.spaces()], ['mtmi-2x8', ['mtmi-2x8', 'mtmi-2x8.1']])
+  wire.log.compact('model-updates')
+  const last = wire.log.records('user-sequences').at(-1)!
+  const user = wire.codecs.userSequence.decode(last.value!)
+  const steps = [...user.steps, { ...user.steps[0]!, eventTimeMs: user.newestMs + 1 }]
+  const value = wire.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + 1 })
+  await wire.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
+  await assert.rejects(live({ ...disk, index: refusing }), Killed)
+  assert.equal((await index.live())?.space, 'mtmi-2x8')
+  assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
+  assert.equal((await live(disk)).space, 'mtmi-2x8.1')
+  assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
+  wire.dispose()
 })

@@ -1,8 +1,8 @@
 // A publisher meets weights that are worse than the live ones, or broken: what is live stays, and the next good ones go on.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import type { GateHistory } from '../../../pipelines/stages/modelGate.ts'
-import { PublishStage } from '../../../pipelines/stages/publishStage.ts'
+import type { GateHistory, GateStore } from '../../../pipelines/stages/modelGate.ts'
+import { PublishStage, type PublishStageOptions } from '../../../pipelines/stages/publishStage.ts'
 import { TrainStage } from '../../../pipelines/stages/trainStage.ts'
 import { BatchLedgerMemory } from '../../../src/io/state/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
@@ -17,33 +17,12 @@ before(async () => {
   await loadBackend()
 })
 
-async function send(wire: TestWire, updates: readonly ModelUpdate[]): Promise<void> {
-  const key = (update: ModelUpdate) => new TextEncoder().encode(`${update.kind}/${'name' in update ? update.name : ''}`)
-  await wire.log.append(
-    'model-updates',
-    updates.map((update) => ({ key: key(update), value: wire.codecs.modelUpdate.encode(update), partition: 0 }))
-  )
-}
+const nowhere = { load: () => new Map(), save: () => {} }
 
-test('bad weights are held, with all that comes beside them; serving goes on; good ones pass', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
-  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
-  const index = new MemoryVectorIndex()
-  let history: GateHistory | undefined
-  const gates = {
-    load: () => history,
-    save: (kept: GateHistory) => {
-      history = kept
-    }
-  }
-  const stage = new PublishStage({
-    ...wire,
-    index,
-    replica: new ModelReplica({ gated: true }),
-    offsets: { load: () => new Map(), save: () => {} },
-    gates
-  })
+/** A publisher's life on what is in the log: `settle` waits until all of it has been taken. */
+function liveOn(wire: TestWire, more: Omit<PublishStageOptions, keyof TestWire | 'replica' | 'offsets'>) {
+  const replica = new ModelReplica({ gated: true })
+  const stage = new PublishStage({ ...wire, ...more, replica, offsets: nowhere })
   const stop = new AbortController()
   stage.hurry(true)
   const running = stage.run(stop.signal)
@@ -56,7 +35,53 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
       return read.get(0) === sequences && model === updates && items === 0 && users === 0
     }, running)
   }
-  const outcomes = () => history?.records.map(({ step, outcome }) => [step, outcome])
+  const end = async () => {
+    stop.abort()
+    await running
+  }
+  return { stage, replica, settle, end }
+}
+
+/** Weights that are not the model's, under the next step. */
+function other(updates: readonly ModelUpdate[], step: number, value: (x: number) => number): ModelUpdate[] {
+  return updates.map((update) => {
+    if (update.kind === 'weights') return { ...update, values: update.values.map(value) }
+    return update.kind === 'commit' ? { ...update, step } : update
+  })
+}
+
+class Gates implements GateStore {
+  history: GateHistory | undefined
+  load(): GateHistory | undefined {
+    return this.history
+  }
+  save(history: GateHistory): void {
+    this.history = history
+  }
+  get outcomes(): (string | number)[][] {
+    return this.history?.records.map(({ step, outcome }) => [step, outcome]) ?? []
+  }
+}
+
+async function send(wire: TestWire, updates: readonly ModelUpdate[]): Promise<void> {
+  // As the trainer's: an older record of the same key goes with compaction.
+  const key = (update: ModelUpdate) => {
+    if (update.kind === 'item-row') return `item/${update.itemId}`
+    return update.kind === 'weights' ? `weights/${update.name}` : update.kind
+  }
+  await wire.log.append(
+    'model-updates',
+    updates.map((update) => ({ key: new TextEncoder().encode(key(update)), value: wire.codecs.modelUpdate.encode(update), partition: 0 }))
+  )
+}
+
+test('bad weights are held, with all that comes beside them; serving goes on; good ones pass', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  const index = new MemoryVectorIndex()
+  const gates = new Gates()
+  const { stage, settle, end } = liveOn(wire, { index, gates })
   await settle()
   const itemId = [...trainer.items.admitted()].map((row) => trainer.items.idOf(row))[0]!
   const served = await index.item(itemId)
@@ -66,24 +91,96 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
   const row: ModelUpdate = { kind: 'item-row', itemId, row: new Float32Array(8).fill(1), count: 1 }
 
   // Not a number.
-  const broken = good.map((update) => (update.kind === 'weights' ? { ...update, values: update.values.map(() => Number.NaN) } : update))
-  await send(wire, [row, ...broken.slice(0, -1), { ...commit, step: 1001 }])
+  await send(wire, [row, ...other(good, 1001, () => Number.NaN)])
   await settle()
-  assert.deepEqual(outcomes()?.at(-1), [1001, 'refused'])
-  assert.deepEqual([stage.held?.step, history?.records.at(-1)?.reasons[0]?.check], [1001, 'vectors'])
+  assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
+  assert.deepEqual([stage.held?.step, gates.history?.records.at(-1)?.reasons[0]?.check], [1001, 'vectors'])
   // Rows alone that come meanwhile belong to what is held.
   await send(wire, [row, { ...commit, step: 1002, weightsChanged: false }])
   await settle()
-  assert.deepEqual(outcomes()?.at(-1), [1001, 'refused'])
+  assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
   assert.deepEqual(await index.item(itemId), served)
 
   // The weights that are live already, in other memory: nobody can object.
-  await send(wire, [...good.slice(0, -1), { ...commit, step: 1003 }])
+  await send(
+    wire,
+    other(good, 1003, (x) => x)
+  )
   await settle()
-  assert.deepEqual([outcomes()?.at(-1), stage.held], [[1003, 'accepted'], undefined])
-  assert.equal(history?.held, undefined)
+  assert.deepEqual([gates.outcomes.at(-1), stage.held], [[1003, 'accepted'], undefined])
+  assert.equal(gates.history?.held, undefined)
   assert.notDeepEqual((await index.item(itemId))?.vector, served?.vector) // the row that waited
-  stop.abort()
-  await running
+  await end()
+  wire.dispose()
+})
+
+test('restarted while weights are held, again and again: what was live comes back, goes on answering clicks, and goes on holding', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
+  let life = liveOn(wire, { index, gates, liveModel })
+  await life.settle()
+  const liveStep = life.replica.step
+  trainer.resendAll()
+  const good = trainer.takeUpdates(true, 0)
+  const items = [...trainer.items.admitted()].map((row) => trainer.items.idOf(row))
+  const served = await Promise.all(items.map((itemId) => index.item(itemId)))
+  // All that the log has after compaction are rows and towers that were refused.
+  const broken = other(good, 1001, () => Number.NaN)
+  await send(
+    wire,
+    broken.map((update) => (update.kind === 'item-row' ? { ...update, row: new Float32Array(8).fill(1) } : update))
+  )
+  await life.settle()
+  assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
+  const verdicts = gates.outcomes.length
+  const last = wire.log.records('user-sequences').at(-1)!
+  for (let restart = 1; restart <= 3; restart++) {
+    await life.end()
+    wire.log.compact('model-updates')
+    const user = wire.codecs.userSequence.decode(last.value!)
+    const steps = [...user.steps, { ...user.steps[0]!, eventTimeMs: user.newestMs + restart }]
+    const value = wire.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + restart })
+    await wire.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
+    life = liveOn(wire, { index, gates, liveModel })
+    await life.settle()
+    assert.deepEqual([life.replica.step, life.stage.held?.step], [liveStep, 1001])
+    assert.deepEqual([gates.outcomes.length, gates.outcomes.at(-1)], [verdicts + restart, [1001, 'refused']])
+    assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + restart)
+    for (const [i, itemId] of items.entries()) assert.deepEqual((await index.item(itemId))?.vector, served[i]?.vector)
+  }
+  // What is accepted then is what the next life begins with.
+  await send(
+    wire,
+    other(good, 1002, (x) => x)
+  )
+  await life.settle()
+  await life.end()
+  life = liveOn(wire, { index, gates, liveModel })
+  await life.settle()
+  assert.deepEqual([life.replica.step, life.stage.held, gates.outcomes.length], [1002, undefined, verdicts + 4])
+  await life.end()
+  wire.dispose()
+})
+
+test('killed while weights are tried: they are tried again, and not taken for those that are live', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
+  const first = liveOn(wire, { index, gates, liveModel })
+  await first.settle()
+  await first.end()
+  await send(
+    wire,
+    other(trainer.takeUpdates(true, 0), 1001, () => Number.NaN)
+  )
+  wire.log.compact('model-updates')
+  const second = liveOn(wire, { index, gates, liveModel })
+  await second.settle()
+  assert.deepEqual([gates.outcomes.at(-1), second.stage.held?.step], [[1001, 'refused'], 1001])
+  assert.ok((await index.live())!.step < 1001)
+  await second.end()
   wire.dispose()
 })
