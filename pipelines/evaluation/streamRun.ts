@@ -35,10 +35,13 @@ export interface StreamRunOptions {
   readonly fresh?: boolean
 }
 
-const methodVersion = 2
+const methodVersion = 3
 
-/** One in so many users of the first period is never learned from: what they ask shows what is forgotten. */
+/** One in so many users of the first period is never learned from: what they ask shows what is forgotten. Of a period that is learned anew, as many tell when to stop. */
 const heldOutEvery = 20
+
+/** Targets by which it is known when to stop, at most: an epoch of a few thousand is otherwise judged for as long as it is learned. */
+const judgedMax = 2000
 
 /** What a policy does with a model. */
 interface Learner {
@@ -199,13 +202,16 @@ async function modelLearner(
   done: number
 ): Promise<Learner> {
   const { config, data, policy, seed } = options
-  const { periodEpochs, updateEpochs, updateReplay, dropout, historyMax } = config.evaluate
+  const { periodEpochs, periodPatience, periodTargetsMax, updateEpochs, updateReplay, updateDistillation, dropout, historyMax } =
+    config.evaluate
   const model = { ...config.model, name: options.model, dropout } as ModelOptions
-  const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: trainOptions(config), historyMax, seed })
+  const ofStream = trainOptions(config)
+  const distillation = { ...ofStream.distillation, weight: policy === 'distill' ? updateDistillation : 0 }
+  const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: { ...ofStream, distillation }, historyMax, seed })
   const between =
-    (from: number, to: number) =>
+    (from: number, to: number, apart: ReadonlySet<number> = heldOut) =>
     ({ order }: OfflineStep, user: number) =>
-      order >= from && order < to && !heldOut.has(user)
+      order >= from && order < to && !heldOut.has(user) && !apart.has(user)
   let trainer = make()
   let replica = new ModelReplica()
   const top = new ExactTop(config.model.dimensions)
@@ -215,14 +221,35 @@ async function modelLearner(
     // Only what may be replayed matters of the periods before.
     for (let p = 0; p < done; p++) trainer.give(between(periods[p]!.from, periods[p]!.to))
   }
-  const epochs = async (count: number, replay: number) => {
-    for (let epoch = 1; epoch <= count; epoch++) {
-      for (const { done, total, loss } of trainer.epoch(replay)) {
-        options.onProgress(`epoch ${epoch} of ${count}, ${Math.floor((100 * done) / total)}%, loss ${loss.toFixed(3)}`)
-        await nextTurn()
-        if (options.interrupted()) throw new InterruptedRun('stopped within a period')
+  const epoch = async (title: string, replay: number) => {
+    for (const { done, total, loss } of trainer.epoch(replay)) {
+      options.onProgress(`${title}, ${Math.floor((100 * done) / total)}%, loss ${loss.toFixed(3)}`)
+      await nextTurn()
+      if (options.interrupted()) throw new InterruptedRun('stopped within a period')
+    }
+  }
+  /** Until what the newest period's held-out users took is found no better. @returns epochs learned, the one that counts being the last */
+  const learnAnew = async (asked: readonly NextItem[]): Promise<number> => {
+    let best = { epoch: 0, recall: -1, checkpoint: trainer.checkpoint() }
+    for (let number = 1; number <= periodEpochs && number <= best.epoch + periodPatience; number++) {
+      await epoch(`epoch ${number}`, 0)
+      const recall = nextItemMetrics(lists(asked).map((list, i) => list.indexOf(asked[i]!.target)))['recall@20'] ?? 0
+      options.onNews(`learned anew, epoch ${number}: Recall@20 ${recall.toFixed(4)} of ${asked.length} held-out targets`)
+      if (recall > best.recall || asked.length === 0) best = { epoch: number, recall, checkpoint: trainer.checkpoint() }
+      else if (number === periodEpochs || number === best.epoch + periodPatience) {
+        trainer.restore(best.checkpoint)
+        return number
       }
     }
+    return trainer.epochs
+  }
+  const lists = (cases: readonly NextItem[]) => {
+    const encoder = trainer.publish(replica)
+    const items = trainer.itemIds()
+    top.load(encoder.itemVectors(items.map((itemId) => ({ itemId, features: [] }))).vectors)
+    const { interests } = encoder.interests(cases.map(({ history }) => history)) // [B, K, D]
+    const size = encoder.interestCount * encoder.dimensions
+    return cases.map((_, b) => Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!))
   }
   return {
     get parameters() {
@@ -232,36 +259,40 @@ async function modelLearner(
     learn: async (p) => {
       const anew = p === 0 || policy === 'retrain' || policy === 'last-period'
       if (policy === 'static' && p > 0) return 0
-      if (anew && p > 0) {
+      if (!anew) {
+        trainer.give(between(periods[p]!.from, periods[p]!.to))
+        trainer.observe()
+        const replay = policy === 'replay' || policy === 'distill' ? updateReplay : 0
+        for (let number = 1; number <= updateEpochs; number++) await epoch(`epoch ${number} of ${updateEpochs}`, replay)
+        return trainer.positions * updateEpochs * (1 + replay)
+      }
+      if (p > 0) {
         trainer = make()
         replica.dispose()
         replica = new ModelReplica()
       }
-      trainer.give(between(policy === 'retrain' ? 0 : periods[p]!.from, periods[p]!.to))
+      const apart = p === 0 ? heldOut : heldOutUsers(data.users, periods[p]!, seed)
+      trainer.give(between(policy === 'retrain' ? 0 : periods[p]!.from, periods[p]!.to, apart))
       trainer.observe()
-      const replay = !anew && policy === 'replay' ? updateReplay : 0
-      await epochs(anew ? periodEpochs : updateEpochs, replay)
-      return trainer.positions * (anew ? periodEpochs : updateEpochs * (1 + replay))
+      const learned = await learnAnew(
+        sample(heldOutCases(data.users, periods[p]!, apart), Math.min(judgedMax, periodTargetsMax || judgedMax), seed)
+      )
+      return trainer.positions * learned
     },
-    lists: (cases) => {
-      const encoder = trainer.publish(replica)
-      const items = trainer.itemIds()
-      top.load(encoder.itemVectors(items.map((itemId) => ({ itemId, features: [] }))).vectors)
-      const { interests } = encoder.interests(cases.map(({ history }) => history)) // [B, K, D]
-      const size = encoder.interestCount * encoder.dimensions
-      return cases.map((_, b) => Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!))
-    }
+    lists
   }
 }
 
-function heldOutUsers(users: readonly UserSteps[], { to }: StreamPeriod, seed: number): Set<number> {
+/** Of those who first came in the period. */
+function heldOutUsers(users: readonly UserSteps[], { from, to }: StreamPeriod, seed: number): Set<number> {
   const rng = new Rng(seed).fork('held out')
   const held = new Set<number>()
-  for (const [u, { steps }] of users.entries()) if (steps[0]!.order < to && rng.integer(heldOutEvery) === 0) held.add(u)
+  for (const [u, { steps }] of users.entries())
+    if (steps[0]!.order >= from && steps[0]!.order < to && rng.integer(heldOutEvery) === 0) held.add(u)
   return held
 }
 
-/** What the held-out users did in the first period, on items that others met in it as well. */
+/** What users who are held out did in the period, on items that others had met by its end as well. */
 function heldOutCases(users: readonly UserSteps[], { to }: StreamPeriod, heldOut: ReadonlySet<number>): NextItem[] {
   const learned = new Set<ItemId>()
   for (const [u, { steps }] of users.entries())

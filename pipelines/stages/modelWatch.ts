@@ -34,8 +34,8 @@ export class ModelWatch {
     return this.#detections
   }
 
-  /** @param step undefined if the batch was dropped @param eventTimeMs of the newest example */
-  observe(evaluation: EvaluationReport, step: StepReport | undefined, eventTimeMs: number): void {
+  /** @param step undefined if the batch was dropped @param eventTimeMs of the newest example @returns what was noticed */
+  observe(evaluation: EvaluationReport, step: StepReport | undefined, eventTimeMs: number): readonly Detection[] {
     const found = this.#drift.observe({
       ranks: evaluation.ranks,
       unknownRank,
@@ -45,13 +45,14 @@ export class ModelWatch {
       eventTimeMs
     })
     if (found.length > 0) this.#detections = [...this.#detections, ...found].slice(-keptMax)
-    if (this.#measure === undefined) return
+    if (this.#measure === undefined) return found
     const { winsEntropy, overfitGap, newItemShare } = this.#drift.report
     const entries: MetricsEntry[] = detectionMetrics(found, this.#clock.nowMs())
     if (winsEntropy !== undefined) entries.push({ metric: 'driftWinsEntropy', value: winsEntropy })
     if (overfitGap !== undefined) entries.push({ metric: 'driftOverfitGap', value: overfitGap })
     if (newItemShare !== undefined) entries.push({ metric: 'driftNew', labels: { role: 'item' }, value: newItemShare })
     if (entries.length > 0) this.#measure(entries)
+    return found
   }
 
   state(): ModelWatchState {

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
+import type { Detection } from '../../src/drift/detection.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import { isErasure } from '../../src/event/erasure.ts'
@@ -290,7 +291,7 @@ export class TrainStage {
     const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
     this.#tell(report, examples.length, ranges, startMs)
-    this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
+    this.#respond(this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs))
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
@@ -299,6 +300,15 @@ export class TrainStage {
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? nextTurn())
+  }
+
+  /** Takes effect with the next batch: this one has been learned. */
+  #respond(noticed: readonly Detection[]): void {
+    if (noticed.length === 0 || !this.#options.trainer.respondToDrift()) return
+    const { logger, measure, config } = this.#options
+    const signals = noticed.map(({ signal, detector }) => `${signal} by ${detector}`)
+    logger?.info({ batch: this.#batch, signals, ...config.train.driftResponse }, 'the stream has changed: learning is faster for a while')
+    measure?.([{ metric: 'driftResponses', value: 1 }])
   }
 
   /** A step that changed nothing is worth a warning; one that learned from traced events, a line. */

@@ -232,6 +232,31 @@ export const configSchema = z.strictObject({
         'Older examples learned beside each new one. On MovieLens 100k hit rate@20 is .299 with 1 and .292 without, at two thirds of the time'
       ),
     reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
+    rowMemory: real(0, 1e9)
+      .default(0)
+      .describe(
+        'Steps of a row after which half of a past gradient is forgotten, so that its rate does not fall for ever as its clicks become more. 0: none is, as in Adagrad'
+      ),
+    newRows: z
+      .enum(['chance', 'history'])
+      .default('chance')
+      .describe('Where the row of a new item begins: anywhere, or towards the rows of what its first user clicked before it'),
+    driftResponse: section({
+      rowRate: real(1, 100).default(1).describe('Times rowLearningRate, when hit rate or loss is found to have got worse; then down to 1'),
+      denseRate: real(1, 100).default(1).describe('Times denseLearningRate, likewise'),
+      replayNewest: count(0, 10_000_000)
+        .default(0)
+        .describe('While it lasts nothing older is replayed than so many examples before the change was noticed; 0: all that is kept'),
+      examples: count(1, 10_000_000).default(5000).describe('How long it lasts, and how long at least until the next')
+    }),
+    distillation: section({
+      weight: real(0, 1000)
+        .default(0)
+        .describe(
+          'λ: how strongly the interests of replayed histories are held to those that a slow copy of the towers makes of them. 0: not at all'
+        ),
+      halfLife: count(1, 10_000_000).default(500).describe('Of the slow copy, in steps')
+    }),
     admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
     itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
     itemIdleMaxMs: durationMs(3650 * dayMs)
@@ -305,9 +330,15 @@ export const configSchema = z.strictObject({
     periodFrom: count(1, 10_000)
       .default(1)
       .describe('Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'),
-    periodEpochs: count(1, 1000).default(5).describe('Over a period, or all of them, that are learned anew'),
+    periodEpochs: count(1, 1000).default(10).describe('At most, over a period, or all of them, that are learned anew'),
+    periodPatience: count(1, 1000)
+      .default(1)
+      .describe(
+        'Of these, without a better Recall@20 on held-out users of the newest period, after which it stops; the best weights are kept'
+      ),
     updateEpochs: count(1, 1000).default(2).describe('Over a period that an existing model is updated with'),
-    updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
+    updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay and distill'),
+    updateDistillation: real(0, 1000).default(5).describe('train.distillation.weight with --policy distill'),
     times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
     features: z.boolean().default(true).describe('Whether the towers read side features of items, where the data set has any')
   }),
@@ -533,7 +564,7 @@ export function resolveConfig(
       `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
     )
   }
-  if (parsed.success) problems.push(...modelProblems(parsed.data.model))
+  if (parsed.success) problems.push(...modelProblems(parsed.data.model), ...trainProblems(parsed.data.train))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return parsed.data
 }
@@ -570,6 +601,14 @@ export interface SettingDescription {
   readonly variable: string
   readonly value: unknown
   readonly reason: string | undefined
+}
+
+/** What no single bound can say. */
+function trainProblems({ distillation, replayRatio, reservoirMax }: TrainOptions): string[] {
+  if (distillation.weight === 0 || (replayRatio > 0 && reservoirMax > 0)) return []
+  return [
+    `train.distillation.weight (${distillation.weight}) must be 0 with train.replayRatio ${replayRatio} and train.reservoirMax ${reservoirMax}: what is distilled are the interests of replayed examples`
+  ]
 }
 
 /** Every setting with its value in `config`, in the order of the schema. */

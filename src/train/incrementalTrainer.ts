@@ -25,10 +25,12 @@ import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/w
 import type { Example } from '../sequence/example.ts'
 import { Adam } from './adam.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import { DriftResponse, type DriftResponseState } from './driftResponse.ts'
 import { ItemInputs } from './itemInputs.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
 import { rankTargets } from './ranking.ts'
 import { updateRows } from './rowAdagrad.ts'
+import { SlowCopy } from './slowCopy.ts'
 import { stepGradients } from './stepGradients.ts'
 import { type EvaluationReport, type StepReport, type Trainer, unknownRank } from './trainer.ts'
 
@@ -79,6 +81,8 @@ export class IncrementalTrainer implements Trainer {
   readonly #featureRows: FeatureRows
   readonly #inputs: ItemInputs
   readonly #adam: Adam
+  readonly #slowCopy: SlowCopy
+  readonly #response: DriftResponse
   readonly #catalogue = new Map<ItemId, readonly string[]>()
   #weights: Weights
   #dropoutRng: Rng
@@ -119,6 +123,8 @@ export class IncrementalTrainer implements Trainer {
     this.#weights = this.#model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
     this.#adam = new Adam({ learningRate: train.denseLearningRate })
+    this.#slowCopy = new SlowCopy(this.#model.shapes, train.distillation.halfLife)
+    this.#response = new DriftResponse(train.driftResponse)
   }
 
   /** Steps learned; a dropped one does not count. */
@@ -184,8 +190,8 @@ export class IncrementalTrainer implements Trainer {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     const admitted = this.#guard.admit(examples)
-    this.#assembler.observe(admitted)
-    const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
+    this.#initialise(admitted, this.#assembler.observe(admitted))
+    const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length), this.#response.replayed)
     const all = replayed.length === 0 ? admitted : [...admitted, ...replayed]
     const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), admitted.length)
     for (const example of admitted) this.#reservoir.add(example)
@@ -193,9 +199,21 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /** Counts and admits the targets without learning them, as `learnExamples` does first. */
-  observe(examples: readonly Pick<Example, 'target'>[]): void {
+  observe(examples: readonly Pick<Example, 'target' | 'history'>[]): void {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
-    this.#assembler.observe(examples)
+    this.#initialise(examples, this.#assembler.observe(examples))
+  }
+
+  /** Rows of items that have just been admitted, from what their first users did before. @param rows as `BatchAssembler.observe` returns them */
+  #initialise(examples: readonly Pick<Example, 'target' | 'history'>[], rows: Int32Array): void {
+    if (this.#options.train.newRows === 'chance' || rows.length === 0) return
+    const left = new Set(rows)
+    for (const { target, history } of examples) {
+      const row = this.items.rowOf(target.itemId)
+      if (!left.delete(row)) continue
+      const vector = meanRow(this.items, history, row)
+      if (vector !== undefined) this.items.initialise(row, vector)
+    }
   }
 
   /** Numbers that learning may change: those of the towers, and a row for every item and feature. */
@@ -206,12 +224,14 @@ export class IncrementalTrainer implements Trainer {
 
   /**
    * Learns positions that share their users' windows, in one pass (see WindowBatch): several times as fast as one by one where windows have many. The
-   * targets were observed before; nothing is counted, admitted, replayed or kept.
+   * targets were observed before; nothing is counted, admitted, drawn for replay or kept.
    *
+   * @param replayed learned beside them, as those that were learned before
    * @throws DivergedError as `learn` does
    */
-  learnWindows(windows: readonly TrainingWindow[], ranges: OffsetRanges): StepReport {
-    return this.learn(this.#assembler.assembleWindows(windows, ranges))
+  learnWindows(windows: readonly TrainingWindow[], ranges: OffsetRanges, replayed: readonly TrainingWindow[] = []): StepReport {
+    const fresh = windows.reduce((sum, { targets }) => sum + targets.length, 0)
+    return this.learn(this.#assembler.assembleWindows(replayed.length === 0 ? windows : [...windows, ...replayed], ranges), fresh)
   }
 
   evaluate(batch: MiniBatch): EvaluationReport {
@@ -269,7 +289,13 @@ export class IncrementalTrainer implements Trainer {
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
-    const gradients = stepGradients(batch, inputs, mask, this.#weights, { model: this.#model, loss: model, logQ: model.logQ })
+    const teacher = fresh < batch.size && train.distillation.weight > 0 ? this.#slowCopy.weights : undefined
+    const gradients = stepGradients(batch, inputs, mask, this.#weights, {
+      model: this.#model,
+      loss: model,
+      logQ: model.logQ,
+      ...(teacher === undefined ? {} : { distillation: { teacher, weight: train.distillation.weight, from: fresh } })
+    })
     const ofFeatures = this.#inputs.featureGradients(batch.features, gradients.inputs)
     let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
     for (const gradient of Object.values(gradients.dense)) squares += sumOfSquares(gradient)
@@ -281,11 +307,13 @@ export class IncrementalTrainer implements Trainer {
       )
     }
     const scale = train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
-    const rowRate = train.rowLearningRate * this.#rateScale
-    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale)
+    const rowRate = train.rowLearningRate * this.#rateScale * this.#response.rowRate
+    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale * this.#response.denseRate)
+    this.#response.learned(fresh)
     const touchedRows =
-      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate) +
-      updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate)
+      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate, train.rowMemory) +
+      updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate, train.rowMemory)
+    if (train.distillation.weight > 0) this.#slowCopy.follow(this.#weights)
     this.#step++
     return {
       step: this.#step,
@@ -295,6 +323,11 @@ export class IncrementalTrainer implements Trainer {
       examples: batch.weight.filter((weight) => weight > 0).length,
       ...splitLosses(gradients.losses, batch.weight, fresh)
     }
+  }
+
+  /** The stream was found to have changed: see DriftResponse. @returns whether it is responded to */
+  respondToDrift(): boolean {
+    return this.#response.begin()
   }
 
   /** Multiplies both learning rates from now on; stays in checkpoints taken afterwards. @param factor above 0 */
@@ -351,6 +384,7 @@ export class IncrementalTrainer implements Trainer {
     add('assembler', this.#assembler.state())
     add('reservoir', this.#reservoir.state())
     add('guard', this.#guard.state())
+    add('slow', this.#slowCopy.state())
     const header = {
       formatVersion,
       space: this.space,
@@ -363,6 +397,8 @@ export class IncrementalTrainer implements Trainer {
       newestMs: this.#newestMs,
       rateScale: this.#rateScale,
       dropoutRng: this.#dropoutRng.state(),
+      slowSteps: this.#slowCopy.steps,
+      driftResponse: this.#response.state(),
       adamStep: this.#adam.step
     }
     return { header, arrays }
@@ -386,6 +422,13 @@ export class IncrementalTrainer implements Trainer {
     this.#evaluationAssembler.restore(part('assembler'))
     this.#reservoir.restore(part('reservoir'))
     this.#guard.restore(part('guard'))
+    const slow = part('slow')
+    // Without one, as from before there were any, it begins with the next step.
+    this.#slowCopy.restore(
+      (header.slowSteps as number | undefined) ?? 0,
+      slow.size === 0 ? undefined : checkWeights(Object.fromEntries(slow) as Record<string, Float32Array>, this.#model.shapes)
+    )
+    if (header.driftResponse !== undefined) this.#response.restore(header.driftResponse as DriftResponseState)
     this.#featureRows.clear()
     this.#step = header.step as number
     this.#hashSeed = header.hashSeed as number
@@ -437,6 +480,26 @@ function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number):
   }
   const freshLosses = losses.slice(0, fresh).filter((_, b) => weight[b]! > 0)
   return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
+}
+
+/** Steps that a new item's row begins from: what is longer ago belongs to other things. */
+const meanSteps = 3
+
+/** Mean of the rows of the newest steps, as short as one made by chance, so that it turns as fast; undefined where none of them has a row. */
+function meanRow(items: ItemTable, history: Example['history'], except: number): Float32Array | undefined {
+  const mean = new Float32Array(items.dimensions)
+  let left = meanSteps
+  for (let i = history.length - 1; i >= 0 && left > 0; i--) {
+    const row = items.rowOf(history[i]!.itemId)
+    if (row === 0 || row === except) continue
+    left--
+    const values = items.values(row)
+    for (let d = 0; d < mean.length; d++) mean[d]! += values[d]!
+  }
+  const length = Math.sqrt(sumOfSquares(mean))
+  if (!(length > 0)) return undefined
+  const scale = initialRowLength / length
+  return mean.map((x) => x * scale)
 }
 
 function sumOfSquares(values: Float32Array): number {

@@ -96,7 +96,9 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
    */
   observe(): void {
     for (const windows of this.#batches('observe', this.#options.train.batchSize))
-      this.#trainer.observe(windows.flatMap(({ steps, targets }) => targets.map(({ at }) => ({ target: steps[at]! }))))
+      this.#trainer.observe(
+        windows.flatMap(({ steps, targets }) => targets.map(({ at }) => ({ target: steps[at]!, history: steps.slice(0, at) })))
+      )
   }
 
   /**
@@ -119,7 +121,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
       const replayed: TrainingWindow[] = []
       for (owed += mixed * positions; owed > 0; owed -= replayed.at(-1)!.targets.length)
         replayed.push(this.#older[rng.integer(this.#older.length)]!)
-      const report = this.#trainer.learnWindows([...fresh, ...replayed], noRanges)
+      const report = this.#trainer.learnWindows(fresh, noRanges, replayed)
       sum += report.loss * report.examples
       learned += report.examples
       done += positions

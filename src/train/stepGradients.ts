@@ -25,6 +25,24 @@ export interface StepOptions {
   readonly loss: ObjectiveOptions
   /** Whether to correct for how surely an item is a candidate. */
   readonly logQ: boolean
+  readonly distillation?: Distillation
+}
+
+/**
+ * Holds the interests u of replayed examples near those that a slow copy of the towers makes of the same rows, t: adds, for each of weight w,
+ *
+ *     λ · w · mean over k of ( 1 − ⟨u_k, t_k⟩ )  =  λ · w · mean over k of ½‖u_k − t_k‖²
+ *
+ * No item's similarity to an interest then differs by more than ‖u_k − t_k‖ from what it was to the copy: so all of them are distilled, at the cost of the copy's
+ * forward pass and without a list of items.
+ */
+export interface Distillation {
+  /** Of the slow copy; constants to the gradient. */
+  readonly teacher: Weights
+  /** λ */
+  readonly weight: number
+  /** Examples from this one on are held; in a batch of windows it must begin one. */
+  readonly from: number
 }
 
 /**
@@ -69,17 +87,22 @@ export function stepGradients(
       tf.tensor2d(pick(inputs, candidates.positions, d), [candidates.positions.length, d]), //                [C, D]
       ...Object.values(weightTensors(weights, model.shapes))
     ]
+    const { distillation } = options
+    const lesson = distillation === undefined ? undefined : lessonOf(batch, inputs, distillation, totalWeight, model) // [K, B, D]
     const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
       const dense = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
       const made = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //                       [K, B, D], of places [K, W·P, D]
       const user = places === undefined ? made : { interests: ofPlaces(made.interests, places) }
       const vectors = model.itemVectors(dense, tensors[1] as tf.Tensor2D) //                                  [C, D]
       const own = { vectors, positive: positives, logQ, ...(blocked === undefined ? {} : { blocked }) }
-      return objective(user, histories, own, weight, options.loss, model.user.readout, (examples) => {
+      const judged = objective(user, histories, own, weight, options.loss, model.user.readout, (examples) => {
         losses = examples.dataSync() as Float32Array
       })
+      return lesson === undefined ? judged : (tf.sub(judged, tf.sum(tf.mul(user.interests, lesson))) as tf.Scalar)
     })(leaves)
     loss = value.dataSync()[0]!
+    if (distillation !== undefined)
+      for (let b = distillation.from; b < batch.size; b++) loss += (distillation.weight * batch.weight[b]!) / totalWeight
     gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)
   })
 
@@ -92,15 +115,58 @@ export function stepGradients(
   return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => gradients[2 + at]!), inputs: ofInputs }
 }
 
+/** λ · w / K · t_k of the examples that are held, 0 of the others. [K, B, D] */
+function lessonOf(
+  batch: MiniBatch | WindowBatch,
+  inputs: Float32Array,
+  { teacher, weight, from }: Distillation,
+  totalWeight: number,
+  { user, shapes, interestCount: K, rowWidth: d, historyMax }: Model
+): tf.Tensor3D {
+  const held = heldPart(batch, from)
+  const rows = compact(batch.items.length, ['windows' in held ? held.steps : held.history], true)
+  const histories = tensorsOf(held, rows.slots, historyMax)
+  const read = tf.tensor2d(pick(inputs, rows.positions, d), [rows.positions.length, d])
+  const made = user.interests(weightTensors(teacher, shapes), read, histories).interests
+  const interests = 'windows' in held ? ofPlaces(made, placesByInterest(held, K)) : made //                     [K, B − from, D]
+  const scale = tf.tensor3d(
+    batch.weight.slice(from).map((w) => (weight * w) / (totalWeight * K)),
+    [1, held.size, 1]
+  )
+  return tf.pad(tf.mul(interests, scale), [[0, 0], [from, 0], [0, 0]]) as tf.Tensor3D // biome-ignore format: one table
+}
+
+type HistoriesOf = Pick<MiniBatch, 'size' | 'length' | 'history' | 'age'>
+type WindowsOf = Pick<WindowBatch, 'size' | 'windows' | 'length' | 'places' | 'steps' | 'timesMs' | 'ends' | 'placeOf'>
+
+/** Histories of the examples from `from` on. */
+function heldPart(batch: MiniBatch | WindowBatch, from: number): HistoriesOf | WindowsOf {
+  const { size, length } = batch
+  if (!('windows' in batch))
+    return { size: size - from, length, history: batch.history.subarray(from * length), age: batch.age.subarray(from * length) }
+  const { places } = batch
+  const first = from === size ? batch.windows : Math.floor(batch.placeOf[from]! / places)
+  return {
+    size: size - from,
+    windows: batch.windows - first,
+    length,
+    places,
+    steps: batch.steps.subarray(first * length),
+    timesMs: batch.timesMs.subarray(first * length),
+    ends: batch.ends.subarray(first * places),
+    placeOf: batch.placeOf.subarray(from).map((place) => place - first * places)
+  }
+}
+
 /** @param slots of the batch's positions among the rows that the histories touch */
-function tensorsOf(batch: MiniBatch | WindowBatch, slots: Int32Array, historyMax: number): HistoryTensors {
+function tensorsOf(batch: HistoriesOf | WindowsOf, slots: Int32Array, historyMax: number): HistoryTensors {
   if ('windows' in batch) return windowTensors({ ...batch, steps: batch.steps.map((position) => slots[position]!) }, historyMax)
   const steps = batch.history.map((position) => slots[position]!)
   return historyTensors({ size: batch.size, length: batch.length, steps, age: batch.age }, historyMax)
 }
 
 /** Where the B targets' interests are among those of all places, for each k. [K·B] */
-function placesByInterest({ size: B, windows, places, placeOf }: WindowBatch, K: number): tf.Tensor1D {
+function placesByInterest({ size: B, windows, places, placeOf }: WindowsOf, K: number): tf.Tensor1D {
   const index = new Int32Array(K * B)
   for (let k = 0; k < K; k++) for (let b = 0; b < B; b++) index[k * B + b] = k * windows * places + placeOf[b]!
   return tf.tensor1d(index, 'int32')

@@ -14,6 +14,7 @@ import { coreFilter, splitOffline } from '../../src/evaluate/offlineSplit.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
+import { settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -25,16 +26,11 @@ const { values: flags } = parseArgs({
   }
 })
 if (flags.data === undefined) throw new Error('give the path of a data set: --data PATH')
-const settings: Record<string, Record<string, unknown>> = {
+const settings = settingsOf(flags.set, {
   model: { dropout: 0.2 },
   // Half the batch and a quarter of the negatives of an evaluation: a part of the data has fewer items.
   train: { batchSize: 512, negatives: 512, denseLearningRate: 0.002, reservoirMax: 0, replayRatio: 0 }
-}
-for (const setting of flags.set) {
-  const [key, value] = setting.split('=') as [string, string]
-  const [section, name] = key.split('.') as [string, string]
-  settings[section] = { ...settings[section], [name]: /^[a-z]/.test(value) ? value : JSON.parse(value) }
-}
+})
 const config = resolveConfig(settings, {})
 const seed = Number(flags.seed)
 const { historyMax } = config.evaluate

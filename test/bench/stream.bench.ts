@@ -1,101 +1,136 @@
-// One pass over MovieLens 100k, tested then learned: progressive quality beside popularity's, and speed.
+// One pass over a stream, tested then learned: progressive quality beside popularity's and a Markov chain's, on items by how often they were met before,
+// how soon it is back after the simulation's drift, and speed.
 //
-//     MTMI_DATA=… node --import tsx test/bench/stream.bench.ts [section.key=value …]      e.g. model.temperature=.07 catalogue=false seed=2
+//     npm run bench -- stream --data PATH | --simulation [--limit N] [--seed S] [--curve] [--set train.replayRatio=0 …] [--set simulation.events=24000 …]
 
-import { configSchema } from '../../src/base/config.ts'
+import { parseArgs } from 'node:util'
+import { type Config, resolveConfig } from '../../src/base/config.ts'
+import { ModelDrift } from '../../src/drift/modelDrift.ts'
+import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
+import { recovery } from '../../src/evaluate/recovery.ts'
+import { simulate } from '../../src/event/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import { cutExamples } from '../../src/sequence/cutExamples.ts'
+import type { Example } from '../../src/sequence/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
-import { movieLensExamples, movieLensItems } from './movieLens.ts'
+import { simulatedSequences } from '../support/simulatedSequences.ts'
+import { type RecordedStream, recordedStream } from './recorded.ts'
+import { settingsOf } from './settings.ts'
 
-const dataDir = process.env.MTMI_DATA
-if (dataDir === undefined) throw new Error('set MTMI_DATA to the folder that holds ml-100k/')
-
-const settings: Record<string, Record<string, unknown>> = { model: {}, train: {}, run: {} }
-for (const argument of process.argv.slice(2)) {
-  const [key, value] = argument.split('=') as [string, string]
-  const [section, name] = key.includes('.') ? (key.split('.') as [string, string]) : ['run', key]
-  settings[section]![name] = /^[a-z]/.test(value) && value !== 'true' && value !== 'false' ? value : JSON.parse(value.replace(/^\./, '0.'))
-}
-const config = configSchema.parse({ model: settings.model, train: settings.train })
-const historyMax = config.sequence.historyMax
-const seed = (settings.run!.seed as number | undefined) ?? 1
-const limit = (settings.run!.limit as number | undefined) ?? Number.POSITIVE_INFINITY
+const { values: flags } = parseArgs({
+  options: {
+    data: { type: 'string' },
+    simulation: { type: 'boolean' },
+    limit: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    curve: { type: 'boolean' },
+    set: { type: 'string', multiple: true, default: [] }
+  }
+})
+const seed = Number(flags.seed)
+// Every example is ranked, however many items there are: the quality is what is asked for.
+const { simulation: ofSimulation, ...settings } = settingsOf(flags.set, { train: { evaluateItemsMax: 10_000_000 } })
+const config = resolveConfig(settings, {})
+const { historyMax } = config.sequence
 const backend = await loadBackend()
 
-const examples = movieLensExamples(dataDir, historyMax).slice(0, limit)
-const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
-if (settings.run!.catalogue !== false) trainer.learnCatalogue(movieLensItems(dataDir))
-
-class Score {
-  hits = 0
-  gain = 0
-  add(rank: number): void {
-    if (rank >= 20) return
-    this.hits++
-    this.gain += 1 / Math.log2(rank + 2)
-  }
+interface Stream extends RecordedStream {
+  /** Examples before the drift. */
+  readonly driftAt?: number
 }
-const model = new Score()
-const popular = new Score()
-const late = new Score()
-const counts = new Map<string, number>()
-let cosine = 0
-let batches = 0
+
+const stream: Stream = flags.data === undefined ? await simulated(config) : await recordedStream(config, flags.data)
+const examples = stream.examples.slice(0, flags.limit === undefined ? undefined : Number(flags.limit))
+const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
+trainer.learnCatalogue(stream.catalogue)
+const evaluator = new ProgressiveEvaluator()
+const drift = new ModelDrift(config.drift)
+const detections: { readonly at: number; readonly signal: string; readonly detector: string }[] = []
+
+/** Targets by how often they were met before. */
+const bands = [
+  { title: 'never', from: 0, hits: 0, targets: 0 },
+  { title: '1–2 times', from: 1, hits: 0, targets: 0 },
+  { title: '3–9 times', from: 3, hits: 0, targets: 0 },
+  { title: '10–99 times', from: 10, hits: 0, targets: 0 },
+  { title: '100 times and more', from: 100, hits: 0, targets: 0 }
+]
+const met = new Map<string, number>()
 let evaluateMs = 0
 let learnMs = 0
-const wins = new Float64Array(config.model.interestCount)
-const started = performance.now()
-const cpu = process.cpuUsage()
-let otherMs = 0
-for (let from = 0; from < examples.length; from += config.train.batchSize) {
-  const batch = examples.slice(from, from + config.train.batchSize)
-  const t0 = performance.now()
+let cpuMs = 0
+const { batchSize } = config.train
+for (let from = 0; from < examples.length; from += batchSize) {
+  const batch = examples.slice(from, from + batchSize)
+  const marks = [performance.now()]
+  const before = process.cpuUsage()
   const { evaluation, batch: evaluated } = trainer.evaluateExamples(batch, new Map())
-  const t1 = performance.now()
-  trainer.learnExamples(batch, evaluated)
-  const t2 = performance.now()
-  evaluateMs += t1 - t0
-  learnMs += t2 - t1
-  for (const [b, example] of batch.entries()) {
-    const rank = evaluation.ranks[b]!
-    model.add(rank === -1 ? unknownRank : rank)
-    if (from > examples.length / 2) late.add(rank === -1 ? unknownRank : rank)
-    const history = new Set(example.history.map((step) => step.itemId))
-    const own = counts.get(example.target.itemId)
-    let better = 0
-    if (own !== undefined)
-      for (const [item, count] of counts) if (count >= own && item !== example.target.itemId && !history.has(item)) better++
-    popular.add(own === undefined ? unknownRank : better)
+  marks.push(performance.now())
+  const report = trainer.learnExamples(batch, evaluated)
+  marks.push(performance.now())
+  const { user, system } = process.cpuUsage(before)
+  cpuMs += (user + system) / 1000
+  evaluator.observe(batch, evaluation.ranks)
+  const noticed = drift.observe({
+    ranks: evaluation.ranks,
+    unknownRank,
+    wins: evaluation.wins,
+    freshLosses: report.freshLosses,
+    replayedLoss: report.replayedLoss,
+    eventTimeMs: batch.at(-1)!.target.eventTimeMs
+  })
+  for (const { signal, detector } of noticed) detections.push({ at: from, signal, detector })
+  if (noticed.length > 0) trainer.respondToDrift()
+  for (const [b, { target, history }] of batch.entries()) {
+    if (history.some(({ itemId }) => itemId === target.itemId)) continue
+    const count = met.get(target.itemId) ?? 0
+    const band = bands.findLast(({ from }) => count >= from)!
+    band.targets++
+    if (evaluation.ranks[b]! >= 0 && evaluation.ranks[b]! < 20) band.hits++
   }
-  for (const { target } of batch) counts.set(target.itemId, (counts.get(target.itemId) ?? 0) + 1)
-  if (!Number.isNaN(evaluation.intraUserCosine)) {
-    cosine += evaluation.intraUserCosine
-    batches++
-    evaluation.wins.forEach((share, k) => {
-      wins[k]! += share
-    })
-  }
-  otherMs += performance.now() - t2
+  for (const { target } of batch) met.set(target.itemId, (met.get(target.itemId) ?? 0) + 1)
+  evaluateMs += marks[1]! - marks[0]!
+  learnMs += marks[2]! - marks[1]!
 }
-const { user, system } = process.cpuUsage(cpu)
-const seconds = (performance.now() - started - otherMs) / 1000
-const share = (x: number, of = examples.length) => Number((x / of).toFixed(4))
+const report = evaluator.report()
+const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toFixed(4)) : value)
+const batches = examples.length / batchSize
+const curve = report.curve.map(({ examples: at, metrics }) => ({ at, value: metrics.model['hitRate@20'] }))
 process.stdout.write(
-  `${JSON.stringify({
-    ...Object.fromEntries(process.argv.slice(2).map((argument) => argument.split('='))),
-    'hitRate@20': share(model.hits),
-    'ndcg@20': share(model.gain),
-    secondHalf: share(late.hits, examples.length / 2),
-    popularity: { 'hitRate@20': share(popular.hits), 'ndcg@20': share(popular.gain) },
-    ratio: Number((model.hits / popular.hits).toFixed(3)),
-    intraUserCosine: share(cosine, batches),
-    wins: [...wins].map((x) => share(x, batches)),
-    examplesPerSecond: Math.round(examples.length / seconds),
-    evaluateMs: Number(((evaluateMs / examples.length) * config.train.batchSize).toFixed(1)),
-    learnMs: Number(((learnMs / examples.length) * config.train.batchSize).toFixed(1)),
-    cpuMs: Number((((user + system) / 1000 - otherMs) / (examples.length / config.train.batchSize)).toFixed(1)),
-    backend: backend.backend,
-    tensorflow: backend.tensorflow
-  })}\n`
+  `${JSON.stringify(
+    {
+      data: stream.name,
+      seed,
+      set: flags.set.join(' '),
+      examples: examples.length,
+      'hitRate@20': report['hitRate@20'],
+      'ndcg@20': report['ndcg@20'],
+      window: report.window.model['hitRate@20'],
+      popularity: report.bestPopularity['hitRate@20'],
+      markov: report.markov['hitRate@20'],
+      byTimesMet: Object.fromEntries(bands.slice(1).map(({ title, hits, targets }) => [title, { hitRate: hits / targets, targets }])),
+      ...(stream.driftAt === undefined ? {} : { recovery: recovery(curve, stream.driftAt) }),
+      ...(flags.curve === true ? { curve: curve.map(({ value }) => value) } : {}),
+      detections,
+      items: trainer.itemCount,
+      evaluateMs: evaluateMs / batches,
+      learnMs: learnMs / batches,
+      cpuMs: cpuMs / batches,
+      backend: backend.backend,
+      tensorflow: backend.tensorflow
+    },
+    rounded
+  )}\n`
 )
+
+async function simulated({ sequence, events }: Config): Promise<Stream> {
+  const simulation = simulate({ seed, ...ofSimulation })
+  const found: Example[] = []
+  for await (const emitted of simulatedSequences(simulation, { sequence, events })) {
+    const cut = emitted.flatMap((one) => cutExamples(one, (type) => events.types[type]))
+    found.push(...cut.sort((a, b) => a.target.eventTimeMs - b.target.eventTimeMs))
+  }
+  const driftAt = found.findIndex(({ target }) => target.eventTimeMs >= simulation.driftMs)
+  return { name: 'simulation', catalogue: [...simulation.items()], examples: found, ...(driftAt < 0 ? {} : { driftAt }) }
+}

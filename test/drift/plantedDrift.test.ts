@@ -7,47 +7,19 @@ import type { Detection } from '../../src/drift/detection.ts'
 import { InputDrift } from '../../src/drift/inputDrift.ts'
 import { ModelDrift } from '../../src/drift/modelDrift.ts'
 import { featureKeys } from '../../src/event/catalogueItem.ts'
-import { type Simulation, simulate } from '../../src/event/simulation.ts'
-import { validateInteraction } from '../../src/event/validateInteraction.ts'
+import { simulate } from '../../src/event/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
-import { Sequencer } from '../../src/sequence/sequencer.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
-import { MemorySequenceStore } from '../support/memorySequenceStore.ts'
+import { simulatedSequences } from '../support/simulatedSequences.ts'
 
 const config = resolveConfig(undefined, {})
 
 /** Seven items in ten change places at one instant: a stream of this test's own, whatever `npm start` shows. */
 const harsh = { users: 2000, items: 3000, sessionMean: 4, driftItemShare: 0.7 }
-
-/** What the sequencer emits for the stream, 256 events at a time. */
-async function* sequences(simulation: Simulation): AsyncGenerator<readonly UserSequence[]> {
-  const sequencer = new Sequencer({
-    store: new MemorySequenceStore(),
-    partition: 0,
-    options: config.sequence,
-    eventTypes: config.events.types
-  })
-  let offset = 0n
-  let taken = 0
-  for (const interaction of simulation.interactions()) {
-    const nowMs = simulation.options.startMs + simulation.options.durationMs
-    try {
-      validateInteraction(interaction, nowMs, config.events)
-      sequencer.accept(interaction, offset, nowMs)
-    } catch {
-      sequencer.reject(offset)
-    }
-    offset++
-    if (++taken % 256 > 0) continue
-    yield sequencer.take().sequences
-    await sequencer.commit(offset)
-  }
-  yield sequencer.take().sequences
-}
 
 function observeInputs(
   drift: InputDrift,
@@ -75,7 +47,7 @@ for (const seed of [1, 2, 3, 4]) {
       const highest = { before: 0, after: 0 }
       const found: Detection[] = []
       let newestMs = 0
-      for await (const emitted of sequences(simulation)) {
+      for await (const emitted of simulatedSequences(simulation, config)) {
         found.push(...observeInputs(drift, categories, emitted))
         for (const { newestMs: ms } of emitted) newestMs = Math.max(newestMs, ms)
         const side = newestMs < simulation.driftMs ? 'before' : 'after'
@@ -113,7 +85,7 @@ for (const seed of [1, 2]) {
     const drift = new ModelDrift(config.drift)
     const found: Detection[] = []
     let waiting: Example[] = []
-    for await (const emitted of sequences(simulation)) {
+    for await (const emitted of simulatedSequences(simulation, config)) {
       for (const sequence of emitted) waiting.push(...cutExamples(sequence, (type) => config.events.types[type]))
       if (waiting.length < 256) continue
       const examples = waiting.sort((a, b) => a.target.eventTimeMs - b.target.eventTimeMs)

@@ -55,6 +55,7 @@ const units = [
     'requests',
     'lists',
     'detections',
+    'responses',
     'records'
   ],
   ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi', 'ks']
