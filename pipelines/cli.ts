@@ -190,7 +190,8 @@ for (const [name, description] of [
   ['sensitivity', 'K against α and β, as heat maps'],
   ['cost', 'what K costs: learning, serving, memory'],
   ['coldstart', 'users of whom little is known, and items that were hardly met'],
-  ['context', 'whether times and side features help']
+  ['context', 'whether times and side features help'],
+  ['communication', 'whether towers that hear the others beat independent ones']
 ] as const satisfies readonly (readonly [Study, string])[]) {
   studyCommand
     .command(name)

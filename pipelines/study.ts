@@ -6,7 +6,7 @@ import { type Config, withSettings } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
 import type { OfflineProtocol } from '../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../src/evaluate/simpleMethods.ts'
-import { type Study, type StudyCell, studyCells } from '../src/evaluate/studyPlan.ts'
+import { type Study, type StudyCell, studyCells, studyQuestions } from '../src/evaluate/studyPlan.ts'
 import { type StudyRun, studySections } from '../src/evaluate/studyReport.ts'
 import { describeBackend, loadConfiguredBackend } from './configuredBackend.ts'
 import { loadOfflineData, type OfflineData } from './evaluation/offlineData.ts'
@@ -81,7 +81,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   }
   if (runs.length === 0) return
   const { epochsMax, patience } = config.evaluate
-  const lead = `${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
+  const lead = `${studyQuestions[name]} ${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
   const settings = { evaluate: config.evaluate, model: config.model }
   const report = {
     title: `Study: ${name}`,

@@ -58,6 +58,18 @@ export const modelSchema = z.strictObject({
   routingIterations: count(1, 10).default(3).describe('Of dynamic routing (mind, comirec-dr), as published'),
   heads: count(1, 16).default(4).describe('Of one-vector’s attention; of each transformer’s, where they must divide `dimensions`'),
   layers: count(1, 8).default(2).describe('Of each transformer'),
+  communication: z
+    .enum(['none', 'mean'])
+    .default('none')
+    .describe(
+      'Whether towers tell each other what they read before they say what they want. mean: each adds the mean of what the others pooled, through a map of its own that starts at 0. For mtmi with two towers or more'
+    ),
+  context: z
+    .enum(['none', 'time'])
+    .default('none')
+    .describe(
+      'What the towers know of a step beyond its item, place and age. time: how far it is from the newest step in the day (24 hours) and in the week (7 days). For mtmi and one-vector'
+    ),
   itemTower: z
     .enum(['linear', 'none'])
     .default('linear')

@@ -2,8 +2,22 @@
 
 import type { SimpleMethod } from './simpleMethods.ts'
 
-export const studies = ['compare', 'ablation', 'sensitivity', 'cost', 'coldstart', 'context'] as const
+export const studies = ['compare', 'ablation', 'sensitivity', 'cost', 'coldstart', 'context', 'communication'] as const
 export type Study = (typeof studies)[number]
+
+/** What is asked, for whoever sees the report first. */
+export const studyQuestions: Readonly<Record<Study, string>> = {
+  compare:
+    'Which model finds more of what held-out users took next, when table, item tower, loss, sampler, trainer and budget are the same?',
+  ablation: 'What is each part of mtmi good for? Each row changes one thing of the first.',
+  sensitivity: 'How much do the number of interests (K), the inverse distance weights (α) and repel (β) matter?',
+  cost: 'What does an interest more cost: learning, serving, memory?',
+  coldstart: 'What is found for users of whom little is known, and of items that were hardly met in training?',
+  context:
+    'Does it help the towers to know when a step happened, and what its item is? A step carries item, type and time; what else an event says (context) does not reach histories, and is not tried here.',
+  communication:
+    'Do towers that hear what the others read (the mean of what they pooled, through a map that starts at 0) beat independent ones? One vector, which adds the towers up, stands beside them.'
+}
 
 export interface StudyCell {
   /** What is asked with it: the heading of its rows. */
@@ -72,10 +86,19 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
       ]
     case 'context':
       return [
-        model('what the towers know of a step', 'item, place, time, side features', {}),
-        model('what the towers know of a step', 'without time', { evaluate: { times: false } }),
+        model('what the towers know of a step', 'item, place, age, side features', {}),
+        mtmi('what the towers know of a step', 'and how far apart in the day and the week', { context: 'time' }),
+        model('what the towers know of a step', 'without age', { evaluate: { times: false } }),
         model('what the towers know of a step', 'without side features', { evaluate: { features: false } }),
-        model('what the towers know of a step', 'neither', { evaluate: { times: false, features: false } })
+        model('what the towers know of a step', 'item and place alone', { evaluate: { times: false, features: false } })
+      ]
+    case 'communication':
+      return [
+        ...[4, 8].flatMap((interestCount) => [
+          mtmi('towers', `independent towers, K ${interestCount}`, { interestCount }),
+          mtmi('towers', `towers that hear the others, K ${interestCount}`, { interestCount, communication: 'mean' })
+        ]),
+        model('towers', 'one vector: the towers added up', {}, 'one-vector')
       ]
   }
 }

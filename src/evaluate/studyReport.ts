@@ -52,7 +52,7 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
   const mean = (row: Row, value: (result: OfflineResult) => number) => spread(row.results.map(value))
   const recall = (row: Row, name: 'recall@20' | 'hitRate@20' | 'recall@50' | 'hitRate@50') =>
     withSpread(mean(row, ({ metrics }) => metrics[name]))
-  const ours = study === 'compare' ? rows.find(({ cell }) => cell.name === 'mtmi') : undefined
+  const reference = referenceOf(study, rows)
   const heads = [
     '',
     'seeds',
@@ -69,12 +69,15 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
     'parameters'
   ]
   return {
-    heads: [...heads, ...(ours === undefined ? [] : ['mtmi is, on Recall@50'])],
+    heads: [
+      ...heads,
+      ...(reference === undefined ? [] : [study === 'compare' ? 'mtmi is, on Recall@50' : `on Recall@50, against “${reference.cell.name}”`])
+    ],
     rows: rows.map((row) => {
       const learned = row.results[0]!.parameters > 0
       const cosine = row.results.every(({ intraUserCosine }) => intraUserCosine !== null)
       return [
-        row.cell.name,
+        labelOf(study, row),
         row.results.map(({ seed }) => seed).join(' '),
         recall(row, 'recall@20'),
         recall(row, 'hitRate@20'),
@@ -92,10 +95,23 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
         learned ? number(mean(row, ({ trainSeconds }) => trainSeconds).mean) : '–',
         learned ? number(mean(row, ({ examplesPerSecond }) => examplesPerSecond).mean) : '–',
         learned ? number(row.results[0]!.parameters) : '–',
-        ...(ours === undefined ? [] : [row === ours ? '' : verdict(ours, row)])
+        ...(reference === undefined
+          ? []
+          : [row === reference ? '' : study === 'compare' ? verdict(reference, row) : verdict(row, reference)])
       ]
     })
   }
+}
+
+/** The row that others are held against, by the seeds that both have. */
+function referenceOf(study: Study, rows: readonly Row[]): Row | undefined {
+  if (study === 'compare') return rows.find(({ cell }) => cell.name === 'mtmi')
+  return study === 'ablation' || study === 'context' || study === 'communication' ? rows[0] : undefined
+}
+
+/** An ablation's rows say what was changed only together with their heading. */
+function labelOf(study: Study, { cell }: Row): string {
+  return study === 'ablation' && cell.name !== cell.model ? `${cell.question}: ${cell.name}` : cell.name
 }
 
 /** By seeds that both have. */
@@ -178,13 +194,12 @@ function plotsOf(study: Study, rows: readonly Row[]): { caption: string; svg: st
   }
   const bars = rows.map((row) => {
     const { mean, deviation } = spread(row.results.map(({ metrics }) => metrics['recall@50']))
-    return { facet: row.cell.question, name: row.cell.name, value: mean, deviation }
+    return { facet: '', name: labelOf(study, row), value: mean, deviation }
   })
-  // One facet: what a row asks is in its name, and the table has the headings.
   return [
     {
       caption: 'Recall@50; whiskers: standard deviation between seeds',
-      svg: barChart({ label: 'Recall@50', bars: bars.map((bar) => ({ ...bar, facet: '' })) })
+      svg: barChart({ label: 'Recall@50', bars })
     }
   ]
 }

@@ -10,6 +10,8 @@ export interface HistoryTensors {
   readonly perWindow?: number // P; absent: 1
   readonly steps: tf.Tensor1D // [W·L]      int32, positions in `rows`, oldest first; left-padded where P = 1
   readonly age: tf.Tensor1D // [B·L]      int32, age group (see ageGroup)
+  /** How far the step is from the newest one in the day and in the week (see hourApart, dayApart). Made when asked for, and then the asker's. int32 */
+  apart(): { readonly hours: tf.Tensor1D; readonly days: tf.Tensor1D } // [B·L] each
   readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding, at steps dropped out and at steps of the window that are not of the history
   /** Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then step l is at R − L + l. [B·L] int32 */
   readonly position?: tf.Tensor1D
@@ -41,12 +43,23 @@ export function ageGroup(ageSeconds: number): number {
   return Math.min(ageGroups - 1, Math.floor(Math.log2(1 + ageSeconds)))
 }
 
+/** Hours, rounded, less whole days: 0 for the same time of day, whatever the time zone. @returns 0 … 23 */
+export function hourApart(ageSeconds: number): number {
+  return ageSeconds > 0 ? Math.round(ageSeconds / 3600) % 24 : 0
+}
+
+/** Days, rounded, less whole weeks: 0 for the same day of the week. @returns 0 … 6 */
+export function dayApart(ageSeconds: number): number {
+  return ageSeconds > 0 ? Math.round(ageSeconds / 86_400) % 7 : 0
+}
+
 /** Owned by the caller. @param historyMax R of the model: of longer histories the newest R steps are read */
 export function historyTensors(histories: Histories, historyMax: number): HistoryTensors {
   const { size: B, length } = histories
   const L = Math.min(length, historyMax)
   const steps = new Int32Array(B * L)
   const age = new Int32Array(B * L)
+  const seconds = new Float32Array(B * L)
   const blocked = new Float32Array(B * L)
   for (let b = 0; b < B; b++) {
     for (let l = 0; l < L; l++) {
@@ -54,8 +67,12 @@ export function historyTensors(histories: Histories, historyMax: number): Histor
       const to = b * L + l
       const step = histories.steps[from]!
       steps[to] = step
-      if (step === 0) blocked[to] = -1e9
-      else age[to] = ageGroup(histories.age[from]!)
+      if (step === 0) {
+        blocked[to] = -1e9
+        continue
+      }
+      seconds[to] = histories.age[from]!
+      age[to] = ageGroup(seconds[to]!)
     }
   }
   return {
@@ -63,6 +80,7 @@ export function historyTensors(histories: Histories, historyMax: number): Histor
     length: L,
     steps: tf.tensor1d(steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
+    apart: () => apartOf(seconds),
     blocked: tf.tensor3d(blocked, [B, L, 1])
   }
 }
@@ -71,6 +89,7 @@ export function historyTensors(histories: Histories, historyMax: number): Histor
 export function windowTensors(batch: HistoryWindows, historyMax: number): HistoryTensors {
   const { windows: W, length: L, places: P, timesMs, ends } = batch
   const age = new Int32Array(W * P * L)
+  const seconds = new Float32Array(W * P * L)
   const position = new Int32Array(W * P * L)
   const blocked = new Float32Array(W * P * L).fill(-1e9)
   for (let place = 0; place < W * P; place++) {
@@ -80,7 +99,8 @@ export function windowTensors(batch: HistoryWindows, historyMax: number): Histor
     for (let step = Math.max(0, end - historyMax); step < end; step++) {
       const to = place * L + step
       blocked[to] = 0
-      age[to] = ageGroup(Math.fround((newestMs - timesMs[window + step]!) / 1000))
+      seconds[to] = (newestMs - timesMs[window + step]!) / 1000
+      age[to] = ageGroup(seconds[to]!)
       position[to] = historyMax - end + step
     }
   }
@@ -90,7 +110,15 @@ export function windowTensors(batch: HistoryWindows, historyMax: number): Histor
     perWindow: P,
     steps: tf.tensor1d(batch.steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
+    apart: () => apartOf(seconds),
     blocked: tf.tensor3d(blocked, [W * P, L, 1]),
     position: tf.tensor1d(position, 'int32')
+  }
+}
+
+function apartOf(seconds: Float32Array): { hours: tf.Tensor1D; days: tf.Tensor1D } {
+  return {
+    hours: tf.tensor1d(Int32Array.from(seconds, hourApart), 'int32'),
+    days: tf.tensor1d(Int32Array.from(seconds, dayApart), 'int32')
   }
 }

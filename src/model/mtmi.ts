@@ -22,35 +22,50 @@ type MtmiWeight =
   | 'attention.age'
   | 'user.weight'
   | 'user.bias'
+/** There only with `model.context: time`, and `model.communication: mean`. */
+type OptionalWeight = 'attention.hour' | 'attention.day' | 'user.exchange'
+type MtmiWeights = WeightTensors<MtmiWeight> & Partial<WeightTensors<OptionalWeight>>
 
-export function mtmi(shape: ModelShape): UserModel {
-  return towersOf(shape, false)
+interface TowerOptions {
+  /** One vector: the sum over k before the length is made 1. */
+  readonly summed: boolean
+  readonly communicates: boolean
+  readonly readsTime: boolean
+}
+
+export function mtmi(shape: ModelShape, { communication, context }: ModelOptions): UserModel {
+  const communicates = communication === 'mean' && shape.interestCount > 1
+  return towersOf(shape, { summed: false, communicates, readsTime: context === 'time' })
 }
 
 /**
  * One self-attentive vector with the very weights of MTMI at K = `heads`: its towers summed before the length is made 1. What K vectors are worth is the
  * difference between the two.
  */
-export function oneVector(shape: ModelShape, { heads }: ModelOptions): UserModel {
-  return { ...towersOf({ ...shape, interestCount: heads }, true), architecture: { heads } }
+export function oneVector(shape: ModelShape, { heads, context }: ModelOptions): UserModel {
+  const towers = towersOf({ ...shape, interestCount: heads }, { summed: true, communicates: false, readsTime: context === 'time' })
+  return { ...towers, architecture: { heads, ...towers.architecture } }
 }
 
-function towersOf(shape: ModelShape, summed: boolean): UserModel {
-  const shapes = mtmiShapes(shape)
+function towersOf(shape: ModelShape, options: TowerOptions): UserModel {
+  const shapes = mtmiShapes(shape, options)
   return {
-    architecture: {},
+    architecture: { ...(options.communicates ? { communication: 'mean' } : {}), ...(options.readsTime ? { context: 'time' } : {}) },
     readout: 'idw',
     towers: shape.interestCount,
     shapes,
     initialWeights: (rng) => initialWeights(shape, shapes, rng),
-    interests: (weights, rows, history, scores) => userTowers(weights as WeightTensors<MtmiWeight>, rows, history, summed, scores),
-    rowScores: (weights, rows) => attentionScores(weights as WeightTensors<MtmiWeight>, rows),
+    interests: (weights, rows, history, scores) => userTowers(weights as MtmiWeights, rows, history, options.summed, scores),
+    rowScores: (weights, rows) => attentionScores(weights as MtmiWeights, rows),
     rowScoreCount: shape.interestCount,
     readsWindows: true
   }
 }
 
-function mtmiShapes({ interestCount: K, dimensions: D, historyMax: R }: ModelShape): WeightShapes<MtmiWeight> {
+function mtmiShapes(
+  { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
+  { communicates, readsTime }: TowerOptions
+): WeightShapes<MtmiWeight> & Partial<WeightShapes<OptionalWeight>> {
   return {
     'attention.weight': [D, K * D], // the K towers side by side: one matmul
     'attention.bias': [K * D],
@@ -58,14 +73,16 @@ function mtmiShapes({ interestCount: K, dimensions: D, historyMax: R }: ModelSha
     'attention.position': [R, K], // row R − 1 is the newest step
     'attention.age': [ageGroups, K],
     'user.weight': [K, D, D],
-    'user.bias': [K, 1, D]
+    'user.bias': [K, 1, D],
+    ...(readsTime ? { 'attention.hour': [24, K], 'attention.day': [7, K] } : {}),
+    ...(communicates ? { 'user.exchange': [K, D, D] } : {})
   }
 }
 
 /** Towers start with different memories, from the newest steps alone to the whole window, so that there is something to tell them apart before the attention has learned anything. */
 function initialWeights(
   { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
-  shapes: WeightShapes<MtmiWeight>,
+  shapes: ReturnType<typeof mtmiShapes>,
   rng: Rng
 ): Weights {
   return {
@@ -80,7 +97,14 @@ function initialWeights(
     }),
     'attention.age': filled(shapes['attention.age'], () => 0),
     'user.weight': filled(shapes['user.weight'], nearIdentity(D, rng)),
-    'user.bias': filled(shapes['user.bias'], () => 0)
+    'user.bias': filled(shapes['user.bias'], () => 0),
+    // At 0 the towers are those without: what they gain is learned.
+    ...Object.fromEntries(
+      (['attention.hour', 'attention.day', 'user.exchange'] as const).flatMap((name) => {
+        const shape = shapes[name]
+        return shape === undefined ? [] : [[name, filled(shape, () => 0)]]
+      })
+    )
   }
 }
 
@@ -88,8 +112,11 @@ function initialWeights(
  * K unit vectors per user.
  *
  *     s(k, e) = q_k · tanh(e W_k + b_k)                             once per item row, then gathered
- *     a(k, l) = softmax over l of s(k, e_l) + position(k, l) + age(k, l)
- *     u_k     = unit( (Σ_l a(k, l) e_l) P_k + c_k )
+ *     a(k, l) = softmax over l of s(k, e_l) + position(k, l) + age(k, l) + hour(k, l) + day(k, l)
+ *     p_k     = Σ_l a(k, l) e_l
+ *     u_k     = unit( p_k P_k + (Σ_{j≠k} p_j / (K − 1)) X_k + c_k )
+ *
+ * The terms of hour and day are there only with `context: time`, X_k only with `communication: mean`.
  *
  * A step's score depends on its item, plus terms for position and age: so scores cost U rows, not B·L steps.
  *
@@ -99,7 +126,7 @@ function initialWeights(
  * @returns interests [K, B, D] or [1, B, D], routing a [B, K, L]
  */
 function userTowers(
-  weights: WeightTensors<MtmiWeight>,
+  weights: MtmiWeights,
   rows: tf.Tensor2D,
   history: HistoryTensors,
   summed: boolean,
@@ -115,16 +142,32 @@ function userTowers(
     position === undefined
       ? tf.slice(weights['attention.position'], [R - L, 0], [L, K]) //                                             [L, K]
       : tf.reshape(gatherRows(weights['attention.position'] as tf.Tensor2D, position), [W, P, L, K])
-  const logits = tf.add(tf.add(tf.add(ofSteps, ofAge), ofPosition), tf.reshape(history.blocked, [W, P, L, 1])) //  [W, P, L, K]
+  let logits = tf.add(tf.add(tf.add(ofSteps, ofAge), ofPosition), tf.reshape(history.blocked, [W, P, L, 1])) //    [W, P, L, K]
+  for (const term of ofTime(weights, history)) logits = tf.add(logits, tf.reshape(term, [W, P, L, K]))
   const attention = tf.reshape(tf.softmax(tf.transpose(logits, [0, 1, 3, 2])), [W, P * K, L]) //                   [W, P·K, L]
   const steps = gatherRows(rows, history.steps) //                                                                 [W·L, D] or [W·L, K·D]
   const pooled =
     rows.shape[1] === D
       ? tf.transpose(tf.reshape(tf.matMul(attention, tf.reshape(steps, [W, L, D])), [B, K, D]), [1, 0, 2])
       : ofOwnRows(tf.reshape(attention, [W, P, K, L]), tf.reshape(steps, [W, L, K, D])) //                         [K, B, D]
-  const projected = tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias']) //                     [K, B, D]
+  const own = tf.add(tf.matMul(pooled, weights['user.weight']), weights['user.bias']) //                           [K, B, D]
+  const exchange = weights['user.exchange']
+  const projected = exchange === undefined ? own : tf.add(own, tf.matMul(ofOthers(pooled as tf.Tensor3D), exchange)) // [K, B, D]
   const interests = unit(summed ? tf.sum(projected, 0, true) : projected) as tf.Tensor3D //                        [K or 1, B, D]
   return P === 1 ? { interests, routing: attention as tf.Tensor3D } : { interests }
+}
+
+/** What each step's distance from the newest in the day and in the week adds to its logits; nothing without `context: time`. @returns [B·L, K] each */
+function ofTime(weights: MtmiWeights, history: HistoryTensors): tf.Tensor2D[] {
+  const { 'attention.hour': ofHour, 'attention.day': ofDay } = weights
+  if (ofHour === undefined || ofDay === undefined) return []
+  const { hours, days } = history.apart()
+  return [gatherRows(ofHour as tf.Tensor2D, hours), gatherRows(ofDay as tf.Tensor2D, days)]
+}
+
+/** The mean over the other towers. @param pooled [K, B, D] @returns [K, B, D] */
+function ofOthers(pooled: tf.Tensor3D): tf.Tensor3D {
+  return tf.div(tf.sub(tf.sum(pooled, 0, true), pooled), pooled.shape[0] - 1)
 }
 
 /**
@@ -133,7 +176,7 @@ function userTowers(
  * @param rows [U, D]
  * @returns [U, K]
  */
-function attentionScores(weights: WeightTensors<MtmiWeight>, rows: tf.Tensor2D): tf.Tensor2D {
+function attentionScores(weights: MtmiWeights, rows: tf.Tensor2D): tf.Tensor2D {
   const weight = weights['attention.weight'] as tf.Tensor2D //                                                     [D, K·A]
   const bias = weights['attention.bias'] as tf.Tensor1D //                                                         [K·A]
   const queries = queryBlocks(weights['attention.query']) //                                                       [K·A, K]

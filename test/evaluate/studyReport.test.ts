@@ -76,6 +76,22 @@ test('compare: mtmi is ahead by the paired differences of the seeds that both ha
   for (const row of rows) assert.equal(row.length, heads.length)
 })
 
+test('an ablation says what was changed, and how that compares with what is usual', () => {
+  const cells = studyCells('ablation', { models: [], simple: [] })
+  const negatives = cells.find(({ name }) => name === '256')!
+  const runs = [1, 2].flatMap((seed) => [
+    { cell: cells[0]!, result: result('mtmi', seed, 0.5) },
+    { cell: negatives, result: result('mtmi', seed, 0.4) }
+  ])
+  const { heads, rows } = studySections('ablation', runs)[0]!.table!
+  assert.deepEqual(
+    rows.map((row) => row[0]),
+    ['mtmi', 'negatives: 256']
+  )
+  assert.equal(heads.at(-1), 'on Recall@50, against “mtmi”')
+  assert.match(rows[1]!.at(-1)!, /^behind \(−\.100/)
+})
+
 test('each study draws what it has found', () => {
   for (const study of studies) {
     const cells = studyCells(study, { models: ['mtmi', 'mind'], simple: ['markov'] })

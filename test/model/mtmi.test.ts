@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { ageGroup } from '../../src/model/historyTensors.ts'
+import { ageGroup, dayApart, hourApart } from '../../src/model/historyTensors.ts'
 import { type LossOptions, mtmiLoss } from '../../src/model/losses.ts'
 import { createModel } from '../../src/model/model.ts'
 import { mapShapes, type Weights, weightTensors } from '../../src/model/weights.ts'
@@ -82,6 +82,7 @@ function historyTensors(input: ReferenceInput) {
     length: L,
     steps: tf.tensor1d(steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
+    apart: () => assert.fail('no time of day here'),
     blocked: tf.tensor3d(blocked, [B, L, 1])
   }
 }
@@ -233,4 +234,14 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
 test('age groups are doublings of seconds', () => {
   assert.deepEqual([0, 0.5, 1, 3, 7, 3600, 1e12].map(ageGroup), [0, 0, 1, 2, 3, 11, 31])
   assert.deepEqual([Number.NaN, -5].map(ageGroup), [0, 0])
+})
+
+test('apart in the day and in the week: rounded, the same whatever the time zone', () => {
+  const hours = (n: number) => 3600 * n
+  assert.deepEqual([0, hours(0.4), hours(0.6), hours(23), hours(23.7), hours(49)].map(hourApart), [0, 0, 1, 23, 0, 1])
+  assert.deepEqual([0, hours(11), hours(13), hours(24 * 6), hours(24 * 7), hours(24 * 8)].map(dayApart), [0, 0, 1, 6, 0, 1])
+  assert.deepEqual(
+    [Number.NaN, -5].flatMap((age) => [hourApart(age), dayApart(age)]),
+    [0, 0, 0, 0]
+  )
 })

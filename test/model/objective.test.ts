@@ -81,6 +81,7 @@ const history = (): HistoryTensors => ({
   length: L,
   steps: tf.zeros([B * L], 'int32'),
   age: tf.zeros([B * L], 'int32'),
+  apart: () => ({ hours: tf.zeros([0], 'int32'), days: tf.zeros([0], 'int32') }),
   blocked: tf.tensor3d(
     Float32Array.from({ length: B * L }, (_, i) => (real(Math.floor(i / L), i % L) ? 0 : -1e9)),
     [B, L, 1]

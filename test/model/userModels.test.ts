@@ -86,7 +86,7 @@ function make(name: ModelName, options: Record<string, unknown> = {}) {
     ...{ dimensions: D, historyMax: R, interestCount, heads, layers, iterations, ownRows },
     weights: values,
     rows: values.rows!,
-    steps: histories[b]!.slice(-R).map(([row, seconds]) => ({ row, ageGroup: groupOf(seconds) }))
+    steps: histories[b]!.slice(-R).map(([row, seconds]) => ({ row, ageGroup: groupOf(seconds), seconds }))
   })
   const read = (lists: readonly List[], length: number, scores?: tf.Tensor2D) =>
     user.interests(weightTensors(weights, user.shapes), tf.tensor2d(Float32Array.from(rows), [U, width]), tensorsOf(lists, length), scores)
@@ -96,6 +96,9 @@ function make(name: ModelName, options: Record<string, unknown> = {}) {
 const variants: [ModelName, Record<string, unknown>][] = [
   ['mtmi', {}],
   ['mtmi', { interestCount: 1 }],
+  ['mtmi', { communication: 'mean', context: 'time' }],
+  ['mtmi', { communication: 'mean', itemTables: 'per-tower' }],
+  ['one-vector', { context: 'time' }],
   ['mind', {}],
   ['mind', { routingRegularisation: 1 }],
   ['mind', { routingIterations: 1 }],
@@ -124,6 +127,20 @@ test('one vector has as many weights as MTMI with as many towers as it has heads
 })
 
 onEveryBackend(async (t) => {
+  await t.test('towers that communicate or read the time start as those that do not; one tower has nobody to talk to', () => {
+    const plain = make('mtmi')
+    for (const options of [{ communication: 'mean' }, { context: 'time' }]) {
+      const { user } = make('mtmi', options)
+      const first = user.initialWeights(new Rng(5))
+      assert.deepEqual(Object.keys(first), Object.keys(user.shapes))
+      const of = (model: typeof user, weights: Weights) =>
+        tf.tidy(() => model.interests(weightTensors(weights, model.shapes), tf.ones([U, D]), tensorsOf(histories, 6)).interests.dataSync())
+      assert.deepEqual(of(user, first), of(plain.user, plain.user.initialWeights(new Rng(5))))
+      assert.deepEqual(user.architecture, options)
+    }
+    assert.deepEqual(make('mtmi', { communication: 'mean', interestCount: 1 }).user.architecture, {})
+  })
+
   for (const [name, options] of variants) {
     await t.test(`${name} ${JSON.stringify(options)}`, () => {
       const { user, K, weights, rows, width, input, read } = make(name, options)

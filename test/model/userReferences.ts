@@ -12,7 +12,7 @@ export interface UserInput {
   readonly rows: ArrayLike<number>
   readonly ownRows: boolean
   /** Real steps only, oldest first. */
-  readonly steps: readonly { row: number; ageGroup: number }[]
+  readonly steps: readonly { row: number; ageGroup: number; seconds: number }[]
   /** [K][L]: instead of the routing, as a constant. */
   readonly frozen?: readonly (readonly number[])[] | undefined
 }
@@ -120,7 +120,10 @@ function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing
     const vectors = steps.map(({ row }) => slice(input.rows, row * width + (input.ownRows ? k * D : 0), D))
     const shares = softmax(
       vectors.map((e, l) => {
-        let score = w('attention.position')[(R - steps.length + l) * K + k]! + w('attention.age')[steps[l]!.ageGroup * K + k]!
+        const { ageGroup, seconds } = steps[l]!
+        let score = w('attention.position')[(R - steps.length + l) * K + k]! + w('attention.age')[ageGroup * K + k]!
+        if ('attention.hour' in weights) score += w('attention.hour')[(Math.round(seconds / 3600) % 24) * K + k]!
+        if ('attention.day' in weights) score += w('attention.day')[(Math.round(seconds / 86_400) % 7) * K + k]!
         for (const a of range(D)) {
           const hidden = e.reduce((sum, x, d) => sum + x * w('attention.weight')[d * K * D + k * D + a]!, w('attention.bias')[k * D + a]!)
           score += Math.tanh(hidden) * w('attention.query')[k * D + a]!
@@ -128,10 +131,15 @@ function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing
         return score
       })
     )
-    const pooled = weighted(shares, vectors, D)
-    return { projected: add(times(pooled, w('user.weight'), k * D * D, D), slice(w('user.bias'), k * D, D)), shares }
+    return { pooled: weighted(shares, vectors, D), shares }
   })
-  return { projected: towers.map(({ projected }) => projected), routing: towers.map(({ shares }) => shares) }
+  const projected = towers.map(({ pooled }, k) => {
+    const own = add(times(pooled, w('user.weight'), k * D * D, D), slice(w('user.bias'), k * D, D))
+    if (!('user.exchange' in weights)) return own
+    const others = towers.filter((_, j) => j !== k).map((tower) => tower.pooled)
+    return add(own, times(scaled(others.reduce(add), 1 / others.length), w('user.exchange'), k * D * D, D))
+  })
+  return { projected, routing: towers.map(({ shares }) => shares) }
 }
 
 export function referenceMtmi(input: UserInput): UserOutput {

@@ -44,6 +44,7 @@ for (const settings of [
   { itemTables: 'per-tower' },
   { routingRegularisation: 0.1 },
   { readout: 'hard', hardNegativesBeta: 0.5 },
+  { communication: 'mean', context: 'time' },
   { name: 'one-vector' },
   { name: 'comirec-sa' }
 ] as const) {
