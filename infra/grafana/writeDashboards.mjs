@@ -242,10 +242,13 @@ export const dashboards = [
           [`max(mtmi_drift_recommended_gini_ratio{${job}})`, 'Gini'],
           [`max(mtmi_drift_recommended_coverage_ratio{${job}})`, 'coverage']
         ),
-        series('Skew of training and serving', 'short', 'Vectors in the index against those by the weights now', [
-          `max by (role) (mtmi_drift_serving_skew_distance{${job}})`,
-          '{{role}}'
-        ]),
+        series(
+          'Skew of training and serving',
+          'short',
+          'Vectors in the index against those by the weights now; and the greatest error that items left as written make to a score',
+          [`max by (role) (mtmi_drift_serving_skew_distance{${job}})`, '{{role}}'],
+          [`max(mtmi_publish_item_score_error_cosine{${job}})`, 'score error, at most']
+        ),
         series(
           'Served lists by the weights now',
           'percentunit',
@@ -316,7 +319,8 @@ export const dashboards = [
           'percentunit',
           'On the newest targets: hits among the first 20, and how much of the lists stays',
           [`max by (weights) (mtmi_publish_gate_hit_rate_ratio{${job}})`, 'hit rate, {{weights}}'],
-          [`min(mtmi_publish_gate_overlap_ratio{${job}})`, 'overlap']
+          [`min(mtmi_publish_gate_overlap_ratio{${job}})`, 'overlap'],
+          [`max(mtmi_publish_gate_slide_ratio{${job}})`, 'lost since the best']
         ),
         series(
           'Verdicts',

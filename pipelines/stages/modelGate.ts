@@ -5,6 +5,7 @@ import type { GateOptions } from '../../src/base/config.ts'
 import type { UserId } from '../../src/event/interaction.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import type { EncoderItem } from '../../src/model/encoder.ts'
+import { type GateSlide, noSlide, slideAfter } from '../../src/retrieval/gateSlide.ts'
 import { GateTrial, type GateVerdict } from '../../src/retrieval/publisherGate.ts'
 import { type GateTarget, PublisherTargets } from '../../src/retrieval/publisherTargets.ts'
 import type { AppliedUpdate, ModelReplica } from '../../src/train/modelReplica.ts'
@@ -39,6 +40,8 @@ export interface HeldModel {
 export interface GateHistory {
   readonly records: readonly GateRecord[]
   readonly held?: HeldModel
+  /** Of the accepted ones; absent where the last is the best. */
+  readonly slide?: GateSlide
 }
 
 export interface GateStore {
@@ -64,6 +67,7 @@ export class ModelGate {
   #restUntilMs = 0
   #records: readonly GateRecord[]
   #held: HeldModel | undefined
+  #slide: GateSlide
 
   constructor(parts: ModelGateParts) {
     this.#parts = parts
@@ -71,7 +75,8 @@ export class ModelGate {
     const history = parts.store?.load()
     this.#records = history?.records ?? []
     this.#held = history?.held
-    this.#tellHeld()
+    this.#slide = history?.slide ?? noSlide
+    this.#tell()
   }
 
   get held(): HeldModel | undefined {
@@ -113,7 +118,8 @@ export class ModelGate {
         items: this.#parts.items(),
         targets: this.#targets.newestFirst(),
         options: this.#parts.options,
-        asked: candidate.reason !== undefined
+        asked: candidate.reason !== undefined,
+        slide: this.#slide
       }),
       startedMs,
       workMs: 0
@@ -144,10 +150,17 @@ export class ModelGate {
     const { store, measure, onVerdict } = this.#parts
     this.#records = [...this.#records, record].slice(-recordsMax)
     const { outcome, reasons, figures, step, atMs, workMs } = record
-    if (outcome === 'accepted') this.#held = undefined
-    else this.#held = { step, sinceMs: this.#held?.sinceMs ?? atMs, text: reasons.map(({ text }) => text).join('; ') }
-    store?.save({ records: this.#records, ...(this.#held === undefined ? {} : { held: this.#held }) })
-    this.#tellHeld()
+    if (outcome === 'accepted') {
+      this.#held = undefined
+      // What somebody asked for is what later ones are compared with.
+      this.#slide = record.reason === undefined ? slideAfter(this.#slide, figures) : noSlide
+    } else this.#held = { step, sinceMs: this.#held?.sinceMs ?? atMs, text: reasons.map(({ text }) => text).join('; ') }
+    store?.save({
+      records: this.#records,
+      ...(this.#held === undefined ? {} : { held: this.#held }),
+      ...(this.#slide.share === 0 ? {} : { slide: this.#slide })
+    })
+    this.#tell()
     onVerdict?.(record)
     const entries: MetricsEntry[] = [
       { metric: 'gates', labels: { outcome }, value: 1 },
@@ -161,7 +174,10 @@ export class ModelGate {
     measure?.(entries)
   }
 
-  #tellHeld(): void {
-    this.#parts.measure?.([{ metric: 'gateHeld', value: this.#held === undefined ? 0 : 1 }])
+  #tell(): void {
+    this.#parts.measure?.([
+      { metric: 'gateHeld', value: this.#held === undefined ? 0 : 1 },
+      { metric: 'gateSlide', value: this.#slide.share }
+    ])
   }
 }

@@ -365,6 +365,7 @@ export class PublishStage {
     for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const) {
       if (outcomes[outcome] > 0) entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
     }
+    if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
     const model = `${report.space}@${report.step}`
     if (report.promotion !== undefined) {
       const { outcome } = report.promotion

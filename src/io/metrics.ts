@@ -144,6 +144,10 @@ export const metricDefinitions = {
   waiting: gauge('mtmi_publish_waiting_points', 'Points that wait to be published', { role }),
   publishedAge: age('mtmi_publish_vectors_age_seconds', 'Since vectors were last written', { role }),
   publishedStep: gauge('mtmi_publish_step', 'Step of the weights that vectors were last written by'),
+  itemErrorMax: gauge(
+    'mtmi_publish_item_score_error_cosine',
+    'Greatest error of a score because its item vector was left as it was written: at most publish.epsilon, of items that have been looked at since the weights moved'
+  ),
   promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
     outcome: ['done', 'held']
   }),
@@ -156,6 +160,10 @@ export const metricDefinitions = {
     'mtmi_publish_gate_hit_rate_ratio',
     'Share of the newest targets that the live weights, and the ones tried last, find in the first 20',
     { weights: ['live', 'candidate'] }
+  ),
+  gateSlide: gauge(
+    'mtmi_publish_gate_slide_ratio',
+    'Share of their targets that weights accepted one after the other have lost since none was better'
   ),
   gateOverlap: gauge(
     'mtmi_publish_gate_overlap_ratio',

@@ -181,11 +181,17 @@ export class Publisher {
         if (known[i] === 0) {
           unknown++
           if (this.#rowless.has(item.itemId)) this.#leave(item.itemId)
-        } else if (!isUnit(vector)) {
+          continue
+        }
+        if (!isUnit(vector)) {
           refused++
           if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
-        } else if (!item.forced && !this.#items.countMoved(item.slot) && this.#items.squaredMove(item.slot, vector) <= squaredEpsilon) {
+          continue
+        }
+        const squaredMove = this.#items.squaredMove(item.slot, vector)
+        if (!item.forced && !this.#items.countMoved(item.slot) && squaredMove <= squaredEpsilon) {
           unchanged++
+          this.#items.leave(squaredMove)
         } else {
           points.push(this.#itemPoint(item, vector))
           pointsOf.push(item)
@@ -202,6 +208,7 @@ export class Publisher {
       return {
         ...{ space, step, written, unchanged, unknown, stale: points.length - written, refused, refusedIds, removed },
         pending: this.#items.pending,
+        scoreErrorMax: this.#items.leftMax,
         ...(promotion === undefined ? {} : { promotion })
       }
     })

@@ -5,6 +5,7 @@
 import type { GateOptions } from '../base/config.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem } from '../model/encoder.ts'
+import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
 import type { GateTarget } from './publisherTargets.ts'
 import { signTest } from './signTest.ts'
 import { TargetRanks } from './targetRanks.ts'
@@ -49,7 +50,7 @@ export interface GateVerdict {
   readonly figures: GateFigures
 }
 
-export const gateChecks = ['vectors', 'collapse', 'hits', 'lists'] as const
+export const gateChecks = ['vectors', 'collapse', 'hits', 'slide', 'lists'] as const
 export interface GateReason {
   readonly check: (typeof gateChecks)[number]
   readonly text: string
@@ -65,6 +66,8 @@ interface GateParts {
   readonly options: GateOptions
   /** Somebody asked for these weights: only what cannot be served at all is refused. */
   readonly asked?: boolean
+  /** Of the weights that were accepted before. */
+  readonly slide?: GateSlide
 }
 
 /** One trial of one candidate. Neither model may change while it lasts. */
@@ -95,7 +98,7 @@ export class GateTrial {
     else if (this.#target < this.#parts.targets.length) this.#tryTargets()
     if (this.#itemsLeft || this.#target < this.#parts.targets.length) return undefined
     const figures = this.#figures()
-    const reasons = objections(figures, this.#parts.options, this.#parts.asked === true)
+    const reasons = objections(figures, this.#parts.options, this.#parts.asked === true, this.#parts.slide)
     return { outcome: reasons.length === 0 ? 'accepted' : 'refused', reasons, figures }
   }
 
@@ -171,7 +174,7 @@ export class GateTrial {
 }
 
 /** What speaks against the candidate, worst first. */
-export function objections(figures: GateFigures, options: GateOptions, asked: boolean): GateReason[] {
+export function objections(figures: GateFigures, options: GateOptions, asked: boolean, before: GateSlide = noSlide): GateReason[] {
   const { broken, cosine, targets, lost, gained, chance, canaries, overlap, hits } = figures
   const reasons: GateReason[] = []
   // As many as are broken already go on being left out one by one.
@@ -192,6 +195,15 @@ export function objections(figures: GateFigures, options: GateOptions, asked: bo
       check: 'hits',
       text: `of ${targets} targets ${hits.candidate} are found in the first ${gateListLength}, by the live weights ${hits.live}: ${lost} lost and ${gained} gained, by chance once in ${(1 / chance).toPrecision(2)} times`
     })
+  else {
+    const slide = slideAfter(before, figures)
+    // Weights that are no worse than the live ones pass, however much was lost before: nothing is won by keeping the live ones.
+    if (lost > gained && slide.share > options.hitLossMax && slideChance(slide) < options.chanceMax)
+      reasons.push({
+        check: 'slide',
+        text: `one after the other, weights have lost ${(100 * slide.share).toFixed(1)}% of their targets since the best: ${slide.lost} lost and ${slide.gained} gained, by chance once in ${(1 / slideChance(slide)).toPrecision(2)} times`
+      })
+  }
   // Lists that change because they get better are what training is for.
   if (canaries > 0 && overlap < options.overlapMin && gained <= lost)
     reasons.push({

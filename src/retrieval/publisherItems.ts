@@ -34,6 +34,9 @@ export class PublisherItems {
   #sweep = 0
   #cursor = 0
   #sweepLeft = 0
+  /** Greatest moves of vectors that were left as written: since the last sweep that came to an end, and before. Every item was looked at since the earlier began. */
+  #left = 0
+  #leftBefore = 0
 
   constructor(dimensions: number) {
     this.#dimensions = dimensions
@@ -64,11 +67,16 @@ export class PublisherItems {
     this.#writtenCount.fill(-1)
     this.#written = 0
     this.sweep()
+    this.#left = this.#leftBefore = 0
   }
 
   /** All items are to be looked at, each once from here; a sweep under way goes on from where it is, so that none starves. */
   sweep(): void {
     this.#sweep++
+    if (this.#sweepLeft === 0) {
+      this.#leftBefore = this.#left
+      this.#left = 0
+    }
     this.#sweepLeft = this.#ids.length
   }
 
@@ -148,6 +156,19 @@ export class PublisherItems {
       sum += move * move
     }
     return sum
+  }
+
+  /** The vector is not written, though it moved. */
+  leave(squaredMove: number): void {
+    this.#left = Math.max(this.#left, Math.sqrt(squaredMove))
+  }
+
+  /**
+   * Greatest distance between an item's vector and what was last written of it, of all that were looked at since they moved last. So much, at most, are their scores off:
+   * |⟨u, v⟩ − ⟨u, w⟩| ≤ ‖u‖ ‖v − w‖, and users have length 1.
+   */
+  get leftMax(): number {
+    return Math.max(this.#left, this.#leftBefore)
   }
 
   wrote(slot: number, vector: Float32Array, count: number): void {

@@ -71,6 +71,8 @@ interface PublishReport {
 export interface ItemReport extends PublishReport {
   /** Moved less than ε. */
   readonly unchanged: number
+  /** Of all items that are left as they were written, and were looked at since they moved: no score of theirs is off by more; ≤ ε. */
+  readonly scoreErrorMax: number
   /** Still to be looked at. */
   readonly pending: number
 }

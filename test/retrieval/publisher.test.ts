@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ManualClock } from '../../src/base/clock.ts'
 import { UnavailableError } from '../../src/base/errors.ts'
+import { Rng } from '../../src/base/rng.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
 import { Publisher } from '../../src/retrieval/publisher.ts'
@@ -95,6 +96,40 @@ test('an item is written again only if its vector moved more than ε or its coun
   function pick({ written, unchanged }: { written: number; unchanged: number }) {
     return { written, unchanged }
   }
+})
+
+test('no score is off by more than the error that is told, and that is never above ε', async () => {
+  const { encoder, index, publisher, learn } = setUp()
+  const rng = new Rng(3)
+  const ids = Array.from({ length: 200 }, (_, i) => `i${i}`)
+  learn(ids)
+  await publisher.publishItems()
+  let left = 0
+  for (let round = 0; round < 12; round++) {
+    // Rows move on their own, and every fourth time the weights move all of them.
+    const moved = ids.filter(() => rng.uniform() < 0.3)
+    for (const id of moved) encoder.angles.set(id, encoder.angles.get(id)! + 0.01 * (rng.uniform() - 0.5))
+    const weightsChanged = round % 4 === 3
+    if (weightsChanged) encoder.turn += 0.012
+    encoder.step++
+    learn(moved, { weightsChanged })
+    let report = await publisher.publishItems(60)
+    while (report.pending > 0) report = await publisher.publishItems(60)
+    const { vectors } = encoder.itemVectors(ids.map((itemId) => ({ itemId, features: [] })))
+    let worst = 0
+    for (const [i, itemId] of ids.entries()) {
+      const written = (await index.item(itemId))!.vector
+      const off = [vectors[2 * i]! - written[0]!, vectors[2 * i + 1]! - written[1]!]
+      // The user whose score is off most looks the way the vector went; none of others is worse.
+      worst = Math.max(worst, Math.hypot(off[0]!, off[1]!))
+      const angle = 2 * Math.PI * rng.uniform()
+      assert.ok(Math.abs(Math.cos(angle) * off[0]! + Math.sin(angle) * off[1]!) <= report.scoreErrorMax + 1e-6)
+    }
+    left += worst
+    assert.ok(worst <= report.scoreErrorMax + 1e-6, `round ${round}: off by ${worst}, told ${report.scoreErrorMax}`)
+    assert.ok(report.scoreErrorMax <= 0.02, `round ${round}: ${report.scoreErrorMax}`)
+  }
+  assert.ok(left > 0.05, 'nothing was left as written, so nothing was tried')
 })
 
 test('an item that nobody clicked gets a vector from its features, and a new title is written', async () => {
@@ -269,6 +304,43 @@ test('when the weights move every item is looked at, and every user within the i
   assert.equal((await publisher.publishUsers()).swept, 15) // those of the first quarter, by the newer weights
   clock.advance(600_000)
   assert.equal((await publisher.publishUsers()).swept, 0)
+})
+
+test('no user vector is older than the interval of a sweep after the weights moved, whoever clicks and however often they move', async () => {
+  const { encoder, index, publisher, learn, click, clock } = setUp()
+  const rng = new Rng(4)
+  const sweepIntervalMs = 60_000 // as in setUp
+  const tickMs = 500
+  learn(['x'])
+  const users = Array.from({ length: 100 }, (_, u) => `u${u}`)
+  for (const user of users) click(user, ['x'])
+  await publisher.publishItems()
+  await publisher.publishUsers(500, { flush: true })
+  /** When each turn of the weights was replaced by the next: vectors that show it are out of date since then. */
+  const replacedAtMs: number[] = []
+  let oldestMs = 0
+  let swept = 0
+  for (let tick = 0; tick < 600; tick++) {
+    clock.advance(tickMs)
+    if (rng.uniform() < 0.03) {
+      replacedAtMs.push(clock.nowMs())
+      encoder.turn = replacedAtMs.length * 0.01
+      encoder.step++
+      learn([], { weightsChanged: true })
+    }
+    // A tenth of the users click again and again; the others never.
+    for (const user of users.slice(0, 10)) if (rng.uniform() < 0.2) click(user, ['x'])
+    swept += (await publisher.publishUsers(20)).swept
+    for (const user of users) {
+      const { vectors } = (await index.user(user))!
+      const generation = Math.round(Math.atan2(vectors[1]!, vectors[0]!) / 0.01)
+      const replaced = replacedAtMs[generation]
+      if (replaced !== undefined) oldestMs = Math.max(oldestMs, clock.nowMs() - replaced)
+    }
+  }
+  assert.ok(replacedAtMs.length > 10 && swept > 200, `${replacedAtMs.length} moves, ${swept} swept`)
+  assert.ok(oldestMs <= sweepIntervalMs + tickMs, `a vector was out of date for ${oldestMs} ms`)
+  assert.ok(oldestMs > sweepIntervalMs / 2, `the sweep is not paced: ${oldestMs} ms`)
 })
 
 test('fresh changes go first, and a sweep that is due is not starved by them', async () => {

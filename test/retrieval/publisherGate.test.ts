@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { configSchema } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
+import { type GateSlide, noSlide, slideAfter } from '../../src/retrieval/gateSlide.ts'
 import { type GateFigures, GateTrial, type GateVerdict, objections } from '../../src/retrieval/publisherGate.ts'
 import { type GateTarget, PublisherTargets } from '../../src/retrieval/publisherTargets.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
@@ -25,8 +26,8 @@ const targets: GateTarget[] = Array.from({ length: 300 }, (_, u) => ({
   target: `i${(u + 1) % N}`
 }))
 
-function judge(live: PlainEncoder, candidate: PlainEncoder, asked = false): GateVerdict {
-  const trial = new GateTrial({ live, candidate, items, targets, options, asked })
+function judge(live: PlainEncoder, candidate: PlainEncoder, asked = false, slide: GateSlide = noSlide): GateVerdict {
+  const trial = new GateTrial({ live, candidate, items, targets, options, asked, slide })
   for (;;) {
     const verdict = trial.advance()
     if (verdict !== undefined) return verdict
@@ -144,4 +145,25 @@ test('the ring keeps the newest targets, leaves out what cannot be recommended, 
   add('w', 'f')
   add('w', 'g')
   assert.deepEqual(order(), ['g', 'f', 'e'])
+})
+
+test('losses that pass one by one are refused when they add up; weights that are no worse than the live ones pass whatever came before', () => {
+  // Each step loses 10 of 300 and gains none: by chance once in 1,024 times, two of them once in 2^20 = 1,048,576.
+  const first = judge(displaced(0), displaced(5))
+  assert.equal(first.outcome, 'accepted')
+  const slide = slideAfter(noSlide, first.figures)
+  assert.deepEqual(slide, { share: 10 / 300, lost: 10, gained: 0 })
+  assert.equal(judge(displaced(5), displaced(10)).outcome, 'accepted')
+  const second = judge(displaced(5), displaced(10), false, slide)
+  assert.deepEqual([second.outcome, checks(second)], ['refused', ['slide']])
+  assert.match(second.reasons[0]!.text, /have lost 6\.7% of their targets since the best: 20 lost and 0 gained/)
+  // What somebody asked for, and what loses nothing more.
+  assert.equal(judge(displaced(5), displaced(10), true, slide).outcome, 'accepted')
+  const deep: GateSlide = { share: 0.5, lost: 150, gained: 0 }
+  assert.equal(judge(displaced(5), displaced(5), false, deep).outcome, 'accepted')
+  // Back to where it was: the sum begins anew, and does not become credit for later losses.
+  const back = judge(displaced(5), displaced(0), false, slide)
+  assert.equal(back.outcome, 'accepted')
+  assert.deepEqual(slideAfter(slide, back.figures), noSlide)
+  assert.deepEqual(slideAfter(noSlide, back.figures), noSlide)
 })
