@@ -1,4 +1,4 @@
-// The configured parts, opened: which log, which index, and where on disk the embedded ones live.
+// The configured parts, opened: which log, which index, and where on disk the embedded ones live. The clients of Kafka and Qdrant are only loaded where they are used.
 
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -11,10 +11,9 @@ import { Rng } from '../src/base/rng.ts'
 import type { EventLog } from '../src/event/eventLog.ts'
 import { type Codecs, createCodecs } from '../src/io/avro/avroCodecs.ts'
 import { EmbeddedIndex } from '../src/io/embeddedIndex/embeddedIndex.ts'
-import { KafkaLog } from '../src/io/kafka/kafkaLog.ts'
 import { LocalLog } from '../src/io/localLog/localLog.ts'
 import type { MetricsReport } from '../src/io/metrics.ts'
-import { QdrantIndex } from '../src/io/qdrant/qdrantIndex.ts'
+import type { QdrantIndex } from '../src/io/qdrant/qdrantIndex.ts'
 import { HttpRegistry } from '../src/io/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/io/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../src/io/registry/schemaRegistry.ts'
@@ -210,6 +209,7 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
     [topics.modelUpdates, modelUpdatesLagMs]
   ])
   if (config.log === 'kafka') {
+    const { KafkaLog } = await import('../src/io/kafka/kafkaLog.ts')
     const log = await KafkaLog.open(config.kafka, clock)
     return { config, clock, log, registry, codecs, maintain: async () => {} }
   }
@@ -246,7 +246,12 @@ export async function openIndex(config: Config, run: RunDirectory, use: IndexUse
   return config.index === 'qdrant' ? openQdrantIndex(config, run.name, use) : EmbeddedIndex.open(run.path('index'), use)
 }
 
-export function openQdrantIndex(config: Config, run: string, { onProblem, measure }: Omit<IndexUse, 'searchThread'> = {}): QdrantIndex {
+export async function openQdrantIndex(
+  config: Config,
+  run: string,
+  { onProblem, measure }: Omit<IndexUse, 'searchThread'> = {}
+): Promise<QdrantIndex> {
+  const { QdrantIndex } = await import('../src/io/qdrant/qdrantIndex.ts')
   const { qdrant, sequence } = config
   // Processes that lose the server at once shall not come back at once.
   const rng = new Rng(process.pid)

@@ -37,7 +37,7 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
     if (others.length > 0) throw new UnavailableError(`${root} is in use by ${others.join(' and ')}: end that first. Nothing was removed`)
     // First what is elsewhere: if that fails, the run is still there, and reset may be repeated.
     if (config.index === 'qdrant') {
-      const index = openQdrantIndex(config, name)
+      const index = await openQdrantIndex(config, name)
       const dropped = await index.clear().finally(() => index.close())
       process.stderr.write(`removed ${dropped.length} collections from Qdrant at ${config.qdrant.url}\n`)
     }

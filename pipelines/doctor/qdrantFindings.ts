@@ -52,7 +52,7 @@ export async function qdrantFindings(config: Config, clock: Clock, timeoutMs: nu
 
 async function index(config: Config, what: string, timeoutMs: number): Promise<Finding> {
   const patience = { timeoutMs: Math.min(config.qdrant.timeoutMs, timeoutMs), retryMs: 0, searchRetryMs: 0 }
-  const opened = openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, RunDirectory.currentName(config.dataDir))
+  const opened = await openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, RunDirectory.currentName(config.dataDir))
   try {
     const version = await opened.version()
     const live = await opened.live()

@@ -173,7 +173,7 @@ try {
   await embedded.close()
   if (process.env.QDRANT_URL !== undefined) {
     const config = resolveConfig(undefined, {}, { index: 'qdrant', qdrant: { url: process.env.QDRANT_URL } })
-    const qdrant = openQdrantIndex(config, `bench-${process.pid}`)
+    const qdrant = await openQdrantIndex(config, `bench-${process.pid}`)
     try {
       await fill(qdrant)
       // What the answer is made from, by the same client, without anything of ours around it.
