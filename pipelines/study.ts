@@ -44,6 +44,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
     asked = true
   })
   const runs: StudyRun[] = []
+  const notes = new Set<string>()
   const all = cells.length * command.data.length * command.seeds.length
   const loaded = new Map<string, OfflineData>()
   try {
@@ -57,6 +58,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
             loaded.get(key) ??
             (await loadOfflineData(cellConfig, { data, ...(command.format === undefined ? {} : { format: command.format }) }))
           loaded.set(key, contents)
+          for (const note of notesOn(name, cellConfig, contents)) notes.add(note)
           const title = `${runs.length + 1} of ${all}: ${cell.name} on ${contents.name}, seed ${seed}`
           const result = await runOffline({
             config: cellConfig,
@@ -81,7 +83,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   }
   if (runs.length === 0) return
   const { epochsMax, patience } = config.evaluate
-  const lead = `${studyQuestions[name]} ${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
+  const lead = `${[studyQuestions[name], ...notes].join(' ')} ${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
   const settings = { evaluate: config.evaluate, model: config.model }
   const report = {
     title: `Study: ${name}`,
@@ -92,6 +94,16 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   const page = writeReport(command.out, name, report, backend)
   status.keep(`${path.relative('.', page)}, and .md and .json beside it`)
   if (command.json) process.stdout.write(`${JSON.stringify(report.json)}\n`)
+}
+
+/** Which rows can show nothing, because the data lacks what they try. */
+function notesOn(name: Study, { evaluate: { times, features } }: Config, data: OfflineData): string[] {
+  const notes: string[] = []
+  if (name === 'context' && times && !data.timed)
+    notes.push(`${data.name} has no event times: every step is a second after the one before it, and rows about time show nothing.`)
+  if ((name === 'context' || name === 'coldstart') && features && data.catalogue.length === 0)
+    notes.push(`${data.name} has no side features: a row without them is the same run.`)
+  return notes
 }
 
 function settingsOf({ model, settings }: StudyCell): Record<string, unknown> {

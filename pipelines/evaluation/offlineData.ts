@@ -18,6 +18,8 @@ export interface OfflineData {
   readonly catalogue: readonly CatalogueItem[]
   /** Whether interactions of different users have a common order. */
   readonly ordered: boolean
+  /** Whether the ages that a model sees are real, and not a second a step. */
+  readonly timed: boolean
   /** Where each file begins, in places of the common order; empty unless the files are periods. */
   readonly periods: readonly { readonly name: string; readonly start: number }[]
   /** Of the contents: two evaluations with the same one saw the same. */
@@ -37,6 +39,7 @@ export interface DataOptions {
 /** @throws ConfigError if the path cannot be read, or nothing in it counts */
 export async function loadOfflineData(config: Config, { data, format, columns }: DataOptions): Promise<OfflineData> {
   const dataset = await openDataset(data, { seed: config.seed, format, columns })
+  const timed = dataset.ordering === 'time' && config.evaluate.times
   const users = new Map<UserId, OfflineStep[]>()
   const hash = createHash('sha256')
   let order = 0
@@ -51,7 +54,7 @@ export async function loadOfflineData(config: Config, { data, format, columns }:
       const steps = users.get(userId) ?? []
       if (steps.length === 0) users.set(userId, steps)
       // Synthetic times of users who were interleaved are noise to a model that looks at ages: one second a step instead.
-      const timeMs = dataset.ordering === 'time' && config.evaluate.times ? eventTimeMs : steps.length * 1000
+      const timeMs = timed ? eventTimeMs : steps.length * 1000
       steps.push({ itemId, type, eventTimeMs: timeMs, order: place })
       hash.update(`${userId}\t${itemId}\t${timeMs}\n`)
     }
@@ -69,6 +72,7 @@ export async function loadOfflineData(config: Config, { data, format, columns }:
     users: [...users].map(([userId, steps]) => ({ userId, steps })),
     catalogue,
     ordered: dataset.ordering !== 'interleaved',
+    timed,
     periods: (await dataset.periods()).map(({ name, start }) => ({ name, start })),
     fingerprint: hash.digest('hex').slice(0, 16),
     ignored,

@@ -2,7 +2,7 @@
 
 export interface PageTable {
   readonly heads: readonly string[]
-  /** The first cell names the row; the others are aligned as numbers. */
+  /** The first cell names the row; columns without words are aligned as numbers. */
   readonly rows: readonly (readonly string[])[]
 }
 
@@ -30,12 +30,17 @@ figure { margin: .5rem 0 1.25rem; overflow-x: auto } figcaption { color: var(--q
 svg { max-width: 100%; height: auto; color: var(--text) }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; min-width: 50% }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap } th:first-child, td:first-child { text-align: left }
-td.words { text-align: left; white-space: normal; min-width: 22rem }
+th.words, td.words { text-align: left } .long { white-space: normal; min-width: 22rem }
 th { font-weight: 600; color: var(--quiet) } footer { margin-top: 3rem; color: var(--quiet); font-size: .85rem }
 `
 
-/** A cell with more characters is a sentence, not a number. */
-const wordsMin = 50
+/** A cell with more characters is a sentence, and may be broken. */
+const longMin = 50
+
+/** Numbers come with units of one or two letters, and a dash where there is none. The first column is aligned as words in any case. */
+function hasWords(rows: readonly (readonly string[])[], column: number): boolean {
+  return column > 0 && rows.some((row) => /\p{L}{3}/u.test(row[column] ?? ''))
+}
 
 export function htmlPage(title: string, lead: string, sections: readonly PageSection[], footer: string): string {
   return `<!doctype html>
@@ -59,8 +64,15 @@ function sectionHtml({ title, text, figures = [], plots = [], table }: PageSecti
 }
 
 function tableHtml({ heads, rows }: PageTable): string {
+  const words = heads.map((_, column) => hasWords(rows, column))
+  const classOf = (cell: string, column: number) =>
+    [...(words[column] ? ['words'] : []), ...(cell.length > longMin ? ['long'] : [])].join(' ')
+  const cellHtml = (cell: string, column: number, tag: 'th' | 'td') => {
+    const name = classOf(cell, column)
+    return `<${tag}${name === '' ? '' : ` class="${name}"`}>${escaped(cell)}</${tag}>`
+  }
   const line = (cells: readonly string[], tag: 'th' | 'td') =>
-    `<tr>${cells.map((cell) => `<${tag}${cell.length > wordsMin ? ' class="words"' : ''}>${escaped(cell)}</${tag}>`).join('')}</tr>`
+    `<tr>${cells.map((cell, column) => cellHtml(cell, column, tag)).join('')}</tr>`
   return `<table><thead>${line(heads, 'th')}</thead><tbody>${rows.map((row) => line(row, 'td')).join('')}</tbody></table>`
 }
 
@@ -71,7 +83,7 @@ export function markdownTable({ heads, rows }: PageTable): string {
     line(heads),
     `|---|${heads
       .slice(1)
-      .map(() => '--:|')
+      .map((_, i) => (hasWords(rows, i + 1) ? '---|' : '--:|'))
       .join('')}`,
     ...rows.map(line)
   ].join('\n')

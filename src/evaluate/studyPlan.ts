@@ -27,6 +27,8 @@ export interface StudyCell {
   readonly model: string
   /** Settings that differ from those in force, as nested objects. */
   readonly settings: Readonly<Record<string, unknown>>
+  /** Name of the row that it is held against, seed by seed. */
+  readonly against?: string
   /** Of a grid: where it stands. */
   readonly at?: { readonly x: number; readonly y: number; readonly xName: string; readonly yName: string }
 }
@@ -49,11 +51,13 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
   })
   const mtmi = (question: string, name: string, settings: Record<string, unknown>) => model(question, name, { model: settings })
   const simple = (names: readonly SimpleMethod[]) => names.map((name) => model('simple methods', name, {}, name))
+  /** All but the first are held against the first. */
+  const againstFirst = ([first, ...others]: StudyCell[]) => [first!, ...others.map((cell) => ({ ...cell, against: first!.name }))]
   switch (study) {
     case 'compare':
       return [...options.models.map((name) => model('learned models', name, {}, name)), ...simple(options.simple)]
     case 'ablation':
-      return [
+      return againstFirst([
         model('as it is', 'mtmi', {}),
         mtmi('inverse distance weights (α)', 'α 0: the mean of the towers', { idwAlpha: 0 }),
         ...[1, 2, 4].map((idwAlpha) => mtmi('inverse distance weights (α)', `α ${idwAlpha}`, { idwAlpha })),
@@ -69,7 +73,7 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         mtmi('negatives', 'hard ones weigh more (REMI)', { hardNegativesBeta: 1 }),
         ...[0.05, 0.1, 0.2].map((temperature) => mtmi('temperature', `${temperature}`, { temperature })),
         ...[256, 4096].map((batchSize) => model('batch size', `${batchSize}`, { evaluate: { batchSize } }))
-      ]
+      ])
     case 'sensitivity':
       return [
         ...grid('K', [2, 4, 8], 'α', [0, 2, 8], (interestCount, idwAlpha) => ({ interestCount, idwAlpha })),
@@ -85,21 +89,24 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         ...simple(['item-to-item', 'most-popular'])
       ]
     case 'context':
-      return [
+      return againstFirst([
         model('what the towers know of a step', 'item, place, age, side features', {}),
         mtmi('what the towers know of a step', 'and how far apart in the day and the week', { context: 'time' }),
         model('what the towers know of a step', 'without age', { evaluate: { times: false } }),
         model('what the towers know of a step', 'without side features', { evaluate: { features: false } }),
         model('what the towers know of a step', 'item and place alone', { evaluate: { times: false, features: false } })
-      ]
-    case 'communication':
-      return [
-        ...[4, 8].flatMap((interestCount) => [
-          mtmi('towers', `independent towers, K ${interestCount}`, { interestCount }),
-          mtmi('towers', `towers that hear the others, K ${interestCount}`, { interestCount, communication: 'mean' })
-        ]),
-        model('towers', 'one vector: the towers added up', {}, 'one-vector')
-      ]
+      ])
+    case 'communication': {
+      const independent = (K: number) => `independent towers, K ${K}`
+      const hearing = [4, 8].flatMap((interestCount) => [
+        mtmi('towers', independent(interestCount), { interestCount }),
+        {
+          ...mtmi('towers', `towers that hear the others, K ${interestCount}`, { interestCount, communication: 'mean' }),
+          against: independent(interestCount)
+        }
+      ])
+      return [...hearing, { ...model('towers', 'one vector: the towers added up', {}, 'one-vector'), against: independent(4) }]
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 // The runs of a study as tables and plots.
 
+import type { Finding } from './failureSignatures.ts'
 import { number, ratio } from './figures.ts'
 import type { PageSection, PageTable } from './htmlPage.ts'
 import type { OfflineResult } from './offlineResult.ts'
@@ -52,7 +53,8 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
   const mean = (row: Row, value: (result: OfflineResult) => number) => spread(row.results.map(value))
   const recall = (row: Row, name: 'recall@20' | 'hitRate@20' | 'recall@50' | 'hitRate@50') =>
     withSpread(mean(row, ({ metrics }) => metrics[name]))
-  const reference = referenceOf(study, rows)
+  const ours = study === 'compare' ? rows.find(({ cell }) => cell.name === 'mtmi') : undefined
+  const isHeld = rows.some(({ cell }) => cell.against !== undefined)
   const heads = [
     '',
     'seeds',
@@ -69,10 +71,7 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
     'parameters'
   ]
   return {
-    heads: [
-      ...heads,
-      ...(reference === undefined ? [] : [study === 'compare' ? 'mtmi is, on Recall@50' : `on Recall@50, against “${reference.cell.name}”`])
-    ],
+    heads: [...heads, ...(ours === undefined ? [] : ['mtmi is, on Recall@50']), ...(isHeld ? ['Recall@50 against'] : [])],
     rows: rows.map((row) => {
       const learned = row.results[0]!.parameters > 0
       const cosine = row.results.every(({ intraUserCosine }) => intraUserCosine !== null)
@@ -95,23 +94,22 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
         learned ? number(mean(row, ({ trainSeconds }) => trainSeconds).mean) : '–',
         learned ? number(mean(row, ({ examplesPerSecond }) => examplesPerSecond).mean) : '–',
         learned ? number(row.results[0]!.parameters) : '–',
-        ...(reference === undefined
-          ? []
-          : [row === reference ? '' : study === 'compare' ? verdict(reference, row) : verdict(row, reference)])
+        ...(ours === undefined ? [] : [row === ours ? '' : verdict(ours, row)]),
+        ...(isHeld ? [heldAgainst(row, rows)] : [])
       ]
     })
   }
 }
 
-/** The row that others are held against, by the seeds that both have. */
-function referenceOf(study: Study, rows: readonly Row[]): Row | undefined {
-  if (study === 'compare') return rows.find(({ cell }) => cell.name === 'mtmi')
-  return study === 'ablation' || study === 'context' || study === 'communication' ? rows[0] : undefined
-}
-
 /** An ablation's rows say what was changed only together with their heading. */
 function labelOf(study: Study, { cell }: Row): string {
   return study === 'ablation' && cell.name !== cell.model ? `${cell.question}: ${cell.name}` : cell.name
+}
+
+/** Empty where there is no such row, or not yet. */
+function heldAgainst(row: Row, rows: readonly Row[]): string {
+  const other = rows.find(({ cell }) => cell.name === row.cell.against)
+  return other === undefined ? '' : `${other.cell.name}: ${verdict(row, other)}`
 }
 
 /** By seeds that both have. */
@@ -214,19 +212,27 @@ function coldLines(rows: readonly Row[], part: 'byHistoryLength' | 'byItemCount'
   return lineChart({ xLabel, yLabel: 'Recall@50', points, xScale: 'log' })
 }
 
+/** Each signature once for a row and its data, in the words of the first seed that showed it. */
 function findings(runs: readonly StudyRun[]): PageSection[] {
-  const rows = runs.flatMap(({ cell, result }) =>
-    result.details.findings.map(({ signature, message, remedy }) => [
-      cell.name,
-      result.data,
-      `${result.seed}`,
-      signature,
-      `${message}; ${remedy}`
-    ])
-  )
+  const seen = new Map<string, { run: StudyRun; finding: Finding; seeds: number[] }>()
+  for (const run of runs) {
+    for (const finding of run.result.details.findings) {
+      const key = JSON.stringify([run.cell.question, run.cell.name, run.result.data, finding.signature])
+      const known = seen.get(key)
+      if (known === undefined) seen.set(key, { run, finding, seeds: [run.result.seed] })
+      else known.seeds.push(run.result.seed)
+    }
+  }
+  const rows = [...seen.values()].map(({ run: { cell, result }, finding: { signature, message, remedy }, seeds }) => [
+    cell.name,
+    result.data,
+    seeds.join(' '),
+    signature,
+    `${message}; ${remedy}`
+  ])
   return rows.length === 0
     ? []
-    : [{ title: 'What looked wrong', table: { heads: ['', 'data', 'seed', 'signature', 'what was seen, and what to do'], rows } }]
+    : [{ title: 'What looked wrong', table: { heads: ['', 'data', 'seeds', 'signature', 'what was seen, and what to do'], rows } }]
 }
 
 function withSpread({ mean, deviation }: { mean: number; deviation: number }, digits = 3): string {

@@ -88,8 +88,20 @@ test('an ablation says what was changed, and how that compares with what is usua
     rows.map((row) => row[0]),
     ['mtmi', 'negatives: 256']
   )
-  assert.equal(heads.at(-1), 'on Recall@50, against “mtmi”')
-  assert.match(rows[1]!.at(-1)!, /^behind \(−\.100/)
+  assert.equal(heads.at(-1), 'Recall@50 against')
+  assert.match(rows[1]!.at(-1)!, /^mtmi: behind \(−\.100/)
+})
+
+test('what looked wrong is said once for a row, with the seeds that showed it', () => {
+  const [cell] = studyCells('cost', { models: [], simple: [] })
+  const found = (seed: number) => {
+    const one = result('mtmi', seed, 0.5)
+    const finding = { signature: 'divergence', message: `seen with ${seed}`, remedy: 'slow down' } as const
+    return { cell: cell!, result: { ...one, details: { ...one.details, findings: [finding] } } }
+  }
+  const { table } = studySections('cost', [found(3), found(4)]).at(-1)!
+  assert.deepEqual(table!.rows, [['K 1', 'd', '3 4', 'divergence', 'seen with 3; slow down']])
+  assert.match(markdownTable(table!), /\n\|---\|--:\|--:\|---\|---\|\n/)
 })
 
 test('each study draws what it has found', () => {
