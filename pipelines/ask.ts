@@ -23,7 +23,7 @@ export async function recommend(config: Config, options: { user: string; limit: 
     process.stdout.write(`${JSON.stringify(answer)}\n`)
     return
   }
-  const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : 'no vectors yet: what is popular now'
+  const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : `what is popular now, because ${answer.why}`
   const lines = answer.items.map(({ itemId, title, score, interest, about, because }, i) =>
     [
       `${String(i + 1).padStart(3)}. ${score.toFixed(3)}`,

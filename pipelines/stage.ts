@@ -131,6 +131,7 @@ async function model(
     const sequences = await log.ends(config.topics.userSequences)
     if (stage === 'train') return train?.updatesSent === true && isAt(offsetsFromJson(train.consumed), sequences)
     if (publish === undefined || !isAt(offsetsFromJson(publish.consumed), sequences)) return false
+    if (!isAt(offsetsFromJson(publish.counted), await log.ends(config.topics.interactions))) return false
     const updates = await log.ends(config.topics.modelUpdates)
     return isAt(new Map([[0, BigInt(publish.model)]]), updates) && publish.waitingItems === 0 && publish.waitingUsers === 0
   }

@@ -107,7 +107,7 @@ async function runWhole(
       else process.stdout.write(`\n${textReport(report)}`)
     }
     if (service !== undefined && report !== undefined) {
-      const { items } = await pipeline.recommender.popular({ limit: 1 })
+      const { items } = await pipeline.index.popular(1)
       say(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
       await Promise.race([interrupted, pipeline.failed()])
     }

@@ -275,12 +275,14 @@ export class WholePipeline {
     const { topics } = this.#config
     const { log } = this.wire
     // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
-    if (behind(this.#sequence.consumed(), await log.ends(topics.interactions)) > 0 || !this.#sequence.committed) return false
+    const interactions = await log.ends(topics.interactions)
+    if (behind(this.#sequence.consumed(), interactions) > 0 || !this.#sequence.committed) return false
     const sequences = await log.ends(topics.userSequences)
     if (behind(this.#trained(), sequences) > 0 || this.#train?.updatesSent !== true) return false
     const updates = await log.ends(topics.modelUpdates)
     const publish = this.#publish
     if (publish === undefined || behind(offsetsFromJson(publish.consumed), sequences) > 0) return false
+    if (behind(offsetsFromJson(publish.counted), interactions) > 0) return false
     return behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 && publish.waitingItems === 0 && publish.waitingUsers === 0
   }
 

@@ -44,7 +44,7 @@ export function userPage(root, id, shared) {
   function tellFacts() {
     if (list === undefined) return
     if (profile === undefined) {
-      facts.textContent = 'Never seen, or not published yet: no vectors, so the list is of what is popular.'
+      facts.textContent = `Not personal: ${list.why}.`
       return
     }
     const ageMs = Math.max(0, (shared.status?.nowMs ?? profile.updatedAtMs) - profile.updatedAtMs)
@@ -108,7 +108,7 @@ export function userPage(root, id, shared) {
         'p',
         { class: 'note' },
         list.coldStart === 'popular'
-          ? 'Popular now. One click is enough to get a personal list.'
+          ? 'Popular now, late clicks counting most. One click is enough to get a personal list.'
           : 'The number is the interest that found it. A click is sent as a real event: watch the list change.'
       ),
       said,

@@ -44,7 +44,7 @@ export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources
       groups: [],
       fences: [{ topic: modelUpdates, fence: 'train' }]
     },
-    { stage: 'publish', reads: [userSequences, items, modelUpdates], writes: [], groups: [], fences: [] },
+    { stage: 'publish', reads: [userSequences, items, modelUpdates, interactions], writes: [], groups: [], fences: [] },
     { stage: 'serve', reads: [], writes: [interactions], groups: [], fences: [] }
   ]
   return needs.filter(({ stage }) => stage !== 'ingest' || sources.length > 0)

@@ -15,6 +15,7 @@ import type { AppliedUpdate, ModelReplica } from '../../src/train/modelReplica.t
 import type { Wire } from '../parts.ts'
 import { KeptModel, type LiveModelStore } from './keptModel.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
+import { type PopularityStore, PopularityWatch } from './popularityWatch.ts'
 import type { StageLogger } from './stageLogger.ts'
 import { goOnTracing, tracesOfAll } from './tracing.ts'
 import { UserTraces } from './userTraces.ts'
@@ -39,6 +40,8 @@ export interface PublishStageOptions extends Wire {
   readonly replica: ModelReplica
   readonly index: VectorIndex
   readonly offsets: PublishedOffsets
+  /** Where what was counted of interactions is kept. Default: nowhere, it is counted again from the log. */
+  readonly popularity?: PopularityStore
   /** Where verdicts on new weights are kept for those who ask. */
   readonly gates?: GateStore
   /** Where the model that is in effect is kept; without it a restart begins with the newest one of the log. */
@@ -57,6 +60,7 @@ export class PublishStage {
   readonly #vectors: VectorWatch
   readonly #gate: ModelGate
   readonly #kept: KeptModel | undefined
+  readonly #popularity: PopularityWatch
   /** Next offset of user-sequences to read, by partition. */
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
@@ -69,6 +73,7 @@ export class PublishStage {
   takenAtMs = 0
   #lastSaveMs = 0
   #lastSweepMs = 0
+  #lastPopularMs = 0
   #hurry = false
   #backingOff = false
 
@@ -78,6 +83,7 @@ export class PublishStage {
     this.#read = new Map()
     const { replica, index, config, clock } = options
     const { spacesKept } = config.publish
+    this.#popularity = new PopularityWatch(options, options.popularity)
     this.#publisher = new Publisher({
       encoder: replica,
       index,
@@ -85,7 +91,8 @@ export class PublishStage {
       clock,
       catalogue: this.#catalogue,
       limits: { spacesKept },
-      serving: () => replica.previous
+      serving: () => replica.previous,
+      popularityOf: (itemId) => this.#popularity.of(itemId)
     })
     this.#gate = new ModelGate({
       replica,
@@ -139,10 +146,19 @@ export class PublishStage {
           (record) => this.#takeSequence(record)
         )
       ),
+      follow(
+        this.#follow(
+          config.topics.interactions,
+          (partition) => this.#popularity.resume(partition),
+          both,
+          (record) => this.#popularity.take(record)
+        )
+      ),
       follow(this.#pump(both))
     ])
     for (const result of results) if (result.status === 'rejected') throw result.reason
     this.#saveOffsets()
+    this.#popularity.save(true)
   }
 
   /** Goes on with the model that was in effect when the last life ended, if one was kept. */
@@ -182,15 +198,16 @@ export class PublishStage {
     this.#hurry = on
   }
 
-  /** Next offsets to read of user-sequences and of model-updates. */
-  consumed(): { sequences: Offsets; model: bigint } {
-    return { sequences: new Map(this.#read), model: this.#modelNext }
+  /** Next offsets to read of user-sequences, of model-updates, and of interactions, which are counted. */
+  consumed(): { sequences: Offsets; model: bigint; interactions: Offsets } {
+    return { sequences: new Map(this.#read), model: this.#modelNext, interactions: this.#popularity.consumed() }
   }
 
-  /** What waits to be published; weights that are still to be judged count as an item. */
+  /** What waits to be published; weights that are still to be judged count as an item, and so does popularity that is still to be looked at. */
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
-    return this.#options.replica.undecided ? { ...waiting, items: waiting.items + 1 } : waiting
+    const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched)
+    return { ...waiting, items: waiting.items + others }
   }
 
   /** Weights that were refused, while nothing newer was accepted. */
@@ -198,7 +215,12 @@ export class PublishStage {
     return this.#gate.held
   }
 
-  async #follow(topic: string, resume: () => Promise<bigint>, signal: AbortSignal, take: (record: LogRecord) => void): Promise<void> {
+  async #follow(
+    topic: string,
+    resume: (partition: number) => Promise<bigint>,
+    signal: AbortSignal,
+    take: (record: LogRecord) => void
+  ): Promise<void> {
     for await (const event of this.#options.log.read(topic, { resume, signal })) {
       if (event.kind !== 'records') continue
       await loadSchemas(this.#options.registry, event.records)
@@ -306,6 +328,11 @@ export class PublishStage {
       this.#tellTraced(users)
       busy = users.written > 0
       if (busy) onPublished?.({ users })
+    }
+    if (this.#hurry || nowMs - this.#lastPopularMs >= this.#options.config.popularity.intervalMs) {
+      this.#lastPopularMs = nowMs
+      this.#publisher.notePopularity(this.#popularity.takeTouched())
+      this.#popularity.save()
     }
     if (this.#publisher.waiting().items > 0) {
       const startedMs = clock.nowMs()

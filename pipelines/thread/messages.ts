@@ -46,6 +46,8 @@ export interface TrainStatus {
 
 export interface PublishStatus {
   readonly consumed: Readonly<Record<string, string>>
+  /** Of interactions: what popularity was counted from. */
+  readonly counted: Readonly<Record<string, string>>
   /** When the log took the newest record of it, milliseconds; 0 before the first. */
   readonly takenAtMs: number
   readonly model: string

@@ -14,6 +14,7 @@ import { modelControlFile } from '../modelControlFile.ts'
 import { offsetsFromJson, offsetsToJson, openIndex, openWire, RunDirectory } from '../parts.ts'
 import { EncodeStage } from '../stages/encodeStage.ts'
 import type { GateHistory } from '../stages/modelGate.ts'
+import type { KeptPopularity } from '../stages/popularityWatch.ts'
 import { PublishStage } from '../stages/publishStage.ts'
 import { SessionEncoding } from '../stages/sessionEncoding.ts'
 import { type BatchReport, TrainStage } from '../stages/trainStage.ts'
@@ -57,6 +58,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     const published = `published${suffix}.json`
     const gates = `gates${suffix}.json`
     const liveModel = new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 })
+    const popularity = `popularity${suffix}.json`
     const index = await openIndex(config, run, {
       searchThread: false,
       measure: (report) => gathered.push(...report),
@@ -74,6 +76,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       },
       liveModel,
       gates: { load: () => run.readJson<GateHistory>(gates), save: (history) => run.writeJson(gates, history) },
+      popularity: { load: () => run.readJson<KeptPopularity>(popularity), save: (kept) => run.writeJson(popularity, kept) },
       onVerdict: ({ outcome, step, reasons }) => {
         if (outcome === 'refused')
           post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })
@@ -91,6 +94,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       const waiting = stage.waiting()
       return {
         consumed: offsetsToJson(consumed.sequences),
+        counted: offsetsToJson(consumed.interactions),
         takenAtMs: stage.takenAtMs,
         model: String(consumed.model),
         waitingItems: waiting.items,

@@ -382,6 +382,34 @@ export const configSchema = z.strictObject({
     })
   }),
 
+  popularity: section({
+    halfLifeMs: count(1000, 3650 * dayMs)
+      .default(dayMs)
+      .describe(
+        'An interaction counts half after this: what is popular follows a change within about one. A day evens out day and night; shorter follows news, longer suits few interactions'
+      ),
+    itemsMax: count(100, 10_000_000)
+      .default(100_000)
+      .describe('Items whose popularity is counted, the most popular ones: some 100 bytes each'),
+    contexts: z
+      .preprocess(
+        (value) => (typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value),
+        z.array(z.string().min(1).max(100)).max(8)
+      )
+      .default([])
+      .describe(
+        'Fields of the interactions’ context, such as country and device, within which popularity is counted too; as a variable separated by commas. Few values each: not a session or a user'
+      ),
+    contextsMax: count(1, 1000).default(32).describe('Values of these fields that are counted, the most frequent ones'),
+    contextItemsMax: count(10, 100_000).default(1000).describe('Items counted within one of them'),
+    contextMin: real(1, 1e9)
+      .default(100)
+      .describe('Faded interactions from which on a context is published: fewer are chance, and might tell of a single user'),
+    intervalMs: count(1, 60 * minuteMs)
+      .default(5000)
+      .describe('How often items whose popularity moved by more than a tenth are handed on to be written')
+  }),
+
   recommend: section({
     quotaShare: real(0, 1)
       .default(0.4)
@@ -508,6 +536,7 @@ export type EvaluateOptions = Config['evaluate']
 export type PublishOptions = Config['publish']
 export type GateOptions = PublishOptions['gate']
 export type ServeOptions = Config['serve']
+export type PopularityOptions = Config['popularity']
 export type RecommendOptions = Config['recommend']
 export type RegistryOptions = Config['registry']
 export type DriftOptions = Config['drift']

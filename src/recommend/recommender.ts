@@ -6,7 +6,8 @@ import type { Clock } from '../base/clock.ts'
 import { configSchema, type RecommendOptions } from '../base/config.ts'
 import { UnavailableError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type { Filter, InterestQuery, ItemPayload, Neighbour, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
+import { contextKey } from '../retrieval/popularity.ts'
+import type { Filter, InterestQuery, ItemPayload, Neighbour, PopularItems, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
 import { mergeInterests } from './mergeInterests.ts'
 
 export type RecommenderOptions = RecommendOptions
@@ -18,7 +19,7 @@ export type FeatureFilter = Readonly<Record<string, string>>
 
 export interface RecommendedItem {
   readonly itemId: ItemId
-  /** Cosine to the nearest interest, −1 … 1; where the list is of what is popular, its interactions as a share of the most popular item's. */
+  /** Cosine to the nearest interest, −1 … 1; where the list is of what is popular, its faded interactions as a share of the most popular item's. */
   readonly score: number
   /** 0-based tower that found it; null: popular. */
   readonly interest: number | null
@@ -33,10 +34,14 @@ export interface Recommendations {
   readonly userId: UserId
   /** `space@step` of the vectors that answered. */
   readonly version: string
-  /** By score, best first, equal ones by id. */
+  /** By score, best first, equal ones by id; what is popular within a context before what is popular with everybody. */
   readonly items: readonly RecommendedItem[]
-  /** Why the list is not personal: the user has no vectors yet. */
+  /** The list is not personal: it is of what is popular now. */
   readonly coldStart?: 'popular'
+  /** Why it is not, in words. */
+  readonly why?: string
+  /** The context of the request within which the first items are popular, `country=de`; absent: none, all are popular with everybody. */
+  readonly popularIn?: string
   /** How old the user's vectors are, milliseconds. */
   readonly vectorsAgeMs?: number
 }
@@ -62,6 +67,8 @@ export interface ListRequest {
   /** '': by vectors. */
   readonly diversityBy?: string
   readonly repeats?: boolean
+  /** Of who asks, such as country or device: what is popular there comes first, where nothing else is known. The first that says anything counts. */
+  readonly context?: Readonly<Record<string, string>>
 }
 
 /** With diversity, more candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
@@ -94,7 +101,7 @@ export class Recommender {
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
     const { userId } = request
     const found = await this.#search({ by: { userId } }, request)
-    if (found.lists === undefined) return { userId, ...(await this.popular(request)) }
+    if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
     const list = await this.#list(found, request, found.user?.recent ?? [])
     return {
       userId,
@@ -123,17 +130,36 @@ export class Recommender {
     return this.#list(found, request, history)
   }
 
-  /** What is popular now, without the history. @throws UnavailableError if nothing is published yet */
-  async popular({
-    limit,
-    filter,
-    exclude = [],
-    history = []
-  }: ListRequest & { history?: readonly ItemId[] }): Promise<Omit<Recommendations, 'userId'>> {
-    const found = await this.#index.popular(limit, { ...filterOf(filter), excludeItems: [...history, ...exclude] })
-    const items = found.items.map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
+  /**
+   * What is popular now, without the history: within the context first, where the request gives one in which enough happened.
+   * @param why there is nothing better to show, in words
+   * @throws UnavailableError if nothing is published yet
+   */
+  async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<Omit<Recommendations, 'userId'>> {
+    const { limit, filter, exclude = [], history = [], context = {} } = request
+    const without = { ...filterOf(filter), excludeItems: [...history, ...exclude] }
+    let within: { readonly context: string; readonly found: PopularItems } | undefined
+    for (const [field, value] of Object.entries(context)) {
+      const key = contextKey(field, value)
+      const found = await this.#index.popular(limit, without, key)
+      if (found.items.length === 0) continue
+      within = { context: key, found }
+      break
+    }
+    const first = within?.found.items ?? []
+    let found = within?.found
+    let rest: readonly Neighbour[] = []
+    if (found === undefined || first.length < limit) {
+      const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
+      const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
+      // Of two spaces, where a switch came between: then without the context.
+      if (found !== undefined && found.space !== others.space) return this.popular({ ...request, context: {} }, why)
+      found ??= others
+      rest = others.items
+    }
+    const items = [...first, ...rest].map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
     this.#onList?.(items)
-    return { version: versionOf(found), items, coldStart: 'popular' }
+    return { version: versionOf(found), items, coldStart: 'popular', why, ...(within === undefined ? {} : { popularIn: within.context }) }
   }
 
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
@@ -192,6 +218,10 @@ export class Recommender {
     return because
   }
 }
+
+const noVectors =
+  'there are no vectors of this user: no interaction of theirs was seen, or the first is not published yet, or the model knows none of its items'
+export const noKnownItem = 'the model knows none of the items of the history'
 
 /** What the request says of the options, and nothing else of it. */
 function given({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Partial<RecommenderOptions> {

@@ -70,9 +70,14 @@ export function searchSpace(
 }
 
 /** What is popular in one space. @throws ConfigError for a bad limit */
-export function popularInSpace({ name, items }: Pick<SearchedSpace, 'name' | 'items'>, limit: number, filter: Filter = {}): PopularItems {
+export function popularInSpace(
+  { name, items }: Pick<SearchedSpace, 'name' | 'items'>,
+  limit: number,
+  filter: Filter = {},
+  context?: string
+): PopularItems {
   checkLimit(limit)
-  const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features })
+  const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features }, context)
   return { space: name, step: items.step, items: found }
 }
 
@@ -183,9 +188,9 @@ export class ExactIndex implements VectorIndex {
     return searchSpace(this.#live, query, limit, filter, wishes)
   }
 
-  async popular(limit: number, filter?: Filter): Promise<PopularItems> {
+  async popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems> {
     if (this.#live === undefined) throw noLiveSpace()
-    return popularInSpace(this.#live, limit, filter)
+    return popularInSpace(this.#live, limit, filter, context)
   }
 
   async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {

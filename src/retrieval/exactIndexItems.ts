@@ -5,7 +5,8 @@
 // the lists of rows by feature only ever grow at the end.
 
 import { blockRows, groupSize, type ItemTable, JavaScriptTable, queryInterestsMax } from './dotKernel.ts'
-import type { ItemPayload, Neighbour, SearchWishes } from './vectorIndex.ts'
+import { popularityScore } from './popularity.ts'
+import { type ItemPayload, type Neighbour, popularityPart, type SearchWishes } from './vectorIndex.ts'
 import { wasmTable } from './wasmKernel.ts'
 
 export interface ItemFilter {
@@ -37,6 +38,8 @@ export class ExactItems {
   readonly #profiles: (Profile | undefined)[] = []
   #steps = new Float64Array(blockRows)
   #counts = new Float64Array(blockRows)
+  #popularity = new Float64Array(blockRows)
+  readonly #popularityIn: ItemPayload['popularityIn'][] = []
   #updatedAtMs = new Float64Array(blockRows)
   readonly #shared = new Map<string, Profile>()
   readonly #rowsByFeature = new Map<string, number[]>()
@@ -98,6 +101,8 @@ export class ExactItems {
     }
     this.#steps[row] = step
     this.#counts[row] = payload.count
+    this.#popularity[row] = payload.popularity ?? 0
+    this.#popularityIn[row] = payload.popularityIn
     this.#updatedAtMs[row] = payload.updatedAtMs
     if (step > this.#step) this.#step = step
     this.#closeGaps()
@@ -144,8 +149,8 @@ export class ExactItems {
     )
   }
 
-  /** The `limit` items with the greatest counts, best first; score: the count as a share of the greatest of all. */
-  popular(limit: number, filter: ItemFilter): Neighbour[] {
+  /** The `limit` most popular items, in the context if one is given, best first; score: as a share of the most popular one's. */
+  popular(limit: number, filter: ItemFilter, context?: string): Neighbour[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const excluded = this.#rowsOf(filter.exclude)
     const keys = featureKeys(filter.features)
@@ -153,27 +158,34 @@ export class ExactItems {
     const length = rows?.length ?? this.#ids.length
     for (let i = 0; i < length; i++) {
       const row = rows === undefined ? i : rows[i]!
-      if (this.#counts[row]! > top.threshold && this.#admits(row, excluded, keys)) top.offer(row, this.#counts[row]!)
+      const level = this.#level(row, context)
+      if (level > top.threshold && this.#admits(row, excluded, keys)) top.offer(row, level)
     }
-    return this.#byCount(top)
+    return this.#byPopularity(top, context)
   }
 
-  /** The `limit` items with the greatest counts among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
+  /** The `limit` most popular items among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
   like(text: string, limit: number): Neighbour[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const wanted = text.toLowerCase()
     for (let row = Math.max(0, this.#ids.length - likeRowsMax); row < this.#ids.length; row++) {
       const id = this.#ids[row]
-      if (id === undefined || this.#counts[row]! <= top.threshold) continue
-      if (id.toLowerCase().includes(wanted) || this.#titles[row]?.toLowerCase().includes(wanted)) top.offer(row, this.#counts[row]!)
+      const level = this.#popularity[row]!
+      if (id === undefined || level <= top.threshold) continue
+      if (id.toLowerCase().includes(wanted) || this.#titles[row]?.toLowerCase().includes(wanted)) top.offer(row, level)
     }
-    return this.#byCount(top)
+    return this.#byPopularity(top)
   }
 
-  #byCount(top: TopRows): Neighbour[] {
+  /** −∞: the context says nothing of the item. */
+  #level(row: number, context: string | undefined): number {
+    return context === undefined ? this.#popularity[row]! : (this.#popularityIn[row]?.[context] ?? Number.NEGATIVE_INFINITY)
+  }
+
+  #byPopularity(top: TopRows, context?: string): Neighbour[] {
     let greatest = 0
-    for (let row = 0; row < this.#ids.length; row++) greatest = Math.max(greatest, this.#counts[row]!)
-    return top.sorted((row, count) => this.#neighbour(row, greatest > 0 ? count / greatest : 0))
+    for (let row = 0; row < this.#ids.length; row++) greatest = Math.max(greatest, this.#level(row, context))
+    return top.sorted((row, level) => this.#neighbour(row, popularityScore(level, greatest)))
   }
 
   #scan(
@@ -241,6 +253,7 @@ export class ExactItems {
       ...(title === undefined ? {} : { title }),
       ...(profile === undefined ? {} : { features: profile.features }),
       count: this.#counts[row]!,
+      ...popularityPart(this.#popularity[row], this.#popularityIn[row]),
       updatedAtMs: this.#updatedAtMs[row]!
     }
   }
@@ -269,6 +282,8 @@ export class ExactItems {
     this.#ids[row] = undefined
     this.#titles[row] = undefined
     this.#counts[row] = 0
+    this.#popularity[row] = 0
+    this.#popularityIn[row] = undefined
     const profile = this.#profiles[row]
     if (profile !== undefined) profile.uses--
   }
@@ -282,6 +297,7 @@ export class ExactItems {
     }
     this.#steps = grown(this.#steps)
     this.#counts = grown(this.#counts)
+    this.#popularity = grown(this.#popularity)
     this.#updatedAtMs = grown(this.#updatedAtMs)
   }
 
@@ -300,6 +316,8 @@ export class ExactItems {
         this.#profiles[to] = this.#profiles[from]
         this.#steps[to] = this.#steps[from]!
         this.#counts[to] = this.#counts[from]!
+        this.#popularity[to] = this.#popularity[from]!
+        this.#popularityIn[to] = this.#popularityIn[from]
         this.#updatedAtMs[to] = this.#updatedAtMs[from]!
         this.#rows.set(id, to)
       }
@@ -309,6 +327,7 @@ export class ExactItems {
     this.#ids.length = to
     this.#titles.length = to
     this.#profiles.length = to
+    this.#popularityIn.length = to
     for (const [text, profile] of this.#shared) if (profile.uses === 0) this.#shared.delete(text)
   }
 }

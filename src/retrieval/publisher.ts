@@ -8,6 +8,7 @@ import type { PublishOptions } from '../base/config.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
+import type { ItemPopularity } from './popularity.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import {
   type CatalogueLookup,
@@ -22,7 +23,7 @@ import {
 import { PublisherSpace } from './publisherSpace.ts'
 import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
 import { areUnits, isUnit } from './unitVectors.ts'
-import type { ItemPoint, UserPoint, VectorIndex } from './vectorIndex.ts'
+import { type ItemPoint, popularityPart, type UserPoint, type VectorIndex } from './vectorIndex.ts'
 
 export type { ItemReport, UserReport } from './publisherReport.ts'
 
@@ -37,6 +38,7 @@ export class Publisher {
   readonly #clock: Clock
   readonly #catalogue: CatalogueLookup
   readonly #serving: () => Encoder | undefined
+  readonly #popularityOf: (itemId: ItemId) => ItemPopularity
   readonly #space: PublisherSpace
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
@@ -60,6 +62,8 @@ export class Publisher {
     limits?: Partial<PublisherLimits>
     /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
     serving?: () => Encoder | undefined
+    /** How popular an item is now. Default: none is. */
+    popularityOf?: (itemId: ItemId) => ItemPopularity
   }) {
     this.#encoder = parts.encoder
     this.#index = parts.index
@@ -67,6 +71,7 @@ export class Publisher {
     this.#clock = parts.clock
     this.#catalogue = parts.catalogue
     this.#serving = parts.serving ?? (() => undefined)
+    this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
     const limits = { ...defaultPublisherLimits, ...parts.limits }
     this.#space = new PublisherSpace(parts.index, limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
@@ -131,6 +136,11 @@ export class Publisher {
     }
   }
 
+  /** They were acted on: those whose popularity moved by more than a tenth since it was written are written again. */
+  notePopularity(itemIds: Iterable<ItemId>): void {
+    for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#popularityOf(itemId))
+  }
+
   /** All items that have, or may get, a vector; those that come while it is read may be left out. */
   *knownItems(): Iterable<EncoderItem> {
     for (const itemId of this.#items.ids()) yield this.#encoderItem(itemId)
@@ -157,7 +167,7 @@ export class Publisher {
   }
 
   /**
-   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count moved more than a tenth, or whose catalogue entry changed.
+   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count or popularity moved more than a tenth, or whose catalogue entry changed.
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
   publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
@@ -189,7 +199,7 @@ export class Publisher {
           continue
         }
         const squaredMove = this.#items.squaredMove(item.slot, vector)
-        if (!item.forced && !this.#items.countMoved(item.slot) && squaredMove <= squaredEpsilon) {
+        if (!item.forced && !this.#numbersMoved(item) && squaredMove <= squaredEpsilon) {
           unchanged++
           this.#items.leave(squaredMove)
         } else {
@@ -201,7 +211,8 @@ export class Publisher {
       for (const [i, item] of pointsOf.entries()) {
         if (!this.#items.holds(item)) continue
         // Which of them were stale is not told: of all of them it is then unknown what the index holds.
-        if (written === points.length) this.#items.wrote(item.slot, points[i]!.vector, points[i]!.payload.count)
+        if (written === points.length)
+          this.#items.wrote(item.slot, points[i]!.vector, points[i]!.payload.count, popularityWritten(points[i]!))
         else this.#items.unwrote(item.slot)
       }
       const promotion = await this.#promoteWhenComplete()
@@ -282,6 +293,10 @@ export class Publisher {
     this.#expired.add(itemId)
   }
 
+  #numbersMoved({ slot, itemId }: TakenItem): boolean {
+    return this.#items.countMoved(slot) || this.#items.popularityMoved(slot, this.#popularityOf(itemId))
+  }
+
   #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {
     if (taken.length === 0) return { vectors: new Float32Array(0), known: new Uint8Array(0) }
     try {
@@ -309,10 +324,12 @@ export class Publisher {
 
   #itemPoint({ slot, itemId }: TakenItem, vector: Float32Array): ItemPoint {
     const item = this.#catalogue.get(itemId)
+    const { popularity, popularityIn } = this.#popularityOf(itemId)
     const payload = {
       ...(item?.title === undefined ? {} : { title: item.title }),
       ...(item === undefined ? {} : { features: item.features }),
       count: this.#items.count(slot),
+      ...popularityPart(popularity, popularityIn),
       updatedAtMs: this.#clock.nowMs()
     }
     return { role: 'item', id: itemId, vector, payload }
@@ -369,6 +386,10 @@ export class Publisher {
     this.#turn = result.catch(() => {})
     return result
   }
+}
+
+function popularityWritten({ payload: { popularity = 0, popularityIn } }: ItemPoint): ItemPopularity {
+  return popularityIn === undefined ? { popularity } : { popularity, popularityIn }
 }
 
 /** @param steps oldest first */

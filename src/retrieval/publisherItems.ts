@@ -3,10 +3,13 @@
 // D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id: about 0.3 KB at D = 64.
 
 import type { ItemId } from '../event/interaction.ts'
+import type { ItemPopularity } from './popularity.ts'
 
 const chunkItems = 1024
-/** A count that moved less than this share is not worth a write: it only orders what is popular. */
+/** Counts, faded or not, that moved less than this share are not worth a write: they only order what is popular. */
 const countMoveMin = 0.1
+const levelMoveMin = Math.log2(1 + countMoveMin)
+const unpopular: ItemPopularity = { popularity: 0 }
 
 export interface TakenItem {
   readonly slot: number
@@ -23,6 +26,8 @@ export class PublisherItems {
   #count = new Float64Array(chunkItems)
   /** Interactions as last written; −1: not written in this space. */
   #writtenCount = new Float64Array(chunkItems).fill(-1)
+  /** As last written; undefined: not written in this space, or not popular. */
+  readonly #writtenPopularity: (ItemPopularity | undefined)[] = []
   #chunks: Float32Array[] = []
   #dimensions: number
   #written = 0
@@ -65,6 +70,7 @@ export class PublisherItems {
     this.#dimensions = dimensions
     this.#chunks = []
     this.#writtenCount.fill(-1)
+    this.#writtenPopularity.length = 0
     this.#written = 0
     this.sweep()
     this.#left = this.#leftBefore = 0
@@ -89,6 +95,12 @@ export class PublisherItems {
     const slot = this.#slot(itemId)
     this.#count[slot] = count
     if (this.countMoved(slot)) this.note(itemId, false)
+  }
+
+  /** Nothing for an item that may not have a vector: when it gets one, its popularity is asked for. */
+  notePopularity(itemId: ItemId, popularity: ItemPopularity): void {
+    const slot = this.#slots.get(itemId)
+    if (slot !== undefined && this.popularityMoved(slot, popularity)) this.note(itemId, false)
   }
 
   /** @returns whether it was there */
@@ -145,6 +157,14 @@ export class PublisherItems {
     return written < 0 || Math.abs(this.#count[slot]! - written) > countMoveMin * written
   }
 
+  popularityMoved(slot: number, now: ItemPopularity): boolean {
+    const written = this.#writtenPopularity[slot] ?? unpopular
+    if (Math.abs(now.popularity - written.popularity) > levelMoveMin) return true
+    for (const [context, level] of Object.entries(now.popularityIn ?? {}))
+      if (Math.abs(level - (written.popularityIn?.[context] ?? 0)) > levelMoveMin) return true
+    return false
+  }
+
   /** Squared L2 distance to the last written vector; ∞ if there is none. */
   squaredMove(slot: number, vector: Float32Array): number {
     if (this.#writtenCount[slot]! < 0) return Number.POSITIVE_INFINITY
@@ -171,12 +191,13 @@ export class PublisherItems {
     return Math.max(this.#left, this.#leftBefore)
   }
 
-  wrote(slot: number, vector: Float32Array, count: number): void {
+  wrote(slot: number, vector: Float32Array, count: number, popularity: ItemPopularity): void {
     const chunk = Math.floor(slot / chunkItems)
     for (let c = this.#chunks.length; c <= chunk; c++) this.#chunks.push(new Float32Array(chunkItems * this.#dimensions))
     this.#chunks[chunk]!.set(vector, (slot % chunkItems) * this.#dimensions)
     if (this.#writtenCount[slot]! < 0) this.#written++
     this.#writtenCount[slot] = count
+    this.#writtenPopularity[slot] = popularity
   }
 
   /** What the index holds of it is not known: the next look writes it in any case. */
@@ -204,6 +225,7 @@ export class PublisherItems {
     }
     this.#count[slot] = 0
     this.#writtenCount[slot] = -1
+    this.#writtenPopularity[slot] = undefined
     this.#lookedAt[slot] = -1
     return slot
   }

@@ -15,8 +15,12 @@ export interface ItemPoint {
 export interface ItemPayload {
   readonly title?: string
   readonly features?: Readonly<Record<string, readonly string[]>>
-  /** Interactions seen by the trainer: what is popular. */
+  /** Interactions seen by the trainer. */
   readonly count: number
+  /** How popular it is now: a level of faded interactions, in half-lives (see ForwardDecay); absent or 0: not at all. */
+  readonly popularity?: number
+  /** The same within contexts of interactions: `country=de` → level. */
+  readonly popularityIn?: Readonly<Record<string, number>>
   readonly updatedAtMs: number
 }
 
@@ -33,6 +37,17 @@ export interface UserPayload {
   readonly historyLength: number
   readonly newestMs: number
   readonly updatedAtMs: number
+}
+
+/** As a payload has it: what says nothing is not there. */
+export function popularityPart(
+  popularity: number | undefined,
+  popularityIn: ItemPayload['popularityIn']
+): Pick<ItemPayload, 'popularity' | 'popularityIn'> {
+  return {
+    ...(popularity === undefined || popularity === 0 ? {} : { popularity }),
+    ...(popularityIn === undefined ? {} : { popularityIn })
+  }
 }
 
 export type VectorPoint = ItemPoint | UserPoint
@@ -77,7 +92,7 @@ export interface PopularItems {
   /** The space and step that answered. */
   readonly space: string
   readonly step: number
-  /** Best first; `score` is the count as a share of the space's greatest. */
+  /** Best first; `score` is the faded count of interactions as a share of the space's greatest, 0 … 1. */
   readonly items: readonly Neighbour[]
 }
 
@@ -120,8 +135,11 @@ export interface VectorIndex {
   live(): Promise<IndexState | undefined>
   /** Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws UnavailableError if none is live. */
   search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult>
-  /** The `limit` items with the greatest `count`, best first, under the filter: what is popular. @throws UnavailableError if no space is live. */
-  popular(limit: number, filter?: Filter): Promise<PopularItems>
+  /**
+   * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no space is live.
+   * @param context `country=de`: by the popularity within it; none, where the context is not known
+   */
+  popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems>
   /**
    * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never mixes two. Those that are not there
    * are left out; all of them, where the space is gone by now.
@@ -135,7 +153,7 @@ export interface VectorIndex {
   /** Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps ids in order. */
   usersFrom?(prefix: string, limit: number): Promise<readonly { userId: UserId; payload: UserPayload }[]>
   /**
-   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `count` first; `score` as for `popular`.
+   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `popularity` first; `score` as for `popular`.
    * For people who look for something: only where the index has all titles at hand, and then among some hundred thousand items.
    */
   itemsLike?(text: string, limit: number): Promise<readonly Neighbour[]>
@@ -166,6 +184,11 @@ export function checkPoints(space: string, shape: SpaceShape, step: number, poin
       checkVectors(`${point.role} ${point.id}`, point.vector, 1, shape.dimensions)
       if (!(Number.isFinite(point.payload.count) && point.payload.count >= 0)) {
         throw new ConfigError([`item ${point.id}: its count must be a number ≥ 0, not ${point.payload.count}`])
+      }
+      const { popularity = 0, popularityIn = {} } = point.payload
+      for (const level of [popularity, ...Object.values(popularityIn)]) {
+        if (!(Number.isFinite(level) && level >= 0))
+          throw new ConfigError([`item ${point.id}: its popularity must be a number ≥ 0, not ${level}`])
       }
     } else checkVectors(`${point.role} ${point.id}`, point.vectors, shape.interestCount, shape.dimensions)
   }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MtmiError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
+import { contextKey } from '../../src/retrieval/popularity.ts'
 import type { ItemPoint, Neighbour, SearchResult, UserPoint, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
@@ -59,9 +60,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   async function small(index: VectorIndex): Promise<void> {
     await index.createSpace('a', shape)
     await index.upsert('a', 1, [
-      itemPoint('east', x, { count: 5, title: 'East', features: { genre: ['war', 'drama'], year: ['1999'] } }),
-      itemPoint('between', towards(30), { count: 9, features: { genre: ['drama'], year: ['2001'] } }),
-      itemPoint('north', y, { count: 6, features: { genre: ['war'], year: ['2001'] } }),
+      itemPoint('east', x, { count: 5, popularity: 7, title: 'East', features: { genre: ['war', 'drama'], year: ['1999'] } }),
+      itemPoint('between', towards(30), { count: 9, popularity: 10, features: { genre: ['drama'], year: ['2001'] } }),
+      itemPoint('north', y, { count: 6, popularity: 8, features: { genre: ['war'], year: ['2001'] } }),
       userPoint('ann', [x, y], ['east'])
     ])
     await index.promote('a', { items: 3, users: 1 })
@@ -121,9 +122,12 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
       title: 'East',
       features: { genre: ['war', 'drama'], year: ['1999'] },
       count: 5,
+      popularity: 7,
       updatedAtMs: 1000
     })
-    assert.deepEqual(lists?.[1]?.[1]?.payload, { features: { genre: ['drama'], year: ['2001'] }, count: 9, updatedAtMs: 1000 })
+    assert.deepEqual(lists?.[1]?.[1]?.payload, {
+      ...{ features: { genre: ['drama'], year: ['2001'] }, count: 9, popularity: 10, updatedAtMs: 1000 }
+    })
   })
 
   check('scores go down to −1, and a limit above the number of items gives them all', async (index) => {
@@ -198,19 +202,42 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(await found('comedy'), [])
   })
 
-  check('popular is by count, with the share of the greatest count, under the filter', async (index) => {
+  check('popular is by popularity, with the share of the most popular one, under the filter', async (index) => {
     await small(index)
     const { items: list, ...version } = await index.popular(2)
     assert.deepEqual(version, { space: 'a', step: 1 })
     assert.deepEqual(ids(list), ['between', 'north'])
-    near(list[0]?.score, 1) // 9 of 9
-    near(list[1]?.score, 6 / 9)
+    near(list[0]?.score, 1)
+    near(list[1]?.score, 1 / 4) // two half-lives less: 2^(8 − 10)
     const others = (await index.popular(9, { excludeItems: ['between'] })).items
     assert.deepEqual(ids(others), ['north', 'east'])
-    near(others[0]?.score, 6 / 9) // of all, whatever the filter
-    await index.upsert('a', 2, [itemPoint('east', x, { count: 20 })])
-    assert.deepEqual(ids((await index.popular(9)).items), ['east', 'between', 'north'])
-    near((await index.popular(2)).items[1]?.score, 9 / 20)
+    near(others[0]?.score, 1 / 4) // of all, whatever the filter
+    await index.upsert('a', 2, [itemPoint('east', x, { popularity: 11 }), itemPoint('new', y)])
+    assert.deepEqual(ids((await index.popular(9)).items), ['east', 'between', 'north', 'new'])
+    const scores = (await index.popular(9)).items.map(({ score }) => score)
+    near(scores[1], 1 / 2)
+    assert.equal(scores[3], 0) // nobody has acted on it
+  })
+
+  check('popular within a context is by the popularity there; a context that is not known has nothing', async (index) => {
+    await small(index)
+    const spain = 'country=es'
+    await index.upsert('a', 2, [
+      itemPoint('east', x, { popularity: 7, popularityIn: { [spain]: 3 }, features: { genre: ['war'] } }),
+      itemPoint('north', y, { popularity: 8, popularityIn: { [spain]: 5, 'country=fr': 8 }, features: { genre: ['war'] } }),
+      itemPoint('south', towards(200), { popularity: 1, popularityIn: { [spain]: 1, [contextKey('a=b', 'say "\\"')]: 1 } })
+    ])
+    const { items: list, space } = await index.popular(9, {}, spain)
+    assert.equal(space, 'a')
+    assert.deepEqual(ids(list), ['north', 'east', 'south'])
+    near(list[1]?.score, 1 / 4)
+    assert.deepEqual(ids((await index.popular(9, { features: { genre: 'war' }, excludeItems: ['north'] }, spain)).items), ['east'])
+    assert.deepEqual(ids((await index.popular(1, {}, 'country=fr')).items), ['north'])
+    assert.deepEqual(ids((await index.popular(9, {}, contextKey('a=b', 'say "\\"'))).items), ['south'])
+    assert.deepEqual((await index.popular(9, {}, 'country=no')).items, [])
+    assert.deepEqual((await index.item('north'))?.payload.popularityIn, { [spain]: 5, 'country=fr': 8 })
+    await index.upsert('a', 3, [itemPoint('north', y, { popularity: 8 })])
+    assert.deepEqual(ids((await index.popular(9, {}, spain)).items), ['east', 'south'])
   })
 
   check('a search brings the vectors of what it found, where that is asked for', async (index) => {
@@ -259,7 +286,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 3, users: 1, dimensions: 4, interestCount: 2 })
     const item = await index.item('between')
     for (const [d, value] of towards(30).entries()) near(item?.vector[d], value)
-    assert.deepEqual(item?.payload, { features: { genre: ['drama'], year: ['2001'] }, count: 9, updatedAtMs: 1000 })
+    assert.deepEqual(item?.payload, {
+      ...{ features: { genre: ['drama'], year: ['2001'] }, count: 9, popularity: 10, updatedAtMs: 1000 }
+    })
     const user = await index.user('ann')
     assert.equal(user?.vectors.length, 8)
     for (const [d, value] of [...x, ...y].entries()) near(user?.vectors[d], value)
@@ -302,7 +331,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 2, users: 0, dimensions: 4, interestCount: 2 })
     assert.deepEqual(idsOf(await index.search(byVector(x), 5)), [['east', 'north']])
     assert.deepEqual(ids((await index.popular(5)).items), ['north', 'east'])
-    near((await index.popular(5)).items[1]?.score, 5 / 6)
+    near((await index.popular(5)).items[1]?.score, 1 / 2) // 2^(7 − 8)
     assert.equal(await index.item('between'), undefined)
     assert.equal(await index.user('ann'), undefined)
     assert.equal((await index.search({ by: { userId: 'ann' } }, 5)).lists, undefined)
@@ -346,6 +375,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await refused(itemPoint('e'.repeat(1025), x), 'CONFIG', '1025')
     await refused(itemPoint('\ud800', x), 'CONFIG', 'well-formed')
     await refused(itemPoint('counted', x, { count: Number.NaN }), 'CONFIG', 'counted', 'NaN')
+    await refused(itemPoint('popular', x, { popularity: -1 }), 'CONFIG', 'popular', '-1')
+    await refused(itemPoint('there', x, { popularityIn: { 'country=es': Number.POSITIVE_INFINITY } }), 'CONFIG', 'there', 'Infinity')
     await assert.rejects(index.upsert('a', -1, [itemPoint('beside', x)]), refusedWith('CONFIG', '-1'))
     assert.equal(await index.item('beside'), undefined)
     assert.equal((await index.live())?.items, 3)
@@ -449,7 +480,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     const vectors = Array.from({ length: N }, () => randomUnit(rng, D))
     await index.createSpace('a', { dimensions: D, interestCount: 3 })
     for (let from = 0; from < N; from += 2500) {
-      const points = vectors.slice(from, from + 2500).map((vector, i) => itemPoint(`item ${from + i}`, [...vector], { count: from + i }))
+      const points = vectors
+        .slice(from, from + 2500)
+        .map((vector, i) => itemPoint(`item ${from + i}`, [...vector], { popularity: from + i }))
       assert.equal(await index.upsert('a', 1, points), 2500)
     }
     await index.promote('a', { items: N, users: 0 })

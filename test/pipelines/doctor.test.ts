@@ -162,7 +162,7 @@ test('what each stage needs of the log', () => {
       ['ingest', 'shop', 'interactions shop.mtmi.dlq', 'mtmi-ingest.shop'],
       ['sequence', 'interactions items user-sequences', 'user-sequences interactions.mtmi.dlq interactions.mtmi.late', 'mtmi-sequence'],
       ['train', 'user-sequences items', 'model-updates', ''],
-      ['publish', 'user-sequences items model-updates', '', ''],
+      ['publish', 'user-sequences items model-updates interactions', '', ''],
       ['serve', '', 'interactions', '']
     ]
   )

@@ -140,7 +140,7 @@ async function afterwards(cwd: string, report: Record<string, unknown>): Promise
   assert.equal(unknown.status, 78)
   assert.equal(unknown.stdout, '')
   assert.match(unknown.stderr, /item never heard of is not in the index/)
-  assert.match(stranger.stdout, /^user another stranger · no vectors yet: what is popular now\n/)
+  assert.match(stranger.stdout, /^user another stranger · what is popular now, because there are no vectors of this user: no interaction/)
   assert.equal(stranger.stdout.trimEnd().split('\n').length, 4)
 
   const reset = await mtmi(['reset', '--yes', '--json'], { cwd })

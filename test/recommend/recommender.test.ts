@@ -27,6 +27,8 @@ async function setUp(options: Partial<RecommenderOptions> = {}) {
       vector: at(angle),
       payload: {
         count: i + 1,
+        popularity: i + 1,
+        ...(id === 'film80' || id === 'jazz20' ? { popularityIn: { 'country=de': 10 - i } } : {}),
         updatedAtMs: 0,
         features: { kind: [id.replace(/\d+/, '')] },
         ...(id === 'jazz10' ? { title: 'Jazz 10' } : {})
@@ -72,18 +74,33 @@ test('the list is as long as the catalogue allows, and a filter narrows it', asy
 
 test('a user never seen gets what is popular, and is told so', async () => {
   const { recommender } = await setUp()
-  const { items, coldStart, version } = await recommender.recommend({ userId: 'nobody', limit: 2, explain: true })
-  // Counts 1 … 7; the last two of the table lead.
+  const { items, coldStart, why, version } = await recommender.recommend({ userId: 'nobody', limit: 2, explain: true })
+  // Levels 1 … 7; the last two of the table lead, the one a half-life before the other.
   assert.deepEqual(items, [
     { itemId: 'west', score: 1, interest: null, about: 'west' },
-    { itemId: 'film100', score: 6 / 7, interest: null, about: 'film' }
+    { itemId: 'film100', score: 1 / 2, interest: null, about: 'film' }
   ])
   assert.deepEqual([coldStart, version], ['popular', 's@7'])
+  assert.match(why ?? '', /no vectors of this user/)
   const filtered = await recommender.recommend({ userId: 'nobody', limit: 2, filter: { kind: 'jazz' } })
   assert.deepEqual(
     filtered.items.map(({ itemId }) => itemId),
     ['jazz20', 'jazz10']
   )
+})
+
+test('what is popular in the context comes first, then what is popular with everybody', async () => {
+  const { recommender } = await setUp()
+  const ask = async (context: Record<string, string>, filter: Record<string, string> = {}) => {
+    const { items, popularIn } = await recommender.recommend({ userId: 'nobody', limit: 3, context, filter })
+    return [items.map(({ itemId }) => itemId), popularIn]
+  }
+  assert.deepEqual(await ask({ country: 'de' }), [['jazz20', 'film80', 'west'], 'country=de'])
+  assert.deepEqual(await ask({ device: 'phone', country: 'de' }), [['jazz20', 'film80', 'west'], 'country=de'])
+  assert.deepEqual(await ask({ country: 'de' }, { kind: 'film' }), [['film80', 'film100', 'film90'], 'country=de'])
+  assert.deepEqual(await ask({ country: 'fr' }), [['west', 'film100', 'film90'], undefined])
+  const known = await recommender.recommend({ userId: 'u', limit: 1, context: { country: 'de' } })
+  assert.equal(known.coldStart, undefined)
 })
 
 test('an explanation names the nearest items of the user’s own history', async () => {
@@ -126,7 +143,7 @@ test('a session that is not stored gets lists from its own vectors, if they are 
     ]
   )
   await assert.rejects(recommender.recommendFor({ ...request, space: 'other' }), UnavailableError)
-  const popular = await recommender.popular({ limit: 1, history: ['west'] })
+  const popular = await recommender.popular({ limit: 1, history: ['west'] }, 'of a reason')
   assert.deepEqual(
     popular.items.map(({ itemId }) => itemId),
     ['film100']
@@ -185,7 +202,7 @@ test('before anything is published, or with an index that is down, it says so', 
   const recommender = new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) })
   await assert.rejects(recommender.recommend({ userId: 'u', limit: 1 }), UnavailableError)
   await assert.rejects(recommender.similar({ itemId: 'i', limit: 1 }), UnavailableError)
-  await assert.rejects(recommender.popular({ limit: 1 }), /no space is live/)
+  await assert.rejects(recommender.popular({ limit: 1 }, ''), /no space is live/)
   const { index, recommender: down } = await setUp()
   index.down = true
   await assert.rejects(down.recommend({ userId: 'u', limit: 1 }), UnavailableError)

@@ -79,7 +79,12 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
         }
         const fresh = (model.get(id)?.step ?? 0) <= one.step
         const radians = (one.degrees * Math.PI) / 180
-        const payload = { count: one.count, updatedAtMs: 0, ...(one.genre === undefined ? {} : { features: { genre: [one.genre] } }) }
+        const payload = {
+          count: 1,
+          popularity: one.count,
+          updatedAtMs: 0,
+          ...(one.genre === undefined ? {} : { features: { genre: [one.genre] } })
+        }
         assert.equal(items.upsert(id, one.step, Float32Array.from([Math.cos(radians), Math.sin(radians)]), payload), fresh)
         if (fresh) model.set(id, one)
       }
@@ -93,7 +98,7 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
         const greatest = Math.max(...[...model.values()].map(({ count }) => count))
         const popular = items.popular(3, filter)
         assert.deepEqual(
-          popular.map(({ score }) => Math.round(score * greatest)),
+          popular.map(({ score }) => (score === 0 ? 0 : Math.round(Math.log2(score) + greatest))),
           kept
             .map(([, { count }]) => count)
             .sort((a, b) => b - a)
@@ -111,7 +116,7 @@ for (const kernel of ['wasm-simd', 'javascript'] as const) {
     const items = new ExactItems(8, table)
     const rng = new Rng(3)
     const vectors = Array.from({ length: 6000 }, () => randomUnit(rng, 8))
-    const payload = (i: number) => ({ count: i, updatedAtMs: 0, features: { tenth: [`${i % 10}`] } })
+    const payload = (i: number) => ({ count: i, ...(i > 0 ? { popularity: i } : {}), updatedAtMs: 0, features: { tenth: [`${i % 10}`] } })
     for (const [i, vector] of vectors.entries()) items.upsert(`${i}`, 1, vector, payload(i))
     for (let i = 0; i < 6000; i++) if (i % 3 !== 0) items.remove(`${i}`) // 4,000 gaps: closed more than once on the way
     assert.equal(items.size, 2000)

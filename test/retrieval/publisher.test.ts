@@ -5,18 +5,19 @@ import { UnavailableError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
+import type { ItemPopularity } from '../../src/retrieval/popularity.ts'
 import { Publisher } from '../../src/retrieval/publisher.ts'
 import type { PublisherLimits } from '../../src/retrieval/publisherReport.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
-function setUp(limits: Partial<PublisherLimits> = {}) {
+function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: string) => ItemPopularity) {
   const encoder = new PlainEncoder()
   const index = new MemoryVectorIndex()
   const clock = new ManualClock(1_000_000)
   const catalogue = new Map<string, CatalogueItem>()
   const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 60_000, batchSize: 500 }
-  const publisher = new Publisher({ encoder, index, options, clock, catalogue, limits })
+  const publisher = new Publisher({ encoder, index, options, clock, catalogue, limits, ...(popularityOf && { popularityOf }) })
   /** Gives the items rows in the model: one `angle` apart. */
   const learn = (
     itemIds: readonly string[],
@@ -130,6 +131,26 @@ test('no score is off by more than the error that is told, and that is never abo
     assert.ok(report.scoreErrorMax <= 0.02, `round ${round}: ${report.scoreErrorMax}`)
   }
   assert.ok(left > 0.05, 'nothing was left as written, so nothing was tried')
+})
+
+test('an item is written again when its popularity moved by more than a tenth, with what it is within contexts', async () => {
+  const popularity = new Map<string, ItemPopularity>()
+  const { index, publisher, learn } = setUp({}, (itemId) => popularity.get(itemId) ?? { popularity: 0 })
+  learn(['x', 'y'])
+  await publisher.publishItems()
+  const told = async (itemId: string, now: ItemPopularity) => {
+    popularity.set(itemId, now)
+    publisher.notePopularity([itemId, 'not known'])
+    return (await publisher.publishItems()).written
+  }
+  assert.equal(await told('x', { popularity: 500 }), 1)
+  assert.equal((await index.item('x'))?.payload.popularity, 500)
+  assert.equal(await told('x', { popularity: 500.13 }), 0) // 2^0.13 = 1.09
+  assert.equal(await told('x', { popularity: 500.14 }), 1) // 1.10
+  assert.equal(await told('x', { popularity: 500.2, popularityIn: { 'country=de': 3 } }), 1)
+  assert.deepEqual((await index.item('x'))?.payload.popularityIn, { 'country=de': 3 })
+  assert.equal(await told('x', { popularity: 500.2, popularityIn: { 'country=de': 3.1 } }), 0)
+  assert.equal((await index.item('y'))?.payload.popularity, undefined)
 })
 
 test('an item that nobody clicked gets a vector from its features, and a new title is written', async () => {

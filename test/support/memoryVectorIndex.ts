@@ -129,15 +129,18 @@ export class MemoryVectorIndex implements VectorIndex {
     return user === undefined ? { ...head, lists } : { ...head, lists, user }
   }
 
-  async popular(limit: number, filter: Filter = {}): Promise<PopularItems> {
+  async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
-    const greatest = Math.max(0, ...[...space.items.values()].map(({ point }) => point.payload.count))
+    const level = ({ popularity = 0, popularityIn = {} }: ItemPayload) =>
+      context === undefined ? popularity : (popularityIn[context] ?? 0)
+    const greatest = Math.max(0, ...[...space.items.values()].map(({ point }) => level(point.payload)))
     const items = this.#matching(space, filter, [])
-      .sort((a, b) => b.payload.count - a.payload.count || (a.id < b.id ? -1 : 1))
+      .filter(({ payload }) => context === undefined || level(payload) > 0)
+      .sort((a, b) => level(b.payload) - level(a.payload) || (a.id < b.id ? -1 : 1))
       .slice(0, limit)
-      .map(({ id, payload }) => ({ itemId: id, payload, score: greatest === 0 ? 0 : payload.count / greatest }))
+      .map(({ id, payload }) => ({ itemId: id, payload, score: level(payload) === 0 ? 0 : 2 ** (level(payload) - greatest) }))
     return { space: state.space, step: state.step, items }
   }
 

@@ -106,9 +106,9 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#thread.ask<SearchResult>({ kind: 'search', query, limit, filter, wishes })
   }
 
-  async popular(limit: number, filter?: Filter): Promise<PopularItems> {
-    if (this.#thread === undefined) return this.#here().popular(limit, filter)
-    return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter })
+  async popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems> {
+    if (this.#thread === undefined) return this.#here().popular(limit, filter, context)
+    return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter, context })
   }
 
   async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {

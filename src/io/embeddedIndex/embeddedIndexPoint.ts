@@ -5,7 +5,7 @@
 //   8  step                   f64        32  vectors, [1, D] or [K, D]          f32, then the rest of the payload as JSON
 
 import { CorruptError } from '../../base/errors.ts'
-import type { ItemPayload, SpaceShape, UserPayload, VectorPoint } from '../../retrieval/vectorIndex.ts'
+import { type ItemPayload, popularityPart, type SpaceShape, type UserPayload, type VectorPoint } from '../../retrieval/vectorIndex.ts'
 
 export interface StoredItem {
   readonly step: number
@@ -28,7 +28,7 @@ export function encodePoint(step: number, point: VectorPoint): Buffer {
   const vectors = point.role === 'item' ? point.vector : point.vectors
   const rest =
     point.role === 'item'
-      ? [point.payload.title ?? null, point.payload.features ?? null]
+      ? [point.payload.title ?? null, point.payload.features ?? null, point.payload.popularity ?? 0, point.payload.popularityIn ?? null]
       : [point.payload.historyLength, ...point.payload.recent]
   const text = JSON.stringify(rest)
   const bytes = Buffer.allocUnsafe(headerBytes + vectors.byteLength + Buffer.byteLength(text))
@@ -79,11 +79,18 @@ export function decodePoint(role: 'item' | 'user', id: string, bytes: Buffer, sh
   bytes.copy(new Uint8Array(vectors.buffer), 0, headerBytes, headerBytes + vectorBytes)
   const rest: unknown = JSON.parse(bytes.toString('utf8', headerBytes + vectorBytes))
   if (role === 'item') {
-    const [title, features] = rest as [string | null, Readonly<Record<string, readonly string[]>> | null]
+    // The last two are not there in what earlier releases wrote.
+    const [title, features, popularity, popularityIn] = rest as [
+      string | null,
+      ItemPayload['features'] | null,
+      number?,
+      (ItemPayload['popularityIn'] | null)?
+    ]
     const payload: ItemPayload = {
       ...(title === null ? {} : { title }),
-      ...(features === null ? {} : { features }),
+      ...(features === null || features === undefined ? {} : { features }),
       count: number,
+      ...popularityPart(popularity, popularityIn ?? undefined),
       updatedAtMs
     }
     return { step, vector: vectors, payload }

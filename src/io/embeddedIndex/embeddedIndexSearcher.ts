@@ -48,8 +48,8 @@ export class EmbeddedIndexSearcher {
     return searchSpace({ name, items, user: (userId) => this.#store.user(space, userId) }, query, limit, filter, wishes)
   }
 
-  popular(limit: number, filter?: Filter): PopularItems {
-    return popularInSpace(this.#live(), limit, filter)
+  popular(limit: number, filter?: Filter, context?: string): PopularItems {
+    return popularInSpace(this.#live(), limit, filter, context)
   }
 
   like(text: string, limit: number): Neighbour[] {

@@ -21,7 +21,13 @@ export type WorkerRequest =
       readonly filter: Filter | undefined
       readonly wishes: SearchWishes | undefined
     }
-  | { readonly id: number; readonly kind: 'popular'; readonly limit: number; readonly filter: Filter | undefined }
+  | {
+      readonly id: number
+      readonly kind: 'popular'
+      readonly limit: number
+      readonly filter: Filter | undefined
+      readonly context: string | undefined
+    }
   | { readonly id: number; readonly kind: 'like'; readonly text: string; readonly limit: number }
   | { readonly id: number; readonly kind: 'report' }
   | { readonly id: number; readonly kind: 'close' }
@@ -81,7 +87,7 @@ if (port !== null) {
       }
       try {
         if (request.kind === 'search') reply({ id, result: searcher.search(request.query, request.limit, request.filter, request.wishes) })
-        else if (request.kind === 'popular') reply({ id, result: searcher.popular(request.limit, request.filter) })
+        else if (request.kind === 'popular') reply({ id, result: searcher.popular(request.limit, request.filter, request.context) })
         else if (request.kind === 'like') reply({ id, result: searcher.like(request.text, request.limit) })
         else reply({ id, result: searcher.report() })
       } catch (error) {

@@ -10,7 +10,7 @@ import type { ServeOptions } from '../../base/config.ts'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
 import type { Interaction, UserId } from '../../event/interaction.ts'
 import { idLengthMax } from '../../event/validateInteraction.ts'
-import type { Recommender } from '../../recommend/recommender.ts'
+import { noKnownItem, type Recommender } from '../../recommend/recommender.ts'
 import type { SessionEncoder } from '../../recommend/sessionEncoder.ts'
 import { httpRoutes, type Metrics } from '../metrics.ts'
 import { Access, checkExposure, neededRole } from './access.ts'
@@ -209,7 +209,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       const encoded = await sessions.encode(history)
       const list =
         encoded === undefined
-          ? await recommender.popular({ ...request, history: newestFirst })
+          ? await recommender.popular({ ...request, history: newestFirst }, noKnownItem)
           : await recommender.recommendFor({ ...request, ...encoded, history: newestFirst })
       metrics.served.inc({ source: list.coldStart ?? 'vectors' })
       return list

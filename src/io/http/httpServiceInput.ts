@@ -19,40 +19,51 @@ const problemsMax = 100
 export const excludeMax = 200
 const fieldLengthMax = 256
 
-/** What can be said of a list, by name. `exclude` may be given more than once, `filter` is `filter.<field>`. */
-const listWords = ['limit', 'explain', 'filter', 'exclude', 'quota', 'diversity', 'diversityBy', 'repeats'] as const
+/** Facts of a context: more than can be counted by. */
+export const contextMax = 8
+
+/** What can be said of a list, by name. `exclude` may be given more than once, `filter` is `filter.<field>`, and `context` is `context.<field>`. */
+const listWords = ['limit', 'explain', 'filter', 'context', 'exclude', 'quota', 'diversity', 'diversityBy', 'repeats'] as const
 type ListWord = (typeof listWords)[number]
 
 /** @throws ProblemError 400 with all problems, as far as the route `knows` the parameters */
 export function listQuery(query: unknown, limitMax: number, knows: readonly ListWord[] = listWords): ListRequest {
   const values: Partial<Record<ListWord, unknown>> = {}
-  const filter: [string, string][] = []
+  const byField = { filter: [] as [string, string][], context: [] as [string, string][] }
   const problems: string[] = []
   for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
-    const word = /^filter\../s.test(name) ? 'filter' : listWords.find((one) => one === name && one !== 'filter')
+    const [, fielded] = /^(filter|context)\../s.exec(name) ?? []
+    const word = (fielded as 'filter' | 'context' | undefined) ?? listWords.find((one) => one === name && !isFielded(one))
     if (word === undefined || !knows.includes(word)) {
-      const known = knows.map((one) => (one === 'filter' ? 'filter.<field>' : one))
+      const known = knows.map((one) => (isFielded(one) ? `${one}.<field>` : one))
       problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ')}`)
     } else if (word === 'exclude') values.exclude = [value].flat()
     else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
-    else if (word === 'filter') filter.push([name.slice('filter.'.length), value])
+    else if (isFielded(word)) byField[word].push([name.slice(word.length + 1), value])
     else if (word === 'explain' || word === 'repeats')
       values[word] = ['true', '1', ''].includes(value) ? true : ['false', '0'].includes(value) ? false : value
     else if (word === 'limit') values.limit = /^\d{1,9}$/.test(value) ? Number(value) : value
     else values[word] = word !== 'diversityBy' && /^\d*\.?\d+$/.test(value) ? Number(value) : value
   }
-  const list = listRequest({ ...values, filter: Object.fromEntries(filter) }, limitMax, problems)
+  const { filter, context } = byField
+  const list = listRequest({ ...values, filter: Object.fromEntries(filter), context: Object.fromEntries(context) }, limitMax, problems)
   refuse(problems)
   return list
 }
 
+function isFielded(word: ListWord): word is 'filter' | 'context' {
+  return word === 'filter' || word === 'context'
+}
+
 /** The same from values of JSON. What is wrong is added to `problems`. */
 function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: number, problems: string[]): ListRequest {
-  const { limit = Math.min(limitDefault, limitMax), filter = {}, exclude = [], diversityBy } = values
+  const { limit = Math.min(limitDefault, limitMax), filter = {}, context = {}, exclude = [], diversityBy } = values
   const limitWrong = limitProblem(limit, limitMax)
   if (limitWrong !== undefined) problems.push(limitWrong)
   if (!isObject(filter) || Object.values(filter).some((value) => typeof value !== 'string'))
     problems.push(`filter must be an object of texts, got ${shown(filter)}`)
+  if (!isObject(context) || Object.keys(context).length > contextMax || Object.values(context).some((value) => typeof value !== 'string'))
+    problems.push(`context must be an object of at most ${contextMax} texts, got ${shown(context)}`)
   for (const name of ['explain', 'repeats'] as const) {
     if (values[name] !== undefined && typeof values[name] !== 'boolean')
       problems.push(`${name} must be true or false, got ${shown(values[name])}`)
@@ -72,6 +83,7 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
   const { explain, quota, diversity, repeats } = values
   return {
     ...{ limit: limit as number, filter: filter as FeatureFilter, exclude: exclude as ItemId[], explain: explain === true },
+    ...(Object.keys(context as object).length === 0 ? {} : { context: context as Record<string, string> }),
     ...(quota === undefined ? {} : { quotaShare: quota as number }),
     ...(diversity === undefined ? {} : { diversity: diversity as number }),
     ...(diversityBy === undefined ? {} : { diversityBy: diversityBy as string }),

@@ -2,7 +2,7 @@
 
 import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
-import { eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
+import { contextMax, eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
 import { body, id, type Json, json, list, object, problem, ref, retry, text } from './openapiParts.ts'
 
 export interface Described {
@@ -57,6 +57,14 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
     style: 'form',
     explode: true
   }
+  const context = {
+    name: 'context',
+    in: 'query',
+    description: `${contextWords}: \`context.country=de\`, one parameter per field`,
+    schema: { type: 'object', propertyNames: { pattern: '^context\\.' }, additionalProperties: text(), maxProperties: contextMax },
+    style: 'form',
+    explode: true
+  }
   const path = (description: string) => ({ name: 'id', in: 'path', required: true, description, schema: id('Percent-encoded in the path') })
   const common = {
     '400': problem('What is wrong with the request'),
@@ -96,6 +104,7 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
             path('The user'),
             limit,
             filter,
+            context,
             ...Object.entries(listWishes).map(([name, schema]) => ({ name, in: 'query', schema }))
           ],
           responses: { '200': json('The list', ref('Recommendations')), ...common }
@@ -156,6 +165,8 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
   }
 }
 
+const contextWords = 'Of who asks. Where nothing else is known, what is popular there comes first; the first that says anything counts'
+
 /** What can be said of a list, in a query and in a body. */
 const listWishes: Json = {
   explain: { type: 'boolean', default: false, description: 'Name the items of the history that are nearest to each result' },
@@ -180,7 +191,9 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
   const listFields = {
     version: text('`space@step` of the vectors that answered'),
     items: list(ref('RecommendedItem')),
-    coldStart: { const: 'popular', description: 'The list is not personal: nothing is known yet' },
+    coldStart: { const: 'popular', description: 'The list is not personal: it is of what is popular now, older interactions faded' },
+    why: text('Why it is not personal'),
+    popularIn: text('`country=de`: the first items are those popular within this context of the request'),
     vectorsAgeMs: { type: 'number', minimum: 0, description: "Age of the user's vectors" }
   }
   return {
@@ -189,7 +202,8 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
         itemId: text(),
         score: {
           type: 'number',
-          description: 'Cosine to the nearest interest; of a popular item its interactions as a share of those of the most popular one'
+          description:
+            'Cosine to the nearest interest; of a popular item its faded interactions as a share of those of the most popular one'
         },
         interest: { type: ['integer', 'null'], minimum: 0, description: '0-based tower that found it; null: popular' },
         title: text(),
@@ -239,6 +253,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
               ),
               limit: { type: 'integer', minimum: 1, maximum: limitMax },
               filter: { type: 'object', additionalProperties: text() },
+              context: { type: 'object', additionalProperties: text(), maxProperties: contextMax, description: contextWords },
               ...listWishes
             },
             ['history']

@@ -8,6 +8,7 @@ import type { QdrantOptions } from '../../base/config.ts'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
 import type { ItemId, UserId } from '../../event/interaction.ts'
 import { queryInterestsMax } from '../../retrieval/dotKernel.ts'
+import { popularityScore } from '../../retrieval/popularity.ts'
 import {
   checkLimit,
   checkPoints,
@@ -27,6 +28,7 @@ import {
 } from '../../retrieval/vectorIndex.ts'
 import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
 import {
+  contextField,
   inBatches,
   neighbourFields,
   notNewerThan,
@@ -95,6 +97,7 @@ export class QdrantIndex implements VectorIndex {
   async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
     const shape = await this.#spaces.shape(space)
     checkPoints(space, shape, step, points)
+    await this.#spaces.indexContexts(space, contextsOf(points))
     let stale = 0
     let total = 0
     for (const role of roles) {
@@ -171,18 +174,25 @@ export class QdrantIndex implements VectorIndex {
     return found
   }
 
-  async popular(limit: number, filter: Filter = {}): Promise<PopularItems> {
+  async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
-    const byCount = { query: { order_by: { key: 'count', direction: 'desc' as const } } }
     const answer = await this.#inLiveSpace(undefined, async (space) => {
-      const [found, [top], newest] = (await this.#query(space, 'ask for what is popular', [
-        { ...byCount, limit, ...filterPart(toQdrantFilter(filter)), with_payload: neighbourFields },
-        { ...byCount, limit: 1, with_payload: ['count'] },
+      // Qdrant refuses an order by what it has no index of.
+      if (context !== undefined && !(await this.#spaces.contexts(space)).has(context))
+        return { space, step: await this.#step(space), items: [] }
+      const key = context === undefined ? 'popularity' : contextField(context)
+      const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
+      const [found, top, newest] = (await this.#query(space, 'ask for what is popular', [
+        { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: neighbourFields },
+        { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
         newestStep
       ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
-      const greatest = toItemPayload(top?.payload ?? {}).count
-      const items = found.map((hit) => toNeighbour(hit, greatest > 0 ? toItemPayload(hit.payload ?? {}).count / greatest : 0))
-      return { space, step: stepOf(newest), items }
+      const level = (hit: QueryPoint | undefined) => {
+        const { popularity = 0, popularityIn = {} } = toItemPayload(hit?.payload ?? {})
+        return context === undefined ? popularity : (popularityIn[context] ?? 0)
+      }
+      const greatest = level(top[0])
+      return { space, step: stepOf(newest), items: found.map((hit) => toNeighbour(hit, popularityScore(level(hit), greatest))) }
     })
     if (answer === undefined) throw nothingLive()
     return answer
@@ -430,6 +440,10 @@ export class QdrantIndex implements VectorIndex {
 
 /** Of all items, tombstones among them. */
 const newestStep = { query: { order_by: { key: 'version', direction: 'desc' as const } }, limit: 1, with_payload: ['version'] }
+
+function contextsOf(points: readonly VectorPoint[]): Set<string> {
+  return new Set(points.flatMap((point) => (point.role === 'item' ? Object.keys(point.payload.popularityIn ?? {}) : [])))
+}
 
 /** [D] */
 function toVector(vector: unknown): Float32Array {

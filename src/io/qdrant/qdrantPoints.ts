@@ -3,7 +3,15 @@
 // D dimensions, K interests a user.
 
 import type { Schemas } from '@qdrant/js-client-rest'
-import type { Filter, ItemPayload, Neighbour, SpaceShape, UserPayload, VectorPoint } from '../../retrieval/vectorIndex.ts'
+import {
+  type Filter,
+  type ItemPayload,
+  type Neighbour,
+  popularityPart,
+  type SpaceShape,
+  type UserPayload,
+  type VectorPoint
+} from '../../retrieval/vectorIndex.ts'
 import { interestName, pointId, type Role } from './qdrantNames.ts'
 
 export type QdrantPoint = Schemas['PointStruct']
@@ -16,6 +24,7 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
     version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
     removedAtMs: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
     count: { type: 'float', enable_hnsw: false },
+    popularity: { type: 'float', enable_hnsw: false },
     tags: { type: 'keyword' }
   },
   user: {
@@ -25,12 +34,28 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
 }
 
 /** Of an item's payload, what an answer needs. */
-export const neighbourFields = ['id', 'title', 'features', 'count', 'updatedAtMs']
+export const neighbourFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
+
+const inContext = 'popularityIn.'
+
+export const contextIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enable_hnsw: false }
+
+/** Where the popularity within a context is kept: `popularityIn."country=de"`. */
+export function contextField(context: string): string {
+  return `${inContext}"${context}"`
+}
+
+/** The context of such a field; undefined for another field. */
+export function contextOf(field: string): string | undefined {
+  return field.startsWith(`${inContext}"`) && field.endsWith('"') ? field.slice(inContext.length + 1, -1) : undefined
+}
 
 /** A number of a vector as JSON: sign, 0., nine decimals, comma. */
 const numberBytes = 14
 /** Names, braces and numbers of a point, without its texts. */
 const frameBytes = 400
+/** Of the popularity within a context beside its name, in characters. */
+const contextBytes = 8
 /** Of a character in JSON at most: \u0000. */
 const characterBytes = 6
 
@@ -43,8 +68,10 @@ export function tagOf(field: string, value: string): string {
 export function toQdrant(point: VectorPoint, step: number, { dimensions, interestCount }: SpaceShape): QdrantPoint {
   const id = pointId(point.id)
   if (point.role === 'item') {
-    const { title, features, count, updatedAtMs } = point.payload
-    const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, count }
+    const { title, features, count, popularity = 0, popularityIn, updatedAtMs } = point.payload
+    // An order by popularity leaves out who has none at all.
+    const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, count, popularity }
+    if (popularityIn !== undefined) payload.popularityIn = popularityIn
     if (title !== undefined) payload.title = title
     if (features !== undefined) {
       payload.features = features
@@ -62,7 +89,7 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
 
 /**
  * What stays of a removed point, so that an older write does not bring it back: its version, and neither vector nor text. A search by vector and an
- * order by `count` never meet it.
+ * order by `popularity` never meet it.
  */
 export function tombstone(uuid: string, version: number, removedAtMs: number): QdrantPoint {
   return { id: uuid, vector: {}, payload: { version, removedAtMs } }
@@ -119,6 +146,7 @@ function jsonBytesMax(point: VectorPoint): number {
   if (point.role === 'item') {
     numbers = point.vector.length
     characters += point.payload.title?.length ?? 0
+    for (const context of Object.keys(point.payload.popularityIn ?? {})) characters += context.length + contextBytes
     for (const [field, values] of Object.entries(point.payload.features ?? {})) {
       characters += field.length + 2
       for (const value of values) characters += 3 * field.length + 2 * value.length + 4
@@ -131,11 +159,12 @@ function jsonBytesMax(point: VectorPoint): number {
 }
 
 export function toItemPayload(payload: QdrantPayload): ItemPayload {
-  const { title, features, count, updatedAtMs } = payload as Partial<ItemPayload>
+  const { title, features, count, popularity, popularityIn, updatedAtMs } = payload as Partial<ItemPayload>
   return {
     ...(title === undefined ? {} : { title }),
     ...(features === undefined ? {} : { features }),
     count: count ?? 0,
+    ...popularityPart(popularity, popularityIn),
     updatedAtMs: updatedAtMs ?? 0
   }
 }

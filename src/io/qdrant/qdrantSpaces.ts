@@ -10,9 +10,13 @@ import type { QdrantOptions } from '../../base/config.ts'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
 import { checkShape, incompleteSpace, type SpaceShape } from '../../retrieval/vectorIndex.ts'
 import { interestName, type QdrantNames, type Role, roles } from './qdrantNames.ts'
-import { isRemoved, payloadIndexes } from './qdrantPoints.ts'
+import { contextField, contextIndex, contextOf, isRemoved, payloadIndexes } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
+/** Indexes of popularity within a context in one collection. */
+const contextIndexesMax = 256
+/** How old the knowledge of which contexts there are may be. */
+const contextsMaxAgeMs = 10_000
 const greenPollMs = 100
 /** Points that are looked for by their own vectors before a space goes live. */
 const canaries = 5
@@ -27,6 +31,7 @@ export class QdrantSpaces {
   /** Whose collections these are. */
   readonly #run: string
   readonly #shapes = new Map<string, SpaceShape>()
+  readonly #contexts = new Map<string, { readonly contexts: Set<string>; readonly readAtMs: number }>()
   #live: { readonly space: string | undefined; readonly readAtMs: number } | undefined
   #reading: Promise<string | undefined> | undefined
   /** Switches made from here. */
@@ -75,9 +80,38 @@ export class QdrantSpaces {
     return shape
   }
 
+  /** Contexts by whose popularity items can be ordered, as of `contextsMaxAgeMs` ago at most. @throws NotInQdrantError if there is no such space */
+  async contexts(space: string): Promise<ReadonlySet<string>> {
+    return (await this.#readContexts(space)).contexts
+  }
+
+  /** From here on items can be ordered by these contexts. Beyond `contextIndexesMax` in a collection no more are made: what changes all the time is no context. */
+  async indexContexts(space: string, contexts: Iterable<string>): Promise<void> {
+    for (const context of contexts) {
+      const { contexts: known } = await this.#readContexts(space)
+      if (known.has(context) || known.size >= contextIndexesMax) continue
+      const name = this.#names.collection('item', space)
+      const index = { field_name: contextField(context), field_schema: contextIndex, wait: true }
+      await this.#requests.write(`index ${index.field_name} of ${name}`, (client) => client.createPayloadIndex(name, index))
+      known.add(context)
+    }
+  }
+
+  async #readContexts(space: string): Promise<{ readonly contexts: Set<string>; readonly readAtMs: number }> {
+    const known = this.#contexts.get(space)
+    const readAtMs = this.#clock.nowMs()
+    if (known !== undefined && readAtMs - known.readAtMs < contextsMaxAgeMs) return known
+    const name = this.#names.collection('item', space)
+    const { payload_schema } = await this.#requests.read(`describe ${name}`, (client) => client.getCollection(name))
+    const read = { contexts: new Set(Object.keys(payload_schema).flatMap((field) => contextOf(field) ?? [])), readAtMs }
+    this.#contexts.set(space, read)
+    return read
+  }
+
   /** Somebody else may have dropped it, and made it again. */
   forget(space: string): void {
     this.#shapes.delete(space)
+    this.#contexts.delete(space)
     this.#live = undefined
   }
 
@@ -146,7 +180,7 @@ export class QdrantSpaces {
       const name = this.#names.collection(role, space)
       await this.#requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
     }
-    this.#shapes.delete(space)
+    this.forget(space)
   }
 
   async clear(): Promise<string[]> {
@@ -161,6 +195,7 @@ export class QdrantSpaces {
       }
     }
     this.#shapes.clear()
+    this.#contexts.clear()
     this.#live = undefined
     return dropped
   }

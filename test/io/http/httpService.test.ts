@@ -27,7 +27,13 @@ async function setUp(t: TestContext, parts: Partial<HttpServiceParts> = {}) {
     role: 'item' as const,
     id,
     vector: Float32Array.of(Math.cos(angle), Math.sin(angle)),
-    payload: { title: `Title ${id}`, features: { genre: [i % 2 === 0 ? 'even' : 'odd & ends'] }, count: 10 - i, updatedAtMs: nowMs }
+    payload: {
+      title: `Title ${id}`,
+      features: { genre: [i % 2 === 0 ? 'even' : 'odd & ends'] },
+      count: 10 - i,
+      updatedAtMs: nowMs,
+      ...(id === 'z' ? { popularityIn: { 'country=de': 5 } } : {})
+    }
   }))
   const users = ['u', ...awkwardIds].map((id) => ({
     role: 'user' as const,
@@ -101,6 +107,12 @@ test('recommendations: limit, filter, explanation, cold start', async (t) => {
   const cold = (await get('/v1/users/stranger/recommendations')).json()
   assert.equal(cold.coldStart, 'popular')
   assert.equal(cold.items[0].interest, null)
+  assert.match(cold.why, /no vectors of this user/)
+  const there = (await get('/v1/users/stranger/recommendations?context.device=tv&context.country=de')).json()
+  assert.deepEqual([there.popularIn, there.items[0].itemId], ['country=de', 'z'])
+  assert(there.items.length > 1)
+  const nowhere = (await get('/v1/users/stranger/recommendations?context.country=xx')).json()
+  assert.deepEqual([nowhere.popularIn, nowhere.items], [undefined, cold.items])
 })
 
 test('what a list is to be like can be said in the query, each thing with its bounds', async (t) => {
@@ -116,6 +128,7 @@ test('what a list is to be like can be said in the query, each thing with its bo
   for (const [query, words] of [
     ['diversity=2', /diversity must be a number of 0…1, got 2/],
     ['diversity=NaN', /diversity must be a number of 0…1, got "NaN"/],
+    [Array.from({ length: 9 }, (_, i) => `context.c${i}=x`).join('&'), /context must be an object of at most 8 texts/],
     ['quota=-1', /quota must be a number of 0…1, got "-1"/],
     ['repeats=perhaps', /repeats must be true or false, got "perhaps"/],
     ['exclude=', /exclude must be at most 200 item ids/],
@@ -162,7 +175,10 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=ten', 'limit must be 1…200, got "ten"'],
     ['limit=99999999999999999999', 'limit must be 1…200, got "99999999999999999999"'],
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
-    ['limt=5', 'there is no parameter "limt"; known are limit, explain, filter.<field>, exclude, quota, diversity, diversityBy, repeats'],
+    [
+      'limt=5',
+      'there is no parameter "limt"; known are limit, explain, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+    ],
     ['filter.a=1&filter.a=2', 'filter.a is given more than once; give it once'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"']
   ] as const) {

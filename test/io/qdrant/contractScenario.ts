@@ -29,9 +29,15 @@ export async function contractScenario(url: string): Promise<void> {
   await index.createSpace('a', shape)
   assert.equal(
     await index.upsert('a', 3, [
-      itemPoint('east', x, { count: 5, title: 'East', features: { genre: ['war', 'drama'], 'a=b': ['c'] } }),
-      itemPoint('between', between, { count: 9, features: { genre: ['drama'] } }),
-      itemPoint('north', y, { count: 6, features: { genre: ['war'] } }),
+      itemPoint('east', x, {
+        count: 5,
+        popularity: 7,
+        popularityIn: { 'country=de': 2 },
+        title: 'East',
+        features: { genre: ['war', 'drama'], 'a=b': ['c'] }
+      }),
+      itemPoint('between', between, { count: 9, popularity: 9, features: { genre: ['drama'] } }),
+      itemPoint('north', y, { count: 6, popularity: 8, popularityIn: { 'country=de': 3 }, features: { genre: ['war'] } }),
       userPoint('ann', [x, y], ['east']),
       userPoint('bob', [y, y])
     ]),
@@ -57,8 +63,16 @@ export async function contractScenario(url: string): Promise<void> {
   assert.equal((await index.search({ by: { itemId: 'nothing' } }, 5)).lists, undefined)
   assert.deepEqual(
     (await index.popular(2, { features: { 'a=b': 'c' } })).items.map(({ itemId, score }) => [itemId, score]),
-    [['east', 5 / 9]]
+    [['east', 1 / 4]]
   )
+  assert.deepEqual(
+    (await index.popular(2, {}, 'country=de')).items.map(({ itemId, score }) => [itemId, score]),
+    [
+      ['north', 1],
+      ['east', 1 / 2]
+    ]
+  )
+  assert.deepEqual((await index.popular(2, {}, 'country=fr')).items, [])
   assert.deepEqual((await index.user('ann'))?.vectors, Float32Array.from([...x, ...y]))
   assert.equal((await index.item('east'))?.payload.title, 'East')
   assert.deepEqual([...(await index.items('a', ['north', 'nothing'])).keys()], ['north'])

@@ -35,7 +35,7 @@ test('an item and a user as points', () => {
     id: pointId('east'),
     vector: [1, 0],
     payload: {
-      ...{ id: 'east', version: 7, updatedAtMs: 1000, count: 5, title: 'East' },
+      ...{ id: 'east', version: 7, updatedAtMs: 1000, count: 5, popularity: 0, title: 'East' },
       ...{ features: { genre: ['war', 'drama'] }, tags: ['genre=war', 'genre=drama'] }
     }
   })

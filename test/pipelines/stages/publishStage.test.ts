@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { feedItems } from '../../../pipelines/stages/feed.ts'
+import type { KeptPopularity } from '../../../pipelines/stages/popularityWatch.ts'
 import { PublishStage } from '../../../pipelines/stages/publishStage.ts'
 import { TrainStage } from '../../../pipelines/stages/trainStage.ts'
 import type { Offsets } from '../../../src/base/offsets.ts'
@@ -44,10 +45,11 @@ async function publishAll(stage: PublishStage, wire: TestWire): Promise<void> {
   const running = stage.run(stop.signal)
   const sequences = (await wire.log.ends('user-sequences')).get(0)
   const updates = (await wire.log.ends('model-updates')).get(0)
+  const interactions = (await wire.log.ends('interactions')).get(0)
   await until(async () => {
-    const { sequences: read, model } = stage.consumed()
+    const { sequences: read, model, interactions: counted } = stage.consumed()
     const { items, users } = stage.waiting()
-    return read.get(0) === sequences && model === updates && items === 0 && users === 0
+    return read.get(0) === sequences && model === updates && counted.get(0) === interactions && items === 0 && users === 0
   }, running)
   stop.abort()
   await running
@@ -107,30 +109,86 @@ test('a restart publishes again only what it may not have published, and reports
   wire.dispose()
 })
 
-test('an item of the catalogue that nobody has clicked yet gets a vector from its features, and is recommended', async () => {
+test('what is popular is in the index, and a restart counts no interaction twice, nor leaves one out', async () => {
+  const wire = await learned()
+  const index = new MemoryVectorIndex()
+  let kept: KeptPopularity | undefined
+  const popularity = {
+    load: () => kept,
+    save: (next: KeptPopularity) => {
+      kept = JSON.parse(JSON.stringify(next)) as KeptPopularity
+    }
+  }
+  const make = () => new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
+  await publishAll(make(), wire)
+  const interactions = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!))
+  const exactly = (itemId: string): number => {
+    const users = new Map<string, number>()
+    for (const one of interactions) if (one.itemId === itemId && !users.has(one.userId)) users.set(one.userId, one.eventTimeMs)
+    return Math.log2([...users.values()].reduce((sum, timeMs) => sum + 2 ** (timeMs / dayMs - origin), 0)) + origin
+  }
+  const dayMs = wire.config.popularity.halfLifeMs
+  const origin = interactions[0]!.eventTimeMs / dayMs
+  const compare = async () => {
+    const { items } = await index.popular(5)
+    for (const { itemId, payload } of items) {
+      const expected = exactly(itemId)
+      assert(Math.abs(payload.popularity! - expected) < Math.log2(1.1), `${itemId}: ${payload.popularity} for ${expected}`)
+    }
+    return items[0]!.itemId
+  }
+  await compare()
+  // From the middle on it is not popular yet, and then by far the most.
+  const rising = interactions.at(-1)!
+  const key = new TextEncoder().encode('u')
+  for (let i = 0; i < 50; i++) {
+    const interaction = { ...rising, userId: `visitor ${i}`, eventId: `visit ${i}`, itemId: 'i7', eventTimeMs: rising.eventTimeMs + i }
+    interactions.push(interaction)
+    await wire.log.append('interactions', [{ key, value: wire.codecs.interaction.encode(interaction) }])
+  }
+  await publishAll(make(), wire)
+  assert.equal(await compare(), 'i7')
+  const before = kept?.offsets['0']
+  await publishAll(make(), wire)
+  assert.equal(await compare(), 'i7')
+  assert.equal(before, kept?.offsets['0'])
+  wire.dispose()
+})
+
+test('an item of the catalogue that nobody has clicked yet gets a vector from its features, and goes to those whose interests it matches', async () => {
   const wire = await wireWithSequences()
   const { signal } = new AbortController()
-  const catalogue = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 }).items()
-  const items = [...catalogue]
-  const fresh = { ...items[0]!, itemId: 'brand-new', title: 'Brand new' }
-  await feedItems([...items, fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
-  const trained = new TrainStage({
-    ...wire,
-    trainer: newTrainer(wire),
-    checkpoints: new CheckpointMemory(3),
-    ledger: new BatchLedgerMemory()
-  })
-  await learnAll(trained, wire)
+  const items = [...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()]
+  const topics = [...new Set(items.map(({ features }) => features.topic![0]!))]
+  const fresh = topics.map((topic) => ({ ...items[0]!, itemId: `new in ${topic}`, title: `New, ${topic}`, features: { topic: [topic] } }))
+  await feedItems([...items, ...fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
+  const trainer = newTrainer(wire)
+  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
   const index = new MemoryVectorIndex()
   await publishAll(new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept() }), wire)
-  const stored = await index.item('brand-new')
+  const stored = await index.item(fresh[0]!.itemId)
   assert.equal(stored?.payload.count, 0)
   assert(Math.abs(Math.hypot(...stored.vector) - 1) < 1e-3)
-  const userId = new TextDecoder().decode(wire.log.records('user-sequences').at(-1)!.key)
+  const topicOf = new Map(items.map(({ itemId, features }) => [itemId, features.topic![0]!]))
   const recommender = new Recommender({ index, clock: wire.clock })
-  const { items: list } = await recommender.recommend({ userId, limit: 200 })
-  const found = list.find(({ itemId }) => itemId === 'brand-new')
-  assert.equal(found?.title, 'Brand new')
-  assert.notEqual(found?.interest, null)
+  const placed = { own: [] as number[], other: [] as number[] }
+  for (const userId of new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))) {
+    const { recent } = (await index.user(userId))!.payload
+    const own = new Set(recent.slice(0, 10).map((itemId) => topicOf.get(itemId)!))
+    if (own.size === topics.length) continue // everything matches
+    const { items: list } = await recommender.recommend({ userId, limit: 200 })
+    for (const [i, topic] of topics.entries()) {
+      const place = list.findIndex(({ itemId }) => itemId === fresh[i]!.itemId)
+      assert(place >= 0, `${fresh[i]!.itemId} is not among ${list.length}`)
+      placed[own.has(topic) ? 'own' : 'other'].push(place)
+    }
+  }
+  const mean = (places: number[]) => places.reduce((sum, place) => sum + place, 0) / places.length
+  assert(placed.own.length >= 40 && placed.other.length >= 40)
+  // Of some 58 places: a new item stands far ahead where its topic is among the last ten clicks.
+  assert(
+    mean(placed.own) < mean(placed.other) - 10,
+    `on average at place ${mean(placed.own)}, and ${mean(placed.other)} where it does not match`
+  )
   wire.dispose()
 })
