@@ -1,6 +1,6 @@
 // Whether what is learned is as good as it was: recall on two data sets with three seeds, beside the stored figures. After every change of arithmetic.
 //
-//     MTMI_DATA=… npm run bench -- quality [--seed 1 2 3] [--set train.userShareMax=1 …] [--store]
+//     MTMI_DATA=… npm run bench -- quality [--seed 1 2 3] [--set train.userShareMax=1 …] [--only stream | epochs] [--store]
 //
 //     stream   MovieLens 100k, its first 20,000 ratings, as the trainer meets them: tested, then learned, with replay, guard and admission as configured.
 //              One target an example, so that recall@20 is the hit rate
@@ -30,6 +30,7 @@ const { values: flags } = parseArgs({
   options: {
     seed: { type: 'string', multiple: true, default: ['1', '2', '3'] },
     set: { type: 'string', multiple: true, default: [] },
+    only: { type: 'string' },
     store: { type: 'boolean' }
   }
 })
@@ -51,7 +52,9 @@ interface Measured {
 }
 
 const backend = await loadBackend()
-const measured = [await measure('stream recall@20', await streamed(data)), await measure('epochs recall@50', await overEpochs(data))]
+const measured: Measured[] = []
+if (flags.only !== 'epochs') measured.push(await measure('stream recall@20', await streamed(data)))
+if (flags.only !== 'stream') measured.push(await measure('epochs recall@50', await overEpochs(data)))
 
 type Baseline = Readonly<Record<string, { readonly seeds: readonly number[]; readonly values: readonly number[] }>>
 let baseline: Baseline = {}

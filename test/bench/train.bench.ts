@@ -1,9 +1,10 @@
 // One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
 //
 //     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--model NAME] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
-//                            [--reference CMD]
+//                            [--distilled H] [--reference CMD]
 //
 // --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch), instead of one history each.
+// --distilled H: H of the batch's examples are held to a slow copy's interests (see Distillation), as replayed ones are.
 // --reference CMD: runs CMD in the shell after the first and after the last step and prints what it says: a peer measured in the same minute.
 // --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in the reference (in-batch alone).
 //
@@ -27,6 +28,7 @@ import type { Example } from '../../src/sequence/example.ts'
 import { Adam } from '../../src/train/adam.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 import { updateRows } from '../../src/train/rowAdagrad.ts'
+import { SlowCopy } from '../../src/train/slowCopy.ts'
 import { stepGradients } from '../../src/train/stepGradients.ts'
 
 const { values: flags } = parseArgs({
@@ -41,6 +43,7 @@ const { values: flags } = parseArgs({
     negatives: { type: 'string', default: '0' },
     hot: { type: 'string' },
     targets: { type: 'string' },
+    distilled: { type: 'string', default: '0' },
     reference: { type: 'string' },
     steps: { type: 'string', default: '40' }
   }
@@ -75,6 +78,8 @@ const assembler = new BatchAssembler({
 const inputs = new ItemInputs(items, features)
 const adam = new Adam({ learningRate: train.denseLearningRate })
 const weights = model.initialWeights(rng.fork('weights'))
+const distilled = Number(flags.distilled)
+const slowCopy = new SlowCopy(model.shapes, 500)
 
 const reach = Number(flags.hot ?? N)
 const draw = (i: number) => ({
@@ -105,10 +110,13 @@ let touched = 0
 let learned = B
 let tensors = 0
 runReference()
+let before = process.cpuUsage()
+let cpuMs = 0
 for (let i = 0; i < warmUp + steps; i++) {
   // Made before the clock starts.
   const examples = targets === undefined ? examplesOf() : []
   const windows = targets === undefined ? [] : windowsOf(targets)
+  before = process.cpuUsage()
   const marks = [performance.now()]
   assembler.observe(examples)
   const batch = targets === undefined ? assembler.assemble(examples, new Map()) : assembler.assembleWindows(windows, new Map())
@@ -116,9 +124,16 @@ for (let i = 0; i < warmUp + steps; i++) {
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
-  const gradients = stepGradients(batch, rows, undefined, weights, { model, loss: options, logQ: options.logQ })
+  const teacher = slowCopy.weights
+  const gradients = stepGradients(batch, rows, undefined, weights, {
+    model,
+    loss: options,
+    logQ: options.logQ,
+    ...(distilled === 0 || teacher === undefined ? {} : { distillation: { teacher, weight: 5, from: batch.size - distilled } })
+  })
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
+  if (distilled > 0) slowCopy.follow(weights)
   touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)
   marks.push(performance.now())
   if (!Number.isFinite(gradients.loss)) throw new Error(`step ${i}: loss ${gradients.loss}`)
@@ -128,6 +143,8 @@ for (let i = 0; i < warmUp + steps; i++) {
   }
   for (const [p, name] of Object.keys(phases).entries()) phases[name]!.push(marks[p + 1]! - marks[p]!)
   stepMs.push(marks.at(-1)! - marks[0]!)
+  const { user, system } = process.cpuUsage(before)
+  cpuMs += (user + system) / 1000 / steps
 }
 if (tf.memory().numTensors !== tensors) throw new Error(`${tf.memory().numTensors - tensors} tensors leaked`)
 
@@ -145,7 +162,9 @@ const result = {
   interests: K,
   negatives,
   ...(targets === undefined ? {} : { targets }),
+  ...(distilled === 0 ? {} : { distilled }),
   stepMs: { least: quantile(stepMs, 0), p50, p95: quantile(stepMs, 0.95) },
+  cpuMs: Number(cpuMs.toFixed(2)),
   examplesPerSecond: Math.round((1000 * learned) / p50),
   phases: Object.fromEntries(Object.entries(phases).map(([name, values]) => [name, quantile(values, 0.5)])),
   touchedRows: touched,
