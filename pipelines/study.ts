@@ -83,6 +83,8 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   }
   if (runs.length === 0) return
   const { epochsMax, patience } = config.evaluate
+  if (command.seeds.length > 1 && command.seeds.length < 5)
+    notes.add(`With ${command.seeds.length} seeds, ahead and behind are hints: five or more tell.`)
   const lead = `${[studyQuestions[name], ...notes].join(' ')} ${runs.length} of ${all} runs, protocol ${command.protocol}, seeds ${command.seeds.join(' ')}; at most ${epochsMax} epochs, patience ${patience}.`
   const settings = { evaluate: config.evaluate, model: config.model }
   const report = {

@@ -24,6 +24,7 @@ import {
 } from '../../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethod } from '../../src/evaluate/simpleMethods.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
+import { peakTensorBytes } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
@@ -64,6 +65,8 @@ interface Progress {
   readonly trainSeconds: number
   readonly examples: number
   readonly diverged: number
+  /** Of the first step. */
+  readonly stepBytes?: number
 }
 
 export class InterruptedRun extends Error {}
@@ -145,7 +148,6 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
         return historyPoint(length, cases, listsOf(cases))
       }),
       byItemCount: itemPoints(split.test, lists, (itemId) => counted.get(itemId) ?? 0),
-      memoryBytes: process.memoryUsage().rss,
       backend: options.backend
     }
   }
@@ -245,11 +247,11 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
     const encoder = trainer.publish(replica)
     const items = trainer.itemIds()
     const scored = encoderLists(encoder, items, split.test, top)
+    const scoreSeconds = (systemClock.nowMs() - scoringMs) / 1000
     const popular = simpleMethod('most-popular', split.train)
     const popularLists = split.validation.map((one) => popular(one.history, listLength(one)))
     const bestEpoch = kept?.step ?? trainer.epochs
-    const { trainSeconds, examples, curve, diverged } = progress
-    const scoreSeconds = (systemClock.nowMs() - scoringMs) / 1000
+    const { trainSeconds, examples, curve, diverged, stepBytes } = progress
     return {
       lists: scored.lists,
       listsOf: (cases: readonly OfflineCase[]) => encoderLists(encoder, items, cases, top).lists,
@@ -263,6 +265,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         curve,
         wins: scored.wins,
         scoreSeconds,
+        ...(stepBytes === undefined ? {} : { stepBytes }),
         findings: failureSignatures({
           interestCount: scored.wins.length,
           intraUserCosine: scored.intraUserCosine,
@@ -283,8 +286,16 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
 
 async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: OfflineRunOptions): Promise<Progress> {
   const startedMs = systemClock.nowMs()
+  const batches = trainer.epoch()
+  const next = () => batches.next()
+  let { stepBytes } = progress
   let loss = 0
-  for (const { done, total, loss: mean } of trainer.epoch()) {
+  for (;;) {
+    let batch: ReturnType<typeof next>
+    if (stepBytes === undefined) ({ result: batch, bytes: stepBytes } = await peakTensorBytes(next))
+    else batch = next()
+    if (batch.done === true) break
+    const { done, total, loss: mean } = batch.value
     loss = mean
     const seconds = (systemClock.nowMs() - startedMs) / 1000
     options.onProgress(
@@ -299,7 +310,8 @@ async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: 
     ...progress,
     curve: [...progress.curve, unjudged],
     trainSeconds: progress.trainSeconds + (systemClock.nowMs() - startedMs) / 1000,
-    examples: progress.examples + trainer.positions
+    examples: progress.examples + trainer.positions,
+    ...(stepBytes === undefined ? {} : { stepBytes })
   }
 }
 

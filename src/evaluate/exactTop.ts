@@ -52,7 +52,12 @@ export class ExactTop {
           }
         }
       }
-      for (let place = 0; place < to - from; place++) if (best[place]! > kept.least) kept.add(best[place]!, from + place)
+      let { least } = kept
+      for (let place = 0; place < to - from; place++) {
+        if (!(best[place]! > least)) continue
+        kept.add(best[place]!, from + place)
+        least = kept.least
+      }
     }
     return kept.take()
   }

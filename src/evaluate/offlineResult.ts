@@ -46,8 +46,8 @@ export interface OfflineDetails {
   readonly byHistoryLength: readonly ColdPoint[]
   /** Targets by how often they were met in training. */
   readonly byItemCount: readonly ColdPoint[]
-  /** Of the process when it was done, without what the operating system shares. */
-  readonly memoryBytes: number
+  /** Tensors of the first step of learning at the most; absent for simple methods, and in results of an earlier release. */
+  readonly stepBytes?: number
   readonly findings: readonly Finding[]
   /** Engine and version. */
   readonly backend: string

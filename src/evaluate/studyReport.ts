@@ -71,7 +71,12 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
     'parameters'
   ]
   return {
-    heads: [...heads, ...(ours === undefined ? [] : ['mtmi is, on Recall@50']), ...(isHeld ? ['Recall@50 against'] : [])],
+    heads: [
+      ...heads,
+      ...(ours === undefined ? [] : ['mtmi is, on Recall@50']),
+      ...(isHeld ? ['Recall@50 against'] : []),
+      ...(study === 'cost' ? ['ms to learn 1,000', 'ms a list', 'MiB a step'] : [])
+    ],
     rows: rows.map((row) => {
       const learned = row.results[0]!.parameters > 0
       const cosine = row.results.every(({ intraUserCosine }) => intraUserCosine !== null)
@@ -95,7 +100,8 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
         learned ? number(mean(row, ({ examplesPerSecond }) => examplesPerSecond).mean) : '–',
         learned ? number(row.results[0]!.parameters) : '–',
         ...(ours === undefined ? [] : [row === ours ? '' : verdict(ours, row)]),
-        ...(isHeld ? [heldAgainst(row, rows)] : [])
+        ...(isHeld ? [heldAgainst(row, rows)] : []),
+        ...(study === 'cost' ? costsOf(row) : [])
       ]
     })
   }
@@ -104,6 +110,28 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
 /** An ablation's rows say what was changed only together with their heading. */
 function labelOf(study: Study, { cell }: Row): string {
   return study === 'ablation' && cell.name !== cell.model ? `${cell.question}: ${cell.name}` : cell.name
+}
+
+function costsOf({ results }: Row): string[] {
+  const mib = spread(results.map(stepMiB)).mean
+  return [
+    number(spread(results.map(learningMs)).mean),
+    spread(results.map(listMs)).mean.toFixed(2),
+    Number.isFinite(mib) ? number(mib) : '–'
+  ]
+}
+
+function learningMs({ examplesPerSecond }: OfflineResult): number {
+  return 1e6 / Math.max(1, examplesPerSecond)
+}
+
+function listMs({ details }: OfflineResult): number {
+  return (1000 * details.scoreSeconds) / Math.max(1, details.testUsers)
+}
+
+/** Not a number where it is not known. */
+function stepMiB({ details }: OfflineResult): number {
+  return details.stepBytes === undefined ? Number.NaN : details.stepBytes / 2 ** 20
 }
 
 /** Empty where there is no such row, or not yet. */
@@ -157,27 +185,22 @@ function plotsOf(study: Study, rows: readonly Row[]): { caption: string; svg: st
   }
   if (study === 'cost') {
     const points = (series: string, of: (result: OfflineResult) => number) =>
-      rows.map((row) => ({ series, x: Number(row.cell.name.slice(2)), y: value(row, of) }))
+      rows.map((row) => {
+        const y = value(row, of)
+        return { series, x: Number(row.cell.name.slice(2)), y: Number.isFinite(y) ? y : null }
+      })
     return [
       {
         caption: 'Milliseconds of learning for 1,000 positions, against K',
-        svg: lineChart({
-          xLabel: 'K',
-          yLabel: 'ms / 1,000 positions',
-          points: points('learning', ({ examplesPerSecond }) => 1e6 / Math.max(1, examplesPerSecond))
-        })
+        svg: lineChart({ xLabel: 'K', yLabel: 'ms / 1,000 positions', points: points('learning', learningMs) })
       },
       {
-        caption: 'Milliseconds for one exact list, against K',
-        svg: lineChart({
-          xLabel: 'K',
-          yLabel: 'ms / user',
-          points: points('serving', ({ details }) => (1000 * details.scoreSeconds) / Math.max(1, details.testUsers))
-        })
+        caption: 'Milliseconds for one exact list, encoding of users and items included, against K',
+        svg: lineChart({ xLabel: 'K', yLabel: 'ms / user', points: points('serving', listMs) })
       },
       {
-        caption: 'Memory of the process, MiB, against K',
-        svg: lineChart({ xLabel: 'K', yLabel: 'MiB', points: points('memory', ({ details }) => details.memoryBytes / 2 ** 20) })
+        caption: 'Memory of a step of learning: its tensors at the most, MiB, against K',
+        svg: lineChart({ xLabel: 'K', yLabel: 'MiB', points: points('a step', stepMiB) })
       }
     ]
   }

@@ -58,6 +58,26 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
   return { backend: 'wasm', tfjs: tf.version_core, tensorflow: undefined, threads: 1, problems }
 }
 
+/**
+ * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs within an operation is not seen.
+ *
+ * @throws what `f` throws
+ */
+export async function peakTensorBytes<T>(f: () => T): Promise<{ result: T; bytes: number }> {
+  const ran: { result?: T; error?: unknown } = {}
+  const { peakBytes } = await tf.profile(() => {
+    try {
+      ran.result = f()
+    } catch (error) {
+      // Through tf.profile it would leave the engine profiling for ever.
+      ran.error = error
+    }
+    return []
+  })
+  if ('error' in ran) throw ran.error
+  return { result: ran.result as T, bytes: Math.max(0, peakBytes) }
+}
+
 async function loadNative(): Promise<string> {
   const module: unknown = await import('@tensorflow/tfjs-node')
   await activate('tensorflow')

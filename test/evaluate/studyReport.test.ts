@@ -42,7 +42,7 @@ function result(model: string, seed: number, recall: number): OfflineResult {
       findings: [],
       byHistoryLength: [{ count: 1, name: '1', asked: 1, 'recall@50': recall }],
       byItemCount: [{ count: 0, name: '0', asked: 0, 'recall@50': null }],
-      memoryBytes: 2 ** 20,
+      stepBytes: 2 ** 20,
       backend: 'none'
     }
   }
@@ -74,6 +74,24 @@ test('compare: mtmi is ahead by the paired differences of the seeds that both ha
   assert.deepEqual(rows[0]!.slice(0, 3), ['mtmi', '1 2 3', '.600 ± .100'])
   assert.equal(rows[1]!.at(-1), 'ahead (+.200, standard error .058, 3 seeds)')
   for (const row of rows) assert.equal(row.length, heads.length)
+})
+
+test('cost: times and memory of each K, as a table and as lines', () => {
+  const cells = studyCells('cost', { models: [], simple: [] })
+  const { stepBytes: _, ...details } = result('mtmi', 1, 0.5).details
+  const [section] = studySections('cost', [
+    { cell: cells[0]!, result: result('mtmi', 1, 0.5) },
+    { cell: cells[1]!, result: { ...result('mtmi', 1, 0.5), details } }
+  ])
+  assert.deepEqual(section!.table!.heads.slice(-3), ['ms to learn 1,000', 'ms a list', 'MiB a step'])
+  // 100 examples a second; .5 s for one user; a result of an earlier release does not know its memory.
+  assert.deepEqual(
+    section!.table!.rows.map((row) => row.slice(-3)),
+    [
+      ['10,000', '500.00', '1'],
+      ['10,000', '500.00', '–']
+    ]
+  )
 })
 
 test('an ablation says what was changed, and how that compares with what is usual', () => {
