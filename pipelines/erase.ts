@@ -13,7 +13,7 @@ import { EmbeddedIndex } from '../src/io/embeddedIndex/embeddedIndex.ts'
 import { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
 import { LmdbSequenceStore } from '../src/io/state/lmdbSequenceStore.ts'
 import { checkId } from '../src/retrieval/vectorIndex.ts'
-import { checkpointWithout, forgetInCheckpoints } from '../src/train/forgetUser.ts'
+import { checkpointsNaming, forgetInCheckpoints } from '../src/train/forgetUser.ts'
 import { openIndexToRead, openWire, RunDirectory, type WriterRole } from './parts.ts'
 import { lateTopic } from './stages/sequenceStage.ts'
 
@@ -182,13 +182,7 @@ async function fromCheckpoints(config: Config, run: RunDirectory, userId: UserId
 
 async function isOutOfCheckpoints(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
   if (!existsSync(run.path('checkpoints'))) return true
-  const files = checkpointsOf(config, run)
-  for (const step of await files.steps()) {
-    // One that is deleted or damaged meanwhile holds nobody that could be found.
-    const checkpoint = await files.load(step).catch(() => undefined)
-    if (checkpoint !== undefined && checkpointWithout(checkpoint, userId).removed > 0) return false
-  }
-  return true
+  return (await checkpointsNaming(checkpointsOf(config, run), userId)) === 0
 }
 
 /** The report of a start shows the list of one user. */

@@ -18,7 +18,7 @@ export interface VersionsReport {
   readonly live: IndexState | null
   /** In the index, the live one included. */
   readonly spaces: readonly string[]
-  /** Newest first: what `mtmi rollback` takes. */
+  /** Newest first: whole ones, damaged ones and the newest. `mtmi rollback` takes those of changes in between, too. */
   readonly checkpoints: readonly CheckpointEntry[]
   /** Newest first. */
   readonly gates: readonly GateRecord[]
@@ -144,7 +144,8 @@ async function checkpointsOf(config: Config, run: RunDirectory): Promise<{ check
   for (const step of (await store.steps()).reverse()) {
     const version = versions.has(step)
     try {
-      const { header, bytes } = await store.describe(step)
+      const { header, bytes, since } = await store.describe(step)
+      if (since !== undefined && checkpoints.length > 0) continue
       const state = (header.stage ?? {}) as ShownState
       updatesHeld ??= state.updatesHeld === true
       const { savedAtMs = null, examplesLearned = null, space = null } = state

@@ -255,7 +255,9 @@ async function modelLearner(
     get parameters() {
       return trainer.parameters
     },
-    save: async (p) => store.save(p, trainer.checkpoint()),
+    save: async (p) => {
+      await store.save(p, trainer.checkpoint())
+    },
     learn: async (p) => {
       const anew = p === 0 || policy === 'retrain' || policy === 'last-period'
       if (policy === 'static' && p > 0) return 0

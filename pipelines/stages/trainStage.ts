@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
-import { withoutPrefix, withPrefix } from '../../src/batch/namedArrays.ts'
+import type { NamedArrays } from '../../src/batch/namedArrays.ts'
 import type { Detection } from '../../src/drift/detection.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
@@ -17,13 +17,14 @@ import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
-import type { Checkpoint, CheckpointStore } from '../../src/train/checkpoint.ts'
+import type { CheckpointStore } from '../../src/train/checkpoint.ts'
 import { forgetInCheckpoints } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
 import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
+import { CheckpointWriter, type SavedCheckpoint } from './checkpointWriter.ts'
 import type { ModelControl } from './modelControl.ts'
 import { ModelRequests, type Requested, type RequestsState } from './modelRequests.ts'
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
@@ -116,9 +117,9 @@ export class TrainStage {
   #hurry = false
   #divergedInARow = 0
   #lastCheckpointMs = 0
-  /** The checkpoint that is being written, while learning goes on; and what its writing failed with. */
-  #saving: Promise<void> | undefined
-  #saveFailure: { readonly cause: unknown } | undefined
+  readonly #writer: CheckpointWriter
+  /** What the last checkpoint was taken of: batch, and next offsets. */
+  #taken: { readonly batch: number; readonly next: string } | undefined
   #lastUpdateMs = 0
   #lastWeightsMs = 0
   examplesLearned = 0
@@ -145,7 +146,8 @@ export class TrainStage {
   constructor(options: TrainStageOptions) {
     this.#options = options
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
-    const { control, trainer, checkpoints, config, clock } = options
+    const { control, trainer, checkpoints, config, clock, measure } = options
+    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure })
     this.#requests = new ModelRequests({ control, trainer, checkpoints, model: config.model, clock, stage: this.#requested() })
   }
 
@@ -165,9 +167,10 @@ export class TrainStage {
       await this.#housekeep()
     }
     await following
-    await this.#saved()
-    if (this.#isSound) await this.#checkpoint()
-    await this.#saved()
+    await this.#writer.saved()
+    const isKept = this.#taken?.batch === this.#batch && this.#taken.next === JSON.stringify(offsetsOf(this.#next))
+    if (this.#isSound && !isKept) await this.#checkpoint()
+    await this.#writer.saved()
   }
 
   /** While on, batches that are not full are learned at once, and updates are sent as soon as nothing waits. */
@@ -341,10 +344,10 @@ export class TrainStage {
   async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
     if (erased.length === 0) return
     const { checkpoints, measure } = this.#options
-    await this.#saved() // the one that is being written was taken with them
+    await this.#writer.saved() // the one that is being written was taken with them
     const { rewritten } = await forgetInCheckpoints(checkpoints, erased)
     if (this.#isSound) await this.#checkpoint()
-    await this.#saved()
+    await this.#writer.saved()
     measure?.([
       { metric: 'forgottenUsers', value: erased.length },
       { metric: 'rewrittenCheckpoints', value: rewritten }
@@ -387,7 +390,7 @@ export class TrainStage {
    */
   async #goBack(): Promise<void> {
     const { trainer, checkpoints } = this.#options
-    await this.#saved()
+    await this.#writer.saved()
     const earlier = (await checkpoints.steps()).filter((step) => step < (this.#wentBackTo ?? Number.POSITIVE_INFINITY))
     const step = Math.max(...earlier)
     if (earlier.length > 0) {
@@ -413,7 +416,7 @@ export class TrainStage {
   #requested(): Requested {
     return {
       learnsAgain: () => this.#again.length > 0,
-      saved: () => this.#saved(),
+      saved: () => this.#writer.saved(),
       restored: () => {
         this.#divergedInARow = 0
         this.#wentBackTo = undefined
@@ -436,8 +439,14 @@ export class TrainStage {
     const idle = this.#hurry && this.#waiting.length === 0
     if (!this.#isSound) return // publishing is held, and no checkpoint is taken, until a batch is learned again
     if (idle || nowMs - this.#lastUpdateMs >= config.train.updateIntervalMs) await this.#sendUpdates(idle)
-    if (this.#saveFailure !== undefined) await this.#saved()
-    if (this.#saving === undefined && nowMs - this.#lastCheckpointMs >= config.train.checkpointIntervalMs) await this.#checkpoint()
+    await this.#writer.keepUp()
+    if (this.#writer.isWriting || nowMs - this.#lastCheckpointMs < config.train.checkpointIntervalMs) return
+    if (this.#taken?.batch !== this.#batch) await this.#checkpoint()
+    else {
+      // Nothing has been learned since the last one: it is as good as new.
+      this.#lastCheckpointMs = nowMs
+      this.#options.measure?.([{ metric: 'checkpointAge', value: nowMs }])
+    }
   }
 
   /** Changed rows, and the tower weights when their time has come. */
@@ -463,64 +472,52 @@ export class TrainStage {
   /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. */
   async #checkpoint(): Promise<void> {
     const { trainer, clock, config } = this.#options
-    await this.#saved()
+    await this.#writer.saved()
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
-    const isVersion = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
-    if (isVersion) this.#versionAtMs = startedMs
-    const { header, arrays } = trainer.checkpoint()
-    const progressive = this.evaluator.save()
-    const state: StageState = {
-      batch: this.#batch,
-      next: Object.fromEntries([...this.#next].map(([partition, offset]) => [partition, String(offset)])),
-      repeats: this.#repeats.state(),
-      progressive: progressive.header,
-      drift: this.drift.state(),
-      examplesLearned: this.examplesLearned,
-      batchesDropped: this.batchesDropped,
-      rollbacks: this.rollbacks,
-      savedAtMs: startedMs,
-      versionAtMs: this.#versionAtMs,
-      space: trainer.space,
-      ...this.#requests.state(),
-      divergedInARow: this.#divergedInARow,
-      loss: finite(this.loss),
-      intraUserCosine: finite(this.intraUserCosine)
+    const version = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
+    if (version) this.#versionAtMs = startedMs
+    const next = offsetsOf(this.#next)
+    const { loss } = this
+    const batch = this.#batch
+    this.#taken = { batch, next: JSON.stringify(next) }
+    const besides = () => {
+      const progressive = this.evaluator.save()
+      const stage: StageState = {
+        batch,
+        next,
+        repeats: this.#repeats.state(),
+        progressive: progressive.header,
+        drift: this.drift.state(),
+        examplesLearned: this.examplesLearned,
+        batchesDropped: this.batchesDropped,
+        rollbacks: this.rollbacks,
+        savedAtMs: startedMs,
+        versionAtMs: this.#versionAtMs,
+        space: trainer.space,
+        ...this.#requests.state(),
+        divergedInARow: this.#divergedInARow,
+        loss: finite(loss),
+        intraUserCosine: finite(this.intraUserCosine)
+      }
+      return { header: { stage }, parts: [{ name: 'progressive', arrays: progressive.arrays }] }
     }
-    const all = new Map([...arrays, ...withPrefix('progressive/', progressive.arrays)])
+    const onSaved = (saved: SavedCheckpoint) => this.#tellSaved(saved, { batch, next, loss: finite(loss), startedMs })
+    this.#writer.take(batch, besides, { version, onSaved })
     this.#lastCheckpointMs = clock.nowMs()
-    this.#options.measure?.([{ metric: 'checkpointStallSeconds', value: (this.#lastCheckpointMs - startedMs) / 1000 }])
-    const saving = this.#save({ header: { ...header, stage: state }, arrays: all }, { startedMs, isVersion })
-    this.#saving = saving.catch((cause: unknown) => {
-      this.#saveFailure = { cause }
-    })
-    void this.#saving.finally(() => {
-      this.#saving = undefined
-    })
   }
 
-  /** Waits for the checkpoint that is being written. @throws what its writing failed with */
-  async #saved(): Promise<void> {
-    await this.#saving
-    if (this.#saveFailure !== undefined) throw this.#saveFailure.cause
-  }
-
-  async #save(
-    checkpoint: Checkpoint,
-    { startedMs, isVersion }: { readonly startedMs: number; readonly isVersion: boolean }
-  ): Promise<void> {
-    const { checkpoints, ledger, clock, config } = this.#options
-    const { batch, next, loss } = checkpoint.header.stage as StageState
-    await checkpoints.save(batch, checkpoint, isVersion ? 'version' : undefined)
+  #tellSaved(
+    { bytes, oldest }: SavedCheckpoint,
+    { batch, next, loss, startedMs }: Pick<StageState, 'batch' | 'next' | 'loss'> & { readonly startedMs: number }
+  ): void {
+    const { ledger, clock, config, logger, measure } = this.#options
     // Versions are gone back to by request, not by learning again all that came after them.
-    ledger.truncateBefore((await checkpoints.steps()).slice(-config.train.checkpointKeep)[0]! + 1)
+    ledger.truncateBefore(oldest + 1)
     const savedMs = clock.nowMs()
-    let bytes = 0
-    for (const array of checkpoint.arrays.values()) bytes += array.byteLength
     const offsets = Object.entries(next).map(([partition, to]) => ({ partition: Number(partition), to }))
-    const told = { topic: config.topics.userSequences, next: offsets, batch, bytes, loss }
-    this.#options.logger?.info(told, `checkpoint of batch ${batch}`)
-    this.#options.measure?.([
+    logger?.info({ topic: config.topics.userSequences, next: offsets, batch, bytes, loss }, `checkpoint of batch ${batch}`)
+    measure?.([
       { metric: 'checkpoints', value: 1 },
       { metric: 'checkpointAge', value: savedMs },
       { metric: 'checkpointSeconds', value: (savedMs - startedMs) / 1000 },
@@ -532,13 +529,16 @@ export class TrainStage {
     const { trainer, checkpoints, ledger } = this.#options
     const latest = await checkpoints.latest()
     if (latest !== undefined) {
-      trainer.restore(latest.checkpoint)
+      let progressive: NamedArrays = new Map()
+      trainer.restore(latest.checkpoint, ({ arrays }) => {
+        progressive = arrays
+      })
       const state = latest.checkpoint.header.stage as StageState
       this.#batch = state.batch
       this.#next = new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
       this.#repeats = RepeatFilter.from(state.repeats)
       if (state.drift !== undefined) this.drift.restore(state.drift)
-      this.evaluator.load({ header: state.progressive, arrays: withoutPrefix('progressive/', latest.checkpoint.arrays) })
+      this.evaluator.load({ header: state.progressive, arrays: progressive })
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
@@ -584,6 +584,10 @@ export class TrainStage {
     if (count > 0) this.#options.trainer.learnCatalogue(ahead.splice(0, count).map(({ item }) => item))
     if (to > this.#catalogueKnown) this.#catalogueKnown = to
   }
+}
+
+function offsetsOf(next: Offsets): Readonly<Record<string, string>> {
+  return Object.fromEntries([...next].map(([partition, offset]) => [partition, String(offset)]))
 }
 
 function finite(value: number): number | null {

@@ -265,8 +265,10 @@ export const configSchema = z.strictObject({
     evaluateItemsMax: count(0, 10_000_000)
       .default(20_000)
       .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
-    checkpointIntervalMs: durationMs(dayMs).default(30_000),
-    checkpointKeep: count(1, 1000).default(3),
+    checkpointIntervalMs: durationMs(dayMs)
+      .default(5000)
+      .describe('What came since the last one is learned again after a crash. Most of them tell only what has changed'),
+    checkpointKeep: count(1, 1000).default(3).describe('Whole ones kept, with those that tell of changes since the oldest of them'),
     versionIntervalMs: durationMs(365 * dayMs)
       .default(60 * minuteMs)
       .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),

@@ -109,39 +109,39 @@ export class CandidateSampler {
 
   /** Exact; `restore` it after the item table. */
   state(): NamedArrays {
-    const rows = new Int32Array(this.#live)
-    let n = 0
-    for (let i = 0; i < this.#filled; i++) {
-      const entry = (this.#next - this.#filled + i + this.#targetsMax) % this.#targetsMax
-      if (this.#isLive(entry)) rows[n++] = this.#ring[entry]!
-    }
     return new Map<string, Int32Array>([
-      ['ring', this.#ring.slice()],
-      ['generations', this.#generations.slice()],
-      ['where', Int32Array.of(this.#next, this.#filled)],
-      ['targets', rows]
+      ['ring', this.#ring.slice(0, this.#filled)],
+      ['generations', this.#generations.slice(0, this.#filled)],
+      ['where', Int32Array.of(this.#next, this.#filled, this.#targetsMax)]
     ])
   }
 
   /** @throws CorruptError if an array is missing or does not fit */
   restore(arrays: NamedArrays): void {
-    const ring = namedArray(arrays, 'ring', Int32Array)
-    const generations = namedArray(arrays, 'generations', Int32Array, ring.length)
-    const [next, filled] = namedArray(arrays, 'where', Int32Array, 2)
+    const [next, filled, targetsMax] = namedArray(arrays, 'where', Int32Array, 3)
+    const ring = namedArray(arrays, 'ring', Int32Array, filled)
+    const generations = namedArray(arrays, 'generations', Int32Array, filled)
     this.#counts.clear()
     this.#live = 0
     this.#next = 0
     this.#filled = 0
-    if (ring.length !== this.#targetsMax) {
+    if (!(filled! <= targetsMax! && next! >= 0 && next! < targetsMax!)) {
+      throw new CorruptError(`state: a ring of ${targetsMax} targets cannot have ${filled} of them, the next at ${next}`)
+    }
+    if (targetsMax !== this.#targetsMax) {
       // Another length is in force now: the newest targets move over.
-      for (const row of namedArray(arrays, 'targets', Int32Array)) if (this.#items.isAdmitted(row)) this.observe(row)
+      const oldest = filled! === targetsMax! ? next! : 0
+      for (let i = 0; i < filled!; i++) {
+        const entry = (oldest + i) % filled!
+        const row = ring[entry]!
+        if (this.#items.isAdmitted(row) && (this.#items.generation(row) | 0) === generations[entry]) this.observe(row)
+      }
       return
     }
-    if (!(filled! >= 0 && filled! <= ring.length && next! >= 0 && next! < ring.length)) {
-      throw new CorruptError(`state: a ring of ${ring.length} targets cannot have ${filled} of them, the next at ${next}`)
-    }
-    this.#ring = ring.slice()
-    this.#generations = generations.slice()
+    this.#ring = new Int32Array(this.#targetsMax)
+    this.#ring.set(ring)
+    this.#generations = new Int32Array(this.#targetsMax)
+    this.#generations.set(generations)
     this.#next = next!
     this.#filled = filled!
     for (let entry = 0; entry < this.#filled; entry++) {

@@ -63,20 +63,23 @@ export class FloodGuard {
     return count
   }
 
-  /** Exact. */
-  state(): NamedArrays {
-    const inOrder = (ring: readonly string[]) => packTexts([...ring.slice(this.#next), ...ring.slice(0, this.#next)])
-    const users = inOrder(this.#users)
-    const items = inOrder(this.#items)
-    return new Map<string, NamedArray>([
-      ['users', users.bytes],
-      ['userLengths', users.lengths],
-      ['items', items.bytes],
-      ['itemLengths', items.lengths]
-    ])
+  /** What is remembered at this moment, packed when the result is called. */
+  copy(): () => NamedArrays {
+    const inOrder = (ring: readonly string[]) => [...ring.slice(this.#next), ...ring.slice(0, this.#next)]
+    const kept = { users: inOrder(this.#users), items: inOrder(this.#items) }
+    return () => {
+      const users = packTexts(kept.users)
+      const items = packTexts(kept.items)
+      return new Map<string, NamedArray>([
+        ['users', users.bytes],
+        ['userLengths', users.lengths],
+        ['items', items.bytes],
+        ['itemLengths', items.lengths]
+      ])
+    }
   }
 
-  /** @param arrays of `state`; none at all, as checkpoints of earlier releases have: nothing is remembered @throws CorruptError if only a part is there */
+  /** @param arrays of `copy`; none at all, as checkpoints of earlier releases have: nothing is remembered @throws CorruptError if only a part is there */
   restore(arrays: NamedArrays): void {
     this.#users = []
     this.#items = []
@@ -112,7 +115,7 @@ export class FloodGuard {
   }
 }
 
-/** `remove` in a state that `FloodGuard.state` gave. @returns it, and how many examples were the user's */
+/** `remove` in what `FloodGuard.copy` gave. @returns it, and how many examples were the user's */
 export function guardWithout(arrays: NamedArrays, userId: UserId): { readonly arrays: NamedArrays; readonly removed: number } {
   if (arrays.size === 0) return { arrays, removed: 0 }
   const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array))

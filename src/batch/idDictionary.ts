@@ -41,28 +41,8 @@ export class IdDictionary {
   /** @param row above 0, without an id; @param id not empty, without a row */
   set(row: number, id: string): void {
     if (row <= 0 || id === '') throw new Error(`IdDictionary.set(${row}, ${JSON.stringify(id)}): a row above 0 and an id are needed`)
-    if ((this.#size + 1) / (this.#mask + 1) > loadMax) this.#grow()
     this.#encode(id)
-    const slot = this.#slotOf()
-    if (this.#slots[2 * slot] !== 0) throw new Error(`IdDictionary.set: ${id} has row ${this.#slots[2 * slot]!} already`)
-    const chunk = row >>> chunkShift
-    while (this.#bytes.length <= chunk) {
-      this.#bytes.push(Buffer.alloc(0))
-      this.#used.push(0)
-      this.#garbage.push(0)
-      this.#spans.push(new Uint32Array(2 * chunkRows))
-    }
-    const span = 2 * (row & chunkMask)
-    if (this.#spans[chunk]![span + 1] !== 0) throw new Error(`IdDictionary.set: row ${row} is ${this.idOf(row)}'s`)
-    this.#makeRoom(chunk, this.#length)
-    const offset = this.#used[chunk]!
-    this.#bytes[chunk]!.set(this.#scratch.subarray(0, this.#length), offset)
-    this.#used[chunk] = offset + this.#length
-    this.#spans[chunk]![span] = offset
-    this.#spans[chunk]![span + 1] = this.#length
-    this.#slots[2 * slot] = row
-    this.#slots[2 * slot + 1] = this.#hash
-    this.#size++
+    this.#insert(row)
   }
 
   /** Takes the row's id away; nothing if it has none. */
@@ -93,36 +73,83 @@ export class IdDictionary {
 
   /** The ids of the rows `from … to − 1`, all of one chunk: their bytes in a row, and the length of each (0: no id). */
   pack(from: number, to: number): { bytes: Uint8Array; lengths: Int32Array } {
-    const chunk = from >>> chunkShift
-    const spans = this.#spans[chunk]
-    const lengths = new Int32Array(to - from)
-    if (spans === undefined) return { bytes: new Uint8Array(0), lengths }
-    const bytes = new Uint8Array(this.#used[chunk]! - this.#garbage[chunk]!)
-    let at = 0
-    for (let row = from; row < to; row++) {
-      const span = 2 * (row & chunkMask)
-      const start = spans[span]!
-      const length = spans[span + 1]!
-      lengths[row - from] = length
-      bytes.set(this.#bytes[chunk]!.subarray(start, start + length), at)
-      at += length
-    }
-    return { bytes: at === bytes.length ? bytes : bytes.slice(0, at), lengths }
+    const lengths = Int32Array.from({ length: to - from }, (_, i) => this.lengthOf(from + i))
+    const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
+    for (let i = 0, at = 0; i < lengths.length; at += lengths[i++]!) this.copyTo(from + i, bytes, at)
+    return { bytes, lengths }
   }
 
   /** Sets the ids of rows from `from` on, as `pack` gave them. */
   unpack(from: number, bytes: Uint8Array, lengths: Int32Array): void {
-    let at = 0
-    for (let i = 0; i < lengths.length; i++) {
-      const length = lengths[i]!
-      if (length > 0) this.set(from + i, decode(bytes, at, at + length))
-      at += length
+    for (let i = 0, at = 0; i < lengths.length; at += lengths[i++]!) this.assign(from + i, bytes, at, lengths[i]!)
+  }
+
+  /** Bytes of the row's id; 0 if it has none. */
+  lengthOf(row: number): number {
+    const spans = this.#spans[row >>> chunkShift]
+    return spans === undefined ? 0 : spans[2 * (row & chunkMask) + 1]!
+  }
+
+  /** Writes the bytes of the row's id. */
+  copyTo(row: number, out: Uint8Array, at: number): void {
+    const spans = this.#spans[row >>> chunkShift]
+    if (spans === undefined) return
+    const span = 2 * (row & chunkMask)
+    const bytes = this.#bytes[row >>> chunkShift]!
+    for (let from = spans[span]!, end = from + spans[span + 1]!; from < end; ) out[at++] = bytes[from++]!
+  }
+
+  /** Makes an id, as the bytes that `copyTo` wrote, the row's: whatever id the row had, and whoever had the id. @param length 0: no id */
+  assign(row: number, bytes: Uint8Array, start: number, length: number): void {
+    if (this.#holds(row, bytes, start, length)) return
+    this.delete(row)
+    if (length === 0) return
+    this.#load(bytes, start, length)
+    const holder = this.#slots[2 * this.#slotOf()]!
+    if (holder !== 0) {
+      this.delete(holder)
+      this.#load(bytes, start, length)
     }
+    this.#insert(row)
   }
 
   /** Room for `count` ids at once, without growing step by step. */
   reserve(count: number): void {
     while (count / (this.#mask + 1) > loadMax) this.#grow()
+  }
+
+  /** Gives the row the id last encoded, which nobody has. */
+  #insert(row: number): void {
+    if ((this.#size + 1) / (this.#mask + 1) > loadMax) this.#grow()
+    const slot = this.#slotOf()
+    if (this.#slots[2 * slot] !== 0) throw new Error(`IdDictionary.set: the id of row ${row} has row ${this.#slots[2 * slot]!} already`)
+    const chunk = row >>> chunkShift
+    while (this.#bytes.length <= chunk) {
+      this.#bytes.push(Buffer.alloc(0))
+      this.#used.push(0)
+      this.#garbage.push(0)
+      this.#spans.push(new Uint32Array(2 * chunkRows))
+    }
+    const span = 2 * (row & chunkMask)
+    if (this.#spans[chunk]![span + 1] !== 0) throw new Error(`IdDictionary.set: row ${row} is ${this.idOf(row)}'s`)
+    this.#makeRoom(chunk, this.#length)
+    const offset = this.#used[chunk]!
+    this.#bytes[chunk]!.set(this.#scratch.subarray(0, this.#length), offset)
+    this.#used[chunk] = offset + this.#length
+    this.#spans[chunk]![span] = offset
+    this.#spans[chunk]![span + 1] = this.#length
+    this.#slots[2 * slot] = row
+    this.#slots[2 * slot + 1] = this.#hash
+    this.#size++
+  }
+
+  #holds(row: number, bytes: Uint8Array, start: number, length: number): boolean {
+    if (this.lengthOf(row) !== length) return false
+    if (length === 0) return true
+    const own = this.#bytes[row >>> chunkShift]!
+    const from = this.#spans[row >>> chunkShift]![2 * (row & chunkMask)]!
+    for (let i = 0; i < length; i++) if (own[from + i] !== bytes[start + i]) return false
+    return true
   }
 
   /** The slot of the id last encoded, or the empty one where it would go. */
@@ -235,11 +262,28 @@ export class IdDictionary {
       scratch[at++] = c
       hash = Math.imul(hash ^ c, 0x01000193)
     }
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-    this.#hash = (hash ^ (hash >>> 16)) | 0
+    this.#hash = finalized(hash)
     this.#length = at
   }
+
+  /** As if the id whose bytes these are had been encoded. */
+  #load(bytes: Uint8Array, start: number, length: number): void {
+    if (this.#scratch.length < length) this.#scratch = new Uint8Array(2 * length)
+    let hash = 0x811c9dc5
+    for (let i = 0; i < length; i++) {
+      const byte = bytes[start + i]!
+      this.#scratch[i] = byte
+      hash = Math.imul(hash ^ byte, 0x01000193)
+    }
+    this.#hash = finalized(hash)
+    this.#length = length
+  }
+}
+
+function finalized(hash: number): number {
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) | 0
 }
 
 /** UTF-8 with lone surrogates, which Buffer would replace. */

@@ -2,12 +2,14 @@
 //
 // D dimensions, R rows in use (the high-water mark). Row 0 is padding and always zeros.
 //
-// Storage comes in chunks of 65,536 rows: growth copies nothing. An item costs 4·D bytes, 29 for its other columns, about 22 for finding it and
+// Storage comes in chunks of 65,536 rows: growth copies nothing. An item costs 4·D bytes, 30 for its other columns, about 22 for finding it and
 // its id's own bytes. A second, smaller instance holds the rows of features (ids are `field=value`).
 
 import { CorruptError } from '../base/errors.ts'
 import { Rng } from '../base/rng.ts'
+import { ChangedRows, type Extent } from './changedRows.ts'
 import { chunkRows, IdDictionary } from './idDictionary.ts'
+import { type ItemColumns, ItemRowBlock } from './itemRowBlock.ts'
 import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from './namedArrays.ts'
 import { PendingCounts } from './pendingCounts.ts'
 
@@ -29,18 +31,6 @@ export interface ItemTableOptions {
   readonly initialScale?: number
 }
 
-/** Columns of 65,536 rows. */
-interface Chunk {
-  readonly values: Float32Array // [65,536, D]
-  readonly accumulators: Float32Array
-  readonly counts: Uint32Array
-  readonly lastSeenMs: Float64Array
-  readonly generations: Uint32Array
-  /** Index in the list of admitted rows; −1 for a row that is nobody's. */
-  readonly places: Int32Array
-  readonly dirty: Uint8Array
-}
-
 export class ItemTable {
   readonly dimensions: number
   readonly itemsMax: number
@@ -49,7 +39,7 @@ export class ItemTable {
   #rng: Rng
   /** Makes initial values differ between runs with another seed. */
   #seed: number
-  readonly #chunks: Chunk[] = []
+  readonly #chunks: ItemColumns[] = []
   #ids = new IdDictionary()
   readonly #pending: PendingCounts
   #rows = 1
@@ -62,6 +52,7 @@ export class ItemTable {
   #dirty: number[] = []
   readonly #expired = new Set<string>()
   readonly #freedListeners: ((row: number) => void)[] = []
+  readonly #changed = new ChangedRows()
   /** No admitted item was last seen before this: makes `expire` free where nothing is old. */
   #oldestMs = Number.POSITIVE_INFINITY
   #admissions = 0
@@ -152,6 +143,7 @@ export class ItemTable {
   observe(itemId: string, eventTimeMs: number): number {
     const row = this.#ids.find(itemId)
     if (row !== 0) {
+      this.#changed.willChange(row)
       const chunk = this.#chunk(row)
       const at = row & chunkMask
       if (chunk.counts[at]! < 0xffffffff) chunk.counts[at]!++
@@ -185,7 +177,12 @@ export class ItemTable {
     }
   }
 
-  /** The row itself [D], not a copy: write into it, then `markDirty`. For row 0 zeros that nobody reads again. */
+  /** Call it before writing into the row or its accumulator: a checkpoint may still want it as it is. */
+  willChange(row: number): void {
+    this.#changed.willChange(row)
+  }
+
+  /** The row itself [D], not a copy: `willChange` before writing into it, `markDirty` after. For row 0 zeros that nobody reads again. */
   values(row: number): Float32Array {
     const d = this.dimensions
     if (row === 0) return new Float32Array(d)
@@ -215,6 +212,7 @@ export class ItemTable {
   initialise(row: number, vector: Float32Array): void {
     if (row === 0) return
     if (vector.length !== this.dimensions) throw new RangeError(`initialise: ${vector.length} numbers for a row of ${this.dimensions}`)
+    this.#changed.willChange(row)
     this.values(row).set(vector)
     this.markDirty(row)
   }
@@ -278,59 +276,69 @@ export class ItemTable {
     this.#freedListeners.push(listener)
   }
 
-  /**
-   * Everything, exactly. Large columns come as one array a chunk (`values.0`, …).
-   *
-   * @param mode `copy`: the arrays are the receiver's. `view`: the columns are the table's own memory, valid until it changes; saves a second
-   *   copy of a large table where the checkpoint is written before the next step.
-   */
-  state(mode: 'copy' | 'view' = 'copy'): NamedArrays {
-    const arrays = new Map<string, NamedArray>()
-    const keep = <T extends NamedArray>(array: T): T => (mode === 'view' ? array : (array.slice() as T))
-    arrays.set('meta', Float64Array.of(this.dimensions, this.#rows, this.#size, this.#seed, this.#oldestMs, this.#chunks.length))
-    arrays.set('rng', Int32Array.from(this.#rng.state()))
-    arrays.set('admitted', keep(this.#admitted.subarray(0, this.#size)))
-    arrays.set('freed', Int32Array.from(this.#freed))
-    arrays.set('free', Int32Array.from(this.#free))
-    arrays.set('dirty', Int32Array.from(this.#dirty))
-    const expired = packTexts([...this.#expired])
-    arrays.set('expired', expired.bytes)
-    arrays.set('expiredLengths', expired.lengths)
-    for (const [name, array] of this.#pending.state()) arrays.set(`pending.${name}`, array)
-    for (const [index, chunk] of this.#chunks.entries()) {
-      const used = Math.min(chunkRows, this.#rows - index * chunkRows)
-      const ids = this.#ids.pack(index * chunkRows, index * chunkRows + used)
-      arrays.set(`ids.${index}`, ids.bytes)
-      arrays.set(`idLengths.${index}`, ids.lengths)
-      arrays.set(`values.${index}`, keep(chunk.values.subarray(0, used * this.dimensions)))
-      arrays.set(`accumulators.${index}`, keep(chunk.accumulators.subarray(0, used)))
-      arrays.set(
-        `counts.${index}`,
-        Int32Array.from(chunk.counts.subarray(0, used), (count) => count | 0)
-      )
-      arrays.set(`lastSeenMs.${index}`, keep(chunk.lastSeenMs.subarray(0, used)))
-      arrays.set(
-        `generations.${index}`,
-        Int32Array.from(chunk.generations.subarray(0, used), (generation) => generation | 0)
-      )
-    }
-    return arrays
+  /** Blocks of a copy that wait to be fetched. */
+  get waitingBlocks(): number {
+    return this.#changed.waitingBlocks
   }
 
   /**
-   * Becomes what `state` was taken of; the arrays are copied. A smaller `itemsMax` than then takes effect with the next admission.
-   * Freed listeners are not called: restore what listens to this table as well.
+   * The table as it is at this moment, part by part, while it goes on changing: what is small first, then blocks of rows. To be fetched to the end before the next one begins.
    *
-   * @throws CorruptError if an array is missing or does not fit; the table is then not to be used
+   * @param extent `changed`: only rows that changed since the last copy began, or since the table was restored
    */
-  restore(arrays: NamedArrays): void {
-    const [dimensions, rows, size, seed, oldestMs, chunks] = namedArray(arrays, 'meta', Float64Array, 6)
+  copy(extent: Extent): IterableIterator<NamedArrays> {
+    const arrays = new Map<string, NamedArray>()
+    arrays.set('meta', Float64Array.of(this.dimensions, this.#rows, this.#size, this.#seed, this.#oldestMs))
+    arrays.set('rng', Int32Array.from(this.#rng.state()))
+    arrays.set('freed', Int32Array.from(this.#freed))
+    arrays.set('free', Int32Array.from(this.#free))
+    arrays.set('dirty', Int32Array.from(this.#dirty))
+    const expired = [...this.#expired]
+    const pending = this.#pending.copy()
+    const columns = {
+      dimensions: this.dimensions,
+      ids: this.#ids,
+      columnsOf: (row: number) => this.#chunk(row),
+      indexOf: (row: number) => row & chunkMask
+    }
+    const blocks = this.#changed.copy(extent, this.#rows, () => new ItemRowBlock(columns))
+    return (function* () {
+      const texts = packTexts(expired)
+      arrays.set('expired', texts.bytes)
+      arrays.set('expiredLengths', texts.lengths)
+      for (const [name, array] of pending()) arrays.set(`pending.${name}`, array)
+      yield arrays
+      yield* blocks
+    })()
+  }
+
+  /**
+   * Becomes what copies were taken of: a whole one, then those of what changed since. `beginRestore`, every part in its order, `endRestore`. A smaller `itemsMax` than then takes
+   * effect with the next admission. Freed listeners are not called: restore what listens to this table as well.
+   */
+  beginRestore(): void {
+    this.#changed.forget()
+    this.#rows = 0
+    this.#size = 0
+    this.#ids = new IdDictionary()
+    this.#chunks.length = 0
+    this.#chunks.push(this.#newChunk())
+    this.#expired.clear()
+  }
+
+  /** @throws CorruptError if an array is missing or does not fit; the table is then not to be used */
+  restorePart(arrays: NamedArrays): void {
+    if (arrays.has('rows')) this.#restoreRows(arrays)
+    else this.#restoreSmall(arrays)
+  }
+
+  #restoreSmall(arrays: NamedArrays): void {
+    const [dimensions, rows, size, seed, oldestMs] = namedArray(arrays, 'meta', Float64Array, 5)
     if (dimensions !== this.dimensions) {
       throw new CorruptError(`state: an item table of ${dimensions} dimensions cannot be restored into one of ${this.dimensions}`)
     }
-    if (!(rows! >= 1 && size! < rows! && chunks === Math.ceil(rows! / chunkRows))) {
-      throw new CorruptError(`state: an item table of ${rows} rows in ${chunks} chunks with ${size} items cannot be`)
-    }
+    if (!(rows! >= 1 && size! < rows!)) throw new CorruptError(`state: an item table of ${rows} rows with ${size} items cannot be`)
+    if (this.#rows === 0) this.#ids.reserve(size!)
     this.#rows = rows!
     this.#size = size!
     this.#seed = seed!
@@ -345,43 +353,65 @@ export class ItemTable {
     this.#pending.restore(
       new Map([...arrays].filter(([name]) => name.startsWith('pending.')).map(([name, array]) => [name.slice('pending.'.length), array]))
     )
-    this.#ids = new IdDictionary()
-    this.#ids.reserve(size!)
-    this.#chunks.length = 0
-    for (let index = 0; index < chunks; index++) {
-      const used = Math.min(chunkRows, rows! - index * chunkRows)
-      const chunk = this.#newChunk()
-      this.#chunks.push(chunk)
-      chunk.values.set(namedArray(arrays, `values.${index}`, Float32Array, used * this.dimensions))
-      chunk.accumulators.set(namedArray(arrays, `accumulators.${index}`, Float32Array, used))
-      chunk.counts.set(namedArray(arrays, `counts.${index}`, Int32Array, used))
-      chunk.lastSeenMs.set(namedArray(arrays, `lastSeenMs.${index}`, Float64Array, used))
-      chunk.generations.set(namedArray(arrays, `generations.${index}`, Int32Array, used))
-      this.#ids.unpack(
-        index * chunkRows,
-        namedArray(arrays, `ids.${index}`, Uint8Array),
-        namedArray(arrays, `idLengths.${index}`, Int32Array, used)
-      )
+    while (this.#chunks.length < Math.ceil(this.#rows / chunkRows)) this.#chunks.push(this.#newChunk())
+  }
+
+  #restoreRows(arrays: NamedArrays): void {
+    const rows = namedArray(arrays, 'rows', Int32Array)
+    const n = rows.length
+    const d = this.dimensions
+    const values = namedArray(arrays, 'values', Float32Array, n * d)
+    const accumulators = namedArray(arrays, 'accumulators', Float32Array, n)
+    const counts = namedArray(arrays, 'counts', Int32Array, n)
+    const lastSeenMs = namedArray(arrays, 'lastSeenMs', Float64Array, n)
+    const generations = namedArray(arrays, 'generations', Int32Array, n)
+    const places = namedArray(arrays, 'places', Int32Array, n)
+    const ids = namedArray(arrays, 'ids', Uint8Array)
+    const idLengths = namedArray(arrays, 'idLengths', Int32Array, n)
+    let idStart = 0
+    for (let i = 0; i < n; i++) {
+      const row = rows[i]!
+      if (!(row >= 0 && row < this.#rows)) throw new CorruptError(`state: row ${row} of an item table of ${this.#rows} rows`)
+      const chunk = this.#chunk(row)
+      const at = row & chunkMask
+      for (let from = i * d, to = at * d, end = from + d; from < end; ) chunk.values[to++] = values[from++]!
+      chunk.accumulators[at] = accumulators[i]!
+      chunk.counts[at] = counts[i]!
+      chunk.lastSeenMs[at] = lastSeenMs[i]!
+      chunk.generations[at] = generations[i]!
+      chunk.places[at] = places[i]!
+      this.#ids.assign(row, ids, idStart, idLengths[i]!)
+      idStart += idLengths[i]!
     }
-    const admitted = namedArray(arrays, 'admitted', Int32Array, size)
-    this.#admitted = new Int32Array(Math.max(1024, size!))
-    this.#admitted.set(admitted)
-    for (const [place, row] of admitted.entries()) {
-      if (!(row > 0 && row < rows!) || this.#ids.idOf(row) === '') throw new CorruptError(`state: admitted row ${row} of ${rows} has no id`)
-      this.#chunk(row).places[row & chunkMask] = place
+    if (idStart !== ids.length) throw new CorruptError(`state: ids of ${idStart} bytes in a blob of ${ids.length}`)
+  }
+
+  /** @throws CorruptError if the parts do not make a table */
+  endRestore(): void {
+    if (this.#rows === 0) throw new CorruptError('state: nothing of an item table')
+    this.#admitted = new Int32Array(Math.max(1024, this.#size))
+    let admitted = 0
+    for (let row = 1; row < this.#rows; row++) {
+      const place = this.#chunk(row).places[row & chunkMask]!
+      if (place < 0) continue
+      if (place >= this.#size || this.#admitted[place] !== 0 || this.#ids.lengthOf(row) === 0)
+        throw new CorruptError(`state: row ${row} of ${this.#rows} cannot be at place ${place} of ${this.#size} items`)
+      this.#admitted[place] = row
+      admitted++
     }
-    if (this.#ids.size !== size) throw new CorruptError(`state: ${this.#ids.size} ids for ${size} items`)
+    if (admitted !== this.#size || this.#ids.size !== this.#size)
+      throw new CorruptError(`state: ${this.#ids.size} ids and ${admitted} rows for ${this.#size} items`)
     for (const row of this.#dirty) this.#chunk(row).dirty[row & chunkMask] = 1
     // Counters of change: whoever remembers an earlier value must notice.
     this.#admissions++
     this.#removals++
   }
 
-  #chunk(row: number): Chunk {
+  #chunk(row: number): ItemColumns {
     return this.#chunks[row >>> chunkShift]!
   }
 
-  #newChunk(): Chunk {
+  #newChunk(): ItemColumns {
     return {
       values: new Float32Array(chunkRows * this.dimensions),
       accumulators: new Float32Array(chunkRows),
@@ -400,6 +430,7 @@ export class ItemTable {
       row = this.#rows++
       if (row >>> chunkShift === this.#chunks.length) this.#chunks.push(this.#newChunk())
     }
+    this.#changed.willChange(row)
     this.#ids.set(row, itemId)
     this.#expired.delete(itemId)
     const chunk = this.#chunk(row)
@@ -438,6 +469,7 @@ export class ItemTable {
   }
 
   #remove(row: number): void {
+    this.#changed.willChange(row)
     for (const listener of this.#freedListeners) listener(row)
     this.#expired.add(this.#ids.idOf(row))
     this.#ids.delete(row)
@@ -445,6 +477,7 @@ export class ItemTable {
     const at = row & chunkMask
     const place = chunk.places[at]!
     const last = this.#admitted[--this.#size]!
+    this.#changed.willChange(last)
     this.#admitted[place] = last
     this.#chunk(last).places[last & chunkMask] = place
     chunk.places[at] = -1

@@ -3,7 +3,7 @@
 import { CorruptError } from '../base/errors.ts'
 
 export type NamedArray = Float32Array | Float64Array | Int32Array | Uint8Array
-/** What `state()` gives and `restore()` takes. A checkpoint of several parts puts a prefix before the names (see withPrefix). */
+/** What `state()` gives and `restore()` takes: a part of a checkpoint. */
 export type NamedArrays = ReadonlyMap<string, NamedArray>
 
 type Kind<T extends NamedArray> = { new (length: number): T; readonly name: string }
@@ -23,11 +23,6 @@ export function namedArray<T extends NamedArray>(arrays: NamedArrays, name: stri
     throw new CorruptError(`state: ${name} has ${array.length} elements where ${length} were expected`)
   }
   return array
-}
-
-/** The same arrays, each name after `prefix`. */
-export function withPrefix(prefix: string, arrays: NamedArrays): Map<string, NamedArray> {
-  return new Map([...arrays].map(([name, array]) => [prefix + name, array]))
 }
 
 /** The arrays whose names begin with `prefix`, without it. */

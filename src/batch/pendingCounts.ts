@@ -34,17 +34,20 @@ export class PendingCounts {
     this.#old.delete(id)
   }
 
-  state(): NamedArrays {
-    const young = packTexts([...this.#young.keys()])
-    const old = packTexts([...this.#old.keys()])
-    return new Map<string, Int32Array | Uint8Array>([
-      ['young', young.bytes],
-      ['youngLengths', young.lengths],
-      ['youngCounts', Int32Array.from(this.#young.values())],
-      ['old', old.bytes],
-      ['oldLengths', old.lengths],
-      ['oldCounts', Int32Array.from(this.#old.values())]
-    ])
+  /** What there is at this moment, packed when the result is called. */
+  copy(): () => NamedArrays {
+    const generations = [this.#young, this.#old].map((counts) => ({ ids: [...counts.keys()], counts: Int32Array.from(counts.values()) }))
+    return () => {
+      const [young, old] = generations.map(({ ids }) => packTexts(ids))
+      return new Map<string, Int32Array | Uint8Array>([
+        ['young', young!.bytes],
+        ['youngLengths', young!.lengths],
+        ['youngCounts', generations[0]!.counts],
+        ['old', old!.bytes],
+        ['oldLengths', old!.lengths],
+        ['oldCounts', generations[1]!.counts]
+      ])
+    }
   }
 
   /** @throws CorruptError if an array is missing or does not fit */

@@ -10,6 +10,8 @@ import { CorruptError } from '../base/errors.ts'
 import { Rng } from '../base/rng.ts'
 import type { UserId } from '../event/interaction.ts'
 import type { Example } from '../sequence/example.ts'
+import { ChangedRows, type Extent } from './changedRows.ts'
+import { ExampleBlock, type ExampleColumns } from './exampleBlock.ts'
 import type { ItemTable } from './itemTable.ts'
 import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from './namedArrays.ts'
 import { StoredExample } from './storedExample.ts'
@@ -28,25 +30,13 @@ export interface ReservoirOptions {
 /** Examples in one block of storage: memory is taken as the reservoir fills. */
 const blockSlots = 1024
 
-/** Columns of 1,024 examples; the target is the last of an example's steps. */
-interface Block {
-  readonly rows: Int32Array // [1,024, historyMax + 1]
-  readonly generations: Int32Array // [1,024, historyMax + 1]
-  readonly timesMs: Float64Array // [1,024, historyMax + 1]
-  readonly types: Uint8Array // [1,024, historyMax + 1]
-  readonly lengths: Int32Array // [1,024]  steps, target included; 0: erased
-  readonly weights: Float64Array // [1,024]
-  readonly partitions: Int32Array // [1,024]
-  readonly offsets: BigInt64Array // [1,024]
-}
-
 export class Reservoir {
   readonly #items: ItemTable
   readonly #stepsMax: number
   readonly #recentMax: number
   readonly #sampleMax: number
   #rng: Rng
-  #blocks: Block[] = []
+  #blocks: ExampleColumns[] = []
   #users: (UserId | undefined)[] = []
   /** Event types by number; beyond 255 different ones the rest is called by the empty string. */
   #types: string[] = ['']
@@ -59,6 +49,9 @@ export class Reservoir {
   #free: number[] = []
   /** n of algorithm R. */
   #offered = 0
+  readonly #changed = new ChangedRows()
+  /** Of the examples that are being restored. */
+  #restoredStepsMax = 0
 
   constructor(options: ReservoirOptions) {
     const { examplesMax, historyMax } = options
@@ -85,6 +78,7 @@ export class Reservoir {
     const target = this.#items.rowOf(example.target.itemId)
     if (target === 0) return
     const slot = this.#takeSlot()
+    this.#changed.willChange(slot)
     const block = this.#blocks[Math.floor(slot / blockSlots)]!
     const place = slot % blockSlots
     const start = place * this.#stepsMax
@@ -142,6 +136,7 @@ export class Reservoir {
     let removed = 0
     for (const [slot, user] of this.#users.entries()) {
       if (user !== userId) continue
+      this.#changed.willChange(slot)
       const block = this.#blocks[Math.floor(slot / blockSlots)]!
       const place = slot % blockSlots
       const start = place * this.#stepsMax
@@ -160,109 +155,127 @@ export class Reservoir {
     return removed
   }
 
-  /** Exact; `restore` it after the item table. */
-  state(): NamedArrays {
-    const slots = [...this.#recentInOrder(), ...this.#sample]
-    const lengths = Int32Array.from(slots, (slot) => this.#blocks[Math.floor(slot / blockSlots)]!.lengths[slot % blockSlots]!)
-    const steps = lengths.reduce((sum, length) => sum + length, 0)
-    const rows = new Int32Array(steps)
-    const generations = new Int32Array(steps)
-    const timesMs = new Float64Array(steps)
-    const types = new Uint8Array(steps)
-    const weights = new Float64Array(slots.length)
-    const partitions = new Int32Array(slots.length)
-    const offsets = new BigInt64Array(slots.length)
-    let at = 0
-    for (const [i, slot] of slots.entries()) {
-      const block = this.#blocks[Math.floor(slot / blockSlots)]!
-      const place = slot % blockSlots
-      const start = place * this.#stepsMax
-      const end = start + lengths[i]!
-      rows.set(block.rows.subarray(start, end), at)
-      generations.set(block.generations.subarray(start, end), at)
-      timesMs.set(block.timesMs.subarray(start, end), at)
-      types.set(block.types.subarray(start, end), at)
-      at += lengths[i]!
-      weights[i] = block.weights[place]!
-      partitions[i] = block.partitions[place]!
-      offsets[i] = block.offsets[place]!
-    }
-    const users = packTexts(slots.map((slot) => this.#users[slot] ?? ''))
+  /** Blocks of a copy that wait to be fetched. */
+  get waitingBlocks(): number {
+    return this.#changed.waitingBlocks
+  }
+
+  /** What is kept at this moment, part by part, while it goes on changing: as `ItemTable.copy`. */
+  copy(extent: Extent): IterableIterator<NamedArrays> {
     const names = packTexts(this.#types)
-    return new Map<string, NamedArray>([
-      ['meta', Float64Array.of(this.#recent.length, this.#sample.length, this.#offered)],
+    const small = new Map<string, NamedArray>([
+      ['meta', Float64Array.of(this.#users.length, this.#offered, this.#stepsMax)],
       ['rng', Int32Array.from(this.#rng.state())],
-      ['lengths', lengths],
-      ['rows', rows],
-      ['generations', generations],
-      ['timesMs', timesMs],
-      ['types', types],
-      ['weights', weights],
-      ['partitions', partitions],
-      ['offsets', new Uint8Array(offsets.buffer)],
-      ['users', users.bytes],
-      ['userLengths', users.lengths],
+      ['recent', Int32Array.from(this.#recentInOrder())],
+      ['sample', Int32Array.from(this.#sample)],
+      ['free', Int32Array.from(this.#free)],
       ['typeNames', names.bytes],
       ['typeNameLengths', names.lengths]
     ])
+    const columns = {
+      stepsMax: this.#stepsMax,
+      columnsOf: (slot: number) => this.#blocks[Math.floor(slot / blockSlots)]!,
+      indexOf: (slot: number) => slot % blockSlots,
+      userOf: (slot: number) => this.#users[slot]
+    }
+    const blocks = this.#changed.copy(extent, this.#users.length, () => new ExampleBlock(columns))
+    return (function* () {
+      yield small
+      yield* blocks
+    })()
   }
 
-  /**
-   * Becomes what `state` was taken of. Where fewer examples, or shorter histories, are kept now, the newest of each are.
-   *
-   * @throws CorruptError if an array is missing or does not fit
-   */
-  restore(arrays: NamedArrays): void {
-    const [recent, sample, offered] = namedArray(arrays, 'meta', Float64Array, 3)
-    const examples = recent! + sample!
-    const lengths = namedArray(arrays, 'lengths', Int32Array, examples)
-    const steps = lengths.reduce((sum, length) => sum + length, 0)
-    const rows = namedArray(arrays, 'rows', Int32Array, steps)
-    const generations = namedArray(arrays, 'generations', Int32Array, steps)
-    const timesMs = namedArray(arrays, 'timesMs', Float64Array, steps)
-    const types = namedArray(arrays, 'types', Uint8Array, steps)
-    const weights = namedArray(arrays, 'weights', Float64Array, examples)
-    const partitions = namedArray(arrays, 'partitions', Int32Array, examples)
-    const offsets = new BigInt64Array(namedArray(arrays, 'offsets', Uint8Array, 8 * examples).slice().buffer)
-    const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array, examples))
-    this.#types = unpackTexts(namedArray(arrays, 'typeNames', Uint8Array), namedArray(arrays, 'typeNameLengths', Int32Array))
-    this.#typeNumbers = new Map(this.#types.map((type, number) => [type, number]))
-    this.#rng = Rng.from([...namedArray(arrays, 'rng', Int32Array, 4)])
+  /** Becomes what copies were taken of: as `ItemTable.beginRestore` says. After the item table. */
+  beginRestore(): void {
+    this.#changed.forget()
     this.#blocks = []
     this.#users = []
     this.#recent = []
     this.#sample = []
     this.#free = []
     this.#oldest = 0
+    this.#restoredStepsMax = 0
+  }
+
+  /** @throws CorruptError if an array is missing or does not fit */
+  restorePart(arrays: NamedArrays): void {
+    if (arrays.has('slots')) this.#restoreExamples(arrays)
+    else this.#restoreSmall(arrays)
+  }
+
+  #restoreSmall(arrays: NamedArrays): void {
+    const [slots, offered, stepsMax] = namedArray(arrays, 'meta', Float64Array, 3)
     this.#offered = offered!
+    this.#restoredStepsMax = stepsMax!
+    this.#rng = Rng.from([...namedArray(arrays, 'rng', Int32Array, 4)])
+    const listOf = (name: string) => {
+      const list = namedArray(arrays, name, Int32Array)
+      for (const slot of list)
+        if (!(slot >= 0 && slot < slots!)) throw new CorruptError(`state: slot ${slot} of ${slots} in the list of ${name} examples`)
+      return [...list]
+    }
+    this.#recent = listOf('recent')
+    this.#sample = listOf('sample')
+    this.#free = listOf('free')
+    this.#types = unpackTexts(namedArray(arrays, 'typeNames', Uint8Array), namedArray(arrays, 'typeNameLengths', Int32Array))
+    this.#typeNumbers = new Map(this.#types.map((type, number) => [type, number]))
+    while (this.#users.length < slots!) this.#newSlot()
+  }
+
+  #restoreExamples(arrays: NamedArrays): void {
+    const slots = namedArray(arrays, 'slots', Int32Array)
+    const n = slots.length
+    const lengths = namedArray(arrays, 'lengths', Int32Array, n)
+    const steps = lengths.reduce((sum, length) => sum + length, 0)
+    const rows = namedArray(arrays, 'rows', Int32Array, steps)
+    const generations = namedArray(arrays, 'generations', Int32Array, steps)
+    const timesMs = namedArray(arrays, 'timesMs', Float64Array, steps)
+    const types = namedArray(arrays, 'types', Uint8Array, steps)
+    const weights = namedArray(arrays, 'weights', Float64Array, n)
+    const partitions = namedArray(arrays, 'partitions', Int32Array, n)
+    const offsets = new BigInt64Array(namedArray(arrays, 'offsets', Uint8Array, 8 * n).slice().buffer)
+    const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array, n))
     let at = 0
-    for (let i = 0; i < examples; i++) {
-      const length = lengths[i]!
-      const end = at + length
+    for (let i = 0; i < n; i++) {
+      const slot = slots[i]!
+      if (!(slot >= 0 && slot < this.#users.length))
+        throw new CorruptError(`state: slot ${slot} of ${this.#users.length} for older examples`)
+      const end = at + lengths[i]!
+      // The newest steps, where shorter histories are kept now.
+      const from = end - Math.min(lengths[i]!, this.#stepsMax)
       at = end
-      const isRecent = i < recent!
-      if (isRecent ? recent! - i > this.#recentMax : this.#sample.length === this.#sampleMax) continue
-      const kept = Math.min(length, this.#stepsMax)
-      const slot = this.#takeSlot()
+      for (let step = from; step < end; step++) {
+        if (!(rows[step]! > 0 && rows[step]! < this.#items.rows && types[step]! < this.#types.length)) {
+          throw new CorruptError(`state: an older example names row ${rows[step]!} of an item table of ${this.#items.rows} rows`)
+        }
+      }
       const block = this.#blocks[Math.floor(slot / blockSlots)]!
       const place = slot % blockSlots
       const start = place * this.#stepsMax
-      for (let row = end - kept; row < end; row++) {
-        if (!(rows[row]! > 0 && rows[row]! < this.#items.rows && types[row]! < this.#types.length)) {
-          throw new CorruptError(`state: an older example names row ${rows[row]!} of an item table of ${this.#items.rows} rows`)
-        }
-      }
-      block.rows.set(rows.subarray(end - kept, end), start)
-      block.generations.set(generations.subarray(end - kept, end), start)
-      block.timesMs.set(timesMs.subarray(end - kept, end), start)
-      block.types.set(types.subarray(end - kept, end), start)
-      block.lengths[place] = kept
+      block.rows.set(rows.subarray(from, end), start)
+      block.generations.set(generations.subarray(from, end), start)
+      block.timesMs.set(timesMs.subarray(from, end), start)
+      block.types.set(types.subarray(from, end), start)
+      block.lengths[place] = end - from
       block.weights[place] = weights[i]!
       block.partitions[place] = partitions[i]!
       block.offsets[place] = offsets[i]!
-      this.#users[slot] = length === 0 ? undefined : users[i]!
-      ;(isRecent ? this.#recent : this.#sample).push(slot)
+      this.#users[slot] = lengths[i] === 0 ? undefined : users[i]!
     }
+  }
+
+  /** Where fewer examples are kept now, the newest of each half are. A user who was erased from the parts has left gaps: as `remove` does. */
+  endRestore(): void {
+    const gone = this.#sample.filter((slot) => this.#users[slot] === undefined)
+    if (gone.length > 0) {
+      this.#sample = this.#sample.filter((slot) => this.#users[slot] !== undefined)
+      this.#free.push(...gone)
+    }
+    const isSmaller = this.#recent.length > this.#recentMax || this.#sample.length > this.#sampleMax
+    for (const slot of this.#recent.splice(0, this.#recent.length - this.#recentMax)) this.#release(slot)
+    for (const slot of this.#sample.splice(this.#sampleMax)) this.#release(slot)
+    // What a later checkpoint says of the changed ones would be added to examples of another shape.
+    if (isSmaller || this.#restoredStepsMax !== this.#stepsMax) this.#changed.allWillChange(this.#users.length)
   }
 
   /** Oldest first. */
@@ -292,6 +305,7 @@ export class Reservoir {
   }
 
   #release(slot: number): void {
+    this.#changed.willChange(slot)
     this.#users[slot] = undefined
     this.#free.push(slot)
   }
@@ -299,6 +313,10 @@ export class Reservoir {
   #takeSlot(): number {
     const free = this.#free.pop()
     if (free !== undefined) return free
+    return this.#newSlot()
+  }
+
+  #newSlot(): number {
     const slot = this.#users.length
     this.#users.push(undefined)
     if (slot === this.#blocks.length * blockSlots) {
@@ -317,7 +335,7 @@ export class Reservoir {
     return slot
   }
 
-  #write(block: Block, at: number, row: number, timeMs: number, type: string): void {
+  #write(block: ExampleColumns, at: number, row: number, timeMs: number, type: string): void {
     block.rows[at] = row
     block.generations[at] = this.#items.generation(row) | 0
     block.timesMs[at] = timeMs

@@ -2,8 +2,8 @@
 // targets, with the same items left out and with knowledge of the same earlier batches.
 
 import { CorruptError } from '../base/errors.ts'
+import type { NamedArrays } from '../batch/namedArrays.ts'
 import type { Example } from '../sequence/example.ts'
-import type { Checkpoint } from '../train/checkpoint.ts'
 import { ItemSet } from './itemSet.ts'
 import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions, markovDefaults } from './itemToItem.ts'
 import { type CurvePoint, PeriodCurve } from './periodCurve.ts'
@@ -214,7 +214,7 @@ export class ProgressiveEvaluator {
   }
 
   /** All that the numbers go on from, for the trainer's checkpoint. The arrays are the caller's. */
-  save(): Checkpoint {
+  save(): SavedProgressive {
     const size = this.#itemIndex.size
     const popularity = this.#popularity.save(size)
     const decayed = this.#decayed.save(size)
@@ -260,7 +260,7 @@ export class ProgressiveEvaluator {
    * @returns false, and starts from nothing, if it was saved by another format or with other options: then its numbers cannot be gone on with
    * @throws CorruptError if an array is missing
    */
-  load(saved: Checkpoint): boolean {
+  load(saved: SavedProgressive): boolean {
     const header = saved.header as unknown as Header
     if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
     const array = <T extends Float32Array | Float64Array | Int32Array | Uint8Array>(name: string): T => {
@@ -300,6 +300,12 @@ export class ProgressiveEvaluator {
     this.#curve.load({ periodTargets: header.periodTargets, values: array('curve') })
     return true
   }
+}
+
+export interface SavedProgressive {
+  /** JSON-able. */
+  readonly header: Readonly<Record<string, unknown>>
+  readonly arrays: NamedArrays
 }
 
 const format = 'progressive/1'

@@ -1,6 +1,6 @@
 // Adam (Kingma & Ba 2015) for the dense weights, keyed by name, so that its state can be checkpointed: tfjs keeps its moments by position in a list.
 
-import type { Checkpoint } from './checkpoint.ts'
+import type { NamedArrays } from '../batch/namedArrays.ts'
 
 export interface AdamOptions {
   readonly learningRate: number
@@ -77,7 +77,7 @@ export class Adam {
   }
 
   /** @param step as `step` was when `state` was taken */
-  restore(step: number, arrays: Checkpoint['arrays']): void {
+  restore(step: number, arrays: NamedArrays): void {
     this.#step = step
     this.#moments.clear()
     for (const [key, mean] of arrays) {

@@ -1,20 +1,19 @@
 // A checkpoint without one user.
 
-import { CorruptError } from '../base/errors.ts'
+import { examplesWithout } from '../batch/exampleBlock.ts'
 import { guardWithout } from '../batch/floodGuard.ts'
-import { withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
-import { withoutUser } from '../batch/reservoirState.ts'
 import type { UserId } from '../event/interaction.ts'
-import type { Checkpoint, CheckpointStore } from './checkpoint.ts'
+import type { CheckpointPart, CheckpointStore } from './checkpoint.ts'
 
-/** @returns the checkpoint without the user's examples, and how many these and those learned lately were. Weights stay: what was learned from one cannot be told from what was learned from others */
-export function checkpointWithout(checkpoint: Checkpoint, userId: UserId): { readonly checkpoint: Checkpoint; readonly removed: number } {
-  const kept = withoutUser(withoutPrefix('reservoir/', checkpoint.arrays), userId)
-  const lately = guardWithout(withoutPrefix('guard/', checkpoint.arrays), userId)
-  const removed = kept.removed + lately.removed
-  if (removed === 0) return { checkpoint, removed }
-  const arrays = new Map([...checkpoint.arrays, ...withPrefix('reservoir/', kept.arrays), ...withPrefix('guard/', lately.arrays)])
-  return { checkpoint: { ...checkpoint, arrays }, removed }
+/** Parts that name users. */
+const naming = ['reservoir', 'guard']
+
+/** @returns the part without the users' examples and those of them learned lately, or the very part. Weights stay: what was learned from one cannot be told from what was learned from others */
+function partWithout(part: CheckpointPart, userIds: readonly UserId[]): CheckpointPart {
+  const without = part.name === 'guard' ? guardWithout : examplesWithout
+  let { arrays } = part
+  for (const userId of userIds) arrays = without(arrays, userId).arrays
+  return arrays === part.arrays ? part : { ...part, arrays }
 }
 
 /**
@@ -22,31 +21,15 @@ export function checkpointWithout(checkpoint: Checkpoint, userId: UserId): { rea
  *
  * @returns how many checkpoints were rewritten, and which are damaged and could not be looked at
  */
-export async function forgetInCheckpoints(
+export function forgetInCheckpoints(
   store: CheckpointStore,
   userIds: Iterable<UserId>
 ): Promise<{ readonly rewritten: number; readonly damaged: readonly string[] }> {
   const users = [...userIds]
-  const damaged: string[] = []
-  let rewritten = 0
-  for (const step of await store.steps()) {
-    let checkpoint: Checkpoint
-    try {
-      checkpoint = await store.load(step)
-    } catch (error) {
-      if (!(error instanceof CorruptError)) throw error
-      damaged.push(error.message)
-      continue
-    }
-    let removed = 0
-    for (const userId of users) {
-      const without = checkpointWithout(checkpoint, userId)
-      checkpoint = without.checkpoint
-      removed += without.removed
-    }
-    if (removed === 0) continue
-    await store.replace(step, checkpoint)
-    rewritten++
-  }
-  return { rewritten, damaged }
+  return store.rewrite(naming, (part) => partWithout(part, users))
+}
+
+/** How many kept checkpoints hold examples of the user. */
+export async function checkpointsNaming(store: CheckpointStore, userId: UserId): Promise<number> {
+  return (await store.rewrite(naming, (part) => partWithout(part, [userId]), true)).rewritten
 }

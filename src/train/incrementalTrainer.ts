@@ -9,11 +9,12 @@ import type { OffsetRanges } from '../base/offsets.ts'
 import { Rng } from '../base/rng.ts'
 import { BatchAssembler } from '../batch/batchAssembler.ts'
 import { CandidateSampler } from '../batch/candidateSampler.ts'
+import type { Extent } from '../batch/changedRows.ts'
 import { FeatureRows } from '../batch/featureRows.ts'
 import { FloodGuard } from '../batch/floodGuard.ts'
 import { ItemTable } from '../batch/itemTable.ts'
 import type { MiniBatch } from '../batch/miniBatch.ts'
-import { type NamedArray, withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
+import type { NamedArrays } from '../batch/namedArrays.ts'
 import { Reservoir } from '../batch/reservoir.ts'
 import type { TrainingWindow } from '../batch/trainingWindow.ts'
 import type { WindowBatch } from '../batch/windowBatch.ts'
@@ -24,7 +25,7 @@ import { type Architecture, createModel, differences, type Model, modelToJson, s
 import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 import type { Example } from '../sequence/example.ts'
 import { Adam } from './adam.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import type { Checkpoint, CheckpointPart } from './checkpoint.ts'
 import { DriftResponse, type DriftResponseState } from './driftResponse.ts'
 import { ItemInputs } from './itemInputs.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
@@ -44,7 +45,11 @@ export interface IncrementalTrainerOptions {
   readonly space?: string
 }
 
-const formatVersion = 1
+/** 1 had each table as a few large arrays: see checkpointFormat1.ts. */
+const formatVersion = 2
+
+/** Parts that a checkpoint tells anew each time, however much of them has changed. */
+const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard', 'slow'])
 
 /** Rows of features (`field=value`) at most; a catalogue has thousands. */
 const featuresMax = 1_000_000
@@ -92,6 +97,7 @@ export class IncrementalTrainer implements Trainer {
   #batches = 0
   #newestMs = 0
   #rateScale = 1
+  #copies = 0
 
   constructor(options: IncrementalTrainerOptions) {
     const { model, train, historyMax } = options
@@ -371,20 +377,29 @@ export class IncrementalTrainer implements Trainer {
     for (const table of [this.items, this.features]) for (const row of table.admitted()) table.markDirty(row)
   }
 
+  /** All of it at once, in memory that is the receiver's. */
   checkpoint(): Checkpoint {
-    const arrays = new Map<string, NamedArray>()
-    const add = (prefix: string, part: ReadonlyMap<string, NamedArray>) => {
-      for (const [name, array] of withPrefix(`${prefix}/`, part)) arrays.set(name, array)
-    }
-    for (const [name, values] of Object.entries(this.#weights)) arrays.set(`weights/${name}`, values.slice())
-    add('adam', this.#adam.state())
-    add('items', this.items.state())
-    add('features', this.features.state())
-    add('sampler', this.#sampler.state())
-    add('assembler', this.#assembler.state())
-    add('reservoir', this.#reservoir.state())
-    add('guard', this.#guard.state())
-    add('slow', this.#slowCopy.state())
+    const { header, parts } = this.beginCheckpoint('whole')
+    return { header, parts: [...parts] }
+  }
+
+  /**
+   * The trainer as it is at this moment. Its parts are made when they are fetched, while learning goes on: what a step is about to change is set aside for them first. To be fetched to
+   * the end before the next checkpoint begins.
+   *
+   * @param extent `changed`: of rows and examples only those that changed since the last checkpoint was begun, or restored. With its parts after those of that one it is whole
+   */
+  beginCheckpoint(extent: Extent): Checkpoint {
+    this.#copies++
+    const weights = mapShapes(this.#model.shapes, (name) => this.#weights[name]!.slice())
+    const adam = this.#adam.state()
+    const items = this.items.copy(extent)
+    const features = this.features.copy(extent)
+    const sampler = this.#sampler.state()
+    const assembler = this.#assembler.state()
+    const reservoir = this.#reservoir.copy(extent)
+    const guard = this.#guard.copy()
+    const slow = this.#slowCopy.state()
     const header = {
       formatVersion,
       space: this.space,
@@ -401,28 +416,64 @@ export class IncrementalTrainer implements Trainer {
       driftResponse: this.#response.state(),
       adamStep: this.#adam.step
     }
-    return { header, arrays }
+    const named = function* (name: string, parts: Iterable<NamedArrays>): Iterable<CheckpointPart> {
+      for (const arrays of parts) yield { name, arrays }
+    }
+    const parts = function* (): Iterable<CheckpointPart> {
+      yield { name: 'weights', arrays: new Map(Object.entries(weights)) }
+      yield { name: 'adam', arrays: adam }
+      yield* named('items', items)
+      yield* named('features', features)
+      yield { name: 'sampler', arrays: sampler }
+      yield { name: 'assembler', arrays: assembler }
+      yield* named('reservoir', reservoir)
+      yield { name: 'guard', arrays: guard() }
+      if (slow.size > 0) yield { name: 'slow', arrays: slow }
+    }
+    return { header, parts: parts() }
   }
 
-  /** @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is then not to be used */
-  restore(checkpoint: Checkpoint): void {
+  /** Checkpoints begun, whoever asked for them, and restored: one of changes builds on the last of these. */
+  get copies(): number {
+    return this.#copies
+  }
+
+  /** Blocks of some megabyte each that learning has set aside for the checkpoint under way. */
+  get waitingBlocks(): number {
+    return this.items.waitingBlocks + this.features.waitingBlocks + this.#reservoir.waitingBlocks
+  }
+
+  /**
+   * @param others gets the parts that somebody else has put beside the trainer's, in their order
+   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is then not to be used
+   */
+  restore(checkpoint: Checkpoint, others: (part: CheckpointPart) => void = () => {}): void {
     const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> & Record<string, unknown>
     if (header.formatVersion !== formatVersion)
       throw new CorruptError(`the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`)
     const problems = differences(this.#model.architecture, header.shape as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
-    const part = (prefix: string) => withoutPrefix(`${prefix}/`, checkpoint.arrays)
-    const weights = checkWeights(Object.fromEntries(part('weights')) as Record<string, Float32Array>, this.#model.shapes)
+    this.#copies++
+    const inParts = { items: this.items, features: this.features, reservoir: this.#reservoir }
+    for (const part of Object.values(inParts)) part.beginRestore()
+    // Of these the last one counts.
+    const whole = new Map<string, NamedArrays>()
+    for (const part of checkpoint.parts) {
+      const { name, arrays } = part
+      if (Object.hasOwn(inParts, name)) inParts[name as keyof typeof inParts].restorePart(arrays)
+      else if (wholeParts.has(name)) whole.set(name, arrays)
+      else others(part)
+    }
+    for (const part of Object.values(inParts)) part.endRestore()
+    const of = (name: string) => whole.get(name) ?? new Map()
+    const weights = checkWeights(Object.fromEntries(of('weights')) as Record<string, Float32Array>, this.#model.shapes)
     this.#weights = mapShapes(this.#model.shapes, (name) => weights[name]!.slice())
-    this.#adam.restore(header.adamStep as number, part('adam'))
-    this.items.restore(part('items'))
-    this.features.restore(part('features'))
-    this.#sampler.restore(part('sampler'))
-    this.#assembler.restore(part('assembler'))
-    this.#evaluationAssembler.restore(part('assembler'))
-    this.#reservoir.restore(part('reservoir'))
-    this.#guard.restore(part('guard'))
-    const slow = part('slow')
+    this.#adam.restore(header.adamStep as number, of('adam'))
+    this.#sampler.restore(of('sampler'))
+    this.#assembler.restore(of('assembler'))
+    this.#evaluationAssembler.restore(of('assembler'))
+    this.#guard.restore(of('guard'))
+    const slow = of('slow')
     // Without one, as from before there were any, it begins with the next step.
     this.#slowCopy.restore(
       (header.slowSteps as number | undefined) ?? 0,

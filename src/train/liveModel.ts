@@ -1,9 +1,9 @@
 // The model that a publisher has put into effect, as it outlives the process: a log tells the newest rows and weights, not which of them were accepted.
 
 import { CorruptError } from '../base/errors.ts'
-import { type NamedArray, type NamedArrays, namedArray, withoutPrefix, withPrefix } from '../batch/namedArrays.ts'
+import { type NamedArrays, namedArray } from '../batch/namedArrays.ts'
 import type { Weights } from '../model/weights.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import { arraysOf, type Checkpoint, type CheckpointPart } from './checkpoint.ts'
 
 export interface LiveModel {
   readonly space: string
@@ -26,27 +26,33 @@ export interface LiveRows {
 }
 
 export function liveModelToCheckpoint({ space, step, model, next, weights, rows }: LiveModel): Checkpoint {
-  const arrays: [string, NamedArray][] = [...withPrefix('weights/', new Map(Object.entries(weights)))]
+  const parts: CheckpointPart[] = [{ name: 'weights', arrays: new Map(Object.entries(weights)) }]
   if (rows !== undefined) {
-    arrays.push(...withPrefix('items/', rows.items), ...withPrefix('features/', rows.features), ['counts', rows.counts])
+    const counts = new Map([['counts', rows.counts]])
+    parts.push(
+      { name: 'item-rows', arrays: rows.items },
+      { name: 'feature-rows', arrays: rows.features },
+      { name: 'counts', arrays: counts }
+    )
   }
-  return { header: { space, step, model, next: String(next) }, arrays: new Map(arrays) }
+  return { header: { space, step, model, next: String(next) }, parts }
 }
 
 /** @throws CorruptError if it is none */
-export function liveModelFromCheckpoint({ header, arrays }: Checkpoint): LiveModel {
-  const { space, step, model, next } = header
+export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
+  const { space, step, model, next } = checkpoint.header
   if (typeof space !== 'string' || typeof step !== 'number' || typeof model !== 'string' || typeof next !== 'string')
     throw new CorruptError('the live model that was kept has another header than this program writes')
   const weights: Record<string, Float32Array> = {}
-  const kept = withoutPrefix('weights/', arrays)
+  const kept = arraysOf(checkpoint, 'weights')
   for (const name of kept.keys()) weights[name] = namedArray(kept, name, Float32Array)
   const live = { space, step, model, next: BigInt(next), weights }
-  if (!arrays.has('counts')) return live
+  const counts = arraysOf(checkpoint, 'counts')
+  if (counts.size === 0) return live
   const rows = {
-    items: withoutPrefix('items/', arrays),
-    features: withoutPrefix('features/', arrays),
-    counts: namedArray(arrays, 'counts', Float64Array)
+    items: arraysOf(checkpoint, 'item-rows'),
+    features: arraysOf(checkpoint, 'feature-rows'),
+    counts: namedArray(counts, 'counts', Float64Array)
   }
   return { ...live, rows }
 }

@@ -148,8 +148,8 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
   }
 
   checkpoint(): Checkpoint {
-    const { header, arrays } = this.#trainer.checkpoint()
-    return { header: { ...header, epochs: this.#epochs }, arrays }
+    const { header, parts } = this.#trainer.checkpoint()
+    return { header: { ...header, epochs: this.#epochs }, parts }
   }
 
   /** Instead of `observe`; positions are not part of a checkpoint. @throws as IncrementalTrainer.restore */

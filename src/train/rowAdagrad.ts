@@ -36,6 +36,7 @@ export function updateRows(
     let squares = 0
     for (let i = from; i < from + d; i++) squares += gradients[i]! * gradients[i]!
     if (squares === 0) continue
+    table.willChange(row)
     const accumulator = table.accumulator(row) * kept + (squares * scale * scale) / d
     table.setAccumulator(row, accumulator)
     const rate = (learningRate * scale) / Math.sqrt(accumulator + floor)

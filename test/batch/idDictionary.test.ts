@@ -52,9 +52,15 @@ test('it behaves as a Map through growth, deletion, reuse of rows and compaction
       assert.equal(dictionary.size, rows.size)
       for (let number = 0; number <= 2000; number++) assert.equal(dictionary.find(`item-${number}`), rows.get(`item-${number}`) ?? 0)
       for (let row = 1; row <= 1800; row++) assert.equal(dictionary.idOf(row), ids.get(row) ?? '')
-      const { bytes, lengths } = dictionary.pack(0, 1801)
+      // Into one that has other ids, whose rows some of these are.
       const copy = new IdDictionary()
-      copy.unpack(0, bytes, lengths)
+      for (let row = 1; row <= 1800; row += 3) copy.set(row, `item-${(7 * row) % 2000}`)
+      for (let row = 1; row <= 1800; row++) {
+        const bytes = new Uint8Array(dictionary.lengthOf(row) + 2)
+        dictionary.copyTo(row, bytes, 2)
+        copy.assign(row, bytes, 2, bytes.length - 2)
+      }
+      assert.equal(copy.size, dictionary.size)
       for (let row = 1; row <= 1800; row++) assert.equal(copy.idOf(row), ids.get(row) ?? '')
     }),
     { numRuns: 20, seed: 7 }

@@ -3,6 +3,8 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { Rng } from '../../src/base/rng.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
+import type { NamedArrays } from '../../src/batch/namedArrays.ts'
+import { partsOf, restoreFrom } from '../support/copies.ts'
 
 const tableOf = (options: Partial<ConstructorParameters<typeof ItemTable>[0]> = {}) =>
   new ItemTable({ dimensions: 4, itemsMax: 1000, admissionMin: 1, rng: new Rng(1), ...options })
@@ -194,6 +196,7 @@ test('it behaves as a Map under random observing, expiring and restoring', () =>
             if (count === admissionMin) {
               pending.delete(id)
               model.set(id, { count, lastMs: nowMs, value: nowMs })
+              table.willChange(row)
               table.values(row).fill(nowMs)
               table.setAccumulator(row, nowMs / 2)
             }
@@ -206,10 +209,10 @@ test('it behaves as a Map under random observing, expiring and restoring', () =>
           assert.equal(table.expire(before), old.length)
         } else if (command.kind === 'release') table.releaseFreed()
         else {
-          const state = table.state()
+          const parts = partsOf(table)
           table = tableOf({ ...options, rng: new Rng(99) })
-          table.restore(state)
-          assert.deepEqual(table.state(), state)
+          restoreFrom(table, parts)
+          assert.deepEqual(partsOf(table), parts)
         }
       }
       assert.equal(table.size, model.size)
@@ -242,41 +245,90 @@ test('a restored table goes on exactly as the first would have', () => {
   }
   run(first, 0, 1500)
   const second = tableOf({ itemsMax: 50, admissionMin: 2, rng: new Rng(5) })
-  second.restore(first.state('view'))
+  restoreFrom(second, partsOf(first))
   run(first, 1500, 3000)
   run(second, 1500, 3000)
-  assert.deepEqual(second.state(), first.state())
+  assert.deepEqual(partsOf(second), partsOf(first))
   assert.deepEqual(second.takeExpired(), first.takeExpired())
 })
 
-test('a state is a copy unless a view is asked for', () => {
-  const table = tableOf()
-  const row = table.observe('a', 1)
-  const copy = table.state()
-  const view = table.state('view')
-  table.values(row).fill(8)
-  assert.notEqual(copy.get('values.0')![4], 8)
-  assert.equal(view.get('values.0')![4], 8)
+test('a copy shows the table as it was when it began, whatever happens until it has been fetched', () => {
+  const run = (table: ItemTable, from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      const row = table.observe(`item${(i * 7919) % 9000}`, i)
+      table.willChange(row)
+      table.values(row)[0] = i
+      if (i % 100 === 0) table.expire(i - 4000)
+      if (i % 10 === 0) table.releaseFreed()
+    }
+  }
+  // As Maps by row: in which order rows come is nobody's concern.
+  const contents = (table: ItemTable) => {
+    const [, ...blocks] = partsOf(table)
+    return blocks.map((block) => [...block])
+  }
+  for (const extent of ['whole', 'changed'] as const) {
+    const table = tableOf({ itemsMax: 5000 })
+    run(table, 0, 8000)
+    const before = partsOf(table)
+    run(table, 8000, 9000)
+    const copy = table.copy(extent)
+    const then = tableOf({ itemsMax: 5000 })
+    run(then, 0, 9000)
+    const parts: NamedArrays[] = []
+    for (let i = 9000, next = copy.next(); next.done !== true; next = copy.next(), i += 700) {
+      parts.push(next.value)
+      run(table, i, i + 700)
+    }
+    assert.equal(table.waitingBlocks, 0)
+    const restored = tableOf({ rng: new Rng(9) })
+    restoreFrom(restored, extent === 'whole' ? parts : [...before, ...parts])
+    assert.deepEqual(contents(restored), contents(then), extent)
+    const rows = parts.slice(1).flatMap((part) => [...part.get('rows')!])
+    assert.equal(new Set(rows).size, rows.length, 'a row comes once')
+    if (extent === 'changed') assert.ok(rows.length < then.rows / 2, `${rows.length} of ${then.rows} rows`)
+    const changes = tableOf({ rng: new Rng(9) })
+    restoreFrom(changes, partsOf(restored))
+    run(changes, 9000, 12_000)
+    run(restored, 9000, 12_000)
+    assert.deepEqual(partsOf(changes), partsOf(restored))
+  }
 })
 
-test('a state that does not fit is refused', () => {
+test('an id that moves to another row is that row’s alone, whichever comes first', () => {
+  const table = tableOf()
+  for (const id of ['a', 'b']) table.observe(id, 1)
+  const before = partsOf(table)
+  table.expire(2)
+  table.releaseFreed()
+  for (const id of ['a', 'b', 'c']) table.observe(id, 3) // the row that was freed last is used first: a and b change places
+  const restored = tableOf()
+  restoreFrom(restored, [...before, ...partsOf(table, 'changed')])
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((id) => restored.rowOf(id)),
+    ['a', 'b', 'c'].map((id) => table.rowOf(id))
+  )
+  assert.deepEqual(partsOf(restored), partsOf(table))
+})
+
+test('parts that do not fit are refused', () => {
   const table = tableOf()
   table.observe('a', 1)
-  const state = table.state()
-  assert.throws(() => tableOf({ dimensions: 5 }).restore(state), { code: 'CORRUPT', message: /4 dimensions.*of 5/ })
-  for (const name of state.keys()) {
-    const without = new Map(state)
-    without.delete(name)
-    assert.throws(() => tableOf().restore(without), { code: 'CORRUPT' }, name)
-  }
-  assert.throws(() => tableOf().restore(new Map(state).set('admitted', Int32Array.of(7))), { code: 'CORRUPT' })
+  const [small, rows] = partsOf(table) as [NamedArrays, NamedArrays]
+  assert.throws(() => restoreFrom(tableOf({ dimensions: 5 }), [small, rows]), { code: 'CORRUPT', message: /4 dimensions.*of 5/ })
+  const without = (part: NamedArrays, name: string) => new Map([...part].filter(([key]) => key !== name))
+  for (const name of small.keys()) assert.throws(() => restoreFrom(tableOf(), [without(small, name), rows]), { code: 'CORRUPT' }, name)
+  for (const name of rows.keys()) assert.throws(() => restoreFrom(tableOf(), [small, without(rows, name)]), { code: 'CORRUPT' }, name)
+  assert.throws(() => restoreFrom(tableOf(), [small, new Map(rows).set('places', Int32Array.of(-1, 7))]), { code: 'CORRUPT' })
+  assert.throws(() => restoreFrom(tableOf(), [small]), { code: 'CORRUPT', message: /0 ids and 0 rows for 1 items/ })
+  assert.throws(() => restoreFrom(tableOf(), []), { code: 'CORRUPT' })
 })
 
 test('a smaller table takes a larger one’s state and shrinks with the next admission', () => {
   const large = tableOf()
   for (let i = 0; i < 100; i++) large.observe(`item${i}`, i)
   const small = tableOf({ itemsMax: 20 })
-  small.restore(large.state())
+  restoreFrom(small, partsOf(large))
   assert.equal(small.size, 100)
   small.observe('new', 1000)
   assert.equal(small.size, 20)
@@ -296,6 +348,6 @@ test('an id asked for again has the row that it has now', () => {
   const other = new ItemTable({ dimensions: 2, itemsMax: 10, admissionMin: 1, rng: new Rng(1) })
   other.observe('c', 4)
   assert.equal(other.rowOf('c'), row)
-  other.restore(table.state())
+  restoreFrom(other, partsOf(table))
   assert.deepEqual([other.rowOf('a'), other.rowOf('b'), other.rowOf('c')], [0, row, 0])
 })

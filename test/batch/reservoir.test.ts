@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Rng } from '../../src/base/rng.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
+import type { NamedArrays } from '../../src/batch/namedArrays.ts'
 import { Reservoir } from '../../src/batch/reservoir.ts'
 import type { Example } from '../../src/sequence/example.ts'
+import { partsOf, restoreFrom } from '../support/copies.ts'
 
 const tableOf = () => {
   const items = new ItemTable({ dimensions: 1, itemsMax: 1000, admissionMin: 1, rng: new Rng(1) })
@@ -81,9 +83,10 @@ test('an erased user is never drawn again, nor found in the state', () => {
   assert.equal(reservoir.remove('user3'), 0)
   assert.equal(reservoir.size, before - removed)
   const copy = reservoirOf(items, 60)
-  copy.restore(reservoir.state())
+  restoreFrom(copy, partsOf(reservoir))
   for (const one of [reservoir, copy]) for (const example of one.draw(2000)) assert.notEqual(example.userId, 'user3')
-  assert(!Buffer.from(reservoir.state().get('users')!.buffer).toString('utf16le').includes('user3'))
+  for (const part of partsOf(reservoir))
+    for (const array of part.values()) assert(!Buffer.from(array.buffer).includes(Buffer.from('user3', 'utf16le')))
   for (let n = 200; n < 400; n++) reservoir.add(exampleOf(n))
   assert.equal(reservoir.size, 60) // the gaps are filled again
 })
@@ -134,14 +137,14 @@ test('a restored reservoir goes on exactly as the first would have', () => {
   for (let n = 0; n < 300; n++) first.add(exampleOf(n))
   first.remove('user1')
   const second = reservoirOf(items, 50, 99)
-  second.restore(first.state())
-  assert.deepEqual(second.state(), first.state())
+  restoreFrom(second, partsOf(first))
+  assert.deepEqual(partsOf(second), partsOf(first))
   for (let n = 300; n < 500; n++) {
     first.add(exampleOf(n))
     second.add(exampleOf(n))
     assert.deepEqual(second.draw(4).map(plain), first.draw(4).map(plain))
   }
-  assert.deepEqual(second.state(), first.state())
+  assert.deepEqual(partsOf(second), partsOf(first))
 })
 
 test('a smaller reservoir keeps the newest of each half, with shorter histories', () => {
@@ -149,7 +152,7 @@ test('a smaller reservoir keeps the newest of each half, with shorter histories'
   const large = reservoirOf(items, 100)
   for (let n = 0; n < 90; n++) large.add(exampleOf(n))
   const small = reservoirOf(items, 20, 1, 2)
-  small.restore(large.state())
+  restoreFrom(small, partsOf(large))
   assert.equal(small.size, 20)
   const drawn = small.draw(1000)
   for (const example of drawn)
@@ -167,16 +170,59 @@ test('more than 255 event types: the rest lose their name', () => {
   assert(types.has('type0') && types.has('') && !types.has('type299'))
 })
 
-test('a state that does not fit is refused', () => {
+test('a copy shows what was kept when it began, whatever is added and erased until it has been fetched', () => {
+  const items = tableOf()
+  const run = (reservoir: Reservoir, from: number, to: number) => {
+    for (let n = from; n < to; n++) reservoir.add(exampleOf(n))
+    if (from % 2 === 0) reservoir.remove('user4')
+  }
+  for (const extent of ['whole', 'changed'] as const) {
+    const reservoir = reservoirOf(items, 4000)
+    run(reservoir, 0, 6000)
+    const before = partsOf(reservoir)
+    run(reservoir, 6000, 6100)
+    const then = reservoirOf(items, 4000)
+    run(then, 0, 6000)
+    run(then, 6000, 6100)
+    const parts: NamedArrays[] = []
+    let n = 6100
+    for (const part of reservoir.copy(extent)) {
+      parts.push(part)
+      run(reservoir, n, n + 300)
+      n += 300
+    }
+    const restored = reservoirOf(items, 4000, 9)
+    restoreFrom(restored, extent === 'whole' ? parts : [...before, ...parts])
+    assert.deepEqual(partsOf(restored), partsOf(then), extent)
+    const slots = parts.slice(1).flatMap((part) => [...part.get('slots')!])
+    assert.equal(new Set(slots).size, slots.length)
+    if (extent === 'changed') assert(slots.length < 700, `${slots.length} slots`)
+  }
+})
+
+test('what changed since is told of all where fewer examples, or shorter histories, are kept than before', () => {
+  const items = tableOf()
+  const large = reservoirOf(items, 100)
+  for (let n = 0; n < 90; n++) large.add(exampleOf(n))
+  const small = reservoirOf(items, 20, 1, 2)
+  const before = partsOf(large)
+  restoreFrom(small, before)
+  small.add(exampleOf(95))
+  const restored = reservoirOf(items, 20, 1, 2)
+  restoreFrom(restored, [...before, ...partsOf(small, 'changed')])
+  assert.deepEqual(partsOf(restored), partsOf(small))
+})
+
+test('parts that do not fit are refused', () => {
   const items = tableOf()
   const reservoir = reservoirOf(items, 10)
   reservoir.add(exampleOf(5))
-  const state = reservoir.state()
-  for (const name of state.keys()) {
-    const without = new Map(state)
-    without.delete(name)
-    assert.throws(() => reservoirOf(items, 10).restore(without), { code: 'CORRUPT' }, name)
-  }
+  const [small, examples] = partsOf(reservoir) as [NamedArrays, NamedArrays]
+  const without = (part: NamedArrays, name: string) => new Map([...part].filter(([key]) => key !== name))
+  for (const name of small.keys())
+    assert.throws(() => restoreFrom(reservoirOf(items, 10), [without(small, name), examples]), { code: 'CORRUPT' }, name)
+  for (const name of examples.keys())
+    assert.throws(() => restoreFrom(reservoirOf(items, 10), [small, without(examples, name)]), { code: 'CORRUPT' }, name)
   const empty = new ItemTable({ dimensions: 1, itemsMax: 10, admissionMin: 1, rng: new Rng(1) })
-  assert.throws(() => reservoirOf(empty, 10).restore(state), { code: 'CORRUPT', message: /item table of 1 rows/ })
+  assert.throws(() => restoreFrom(reservoirOf(empty, 10), [small, examples]), { code: 'CORRUPT', message: /item table of 1 rows/ })
 })

@@ -100,7 +100,7 @@ function trainerItem(items: number) {
   globalThis.gc?.()
   const bytes = process.memoryUsage().rss - before
   let saved = 0
-  for (const array of table.state('view').values()) saved += array.byteLength
+  for (const part of table.copy('whole')) for (const array of part.values()) saved += array.byteLength
   const { historyMax } = config.sequence
   const { reservoirMax } = config.train
   const reservoir = new Reservoir({ items: table, examplesMax: reservoirMax, historyMax, rng: new Rng(2) })

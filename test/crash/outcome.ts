@@ -3,11 +3,16 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
+import { configSchema } from '../../src/base/config.ts'
+import type { NamedArray } from '../../src/batch/namedArrays.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { readLearnedAudit } from '../../src/io/state/learnedAudit.ts'
 import { LmdbSequenceStore } from '../../src/io/state/lmdbSequenceStore.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
+import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { allArrays } from '../support/copies.ts'
+import type { Scenario } from './scenario.ts'
 
 /** User → bytes of the history, by partition and user. Those who have expired are left out, whether or not they have been swept away. */
 export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<string, string>> {
@@ -60,12 +65,23 @@ export function checkpointsIn(folder: string): string[] {
  * All that the newest checkpoint holds: weights, rows, optimizer state, counts, reservoir, random streams, progressive numbers. Left out is when it was taken, by the
  * clock on the wall: two runs are not at the same time.
  */
-export async function newestCheckpoint(folder: string): Promise<{ name: string; header: unknown; arrays: ReadonlyMap<string, Buffer> }> {
+export async function newestCheckpoint(
+  folder: string,
+  settings: Scenario['settings']
+): Promise<{ name: string; header: unknown; arrays: ReadonlyMap<string, Buffer> }> {
   const name = checkpointsIn(folder).at(-1)
   assert.ok(name !== undefined, `${folder} has no checkpoint`)
   const found = await new CheckpointFiles({ directory: folder, keep: checkpointsMax }).latest()
   assert.deepEqual(found?.skipped, [], `${folder} has damaged checkpoints`)
-  const { header, arrays } = found!.checkpoint
+  // Which of the checkpoints were whole is the clock's doing: so what the trainer becomes by them is compared.
+  const { model, train, sequence, seed } = configSchema.parse(settings)
+  const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
+  const others = new Map<string, NamedArray>()
+  trainer.restore(found!.checkpoint, ({ name, arrays }) => {
+    for (const [key, array] of arrays) others.set(`${name}/${key}`, array)
+  })
+  const { header } = found!.checkpoint
+  const arrays = new Map([...allArrays(trainer.checkpoint()), ...others])
   const { savedAtMs: _, versionAtMs: __, ...stage } = header.stage as Record<string, unknown>
   const bytes = ([key, { buffer, byteOffset, byteLength }]: [string, ArrayBufferView]): [string, Buffer] => [
     key,

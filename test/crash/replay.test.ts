@@ -79,7 +79,7 @@ async function atEveryBoundary(scenario: Scenario): Promise<string> {
       mkdirSync(path.join(run, 'relearned'))
       cpSync(path.join(run, 'checkpoints', 'all-batches.ledger'), path.join(run, 'relearned', 'batches.ledger'))
       resultOf(await live(task(name, { relearn: true }), { timeoutMs }))
-      await sameCheckpoint(path.join(run, 'checkpoints'), path.join(run, 'relearned'))
+      await sameCheckpoint(scenario, path.join(run, 'checkpoints'), path.join(run, 'relearned'))
     }
     return `${order.length - missed.length} kills${missed.length === 0 ? '' : `, not reached: ${missed.join(', ')}`}; ${disturbed.batches} batches`
   })
@@ -143,7 +143,7 @@ async function atRandomMoments(scenario: Scenario, verb: 'start' | 'replay'): Pr
     const checkpoints = path.join(run('relearned'), 'checkpoints')
     for (const name of checkpointsIn(checkpoints).slice(1)) rmSync(path.join(checkpoints, name))
     resultOf(await life('relearned'))
-    await sameCheckpoint(path.join(run('disturbed'), 'checkpoints'), checkpoints)
+    await sameCheckpoint(scenario, path.join(run('disturbed'), 'checkpoints'), checkpoints)
     return `${kills - 1} kills`
   })
 }
@@ -171,8 +171,8 @@ async function compare(scenario: Scenario, disturbed: string, undisturbed: strin
   assert.deepEqual(learned, should, `examples learned: ${differenceOf(learned, should)}`)
 }
 
-async function sameCheckpoint(actual: string, expected: string): Promise<void> {
-  const [a, b] = [await newestCheckpoint(actual), await newestCheckpoint(expected)]
+async function sameCheckpoint({ settings }: Scenario, actual: string, expected: string): Promise<void> {
+  const [a, b] = [await newestCheckpoint(actual, settings), await newestCheckpoint(expected, settings)]
   assert.equal(a.name, b.name, 'learned again, the run has another number of batches')
   assert.deepEqual(a.header, b.header, `${a.name}: learned again by the same boundaries, its header differs`)
   assert.deepEqual([...a.arrays.keys()].sort(), [...b.arrays.keys()].sort())

@@ -5,15 +5,18 @@
 // Everything of the trainer is at work: ranking, learning, replay, items that come and go, updates for the publisher, checkpoints on the disk. Written to the
 // folder are soak.json (every sample), soak.svg (the plot); printed is one JSON line. Status 1: something grows.
 //
-// Memory is judged by the line through the least of each of eight parts of the run after its first third, so that what waits to be collected does not count: it grows
+// Memory is judged by the process's own pages (RssAnon), where the system tells them: pages of files that are mapped into it count as resident too, and come and go as
+// the system likes. What waits to be collected is collected before each look. It is the line through the least of each of eight parts of the run after its first third: it grows
 // if the slope is above a megabyte an hour by more than three standard errors, and by more than a twentieth of all within the run. A short run can therefore only find
-// a large leak; the error printed says how large.
+// a large leak; the error printed says how large, and the slopes of heap and buffers where to look.
 
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/base/config.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
@@ -42,7 +45,13 @@ interface Sample {
   readonly minutes: number
   readonly examplesPerSecond: number
   readonly rssBytes: number
+  /** Of it, what is no file's; all of it where the system does not tell. */
+  readonly ownBytes: number
+  /** V8's heap: what is in use, and what it has taken from the system. */
   readonly heapBytes: number
+  readonly heapTotalBytes: number
+  /** Of typed arrays. */
+  readonly bufferBytes: number
   readonly tensors: number
   /** Files and sockets that are open, between checkpoints. */
   readonly handles: number
@@ -61,6 +70,9 @@ const checkpoints = new CheckpointFiles({ directory: scratch, keep: 2 })
 const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed: Number(flags.seed) })
 const stream = new ShiftingStream({ users: 2000, items: 4000, historyMax: sequence.historyMax, seed: Number(flags.seed) })
 
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
 const taken: Sample[] = []
 const startedMs = performance.now()
 const minutesSince = () => (performance.now() - startedMs) / 60_000
@@ -76,12 +88,16 @@ for (let step = 1; minutesSince() < minutes; step++) {
   await nextTurn()
   const nowMs = performance.now()
   if (nowMs - lastMs < (60_000 * minutes) / samples) continue
-  const { rss, heapUsed } = process.memoryUsage()
+  collectGarbage()
+  const { rss, heapUsed, heapTotal, arrayBuffers } = process.memoryUsage()
   taken.push({
     minutes: minutesSince(),
     examplesPerSecond: (1000 * (examples - lastExamples)) / (nowMs - lastMs),
     rssBytes: rss,
+    ownBytes: ownBytes() ?? rss,
     heapBytes: heapUsed,
+    heapTotalBytes: heapTotal,
+    bufferBytes: arrayBuffers,
     tensors: tf.memory().numTensors,
     handles: openHandles()
   })
@@ -92,11 +108,16 @@ rmSync(scratch, { recursive: true, force: true })
 
 const warm = taken.filter((sample) => sample.minutes > minutes / 3)
 if (warm.length < 3 * parts) throw new Error(`${warm.length} samples after the first third are too few to judge by: give it more minutes`)
-const least = Array.from({ length: parts }, (_, part) => {
-  const ofPart = warm.slice(Math.floor((part * warm.length) / parts), Math.floor(((part + 1) * warm.length) / parts))
-  return ofPart.reduce((low, sample) => (sample.rssBytes < low.rssBytes ? sample : low))
-})
-const { slope, standardError } = leastSquares(least.map((sample) => [sample.minutes / 60, sample.rssBytes]))
+/** Bytes an hour, by the least of each part. */
+const slopeOf = (bytes: (sample: Sample) => number) => {
+  const least = Array.from({ length: parts }, (_, part) => {
+    const ofPart = warm.slice(Math.floor((part * warm.length) / parts), Math.floor(((part + 1) * warm.length) / parts))
+    return ofPart.reduce((low, sample) => (bytes(sample) < bytes(low) ? sample : low))
+  })
+  return leastSquares(least.map((sample) => [sample.minutes / 60, bytes(sample)]))
+}
+const { slope, standardError } = slopeOf(({ ownBytes }) => ownBytes)
+const megabytes = (bytes: number) => Number((bytes / 1e6).toFixed(2))
 const grown = (slope * (minutes * 2)) / 3 / 60
 const speeds = warm.map(({ examplesPerSecond }) => examplesPerSecond)
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
@@ -105,7 +126,7 @@ const range = (values: readonly number[]) => [Math.min(...values), Math.max(...v
 const tensors = range(warm.map((sample) => sample.tensors))
 const handles = range(warm.map((sample) => sample.handles))
 const problems = [
-  ...(slope - 3 * standardError > slopeMax && grown > warm[0]!.rssBytes / 20
+  ...(slope - 3 * standardError > slopeMax && grown > warm[0]!.ownBytes / 20
     ? [`memory grows by ${Math.round(slope / slopeMax)} MB an hour`]
     : []),
   ...(tensors[0] === tensors[1] ? [] : [`between ${tensors[0]} and ${tensors[1]} tensors are alive between steps`]),
@@ -119,7 +140,9 @@ const curve = (name: string, unit: string, value: (sample: Sample) => number) =>
 })
 const curves = [
   curve('resident memory', 'MB', ({ rssBytes }) => rssBytes / 1e6),
+  curve('of it the process’s own', 'MB', ({ ownBytes }) => ownBytes / 1e6),
   curve("V8's heap", 'MB', ({ heapBytes }) => heapBytes / 1e6),
+  curve('typed arrays', 'MB', ({ bufferBytes }) => bufferBytes / 1e6),
   curve('speed', 'examples a second', ({ examplesPerSecond }) => examplesPerSecond),
   curve('tensors', 'alive', (sample) => sample.tensors),
   curve('handles', 'open', (sample) => sample.handles)
@@ -130,8 +153,11 @@ process.stdout.write(
     minutes,
     examples,
     steps: trainer.learnedSteps,
-    rssMegabytesPerHour: Number((slope / 1e6).toFixed(2)),
-    standardError: Number((standardError / 1e6).toFixed(2)),
+    ownMegabytesPerHour: megabytes(slope),
+    standardError: megabytes(standardError),
+    heapMegabytesPerHour: megabytes(slopeOf(({ heapBytes }) => heapBytes).slope),
+    bufferMegabytesPerHour: megabytes(slopeOf(({ bufferBytes }) => bufferBytes).slope),
+    ownBytes: warm.at(-1)!.ownBytes,
     rssBytes: warm.at(-1)!.rssBytes,
     tensors,
     handles,
@@ -142,6 +168,13 @@ process.stdout.write(
   })}\n`
 )
 process.exitCode = problems.length === 0 ? 0 : 1
+
+/** Pages that are no file's, bytes: Linux tells. */
+function ownBytes(): number | undefined {
+  const status = '/proc/self/status'
+  const kilobytes = existsSync(status) ? /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(status, 'utf8'))?.[1] : undefined
+  return kilobytes === undefined ? undefined : 1024 * Number(kilobytes)
+}
 
 /** Linux tells all of them; elsewhere those are counted that keep the event loop alive. */
 function openHandles(): number {

@@ -7,10 +7,11 @@ import { Rng } from '../../src/base/rng.ts'
 import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { Example } from '../../src/sequence/example.ts'
-import type { Checkpoint } from '../../src/train/checkpoint.ts'
+import { arraysOf, type Checkpoint, type CheckpointPart } from '../../src/train/checkpoint.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
+import { allArrays } from '../support/copies.ts'
 
 before(() => loadBackend())
 
@@ -64,8 +65,9 @@ const catalogue: CatalogueItem[] = Array.from({ length: 40 }, (_, i) => ({
 
 const sameCheckpoint = (a: Checkpoint, b: Checkpoint) => {
   assert.deepEqual(a.header, b.header)
-  assert.deepEqual([...a.arrays.keys()], [...b.arrays.keys()])
-  for (const [name, array] of a.arrays) assert.deepEqual(array, b.arrays.get(name), name)
+  const [ofA, ofB] = [allArrays(a), allArrays(b)]
+  assert.deepEqual([...ofA.keys()], [...ofB.keys()])
+  for (const [name, array] of ofA) assert.deepEqual(array, ofB.get(name), name)
 }
 
 for (const loss of ['softmax', 'triplet'] as const) {
@@ -112,6 +114,45 @@ test('a checkpoint is exact: continuing from it is bit-equal to never having sto
   sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
 })
 
+test('a checkpoint that is written while it learns on is of the moment when it was begun; those of changes make it whole again', () => {
+  const trainer = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
+  trainer.learnCatalogue(catalogue)
+  const source = rings(5)
+  const learn = (steps: number) => {
+    for (let i = 0; i < steps; i++) trainer.step(source.next().value as Example[], ranges)
+  }
+  learn(3)
+  /** Its parts one after the other, with a step after each. */
+  const slowly = ({ header, parts }: Checkpoint): Checkpoint => {
+    const list: CheckpointPart[] = []
+    for (const part of parts) {
+      list.push(part)
+      learn(1)
+    }
+    return { header, parts: list }
+  }
+  const whole = slowly(trainer.beginCheckpoint('whole'))
+  const first = slowly(trainer.beginCheckpoint('changed'))
+  learn(2)
+  const then = trainer.learnedSteps
+  const second = slowly(trainer.beginCheckpoint('changed'))
+  assert.ok(trainer.learnedSteps > then + 5)
+  const restored = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
+  restored.learnCatalogue(catalogue)
+  restored.restore({ header: second.header, parts: [whole, first, second].flatMap(({ parts }) => [...parts]) })
+  assert.equal(restored.learnedSteps, then)
+  // The very same from the beginning to that step.
+  const straight = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
+  straight.learnCatalogue(catalogue)
+  const again = rings(5)
+  for (let i = 0; i < then; i++) straight.step(again.next().value as Example[], ranges)
+  sameCheckpoint(restored.checkpoint(), straight.checkpoint())
+  assert.throws(() => {
+    trainer.beginCheckpoint('whole')
+    trainer.beginCheckpoint('whole')
+  }, /has not come to its end/)
+})
+
 test('a checkpoint of the first release, which named no model, is one of MTMI', () => {
   const checkpoint = makeTrainer().checkpoint()
   const { name, ...shape } = checkpoint.header.shape as Record<string, unknown>
@@ -132,12 +173,15 @@ test('a checkpoint of another shape, format or with missing parts is refused', (
     name: 'ConfigError',
     message: /name is mtmi, but the checkpoint has mind/
   })
-  const arrays = new Map(checkpoint.arrays)
-  arrays.delete('items/meta')
-  assert.throws(() => makeTrainer().restore({ ...checkpoint, arrays }), CorruptError)
-  const noWeight = new Map(checkpoint.arrays)
-  noWeight.delete('weights/user.weight')
-  assert.throws(() => makeTrainer().restore({ ...checkpoint, arrays: noWeight }), /user\.weight/)
+  const without = (part: string, array: string): Checkpoint => ({
+    ...checkpoint,
+    parts: [...checkpoint.parts].map(({ name, arrays }) => ({
+      name,
+      arrays: new Map([...arrays].filter(([key]) => name !== part || key !== array))
+    }))
+  })
+  assert.throws(() => makeTrainer().restore(without('items', 'meta')), CorruptError)
+  assert.throws(() => makeTrainer().restore(without('weights', 'user.weight')), /user\.weight/)
 })
 
 test('a loss that is not finite changes no weight, and the same stream does the same again', () => {
@@ -147,15 +191,17 @@ test('a loss that is not finite changes no weight, and the same stream does the 
     for (let i = 0; i < 4; i++) trainer.step(source.next().value as Example[], ranges)
     const row = trainer.items.rowOf('r1-1')
     trainer.items.values(row)[0] = Number.NaN
-    const before = trainer.checkpoint()
+    const before = allArrays(trainer.checkpoint())
+    const { step } = trainer.checkpoint().header
     assert.throws(() => trainer.step(source.next().value as Example[], ranges), DivergedError)
     const after = trainer.checkpoint()
-    for (const [name, array] of before.arrays) {
-      if (!/^(weights|adam|features|items\/(values|accumulators)|reservoir\/(rows|offsets))/.test(name)) continue
+    const arrays = allArrays(after)
+    for (const [name, array] of before) {
+      if (!/^(weights|adam|features|items\/.*\/(values|accumulators)|reservoir\/.*\/(rows|offsets))/.test(name)) continue
       // The failed step's targets have been admitted: new rows follow the old ones.
-      assert.deepEqual(after.arrays.get(name)!.slice(0, array.length), array, name)
+      assert.deepEqual(arrays.get(name)!.slice(0, array.length), array, name)
     }
-    assert.equal(after.header.step, before.header.step)
+    assert.equal(after.header.step, step)
     return after
   }
   sameCheckpoint(broken(), broken())
@@ -268,18 +314,18 @@ test('what there is against forgetting and for change is part of a checkpoint', 
   sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
   // A checkpoint of an earlier release has neither.
   const { slowSteps: _, driftResponse: __, ...header } = straight.checkpoint().header
-  const arrays = new Map([...straight.checkpoint().arrays].filter(([name]) => !name.startsWith('slow/')))
+  const parts = [...straight.checkpoint().parts].filter(({ name }) => name !== 'slow')
   const older = make()
-  older.restore({ header, arrays })
+  older.restore({ header, parts })
   older.step(batches[0]!, ranges)
 })
 
 test('slowDown halves what a step moves, and survives a checkpoint', () => {
   const moved = (prepare: (trainer: IncrementalTrainer) => IncrementalTrainer) => {
     const trainer = prepare(makeTrainer({ dropout: 0 }, { replayRatio: 0 }))
-    const before = trainer.checkpoint().arrays.get('weights/item.weight') as Float32Array
+    const before = arraysOf(trainer.checkpoint(), 'weights').get('item.weight') as Float32Array
     trainer.step(rings(8).next().value as Example[], ranges)
-    const after = trainer.checkpoint().arrays.get('weights/item.weight') as Float32Array
+    const after = arraysOf(trainer.checkpoint(), 'weights').get('item.weight') as Float32Array
     return Math.sqrt(after.reduce((sum, x, i) => sum + (x - before[i]!) ** 2, 0))
   }
   const whole = moved((trainer) => trainer)

@@ -1,41 +1,12 @@
-// Checkpoints as files: one file each, complete under its name or not there at all.
-//
-// Layout, little-endian:
-//   8 bytes  "MTMICKPT"
-//   4 bytes  format version
-//   4 bytes  length of the table of contents
-//   n bytes  table of contents, JSON: step, the checkpoint's header, name, type and length of each array
-//            arrays, in that order, without gaps
-//  32 bytes  SHA-256 of everything before
-//
-// SHA-256 rather than CRC-32: it is in every Node 20 (zlib.crc32 came with 20.15), and with the processor's SHA instructions it reads 1.6 GB/s against 3.1:
-// either way the disk is slower.
+// Checkpoints as files: one file each, complete under its name or not there at all. What a file consists of: see checkpointFile.ts.
 
-import { createHash, type Hash } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises'
+import { open, readdir, rename, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../base/errors.ts'
-import type { NamedArray } from '../../batch/namedArrays.ts'
-import type { Checkpoint, CheckpointStore } from '../../train/checkpoint.ts'
-import { jsonOf } from './checkpointJson.ts'
-
-const magic = 'MTMICKPT'
-const formatVersion = 1
-const prefixBytes = 16
-const checksumBytes = 32
-/** Written and read in pieces of this size, so that a large array keeps the event loop busy for about 10 ms at a time. */
-const pieceBytes = 16 * 1024 * 1024
-/** A table of contents beyond this is damage, not a checkpoint. */
-const contentsMax = 256 * 1024 * 1024
-
-const kinds = { Float32Array, Float64Array, Int32Array, Uint8Array } as const
-
-interface Contents {
-  readonly step: number
-  readonly header: Record<string, unknown>
-  readonly arrays: readonly { readonly name: string; readonly type: keyof typeof kinds; readonly length: number }[]
-}
+import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../train/checkpoint.ts'
+import { type CheckpointHead, checkFile, partsOfFile, readHead, writeFile } from './checkpointFile.ts'
 
 export interface CheckpointFilesOptions {
   /** Made if it is missing. One process writes into it at a time. */
@@ -51,14 +22,15 @@ export interface CheckpointFilesOptions {
  * moment it leaves the earlier files as they were. A version has an empty file `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same step first
  * renames it to `….damaged-<n>`.
  *
- * Arrays handed to `save` must not change until it resolves.
+ * A file that tells only of changes names the file that it builds on by an id, which a file keeps when a user is erased from it. One that is damaged or gone takes those with it that build on it, and the one
+ * before is used.
  */
 export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string
   readonly #keep: number
   readonly #versionKeep: number
-  /** Files known to be whole: written, or read and checked, by this object. */
-  readonly #intact = new Set<string>()
+  /** Heads of files known to be undamaged: written, or read and checked, by this object. */
+  readonly #intact = new Map<string, CheckpointHead>()
   /** Saves are made one after the other. */
   #saving: Promise<void> = Promise.resolve()
 
@@ -82,22 +54,34 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /** @throws UnavailableError if it can't be written (disk full, no permission); the earlier ones are untouched */
-  save(step: number, checkpoint: Checkpoint, as?: 'version'): Promise<void> {
-    const save = this.#saving.then(() => this.#save(step, checkpoint, as === 'version'))
-    this.#saving = save.catch(() => undefined)
-    return save
+  save(step: number, checkpoint: Checkpoint, options: SaveOptions = {}): Promise<{ bytes: number; oldest: number }> {
+    return this.#inTurn(() => this.#save(step, checkpoint, options))
   }
 
-  /** As `save`, and all others stay. */
-  replace(step: number, checkpoint: Checkpoint): Promise<void> {
-    const replace = this.#saving.then(async () => {
-      const steps = await this.steps()
-      if (!steps.includes(step))
-        throw new ConfigError([`there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`])
-      await this.#put(step, checkpoint)
+  rewrite(
+    names: readonly string[],
+    change: (part: CheckpointPart) => CheckpointPart,
+    look = false
+  ): Promise<{ rewritten: number; damaged: string[] }> {
+    return this.#inTurn(async () => {
+      const damaged: string[] = []
+      let rewritten = 0
+      for (const step of await this.steps()) {
+        const file = this.#file(step)
+        try {
+          const head = await this.#check(step)
+          if (!some(partsOfFile(file, head, names), (part) => change(part) !== part)) continue
+          rewritten++
+          if (look) continue
+          const parts = map(partsOfFile(file, head), (part) => (names.includes(part.name) ? change(part) : part))
+          await this.#put(step, head, parts)
+        } catch (error) {
+          if (!(error instanceof CorruptError)) throw error
+          damaged.push(error.message)
+        }
+      }
+      return { rewritten, damaged }
     })
-    this.#saving = replace.catch(() => undefined)
-    return replace
   }
 
   async latest(): Promise<{ step: number; checkpoint: Checkpoint; skipped: readonly string[] } | undefined> {
@@ -116,29 +100,13 @@ export class CheckpointFiles implements CheckpointStore {
     )
   }
 
-  /** @throws CorruptError if it is damaged @throws ConfigError if there is none of that step */
+  /** @throws CorruptError if it, or what it builds on, is damaged @throws ConfigError if there is none of that step */
   async load(step: number): Promise<Checkpoint> {
-    const file = this.#file(step)
-    let handle: FileHandle
-    try {
-      handle = await open(file, 'r')
-    } catch (cause) {
-      if (codeOf(cause) !== 'ENOENT') throw new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
-      const steps = await this.steps()
-      throw new ConfigError([`there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`])
+    const chain = await this.#chain(step)
+    const parts = function* (): Iterator<CheckpointPart> {
+      for (const { file, head } of chain) yield* partsOfFile(file, head)
     }
-    try {
-      const checkpoint = await read(handle, file, step)
-      this.#intact.add(file)
-      return checkpoint
-    } catch (error) {
-      this.#intact.delete(file)
-      throw error instanceof MtmiError
-        ? error
-        : new UnavailableError(`checkpoint ${file} cannot be read: ${reasonOf(error)}`, { cause: error })
-    } finally {
-      await handle.close()
-    }
+    return { header: chain.at(-1)!.head.header, parts: { [Symbol.iterator]: parts } }
   }
 
   /** Of all files that are named like a checkpoint, damaged ones included; ascending. */
@@ -156,44 +124,105 @@ export class CheckpointFiles implements CheckpointStore {
     return (await this.steps()).filter((step) => names.has(path.basename(this.#versionFile(step))))
   }
 
-  /** Header and size, without the arrays, and unchecked: for whoever lists what there is. @throws CorruptError, ConfigError as `load` */
-  async describe(step: number): Promise<{ header: Readonly<Record<string, unknown>>; bytes: number }> {
+  /** Header and size, without the parts, and unchecked: for whoever lists what there is. @throws CorruptError, UnavailableError as `load` */
+  async describe(step: number): Promise<{ header: Checkpoint['header']; bytes: number; since: number | undefined }> {
     const file = this.#file(step)
-    const handle = await open(file, 'r').catch((cause: unknown) => {
-      throw new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
-    })
     try {
-      const { size } = await handle.stat()
-      return { header: (await readContents(handle, file, size)).contents.header, bytes: size }
-    } finally {
-      await handle.close()
+      const { header, bytes, base } = await readHead(file)
+      return { header, bytes, since: base?.step }
+    } catch (cause) {
+      throw cause instanceof MtmiError ? cause : new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
     }
   }
 
-  async #save(step: number, checkpoint: Checkpoint, asVersion: boolean): Promise<void> {
-    if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
-    await this.#put(step, checkpoint, asVersion)
-    await this.#prune(step)
+  /** One after the other. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#saving.then(work)
+    this.#saving = result.then(
+      () => undefined,
+      () => undefined
+    )
+    return result
   }
 
-  /** @param asVersion undefined: as it is */
-  async #put(step: number, checkpoint: Checkpoint, asVersion?: boolean): Promise<void> {
+  /** The whole one first, then what tells of changes, to the step. */
+  async #chain(step: number): Promise<{ file: string; head: CheckpointHead }[]> {
+    const chain: { file: string; head: CheckpointHead }[] = []
+    for (let at = step; ; ) {
+      const file = this.#file(at)
+      const head = await this.#check(at).catch((error: unknown) => {
+        if (at === step) throw error
+        const { message } = error as Error
+        if (error instanceof CorruptError || error instanceof ConfigError)
+          throw new CorruptError(`checkpoint ${this.#file(step)} builds on another that cannot be used: ${message}`)
+        throw error
+      })
+      const above = chain[0]
+      if (above !== undefined && above.head.base?.id !== head.id)
+        throw new CorruptError(`checkpoint ${above.file}: it builds on another checkpoint of step ${at} than the one that is there`)
+      chain.unshift({ file, head })
+      if (head.base === undefined) return chain
+      if (!(head.base.step < at)) throw new CorruptError(`checkpoint ${file}: it builds on step ${head.base.step}, which is not before it`)
+      at = head.base.step
+    }
+  }
+
+  /** @throws CorruptError if the file itself is damaged @throws ConfigError if there is none */
+  async #check(step: number): Promise<CheckpointHead> {
+    const file = this.#file(step)
+    const known = this.#intact.get(file)
+    try {
+      // Another process may have written it anew, or deleted it: that is seen by its size and time at least.
+      const head = known === undefined ? await checkFile(file, step) : await readHead(file)
+      const isSame = head.bytes === known?.bytes && head.changedMs === known.changedMs
+      const checked = known === undefined ? head : isSame ? known : await checkFile(file, step)
+      this.#intact.set(file, checked)
+      return checked
+    } catch (error) {
+      this.#intact.delete(file)
+      if (codeOf(error) === 'ENOENT') {
+        const steps = await this.steps()
+        throw new ConfigError([`there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`])
+      }
+      throw error instanceof MtmiError
+        ? error
+        : new UnavailableError(`checkpoint ${file} cannot be read: ${reasonOf(error)}`, { cause: error })
+    }
+  }
+
+  async #save(step: number, checkpoint: Checkpoint, { version = false, since }: SaveOptions): Promise<{ bytes: number; oldest: number }> {
+    if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
+    if (since !== undefined && (version || !(since < step)))
+      throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`)
+    const base = since === undefined ? undefined : { step: since, id: (await this.#check(since)).id }
+    const bytes = await this.#put(step, { id: randomUUID(), base, header: checkpoint.header }, checkpoint.parts, version)
+    return { bytes, oldest: await this.#prune(step) }
+  }
+
+  /** @param asVersion undefined: as it is @returns how many bytes were written */
+  async #put(
+    step: number,
+    head: Pick<CheckpointHead, 'id' | 'base' | 'header'>,
+    parts: Iterable<CheckpointPart>,
+    asVersion?: boolean
+  ): Promise<number> {
     const file = this.#file(step)
     const temporary = `${file}.tmp`
-    const { prefix, arrays } = encode(step, checkpoint)
     try {
-      await write(temporary, prefix, arrays)
+      await writeFile(temporary, { step, ...head }, parts)
       await this.#setDamagedAside(step)
       await rename(temporary, file)
       if (asVersion === true) await (await open(this.#versionFile(step), 'w')).close()
       else if (asVersion === false) await unlink(this.#versionFile(step)).catch(() => undefined)
       await syncDirectory(this.#directory)
+      const written = await readHead(file)
+      this.#intact.set(file, written)
+      return written.bytes
     } catch (cause) {
       await unlink(temporary).catch(() => undefined)
-      if (cause instanceof MtmiError) throw cause
+      if (cause instanceof MtmiError || cause instanceof TypeError || cause instanceof RangeError) throw cause
       throw new UnavailableError(`checkpoint ${file} cannot be written: ${reasonOf(cause)}`, { cause })
     }
-    this.#intact.add(file)
   }
 
   async #setDamagedAside(step: number): Promise<void> {
@@ -201,42 +230,50 @@ export class CheckpointFiles implements CheckpointStore {
     const names = new Set(await this.#names())
     // Read anew, whatever is remembered of it: it is about to be replaced.
     this.#intact.delete(file)
-    if (!names.has(path.basename(file)) || (await this.#isIntact(step))) return
+    if (!names.has(path.basename(file)) || (await this.#undamaged(step)) !== undefined) return
     let n = 1
     while (names.has(`${path.basename(file)}.damaged-${n}`)) n++
     await rename(file, `${file}.damaged-${n}`)
   }
 
   /**
-   * Deletes all intact ones but the newest `keep` and `versionKeep` versions, and what killed saves left. Only what is known to be intact is counted and deleted, so a file of an
+   * Deletes all intact ones but those that are kept, and what killed saves left. Only what is known to be intact is counted and deleted, so a file of an
    * earlier process is read once before. Later steps than the one just saved are left of a run that went back: `latest` must be this one.
+   *
+   * @returns the oldest that is not kept as a version alone
    */
-  async #prune(saved: number): Promise<void> {
+  async #prune(saved: number): Promise<number> {
     try {
       const versions = new Set(await this.versions())
       let kept = 0
       let keptVersions = 0
+      let oldest = saved
       for (const step of (await this.steps()).reverse()) {
-        if (step !== saved && !(await this.#isIntact(step))) continue
+        const head = await this.#undamaged(step)
+        if (head === undefined) continue
+        const isWhole = head.base === undefined
         const isVersion = versions.has(step) && step <= saved && ++keptVersions <= this.#versionKeep
         if (versions.has(step) && !isVersion) await unlink(this.#versionFile(step))
-        if (step <= saved && (++kept <= this.#keep || isVersion)) continue
+        const isRecent = step <= saved && kept < this.#keep
+        if (isRecent) oldest = step
+        if (isRecent && isWhole) kept++
+        if (isRecent || isVersion) continue
         await unlink(this.#file(step))
         this.#intact.delete(this.#file(step))
       }
       for (const name of await this.#names()) if (name.endsWith('.mtmi.tmp')) await unlink(path.join(this.#directory, name))
+      return oldest
     } catch (cause) {
       throw new UnavailableError(`checkpoints in ${this.#directory}: older ones cannot be deleted: ${reasonOf(cause)}`, { cause })
     }
   }
 
-  async #isIntact(step: number): Promise<boolean> {
-    if (this.#intact.has(this.#file(step))) return true
+  /** undefined: it is damaged. */
+  async #undamaged(step: number): Promise<CheckpointHead | undefined> {
     try {
-      await this.load(step)
-      return true
+      return await this.#check(step)
     } catch (error) {
-      if (error instanceof CorruptError) return false
+      if (error instanceof CorruptError) return undefined
       throw error
     }
   }
@@ -258,121 +295,13 @@ export class CheckpointFiles implements CheckpointStore {
   }
 }
 
-function encode(step: number, checkpoint: Checkpoint): { prefix: Buffer; arrays: Uint8Array[] } {
-  const arrays = [...checkpoint.arrays]
-  const contents = jsonOf({
-    step,
-    header: checkpoint.header,
-    arrays: arrays.map(([name, array]) => ({ name, type: kindOf(name, array), length: array.length }))
-  })
-  const bytes = Buffer.from(contents, 'utf8')
-  if (bytes.length > contentsMax) throw new RangeError(`checkpoint: a header of ${bytes.length} bytes; large state belongs into arrays`)
-  const prefix = Buffer.alloc(prefixBytes + bytes.length)
-  prefix.write(magic, 'latin1')
-  prefix.writeUInt32LE(formatVersion, 8)
-  prefix.writeUInt32LE(bytes.length, 12)
-  bytes.copy(prefix, prefixBytes)
-  return { prefix, arrays: arrays.map(([, array]) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength)) }
+function some<T>(values: Iterable<T>, is: (value: T) => boolean): boolean {
+  for (const value of values) if (is(value)) return true
+  return false
 }
 
-async function write(file: string, prefix: Buffer, arrays: readonly Uint8Array[]): Promise<void> {
-  const handle = await open(file, 'w')
-  try {
-    const hash = createHash('sha256')
-    await writeAll(handle, prefix, hash)
-    for (const array of arrays) await writeAll(handle, array, hash)
-    await writeAll(handle, hash.digest())
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array, hash?: Hash): Promise<void> {
-  for (let at = 0; at < bytes.length; at += pieceBytes) {
-    const piece = bytes.subarray(at, at + pieceBytes)
-    hash?.update(piece)
-    for (let written = 0; written < piece.length; ) written += (await handle.write(piece, written)).bytesWritten
-  }
-}
-
-async function readContents(handle: FileHandle, file: string, size: number, hash?: Hash): Promise<{ contents: Contents; end: number }> {
-  const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
-  if (size < prefixBytes + checksumBytes) throw damaged(`cut off: ${size} bytes are less than an empty checkpoint has`)
-  const prefix = Buffer.alloc(prefixBytes)
-  await readAll(handle, prefix, 0, hash)
-  if (prefix.toString('latin1', 0, 8) !== magic) throw damaged('does not begin as a checkpoint does')
-  const version = prefix.readUInt32LE(8)
-  if (version !== formatVersion) throw damaged(`has format version ${version}, this program reads ${formatVersion}`)
-  const contentsBytes = prefix.readUInt32LE(12)
-  if (contentsBytes > contentsMax || prefixBytes + contentsBytes + checksumBytes > size)
-    throw damaged(`cut off within its table of contents (${size} bytes)`)
-  const text = Buffer.alloc(contentsBytes)
-  await readAll(handle, text, prefixBytes, hash)
-  let contents: Contents
-  try {
-    contents = JSON.parse(text.toString('utf8')) as Contents
-  } catch (cause) {
-    throw new CorruptError(`checkpoint ${file}: its table of contents is not JSON`, { cause })
-  }
-  if (!isContents(contents)) throw damaged('its table of contents is not one of a checkpoint')
-  return { contents, end: prefixBytes + contentsBytes }
-}
-
-async function read(handle: FileHandle, file: string, step: number): Promise<Checkpoint> {
-  const { size } = await handle.stat()
-  const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
-  const hash = createHash('sha256')
-  const { contents, end } = await readContents(handle, file, size, hash)
-  const arrayBytes = contents.arrays.reduce((sum, { type, length }) => sum + length * kinds[type].BYTES_PER_ELEMENT, 0)
-  const expected = end + arrayBytes + checksumBytes
-  if (size !== expected) throw damaged(`${size < expected ? 'cut off' : 'too long'}: ${size} bytes where ${expected} were written`)
-  const arrays = new Map<string, NamedArray>()
-  let at = end
-  for (const { name, type, length } of contents.arrays) {
-    const array = new kinds[type](length)
-    await readAll(handle, new Uint8Array(array.buffer), at, hash)
-    at += array.byteLength
-    arrays.set(name, array)
-  }
-  const checksum = Buffer.alloc(checksumBytes)
-  await readAll(handle, checksum, at)
-  if (!hash.digest().equals(checksum)) throw damaged('its checksum is wrong')
-  if (contents.step !== step) throw damaged(`holds step ${contents.step}: was it renamed?`)
-  return { header: contents.header, arrays }
-}
-
-async function readAll(handle: FileHandle, bytes: Uint8Array, position: number, hash?: Hash): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesRead } = await handle.read(bytes, at, Math.min(pieceBytes, bytes.length - at), position + at)
-    if (bytesRead === 0) throw new CorruptError(`checkpoint: the file ended at ${position + at} while it was read`)
-    hash?.update(bytes.subarray(at, at + bytesRead))
-    at += bytesRead
-  }
-}
-
-function isContents(value: unknown): value is Contents {
-  const contents = value as Partial<Contents> | null
-  return (
-    typeof contents === 'object' &&
-    contents !== null &&
-    typeof contents.step === 'number' &&
-    typeof contents.header === 'object' &&
-    contents.header !== null &&
-    Array.isArray(contents.arrays) &&
-    contents.arrays.every(
-      (array: Partial<Contents['arrays'][number]>) =>
-        typeof array.name === 'string' &&
-        Object.hasOwn(kinds, String(array.type)) &&
-        Number.isSafeInteger(array.length) &&
-        array.length! >= 0
-    )
-  )
-}
-
-function kindOf(name: string, array: NamedArray): keyof typeof kinds {
-  for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) if (array instanceof kinds[kind]) return kind
-  throw new TypeError(`checkpoint: array ${name} is of none of the types ${Object.keys(kinds).join(', ')}`)
+function* map<T>(values: Iterable<T>, of: (value: T) => T): Iterable<T> {
+  for (const value of values) yield of(value)
 }
 
 /** A rename is durable once its directory is. */

@@ -8,7 +8,7 @@ import { BatchLedgerMemory } from '../../../src/io/state/batchLedgerMemory.ts'
 import { CheckpointMemory } from '../../../src/io/state/checkpointMemory.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
 import type { VectorIndex } from '../../../src/retrieval/vectorIndex.ts'
-import type { CheckpointStore } from '../../../src/train/checkpoint.ts'
+import { arraysOf, type CheckpointStore } from '../../../src/train/checkpoint.ts'
 import type { BatchLedger } from '../../../src/train/ledger.ts'
 import { ModelReplica } from '../../../src/train/modelReplica.ts'
 import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
@@ -150,10 +150,7 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
   assert.equal(disk.desk.answered?.outcome, 'done')
   assert.equal(await serves(disk, old), true)
   const { checkpoint } = (await disk.checkpoints.latest())!
-  assert.deepEqual(
-    checkpoint.arrays.get('weights/attention/keys') ?? null,
-    (await disk.checkpoints.load(old)).arrays.get('weights/attention/keys') ?? null
-  )
+  assert.deepEqual(arraysOf(checkpoint, 'weights'), arraysOf(await disk.checkpoints.load(old), 'weights'))
   assert.equal(checkpoint.header.step, (await disk.checkpoints.load(old)).header.step)
 
   disk.desk.ask('rebuild')
@@ -171,7 +168,7 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
 test('rollback with hold: the old version is served, the trainer keeps its weights and sends none, until it resumes', async () => {
   const disk = await history()
   const [old, newest] = await disk.checkpoints.steps()
-  const weights = async (step: number) => [...(await disk.checkpoints.load(step)).arrays].filter(([name]) => name.startsWith('weights/'))
+  const weights = async (step: number) => arraysOf(await disk.checkpoints.load(step), 'weights')
   const own = await weights(newest!)
   disk.desk.ask('rollback', { version: old!, hold: true })
   assert.equal((await live(disk)).space, 'mtmi-2x8.1')

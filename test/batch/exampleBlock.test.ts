@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { CorruptError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
+import { examplesWithout } from '../../src/batch/exampleBlock.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
+import type { NamedArrays } from '../../src/batch/namedArrays.ts'
 import { Reservoir } from '../../src/batch/reservoir.ts'
-import { withoutUser } from '../../src/batch/reservoirState.ts'
+import { partsOf, restoreFrom } from '../support/copies.ts'
 
 const items = new ItemTable({ dimensions: 1, itemsMax: 1000, admissionMin: 1, rng: new Rng(1) })
 for (let i = 0; i < 10; i++) items.observe(`item${i}`, i)
@@ -27,6 +29,11 @@ function filled(n: number): Reservoir {
   return reservoir
 }
 
+function without(parts: readonly NamedArrays[], userId: string): { parts: NamedArrays[]; removed: number } {
+  const all = parts.map((part) => examplesWithout(part, userId))
+  return { parts: all.map(({ arrays }) => arrays), removed: all.reduce((sum, { removed }) => sum + removed, 0) }
+}
+
 /** What is drawn over and over, by source: everything that is kept. */
 function contents(reservoir: Reservoir): string[] {
   const seen = new Map<bigint, string>()
@@ -41,16 +48,16 @@ test('a state without a user holds all examples of the others, as they were, and
   // 20 offered to 8 places: 4 recent ones and a sample of 4 of those before.
   const whole = filled(20)
   const before = contents(whole)
-  const { arrays, removed } = withoutUser(whole.state(), 'user1')
+  const { parts, removed } = without(partsOf(whole), 'user1')
   const restored = empty()
-  restored.restore(arrays)
+  restoreFrom(restored, parts)
   assert(removed > 0)
   assert.equal(restored.size, whole.size - removed)
   assert.deepEqual(
     contents(restored),
     before.filter((example) => !example.startsWith('user1 '))
   )
-  for (const array of arrays.values())
+  for (const array of parts.flatMap((part) => [...part.values()]))
     assert(!Buffer.from(array.buffer, array.byteOffset, array.byteLength).includes(Buffer.from('user1', 'utf16le')))
   // And it goes on as a reservoir does.
   for (let i = 0; i < 3; i++)
@@ -65,23 +72,45 @@ test('a state without a user holds all examples of the others, as they were, and
 })
 
 test('one that is not there changes nothing, and neither does erasing twice', () => {
-  const state = filled(20).state()
-  assert.deepEqual(withoutUser(state, 'nobody'), { arrays: state, removed: 0 })
-  const once = withoutUser(state, 'user0').arrays
-  assert.equal(withoutUser(once, 'user0').removed, 0)
-  const all = ['user0', 'user1', 'user2'].reduce((arrays, user) => withoutUser(arrays, user).arrays, state)
+  const parts = partsOf(filled(20))
+  for (const part of parts) assert.equal(examplesWithout(part, 'nobody').arrays, part)
+  const once = without(parts, 'user0').parts
+  assert.equal(without(once, 'user0').removed, 0)
+  const all = ['user0', 'user1', 'user2'].reduce((left, user) => without(left, user).parts, parts)
   const restored = empty()
-  restored.restore(all)
+  restoreFrom(restored, all)
   assert.equal(restored.size, 0)
-  assert.equal(withoutUser(empty().state(), 'user0').removed, 0)
+  assert.equal(without(partsOf(empty()), 'user0').removed, 0)
 })
 
-test('a state that was left with gaps by an erasure in memory is taken as well', () => {
+test('a user erased from a whole copy and from what changed since is in neither, and the others are as they were', () => {
+  const reservoir = filled(20)
+  const whole = partsOf(reservoir)
+  for (let i = 0; i < 3; i++)
+    reservoir.add({
+      userId: i === 1 ? 'user1' : 'new',
+      history: [{ itemId: 'item1', type: 'click', eventTimeMs: 1 }],
+      target: { itemId: 'item2', type: 'click', eventTimeMs: 2 },
+      source: { partition: 0, offset: BigInt(i) },
+      weight: 1
+    })
+  const before = contents(reservoir)
+  const { parts } = without([...whole, ...partsOf(reservoir, 'changed')], 'user1')
+  const restored = empty()
+  restoreFrom(restored, parts)
+  assert(before.some((example) => example.startsWith('user1 ')))
+  assert.deepEqual(
+    contents(restored),
+    before.filter((example) => !example.startsWith('user1 '))
+  )
+})
+
+test('parts that were left with gaps by an erasure in memory are taken as well', () => {
   const reservoir = filled(20)
   reservoir.remove('user2')
-  const { arrays } = withoutUser(reservoir.state(), 'user0')
+  const { parts } = without(partsOf(reservoir), 'user0')
   const restored = empty()
-  restored.restore(arrays)
+  restoreFrom(restored, parts)
   assert.deepEqual(
     contents(restored).map((example) => example.split(' ')[0]),
     contents(reservoir)
@@ -90,8 +119,7 @@ test('a state that was left with gaps by an erasure in memory is taken as well',
   )
 })
 
-test('a state that does not fit is refused', () => {
-  const state = new Map(filled(20).state())
-  state.set('rows', new Int32Array(3))
-  assert.throws(() => withoutUser(state, 'user0'), CorruptError)
+test('a part that does not fit is refused', () => {
+  const [, examples] = partsOf(filled(20))
+  assert.throws(() => examplesWithout(new Map(examples).set('rows', new Int32Array(3)), 'user0'), CorruptError)
 })
