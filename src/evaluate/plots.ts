@@ -23,10 +23,12 @@ export interface LineChart {
   readonly xScale?: 'linear' | 'log'
   /** Default: from 0. */
   readonly yFromZero?: boolean
+  /** Where x is a place in a list: the words for each place. */
+  readonly xNames?: readonly string[]
 }
 
 /** One line a series, named at its right end. */
-export function lineChart({ xLabel, yLabel, points, xScale = 'linear', yFromZero = true }: LineChart): string {
+export function lineChart({ xLabel, yLabel, points, xScale = 'linear', yFromZero = true, xNames }: LineChart): string {
   const known = points.filter((point): point is KnownPoint => point.y !== null)
   const series = [...new Set(known.map((point) => point.series))]
   return svg({
@@ -34,7 +36,7 @@ export function lineChart({ xLabel, yLabel, points, xScale = 'linear', yFromZero
     marginLeft: 56,
     marginBottom: 44,
     marginRight: 12 + 6.5 * Math.max(4, ...series.map((name) => name.length)),
-    x: { label: xLabel, labelOffset: 38, type: xScale, ...wholeTicks(known) },
+    x: { label: xLabel, labelOffset: 38, type: xScale, ...(xNames === undefined ? wholeTicks(known) : namedTicks(xNames)) },
     y: { label: yLabel, grid: true, ...(yFromZero ? { zero: true } : {}), nice: true },
     color: colours(series),
     marks: [
@@ -51,6 +53,10 @@ type KnownPoint = SeriesPoint & { readonly y: number }
 function wholeTicks(points: readonly KnownPoint[]) {
   const distinct = [...new Set(points.map(({ x }) => x))].sort((a, b) => a - b)
   return { tickFormat: '~s', ...(distinct.length <= 12 ? { ticks: distinct } : {}) }
+}
+
+function namedTicks(names: readonly string[]) {
+  return { domain: [0, names.length - 1], ticks: names.map((_, i) => i), tickFormat: (i: number) => names[i] ?? '' }
 }
 
 /** A series' name beside its last point, moved up where the one below would cover it. */
@@ -102,7 +108,8 @@ export function barChart({ label, bars }: { readonly label: string; readonly bar
         strokeWidth: 1.5
       }),
       Plot.text(bars, {
-        x: 'value',
+        // Beyond the whisker, which would cross it out.
+        x: ({ value, deviation = 0 }: Bar) => value + deviation,
         y: 'name',
         fy: 'facet',
         text: ({ value }: Bar) => shown(value),
@@ -136,9 +143,10 @@ export function heatMap({
   const middle = (least + most) / 2
   return svg({
     width: 420,
-    height: 80 + 44 * new Set(cells.map(({ y }) => y)).size,
+    height: 100 + 44 * new Set(cells.map(({ y }) => y)).size,
     marginLeft: 50,
-    x: { type: 'band', label: xLabel, domain: [...new Set(cells.map(({ x }) => x))].sort((a, b) => a - b) },
+    marginBottom: 50,
+    x: { type: 'band', label: xLabel, labelOffset: 40, domain: [...new Set(cells.map(({ x }) => x))].sort((a, b) => a - b) },
     y: { type: 'band', label: yLabel, domain: [...new Set(cells.map(({ y }) => y))].sort((a, b) => b - a) },
     color: { type: 'linear', domain: [least, most === least ? least + 1 : most], range: ['#dbe9f6', '#2a6cab'] },
     marks: [

@@ -23,17 +23,18 @@ interface Row {
 export function studySections(study: Study, runs: readonly StudyRun[]): PageSection[] {
   const rows = rowsOf(runs)
   const datas = [...new Set(rows.map(({ data }) => data))]
-  const sections = datas.map((data): PageSection => {
+  const sections = datas.flatMap((data): PageSection[] => {
     const own = rows.filter((row) => row.data === data)
     const first = own[0]!.results[0]!
-    return {
+    const section = {
       title: data,
       text: `${number(first.users)} users, ${number(first.items)} items, ${number(first.interactions)} interactions after the filter; ${number(first.details.testUsers)} test users a seed.`,
       plots: plotsOf(study, own),
       table: tableOf(study, own)
     }
+    return study === 'coldstart' ? [section, ...coldSections(data, own)] : [section]
   })
-  return [...sections, ...findings(runs)]
+  return [...sections, ...findings(study, runs)]
 }
 
 function rowsOf(runs: readonly StudyRun[]): Row[] {
@@ -81,7 +82,7 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
       const learned = row.results[0]!.parameters > 0
       const cosine = row.results.every(({ intraUserCosine }) => intraUserCosine !== null)
       return [
-        labelOf(study, row),
+        labelOf(study, row.cell),
         row.results.map(({ seed }) => seed).join(' '),
         recall(row, 'recall@20'),
         recall(row, 'hitRate@20'),
@@ -108,7 +109,7 @@ function tableOf(study: Study, rows: readonly Row[]): PageTable {
 }
 
 /** An ablation's rows say what was changed only together with their heading. */
-function labelOf(study: Study, { cell }: Row): string {
+function labelOf(study: Study, cell: StudyCell): string {
   return study === 'ablation' && cell.name !== cell.model ? `${cell.question}: ${cell.name}` : cell.name
 }
 
@@ -206,16 +207,13 @@ function plotsOf(study: Study, rows: readonly Row[]): { caption: string; svg: st
   }
   if (study === 'coldstart') {
     return [
-      { caption: 'Recall@50 of the same users, knowing only their last steps', svg: coldLines(rows, 'byHistoryLength', 'steps known') },
-      {
-        caption: 'Share of targets found, by how often the item was met in training (upper end of each range)',
-        svg: coldLines(rows, 'byItemCount', 'interactions of the item')
-      }
+      { caption: ofSteps, svg: coldLines(rows, 'byHistoryLength', 'steps known') },
+      { caption: ofItems, svg: coldLines(rows, 'byItemCount', 'interactions of the item in training') }
     ]
   }
   const bars = rows.map((row) => {
     const { mean, deviation } = spread(row.results.map(({ metrics }) => metrics['recall@50']))
-    return { facet: '', name: labelOf(study, row), value: mean, deviation }
+    return { facet: '', name: labelOf(study, row.cell), value: mean, deviation }
   })
   return [
     {
@@ -225,18 +223,50 @@ function plotsOf(study: Study, rows: readonly Row[]): { caption: string; svg: st
   ]
 }
 
-function coldLines(rows: readonly Row[], part: 'byHistoryLength' | 'byItemCount', xLabel: string): string {
-  const points = rows.flatMap((row) =>
-    row.results[0]!.details[part].map((point, i) => {
-      const values = row.results.map(({ details }) => details[part][i]!['recall@50']).filter((value) => value !== null)
-      return { series: row.cell.name, x: Math.max(1, point.count), y: values.length === 0 ? null : spread(values).mean }
-    })
-  )
-  return lineChart({ xLabel, yLabel: 'Recall@50', points, xScale: 'log' })
+const ofSteps = 'Recall@50 of the same users (at most 1,000), knowing only their last steps'
+const ofItems = 'Share of targets found among 50, by how often the item was met in training'
+
+type ColdPart = 'byHistoryLength' | 'byItemCount'
+
+function coldLines(rows: readonly Row[], part: ColdPart, xLabel: string): string {
+  const points = rows.flatMap((row) => coldValues(row, part).map(({ recall }, i) => ({ series: row.cell.name, x: i, y: recall })))
+  const xNames = rows[0]!.results[0]!.details[part].map(({ name }) => name)
+  return lineChart({ xLabel, yLabel: 'Recall@50', points, xNames })
+}
+
+/** What the lines show, as tables: a report in Markdown has no plots. */
+function coldSections(data: string, rows: readonly Row[]): PageSection[] {
+  const parts: readonly (readonly [ColdPart, string, string])[] = [
+    ['byHistoryLength', ofSteps, 'users asked'],
+    ['byItemCount', ofItems, 'targets asked']
+  ]
+  return parts.map(([part, text, asked]) => {
+    const first = coldValues(rows[0]!, part)
+    return {
+      title: `${data}: by ${part === 'byHistoryLength' ? 'steps known of a user' : 'interactions of the item'}`,
+      text: `${text}.`,
+      table: {
+        heads: ['', ...first.map(({ name }) => name)],
+        rows: [
+          ...rows.map((row) => [row.cell.name, ...coldValues(row, part).map(({ recall }) => (recall === null ? '–' : ratio(recall)))]),
+          [asked, ...first.map((point) => number(point.asked))]
+        ]
+      }
+    }
+  })
+}
+
+/** Means over the seeds; `asked` in all. */
+function coldValues({ results }: Row, part: ColdPart): { name: string; asked: number; recall: number | null }[] {
+  return results[0]!.details[part].map(({ name }, i) => {
+    const points = results.map(({ details }) => details[part][i]!)
+    const known = points.flatMap(({ 'recall@50': recall }) => (recall === null ? [] : [recall]))
+    return { name, asked: points.reduce((sum, { asked }) => sum + asked, 0), recall: known.length === 0 ? null : spread(known).mean }
+  })
 }
 
 /** Each signature once for a row and its data, in the words of the first seed that showed it. */
-function findings(runs: readonly StudyRun[]): PageSection[] {
+function findings(study: Study, runs: readonly StudyRun[]): PageSection[] {
   const seen = new Map<string, { run: StudyRun; finding: Finding; seeds: number[] }>()
   for (const run of runs) {
     for (const finding of run.result.details.findings) {
@@ -247,7 +277,7 @@ function findings(runs: readonly StudyRun[]): PageSection[] {
     }
   }
   const rows = [...seen.values()].map(({ run: { cell, result }, finding: { signature, message, remedy }, seeds }) => [
-    cell.name,
+    labelOf(study, cell),
     result.data,
     seeds.join(' '),
     signature,

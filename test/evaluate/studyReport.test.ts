@@ -94,6 +94,14 @@ test('cost: times and memory of each K, as a table and as lines', () => {
   )
 })
 
+test('coldstart: what is found by steps known, and by how often an item was met, with how many were asked', () => {
+  const cells = studyCells('coldstart', { models: [], simple: [] })
+  const runs = [1, 2].map((seed) => ({ cell: cells[0]!, result: result('mtmi', seed, seed / 10) }))
+  const [, bySteps, byItems] = studySections('coldstart', runs)
+  assert.deepEqual(bySteps!.table, { heads: ['', '1'], rows: [['mtmi', '.150'], ['users asked', '2']] }) // biome-ignore format: a table
+  assert.deepEqual(byItems!.table!.rows, [['mtmi', '–'], ['targets asked', '0']]) // biome-ignore format: a table
+})
+
 test('an ablation says what was changed, and how that compares with what is usual', () => {
   const cells = studyCells('ablation', { models: [], simple: [] })
   const negatives = cells.find(({ name }) => name === '256')!
