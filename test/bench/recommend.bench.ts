@@ -3,8 +3,8 @@
 //
 // What should be possible: a search of 100,000 items × 4 interests reads 26 MB, 2–3 ms at 10 GB/s; HTTP, JSON and two thread hops take well under a millisecond.
 //
-// node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--json]
-// With QDRANT_URL the same on Qdrant, beside the bare requests that its client would send, in the same run.
+// node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--rounds 3] [--only embedded | qdrant] [--json]
+// With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the median of the rounds' differences.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -19,14 +19,19 @@ import { Rng } from '../../src/base/rng.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
 import { createHttpService } from '../../src/io/http/httpService.ts'
 import { createMetrics } from '../../src/io/metrics.ts'
+import { pointId } from '../../src/io/qdrant/qdrantNames.ts'
+import { neighbourFields } from '../../src/io/qdrant/qdrantPoints.ts'
 import { Recommender } from '../../src/recommend/recommender.ts'
 import type { VectorIndex, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
+import { getter, openLoop } from '../support/openLoop.ts'
 
 const { values } = parseArgs({
   options: {
     items: { type: 'string', default: '100000' },
     rate: { type: 'string', default: '200' },
     seconds: { type: 'string', default: '15' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
     json: { type: 'boolean', default: false }
   }
 })
@@ -83,50 +88,55 @@ interface Latency {
   readonly maxMs: number
 }
 
-/** Every request at its own moment, whatever became of those before; measured from that moment, not from when it could be sent. */
-async function openLoop(act: (i: number) => Promise<void>): Promise<Latency> {
+/** An open loop; measured from the moment at which each was due. */
+async function latencyOf(act: (i: number) => Promise<unknown>): Promise<Latency> {
   const taken: number[] = []
   let failed = 0
-  const running: Promise<void>[] = []
   const total = Math.round(rate * (warmupSeconds + seconds))
-  const startMs = performance.now()
-  await new Promise<void>((resolve) => {
-    let i = 0
-    const tick = () => {
-      while (i < total && performance.now() - startMs >= (i * 1000) / rate) {
-        const number = i++
-        const dueMs = startMs + (number * 1000) / rate
-        const measured = number >= rate * warmupSeconds
-        running.push(
-          act(number).then(
-            () => void (measured && taken.push(performance.now() - dueMs)),
-            () => void failed++
-          )
-        )
+  await openLoop(
+    rate,
+    (i) => i < total,
+    async (i, dueMs) => {
+      try {
+        await act(i)
+        if (i >= rate * warmupSeconds) taken.push(performance.now() - dueMs)
+      } catch {
+        failed++
       }
-      if (i < total) setTimeout(tick, 1)
-      else resolve()
     }
-    tick()
-  })
-  await Promise.all(running)
-  taken.sort((a, b) => a - b)
+  )
+  taken.sort((x, y) => x - y)
   const at = (share: number) => Number((taken[Math.floor(taken.length * share)] ?? Number.NaN).toPrecision(3))
   return { requests: total, failed, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(0.999999) }
 }
 
-function getter(base: string): (path: string) => Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 256 })
-  return (url) =>
+/** What somebody sends who asks Qdrant for the same: CONTRACT.md's batch of K look-ups, over plain HTTP, by the names of the collections. */
+function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unknown>; close(): void } {
+  const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  const { sequence } = resolveConfig(undefined, {})
+  const path = `/collections/${prefix}items-bench/points/query/batch`
+  const headers = { 'content-type': 'application/json', 'accept-encoding': 'identity' }
+  const ask = (i: number) =>
     new Promise((resolve, reject) => {
-      request(new URL(url, base), { agent }, (response) => {
-        response.resume()
-        response.on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`status ${response.statusCode}`))))
+      const query = pointId(`user-${i % userCount}`)
+      const searches = Array.from({ length: K }, (_, k) => ({
+        ...{ query, lookup_from: { collection: `${prefix}users-bench`, vector: `i${k}` } },
+        ...{ limit: limit + sequence.historyMax, with_payload: neighbourFields }
+      }))
+      request(new URL(path, url), { agent, method: 'POST', headers }, (response) => {
+        const parts: Buffer[] = []
+        response.on('data', (part: Buffer) => parts.push(part))
         response.on('error', reject)
+        response.on('end', () => {
+          const answer = JSON.parse(Buffer.concat(parts).toString()) as { result?: { points: unknown[] }[] }
+          if (answer.result?.length === K && answer.result.every(({ points }) => points.length > 0)) resolve(answer)
+          else reject(new Error(`no answer: ${JSON.stringify(answer).slice(0, 200)}`))
+        })
       })
         .on('error', reject)
-        .end()
+        .end(JSON.stringify({ searches }))
     })
+  return { ask, close: () => agent.destroy() }
 }
 
 async function overHttp(index: VectorIndex, query = ''): Promise<Latency> {
@@ -140,15 +150,17 @@ async function overHttp(index: VectorIndex, query = ''): Promise<Latency> {
     options: config.serve,
     clock: systemClock
   })
-  const get = getter(await service.listen())
+  const { get, close } = getter(await service.listen())
   try {
-    return await openLoop((i) => get(`/v1/users/user-${i % userCount}/recommendations?limit=${limit}${query}`))
+    return await latencyOf((i) => get(`/v1/users/user-${i % userCount}/recommendations?limit=${limit}${query}`))
   } finally {
+    close()
     await service.close()
   }
 }
 
 const results: Record<string, Latency> = {}
+let overhead: { p50Ms: number; p99Ms: number; oursP99Ms: number } | undefined
 const say = (name: string, latency: Latency) => {
   results[name] = latency
   if (!values.json) {
@@ -161,28 +173,49 @@ const say = (name: string, latency: Latency) => {
 
 const folder = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
 try {
-  const embedded = await EmbeddedIndex.open(folder)
-  await fill(embedded)
-  // The bare search on either side of the others: whether the machine changed meanwhile shows.
-  const bare = async (i: number) => void (await embedded.search({ by: { userId: `user-${i % userCount}` } }, limit))
-  say('embedded, search alone', await openLoop(bare))
-  say('embedded, over HTTP', await overHttp(embedded))
-  say('embedded, explained', await overHttp(embedded, '&explain=true'))
-  say('embedded, diversity .3', await overHttp(embedded, '&diversity=0.3'))
-  say('embedded, search alone again', await openLoop(bare))
-  await embedded.close()
-  if (process.env.QDRANT_URL !== undefined) {
-    const config = resolveConfig(undefined, {}, { index: 'qdrant', qdrant: { url: process.env.QDRANT_URL } })
+  if (values.only !== 'qdrant') {
+    const embedded = await EmbeddedIndex.open(folder)
+    await fill(embedded)
+    // The bare search on either side of the others: whether the machine changed meanwhile shows.
+    const bare = async (i: number) => void (await embedded.search({ by: { userId: `user-${i % userCount}` } }, limit))
+    say('embedded, search alone', await latencyOf(bare))
+    say('embedded, over HTTP', await overHttp(embedded))
+    say('embedded, explained', await overHttp(embedded, '&explain=true'))
+    say('embedded, diversity .3', await overHttp(embedded, '&diversity=0.3'))
+    say('embedded, search alone again', await latencyOf(bare))
+    await embedded.close()
+  }
+  if (process.env.QDRANT_URL !== undefined && values.only !== 'embedded') {
+    const config = resolveConfig(
+      undefined,
+      {},
+      { index: 'qdrant', qdrant: { url: process.env.QDRANT_URL, prefix: `bench_${process.pid}_` } }
+    )
     const qdrant = await openQdrantIndex(config, `bench-${process.pid}`)
     try {
       await fill(qdrant)
-      // What the answer is made from, by the same client, without anything of ours around it.
-      say(
-        'Qdrant, search alone',
-        await openLoop(async (i) => void (await qdrant.search({ by: { userId: `user-${i % userCount}` } }, limit)))
-      )
-      say('Qdrant, over HTTP', await overHttp(qdrant))
+      // In turn, so that a machine that changes meanwhile changes both.
+      const plain = bareQdrant(config.qdrant.url, config.qdrant.prefix)
+      const rounds: { bare: Latency; ours: Latency }[] = []
+      for (let round = 0; round < Number(values.rounds); round++) {
+        const bare = await latencyOf(plain.ask)
+        say(`Qdrant, bare request, round ${round + 1}`, bare)
+        const ours = await overHttp(qdrant)
+        say(`Qdrant, over HTTP, round ${round + 1}`, ours)
+        rounds.push({ bare, ours })
+      }
+      plain.close()
+      say('Qdrant, search alone', await latencyOf((i) => qdrant.search({ by: { userId: `user-${i % userCount}` } }, limit)))
+      const median = (of: (round: (typeof rounds)[number]) => number) => rounds.map(of).sort((x, y) => x - y)[rounds.length >> 1]!
+      overhead = {
+        p50Ms: Number(median(({ bare, ours }) => ours.p50Ms - bare.p50Ms).toFixed(2)),
+        p99Ms: Number(median(({ bare, ours }) => ours.p99Ms - bare.p99Ms).toFixed(2)),
+        oursP99Ms: median(({ ours }) => ours.p99Ms)
+      }
+      if (!values.json)
+        process.stdout.write(`overhead, median of ${rounds.length} rounds: p50 ${overhead.p50Ms} ms, p99 ${overhead.p99Ms} ms\n`)
     } finally {
+      await qdrant.clear()
       await qdrant.close()
     }
   }
@@ -192,5 +225,5 @@ try {
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const load = Number(loadavg()[0]!.toFixed(1))
 process.stdout.write(
-  `${JSON.stringify({ benchmark: 'recommend', commit, cpu: cpus()[0]?.model, cores: cpus().length, load, node: process.version, D, K, limit, items, users: userCount, rate, seconds, results })}\n`
+  `${JSON.stringify({ benchmark: 'recommend', commit, cpu: cpus()[0]?.model, cores: cpus().length, load, node: process.version, D, K, limit, items, users: userCount, rate, seconds, results, overhead })}\n`
 )
