@@ -23,6 +23,7 @@ import {
   type UserSteps
 } from '../../src/evaluate/offlineSplit.ts'
 import { isSimpleMethod, simpleMethod } from '../../src/evaluate/simpleMethods.ts'
+import type { ItemId } from '../../src/event/interaction.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { peakTensorBytes } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
@@ -77,7 +78,18 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
   const filter = { interactionsMin }
   const settings = isSimpleMethod(model)
     ? filter
-    : { ...filter, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, model: config.model }
+    : // `unmet` tells these runs from earlier ones, in which no item was a candidate that was never met.
+      {
+        ...filter,
+        ...(data.catalogue.length === 0 ? {} : { unmet: true }),
+        historyMax,
+        batchSize,
+        negatives,
+        denseLearningRate,
+        rowLearningRate,
+        dropout,
+        model: config.model
+      }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, protocol, seed, settings })
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 12)
   return path.resolve(config.dataDir, 'evaluations', `${data.name}-${model}-${protocol}-${seed}-${digest}`.replace(/[^\w.-]/g, '_'))
@@ -120,7 +132,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     interactions: users.reduce((sum, { steps }) => sum + steps.length, 0)
   }
   makeFolder(folder)
-  const found = isSimpleMethod(options.model) ? scoreSimple(options, split) : await learnAndScore(options, split, folder)
+  const found = isSimpleMethod(options.model) ? scoreSimple(options, split) : await learnAndScore(options, split, folder, items)
   const { lists, listsOf, dispose, ...measured } = found
   const few = split.test.slice(0, shortenedUsersMax)
   const counted = new Map<string, number>()
@@ -180,7 +192,7 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
   }
 }
 
-async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string) {
+async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
   const { config, model, seed, onNews } = options
   const modelOptions = { ...config.model, name: model, dropout: config.evaluate.dropout } as ModelOptions
   const trainer = new OfflineTrainer(split.train, options.data.catalogue, {
@@ -222,7 +234,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         progress = { ...progress, diverged: progress.diverged + 1 }
         continue
       }
-      const judged = encoderLists(trainer.publish(replica), trainer.itemIds(), [...split.validation, ...asked], top)
+      const judged = encoderLists(trainer.publish(replica), trainer.candidates(among), [...split.validation, ...asked], top)
       const ofValidation = judged.lists.slice(0, split.validation.length)
       const ofTraining = judged.lists.slice(split.validation.length)
       const report: EpochReport = {
@@ -245,7 +257,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
     if (kept !== undefined && kept.step !== trainer.epochs) trainer.restore(kept.checkpoint)
     const scoringMs = systemClock.nowMs()
     const encoder = trainer.publish(replica)
-    const items = trainer.itemIds()
+    const items = trainer.candidates(among)
     const scored = encoderLists(encoder, items, split.test, top)
     const scoreSeconds = (systemClock.nowMs() - scoringMs) / 1000
     const popular = simpleMethod('most-popular', split.train)

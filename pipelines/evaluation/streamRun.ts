@@ -245,11 +245,11 @@ async function modelLearner(
   }
   const lists = (cases: readonly NextItem[]) => {
     const encoder = trainer.publish(replica)
-    const items = trainer.itemIds()
-    top.load(encoder.itemVectors(items.map((itemId) => ({ itemId, features: [] }))).vectors)
+    const items = trainer.candidates()
+    top.load(encoder.itemVectors(items).vectors)
     const { interests } = encoder.interests(cases.map(({ history }) => history)) // [B, K, D]
     const size = encoder.interestCount * encoder.dimensions
-    return cases.map((_, b) => Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!))
+    return cases.map((_, b) => Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!.itemId))
   }
   return {
     get parameters() {

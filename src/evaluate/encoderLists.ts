@@ -3,7 +3,7 @@
 // B cases, K interests, D dimensions.
 
 import type { ItemId } from '../event/interaction.ts'
-import type { Encoder } from '../model/encoder.ts'
+import type { Encoder, EncoderItem } from '../model/encoder.ts'
 import { ExactTop } from './exactTop.ts'
 import { type Lists, listLength } from './offlineMetrics.ts'
 import type { OfflineCase } from './offlineSplit.ts'
@@ -25,13 +25,13 @@ const chunkCases = 1024
  */
 export function encoderLists(
   encoder: Encoder,
-  items: readonly ItemId[],
+  items: readonly EncoderItem[],
   cases: readonly OfflineCase[],
   top: ExactTop = new ExactTop(encoder.dimensions)
 ): EncoderLists {
   const { dimensions: D, interestCount: K } = encoder
-  const { vectors } = encoder.itemVectors(items.map((itemId) => ({ itemId, features: [] }))) // [N, D]
-  const rowOf = new Map(items.map((itemId, row) => [itemId, row]))
+  const { vectors } = encoder.itemVectors(items) // [N, D]
+  const rowOf = new Map(items.map(({ itemId }, row) => [itemId, row]))
   top.load(vectors)
   const lists: ItemId[][] = []
   const wins = new Float64Array(K)
@@ -46,7 +46,7 @@ export function encoderLists(
         lists.push([])
         continue
       }
-      lists.push(Array.from(top.top(own, listLength(one)), (row) => items[row]!))
+      lists.push(Array.from(top.top(own, listLength(one)), (row) => items[row]!.itemId))
       counted++
       for (let k = 0; k < K; k++) for (let l = 0; l < k; l++) cosines += dot(own, k * D, own, l * D, D)
       for (const target of one.targets) {

@@ -7,9 +7,9 @@ import type { ModelOptions, TrainOptions } from '../base/config.ts'
 import type { OffsetRanges } from '../base/offsets.ts'
 import { Rng } from '../base/rng.ts'
 import { cutWindows, type TrainingWindow } from '../batch/trainingWindow.ts'
-import type { CatalogueItem } from '../event/catalogueItem.ts'
+import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import type { Encoder } from '../model/encoder.ts'
+import type { Encoder, EncoderItem } from '../model/encoder.ts'
 import type { SequenceStep } from '../sequence/userSequence.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { IncrementalTrainer } from './incrementalTrainer.ts'
@@ -137,9 +137,19 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
     return replica
   }
 
-  /** Items that can be recommended: those that were a target. */
-  itemIds(): ItemId[] {
-    return Array.from(this.#trainer.items.admitted(), (row) => this.#trainer.items.idOf(row))
+  /**
+   * Items that can be recommended: those that were a target, and as when serving those of the catalogue that have a feature in common with one.
+   *
+   * @param among what a test may ask for: of the catalogue no other items are candidates
+   */
+  candidates(among: ReadonlySet<ItemId> = new Set()): EncoderItem[] {
+    const { items, features } = this.#trainer
+    const met = Array.from(items.admitted(), (row) => ({ itemId: items.idOf(row), features: [] }))
+    const unmet = this.#catalogue
+      .filter(({ itemId }) => among.has(itemId) && items.rowOf(itemId) === 0)
+      .map((item) => ({ itemId: item.itemId, features: featureKeys(item) }))
+      .filter((item) => item.features.some((feature) => features.rowOf(feature) !== 0))
+    return [...met, ...unmet]
   }
 
   /** Multiplies the learning rates from now on. */

@@ -132,7 +132,7 @@ async function overEpochs(folder: string): Promise<(seed: number) => number> {
     for (let epoch = 0; epoch < epochs; epoch++) for (const _ of trainer.epoch());
     const cases = [...validation, ...test]
     const replica = new ModelReplica()
-    const { lists } = encoderLists(trainer.publish(replica), trainer.itemIds(), cases)
+    const { lists } = encoderLists(trainer.publish(replica), trainer.candidates(), cases)
     replica.dispose()
     return offlineMetrics(cases, lists)['recall@50']
   }

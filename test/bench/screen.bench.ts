@@ -49,7 +49,7 @@ let best = { epoch: 0, validation: -1 }
 let result = {}
 for (let epoch = 1; epoch <= Number(flags.epochs); epoch++) {
   for (const _ of trainer.epoch());
-  const { lists, intraUserCosine, wins } = encoderLists(trainer.publish(replica), trainer.itemIds(), cases)
+  const { lists, intraUserCosine, wins } = encoderLists(trainer.publish(replica), trainer.candidates(), cases)
   const validation = offlineMetrics(split.validation, lists.slice(0, split.validation.length))['recall@50']
   if (validation <= best.validation) continue
   best = { epoch, validation }

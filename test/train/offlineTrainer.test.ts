@@ -41,13 +41,13 @@ test('learns which items go together', () => {
   const losses = Array.from({ length: 6 }, () => [...learner.epoch()].at(-1)!.loss)
   assert(losses.at(-1)! < losses[0]!, String(losses))
   assert.equal(learner.epochs, 6)
-  assert.equal(learner.itemIds().length, 80)
+  assert.equal(learner.candidates().length, 80)
   const cases = grouped(20, new Rng(6)).map(({ userId, steps }) => ({
     userId,
     history: steps.slice(0, 5),
     targets: steps.slice(5).map((s) => s.itemId)
   }))
-  const { lists, wins, intraUserCosine } = encoderLists(learner.publish(new ModelReplica()), learner.itemIds(), cases)
+  const { lists, wins, intraUserCosine } = encoderLists(learner.publish(new ModelReplica()), learner.candidates(), cases)
   // Twenty of eighty: chance finds a quarter; without the history's five, a list of the right group holds all fifteen others.
   assert(offlineMetrics(cases, lists, true)['recall@20'] > 0.9)
   assert(Math.abs(wins.reduce((a, b) => a + b) - 1) < 1e-9)
@@ -65,8 +65,8 @@ test('goes on from a checkpoint as if it had never stopped', () => {
   resumed.restore(kept)
   assert.equal(resumed.epochs, 1)
   for (const _ of resumed.epoch());
-  const items = whole.itemIds().map((itemId) => ({ itemId, features: [] }))
-  assert.deepEqual(resumed.itemIds().sort(), whole.itemIds().sort())
+  const items = whole.candidates()
+  assert.deepEqual(resumed.candidates(), whole.candidates())
   const expected = whole.publish(new ModelReplica()).itemVectors(items).vectors
   const found = resumed.publish(new ModelReplica()).itemVectors(items).vectors
   // Bit-equal with one thread; sums that several threads share may differ in the last bits.
@@ -117,4 +117,36 @@ test('only what is to be learned is a target, and every target sees the steps be
   assert.equal(learner.positions, 8)
   learner.observe()
   assert.equal([...learner.epoch()].at(-1)!.done, 8)
+})
+
+test('an item that nobody took is recommended by its features, if a test may ask for it', () => {
+  const users = grouped(120, new Rng(5))
+  const inGroup = (itemId: string) => ({ itemId, features: { group: [itemId.slice(0, 2)] }, updatedAtMs: 0 })
+  const catalogue = [
+    ...[...new Set(users.flatMap(({ steps }) => steps.map(({ itemId }) => itemId)))].map(inGroup),
+    inGroup('g1-new'),
+    { itemId: 'odd', features: { group: ['g9'] }, updatedAtMs: 0 },
+    inGroup('g2-unasked')
+  ]
+  const { model, train } = resolveConfig(
+    undefined,
+    {},
+    { model: { dimensions: 16, interestCount: 2 }, train: { batchSize: 64, negatives: 64 } }
+  )
+  const learner = new OfflineTrainer(users, catalogue, { model, train, historyMax: 8, seed: 1 })
+  learner.give()
+  learner.observe()
+  for (let epoch = 0; epoch < 4; epoch++) for (const _ of learner.epoch());
+  // 'odd' shares no feature with what was learned.
+  const candidates = learner.candidates(new Set(['g0-1', 'g1-new', 'odd']))
+  assert.deepEqual(
+    candidates.slice(80).map(({ itemId }) => itemId),
+    ['g1-new']
+  )
+  const cases = [0, 1].map((group) => ({ userId: `t${group}`, history: users[group]!.steps, targets: ['g1-new'] }))
+  const { lists } = encoderLists(learner.publish(new ModelReplica()), candidates, cases)
+  // Of the group's 21 items, all but one at the most stand before the others' sixty.
+  const places = lists.map((list) => list.indexOf('g1-new'))
+  assert(places[1]! >= 0 && places[1]! < 21, String(places))
+  assert(places[0] === -1 || places[0]! > 20, String(places))
 })
