@@ -5,8 +5,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openWire, RunDirectory } from '../../pipelines/parts.ts'
 import { feedInteractions, feedItems } from '../../pipelines/stages/feed.ts'
+import type { GateHistory } from '../../pipelines/stages/modelGate.ts'
 import { PublishStage } from '../../pipelines/stages/publishStage.ts'
-import { SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
+import { lateTopic, SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
 import { TrainStage } from '../../pipelines/stages/trainStage.ts'
 import { configSchema } from '../../src/base/config.ts'
 import type { Offsets } from '../../src/base/offsets.ts'
@@ -15,6 +16,7 @@ import { BatchLedgerFile } from '../../src/io/state/batchLedger.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { LearnedAudit } from '../../src/io/state/learnedAudit.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import type { CheckpointPart, SaveOptions } from '../../src/train/checkpoint.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { KeptLedger } from './keptLedger.ts'
@@ -65,23 +67,34 @@ process.stdout.write(`${JSON.stringify(task.relearn === true ? await relearn() :
 
 async function wholeRun(): Promise<ChildReport> {
   const index = killer.around(await openIndex(config, run, { searchThread: false }), (method) =>
-    method === 'upsert' || method === 'promote' ? method : undefined
+    method === 'upsert' || method === 'promote' || method === 'remove' ? method : method === 'createSpace' ? 'space' : undefined
   )
   const sequence = new SequenceStage({
     ...wire,
     log,
     openStore: async (partition) =>
-      killer.around(await openSequenceStore(run, partition), (method) => (method === 'commit' ? 'commit' : undefined))
+      killer.around(await killer.at('open', () => openSequenceStore(run, partition)), (method) =>
+        method === 'commit' ? 'commit' : undefined
+      )
   })
   const audit = new LearnedAudit(run.path('learned.tsv'))
-  const { train, ledger } = trainStage('checkpoints', ledgerOf(), (batch, sources) =>
-    killer.at('learned', () => audit.append(batch, sources))
+  const known = ledgerOf()
+  const again = known.after(0).at(-1)?.step ?? 0
+  const { train, ledger } = trainStage('checkpoints', known, (batch, sources) =>
+    killer.at(batch <= again ? 'learned-again' : 'learned', () => audit.append(batch, sources))
   )
   const publish = new PublishStage({
     ...wire,
     log,
     replica: new ModelReplica({ gated: true }),
     index,
+    liveModel: killer.around(new CheckpointFiles({ directory: run.path('published-model'), keep: 1 }), (method) =>
+      method === 'save' ? 'live-kept' : method === 'latest' ? 'live-read' : undefined
+    ),
+    gates: {
+      load: () => run.readJson<GateHistory>('gates.json'),
+      save: (history) => killer.at('gates', () => run.writeJson('gates.json', history))
+    },
     offsets: {
       load: () => offsetsFromJson(run.readJson('published.json') ?? {}),
       save: (offsets) => killer.at('published', () => run.writeJson('published.json', offsetsToJson(offsets)))
@@ -171,13 +184,28 @@ function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLear
     ...wire,
     log: task.relearn === true ? silent(log) : log,
     trainer,
-    checkpoints: killer.around(checkpoints, (method) => (method === 'save' ? 'checkpoint' : undefined)),
+    checkpoints: killer.around(slicedCheckpoints(checkpoints), (method, [, , options]) => {
+      if (method === 'save') return (options as SaveOptions).since === undefined ? 'checkpoint' : 'changes'
+      return method === 'latest' ? 'restore' : undefined
+    }),
     ledger: killer.around(ledger as KeptLedger, (method) =>
       method === 'append' ? 'ledger' : method === 'truncateBefore' ? 'forget' : undefined
     ),
     onLearned
   })
   return { train, ledger }
+}
+
+/** The same, with a place before each part of what is saved. */
+function slicedCheckpoints(checkpoints: CheckpointFiles): CheckpointFiles {
+  const save = checkpoints.save.bind(checkpoints)
+  checkpoints.save = (step, { header, parts }, options) => {
+    const sliced = function* (): Iterable<CheckpointPart> {
+      for (const part of parts) yield killer.at('part', () => part)
+    }
+    return save(step, { header, parts: sliced() }, options)
+  }
+  return checkpoints
 }
 
 /** Reads as the log does; what is appended goes nowhere. */
@@ -189,7 +217,8 @@ function placeOfTopic(topic: string): Place {
   if (topic === topics.items) return 'items'
   if (topic === topics.interactions) return 'feed'
   if (topic === topics.userSequences) return 'sequences'
-  return topic === topics.modelUpdates ? 'updates' : 'dead-letters'
+  if (topic === topics.modelUpdates) return 'updates'
+  return topic === lateTopic(topics.interactions) ? 'late' : 'dead-letters'
 }
 
 function* first<T>(values: Iterable<T>, count: number): Generator<T> {

@@ -2,19 +2,30 @@
 
 /** A boundary where something has become durable, or is about to. */
 export const places = [
-  'items',
-  'feed',
-  'sequences',
+  'items', // appended by the feed, as
+  'feed', // interactions are
+  'open', // the windows of a partition
+  'sequences', // appended by the sequencer, as are
+  'late', // events and
   'dead-letters',
-  'commit',
-  'ledger',
-  'learned',
-  'updates',
-  'checkpoint',
-  'forget',
+  'commit', // of windows and offsets
+  'restore', // of the trainer
+  'ledger', // of a batch's boundaries
+  'learned', // written to the audit
+  'learned-again', // after a restart, likewise
+  'updates', // of the model, with the commit that closes them
+  'checkpoint', // whole
+  'changes', // to the one before
+  'part', // of either: a slice between two batches
+  'forget', // of older boundaries
+  'live-read', // the publisher's model, when it starts
+  'live-kept', // and when weights have taken effect
+  'space', // created in the index
   'upsert',
+  'remove', // of items that expired
   'promote',
-  'published'
+  'gates', // what was found of new weights
+  'published' // how far users are in the index
 ] as const
 
 export type Place = (typeof places)[number]
