@@ -2,6 +2,7 @@
 // the size of the table.
 
 import type { Clock } from '../../src/base/clock.ts'
+import type { Extent } from '../../src/batch/changedRows.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore } from '../../src/train/checkpoint.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
@@ -16,6 +17,8 @@ export interface CheckpointWriterOptions {
   readonly trainer: IncrementalTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock
+  /** Blocks that somebody else has set aside for the checkpoint under way. */
+  readonly waitingBlocks: () => number
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
 
@@ -63,9 +66,9 @@ export class CheckpointWriter {
 
   /** To be awaited between two batches. @throws what the writing failed with */
   async keepUp(): Promise<void> {
-    const { trainer, clock } = this.#options
+    const { trainer, waitingBlocks, clock } = this.#options
     if (this.#failure !== undefined) await this.saved()
-    if (trainer.waitingBlocks <= waitingBlocksMax) return
+    if (trainer.waitingBlocks + waitingBlocks() <= waitingBlocksMax) return
     const startedMs = clock.nowMs()
     await this.saved()
     this.#stalled(startedMs)
@@ -75,17 +78,22 @@ export class CheckpointWriter {
    * Takes one of this moment; it is written while learning goes on. None may be being written.
    *
    * @param step its number
-   * @param besides made of this moment, too
+   * @param besides made of this moment, too, and of as much
    * @param onSaved after it has been written
    */
-  take(step: number, besides: () => Besides, { version, onSaved }: { version: boolean; onSaved(saved: SavedCheckpoint): void }): void {
+  take(
+    step: number,
+    besides: (extent: Extent) => Besides,
+    { version, onSaved }: { version: boolean; onSaved(saved: SavedCheckpoint): void }
+  ): void {
     const { trainer, clock } = this.#options
     if (this.#writing !== undefined) throw new Error('CheckpointWriter.take: the one before is still being written')
     const startedMs = clock.nowMs()
     const base = version ? undefined : this.#base(step)
-    const { header, parts } = trainer.beginCheckpoint(base === undefined ? 'whole' : 'changed')
+    const extent = base === undefined ? 'whole' : 'changed'
+    const { header, parts } = trainer.beginCheckpoint(extent)
     const { copies } = trainer
-    const also = besides()
+    const also = besides(extent)
     this.#stalled(startedMs)
     const checkpoint: Checkpoint = { header: { ...header, ...also.header }, parts: joined(parts, also.parts) }
     const writing = this.#write(step, checkpoint, { version, base, copies, onSaved })

@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
-import type { NamedArrays } from '../../src/batch/namedArrays.ts'
+import type { Extent } from '../../src/batch/changedRows.ts'
 import type { Detection } from '../../src/drift/detection.ts'
 import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
@@ -17,7 +17,7 @@ import { cutExamples } from '../../src/sequence/cutExamples.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatFilter.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
-import type { CheckpointStore } from '../../src/train/checkpoint.ts'
+import { type CheckpointStore, named } from '../../src/train/checkpoint.ts'
 import { forgetInCheckpoints } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
@@ -147,7 +147,7 @@ export class TrainStage {
     this.#options = options
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
-    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure })
+    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks: () => this.evaluator.waitingBlocks })
     this.#requests = new ModelRequests({ control, trainer, checkpoints, model: config.model, clock, stage: this.#requested() })
   }
 
@@ -481,8 +481,8 @@ export class TrainStage {
     const { loss } = this
     const batch = this.#batch
     this.#taken = { batch, next: JSON.stringify(next) }
-    const besides = () => {
-      const progressive = this.evaluator.save()
+    const besides = (extent: Extent) => {
+      const progressive = this.evaluator.copy(extent)
       const stage: StageState = {
         batch,
         next,
@@ -500,7 +500,7 @@ export class TrainStage {
         loss: finite(loss),
         intraUserCosine: finite(this.intraUserCosine)
       }
-      return { header: { stage }, parts: [{ name: 'progressive', arrays: progressive.arrays }] }
+      return { header: { stage }, parts: named('progressive', progressive.parts) }
     }
     const onSaved = (saved: SavedCheckpoint) => this.#tellSaved(saved, { batch, next, loss: finite(loss), startedMs })
     this.#writer.take(batch, besides, { version, onSaved })
@@ -529,16 +529,16 @@ export class TrainStage {
     const { trainer, checkpoints, ledger } = this.#options
     const latest = await checkpoints.latest()
     if (latest !== undefined) {
-      let progressive: NamedArrays = new Map()
-      trainer.restore(latest.checkpoint, ({ arrays }) => {
-        progressive = arrays
-      })
       const state = latest.checkpoint.header.stage as StageState
+      const goesOn = this.evaluator.beginRestore(state.progressive)
+      trainer.restore(latest.checkpoint, ({ arrays }) => {
+        if (goesOn) this.evaluator.restorePart(arrays)
+      })
+      if (goesOn) this.evaluator.endRestore()
       this.#batch = state.batch
       this.#next = new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
       this.#repeats = RepeatFilter.from(state.repeats)
       if (state.drift !== undefined) this.drift.restore(state.drift)
-      this.evaluator.load({ header: state.progressive, arrays: progressive })
       this.examplesLearned = state.examplesLearned
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks

@@ -1,7 +1,7 @@
 // Item-to-item recommendation by counting: what is clicked near what, or, looking one step back only, a first-order Markov chain.
 
 import type { ItemSet } from './itemSet.ts'
-import { NeighbourCounts, type SavedNeighbours } from './neighbourCounts.ts'
+import { NeighbourCounts } from './neighbourCounts.ts'
 import type { PopularityRanking } from './popularityRanking.ts'
 import { missRank } from './rankingMetrics.ts'
 
@@ -56,22 +56,23 @@ export const markovDefaults: ItemToItemOptions = {
 
 export class ItemToItem {
   readonly options: ItemToItemOptions
-  readonly #neighbours: NeighbourCounts
+  readonly neighbours: NeighbourCounts
   #scores = new Float64Array(1024)
   #scored = new Int32Array(1024)
   readonly #countWeight: Float64Array
   readonly #scoreWeight: Float64Array
 
-  constructor(options: ItemToItemOptions) {
+  /** @param beforeAll see NeighbourCounts */
+  constructor(options: ItemToItemOptions, beforeAll?: () => void) {
     this.options = options
-    this.#neighbours = new NeighbourCounts(options.slots, options.halfLife)
+    this.neighbours = new NeighbourCounts(options.slots, options.halfLife, beforeAll)
     this.#countWeight = Float64Array.from({ length: options.window }, (_, back) => options.countRecency ** back)
     this.#scoreWeight = Float64Array.from({ length: options.scoreWindow }, (_, back) => options.scoreRecency ** back)
   }
 
   /** Makes room for items 0 … size − 1. */
   grow(size: number): void {
-    this.#neighbours.grow(size)
+    this.neighbours.grow(size)
     if (size <= this.#scores.length) return
     this.#scores = new Float64Array(Math.max(size, 2 * this.#scores.length))
     this.#scored = new Int32Array(this.#scores.length)
@@ -88,8 +89,7 @@ export class ItemToItem {
   rank(history: Int32Array, length: number, target: number, excluded: ItemSet, popularity: PopularityRanking, isScored: ItemSet): number {
     const { slots } = this.options
     const normalised = this.options.shrinkage !== undefined
-    const shrinkage = (this.options.shrinkage ?? 0) * this.#neighbours.unit
-    const { ids, counts } = this.#neighbours
+    const shrinkage = (this.options.shrinkage ?? 0) * this.neighbours.unit
     const scores = this.#scores
     const scored = this.#scored
     let found = 0
@@ -98,10 +98,12 @@ export class ItemToItem {
     for (let i = 0; i < back; i++) {
       const item = history[length - 1 - i]!
       if (item < 0) continue
-      const total = this.#neighbours.total(item)
+      const total = this.neighbours.total(item)
       if (total === 0) continue
       const weight = normalised ? this.#scoreWeight[i]! / Math.sqrt(total + shrinkage) : this.#scoreWeight[i]!
-      const start = this.#neighbours.start(item)
+      const ids = this.neighbours.ids(item)
+      const counts = this.neighbours.counts(item)
+      const start = this.neighbours.start(item)
       for (let slot = start; slot < start + slots; slot++) {
         const id = ids[slot]!
         if (id < 0) break
@@ -115,10 +117,10 @@ export class ItemToItem {
     }
     let rank = 0
     if (isScored.has(target)) {
-      const goal = normalised ? scores[target]! / Math.sqrt(this.#neighbours.total(target) + shrinkage) : scores[target]!
+      const goal = normalised ? scores[target]! / Math.sqrt(this.neighbours.total(target) + shrinkage) : scores[target]!
       for (let i = 0; i < found && rank < missRank; i++) {
         const id = scored[i]!
-        const score = normalised ? scores[id]! / Math.sqrt(this.#neighbours.total(id) + shrinkage) : scores[id]!
+        const score = normalised ? scores[id]! / Math.sqrt(this.neighbours.total(id) + shrinkage) : scores[id]!
         if (score >= goal && id !== target && !excluded.has(id)) rank++
       }
       return rank
@@ -133,17 +135,9 @@ export class ItemToItem {
     for (let i = 0; i < back; i++) {
       const item = history[length - 1 - i]!
       if (item < 0 || item === target) continue
-      this.#neighbours.add(item, target, this.#countWeight[i]!)
-      if (this.options.bothWays) this.#neighbours.add(target, item, this.#countWeight[i]!)
+      this.neighbours.add(item, target, this.#countWeight[i]!)
+      if (this.options.bothWays) this.neighbours.add(target, item, this.#countWeight[i]!)
     }
-    this.#neighbours.age()
-  }
-
-  save(size: number): SavedNeighbours {
-    return this.#neighbours.save(size)
-  }
-
-  load(saved: SavedNeighbours): void {
-    this.#neighbours.load(saved)
+    this.neighbours.age()
   }
 }

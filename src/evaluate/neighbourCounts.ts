@@ -3,58 +3,67 @@
 /** Single-precision counts stay well inside their range. */
 const scaleMax = 2 ** 60
 
+/** Items of one chunk: growth copies nothing. */
+const chunkShift = 12
+const chunkItems = 1 << chunkShift
+const chunkMask = chunkItems - 1
+
+interface Chunk {
+  readonly ids: Int32Array // [4,096, slots]  −1: free
+  readonly counts: Float32Array // [4,096, slots]
+  readonly totals: Float64Array // [4,096]  of everything ever added, whether or not its slot is still there
+}
+
 export class NeighbourCounts {
   readonly slots: number
   readonly #growth: number
+  readonly #beforeAll: () => void
   #weight = 1
-  #ids: Int32Array // [items, slots]  −1: free
-  #counts: Float32Array // [items, slots]
-  #totals: Float64Array // [items]  of everything ever added, whether or not its slot is still there
+  readonly #chunks: Chunk[] = []
 
   /**
    * @param slots neighbours kept per item. A newcomer to a full item takes the place of the weakest if it is at least as strong, and otherwise wears
    *   it down by its own count: what keeps coming gets in, what came once goes.
    * @param halfLife in steps (see `age`); Infinity: nothing fades
+   * @param beforeAll called before the counts of all items change at once: now and then the scale is moved
    */
-  constructor(slots: number, halfLife: number) {
+  constructor(slots: number, halfLife: number, beforeAll: () => void = () => {}) {
     this.slots = slots
     this.#growth = 2 ** (1 / halfLife)
-    this.#ids = new Int32Array(64 * slots).fill(-1)
-    this.#counts = new Float32Array(64 * slots)
-    this.#totals = new Float64Array(64)
+    this.#beforeAll = beforeAll
+    this.grow(1)
   }
 
   /** Makes room for items 0 … size − 1. */
   grow(size: number): void {
-    if (size <= this.#totals.length) return
-    const capacity = Math.max(size, 2 * this.#totals.length)
-    const ids = new Int32Array(capacity * this.slots).fill(-1)
-    ids.set(this.#ids)
-    const counts = new Float32Array(capacity * this.slots)
-    counts.set(this.#counts)
-    const totals = new Float64Array(capacity)
-    totals.set(this.#totals)
-    this.#ids = ids
-    this.#counts = counts
-    this.#totals = totals
+    while (this.#chunks.length << chunkShift < size) {
+      const numbers = chunkItems * this.slots
+      this.#chunks.push({
+        ids: new Int32Array(numbers).fill(-1),
+        counts: new Float32Array(numbers),
+        totals: new Float64Array(chunkItems)
+      })
+    }
   }
 
   /** One step passes: what was counted before it weighs a little less. */
   age(): void {
     this.#weight *= this.#growth
     if (this.#weight <= scaleMax) return
-    for (let i = 0; i < this.#counts.length; i++) this.#counts[i] = this.#counts[i]! / this.#weight
-    for (let i = 0; i < this.#totals.length; i++) this.#totals[i] = this.#totals[i]! / this.#weight
+    this.#beforeAll()
+    for (const { counts, totals } of this.#chunks) {
+      for (let i = 0; i < counts.length; i++) counts[i] = counts[i]! / this.#weight
+      for (let i = 0; i < totals.length; i++) totals[i] = totals[i]! / this.#weight
+    }
     this.#weight = 1
   }
 
   /** @param amount > 0 */
   add(item: number, neighbour: number, amount: number): void {
     const gained = amount * this.#weight
-    this.#totals[item] = this.#totals[item]! + gained
-    const ids = this.#ids
-    const counts = this.#counts
-    const start = item * this.slots
+    const { ids, counts, totals } = this.#chunks[item >>> chunkShift]!
+    totals[item & chunkMask] = totals[item & chunkMask]! + gained
+    const start = this.start(item)
     const end = start + this.slots
     let weakest = start
     for (let i = start; i < end; i++) {
@@ -77,19 +86,19 @@ export class NeighbourCounts {
     }
   }
 
-  /** Index of the item's first slot in `ids` and `counts`; its last is `slots − 1` later, or before the first free one. */
+  /** Index of the item's first slot in its `ids` and `counts`; its last is `slots − 1` later, or before the first free one. */
   start(item: number): number {
-    return item * this.slots
+    return (item & chunkMask) * this.slots
   }
 
-  /** Neighbours by slot, −1 free. Valid until the next call of `grow`. */
-  get ids(): Int32Array {
-    return this.#ids
+  /** Neighbours of the item, and of others, by slot, −1 free. */
+  ids(item: number): Int32Array {
+    return this.#chunks[item >>> chunkShift]!.ids
   }
 
   /** Counts by slot, in a unit that is common to all items at one time. */
-  get counts(): Float32Array {
-    return this.#counts
+  counts(item: number): Float32Array {
+    return this.#chunks[item >>> chunkShift]!.counts
   }
 
   /** What one step counted now would add to `counts`. */
@@ -97,57 +106,51 @@ export class NeighbourCounts {
     return this.#weight
   }
 
+  /** Of what is restored. */
+  set unit(unit: number) {
+    this.#weight = unit
+  }
+
   /** Of all that was ever counted for the item, in the unit of `counts`. */
   total(item: number): number {
-    return this.#totals[item]!
+    return this.#chunks[item >>> chunkShift]!.totals[item & chunkMask]!
   }
 
   /** Of one neighbour, in steps' worth as of now; 0 where it is not kept. */
   countOf(item: number, neighbour: number): number {
-    const start = item * this.slots
+    const { ids, counts } = this.#chunks[item >>> chunkShift]!
+    const start = this.start(item)
     for (let i = start; i < start + this.slots; i++) {
-      if (this.#ids[i] === neighbour) return this.#counts[i]! / this.#weight
+      if (ids[i] === neighbour) return counts[i]! / this.#weight
     }
     return 0
   }
 
-  /** Only the slots in use: most items have few neighbours. */
-  save(size: number): SavedNeighbours {
-    const used = new Int32Array(size)
-    let sum = 0
-    for (let item = 0; item < size; item++) {
-      const free = this.#ids.subarray(item * this.slots, (item + 1) * this.slots).indexOf(-1)
-      used[item] = free < 0 ? this.slots : free
-      sum += used[item]!
-    }
-    const ids = new Int32Array(sum)
-    const counts = new Float32Array(sum)
-    for (let item = 0, at = 0; item < size; at += used[item]!, item++) {
-      ids.set(this.#ids.subarray(item * this.slots, item * this.slots + used[item]!), at)
-      counts.set(this.#counts.subarray(item * this.slots, item * this.slots + used[item]!), at)
-    }
-    return { used, ids, counts, totals: this.#totals.slice(0, size), weight: this.#weight }
+  /** Slots of the item that are in use: most items have few neighbours. */
+  used(item: number): number {
+    const ids = this.ids(item)
+    const start = this.start(item)
+    let used = 0
+    while (used < this.slots && ids[start + used]! >= 0) used++
+    return used
   }
 
-  load(saved: SavedNeighbours): void {
-    const size = Math.max(64, saved.used.length)
-    this.#ids = new Int32Array(size * this.slots).fill(-1)
-    this.#counts = new Float32Array(size * this.slots)
-    for (let item = 0, at = 0; item < saved.used.length; at += saved.used[item]!, item++) {
-      this.#ids.set(saved.ids.subarray(at, at + saved.used[item]!), item * this.slots)
-      this.#counts.set(saved.counts.subarray(at, at + saved.used[item]!), item * this.slots)
-    }
-    this.#totals = new Float64Array(size)
-    this.#totals.set(saved.totals)
-    this.#weight = saved.weight
+  /** Sets an item, for which there is room, to what was read of it: the first numbers of `ids` and `counts` from `at` on. */
+  restore(item: number, total: number, saved: { ids: Int32Array; counts: Float32Array; at: number; used: number }): void {
+    const { ids, counts, totals } = this.#chunks[item >>> chunkShift]!
+    const { at, used } = saved
+    const start = this.start(item)
+    ids.set(saved.ids.subarray(at, at + used), start)
+    ids.fill(-1, start + used, start + this.slots)
+    counts.set(saved.counts.subarray(at, at + used), start)
+    counts.fill(0, start + used, start + this.slots)
+    totals[item & chunkMask] = total
   }
-}
 
-export interface SavedNeighbours {
-  /** Slots in use by item; `ids` and `counts` hold one item's after the other's. */
-  readonly used: Int32Array
-  readonly ids: Int32Array
-  readonly counts: Float32Array
-  readonly totals: Float64Array
-  readonly weight: number
+  /** As it was when nothing had been counted, but for the unit. */
+  clear(unit: number): void {
+    this.#chunks.length = 0
+    this.grow(1)
+    this.#weight = unit
+  }
 }

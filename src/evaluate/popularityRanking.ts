@@ -20,9 +20,15 @@ export class PopularityRanking {
   #topMax = 0
   readonly #touched = new Set<number>()
 
-  /** @param halfLife in interactions; Infinity: all of them count the same for ever */
-  constructor(halfLife: number) {
+  readonly #beforeAll: () => void
+
+  /**
+   * @param halfLife in interactions; Infinity: all of them count the same for ever
+   * @param beforeAll called before the counts of all items change at once: now and then the scale is moved
+   */
+  constructor(halfLife: number, beforeAll: () => void = () => {}) {
     this.#growth = 2 ** (1 / halfLife)
+    this.#beforeAll = beforeAll
   }
 
   /** Makes room for items 0 … size − 1. */
@@ -38,6 +44,7 @@ export class PopularityRanking {
     this.#weight *= this.#growth
     this.#touched.add(item)
     if (this.#weight > scaleMax) {
+      this.#beforeAll()
       for (let i = 0; i < this.#counts.length; i++) this.#counts[i] = this.#counts[i]! / this.#weight
       this.#weight = 1
     }
@@ -91,15 +98,30 @@ export class PopularityRanking {
     return this.#top.length < this.#topMax ? rank : missRank
   }
 
-  /** Counts and the weight of the next interaction, for a checkpoint. */
-  save(size: number): { counts: Float64Array; weight: number } {
-    return { counts: this.#counts.slice(0, size), weight: this.#weight }
+  /** What the next interaction counts. */
+  get unit(): number {
+    return this.#weight
   }
 
-  load(saved: { counts: Float64Array; weight: number }): void {
-    this.#counts = new Float64Array(Math.max(1024, saved.counts.length))
-    this.#counts.set(saved.counts)
-    this.#weight = saved.weight
+  /** Of what is restored. */
+  set unit(unit: number) {
+    this.#weight = unit
+  }
+
+  /** In the unit of all others at one time; 0 for an item never counted. */
+  rawCount(item: number): number {
+    return this.#counts[item] ?? 0
+  }
+
+  /** Sets an item, for which there is room, to what was read of it. */
+  restore(item: number, rawCount: number): void {
+    this.#counts[item] = rawCount
+  }
+
+  /** As it was when nothing had been counted, but for the unit. */
+  clear(unit: number): void {
+    this.#counts = new Float64Array(1024)
+    this.#weight = unit
     this.#top = []
     this.#topMax = 0
     this.#touched.clear()

@@ -2,8 +2,10 @@
 // targets, with the same items left out and with knowledge of the same earlier batches.
 
 import { CorruptError } from '../base/errors.ts'
-import type { NamedArrays } from '../batch/namedArrays.ts'
+import { ChangedRows, type Extent } from '../batch/changedRows.ts'
+import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from '../batch/namedArrays.ts'
 import type { Example } from '../sequence/example.ts'
+import { CountedItemBlock } from './countedItemBlock.ts'
 import { ItemSet } from './itemSet.ts'
 import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions, markovDefaults } from './itemToItem.ts'
 import { type CurvePoint, PeriodCurve } from './periodCurve.ts'
@@ -58,7 +60,10 @@ const methodCount = progressiveMethods.length
 export class ProgressiveEvaluator {
   readonly options: ProgressiveOptions
   readonly #itemIndex = new Map<string, number>()
-  readonly #popularity = new PopularityRanking(Number.POSITIVE_INFINITY)
+  /** By index. */
+  #itemIds: string[] = []
+  readonly #changed = new ChangedRows()
+  readonly #popularity: PopularityRanking
   readonly #decayed: PopularityRanking
   readonly #cooccurrence: ItemToItem
   readonly #markov: ItemToItem
@@ -73,12 +78,16 @@ export class ProgressiveEvaluator {
   readonly #window: Uint8Array // [windowTargets, methods]  ranks, a ring; beyond missRank all the same
   readonly #curve: PeriodCurve<ProgressiveMethod>
   #newestMs = 0
+  /** Of the copy that is being restored. */
+  #restored: Header | undefined
 
   constructor(options: Partial<ProgressiveOptions> = {}) {
     this.options = { ...progressiveDefaults, ...options }
-    this.#decayed = new PopularityRanking(this.options.popularityHalfLife)
-    this.#cooccurrence = new ItemToItem(this.options.cooccurrence)
-    this.#markov = new ItemToItem(this.options.markov)
+    const beforeAll = () => this.#changed.allWillChange(this.#itemIds.length)
+    this.#popularity = new PopularityRanking(Number.POSITIVE_INFINITY, beforeAll)
+    this.#decayed = new PopularityRanking(this.options.popularityHalfLife, beforeAll)
+    this.#cooccurrence = new ItemToItem(this.options.cooccurrence, beforeAll)
+    this.#markov = new ItemToItem(this.options.markov, beforeAll)
     this.#window = new Uint8Array(this.options.windowTargets * methodCount)
     this.#curve = new PeriodCurve(progressiveMethods, this.options.periodTargets)
   }
@@ -155,6 +164,9 @@ export class ProgressiveEvaluator {
 
   #learn(history: Int32Array, target: number): void {
     if (target < 0) return
+    this.#changed.willChange(target)
+    for (let i = Math.max(0, history.length - this.options.cooccurrence.window, 0); i < history.length; i++)
+      if (history[i]! >= 0) this.#changed.willChange(history[i]!)
     // A user's first step is never a target; the model sees it in the next one's history, and so do these.
     if (history.length === 1 && history[0]! >= 0) {
       this.#popularity.count(history[0]!)
@@ -172,7 +184,9 @@ export class ProgressiveEvaluator {
     if (known !== undefined) return known
     if (this.#itemIndex.size >= this.options.itemsMax) return -1
     const index = this.#itemIndex.size
+    this.#changed.willChange(index)
     this.#itemIndex.set(itemId, index)
+    this.#itemIds.push(itemId)
     return index
   }
 
@@ -213,34 +227,27 @@ export class ProgressiveEvaluator {
     }
   }
 
-  /** All that the numbers go on from, for the trainer's checkpoint. The arrays are the caller's. */
-  save(): SavedProgressive {
-    const size = this.#itemIndex.size
-    const popularity = this.#popularity.save(size)
-    const decayed = this.#decayed.save(size)
+  /** Blocks of a copy that wait to be fetched. */
+  get waitingBlocks(): number {
+    return this.#changed.waitingBlocks
+  }
+
+  /** All that the numbers go on from as it is at this moment, for the trainer's checkpoint: as `ItemTable.copy`. */
+  copy(extent: Extent): ProgressiveCopy {
     const curve = this.#curve.save()
-    const arrays = new Map<string, Float32Array | Float64Array | Int32Array | Uint8Array>([
-      // Ids may contain anything but are text; JSON keeps them apart.
-      ['items', new TextEncoder().encode(JSON.stringify([...this.#itemIndex.keys()]))],
-      ['popularity.counts', popularity.counts],
-      ['decayed.counts', decayed.counts],
+    const small = new Map<string, NamedArray>([
+      ['units', Float64Array.from(this.#countings(), ({ unit }) => unit)],
       ['sums', this.#sums.slice()],
       ['window', this.#window.slice()],
       ['curve', curve.values]
     ])
-    const weights: Record<string, number> = { popularity: popularity.weight, decayed: decayed.weight }
-    for (const [name, part] of [
-      ['cooccurrence', this.#cooccurrence],
-      ['markov', this.#markov]
-    ] as const) {
-      const saved = part.save(size)
-      arrays.set(`${name}.used`, saved.used)
-      arrays.set(`${name}.ids`, saved.ids)
-      arrays.set(`${name}.counts`, saved.counts)
-      arrays.set(`${name}.totals`, saved.totals)
-      weights[name] = saved.weight
+    const counted = {
+      idOf: (item: number) => this.#itemIds[item]!,
+      popularities: { popularity: this.#popularity, decayed: this.#decayed },
+      neighbours: { cooccurrence: this.#cooccurrence.neighbours, markov: this.#markov.neighbours }
     }
-    const header = {
+    const blocks = this.#changed.copy(extent, this.#itemIds.length, () => new CountedItemBlock(counted))
+    const header: Header = {
       format,
       examples: this.#examples,
       notEvaluated: this.#notEvaluated,
@@ -248,67 +255,130 @@ export class ProgressiveEvaluator {
       targets: this.#targets,
       newestMs: this.#newestMs,
       periodTargets: curve.periodTargets,
-      weights,
+      items: this.#itemIds.length,
       options: JSON.stringify(this.options)
     }
-    return { header, arrays }
+    const parts = function* (): Iterable<NamedArrays> {
+      yield small
+      yield* blocks
+    }
+    return { header: { ...header }, parts: parts() }
   }
 
   /**
-   * Goes on where `save` was called.
+   * Goes on where copies were taken: `beginRestore` with the header of the last, every part in its order, `endRestore`.
    *
-   * @returns false, and starts from nothing, if it was saved by another format or with other options: then its numbers cannot be gone on with
-   * @throws CorruptError if an array is missing
+   * @returns false, and starts from nothing, if they are of another format or were taken with other options: then their numbers cannot be gone on with
    */
-  load(saved: SavedProgressive): boolean {
-    const header = saved.header as unknown as Header
-    if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
-    const array = <T extends Float32Array | Float64Array | Int32Array | Uint8Array>(name: string): T => {
-      const found = saved.arrays.get(name)
-      if (found === undefined)
-        throw new CorruptError(`the saved progressive evaluation has no array ${name}: use an earlier checkpoint, or reset`)
-      return found as T
-    }
-    const items = JSON.parse(new TextDecoder().decode(array<Uint8Array>('items'))) as string[]
+  beginRestore(saved: ProgressiveCopy['header']): boolean {
+    this.#changed.forget()
     this.#itemIndex.clear()
-    for (let i = 0; i < items.length; i++) this.#itemIndex.set(items[i]!, i)
-    this.#popularity.load({ counts: array('popularity.counts'), weight: header.weights.popularity })
-    this.#decayed.load({ counts: array('decayed.counts'), weight: header.weights.decayed })
-    for (const [name, part] of [
-      ['cooccurrence', this.#cooccurrence],
-      ['markov', this.#markov]
-    ] as const) {
-      part.load({
-        used: array(`${name}.used`),
-        ids: array(`${name}.ids`),
-        counts: array(`${name}.counts`),
-        totals: array(`${name}.totals`),
-        weight: header.weights[name]
-      })
-    }
+    this.#itemIds = []
+    for (const part of this.#countings()) part.clear(1)
+    const header = saved as unknown as Header
+    if ((header.format !== format && header.format !== formatOf1) || header.options !== JSON.stringify(this.options)) return false
     this.#examples = header.examples
     this.#notEvaluated = header.notEvaluated
     this.#repeats = header.repeats
     this.#targets = header.targets
     this.#newestMs = header.newestMs
-    this.#sums.set(array<Float64Array>('sums'))
-    this.#window.set(array<Uint8Array>('window'))
+    this.#restored = header
+    return true
+  }
+
+  /** @throws CorruptError if an array is missing or does not fit */
+  restorePart(arrays: NamedArrays): void {
+    if (this.#restored?.format === formatOf1) {
+      const { small, items } = partsOfFormat1(arrays, this.#restored)
+      this.#restoreSmall(small)
+      this.#restoreItems(items)
+    } else if (arrays.has('items')) this.#restoreItems(arrays)
+    else this.#restoreSmall(arrays)
+  }
+
+  /** @throws CorruptError if parts are missing */
+  endRestore(): void {
+    const items = this.#restored?.items ?? this.#itemIndex.size
+    if (this.#restored === undefined || this.#itemIndex.size !== items)
+      throw new CorruptError(
+        `the saved progressive evaluation has ${this.#itemIndex.size} items of ${items}: use an earlier checkpoint, or reset`
+      )
+    this.#restored = undefined
     this.#windowSums.fill(0)
     for (let slot = 0; slot < Math.min(this.#targets, this.options.windowTargets); slot++) {
       for (let m = 0; m < methodCount; m++) addRank(this.#windowSums, m * metricCount, this.#window[slot * methodCount + m]!)
     }
-    this.#curve.load({ periodTargets: header.periodTargets, values: array('curve') })
-    return true
+  }
+
+  #restoreSmall(arrays: NamedArrays): void {
+    const units = namedArray(arrays, 'units', Float64Array, 4)
+    // Counts are in the units of the copy that they came with: between two of them all of them came, or the units only grew.
+    for (const [i, part] of this.#countings().entries()) part.unit = units[i]!
+    this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
+    this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
+    this.#curve.load({ periodTargets: this.#restored!.periodTargets, values: namedArray(arrays, 'curve', Float64Array) })
+  }
+
+  #restoreItems(arrays: NamedArrays): void {
+    const items = namedArray(arrays, 'items', Int32Array)
+    const n = items.length
+    const ids = unpackTexts(namedArray(arrays, 'ids', Uint8Array), namedArray(arrays, 'idLengths', Int32Array, n))
+    let size = this.#itemIds.length
+    for (const item of items) if (item >= size) size = item + 1
+    for (const part of [this.#popularity, this.#decayed, this.#cooccurrence, this.#markov, this.#excluded, this.#scored]) part.grow(size)
+    for (const [i, item] of items.entries()) {
+      this.#itemIndex.set(ids[i]!, item)
+      this.#itemIds[item] = ids[i]!
+    }
+    for (const [name, part] of Object.entries({ popularity: this.#popularity, decayed: this.#decayed })) {
+      const counts = namedArray(arrays, `${name}.counts`, Float64Array, n)
+      for (const [i, item] of items.entries()) part.restore(item, counts[i]!)
+    }
+    for (const [name, { neighbours }] of Object.entries({ cooccurrence: this.#cooccurrence, markov: this.#markov })) {
+      const used = namedArray(arrays, `${name}.used`, Int32Array, n)
+      const sum = used.reduce((a, b) => a + b, 0)
+      const saved = {
+        ids: namedArray(arrays, `${name}.ids`, Int32Array, sum),
+        counts: namedArray(arrays, `${name}.counts`, Float32Array, sum)
+      }
+      const totals = namedArray(arrays, `${name}.totals`, Float64Array, n)
+      for (let i = 0, at = 0; i < n; at += used[i++]!) neighbours.restore(items[i]!, totals[i]!, { ...saved, at, used: used[i]! })
+    }
+  }
+
+  /** Whatever fades, in the order of its unit in a checkpoint. */
+  #countings(): readonly { unit: number; clear(unit: number): void }[] {
+    return [this.#popularity, this.#decayed, this.#cooccurrence.neighbours, this.#markov.neighbours]
   }
 }
 
-export interface SavedProgressive {
+/** Of a moment. */
+export interface ProgressiveCopy {
   /** JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
-  readonly arrays: NamedArrays
+  /** To be walked through once, while it goes on counting. */
+  readonly parts: Iterable<NamedArrays>
 }
 
-const format = 'progressive/1'
+const format = 'progressive/2'
+/** All items in one part. */
+const formatOf1 = 'progressive/1'
+
+/** @throws CorruptError if an array is missing */
+function partsOfFormat1(arrays: NamedArrays, header: Header): { small: NamedArrays; items: NamedArrays } {
+  const ids = JSON.parse(new TextDecoder().decode(namedArray(arrays, 'items', Uint8Array))) as string[]
+  const texts = packTexts(ids)
+  const { popularity = 1, decayed = 1, cooccurrence = 1, markov = 1 } = header.weights ?? {}
+  const units: [string, NamedArray] = ['units', Float64Array.of(popularity, decayed, cooccurrence, markov)]
+  const small = new Map<string, NamedArray>([...[...arrays].filter(([name]) => ['sums', 'window', 'curve'].includes(name)), units])
+  const items = new Map<string, NamedArray>([
+    ...[...arrays].filter(([name]) => name.includes('.')),
+    ['items', Int32Array.from(ids, (_, item) => item)],
+    ['ids', texts.bytes],
+    ['idLengths', texts.lengths]
+  ])
+  return { small, items }
+}
 
 interface Header {
   readonly format: string
@@ -318,6 +388,8 @@ interface Header {
   readonly targets: number
   readonly newestMs: number
   readonly periodTargets: number
-  readonly weights: Readonly<Record<'popularity' | 'decayed' | 'cooccurrence' | 'markov', number>>
+  readonly items?: number
+  /** Of the first format. */
+  readonly weights?: Readonly<Record<'popularity' | 'decayed' | 'cooccurrence' | 'markov', number>>
   readonly options: string
 }

@@ -61,3 +61,8 @@ export function arraysOf(checkpoint: Checkpoint, name: string): NamedArrays {
   for (const part of checkpoint.parts) if (part.name === name) for (const [key, array] of part.arrays) arrays.set(key, array)
   return arrays
 }
+
+/** As parts of one name, made when they are fetched. */
+export function* named(name: string, all: Iterable<NamedArrays>): Iterable<CheckpointPart> {
+  for (const arrays of all) yield { name, arrays }
+}

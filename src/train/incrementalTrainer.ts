@@ -25,7 +25,7 @@ import { type Architecture, createModel, differences, type Model, modelToJson, s
 import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 import type { Example } from '../sequence/example.ts'
 import { Adam } from './adam.ts'
-import type { Checkpoint, CheckpointPart } from './checkpoint.ts'
+import { type Checkpoint, type CheckpointPart, named } from './checkpoint.ts'
 import { DriftResponse, type DriftResponseState } from './driftResponse.ts'
 import { ItemInputs } from './itemInputs.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
@@ -415,9 +415,6 @@ export class IncrementalTrainer implements Trainer {
       slowSteps: this.#slowCopy.steps,
       driftResponse: this.#response.state(),
       adamStep: this.#adam.step
-    }
-    const named = function* (name: string, parts: Iterable<NamedArrays>): Iterable<CheckpointPart> {
-      for (const arrays of parts) yield { name, arrays }
     }
     const parts = function* (): Iterable<CheckpointPart> {
       yield { name: 'weights', arrays: new Map(Object.entries(weights)) }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { CorruptError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
+import type { NamedArray, NamedArrays } from '../../src/batch/namedArrays.ts'
 import { PeriodCurve } from '../../src/evaluate/periodCurve.ts'
-import { ProgressiveEvaluator, progressiveMethods } from '../../src/evaluate/progressive.ts'
+import { ProgressiveEvaluator, progressiveDefaults, progressiveMethods } from '../../src/evaluate/progressive.ts'
 import type { Example } from '../../src/sequence/example.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
 
@@ -135,11 +136,22 @@ test('saved half way and loaded, it ends as if nothing had happened', () => {
   for (const { examples, ranks } of batches) straight.observe(examples, ranks)
   const first = new ProgressiveEvaluator(options)
   for (const { examples, ranks } of batches.slice(0, 17)) first.observe(examples, ranks)
-  const saved = first.save()
-  for (const { examples, ranks } of batches.slice(17)) first.observe(examples, ranks) // what is saved is a copy
+  const whole = [...first.copy('whole').parts]
+  first.observe(batches[17]!.examples, batches[17]!.ranks)
+  const { header, parts } = first.copy('changed')
+  const changed: NamedArrays[] = []
+  // What is copied is of the moment when the copy began, however late its parts are fetched.
+  let next = 18
+  for (const part of parts) {
+    changed.push(part)
+    for (const { examples, ranks } of batches.slice(next, next + 11)) first.observe(examples, ranks)
+    next += 11
+  }
   const second = new ProgressiveEvaluator(options)
-  assert.equal(second.load({ header: JSON.parse(JSON.stringify(saved.header)), arrays: saved.arrays }), true)
-  for (const { examples, ranks } of batches.slice(17)) second.observe(examples, ranks)
+  assert.equal(second.beginRestore(JSON.parse(JSON.stringify(header)) as typeof header), true)
+  for (const part of [...whole, ...changed]) second.restorePart(part)
+  second.endRestore()
+  for (const { examples, ranks } of batches.slice(18)) second.observe(examples, ranks)
   const { window: expectedWindow, ...expected } = straight.report()
   const { window, ...rest } = second.report()
   assert.deepEqual(rest, expected)
@@ -151,13 +163,68 @@ test('saved half way and loaded, it ends as if nothing had happened', () => {
   }
 })
 
+test('the scale of the counts may be moved while they are copied', () => {
+  // Everything fades by half with every click: the scale is moved after 60 of them.
+  const fast = { ...progressiveDefaults.markov, halfLife: 1 }
+  const evaluator = new ProgressiveEvaluator({ markov: fast, popularityHalfLife: 1 })
+  const learn = (count: number) => {
+    for (let i = 0; i < count; i++) evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 900}`, i)], Int32Array.of(0))
+  }
+  learn(1000)
+  const expected = [...evaluator.copy('whole').parts]
+  const { parts } = evaluator.copy('whole')
+  const copied: NamedArrays[] = []
+  for (const part of parts) {
+    copied.push(part)
+    learn(150)
+  }
+  const byItem = (all: readonly NamedArrays[]) =>
+    new Map(all.slice(1).flatMap((part) => [...part.get('items')!].map((item, i) => [item, part.get('decayed.counts')![i]] as const)))
+  assert.deepEqual(
+    [...byItem(copied)].sort(([a], [b]) => a - b),
+    [...byItem(expected)]
+  )
+})
+
+test('numbers of the first format, one part, are gone on with', () => {
+  const { header, parts } = new ProgressiveEvaluator().copy('whole')
+  const [small] = [...parts] as [NamedArrays]
+  const arrays = new Map<string, NamedArray>([
+    ...['sums', 'window', 'curve'].map((name): [string, NamedArray] => [name, small.get(name)!]),
+    ['items', new TextEncoder().encode('["a","b"]')],
+    ['popularity.counts', Float64Array.of(3, 1)],
+    ['decayed.counts', Float64Array.of(3, 1)],
+    ...['cooccurrence', 'markov'].flatMap((name): [string, NamedArray][] => [
+      [`${name}.used`, Int32Array.of(1, 0)],
+      [`${name}.ids`, Int32Array.of(1)],
+      [`${name}.counts`, Float32Array.of(2)],
+      [`${name}.totals`, Float64Array.of(2, 0)]
+    ])
+  ])
+  const { items: _, ...rest } = header
+  const weights = { popularity: 1, decayed: 1, cooccurrence: 1, markov: 1 }
+  const evaluator = new ProgressiveEvaluator()
+  assert.equal(evaluator.beginRestore({ ...rest, format: 'progressive/1', weights }), true)
+  evaluator.restorePart(arrays)
+  evaluator.endRestore()
+  evaluator.observe([example(['a'], 'b')], Int32Array.of(5))
+  const { markov, popularity } = evaluator.report()
+  assert.deepEqual([markov['hitRate@20'], popularity['hitRate@20']], [1, 1])
+})
+
 test('state of other options is not gone on with; an incomplete one is an error', () => {
-  const saved = new ProgressiveEvaluator().save()
-  assert.equal(new ProgressiveEvaluator({ windowTargets: 7 }).load(saved), false)
-  assert.equal(new ProgressiveEvaluator().load({ header: {}, arrays: new Map() }), false)
-  const arrays = new Map(saved.arrays)
-  arrays.delete('curve')
-  assert.throws(() => new ProgressiveEvaluator().load({ header: saved.header, arrays }), CorruptError)
+  const copy = () => {
+    const { header, parts } = new ProgressiveEvaluator().copy('whole')
+    return { header, parts: [...parts] }
+  }
+  const { header, parts } = copy()
+  assert.equal(new ProgressiveEvaluator({ windowTargets: 7 }).beginRestore(header), false)
+  assert.equal(new ProgressiveEvaluator().beginRestore({}), false)
+  const evaluator = new ProgressiveEvaluator()
+  evaluator.beginRestore(header)
+  assert.throws(() => evaluator.restorePart(new Map([...parts[0]!].filter(([name]) => name !== 'curve'))), CorruptError)
+  evaluator.beginRestore({ ...header, items: 3 })
+  assert.throws(() => evaluator.endRestore(), CorruptError)
 })
 
 test('beyond itemsMax items the simple methods learn no more, and nothing breaks', () => {
