@@ -3,11 +3,18 @@
 // A Map of 10 million strings takes more than a gigabyte and is walked by every full garbage collection. Here ids are bytes in
 // arenas (one for each chunk of rows, so that growth and compaction are bounded) and the way back is an open-addressing hash
 // table of (row, hash) pairs with linear probing and backward-shift deletion (Knuth 6.4, algorithm R: no tombstones).
+// It grows without a pause: the table before is emptied a few slots with every id that is added, and asked as well until then.
 
 /** Rows of one chunk: the unit of growth, here and in the item table. */
 export const chunkRows = 65_536
 const chunkShift = 16
 const chunkMask = chunkRows - 1
+
+/** Slots of the smaller table that move with each id that is added: done long before the larger one is full, which two would be in time for. */
+const movedPerId = 8
+
+/** In the smaller table: an id that was deleted there. */
+const deleted = -1
 
 /** Slots are doubled beyond this share: linear probing then still finds an id in under two and a half probes on average. */
 const loadMax = 0.7
@@ -17,6 +24,9 @@ export class IdDictionary {
   #slots = new Int32Array(2 * 1024)
   #mask = 1023
   #size = 0
+  /** The table before it was doubled, as long as it has slots that have not been moved; those that have stay in it. */
+  #before: Int32Array | undefined
+  #moved = 0
   // By chunk: the ids' bytes; how many are written; how many of those are no longer anybody's; (offset, length) of each row.
   readonly #bytes: Buffer[] = []
   readonly #used: number[] = []
@@ -34,8 +44,7 @@ export class IdDictionary {
   /** The id's row, or 0. */
   find(id: string): number {
     this.#encode(id)
-    const slot = this.#slotOf()
-    return this.#slots[2 * slot]!
+    return this.#rowOf()
   }
 
   /** @param row above 0, without an id; @param id not empty, without a row */
@@ -50,7 +59,10 @@ export class IdDictionary {
     const id = this.idOf(row)
     if (id === '') return
     this.#encode(id)
-    this.#vacate(this.#slotOf())
+    const slot = this.#slotOf()
+    if (this.#slots[2 * slot] === row) this.#vacate(slot)
+    const before = this.#slotBefore()
+    if (before >= 0) this.#before![2 * before] = deleted
     const chunk = row >>> chunkShift
     const span = 2 * (row & chunkMask)
     this.#garbage[chunk] = this.#garbage[chunk]! + this.#length
@@ -105,7 +117,7 @@ export class IdDictionary {
     this.delete(row)
     if (length === 0) return
     this.#load(bytes, start, length)
-    const holder = this.#slots[2 * this.#slotOf()]!
+    const holder = this.#rowOf()
     if (holder !== 0) {
       this.delete(holder)
       this.#load(bytes, start, length)
@@ -115,14 +127,19 @@ export class IdDictionary {
 
   /** Room for `count` ids at once, without growing step by step. */
   reserve(count: number): void {
-    while (count / (this.#mask + 1) > loadMax) this.#grow()
+    while (count / (this.#mask + 1) > loadMax) {
+      this.#grow()
+      this.#move(Number.POSITIVE_INFINITY)
+    }
   }
 
   /** Gives the row the id last encoded, which nobody has. */
   #insert(row: number): void {
+    const holder = this.#rowOf()
+    if (holder !== 0) throw new Error(`IdDictionary.set: the id of row ${row} has row ${holder} already`)
     if ((this.#size + 1) / (this.#mask + 1) > loadMax) this.#grow()
+    this.#move(movedPerId)
     const slot = this.#slotOf()
-    if (this.#slots[2 * slot] !== 0) throw new Error(`IdDictionary.set: the id of row ${row} has row ${this.#slots[2 * slot]!} already`)
     const chunk = row >>> chunkShift
     while (this.#bytes.length <= chunk) {
       this.#bytes.push(Buffer.alloc(0))
@@ -150,6 +167,26 @@ export class IdDictionary {
     const from = this.#spans[row >>> chunkShift]![2 * (row & chunkMask)]!
     for (let i = 0; i < length; i++) if (own[from + i] !== bytes[start + i]) return false
     return true
+  }
+
+  /** The row of the id last encoded, or 0. */
+  #rowOf(): number {
+    const row = this.#slots[2 * this.#slotOf()]!
+    if (row !== 0 || this.#before === undefined) return row
+    const before = this.#slotBefore()
+    return before < 0 ? 0 : this.#before[2 * before]!
+  }
+
+  /** The slot of the id last encoded in the table before, or −1. */
+  #slotBefore(): number {
+    const slots = this.#before
+    if (slots === undefined) return -1
+    const mask = slots.length / 2 - 1
+    for (let slot = this.#hash & mask; ; slot = (slot + 1) & mask) {
+      const row = slots[2 * slot]!
+      if (row === 0) return -1
+      if (row !== deleted && slots[2 * slot + 1] === this.#hash && this.#is(row)) return slot
+    }
   }
 
   /** The slot of the id last encoded, or the empty one where it would go. */
@@ -198,19 +235,29 @@ export class IdDictionary {
   }
 
   #grow(): void {
-    const old = this.#slots
+    this.#move(Number.POSITIVE_INFINITY)
+    this.#before = this.#slots
+    this.#moved = 0
     this.#mask = 2 * this.#mask + 1
-    const slots = new Int32Array(2 * (this.#mask + 1))
-    for (let i = 0; i < old.length; i += 2) {
-      const row = old[i]!
-      if (row === 0) continue
-      const hash = old[i + 1]!
+    this.#slots = new Int32Array(2 * (this.#mask + 1))
+  }
+
+  /** Moves the next so many slots of the table before. They are left in it: what was probed past them is found as ever. */
+  #move(count: number): void {
+    const before = this.#before
+    if (before === undefined) return
+    const end = Math.min(before.length / 2, this.#moved + count)
+    for (let from = this.#moved; from < end; from++) {
+      const row = before[2 * from]!
+      if (row === 0 || row === deleted) continue
+      const hash = before[2 * from + 1]!
       let slot = hash & this.#mask
-      while (slots[2 * slot] !== 0) slot = (slot + 1) & this.#mask
-      slots[2 * slot] = row
-      slots[2 * slot + 1] = hash
+      while (this.#slots[2 * slot] !== 0) slot = (slot + 1) & this.#mask
+      this.#slots[2 * slot] = row
+      this.#slots[2 * slot + 1] = hash
     }
-    this.#slots = slots
+    this.#moved = end
+    if (2 * end === before.length) this.#before = undefined
   }
 
   #makeRoom(chunk: number, length: number): void {
