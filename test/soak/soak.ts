@@ -84,7 +84,14 @@ for (let step = 1; minutesSince() < minutes; step++) {
   trainer.step(batch, new Map())
   examples += batch.length
   if (step % stepsPerUpdate === 0) trainer.takeUpdates(step % (5 * stepsPerUpdate) === 0, Date.now())
-  if (step % stepsPerCheckpoint === 0) await checkpoints.save(step, trainer.checkpoint())
+  if (step % stepsPerCheckpoint === 0) {
+    const isWhole = step % (10 * stepsPerCheckpoint) === stepsPerCheckpoint
+    await checkpoints.save(
+      step,
+      trainer.beginCheckpoint(isWhole ? 'whole' : 'changed'),
+      isWhole ? {} : { since: step - stepsPerCheckpoint }
+    )
+  }
   await nextTurn()
   const nowMs = performance.now()
   if (nowMs - lastMs < (60_000 * minutes) / samples) continue
