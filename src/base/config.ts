@@ -240,7 +240,9 @@ export const configSchema = z.strictObject({
     newRows: z
       .enum(['chance', 'history'])
       .default('chance')
-      .describe('Where the row of a new item begins: anywhere, or towards the rows of what its first user clicked before it'),
+      .describe(
+        'Where the row of a new item begins: anywhere, or towards the learned rows of what its first user clicked before it. `history` helps where the catalogue says nothing of items'
+      ),
     driftResponse: section({
       rowRate: real(1, 100).default(1).describe('Times rowLearningRate, when hit rate or loss is found to have got worse; then down to 1'),
       denseRate: real(1, 100).default(1).describe('Times denseLearningRate, likewise'),

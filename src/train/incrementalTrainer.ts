@@ -533,13 +533,16 @@ function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number):
 /** Steps that a new item's row begins from: what is longer ago belongs to other things. */
 const meanSteps = 3
 
-/** Mean of the rows of the newest steps, as short as one made by chance, so that it turns as fast; undefined where none of them has a row. */
+/**
+ * Mean of the rows of the newest steps, as short as one made by chance, so that it turns as fast; undefined where none of them has a row that was learned. Of
+ * rows that were not, a data set that is learned from the start would get one lump: Recall@50 .261 for .265 on Gowalla's tail.
+ */
 function meanRow(items: ItemTable, history: Example['history'], except: number): Float32Array | undefined {
   const mean = new Float32Array(items.dimensions)
   let left = meanSteps
   for (let i = history.length - 1; i >= 0 && left > 0; i--) {
     const row = items.rowOf(history[i]!.itemId)
-    if (row === 0 || row === except) continue
+    if (row === 0 || row === except || items.accumulator(row) === 0) continue
     left--
     const values = items.values(row)
     for (let d = 0; d < mean.length; d++) mean[d]! += values[d]!

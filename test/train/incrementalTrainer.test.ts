@@ -266,7 +266,7 @@ test('a new item with features lies near its kind before its first click', () =>
   )
 })
 
-test('a new row begins towards those of what its first user clicked before, as short as one made by chance; without any, by chance', () => {
+test('a new row begins towards learned ones of what its first user clicked before, as short as one made by chance; without any, by chance', () => {
   const at = (itemId: string, i: number) => ({ itemId, type: 'click', eventTimeMs: 1e12 + 1000 * i })
   const example = (history: readonly string[], target: string): Example => ({
     userId: 'u',
@@ -280,8 +280,10 @@ test('a new row begins towards those of what its first user clicked before, as s
   const chance = makeTrainer({}, { negatives: 0 })
   chance.observe([example([], 'a')])
   assert.deepEqual([...trainer.items.values(trainer.items.rowOf('a'))], [...chance.items.values(chance.items.rowOf('a'))])
-  // The fourth from the end is too long ago, what has no row and the item itself say nothing.
-  trainer.observe([example(['d', 'a', 'b', 'c', 'unknown', 'new'], 'new')])
+  for (const item of ['a', 'b', 'c', 'd']) trainer.items.setAccumulator(trainer.items.rowOf(item), 1)
+  trainer.observe([example([], 'unlearned')])
+  // The fourth from the end is too long ago; what has no row, or was not learned yet, and the item itself say nothing.
+  trainer.observe([example(['d', 'a', 'b', 'c', 'unlearned', 'unknown', 'new'], 'new')])
   const [a, b, c, made] = ['a', 'b', 'c', 'new'].map((id) => trainer.items.values(trainer.items.rowOf(id)))
   const sum = Array.from(a!, (x, i) => x + b![i]! + c![i]!)
   const length = Math.hypot(...sum)
