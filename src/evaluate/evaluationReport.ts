@@ -1,5 +1,6 @@
 // The reports of single evaluations as sections of a page: offline, streaming, progressive.
 
+import { nothingFound } from './failureSignatures.ts'
 import { number, percent, ratio } from './figures.ts'
 import type { PageSection } from './htmlPage.ts'
 import { cuts, metricNames, type OfflineMetrics } from './offlineMetrics.ts'
@@ -85,8 +86,9 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
   const wrong = runs.flatMap(({ seed, details }) =>
     details.findings.map(({ signature, message, remedy }) => [signature, `${seed}`, `${message}; ${remedy}`])
   )
-  if (wrong.length > 0)
-    sections.push({ title: 'What looks wrong', table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } })
+  const title = 'What looks wrong'
+  if (wrong.length > 0) sections.push({ title, table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } })
+  else if (summary.parameters > 0) sections.push({ title, text: nothingFound })
   return sections
 }
 

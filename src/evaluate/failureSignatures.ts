@@ -13,8 +13,13 @@ export const overfitRatioMin = 2.5
 /** Recall@50 still rises by this share of itself with each of the last epochs. */
 export const slowRiseMin = 0.02
 
+export const signatures = ['collapsed-towers', 'lone-tower', 'over-fitting', 'divergence', 'slow-convergence', 'not-learning'] as const
+
+/** What a report says where it has found none. */
+export const nothingFound = `None of ${signatures.join(', ')}.`
+
 export interface Finding {
-  readonly signature: 'collapsed-towers' | 'lone-tower' | 'over-fitting' | 'divergence' | 'slow-convergence' | 'not-learning'
+  readonly signature: (typeof signatures)[number]
   /** What was seen, with the numbers. */
   readonly message: string
   readonly remedy: string

@@ -1,6 +1,6 @@
 // The runs of a study as tables and plots.
 
-import type { Finding } from './failureSignatures.ts'
+import { type Finding, nothingFound } from './failureSignatures.ts'
 import { number, ratio } from './figures.ts'
 import type { PageSection, PageTable } from './htmlPage.ts'
 import type { OfflineResult } from './offlineResult.ts'
@@ -283,9 +283,9 @@ function findings(study: Study, runs: readonly StudyRun[]): PageSection[] {
     signature,
     `${message}; ${remedy}`
   ])
-  return rows.length === 0
-    ? []
-    : [{ title: 'What looked wrong', table: { heads: ['', 'data', 'seeds', 'signature', 'what was seen, and what to do'], rows } }]
+  const title = 'What looked wrong'
+  if (rows.length === 0) return runs.some(({ result }) => result.parameters > 0) ? [{ title, text: nothingFound }] : []
+  return [{ title, table: { heads: ['', 'data', 'seeds', 'signature', 'what was seen, and what to do'], rows } }]
 }
 
 function withSpread({ mean, deviation }: { mean: number; deviation: number }, digits = 3): string {

@@ -97,9 +97,11 @@ test('cost: times and memory of each K, as a table and as lines', () => {
 test('coldstart: what is found by steps known, and by how often an item was met, with how many were asked', () => {
   const cells = studyCells('coldstart', { models: [], simple: [] })
   const runs = [1, 2].map((seed) => ({ cell: cells[0]!, result: result('mtmi', seed, seed / 10) }))
-  const [, bySteps, byItems] = studySections('coldstart', runs)
+  const [, bySteps, byItems, wrong] = studySections('coldstart', runs)
   assert.deepEqual(bySteps!.table, { heads: ['', '1'], rows: [['mtmi', '.150'], ['users asked', '2']] }) // biome-ignore format: a table
   assert.deepEqual(byItems!.table!.rows, [['mtmi', '–'], ['targets asked', '0']]) // biome-ignore format: a table
+  // Nothing was found: which is said, or nobody knew that it was looked for.
+  assert.match(wrong!.text!, /^None of collapsed-towers, /)
 })
 
 test('an ablation says what was changed, and how that compares with what is usual', () => {
