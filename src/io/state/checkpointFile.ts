@@ -61,12 +61,12 @@ export interface CheckpointHead {
   readonly arrays?: readonly ArrayHead[]
 }
 
-/** Syncs it, too. @throws TypeError if JSON cannot hold the header */
+/** Syncs it, too. @returns where the parts begin @throws TypeError if JSON cannot hold the header */
 export async function writeFile(
   file: string,
   head: Pick<CheckpointHead, 'step' | 'id' | 'base' | 'header'>,
   parts: Iterable<CheckpointPart>
-): Promise<void> {
+): Promise<Pick<CheckpointHead, 'start' | 'format'>> {
   const { step, id, base = null, header } = head
   const text = Buffer.from(jsonOf({ step, id, base, header }), 'utf8')
   if (text.length > headMax) throw new RangeError(`checkpoint: a header of ${text.length} bytes; large state belongs into parts`)
@@ -107,6 +107,7 @@ export async function writeFile(
     pieces.push(hash.digest())
     await flush()
     await handle.sync()
+    return { start: prefixBytes + text.length, format: formatVersion }
   } finally {
     await handle.close()
   }
@@ -155,11 +156,15 @@ export async function checkFile(file: string, step: number): Promise<CheckpointH
 }
 
 /** Of a file that was checked. @param names of the parts that are wanted; undefined: all */
-export function* partsOfFile(file: string, head: CheckpointHead, names?: readonly string[]): IterableIterator<CheckpointPart> {
+export function* partsOfFile(
+  file: string,
+  head: Omit<CheckpointHead, 'header'>,
+  names?: readonly string[]
+): IterableIterator<CheckpointPart> {
   const handle = openSync(file, 'r')
   try {
     if (head.arrays !== undefined) {
-      const { parts } = checkpointOfFormat1(head.header, readArrays(handle, file, head.start, head.arrays))
+      const { parts } = checkpointOfFormat1({}, readArrays(handle, file, head.start, head.arrays))
       for (const part of parts) if (names?.includes(part.name) ?? true) yield part
       return
     }

@@ -1,7 +1,7 @@
 // Checkpoints as files: one file each, complete under its name or not there at all. What a file consists of: see checkpointFile.ts.
 
 import { randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { open, readdir, rename, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../base/errors.ts'
@@ -17,6 +17,8 @@ export interface CheckpointFilesOptions {
   readonly versionKeep?: number
 }
 
+type FileHead = Omit<CheckpointHead, 'header'>
+
 /**
  * CheckpointStore on a directory: `checkpoint-<step>.mtmi`. A save writes under another name, syncs, renames and syncs the directory: killed at any
  * moment it leaves the earlier files as they were. A version has an empty file `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same step first
@@ -29,8 +31,8 @@ export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string
   readonly #keep: number
   readonly #versionKeep: number
-  /** Heads of files known to be undamaged: written, or read and checked, by this object. */
-  readonly #intact = new Map<string, CheckpointHead>()
+  /** Heads of files known to be undamaged: written, or read and checked, by this object. Without their headers: there are many. */
+  readonly #intact = new Map<string, FileHead>()
   /** Saves are made one after the other. */
   #saving: Promise<void> = Promise.resolve()
 
@@ -74,7 +76,7 @@ export class CheckpointFiles implements CheckpointStore {
           rewritten++
           if (look) continue
           const parts = map(partsOfFile(file, head), (part) => (names.includes(part.name) ? change(part) : part))
-          await this.#put(step, head, parts)
+          await this.#put(step, { ...head, header: (await readHead(file)).header }, parts)
         } catch (error) {
           if (!(error instanceof CorruptError)) throw error
           damaged.push(error.message)
@@ -106,7 +108,7 @@ export class CheckpointFiles implements CheckpointStore {
     const parts = function* (): Iterator<CheckpointPart> {
       for (const { file, head } of chain) yield* partsOfFile(file, head)
     }
-    return { header: chain.at(-1)!.head.header, parts: { [Symbol.iterator]: parts } }
+    return { header: (await readHead(this.#file(step))).header, parts: { [Symbol.iterator]: parts } }
   }
 
   /** Of all files that are named like a checkpoint, damaged ones included; ascending. */
@@ -146,8 +148,8 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /** The whole one first, then what tells of changes, to the step. */
-  async #chain(step: number): Promise<{ file: string; head: CheckpointHead }[]> {
-    const chain: { file: string; head: CheckpointHead }[] = []
+  async #chain(step: number): Promise<{ file: string; head: FileHead }[]> {
+    const chain: { file: string; head: FileHead }[] = []
     for (let at = step; ; ) {
       const file = this.#file(at)
       const head = await this.#check(at).catch((error: unknown) => {
@@ -168,16 +170,18 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /** @throws CorruptError if the file itself is damaged @throws ConfigError if there is none */
-  async #check(step: number): Promise<CheckpointHead> {
+  async #check(step: number): Promise<FileHead> {
     const file = this.#file(step)
     const known = this.#intact.get(file)
     try {
-      // Another process may have written it anew, or deleted it: that is seen by its size and time at least.
-      const head = known === undefined ? await checkFile(file, step) : await readHead(file)
-      const isSame = head.bytes === known?.bytes && head.changedMs === known.changedMs
-      const checked = known === undefined ? head : isSame ? known : await checkFile(file, step)
-      this.#intact.set(file, checked)
-      return checked
+      // Another process may have written it anew, or deleted it: that is seen by its size and time. Without awaiting: there are many files, and a training step between two turns.
+      if (known !== undefined) {
+        const { size, mtimeMs } = statSync(file)
+        if (size === known.bytes && mtimeMs === known.changedMs) return known
+      }
+      const { header: _, ...head } = await checkFile(file, step)
+      this.#intact.set(file, head)
+      return head
     } catch (error) {
       this.#intact.delete(file)
       if (codeOf(error) === 'ENOENT') {
@@ -209,15 +213,16 @@ export class CheckpointFiles implements CheckpointStore {
     const file = this.#file(step)
     const temporary = `${file}.tmp`
     try {
-      await writeFile(temporary, { step, ...head }, parts)
+      const written = await writeFile(temporary, { step, ...head }, parts)
       await this.#setDamagedAside(step)
       await rename(temporary, file)
       if (asVersion === true) await (await open(this.#versionFile(step), 'w')).close()
       else if (asVersion === false) await unlink(this.#versionFile(step)).catch(() => undefined)
       await syncDirectory(this.#directory)
-      const written = await readHead(file)
-      this.#intact.set(file, written)
-      return written.bytes
+      const { size, mtimeMs } = statSync(file)
+      const { id, base } = head
+      this.#intact.set(file, { step, id, base, ...written, bytes: size, changedMs: mtimeMs })
+      return size
     } catch (cause) {
       await unlink(temporary).catch(() => undefined)
       if (cause instanceof MtmiError || cause instanceof TypeError || cause instanceof RangeError) throw cause
@@ -269,7 +274,7 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /** undefined: it is damaged. */
-  async #undamaged(step: number): Promise<CheckpointHead | undefined> {
+  async #undamaged(step: number): Promise<FileHead | undefined> {
     try {
       return await this.#check(step)
     } catch (error) {
