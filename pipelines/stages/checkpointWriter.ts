@@ -10,15 +10,14 @@ import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 /** A whole one follows so many that tell of changes, however small they are: a start reads them all. */
 const changesMax = 60
 
-/** Blocks, some megabyte each, that learning may set aside for the checkpoint that is being written before it has to wait. */
-const waitingBlocksMax = 64
-
 export interface CheckpointWriterOptions {
   readonly trainer: IncrementalTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock
   /** Blocks that somebody else has set aside for the checkpoint under way. */
   readonly waitingBlocks: () => number
+  /** Blocks, some megabyte each, that learning may set aside before it has to wait until the checkpoint is written. Default 64. */
+  readonly waitingBlocksMax?: number
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
 
@@ -66,7 +65,7 @@ export class CheckpointWriter {
 
   /** To be awaited between two batches. @throws what the writing failed with */
   async keepUp(): Promise<void> {
-    const { trainer, waitingBlocks, clock } = this.#options
+    const { trainer, waitingBlocks, waitingBlocksMax = 64, clock } = this.#options
     if (this.#failure !== undefined) await this.saved()
     if (trainer.waitingBlocks + waitingBlocks() <= waitingBlocksMax) return
     const startedMs = clock.nowMs()
