@@ -290,9 +290,9 @@ export class ItemTable {
     const arrays = new Map<string, NamedArray>()
     arrays.set('meta', Float64Array.of(this.dimensions, this.#rows, this.#size, this.#seed, this.#oldestMs))
     arrays.set('rng', Int32Array.from(this.#rng.state()))
-    arrays.set('freed', Int32Array.from(this.#freed))
-    arrays.set('free', Int32Array.from(this.#free))
-    arrays.set('dirty', Int32Array.from(this.#dirty))
+    arrays.set('freed', new Int32Array(this.#freed))
+    arrays.set('free', new Int32Array(this.#free))
+    arrays.set('dirty', new Int32Array(this.#dirty))
     const expired = [...this.#expired]
     const pending = this.#pending.copy()
     const columns = {

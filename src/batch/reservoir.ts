@@ -166,9 +166,9 @@ export class Reservoir {
     const small = new Map<string, NamedArray>([
       ['meta', Float64Array.of(this.#users.length, this.#offered, this.#stepsMax)],
       ['rng', Int32Array.from(this.#rng.state())],
-      ['recent', Int32Array.from(this.#recentInOrder())],
-      ['sample', Int32Array.from(this.#sample)],
-      ['free', Int32Array.from(this.#free)],
+      ['recent', new Int32Array(this.#recentInOrder())],
+      ['sample', new Int32Array(this.#sample)],
+      ['free', new Int32Array(this.#free)],
       ['typeNames', names.bytes],
       ['typeNameLengths', names.lengths]
     ])

@@ -93,6 +93,7 @@ let taken = 0
 /** One checkpoint, with learning going on until it is written. */
 async function take(extent: Extent) {
   const step = ++taken
+  trainer.takeUpdates(false, 0) // as a stage does, to which what has not been sent would be lost
   let checkpoint = { header: {}, parts: [] } as ReturnType<IncrementalTrainer['beginCheckpoint']>
   const stall = spanOf(() => {
     checkpoint = trainer.beginCheckpoint(extent)
