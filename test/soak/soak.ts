@@ -6,7 +6,7 @@
 // folder are soak.json (every sample), soak.svg (the plot); printed is one JSON line. Status 1: something grows.
 //
 // Memory is judged by the process's own pages (RssAnon), where the system tells them: pages of files that are mapped into it count as resident too, and come and go as
-// the system likes. What waits to be collected is collected before each look. It is the line through the least of each of eight parts of the run after its first third: it grows
+// the system likes. What waits to be collected is collected before each look. It is the line through the least of each of eight parts of the run after its first third and 200,000 examples: it grows
 // if the slope is above a megabyte an hour by more than three standard errors, and by more than a twentieth of all within the run. A short run can therefore only find
 // a large leak; the error printed says how large, and the slopes of heap and buffers where to look.
 
@@ -38,11 +38,14 @@ if (!(minutes > 0)) throw new RangeError(`--minutes must be above 0, not ${flags
 const slopeMax = 1024 * 1024
 const samples = 120
 const parts = 8
+/** Until so many have been learned, buffers of libtensorflow and of the reservoir still fill, however fast or slow the machine is. */
+const warmUpExamples = 200_000
 const stepsPerUpdate = 20
 const stepsPerCheckpoint = 100
 
 interface Sample {
   readonly minutes: number
+  readonly examples: number
   readonly examplesPerSecond: number
   readonly rssBytes: number
   /** Of it, what is no file's; all of it where the system does not tell. */
@@ -99,6 +102,7 @@ for (let step = 1; minutesSince() < minutes; step++) {
   const { rss, heapUsed, heapTotal, arrayBuffers } = process.memoryUsage()
   taken.push({
     minutes: minutesSince(),
+    examples,
     examplesPerSecond: (1000 * (examples - lastExamples)) / (nowMs - lastMs),
     rssBytes: rss,
     ownBytes: ownBytes() ?? rss,
@@ -113,8 +117,11 @@ for (let step = 1; minutesSince() < minutes; step++) {
 }
 rmSync(scratch, { recursive: true, force: true })
 
-const warm = taken.filter((sample) => sample.minutes > minutes / 3)
-if (warm.length < 3 * parts) throw new Error(`${warm.length} samples after the first third are too few to judge by: give it more minutes`)
+const warm = taken.filter((sample) => sample.minutes > minutes / 3 && sample.examples > warmUpExamples)
+if (warm.length < 3 * parts)
+  throw new Error(
+    `${warm.length} samples after the first third and ${warmUpExamples} examples, of ${examples}, are too few to judge by: give it more minutes`
+  )
 /** Bytes an hour, by the least of each part. */
 const slopeOf = (bytes: (sample: Sample) => number) => {
   const least = Array.from({ length: parts }, (_, part) => {
