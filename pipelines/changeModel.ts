@@ -26,7 +26,7 @@ export async function rollback(
   version: number | undefined,
   options: ChangeOptions & { readonly hold: boolean }
 ): Promise<void> {
-  const run = RunDirectory.current(config.dataDir)
+  const run = currentRun(config)
   const checkpoints = new CheckpointFiles({
     directory: run.path('checkpoints'),
     keep: config.train.checkpointKeep,
@@ -41,13 +41,21 @@ export async function rollback(
   await change(config, run, { action: 'rollback', version: target, hold: options.hold }, options)
 }
 
-export function rebuild(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, RunDirectory.current(config.dataDir), { action: 'rebuild' }, options)
+export async function rebuild(config: Config, options: ChangeOptions): Promise<void> {
+  return change(config, currentRun(config), { action: 'rebuild' }, options)
 }
 
 /** Also lets weights through that the gate holds back: whoever resumes has looked at them. */
-export function resume(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, RunDirectory.current(config.dataDir), { action: 'resume' }, options)
+export async function resume(config: Config, options: ChangeOptions): Promise<void> {
+  return change(config, currentRun(config), { action: 'resume' }, options)
+}
+
+function currentRun({ dataDir }: Config): RunDirectory {
+  const run = RunDirectory.current(dataDir)
+  if (existsSync(run.root)) return run
+  throw new ConfigError([
+    `there is no run in ${run.root}: \`mtmi start\` or \`mtmi replay --data PATH\` makes one, or choose another --data-dir`
+  ])
 }
 
 async function defaultVersion(checkpoints: CheckpointFiles, steps: readonly number[], run: RunDirectory): Promise<number> {
@@ -65,10 +73,6 @@ async function change(
   asked: { readonly action: LineageReason; readonly version?: number; readonly hold?: boolean },
   options: ChangeOptions
 ): Promise<void> {
-  if (!existsSync(run.root))
-    throw new ConfigError([
-      `there is no run in ${run.root}: \`mtmi start\` or \`mtmi replay --data PATH\` makes one, or choose another --data-dir`
-    ])
   const control = modelControlFile(run)
   const lock = run.lock(`mtmi ${asked.action}`, ['control'])
   let request: ControlRequest

@@ -48,7 +48,8 @@ export async function erase(config: Config, options: { user: string; json?: bool
       await eraseWhereNobodyWorks(run, 'publish', {
         place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all spaces`,
         offline: () => fromIndex(config, run, userId),
-        isGone: () => isOutOfIndex(config, run, userId)
+        isGone: () => isOutOfIndex(config, run, userId),
+        ...(config.index === 'qdrant' ? { done: 'nobody publishes: the server was told itself, for every space' } : {})
       }),
       await eraseWhereNobodyWorks(run, 'train', {
         place: 'examples kept for replay (checkpoints/)',
@@ -70,17 +71,23 @@ interface Place {
   /** @returns whether something was there */
   readonly offline: () => Promise<boolean>
   readonly isGone: () => Promise<boolean>
+  /** What `offline` did. */
+  readonly done?: string
 }
 
 /** By this process where no other has the role; otherwise waits until that one has done it. */
-async function eraseWhereNobodyWorks(run: RunDirectory, role: WriterRole, { place, offline, isGone }: Place): Promise<ErasedPlace> {
+async function eraseWhereNobodyWorks(
+  run: RunDirectory,
+  role: WriterRole,
+  { place, offline, isGone, done = 'nobody works there: its files were written anew' }: Place
+): Promise<ErasedPlace> {
   const lock = run.lockAlone('mtmi erase')
   let worker: string | undefined
   try {
     worker = run.holder(role)
     if (worker === undefined) {
       const found = await offline()
-      return { place, outcome: found ? 'erased' : 'nothing there', detail: 'nobody works there: its files were written anew' }
+      return { place, outcome: found ? 'erased' : 'nothing there', detail: done }
     }
   } finally {
     lock.release()

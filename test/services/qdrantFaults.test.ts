@@ -89,6 +89,13 @@ if (qdrantGiven('Qdrant: faults')) {
           await index.upsert('a', 3, [itemPoint('item 0', x)])
           await index.upsert('a', 5, pointsOf('a', 5))
           assert.deepEqual(await contentOf(direct), whole('a 5 0'))
+          // A rebuild beside it: nobody sees it before the switch, nobody misses anything after it.
+          await index.createSpace('b', shape)
+          await index.upsert('b', 9, pointsOf('b', 9))
+          assert.deepEqual(await contentOf(direct), whole('a 5 0'))
+          await index.promote('b', { items, users })
+          await index.dropSpace('a')
+          assert.deepEqual([await contentOf(direct), await direct.spaces()], [whole('b 9 0'), ['b']])
           assert((await index.search({ by: { userId: 'user 1' } }, 5)).lists?.every(({ length }) => length === 5))
           assert(proxy.requests.length > 20)
         },
@@ -117,6 +124,30 @@ if (qdrantGiven('Qdrant: faults')) {
         assert.deepEqual(await contentOf(direct), whole('a 2 0'))
       },
       { retryMs: 60_000 }
+    )
+  })
+
+  test('an outage in the middle of a rebuild, and another before its switch: the old space answers meanwhile, then the new one, whole', async () => {
+    await behindProxy(
+      () => 'pass',
+      async ({ proxy, index, direct }) => {
+        await index.createSpace('a', shape)
+        await index.upsert('a', 1, pointsOf('a', 1))
+        await index.promote('a', { items, users })
+        await index.createSpace('b', shape)
+        const points = pointsOf('b', 2)
+        await index.upsert('b', 2, points.slice(0, points.length / 2))
+        for (const work of [() => index.upsert('b', 2, points), () => index.promote('b', { items, users })]) {
+          await proxy.stop()
+          const working = work()
+          await pause(1500) // the outage: a minute, made short
+          assert.deepEqual(await contentOf(direct), whole('a 1 0'))
+          await proxy.start()
+          await working
+        }
+        assert.deepEqual(await contentOf(direct), whole('b 2 0'))
+      },
+      { retryMs: 60_000, searchRetryMs: 60_000 }
     )
   })
 
