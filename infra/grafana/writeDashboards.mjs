@@ -305,6 +305,10 @@ export const dashboards = [
           `histogram_quantile(0.99, sum by (role, le) (rate(mtmi_publish_batch_seconds_bucket{${job}}[5m])))`,
           '{{role}}'
         ]),
+        series('Where freshness goes', 's', 'Parts of the way from click to vectors, p99', [
+          `histogram_quantile(0.99, sum by (part, le) (rate(mtmi_publish_freshness_part_seconds_bucket{${job}}[5m])))`,
+          '{{part}}'
+        ]),
         series(
           'Failures and promotions',
           'short',

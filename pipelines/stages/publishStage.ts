@@ -324,7 +324,8 @@ export class PublishStage {
       const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
       this.#notePromotion(users)
-      this.#measured('user', users, startedMs, users.agesMs)
+      this.#measured('user', users, startedMs)
+      this.#measureParts(users)
       this.#tellTraced(users)
       busy = users.written > 0
       if (busy) onPublished?.({ users })
@@ -338,7 +339,7 @@ export class PublishStage {
       const startedMs = clock.nowMs()
       const items = await this.#publisher.publishItems()
       this.#notePromotion(items)
-      this.#measured('item', items, startedMs, [])
+      this.#measured('item', items, startedMs)
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
@@ -384,7 +385,21 @@ export class PublishStage {
     if (promotion?.outcome === 'done') this.#options.replica.forgetPrevious()
   }
 
-  #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number, agesMs: readonly number[]): void {
+  /** Where the time from click to vectors goes. */
+  #measureParts({ agesMs, partsMs }: UserReport): void {
+    if (agesMs.length === 0) return
+    const seconds = (values: readonly number[]) => values.map((ms) => ms / 1000)
+    const ofBatch = (ms: number) => agesMs.map(() => ms)
+    this.#options.measure?.([
+      { metric: 'freshness', values: seconds(agesMs) },
+      { metric: 'freshnessParts', labels: { part: 'read' }, values: seconds(partsMs.read) },
+      { metric: 'freshnessParts', labels: { part: 'wait' }, values: seconds(partsMs.wait) },
+      { metric: 'freshnessParts', labels: { part: 'encode' }, values: seconds(ofBatch(partsMs.encode)) },
+      { metric: 'freshnessParts', labels: { part: 'write' }, values: seconds(ofBatch(partsMs.write)) }
+    ])
+  }
+
+  #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number): void {
     const { measure, clock } = this.#options
     if (measure === undefined) return
     const entries: MetricsEntry[] = []
@@ -405,7 +420,6 @@ export class PublishStage {
       entries.push({ metric: 'publishedAge', labels: { role }, value: nowMs })
       entries.push({ metric: 'publishedStep', value: report.step })
     }
-    if (agesMs.length > 0) entries.push({ metric: 'freshness', values: agesMs.map((ms) => ms / 1000) })
     if (entries.length > 0) measure(entries)
   }
 

@@ -141,6 +141,12 @@ export const metricDefinitions = {
     "From the log taking a click to the user's new vectors being served",
     freshnessSeconds
   ),
+  freshnessParts: histogram(
+    'mtmi_publish_freshness_part_seconds',
+    'Parts of that way: until the publisher has read of the click, until it takes the user up, and for the batch to be encoded and to be written',
+    freshnessSeconds,
+    { part: ['read', 'wait', 'encode', 'write'] }
+  ),
   waiting: gauge('mtmi_publish_waiting_points', 'Points that wait to be published', { role }),
   publishedAge: age('mtmi_publish_vectors_age_seconds', 'Since vectors were last written', { role }),
   publishedStep: gauge('mtmi_publish_step', 'Step of the weights that vectors were last written by'),

@@ -246,6 +246,7 @@ export class Publisher {
       let unknown = 0
       let refused = 0
       const { interests, known } = this.#encodeUsers(taken, windows) // [B, K, D]
+      const encodedMs = this.#clock.nowMs()
       for (const [b, user] of taken.entries()) {
         const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
         if (known[b] === 0) {
@@ -266,18 +267,21 @@ export class Publisher {
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
+      const partsMs = { read: [] as number[], wait: [] as number[], encode: encodedMs - startMs, write: endMs - encodedMs }
       for (const user of pointsOf) {
         if (written < points.length) this.#users.wasStale(user.userId)
         else {
           this.#users.wasEncoded(user.userId, generation)
           if (user.acceptedAtMs === undefined) continue
           agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
+          partsMs.read.push(Math.max(0, user.notedAtMs - user.acceptedAtMs))
+          partsMs.wait.push(Math.max(0, startMs - user.notedAtMs))
           answeredIds.push(user.userId)
         }
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs, answeredIds },
+        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs, partsMs, answeredIds },
         swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
         waiting: this.#users.waiting,
         waitingUnknown: this.#users.unknown,

@@ -82,6 +82,8 @@ export interface UserReport extends PublishReport {
   readonly swept: number
   /** From the log taking the oldest change to its vectors being in the index, milliseconds, for each written user that had changed. */
   readonly agesMs: readonly number[]
+  /** The parts of these ages, milliseconds: until the publisher had read of the change, until it took the user up, and for the whole batch to encode and to write. */
+  readonly partsMs: { readonly read: readonly number[]; readonly wait: readonly number[]; readonly encode: number; readonly write: number }
   /** The same users, in the same order. */
   readonly answeredIds: readonly UserId[]
   /** Changed users that still wait. */

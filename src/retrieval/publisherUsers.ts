@@ -19,6 +19,8 @@ export interface TakenUser {
   readonly userId: UserId
   /** When the log took the oldest change that this answers, milliseconds; undefined: no change, only other weights. */
   readonly acceptedAtMs: number | undefined
+  /** When the first change that this answers was noted, milliseconds; without a change of no meaning. */
+  readonly notedAtMs: number
 }
 
 export class PublisherUsers {
@@ -141,7 +143,7 @@ export class PublisherUsers {
       if (taken.length >= changedMax) break
       if (!flush && notedAtMs + this.#options.userWaitMs > nowMs) break
       this.#waiting.delete(userId)
-      taken.push({ userId, acceptedAtMs })
+      taken.push({ userId, acceptedAtMs, notedAtMs })
     }
     const sweepMax = Math.min(max - taken.length, due)
     let swept = 0
@@ -150,7 +152,7 @@ export class PublisherUsers {
         if (swept >= sweepMax) break
         // One who waits for the next batch is encoded there; one just taken is encoded already.
         swept++
-        if (!this.#waiting.has(userId)) taken.push({ userId, acceptedAtMs: undefined })
+        if (!this.#waiting.has(userId)) taken.push({ userId, acceptedAtMs: undefined, notedAtMs: nowMs })
       }
     }
     this.#credit = Math.max(0, this.#credit - swept)

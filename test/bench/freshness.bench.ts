@@ -3,8 +3,11 @@
 // What should be possible: sequencing emits within milliseconds, publisher and trainer share a thread: a user waits for the step under way (60–90 ms), userWaitMs (50 ms)
 // and the batch of others. An item that is new waits for its first batch and for the next of the updates (train.updateIntervalMs).
 //
-// node --import tsx test/bench/freshness.bench.ts [--rate 1000 --rate 3000] [--seconds 20] [--set section.key=value …] [--json]
-// KAFKA_BROKERS: over that log. QDRANT_URL: into that index.
+// node --import tsx test/bench/freshness.bench.ts [--rate 1000 --rate 3000] [--seconds 20] [--kafka] [--set section.key=value …] [--json]
+// --kafka: over the brokers of KAFKA_BROKERS, or one that is started for it. QDRANT_URL: into that index.
+//
+// byStage: `accepted`, the event's way into the log; then, each from where the one before ends, `sequenced`, until the user's window is in user-sequences; `read`,
+// until the publisher knows of it; `wait`, until it takes the user up; `encode` and `write`, of the batch. `users` is from accepted to found by a search.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,12 +20,16 @@ import { WholePipeline } from '../../pipelines/wholePipeline.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import type { Interaction } from '../../src/event/interaction.ts'
 import { simulate } from '../../src/event/simulation.ts'
+import { applyTopics, wantedTopics } from '../../src/io/kafka/kafkaTopics.ts'
+import type { MetricsReport } from '../../src/io/metrics.ts'
+import { benchBroker } from './benchBroker.ts'
 
 const { values } = parseArgs({
   options: {
     rate: { type: 'string', multiple: true, default: ['1000', '3000'] },
     seconds: { type: 'string', default: '20' },
     set: { type: 'string', multiple: true, default: [] },
+    kafka: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false }
   }
 })
@@ -57,7 +64,8 @@ interface Probe {
   sequencedMs?: number
 }
 
-async function measure(rate: number): Promise<Record<string, unknown>> {
+/** @param brokers of Kafka; undefined: the embedded log */
+async function measure(rate: number, brokers: readonly string[] | undefined): Promise<Record<string, unknown>> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
   const settings: Record<string, Record<string, unknown>> = {}
   for (const setting of values.set) {
@@ -65,7 +73,6 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
     settings[section!] = { ...settings[section!], [key!]: JSON.parse(value!) }
   }
   const suffix = `${process.pid}-${rate}`
-  const kafka = process.env.KAFKA_BROKERS
   const qdrant = process.env.QDRANT_URL
   const config = resolveConfig(
     undefined,
@@ -73,9 +80,11 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
     {
       ...settings,
       dataDir,
-      ...(kafka === undefined ? {} : { log: 'kafka', kafka: { ...settings.kafka, brokers: kafka, clientId: `bench-${suffix}` } }),
-      ...(qdrant === undefined ? {} : { index: 'qdrant', qdrant: { ...settings.qdrant, url: qdrant } }),
-      ...(kafka === undefined
+      ...(brokers === undefined ? {} : { log: 'kafka', kafka: { ...settings.kafka, brokers, clientId: `bench-${suffix}` } }),
+      ...(qdrant === undefined
+        ? {}
+        : { index: 'qdrant', qdrant: { prefix: `bench_${process.pid}_${rate}_`, ...settings.qdrant, url: qdrant } }),
+      ...(brokers === undefined
         ? {}
         : {
             topics: Object.fromEntries(
@@ -84,6 +93,7 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
           })
     }
   )
+  if (brokers !== undefined) await applyTopics(config.kafka, wantedTopics(config))
   const run = new RunDirectory(dataDir, `bench-${suffix}`).makeCurrent()
   const pipeline = await WholePipeline.open(config, dataDir, run, (problem) => process.stderr.write(`warning: ${problem}\n`))
   const stop = new AbortController()
@@ -94,9 +104,19 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
   const ages = {
     accepted: [] as number[],
     sequenced: [] as number[],
-    published: [] as number[],
     users: [] as number[],
     items: [] as number[]
+  }
+  /** What the publisher says of all users that it wrote, milliseconds. */
+  const parts: Record<'read' | 'wait' | 'encode' | 'write', number[]> = { read: [], wait: [], encode: [], write: [] }
+  let measuring = false
+  const apply = pipeline.metrics.apply.bind(pipeline.metrics)
+  pipeline.metrics.apply = (report: MetricsReport) => {
+    for (const entry of report) {
+      if (measuring && entry.metric === 'freshnessParts' && 'values' in entry)
+        for (const value of entry.values) parts[entry.labels.part].push(value * 1000)
+    }
+    apply(report)
   }
   let lost = 0
   const waiting = new Map<string, Probe>()
@@ -138,7 +158,6 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
         ages.users.push(foundMs - probe.acceptedMs)
         if (probe.sequencedMs !== undefined) {
           ages.sequenced.push(Math.max(0, probe.sequencedMs - probe.acceptedMs))
-          ages.published.push(Math.max(0, foundMs - probe.sequencedMs))
         }
       }
       for (const [itemId, { acceptedMs, measured }] of newItems) {
@@ -171,6 +190,7 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
     if (block.length > 0) {
       const dueMs = performance.now()
       const measured = dueMs - startMs > warmupSeconds * 1000
+      measuring = measured
       const records = block.map((interaction) => ({
         key: encoder.encode(interaction.userId),
         value: codecs.interaction.encode(interaction)
@@ -205,22 +225,27 @@ async function measure(rate: number): Promise<Record<string, unknown>> {
   rmSync(dataDir, { recursive: true, force: true })
   return {
     ...{ rate, seconds, users: quantiles(ages.users), items: quantiles(ages.items), lost: lost + waiting.size },
-    byStage: { accepted: quantiles(ages.accepted), sequenced: quantiles(ages.sequenced), published: quantiles(ages.published) },
+    byStage: {
+      ...{ accepted: quantiles(ages.accepted), sequenced: quantiles(ages.sequenced) },
+      ...Object.fromEntries(Object.entries(parts).map(([part, values]) => [part, quantiles(values)]))
+    },
     learnedPerSecond: Math.round(learned / elapsedSeconds),
     lagSecondsAtEnd: lagAtEnd
   }
 }
 
 const results: Record<string, unknown>[] = []
+const broker = values.kafka ? await benchBroker() : undefined
 for (const rate of values.rate.map(Number)) {
-  const result = await measure(rate)
+  const result = await measure(rate, broker?.brokers)
   results.push(result)
   if (!values.json) process.stdout.write(`${JSON.stringify(result, null, 1)}\n`)
 }
+await broker?.stop()
 const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
 const load = Number(loadavg()[0]!.toFixed(1))
 const on = {
-  log: process.env.KAFKA_BROKERS === undefined ? 'embedded' : 'Kafka',
+  log: values.kafka ? 'Kafka' : 'embedded',
   index: process.env.QDRANT_URL === undefined ? 'embedded' : 'Qdrant'
 }
 process.stdout.write(

@@ -44,6 +44,7 @@ test('the first space goes live with its first item, and serves users then', asy
   clock.advance(50)
   const users = await publisher.publishUsers()
   assert.deepEqual([users.written, users.agesMs, users.waiting], [1, [250], 0]) // 200 before it was noted, 50 waiting
+  assert.deepEqual(users.partsMs, { read: [200], wait: [50], encode: 0, write: 0 })
   const stored = await index.user('u')
   assert.deepEqual(stored?.payload, { recent: ['x', 'y'], historyLength: 3, newestMs: 102_000, updatedAtMs: clock.nowMs() })
   assert.equal((await index.item('x'))?.payload.count, 7)
