@@ -3,13 +3,14 @@
 import { systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError } from '../src/base/errors.ts'
+import { interestScoreOf } from '../src/model/interestScore.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import { openIndexToRead, RunDirectory } from './parts.ts'
 
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
   const index = await openIndexToRead(config, RunDirectory.current(config.dataDir))
   try {
-    return await ask(new Recommender({ index, clock: systemClock, options: config.recommend }))
+    return await ask(new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }))
   } finally {
     await index.close()
   }

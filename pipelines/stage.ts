@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../src/base/config.ts'
 import type { Offsets } from '../src/base/offsets.ts'
 import { createMetrics, type MetricsReport } from '../src/io/metrics.ts'
+import { interestScoreOf } from '../src/model/interestScore.ts'
 import { Recommender } from '../src/recommend/recommender.ts'
 import { heldDetail } from './heldText.ts'
 import { startHttpService } from './http.ts'
@@ -180,7 +181,12 @@ async function serve(wire: Wire, run: RunDirectory, { say, warn, style }: Journa
       {
         wire,
         metrics,
-        recommender: new Recommender({ index, clock: wire.clock, options: wire.config.recommend }),
+        recommender: new Recommender({
+          index,
+          clock: wire.clock,
+          options: wire.config.recommend,
+          scoring: interestScoreOf(wire.config.model)
+        }),
         ...(thread === undefined ? {} : { sessions: thread }),
         readiness,
         lookup: { index, versions: () => versionNumbers(wire.config, run, index) }

@@ -8,6 +8,7 @@ import type { CatalogueItem } from '../src/event/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/event/interaction.ts'
 import type { Readiness } from '../src/io/http/httpService.ts'
 import { createMetrics, type Metrics, type MetricsReport } from '../src/io/metrics.ts'
+import { interestScoreOf } from '../src/model/interestScore.ts'
 import { type RecommendedItem, Recommender } from '../src/recommend/recommender.ts'
 import type { SessionEncoder } from '../src/recommend/sessionEncoder.ts'
 import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
@@ -72,7 +73,13 @@ export class WholePipeline {
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
     const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
-    this.recommender = new Recommender({ index, clock: wire.clock, options: wire.config.recommend, onList })
+    this.recommender = new Recommender({
+      index,
+      clock: wire.clock,
+      options: wire.config.recommend,
+      scoring: interestScoreOf(wire.config.model),
+      onList
+    })
     this.#sequence = new SequenceStage({
       ...wire,
       drift: this.drift,

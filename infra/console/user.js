@@ -92,7 +92,7 @@ export function userPage(root, id, shared) {
           because.length > 0 && h('p', { class: 'about' }, `because of ${because.join(' · ')}`),
           one.interest === null && h('p', { class: 'about' }, `${(one.score * 100).toFixed(2)}% of all interactions`)
         ),
-        one.interest !== null && h('span', { class: 'score', title: 'Cosine to the nearest interest' }, one.score.toFixed(3)),
+        one.interest !== null && h('span', { class: 'score', title: 'By all interests' }, one.score.toFixed(3)),
         h(
           'button',
           { type: 'button', class: 'click', disabled: busy, 'aria-label': `Click ${nameOf(one)} as ${id}`, onclick: () => void click(one) },

@@ -26,6 +26,7 @@ import { isSimpleMethod, simpleMethod } from '../../src/evaluate/simpleMethods.t
 import type { ItemId } from '../../src/event/interaction.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { peakTensorBytes } from '../../src/model/backend.ts'
+import { interestScoreOf } from '../../src/model/interestScore.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
@@ -74,7 +75,7 @@ export class InterruptedRun extends Error {}
 
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
-  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout } = config.evaluate
+  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature } = config.evaluate
   const filter = { interactionsMin }
   const settings = isSimpleMethod(model)
     ? filter
@@ -88,6 +89,7 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
         denseLearningRate,
         rowLearningRate,
         dropout,
+        temperature,
         model: config.model
       }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, protocol, seed, settings })
@@ -194,7 +196,8 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
 
 async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
   const { config, model, seed, onNews } = options
-  const modelOptions = { ...config.model, name: model, dropout: config.evaluate.dropout } as ModelOptions
+  const { dropout, temperature } = config.evaluate
+  const modelOptions = { ...config.model, name: model, dropout, temperature } as ModelOptions
   const trainer = new OfflineTrainer(split.train, options.data.catalogue, {
     model: modelOptions,
     train: trainOptions(config),
@@ -216,7 +219,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
   } else trainer.observe()
 
   const replica = new ModelReplica()
-  const top = new ExactTop(config.model.dimensions)
+  const top = new ExactTop(config.model.dimensions, interestScoreOf(modelOptions))
   const asked = trainingCases(split, options.seed)
   const { epochsMax, patience } = config.evaluate
   let stoppedEarly = false

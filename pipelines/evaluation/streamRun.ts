@@ -16,6 +16,7 @@ import { cutPeriods, firstSeen, type NextItem, periodCases, type StreamPeriod } 
 import { forgetting, type PeriodResult, type StreamPolicy, type StreamResult, streamMeans } from '../../src/evaluate/streamResult.ts'
 import type { ItemId } from '../../src/event/interaction.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
+import { interestScoreOf } from '../../src/model/interestScore.ts'
 import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
@@ -202,9 +203,18 @@ async function modelLearner(
   done: number
 ): Promise<Learner> {
   const { config, data, policy, seed } = options
-  const { periodEpochs, periodPatience, periodTargetsMax, updateEpochs, updateReplay, updateDistillation, dropout, historyMax } =
-    config.evaluate
-  const model = { ...config.model, name: options.model, dropout } as ModelOptions
+  const {
+    periodEpochs,
+    periodPatience,
+    periodTargetsMax,
+    updateEpochs,
+    updateReplay,
+    updateDistillation,
+    dropout,
+    temperature,
+    historyMax
+  } = config.evaluate
+  const model = { ...config.model, name: options.model, dropout, temperature } as ModelOptions
   const ofStream = trainOptions(config)
   const distillation = { ...ofStream.distillation, weight: policy === 'distill' ? updateDistillation : 0 }
   const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: { ...ofStream, distillation }, historyMax, seed })
@@ -214,7 +224,7 @@ async function modelLearner(
       order >= from && order < to && !heldOut.has(user) && !apart.has(user)
   let trainer = make()
   let replica = new ModelReplica()
-  const top = new ExactTop(config.model.dimensions)
+  const top = new ExactTop(config.model.dimensions, interestScoreOf(model))
   const kept = await store.latest()
   if (done > 0 && kept !== undefined) {
     trainer.restore(kept.checkpoint)

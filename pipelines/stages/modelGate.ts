@@ -5,6 +5,7 @@ import type { GateOptions } from '../../src/base/config.ts'
 import type { UserId } from '../../src/event/interaction.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import type { EncoderItem } from '../../src/model/encoder.ts'
+import type { InterestScore } from '../../src/model/interestScore.ts'
 import { type GateSlide, noSlide, slideAfter } from '../../src/retrieval/gateSlide.ts'
 import { GateTrial, type GateVerdict } from '../../src/retrieval/publisherGate.ts'
 import { type GateTarget, PublisherTargets } from '../../src/retrieval/publisherTargets.ts'
@@ -53,6 +54,7 @@ interface ModelGateParts {
   readonly replica: ModelReplica
   readonly items: () => Iterable<EncoderItem>
   readonly options: GateOptions
+  readonly scoring?: InterestScore | undefined
   readonly clock: Clock
   readonly store?: GateStore | undefined
   readonly measure?: ((report: MetricsReport) => void) | undefined
@@ -119,6 +121,7 @@ export class ModelGate {
         targets: this.#targets.newestFirst(),
         options: this.#parts.options,
         asked: candidate.reason !== undefined,
+        scoring: this.#parts.scoring,
         slide: this.#slide
       }),
       startedMs,

@@ -7,6 +7,7 @@ import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
 import type { LogRecord } from '../../src/event/eventLog.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
+import { interestScoreOf } from '../../src/model/interestScore.ts'
 import { type ItemReport, Publisher, type UserReport } from '../../src/retrieval/publisher.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import { cutExamples } from '../../src/sequence/cutExamples.ts'
@@ -98,6 +99,7 @@ export class PublishStage {
       replica,
       items: () => this.#publisher.knownItems(),
       options: config.publish.gate,
+      scoring: interestScoreOf(config.model),
       clock,
       store: options.gates,
       measure: options.measure,
@@ -105,7 +107,14 @@ export class PublishStage {
     })
     if (options.liveModel !== undefined)
       this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: options.onProblem })
-    this.#vectors = new VectorWatch({ encoder: replica, index, clock, catalogue: this.#catalogue, measure: options.measure })
+    this.#vectors = new VectorWatch({
+      encoder: replica,
+      index,
+      clock,
+      catalogue: this.#catalogue,
+      scoring: interestScoreOf(config.model),
+      measure: options.measure
+    })
   }
 
   /** Until abort, or until one of its readers fails. */

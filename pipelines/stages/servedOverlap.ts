@@ -3,11 +3,14 @@
 import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.ts'
 import type { ItemId, UserId } from '../../src/event/interaction.ts'
 import type { Encoder } from '../../src/model/encoder.ts'
+import type { InterestScore } from '../../src/model/interestScore.ts'
 import { mergeInterests } from '../../src/recommend/mergeInterests.ts'
 import type { Neighbour, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 
 /** The length of the lists that are compared. */
 const listLength = 20
+/** Of each interest, what a list is merged from. */
+const mergedOfInterest = 2 * listLength
 /**
  * Neighbours of each interest that the list by current weights is chosen from: five times as many as it has places. Exact would be to encode the whole catalogue; an item
  * outside would have to climb past 80 others by what its vector moved since it was written, which `publish.epsilon` bounds.
@@ -19,14 +22,20 @@ const candidatesOfInterest = 100
  * @returns |served ∩ current| / |served|, 0 … 1; undefined: the index does not know the user, or has nothing to serve
  */
 export async function servedOverlap(
-  { encoder, index, catalogue }: { encoder: Encoder; index: VectorIndex; catalogue: ReadonlyMap<ItemId, CatalogueItem> },
+  {
+    encoder,
+    index,
+    catalogue,
+    scoring
+  }: { encoder: Encoder; index: VectorIndex; catalogue: ReadonlyMap<ItemId, CatalogueItem>; scoring?: InterestScore | undefined },
   userId: UserId,
   interests: Float32Array
 ): Promise<number | undefined> {
   const { dimensions: d, interestCount: K } = encoder
-  const stored = await index.search({ by: { userId } }, listLength)
+  const stored = await index.search({ by: { userId } }, mergedOfInterest)
   if (stored.lists === undefined || stored.user === undefined) return undefined
-  const served = mergeInterests(stored.lists, listLength).map(({ itemId }) => itemId)
+  const merged = (lists: readonly (readonly Neighbour[])[]) => mergeInterests(lists, listLength, new Set(), scoring && { scoring })
+  const served = merged(stored.lists).map(({ itemId }) => itemId)
   if (served.length === 0) return undefined
   const near = await index.search({ by: { vectors: interests, count: K } }, candidatesOfInterest, { excludeItems: stored.user.recent })
   const candidates = new Map<ItemId, Neighbour>()
@@ -39,13 +48,16 @@ export async function servedOverlap(
     })
   )
   const lists = Array.from({ length: K }, (_, k) =>
-    all.flatMap((neighbour, i) => {
-      if (encoded.known[i] === 0) return []
-      let score = 0
-      for (let j = 0; j < d; j++) score += interests[k * d + j]! * encoded.vectors[i * d + j]!
-      return [{ ...neighbour, score }]
-    })
+    all
+      .flatMap((neighbour, i) => {
+        if (encoded.known[i] === 0) return []
+        let score = 0
+        for (let j = 0; j < d; j++) score += interests[k * d + j]! * encoded.vectors[i * d + j]!
+        return [{ ...neighbour, score }]
+      })
+      .sort((a, b) => b.score - a.score)
+      .slice(0, mergedOfInterest)
   )
-  const current = new Set(mergeInterests(lists, listLength).map(({ itemId }) => itemId))
+  const current = new Set(merged(lists).map(({ itemId }) => itemId))
   return served.filter((itemId) => current.has(itemId)).length / served.length
 }

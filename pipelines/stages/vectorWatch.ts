@@ -7,6 +7,7 @@ import { type CatalogueItem, featureKeys } from '../../src/event/catalogueItem.t
 import type { UserId } from '../../src/event/interaction.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/io/metrics.ts'
 import type { Encoder } from '../../src/model/encoder.ts'
+import type { InterestScore } from '../../src/model/interestScore.ts'
 import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import type { AppliedUpdate } from '../../src/train/modelReplica.ts'
@@ -26,6 +27,7 @@ interface Watched {
   readonly index: VectorIndex
   readonly clock: Clock
   readonly catalogue: ReadonlyMap<string, CatalogueItem>
+  readonly scoring?: InterestScore | undefined
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
 

@@ -1,7 +1,8 @@
-// The best items for every user, exactly: an item's score is that of the user's nearest interest, as when it is served.
+// The best items for every user, exactly, scored as when they are served.
 //
 // N items, B users, K interests, D dimensions.
 
+import { type InterestScore, mixtureScore, mixtureShare, nearestInterest } from '../model/interestScore.ts'
 import { blockRows, groupSize, type ItemTable, JavaScriptTable } from '../retrieval/dotKernel.ts'
 import { wasmTable } from '../retrieval/wasmKernel.ts'
 
@@ -9,11 +10,14 @@ export class ExactTop {
   readonly #table: ItemTable
   readonly #dimensions: number
   #rows = 0
-  readonly #best = new Float32Array(blockRows)
+  readonly #score: InterestScore
+  /** Of each row of a block the greatest cosine, or the sum of the mixture's shares. */
+  readonly #best = new Float64Array(blockRows)
   readonly #thresholds = new Float32Array(groupSize)
 
-  constructor(dimensions: number) {
+  constructor(dimensions: number, score: InterestScore = nearestInterest) {
     this.#dimensions = dimensions
+    this.#score = score
     this.#table = wasmTable(dimensions) ?? new JavaScriptTable(dimensions)
   }
 
@@ -25,7 +29,7 @@ export class ExactTop {
   }
 
   /**
-   * The `limit` items with the greatest max over k of ⟨interest k, item⟩, best first, equal ones by row; fewer if there are fewer.
+   * The `limit` items with the greatest score, best first, equal ones by row; fewer if there are fewer.
    *
    * @param interests [K, D], K at most 64
    * @returns rows
@@ -35,28 +39,35 @@ export class ExactTop {
     const groups = Math.ceil(K / groupSize)
     const kept = new Lowest(Math.min(limit, this.#rows))
     this.#table.setQuery(interests, K)
+    const { form, temperature } = this.#score
+    const mixed = form === 'mixture' && K > 1
     for (let from = 0; from < this.#rows; from += blockRows) {
       const to = Math.min(this.#rows, from + blockRows)
-      const best = this.#best.fill(Number.NEGATIVE_INFINITY, 0, to - from)
+      const best = this.#best.fill(mixed ? 0 : Number.NEGATIVE_INFINITY, 0, to - from)
       for (let group = 0; group < groups; group++) {
         const own = Math.min(groupSize, K - group * groupSize)
+        // A mixture is no greater than its greatest cosine, so a row whose cosines are all too small may be passed over; not where another group holds the rest of them.
+        const least = mixed && groups > 1 ? Number.NEGATIVE_INFINITY : kept.least
         // Lanes without an interest score 0 and must never count.
-        for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = lane < own ? kept.least : Number.POSITIVE_INFINITY
+        for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = lane < own ? least : Number.POSITIVE_INFINITY
         const found = this.#table.scan(from, to, group, this.#thresholds)
         const { foundRows, foundScores } = this.#table
         for (let i = 0; i < found; i++) {
           const place = foundRows[i]! - from
           for (let lane = 0; lane < own; lane++) {
-            const score = foundScores[i * groupSize + lane]!
-            if (score > best[place]!) best[place] = score
+            const cosine = foundScores[i * groupSize + lane]!
+            if (mixed) best[place]! += mixtureShare(cosine, temperature)
+            else if (cosine > best[place]!) best[place] = cosine
           }
         }
       }
-      let { least } = kept
+      // In what the block holds, so that only what is kept costs a logarithm.
+      const floor = () => (mixed ? K * mixtureShare(kept.least, temperature) : kept.least)
+      let least = floor()
       for (let place = 0; place < to - from; place++) {
         if (!(best[place]! > least)) continue
-        kept.add(best[place]!, from + place)
-        least = kept.least
+        kept.add(mixed ? mixtureScore(best[place]!, K, temperature) : best[place]!, from + place)
+        least = floor()
       }
     }
     return kept.take()

@@ -63,6 +63,8 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         ...[1, 2, 4].map((idwAlpha) => mtmi('inverse distance weights (α)', `α ${idwAlpha}`, { idwAlpha })),
         mtmi('inverse distance weights (α)', 'α 64: the nearest tower alone', { idwAlpha: hardest }),
         mtmi('inverse distance weights (form)', 'no stop-gradient', { idwStopGradient: false }),
+        mtmi('inverse distance weights (form)', 'gaussian', { idwForm: 'gaussian' }),
+        mtmi('score of an item', 'by the nearest interest', { score: 'nearest' }),
         mtmi('inverse distance weights (form)', 'triplet', { loss: 'triplet' }),
         mtmi('what keeps towers apart', 'nothing', { repelBeta: 0 }),
         // 100 as in REMI's code. With 1 nothing changed to four digits: a squared variance of shares is at most 1/16.
@@ -72,7 +74,7 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         ...[256, 1024].map((negatives) => model('negatives', `${negatives}`, { evaluate: { negatives } })),
         mtmi('negatives', 'no logQ correction', { logQ: false }),
         mtmi('negatives', 'hard ones weigh more (REMI)', { hardNegativesBeta: 1 }),
-        ...[0.05, 0.1, 0.2].map((temperature) => mtmi('temperature', `${temperature}`, { temperature })),
+        ...[0.05, 0.1, 0.2].map((temperature) => model('temperature', `${temperature}`, { evaluate: { temperature } })),
         ...[256, 4096].map((batchSize) => model('batch size', `${batchSize}`, { evaluate: { batchSize } }))
       ])
     case 'sensitivity':

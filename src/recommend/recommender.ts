@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { configSchema, type RecommendOptions } from '../base/config.ts'
 import { UnavailableError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
+import { type InterestScore, nearestInterest } from '../model/interestScore.ts'
 import { contextKey } from '../retrieval/popularity.ts'
 import type { Filter, InterestQuery, ItemPayload, Neighbour, PopularItems, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
 import { mergeInterests } from './mergeInterests.ts'
@@ -19,7 +20,7 @@ export type FeatureFilter = Readonly<Record<string, string>>
 
 export interface RecommendedItem {
   readonly itemId: ItemId
-  /** Cosine to the nearest interest, −1 … 1; where the list is of what is popular, its faded interactions as a share of the most popular item's. */
+  /** What the list is sorted by, −1 … 1: the cosine to the nearest interest, or what `model.score` makes of the cosines to all of them; where the list is of what is popular, its faded interactions as a share of the most popular item's. */
   readonly score: number
   /** 0-based tower that found it; null: popular. */
   readonly interest: number | null
@@ -71,13 +72,16 @@ export interface ListRequest {
   readonly context?: Readonly<Record<string, string>>
 }
 
-/** With diversity, more candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
+/** Candidates of each interest for a place of a list whose items are scored by all interests. */
+const mixtureCandidatesPerPlace = 2
+/** More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
 const extraCandidatesMax = 100
 
 export class Recommender {
   readonly #index: VectorIndex
   readonly #clock: Clock
   readonly #options: RecommenderOptions
+  readonly #scoring: InterestScore
   readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
   /** @param parts.onList is told of every list of recommendations: what coverage is measured from */
@@ -85,10 +89,12 @@ export class Recommender {
     index: VectorIndex
     clock: Clock
     options?: Partial<RecommenderOptions>
+    scoring?: InterestScore | undefined
     onList?: (items: readonly RecommendedItem[]) => void
   }) {
     this.#onList = parts.onList
     this.#index = parts.index
+    this.#scoring = parts.scoring ?? nearestInterest
     this.#clock = parts.clock
     this.#options = { ...defaultRecommenderOptions, ...parts.options }
   }
@@ -174,8 +180,9 @@ export class Recommender {
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
     const { limit, explain = false, exclude = [] } = request
     const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
-    // Without diversity `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each.
-    const fetch = diversity > 0 ? Math.min(limit * candidatesPerPlace, limit + extraCandidatesMax) : limit
+    // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each. For a mixture see MergeOptions.
+    const perPlace = diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
+    const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
     const filter = { ...filterOf(request.filter), excludeItems: [...(repeats ? [] : history), ...exclude], excludeRecent: !repeats }
     return this.#index.search(query, fetch, filter, { vectors: explain || (diversity > 0 && diversityBy === '') })
   }
@@ -185,7 +192,7 @@ export class Recommender {
     const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
     const by = diversityBy === '' ? {} : { diversityBy }
-    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, { quotaShare, diversity, ...by })
+    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, { quotaShare, diversity, scoring: this.#scoring, ...by })
     const because = request.explain === true ? await this.#because(found.space, merged, history) : undefined
     const items = merged.map(({ itemId, score, interest, payload }) => ({
       ...{ itemId, score, interest },

@@ -5,6 +5,7 @@
 import type { GateOptions } from '../base/config.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import type { Encoder, EncoderItem } from '../model/encoder.ts'
+import type { InterestScore } from '../model/interestScore.ts'
 import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
 import type { GateTarget } from './publisherTargets.ts'
 import { signTest } from './signTest.ts'
@@ -64,6 +65,7 @@ interface GateParts {
   /** Newest first. */
   readonly targets: readonly GateTarget[]
   readonly options: GateOptions
+  readonly scoring?: InterestScore | undefined
   /** Somebody asked for these weights: only what cannot be served at all is refused. */
   readonly asked?: boolean
   /** Of the weights that were accepted before. */
@@ -88,8 +90,8 @@ export class GateTrial {
   constructor(parts: GateParts) {
     this.#parts = parts
     this.#items = parts.items[Symbol.iterator]()
-    this.#live = new Side(parts.live)
-    this.#candidate = new Side(parts.candidate)
+    this.#live = new Side(parts.live, parts.scoring)
+    this.#candidate = new Side(parts.candidate, parts.scoring)
   }
 
   /** One piece of the work. @returns the verdict, once there is one */
@@ -222,9 +224,9 @@ class Side {
   #cosines = 0
   #users = 0
 
-  constructor(encoder: Encoder) {
+  constructor(encoder: Encoder, scoring: InterestScore | undefined) {
     this.encoder = encoder
-    this.ranks = new TargetRanks(encoder.dimensions)
+    this.ranks = new TargetRanks(encoder.dimensions, scoring)
   }
 
   get cosine(): number {

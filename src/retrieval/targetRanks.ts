@@ -2,6 +2,7 @@
 //
 // N items, D dimensions, K interests of a user.
 
+import { type InterestScore, mixtureShare, nearestInterest } from '../model/interestScore.ts'
 import { blockRows, groupSize, type ItemTable, JavaScriptTable } from './dotKernel.ts'
 import { wasmTable } from './wasmKernel.ts'
 
@@ -10,14 +11,16 @@ const tie = 1e-6
 
 export class TargetRanks {
   readonly #dimensions: number
+  readonly #scoring: InterestScore
   readonly #table: ItemTable
   readonly #thresholds = new Float32Array(groupSize)
-  readonly #marked = new Uint8Array(blockRows)
-  #best = new Float32Array(blockRows)
+  /** Of each row of a block the greatest cosine, or the sum of the mixture's shares: they rank as the scores do. */
+  readonly #block = new Float64Array(blockRows)
   #items = 0
 
-  constructor(dimensions: number) {
+  constructor(dimensions: number, scoring: InterestScore = nearestInterest) {
     this.#dimensions = dimensions
+    this.#scoring = scoring
     this.#table = wasmTable(dimensions) ?? new JavaScriptTable(dimensions)
   }
 
@@ -32,57 +35,43 @@ export class TargetRanks {
   }
 
   /**
-   * How many items score at least as well as the target, for the interest that scores each best. Items that score the same count as better: a model that
-   * finds everything alike finds nothing.
+   * How many items score at least as well as the target. Items that score the same count as better: a model that finds everything alike finds nothing.
    *
    * @param interests [K, D] @param excluded rows of the history, each once, without the target
    * @returns 0 for the best of all; ∞ where the target's score is not a number
    */
   rank(interests: Float32Array, target: number, excluded: Iterable<number>): number {
     const K = this.#setQuery(interests)
-    const threshold = this.#score(target, K) - tie
-    if (Number.isNaN(threshold)) return Number.POSITIVE_INFINITY
+    const least = this.#just(this.#scoreRows(target, target + 1, K, Number.NEGATIVE_INFINITY)[0]!, K)
+    if (Number.isNaN(least)) return Number.POSITIVE_INFINITY
+    const cosine = this.#leastCosine(least, K)
     let above = -1 // the target itself
     for (let from = 0; from < this.#items; from += blockRows) {
       const to = Math.min(this.#items, from + blockRows)
-      let groups = 0
-      for (let first = 0; first < K; first += groupSize, groups++) {
-        const found = this.#scan(from, to, first, K, threshold)
-        if (K <= groupSize) above += found
-        else for (let i = 0; i < found; i++) this.#marked[this.#table.foundRows[i]! - from] = 1
-      }
-      if (groups === 1) continue
-      for (let row = 0; row < to - from; row++) above += this.#marked[row]!
-      this.#marked.fill(0)
+      const block = this.#scoreRows(from, to, K, cosine)
+      for (let row = 0; row < to - from; row++) if (block[row]! > least) above++
     }
-    for (const row of excluded) if (this.#score(row, K) > threshold) above--
+    for (const row of excluded) if (this.#scoreRows(row, row + 1, K, cosine)[0]! > least) above--
     return above
   }
 
   /** Rows of the `limit` best items, best first. */
   list(interests: Float32Array, limit: number, excluded: ReadonlySet<number>): number[] {
     const K = this.#setQuery(interests)
-    if (this.#best.length < this.#items) this.#best = new Float32Array(Math.ceil(1.5 * this.#items))
-    const best = this.#best.fill(Number.NEGATIVE_INFINITY, 0, this.#items)
+    const list: { readonly row: number; readonly score: number }[] = []
     for (let from = 0; from < this.#items; from += blockRows) {
-      for (let first = 0; first < K; first += groupSize) {
-        const found = this.#scan(from, Math.min(this.#items, from + blockRows), first, K, Number.NEGATIVE_INFINITY)
-        const lanes = Math.min(groupSize, K - first)
-        for (let i = 0; i < found; i++) {
-          const row = this.#table.foundRows[i]!
-          for (let lane = 0; lane < lanes; lane++) best[row] = Math.max(best[row]!, this.#table.foundScores[i * groupSize + lane]!)
-        }
+      const to = Math.min(this.#items, from + blockRows)
+      const worst = () => (list.length < limit ? Number.NEGATIVE_INFINITY : list.at(-1)!.score)
+      const block = this.#scoreRows(from, to, K, this.#leastCosine(worst(), K))
+      for (let row = from; row < to; row++) {
+        const score = block[row - from]!
+        if (!(score > worst()) || excluded.has(row)) continue
+        const at = list.findIndex((other) => score > other.score)
+        list.splice(at < 0 ? list.length : at, 0, { row, score })
+        if (list.length > limit) list.pop()
       }
     }
-    const list: number[] = []
-    for (let row = 0; row < this.#items; row++) {
-      const worst = list.length < limit ? Number.NEGATIVE_INFINITY : best[list.at(-1)!]!
-      if (!(best[row]! > worst) || excluded.has(row)) continue
-      const at = list.findIndex((other) => best[row]! > best[other]!)
-      list.splice(at < 0 ? list.length : at, 0, row)
-      if (list.length > limit) list.pop()
-    }
-    return list
+    return list.map(({ row }) => row)
   }
 
   #setQuery(interests: Float32Array): number {
@@ -91,20 +80,41 @@ export class TargetRanks {
     return K
   }
 
-  /** Best over the interests. */
-  #score(row: number, K: number): number {
-    let score = Number.NEGATIVE_INFINITY
-    for (let first = 0; first < K; first += groupSize) {
-      const found = this.#scan(row, row + 1, first, K, Number.NEGATIVE_INFINITY)
-      if (found === 0) return Number.NaN
-      for (let lane = 0; lane < Math.min(groupSize, K - first); lane++) score = Math.max(score, this.#table.foundScores[lane]!)
-    }
-    return score
+  #mixed(K: number): boolean {
+    return this.#scoring.form === 'mixture' && K > 1
   }
 
-  /** A group that is not full is scored with zeros in the rest, which must not count. */
-  #scan(from: number, to: number, first: number, K: number, threshold: number): number {
-    for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = first + lane < K ? threshold : Number.POSITIVE_INFINITY
-    return this.#table.scan(from, to, first / groupSize, this.#thresholds)
+  /** Scores of rows within one block, [to − from]; −∞ or 0 where no cosine is above `cosine`. NaN where one is not a number. */
+  #scoreRows(from: number, to: number, K: number, cosine: number): Float64Array {
+    const mixed = this.#mixed(K)
+    const { temperature } = this.#scoring
+    const block = this.#block.fill(mixed ? 0 : Number.NEGATIVE_INFINITY, 0, to - from)
+    // Another group may hold the greatest cosine of a row, and a mixture needs them all.
+    const threshold = mixed && K > groupSize ? Number.NEGATIVE_INFINITY : cosine
+    for (let first = 0; first < K; first += groupSize) {
+      const lanes = Math.min(groupSize, K - first)
+      // A group that is not full is scored with zeros in the rest, which must not count.
+      for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = lane < lanes ? threshold : Number.POSITIVE_INFINITY
+      const found = this.#table.scan(from, to, first / groupSize, this.#thresholds)
+      for (let i = 0; i < found; i++) {
+        const place = this.#table.foundRows[i]! - from
+        for (let lane = 0; lane < lanes; lane++) {
+          const own = this.#table.foundScores[i * groupSize + lane]!
+          block[place] = mixed ? block[place]! + mixtureShare(own, temperature) : Math.max(block[place]!, own)
+        }
+      }
+    }
+    return block
+  }
+
+  /** Just below a score, so that equal ones are above it. NaN for one that was never found: none of its cosines is a number. */
+  #just(score: number, K: number): number {
+    if (score === (this.#mixed(K) ? 0 : Number.NEGATIVE_INFINITY)) return Number.NaN
+    return this.#mixed(K) ? score * Math.exp(-tie / this.#scoring.temperature) : score - tie
+  }
+
+  /** No row whose cosines are all at most this scores above `score`. */
+  #leastCosine(score: number, K: number): number {
+    return this.#mixed(K) ? 1 + this.#scoring.temperature * Math.log(Math.max(0, score) / K) : score
   }
 }

@@ -21,6 +21,7 @@ import type { WindowBatch } from '../batch/windowBatch.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import { historyTensors } from '../model/historyTensors.ts'
+import { interestScoreOf } from '../model/interestScore.ts'
 import { type Architecture, createModel, differences, type Model, modelToJson, spaceOf } from '../model/model.ts'
 import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/weights.ts'
 import type { Example } from '../sequence/example.ts'
@@ -281,7 +282,15 @@ export class IncrementalTrainer implements Trainer {
         for (let column = from; column < to; column++) chunk[column - from] = this.items.admittedRow(column)
         return this.#model.itemVectors(weights, tf.tensor2d(this.#inputs.gather(chunk, this.#featureRows.of(chunk)), [to - from, rowWidth]))
       }
-      const ranking = rankTargets({ users, vectors, items: N, target, targetVectors, excluded })
+      const ranking = rankTargets({
+        users,
+        vectors,
+        items: N,
+        target,
+        targetVectors,
+        excluded,
+        score: interestScoreOf(this.#options.model)
+      })
       for (const [i, b] of chosen.entries()) ranks[b] = ranking.ranks[i]!
       intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
       wins = shareOfWins(ranking.toTarget, target, K)

@@ -1,8 +1,9 @@
-// The exact rank of each target among all items, by the serving rule: an item's score is that of the user's nearest interest.
+// The exact rank of each target among all items, scored as when they are served.
 //
 // B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk, and never leave the engine.
 
 import * as tf from '@tensorflow/tfjs-core'
+import { type InterestScore, mixtureShare } from '../model/interestScore.ts'
 import { unknownRank } from './trainer.ts'
 
 export interface RankingInput {
@@ -17,6 +18,7 @@ export interface RankingInput {
   readonly targetVectors: tf.Tensor2D
   /** Columns that are left out for user b: `excluded[b · L … (b + 1) · L)`, −1 for none. [B, L] */
   readonly excluded: Int32Array
+  readonly score: InterestScore
 }
 
 export interface Ranking {
@@ -36,16 +38,13 @@ const tie = 1e-6
  * @returns ranks, `unknownRank` where the target has no column
  */
 export function rankTargets(input: RankingInput): Ranking {
-  const { users, items: N, target, excluded } = input
+  const { users, items: N, target, excluded, score } = input
   const [K, B, D] = users.shape
   const L = excluded.length / B
   const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
+  const mixed = score.form === 'mixture' && K > 1
   const threshold = new Float32Array(B)
-  for (let b = 0; b < B; b++) {
-    let best = Number.NEGATIVE_INFINITY
-    for (let k = 0; k < K; k++) best = Math.max(best, toTarget[k * B + b]!)
-    threshold[b] = best - tie
-  }
+  for (let b = 0; b < B; b++) threshold[b] = mixed ? leastShares(toTarget, b, B, K, score.temperature) : leastCosine(toTarget, b, B, K)
   const counts = new Float64Array(B)
   const chunk = Math.max(1, Math.min(N, Math.floor(chunkNumbers / (K * B))))
   const lists = exclusions(target, excluded, B, L)
@@ -64,7 +63,7 @@ export function rankTargets(input: RankingInput): Ranking {
     tf.tidy(() => {
       const flat = tf.reshape(users, [K * B, D])
       const each = tf.matMul(flat, input.vectors(from, to), false, true) //                           [K·B, n]
-      const scores = tf.max(tf.reshape(each, [K, B * n]), 0) //                                       [B·n]
+      const scores = ofItems(tf.reshape(each, [K, B * n]), mixed ? score.temperature : undefined) //   [B·n]
       const least = tf.tensor2d(threshold, [B, 1])
       const below = tf.less(tf.reshape(scores, [B, n]), least) //                                     [B, n]
       const belowCount = tf.sum(tf.cast(below, 'int32'), 1).dataSync() //                             [B]
@@ -75,6 +74,26 @@ export function rankTargets(input: RankingInput): Ranking {
     })
   }
   return { ranks: Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, counts[b]!))), toTarget }
+}
+
+/** Of the nearest interest. */
+function leastCosine(toTarget: Float32Array, b: number, B: number, K: number): number {
+  let best = Number.NEGATIVE_INFINITY
+  for (let k = 0; k < K; k++) best = Math.max(best, toTarget[k * B + b]!)
+  return best - tie
+}
+
+/** Of the mixture, as the sum of its shares, which ranks as its score does: the tie, too, is one of scores. */
+function leastShares(toTarget: Float32Array, b: number, B: number, K: number, temperature: number): number {
+  let sum = 0
+  for (let k = 0; k < K; k++) sum += mixtureShare(toTarget[k * B + b]!, temperature)
+  return sum * Math.exp(-tie / temperature)
+}
+
+/** The greatest cosine, or the sum of the mixture's shares. @param cosines [K, B·n] @returns [B·n] */
+function ofItems(cosines: tf.Tensor2D, temperature: number | undefined): tf.Tensor1D {
+  if (temperature === undefined) return tf.max(cosines, 0)
+  return tf.sum(tf.exp(tf.div(tf.sub(cosines, 1), temperature)), 0)
 }
 
 /** Columns not to count for each user, each once: the target itself, and what is excluded. */

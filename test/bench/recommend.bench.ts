@@ -21,6 +21,7 @@ import { createHttpService } from '../../src/io/http/httpService.ts'
 import { createMetrics } from '../../src/io/metrics.ts'
 import { pointId } from '../../src/io/qdrant/qdrantNames.ts'
 import { neighbourFields } from '../../src/io/qdrant/qdrantPoints.ts'
+import { interestScoreOf } from '../../src/model/interestScore.ts'
 import { Recommender } from '../../src/recommend/recommender.ts'
 import type { VectorIndex, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
 import { getter, openLoop } from '../support/openLoop.ts'
@@ -142,7 +143,7 @@ function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unkn
 async function overHttp(index: VectorIndex, query = ''): Promise<Latency> {
   const config = resolveConfig(undefined, {}, { serve: { port: 0 } })
   const service = createHttpService({
-    recommender: new Recommender({ index, clock: systemClock, options: config.recommend }),
+    recommender: new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }),
     accept: async () => {},
     erase: async () => {},
     readiness: () => ({ ready: true, detail: '' }),

@@ -19,7 +19,9 @@ const softmax: LossOptions = {
   loss: 'softmax',
   temperature: 0.3,
   margin: 0.5,
+  idwForm: 'power',
   idwAlpha: 2,
+  idwSoftness: 1.3,
   idwStopGradient: true,
   repelBeta: 0.7,
   repelMargin: 1.2,
@@ -141,6 +143,8 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       ['softmax, weights not stopped', { ...softmax, idwStopGradient: false }],
       ['softmax, mean over the towers', { ...softmax, idwAlpha: 0 }],
       ['softmax, nearest tower alone', { ...softmax, idwAlpha: Number.POSITIVE_INFINITY }],
+      ['softmax, gaussian weights', { ...softmax, idwForm: 'gaussian' }],
+      ['softmax, gaussian weights, not stopped', { ...softmax, idwForm: 'gaussian', idwStopGradient: false }],
       ['softmax, no repel', { ...softmax, repelBeta: 0 }],
       ['triplet', { ...softmax, loss: 'triplet' }],
       ['triplet, weights not stopped', { ...softmax, loss: 'triplet', idwStopGradient: false, idwAlpha: 1 }]
@@ -149,7 +153,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       await t.test(`${name}: the loss and the gradient of every weight and row`, () => {
         const input = makeInput(options)
         const stopped = options.idwStopGradient
-        const frozen = stopped ? referenceDistances(input).map((d) => referenceIdw(d, options.idwAlpha)) : undefined
+        const frozen = stopped ? referenceDistances(input).map((d) => referenceIdw(d, options)) : undefined
         const reference = frozen === undefined ? input : { ...input, frozen }
         const { value, grads } = tf.tidy(() => {
           const integers = integersOf(input)

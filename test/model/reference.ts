@@ -13,7 +13,9 @@ export interface ReferenceInput {
     loss: 'softmax' | 'triplet'
     temperature: number
     margin: number
+    idwForm: 'power' | 'gaussian'
     idwAlpha: number
+    idwSoftness: number
     repelBeta: number
     repelMargin: number
   }
@@ -70,7 +72,19 @@ export function referenceDistances(input: ReferenceInput): number[][] {
   return referenceInterests(input).map((u, b) => u.map((interest) => apart(interest, referenceItem(input, input.positive[b]!))))
 }
 
-export function referenceIdw(distances: readonly number[], alpha: number): number[] {
+export function referenceIdw(
+  distances: readonly number[],
+  {
+    idwForm,
+    idwAlpha: alpha,
+    idwSoftness,
+    temperature
+  }: Pick<ReferenceInput['options'], 'idwForm' | 'idwAlpha' | 'idwSoftness' | 'temperature'>
+): number[] {
+  if (idwForm === 'gaussian') {
+    const bells = distances.map((d) => Math.exp(-(d ** 2) / (2 * idwSoftness * temperature)))
+    return bells.map((x) => x / bells.reduce((a, b) => a + b, 0))
+  }
   if (alpha === Number.POSITIVE_INFINITY) {
     const least = Math.min(...distances)
     return distances.map((d) => (d === least ? 1 : 0))
@@ -81,14 +95,14 @@ export function referenceIdw(distances: readonly number[], alpha: number): numbe
 }
 
 export function referenceLoss(input: ReferenceInput): number {
-  const { loss, temperature, margin, idwAlpha, repelBeta, repelMargin } = input.options
+  const { loss, temperature, margin, repelBeta, repelMargin } = input.options
   const candidates = input.logQ.map((_, c) => referenceItem(input, c))
   let total = 0
   for (const [b, u] of referenceInterests(input).entries()) {
     const K = u.length
     const positive = input.positive[b]!
     const distances = u.map((interest) => apart(interest, candidates[positive]!))
-    const idw = input.frozen?.[b] ?? referenceIdw(distances, idwAlpha)
+    const idw = input.frozen?.[b] ?? referenceIdw(distances, input.options)
     let example = 0
     for (const [k, interest] of u.entries()) {
       if (loss === 'softmax') {

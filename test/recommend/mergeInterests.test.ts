@@ -145,3 +145,14 @@ test('for any lists: every interest gets its quota, as far as it has candidates'
     })
   )
 })
+
+test('by a mixture an item that two interests like comes before one that a single interest likes more, and what is alone is as far down as all lists allow', () => {
+  const scoring = { form: 'mixture', temperature: 0.2 } as const
+  const lists = [list({ both: 0.7, one: 0.75, same: 0.1 }), list({ both: 0.7, same: 0.1 })]
+  assert.equal(brief(mergeInterests(lists, 3, new Set(), { quotaShare: 0 })), 'one0 both0 same0')
+  const merged = mergeInterests(lists, 3, new Set(), { quotaShare: 0, scoring })
+  assert.equal(brief(merged), 'both0 one0 same0')
+  const expected = [0.7, 0.75 + 0.2 * Math.log(1 / 2), 0.1]
+  for (const [i, { score }] of merged.entries()) assert.ok(Math.abs(score - expected[i]!) < 1e-12, `${score}, expected ${expected[i]}`)
+  assert.deepEqual(mergeInterests([lists[0]!], 3, new Set(), { scoring }), mergeInterests([lists[0]!], 3), 'one interest: its cosines')
+})

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Rng } from '../../src/base/rng.ts'
+import { type InterestScore, nearestInterest } from '../../src/model/interestScore.ts'
 import { TargetRanks } from '../../src/retrieval/targetRanks.ts'
 
 function unit(rng: Rng, dimensions: number): Float32Array {
@@ -10,24 +11,20 @@ function unit(rng: Rng, dimensions: number): Float32Array {
   return vector.map((x) => x / length)
 }
 
-for (const K of [1, 3, 4, 6]) {
-  test(`ranks and lists of ${K} interests are those of plain loops`, () => {
+const scorings: InterestScore[] = [nearestInterest, { form: 'mixture', temperature: 0.2 }]
+for (const [K, scoring] of [1, 3, 4, 6].flatMap((K) => scorings.map((scoring) => [K, scoring] as const))) {
+  test(`ranks and lists of ${K} interests are those of plain loops: ${scoring.form}`, () => {
     const rng = new Rng(K)
     const D = 8
     const N = 1500
     const items = Array.from({ length: N }, () => unit(rng, D))
-    const ranks = new TargetRanks(D)
+    const ranks = new TargetRanks(D, scoring)
     for (const item of items) ranks.add(item)
     for (let user = 0; user < 20; user++) {
       const interests = Float32Array.from(Array.from({ length: K }, () => [...unit(rng, D)]).flat())
       const score = (item: Float32Array) => {
-        let best = Number.NEGATIVE_INFINITY
-        for (let k = 0; k < K; k++) {
-          let sum = 0
-          for (let d = 0; d < D; d++) sum += interests[k * D + d]! * item[d]!
-          best = Math.max(best, sum)
-        }
-        return best
+        const cosines = Array.from({ length: K }, (_, k) => item.reduce((sum, x, d) => sum + x * interests[k * D + d]!, 0))
+        return scoring.form === 'nearest' ? Math.max(...cosines) : cosines.reduce((sum, x) => sum + Math.exp(x / 0.2), 0)
       }
       const target = rng.integer(N)
       const excluded = new Set(Array.from({ length: 30 }, () => rng.integer(N)).filter((row) => row !== target))

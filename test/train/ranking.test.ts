@@ -4,12 +4,20 @@ import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { Rng } from '../../src/base/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import { type InterestScore, nearestInterest } from '../../src/model/interestScore.ts'
 import { rankTargets } from '../../src/train/ranking.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
 
 before(() => loadBackend())
 
-function rank(users: Float32Array, [K, B, D]: [number, number, number], items: Float32Array, target: Int32Array, excluded: Int32Array) {
+function rank(
+  users: Float32Array,
+  [K, B, D]: [number, number, number],
+  items: Float32Array,
+  target: Int32Array,
+  excluded: Int32Array,
+  score: InterestScore = nearestInterest
+) {
   const N = items.length / D
   tf.engine().startScope()
   const all = tf.tensor2d(items, [N, D])
@@ -21,7 +29,7 @@ function rank(users: Float32Array, [K, B, D]: [number, number, number], items: F
     )
   ) as tf.Tensor2D
   const vectors = (from: number, to: number) => tf.slice(all, [from, 0], [to - from, D])
-  const ranking = rankTargets({ users: tf.tensor3d(users, [K, B, D]), vectors, items: N, target, targetVectors: of, excluded })
+  const ranking = rankTargets({ users: tf.tensor3d(users, [K, B, D]), vectors, items: N, target, targetVectors: of, excluded, score })
   tf.engine().endScope()
   return ranking
 }

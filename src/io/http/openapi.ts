@@ -203,7 +203,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
         score: {
           type: 'number',
           description:
-            'Cosine to the nearest interest; of a popular item its faded interactions as a share of those of the most popular one'
+            'What the list is sorted by: of the cosines to the user’s interests the soft maximum τ ln mean e^(cosine/τ), or the greatest (model.score); of a popular item its faded interactions as a share of those of the most popular one'
         },
         interest: { type: ['integer', 'null'], minimum: 0, description: '0-based tower that found it; null: popular' },
         title: text(),

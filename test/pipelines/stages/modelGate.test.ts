@@ -83,7 +83,9 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
   const gates = new Gates()
   const { stage, settle, end } = liveOn(wire, { index, gates })
   await settle()
-  const itemId = [...trainer.items.admitted()].map((row) => trainer.items.idOf(row))[0]!
+  // Rarely a target, or the gate would miss it where its row is another.
+  const { items } = trainer
+  const itemId = items.idOf([...items.admitted()].reduce((rare, row) => (items.count(row) < items.count(rare) ? row : rare)))
   const served = await index.item(itemId)
   const good = trainer.takeUpdates(true, 0)
   const commit = good.at(-1)!
