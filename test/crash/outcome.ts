@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { configSchema } from '../../src/base/config.ts'
-import type { NamedArray } from '../../src/batch/namedArrays.ts'
+import { ProgressiveEvaluator } from '../../src/evaluate/progressive.ts'
 import { CheckpointFiles } from '../../src/io/state/checkpointFiles.ts'
 import { readLearnedAudit } from '../../src/io/state/learnedAudit.ts'
 import { LmdbSequenceStore } from '../../src/io/state/lmdbSequenceStore.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
+import { named } from '../../src/train/checkpoint.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { allArrays } from '../support/copies.ts'
 import type { Scenario } from './scenario.ts'
@@ -76,12 +77,13 @@ export async function newestCheckpoint(
   // Which of the checkpoints were whole is the clock's doing: so what the trainer becomes by them is compared.
   const { model, train, sequence, seed } = configSchema.parse(settings)
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
-  const others = new Map<string, NamedArray>()
-  trainer.restore(found!.checkpoint, ({ name, arrays }) => {
-    for (const [key, array] of arrays) others.set(`${name}/${key}`, array)
-  })
+  const evaluator = new ProgressiveEvaluator()
   const { header } = found!.checkpoint
-  const arrays = new Map([...allArrays(trainer.checkpoint()), ...others])
+  assert.ok(evaluator.beginRestore((header.stage as { progressive: Record<string, unknown> }).progressive))
+  trainer.restore(found!.checkpoint, ({ arrays }) => evaluator.restorePart(arrays))
+  evaluator.endRestore()
+  const progressive = { header: {}, parts: named('progressive', evaluator.copy('whole').parts) }
+  const arrays = new Map([...allArrays(trainer.checkpoint()), ...allArrays(progressive)])
   const { savedAtMs: _, versionAtMs: __, ...stage } = header.stage as Record<string, unknown>
   const bytes = ([key, { buffer, byteOffset, byteLength }]: [string, ArrayBufferView]): [string, Buffer] => [
     key,
