@@ -1,7 +1,7 @@
 // Somewhere to begin: users who acted last, items with the most interactions, and a box that narrows them as one types.
 
 import { items as askItems, users as askUsers } from './api.js'
-import { count, dateTime, h, itemLink, nameOf, table, userLink } from './dom.js'
+import { count, dateTime, empty, h, itemLink, nameOf, table, userLink } from './dom.js'
 import { search } from './user.js'
 
 /** Typing is not asked after letter by letter. */
@@ -14,7 +14,7 @@ export function browseUsers(root) {
       return [
         note('Users'),
         text === ''
-          ? h('p', { class: 'empty' }, 'No user is published yet: they appear with their first clicks.')
+          ? empty('No user is published yet: they appear with their first clicks.')
           : h(
               'p',
               { class: 'empty' },
@@ -56,8 +56,7 @@ export function browseUsers(root) {
 export function browseItems(root) {
   const list = browser(async (text, signal) => {
     const { items } = await askItems(text, signal)
-    if (items.length === 0)
-      return [note('Items'), h('p', { class: 'empty' }, text === '' ? 'No item is published yet.' : `No title or id holds “${text}”.`)]
+    if (items.length === 0) return [note('Items'), empty(text === '' ? 'No item is published yet.' : `No title or id holds “${text}”.`)]
     const rows = items.map((one) =>
       h(
         'tr',

@@ -1,6 +1,6 @@
 // Progressive hit rate over the stream: the model beside the simple methods, with axes, a legend, a cursor, and the same as a table.
 
-import { axisTime, compact, count, date, dateTime, h, ratio, s } from './dom.js'
+import { axisTime, card, compact, count, date, dateTime, empty, h, ratio, s } from './dom.js'
 
 const methods = { model: 'Model', cooccurrence: 'Co-occurrence', popularity: 'Popularity' }
 const height = 304
@@ -9,7 +9,7 @@ const edge = { top: 8, right: 8, bottom: 40, left: 40 }
 export function qualityChart() {
   const drawing = s('svg', { role: 'img', 'aria-label': 'Progressive hit rate at 20 over the stream', height, tabindex: 0 })
   const legend = h('ul', { class: 'legend' })
-  const nothing = h('p', { class: 'empty' }, 'The first point comes when some hundred targets have been ranked.')
+  const nothing = empty('The first point comes when some hundred targets have been ranked.')
   const rows = h('tbody')
   const table = h(
     'details',
@@ -30,11 +30,9 @@ export function qualityChart() {
       )
     )
   )
-  const element = h(
-    'section',
-    { class: 'card' },
-    h('h2', {}, 'Progressive hit rate@20'),
-    h('p', { class: 'note' }, 'Each target is ranked among all items before it is learned, the history left out. By examples seen.'),
+  const element = card(
+    'Progressive hit rate@20',
+    'Each target is ranked among all items before it is learned, the history left out. By examples seen.',
     legend,
     nothing,
     drawing,

@@ -63,6 +63,12 @@ export function badge(interest) {
   )
 }
 
+/** @param note what is to be said first, or nothing */
+export const card = (title, note, ...children) =>
+  h('section', { class: 'card' }, h('h2', {}, title), note && h('p', { class: 'note' }, note), ...children)
+export const empty = (text) => h('p', { class: 'empty' }, text)
+export const rowList = (rows) => h('ol', { class: 'rows' }, rows)
+
 /** @param right the first of the columns that hold numbers @param rows `tr` elements */
 export const table = (names, right, rows) =>
   h(

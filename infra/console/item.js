@@ -1,7 +1,7 @@
 // One item: what is known of it, and the items nearest to it.
 
 import { item as askItem, similar } from './api.js'
-import { count, dateTime, h, nameOf, plural } from './dom.js'
+import { card, count, dateTime, empty, h, nameOf, plural, rowList } from './dom.js'
 import { row } from './user.js'
 
 export function itemPage(root, id) {
@@ -43,24 +43,14 @@ export function itemPage(root, id) {
       .join(' · ')
     const fields = Object.entries(item.features)
     body.replaceChildren(
-      h(
-        'section',
-        { class: 'card' },
-        h('h2', {}, 'Similar items'),
-        h('p', { class: 'note' }, 'By the cosine of their vectors.'),
-        items.length > 0
-          ? h(
-              'ol',
-              { class: 'rows' },
-              items.map((one) => row(one, false))
-            )
-          : h('p', { class: 'empty' }, 'It is the only one.')
+      card(
+        'Similar items',
+        'By the cosine of their vectors.',
+        items.length > 0 ? rowList(items.map((one) => row(one, false))) : empty('It is the only one.')
       ),
-      h(
-        'section',
-        { class: 'card' },
-        h('h2', {}, 'Payload'),
-        h('p', { class: 'note' }, 'What the index keeps beside the vector.'),
+      card(
+        'Payload',
+        'What the index keeps beside the vector.',
         h(
           'dl',
           { class: 'pairs' },

@@ -2,7 +2,7 @@
 
 import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
-import { count, dateTime, duration, h, plural, rate, ratio, table } from './dom.js'
+import { card, count, dateTime, duration, h, plural, rate, ratio, table } from './dom.js'
 
 /** Each look reads the heads of checkpoints. */
 const versionsMs = 5000
@@ -23,7 +23,7 @@ export function overview(root) {
       'div',
       { class: 'wide' },
       chart.element,
-      h('div', { class: 'stack' }, card('Events', events), card('Drift', drift), card('Index', index))
+      h('div', { class: 'stack' }, figures('Events', events), figures('Drift', drift), figures('Index', index))
     )
   )
   const only = h('div', { class: 'two' })
@@ -55,13 +55,8 @@ export function overview(root) {
       only.hidden = whole
       if (!whole) {
         only.replaceChildren(
-          h(
-            'section',
-            { class: 'card' },
-            h('h2', {}, 'This process only serves'),
-            h('p', { class: 'note' }, 'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.')
-          ),
-          card('Index', pairs(h('dl', { class: 'pairs' }), indexPairs(status)))
+          card('This process only serves', 'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.'),
+          figures('Index', pairs(h('dl', { class: 'pairs' }), indexPairs(status)))
         )
         return
       }
@@ -259,7 +254,7 @@ function pairs(list, entries) {
   return list
 }
 
-const card = (title, content) => {
+const figures = (title, content) => {
   content.style.setProperty('margin-top', '12px')
-  return h('section', { class: 'card' }, h('h2', {}, title), content)
+  return card(title, null, content)
 }

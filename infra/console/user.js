@@ -1,7 +1,7 @@
 // One user: history, interests, map and recommendations; and a click that is a real event, to see the list change.
 
 import { user as askUser, post, recommendations, userBriefly, users } from './api.js'
-import { badge, count, dateTime, duration, h, itemLink, nameOf, plural, userLink } from './dom.js'
+import { badge, card, count, dateTime, duration, empty, h, itemLink, nameOf, plural, rowList, userLink } from './dom.js'
 import { interestMap } from './map.js'
 
 /** Between two looks whether new vectors are there, and how long they may take. */
@@ -100,50 +100,30 @@ export function userPage(root, id, shared) {
         )
       )
     })
-    return h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'Recommendations'),
-      h(
-        'p',
-        { class: 'note' },
-        list.coldStart === 'popular'
-          ? 'Popular now, late clicks counting most. One click is enough to get a personal list.'
-          : 'The number is the interest that found it. A click is sent as a real event: watch the list change.'
-      ),
+    return card(
+      'Recommendations',
+      list.coldStart === 'popular'
+        ? 'Popular now, late clicks counting most. One click is enough to get a personal list.'
+        : 'The number is the interest that found it. A click is sent as a real event: watch the list change.',
       said,
-      rows.length > 0
-        ? h('ol', { class: 'rows', id: 'list' }, rows)
-        : h('p', { class: 'empty' }, 'No item is left to recommend: all are in the history.')
+      rows.length > 0 ? h('ol', { class: 'rows', id: 'list' }, rows) : empty('No item is left to recommend: all are in the history.')
     )
   }
 
   const mapCard = () =>
-    h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'Map of interests'),
-      h(
-        'p',
-        { class: 'note' },
-        `The plane along which the interests differ most (${Math.round(profile.mapShare * 100)}% of their variance), and where items lie on it.`
-      ),
+    card(
+      'Map of interests',
+      `The plane along which the interests differ most (${Math.round(profile.mapShare * 100)}% of their variance), and where items lie on it.`,
       map.element
     )
 
   function historyCard() {
     const steps = allHistory ? profile.history : profile.history.slice(0, historyShown)
     const hidden = profile.history.length - steps.length
-    return h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'History'),
-      h('p', { class: 'note' }, 'Newest first; the number is the interest that is nearest.'),
-      h(
-        'ol',
-        { class: 'rows' },
-        steps.map((one) => row(one))
-      ),
+    return card(
+      'History',
+      'Newest first; the number is the interest that is nearest.',
+      rowList(steps.map((one) => row(one))),
       hidden > 0 &&
         h(
           'button',
@@ -161,23 +141,14 @@ export function userPage(root, id, shared) {
   }
 
   const coldCard = () =>
-    h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'Nothing is known yet'),
-      h('p', { class: 'note' }, 'History, interests and map appear here after the first click on an item that the model knows.')
-    )
+    card('Nothing is known yet', 'History, interests and map appear here after the first click on an item that the model knows.')
 
   const interestCard = ({ interest, nearest }) =>
     h(
       'section',
       { class: `card i${interest % 8}` },
       h('h2', {}, badge(interest), `Interest ${interest + 1}`),
-      h(
-        'ol',
-        { class: 'rows' },
-        nearest.map((one) => row(one, false))
-      )
+      rowList(nearest.map((one) => row(one, false)))
     )
 
   async function click(one) {
