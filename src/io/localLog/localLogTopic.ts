@@ -395,10 +395,9 @@ function checkFile(file: string): void {
   if (!existsSync(file)) return
   const descriptor = openSync(file, 'r')
   try {
-    const size = fstatSync(descriptor).size
     // Just made, perhaps by another process that is about to fill it.
-    if (size === 0) return
-    const problem = problemOf(descriptor, size)
+    if (fstatSync(descriptor).size === 0) return
+    const problem = problemOf(descriptor)
     if (problem !== undefined) {
       throw new CorruptError(`${file} is not a database, or not all of it (${problem}): restore it, or reset it`)
     }
@@ -407,13 +406,13 @@ function checkFile(file: string): void {
   }
 }
 
-function problemOf(descriptor: number, size: number): string | undefined {
+function problemOf(descriptor: number): string | undefined {
   const page = Buffer.alloc(168)
   let pageBytes = 0
   let newest = -1n
   let roots: bigint[] = []
   for (let i = 0; i < 2; i++) {
-    if (readSync(descriptor, page, 0, page.length, i * pageBytes) < page.length) return `${size} bytes long`
+    if (readSync(descriptor, page, 0, page.length, i * pageBytes) < page.length) return `${fstatSync(descriptor).size} bytes long`
     if (page.readUInt32LE(pageHeaderBytes) !== lmdbMagic) return `page ${i} does not begin as it should`
     // Behind the magic: version, address, size of the map; the free list's tree, whose first number is the page size; the main tree; last page, transaction.
     const trees = pageHeaderBytes + 24
@@ -425,7 +424,8 @@ function problemOf(descriptor: number, size: number): string | undefined {
       roots = [page.readBigUInt64LE(trees + 40), page.readBigUInt64LE(trees + 88)]
     }
   }
-  const pages = BigInt(Math.floor(size / pageBytes))
+  // The length comes last: another process may be writing, and a root is written after its page.
+  const pages = BigInt(Math.floor(fstatSync(descriptor).size / pageBytes))
   const empty = 0xffffffffffffffffn
   const missing = roots.find((root) => root !== empty && root >= pages)
   return missing === undefined ? undefined : `page ${missing} is needed, ${pages} are there`

@@ -301,12 +301,15 @@ test('processes append at once; one that is killed in the middle loses nothing t
     const exits = children.map((child) => once(child, 'exit'))
     const seen: string[] = []
     const abort = new AbortController()
+    // One that fails would be waited for in vain; what it did not write is missed below.
+    children[1]!.on('exit', (code) => code !== 0 && abort.abort())
     for await (const event of log.read('t', { resume: async () => 0n, signal: abort.signal })) {
       if (event.kind !== 'records') continue
       seen.push(...event.records.map((record) => text(record.value)!))
       if (seen.filter((value) => value.startsWith('1:')).length === 200) abort.abort()
     }
-    await Promise.all(exits)
+    const [, [code]] = (await Promise.all(exits)) as [unknown, [number | null]]
+    assert.equal(code, 0)
     const all = (await readAll(log, 't')).map((record) => text(record.value)!)
     assert.deepEqual(all.slice(0, seen.length), seen)
     const killed = all.filter((value) => value.startsWith('0:'))
