@@ -53,6 +53,7 @@ const variants = [
   { itemTower: 'none', readout: 'hard', hardNegativesBeta: 1, routingRegularisation: 1 }
 ]
 for (const model of variants) {
+  const { temperature } = configSchema.parse({ model }).model
   test(`${JSON.stringify(model)}: interests and item vectors rank targets as the trainer ranks them`, () => {
     const trainer = makeTrainer(model)
     const replica = new ModelReplica()
@@ -72,12 +73,11 @@ for (const model of variants) {
     const K = replica.interestCount
     for (const [b, { history, target }] of examples.entries()) {
       if (ranks[b] === unknownRank) continue
+      // By the mixture, as is the default.
       const score = (n: number) =>
-        Math.max(
-          ...Array.from({ length: K }, (_, k) =>
-            Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
-          )
-        )
+        Array.from({ length: K }, (_, k) =>
+          Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+        ).reduce((sum, cosine) => sum + Math.exp((cosine - 1) / temperature), 0)
       // The model reads, and leaves out, the newest 6 steps.
       const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
       const own = score(Number(target.itemId.slice(1)))
