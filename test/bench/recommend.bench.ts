@@ -11,10 +11,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { openQdrantIndex } from '../../pipelines/parts.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { resolveConfig } from '../../src/base/config.ts'
+import { UnavailableError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
 import { createHttpService } from '../../src/io/http/httpService.ts'
@@ -78,7 +80,15 @@ async function fill(index: VectorIndex): Promise<void> {
         Array.from({ length: Math.min(batch, count - from) }, (_, i) => of(from + i))
       )
   }
-  await index.promote('bench', { items, users: userCount })
+  // Until its graph is made, Qdrant is not green.
+  for (let waits = 0; ; waits++) {
+    try {
+      return await index.promote('bench', { items, users: userCount })
+    } catch (error) {
+      if (!(error instanceof UnavailableError) || waits === 60) throw error
+      await pause(1000)
+    }
+  }
 }
 
 interface Latency {
