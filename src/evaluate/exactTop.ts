@@ -2,23 +2,21 @@
 //
 // N items, B users, K interests, D dimensions.
 
-import { type InterestScore, mixtureScore, mixtureShare, nearestInterest } from '../model/interestScore.ts'
-import { blockRows, groupSize, type ItemTable, JavaScriptTable } from '../retrieval/dotKernel.ts'
+import { type InterestScore, nearestInterest } from '../model/interestScore.ts'
+import { BlockScores } from '../retrieval/blockScores.ts'
+import { blockRows, type ItemTable, JavaScriptTable } from '../retrieval/dotKernel.ts'
 import { wasmTable } from '../retrieval/wasmKernel.ts'
 
 export class ExactTop {
   readonly #table: ItemTable
+  readonly #scores: BlockScores
   readonly #dimensions: number
   #rows = 0
-  readonly #score: InterestScore
-  /** Of each row of a block the greatest cosine, or the sum of the mixture's shares. */
-  readonly #best = new Float64Array(blockRows)
-  readonly #thresholds = new Float32Array(groupSize)
 
-  constructor(dimensions: number, score: InterestScore = nearestInterest) {
+  constructor(dimensions: number, scoring: InterestScore = nearestInterest) {
     this.#dimensions = dimensions
-    this.#score = score
     this.#table = wasmTable(dimensions) ?? new JavaScriptTable(dimensions)
+    this.#scores = new BlockScores(this.#table, scoring)
   }
 
   /** Replaces the items. @param vectors [N, D] */
@@ -35,39 +33,16 @@ export class ExactTop {
    * @returns rows
    */
   top(interests: Float32Array, limit: number): Int32Array {
-    const K = interests.length / this.#dimensions
-    const groups = Math.ceil(K / groupSize)
-    const kept = new Lowest(Math.min(limit, this.#rows))
-    this.#table.setQuery(interests, K)
-    const { form, temperature } = this.#score
-    const mixed = form === 'mixture' && K > 1
+    this.#scores.setQuery(interests, interests.length / this.#dimensions)
+    const kept = new Lowest(Math.min(limit, this.#rows), this.#scores.none)
     for (let from = 0; from < this.#rows; from += blockRows) {
       const to = Math.min(this.#rows, from + blockRows)
-      const best = this.#best.fill(mixed ? 0 : Number.NEGATIVE_INFINITY, 0, to - from)
-      for (let group = 0; group < groups; group++) {
-        const own = Math.min(groupSize, K - group * groupSize)
-        // A mixture is no greater than its greatest cosine, so a row whose cosines are all too small may be passed over; not where another group holds the rest of them.
-        const least = mixed && groups > 1 ? Number.NEGATIVE_INFINITY : kept.least
-        // Lanes without an interest score 0 and must never count.
-        for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = lane < own ? least : Number.POSITIVE_INFINITY
-        const found = this.#table.scan(from, to, group, this.#thresholds)
-        const { foundRows, foundScores } = this.#table
-        for (let i = 0; i < found; i++) {
-          const place = foundRows[i]! - from
-          for (let lane = 0; lane < own; lane++) {
-            const cosine = foundScores[i * groupSize + lane]!
-            if (mixed) best[place]! += mixtureShare(cosine, temperature)
-            else if (cosine > best[place]!) best[place] = cosine
-          }
-        }
-      }
-      // In what the block holds, so that only what is kept costs a logarithm.
-      const floor = () => (mixed ? K * mixtureShare(kept.least, temperature) : kept.least)
-      let least = floor()
+      let { least } = kept
+      const values = this.#scores.values(from, to, least)
       for (let place = 0; place < to - from; place++) {
-        if (!(best[place]! > least)) continue
-        kept.add(mixed ? mixtureScore(best[place]!, K, temperature) : best[place]!, from + place)
-        least = floor()
+        if (!(values[place]! > least)) continue
+        kept.add(values[place]!, from + place)
+        least = kept.least
       }
     }
     return kept.take()
@@ -77,12 +52,15 @@ export class ExactTop {
 /** A heap of the greatest scores so far, the least of them on top. */
 class Lowest {
   readonly #max: number
+  readonly #none: number
   readonly #scores: Float64Array
   readonly #rows: Int32Array
   #size = 0
 
-  constructor(max: number) {
+  /** @param none what is not above it is never kept */
+  constructor(max: number, none: number) {
     this.#max = max
+    this.#none = none
     this.#scores = new Float64Array(max)
     this.#rows = new Int32Array(max)
   }
@@ -90,7 +68,7 @@ class Lowest {
   /** A row must score above it to be kept. */
   get least(): number {
     if (this.#max === 0) return Number.POSITIVE_INFINITY
-    return this.#size < this.#max ? Number.NEGATIVE_INFINITY : this.#scores[0]!
+    return this.#size < this.#max ? this.#none : this.#scores[0]!
   }
 
   /** Rows come in ascending order: an equal score that comes later is worse. */

@@ -51,3 +51,11 @@ test('items that are all alike are not found, and a target that is not a number 
   ranks.add(Float32Array.of(Number.NaN, 0))
   assert.equal(ranks.rank(Float32Array.of(1, 0), 100, []), Number.POSITIVE_INFINITY)
 })
+
+test('an item whose vector is not a number is in no list, however few there are', () => {
+  for (const scoring of scorings) {
+    const ranks = new TargetRanks(2, scoring)
+    for (const x of [1, Number.NaN, 0.5]) ranks.add(Float32Array.of(x, x))
+    assert.deepEqual(ranks.list(Float32Array.of(1, 0, 0, 1), 3, new Set()), [0, 2], scoring.form)
+  }
+})
