@@ -322,7 +322,7 @@ export const configSchema = z.strictObject({
     temperature: real(0.01, 10)
       .default(0.12)
       .describe(
-        'As model.temperature, which is for one pass: many epochs bear a sharper softmax. Recall@50 on Gowalla’s tail, .15 / .12: MTMI .318 / .328, one vector .311 / .318'
+        'As model.temperature, which is for one pass: many epochs bear a sharper softmax. Recall@50 on Gowalla’s tail, .15 / .12: MTMI .314 / .323, one vector .311 / .318'
       ),
     epochsMax: count(1, 10_000).default(40),
     patience: count(1, 1000)
