@@ -14,19 +14,15 @@ import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { openQdrantIndex } from '../../pipelines/parts.ts'
-import { systemClock } from '../../src/base/clock.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { UnavailableError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
-import { createHttpService } from '../../src/io/http/httpService.ts'
-import { createMetrics } from '../../src/io/metrics.ts'
 import { pointId } from '../../src/io/qdrant/qdrantNames.ts'
 import { neighbourFields } from '../../src/io/qdrant/qdrantPoints.ts'
-import { interestScoreOf } from '../../src/model/interestScore.ts'
-import { Recommender } from '../../src/recommend/recommender.ts'
 import type { VectorIndex, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
-import { getter, openLoop } from '../support/openLoop.ts'
+import { openLoop } from '../support/openLoop.ts'
+import { servedIndex } from '../support/servedIndex.ts'
 
 const { values } = parseArgs({
   options: {
@@ -151,22 +147,11 @@ function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unkn
 }
 
 async function overHttp(index: VectorIndex, query = ''): Promise<Latency> {
-  const config = resolveConfig(undefined, {}, { serve: { port: 0 } })
-  const service = createHttpService({
-    recommender: new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }),
-    accept: async () => {},
-    erase: async () => {},
-    readiness: () => ({ ready: true, detail: '' }),
-    metrics: createMetrics({ clock: systemClock, processMetrics: false }),
-    options: config.serve,
-    clock: systemClock
-  })
-  const { get, close } = getter(await service.listen())
+  const { get, close } = await servedIndex(index)
   try {
     return await latencyOf((i) => get(`/v1/users/user-${i % userCount}/recommendations?limit=${limit}${query}`))
   } finally {
-    close()
-    await service.close()
+    await close()
   }
 }
 

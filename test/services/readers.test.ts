@@ -8,15 +8,12 @@ import os from 'node:os'
 import path from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { systemClock } from '../../src/base/clock.ts'
-import { resolveConfig } from '../../src/base/config.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
-import { createHttpService } from '../../src/io/http/httpService.ts'
-import { createMetrics } from '../../src/io/metrics.ts'
-import { type Recommendations, Recommender, type SimilarItems } from '../../src/recommend/recommender.ts'
+import type { Recommendations, SimilarItems } from '../../src/recommend/recommender.ts'
 import type { VectorIndex, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
 import { itemPoint, userPoint } from '../conformance/vectorIndexPoints.ts'
-import { getter, openLoop } from '../support/openLoop.ts'
+import { openLoop } from '../support/openLoop.ts'
+import { servedIndex } from '../support/servedIndex.ts'
 import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions } from './qdrant.ts'
 
 const full = process.env.MTMI_READERS === 'full'
@@ -67,17 +64,7 @@ async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIn
     return space
   }
   await promote(await fillAnother(1))
-  const config = resolveConfig(undefined, {}, { serve: { port: 0 } })
-  const service = createHttpService({
-    recommender: new Recommender({ index: reader, clock: systemClock, options: config.recommend }),
-    accept: async () => {},
-    erase: async () => {},
-    readiness: () => ({ ready: true, detail: '' }),
-    metrics: createMetrics({ clock: systemClock, processMetrics: false }),
-    options: config.serve,
-    clock: systemClock
-  })
-  const { get, close } = getter(await service.listen())
+  const { get, close } = await servedIndex(reader)
   const failures: string[] = []
   const mixed: string[] = []
   const versions = new Map<string, number>()
@@ -129,8 +116,7 @@ async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIn
     asking = false
     seconds = (performance.now() - startMs) / 1000
     await reading
-    close()
-    await service.close()
+    await close()
   }
   t.diagnostic(
     `${switches} switches, ${rollbacks} rollbacks in ${seconds.toFixed(1)} s: ${asked} requests (${Math.round(asked / seconds)}/s), ${answered} answered, ${failures.length} failed, ${mixed.length} mixed, from ${versions.size} versions; the longest took ${Math.round(longestMs)} ms`
