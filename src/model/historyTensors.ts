@@ -1,4 +1,4 @@
-// A batch's histories as user models read them: tensors for what is real, positions in the rows that the histories touch.
+// A batch's histories as user models read them: positions in the rows that the histories touch, and what is known of each step. As arrays, and as tensors.
 //
 // B histories, L steps each. Histories that overlap may share their steps: then W windows of L steps with P histories each, and B = W·P. Otherwise W = B, P = 1.
 
@@ -15,6 +15,19 @@ export interface HistoryTensors {
   readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding, at steps dropped out and at steps of the window that are not of the history
   /** Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then step l is at R − L + l. [B·L] int32 */
   readonly position?: tf.Tensor1D
+}
+
+/** What HistoryTensors is made of. */
+export interface HistoryArrays {
+  readonly size: number // B
+  readonly length: number // L
+  readonly perWindow: number // P
+  readonly steps: Int32Array // [W·L]
+  readonly age: Int32Array // [B·L]
+  readonly seconds: Float32Array // [B·L]  before the newest step of the history
+  readonly blocked: Float32Array // [B·L]
+  /** Absent where every history ends with its window. [B·L] */
+  readonly position?: Int32Array
 }
 
 export interface Histories {
@@ -53,8 +66,8 @@ export function dayApart(ageSeconds: number): number {
   return ageSeconds > 0 ? Math.round(ageSeconds / 86_400) % 7 : 0
 }
 
-/** Owned by the caller. @param historyMax R of the model: of longer histories the newest R steps are read */
-export function historyTensors(histories: Histories, historyMax: number): HistoryTensors {
+/** @param historyMax R of the model: of longer histories the newest R steps are read */
+export function historyArrays(histories: Histories, historyMax: number): HistoryArrays {
   const { size: B, length } = histories
   const L = Math.min(length, historyMax)
   const steps = new Int32Array(B * L)
@@ -75,18 +88,11 @@ export function historyTensors(histories: Histories, historyMax: number): Histor
       age[to] = ageGroup(seconds[to]!)
     }
   }
-  return {
-    size: B,
-    length: L,
-    steps: tf.tensor1d(steps, 'int32'),
-    age: tf.tensor1d(age, 'int32'),
-    apart: () => apartOf(seconds),
-    blocked: tf.tensor3d(blocked, [B, L, 1])
-  }
+  return { size: B, length: L, perWindow: 1, steps, age, seconds, blocked }
 }
 
-/** Owned by the caller. @param historyMax R of the model */
-export function windowTensors(batch: HistoryWindows, historyMax: number): HistoryTensors {
+/** @param historyMax R of the model */
+export function windowArrays(batch: HistoryWindows, historyMax: number): HistoryArrays {
   const { windows: W, length: L, places: P, timesMs, ends } = batch
   const age = new Int32Array(W * P * L)
   const seconds = new Float32Array(W * P * L)
@@ -104,21 +110,32 @@ export function windowTensors(batch: HistoryWindows, historyMax: number): Histor
       position[to] = historyMax - end + step
     }
   }
+  return { size: W * P, length: L, perWindow: P, steps: batch.steps, age, seconds, blocked, position }
+}
+
+/** Owned by the caller. */
+export function tensorsOf({ size, length, perWindow, steps, age, seconds, blocked, position }: HistoryArrays): HistoryTensors {
   return {
-    size: W * P,
-    length: L,
-    perWindow: P,
-    steps: tf.tensor1d(batch.steps, 'int32'),
+    size,
+    length,
+    steps: tf.tensor1d(steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
-    apart: () => apartOf(seconds),
-    blocked: tf.tensor3d(blocked, [W * P, L, 1]),
-    position: tf.tensor1d(position, 'int32')
+    apart: () => ({ hours: tf.tensor1d(hoursApart(seconds), 'int32'), days: tf.tensor1d(daysApart(seconds), 'int32') }),
+    blocked: tf.tensor3d(blocked, [size, length, 1]),
+    ...(position === undefined ? {} : { perWindow, position: tf.tensor1d(position, 'int32') })
   }
 }
 
-function apartOf(seconds: Float32Array): { hours: tf.Tensor1D; days: tf.Tensor1D } {
-  return {
-    hours: tf.tensor1d(Int32Array.from(seconds, hourApart), 'int32'),
-    days: tf.tensor1d(Int32Array.from(seconds, dayApart), 'int32')
-  }
+/** As tensors. Owned by the caller. */
+export function historyTensors(histories: Histories, historyMax: number): HistoryTensors {
+  return tensorsOf(historyArrays(histories, historyMax))
+}
+
+/** hourApart and dayApart of each step. */
+export function hoursApart(seconds: Float32Array): Int32Array {
+  return Int32Array.from(seconds, hourApart)
+}
+
+export function daysApart(seconds: Float32Array): Int32Array {
+  return Int32Array.from(seconds, dayApart)
 }

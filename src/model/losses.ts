@@ -4,46 +4,10 @@
 // Source: arXiv 2403.05122. `sg` is a stop-gradient.
 
 import * as tf from '@tensorflow/tfjs-core'
+import { type Candidates, softmaxShares } from './candidates.ts'
 import { type GradientSaver, gatherRows, sumByIndex } from './gatherRows.ts'
-import { isPlainSoftmax, softmaxLoss } from './softmaxLoss.ts'
-
-/** Keeps the square root's slope finite at 0; the least distance is then 1e-3. */
-export const distanceFloorSquared = 1e-6
-/** ε of the inverse distance weights: a tower that sits on the target gets a large weight, not all of it. */
-export const weightEpsilon = 1e-3
-/** Below the least normal float: a probability that underflowed. The reported loss saturates at 87; its gradient stays exact. */
-export const probabilityFloor = 1.2e-38
-
-export interface LossOptions {
-  readonly loss: 'softmax' | 'triplet'
-  readonly temperature: number
-  /** m of the triplet form. */
-  readonly margin: number
-  /** How a weight falls with the distance: d^−α, or e^(−d²/2sτ). */
-  readonly idwForm: 'power' | 'gaussian'
-  /** α of the power form. Infinity: the nearest tower alone. */
-  readonly idwAlpha: number
-  /** s of the gaussian form. */
-  readonly idwSoftness: number
-  readonly idwStopGradient: boolean
-  /** β */
-  readonly repelBeta: number
-  /** m_r */
-  readonly repelMargin: number
-  /** β of REMI's hard negatives; 0: all negatives weigh alike. */
-  readonly hardNegativesBeta: number
-}
-
-export interface Candidates {
-  /** Each candidate once, so that no column but its own holds an example's target: accidental hits cannot happen. [C, D] */
-  readonly vectors: tf.Tensor2D
-  /** Column of each example's target. [B] int32 */
-  readonly positive: tf.Tensor1D
-  /** ln P(the item is a candidate), or zeros. [C] */
-  readonly logQ: tf.Tensor1D
-  /** −1e9 where a candidate is not to be a negative of an example. [B, C] */
-  readonly blocked?: tf.Tensor2D
-}
+import { distanceFloorSquared, isPlainSoftmax, type LossOptions, probabilityFloor, weightEpsilon } from './lossOptions.ts'
+import { softmaxLoss } from './softmaxLoss.ts'
 
 /**
  * L = Σ_b weight(b) · (L_IDW(b) + β · L_URR(b)).
@@ -213,33 +177,6 @@ export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, te
   const corrected = tf.sub(tf.div(cosines(users, targets), temperature), tf.gather(logQ, positive)) //            [K, B]
   const all = tf.concat([tf.transpose(corrected), tf.expandDims(hard, 1)], 1) //                                  [B, K + 1]
   return tf.sub(tf.logSumExp(all, 1), corrected)
-}
-
-/**
- * p(j, i) of softmaxLosses.
- *
- * @param user [B·K, D], by example
- * @param vectors the candidates', where they are another tensor than theirs. [C, D]
- * @returns shares [B·K, C]; those of each example's target, [B·K]
- */
-export function softmaxShares(
-  user: tf.Tensor2D,
-  { positive, logQ, blocked }: Candidates,
-  vectors: tf.Tensor2D,
-  temperature: number
-): { share: tf.Tensor2D; ofPositive: tf.Tensor1D } {
-  const B = positive.shape[0]
-  const K = user.shape[0] / B
-  const C = vectors.shape[0]
-  const scaled = tf.concat([tf.div(user, temperature), tf.fill([B * K, 1], -1)], 1) //                            [B·K, D + 1]
-  const corrected = tf.concat([vectors, tf.expandDims(logQ, 1)], 1) //                                            [C, D + 1]
-  let logits = tf.matMul(scaled, corrected, false, true) as tf.Tensor //                                          [B·K, C]
-  if (blocked !== undefined) logits = tf.add(tf.reshape(logits, [B, K, C]), tf.expandDims(blocked, 1)) //         [B, K, C]
-  const share = tf.reshape(tf.softmax(tf.reshape(logits, [B, K * C])), [B * K, C]) as tf.Tensor2D //              [B·K, C]
-  const columns = positive.dataSync()
-  const own = new Int32Array(B * K)
-  for (let i = 0; i < own.length; i++) own[i] = i * C + columns[Math.floor(i / K)]!
-  return { share, ofPositive: tf.gather(tf.reshape(share, [B * K * C]), tf.tensor1d(own, 'int32')) as tf.Tensor1D }
 }
 
 /**

@@ -5,6 +5,7 @@ import { ConfigError, CorruptError } from '../base/errors.ts'
 import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../base/modelOptions.ts'
 import type { Rng } from '../base/rng.ts'
 import { itemTower } from './itemTower.ts'
+import type { TowerGraphOptions } from './towerGraph.ts'
 import type { UserModel } from './userModel.ts'
 import { userModels } from './userModels.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
@@ -25,6 +26,8 @@ export interface Model {
   initialWeights(rng: Rng): Weights
   /** @param rows [N, rowWidth] @returns of length 1, [N, D] */
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
+  /** Of its training step as one graph; absent where there is none. */
+  readonly graph?: Pick<TowerGraphOptions, 'towers' | 'towerCount' | 'dimensions' | 'historyMax' | 'itemTower'>
 }
 
 /** @param historyMax newest steps of a history that the model reads @throws ConfigError for options that exclude each other */
@@ -46,6 +49,9 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
     rowWidth: apart ? (1 + user.towers) * D : D,
     shapes: { ...user.shapes, ...item.shapes },
     initialWeights: (rng) => ({ ...user.initialWeights(rng), ...item.initialWeights(rng) }),
+    ...(user.graph === undefined || apart
+      ? {}
+      : { graph: { towers: user.graph, towerCount: user.towers, dimensions: D, historyMax, itemTower: options.itemTower } }),
     itemVectors: (weights, rows) => item.vectors(weights, apart ? tf.slice(rows, [0, 0], [rows.shape[0], D]) : rows)
   }
 }

@@ -10,6 +10,7 @@ import { nearIdentity } from './firstValues.ts'
 import { type GradientSaver, gatherRows } from './gatherRows.ts'
 import { ageGroups, type HistoryTensors } from './historyTensors.ts'
 import { tanhGradient } from './tanhGradient.ts'
+import type { TowerOptions } from './towerGraph.ts'
 import { unit } from './unit.ts'
 import type { ModelShape, UserModel, UserVectors } from './userModel.ts'
 import { filled, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'
@@ -25,13 +26,6 @@ type MtmiWeight =
 /** There only with `model.context: time`, and `model.communication: mean`. */
 type OptionalWeight = 'attention.hour' | 'attention.day' | 'user.exchange'
 type MtmiWeights = WeightTensors<MtmiWeight> & Partial<WeightTensors<OptionalWeight>>
-
-interface TowerOptions {
-  /** One vector: the sum over k before the length is made 1. */
-  readonly summed: boolean
-  readonly communicates: boolean
-  readonly readsTime: boolean
-}
 
 export function mtmi(shape: ModelShape, { communication, context }: ModelOptions): UserModel {
   const communicates = communication === 'mean' && shape.interestCount > 1
@@ -58,7 +52,8 @@ function towersOf(shape: ModelShape, options: TowerOptions): UserModel {
     interests: (weights, rows, history, scores) => userTowers(weights as MtmiWeights, rows, history, options.summed, scores),
     rowScores: (weights, rows) => attentionScores(weights as MtmiWeights, rows),
     rowScoreCount: shape.interestCount,
-    readsWindows: true
+    readsWindows: true,
+    graph: options
   }
 }
 

@@ -3,9 +3,11 @@
 // B examples, L history positions, K interests, C candidates, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
+import type { Candidates } from './candidates.ts'
 import { gatherRows } from './gatherRows.ts'
 import type { HistoryTensors } from './historyTensors.ts'
-import { type Candidates, cosines, distance, inverseDistanceWeights, type LossOptions, mtmiLoss } from './losses.ts'
+import { cosines, distance, inverseDistanceWeights, mtmiLoss } from './losses.ts'
+import type { LossOptions } from './lossOptions.ts'
 import { unit } from './unit.ts'
 import type { Readout, UserVectors } from './userModel.ts'
 
@@ -15,6 +17,11 @@ export interface ObjectiveOptions extends LossOptions {
   readonly labelAwarePower: number
   /** λ of REMI's regulariser. */
   readonly routingRegularisation: number
+}
+
+/** @param ofModel the readout that the model was published with */
+export function readoutOf({ readout }: ObjectiveOptions, ofModel: Readout): Readout {
+  return readout === 'model' ? ofModel : readout
 }
 
 /** Keeps the slope of a power finite at 0. */
@@ -43,7 +50,7 @@ export function objective(
   ofModel: Readout,
   onExamples?: (losses: tf.Tensor1D) => void
 ): tf.Scalar {
-  const readout = options.readout === 'model' ? ofModel : options.readout
+  const readout = readoutOf(options, ofModel)
   const users = readout === 'idw' ? user.interests : readVector(user.interests, candidates, readout, options) // [K, B, D] or [1, B, D]
   const { routingRegularisation: lambda } = options
   if (lambda === 0) return mtmiLoss(users, candidates, weight, options, onExamples)

@@ -9,17 +9,9 @@
 //     r(k, l)     = weight(b) · β · 2/(K(K−1)) / d(u_k, u_l)   where k ≠ l and d(u_k, u_l) ≤ m_r, else 0
 
 import * as tf from '@tensorflow/tfjs-core'
+import { type Candidates, softmaxShares } from './candidates.ts'
 import { type GradientSaver, sumByIndex } from './gatherRows.ts'
-import { type Candidates, distanceFloorSquared, type LossOptions, probabilityFloor, softmaxShares, weightEpsilon } from './losses.ts'
-
-/** Whether `softmaxLoss` computes what these options ask for. */
-export function isPlainSoftmax(options: LossOptions): boolean {
-  return (
-    options.loss === 'softmax' &&
-    options.hardNegativesBeta === 0 &&
-    (options.idwStopGradient || options.idwAlpha === Number.POSITIVE_INFINITY)
-  )
-}
+import { distanceFloorSquared, type LossOptions, probabilityFloor, weightEpsilon } from './lossOptions.ts'
 
 /** As mtmiLoss, for options that are plain softmax. @param users [K, B, D] @param weight [B] @returns scalar */
 export function softmaxLoss(

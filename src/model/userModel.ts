@@ -5,6 +5,7 @@
 import type * as tf from '@tensorflow/tfjs-core'
 import type { Rng } from '../base/rng.ts'
 import type { HistoryTensors } from './historyTensors.ts'
+import type { TowerOptions } from './towerGraph.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
 
 export interface ModelShape {
@@ -53,4 +54,6 @@ export interface UserModel {
   readonly rowScoreCount: number
   /** Whether `interests` reads histories that share a window. Where it does not, each history is given steps of its own. Absent: it does not. */
   readonly readsWindows?: boolean
+  /** What towerGraph is to be told, where a training step of it can be one graph. */
+  readonly graph?: TowerOptions
 }

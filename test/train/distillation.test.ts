@@ -15,7 +15,8 @@ import { createModel } from '../../src/model/model.ts'
 import type { Weights } from '../../src/model/weights.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 import { SlowCopy } from '../../src/train/slowCopy.ts'
-import { type Distillation, stepGradients } from '../../src/train/stepGradients.ts'
+import type { Distillation } from '../../src/train/stepArrays.ts'
+import { stepGradients } from '../../src/train/stepGradients.ts'
 
 before(() => loadBackend())
 
