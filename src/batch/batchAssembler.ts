@@ -47,6 +47,7 @@ export class BatchAssembler {
   // Rows and times of the batch before L is known; right-aligned. Kept between calls.
   #rows = new Int32Array(0) // [B, historyMax]
   #timesMs = new Float64Array(0) // [B, historyMax]
+  #targets = new Int32Array(0) // [B]
 
   constructor(options: BatchAssemblerOptions) {
     const { historyMax, negatives } = options
@@ -92,9 +93,8 @@ export class BatchAssembler {
       }
     }
     for (let b = 0; b < size; b++) {
-      const example = examples[b]!
-      target[b] = unique.position(this.#targetRow(example))
-      if (target[b] !== 0 && this.#rows[(b + 1) * historyMax - 1] !== 0) weight[b] = example.weight
+      target[b] = unique.position(this.#targets[b]!)
+      if (target[b] !== 0 && this.#rows[(b + 1) * historyMax - 1] !== 0) weight[b] = examples[b]!.weight
     }
     return { length, history, age, ...this.#candidates(target, weight, ranges) }
   }
@@ -189,7 +189,8 @@ export class BatchAssembler {
     for (let n = 0; n < negatives.length; n++) negatives[n] = unique.position(this.#sampler.draw(this.#rng))
     const items = unique.take() // [U]
     const logQ = new Float32Array(items.length) // [U]
-    for (let u = 1; u < items.length; u++) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
+    for (const positions of [target, negatives])
+      for (const u of positions) if (u !== 0 && logQ[u] === 0) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
     return { size, items, features: this.#featureRows.of(items), target, weight, negatives, logQ, ranges }
   }
 
@@ -229,13 +230,7 @@ export class BatchAssembler {
     this.#featureRows.clear()
   }
 
-  #targetRow(example: Example): number {
-    if (!(example instanceof StoredExample)) return this.#items.rowOf(example.target.itemId)
-    const row = example.rows[example.rows.length - 1]!
-    return this.#items.isAdmitted(row) ? row : 0
-  }
-
-  /** Fills rows and times of all histories. @returns L */
+  /** Fills rows and times of all histories, and the rows of the targets. @returns L */
   #look(examples: readonly Example[]): number {
     const items = this.#items
     const historyMax = this.#historyMax
@@ -246,7 +241,18 @@ export class BatchAssembler {
     const rows = this.#rows
     const timesMs = this.#timesMs
     rows.fill(0, 0, examples.length * historyMax)
+    const ids: string[] = []
+    for (const example of examples) {
+      if (example instanceof StoredExample) continue
+      const { history, target } = example
+      for (let i = Math.max(0, history.length - historyMax); i < history.length; i++) ids.push(history[i]!.itemId)
+      ids.push(target.itemId)
+    }
+    const found = new Int32Array(ids.length)
+    items.rowsOf(ids, found)
+    this.#targets = new Int32Array(examples.length)
     let longest = 1
+    let next = 0
     for (let b = 0; b < examples.length; b++) {
       const example = examples[b]!
       const start = b * historyMax
@@ -258,15 +264,22 @@ export class BatchAssembler {
           rows[--at] = example.rows[i]!
           timesMs[at] = example.timesMs[i]!
         }
+        const row = example.rows[example.rows.length - 1]!
+        this.#targets[b] = items.isAdmitted(row) ? row : 0
       } else {
-        const history = example.history
+        const { history } = example
+        const first = Math.max(0, history.length - historyMax)
+        const last = next + history.length - first
         for (let i = history.length - 1; i >= 0 && at > start; i--) {
           const step = history[i]!
-          const row = items.rowOf(step.itemId)
+          // Older steps stand in for those without a row.
+          const row = i >= first ? found[last - history.length + i]! : items.rowOf(step.itemId)
           if (row === 0) continue
           rows[--at] = row
           timesMs[at] = step.eventTimeMs
         }
+        this.#targets[b] = found[last]!
+        next = last + 1
       }
       if (end - at > longest) longest = end - at
     }

@@ -49,6 +49,11 @@ export class ChangedRows {
     marks[at] = changed
   }
 
+  /** What is remembered of a row: of no meaning to others, but read ahead it is near when the row changes. */
+  markOf(row: number): number {
+    return this.#marks[row >>> chunkShift]?.[row & chunkMask] ?? 0
+  }
+
   /** As if every row had changed. */
   allWillChange(rows: number): void {
     for (let row = 0; row < rows; row++) this.willChange(row)

@@ -33,6 +33,7 @@ export class FeatureRows {
   of(items: Int32Array): ItemFeatures {
     if (this.#removals !== this.#features.removals) this.clear()
     const start = new Int32Array(items.length + 1) // [U + 1]
+    if (this.#features.size === 0) return { start, rows: new Int32Array(0) }
     const known = this.#slots
     this.#count = 0
     for (let u = 0; u < items.length; u++) {

@@ -16,6 +16,11 @@ import { PendingCounts } from './pendingCounts.ts'
 const chunkShift = Math.log2(chunkRows)
 const chunkMask = chunkRows - 1
 
+/** Rows whose memory is read at once: 64 rows of 64 numbers are a third of the smallest cache. */
+export const readTogether = 64
+/** Floats. */
+const cacheLine = 16
+
 /** Items looked at to find one to make room: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 = .88. */
 const evictionSample = 16
 
@@ -57,6 +62,8 @@ export class ItemTable {
   #oldestMs = Number.POSITIVE_INFINITY
   #admissions = 0
   #removals = 0
+  /** Kept, or nothing would have to be read. */
+  readonly #read = new Float64Array(1)
 
   constructor(options: ItemTableOptions) {
     const { dimensions, itemsMax, admissionMin } = options
@@ -98,6 +105,11 @@ export class ItemTable {
   /** The item's row, or 0. */
   rowOf(itemId: string): number {
     return this.#ids.find(itemId)
+  }
+
+  /** The row of each item, or 0: several times as fast as one by one. @param out [itemIds.length], overwritten */
+  rowsOf(itemIds: readonly string[], out: Int32Array): void {
+    this.#ids.findAll(itemIds, out)
   }
 
   /** The row's item, or '' for a row that is nobody's. */
@@ -165,6 +177,7 @@ export class ItemTable {
     const d = this.dimensions
     if (out.length < rows.length * d) throw new RangeError(`gather: ${rows.length} rows of ${d} into ${out.length} numbers`)
     for (let i = 0; i < rows.length; i++) {
+      if (i % readTogether === 0) this.readAhead(rows, i)
       const row = rows[i]!
       if (row === 0) {
         out.fill(0, i * d, i * d + d)
@@ -175,6 +188,24 @@ export class ItemTable {
       let from = (row & chunkMask) * d
       for (let to = i * d, end = to + d; to < end; to++) out[to] = values[from++]!
     }
+  }
+
+  /**
+   * Reads what the next `readTogether` rows have in memory, so that the waits for it overlap: rows far apart are in no cache, and a loop over one row's numbers ends before
+   * the next row's are asked for.
+   */
+  readAhead(rows: Int32Array, from: number): void {
+    const d = this.dimensions
+    const end = Math.min(rows.length, from + readTogether)
+    let read = 0
+    for (let i = from; i < end; i++) {
+      const row = rows[i]!
+      const { values, accumulators, dirty } = this.#chunk(row)
+      const at = row & chunkMask
+      read += accumulators[at]! + dirty[at]! + this.#changed.markOf(row)
+      for (let to = at * d, last = to + d; to < last; to += cacheLine) read += values[to]!
+    }
+    this.#read[0] = read
   }
 
   /** Call it before writing into the row or its accumulator: a checkpoint may still want it as it is. */

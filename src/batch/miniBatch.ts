@@ -18,7 +18,7 @@ export interface BatchCandidates {
   readonly target: Int32Array // [B]     positions in `items`; 0 where the target has no row yet (it then counts as a miss and is not learned)
   readonly weight: Float32Array // [B]     by event type; 0 for an example that is not learned
   readonly negatives: Int32Array // [N]     positions in `items`, shared by the batch; accidental hits are masked by the loss
-  readonly logQ: Float32Array // [U]     ln P(the item is drawn as a candidate)
+  readonly logQ: Float32Array // [U]     ln P(the item is drawn as a candidate); 0 where it is none
   /**
    * Targets of the same group are not each other's negatives: what a user takes next is no wrong answer for what he takes now, and in a batch of few
    * users it would be drawn far oftener than `logQ` says. Absent: every target is a candidate for all. [B]

@@ -52,6 +52,11 @@ export class GraphBuilder {
     return this.#node('Const', [], { dtype: float, value: { shape, values } })
   }
 
+  /** @param shape int32 output */
+  zeros(shape: Output): Output {
+    return this.#node('Fill', [shape, this.scalar(0)], { T: float, index_type: int32 })
+  }
+
   scalar(value: number): Output {
     return this.floats(Float32Array.of(value), [])
   }

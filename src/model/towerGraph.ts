@@ -37,7 +37,7 @@ export interface TowerGraphOptions {
  */
 export const rowParts = 4
 
-/** The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows.0` … [h, D], those of the parts. */
+/** The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H + spare, D], the last ones 0. */
 export type TowerGraphOutputs = Readonly<Record<string, Output>>
 
 /**
@@ -48,7 +48,7 @@ export type TowerGraphOutputs = Readonly<Record<string, Output>>
  *     blocked [W, P, L, 1]     position [L], with windows [W, P, L]       placeOf [B], with windows
  *     candidates [C, D]        positive [B]        weight [B]      minusLogQ [C]
  *     blockedCandidates [B, 1, C], with groups                     lesson [I, B, D], with a lesson
- *     shapes: ofPlaces (W, P, K, L), ofWindows (W, P·K, L), ofPooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C)
+ *     shapes: ofPlaces (W, P, K, L), ofWindows (W, P·K, L), ofPooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C), spare (·, D)
  */
 export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; outputs: TowerGraphOutputs } {
   const { towerCount: K, dimensions: D, windows, loss } = options
@@ -158,7 +158,8 @@ export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; o
   outputs['attention.query'] = g.sum(g.mul(ofQueries, ownBlock), [1]) //                                           [K·A]
   outputs['attention.weight'] = g.sumOf(inner.map((each, i) => g.matMul(parts[i]!, each, 'first'))) //             [D, K·A]
   outputs['attention.bias'] = g.sumOf(inner.map((each) => g.sum(each, [0]))) //                                    [K·A]
-  for (const [i, each] of inner.entries()) outputs[`rows.${i}`] = g.add(g.matMul(each, hiddenWeight, 'second'), ofRows[i]!) // [h, D]
+  const ofParts = inner.map((each, i) => g.add(g.matMul(each, hiddenWeight, 'second'), ofRows[i]!)) //             [h, D] each
+  outputs.rows = g.concat([...ofParts, g.zeros(g.inputInts('spare', [2]))], 0) //                                  [H + spare, D]
   return { graph: g, outputs }
 }
 

@@ -14,8 +14,8 @@ export interface ComputedStep {
   readonly loss: number
   readonly losses: Float32Array // [B]
   readonly dense: Weights
-  /** With respect to the values of `rows`, in parts that follow each other. [H, D] */
-  readonly ofRows: readonly Float32Array[]
+  /** With respect to the values of `rows`; zeros may follow, in place of the batch's other rows. [H, D] or [U, D] */
+  readonly ofRows: Float32Array
   readonly ofCandidates: Float32Array // [C, D]
 }
 
@@ -57,5 +57,5 @@ export function eagerStep(step: StepArrays, weights: Weights, model: Model, opti
     gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)
   })
   const [ofRows, ofCandidates, ...ofWeights] = gradients as [Float32Array, Float32Array, ...Float32Array[]]
-  return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => ofWeights[at]!), ofRows: [ofRows], ofCandidates }
+  return { loss, losses, dense: mapShapes(model.shapes, (_name, _shape, at) => ofWeights[at]!), ofRows, ofCandidates }
 }

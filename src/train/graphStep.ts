@@ -73,7 +73,8 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     ofPooled: ints(W, P * K, D),
     joint: ints(B, I * C),
     pairs: ints(B, I, C),
-    flat: ints(B * I, C)
+    flat: ints(B * I, C),
+    spare: ints(step.spare, D)
   }
   const graph = graphOf({
     ...model.graph!,
@@ -82,12 +83,12 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     groups: blocked !== undefined,
     lesson: lesson !== undefined
   })
-  const { loss: total, losses, candidates: ofCandidates, ...made } = graph.run(fed)
+  const { loss: total, losses, rows: ofRows, candidates: ofCandidates, ...made } = graph.run(fed)
   return {
     loss: total![0]!,
     losses: losses!,
     dense: mapShapes(model.shapes, (name) => made[name]!),
-    ofRows: Array.from({ length: rowParts }, (_, i) => made[`rows.${i}`]!),
+    ofRows: ofRows!,
     ofCandidates: ofCandidates!
   }
 }

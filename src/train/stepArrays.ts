@@ -37,6 +37,8 @@ export interface Distillation {
 }
 
 export interface StepArrays {
+  /** Rows of the batch that stand behind those of the histories; 0 where these are not its first ones. */
+  readonly spare: number
   readonly histories: HistoryArrays
   readonly rows: TouchedRows // H
   readonly candidates: TouchedRows // C
@@ -90,6 +92,7 @@ export function stepArrays(
       mask === undefined
         ? { positions: read.positions, values }
         : { positions: read.positions, values: values.map((x, i) => x * mask[i]!), dropout: mask },
+    spare: areFirst(read.positions) ? batch.items.length - read.positions.length : 0,
     candidates: { positions: offered.positions, values: pick(inputs, offered.positions, d) },
     positive: batch.target.map((position) => Math.max(0, offered.slots[position]!)),
     weight: batch.weight.map((w) => w / totalWeight),
@@ -105,17 +108,15 @@ export function stepArrays(
   }
 }
 
-/** Adds the gradients of what was read to those of the batch's rows. @param gradients of the rows from `first` on @param sums [U, D] */
-export function addGradients(
-  { positions, dropout }: TouchedRows,
-  gradients: Float32Array,
-  first: number,
-  sums: Float32Array,
-  d: number
-): void {
-  if (dropout !== undefined) for (let i = 0; i < gradients.length; i++) gradients[i]! *= dropout[first * d + i]!
-  for (let from = 0, i = first; from < gradients.length; i++)
+/** Adds the gradients of what was read to those of the batch's rows. @param gradients overwritten @param sums [U, D] */
+export function addGradients({ positions, dropout }: TouchedRows, gradients: Float32Array, sums: Float32Array, d: number): void {
+  dropOut(gradients, dropout)
+  for (let i = 0, from = 0; i < positions.length; i++)
     for (let to = positions[i]! * d, end = from + d; from < end; ) sums[to++]! += gradients[from++]!
+}
+
+export function dropOut(values: Float32Array, dropout: Float32Array | undefined): void {
+  if (dropout !== undefined) for (let i = 0; i < dropout.length; i++) values[i]! *= dropout[i]!
 }
 
 /** λ · w / K · t_k of the examples that are held, 0 of the others. [K, B, D] */

@@ -7,7 +7,7 @@ import type { WindowBatch } from '../batch/windowBatch.ts'
 import type { Weights } from '../model/weights.ts'
 import { type ComputedStep, eagerStep } from './eagerStep.ts'
 import { graphStep, hasGraph } from './graphStep.ts'
-import { addGradients, type StepArrays, type StepOptions, stepArrays } from './stepArrays.ts'
+import { addGradients, dropOut, type StepArrays, type StepOptions, stepArrays } from './stepArrays.ts'
 
 export interface StepGradients {
   readonly loss: number
@@ -38,12 +38,10 @@ export function stepGradients(
 }
 
 function byRow(step: StepArrays, { loss, losses, dense, ofRows, ofCandidates }: ComputedStep, U: number, d: number): StepGradients {
-  const inputs = new Float32Array(U * d)
-  let first = 0
-  for (const part of ofRows) {
-    addGradients(step.rows, part, first, inputs, d)
-    first += part.length / d
-  }
-  addGradients(step.candidates, ofCandidates, 0, inputs, d)
+  const isWhole = ofRows.length === U * d
+  const inputs = isWhole ? ofRows : new Float32Array(U * d)
+  if (isWhole) dropOut(inputs, step.rows.dropout)
+  else addGradients(step.rows, ofRows, inputs, d)
+  addGradients(step.candidates, ofCandidates, inputs, d)
   return { loss: loss + step.lessonLoss, losses, dense, inputs }
 }

@@ -91,7 +91,7 @@ test('nothing known gives one position of padding', () => {
   assert.deepEqual(listed(assembler.assemble([], ranges)), { items: [0], history: [], age: [], target: [], weight: [] })
 })
 
-test('negatives are admitted rows, and logQ is the sampler’s for every row of the batch', () => {
+test('negatives are admitted rows, and logQ is the sampler’s for every candidate', () => {
   const { items, sampler, assembler } = partsOf({ negatives: 64 })
   assembler.observe([exampleOf('ab', 'c'), exampleOf('ab', 'd'), exampleOf('ab', 'c')])
   const batch = assembler.assemble([exampleOf('c', 'd')], ranges)
@@ -99,6 +99,11 @@ test('negatives are admitted rows, and logQ is the sampler’s for every row of 
   for (const position of batch.negatives) assert(items.isAdmitted(batch.items[position]!))
   assert.equal(batch.logQ[0], 0)
   for (let u = 1; u < batch.items.length; u++) assert.equal(batch.logQ[u], Math.fround(sampler.logQ(batch.items[u]!, 1, 64)))
+  const { assembler: withoutDraws } = partsOf()
+  withoutDraws.observe([exampleOf('ab', 'c'), exampleOf('ab', 'd')])
+  const { logQ, history, target } = withoutDraws.assemble([exampleOf('c', 'd')], ranges)
+  assert.equal(logQ[history[0]!], 0, 'what is only read is no candidate')
+  assert.ok(logQ[target[0]!]! < 0)
 })
 
 test('observe counts targets, admits them with their features, and says which are new; assemble does not', () => {

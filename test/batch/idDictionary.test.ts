@@ -11,6 +11,9 @@ test('ids are told apart exactly: other scripts, surrogates alone and in pairs',
     assert.equal(dictionary.find(id), i + 1)
     assert.equal(dictionary.idOf(i + 1), id)
   }
+  const found = new Int32Array(ids.length + 2)
+  dictionary.findAll(['b', ...ids, ''], found)
+  assert.deepEqual([...found], [0, ...ids.map((_, i) => i + 1), 0])
   assert.equal(dictionary.find('b'), 0)
   assert.equal(dictionary.find(''), 0)
   assert.equal(dictionary.idOf(99), '')
@@ -51,6 +54,10 @@ test('it behaves as a Map through growth, deletion, reuse of rows and compaction
       }
       assert.equal(dictionary.size, rows.size)
       for (let number = 0; number <= 2000; number++) assert.equal(dictionary.find(`item-${number}`), rows.get(`item-${number}`) ?? 0)
+      const all = Array.from({ length: 2001 }, (_, number) => `item-${number}`)
+      const found = new Int32Array(all.length)
+      dictionary.findAll(all, found)
+      for (const [i, id] of all.entries()) assert.equal(found[i], rows.get(id) ?? 0)
       for (let row = 1; row <= 1800; row++) assert.equal(dictionary.idOf(row), ids.get(row) ?? '')
       // Into one that has other ids, whose rows some of these are.
       const copy = new IdDictionary()
