@@ -139,33 +139,33 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
       }
     }
   }
+  const lookForUser = async (userId: string, probe: Probe) => {
+    const user = await pipeline.index.user(userId)
+    if (performance.now() - probe.acceptedMs > patienceMs) {
+      waiting.delete(userId)
+      lost++
+      return
+    }
+    if (user === undefined || user.payload.newestMs < probe.eventTimeMs) return
+    waiting.delete(userId)
+    // Found by a search, not only stored.
+    const found = await pipeline.index.search({ by: { userId } }, 1)
+    const foundMs = performance.now()
+    if (!probe.measured || (found.user?.newestMs ?? 0) < probe.eventTimeMs) return
+    ages.users.push(foundMs - probe.acceptedMs)
+    if (probe.sequencedMs !== undefined) ages.sequenced.push(Math.max(0, probe.sequencedMs - probe.acceptedMs))
+  }
+  const lookForItem = async (itemId: string, { acceptedMs, measured }: { readonly acceptedMs: number; readonly measured: boolean }) => {
+    const item = await pipeline.index.item(itemId)
+    if (item === undefined || item.payload.count === 0) return
+    newItems.delete(itemId)
+    if (measured) ages.items.push(performance.now() - acceptedMs)
+  }
+  // All of a round at once: with an answer of some milliseconds each, one after the other would be what is measured.
   const look = async () => {
     while (!stop.signal.aborted) {
-      for (const [userId, probe] of waiting) {
-        const user = await pipeline.index.user(userId)
-        const nowMs = performance.now()
-        if (nowMs - probe.acceptedMs > patienceMs) {
-          waiting.delete(userId)
-          lost++
-          continue
-        }
-        if (user === undefined || user.payload.newestMs < probe.eventTimeMs) continue
-        waiting.delete(userId)
-        // Found by a search, not only stored.
-        const found = await pipeline.index.search({ by: { userId } }, 1)
-        const foundMs = performance.now()
-        if (!probe.measured || (found.user?.newestMs ?? 0) < probe.eventTimeMs) continue
-        ages.users.push(foundMs - probe.acceptedMs)
-        if (probe.sequencedMs !== undefined) {
-          ages.sequenced.push(Math.max(0, probe.sequencedMs - probe.acceptedMs))
-        }
-      }
-      for (const [itemId, { acceptedMs, measured }] of newItems) {
-        const item = await pipeline.index.item(itemId)
-        if (item === undefined || item.payload.count === 0) continue
-        newItems.delete(itemId)
-        if (measured) ages.items.push(performance.now() - acceptedMs)
-      }
+      await Promise.all([...waiting].map(([userId, probe]) => lookForUser(userId, probe)))
+      await Promise.all([...newItems].map(([itemId, item]) => lookForItem(itemId, item)))
       await pause(pollMs)
     }
   }

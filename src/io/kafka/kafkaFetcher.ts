@@ -12,6 +12,14 @@ export interface Fetched {
   readonly end: bigint
 }
 
+/** What waits to be taken: grows while it waits. */
+interface Waiting {
+  readonly partition: number
+  readonly records: LogRecord[]
+  end: bigint
+  bytes: number
+}
+
 export interface KafkaFetcherOptions {
   readonly cluster: Cluster
   readonly topic: string
@@ -31,7 +39,7 @@ export class KafkaFetcher {
   readonly #options: KafkaFetcherOptions
   readonly #positions: Map<number, bigint>
   readonly #stop = new AbortController()
-  #queue: { fetched: Fetched; bytes: number }[] = []
+  #queue: Waiting[] = []
   #queuedBytes = 0
   #room: (() => void) | undefined
   #quiet = false
@@ -56,7 +64,8 @@ export class KafkaFetcher {
     if (next !== undefined) {
       this.#queuedBytes -= next.bytes
       if (this.#queuedBytes < this.#options.readAheadBytesMax) this.#room?.()
-      return next.fetched
+      const { partition, records, end } = next
+      return { kind: 'records', partition, records, end }
     }
     if (this.#failure !== undefined) throw this.#failure
     if (!this.#quiet) return undefined
@@ -163,11 +172,20 @@ export class KafkaFetcher {
     const { records, next, bytes } = recordsOf(fetched, from)
     if (next > from) this.#positions.set(partition, next)
     const end = endOf(fetched)
-    for (let at = 0; at < records.length; at += chunkMax) {
-      const chunk = records.length <= chunkMax ? records : records.slice(at, at + chunkMax)
-      const share = Math.ceil((bytes * chunk.length) / records.length)
-      this.#queue.push({ fetched: { kind: 'records', partition, records: chunk, end }, bytes: share })
+    // A reader slower than the fetches gets what came meanwhile together: each time it takes costs it the same, be it for one record or for thousands.
+    let open = this.#queue.findLast((waiting) => waiting.partition === partition)
+    for (let at = 0; at < records.length; ) {
+      if (open === undefined || open.records.length >= chunkMax) {
+        open = { partition, records: [], end, bytes: 0 }
+        this.#queue.push(open)
+      }
+      const taken = Math.min(chunkMax - open.records.length, records.length - at)
+      const share = Math.ceil((bytes * taken) / records.length)
+      for (let i = at; i < at + taken; i++) open.records.push(records[i]!)
+      open.end = end
+      open.bytes += share
       this.#queuedBytes += share
+      at += taken
     }
     return next > from
   }
