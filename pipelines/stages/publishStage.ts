@@ -24,6 +24,8 @@ import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
 const restMs = 10
+/** What has been fetched is read before the trainer, on the same thread, goes on: for as long as two of its batches take, at most. */
+const catchUpMaxMs = 100
 /** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
 const sweepTickMs = 100
 const text = new TextDecoder()
@@ -77,6 +79,8 @@ export class PublishStage {
   #lastPopularMs = 0
   #hurry = false
   #backingOff = false
+  /** Readers that have paused in the middle of what they were given. */
+  #midway = 0
 
   constructor(options: PublishStageOptions) {
     this.#options = options
@@ -238,7 +242,9 @@ export class PublishStage {
         take(record)
         // Long runs of records must not keep the trainer, on the same thread, from its turn.
         if (this.#options.clock.nowMs() - sinceMs > restMs) {
+          this.#midway++
           await nextTurn()
+          this.#midway--
           sinceMs = this.#options.clock.nowMs()
         }
       }
@@ -297,8 +303,10 @@ export class PublishStage {
 
   /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
   async catchUp(): Promise<void> {
+    const startedMs = this.#options.clock.nowMs()
     await nextTurn() // the readers
-    await nextTurn()
+    do await nextTurn()
+    while (this.#midway > 0 && this.#options.clock.nowMs() - startedMs < catchUpMaxMs)
     if (!this.#options.replica.ready || this.#backingOff) return
     try {
       await this.#publishDue()

@@ -1,12 +1,17 @@
 // The codecs that Kafka's producers may have used, for kafkajs, which brings only gzip: without them a consumer fails on the first foreign batch, hours later.
 
 import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { gunzip, gunzipSync, gzip, gzipSync } from 'node:zlib'
 import { init as initZstd, compress as zstdCompress } from '@bokuweb/zstd-wasm'
 import { decompress as zstdDecompress } from 'fzstd'
 import kafkajs from 'kafkajs'
-import { compressFrame, decompressFrame } from 'lz4-napi'
-import { compress as snappyCompress, uncompress as snappyUncompress } from 'snappy'
+import { compressFrame, compressFrameSync, decompressFrame, decompressFrameSync } from 'lz4-napi'
+import {
+  compress as snappyCompress,
+  compressSync as snappyCompressSync,
+  uncompress as snappyUncompress,
+  uncompressSync as snappyUncompressSync
+} from 'snappy'
 import { MtmiError } from '../../base/errors.ts'
 
 const { CompressionTypes, CompressionCodecs } = kafkajs
@@ -31,6 +36,11 @@ export const compressionTypes: Readonly<Record<CompressionName, number>> = {
 const xerialHeader = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00, 0, 0, 0, 1, 0, 0, 0, 1])
 const xerialMagicBytes = 8
 const xerialBlockBytes = 32 * 1024
+/**
+ * Fewer bytes are worked on where they are. An answer of a busy topic holds hundreds of small batches, and a thread that computes between its turns gets one
+ * batch back from another thread a turn: seconds for what takes microseconds each.
+ */
+const handOverBytesMin = 32 * 1024
 /** zstd's own default: beyond it each level costs more time than it saves bytes. */
 const zstdLevel = 3
 
@@ -38,7 +48,8 @@ export const snappyCodec: CompressionCodec = {
   async compress({ buffer }) {
     const parts: Buffer[] = [xerialHeader]
     for (let at = 0; at < buffer.length; at += xerialBlockBytes) {
-      const block = await snappyCompress(buffer.subarray(at, at + xerialBlockBytes))
+      const plain = buffer.subarray(at, at + xerialBlockBytes)
+      const block = isSmall(buffer) ? snappyCompressSync(plain) : await snappyCompress(plain)
       const length = Buffer.alloc(4)
       length.writeInt32BE(block.length)
       parts.push(length, block)
@@ -59,15 +70,15 @@ export const snappyCodec: CompressionCodec = {
 }
 
 export const lz4Codec: CompressionCodec = {
-  compress: ({ buffer }) => compressFrame(buffer),
-  decompress: (bytes) => decompressFrame(bytes)
+  compress: async ({ buffer }) => (isSmall(buffer) ? compressFrameSync(buffer) : compressFrame(buffer)),
+  decompress: async (bytes) => (isSmall(bytes) ? decompressFrameSync(bytes) : decompressFrame(bytes))
 }
 
 const [gzipAsync, gunzipAsync] = [promisify(gzip), promisify(gunzip)]
 
 export const gzipCodec: CompressionCodec = {
-  compress: ({ buffer }) => gzipAsync(buffer),
-  decompress: (bytes) => gunzipAsync(bytes)
+  compress: async ({ buffer }) => (isSmall(buffer) ? gzipSync(buffer) : gzipAsync(buffer)),
+  decompress: async (bytes) => (isSmall(bytes) ? gunzipSync(bytes) : gunzipAsync(bytes))
 }
 
 let zstdReady: Promise<unknown> | undefined
@@ -127,5 +138,9 @@ async function register(): Promise<void> {
 }
 
 async function uncompressed(block: Buffer): Promise<Buffer> {
-  return (await snappyUncompress(block, { asBuffer: true })) as Buffer
+  return (isSmall(block) ? snappyUncompressSync(block, { asBuffer: true }) : await snappyUncompress(block, { asBuffer: true })) as Buffer
+}
+
+function isSmall(bytes: Buffer): boolean {
+  return bytes.length < handOverBytesMin
 }

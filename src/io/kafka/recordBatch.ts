@@ -4,7 +4,7 @@
 
 import { CorruptError } from '../../base/errors.ts'
 import type { LogRecord, NewRecord } from '../../event/eventLog.ts'
-import { codecOf } from './compressionCodecs.ts'
+import { type CompressionCodec, codecOf } from './compressionCodecs.ts'
 import { crc32c } from './crc32c.ts'
 
 /** Of a batch, before its records: offset 8, length 4, leader epoch 4, magic 1, CRC 4, attributes 2, … */
@@ -52,7 +52,7 @@ export interface BatchProducer {
  * @throws CorruptError for what is no batch, or compressed in a way that is not known
  */
 export async function readRecordBatches(bytes: Buffer): Promise<RecordBatch[] | undefined> {
-  const batches: RecordBatch[] = []
+  const packed: { batch: Omit<RecordBatch, 'bytes'>; stored: Buffer; codec: CompressionCodec | 'none' }[] = []
   for (let at = 0; at + headerBytes <= bytes.length; ) {
     const end = at + prefixBytes + bytes.readInt32BE(at + 8)
     if (bytes[at + magicAt]! < magic) return undefined
@@ -64,7 +64,7 @@ export async function readRecordBatches(bytes: Buffer): Promise<RecordBatch[] | 
     const codec = codecOf(attributes & codecMask)
     if (codec === undefined) throw new CorruptError(`the batch at offset ${firstOffset} is compressed with codec ${attributes & codecMask}`)
     const maxTimestampMs = Number(bytes.readBigInt64BE(at + 35))
-    batches.push({
+    const batch = {
       firstOffset,
       next: firstOffset + BigInt(bytes.readInt32BE(at + 23)) + 1n,
       firstTimestampMs: Number(bytes.readBigInt64BE(at + 27)),
@@ -72,12 +72,17 @@ export async function readRecordBatches(bytes: Buffer): Promise<RecordBatch[] | 
       producerId: bytes.readBigInt64BE(at + 43),
       inTransaction: (attributes & transactional) !== 0,
       isControl: (attributes & control) !== 0,
-      count: bytes.readInt32BE(at + 57),
-      bytes: codec === 'none' || stored.length === 0 ? stored : await codec.decompress(stored)
-    })
+      count: bytes.readInt32BE(at + 57)
+    }
+    packed.push({ batch, stored, codec })
     at = end
   }
-  return batches
+  return Promise.all(
+    packed.map(async ({ batch, stored, codec }) => ({
+      ...batch,
+      bytes: codec === 'none' || stored.length === 0 ? stored : await codec.decompress(stored)
+    }))
+  )
 }
 
 const noBytes = Buffer.alloc(0)
