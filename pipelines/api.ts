@@ -81,7 +81,7 @@ export {
   type SimilarItems
 } from '../src/recommend/recommender.ts'
 export { Publisher } from '../src/retrieval/publisher.ts'
-export type { Filter, InterestQuery, Neighbour, SearchResult, VectorIndex, VectorPoint } from '../src/retrieval/vectorIndex.ts'
+export type { Candidate, Filter, InterestQuery, PopularItem, SearchResult, VectorIndex, VectorPoint } from '../src/retrieval/vectorIndex.ts'
 
 // How good it is.
 

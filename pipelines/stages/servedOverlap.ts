@@ -5,7 +5,7 @@ import type { ItemId, UserId } from '../../src/event/interaction.ts'
 import type { Encoder } from '../../src/model/encoder.ts'
 import type { InterestScore } from '../../src/model/interestScore.ts'
 import { mergeInterests } from '../../src/recommend/mergeInterests.ts'
-import type { Neighbour, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import type { Candidate, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 
 /** The length of the lists that are compared. */
 const listLength = 20
@@ -34,26 +34,24 @@ export async function servedOverlap(
   const { dimensions: d, interestCount: K } = encoder
   const stored = await index.search({ by: { userId } }, mergedOfInterest)
   if (stored.lists === undefined || stored.user === undefined) return undefined
-  const merged = (lists: readonly (readonly Neighbour[])[]) => mergeInterests(lists, listLength, new Set(), scoring && { scoring })
+  const merged = (lists: readonly (readonly Candidate[])[]) => mergeInterests(lists, listLength, new Set(), scoring && { scoring })
   const served = merged(stored.lists).map(({ itemId }) => itemId)
   if (served.length === 0) return undefined
   const near = await index.search({ by: { vectors: interests, count: K } }, candidatesOfInterest, { excludeItems: stored.user.recent })
-  const candidates = new Map<ItemId, Neighbour>()
-  for (const list of [...stored.lists, ...(near.lists ?? [])]) for (const neighbour of list) candidates.set(neighbour.itemId, neighbour)
-  const all = [...candidates.values()]
+  const all = [...new Set([...stored.lists, ...(near.lists ?? [])].flatMap((list) => list.map(({ itemId }) => itemId)))]
   const encoded = encoder.itemVectors(
-    all.map(({ itemId }) => {
+    all.map((itemId) => {
       const item = catalogue.get(itemId)
       return { itemId, features: item === undefined ? [] : featureKeys(item) }
     })
   )
   const lists = Array.from({ length: K }, (_, k) =>
     all
-      .flatMap((neighbour, i) => {
+      .flatMap((itemId, i) => {
         if (encoded.known[i] === 0) return []
         let score = 0
         for (let j = 0; j < d; j++) score += interests[k * d + j]! * encoded.vectors[i * d + j]!
-        return [{ ...neighbour, score }]
+        return [{ itemId, score }]
       })
       .sort((a, b) => b.score - a.score)
       .slice(0, mergedOfInterest)

@@ -4,7 +4,7 @@
 
 import type { ItemId } from '../event/interaction.ts'
 import { type InterestScore, mixtureScore, mixtureShare, nearestInterest } from '../model/interestScore.ts'
-import type { Neighbour } from '../retrieval/vectorIndex.ts'
+import type { Candidate } from '../retrieval/vectorIndex.ts'
 
 export interface MergeOptions {
   /**
@@ -22,10 +22,10 @@ export interface MergeOptions {
   readonly diversity?: number
   /**
    * What `diversity` means by likeness. Absent: the greatest cosine to an item already chosen, of the candidates' own vectors (maximal marginal relevance,
-   * Carbonell and Goldstein 1998); one without a vector is unlike all others. A field of the features: the share of the items already chosen that have
-   * a value of it in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
+   * Carbonell and Goldstein 1998); one without a vector is unlike all others. Values of an item, as its genres: the share of the items already chosen that have
+   * one in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
    */
-  readonly diversityBy?: string
+  readonly valuesOf?: ((itemId: ItemId) => readonly string[]) | undefined
   /**
    * How an item's cosines become its score; default the greatest. A list does not say what its interest thinks of items that are not on it: they are taken to be far from it. With lists twice
    * as long as what is chosen from them, Recall@50 was within .004 of what all cosines give.
@@ -33,7 +33,7 @@ export interface MergeOptions {
   readonly scoring?: InterestScore | undefined
 }
 
-export interface MergedItem extends Neighbour {
+export interface MergedItem extends Candidate {
   /** 0-based: the interest that the item is nearest to; the first of them if equally near. */
   readonly interest: number
 }
@@ -47,17 +47,17 @@ export const defaultQuotaShare = 0.4
  * @param lists [K], in any order within; scores that are not finite are left out
  */
 export function mergeInterests(
-  lists: readonly (readonly Neighbour[])[],
+  lists: readonly (readonly Candidate[])[],
   limit: number,
   exclude: ReadonlySet<ItemId> = new Set(),
-  { quotaShare = defaultQuotaShare, diversity = 0, diversityBy, scoring = nearestInterest }: MergeOptions = {}
+  { quotaShare = defaultQuotaShare, diversity = 0, valuesOf, scoring = nearestInterest }: MergeOptions = {}
 ): MergedItem[] {
   const candidates = scored(lists, exclude, scoring)
   const chosen = new Set<MergedItem>()
   const choose =
     diversity === 0
       ? bestFirst(chosen)
-      : unlikeFirst(candidates, chosen, diversity, diversityBy === undefined ? cosineLikeness() : sharedLikeness(diversityBy))
+      : unlikeFirst(candidates, chosen, diversity, valuesOf === undefined ? cosineLikeness() : sharedLikeness(valuesOf))
   const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
   if (quota > 0) {
     const byInterest = lists.map((_, interest) => candidates.filter((candidate) => candidate.interest === interest))
@@ -70,18 +70,18 @@ export function mergeInterests(
 
 /** Every candidate once, under its best interest, sorted. [C] */
 function scored(
-  lists: readonly (readonly Neighbour[])[],
+  lists: readonly (readonly Candidate[])[],
   exclude: ReadonlySet<ItemId>,
   { form, temperature }: InterestScore
 ): MergedItem[] {
   const best = new Map<ItemId, MergedItem>()
   const shares = new Map<ItemId, number>()
   for (const [interest, list] of lists.entries()) {
-    for (const neighbour of list) {
-      const { itemId, score } = neighbour
+    for (const candidate of list) {
+      const { itemId, score } = candidate
       if (exclude.has(itemId) || !Number.isFinite(score)) continue
       const before = best.get(itemId)
-      if (before === undefined || score > before.score) best.set(itemId, { ...neighbour, interest })
+      if (before === undefined || score > before.score) best.set(itemId, { ...candidate, interest })
       if (form === 'mixture') shares.set(itemId, (shares.get(itemId) ?? 0) + mixtureShare(score, temperature))
     }
   }
@@ -147,24 +147,19 @@ function cosineLikeness(): Likeness {
   }
 }
 
-function sharedLikeness(field: string): Likeness {
+function sharedLikeness(valuesOf: (itemId: ItemId) => readonly string[]): Likeness {
   const shared = new Map<MergedItem, number>()
   let chosen = 0
   return {
     of: (candidate) => (chosen === 0 ? 0 : (shared.get(candidate) ?? 0) / chosen),
     choose(item, left) {
       chosen++
-      const values = new Set(valuesOf(item, field))
+      const values = new Set(valuesOf(item.itemId))
       if (values.size === 0) return
       for (const other of left)
-        if (valuesOf(other, field).some((value) => values.has(value))) shared.set(other, (shared.get(other) ?? 0) + 1)
+        if (valuesOf(other.itemId).some((value) => values.has(value))) shared.set(other, (shared.get(other) ?? 0) + 1)
     }
   }
-}
-
-/** Its own fields only: a field may be called `constructor`. */
-function valuesOf({ payload: { features = {} } }: MergedItem, field: string): readonly string[] {
-  return Object.hasOwn(features, field) ? features[field]! : []
 }
 
 function byScore(a: MergedItem, b: MergedItem): number {

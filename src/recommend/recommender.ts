@@ -8,8 +8,17 @@ import { UnavailableError } from '../base/errors.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
 import { type InterestScore, nearestInterest } from '../model/interestScore.ts'
 import { contextKey } from '../retrieval/popularity.ts'
-import type { Filter, InterestQuery, ItemPayload, Neighbour, PopularItems, SearchResult, VectorIndex } from '../retrieval/vectorIndex.ts'
-import { mergeInterests } from './mergeInterests.ts'
+import type {
+  DescribedItem,
+  Filter,
+  InterestQuery,
+  ItemPayload,
+  PopularItem,
+  PopularItems,
+  SearchResult,
+  VectorIndex
+} from '../retrieval/vectorIndex.ts'
+import { type MergedItem, mergeInterests } from './mergeInterests.ts'
 
 export type RecommenderOptions = RecommendOptions
 
@@ -74,6 +83,8 @@ export interface ListRequest {
 
 /** Candidates of each interest for a place of a list whose items are scored by all interests. */
 const mixtureCandidatesPerPlace = 2
+/** Spaces that may be dropped under one request before it gives up. */
+const attemptsMax = 3
 /** More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
 const extraCandidatesMax = 100
 
@@ -106,14 +117,18 @@ export class Recommender {
    */
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
     const { userId } = request
-    const found = await this.#search({ by: { userId } }, request)
-    if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
-    const list = await this.#list(found, request, found.user?.recent ?? [])
-    return {
-      userId,
-      ...list,
-      ...(found.user === undefined ? {} : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
-    }
+    return this.#fromOneSpace(async () => {
+      const found = await this.#search({ by: { userId } }, request)
+      if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
+      const list = await this.#list(found, request, found.user?.recent ?? [])
+      return (
+        list && {
+          userId,
+          ...list,
+          ...(found.user === undefined ? {} : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
+        }
+      )
+    })
   }
 
   /**
@@ -127,13 +142,15 @@ export class Recommender {
     request: ListRequest & { vectors: Float32Array; count: number; space: string; history?: readonly ItemId[] }
   ): Promise<Omit<Recommendations, 'userId'>> {
     const { vectors, count, space, history = [] } = request
-    const found = await this.#search({ by: { vectors, count } }, request, history)
-    if (found.space !== space) {
-      throw new UnavailableError(
-        `the session was encoded for space ${space}, but ${found.space} is live; try again when it has been switched`
-      )
-    }
-    return this.#list(found, request, history)
+    return this.#fromOneSpace(async () => {
+      const found = await this.#search({ by: { vectors, count } }, request, history)
+      if (found.space !== space) {
+        throw new UnavailableError(
+          `the session was encoded for space ${space}, but ${found.space} is live; try again when it has been switched`
+        )
+      }
+      return this.#list(found, request, history)
+    })
   }
 
   /**
@@ -154,7 +171,7 @@ export class Recommender {
     }
     const first = within?.found.items ?? []
     let found = within?.found
-    let rest: readonly Neighbour[] = []
+    let rest: readonly PopularItem[] = []
     if (found === undefined || first.length < limit) {
       const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
       const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
@@ -170,59 +187,100 @@ export class Recommender {
 
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
   async similar({ itemId, limit, filter }: { itemId: ItemId; limit: number; filter?: FeatureFilter }): Promise<SimilarItems | undefined> {
-    const found = await this.#index.search({ by: { itemId } }, limit + 1, { ...filterOf(filter), excludeItems: [itemId] })
-    if (found.lists === undefined) return undefined
-    const items = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
-    return { itemId, version: versionOf(found), items: items.map(({ itemId, score, payload }) => ({ itemId, score, ...wordsOf(payload) })) }
+    const similar = await this.#fromOneSpace(async () => {
+      const found = await this.#index.search({ by: { itemId } }, limit + 1, { ...filterOf(filter), excludeItems: [itemId] })
+      if (found.lists === undefined) return 'unknown'
+      const merged = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
+      const described = await this.#described(found, merged)
+      return described && { itemId, version: versionOf(found), items: described.map(({ interest: _, ...item }) => item) }
+    })
+    return similar === 'unknown' ? undefined : similar
   }
 
   /** One request to the index. `history`: where the index does not know it by itself. */
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
-    const { limit, explain = false, exclude = [] } = request
+    const { limit, exclude = [] } = request
     const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each. For a mixture see MergeOptions.
     const perPlace = diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
     const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
     const filter = { ...filterOf(request.filter), excludeItems: [...(repeats ? [] : history), ...exclude], excludeRecent: !repeats }
-    return this.#index.search(query, fetch, filter, { vectors: explain || (diversity > 0 && diversityBy === '') })
+    return this.#index.search(query, fetch, filter, { vectors: diversity > 0 && diversityBy === '' })
   }
 
-  /** @param history newest first */
-  async #list(found: SearchResult, request: ListRequest, history: readonly ItemId[]): Promise<Omit<Recommendations, 'userId'>> {
+  /** @param history newest first @returns undefined: the space that was searched is gone */
+  async #list(found: SearchResult, request: ListRequest, history: readonly ItemId[]): Promise<Omit<Recommendations, 'userId'> | undefined> {
     const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
+    const lists = found.lists ?? []
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
-    const by = diversityBy === '' ? {} : { diversityBy }
-    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, { quotaShare, diversity, scoring: this.#scoring, ...by })
-    const because = request.explain === true ? await this.#because(found.space, merged, history) : undefined
-    const items = merged.map(({ itemId, score, interest, payload }) => ({
-      ...{ itemId, score, interest },
-      ...wordsOf(payload),
-      ...(because === undefined ? {} : { because: because.get(itemId) ?? [] })
-    }))
-    this.#onList?.(items)
-    return { version: versionOf(found), items }
+    const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
+    const merged = mergeInterests(lists, request.limit, excluded, { quotaShare, diversity, scoring: this.#scoring, valuesOf })
+    const described = await this.#described(found, merged, request.explain === true ? history : undefined)
+    if (described === undefined) return undefined
+    this.#onList?.(described)
+    return { version: versionOf(found), items: described }
   }
 
-  /** The history's nearest items to each result, by item vectors of the same space. An item that has none any more explains nothing. */
-  async #because(space: string, items: readonly Neighbour[], recent: readonly ItemId[]): Promise<Map<ItemId, ItemId[]>> {
-    const { becauseMax, becauseScoreMin, becauseHistoryMax } = this.#options
-    const history = await this.#index.items(space, [...new Set(recent.slice(0, becauseHistoryMax))])
-    const because = new Map<ItemId, ItemId[]>()
-    for (const { itemId, vector } of items) {
-      if (vector === undefined) continue
-      const near: { itemId: ItemId; score: number }[] = []
-      for (const [own, { vector: ownVector }] of history) {
-        const score = cosine(vector, ownVector)
-        if (own !== itemId && score >= becauseScoreMin) near.push({ itemId: own, score })
-      }
-      // Sorting is stable: of equally near ones the newer comes first.
-      near.sort((a, b) => b.score - a.score)
-      because.set(
-        itemId,
-        near.slice(0, becauseMax).map((step) => step.itemId)
-      )
+  /** What the candidates of a search have in a field of their features. Its own fields only: a field may be called `constructor`. */
+  async #valuesOf({ space, lists = [] }: SearchResult, field: string): Promise<(itemId: ItemId) => readonly string[]> {
+    const items = await this.#index.items(space, [...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))])
+    return (itemId) => {
+      const { features = {} } = items.get(itemId)?.payload ?? {}
+      return Object.hasOwn(features, field) ? features[field]! : []
     }
-    return because
+  }
+
+  /**
+   * What a reader is told of what was chosen, in one request. An item that was removed meanwhile is left out.
+   *
+   * @param explainedBy items of the history, newest first, that the choice is explained by
+   * @returns undefined: none of it is there any more, the space is gone
+   */
+  async #described(
+    { space }: SearchResult,
+    merged: readonly MergedItem[],
+    explainedBy?: readonly ItemId[]
+  ): Promise<RecommendedItem[] | undefined> {
+    if (merged.length === 0) return []
+    const history = new Set(explainedBy?.slice(0, this.#options.becauseHistoryMax))
+    const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
+    const items = await this.#index.items(space, ids, { vectors: explainedBy !== undefined })
+    if (items.size === 0) return undefined
+    return merged.flatMap(({ itemId, score, interest }) => {
+      const item = items.get(itemId)
+      if (item === undefined) return []
+      const because = explainedBy === undefined ? {} : { because: this.#because(itemId, item, history, items) }
+      return [{ itemId, score, interest, ...wordsOf(item.payload), ...because }]
+    })
+  }
+
+  /** The history's items nearest to one, by vectors of the same space. One that has none any more explains nothing. */
+  #because(
+    itemId: ItemId,
+    { vector }: DescribedItem,
+    history: ReadonlySet<ItemId>,
+    items: ReadonlyMap<ItemId, DescribedItem>
+  ): readonly ItemId[] {
+    const { becauseMax, becauseScoreMin } = this.#options
+    const near: { itemId: ItemId; score: number }[] = []
+    for (const own of history) {
+      const ownVector = items.get(own)?.vector
+      if (own === itemId || vector === undefined || ownVector === undefined) continue
+      const score = cosine(vector, ownVector)
+      if (score >= becauseScoreMin) near.push({ itemId: own, score })
+    }
+    // Sorting is stable: of equally near ones the newer comes first.
+    near.sort((a, b) => b.score - a.score)
+    return near.slice(0, becauseMax).map((step) => step.itemId)
+  }
+
+  /** Asks again where the space that was searched was dropped before its items were described. */
+  async #fromOneSpace<T>(ask: () => Promise<T | undefined>): Promise<T> {
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      const answer = await ask()
+      if (answer !== undefined) return answer
+    }
+    throw new UnavailableError(`${attemptsMax} spaces in a row were dropped while they were asked: try again`)
   }
 }
 

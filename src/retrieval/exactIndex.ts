@@ -11,19 +11,20 @@ import {
   checkPoints,
   checkShape,
   checkVectors,
+  type DescribedItem,
   type Filter,
   type IndexState,
   type InterestQuery,
   type ItemPayload,
   incompleteSpace,
-  type Neighbour,
+  type PopularItem,
   type PopularItems,
   type SearchResult,
-  type SearchWishes,
   type SpaceShape,
   type UserPayload,
   type VectorIndex,
-  type VectorPoint
+  type VectorPoint,
+  type VectorWishes
 } from './vectorIndex.ts'
 
 /** A live space, as a search sees it. */
@@ -39,7 +40,7 @@ export function searchSpace(
   query: InterestQuery,
   limit: number,
   filter: Filter = {},
-  wishes: SearchWishes = {}
+  wishes: VectorWishes = {}
 ): SearchResult {
   checkLimit(limit)
   const { items } = space
@@ -183,7 +184,7 @@ export class ExactIndex implements VectorIndex {
     return { space: live.name, step: live.items.step, items: live.items.size, users: live.users.size, ...live.shape }
   }
 
-  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult> {
+  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult> {
     if (this.#live === undefined) throw noLiveSpace()
     return searchSpace(this.#live, query, limit, filter, wishes)
   }
@@ -193,12 +194,12 @@ export class ExactIndex implements VectorIndex {
     return popularInSpace(this.#live, limit, filter, context)
   }
 
-  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const items = this.#spaces.get(space)?.items
     return new Map(
       ids.flatMap((id) => {
         const item = items?.get(id)
-        return item === undefined ? [] : [[id, item] as const]
+        return item === undefined ? [] : [[id, vectors ? item : { payload: item.payload }] as const]
       })
     )
   }
@@ -211,7 +212,7 @@ export class ExactIndex implements VectorIndex {
     return users.slice(0, limit).map(([userId, { payload }]) => ({ userId, payload }))
   }
 
-  async itemsLike(text: string, limit: number): Promise<readonly Neighbour[]> {
+  async itemsLike(text: string, limit: number): Promise<readonly PopularItem[]> {
     checkLimit(limit)
     return this.#live?.items.like(text, limit) ?? []
   }

@@ -6,7 +6,7 @@
 
 import { blockRows, groupSize, type ItemTable, JavaScriptTable, queryInterestsMax } from './dotKernel.ts'
 import { popularityScore } from './popularity.ts'
-import { type ItemPayload, type Neighbour, popularityPart, type SearchWishes } from './vectorIndex.ts'
+import { type Candidate, type ItemPayload, type PopularItem, popularityPart, type VectorWishes } from './vectorIndex.ts'
 import { wasmTable } from './wasmKernel.ts'
 
 export interface ItemFilter {
@@ -125,7 +125,7 @@ export class ExactItems {
    *
    * @param vectors [Q, D], of length 1
    */
-  search(vectors: Float32Array, count: number, limit: number, filter: ItemFilter, wishes: SearchWishes = {}): Neighbour[][] {
+  search(vectors: Float32Array, count: number, limit: number, filter: ItemFilter, wishes: VectorWishes = {}): Candidate[][] {
     if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
     const size = Math.min(limit, this.#rows.size)
     const tops = Array.from({ length: count }, () => new TopRows(size))
@@ -143,14 +143,14 @@ export class ExactItems {
     const withVectors = wishes.vectors === true
     return tops.map((top) =>
       top.sorted((row, score) => {
-        const neighbour = this.#neighbour(row, Math.max(-1, Math.min(1, score)))
-        return withVectors ? { ...neighbour, vector: this.#table.read(row) } : neighbour
+        const candidate = { itemId: this.#ids[row]!, score: Math.max(-1, Math.min(1, score)) }
+        return withVectors ? { ...candidate, vector: this.#table.read(row) } : candidate
       })
     )
   }
 
   /** The `limit` most popular items, in the context if one is given, best first; score: as a share of the most popular one's. */
-  popular(limit: number, filter: ItemFilter, context?: string): Neighbour[] {
+  popular(limit: number, filter: ItemFilter, context?: string): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const excluded = this.#rowsOf(filter.exclude)
     const keys = featureKeys(filter.features)
@@ -165,7 +165,7 @@ export class ExactItems {
   }
 
   /** The `limit` most popular items among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
-  like(text: string, limit: number): Neighbour[] {
+  like(text: string, limit: number): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const wanted = text.toLowerCase()
     for (let row = Math.max(0, this.#ids.length - likeRowsMax); row < this.#ids.length; row++) {
@@ -182,10 +182,10 @@ export class ExactItems {
     return context === undefined ? this.#popularity[row]! : (this.#popularityIn[row]?.[context] ?? Number.NEGATIVE_INFINITY)
   }
 
-  #byPopularity(top: TopRows, context?: string): Neighbour[] {
+  #byPopularity(top: TopRows, context?: string): PopularItem[] {
     let greatest = 0
     for (let row = 0; row < this.#ids.length; row++) greatest = Math.max(greatest, this.#level(row, context))
-    return top.sorted((row, level) => this.#neighbour(row, popularityScore(level, greatest)))
+    return top.sorted((row, level) => ({ itemId: this.#ids[row]!, score: popularityScore(level, greatest), payload: this.#payload(row) }))
   }
 
   #scan(
@@ -240,10 +240,6 @@ export class ExactItems {
       if (row !== undefined) rows.add(row)
     }
     return rows
-  }
-
-  #neighbour(row: number, score: number): Neighbour {
-    return { itemId: this.#ids[row]!, score, payload: this.#payload(row) }
   }
 
   #payload(row: number): ItemPayload {

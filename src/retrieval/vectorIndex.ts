@@ -65,17 +65,31 @@ export interface Filter {
   readonly features?: Readonly<Record<string, string>>
 }
 
-export interface Neighbour {
+/** A search finds many more items than are shown of them: what else is known of those that are, `items` says. */
+export interface Candidate {
   readonly itemId: ItemId
   /** Cosine, −1 … 1. */
   readonly score: number
-  readonly payload: ItemPayload
   /** [D], where the search asked for `vectors`. */
   readonly vector?: Float32Array
 }
 
-export interface SearchWishes {
-  /** Every neighbour with its vector, in the same request: for diversity. Default false. */
+/** An item of a list by popularity. */
+export interface PopularItem {
+  readonly itemId: ItemId
+  /** A share of the greatest popularity, 0 … 1. */
+  readonly score: number
+  readonly payload: ItemPayload
+}
+
+export interface DescribedItem {
+  readonly payload: ItemPayload
+  /** [D], where `vectors` were asked for. */
+  readonly vector?: Float32Array
+}
+
+export interface VectorWishes {
+  /** With vectors: for diversity and explanation. Default false. */
   readonly vectors?: boolean
 }
 
@@ -84,7 +98,7 @@ export interface SearchResult {
   readonly space: string
   readonly step: number
   /** [K] lists, best first. undefined: the stored user or item is not in the index. */
-  readonly lists: readonly (readonly Neighbour[])[] | undefined
+  readonly lists: readonly (readonly Candidate[])[] | undefined
   readonly user?: UserPayload
 }
 
@@ -93,7 +107,7 @@ export interface PopularItems {
   readonly space: string
   readonly step: number
   /** Best first; `score` is the faded count of interactions as a share of the space's greatest, 0 … 1. */
-  readonly items: readonly Neighbour[]
+  readonly items: readonly PopularItem[]
 }
 
 export interface IndexState {
@@ -134,7 +148,7 @@ export interface VectorIndex {
   /** undefined: no space is live yet. */
   live(): Promise<IndexState | undefined>
   /** Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws UnavailableError if none is live. */
-  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult>
+  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult>
   /**
    * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no space is live.
    * @param context `country=de`: by the popularity within it; none, where the context is not known
@@ -144,10 +158,7 @@ export interface VectorIndex {
    * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never mixes two. Those that are not there
    * are left out; all of them, where the space is gone by now.
    */
-  items(
-    space: string,
-    ids: readonly ItemId[]
-  ): Promise<ReadonlyMap<ItemId, { readonly payload: ItemPayload; readonly vector: Float32Array }>>
+  items(space: string, ids: readonly ItemId[], wishes?: VectorWishes): Promise<ReadonlyMap<ItemId, DescribedItem>>
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
   /** Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps ids in order. */
@@ -156,7 +167,7 @@ export interface VectorIndex {
    * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `popularity` first; `score` as for `popular`.
    * For people who look for something: only where the index has all titles at hand, and then among some hundred thousand items.
    */
-  itemsLike?(text: string, limit: number): Promise<readonly Neighbour[]>
+  itemsLike?(text: string, limit: number): Promise<readonly PopularItem[]>
   close(): Promise<void>
 }
 

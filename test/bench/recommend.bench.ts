@@ -19,7 +19,7 @@ import { UnavailableError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
 import { pointId } from '../../src/io/qdrant/qdrantNames.ts'
-import { neighbourFields } from '../../src/io/qdrant/qdrantPoints.ts'
+import { describedFields } from '../../src/io/qdrant/qdrantPoints.ts'
 import type { VectorIndex, VectorPoint } from '../../src/retrieval/vectorIndex.ts'
 import { openLoop } from '../support/openLoop.ts'
 import { servedIndex } from '../support/servedIndex.ts'
@@ -128,7 +128,7 @@ function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unkn
       const query = pointId(`user-${i % userCount}`)
       const searches = Array.from({ length: K }, (_, k) => ({
         ...{ query, lookup_from: { collection: `${prefix}users-bench`, vector: `i${k}` } },
-        ...{ limit: limit + sequence.historyMax, with_payload: neighbourFields }
+        ...{ limit: limit + sequence.historyMax, with_payload: describedFields }
       }))
       request(new URL(path, url), { agent, method: 'POST', headers }, (response) => {
         const parts: Buffer[] = []

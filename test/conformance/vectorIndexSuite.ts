@@ -5,7 +5,7 @@ import test from 'node:test'
 import { MtmiError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { contextKey } from '../../src/retrieval/popularity.ts'
-import type { ItemPoint, Neighbour, SearchResult, UserPoint, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
 export interface IndexUnderTest {
@@ -27,7 +27,7 @@ function towards(degrees: number): number[] {
 }
 
 const byVector = (...vectors: (readonly number[])[]) => ({ by: { vectors: Float32Array.from(vectors.flat()), count: vectors.length } })
-const ids = (list: readonly Neighbour[] | undefined) => list?.map((neighbour) => neighbour.itemId)
+const ids = (list: readonly Candidate[] | undefined) => list?.map(({ itemId }) => itemId)
 const idsOf = (result: SearchResult) => result.lists?.map(ids)
 
 function near(actual: number | undefined, expected: number): void {
@@ -107,7 +107,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.usersFrom('', 0), refusedWith('CONFIG', '0'))
   })
 
-  check('a search by vectors gives one list a vector, best first, with cosines and payloads', async (index) => {
+  check('a search by vectors gives one list a vector, best first, with cosines', async (index) => {
     await small(index)
     const { space, step, lists, user } = await index.search(byVector(x, y), 2)
     assert.deepEqual([space, step, user], ['a', 1, undefined])
@@ -118,14 +118,19 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     near(lists?.[0]?.[0]?.score, 1)
     near(lists?.[0]?.[1]?.score, 0.8660254) // cos 30°
     near(lists?.[1]?.[1]?.score, 0.5) // sin 30°
-    assert.deepEqual(lists?.[0]?.[0]?.payload, {
+  })
+
+  check('what is found can be described: payloads as they were written', async (index) => {
+    await small(index)
+    const described = await index.items('a', ['east', 'between'])
+    assert.deepEqual(described.get('east')?.payload, {
       title: 'East',
       features: { genre: ['war', 'drama'], year: ['1999'] },
       count: 5,
       popularity: 7,
       updatedAtMs: 1000
     })
-    assert.deepEqual(lists?.[1]?.[1]?.payload, {
+    assert.deepEqual(described.get('between')?.payload, {
       ...{ features: { genre: ['drama'], year: ['2001'] }, count: 9, popularity: 10, updatedAtMs: 1000 }
     })
   })
@@ -245,18 +250,20 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     const { lists } = await index.search(byVector(x), 2, {}, { vectors: true })
     assert.deepEqual(ids(lists![0]!), ['east', 'between'])
     for (const { itemId, vector } of lists![0]!) assert.deepEqual(vector, (await index.item(itemId))?.vector)
-    for (const neighbour of (await index.search(byVector(x), 2)).lists![0]!) assert(!('vector' in neighbour))
+    for (const candidate of (await index.search(byVector(x), 2)).lists![0]!)
+      assert.deepEqual(Object.keys(candidate).sort(), ['itemId', 'score'])
   })
 
   check('items are looked up in the space that is named, live or not', async (index) => {
     await small(index)
     await index.createSpace('b', { dimensions: 4, interestCount: 2 })
     await index.upsert('b', 1, [itemPoint('east', y, { count: 1 })])
-    const inA = await index.items('a', ['east', 'nobody', 'north', 'east'])
+    const inA = await index.items('a', ['east', 'nobody', 'north', 'east'], { vectors: true })
     assert.deepEqual([...inA.keys()], ['east', 'north'])
     assert.deepEqual(inA.get('east')?.vector, (await index.item('east'))?.vector)
     assert.equal(inA.get('east')?.payload.count, 5)
-    near((await index.items('b', ['east'])).get('east')?.vector[1], 1)
+    near((await index.items('b', ['east'], { vectors: true })).get('east')?.vector?.[1], 1)
+    assert.deepEqual(Object.keys((await index.items('b', ['east'])).get('east') ?? {}), ['payload'])
     assert.equal((await index.items('gone', ['east'])).size, 0)
     assert.equal((await index.items('a', [])).size, 0)
   })
@@ -550,7 +557,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
         answers++
         assert.equal(step, space === 'a' ? 1 : 2)
         assert.deepEqual(user?.recent, [`${space} recent`])
-        for (const list of lists ?? []) for (const { payload } of list) assert.equal(payload.title, space)
+        const described = await index.items(space, lists?.flatMap((list) => list.map(({ itemId }) => itemId)) ?? [])
+        for (const { payload } of described.values()) assert.equal(payload.title, space)
         assert.equal(lists?.[0]?.[0]?.itemId, space === 'a' ? 'item 0' : 'item 29')
         await new Promise(setImmediate) // an index that answers in microtasks alone would keep the switches waiting
       }

@@ -175,7 +175,7 @@ test('a request may ask for another list than is configured', async () => {
   assert.equal(cold.items[0]?.itemId, 'film100')
 })
 
-test('one request to the index, and one more for an explanation; both from the space that the answer names', async () => {
+test('one request to the index for the nearest items, and one for what is shown of them; both from the space that the answer names', async () => {
   const { index } = await setUp()
   await index.createSpace('t', { dimensions: 2, interestCount: 2 })
   const asked: string[] = []
@@ -186,9 +186,9 @@ test('one request to the index, and one more for an explanation; both from the s
       await index.promote('t', { items: 0, users: 0 }) // another space goes live as soon as the search has been answered
       return found
     },
-    items(space, ids) {
+    items(space, ids, wishes) {
       asked.push(`items of ${space}`)
-      return index.items(space, ids)
+      return index.items(space, ids, wishes)
     }
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
@@ -196,6 +196,38 @@ test('one request to the index, and one more for an explanation; both from the s
   assert.deepEqual(asked, ['search', 'items of s'])
   assert.equal(list.version, 's@7')
   assert.deepEqual(list.items.find(({ itemId }) => itemId === 'jazz10')?.because, ['jazz0'])
+})
+
+test('where the space is dropped before its items are described, the one that is live by then answers', async () => {
+  const { index } = await setUp()
+  await index.createSpace('t', { dimensions: 2, interestCount: 1 })
+  await index.upsert('t', 9, [
+    { role: 'item', id: 'other', vector: Float32Array.of(1, 0), payload: { title: 'Other', count: 1, updatedAtMs: 0 } },
+    { role: 'user', id: 'u', vectors: Float32Array.of(1, 0), payload: { recent: [], historyLength: 1, newestMs: 0, updatedAtMs: 0 } }
+  ])
+  let drop = true
+  const watched: Pick<VectorIndex, 'search' | 'items'> = {
+    async search(...query) {
+      const found = await index.search(...query)
+      if (!drop) return found
+      drop = false
+      await index.promote('t', { items: 1, users: 1 })
+      await index.dropSpace('s')
+      return found
+    },
+    items: (space, ids, wishes) => (space === 's' ? Promise.resolve(new Map()) : index.items(space, ids, wishes))
+  }
+  const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
+  const { version, items } = await recommender.recommend({ userId: 'u', limit: 5 })
+  assert.equal(version, 't@9')
+  assert.deepEqual(
+    items.map(({ itemId, title }) => [itemId, title]),
+    [['other', 'Other']]
+  )
+  // And again and again: then it says so.
+  const gone: Pick<VectorIndex, 'search' | 'items'> = { search: (...query) => index.search(...query), items: async () => new Map() }
+  const never = new Recommender({ index: gone as VectorIndex, clock: new ManualClock(10_000) })
+  await assert.rejects(never.recommend({ userId: 'u', limit: 5 }), UnavailableError)
 })
 
 test('before anything is published, or with an index that is down, it says so', async () => {

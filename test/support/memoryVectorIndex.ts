@@ -3,19 +3,20 @@
 import { ConfigError, UnavailableError } from '../../src/base/errors.ts'
 import type { ItemId, UserId } from '../../src/event/interaction.ts'
 import type {
+  Candidate,
+  DescribedItem,
   Filter,
   IndexState,
   InterestQuery,
   ItemPayload,
   ItemPoint,
-  Neighbour,
   PopularItems,
   SearchResult,
-  SearchWishes,
   UserPayload,
   UserPoint,
   VectorIndex,
-  VectorPoint
+  VectorPoint,
+  VectorWishes
 } from '../../src/retrieval/vectorIndex.ts'
 
 interface Space {
@@ -99,7 +100,7 @@ export class MemoryVectorIndex implements VectorIndex {
     return { space: this.#live, step, items: space.items.size, users: space.users.size, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter: Filter = {}, wishes: SearchWishes = {}): Promise<SearchResult> {
+  async search(query: InterestQuery, limit: number, filter: Filter = {}, wishes: VectorWishes = {}): Promise<SearchResult> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
@@ -117,11 +118,11 @@ export class MemoryVectorIndex implements VectorIndex {
       vectors = stored.vector
     } else vectors = query.by.vectors
     const candidates = this.#matching(space, filter, filter.excludeRecent === false ? [] : (user?.recent ?? []))
-    const lists: Neighbour[][] = []
+    const lists: Candidate[][] = []
     for (let at = 0; at < vectors.length; at += space.dimensions) {
       const interest = vectors.subarray(at, at + space.dimensions)
-      const scored = candidates.map(({ id, payload, vector }) => ({
-        ...{ itemId: id, payload, score: dot(interest, vector) },
+      const scored = candidates.map(({ id, vector }) => ({
+        ...{ itemId: id, score: dot(interest, vector) },
         ...(wishes.vectors === true ? { vector } : {})
       }))
       lists.push(scored.sort((a, b) => b.score - a.score || (a.itemId < b.itemId ? -1 : 1)).slice(0, limit))
@@ -144,13 +145,13 @@ export class MemoryVectorIndex implements VectorIndex {
     return { space: state.space, step: state.step, items }
   }
 
-  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#check()
     const held = this.#spaces.get(space)?.items
     return new Map(
       ids.flatMap((id) => {
         const point = held?.get(id)?.point
-        return point === undefined ? [] : [[id, point] as const]
+        return point === undefined ? [] : [[id, vectors ? point : { payload: point.payload }] as const]
       })
     )
   }

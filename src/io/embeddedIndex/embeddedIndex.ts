@@ -3,18 +3,19 @@
 import type { ItemId, UserId } from '../../event/interaction.ts'
 import {
   checkLimit,
+  type DescribedItem,
   type Filter,
   type IndexState,
   type InterestQuery,
   type ItemPayload,
-  type Neighbour,
+  type PopularItem,
   type PopularItems,
   type SearchResult,
-  type SearchWishes,
   type SpaceShape,
   type UserPayload,
   type VectorIndex,
-  type VectorPoint
+  type VectorPoint,
+  type VectorWishes
 } from '../../retrieval/vectorIndex.ts'
 import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
 import { EmbeddedIndexStore, type SpaceState } from './embeddedIndexStore.ts'
@@ -101,7 +102,7 @@ export class EmbeddedIndex implements VectorIndex {
     return { space: live.name, step, items, users, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): Promise<SearchResult> {
+  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult> {
     if (this.#thread === undefined) return this.#here().search(query, limit, filter, wishes)
     return this.#thread.ask<SearchResult>({ kind: 'search', query, limit, filter, wishes })
   }
@@ -111,7 +112,7 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter, context })
   }
 
-  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
     const { spaces } = this.#store.state()
     const state = Object.hasOwn(spaces, space) ? spaces[space] : undefined
@@ -119,7 +120,7 @@ export class EmbeddedIndex implements VectorIndex {
     return new Map(
       ids.flatMap((id) => {
         const item = this.#store.item(state, id)
-        return item === undefined ? [] : [[id, { payload: item.payload, vector: item.vector }] as const]
+        return item === undefined ? [] : [[id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) }] as const]
       })
     )
   }
@@ -142,9 +143,9 @@ export class EmbeddedIndex implements VectorIndex {
     return live === undefined ? [] : this.#store.usersFrom(live.space, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
   }
 
-  async itemsLike(text: string, limit: number): Promise<readonly Neighbour[]> {
+  async itemsLike(text: string, limit: number): Promise<readonly PopularItem[]> {
     if (this.#thread === undefined) return this.#here().like(text, limit)
-    return this.#thread.ask<Neighbour[]>({ kind: 'like', text, limit })
+    return this.#thread.ask<PopularItem[]>({ kind: 'like', text, limit })
   }
 
   /** Bytes that the searcher holds for vectors, and the kernel that scores them. */

@@ -6,10 +6,10 @@ import {
   checkLimit,
   type Filter,
   type InterestQuery,
-  type Neighbour,
+  type PopularItem,
   type PopularItems,
   type SearchResult,
-  type SearchWishes
+  type VectorWishes
 } from '../../retrieval/vectorIndex.ts'
 import type { EmbeddedIndexStore, SpaceState, StoreState } from './embeddedIndexStore.ts'
 
@@ -43,7 +43,7 @@ export class EmbeddedIndexSearcher {
     this.#state = state
   }
 
-  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: SearchWishes): SearchResult {
+  search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): SearchResult {
     const { name, space, items } = this.#live()
     return searchSpace({ name, items, user: (userId) => this.#store.user(space, userId) }, query, limit, filter, wishes)
   }
@@ -52,7 +52,7 @@ export class EmbeddedIndexSearcher {
     return popularInSpace(this.#live(), limit, filter, context)
   }
 
-  like(text: string, limit: number): Neighbour[] {
+  like(text: string, limit: number): PopularItem[] {
     checkLimit(limit)
     return this.#live().items.like(text, limit)
   }

@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { MtmiError } from '../../base/errors.ts'
-import type { Filter, InterestQuery, SearchWishes } from '../../retrieval/vectorIndex.ts'
+import type { Filter, InterestQuery, VectorWishes } from '../../retrieval/vectorIndex.ts'
 import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
 import { EmbeddedIndexStore } from './embeddedIndexStore.ts'
 
@@ -19,7 +19,7 @@ export type WorkerRequest =
       readonly query: InterestQuery
       readonly limit: number
       readonly filter: Filter | undefined
-      readonly wishes: SearchWishes | undefined
+      readonly wishes: VectorWishes | undefined
     }
   | {
       readonly id: number

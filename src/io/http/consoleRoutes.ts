@@ -5,7 +5,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { ItemId, UserId } from '../../event/interaction.ts'
 import { Profiles } from '../../recommend/profiles.ts'
 import { wordsOf } from '../../recommend/recommender.ts'
-import type { Neighbour, VectorIndex } from '../../retrieval/vectorIndex.ts'
+import type { PopularItem, VectorIndex } from '../../retrieval/vectorIndex.ts'
 import { type ConsoleFiles, consoleHeaders } from './consoleFiles.ts'
 import type { AnswerCount, PipelineNumbers, ServiceStatus } from './consoleStatus.ts'
 import type { VersionNumbers } from './consoleVersions.ts'
@@ -127,7 +127,7 @@ async function itemsLike(
   index: Pick<VectorIndex, 'item' | 'itemsLike'>,
   text: string,
   limit: number
-): Promise<readonly Pick<Neighbour, 'itemId' | 'payload'>[]> {
+): Promise<readonly Pick<PopularItem, 'itemId' | 'payload'>[]> {
   if (index.itemsLike !== undefined) return index.itemsLike(text, limit)
   const item = await index.item(text)
   return item === undefined ? [] : [{ itemId: text, payload: item.payload }]

@@ -10,33 +10,35 @@ import type { ItemId, UserId } from '../../event/interaction.ts'
 import { queryInterestsMax } from '../../retrieval/dotKernel.ts'
 import { popularityScore } from '../../retrieval/popularity.ts'
 import {
+  type Candidate,
   checkLimit,
   checkPoints,
   checkVectors,
+  type DescribedItem,
   type Filter,
   type IndexState,
   type InterestQuery,
   type ItemPayload,
-  type Neighbour,
   type PopularItems,
   type SearchResult,
-  type SearchWishes,
   type SpaceShape,
   type UserPayload,
   type VectorIndex,
-  type VectorPoint
+  type VectorPoint,
+  type VectorWishes
 } from '../../retrieval/vectorIndex.ts'
+import { QdrantItemIds } from './qdrantItemIds.ts'
 import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
 import {
   contextField,
+  describedFields,
   inBatches,
-  neighbourFields,
   notNewerThan,
   type QdrantPayload,
   toCosine,
   toItemPayload,
   tombstone,
-  toNeighbour,
+  toPopularItem,
   toQdrant,
   toQdrantFilter,
   toUserPayload
@@ -62,7 +64,7 @@ type QueryPoint = Schemas['ScoredPoint']
 interface Wanted {
   readonly limit: number
   readonly filter: Filter
-  readonly wishes: SearchWishes
+  readonly wishes: VectorWishes
 }
 
 export class QdrantIndex implements VectorIndex {
@@ -72,6 +74,7 @@ export class QdrantIndex implements VectorIndex {
   readonly #names: QdrantNames
   readonly #requests: QdrantRequests
   readonly #spaces: QdrantSpaces
+  readonly #itemIds: QdrantItemIds
   /** Collection → when tombstones were last swept out of it. */
   readonly #purgedAtMs = new Map<string, number>()
 
@@ -82,6 +85,7 @@ export class QdrantIndex implements VectorIndex {
     this.#historyMax = parts.historyMax
     this.#names = new QdrantNames(options.prefix)
     this.#requests = new QdrantRequests(options, parts)
+    this.#itemIds = new QdrantItemIds(this.#requests)
     this.#spaces = new QdrantSpaces({ requests: this.#requests, names: this.#names, options, clock: parts.clock, run: parts.run })
   }
 
@@ -159,7 +163,7 @@ export class QdrantIndex implements VectorIndex {
     })
   }
 
-  async search({ by }: InterestQuery, limit: number, filter: Filter = {}, wishes: SearchWishes = {}): Promise<SearchResult> {
+  async search({ by }: InterestQuery, limit: number, filter: Filter = {}, wishes: VectorWishes = {}): Promise<SearchResult> {
     checkLimit(limit)
     const found = await this.#inLiveSpace<SearchResult>(
       async (space) => ({ space, step: await this.#step(space), lists: undefined }),
@@ -183,7 +187,7 @@ export class QdrantIndex implements VectorIndex {
       const key = context === undefined ? 'popularity' : contextField(context)
       const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
       const [found, top, newest] = (await this.#query(space, 'ask for what is popular', [
-        { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: neighbourFields },
+        { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
         { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
         newestStep
       ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
@@ -192,23 +196,25 @@ export class QdrantIndex implements VectorIndex {
         return context === undefined ? popularity : (popularityIn[context] ?? 0)
       }
       const greatest = level(top[0])
-      return { space, step: stepOf(newest), items: found.map((hit) => toNeighbour(hit, popularityScore(level(hit), greatest))) }
+      return { space, step: stepOf(newest), items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest))) }
     })
     if (answer === undefined) throw nothingLive()
     return answer
   }
 
-  async items(space: string, ids: readonly ItemId[]): Promise<ReadonlyMap<ItemId, { payload: ItemPayload; vector: Float32Array }>> {
+  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const collection = this.#names.collection('item', space)
     const wanted = [...new Set(ids)]
     if (wanted.length === 0) return new Map()
     try {
       const found = await this.#requests.read(`read items from ${collection}`, (client) =>
-        client.retrieve(collection, { ids: wanted.map(pointId), with_payload: neighbourFields, with_vector: true })
+        client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector: vectors })
       )
       const items = new Map(
         found.flatMap(({ payload, vector }) =>
-          typeof payload?.id === 'string' ? [[payload.id, { payload: toItemPayload(payload), vector: toVector(vector) }] as const] : []
+          typeof payload?.id === 'string'
+            ? [[payload.id, { payload: toItemPayload(payload), ...(vectors ? { vector: toVector(vector) } : {}) }] as const]
+            : []
         )
       )
       return new Map(wanted.flatMap((id) => (items.has(id) ? [[id, items.get(id)!] as const] : [])))
@@ -352,25 +358,31 @@ export class QdrantIndex implements VectorIndex {
     queries: readonly Schemas['QueryRequest'][],
     { limit, filter, wishes }: Wanted,
     excluded: readonly string[] = []
-  ): Promise<{ step: number; lists: Neighbour[][] }> {
+  ): Promise<{ step: number; lists: Candidate[][] }> {
     const withVector = wishes.vectors === true
     const asked = {
       limit,
       ...filterPart(toQdrantFilter(filter, excluded)),
       ...this.#searchParams(),
-      with_payload: neighbourFields,
+      with_payload: false,
       ...(withVector ? { with_vector: true } : {})
     }
+    const collection = this.#names.collection('item', space)
     const searches = queries.map((query) => ({ ...query, ...asked }))
     const answers = await this.#query(space, 'search', [...searches, newestStep])
-    const newest = answers.at(-1)
+    const found = answers.slice(0, -1)
+    const named = await this.#itemIds.of(
+      collection,
+      found.flatMap((hits) => hits.map(({ id }) => String(id)))
+    )
     return {
-      step: stepOf(newest),
-      lists: answers.slice(0, -1).map((hits) =>
-        hits.map((hit) => ({
-          ...toNeighbour(hit, toCosine(hit.score)),
-          ...(withVector ? { vector: toVector(hit.vector) } : {})
-        }))
+      step: stepOf(answers.at(-1)),
+      lists: found.map((hits) =>
+        hits.flatMap(({ id, score, vector }) => {
+          const itemId = named.get(String(id))
+          if (itemId === undefined) return [] // removed meanwhile
+          return [{ itemId, score: toCosine(score), ...(withVector ? { vector: toVector(vector) } : {}) }]
+        })
       )
     }
   }

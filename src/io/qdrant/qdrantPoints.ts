@@ -6,7 +6,7 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import {
   type Filter,
   type ItemPayload,
-  type Neighbour,
+  type PopularItem,
   popularityPart,
   type SpaceShape,
   type UserPayload,
@@ -34,7 +34,7 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
 }
 
 /** Of an item's payload, what an answer needs. */
-export const neighbourFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
+export const describedFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
 
 const inContext = 'popularityIn.'
 
@@ -174,7 +174,7 @@ export function toUserPayload(payload: QdrantPayload): UserPayload {
   return { recent: recent ?? [], historyLength: historyLength ?? 0, newestMs: newestMs ?? 0, updatedAtMs: updatedAtMs ?? 0 }
 }
 
-export function toNeighbour(hit: { payload?: QdrantPayload | null | undefined }, score: number): Neighbour {
+export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined }, score: number): PopularItem {
   const payload = hit.payload ?? {}
   return { itemId: String(payload.id), score, payload: toItemPayload(payload) }
 }

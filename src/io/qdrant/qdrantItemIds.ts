@@ -1,0 +1,50 @@
+// Which item a point of Qdrant is.
+//
+// A point's id is a UUID made of the item's id, the same in every space for ever; the way back is in its payload. To read hundreds of payloads costs a search more than
+// the search itself, so what was read once is remembered.
+
+import type { ItemId } from '../../event/interaction.ts'
+import type { QdrantRequests } from './qdrantRequests.ts'
+
+/** Some 40 MB. Of a larger catalogue what is found most often stays; the rest is read again. */
+const rememberedMax = 250_000
+
+export class QdrantItemIds {
+  readonly #requests: QdrantRequests
+  /** The one that was remembered first is the first to go. */
+  readonly #known = new Map<string, ItemId>()
+
+  constructor(requests: QdrantRequests) {
+    this.#requests = requests
+  }
+
+  /** @returns the item of each point; without those that are not in the collection any more */
+  async of(collection: string, points: readonly string[]): Promise<ReadonlyMap<string, ItemId>> {
+    const named = new Map<string, ItemId>()
+    const unknown = new Set<string>()
+    for (const point of points) {
+      const itemId = this.#known.get(point)
+      if (itemId === undefined) unknown.add(point)
+      else named.set(point, itemId)
+    }
+    if (unknown.size === 0) return named
+    const found = await this.#requests.read(`read ids of items from ${collection}`, (client) =>
+      client.retrieve(collection, { ids: [...unknown], with_payload: ['id'], with_vector: false })
+    )
+    for (const { id, payload } of found) {
+      if (typeof payload?.id !== 'string') continue // a tombstone
+      named.set(String(id), payload.id)
+      this.#remember(String(id), payload.id)
+    }
+    return named
+  }
+
+  #remember(point: string, itemId: ItemId): void {
+    this.#known.set(point, itemId)
+    if (this.#known.size <= rememberedMax) return
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest)
+      return
+    }
+  }
+}
