@@ -61,6 +61,12 @@ const purgeIntervalMs = 60 * 60 * 1000
 
 type QueryPoint = Schemas['ScoredPoint']
 
+/** As Qdrant says it. [K] lists, best first. */
+interface Nearest {
+  readonly step: number
+  readonly lists: readonly (readonly QueryPoint[])[]
+}
+
 interface Wanted {
   readonly limit: number
   readonly filter: Filter
@@ -314,12 +320,12 @@ export class QdrantIndex implements VectorIndex {
     const { dimensions } = await this.#spaces.shape(space)
     checkVectors('search by vectors', vectors, count, dimensions)
     const queries = Array.from({ length: count }, (_, k) => ({ query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions)) }))
-    return { space, ...(await this.#nearest(space, queries, wanted)) }
+    return this.#answer(space, await this.#nearest(space, queries, wanted))
   }
 
   /** Qdrant leaves out the point that a query starts from. */
   async #searchByItem(space: string, itemId: ItemId, wanted: Wanted): Promise<SearchResult> {
-    return { space, ...(await this.#nearest(space, [{ query: pointId(itemId) }], wanted)) }
+    return this.#answer(space, await this.#nearest(space, [{ query: pointId(itemId) }], wanted))
   }
 
   /** One batch of K queries by the stored vectors; who the user is and what to leave out is read beside it. */
@@ -342,14 +348,14 @@ export class QdrantIndex implements VectorIndex {
     if (stored.value === undefined) return { space, step: await this.#step(space), lists: undefined }
     if (found.status === 'rejected') throw found.reason
     const user = toUserPayload(stored.value.payload)
-    const recent = new Set(filter.excludeRecent === false ? [] : user.recent)
-    const { step } = found.value
-    let lists = found.value.lists.map((list) => list.filter(({ itemId }) => !recent.has(itemId)).slice(0, limit))
+    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
+    let { step, lists } = found.value
+    lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
     // A history longer than it should be: what is left is too little, though there is more.
     if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch)) {
-      ;({ lists } = await this.#nearest(space, queries, wanted, [...recent].map(pointId)))
+      ;({ step, lists } = await this.#nearest(space, queries, wanted, [...recent]))
     }
-    return { space, step, lists, user }
+    return { ...(await this.#answer(space, { step, lists })), user }
   }
 
   /** One request: the nearest items of each query, and the newest step beside them. */
@@ -358,7 +364,7 @@ export class QdrantIndex implements VectorIndex {
     queries: readonly Schemas['QueryRequest'][],
     { limit, filter, wishes }: Wanted,
     excluded: readonly string[] = []
-  ): Promise<{ step: number; lists: Candidate[][] }> {
+  ): Promise<Nearest> {
     const withVector = wishes.vectors === true
     const asked = {
       limit,
@@ -367,24 +373,24 @@ export class QdrantIndex implements VectorIndex {
       with_payload: false,
       ...(withVector ? { with_vector: true } : {})
     }
-    const collection = this.#names.collection('item', space)
     const searches = queries.map((query) => ({ ...query, ...asked }))
     const answers = await this.#query(space, 'search', [...searches, newestStep])
-    const found = answers.slice(0, -1)
-    const named = await this.#itemIds.of(
-      collection,
-      found.flatMap((hits) => hits.map(({ id }) => String(id)))
+    return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
+  }
+
+  /** What was found, by the names of the items; without those that were removed meanwhile. */
+  async #answer(space: string, { step, lists }: Nearest): Promise<SearchResult & { lists: Candidate[][] }> {
+    const points = lists.map((hits) => hits.map(({ id }) => String(id)))
+    const itemIds = await this.#itemIds.of(this.#names.collection('item', space), points.flat())
+    let at = 0
+    const named = lists.map((hits) =>
+      hits.flatMap(({ score, vector }) => {
+        const itemId = itemIds[at++]
+        if (itemId === undefined) return []
+        return [{ itemId, score: toCosine(score), ...(vector == null ? {} : { vector: toVector(vector) }) }]
+      })
     )
-    return {
-      step: stepOf(answers.at(-1)),
-      lists: found.map((hits) =>
-        hits.flatMap(({ id, score, vector }) => {
-          const itemId = named.get(String(id))
-          if (itemId === undefined) return [] // removed meanwhile
-          return [{ itemId, score: toCosine(score), ...(withVector ? { vector: toVector(vector) } : {}) }]
-        })
-      )
-    }
+    return { space, step, lists: named }
   }
 
   async #step(space: string): Promise<number> {

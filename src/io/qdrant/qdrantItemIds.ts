@@ -18,25 +18,19 @@ export class QdrantItemIds {
     this.#requests = requests
   }
 
-  /** @returns the item of each point; without those that are not in the collection any more */
-  async of(collection: string, points: readonly string[]): Promise<ReadonlyMap<string, ItemId>> {
-    const named = new Map<string, ItemId>()
-    const unknown = new Set<string>()
-    for (const point of points) {
-      const itemId = this.#known.get(point)
-      if (itemId === undefined) unknown.add(point)
-      else named.set(point, itemId)
-    }
-    if (unknown.size === 0) return named
+  /** @returns the item of each point, in their order; undefined for one that is not in the collection any more */
+  async of(collection: string, points: readonly string[]): Promise<readonly (ItemId | undefined)[]> {
+    const itemIds = points.map((point) => this.#known.get(point))
+    const unknown = [...new Set(points.filter((_, i) => itemIds[i] === undefined))]
+    if (unknown.length === 0) return itemIds
     const found = await this.#requests.read(`read ids of items from ${collection}`, (client) =>
-      client.retrieve(collection, { ids: [...unknown], with_payload: ['id'], with_vector: false })
+      client.retrieve(collection, { ids: unknown, with_payload: ['id'], with_vector: false })
     )
-    for (const { id, payload } of found) {
-      if (typeof payload?.id !== 'string') continue // a tombstone
-      named.set(String(id), payload.id)
-      this.#remember(String(id), payload.id)
-    }
-    return named
+    const read = new Map<string, ItemId>()
+    // A tombstone has no id.
+    for (const { id, payload } of found) if (typeof payload?.id === 'string') read.set(String(id), payload.id)
+    for (const [point, itemId] of read) this.#remember(point, itemId)
+    return points.map((point, i) => itemIds[i] ?? read.get(point))
   }
 
   #remember(point: string, itemId: ItemId): void {
