@@ -1,4 +1,6 @@
+import assert from 'node:assert/strict'
 import test from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { eventLogSuite } from '../conformance/eventLogSuite.ts'
 import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
@@ -21,3 +23,31 @@ else
       }
     }
   })
+
+test('what is fetched while its reader is busy is given to it together', { skip }, async () => {
+  const topic = await makeTopic(1)
+  const log = await openLog()
+  const stop = new AbortController()
+  try {
+    const appended = 60
+    const append = (i: number) => log.append(topic, [{ key: Uint8Array.of(1), value: Uint8Array.of(i) }])
+    await append(0)
+    const sizes: number[] = []
+    let read = 0
+    for await (const event of log.read(topic, { resume: async () => 0n, signal: stop.signal })) {
+      if (event.kind !== 'records') continue
+      for (const { value } of event.records) assert.equal(value?.[0], read++)
+      sizes.push(event.records.length)
+      if (read === appended) break
+      if (sizes.length > 1) continue
+      for (let i = 1; i < appended; i++) await append(i)
+      await pause(500) // five times what a broker holds a fetch for
+    }
+    // At most the last fetch is still on its way when the reader comes back.
+    assert.ok(sizes.length <= 3, `${appended - 1} appends came in ${sizes.length - 1} pieces: ${sizes}`)
+  } finally {
+    stop.abort()
+    await log.close()
+    await removeTopics(topic)
+  }
+})

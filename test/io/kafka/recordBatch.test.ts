@@ -165,3 +165,22 @@ test('what a record takes is never more than was announced', () => {
     assert(buffer.length <= recordBytesMax(record))
   }
 })
+
+test('many small batches are unpacked without waiting for another thread, whatever they are compressed with', async () => {
+  await registerCompressionCodecs()
+  for (const [name, compression] of Object.entries(compressionTypes)) {
+    const records = Array.from({ length: 4 }, (_, i) => ({ key: new Uint8Array(20).fill(i), value: new Uint8Array(500).fill(i) }))
+    const batch = await writeRecordBatch(records, timestampMs, compression, plain)
+    let turns = 0
+    let counting = true
+    const count = () => {
+      turns++
+      if (counting) setImmediate(count)
+    }
+    setImmediate(count)
+    const batches = await readRecordBatches(Buffer.concat(Array.from({ length: 200 }, () => batch)))
+    counting = false
+    assert.equal(batches?.length, 200)
+    assert.equal(turns, 0, `${name}: a busy thread would have kept them waiting for ${turns} of its turns`)
+  }
+})
