@@ -123,12 +123,13 @@ export class GraphBuilder {
   }
 
   concat(parts: readonly Output[], axis: number): Output {
+    if (parts.length === 1) return parts[0]!
     return this.#node('ConcatV2', [...parts, this.int(axis)], { T: float, Tidx: int32, N: { int: parts.length } })
   }
 
   /** @param sizes int32 [parts] along the first axis */
-  split(x: Output, sizes: Output, parts: number): Output[] {
-    const name = this.#node('SplitV', [x, sizes, this.int(0)], { T: float, Tlen: int32, num_split: { int: parts } })
+  split(x: Output, sizes: Output, parts: number, T: 'float' | 'int32' = 'float'): Output[] {
+    const name = this.#node('SplitV', [x, sizes, this.int(0)], { T: { type: T }, Tlen: int32, num_split: { int: parts } })
     return Array.from({ length: parts }, (_, i) => (i === 0 ? name : `${name}:${i}`))
   }
 

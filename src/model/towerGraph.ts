@@ -32,10 +32,10 @@ export interface TowerGraphOptions {
 }
 
 /**
- * The H rows' hidden units are computed in so many parts, each on the core that is free. A constant, not the number of cores: so sums are in the same order
- * everywhere. On two cores 2, 4 and 8 take the same time.
+ * What is large is computed in parts, each on the core that is free: the rows' hidden units, the windows' attention, and the examples' softmax. Constants, not the
+ * number of cores: so sums are in the same order everywhere. On two cores 2, 4 and 8 parts of rows take the same time.
  */
-export const rowParts = 4
+export const graphParts = { rows: 4, windows: 2, examples: 4 } as const
 
 /** The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H + spare, D], the last ones 0. */
 export type TowerGraphOutputs = Readonly<Record<string, Output>>
@@ -43,86 +43,51 @@ export type TowerGraphOutputs = Readonly<Record<string, Output>>
 /**
  * Inputs, all to be fed: every dense weight by its name, and
  *
- *     rows [H, D]              sizes [rowParts]: of its parts      rowCount, candidateCount, placeCount: H, C, W·P, the last with windows
+ *     rows [H, D]              rowCount, candidateCount: H, C      placeCount: W·P, with windows
  *     steps [W, L]             places in `rows`                    age, and where they are read hour and day [W, P, L]: groups
  *     blocked [W, P, L, 1]     position [L], with windows [W, P, L]       placeOf [B], with windows
  *     candidates [C, D]        positive [B]        weight [B]      minusLogQ [C]
  *     blockedCandidates [B, 1, C], with groups                     lesson [I, B, D], with a lesson
- *     shapes: ofPlaces (W, P, K, L), ofWindows (W, P·K, L), ofPooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C), spare (·, D)
+ *     ofRows, ofWindows, ofExamples: sizes of the parts of H, W and B
+ *     shapes, each of a part: attention (·, P·K, L), places (·, P, K, L), pooled (·, P·K, D), joint (·, I·C), pairs (·, I, C), flat (·, C); spare (rows, D)
  */
 export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; outputs: TowerGraphOutputs } {
   const { towerCount: K, dimensions: D, windows, loss } = options
-  const { summed, communicates, readsTime } = options.towers
+  const { summed, communicates } = options.towers
   const g = new GraphBuilder()
-  const outputs: Record<string, Output> = {}
+  const I = summed ? 1 : K
 
-  // Attention, and what it pools.
-  const rows = g.input('rows', [-1, D]) //                                                                                  [H, D]
-  const rowCount = g.inputInts('rowCount', [])
-  const sizes = g.inputInts('sizes', [rowParts])
-  const steps = g.inputInts('steps', [-1, -1]) //                                                                       [W, L]
-  const hiddenWeight = g.input('attention.weight', [D, K * D]) //                                                              [D, K·A]
-  const hiddenBias = g.input('attention.bias', [K * D]) //                                                                  [K·A]
-  const ownBlock = g.floats(
-    Float32Array.from({ length: K * D * K }, (_, i) => (Math.floor(i / (D * K)) === i % K ? 1 : 0)),
-    [K * D, K]
-  )
-  const queries = g.mul(g.reshape(g.input('attention.query', [K, D]), [K * D, 1]), ownBlock) //                            [K·A, K]
-  const parts = g.split(rows, sizes, rowParts) //                                                                  [h, D] each
-  const hidden = parts.map((part) => g.apply('Tanh', g.apply('BiasAdd', g.matMul(part, hiddenWeight), hiddenBias))) // [h, K·A]
-  const scores = parts.map((_, i) => g.matMul(hidden[i]!, queries)) //                                             [h, K]
-  const ofSteps = g.expand(g.gather(g.concat(scores, 0), steps), 1) //                                             [W, 1, L, K]
-  const terms = [
-    { name: 'attention.age', index: g.inputInts('age', [-1, -1, -1]), count: ageGroups },
-    ...(readsTime
-      ? [
-          { name: 'attention.hour', index: g.inputInts('hour', [-1, -1, -1]), count: 24 },
-          { name: 'attention.day', index: g.inputInts('day', [-1, -1, -1]), count: 7 }
-        ]
-      : [])
-  ]
-  const position = g.inputInts('position', windows ? [-1, -1, -1] : [-1]) //                                                                 [L] or [W, P, L]
-  let logits = g.add(
-    ofSteps,
-    g.add(g.gather(g.input('attention.position', [options.historyMax, K]), position), g.input('blocked', [-1, -1, -1, 1]))
-  ) //     [W, P, L, K]
-  for (const { name, index, count } of terms) logits = g.add(logits, g.gather(g.input(name, [count, K]), index))
-  const ofWindows = g.inputInts('ofWindows', [3])
-  const attention = g.reshape(g.apply('Softmax', g.transpose(logits, [0, 1, 3, 2])), ofWindows) //                 [W, P·K, L]
-  const read = g.gather(rows, steps) //                                                                            [W, L, D]
-  const pooled = g.transpose(g.reshape(g.batchMatMul(attention, read), [-1, K, D]), [1, 0, 2]) //                  [K, W·P, D]
-
-  // Interests, by example.
-  const userWeight = g.input('user.weight', [K, D, D]) //                                                                     [K, D, D]
-  const exchange = communicates ? g.input('user.exchange', [K, D, D]) : undefined //                                          [K, D, D]
-  let projected = g.add(g.batchMatMul(pooled, userWeight), g.input('user.bias', [K, 1, D])) //                                [K, W·P, D]
+  // Forward: interests of the histories, and those of the examples.
+  const rows = rowScores(g, K, D)
+  const pooling = pool(g, rows, options)
+  const pooled = g.transpose(pooling.pooled, [1, 0, 2]) //                                                         [K, W·P, D]
+  const userWeight = g.input('user.weight', [K, D, D])
+  const exchange = communicates ? g.input('user.exchange', [K, D, D]) : undefined
   const others = exchange === undefined ? undefined : ofOthers(g, pooled, K) //                                    [K, W·P, D]
+  let projected = g.add(g.batchMatMul(pooled, userWeight), g.input('user.bias', [K, 1, D])) //                     [K, W·P, D]
   if (exchange !== undefined && others !== undefined) projected = g.add(projected, g.batchMatMul(others, exchange))
   const before = summed ? g.sum(projected, [0], 'axes') : projected //                                             [I, W·P, D]
   const ofHistories = g.unit(g.transpose(before, [1, 0, 2])) //                                                    [W·P, I, D]
-  const placeOf = windows ? g.inputInts('placeOf', [-1]) : undefined //                                             [B]
+  const placeOf = windows ? g.inputInts('placeOf', [-1]) : undefined //                                            [B]
   const users = placeOf === undefined ? ofHistories.y : g.gather(ofHistories.y, placeOf) //                        [B, I, D]
 
-  // The item tower.
-  const candidates = g.input('candidates', [-1, D]) //                                                                      [C, D]
-  const mapped = options.itemTower === 'linear' ? { weight: g.input('item.weight', [D, D]), bias: g.input('item.bias', [D]) } : undefined
-  const items = g.unit(mapped === undefined ? candidates : g.apply('BiasAdd', g.matMul(candidates, mapped.weight), mapped.bias)) // [C, D]
-
-  const I = summed ? 1 : K
+  // The item tower, and the loss.
+  const candidates = g.input('candidates', [-1, D]) //                                                             [C, D]
+  const item = options.itemTower === 'linear' ? { weight: g.input('item.weight', [D, D]), bias: g.input('item.bias', [D]) } : undefined
+  const items = g.unit(item === undefined ? candidates : g.apply('BiasAdd', g.matMul(candidates, item.weight), item.bias)) // [C, D]
   const judged = lossOf(g, { users, vectors: items.y, I, D, groups: options.groups, loss })
-  outputs.losses = judged.losses
-  outputs.loss = judged.loss
+  const outputs: Record<string, Output> = { loss: judged.loss, losses: judged.losses }
   let { ofUsers } = judged //                                                                                      [B, I, D]
   if (options.lesson) {
-    const lesson = g.transpose(g.input('lesson', [I, -1, D]), [1, 0, 2]) //                                                    [B, I, D]
+    const lesson = g.transpose(g.input('lesson', [I, -1, D]), [1, 0, 2]) //                                        [B, I, D]
     outputs.loss = g.sub(judged.loss, g.sum(g.mul(users, lesson), [0, 1, 2]))
     ofUsers = g.sub(ofUsers, lesson)
   }
 
   // Back through the item tower.
   const ofItems = g.unitGradient(items, judged.ofVectors) //                                                       [C, D]
-  outputs.candidates = mapped === undefined ? ofItems : g.matMul(ofItems, mapped.weight, 'second') //              [C, D]
-  if (mapped !== undefined) {
+  outputs.candidates = item === undefined ? ofItems : g.matMul(ofItems, item.weight, 'second') //                  [C, D]
+  if (item !== undefined) {
     outputs['item.weight'] = g.matMul(candidates, ofItems, 'first') //                                             [D, D]
     outputs['item.bias'] = g.sum(ofItems, [0]) //                                                                  [D]
   }
@@ -140,32 +105,128 @@ export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; o
     ofPooled = g.add(ofPooled, ofOthers(g, g.batchMatMul(ofProjected, exchange, 'second'), K))
   }
 
-  // Back through the attention.
-  const byWindow = g.reshape(g.transpose(ofPooled, [1, 0, 2]), g.inputInts('ofPooled', [3])) //                 [W, P·K, D]
-  const ofRead = g.batchMatMul(attention, byWindow, 'first') //                                                    [W, L, D]
-  const weighted = g.mul(attention, g.batchMatMul(byWindow, read, 'second')) //                                    [W, P·K, L]
-  const ofAttention = g.sub(weighted, g.mul(attention, g.sum(weighted, [2], 'axes'))) //                           [W, P·K, L]
-  const ofLogits = g.transpose(g.reshape(ofAttention, g.inputInts('ofPlaces', [4])), [0, 1, 3, 2]) //              [W, P, L, K]
-  for (const { name, index, count } of terms) outputs[name] = g.sumByIndex(ofLogits, index, g.int(count))
-  const ofPositions = windows ? ofLogits : g.sum(ofLogits, [0, 1]) //                                              [W, P, L, K] or [L, K]
-  outputs['attention.position'] = g.sumByIndex(ofPositions, position, g.int(options.historyMax)) //                [R, K]
-
-  // Back through the scores, part by part.
-  const ofScores = g.split(g.sumByIndex(g.sum(ofLogits, [1]), steps, rowCount), sizes, rowParts) //                [h, K] each
-  const ofRows = g.split(g.sumByIndex(ofRead, steps, rowCount), sizes, rowParts) //                                [h, D] each
-  const inner = hidden.map((units, i) => g.apply('TanhGrad', units, g.matMul(ofScores[i]!, queries, 'second'))) // [h, K·A]
-  const ofQueries = g.sumOf(hidden.map((units, i) => g.matMul(units, ofScores[i]!, 'first'))) //                   [K·A, K]
-  outputs['attention.query'] = g.sum(g.mul(ofQueries, ownBlock), [1]) //                                           [K·A]
-  outputs['attention.weight'] = g.sumOf(inner.map((each, i) => g.matMul(parts[i]!, each, 'first'))) //             [D, K·A]
-  outputs['attention.bias'] = g.sumOf(inner.map((each) => g.sum(each, [0]))) //                                    [K·A]
-  const ofParts = inner.map((each, i) => g.add(g.matMul(each, hiddenWeight, 'second'), ofRows[i]!)) //             [h, D] each
-  outputs.rows = g.concat([...ofParts, g.zeros(g.inputInts('spare', [2]))], 0) //                                  [H + spare, D]
-  return { graph: g, outputs }
+  // Back through attention and scores.
+  const { ofScores, ofRead, ofTerms } = pooling.back(g.transpose(ofPooled, [1, 0, 2]))
+  return { graph: g, outputs: { ...outputs, ...ofTerms, ...rows.back(ofScores, ofRead) } }
 }
 
 /** The mean over the other towers. @param pooled [K, N, D] */
 function ofOthers(g: GraphBuilder, pooled: Output, K: number): Output {
   return g.div(g.sub(g.sum(pooled, [0], 'axes'), pooled), g.scalar(K - 1))
+}
+
+interface RowScores {
+  readonly rows: Output // [H, D]
+  readonly scores: Output // [H, K]
+  /** @param ofScores [H, K] @param ofRead to be added to the gradient of the rows, each [H, D] */
+  back(ofScores: Output, ofRead: readonly Output[]): Record<string, Output>
+}
+
+/** q_k · tanh(e W_k + b_k) of each row. */
+function rowScores(g: GraphBuilder, K: number, D: number): RowScores {
+  const n = graphParts.rows
+  const rows = g.input('rows', [-1, D]) //                                                                         [H, D]
+  const sizes = g.inputInts('ofRows', [n])
+  const weight = g.input('attention.weight', [D, K * D]) //                                                        [D, K·A]
+  const bias = g.input('attention.bias', [K * D]) //                                                               [K·A]
+  /** The queries stand on the diagonal of a block matrix: so all towers' scores are one product. */
+  const ownBlock = g.floats(
+    Float32Array.from({ length: K * D * K }, (_, i) => (Math.floor(i / (D * K)) === i % K ? 1 : 0)),
+    [K * D, K]
+  )
+  const queries = g.mul(g.reshape(g.input('attention.query', [K, D]), [K * D, 1]), ownBlock) //                    [K·A, K]
+  const parts = g.split(rows, sizes, n) //                                                                         [h, D] each
+  const hidden = parts.map((part) => g.apply('Tanh', g.apply('BiasAdd', g.matMul(part, weight), bias))) //         [h, K·A]
+  const scores = hidden.map((units) => g.matMul(units, queries)) //                                                [h, K]
+  return {
+    rows,
+    scores: g.concat(scores, 0),
+    back: (given, ofRead) => {
+      const ofScores = g.split(given, sizes, n) //                                                                 [h, K] each
+      const inner = hidden.map((units, i) => g.apply('TanhGrad', units, g.matMul(ofScores[i]!, queries, 'second'))) // [h, K·A]
+      const ofQueries = g.sumOf(hidden.map((units, i) => g.matMul(units, ofScores[i]!, 'first'))) //               [K·A, K]
+      const read = ofRead.map((each) => g.split(each, sizes, n)) //                                                [h, D] each
+      const ofParts = inner.map((each, i) => g.sumOf([g.matMul(each, weight, 'second'), ...read.map((of) => of[i]!)])) // [h, D]
+      return {
+        'attention.query': g.sum(g.mul(ofQueries, ownBlock), [1]), //                                              [K·A]
+        'attention.weight': g.sumOf(inner.map((each, i) => g.matMul(parts[i]!, each, 'first'))), //                [D, K·A]
+        'attention.bias': g.sumOf(inner.map((each) => g.sum(each, [0]))), //                                       [K·A]
+        rows: g.concat([...ofParts, g.zeros(g.inputInts('spare', [2]))], 0) //                                     [H + spare, D]
+      }
+    }
+  }
+}
+
+interface Pooling {
+  readonly pooled: Output // [W·P, K, D]
+  /** @param ofPooled [W·P, K, D] */
+  back(ofPooled: Output): {
+    readonly ofScores: Output // [H, K]
+    /** Summed, of the rows that were read. [H, D] each */
+    readonly ofRead: readonly Output[]
+    /** Of the weights of places in the history. */
+    readonly ofTerms: Record<string, Output>
+  }
+}
+
+/** Attention over the steps of each history, and what it pools: by windows, in parts. */
+function pool(
+  g: GraphBuilder,
+  { rows, scores }: RowScores,
+  { towerCount: K, dimensions: D, towers, historyMax, windows }: TowerGraphOptions
+): Pooling {
+  const n = graphParts.windows
+  const ofWindows = g.inputInts('ofWindows', [n])
+  const byWindow = (name: string, axes: number) => g.split(g.inputInts(name, new Array<number>(axes).fill(-1)), ofWindows, n, 'int32')
+  const steps = byWindow('steps', 2) //                                                                            [w, L] each
+  const blocked = g.split(g.input('blocked', [-1, -1, -1, 1]), ofWindows, n) //                                    [w, P, L, 1]
+  const position = windows ? byWindow('position', 3) : new Array<Output>(n).fill(g.inputInts('position', [-1])) // [w, P, L] or [L]
+  const terms = [
+    { name: 'attention.age', index: byWindow('age', 3), count: ageGroups },
+    ...(towers.readsTime
+      ? [
+          { name: 'attention.hour', index: byWindow('hour', 3), count: 24 },
+          { name: 'attention.day', index: byWindow('day', 3), count: 7 }
+        ]
+      : [])
+  ].map((term) => ({ ...term, weights: g.input(term.name, [term.count, K]) }))
+  const ofPositions = g.input('attention.position', [historyMax, K]) //                                            [R, K]
+  const shape = g.inputInts('attention', [3])
+  const parts = steps.map((at, p) => {
+    let logits = g.expand(g.gather(scores, at), 1) //                                                              [w, 1, L, K]
+    let ofPlace = g.add(g.gather(ofPositions, position[p]!), blocked[p]!) //                                       [w, P, L, K]
+    for (const { weights, index } of terms) ofPlace = g.add(ofPlace, g.gather(weights, index[p]!))
+    logits = g.add(logits, ofPlace) //                                                                             [w, P, L, K]
+    const attention = g.reshape(g.apply('Softmax', g.transpose(logits, [0, 1, 3, 2])), shape) //                   [w, P·K, L]
+    return { attention, read: g.gather(rows, at) } //                                                              [w, L, D]
+  })
+  const pooled = parts.map(({ attention, read }) => g.batchMatMul(attention, read)) //                             [w, P·K, D]
+  return {
+    pooled: g.reshape(g.concat(pooled, 0), [-1, K, D]), //                                                        [W·P, K, D]
+    back: (given) => {
+      const rowCount = g.inputInts('rowCount', [])
+      const places = g.inputInts('places', [4])
+      const ofPooled = g.split(g.reshape(given, g.inputInts('pooled', [3])), ofWindows, n) //                      [w, P·K, D] each
+      const ofRead = parts.map(({ attention }, p) => g.batchMatMul(attention, ofPooled[p]!, 'first')) //           [w, L, D]
+      const ofLogits = parts.map(({ attention, read }, p) => {
+        const weighted = g.mul(attention, g.batchMatMul(ofPooled[p]!, read, 'second')) //                          [w, P·K, L]
+        const ofAttention = g.sub(weighted, g.mul(attention, g.sum(weighted, [2], 'axes'))) //                     [w, P·K, L]
+        return g.transpose(g.reshape(ofAttention, places), [0, 1, 3, 2]) //                                        [w, P, L, K]
+      })
+      const summed = (index: readonly Output[], count: number, of = ofLogits) =>
+        g.sumOf(of.map((each, p) => g.sumByIndex(each, index[p]!, g.int(count))))
+      // Where all histories end with their window a position is one place of each.
+      const ofPlaces = windows ? ofLogits : ofLogits.map((each) => g.sum(each, [0, 1])) //                         [w, P, L, K] or [L, K]
+      return {
+        ofScores: g.sumOf(ofLogits.map((each, p) => g.sumByIndex(g.sum(each, [1]), steps[p]!, rowCount))), //      [H, K]
+        ofRead: ofRead.map((each, p) => g.sumByIndex(each, steps[p]!, rowCount)), //                               [H, D]
+        ofTerms: {
+          'attention.position': summed(position, historyMax, ofPlaces), //                                         [R, K]
+          ...Object.fromEntries(terms.map(({ name, index, count }) => [name, summed(index, count)]))
+        }
+      }
+    }
+  }
 }
 
 interface Judged {
@@ -177,43 +238,63 @@ interface Judged {
   readonly loss: LossOptions
 }
 
-/** As softmaxLoss.ts, whose names these are. */
+/** As softmaxLoss.ts, whose names these are; by examples, in parts. */
 function lossOf(g: GraphBuilder, { users, vectors, I, D, groups, loss }: Judged) {
-  const { temperature, repelBeta: beta, repelMargin } = loss
-  const weight = g.input('weight', [-1]) //                                                                              [B]
-  const positive = g.inputInts('positive', [-1]) //                                                                 [B]
-  const joint = g.inputInts('joint', [2])
-  const pairs = g.inputInts('pairs', [3])
-  const scaled = g.reshape(g.mul(users, g.scalar(1 / temperature)), [-1, D]) //                                    [B·I, D]
-  let logits = g.apply('BiasAdd', g.matMul(scaled, vectors, 'second'), g.input('minusLogQ', [-1])) //                    [B·I, C]
-  if (groups) logits = g.add(g.reshape(logits, pairs), g.input('blockedCandidates', [-1, 1, -1])) //                            [B, I, C]
-  const share = g.reshape(g.apply('Softmax', g.reshape(logits, joint)), pairs) //                                  [B, I, C]
-  const flatShare = g.reshape(share, g.inputInts('flat', [2])) //                                                  [B·I, C]
-  const ofPositive = g.gather(share, g.expand(positive, 1, 'int32'), 2, 1) //                                      [B, I, 1]
-  const targets = g.expand(g.gather(vectors, positive), 1) //                                                      [B, 1, D]
-  const shares = towerShares(g, g.sum(g.mul(users, targets), [2], 'axes'), I, loss) //                             [B, I, 1]
-  const logs = g.apply('Log', g.apply('Maximum', ofPositive, g.scalar(probabilityFloor))) //                       [B, I, 1]
-  const pull = g.apply('Neg', g.sum(g.mul(shares, logs), [1, 2])) //                                               [B]
-
+  const n = graphParts.examples
+  const sizes = g.inputInts('ofExamples', [n])
+  const weight = g.input('weight', [-1]) //                                                                        [B]
+  const positive = g.inputInts('positive', [-1]) //                                                                [B]
   const weights = g.reshape(weight, [-1, 1, 1]) //                                                                 [B, 1, 1]
-  const all = g.mul(weights, g.scalar(1 / temperature)) //                                                         [B, 1, 1]  G
-  const own = g.mul(all, shares) //                                                                                [B, I, 1]  g_k
-  const mixed = g.reshape(g.matMul(flatShare, vectors), [-1, I, D]) //                                             [B, I, D]
+  const all = g.mul(weights, g.scalar(1 / loss.temperature)) //                                                    [B, 1, 1]  G
+  const [joint, pairs, flat] = [g.inputInts('joint', [2]), g.inputInts('pairs', [3]), g.inputInts('flat', [2])]
+  const minusLogQ = g.input('minusLogQ', [-1]) //                                                                  [C]
+  const blocked = groups ? g.split(g.input('blockedCandidates', [-1, 1, -1]), sizes, n) : undefined //             [b, 1, C] each
+  const positives = g.split(g.expand(positive, 1, 'int32'), sizes, n, 'int32') //                                  [b, 1] each
+  const sloped = g.split(all, sizes, n) //                                                                         [b, 1, 1] each
+  const scaled = g.scalar(1 / loss.temperature)
+  const parts = g.split(users, sizes, n).map((of, p) => {
+    const each = g.reshape(g.mul(of, scaled), [-1, D]) //                                                          [b·I, D]
+    let logits = g.apply('BiasAdd', g.matMul(each, vectors, 'second'), minusLogQ) //                               [b·I, C]
+    if (blocked !== undefined) logits = g.add(g.reshape(logits, pairs), blocked[p]!) //                            [b, I, C]
+    const share = g.apply('Softmax', g.reshape(logits, joint)) //                                                  [b, I·C]
+    const shares = g.reshape(share, flat) //                                                                       [b·I, C]
+    return {
+      ofPositive: g.gather(g.reshape(share, pairs), positives[p]!, 2, 1), //                                       [b, I, 1]
+      mixed: g.matMul(shares, vectors), //                                                                         [b·I, D]
+      pushed: g.matMul(shares, g.reshape(g.mul(sloped[p]!, of), [-1, D]), 'first') //                              [C, D]
+    }
+  })
+  const ofPositive = g.concat(
+    parts.map((part) => part.ofPositive),
+    0
+  ) //                                                                                                             [B, I, 1]
+  const mixed = g.reshape(
+    g.concat(
+      parts.map((part) => part.mixed),
+      0
+    ),
+    [-1, I, D]
+  ) //                                                                                                             [B, I, D]
+  const targets = g.expand(g.gather(vectors, positive), 1) //                                                      [B, 1, D]
+  const towers = towerShares(g, g.sum(g.mul(users, targets), [2], 'axes'), I, loss) //                             [B, I, 1]
+  const logs = g.apply('Log', g.apply('Maximum', ofPositive, g.scalar(probabilityFloor))) //                       [B, I, 1]
+  const own = g.mul(all, towers) //                                                                                [B, I, 1]  g_k
+  let losses = g.apply('Neg', g.sum(g.mul(towers, logs), [1, 2])) //                                               [B]
   let ofUsers = g.sub(g.mul(all, mixed), g.mul(own, targets)) //                                                   [B, I, D]
-  let losses = pull
+  const { repelBeta: beta, repelMargin } = loss
   if (beta !== 0 && I > 1) {
     const { squared, apart } = distance(g, g.batchMatMul(users, users, 'second')) //                               [B, I, I]
     const perPair = (2 * beta) / (I * (I - 1))
     const once = pairMask(g, I, (k, l) => (k < l ? -perPair : 0))
-    losses = g.add(pull, g.sum(g.mul(g.apply('Minimum', apart, g.scalar(repelMargin)), once), [1, 2])) //          [B]
-    const pushed = g.indicator(g.apply('LessEqual', apart, g.scalar(repelMargin)), g.apply('Greater', squared, g.scalar(0)))
+    losses = g.add(losses, g.sum(g.mul(g.apply('Minimum', apart, g.scalar(repelMargin)), once), [1, 2])) //        [B]
+    const near = g.indicator(g.apply('LessEqual', apart, g.scalar(repelMargin)), g.apply('Greater', squared, g.scalar(0)))
     const both = pairMask(g, I, (k, l) => (k === l ? 0 : perPair))
-    const push = g.mul(g.div(g.mul(pushed, both), apart), weights) //                                              [B, I, I]  r(k, l)
+    const push = g.mul(g.div(g.mul(near, both), apart), weights) //                                                [B, I, I]  r(k, l)
     ofUsers = g.add(ofUsers, g.batchMatMul(push, users))
   }
-  const pulled = g.sumByIndex(g.sum(g.mul(own, users), [1]), positive, g.inputInts('candidateCount', [])) //      [C, D]
-  const pushedAway = g.matMul(flatShare, g.reshape(g.mul(all, users), [-1, D]), 'first') //                        [C, D]
-  return { loss: g.sum(g.mul(weight, losses), [0]), losses, ofUsers, ofVectors: g.sub(pushedAway, pulled) }
+  const pulled = g.sumByIndex(g.sum(g.mul(own, users), [1]), positive, g.inputInts('candidateCount', [])) //       [C, D]
+  const pushed = g.sumOf(parts.map((part) => part.pushed)) //                                                      [C, D]
+  return { loss: g.sum(g.mul(weight, losses), [0]), losses, ofUsers, ofVectors: g.sub(pushed, pulled) }
 }
 
 /** w_k by either form. @param cosines with the target [B, I, 1] */
