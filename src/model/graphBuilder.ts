@@ -133,8 +133,12 @@ export class GraphBuilder {
     return Array.from({ length: parts }, (_, i) => (i === 0 ? name : `${name}:${i}`))
   }
 
+  /** Always in the same order, so that a replay is bit-equal. AddN is not: it begins with the one whose memory it may keep, and that depends on who was ready first. */
   sumOf(parts: readonly Output[]): Output {
-    return this.#node('AddN', parts, { T: float, N: { int: parts.length } })
+    if (parts.length === 1) return parts[0]!
+    if (parts.length === 2) return this.add(parts[0]!, parts[1]!)
+    const side = this.#node('Pack', parts, { T: float, N: { int: parts.length }, axis: { int: 0 } })
+    return this.sum(side, [0])
   }
 
   /** @param index int32 of any shape @param batchAxes so many first axes are the same in both */

@@ -118,8 +118,8 @@ function ofOthers(g: GraphBuilder, pooled: Output, K: number): Output {
 interface RowScores {
   readonly rows: Output // [H, D]
   readonly scores: Output // [H, K]
-  /** @param ofScores [H, K] @param ofRead to be added to the gradient of the rows, each [H, D] */
-  back(ofScores: Output, ofRead: readonly Output[]): Record<string, Output>
+  /** @param ofScores [H, K] @param ofRead to be added to the gradient of the rows [H, D] */
+  back(ofScores: Output, ofRead: Output): Record<string, Output>
 }
 
 /** q_k · tanh(e W_k + b_k) of each row. */
@@ -145,8 +145,8 @@ function rowScores(g: GraphBuilder, K: number, D: number): RowScores {
       const ofScores = g.split(given, sizes, n) //                                                                 [h, K] each
       const inner = hidden.map((units, i) => g.apply('TanhGrad', units, g.matMul(ofScores[i]!, queries, 'second'))) // [h, K·A]
       const ofQueries = g.sumOf(hidden.map((units, i) => g.matMul(units, ofScores[i]!, 'first'))) //               [K·A, K]
-      const read = ofRead.map((each) => g.split(each, sizes, n)) //                                                [h, D] each
-      const ofParts = inner.map((each, i) => g.sumOf([g.matMul(each, weight, 'second'), ...read.map((of) => of[i]!)])) // [h, D]
+      const read = g.split(ofRead, sizes, n) //                                                                    [h, D] each
+      const ofParts = inner.map((each, i) => g.add(g.matMul(each, weight, 'second'), read[i]!)) //                  [h, D]
       return {
         'attention.query': g.sum(g.mul(ofQueries, ownBlock), [1]), //                                              [K·A]
         'attention.weight': g.sumOf(inner.map((each, i) => g.matMul(parts[i]!, each, 'first'))), //                [D, K·A]
@@ -162,8 +162,7 @@ interface Pooling {
   /** @param ofPooled [W·P, K, D] */
   back(ofPooled: Output): {
     readonly ofScores: Output // [H, K]
-    /** Summed, of the rows that were read. [H, D] each */
-    readonly ofRead: readonly Output[]
+    readonly ofRead: Output // [H, D]
     /** Of the weights of places in the history. */
     readonly ofTerms: Record<string, Output>
   }
@@ -219,7 +218,7 @@ function pool(
       const ofPlaces = windows ? ofLogits : ofLogits.map((each) => g.sum(each, [0, 1])) //                         [w, P, L, K] or [L, K]
       return {
         ofScores: g.sumOf(ofLogits.map((each, p) => g.sumByIndex(g.sum(each, [1]), steps[p]!, rowCount))), //      [H, K]
-        ofRead: ofRead.map((each, p) => g.sumByIndex(each, steps[p]!, rowCount)), //                               [H, D]
+        ofRead: g.sumOf(ofRead.map((each, p) => g.sumByIndex(each, steps[p]!, rowCount))), //                      [H, D]
         ofTerms: {
           'attention.position': summed(position, historyMax, ofPlaces), //                                         [R, K]
           ...Object.fromEntries(terms.map(({ name, index, count }) => [name, summed(index, count)]))

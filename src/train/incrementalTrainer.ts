@@ -2,7 +2,6 @@
 //
 // B examples, K interests, D dimensions, N items with a row, U rows touched.
 
-import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions, TrainOptions } from '../base/config.ts'
 import { ConfigError, CorruptError, DivergedError } from '../base/errors.ts'
 import type { OffsetRanges } from '../base/offsets.ts'
@@ -20,21 +19,21 @@ import type { TrainingWindow } from '../batch/trainingWindow.ts'
 import type { WindowBatch } from '../batch/windowBatch.ts'
 import { type CatalogueItem, featureKeys } from '../event/catalogueItem.ts'
 import type { ItemId, UserId } from '../event/interaction.ts'
-import { historyTensors } from '../model/historyTensors.ts'
-import { interestScoreOf } from '../model/interestScore.ts'
 import { type Architecture, createModel, differences, type Model, modelToJson, spaceOf } from '../model/model.ts'
-import { checkWeights, mapShapes, type Weights, weightTensors } from '../model/weights.ts'
+import { checkWeights, mapShapes, type Weights } from '../model/weights.ts'
 import type { Example } from '../sequence/example.ts'
 import { Adam } from './adam.ts'
 import { type Checkpoint, type CheckpointPart, named } from './checkpoint.ts'
 import { DriftResponse, type DriftResponseState } from './driftResponse.ts'
+import { dropoutMask } from './dropout.ts'
 import { ItemInputs } from './itemInputs.ts'
 import type { ModelUpdate } from './modelUpdate.ts'
-import { rankTargets } from './ranking.ts'
+import { initialiseRows } from './newRow.ts'
 import { updateRows } from './rowAdagrad.ts'
 import { SlowCopy } from './slowCopy.ts'
 import { stepGradients } from './stepGradients.ts'
-import { type EvaluationReport, type StepReport, type Trainer, unknownRank } from './trainer.ts'
+import { TargetRanker } from './targetRanker.ts'
+import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
 
 export interface IncrementalTrainerOptions {
   readonly model: ModelOptions
@@ -61,12 +60,6 @@ const featuresMax = 1_000_000
  */
 const initialRowLength = 0.1
 
-/** Beyond `evaluateItemsMax`: examples ranked of a batch that is ranked at all. Making N item vectors then costs about as much as scoring them. */
-const sampledExamples = 32
-
-/** Share of a learning step's arithmetic that ranking may cost beyond `evaluateItemsMax`. */
-const rankingShare = 0.1
-
 /** Batches between looks for items long unseen: the look is O(items) only when some are old. */
 const expireEvery = 256
 
@@ -74,8 +67,6 @@ export class IncrementalTrainer implements Trainer {
   readonly #options: IncrementalTrainerOptions
   readonly #model: Model
   #space: string
-  /** Chooses what is ranked beyond `evaluateItemsMax`. */
-  #hashSeed: number
   readonly items: ItemTable
   readonly features: ItemTable
   readonly #sampler: CandidateSampler
@@ -85,6 +76,7 @@ export class IncrementalTrainer implements Trainer {
   readonly #reservoir: Reservoir
   readonly #guard: FloodGuard
   readonly #featureRows: FeatureRows
+  readonly #ranker: TargetRanker
   readonly #inputs: ItemInputs
   readonly #adam: Adam
   readonly #slowCopy: SlowCopy
@@ -93,8 +85,6 @@ export class IncrementalTrainer implements Trainer {
   #weights: Weights
   #dropoutRng: Rng
   #step = 0
-  /** Batches given to `evaluate`: picks those that are ranked. */
-  #evaluations = 0
   #batches = 0
   #newestMs = 0
   #rateScale = 1
@@ -106,7 +96,7 @@ export class IncrementalTrainer implements Trainer {
     this.#model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
     this.#space = options.space ?? spaceOf(model)
-    this.#hashSeed = rng.uint32()
+    const hashSeed = rng.uint32()
     const dimensions = this.#model.rowWidth
     const initialScale = initialRowLength / Math.sqrt(dimensions)
     this.items = new ItemTable({
@@ -127,6 +117,8 @@ export class IncrementalTrainer implements Trainer {
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
     this.#inputs = new ItemInputs(this.items, this.features)
+    const ranked = { items: this.items, featureRows: this.#featureRows, inputs: this.#inputs }
+    this.#ranker = new TargetRanker({ model: this.#model, options: model, train, ...ranked }, hashSeed)
     this.#weights = this.#model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
     this.#adam = new Adam({ learningRate: train.denseLearningRate })
@@ -211,16 +203,9 @@ export class IncrementalTrainer implements Trainer {
     this.#initialise(examples, this.#assembler.observe(examples))
   }
 
-  /** Rows of items that have just been admitted, from what their first users did before. @param rows as `BatchAssembler.observe` returns them */
+  /** @param rows of items that have just been admitted */
   #initialise(examples: readonly Pick<Example, 'target' | 'history'>[], rows: Int32Array): void {
-    if (this.#options.train.newRows === 'chance' || rows.length === 0) return
-    const left = new Set(rows)
-    for (const { target, history } of examples) {
-      const row = this.items.rowOf(target.itemId)
-      if (!left.delete(row)) continue
-      const vector = meanRow(this.items, history, row)
-      if (vector !== undefined) this.items.initialise(row, vector)
-    }
+    if (this.#options.train.newRows !== 'chance' && rows.length > 0) initialiseRows(this.items, examples, rows, initialRowLength)
   }
 
   /** Numbers that learning may change: those of the towers, and a row for every item and feature. */
@@ -242,60 +227,7 @@ export class IncrementalTrainer implements Trainer {
   }
 
   evaluate(batch: MiniBatch): EvaluationReport {
-    const { interestCount: K, dimensions: D, historyMax, rowWidth } = this.#model
-    const N = this.items.size
-    const chosen = this.#chooseRanked(batch, N)
-    const ranks = new Int32Array(batch.size).fill(N === 0 ? unknownRank : -1)
-    const B = chosen.length
-    if (B === 0) return { ranks, candidates: N, intraUserCosine: Number.NaN, wins: new Float32Array(K) }
-    const L = batch.length
-    const steps = new Int32Array(B * L) // [B, L]
-    const age = new Float32Array(B * L) // [B, L]
-    const excluded = new Int32Array(B * L) // [B, L]
-    const target = new Int32Array(B) // [B]
-    const columns = this.#columns()
-    for (const [i, b] of chosen.entries()) {
-      for (let l = 0; l < L; l++) {
-        const position = batch.history[b * L + l]!
-        steps[i * L + l] = position
-        age[i * L + l] = batch.age[b * L + l]!
-        excluded[i * L + l] = position === 0 ? -1 : columns[batch.items[position]!]!
-      }
-      target[i] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
-    }
-    const inputs = this.#inputs.gather(batch.items, batch.features)
-    let intraUserCosine = Number.NaN
-    let wins: Float32Array = new Float32Array(K)
-    // Numbers leave by variables: tf.tidy would walk every element of what it returns.
-    tf.tidy(() => {
-      const weights = weightTensors(this.#weights, this.#model.shapes)
-      const rows = tf.tensor2d(inputs, [batch.items.length, rowWidth]) //                                     [U, rowWidth]
-      const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
-      const users = this.#model.user.interests(weights, rows, histories).interests //                         [K, B, D]
-      const positions = tf.tensor1d(
-        Int32Array.from(chosen, (b) => batch.target[b]!),
-        'int32'
-      ) //             [B]
-      const targetVectors = this.#model.itemVectors(weights, tf.gather(rows, positions)) //                   [B, D]
-      const vectors = (from: number, to: number) => {
-        const chunk = new Int32Array(to - from)
-        for (let column = from; column < to; column++) chunk[column - from] = this.items.admittedRow(column)
-        return this.#model.itemVectors(weights, tf.tensor2d(this.#inputs.gather(chunk, this.#featureRows.of(chunk)), [to - from, rowWidth]))
-      }
-      const ranking = rankTargets({
-        users,
-        vectors,
-        items: N,
-        target,
-        targetVectors,
-        excluded,
-        score: interestScoreOf(this.#options.model)
-      })
-      for (const [i, b] of chosen.entries()) ranks[b] = ranking.ranks[i]!
-      intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
-      wins = shareOfWins(ranking.toTarget, target, K)
-    })
-    return { ranks, candidates: N, intraUserCosine, wins }
+    return this.#ranker.evaluate(batch, this.#weights)
   }
 
   /** @param fresh so many examples, the first ones, are learned for the first time; the others are replayed */
@@ -412,11 +344,10 @@ export class IncrementalTrainer implements Trainer {
     const header = {
       formatVersion,
       space: this.space,
-      hashSeed: this.#hashSeed,
+      ...this.#ranker.state(),
       // Under its name of the first release, when it was the shape alone.
       shape: this.#model.architecture,
       step: this.#step,
-      evaluations: this.#evaluations,
       batches: this.#batches,
       newestMs: this.#newestMs,
       rateScale: this.#rateScale,
@@ -488,41 +419,11 @@ export class IncrementalTrainer implements Trainer {
     if (header.driftResponse !== undefined) this.#response.restore(header.driftResponse as DriftResponseState)
     this.#featureRows.clear()
     this.#step = header.step as number
-    this.#hashSeed = header.hashSeed as number
-    this.#evaluations = header.evaluations as number
+    this.#ranker.restore({ hashSeed: header.hashSeed as number, evaluations: header.evaluations as number })
     this.#batches = header.batches as number
     this.#newestMs = header.newestMs as number
     this.#rateScale = header.rateScale as number
     this.#dropoutRng = Rng.from(header.dropoutRng as number[])
-  }
-
-  /** Examples of a batch that are ranked: all, or beyond `evaluateItemsMax` a few of some batches, chosen by hash, so that a replay chooses the same. */
-  #chooseRanked(batch: MiniBatch, N: number): number[] {
-    const all = Array.from({ length: batch.size }, (_, b) => b)
-    const number = this.#evaluations++
-    if (N === 0) return []
-    if (N <= this.#options.train.evaluateItemsMax) return all
-    const { interestCount: K, dimensions: D } = this.#model
-    const { replayRatio, negatives } = this.#options.train
-    // Multiplications and additions; the item rows' way through memory counts as much as their tower.
-    const B = batch.size * (1 + replayRatio)
-    const learning = 3 * (batch.items.length * D * K * D + 2 * B * batch.length * K * D + B * K * D * D + B * K * (B + negatives) * D)
-    const ranking = 2 * N * D * D + sampledExamples * K * N * D
-    const every = Math.max(1, Math.ceil(ranking / (rankingShare * learning)))
-    if (hash(number, this.#hashSeed) % every !== 0) return []
-    return all
-      .map((b) => ({ b, order: hash(b, number) }))
-      .sort((x, y) => x.order - y.order || x.b - y.b)
-      .slice(0, sampledExamples)
-      .map(({ b }) => b)
-      .sort((x, y) => x - y)
-  }
-
-  /** Column of each row in the order of ranking; −1 for rows that are nobody's. O(N), as ranking is. */
-  #columns(): Int32Array {
-    const columns = new Int32Array(this.items.rows).fill(-1)
-    for (let column = 0; column < this.items.size; column++) columns[this.items.admittedRow(column)] = column
-    return columns
   }
 }
 
@@ -539,76 +440,8 @@ function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number):
   return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
 }
 
-/** Steps that a new item's row begins from: what is longer ago belongs to other things. */
-const meanSteps = 3
-
-/**
- * Mean of the rows of the newest steps, as short as one made by chance, so that it turns as fast; undefined where none of them has a row that was learned. Of
- * rows that were not, a data set that is learned from the start would get one lump: Recall@50 .261 for .265 on Gowalla's tail.
- */
-function meanRow(items: ItemTable, history: Example['history'], except: number): Float32Array | undefined {
-  const mean = new Float32Array(items.dimensions)
-  let left = meanSteps
-  for (let i = history.length - 1; i >= 0 && left > 0; i--) {
-    const row = items.rowOf(history[i]!.itemId)
-    if (row === 0 || row === except || items.accumulator(row) === 0) continue
-    left--
-    const values = items.values(row)
-    for (let d = 0; d < mean.length; d++) mean[d]! += values[d]!
-  }
-  const length = Math.sqrt(sumOfSquares(mean))
-  if (!(length > 0)) return undefined
-  const scale = initialRowLength / length
-  return mean.map((x) => x * scale)
-}
-
 function sumOfSquares(values: Float32Array): number {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]! * values[i]!
   return sum
-}
-
-/** 1/(1 − rate) with probability 1 − rate, else 0; the rate rounded to 1/65,536. Two numbers a draw. */
-function dropoutMask(length: number, rate: number, rng: Rng): Float32Array {
-  const mask = new Float32Array(length)
-  const threshold = Math.round(rate * 65_536)
-  const kept = 1 / (1 - rate)
-  for (let i = 0; i < length; i += 2) {
-    const bits = rng.uint32()
-    if ((bits & 0xffff) >= threshold) mask[i] = kept
-    if (i + 1 < length && bits >>> 16 >= threshold) mask[i + 1] = kept
-  }
-  return mask
-}
-
-/** Mean over users and pairs of interests; NaN where there are no pairs. @param users [K, B, D] */
-function meanIntraUserCosine(users: Float32Array, K: number, B: number, D: number): number {
-  if (K < 2) return Number.NaN
-  let sum = 0
-  for (let k = 0; k < K; k++)
-    for (let l = 0; l < k; l++) for (let i = 0; i < B * D; i++) sum += users[k * B * D + i]! * users[l * B * D + i]!
-  return sum / ((B * K * (K - 1)) / 2)
-}
-
-/** @param toTarget [K, B] @returns [K], summing to 1 where any target is known */
-function shareOfWins(toTarget: Float32Array, target: Int32Array, K: number): Float32Array {
-  const B = target.length
-  const wins = new Float32Array(K)
-  let known = 0
-  for (let b = 0; b < B; b++) {
-    if (target[b]! < 0) continue
-    let best = 0
-    for (let k = 1; k < K; k++) if (toTarget[k * B + b]! > toTarget[best * B + b]!) best = k
-    wins[best]!++
-    known++
-  }
-  return known === 0 ? wins : wins.map((count) => count / known)
-}
-
-/** 32 well-mixed bits of two numbers (murmur3's finaliser). */
-function hash(a: number, b: number): number {
-  let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b, 0xc2b2ae35)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
 }

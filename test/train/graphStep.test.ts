@@ -122,10 +122,12 @@ test('options that the graph does not compute are left to the other way', () => 
   }
 })
 
-test('the same twice, bit by bit; and weights that are not finite give a loss that is none', () => {
+test('the same each time, bit by bit; and weights that are not finite give a loss that is none', () => {
   const { model, options, together, inputs, weights } = scenario({}, 30)
   const step = stepArrays(together, inputs, undefined, { model, loss: options, logQ: true })
-  assert.deepEqual(graphStep(step, weights, model, options), graphStep(step, weights, model, options))
+  const first = graphStep(step, weights, model, options)
+  // Whatever core was free first: often, for a sum in another order is rare.
+  for (let i = 0; i < 100; i++) assert.deepEqual(graphStep(step, weights, model, options), first)
   for (const name of Object.keys(weights)) {
     const broken = { ...weights, [name]: weights[name]!.map(() => Number.NaN) }
     const { loss, dense } = graphStep(step, broken, model, options)
