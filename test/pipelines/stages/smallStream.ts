@@ -14,9 +14,9 @@ const settings = {
   train: { batchSize: 32, negatives: 16, reservoirMax: 100, checkpointIntervalMs: 1000, updateIntervalMs: 1000, divergedMax: 3 }
 }
 
-/** A log with sequences of a few hundred simulated clicks. */
-export async function wireWithSequences(): Promise<TestWire> {
-  const wire = await testWire(settings)
+/** A log with sequences of a few hundred simulated clicks. @param train settings besides */
+export async function wireWithSequences(train: Readonly<Record<string, unknown>> = {}): Promise<TestWire> {
+  const wire = await testWire({ ...settings, train: { ...settings.train, ...train } })
   const { signal } = new AbortController()
   const simulation = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 })
   await feedInteractions(simulation.interactions(), {
