@@ -142,10 +142,7 @@ test('a change that was noticed makes it learn faster from the next batch on, on
     stage.drift.observe = (...batch) => {
       const noticed = observe(...batch)
       if (stage.batch !== 3 && stage.batch !== 4) return noticed
-      return [
-        ...noticed,
-        { signal: 'hit_rate', detector: 'adwin', atMs: 0, before: 0.4, after: 0.2 } as unknown as (typeof noticed)[number]
-      ]
+      return [...noticed, { signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: 0 }]
     }
     await learnAll(stage, wire)
     wire.dispose()
