@@ -2,8 +2,8 @@
 
 import { MtmiError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
-import type { Readiness } from '../src/io/http/httpService.ts'
 import { type OpsService, startOpsService } from '../src/io/http/opsService.ts'
+import type { Readiness } from '../src/io/http/readiness.ts'
 import { createMetrics, type Metrics } from '../src/io/metrics.ts'
 import type { Wire } from './parts.ts'
 import { ProgressWatch } from './progressWatch.ts'

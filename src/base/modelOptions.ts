@@ -1,9 +1,7 @@
 // What can be configured of a model: on its own, because a model travels with its options.
 
 import { z } from 'zod'
-
-const count = (min: number, max: number) => z.int().min(min).max(max)
-const real = (min: number, max: number) => z.number().min(min).max(max)
+import { count, real } from './settingTypes.ts'
 
 /** Those that make one vector of a history, whatever `interestCount` says. */
 const ofOneVector: readonly string[] = ['one-vector', 'transformer']

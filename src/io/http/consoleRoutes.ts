@@ -9,9 +9,9 @@ import type { PopularItem, VectorIndex } from '../../retrieval/vectorIndex.ts'
 import { type ConsoleFiles, consoleHeaders } from './consoleFiles.ts'
 import type { AnswerCount, PipelineNumbers, ServiceStatus } from './consoleStatus.ts'
 import type { VersionNumbers } from './consoleVersions.ts'
-import type { Readiness } from './httpService.ts'
 import { limitDefault, pathId, plainQuery } from './httpServiceInput.ts'
 import { ProblemError } from './problem.ts'
+import type { Readiness } from './readiness.ts'
 
 export interface LookupParts {
   readonly index: Pick<VectorIndex, 'live' | 'search' | 'popular' | 'user' | 'item' | 'usersFrom' | 'itemsLike'>

@@ -21,12 +21,7 @@ import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInp
 import { openApi } from './openapi.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
-
-export interface Readiness {
-  readonly ready: boolean
-  /** What is fresh, or what waits since when. */
-  readonly detail: string
-}
+import type { Readiness } from './readiness.ts'
 
 /** pino's way round. */
 export interface ServiceLogger {

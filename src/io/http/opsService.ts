@@ -3,9 +3,9 @@
 import fastify from 'fastify'
 import { ConfigError, UnavailableError } from '../../base/errors.ts'
 import type { Metrics } from '../metrics.ts'
-import type { Readiness } from './httpService.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
+import type { Readiness } from './readiness.ts'
 
 export interface OpsServiceParts {
   readonly host: string

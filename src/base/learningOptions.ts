@@ -1,0 +1,189 @@
+// What can be configured between event and model: which events count, how histories are kept, how the model learns from them, how it is judged.
+
+import { z } from 'zod'
+import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
+
+export const eventsSchema = section({
+  types: z
+    .record(z.string(), real(0, 1000))
+    .default({ click: 1, view: 1, rating: 1, like: 1, addtocart: 2, purchase: 3, transaction: 3, checkin: 1, review: 1 })
+    .describe(
+      'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
+    ),
+  futureMaxMs: durationMs(365 * dayMs)
+    .default(10 * minuteMs)
+    .describe('An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'),
+  badShareMax: real(0, 1)
+    .default(0.5)
+    .describe('Above this share of bad events in a window of 1,000 the stage stops: then it is our schema that is wrong')
+})
+
+export const sequenceSchema = section({
+  historyMax: count(1, 1000).default(50).describe('Steps kept per user'),
+  historyAgeMaxMs: durationMs(3650 * dayMs)
+    .default(365 * dayMs)
+    .describe("Steps older than this against the user's newest are dropped"),
+  graceMs: durationMs(30 * dayMs)
+    .default(60 * minuteMs)
+    .describe("How far behind the user's own newest event another may arrive and still be put in its place"),
+  idleMaxMs: durationMs(3650 * dayMs)
+    .default(730 * dayMs)
+    .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
+  recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
+  emitEventsMax: count(1, 100_000)
+    .default(4096)
+    .describe(
+      'Events taken together before their users are emitted, where so many wait: each time costs a write to the disk, on Kafka a transaction of some 20 ms'
+    ),
+  commitIntervalMs: durationMs(minuteMs)
+    .default(1000)
+    .describe('How often state and offsets are made durable: a crash repeats at most this much')
+})
+
+export const trainSchema = section({
+  batchSize: count(1, 8192).default(256),
+  batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('A batch that is not full is learned after this'),
+  negatives: count(0, 16384)
+    .default(1024)
+    .describe('Sampled by popularity, shared by the batch. With 1,700 items 256 do as well; a larger catalogue needs more'),
+  denseLearningRate: real(0, 1)
+    .default(0.005)
+    .describe('Adam, for the towers. A stream is seen once: .002 learns as well but later, .01 is worse'),
+  rowLearningRate: real(0, 10)
+    .default(0.05)
+    .describe('Row-wise Adagrad, for item and feature rows. Between .025 and .1 it hardly matters: vectors are scaled to length 1'),
+  gradientNormMax: real(0, 1e6).default(5).describe('Gradients are scaled down to this norm; 0 switches it off'),
+  replayRatio: real(0, 8)
+    .default(1)
+    .describe(
+      'Older examples learned beside each new one. On MovieLens 100k hit rate@20 is .299 with 1 and .292 without, at two thirds of the time'
+    ),
+  reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
+  rowMemory: real(0, 1e9)
+    .default(0)
+    .describe(
+      'Steps of a row after which half of a past gradient is forgotten, so that its rate does not fall for ever as its clicks become more. 0: none is, as in Adagrad'
+    ),
+  newRows: z
+    .enum(['chance', 'history'])
+    .default('chance')
+    .describe(
+      'Where the row of a new item begins: anywhere, or towards the learned rows of what its first user clicked before it. `history` helps where the catalogue says nothing of items'
+    ),
+  driftResponse: section({
+    rowRate: real(1, 100).default(1).describe('Times rowLearningRate, when hit rate or loss is found to have got worse; then down to 1'),
+    denseRate: real(1, 100).default(1).describe('Times denseLearningRate, likewise'),
+    replayNewest: count(0, 10_000_000)
+      .default(0)
+      .describe('While it lasts nothing older is replayed than so many examples before the change was noticed; 0: all that is kept'),
+    examples: count(1, 10_000_000).default(5000).describe('How long it lasts, and how long at least until the next')
+  }),
+  distillation: section({
+    weight: real(0, 1000)
+      .default(0)
+      .describe(
+        'λ: how strongly the interests of replayed histories are held to those that a slow copy of the towers makes of them. 0: not at all'
+      ),
+    halfLife: count(1, 10_000_000).default(500).describe('Of the slow copy, in steps')
+  }),
+  admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
+  itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
+  itemIdleMaxMs: durationMs(3650 * dayMs)
+    .default(365 * dayMs)
+    .describe('An item this long unseen, by event time, loses its row'),
+  evaluateItemsMax: count(0, 10_000_000)
+    .default(20_000)
+    .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
+  checkpointIntervalMs: durationMs(dayMs)
+    .default(5000)
+    .describe('What came since the last one is learned again after a crash. Most of them tell only what has changed'),
+  checkpointKeep: count(1, 1000).default(3).describe('Whole ones kept, with those that tell of changes since the oldest of them'),
+  versionIntervalMs: durationMs(365 * dayMs)
+    .default(60 * minuteMs)
+    .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),
+  versionKeep: count(0, 1000).default(5).describe('Versions kept beside the newest checkpoints, each as large as one'),
+  auditFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Where each batch learned is written down with the source offsets of its examples; nowhere unless given: the file only grows'
+    ),
+  guardExamples: count(16, 10_000_000)
+    .default(10_000)
+    .describe('Examples learned lately, of which no user and no item may have more than its share'),
+  userShareMax: real(0, 1)
+    .default(0.05)
+    .describe('Of these, one user at most, or eight times the mean; more of his are ranked, not learned. 1 switches it off'),
+  itemShareMax: real(0, 1)
+    .default(0.1)
+    .describe(
+      'Of these, one target item at most, or eight times the mean: a best-seller has some hundredths, a flood most. 1 switches it off'
+    ),
+  divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
+  updateIntervalMs: durationMs(60 * minuteMs)
+    .default(2000)
+    .describe('How often changed rows are sent to the publisher: an item that is new to the model is unknown to others for so long'),
+  weightsIntervalMs: durationMs(24 * 60 * minuteMs)
+    .default(10_000)
+    .describe('How often tower weights are')
+})
+
+export const evaluateSchema = section({
+  interactionsMin: count(1, 1000)
+    .default(5)
+    .describe('Of `mtmi evaluate --data`: items with fewer interactions are left out, then users with fewer. 5 is what papers use'),
+  historyMax: count(1, 1000)
+    .default(20)
+    .describe('Newest steps of a history that the model reads. 20 is usual for the data sets of the papers'),
+  batchSize: count(1, 8192).default(1024).describe('Positions a step. ComiRec gains a fifth of recall from 1,024 instead of 128'),
+  negatives: count(0, 16384)
+    .default(2048)
+    .describe('Drawn by popularity, shared by the batch: as good as a softmax over all items at a third of its cost'),
+  denseLearningRate: real(0, 1).default(0.002).describe('Adam, for the towers. Many epochs bear less than one pass of a stream'),
+  rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
+  dropout: real(0, 0.9)
+    .default(0.2)
+    .describe('As model.dropout, which is for one pass; over many epochs histories are learned by heart without it'),
+  temperature: real(0.01, 10)
+    .default(0.12)
+    .describe(
+      'As model.temperature, which is for one pass: many epochs bear a sharper softmax. Recall@50 on Gowalla’s tail, .15 / .12: MTMI .314 / .323, one vector .311 / .318'
+    ),
+  epochsMax: count(1, 10_000).default(40),
+  patience: count(1, 1000)
+    .default(3)
+    .describe('Epochs without a better Recall@50 on the validation users after which it stops; the best weights are kept'),
+  periods: count(2, 10_000)
+    .default(10)
+    .describe('Of --protocol stream, where the files of the data set are not periods themselves: parts of as many interactions each'),
+  periodTargetsMax: count(0, 100_000_000)
+    .default(5000)
+    .describe(
+      'Targets of a period that are asked, drawn by seed; 0: all. With 5,000 a recall of .35 is known within .007 (one standard error)'
+    ),
+  periodFrom: count(1, 10_000)
+    .default(1)
+    .describe('Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'),
+  periodEpochs: count(1, 1000).default(10).describe('At most, over a period, or all of them, that are learned anew'),
+  periodPatience: count(1, 1000)
+    .default(1)
+    .describe(
+      'Of these, without a better Recall@20 on held-out users of the newest period, after which it stops; the best weights are kept'
+    ),
+  updateEpochs: count(1, 1000)
+    .default(3)
+    .describe('Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'),
+  updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay and distill'),
+  updateDistillation: real(0, 1000).default(5).describe('train.distillation.weight with --policy distill'),
+  times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
+  features: z.boolean().default(true).describe('Whether the towers read side features of items, where the data set has any')
+})
+/** What no single bound can say. */
+export function trainProblems({ distillation, replayRatio, reservoirMax }: z.infer<typeof trainSchema>): string[] {
+  if (distillation.weight === 0 || (replayRatio > 0 && reservoirMax > 0)) return []
+  return [
+    `train.distillation.weight (${distillation.weight}) must be 0 with train.replayRatio ${replayRatio} and train.reservoirMax ${reservoirMax}: what is distilled are the interests of replayed examples`
+  ]
+}

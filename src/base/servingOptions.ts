@@ -1,0 +1,189 @@
+// What can be configured between model and answer: publishing, what is popular, lists, the HTTP services, and what is watched.
+
+import { z } from 'zod'
+import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
+
+/** 16 characters of base64 are 96 bits: not to be guessed. The characters are those of RFC 6750. */
+const tokens = () =>
+  z
+    .string()
+    .refine(
+      (text) => text.split(/[\s,]+/).every((token) => token === '' || /^[A-Za-z0-9._~+/-]{16,1024}=*$/.test(token)),
+      'each token must have 16 to 1024 of the characters A-Z a-z 0-9 . _ ~ + / -, such as `openssl rand -base64 24` gives'
+    )
+    .default('')
+
+export const publishSchema = section({
+  epsilon: real(0, 2)
+    .default(0.02)
+    .describe('An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'),
+  userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
+  sweepIntervalMs: durationMs(dayMs).default(60_000).describe('No user vector is older than this after the tower weights moved'),
+  batchSize: count(1, 10_000).default(500),
+  spacesKept: count(1, 100)
+    .default(2)
+    .describe('Spaces of the index, the live one and the newest before it: each takes as much room as the live one'),
+  gate: section({
+    targets: count(0, 100_000)
+      .default(2000)
+      .describe('Newest targets on which new tower weights are compared with the live ones before they are published; 0 looks at none'),
+    hitLossMax: real(0, 1)
+      .default(0.01)
+      .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance'),
+    chanceMax: real(0, 0.5)
+      .default(1e-6)
+      .describe(
+        'A loss counts that chance makes less often than this. There are 8,640 gates a day at train.weightsIntervalMs of 10 s: one false refusal in four months. Of 200 targets that only one of the two finds, 134 must be lost'
+      ),
+    cosineMax: real(-1, 1)
+      .default(0.9)
+      .describe("Mean cosine between a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed ones .95"),
+    canaries: count(0, 10_000).default(64).describe('Users whose lists by both weights are compared'),
+    overlapMin: real(0, 1)
+      .default(0.1)
+      .describe(
+        'Lists that keep less of their first 20 than this, and find no more, are refused: the features, not the tastes, have changed'
+      ),
+    timeShareMax: real(0.001, 1)
+      .default(0.1)
+      .describe('Of the time that gates may take: with a large catalogue they come less often, and weights are published later')
+  })
+})
+
+export const popularitySchema = section({
+  halfLifeMs: count(1000, 3650 * dayMs)
+    .default(dayMs)
+    .describe(
+      'An interaction counts half after this: what is popular follows a change within about one. A day evens out day and night; shorter follows news, longer suits few interactions'
+    ),
+  itemsMax: count(100, 10_000_000)
+    .default(100_000)
+    .describe('Items whose popularity is counted, the most popular ones: some 100 bytes each'),
+  contexts: z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value),
+      z.array(z.string().min(1).max(100)).max(8)
+    )
+    .default([])
+    .describe(
+      'Fields of the interactions’ context, such as country and device, within which popularity is counted too; as a variable separated by commas. Few values each: not a session or a user'
+    ),
+  contextsMax: count(1, 1000).default(32).describe('Values of these fields that are counted, the most frequent ones'),
+  contextItemsMax: count(10, 100_000).default(1000).describe('Items counted within one of them'),
+  contextMin: real(1, 1e9)
+    .default(100)
+    .describe('Faded interactions from which on a context is published: fewer are chance, and might tell of a single user'),
+  intervalMs: count(1, 60 * minuteMs)
+    .default(5000)
+    .describe('How often items whose popularity moved by more than a tenth are handed on to be written')
+})
+
+export const recommendSchema = section({
+  quotaShare: real(0, 1)
+    .default(0.4)
+    .describe(
+      'Share of a list that is divided evenly among the interests before the rest goes to the best scores: of 10 or 20 places four interests get 1 or 2 each, so that none is starved. 0: the scores alone'
+    ),
+  diversity: real(0, 1)
+    .default(0)
+    .describe(
+      'How much an item must differ from those already in the list (MMR): 0 not at all, 1 nothing else counts. The interests are diverse by training'
+    ),
+  diversityBy: z
+    .string()
+    .max(256)
+    .default('')
+    .describe('A field of catalogue features, such as genre, in which items are to differ. Empty: their vectors'),
+  candidatesPerPlace: count(1, 20)
+    .default(3)
+    .describe('With diversity, items looked at for each place of a list: enough that leaving a near-duplicate out finds another'),
+  repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again"),
+  becauseMax: count(1, 50).default(3).describe('Items of the history that explain one result: more is not read'),
+  becauseScoreMin: real(-1, 1)
+    .default(0.3)
+    .describe(
+      'Least cosine between a result and what explains it: in 64 dimensions two unrelated unit vectors stay below .3 99% of the time'
+    ),
+  becauseHistoryMax: count(1, 1000)
+    .default(50)
+    .describe('Newest items of the history that are looked at for an explanation: a usual window')
+})
+
+export const serveSchema = section({
+  host: z.string().min(1).default('127.0.0.1'),
+  port: count(0, 65535).default(8080).describe('0 takes a free one'),
+  limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
+  bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
+  activeMax: count(1, 100_000)
+    .default(1000)
+    .describe('Requests answered at a time; one more gets 503: beyond it a queue would only make everybody wait'),
+  readToken: tokens().describe(
+    'Whoever sends one of these may ask for recommendations and similar items. Several, separated by commas, while one is changed for another. Rather by MTMI_SERVE_READ_TOKEN_FILE'
+  ),
+  eventsToken: tokens().describe('Whoever sends one of these may post events'),
+  adminToken: tokens().describe(
+    'Whoever sends one of these may do everything: look at users and items, as the console does, and erase a user. With any token set, nothing but health, metrics and descriptions is told without one'
+  ),
+  open: z
+    .boolean()
+    .default(false)
+    .describe('Whether a host that others reach may be listened on without tokens: only where something in front asks who they are'),
+  sessions: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether `POST /v1/recommendations` answers sessions that are not stored. `mtmi serve` then follows the model on a thread of its own, which costs its memory: item rows, towers and the engine'
+    ),
+  console: z
+    .boolean()
+    .default(true)
+    .describe('The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'),
+  staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
+})
+
+export const opsSchema = section({
+  host: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe(
+      'Where a stage shows /livez, /readyz and /metrics; in a container 0.0.0.0. Not for the public: keep it behind a network policy'
+    ),
+  port: count(0, 65535).default(0).describe('0: nothing listens. `serve` and `start` show the same on serve.port too')
+})
+
+export const driftSchema = section({
+  reference: z
+    .enum(['rolled', 'pinned'])
+    .default('rolled')
+    .describe(
+      'What recent interactions are compared with: `rolled`, those just before them, which sees what changes suddenly and gets used to it; `pinned`, the first ones after the warm-up, for ever'
+    ),
+  warmupEvents: count(0, 1_000_000_000)
+    .default(10_000)
+    .describe('Interactions that are left out at first, while popularity is not known yet and every user is new'),
+  referenceEvents: count(100, 100_000_000).default(10_000).describe('Interactions in the reference'),
+  windowEvents: count(100, 10_000_000)
+    .default(2500)
+    .describe(
+      'Recent interactions that are compared: fewer see a change sooner, and see more that are none. Chance alone makes the index .005'
+    ),
+  psiMin: real(0.01, 10)
+    .default(0.15)
+    .describe(
+      'A population stability index from here on counts as a detection. By custom .1 is a shift and .25 another population; on simulations popularity stays below .05 without a drift, and reaches .18 … .36 at one'
+    ),
+  confidence: real(1e-12, 0.5)
+    .default(1e-4)
+    .describe('δ of ADWIN on hit rate and loss. Clicks of one session hang together, so it is far stricter than the paper’s .002'),
+  stateIntervalMs: durationMs(dayMs).default(30_000).describe('How often the state of the watch on interactions is written down')
+})
+
+export const traceSchema = section({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Carry the `traceparent` of an event to the vectors that come of it, tell of each on the way in the log, and make spans through the OpenTelemetry API: they go nowhere unless an SDK is loaded before the program'
+    )
+})
