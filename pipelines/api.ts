@@ -70,7 +70,8 @@ export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer
 // Vectors into an index, and recommendations out of it.
 
 export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/io/embeddedIndex/embeddedIndex.ts'
-export { createHttpService, type HttpService, type HttpServiceParts, type Readiness } from '../src/io/http/httpService.ts'
+export { createHttpService, type HttpService, type HttpServiceParts } from '../src/io/http/httpService.ts'
+export type { Readiness } from '../src/io/http/readiness.ts'
 export { createMetrics, type Metrics } from '../src/io/metrics.ts'
 export {
   defaultRecommenderOptions,
