@@ -30,6 +30,7 @@ import { ModelRequests, type Requested, type RequestsState } from './modelReques
 import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
 import type { StageLogger } from './stageLogger.ts'
 import { goOnTracing, tracesOfAll } from './tracing.ts'
+import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
@@ -66,16 +67,6 @@ export interface BatchReport {
   readonly repeated: number
 }
 
-/** A decoded record and where it was. */
-interface Waiting {
-  /** Or who is erased from here on. */
-  readonly sequence: UserSequence | { readonly erased: UserId }
-  readonly partition: number
-  readonly offset: bigint
-  readonly timestampMs: number
-  readonly traces: Traces | undefined
-}
-
 /** What a checkpoint holds besides the trainer. */
 interface StageState extends RequestsState {
   readonly batch: number
@@ -105,13 +96,7 @@ export class TrainStage {
   #repeats = new RepeatFilter()
   /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
   #batch = 0
-  /** Next offset that no batch holds yet, by partition of user-sequences. */
-  #next: Offsets = new Map()
-  /** Next offset that has been read. */
-  #read: Offsets = new Map()
-  #waiting: Waiting[] = []
-  #waitingExamples = 0
-  #waitingSinceMs = 0
+  readonly #waiting: WaitingRecords
   /** Batches that were written down before a crash and are to be learned again as they were. */
   #again: LedgerEntry[] = []
   #hurry = false
@@ -145,6 +130,7 @@ export class TrainStage {
 
   constructor(options: TrainStageOptions) {
     this.#options = options
+    this.#waiting = new WaitingRecords(options.clock)
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
     this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks: () => this.evaluator.waitingBlocks })
@@ -159,7 +145,7 @@ export class TrainStage {
     await this.#requests.obey()
     this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
     const following = this.#readCatalogue(false, signal)
-    const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#next.get(partition) ?? 0n, signal })
+    const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#waiting.next.get(partition) ?? 0n, signal })
     for await (const event of events) {
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
       await this.#learnWhatIsDue(event.kind === 'idle', signal)
@@ -168,7 +154,7 @@ export class TrainStage {
     }
     await following
     await this.#writer.saved()
-    const isKept = this.#taken?.batch === this.#batch && this.#taken.next === JSON.stringify(offsetsOf(this.#next))
+    const isKept = this.#taken?.batch === this.#batch && this.#taken.next === JSON.stringify(offsetsOf(this.#waiting.next))
     if (this.#isSound && !isKept) await this.#checkpoint()
     await this.#writer.saved()
   }
@@ -190,86 +176,52 @@ export class TrainStage {
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
   consumed(): Offsets {
-    return new Map(this.#next)
+    return this.#waiting.next
   }
 
   async #receive(partition: number, records: readonly LogRecord[]): Promise<void> {
     await loadSchemas(this.#options.registry, records)
     for (const record of records) {
-      this.#read.set(partition, record.offset + 1n)
-      if (record.value === null) {
-        if (isErasure(record)) {
-          const sequence = { erased: untext.decode(record.key) }
-          this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs, traces: undefined })
-          if (this.#again.length === 0 && this.#waiting.every((waiting) => 'erased' in waiting.sequence)) await this.#forgetWaiting()
-        } else if (this.#waiting.length === 0) this.#next.set(partition, record.offset + 1n)
+      const { offset, timestampMs } = record
+      if (record.value === null && !isErasure(record)) {
+        this.#waiting.skip(partition, offset)
         continue
       }
-      const sequence = this.#options.codecs.userSequence.decode(record.value)
-      if (this.#waitingExamples === 0) this.#waitingSinceMs = this.#options.clock.nowMs()
-      const traces = tracesOfAll(this.#options.config, [record])
-      this.#waiting.push({ sequence, partition, offset: record.offset, timestampMs: record.timestampMs, traces })
-      this.#waitingExamples += sequence.fresh.length
+      const sequence =
+        record.value === null ? { erased: untext.decode(record.key) } : this.#options.codecs.userSequence.decode(record.value)
+      const traces = record.value === null ? undefined : tracesOfAll(this.#options.config, [record])
+      this.#waiting.add({ sequence, partition, offset, timestampMs, traces })
+      if ('erased' in sequence && this.#again.length === 0 && this.#waiting.onlyErasures) await this.#forgetWaiting()
     }
   }
 
   async #learnWhatIsDue(idle: boolean, signal: AbortSignal): Promise<void> {
-    const { config, clock } = this.#options
+    const { config } = this.#options
     while (!signal.aborted) {
       const entry = this.#again[0]
       if (entry !== undefined) {
-        if (!this.#covers(entry.ranges)) return
+        if (!this.#waiting.covers(entry.ranges)) return
         this.#again.shift()
         await this.#learn(this.#cut(entry.ranges), entry.ranges, entry)
         continue
       }
-      const full = this.#waitingExamples >= config.train.batchSize
-      const due = idle && this.#waiting.length > 0 && (this.#hurry || clock.nowMs() - this.#waitingSinceMs >= config.train.batchWaitMaxMs)
+      const full = this.#waiting.examples >= config.train.batchSize
+      const due = idle && !this.#waiting.isEmpty && (this.#hurry || this.#waiting.waitedMs >= config.train.batchWaitMaxMs)
       if (!full && !due) return
-      const ranges = this.#nextRanges()
+      const ranges = this.#waiting.nextRanges(config.train.batchSize)
       await this.#learn(this.#cut(ranges), ranges, undefined)
     }
   }
 
-  /** The ranges of as many waiting records as make a batch. Batches end between records: a record's fresh steps stay together. */
-  #nextRanges(): OffsetRanges {
-    const ranges = new Map<number, { from: bigint; to: bigint }>()
-    let examples = 0
-    for (const { sequence, partition, offset } of this.#waiting) {
-      ranges.set(partition, { from: this.#next.get(partition) ?? 0n, to: offset + 1n })
-      examples += freshOf(sequence)
-      if (examples >= this.#options.config.train.batchSize) break
-    }
-    return ranges
-  }
-
-  #covers(ranges: OffsetRanges): boolean {
-    return [...ranges].every(([partition, { to }]) => (this.#read.get(partition) ?? this.#next.get(partition) ?? 0n) >= to)
-  }
-
-  /** Takes the records of the ranges out of the queue; every partition's are its first ones. */
-  #cut(ranges: OffsetRanges): Waiting['sequence'][] {
-    const taken: Waiting[] = []
-    const left: Waiting[] = []
-    for (const waiting of this.#waiting) {
-      const range = ranges.get(waiting.partition)
-      if (range !== undefined && waiting.offset < range.to) taken.push(waiting)
-      else left.push(waiting)
-    }
-    this.#waiting = left
-    this.#waitingSinceMs = this.#options.clock.nowMs()
-    for (const { sequence, timestampMs } of taken) {
-      this.#waitingExamples -= freshOf(sequence)
-      this.takenAtMs = Math.max(this.takenAtMs, timestampMs)
-    }
+  #cut(ranges: OffsetRanges): WaitingRecord['sequence'][] {
+    const taken = this.#waiting.cut(ranges)
+    for (const { timestampMs } of taken) this.takenAtMs = Math.max(this.takenAtMs, timestampMs)
     const traces = taken.map((each) => each.traces).filter((each) => each !== undefined)
     if (traces.length > 0) this.#traces = mergeTraces(traces)
-    // One order whatever the interleaving of the partitions was.
-    taken.sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
     return taken.map(({ sequence }) => sequence)
   }
 
-  async #learn(records: readonly Waiting['sequence'][], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
+  async #learn(records: readonly WaitingRecord['sequence'][], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
     const { config, ledger } = this.#options
     this.#learnCatalogue(again)
     const types = config.events.types
@@ -287,9 +239,7 @@ export class TrainStage {
         `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
           `Records were removed from ${config.topics.userSequences} too early (topics.minCompactionLagMs), or the state is another log's`
       )
-    for (const [partition, { to }] of ranges) this.#next.set(partition, to)
-    // Nothing waits: what was read beyond the ranges were users who expired, and no batch will hold those.
-    if (this.#waiting.length === 0) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
+    this.#waiting.advance(ranges)
     if (examples.length === 0) return this.#forgetInCheckpoints(erased)
     const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
@@ -331,11 +281,7 @@ export class TrainStage {
 
   /** Erasures that no batch waits with: at once. Between the same two batches they would be applied when these are learned again. */
   async #forgetWaiting(): Promise<void> {
-    const erased: UserId[] = []
-    for (const { sequence, partition, offset } of this.#waiting.splice(0)) {
-      if ('erased' in sequence) erased.push(sequence.erased)
-      this.#next.set(partition, offset + 1n)
-    }
+    const erased = this.#waiting.takeErased()
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
     await this.#forgetInCheckpoints(erased)
   }
@@ -436,7 +382,7 @@ export class TrainStage {
   async #housekeep(): Promise<void> {
     const { clock, config } = this.#options
     const nowMs = clock.nowMs()
-    const idle = this.#hurry && this.#waiting.length === 0
+    const idle = this.#hurry && this.#waiting.isEmpty
     if (!this.#isSound) return // publishing is held, and no checkpoint is taken, until a batch is learned again
     if (idle || nowMs - this.#lastUpdateMs >= config.train.updateIntervalMs) await this.#sendUpdates(idle)
     await this.#writer.keepUp()
@@ -477,7 +423,7 @@ export class TrainStage {
     const startedMs = clock.nowMs()
     const version = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
     if (version) this.#versionAtMs = startedMs
-    const next = offsetsOf(this.#next)
+    const next = offsetsOf(this.#waiting.next)
     const { loss } = this
     const batch = this.#batch
     this.#taken = { batch, next: JSON.stringify(next) }
@@ -536,7 +482,7 @@ export class TrainStage {
       })
       if (goesOn) this.evaluator.endRestore()
       this.#batch = state.batch
-      this.#next = new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+      this.#waiting.restore(new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)])))
       this.#repeats = RepeatFilter.from(state.repeats)
       if (state.drift !== undefined) this.drift.restore(state.drift)
       this.examplesLearned = state.examplesLearned
@@ -600,12 +546,8 @@ function freshSteps(sequences: readonly UserSequence[]): number {
   return count
 }
 
-function freshOf(sequence: Waiting['sequence']): number {
-  return 'erased' in sequence ? 0 : sequence.fresh.length
-}
-
 /** Who is erased, and the sequences without those that came before their user's erasure: what is not learned need not be forgotten. */
-function withoutErased(records: readonly Waiting['sequence'][]): { sequences: UserSequence[]; erased: UserId[] } {
+function withoutErased(records: readonly WaitingRecord['sequence'][]): { sequences: UserSequence[]; erased: UserId[] } {
   const erased = new Set<UserId>()
   const sequences: UserSequence[] = []
   for (const record of [...records].reverse()) {
