@@ -123,20 +123,17 @@ export class GraphBuilder {
   }
 
   concat(parts: readonly Output[], axis: number): Output {
-    if (parts.length === 1) return parts[0]!
     return this.#node('ConcatV2', [...parts, this.int(axis)], { T: float, Tidx: int32, N: { int: parts.length } })
   }
 
   /** @param sizes int32 [parts] along the first axis */
-  split(x: Output, sizes: Output, parts: number, T: 'float' | 'int32' = 'float'): Output[] {
-    const name = this.#node('SplitV', [x, sizes, this.int(0)], { T: { type: T }, Tlen: int32, num_split: { int: parts } })
+  split(x: Output, sizes: Output, parts: number): Output[] {
+    const name = this.#node('SplitV', [x, sizes, this.int(0)], { T: float, Tlen: int32, num_split: { int: parts } })
     return Array.from({ length: parts }, (_, i) => (i === 0 ? name : `${name}:${i}`))
   }
 
   /** Always in the same order, so that a replay is bit-equal. AddN is not: it begins with the one whose memory it may keep, and that depends on who was ready first. */
   sumOf(parts: readonly Output[]): Output {
-    if (parts.length === 1) return parts[0]!
-    if (parts.length === 2) return this.add(parts[0]!, parts[1]!)
     const side = this.#node('Pack', parts, { T: float, N: { int: parts.length }, axis: { int: 0 } })
     return this.sum(side, [0])
   }

@@ -32,10 +32,10 @@ export interface TowerGraphOptions {
 }
 
 /**
- * What is large is computed in parts, each on the core that is free: the rows' hidden units, the windows' attention, and the examples' softmax. Constants, not the
- * number of cores: so sums are in the same order everywhere. On two cores 2, 4 and 8 parts of rows take the same time.
+ * The rows' hidden units are computed in so many parts, each on the core that is free. A constant, not the number of cores: so sums are in the same order everywhere. On
+ * two cores 2, 4 and 8 parts take the same time; splitting windows and examples as well gained nothing.
  */
-export const graphParts = { rows: 4, windows: 2, examples: 4 } as const
+export const rowParts = 4
 
 /** The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H + spare, D], the last ones 0. */
 export type TowerGraphOutputs = Readonly<Record<string, Output>>
@@ -48,8 +48,8 @@ export type TowerGraphOutputs = Readonly<Record<string, Output>>
  *     blocked [W, P, L, 1]     position [L], with windows [W, P, L]       placeOf [B], with windows
  *     candidates [C, D]        positive [B]        weight [B]      minusLogQ [C]
  *     blockedCandidates [B, 1, C], with groups                     lesson [I, B, D], with a lesson
- *     ofRows, ofWindows, ofExamples: sizes of the parts of H, W and B
- *     shapes, each of a part: attention (·, P·K, L), places (·, P, K, L), pooled (·, P·K, D), joint (·, I·C), pairs (·, I, C), flat (·, C); spare (rows, D)
+ *     sizes [rowParts], of the parts of H
+ *     shapes: attention (W, P·K, L), places (W, P, K, L), pooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C), spare (rows, D)
  */
 export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; outputs: TowerGraphOutputs } {
   const { towerCount: K, dimensions: D, windows, loss } = options
@@ -124,9 +124,8 @@ interface RowScores {
 
 /** q_k · tanh(e W_k + b_k) of each row. */
 function rowScores(g: GraphBuilder, K: number, D: number): RowScores {
-  const n = graphParts.rows
   const rows = g.input('rows', [-1, D]) //                                                                         [H, D]
-  const sizes = g.inputInts('ofRows', [n])
+  const sizes = g.inputInts('sizes', [rowParts])
   const weight = g.input('attention.weight', [D, K * D]) //                                                        [D, K·A]
   const bias = g.input('attention.bias', [K * D]) //                                                               [K·A]
   /** The queries stand on the diagonal of a block matrix: so all towers' scores are one product. */
@@ -135,17 +134,17 @@ function rowScores(g: GraphBuilder, K: number, D: number): RowScores {
     [K * D, K]
   )
   const queries = g.mul(g.reshape(g.input('attention.query', [K, D]), [K * D, 1]), ownBlock) //                    [K·A, K]
-  const parts = g.split(rows, sizes, n) //                                                                         [h, D] each
+  const parts = g.split(rows, sizes, rowParts) //                                                                  [h, D] each
   const hidden = parts.map((part) => g.apply('Tanh', g.apply('BiasAdd', g.matMul(part, weight), bias))) //         [h, K·A]
   const scores = hidden.map((units) => g.matMul(units, queries)) //                                                [h, K]
   return {
     rows,
     scores: g.concat(scores, 0),
     back: (given, ofRead) => {
-      const ofScores = g.split(given, sizes, n) //                                                                 [h, K] each
+      const ofScores = g.split(given, sizes, rowParts) //                                                          [h, K] each
       const inner = hidden.map((units, i) => g.apply('TanhGrad', units, g.matMul(ofScores[i]!, queries, 'second'))) // [h, K·A]
       const ofQueries = g.sumOf(hidden.map((units, i) => g.matMul(units, ofScores[i]!, 'first'))) //               [K·A, K]
-      const read = g.split(ofRead, sizes, n) //                                                                    [h, D] each
+      const read = g.split(ofRead, sizes, rowParts) //                                                             [h, D] each
       const ofParts = inner.map((each, i) => g.add(g.matMul(each, weight, 'second'), read[i]!)) //                  [h, D]
       return {
         'attention.query': g.sum(g.mul(ofQueries, ownBlock), [1]), //                                              [K·A]
@@ -168,60 +167,46 @@ interface Pooling {
   }
 }
 
-/** Attention over the steps of each history, and what it pools: by windows, in parts. */
+/** Attention over the steps of each history, and what it pools. */
 function pool(
   g: GraphBuilder,
   { rows, scores }: RowScores,
   { towerCount: K, dimensions: D, towers, historyMax, windows }: TowerGraphOptions
 ): Pooling {
-  const n = graphParts.windows
-  const ofWindows = g.inputInts('ofWindows', [n])
-  const byWindow = (name: string, axes: number) => g.split(g.inputInts(name, new Array<number>(axes).fill(-1)), ofWindows, n, 'int32')
-  const steps = byWindow('steps', 2) //                                                                            [w, L] each
-  const blocked = g.split(g.input('blocked', [-1, -1, -1, 1]), ofWindows, n) //                                    [w, P, L, 1]
-  const position = windows ? byWindow('position', 3) : new Array<Output>(n).fill(g.inputInts('position', [-1])) // [w, P, L] or [L]
+  const steps = g.inputInts('steps', [-1, -1]) //                                                                  [W, L]
+  const position = g.inputInts('position', windows ? [-1, -1, -1] : [-1]) //                                       [W, P, L] or [L]
   const terms = [
-    { name: 'attention.age', index: byWindow('age', 3), count: ageGroups },
+    { name: 'attention.age', index: 'age', count: ageGroups },
     ...(towers.readsTime
       ? [
-          { name: 'attention.hour', index: byWindow('hour', 3), count: 24 },
-          { name: 'attention.day', index: byWindow('day', 3), count: 7 }
+          { name: 'attention.hour', index: 'hour', count: 24 },
+          { name: 'attention.day', index: 'day', count: 7 }
         ]
       : [])
-  ].map((term) => ({ ...term, weights: g.input(term.name, [term.count, K]) }))
-  const ofPositions = g.input('attention.position', [historyMax, K]) //                                            [R, K]
+  ].map(({ name, index, count }) => ({ name, count, index: g.inputInts(index, [-1, -1, -1]), weights: g.input(name, [count, K]) }))
+  let ofPlace = g.add(g.gather(g.input('attention.position', [historyMax, K]), position), g.input('blocked', [-1, -1, -1, 1])) // [W, P, L, K]
+  for (const { weights, index } of terms) ofPlace = g.add(ofPlace, g.gather(weights, index))
+  const logits = g.add(g.expand(g.gather(scores, steps), 1), ofPlace) //                                           [W, P, L, K]
   const shape = g.inputInts('attention', [3])
-  const parts = steps.map((at, p) => {
-    let logits = g.expand(g.gather(scores, at), 1) //                                                              [w, 1, L, K]
-    let ofPlace = g.add(g.gather(ofPositions, position[p]!), blocked[p]!) //                                       [w, P, L, K]
-    for (const { weights, index } of terms) ofPlace = g.add(ofPlace, g.gather(weights, index[p]!))
-    logits = g.add(logits, ofPlace) //                                                                             [w, P, L, K]
-    const attention = g.reshape(g.apply('Softmax', g.transpose(logits, [0, 1, 3, 2])), shape) //                   [w, P·K, L]
-    return { attention, read: g.gather(rows, at) } //                                                              [w, L, D]
-  })
-  const pooled = parts.map(({ attention, read }) => g.batchMatMul(attention, read)) //                             [w, P·K, D]
+  const attention = g.reshape(g.apply('Softmax', g.transpose(logits, [0, 1, 3, 2])), shape) //                     [W, P·K, L]
+  const read = g.gather(rows, steps) //                                                                            [W, L, D]
   return {
-    pooled: g.reshape(g.concat(pooled, 0), [-1, K, D]), //                                                        [W·P, K, D]
+    pooled: g.reshape(g.batchMatMul(attention, read), [-1, K, D]), //                                              [W·P, K, D]
     back: (given) => {
       const rowCount = g.inputInts('rowCount', [])
-      const places = g.inputInts('places', [4])
-      const ofPooled = g.split(g.reshape(given, g.inputInts('pooled', [3])), ofWindows, n) //                      [w, P·K, D] each
-      const ofRead = parts.map(({ attention }, p) => g.batchMatMul(attention, ofPooled[p]!, 'first')) //           [w, L, D]
-      const ofLogits = parts.map(({ attention, read }, p) => {
-        const weighted = g.mul(attention, g.batchMatMul(ofPooled[p]!, read, 'second')) //                          [w, P·K, L]
-        const ofAttention = g.sub(weighted, g.mul(attention, g.sum(weighted, [2], 'axes'))) //                     [w, P·K, L]
-        return g.transpose(g.reshape(ofAttention, places), [0, 1, 3, 2]) //                                        [w, P, L, K]
-      })
-      const summed = (index: readonly Output[], count: number, of = ofLogits) =>
-        g.sumOf(of.map((each, p) => g.sumByIndex(each, index[p]!, g.int(count))))
+      const ofPooled = g.reshape(given, g.inputInts('pooled', [3])) //                                             [W, P·K, D]
+      const ofRead = g.batchMatMul(attention, ofPooled, 'first') //                                                [W, L, D]
+      const weighted = g.mul(attention, g.batchMatMul(ofPooled, read, 'second')) //                                [W, P·K, L]
+      const ofAttention = g.sub(weighted, g.mul(attention, g.sum(weighted, [2], 'axes'))) //                       [W, P·K, L]
+      const ofLogits = g.transpose(g.reshape(ofAttention, g.inputInts('places', [4])), [0, 1, 3, 2]) //            [W, P, L, K]
       // Where all histories end with their window a position is one place of each.
-      const ofPlaces = windows ? ofLogits : ofLogits.map((each) => g.sum(each, [0, 1])) //                         [w, P, L, K] or [L, K]
+      const ofPositions = windows ? ofLogits : g.sum(ofLogits, [0, 1]) //                                          [W, P, L, K] or [L, K]
       return {
-        ofScores: g.sumOf(ofLogits.map((each, p) => g.sumByIndex(g.sum(each, [1]), steps[p]!, rowCount))), //      [H, K]
-        ofRead: g.sumOf(ofRead.map((each, p) => g.sumByIndex(each, steps[p]!, rowCount))), //                      [H, D]
+        ofScores: g.sumByIndex(g.sum(ofLogits, [1]), steps, rowCount), //                                          [H, K]
+        ofRead: g.sumByIndex(ofRead, steps, rowCount), //                                                          [H, D]
         ofTerms: {
-          'attention.position': summed(position, historyMax, ofPlaces), //                                         [R, K]
-          ...Object.fromEntries(terms.map(({ name, index, count }) => [name, summed(index, count)]))
+          'attention.position': g.sumByIndex(ofPositions, position, g.int(historyMax)), //                         [R, K]
+          ...Object.fromEntries(terms.map(({ name, index, count }) => [name, g.sumByIndex(ofLogits, index, g.int(count))]))
         }
       }
     }
@@ -237,43 +222,20 @@ interface Judged {
   readonly loss: LossOptions
 }
 
-/** As softmaxLoss.ts, whose names these are; by examples, in parts. */
+/** As softmaxLoss.ts, whose names these are. */
 function lossOf(g: GraphBuilder, { users, vectors, I, D, groups, loss }: Judged) {
-  const n = graphParts.examples
-  const sizes = g.inputInts('ofExamples', [n])
   const weight = g.input('weight', [-1]) //                                                                        [B]
   const positive = g.inputInts('positive', [-1]) //                                                                [B]
   const weights = g.reshape(weight, [-1, 1, 1]) //                                                                 [B, 1, 1]
   const all = g.mul(weights, g.scalar(1 / loss.temperature)) //                                                    [B, 1, 1]  G
-  const [joint, pairs, flat] = [g.inputInts('joint', [2]), g.inputInts('pairs', [3]), g.inputInts('flat', [2])]
-  const minusLogQ = g.input('minusLogQ', [-1]) //                                                                  [C]
-  const blocked = groups ? g.split(g.input('blockedCandidates', [-1, 1, -1]), sizes, n) : undefined //             [b, 1, C] each
-  const positives = g.split(g.expand(positive, 1, 'int32'), sizes, n, 'int32') //                                  [b, 1] each
-  const sloped = g.split(all, sizes, n) //                                                                         [b, 1, 1] each
-  const scaled = g.scalar(1 / loss.temperature)
-  const parts = g.split(users, sizes, n).map((of, p) => {
-    const each = g.reshape(g.mul(of, scaled), [-1, D]) //                                                          [b·I, D]
-    let logits = g.apply('BiasAdd', g.matMul(each, vectors, 'second'), minusLogQ) //                               [b·I, C]
-    if (blocked !== undefined) logits = g.add(g.reshape(logits, pairs), blocked[p]!) //                            [b, I, C]
-    const share = g.apply('Softmax', g.reshape(logits, joint)) //                                                  [b, I·C]
-    const shares = g.reshape(share, flat) //                                                                       [b·I, C]
-    return {
-      ofPositive: g.gather(g.reshape(share, pairs), positives[p]!, 2, 1), //                                       [b, I, 1]
-      mixed: g.matMul(shares, vectors), //                                                                         [b·I, D]
-      pushed: g.matMul(shares, g.reshape(g.mul(sloped[p]!, of), [-1, D]), 'first') //                              [C, D]
-    }
-  })
-  const ofPositive = g.concat(
-    parts.map((part) => part.ofPositive),
-    0
-  ) //                                                                                                             [B, I, 1]
-  const mixed = g.reshape(
-    g.concat(
-      parts.map((part) => part.mixed),
-      0
-    ),
-    [-1, I, D]
-  ) //                                                                                                             [B, I, D]
+  const pairs = g.inputInts('pairs', [3])
+  const scaled = g.reshape(g.mul(users, g.scalar(1 / loss.temperature)), [-1, D]) //                               [B·I, D]
+  let logits = g.apply('BiasAdd', g.matMul(scaled, vectors, 'second'), g.input('minusLogQ', [-1])) //              [B·I, C]
+  if (groups) logits = g.add(g.reshape(logits, pairs), g.input('blockedCandidates', [-1, 1, -1])) //               [B, I, C]
+  const share = g.apply('Softmax', g.reshape(logits, g.inputInts('joint', [2]))) //                                [B, I·C]
+  const shares = g.reshape(share, g.inputInts('flat', [2])) //                                                     [B·I, C]
+  const ofPositive = g.gather(g.reshape(share, pairs), g.expand(positive, 1, 'int32'), 2, 1) //                    [B, I, 1]
+  const mixed = g.reshape(g.matMul(shares, vectors), [-1, I, D]) //                                                [B, I, D]
   const targets = g.expand(g.gather(vectors, positive), 1) //                                                      [B, 1, D]
   const towers = towerShares(g, g.sum(g.mul(users, targets), [2], 'axes'), I, loss) //                             [B, I, 1]
   const logs = g.apply('Log', g.apply('Maximum', ofPositive, g.scalar(probabilityFloor))) //                       [B, I, 1]
@@ -292,7 +254,7 @@ function lossOf(g: GraphBuilder, { users, vectors, I, D, groups, loss }: Judged)
     ofUsers = g.add(ofUsers, g.batchMatMul(push, users))
   }
   const pulled = g.sumByIndex(g.sum(g.mul(own, users), [1]), positive, g.inputInts('candidateCount', [])) //       [C, D]
-  const pushed = g.sumOf(parts.map((part) => part.pushed)) //                                                      [C, D]
+  const pushed = g.matMul(shares, g.reshape(g.mul(all, users), [-1, D]), 'first') //                               [C, D]
   return { loss: g.sum(g.mul(weight, losses), [0]), losses, ofUsers, ofVectors: g.sub(pushed, pulled) }
 }
 

@@ -7,7 +7,7 @@ import { isPlainSoftmax } from '../model/lossOptions.ts'
 import type { Model } from '../model/model.ts'
 import { type Fed, NativeGraph, runsGraphs } from '../model/nativeGraph.ts'
 import { type ObjectiveOptions, readoutOf } from '../model/objective.ts'
-import { graphParts, type TowerGraphOptions, towerGraph } from '../model/towerGraph.ts'
+import { rowParts, type TowerGraphOptions, towerGraph } from '../model/towerGraph.ts'
 import { mapShapes, type Weights } from '../model/weights.ts'
 import type { ComputedStep } from './eagerStep.ts'
 import type { StepArrays } from './stepArrays.ts'
@@ -41,16 +41,14 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
   const B = positive.length
   const H = rows.length / D
   const C = candidates.length / D
+  const partRows = 16 * Math.ceil(H / rowParts / 16) // parts that begin at a whole cache line are not copied
   const ints = (...values: number[]): Fed => ({ shape: [values.length], values: Int32Array.from(values) })
   const count = (value: number): Fed => ({ shape: [], values: Int32Array.of(value) })
   const places = [W, P, L]
   const fed: Record<string, Fed> = {
     ...mapShapes(model.shapes, (name, shape) => ({ shape, values: weights[name]! })),
     rows: { shape: [H, D], values: rows },
-    // Parts that begin at a whole cache line are not copied.
-    ofRows: ints(...partsOf(H, graphParts.rows, 16)),
-    ofWindows: ints(...partsOf(W, graphParts.windows)),
-    ofExamples: ints(...partsOf(B, graphParts.examples)),
+    sizes: ints(...Array.from({ length: rowParts }, (_, i) => Math.max(0, Math.min(partRows, H - i * partRows)))),
     rowCount: count(H),
     steps: { shape: [W, L], values: histories.steps },
     age: { shape: places, values: histories.age },
@@ -70,12 +68,12 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     minusLogQ: { shape: [C], values: logQ.map((x) => -x) },
     ...(blocked === undefined ? {} : { blockedCandidates: { shape: [B, 1, C], values: blocked } }),
     ...(lesson === undefined ? {} : { lesson: { shape: [I, B, D], values: lesson } }),
-    attention: ints(-1, P * K, L),
-    places: ints(-1, P, K, L),
-    pooled: ints(-1, P * K, D),
-    joint: ints(-1, I * C),
-    pairs: ints(-1, I, C),
-    flat: ints(-1, C),
+    attention: ints(W, P * K, L),
+    places: ints(W, P, K, L),
+    pooled: ints(W, P * K, D),
+    joint: ints(B, I * C),
+    pairs: ints(B, I, C),
+    flat: ints(B * I, C),
     spare: ints(step.spare, D)
   }
   const graph = graphOf({
@@ -93,12 +91,6 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     ofRows: ofRows!,
     ofCandidates: ofCandidates!
   }
-}
-
-/** Sizes of so many parts of a whole, as equal as multiples of `unit` can be. */
-function partsOf(whole: number, parts: number, unit = 1): number[] {
-  const size = unit * Math.ceil(whole / parts / unit)
-  return Array.from({ length: parts }, (_, i) => Math.max(0, Math.min(size, whole - i * size)))
 }
 
 function graphOf(options: TowerGraphOptions): NativeGraph<string> {

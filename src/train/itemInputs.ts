@@ -8,6 +8,7 @@ import type { ItemFeatures } from '../batch/miniBatch.ts'
 export class ItemInputs {
   readonly #items: ItemTable
   readonly #features: ItemTable
+  #inputs = new Float32Array(0)
   /** Slot of a feature row in the gradient under construction, + 1; 0: none. By row. */
   #slots = new Int32Array(1024)
 
@@ -19,11 +20,12 @@ export class ItemInputs {
   /**
    * @param rows [U] of the item table; 0 gives zeros, plus features if it has any
    * @param features of the U items
-   * @returns [U, D], the caller's
+   * @returns [U, D], valid until the next call: megabytes of new memory for each step would keep the garbage collector busy
    */
   gather(rows: Int32Array, features: ItemFeatures): Float32Array {
     const d = this.#items.dimensions
-    const inputs = new Float32Array(rows.length * d)
+    if (this.#inputs.length < rows.length * d) this.#inputs = new Float32Array(Math.ceil(1.25 * rows.length) * d)
+    const inputs = this.#inputs.subarray(0, rows.length * d)
     this.#items.gather(rows, inputs)
     if (features.rows.length === 0) return inputs
     const values = new Float32Array(features.rows.length * d)
