@@ -11,6 +11,7 @@ import os from 'node:os'
 import path from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { UnavailableError } from '../base/errors.ts'
+import { proveGraphs } from './nativeGraph.ts'
 
 export type BackendName = 'tensorflow' | 'wasm'
 
@@ -29,6 +30,9 @@ export interface BackendReport {
 /** Measured with the default batch: `npm run bench` has the figures. */
 const wasmCost = 'WASM computes on one thread, and a training step takes about ten times as long'
 
+/** The same. */
+const graphlessCost = 'Training goes operation by operation, and a step takes about twice as long'
+
 /**
  * Loads an engine and proves that it computes.
  *
@@ -41,6 +45,11 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
   if (preferred !== 'wasm') {
     try {
       const tensorflow = await loadNative()
+      try {
+        proveGraphs()
+      } catch (cause) {
+        problems.push(`libtensorflow ${tensorflow} does not run graphs: ${firstLine(cause)}. ${graphlessCost}.`)
+      }
       return { backend: 'tensorflow', tfjs: tf.version_core, tensorflow, threads: intraOpThreads ?? os.availableParallelism(), problems }
     } catch (cause) {
       const tried = `the native backend (@tensorflow/tfjs-node) does not load: ${firstLine(cause)}`

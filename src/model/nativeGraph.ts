@@ -3,7 +3,7 @@
 // tfjs calls operation by operation: each call costs some 10 µs beside the arithmetic, and while one operation runs the other cores wait.
 
 import * as tf from '@tensorflow/tfjs-core'
-import type { GraphBuilder, Output } from './graphBuilder.ts'
+import { GraphBuilder, type Output } from './graphBuilder.ts'
 
 /** What tfjs-node's backend offers beyond tfjs. */
 interface NativeBackend {
@@ -31,9 +31,23 @@ export interface Fed {
   readonly values: Float32Array | Int32Array
 }
 
-/** Whether the live backend runs graphs. */
+let proven = false
+
+/** Whether the live backend was proven to run graphs. */
 export function runsGraphs(): boolean {
-  return tf.getBackend() === 'tensorflow'
+  return proven && tf.getBackend() === 'tensorflow'
+}
+
+/** Runs a small one on libtensorflow. Until it has, and after it failed, no graph is to be run. @throws Error with what libtensorflow says against it */
+export function proveGraphs(): void {
+  proven = false
+  const builder = new GraphBuilder()
+  const x = builder.input('x', [-1, 2])
+  const graph = new NativeGraph(builder, { product: builder.matMul(x, x, 'second') })
+  const { product } = graph.run({ x: { shape: [2, 2], values: Float32Array.of(1, 2, 3, 4) } })
+  graph.dispose()
+  if (String(product) !== '5,11,11,25') throw new Error(`a graph computed [${String(product)}], not [5,11,11,25]`)
+  proven = true
 }
 
 export class NativeGraph<Name extends string> {

@@ -107,6 +107,30 @@ for (const settings of [
   }
 }
 
+test('a libtensorflow that takes no graphs: steps go operation by operation, and the backend says so', async () => {
+  const { model, options } = scenario({}, 30)
+  const backend = tf.backend() as unknown as { binding: object }
+  const { binding } = backend
+  const names = Object.getOwnPropertyNames(binding)
+  const others = Object.fromEntries(names.map((name) => [name, (binding as Record<string, unknown>)[name]]))
+  const loadSavedModel = () => {
+    throw new Error('Failed to load SavedModel: no such thing\nin these words')
+  }
+  backend.binding = { ...others, loadSavedModel }
+  try {
+    const { problems } = await loadBackend('tensorflow')
+    assert.match(
+      problems.join(),
+      /^libtensorflow \S+ does not run graphs: Failed to load SavedModel: no such thing\. Training goes operation by operation/
+    )
+    assert.equal(hasGraph(model, options), false)
+  } finally {
+    backend.binding = binding
+  }
+  assert.deepEqual((await loadBackend('tensorflow')).problems, [])
+  assert.ok(hasGraph(model, options))
+})
+
 test('options that the graph does not compute are left to the other way', () => {
   for (const settings of [
     { loss: 'triplet' },
