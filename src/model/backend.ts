@@ -11,7 +11,7 @@ import os from 'node:os'
 import path from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
 import { UnavailableError } from '../base/errors.ts'
-import { proveGraphs } from './nativeGraph.ts'
+import { proveGraphs, withoutGraphs } from './nativeGraph.ts'
 
 export type BackendName = 'tensorflow' | 'wasm'
 
@@ -68,7 +68,8 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
 }
 
 /**
- * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs within an operation is not seen.
+ * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs within an operation is not seen;
+ * so what would be one graph is computed operation by operation.
  *
  * @throws what `f` throws
  */
@@ -76,7 +77,7 @@ export async function peakTensorBytes<T>(f: () => T): Promise<{ result: T; bytes
   const ran: { result?: T; error?: unknown } = {}
   const { peakBytes } = await tf.profile(() => {
     try {
-      ran.result = f()
+      ran.result = withoutGraphs(f)
     } catch (error) {
       // Through tf.profile it would leave the engine profiling for ever.
       ran.error = error

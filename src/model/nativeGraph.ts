@@ -33,9 +33,21 @@ export interface Fed {
 
 let proven = false
 
+let withheld = false
+
 /** Whether the live backend was proven to run graphs. */
 export function runsGraphs(): boolean {
-  return proven && tf.getBackend() === 'tensorflow'
+  return proven && !withheld && tf.getBackend() === 'tensorflow'
+}
+
+/** Runs `f` as if there were no graphs: what happens inside one cannot be watched. */
+export function withoutGraphs<T>(f: () => T): T {
+  withheld = true
+  try {
+    return f()
+  } finally {
+    withheld = false
+  }
 }
 
 /** Runs a small one on libtensorflow. Until it has, and after it failed, no graph is to be run. @throws Error with what libtensorflow says against it */

@@ -9,12 +9,13 @@ import { CandidateSampler } from '../../src/batch/candidateSampler.ts'
 import { ItemTable } from '../../src/batch/itemTable.ts'
 import { cutWindows } from '../../src/batch/trainingWindow.ts'
 import { unrolled } from '../../src/batch/windowBatch.ts'
-import { loadBackend } from '../../src/model/backend.ts'
+import { loadBackend, peakTensorBytes } from '../../src/model/backend.ts'
 import { createModel } from '../../src/model/model.ts'
 import { eagerStep } from '../../src/train/eagerStep.ts'
 import { graphStep, hasGraph } from '../../src/train/graphStep.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 import { type StepOptions, stepArrays } from '../../src/train/stepArrays.ts'
+import { stepGradients } from '../../src/train/stepGradients.ts'
 
 before(() => loadBackend('tensorflow'))
 
@@ -128,6 +129,16 @@ test('a libtensorflow that takes no graphs: steps go operation by operation, and
     backend.binding = binding
   }
   assert.deepEqual((await loadBackend('tensorflow')).problems, [])
+  assert.ok(hasGraph(model, options))
+})
+
+test('what a step takes in memory is seen, though a graph would hide it', async () => {
+  const { model, options, oneByOne, inputs, weights } = scenario({}, 30)
+  const step = () => stepGradients(oneByOne, inputs, undefined, weights, { model, loss: options, logQ: true })
+  const { result, bytes } = await peakTensorBytes(step)
+  const hiddenUnits = 4 * oneByOne.items.length * 3 * 8
+  assert.ok(bytes > 2 * hiddenUnits, `${bytes} bytes`)
+  assert.ok(Math.abs(result.loss - step().loss) < 1e-5)
   assert.ok(hasGraph(model, options))
 })
 
