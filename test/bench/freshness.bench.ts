@@ -15,7 +15,7 @@ import { cpus, loadavg, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { RunDirectory } from '../../pipelines/parts.ts'
+import { openQdrantIndex, RunDirectory } from '../../pipelines/parts.ts'
 import { WholePipeline } from '../../pipelines/wholePipeline.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import type { Interaction } from '../../src/event/interaction.ts'
@@ -222,6 +222,12 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
   stop.abort()
   await Promise.all([following, looking])
   await pipeline.close()
+  if (qdrant !== undefined) {
+    // What is left behind costs whoever measures next.
+    const index = await openQdrantIndex(config, run.name)
+    await index.clear()
+    await index.close()
+  }
   rmSync(dataDir, { recursive: true, force: true })
   return {
     ...{ rate, seconds, users: quantiles(ages.users), items: quantiles(ages.items), lost: lost + waiting.size },
