@@ -206,7 +206,7 @@ export class PublishStage {
     this.#backingOff = false
   }
 
-  /** While on, changes do not wait to be gathered. */
+  /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */
   hurry(on: boolean): void {
     this.#hurry = on
   }
@@ -216,11 +216,15 @@ export class PublishStage {
     return { sequences: new Map(this.#read), model: this.#modelNext, interactions: this.#popularity.consumed() }
   }
 
-  /** What waits to be published; weights that are still to be judged count as an item, and so does popularity that is still to be looked at. */
+  /**
+   * What waits to be published; weights that are still to be judged count as an item, and so does popularity that is still to be looked at. In a hurry the users
+   * whose vectors are of older weights count as one.
+   */
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
     const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched)
-    return { ...waiting, items: waiting.items + others }
+    const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
+    return { ...waiting, items: waiting.items + others, users: waiting.users + older }
   }
 
   /** Weights that were refused, while nothing newer was accepted. */

@@ -161,6 +161,11 @@ export class Publisher {
     return { items: this.#items.pending + this.#expired.size, users: this.#users.waiting, unknownUsers: this.#users.unknown }
   }
 
+  /** Whether there are users in the index by other weights than the newest. */
+  get sweeping(): boolean {
+    return this.#users.sweeping
+  }
+
   /** When the log took the oldest change that waits, for readiness; undefined: none waits. Looks at all of them. */
   oldestAcceptedAtMs(): number | undefined {
     return this.#users.oldestAcceptedAtMs()
@@ -227,7 +232,7 @@ export class Publisher {
 
   /**
    * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those due in a sweep.
-   * @param flush changed users do not wait `userWaitMs` for more changes
+   * @param flush changed users do not wait `userWaitMs` for more changes, nor the others for their turn in the sweep
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
   publishUsers(max: number = this.#options.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
@@ -238,7 +243,7 @@ export class Publisher {
       const { space, step, dimensions, interestCount } = this.#encoder
       const { generation } = this.#users
       const startMs = this.#clock.nowMs()
-      const taken = this.#users.take(max, startMs, { flush, hurry: !this.#space.isLive })
+      const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#space.isLive })
       const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
       const refusedIds: string[] = []
       const points: UserPoint[] = []

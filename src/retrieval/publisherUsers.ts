@@ -132,12 +132,12 @@ export class PublisherUsers {
   /**
    * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it comes to an end.
    * @param flush changed users do not wait for more changes
-   * @param hurry all that the sweep has is due: nobody reads the space yet
+   * @param hurry all that the sweep has is due
    */
   take(max: number, nowMs: number, { flush, hurry }: { flush: boolean; hurry: boolean }): TakenUser[] {
     this.#accrue(nowMs)
     const due = hurry ? this.windows.size : Math.floor(this.#credit + 1e-6)
-    const changedMax = max - (this.#sweeping() ? Math.floor(Math.min(max / 4, due)) : 0)
+    const changedMax = max - (this.sweeping ? Math.floor(Math.min(max / 4, due)) : 0)
     const taken: TakenUser[] = []
     for (const [userId, { acceptedAtMs, notedAtMs }] of this.#waiting) {
       if (taken.length >= changedMax) break
@@ -228,7 +228,8 @@ export class PublisherUsers {
     }
   }
 
-  #sweeping(): boolean {
+  /** Whether there are users who were encoded by other weights than the newest. */
+  get sweeping(): boolean {
     const first = this.#encoded.values().next().value
     return this.#behind.size > 0 || (first !== undefined && first < this.#generation)
   }
@@ -238,7 +239,7 @@ export class PublisherUsers {
     const elapsedMs = Math.max(0, nowMs - this.#creditAtMs)
     this.#creditAtMs = nowMs
     const earned = this.#options.sweepIntervalMs === 0 ? total : (total * elapsedMs) / this.#options.sweepIntervalMs
-    this.#credit = this.#sweeping() ? Math.min(total, this.#credit + earned) : 0
+    this.#credit = this.sweeping ? Math.min(total, this.#credit + earned) : 0
   }
 }
 

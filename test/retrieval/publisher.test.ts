@@ -326,6 +326,12 @@ test('when the weights move every item is looked at, and every user within the i
   assert.equal((await publisher.publishUsers()).swept, 15) // those of the first quarter, by the newer weights
   clock.advance(600_000)
   assert.equal((await publisher.publishUsers()).swept, 0)
+  // Whoever wants all to be done does not wait for the interval.
+  assert.equal(publisher.sweeping, false)
+  learn([], { weightsChanged: true })
+  assert.equal(publisher.sweeping, true)
+  assert.equal((await publisher.publishUsers(100, { flush: true })).swept, 60)
+  assert.equal(publisher.sweeping, false)
 })
 
 test('no user vector is older than the interval of a sweep after the weights moved, whoever clicks and however often they move', async () => {
