@@ -108,7 +108,7 @@ test('Kafka: out of the histories of every member, by the command while none run
     assert.deepEqual(kept(), [])
     // Members that come to the event write the tombstone, and bring nothing back.
     await sequence()
-    assert.equal(await tombstones(), 1)
+    assert.ok((await tombstones()) > 0)
     assert.equal((await recordsOf(userSequences)).findLast(({ key }) => new TextDecoder().decode(key) === erased)?.value, null)
     assert.ok(filesThatName(dataDir, 'user-7').some((file) => file.startsWith('live/sequence-')))
 
