@@ -75,14 +75,16 @@ export class InterruptedRun extends Error {}
 
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
-  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature } = config.evaluate
+  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature, featuresHalveAt } = config.evaluate
+  // The model's own share of features is for one pass, and not used.
+  const { featuresHalveAt: _, ...ownModel } = config.model
   const filter = { interactionsMin }
   const settings = isSimpleMethod(model)
     ? filter
     : // `unmet` tells these runs from earlier ones, in which no item was a candidate that was never met.
       {
         ...filter,
-        ...(data.catalogue.length === 0 ? {} : { unmet: true }),
+        ...(data.catalogue.length === 0 ? {} : { unmet: true, featuresHalveAt }),
         historyMax,
         batchSize,
         negatives,
@@ -90,7 +92,7 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
         rowLearningRate,
         dropout,
         temperature,
-        model: config.model
+        model: ownModel
       }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, protocol, seed, settings })
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 12)
@@ -196,8 +198,8 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
 
 async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
   const { config, model, seed, onNews } = options
-  const { dropout, temperature } = config.evaluate
-  const modelOptions = { ...config.model, name: model, dropout, temperature } as ModelOptions
+  const { dropout, temperature, featuresHalveAt } = config.evaluate
+  const modelOptions = { ...config.model, name: model, dropout, temperature, featuresHalveAt } as ModelOptions
   const trainer = new OfflineTrainer(split.train, options.data.catalogue, {
     model: modelOptions,
     train: trainOptions(config),

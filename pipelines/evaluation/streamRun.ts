@@ -212,9 +212,10 @@ async function modelLearner(
     updateDistillation,
     dropout,
     temperature,
+    featuresHalveAt,
     historyMax
   } = config.evaluate
-  const model = { ...config.model, name: options.model, dropout, temperature } as ModelOptions
+  const model = { ...config.model, name: options.model, dropout, temperature, featuresHalveAt } as ModelOptions
   const ofStream = trainOptions(config)
   const distillation = { ...ofStream.distillation, weight: policy === 'distill' ? updateDistillation : 0 }
   const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: { ...ofStream, distillation }, historyMax, seed })

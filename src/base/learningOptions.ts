@@ -146,6 +146,11 @@ export const evaluateSchema = section({
   dropout: real(0, 0.9)
     .default(0.2)
     .describe('As model.dropout, which is for one pass; over many epochs histories are learned by heart without it'),
+  featuresHalveAt: count(0, 1_000_000_000)
+    .default(3)
+    .describe(
+      'As model.featuresHalveAt, which is for one pass: over many epochs features are learned at the cost of rows. MovieLens 100k, Recall@50 of 190 held-out users, seeds 1 and 2: without features .339 .329, 3 .338 .332, 30 .333 .329, always in full .320 .306'
+    ),
   temperature: real(0.01, 10)
     .default(0.12)
     .describe(

@@ -24,6 +24,8 @@ export interface Model {
   /** Of all dense weights, the user model's first. */
   readonly shapes: WeightShapes
   initialWeights(rng: Rng): Weights
+  /** How much of the mean of an item's feature rows is added to its row: 1 for an item without one. @param count interactions of the item */
+  featureShare(count: number): number
   /** @param rows [N, rowWidth] @returns of length 1, [N, D] */
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
   /** Of its training step as one graph; absent where there is none. */
@@ -38,7 +40,7 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
   const interestCount = interestCountOf(options)
   const user = userModels[options.name]({ interestCount, dimensions: D, historyMax }, options)
   const item = itemTower(options.itemTower, D)
-  const { name, itemTables } = options
+  const { name, itemTables, featuresHalveAt } = options
   const apart = itemTables === 'per-tower'
   return {
     architecture: { name, interestCount, dimensions: D, historyMax, itemTower: options.itemTower, itemTables, ...user.architecture },
@@ -49,6 +51,7 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
     rowWidth: apart ? (1 + user.towers) * D : D,
     shapes: { ...user.shapes, ...item.shapes },
     initialWeights: (rng) => ({ ...user.initialWeights(rng), ...item.initialWeights(rng) }),
+    featureShare: (count) => (featuresHalveAt === 0 ? 1 : featuresHalveAt / (featuresHalveAt + count)),
     ...(user.graph === undefined || apart
       ? {}
       : { graph: { towers: user.graph, towerCount: user.towers, dimensions: D, historyMax, itemTower: options.itemTower } }),

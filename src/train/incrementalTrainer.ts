@@ -116,7 +116,7 @@ export class IncrementalTrainer implements Trainer {
     const { guardExamples, userShareMax, itemShareMax } = train
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
-    this.#inputs = new ItemInputs(this.items, this.features)
+    this.#inputs = new ItemInputs(this.items, this.features, this.#model)
     const ranked = { items: this.items, featureRows: this.#featureRows, inputs: this.#inputs }
     this.#ranker = new TargetRanker({ model: this.#model, options: model, train, ...ranked }, hashSeed)
     this.#weights = this.#model.initialWeights(rng.fork('weights'))
@@ -243,7 +243,7 @@ export class IncrementalTrainer implements Trainer {
       logQ: model.logQ,
       ...(teacher === undefined ? {} : { distillation: { teacher, weight: train.distillation.weight, from: fresh } })
     })
-    const ofFeatures = this.#inputs.featureGradients(batch.features, gradients.inputs)
+    const ofFeatures = this.#inputs.featureGradients(batch.items, batch.features, gradients.inputs)
     let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
     for (const gradient of Object.values(gradients.dense)) squares += sumOfSquares(gradient)
     const gradientNorm = Math.sqrt(squares)

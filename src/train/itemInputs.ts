@@ -1,20 +1,23 @@
-// What the towers read of an item: its row, plus the mean of its features' rows. And back: a gradient to those rows.
+// What the towers read of an item: its row, plus a share of the mean of its features' rows, the smaller the more often the item was met. And back: a gradient to those rows.
 //
 // U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one tensor.
 
 import type { ItemTable } from '../batch/itemTable.ts'
 import type { ItemFeatures } from '../batch/miniBatch.ts'
+import type { Model } from '../model/model.ts'
 
 export class ItemInputs {
   readonly #items: ItemTable
   readonly #features: ItemTable
+  readonly #share: Model['featureShare']
   #inputs = new Float32Array(0)
   /** Slot of a feature row in the gradient under construction, + 1; 0: none. By row. */
   #slots = new Int32Array(1024)
 
-  constructor(items: ItemTable, features: ItemTable) {
+  constructor(items: ItemTable, features: ItemTable, model: Pick<Model, 'featureShare'>) {
     this.#items = items
     this.#features = features
+    this.#share = (count) => model.featureShare(count)
   }
 
   /**
@@ -33,7 +36,8 @@ export class ItemInputs {
     for (let u = 0; u < rows.length; u++) {
       const from = features.start[u]!
       const to = features.start[u + 1]!
-      const share = 1 / (to - from)
+      if (to === from) continue
+      const share = this.#shareOf(rows[u]!) / (to - from)
       for (let f = from; f < to; f++) for (let i = 0; i < d; i++) inputs[u * d + i]! += share * values[f * d + i]!
     }
     return inputs
@@ -42,10 +46,11 @@ export class ItemInputs {
   /**
    * Each feature row's share of the items' gradients.
    *
+   * @param items rows of the batch's items, as they were gathered and counted. [U]
    * @param gradients [U, D] with respect to the inputs; the item rows' own gradients are the same numbers
    * @returns rows [V], unique, and gradients [V, D]
    */
-  featureGradients(features: ItemFeatures, gradients: Float32Array): { rows: Int32Array; gradients: Float32Array } {
+  featureGradients(items: Int32Array, features: ItemFeatures, gradients: Float32Array): { rows: Int32Array; gradients: Float32Array } {
     const d = this.#items.dimensions
     if (this.#slots.length < this.#features.rows) this.#slots = new Int32Array(2 * this.#features.rows)
     const slots = this.#slots
@@ -55,7 +60,8 @@ export class ItemInputs {
     for (let u = 0; u + 1 < features.start.length; u++) {
       const from = features.start[u]!
       const to = features.start[u + 1]!
-      const share = 1 / (to - from)
+      if (to === from) continue
+      const share = this.#shareOf(items[u]!) / (to - from)
       for (let f = from; f < to; f++) {
         const slot = slots[features.rows[f]!]! - 1
         if (slot < 0) continue
@@ -64,5 +70,10 @@ export class ItemInputs {
     }
     for (const row of rows) slots[row] = 0
     return { rows: Int32Array.from(rows), gradients: sums }
+  }
+
+  /** @param row 0: an item without one */
+  #shareOf(row: number): number {
+    return this.#share(row === 0 ? 0 : this.#items.count(row))
   }
 }

@@ -10,19 +10,19 @@ export class LayeredRows implements Rows {
   readonly #changed: RowStore
   readonly #gone = new Set<string>()
 
-  /** @param changes by id, null: the row is no more */
-  constructor(below: Rows, changes: Iterable<readonly [string, Float32Array | null]>) {
+  /** @param changes by id, row null: it is no more */
+  constructor(below: Rows, changes: Iterable<readonly [string, { readonly row: Float32Array | null; readonly count: number }]>) {
     this.dimensions = below.dimensions
     this.#below = below
     this.#changed = new RowStore(below.dimensions)
     let size = below.size
-    for (const [id, row] of changes) {
+    for (const [id, { row, count }] of changes) {
       const was = below.find(id) !== 0
       if (row === null) {
         this.#gone.add(id)
         if (was) size--
       } else {
-        this.#changed.set(id, row)
+        this.#changed.set(id, row, count)
         if (!was) size++
       }
     }
@@ -41,6 +41,10 @@ export class LayeredRows implements Rows {
 
   idOf(row: number): string {
     return row % 2 === 1 ? this.#changed.idOf((row + 1) / 2) : this.#below.idOf(row / 2)
+  }
+
+  count(row: number): number {
+    return row % 2 === 1 ? this.#changed.count((row + 1) / 2) : this.#below.count(row / 2)
   }
 
   add(row: number, scale: number, out: Float32Array, at: number): void {

@@ -240,10 +240,12 @@ export class ModelEncoder implements Encoder {
     return Int32Array.from(features.map((feature) => this.#features.find(feature)).filter((row) => row !== 0))
   }
 
-  /** out[at … at + rowWidth) += row + mean of feature rows. */
+  /** out[at … at + rowWidth) += row + its share of the mean of its feature rows. @param row 0: none */
   #addInput(row: number, features: Int32Array, out: Float32Array, at: number): void {
     if (row !== 0) this.#items.add(row, 1, out, at)
-    for (const feature of features) this.#features.add(feature, 1 / features.length, out, at)
+    if (features.length === 0) return
+    const share = this.model.featureShare(row === 0 ? 0 : this.#items.count(row)) / features.length
+    for (const feature of features) this.#features.add(feature, share, out, at)
   }
 }
 

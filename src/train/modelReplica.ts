@@ -55,8 +55,6 @@ export class ModelReplica implements Encoder {
   /** Offsets behind the commits that took effect last: any, and one with dense weights. */
   #liveNext = 0n
   #weightsNext = 0n
-  /** Interactions of the item, by row. */
-  readonly #counts: number[] = []
   /** In effect before a restart; its rows, unless they were kept with it, are those of the log. */
   #resumed: LiveModel | undefined
   /** What of the space before is still to be served while this one is filled. */
@@ -176,7 +174,7 @@ export class ModelReplica implements Encoder {
     const { space, step, weights } = this.#ready()
     const live = { space, step, model: this.#liveText, next: this.#liveNext, weights }
     if (!whole) return live
-    return { ...live, rows: { items: this.#items.state(), features: this.#features.state(), counts: Float64Array.from(this.#counts) } }
+    return { ...live, rows: { items: this.#items.state(), features: this.#features.state(), counts: this.#items.counts() } }
   }
 
   /**
@@ -191,9 +189,8 @@ export class ModelReplica implements Encoder {
     const weights = checkWeights(kept.weights, model.shapes)
     const { space, step, rows } = kept
     if (rows !== undefined) {
-      this.#items = RowStore.from(rows.items, model.rowWidth)
+      this.#items = RowStore.from(rows.items, model.rowWidth, rows.counts)
       this.#features = RowStore.from(rows.features, model.rowWidth)
-      for (const count of rows.counts) this.#counts.push(count)
       this.#live = this.#encoder(model, space, step, weights)
       this.#liveText = kept.model
       this.#liveNext = this.#weightsNext = kept.next
@@ -201,7 +198,7 @@ export class ModelReplica implements Encoder {
     this.#resumed = kept
     if (rows === undefined) return undefined
     const changedItems = [...this.#items.ids()]
-    const counts = new Map(changedItems.map((itemId) => [itemId, this.#counts[this.#items.find(itemId)] ?? 0]))
+    const counts = new Map(changedItems.map((itemId) => [itemId, this.#items.count(this.#items.find(itemId))]))
     return { step, space, changedItems, weightsChanged: true, expired: [], counts }
   }
 
@@ -214,12 +211,14 @@ export class ModelReplica implements Encoder {
     if (this.#candidate === undefined) {
       const same = isLineage(held, live)
       const below = same ? { items: this.#items, features: this.#features } : empty(held.model.rowWidth)
-      const rows: [string, Float32Array | null][] = [...held.items].map(([itemId, { row }]) => [itemId, row])
       this.#candidate = new ModelEncoder({
         ...{ model: held.model, space: held.space, step: held.step, catalogue: this.#catalogue },
         weights: this.#weightsWith(held),
-        items: new LayeredRows(below.items, rows),
-        features: new LayeredRows(below.features, held.features)
+        items: new LayeredRows(below.items, held.items),
+        features: new LayeredRows(
+          below.features,
+          [...held.features].map(([feature, row]) => [feature, { row, count: 0 }] as const)
+        )
       })
     }
     return { encoder: this.#candidate, step: held.step, space: held.space, ...reasonOf(held, live) }
@@ -342,15 +341,21 @@ export class ModelReplica implements Encoder {
       // Rows of another lineage mean nothing here.
       this.#items = new RowStore(model.rowWidth)
       this.#features = new RowStore(model.rowWidth)
-      this.#counts.length = 0
       this.#live = this.#encoder(model, space, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()
     }
+    // Options that are no part of the architecture may still change what a row is worth.
+    const otherOptions = same && changes.modelText !== this.#liveText
+    if (otherOptions) {
+      before.dispose()
+      this.#live = this.#encoder(model, space, step, weights)
+    }
     this.#liveText = changes.modelText
     this.#liveNext = changes.next
-    const weightsChanged = !same || changes.weights.size > 0
-    if (weightsChanged) this.#weightsNext = changes.next
+    const broughtWeights = !same || changes.weights.size > 0
+    if (broughtWeights) this.#weightsNext = changes.next
+    const weightsChanged = broughtWeights || otherOptions
     const newFeatures = [...changes.features.keys()].some((feature) => this.#features.find(feature) === 0)
     for (const [feature, row] of changes.features) this.#features.set(feature, row)
     const rows: number[] = []
@@ -363,10 +368,7 @@ export class ModelReplica implements Encoder {
         expired.push(itemId)
         continue
       }
-      const at = this.#items.set(itemId, row)
-      while (this.#counts.length <= at) this.#counts.push(0)
-      this.#counts[at] = count
-      rows.push(at)
+      rows.push(this.#items.set(itemId, row, count))
       changedItems.push(itemId)
       counts.set(itemId, count)
     }

@@ -15,6 +15,8 @@ export interface Rows {
   readonly rows: number
   find(id: string): number
   idOf(row: number): string
+  /** Interactions of the row's item, as far as they were told. */
+  count(row: number): number
   /** out[at … at + D) += scale · row. */
   add(row: number, scale: number, out: Float32Array, at: number): void
 }
@@ -23,6 +25,8 @@ export class RowStore implements Rows {
   readonly dimensions: number
   readonly #ids = new IdDictionary()
   readonly #chunks: Float32Array[] = []
+  /** By chunk, as the rows. */
+  readonly #counts: Float64Array[] = []
   readonly #free: number[] = []
   #rows = 1
 
@@ -30,8 +34,8 @@ export class RowStore implements Rows {
     this.dimensions = dimensions
   }
 
-  /** @param arrays as `state` gave them @throws CorruptError if they are not */
-  static from(arrays: NamedArrays, dimensions: number): RowStore {
+  /** @param arrays as `state` gave them @param counts as `counts` did, if it did @throws CorruptError if they are not */
+  static from(arrays: NamedArrays, dimensions: number, counts?: Float64Array): RowStore {
     const store = new RowStore(dimensions)
     const [rows, size] = namedArray(arrays, 'shape', Float64Array, 2)
     if (size === 0) return store
@@ -42,6 +46,9 @@ export class RowStore implements Rows {
       const chunk = new Float32Array(chunkRows * dimensions)
       chunk.set(namedArray(arrays, `values.${from}`, Float32Array, used * dimensions))
       store.#chunks.push(chunk)
+      const counted = new Float64Array(chunkRows)
+      if (counts !== undefined) counted.set(counts.subarray(from, from + used))
+      store.#counts.push(counted)
       const lengths = namedArray(arrays, `idLengths.${from}`, Int32Array, used)
       store.#ids.unpack(from, namedArray(arrays, `ids.${from}`, Uint8Array), lengths)
       for (let i = 0; i < used; i++) if (lengths[i] === 0 && from + i > 0) store.#free.push(from + i)
@@ -59,7 +66,17 @@ export class RowStore implements Rows {
     return this.#rows
   }
 
-  /** All of it, copied. */
+  /** Of every row, copied. */
+  counts(): Float64Array {
+    const counts = new Float64Array(this.#rows)
+    for (const [index, chunk] of this.#counts.entries()) {
+      const from = index * chunkRows
+      counts.set(chunk.subarray(0, Math.min(chunkRows, this.#rows - from)), from)
+    }
+    return counts
+  }
+
+  /** All of it but the counts, copied. */
   state(): NamedArrays {
     const arrays = new Map<string, NamedArray>([['shape', Float64Array.of(this.#rows, this.size)]])
     for (const [index, chunk] of this.#chunks.entries()) {
@@ -91,14 +108,18 @@ export class RowStore implements Rows {
   }
 
   /** @param values [D], copied @returns the id's row */
-  set(id: string, values: Float32Array): number {
+  set(id: string, values: Float32Array, count = 0): number {
     let row = this.#ids.find(id)
     if (row === 0) {
       row = this.#free.pop() ?? this.#rows++
       this.#ids.set(row, id)
-      if (row >>> chunkShift >= this.#chunks.length) this.#chunks.push(new Float32Array(chunkRows * this.dimensions))
+      if (row >>> chunkShift >= this.#chunks.length) {
+        this.#chunks.push(new Float32Array(chunkRows * this.dimensions))
+        this.#counts.push(new Float64Array(chunkRows))
+      }
     }
     this.#chunks[row >>> chunkShift]!.set(values, (row & chunkMask) * this.dimensions)
+    this.#counts[row >>> chunkShift]![row & chunkMask] = count
     return row
   }
 
@@ -109,6 +130,10 @@ export class RowStore implements Rows {
     this.#ids.delete(row)
     this.#free.push(row)
     return row
+  }
+
+  count(row: number): number {
+    return this.#counts[row >>> chunkShift]?.[row & chunkMask] ?? 0
   }
 
   /** out[at … at + D) += scale · row. */

@@ -75,7 +75,7 @@ const assembler = new BatchAssembler({
   rng: rng.fork('negatives'),
   featuresOf: () => []
 })
-const inputs = new ItemInputs(items, features)
+const inputs = new ItemInputs(items, features, model)
 const adam = new Adam({ learningRate: train.denseLearningRate })
 const weights = model.initialWeights(rng.fork('weights'))
 const distilled = Number(flags.distilled)

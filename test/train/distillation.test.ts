@@ -36,7 +36,7 @@ const windows = Array.from({ length: 5 }, (_, u) => {
 const batch: WindowBatch = assembler.assembleWindows(windows, new Map())
 /** The first target of the fourth window. */
 const from = windows.slice(0, 3).reduce((sum, { targets }) => sum + targets.length, 0)
-const inputs = new ItemInputs(items, features).gather(batch.items, batch.features)
+const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
 const shaken = (weights: Weights, by: number): Weights =>
   Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, values.map((x) => x + by * rng.normal())]))
 const weights = shaken(model.initialWeights(rng.fork('weights')), 0.3)

@@ -52,7 +52,7 @@ function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
     return Object.fromEntries(Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())]))
   }
   const together = assembler.assembleWindows(windows, new Map())
-  const inputs = new ItemInputs(table, features).gather(together.items, together.features)
+  const inputs = new ItemInputs(table, features, model).gather(together.items, together.features)
   return { model, options, together, oneByOne: unrolled(together, historyMax), inputs, weights: shaken(), teacher: shaken(), rng }
 }
 

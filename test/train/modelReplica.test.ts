@@ -50,7 +50,8 @@ const variants = [
   ...modelNames.map((name) => ({ name })),
   { itemTables: 'per-tower' },
   { name: 'mtmi-transformer', itemTables: 'per-tower' },
-  { itemTower: 'none', readout: 'hard', hardNegativesBeta: 1, routingRegularisation: 1 }
+  { itemTower: 'none', readout: 'hard', hardNegativesBeta: 1, routingRegularisation: 1 },
+  { featuresHalveAt: 2 }
 ]
 for (const model of variants) {
   const { temperature } = configSchema.parse({ model }).model
@@ -113,6 +114,25 @@ test('nothing changes before the commit; then everything at once', () => {
   replica.apply(second.at(-1)!)
   assert.equal(replica.step, 4)
   assert.notDeepEqual(replica.itemVectors(encoderItems).vectors, vectorsBefore.vectors)
+})
+
+test('other options of the same architecture take effect with their first commit, though only rows come with it', () => {
+  const make = (featuresHalveAt: number) => makeTrainer({ featuresHalveAt })
+  const [trainer, again] = [make(1), make(1000)]
+  for (let i = 0; i < 3; i++) trainer.step(someExamples(i), new Map())
+  const replica = new ModelReplica()
+  follow(replica, trainer.takeUpdates(true, 1))
+  const before = replica.itemVectors(encoderItems).vectors
+  again.restore(trainer.checkpoint())
+  again.takeUpdates(false, 2)
+  const applied = follow(replica, again.takeUpdates(false, 3))
+  assert.equal(applied?.weightsChanged, true)
+  const fresh = new ModelReplica()
+  again.resendAll()
+  follow(fresh, again.takeUpdates(true, 4))
+  const after = replica.itemVectors(encoderItems).vectors
+  assert.deepEqual(after, fresh.itemVectors(encoderItems).vectors)
+  assert.notDeepEqual(after, before)
 })
 
 test('after a rollback every row is sent again', () => {

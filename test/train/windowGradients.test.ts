@@ -63,7 +63,7 @@ for (const settings of [
       // Nothing at zero, so that every term counts.
       const weights = Object.fromEntries(Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())]))
       const batch = assembler.assembleWindows(windowsOf(rng, 6, targetsMax), new Map())
-      const inputs = new ItemInputs(items, features).gather(batch.items, batch.features)
+      const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
       const tensors = tf.memory().numTensors
       const together = stepGradients(batch, inputs, undefined, weights, { model, loss: options, logQ: true })
       const oneByOne = stepGradients(unrolled(batch, historyMax), inputs, undefined, weights, { model, loss: options, logQ: true })
@@ -94,7 +94,7 @@ test("a user's other targets are not negatives", () => {
   const model = createModel(options, historyMax)
   const steps = ['a', 'b', 'c'].map((itemId, i) => ({ itemId, type: 'click', eventTimeMs: i }))
   const batch = assembler.assembleWindows(cutWindows('u', steps, { historyMax, targetsMax: 9, weightOf: () => 1 }), new Map())
-  const inputs = new ItemInputs(items, features).gather(batch.items, batch.features)
+  const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
   const run = (groups: Int32Array) => stepGradients({ ...batch, groups }, inputs, undefined, model.initialWeights(new Rng(2)), { model, loss: options, logQ: false }).losses // biome-ignore format: one call
   // Candidates are b and c alone. One group: each target's only rivals are blocked, and with two equal interests a softmax over 2 × 1 columns is left.
   const together = run(Int32Array.of(0, 0))
