@@ -120,7 +120,7 @@ function sequenceFolders(run: RunDirectory): { folder: string; partition: number
 async function fromSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
   let found = false
   for (const { folder, partition } of sequenceFolders(run)) {
-    const store = LmdbSequenceStore.open(folder, partition)
+    const store = await LmdbSequenceStore.open(folder, partition)
     try {
       if (store.get(userId) !== undefined) {
         found = true
@@ -137,7 +137,7 @@ async function fromSequences(run: RunDirectory, userId: UserId): Promise<boolean
 
 async function isOutOfSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
   for (const { folder, partition } of sequenceFolders(run)) {
-    const store = LmdbSequenceStore.open(folder, partition, { readOnly: true })
+    const store = await LmdbSequenceStore.open(folder, partition, { readOnly: true })
     try {
       if (store.get(userId) !== undefined) return false
     } finally {

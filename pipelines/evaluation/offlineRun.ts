@@ -75,7 +75,8 @@ export class InterruptedRun extends Error {}
 
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
-  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature, featuresHalveAt } = config.evaluate
+  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature, featuresHalveAt } =
+    config.evaluate
   // The model's own share of features is for one pass, and not used.
   const { featuresHalveAt: _, ...ownModel } = config.model
   const filter = { interactionsMin }

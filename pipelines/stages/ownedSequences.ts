@@ -37,7 +37,7 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
   const end = (await log.ends(topic)).get(partition) ?? 0n
-  const store = LmdbSequenceStore.open(folder, partition)
+  const store = await LmdbSequenceStore.open(folder, partition)
   try {
     const note = path.join(folder, `sequences-${partition}.held`)
     const fresh = store.committed() === 0n

@@ -91,7 +91,7 @@ async function inDirectory<T>(use: (directory: string) => Promise<T>): Promise<T
 /** A store that has grown as stores do: users in random order, whose windows grow in five rounds to 50 steps, in commits of 1/200 of the users (a million users, 5,000 of them active in a second). */
 async function fill(directory: string): Promise<{ bytesPerUser: number; usersPerSecond: number }> {
   const rng = new Rng(2)
-  const store = LmdbSequenceStore.open(directory, 0)
+  const store = await LmdbSequenceStore.open(directory, 0)
   const start = performance.now()
   const perCommit = Math.ceil(usersOnDisk / 200)
   let writes = 0
@@ -137,7 +137,7 @@ for (let i = 0; i < repeats; i++) {
     [flat, lmdbFlat]
   ] as const) {
     await inDirectory(async (directory) => {
-      const store = LmdbSequenceStore.open(directory, 0)
+      const store = await LmdbSequenceStore.open(directory, 0)
       const result = await throughput(store, events)
       into.push(result.perSecond)
       commitMs.push(result.commitMs)

@@ -7,7 +7,7 @@ import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
 /** Stores that follow each other in one place, as processes on one machine do. */
 export interface StorePlace {
-  open(): SequenceStore
+  open(): SequenceStore | Promise<SequenceStore>
   dispose(): Promise<void>
 }
 
@@ -39,7 +39,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   }
 
   promise('an empty store starts at offset 0 and knows nobody', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     assert.equal(store.committed(), 0n)
     assert.equal(store.watermarkMs(), 0)
     assert.equal(store.userCount(), 0)
@@ -50,7 +50,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   })
 
   promise('a read sees the put, and the delete, before it', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     store.put('u', windowAt(1000 * day))
     assert.deepEqual(store.get('u'), windowAt(1000 * day))
     store.put('u', windowAt(1001 * day, ['c']))
@@ -62,7 +62,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
 
   promise('a commit makes windows, offset and watermark durable, and a window comes back as it was', async (place) => {
     const ids = ['u', 'ü €', '0', '', 'a user with spaces', '\u0000\u0001', '😀'.repeat(50)]
-    const before = place.open()
+    const before = await place.open()
     ids.forEach((id, i) => {
       before.put(id, windowAt(1000 * day + i, ['x', `item ${i}`, '', 'ÿ']))
     })
@@ -70,7 +70,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     await before.commit(2n ** 62n, 1000 * day + 99)
     assert.equal(before.committed(), 2n ** 62n)
     await before.close()
-    const after = place.open()
+    const after = await place.open()
     assert.equal(after.committed(), 2n ** 62n)
     assert.equal(after.watermarkMs(), 1000 * day + 99)
     assert.equal(after.userCount(), ids.length + 1)
@@ -83,7 +83,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   })
 
   promise('what was not committed is gone with the process', async (place) => {
-    const before = place.open()
+    const before = await place.open()
     before.put('kept', windowAt(1000 * day))
     before.put('changed', windowAt(1000 * day))
     await before.commit(7n, 1000 * day)
@@ -91,7 +91,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     before.put('changed', windowAt(1001 * day))
     before.delete('kept')
     await before.close()
-    const after = place.open()
+    const after = await place.open()
     assert.equal(after.committed(), 7n)
     assert.equal(after.watermarkMs(), 1000 * day)
     assert.equal(after.get('new'), undefined)
@@ -101,13 +101,13 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     after.put('other', windowAt(1002 * day, ['another item']))
     await after.commit(8n, 1002 * day)
     await after.close()
-    const last = place.open()
+    const last = await place.open()
     assert.deepEqual(last.get('other'), windowAt(1002 * day, ['another item']))
     await last.close()
   })
 
   promise('a deleted user is gone after the commit, and may come back', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     store.put('u', windowAt(1000 * day))
     store.put('v', windowAt(1000 * day))
     await store.commit(1n, 1000 * day)
@@ -120,14 +120,14 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     store.put('u', windowAt(1500 * day))
     await store.commit(3n, 1500 * day)
     await store.close()
-    const after = place.open()
+    const after = await place.open()
     assert.deepEqual(after.get('u'), windowAt(1500 * day))
     assert.equal(after.userCount(), 2)
     await after.close()
   })
 
   promise('idle gives the users whose newest event is older, no others, and at most `limit`', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     // Half days, so that two users share a day with the bound and lie on either side of it.
     for (let i = 0; i < 10; i++) store.put(`u${i}`, windowAt(1000 * day + (i * day) / 2))
     await store.commit(1n, 1010 * day)
@@ -143,13 +143,13 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     assert.deepEqual(older(1001.5 * day), ['u1', 'u2'])
     assert.equal(store.idle(2000 * day, 100).length, 10)
     await store.close()
-    const after = place.open()
+    const after = await place.open()
     assert.deepEqual(after.idle(1001.5 * day, 100).sort(), ['u1', 'u2'])
     await after.close()
   })
 
   promise('users and idle are as of the last commit', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     store.put('u', windowAt(1000 * day))
     assert.deepEqual([...store.users()], [])
     assert.deepEqual(store.idle(2000 * day, 10), [])
@@ -161,7 +161,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   })
 
   promise('what is put while a commit is under way belongs to the next one', async (place) => {
-    const store = place.open()
+    const store = await place.open()
     store.put('u', windowAt(1000 * day))
     const underWay = store.commit(1n, 1000 * day)
     store.put('u', windowAt(1200 * day))
@@ -170,7 +170,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     assert.deepEqual(store.get('u'), windowAt(1200 * day))
     await store.commit(2n, 1200 * day)
     await store.close()
-    const after = place.open()
+    const after = await place.open()
     assert.deepEqual(after.get('u'), windowAt(1200 * day))
     assert.deepEqual(after.get('v'), windowAt(1200 * day))
     assert.deepEqual(after.idle(1100 * day, 10), [])
@@ -180,7 +180,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   promise(
     'what is loaded is there after the commit as if it had been put, the last of each user, and the index by time with it',
     async (place) => {
-      const store = place.open()
+      const store = await place.open()
       store.put('there', windowAt(1000 * day, ['old']))
       store.put('leaves', windowAt(1000 * day))
       await store.commit(3n, 1000 * day)
@@ -199,7 +199,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
       await load('u2', undefined)
       await store.commit(9n, 1100 * day)
       await store.close()
-      const after = place.open()
+      const after = await place.open()
       assert.deepEqual([after.committed(), after.watermarkMs(), after.userCount()], [9n, 1100 * day, users])
       assert.deepEqual(after.get('there'), windowAt(1005 * day, ['new']))
       assert.deepEqual(after.get('u1'), windowAt(1100 * day, ['last']))

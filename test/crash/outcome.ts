@@ -22,7 +22,7 @@ export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<s
   for (const name of readdirSync(directory).sort()) {
     const partition = /^sequences-(\d+)\.lmdb$/.exec(name)?.[1]
     if (partition === undefined) continue
-    const store = LmdbSequenceStore.open(directory, Number(partition), { readOnly: true })
+    const store = await LmdbSequenceStore.open(directory, Number(partition), { readOnly: true })
     for (const [userId, window] of liveWindows(store, idleMaxMs)) {
       histories.set(`${partition}/${userId}`, Buffer.from(canonicalWindow(userId, window)).toString('latin1'))
     }

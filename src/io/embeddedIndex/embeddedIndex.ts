@@ -50,7 +50,7 @@ export class EmbeddedIndex implements VectorIndex {
    * @throws CorruptError if what is there is damaged, or is no index
    */
   static async open(directory: string, options: EmbeddedIndexOptions = {}): Promise<EmbeddedIndex> {
-    const store = new EmbeddedIndexStore(directory)
+    const store = await EmbeddedIndexStore.open(directory)
     try {
       await store.sweep()
       const thread = options.searchThread === false ? undefined : await EmbeddedIndexThread.start({ directory, catchUpMs })

@@ -14,6 +14,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { ConfigError, CorruptError, MtmiError } from '../../base/errors.ts'
 import { liveSpace, sameShape, unknownSpace } from '../../retrieval/exactIndex.ts'
 import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../../retrieval/vectorIndex.ts'
+import { openLmdb, writeLmdb } from '../lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../state/rewriteLmdb.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
 import { decodePoint, encodePoint, encodeStump, isStump, pointStep, type StoredItem, type StoredUser } from './embeddedIndexPoint.ts'
@@ -65,7 +66,11 @@ export class EmbeddedIndexStore {
   readonly #changedPointsMax: number
 
   /** @throws CorruptError if what is there is not an index, or a damaged one */
-  constructor(directory: string, options: { changedPointsMax?: number } = {}) {
+  static open(directory: string, options: { changedPointsMax?: number } = {}): Promise<EmbeddedIndexStore> {
+    return openLmdb(() => new EmbeddedIndexStore(directory, options))
+  }
+
+  private constructor(directory: string, options: { changedPointsMax?: number }) {
     this.#changedPointsMax = options.changedPointsMax ?? changedPointsDefault
     const file = path.join(directory, fileName)
     mkdirSync(directory, { recursive: true })
@@ -252,9 +257,11 @@ export class EmbeddedIndexStore {
       if (Object.values(state.spaces).some((space) => space.generation === generation)) continue
       const range = { start: keyOf(generation, 'item', ''), end: keyOf(generation + 1, 'item', ''), limit: dropBatch }
       while (this.#points.getKeysCount({ ...range, limit: 1 }) > 0) {
-        await this.#root.childTransaction(() => {
-          for (const key of [...this.#points.getKeys(range)]) this.#points.removeSync(key)
-        })
+        await writeLmdb(() =>
+          this.#root.childTransaction(() => {
+            for (const key of [...this.#points.getKeys(range)]) this.#points.removeSync(key)
+          })
+        )
         this.refresh()
       }
     }
@@ -266,14 +273,16 @@ export class EmbeddedIndexStore {
 
   /** One transaction over the state: all of `change`, or nothing if it throws (a child transaction: lmdb-js joins plain ones that are under way at once). Resolves when it is on disk. */
   async #write<T>(change: (state: StoreState) => T): Promise<T> {
-    const outcome = await this.#root.childTransaction(() => {
-      const before = this.#state.get('state')
-      const state = before ?? this.state()
-      const text = JSON.stringify(before)
-      const result = change(state)
-      if (JSON.stringify(state) !== text) this.#state.putSync('state', state)
-      return { result }
-    })
+    const outcome = await writeLmdb(() =>
+      this.#root.childTransaction(() => {
+        const before = this.#state.get('state')
+        const state = before ?? this.state()
+        const text = JSON.stringify(before)
+        const result = change(state)
+        if (JSON.stringify(state) !== text) this.#state.putSync('state', state)
+        return { result }
+      })
+    )
     await this.#root.flushed
     return outcome.result
   }

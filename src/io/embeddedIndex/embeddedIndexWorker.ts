@@ -53,7 +53,7 @@ if (port !== null) {
   const reply = (message: WorkerReply) => port.postMessage(message)
   let store: EmbeddedIndexStore | undefined
   try {
-    store = new EmbeddedIndexStore(directory)
+    store = await EmbeddedIndexStore.open(directory)
     const searcher = new EmbeddedIndexSearcher(store)
     searcher.catchUp()
     serve(store, searcher, catchUpMs)

@@ -13,6 +13,7 @@ import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../base/errors.ts'
 import type { Offsets } from '../../base/offsets.ts'
 import type { LogRecord } from '../../event/eventLog.ts'
+import { openLmdb, writeLmdb } from '../lmdbTurns.ts'
 import { type Block, blockHead, repackBlock, stamp, unpackBlock } from './localLogBlock.ts'
 
 /** A batch that is read ends with the block that reaches either. A block has at most 512 records and 256 KiB, or one large record. */
@@ -40,6 +41,13 @@ interface PartitionState {
 const open = new Map<string, Promise<LocalLogTopic>>()
 const closing = new Map<string, Promise<void>>()
 
+interface Databases {
+  readonly env: RootDatabase<Buffer, Buffer>
+  readonly state: Database<Buffer, Buffer>
+  readonly blocks: Database<Buffer, Buffer>
+  readonly latest: Database<Buffer, Buffer>
+}
+
 export class LocalLogTopic {
   readonly name: string
   readonly directory: string
@@ -52,8 +60,7 @@ export class LocalLogTopic {
   #users = 0
 
   /**
-   * Opens, or makes, the topic. All LocalLogs of a thread share what is open: opening an environment takes its write lock on this thread, and would wait
-   * for ever for a transaction that waits for this thread.
+   * Opens, or makes, the topic. All LocalLogs of a thread share what is open: lmdb-js has one writer for an environment and thread.
    *
    * @param directory of the topic alone
    * @throws ConfigError if it has another number of partitions; CorruptError; UnavailableError
@@ -82,12 +89,10 @@ export class LocalLogTopic {
 
   static async #open(directory: string, name: string, partitions: number): Promise<LocalLogTopic> {
     checkFile(path.join(directory, 'data.mdb'))
-    const options = { encoding: 'binary', keyEncoding: 'binary' } as const
-    let env: RootDatabase<Buffer, Buffer>
+    let opened: Databases
     try {
       mkdirSync(directory, { recursive: true })
-      // Without overlapping sync a record is on the disk before anybody can read it, so no reader's state is ever ahead of the log after a power loss.
-      env = openEnvironment<Buffer, Buffer>(directory, { ...options, noSubdir: false, overlappingSync: false, maxReaders: 1024 })
+      opened = await openLmdb(() => openDatabases(directory))
     } catch (error) {
       if (/MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(String(error))) {
         throw new CorruptError(`topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`, {
@@ -96,38 +101,33 @@ export class LocalLogTopic {
       }
       throw new UnavailableError(`topic ${name}: cannot open ${directory}: ${String(error)}`, { cause: error })
     }
+    const { env, state } = opened
     try {
-      const state = env.openDB('state', options) as Database<Buffer, Buffer>
       if (state.get(topicKey) === undefined) {
-        await env.transaction(() => {
-          // Another process may have been first.
-          if (state.get(topicKey) === undefined) void state.put(topicKey, packState(newStates(partitions)))
-        })
+        await writeLmdb(() =>
+          env.transaction(() => {
+            // Another process may have been first.
+            if (state.get(topicKey) === undefined) void state.put(topicKey, packState(newStates(partitions)))
+          })
+        )
       }
       const bytes = state.get(topicKey)
       if (bytes === undefined) throw new CorruptError(`topic ${name}: ${directory} holds no state: restore it, or reset it`)
-      return new LocalLogTopic(directory, name, unpackState(bytes, directory).length, env, state)
+      return new LocalLogTopic(directory, name, unpackState(bytes, directory).length, opened)
     } catch (error) {
       await env.close()
       throw error
     }
   }
 
-  private constructor(
-    directory: string,
-    name: string,
-    partitions: number,
-    env: RootDatabase<Buffer, Buffer>,
-    state: Database<Buffer, Buffer>
-  ) {
-    const options = { encoding: 'binary', keyEncoding: 'binary' } as const
+  private constructor(directory: string, name: string, partitions: number, { env, state, blocks, latest }: Databases) {
     this.directory = directory
     this.name = name
     this.partitions = partitions
     this.#env = env
     this.#state = state
-    this.#blocks = env.openDB('blocks', options) as Database<Buffer, Buffer>
-    this.#latest = env.openDB('latest', options) as Database<Buffer, Buffer>
+    this.#blocks = blocks
+    this.#latest = latest
   }
 
   /** Once for each `open`; the last one closes it. */
@@ -142,7 +142,7 @@ export class LocalLogTopic {
 
   /** Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may */
   async append(groups: ReadonlyMap<number, readonly Block[]>, clock: { nowMs(): number }, fence?: Fence): Promise<void> {
-    await this.#env.transaction(() => {
+    await this.#write(() => {
       if (fence !== undefined) this.#checkFence(fence)
       const states = this.#states()
       const nowMs = clock.nowMs()
@@ -160,6 +160,10 @@ export class LocalLogTopic {
       if (puts.length > 0) void this.#state.put(topicKey, packState(states))
       for (const [key, bytes] of puts) void this.#blocks.put(key, bytes)
     })
+  }
+
+  #write<T>(change: () => T): Promise<T> {
+    return writeLmdb(() => this.#env.transaction(change))
   }
 
   /** Next offset by partition, as of now: other processes' appends included. */
@@ -201,7 +205,7 @@ export class LocalLogTopic {
     this.#env.resetReadTxn()
     // Seen without the write lock first: mostly there is nothing to do.
     if (this.#expired(beforeMs, 1).length === 0) return { removed: 0, more: false }
-    return this.#env.transaction(() => {
+    return this.#write(() => {
       const expired = this.#expired(beforeMs, cleanBlocksMax)
       let removed = 0
       for (const [key, count] of expired) {
@@ -220,7 +224,7 @@ export class LocalLogTopic {
     this.#env.resetReadTxn()
     const due = (partition: number, state: PartitionState) => this.#due(partition, state, beforeMs, 1).length > 0
     if (!this.#states().some((state, partition) => due(partition, state))) return { removed: 0, more: false }
-    return this.#env.transaction(() => {
+    return this.#write(() => {
       const states = this.#states()
       let removed = 0
       let left = cleanBlocksMax
@@ -369,6 +373,19 @@ function packState(states: readonly PartitionState[]): Buffer {
     bytes.writeBigUInt64LE(state.cleaned, at + 16)
   })
   return bytes
+}
+
+function openDatabases(directory: string): Databases {
+  const options = { encoding: 'binary', keyEncoding: 'binary' } as const
+  // Without overlapping sync a record is on the disk before anybody can read it, so no reader's state is ever ahead of the log after a power loss.
+  const env = openEnvironment<Buffer, Buffer>(directory, { ...options, noSubdir: false, overlappingSync: false, maxReaders: 1024 })
+  const database = (name: string) => env.openDB(name, options) as Database<Buffer, Buffer>
+  try {
+    return { env, state: database('state'), blocks: database('blocks'), latest: database('latest') }
+  } catch (error) {
+    void env.close()
+    throw error
+  }
 }
 
 function unpackState(bytes: Buffer, directory: string): PartitionState[] {

@@ -9,6 +9,7 @@ import { packWindow, unpackNewestMs, unpackWindow } from '../../sequence/packWin
 import { noCounts, type SequenceCounts, type SequenceStore } from '../../sequence/sequenceStore.ts'
 import { newStepDictionary, type StringIndex } from '../../sequence/stepDictionary.ts'
 import type { UserWindow } from '../../sequence/userSequence.ts'
+import { openLmdb, writeLmdb } from '../lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from './rewriteLmdb.ts'
 
 /** Width of the index by newest event time: a user moves in it once a day at most, and `idle` looks at one day's users too many. */
@@ -103,14 +104,14 @@ export class LmdbSequenceStore implements SequenceStore {
    * @throws CorruptError if the file is there, but not such a store or another partition's
    * @throws ConfigError if it is to be read only and is not there
    */
-  static open(directory: string, partition: number, options: { readonly readOnly?: boolean } = {}): LmdbSequenceStore {
+  static async open(directory: string, partition: number, options: { readonly readOnly?: boolean } = {}): Promise<LmdbSequenceStore> {
     const path = join(directory, `sequences-${partition}.lmdb`)
     const readOnly = options.readOnly ?? false
     if (readOnly && !existsSync(path)) throw new ConfigError([`${path}: no histories have been stored there yet`])
     if (!readOnly) mkdirSync(directory, { recursive: true })
     try {
       if (existsSync(path)) checkHead(path)
-      return new LmdbSequenceStore(path, partition, readOnly)
+      return await openLmdb(() => new LmdbSequenceStore(path, partition, readOnly))
     } catch (cause) {
       if (cause instanceof MtmiError) throw cause
       throw new CorruptError(
@@ -205,18 +206,20 @@ export class LmdbSequenceStore implements SequenceStore {
     const { items, types } = this.#dictionary
     const [itemsEnd, typesEnd] = [items.size, types.size]
     try {
-      await this.#environment.transaction(() => {
-        for (const { userId, bytes, from, to } of writes) {
-          if (bytes === undefined) this.#windows.removeSync(userId)
-          else this.#windows.putSync(userId, bytes as Buffer)
-          if (from === to) continue
-          if (from !== absent) this.#idle.removeSync([from, userId])
-          if (to !== absent) this.#idle.putSync([to, userId], nothing)
-        }
-        for (let i = this.#storedItems; i < itemsEnd; i++) this.#items.putSync(i, items.at(i)!)
-        for (let i = this.#storedTypes; i < typesEnd; i++) this.#types.putSync(i, types.at(i)!)
-        this.#meta.putSync('meta', { format: 1, partition: this.#partition, next: String(next), watermarkMs, counts })
-      })
+      await writeLmdb(() =>
+        this.#environment.transaction(() => {
+          for (const { userId, bytes, from, to } of writes) {
+            if (bytes === undefined) this.#windows.removeSync(userId)
+            else this.#windows.putSync(userId, bytes as Buffer)
+            if (from === to) continue
+            if (from !== absent) this.#idle.removeSync([from, userId])
+            if (to !== absent) this.#idle.putSync([to, userId], nothing)
+          }
+          for (let i = this.#storedItems; i < itemsEnd; i++) this.#items.putSync(i, items.at(i)!)
+          for (let i = this.#storedTypes; i < typesEnd; i++) this.#types.putSync(i, types.at(i)!)
+          this.#meta.putSync('meta', { format: 1, partition: this.#partition, next: String(next), watermarkMs, counts })
+        })
+      )
       await this.#environment.flushed
     } catch (cause) {
       for (const [entry, bucket] of before) entry.bucket = bucket

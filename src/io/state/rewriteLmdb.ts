@@ -4,6 +4,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { type DatabaseOptions, open, type RootDatabaseOptionsWithPath } from 'lmdb'
+import { openLmdb } from '../lmdbTurns.ts'
 
 /** Records copied in one transaction. */
 const batch = 5000
@@ -25,12 +26,10 @@ export async function rewriteLmdb(file: string, { options, databases }: LmdbLayo
     for (const one of [name, `${name}-lock`]) rmSync(one, { force: true })
   }
   remove(temporary)
-  const from = open({ ...options, path: file })
-  const to = open({ ...options, path: temporary })
+  const [from, to] = await openLmdb(() => [open({ ...options, path: file }), open({ ...options, path: temporary })] as const)
   try {
     for (const [name, databaseOptions] of Object.entries(databases)) {
-      const source = from.openDB(name, databaseOptions)
-      const target = to.openDB(name, databaseOptions)
+      const [source, target] = await openLmdb(() => [from.openDB(name, databaseOptions), to.openDB(name, databaseOptions)] as const)
       let pending = 0
       for (const { key, value } of source.getRange()) {
         void target.put(key, value)

@@ -130,7 +130,7 @@ test('a writer killed at any moment leaves whole writes only, and everything it 
 
 test('a searcher that is too far behind loads everything again; removals are remembered as long as their change', () =>
   inDirectory(async (directory) => {
-    const store = new EmbeddedIndexStore(directory, { changedPointsMax: 10 })
+    const store = await EmbeddedIndexStore.open(directory, { changedPointsMax: 10 })
     const searcher = new EmbeddedIndexSearcher(store)
     await store.createSpace('a', shape)
     await store.upsert('a', 1, [itemPoint('old', x), itemPoint('gone', x)])
@@ -150,7 +150,7 @@ test('a searcher that is too far behind loads everything again; removals are rem
 
 test('a space whose drop was interrupted is swept at the next opening', () =>
   inDirectory(async (directory) => {
-    const store = new EmbeddedIndexStore(directory)
+    const store = await EmbeddedIndexStore.open(directory)
     await store.createSpace('a', shape)
     await store.createSpace('b', shape)
     await store.upsert('a', 1, [itemPoint('east', x)])

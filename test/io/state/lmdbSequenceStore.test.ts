@@ -20,7 +20,7 @@ function windowOf(commit: number): UserWindow {
 const users = ['a', 'b', 'c', 'd']
 
 if (process.argv[2] === 'commit-for-ever') {
-  const store = LmdbSequenceStore.open(process.argv[3]!, 0)
+  const store = await LmdbSequenceStore.open(process.argv[3]!, 0)
   for (let commit = Number(store.committed()) + 1; ; commit++) {
     for (const user of users) store.put(user, windowOf(commit))
     await store.commit(BigInt(commit), commit)
@@ -62,7 +62,7 @@ test(
         if (announced >= until) child.kill('SIGKILL')
       }
       await exit
-      const store = LmdbSequenceStore.open(directory, 0)
+      const store = await LmdbSequenceStore.open(directory, 0)
       const committed = Number(store.committed())
       assert.ok(committed >= announced, `committed ${committed}, announced ${announced}`)
       assert.equal(store.watermarkMs(), committed)
@@ -76,10 +76,10 @@ test(
 test(
   'a reader in the same place sees what is committed after it was opened, new items included',
   withDirectory(async (directory) => {
-    const writer = LmdbSequenceStore.open(directory, 0)
+    const writer = await LmdbSequenceStore.open(directory, 0)
     writer.put('a', windowOf(1))
     await writer.commit(1n, 1)
-    const reader = LmdbSequenceStore.open(directory, 0, { readOnly: true })
+    const reader = await LmdbSequenceStore.open(directory, 0, { readOnly: true })
     assert.deepEqual([...reader.users()], [['a', windowOf(1)]])
     writer.put('b', windowOf(2))
     await writer.commit(2n, 2)
@@ -99,14 +99,14 @@ test(
 test(
   'to read what is not there is an error of the configuration',
   withDirectory(async (directory) => {
-    assert.throws(() => LmdbSequenceStore.open(directory, 0, { readOnly: true }), ConfigError)
+    await assert.rejects(LmdbSequenceStore.open(directory, 0, { readOnly: true }), ConfigError)
   })
 )
 
 test(
   'a damaged history is reported with its user, and never taken for another',
   withDirectory(async (directory) => {
-    const store = LmdbSequenceStore.open(directory, 2)
+    const store = await LmdbSequenceStore.open(directory, 2)
     store.put('good', windowOf(1))
     store.put('bad', windowOf(2))
     await store.commit(1n, 1)
@@ -117,7 +117,7 @@ test(
     bytes[3]! ^= 4
     await windows.put('bad', bytes)
     await raw.close()
-    const after = LmdbSequenceStore.open(directory, 2)
+    const after = await LmdbSequenceStore.open(directory, 2)
     assert.deepEqual(after.get('good'), windowOf(1))
     assert.throws(
       () => after.get('bad'),
@@ -132,22 +132,22 @@ test(
   'a file that is no store, and the store of another partition, are refused',
   withDirectory(async (directory) => {
     writeFileSync(join(directory, 'sequences-0.lmdb'), 'not a database at all'.repeat(1000))
-    assert.throws(() => LmdbSequenceStore.open(directory, 0), CorruptError)
-    const store = LmdbSequenceStore.open(directory, 1)
+    await assert.rejects(LmdbSequenceStore.open(directory, 0), CorruptError)
+    const store = await LmdbSequenceStore.open(directory, 1)
     await store.commit(1n, 1)
     await store.close()
     const raw = open({ path: join(directory, 'sequences-1.lmdb'), noSubdir: true, maxDbs: 5 })
     const meta = raw.openDB('meta', { encoding: 'json' })
     await meta.put('meta', { ...(meta.get('meta') as object), partition: 4 })
     await raw.close()
-    assert.throws(() => LmdbSequenceStore.open(directory, 1), /not a store of partition 1/)
+    await assert.rejects(LmdbSequenceStore.open(directory, 1), /not a store of partition 1/)
   })
 )
 
 test(
   'a user id too long to be a key is a bad event, and harms nobody',
   withDirectory(async (directory) => {
-    const store = LmdbSequenceStore.open(directory, 0)
+    const store = await LmdbSequenceStore.open(directory, 0)
     assert.throws(() => store.get('é'.repeat(1000)), BadEventError)
     const longest = 'é'.repeat(950)
     store.put(longest, windowOf(1))
