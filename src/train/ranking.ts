@@ -39,7 +39,7 @@ const tie = 1e-6
  */
 export function rankTargets(input: RankingInput): Ranking {
   const { users, items: N, target, excluded, score } = input
-  const [K, B, D] = users.shape
+  const [K, B] = users.shape
   const L = excluded.length / B
   const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
   const mixed = score.form === 'mixture' && K > 1
@@ -61,9 +61,8 @@ export function rankTargets(input: RankingInput): Ranking {
       }
     }
     tf.tidy(() => {
-      const flat = tf.reshape(users, [K * B, D])
-      const each = tf.matMul(flat, input.vectors(from, to), false, true) //                           [K·B, n]
-      const scores = ofItems(tf.reshape(each, [K, B * n]), mixed ? score.temperature : undefined) //   [B·n]
+      const vectors = input.vectors(from, to) //                                                      [n, D]
+      const scores = mixed ? mixtures(users, vectors, score.temperature) : nearest(users, vectors) //  [B·n]
       const least = tf.tensor2d(threshold, [B, 1])
       const below = tf.less(tf.reshape(scores, [B, n]), least) //                                     [B, n]
       const belowCount = tf.sum(tf.cast(below, 'int32'), 1).dataSync() //                             [B]
@@ -90,10 +89,24 @@ function leastShares(toTarget: Float32Array, b: number, B: number, K: number, te
   return sum * Math.exp(-tie / temperature)
 }
 
-/** The greatest cosine, or the sum of the mixture's shares. @param cosines [K, B·n] @returns [B·n] */
-function ofItems(cosines: tf.Tensor2D, temperature: number | undefined): tf.Tensor1D {
-  if (temperature === undefined) return tf.max(cosines, 0)
-  return tf.sum(tf.exp(tf.div(tf.sub(cosines, 1), temperature)), 0)
+/** The greatest cosine. @param users [K, B, D] @param vectors [n, D] @returns [B·n] */
+function nearest(users: tf.Tensor3D, vectors: tf.Tensor2D): tf.Tensor1D {
+  const [K, B, D] = users.shape
+  const cosines = tf.matMul(tf.reshape(users, [K * B, D]), vectors, false, true) //                   [K·B, n]
+  return tf.max(tf.reshape(cosines, [K, B * vectors.shape[0]]), 0)
+}
+
+/**
+ * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are within the product, by one more column of each side: by themselves they would take two more ways through [K·B, n] numbers.
+ *
+ * @param users [K, B, D] @param vectors [n, D] @returns [B·n]
+ */
+function mixtures(users: tf.Tensor3D, vectors: tf.Tensor2D, temperature: number): tf.Tensor1D {
+  const [K, B, D] = users.shape
+  const n = vectors.shape[0]
+  const scaled = tf.mul(tf.concat([tf.reshape(users, [K * B, D]), tf.fill([K * B, 1], -1)], 1), 1 / temperature) // [K·B, D + 1]
+  const exponents = tf.matMul(scaled as tf.Tensor2D, tf.concat([vectors, tf.ones([n, 1])], 1) as tf.Tensor2D, false, true) // [K·B, n]
+  return tf.sum(tf.exp(tf.reshape(exponents, [K, B * n])), 0)
 }
 
 /** Columns not to count for each user, each once: the target itself, and what is excluded. */
