@@ -199,8 +199,7 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
 
 async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
   const { config, model, seed, onNews } = options
-  const { dropout, temperature, featuresHalveAt } = config.evaluate
-  const modelOptions = { ...config.model, name: model, dropout, temperature, featuresHalveAt } as ModelOptions
+  const modelOptions = modelOptionsOf(config, model)
   const trainer = new OfflineTrainer(split.train, options.data.catalogue, {
     model: modelOptions,
     train: trainOptions(config),
@@ -337,6 +336,12 @@ async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: 
 export function trainOptions({ train, evaluate }: Config) {
   const { batchSize, negatives, denseLearningRate, rowLearningRate } = evaluate satisfies EvaluateOptions
   return { ...train, batchSize, negatives, denseLearningRate, rowLearningRate, admissionMin: 1 }
+}
+
+/** What is configured of the model, but for what is other over many epochs. */
+export function modelOptionsOf({ model, evaluate }: Config, name: string): ModelOptions {
+  const { dropout, temperature, featuresHalveAt } = evaluate satisfies EvaluateOptions
+  return { ...model, name, dropout, temperature, featuresHalveAt } as ModelOptions
 }
 
 /** As many training users as there are validation users, at most 1,000, asked as those are. */

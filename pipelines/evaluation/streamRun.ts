@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../src/base/clock.ts'
-import type { Config, ModelOptions } from '../../src/base/config.ts'
+import type { Config } from '../../src/base/config.ts'
 import { ConfigError } from '../../src/base/errors.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { ExactTop } from '../../src/evaluate/exactTop.ts'
@@ -21,7 +21,7 @@ import { ModelReplica } from '../../src/train/modelReplica.ts'
 import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
 import { makeFolder, writeFileAtomically } from '../parts.ts'
 import type { OfflineData } from './offlineData.ts'
-import { InterruptedRun, trainOptions } from './offlineRun.ts'
+import { InterruptedRun, modelOptionsOf, trainOptions } from './offlineRun.ts'
 
 export interface StreamRunOptions {
   readonly config: Config
@@ -203,19 +203,8 @@ async function modelLearner(
   done: number
 ): Promise<Learner> {
   const { config, data, policy, seed } = options
-  const {
-    periodEpochs,
-    periodPatience,
-    periodTargetsMax,
-    updateEpochs,
-    updateReplay,
-    updateDistillation,
-    dropout,
-    temperature,
-    featuresHalveAt,
-    historyMax
-  } = config.evaluate
-  const model = { ...config.model, name: options.model, dropout, temperature, featuresHalveAt } as ModelOptions
+  const { periodEpochs, periodPatience, periodTargetsMax, updateEpochs, updateReplay, updateDistillation, historyMax } = config.evaluate
+  const model = modelOptionsOf(config, options.model)
   const ofStream = trainOptions(config)
   const distillation = { ...ofStream.distillation, weight: policy === 'distill' ? updateDistillation : 0 }
   const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: { ...ofStream, distillation }, historyMax, seed })

@@ -9,7 +9,7 @@ import type { Model } from '../model/model.ts'
 export class ItemInputs {
   readonly #items: ItemTable
   readonly #features: ItemTable
-  readonly #share: Model['featureShare']
+  readonly #model: Pick<Model, 'featureShare'>
   #inputs = new Float32Array(0)
   /** Slot of a feature row in the gradient under construction, + 1; 0: none. By row. */
   #slots = new Int32Array(1024)
@@ -17,7 +17,7 @@ export class ItemInputs {
   constructor(items: ItemTable, features: ItemTable, model: Pick<Model, 'featureShare'>) {
     this.#items = items
     this.#features = features
-    this.#share = (count) => model.featureShare(count)
+    this.#model = model
   }
 
   /**
@@ -74,6 +74,6 @@ export class ItemInputs {
 
   /** @param row 0: an item without one */
   #shareOf(row: number): number {
-    return this.#share(row === 0 ? 0 : this.#items.count(row))
+    return this.#model.featureShare(row === 0 ? 0 : this.#items.count(row))
   }
 }
