@@ -3,7 +3,7 @@
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Clock, systemClock } from '../src/base/clock.ts'
+import { type StageClock, systemClock } from '../src/base/clock.ts'
 import type { Config } from '../src/base/config.ts'
 import { ConfigError, UnavailableError } from '../src/base/errors.ts'
 import type { Offsets } from '../src/base/offsets.ts'
@@ -175,7 +175,7 @@ export function writeFileAtomically(file: string, content: string): void {
 /** What every stage needs: the log, and the codecs to read and write it. */
 export interface Wire {
   readonly config: Config
-  readonly clock: Clock
+  readonly clock: StageClock
   readonly log: EventLog
   readonly registry: SchemaRegistry
   readonly codecs: Codecs

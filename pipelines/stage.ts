@@ -14,7 +14,7 @@ import { startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire, RunDirectory, type Wire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { DriftWatch, driftStore } from './stages/driftWatch.ts'
-import { openOwnedSequences } from './stages/ownedSequences.ts'
+import { openOwnedSequences, ownedDisk } from './stages/ownedSequences.ts'
 import { SequenceStage } from './stages/sequenceStage.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
@@ -67,7 +67,7 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
     ...wire,
     openStore: (partition) =>
       wire.config.log === 'kafka'
-        ? openOwnedSequences({ wire, folder: run.path(place), onRestored: (report) => sayRestored(report, journal) }, partition)
+        ? openOwnedSequences({ wire, disk: ownedDisk(run.path(place)), onRestored: (report) => sayRestored(report, journal) }, partition)
         : openSequenceStore(run, partition),
     measure,
     ...journal.forStages,

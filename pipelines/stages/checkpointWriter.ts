@@ -5,13 +5,13 @@ import type { Clock } from '../../src/base/clock.ts'
 import type { Extent } from '../../src/batch/changedRows.ts'
 import type { MetricsReport } from '../../src/io/metrics.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore } from '../../src/train/checkpoint.ts'
-import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import type { StageTrainer } from '../../src/train/trainer.ts'
 
 /** A whole one follows so many that tell of changes, however small they are: a start reads them all. */
 const changesMax = 60
 
 export interface CheckpointWriterOptions {
-  readonly trainer: IncrementalTrainer
+  readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock
   /** Blocks that somebody else has set aside for the checkpoint under way. */

@@ -1,7 +1,6 @@
 // model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect when the index has items of theirs: whether they
 // are good enough is the publisher's to judge, and until then the live items are of the weights before.
 
-import { setTimeout as pause } from 'node:timers/promises'
 import { MtmiError } from '../../src/base/errors.ts'
 import type { LogRecord } from '../../src/event/eventLog.ts'
 import { loadSchemas } from '../../src/io/registry/schemaRegistry.ts'
@@ -65,7 +64,7 @@ export class EncodeStage {
   }
 
   async #switch(signal: AbortSignal): Promise<void> {
-    const { replica, index } = this.#options
+    const { replica, index, clock } = this.#options
     while (!signal.aborted) {
       try {
         while (this.#caughtUp && (await this.#acceptIfLive(index, replica))) {
@@ -75,7 +74,7 @@ export class EncodeStage {
       } catch (error) {
         if (!(error instanceof MtmiError && error.canRetry)) throw error // asked again in a moment
       }
-      await pause(lookMs, undefined, { signal }).catch(() => {})
+      await clock.sleep(lookMs, signal)
     }
   }
 

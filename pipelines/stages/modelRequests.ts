@@ -5,8 +5,8 @@ import type { ModelOptions } from '../../src/base/config.ts'
 import { ConfigError, CorruptError } from '../../src/base/errors.ts'
 import { spaceOf } from '../../src/model/model.ts'
 import type { Checkpoint, CheckpointStore } from '../../src/train/checkpoint.ts'
-import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
+import type { StageTrainer } from '../../src/train/trainer.ts'
 import type { ControlRequest, ModelControl } from './modelControl.ts'
 
 /** How often it is looked whether somebody asks for something. */
@@ -30,7 +30,7 @@ export interface Requested {
 export interface ModelRequestsOptions {
   /** Where people ask; undefined: nobody can. */
   readonly control: ModelControl | undefined
-  readonly trainer: IncrementalTrainer
+  readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly model: ModelOptions
   readonly clock: Clock

@@ -18,10 +18,18 @@ import { sequenceFence } from './sequenceStage.ts'
 /** How often it is written down how much the store holds: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
 
+/** A process's own disk. */
+export interface OwnedDisk {
+  open(partition: number): Promise<SequenceStore>
+  /** How much of user-sequences the partition's store holds: the next offset to read of them. 0 where that is not known: then everything is read. */
+  readHeld(partition: number): bigint
+  writeHeld(partition: number, held: bigint): void
+}
+
 export interface OwnedSequencesOptions {
   readonly wire: Wire
   /** This process's alone. */
-  readonly folder: string
+  readonly disk: OwnedDisk
   readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
 }
 
@@ -31,24 +39,23 @@ export interface OwnedSequencesOptions {
  * @returns a store whose `committed` is where to go on: where the store or the topic is further
  */
 export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
-  const { wire, folder, onRestored } = options
+  const { wire, disk, onRestored } = options
   const { log, clock, config } = wire
   const topic = config.topics.userSequences
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
   const end = (await log.ends(topic)).get(partition) ?? 0n
-  const store = await LmdbSequenceStore.open(folder, partition)
+  const store = await disk.open(partition)
   try {
-    const note = path.join(folder, `sequences-${partition}.held`)
     const fresh = store.committed() === 0n
-    const held = fresh ? 0n : readNote(note)
+    const held = fresh ? 0n : disk.readHeld(partition)
     if (held < end) {
       const records = changesOf(wire, partition, held)
       const report = await (fresh ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
     }
-    writeNote(note, end)
-    return new OwnedSequences(store, wire, partition, note)
+    disk.writeHeld(partition, end)
+    return new OwnedSequences(store, wire, partition, disk)
   } catch (error) {
     await store.close()
     throw error
@@ -96,18 +103,18 @@ class OwnedSequences implements SequenceStore {
   readonly #store: SequenceStore
   readonly #wire: Wire
   readonly #partition: number
-  readonly #note: string
+  readonly #disk: OwnedDisk
   /** An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was still ours when it was looked up. */
   #candidate: bigint | undefined
   #emittedSince = false
   #looking = false
   #lookedAtMs: number
 
-  constructor(store: SequenceStore, wire: Wire, partition: number, note: string) {
+  constructor(store: SequenceStore, wire: Wire, partition: number, disk: OwnedDisk) {
     this.#store = store
     this.#wire = wire
     this.#partition = partition
-    this.#note = note
+    this.#disk = disk
     this.#lookedAtMs = wire.clock.nowMs()
   }
 
@@ -133,7 +140,7 @@ class OwnedSequences implements SequenceStore {
     const { candidate, emitted } = { candidate: this.#candidate, emitted: this.#emittedSince }
     await this.#store.commit(next, watermarkMs, counts)
     if (candidate !== undefined && emitted) {
-      writeNote(this.#note, candidate)
+      this.#disk.writeHeld(this.#partition, candidate)
       this.#candidate = undefined
     }
     this.#lookNowAndThen()
@@ -186,18 +193,23 @@ class OwnedSequences implements SequenceStore {
   }
 }
 
-/** 0 if there is none, or it was half written: then everything is read. */
-function readNote(file: string): bigint {
-  try {
-    const text = readFileSync(file, 'utf8').trim()
-    return /^\d+$/.test(text) ? BigInt(text) : 0n
-  } catch {
-    return 0n
+/** @param folder this process's alone */
+export function ownedDisk(folder: string): OwnedDisk {
+  const file = (partition: number) => path.join(folder, `sequences-${partition}.held`)
+  return {
+    open: (partition) => LmdbSequenceStore.open(folder, partition),
+    readHeld: (partition) => {
+      try {
+        const text = readFileSync(file(partition), 'utf8').trim()
+        return /^\d+$/.test(text) ? BigInt(text) : 0n
+      } catch {
+        return 0n // there is none
+      }
+    },
+    writeHeld: (partition, held) => {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(`${file(partition)}.tmp`, `${held}\n`)
+      renameSync(`${file(partition)}.tmp`, file(partition))
+    }
   }
-}
-
-function writeNote(file: string, held: bigint): void {
-  mkdirSync(path.dirname(file), { recursive: true })
-  writeFileSync(`${file}.tmp`, `${held}\n`)
-  renameSync(`${file}.tmp`, file)
 }

@@ -1,6 +1,5 @@
 // model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and items that changed.
 
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 import { MtmiError } from '../../src/base/errors.ts'
 import type { Offsets } from '../../src/base/offsets.ts'
 import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
@@ -202,7 +201,7 @@ export class PublishStage {
     this.#options.onProblem?.(error)
     this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
     this.#backingOff = true
-    await pause(waitMs, undefined, { signal }).catch(() => {})
+    await this.#options.clock.sleep(waitMs, signal)
     this.#backingOff = false
   }
 
@@ -247,7 +246,7 @@ export class PublishStage {
         // Long runs of records must not keep the trainer, on the same thread, from its turn.
         if (this.#options.clock.nowMs() - sinceMs > restMs) {
           this.#midway++
-          await nextTurn()
+          await this.#options.clock.sleep(0)
           this.#midway--
           sinceMs = this.#options.clock.nowMs()
         }
@@ -307,10 +306,11 @@ export class PublishStage {
 
   /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
   async catchUp(): Promise<void> {
-    const startedMs = this.#options.clock.nowMs()
-    await nextTurn() // the readers
-    do await nextTurn()
-    while (this.#midway > 0 && this.#options.clock.nowMs() - startedMs < catchUpMaxMs)
+    const { clock } = this.#options
+    const startedMs = clock.nowMs()
+    await clock.sleep(0) // the readers
+    do await clock.sleep(0)
+    while (this.#midway > 0 && clock.nowMs() - startedMs < catchUpMaxMs)
     if (!this.#options.replica.ready || this.#backingOff) return
     try {
       await this.#publishDue()
@@ -321,13 +321,14 @@ export class PublishStage {
 
   /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often; what waits goes on waiting. */
   async #pump(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options
     let waitMs = retryMs.first
     while (!signal.aborted) {
       try {
         const busy = this.#options.replica.ready && (await this.#publishDue())
         waitMs = retryMs.first
-        if (busy) await nextTurn()
-        else await pause(restMs)
+        if (busy) await clock.sleep(0)
+        else await clock.sleep(restMs)
       } catch (error) {
         await this.#backOff(error, waitMs, signal)
         waitMs = Math.min(retryMs.max, waitMs * 2)

@@ -1,6 +1,5 @@
 // user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CorruptError, DivergedError } from '../../src/base/errors.ts'
 import type { OffsetRanges, Offsets } from '../../src/base/offsets.ts'
 import type { Extent } from '../../src/batch/changedRows.ts'
@@ -19,10 +18,9 @@ import { RepeatFilter, type RepeatFilterState } from '../../src/sequence/repeatF
 import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import { type CheckpointStore, named } from '../../src/train/checkpoint.ts'
 import { forgetInCheckpoints } from '../../src/train/forgetUser.ts'
-import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
 import type { ModelUpdate } from '../../src/train/modelUpdate.ts'
-import type { EvaluationReport, StepReport } from '../../src/train/trainer.ts'
+import type { EvaluationReport, StageTrainer, StepReport } from '../../src/train/trainer.ts'
 import type { Wire } from '../parts.ts'
 import { CheckpointWriter, type SavedCheckpoint } from './checkpointWriter.ts'
 import type { ModelControl } from './modelControl.ts'
@@ -39,7 +37,7 @@ const text = new TextEncoder()
 const untext = new TextDecoder()
 
 export interface TrainStageOptions extends Wire {
-  readonly trainer: IncrementalTrainer
+  readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
   /** Where people ask for a rollback, a rebuild, or to go on. */
@@ -252,7 +250,7 @@ export class TrainStage {
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
-    await (this.#options.betweenBatches?.() ?? nextTurn())
+    await (this.#options.betweenBatches?.() ?? this.#options.clock.sleep(0))
   }
 
   /** Takes effect with the next batch: this one has been learned. */

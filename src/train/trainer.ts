@@ -2,6 +2,7 @@
 
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import type { IncrementalTrainer } from './incrementalTrainer.ts'
 
 export interface EvaluationReport {
   /**
@@ -47,3 +48,24 @@ export interface Trainer {
   checkpoint(): Checkpoint
   restore(checkpoint: Checkpoint): void
 }
+
+/** What the train stage asks of a trainer: see IncrementalTrainer, whose members these are. */
+export type StageTrainer = Pick<
+  IncrementalTrainer,
+  | 'space'
+  | 'copies'
+  | 'waitingBlocks'
+  | 'beginSpace'
+  | 'restoreSpace'
+  | 'learnCatalogue'
+  | 'evaluateExamples'
+  | 'learnExamples'
+  | 'respondToDrift'
+  | 'slowDown'
+  | 'forgetUser'
+  | 'takeUpdates'
+  | 'resendAll'
+  | 'checkpoint'
+  | 'beginCheckpoint'
+  | 'restore'
+>

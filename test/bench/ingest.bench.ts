@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import kafkajs from 'kafkajs'
 import { open } from 'lmdb'
 import { openWire, RunDirectory, type Wire } from '../../pipelines/parts.ts'
-import { openOwnedSequences } from '../../pipelines/stages/ownedSequences.ts'
+import { openOwnedSequences, ownedDisk } from '../../pipelines/stages/ownedSequences.ts'
 import { SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
 import { type Config, resolveConfig } from '../../src/base/config.ts'
 import type { LogRecord, NewRecord } from '../../src/event/eventLog.ts'
@@ -64,7 +64,7 @@ async function measured(work: () => Promise<void>): Promise<Run> {
 
 /** Until everything that the topic holds is emitted and committed. */
 async function runSequence(wire: Wire, folder: string): Promise<void> {
-  const stage = new SequenceStage({ ...wire, openStore: (partition) => openOwnedSequences({ wire, folder }, partition) })
+  const stage = new SequenceStage({ ...wire, openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition) })
   const ends = await wire.log.ends(wire.config.topics.interactions)
   const stop = new AbortController()
   const running = stage.run(stop.signal)

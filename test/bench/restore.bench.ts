@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { openWire, RunDirectory } from '../../pipelines/parts.ts'
-import { openOwnedSequences } from '../../pipelines/stages/ownedSequences.ts'
+import { openOwnedSequences, ownedDisk } from '../../pipelines/stages/ownedSequences.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { Rng } from '../../src/base/rng.ts'
 import { applyTopics, wantedTopics } from '../../src/io/kafka/kafkaTopics.ts'
@@ -64,7 +64,7 @@ try {
     const folder = run.path(`sequence-${repeat}`)
     const cpu = process.cpuUsage()
     const startedMs = performance.now()
-    const store = await openOwnedSequences({ wire, folder }, 0)
+    const store = await openOwnedSequences({ wire, disk: ownedDisk(folder) }, 0)
     const seconds = (performance.now() - startedMs) / 1000
     const { user, system } = process.cpuUsage(cpu)
     results.push({ usersPerSecond: Math.round(store.userCount() / seconds), cpuSeconds: Number(((user + system) / 1e6).toFixed(2)) })

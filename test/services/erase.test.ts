@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { erase } from '../../pipelines/erase.ts'
 import { openWire, RunDirectory } from '../../pipelines/parts.ts'
 import { feedInteractions } from '../../pipelines/stages/feed.ts'
-import { openOwnedSequences } from '../../pipelines/stages/ownedSequences.ts'
+import { openOwnedSequences, ownedDisk } from '../../pipelines/stages/ownedSequences.ts'
 import { SequenceStage } from '../../pipelines/stages/sequenceStage.ts'
 import { resolveConfig } from '../../src/base/config.ts'
 import { erasureEvent, isErasure } from '../../src/event/erasure.ts'
@@ -59,7 +59,10 @@ test('Kafka: out of the histories of every member, by the command while none run
       [0, 1].map(async (place) => {
         const wire = await openWire(config, run)
         const folder = run.path(`sequence-${place}`)
-        const stage = new SequenceStage({ ...wire, openStore: (partition) => openOwnedSequences({ wire, folder }, partition) })
+        const stage = new SequenceStage({
+          ...wire,
+          openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition)
+        })
         stage.hurry(true)
         return { wire, stage, running: stage.run(stop.signal) }
       })
