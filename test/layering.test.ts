@@ -30,7 +30,7 @@ const packageLayers: Readonly<Record<string, readonly string[]>> = {
   'node:https': ['io'],
   'node:child_process': ['io'],
   'node:worker_threads': ['io'],
-  'node:timers/promises': ['io']
+  'node:timers/promises': ['base', 'io']
 }
 // Only pipelines know them: what a person sees of a run.
 const pipelinesOnly = ['commander', 'pino', 'cli-progress']
@@ -102,6 +102,9 @@ for (const file of files('pipelines')) {
         if (file.startsWith('pipelines/stages/') && imported.startsWith('pipelines/'))
           assert(/^pipelines\/(stages\/|parts\.ts$)/.test(imported), `the stage ${file} must not import ${imported}`)
       } else {
+        // `feed` is for data sets, and nobody's loop.
+        if (file.startsWith('pipelines/stages/') && file !== 'pipelines/stages/feed.ts')
+          assert(!name.startsWith('node:timers'), `the stage ${file} must wait by its clock, not by ${name}`)
         const allowed = layersOf(name)
         const engine = name.startsWith('@tensorflow/')
         const adapter = allowed !== undefined && !name.startsWith('node:') && name !== 'yaml'
