@@ -9,8 +9,8 @@ import { setUp } from './setup.mjs'
 process.env.TF_CPP_MIN_LOG_LEVEL ??= '1'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-const source = path.join(root, 'pipelines', 'cli.ts')
-const built = path.join(root, 'dist', 'pipelines', 'cli.js')
+const source = path.join(root, 'pipelines', 'cli', 'cli.ts')
+const built = path.join(root, 'dist', 'pipelines', 'cli', 'cli.js')
 
 if (process.argv[2] === 'setup' && process.argv.length === 3) setUp({ asked: true })
 else if (fs.existsSync(source)) {

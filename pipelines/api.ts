@@ -4,7 +4,7 @@
 
 // Configuration, errors, time and randomness. `loadConfig` reads mtmi.yaml and the environment; `resolveConfig` reads nothing by itself.
 
-export { type Clock, ManualClock, systemClock } from '../src/base/clock.ts'
+export { type Clock, ManualClock, systemClock } from '../src/core/clock.ts'
 export {
   type Config,
   configSchema,
@@ -15,7 +15,8 @@ export {
   type SequenceOptions,
   type ServeOptions,
   type TrainOptions
-} from '../src/base/config.ts'
+} from '../src/core/config/config.ts'
+export { loadConfig } from '../src/core/config/configFile.ts'
 export {
   BadEventError,
   ConfigError,
@@ -25,54 +26,55 @@ export {
   exitCodes,
   MtmiError,
   UnavailableError
-} from '../src/base/errors.ts'
-export type { OffsetRanges, Offsets } from '../src/base/offsets.ts'
-export { Rng } from '../src/base/rng.ts'
-export { loadConfig } from '../src/io/configFile.ts'
+} from '../src/core/errors.ts'
+export type { OffsetRanges, Offsets } from '../src/core/offsets.ts'
+export { Rng } from '../src/core/rng.ts'
 
 // What happened: interactions and items, where they come from, and the log they travel in.
 
-export type { CatalogueItem } from '../src/event/catalogueItem.ts'
-export type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../src/event/eventLog.ts'
-export { type ColumnMapping, parseColumnMapping } from '../src/event/format/columnMapping.ts'
-export { type FormatName, formatNames } from '../src/event/format/formatName.ts'
-export type { Interaction, ItemId, UserId } from '../src/event/interaction.ts'
-export { type Simulation, simulate } from '../src/event/simulation.ts'
-export type { SimulationOptions } from '../src/event/simulationOptions.ts'
-export { validateInteraction } from '../src/event/validateInteraction.ts'
-export { type Codecs, createCodecs } from '../src/io/avro/avroCodecs.ts'
-export { type Dataset, type DatasetOptions, openDataset } from '../src/io/dataset/dataset.ts'
-export { LocalLog, type LocalLogOptions } from '../src/io/localLog/localLog.ts'
-export { LocalRegistry } from '../src/io/registry/localRegistry.ts'
-export type { SchemaRegistry } from '../src/io/registry/schemaRegistry.ts'
+export { type ColumnMapping, parseColumnMapping } from '../src/lab/dataset/columnMapping.ts'
+export { type Dataset, type DatasetOptions, openDataset } from '../src/lab/dataset/dataset.ts'
+export { type FormatName, formatNames } from '../src/lab/dataset/formatName.ts'
+export { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
+export type { SimulationOptions } from '../src/lab/simulation/simulationOptions.ts'
+export type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../src/log/eventLog.ts'
+export { LocalLog, type LocalLogOptions } from '../src/log/local/localLog.ts'
+export { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
+export type { CatalogueItem } from '../src/records/catalogueItem.ts'
+export type { Interaction, ItemId, UserId } from '../src/records/interaction.ts'
+export { LocalRegistry } from '../src/records/registry/localRegistry.ts'
+export type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
+export { validateInteraction } from '../src/records/validateInteraction.ts'
 
 // Rolling histories per user, and the examples cut from them.
 
-export { LmdbSequenceStore } from '../src/io/state/lmdbSequenceStore.ts'
-export { cutExamples } from '../src/sequence/cutExamples.ts'
-export type { Example } from '../src/sequence/example.ts'
+export { cutExamples } from '../src/records/cutExamples.ts'
+export type { Example } from '../src/records/example.ts'
+export type { SequenceStep, UserSequence } from '../src/records/userSequence.ts'
+export { LmdbSequenceStore } from '../src/sequence/lmdbSequenceStore.ts'
 export { Sequencer } from '../src/sequence/sequencer.ts'
 export type { SequenceStore } from '../src/sequence/sequenceStore.ts'
-export type { SequenceStep, UserSequence } from '../src/sequence/userSequence.ts'
 
 // Learning. `loadBackend` comes first, once a process and on one thread only.
 
-export type { MiniBatch } from '../src/batch/miniBatch.ts'
-export { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
 export { type BackendName, type BackendReport, loadBackend } from '../src/model/backend.ts'
 export type { Encoder } from '../src/model/encoder.ts'
-export type { Checkpoint, CheckpointStore } from '../src/train/checkpoint.ts'
+export type { Checkpoint, CheckpointStore } from '../src/model/replica/checkpoint.ts'
+export { ModelReplica } from '../src/model/replica/modelReplica.ts'
+export type { ModelUpdate } from '../src/records/modelUpdate.ts'
+export type { MiniBatch } from '../src/train/batch/miniBatch.ts'
+export { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 export { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
-export { ModelReplica } from '../src/train/modelReplica.ts'
-export type { ModelUpdate } from '../src/train/modelUpdate.ts'
 export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer.ts'
 
 // Vectors into an index, and recommendations out of it.
 
-export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/io/embeddedIndex/embeddedIndex.ts'
-export { createHttpService, type HttpService, type HttpServiceParts } from '../src/io/http/httpService.ts'
-export type { Readiness } from '../src/io/http/readiness.ts'
-export { createMetrics, type Metrics } from '../src/io/metrics.ts'
+export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/index/embedded/embeddedIndex.ts'
+export type { Candidate, Filter, InterestQuery, PopularItem, SearchResult, VectorIndex, VectorPoint } from '../src/index/vectorIndex.ts'
+export { createMetrics, type Metrics } from '../src/monitor/metrics.ts'
+export { Publisher } from '../src/publish/publisher.ts'
+export { createHttpService, type HttpService, type HttpServiceParts } from '../src/serve/http/httpService.ts'
+export type { Readiness } from '../src/serve/http/readiness.ts'
 export {
   defaultRecommenderOptions,
   type Recommendations,
@@ -80,11 +82,9 @@ export {
   Recommender,
   type RecommenderOptions,
   type SimilarItems
-} from '../src/recommend/recommender.ts'
-export { Publisher } from '../src/retrieval/publisher.ts'
-export type { Candidate, Filter, InterestQuery, PopularItem, SearchResult, VectorIndex, VectorPoint } from '../src/retrieval/vectorIndex.ts'
+} from '../src/serve/recommender.ts'
 
 // How good it is.
 
-export { ProgressiveEvaluator, type ProgressiveReport } from '../src/evaluate/progressive.ts'
-export { version } from './version.ts'
+export { version } from '../src/core/version.ts'
+export { ProgressiveEvaluator, type ProgressiveReport } from '../src/train/progressive/progressive.ts'

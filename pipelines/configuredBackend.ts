@@ -1,6 +1,6 @@
 // The engine that the environment asks for.
 
-import { environmentVariable } from '../src/base/config.ts'
+import { environmentVariable } from '../src/core/config/config.ts'
 import { type BackendName, type BackendReport, loadBackend } from '../src/model/backend.ts'
 
 /** @throws UnavailableError if it does not load */

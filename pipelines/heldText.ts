@@ -1,6 +1,6 @@
 // How it is told that new weights are held back: by readiness, by `mtmi versions` and by the console.
 
-import type { HeldModel } from './stages/modelGate.ts'
+import type { HeldModel } from '../src/publish/modelGate.ts'
 
 export function heldText({ step, sinceMs, text }: HeldModel): string {
   return `weights up to step ${step} are held back since ${new Date(sinceMs).toISOString()}: ${text}`

@@ -1,19 +1,19 @@
 // The HTTP service on the parts of a process.
 
-import type { Clock } from '../src/base/clock.ts'
-import { MtmiError } from '../src/base/errors.ts'
-import { erasureEvent } from '../src/event/erasure.ts'
-import type { Interaction } from '../src/event/interaction.ts'
-import type { LookupParts } from '../src/io/http/consoleRoutes.ts'
-import { createHttpService } from '../src/io/http/httpService.ts'
-import type { Readiness } from '../src/io/http/readiness.ts'
-import type { Metrics } from '../src/io/metrics.ts'
-import type { Recommender } from '../src/recommend/recommender.ts'
-import type { SessionEncoder } from '../src/recommend/sessionEncoder.ts'
+import type { Clock } from '../src/core/clock.ts'
+import { MtmiError } from '../src/core/errors.ts'
+import { version } from '../src/core/version.ts'
+import { erasureEvent } from '../src/log/erasure.ts'
+import type { Wire } from '../src/log/wire.ts'
+import type { Metrics } from '../src/monitor/metrics.ts'
+import { beginTrace, tracesFrom } from '../src/monitor/tracing.ts'
+import type { Interaction } from '../src/records/interaction.ts'
+import type { LookupParts } from '../src/serve/http/consoleRoutes.ts'
+import { createHttpService } from '../src/serve/http/httpService.ts'
+import type { Readiness } from '../src/serve/http/readiness.ts'
+import type { Recommender } from '../src/serve/recommender.ts'
+import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
 import { openStageLogger } from './journal.ts'
-import type { Wire } from './parts.ts'
-import { beginTrace, tracesFrom } from './stages/tracing.ts'
-import { version } from './version.ts'
 
 export interface ServedParts {
   readonly wire: Wire

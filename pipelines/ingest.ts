@@ -1,16 +1,17 @@
 // `mtmi ingest`: one process that reads every source of the configuration. On Kafka several share the partitions.
 
 import { setInterval } from 'node:timers'
-import type { Config } from '../src/base/config.ts'
-import { ConfigError } from '../src/base/errors.ts'
-import type { EventLog } from '../src/event/eventLog.ts'
-import type { MetricsReport } from '../src/io/metrics.ts'
+import type { Config } from '../src/core/config/config.ts'
+import { ConfigError } from '../src/core/errors.ts'
+import { makeFolder, RunDirectory } from '../src/core/runDirectory.ts'
+import { type IngestCounts, type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
+import { openSource } from '../src/ingest/sourceMapper.ts'
+import type { EventLog } from '../src/log/eventLog.ts'
+import type { MetricsReport } from '../src/monitor/metrics.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { openJournal } from './journal.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
-import { makeFolder, openWire, RunDirectory } from './parts.ts'
-import { type IngestCounts, type IngestOffsets, IngestStage } from './stages/ingestStage.ts'
-import { openSource } from './stages/sourceMapper.ts'
+import { openWire } from './parts.ts'
 
 /** How often a process that follows says how far it is. */
 const reportMs = 60_000

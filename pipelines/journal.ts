@@ -1,9 +1,9 @@
 // What a stage says while it works: a JSON line each for machines, words for people. Secrets of the configuration are never in it.
 
 import { pino } from 'pino'
-import { type Config, isSecretName, withoutSecrets } from '../src/base/config.ts'
-import type { LogFields, StageLogger } from './stages/stageLogger.ts'
-import { version } from './version.ts'
+import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
+import { version } from '../src/core/version.ts'
+import type { LogFields, StageLogger } from '../src/monitor/stageLogger.ts'
 
 /** Shorter ones would be found everywhere. */
 const secretLengthMin = 4

@@ -1,7 +1,7 @@
 // Requests to the trainer as files of the run: `control.json` by whoever asks, `control-result.json` by the trainer.
 
-import type { RunDirectory } from './parts.ts'
-import type { ControlRequest, ControlResult, ModelControl } from './stages/modelControl.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import type { ControlRequest, ControlResult, ModelControl } from '../src/train/modelControl.ts'
 
 const requestFile = 'control.json'
 const resultFile = 'control-result.json'

@@ -1,14 +1,14 @@
 // What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
 
-import { MtmiError } from '../src/base/errors.ts'
-import type { Offsets } from '../src/base/offsets.ts'
-import { type OpsService, startOpsService } from '../src/io/http/opsService.ts'
-import type { Readiness } from '../src/io/http/readiness.ts'
-import { createMetrics, type Metrics } from '../src/io/metrics.ts'
-import type { Wire } from './parts.ts'
+import { MtmiError } from '../src/core/errors.ts'
+import type { Offsets } from '../src/core/offsets.ts'
+import { version } from '../src/core/version.ts'
+import type { Wire } from '../src/log/wire.ts'
+import { createMetrics, type Metrics } from '../src/monitor/metrics.ts'
+import { type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
+import type { Readiness } from '../src/serve/http/readiness.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
-import { version } from './version.ts'
 
 /** How often offsets are looked at: far below any interval of scraping. */
 const watchMs = 1000

@@ -1,9 +1,9 @@
 // The state of the whole pipeline as `GET /v1/status` tells it.
 
-import type { ProgressiveMethod, ProgressiveReport } from '../src/evaluate/progressive.ts'
-import type { RankingMetrics } from '../src/evaluate/rankingMetrics.ts'
-import type { PipelineNumbers, QualityNumbers } from '../src/io/http/consoleStatus.ts'
-import type { WholePipeline } from './wholePipeline.ts'
+import type { PipelineNumbers, QualityNumbers } from '../src/serve/http/consoleStatus.ts'
+import type { ProgressiveMethod, ProgressiveReport } from '../src/train/progressive/progressive.ts'
+import type { RankingMetrics } from '../src/train/progressive/rankingMetrics.ts'
+import type { WholePipeline } from './allInOne.ts'
 
 /** A tenth of a thousandth: below the noise of any number here. */
 const rounded = (value: number) => Math.round(value * 1e4) / 1e4

@@ -1,7 +1,7 @@
 // How far a long command is: a bar on a terminal, plain lines elsewhere. Always on standard error: standard output belongs to the result.
 
 import cliProgress from 'cli-progress'
-import type { Clock } from '../src/base/clock.ts'
+import type { Clock } from '../src/core/clock.ts'
 
 /** Between two plain lines: often enough to see that it lives, seldom enough for a log file. */
 const lineIntervalMs = 5000

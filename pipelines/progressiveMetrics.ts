@@ -1,7 +1,7 @@
 // What the progressive report says of recent targets, as metrics.
 
-import type { ProgressiveReport } from '../src/evaluate/progressive.ts'
-import type { MetricsEntry } from '../src/io/metrics.ts'
+import type { MetricsEntry } from '../src/monitor/metrics.ts'
+import type { ProgressiveReport } from '../src/train/progressive/progressive.ts'
 
 /** @returns nothing before the first target was ranked: a hit rate of 0 that nobody measured would be a lie */
 export function progressiveMetrics({ window, evaluatedShare, examples }: ProgressiveReport): MetricsEntry[] {

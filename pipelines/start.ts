@@ -1,26 +1,26 @@
 // `mtmi start` and `mtmi replay`: the whole way in one process, fed by a simulation or a data set; then a report, and HTTP until Ctrl-C.
 
 import path from 'node:path'
-import { systemClock } from '../src/base/clock.ts'
-import { type Config, resolveConfig } from '../src/base/config.ts'
-import { ConfigError } from '../src/base/errors.ts'
-import { interestCountOf } from '../src/base/modelOptions.ts'
-import { type InterestsFound, interestsFound } from '../src/evaluate/interestsFound.ts'
-import { type RunReport, type SampleUser, textReport } from '../src/evaluate/textReport.ts'
-import type { CatalogueItem } from '../src/event/catalogueItem.ts'
-import type { ColumnMapping } from '../src/event/format/columnMapping.ts'
-import type { Interaction } from '../src/event/interaction.ts'
-import { type Simulation, simulate } from '../src/event/simulation.ts'
-import { type Dataset, openDataset } from '../src/io/dataset/dataset.ts'
+import { systemClock } from '../src/core/clock.ts'
+import { type Config, resolveConfig } from '../src/core/config/config.ts'
+import { interestCountOf } from '../src/core/config/modelOptions.ts'
+import { ConfigError } from '../src/core/errors.ts'
+import { RunDirectory, writerRoles } from '../src/core/runDirectory.ts'
+import { version } from '../src/core/version.ts'
+import type { ColumnMapping } from '../src/lab/dataset/columnMapping.ts'
+import { type Dataset, openDataset } from '../src/lab/dataset/dataset.ts'
+import { type InterestsFound, interestsFound } from '../src/lab/evaluation/interestsFound.ts'
+import { type RunReport, type SampleUser, textReport } from '../src/lab/evaluation/textReport.ts'
+import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
+import type { CatalogueItem } from '../src/records/catalogueItem.ts'
+import type { Interaction } from '../src/records/interaction.ts'
+import { WholePipeline } from './allInOne.ts'
 import { describeBackend } from './configuredBackend.ts'
 import { type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
-import { RunDirectory, writerRoles } from './parts.ts'
 import { pipelineNumbers } from './pipelineNumbers.ts'
 import { startProgress } from './progress.ts'
-import { version } from './version.ts'
 import { versionNumbers } from './versionsReport.ts'
-import { WholePipeline } from './wholePipeline.ts'
 
 export interface StartOptions {
   /** A file or folder; undefined: a simulation. */
@@ -140,7 +140,7 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   const report: RunReport = { ...timing, ...(await learned(pipeline, source)), source: source.title }
   run.writeJson('report.json', report)
   // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
-  const { writeRunPage } = await import('./evaluation/runPage.ts')
+  const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
   writeRunPage(run, report)
   return report
 }

@@ -1,15 +1,16 @@
 // What is served, what can be gone back to, and what the gate said of the newest weights: for the command and for the console.
 
 import { existsSync, readdirSync } from 'node:fs'
-import type { Config } from '../src/base/config.ts'
-import type { VersionNumbers } from '../src/io/http/consoleVersions.ts'
-import { CheckpointFiles } from '../src/io/state/checkpointFiles.ts'
-import type { IndexState, VectorIndex } from '../src/retrieval/vectorIndex.ts'
+import type { Config } from '../src/core/config/config.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
+import type { GateHistory, GateRecord, HeldModel } from '../src/publish/modelGate.ts'
+import type { VersionNumbers } from '../src/serve/http/consoleVersions.ts'
+import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
+import type { ControlRequest } from '../src/train/modelControl.ts'
 import { heldText } from './heldText.ts'
 import { modelControlFile } from './modelControlFile.ts'
-import { openIndexToRead, type RunDirectory } from './parts.ts'
-import type { ControlRequest } from './stages/modelControl.ts'
-import type { GateHistory, GateRecord, HeldModel } from './stages/modelGate.ts'
+import { openIndexToRead } from './parts.ts'
 
 /** Of gates and of checkpoints. */
 const shownMax = 8

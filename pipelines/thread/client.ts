@@ -1,10 +1,10 @@
 // The near side of the model thread: starts it, listens, and turns its end into a promise.
 
-import { MtmiError, UnavailableError } from '../../src/base/errors.ts'
-import { startSourceWorker } from '../../src/io/sourceWorker.ts'
+import { MtmiError, UnavailableError } from '../../src/core/errors.ts'
+import { startSourceWorker } from '../../src/core/sourceWorker.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
-import type { EncodedSession } from '../../src/recommend/sessionEncoder.ts'
+import type { EncodedSession } from '../../src/serve/sessionEncoder.ts'
 import type { FromModelThread, ModelThreadTask, ToModelThread } from './messages.ts'
 
 /** At a millisecond each a second of work: more would only make everybody wait longer. */

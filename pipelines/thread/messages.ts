@@ -1,15 +1,15 @@
 // What the thread that trains and publishes says, and what it is told: plain objects that survive structured cloning.
 
-import type { Config } from '../../src/base/config.ts'
-import type { ErrorCode } from '../../src/base/errors.ts'
-import type { Detection } from '../../src/drift/detection.ts'
-import type { ProgressiveReport } from '../../src/evaluate/progressive.ts'
-import type { MetricsReport } from '../../src/io/metrics.ts'
+import type { Config } from '../../src/core/config/config.ts'
+import type { ErrorCode } from '../../src/core/errors.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
-import type { EncodedSession } from '../../src/recommend/sessionEncoder.ts'
+import type { Detection } from '../../src/monitor/drift/detection.ts'
+import type { MetricsReport } from '../../src/monitor/metrics.ts'
+import type { HeldModel } from '../../src/publish/modelGate.ts'
+import type { EncodedSession } from '../../src/serve/sessionEncoder.ts'
+import type { ProgressiveReport } from '../../src/train/progressive/progressive.ts'
 import type { LogStyle } from '../journal.ts'
-import type { HeldModel } from '../stages/modelGate.ts'
 
 /** Which stages the thread runs. */
 export interface ModelThreadTask {

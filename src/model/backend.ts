@@ -10,7 +10,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import * as tf from '@tensorflow/tfjs-core'
-import { UnavailableError } from '../base/errors.ts'
+import { UnavailableError } from '../core/errors.ts'
 import { proveGraphs, withoutGraphs } from './nativeGraph.ts'
 
 export type BackendName = 'tensorflow' | 'wasm'

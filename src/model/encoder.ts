@@ -2,7 +2,7 @@
 //
 // N items, B users, K interests, D dimensions. Every vector returned has length 1.
 
-import type { ItemId } from '../event/interaction.ts'
+import type { ItemId } from '../records/interaction.ts'
 
 export interface EncoderItem {
   readonly itemId: ItemId

@@ -1,6 +1,6 @@
 // First values that several models share.
 
-import type { Rng } from '../base/rng.ts'
+import type { Rng } from '../core/rng.ts'
 
 /**
  * Square matrices at the identity plus noise, so that from the first step on a user's vectors lie near the items he took, and learning only has to turn

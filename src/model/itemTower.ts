@@ -3,8 +3,8 @@
 // N items, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
-import type { ModelOptions } from '../base/modelOptions.ts'
-import type { Rng } from '../base/rng.ts'
+import type { ModelOptions } from '../core/config/modelOptions.ts'
+import type { Rng } from '../core/rng.ts'
 import { nearIdentity } from './firstValues.ts'
 import { unit } from './unit.ts'
 import { filled, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'

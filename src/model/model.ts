@@ -1,9 +1,9 @@
 // A whole model: one of the user models beside the item tower. What is trained, kept, sent and served, whichever it is.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { ConfigError, CorruptError } from '../base/errors.ts'
-import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../base/modelOptions.ts'
-import type { Rng } from '../base/rng.ts'
+import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../core/config/modelOptions.ts'
+import { ConfigError, CorruptError } from '../core/errors.ts'
+import type { Rng } from '../core/rng.ts'
 import { itemTower } from './itemTower.ts'
 import type { TowerGraphOptions } from './towerGraph.ts'
 import type { UserModel } from './userModel.ts'

@@ -4,8 +4,8 @@
 // Source: arXiv 2403.05122, as described in ARCHITECTURE; towers are self-attentive pooling. Every vector that leaves has length 1.
 
 import * as tf from '@tensorflow/tfjs-core'
-import type { ModelOptions } from '../base/modelOptions.ts'
-import type { Rng } from '../base/rng.ts'
+import type { ModelOptions } from '../core/config/modelOptions.ts'
+import type { Rng } from '../core/rng.ts'
 import { nearIdentity } from './firstValues.ts'
 import { type GradientSaver, gatherRows } from './gatherRows.ts'
 import { ageGroups, type HistoryTensors } from './historyTensors.ts'

@@ -3,7 +3,7 @@
 // B examples; W windows of L steps with P histories each (W = B, P = 1 where each example has its own), H rows that they touch; C candidates; K towers,
 // I interests (K, or 1 where the towers are summed); D dimensions, A = D hidden units; R positions with a term of their own. ofX is the gradient of the loss in x.
 
-import type { ModelOptions } from '../base/modelOptions.ts'
+import type { ModelOptions } from '../core/config/modelOptions.ts'
 import { GraphBuilder, type Output } from './graphBuilder.ts'
 import { ageGroups } from './historyTensors.ts'
 import { distanceFloorSquared, type LossOptions, probabilityFloor, weightEpsilon } from './lossOptions.ts'

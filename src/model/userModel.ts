@@ -3,7 +3,7 @@
 // B users, L history positions, K interests, D dimensions, U item rows touched.
 
 import type * as tf from '@tensorflow/tfjs-core'
-import type { Rng } from '../base/rng.ts'
+import type { Rng } from '../core/rng.ts'
 import type { HistoryTensors } from './historyTensors.ts'
 import type { TowerOptions } from './towerGraph.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'

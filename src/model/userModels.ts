@@ -1,9 +1,9 @@
-import type { ModelOptions } from '../base/modelOptions.ts'
-import { comirecDr } from './comirecDr.ts'
-import { comirecSa } from './comirecSa.ts'
-import { mind } from './mind.ts'
+import type { ModelOptions } from '../core/config/modelOptions.ts'
+import { comirecDr } from '../lab/models/comirecDr.ts'
+import { comirecSa } from '../lab/models/comirecSa.ts'
+import { mind } from '../lab/models/mind.ts'
+import { transformer } from '../lab/models/transformer.ts'
 import { mtmi, oneVector } from './mtmi.ts'
-import { transformer } from './transformer.ts'
 import type { ModelShape, UserModel } from './userModel.ts'
 
 /** Every user model by the name that `model.name` gives it. */

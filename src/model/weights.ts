@@ -1,7 +1,7 @@
 // Dense weights of a model: values by name, in shapes that the model declares. Item and feature rows are not here: they live in tables.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { ConfigError } from '../base/errors.ts'
+import { ConfigError } from '../core/errors.ts'
 
 /** Row-major values by name. */
 export type Weights = Readonly<Record<string, Float32Array>>

@@ -1,6 +1,6 @@
 // Numbers of any width, one after the other, without bytes between them.
 
-import { CorruptError } from '../base/errors.ts'
+import { CorruptError } from '../core/errors.ts'
 
 const two24 = 2 ** 24
 const two31 = 2 ** 31

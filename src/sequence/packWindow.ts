@@ -2,11 +2,11 @@
 //
 // A step is its item's index, its type's index and the gap to the next step, in as many bits as the window's largest index and its range of gaps need.
 
-import { CorruptError } from '../base/errors.ts'
-import type { UserId } from '../event/interaction.ts'
+import { CorruptError } from '../core/errors.ts'
+import type { UserId } from '../records/interaction.ts'
+import type { RecentEvent, SequenceStep, UserWindow } from '../records/userSequence.ts'
 import { BitReader, BitWriter, bitLength } from './bitPacking.ts'
 import type { StepDictionary } from './stepDictionary.ts'
-import type { RecentEvent, SequenceStep, UserWindow } from './userSequence.ts'
 
 /** Counts up with every change of the layout. */
 const layout = 1

@@ -1,7 +1,7 @@
 // Puts one interaction into its place in the user's window: order, repeats, lateness, length and age. A pure function.
 
-import type { SequenceOptions } from '../base/config.ts'
-import type { RecentEvent, SequenceStep, UserWindow } from './userSequence.ts'
+import type { SequenceOptions } from '../core/config/config.ts'
+import type { RecentEvent, SequenceStep, UserWindow } from '../records/userSequence.ts'
 
 export type PlacementOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'recentMax'>
 

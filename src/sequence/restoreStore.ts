@@ -1,8 +1,8 @@
 // Rebuilds a partition's store from the topic that carried its changes, when the local copy is lost.
 
-import type { UserId } from '../event/interaction.ts'
+import type { UserId } from '../records/interaction.ts'
+import type { UserSequence, UserWindow } from '../records/userSequence.ts'
 import type { SequenceStore } from './sequenceStore.ts'
-import type { UserSequence, UserWindow } from './userSequence.ts'
 
 /** A record of `user-sequences` without a value. */
 export interface ExpiredUser {

@@ -1,5 +1,5 @@
-import type { UserId } from '../event/interaction.ts'
-import type { UserWindow } from './userSequence.ts'
+import type { UserId } from '../records/interaction.ts'
+import type { UserWindow } from '../records/userSequence.ts'
 
 /** What became of the interactions of a partition, from its first one on. */
 export interface SequenceCounts {

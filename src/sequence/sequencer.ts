@@ -1,12 +1,12 @@
 // A fold over the interactions of one partition: rolling windows per user, and what is new in them.
 
-import type { SequenceOptions } from '../base/config.ts'
-import { BadEventError, CorruptError } from '../base/errors.ts'
-import type { Interaction, UserId } from '../event/interaction.ts'
+import type { SequenceOptions } from '../core/config/config.ts'
+import { BadEventError, CorruptError } from '../core/errors.ts'
+import type { Interaction, UserId } from '../records/interaction.ts'
+import type { FreshStep, UserSequence, UserWindow } from '../records/userSequence.ts'
 import { hashEventId } from './eventIdHash.ts'
 import { type Placed, placeStep } from './placeStep.ts'
 import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
-import type { FreshStep, UserSequence, UserWindow } from './userSequence.ts'
 
 export type SequencerOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'>
 

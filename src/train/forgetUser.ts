@@ -1,9 +1,9 @@
 // A checkpoint without one user.
 
-import { examplesWithout } from '../batch/exampleBlock.ts'
-import { guardWithout } from '../batch/floodGuard.ts'
-import type { UserId } from '../event/interaction.ts'
-import type { CheckpointPart, CheckpointStore } from './checkpoint.ts'
+import type { CheckpointPart, CheckpointStore } from '../model/replica/checkpoint.ts'
+import type { UserId } from '../records/interaction.ts'
+import { examplesWithout } from './batch/exampleBlock.ts'
+import { guardWithout } from './batch/floodGuard.ts'
 
 /** Parts that name users. */
 const naming = ['reservoir', 'guard']

@@ -2,9 +2,9 @@
 //
 // U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one tensor.
 
-import type { ItemTable } from '../batch/itemTable.ts'
-import type { ItemFeatures } from '../batch/miniBatch.ts'
 import type { Model } from '../model/model.ts'
+import type { ItemTable } from './batch/itemTable.ts'
+import type { ItemFeatures } from './batch/miniBatch.ts'
 
 export class ItemInputs {
   readonly #items: ItemTable

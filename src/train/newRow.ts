@@ -1,7 +1,7 @@
 // A better beginning than chance for the row of an item that has just got one.
 
-import type { ItemTable } from '../batch/itemTable.ts'
-import type { Example } from '../sequence/example.ts'
+import type { Example } from '../records/example.ts'
+import type { ItemTable } from './batch/itemTable.ts'
 
 /**
  * Sets rows of items that have just been admitted from what their first users did before.

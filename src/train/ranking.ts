@@ -3,7 +3,7 @@
 // B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk, and never leave the engine.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { type InterestScore, mixtureShare } from '../model/interestScore.ts'
+import { type InterestScore, mixtureShare } from '../index/interestScore.ts'
 import { unknownRank } from './trainer.ts'
 
 export interface RankingInput {

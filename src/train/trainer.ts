@@ -1,7 +1,7 @@
 // Test, then learn.
 
-import type { MiniBatch } from '../batch/miniBatch.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import type { Checkpoint } from '../model/replica/checkpoint.ts'
+import type { MiniBatch } from './batch/miniBatch.ts'
 import type { IncrementalTrainer } from './incrementalTrainer.ts'
 
 export interface EvaluationReport {

@@ -6,9 +6,9 @@
 
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import { ProgressiveEvaluator, progressiveMethods } from '../../src/evaluate/progressive.ts'
-import type { Example } from '../../src/sequence/example.ts'
-import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { SequenceStep } from '../../src/records/userSequence.ts'
+import { ProgressiveEvaluator, progressiveMethods } from '../../src/train/progressive/progressive.ts'
 
 const batchSize = 256
 

@@ -9,9 +9,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
-import { Rng } from '../../src/base/rng.ts'
-import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
-import type { ItemPoint, UserPoint } from '../../src/retrieval/vectorIndex.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
+import type { ItemPoint, UserPoint } from '../../src/index/vectorIndex.ts'
 
 const [D, K, limit, batch] = [64, 4, 20, 500]
 const sizes = process.argv.slice(2).map(Number)

@@ -7,10 +7,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
-import { systemClock } from '../../src/base/clock.ts'
-import { createCodecs } from '../../src/io/avro/avroCodecs.ts'
-import { LocalLog } from '../../src/io/localLog/localLog.ts'
-import { LocalRegistry } from '../../src/io/registry/localRegistry.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { LocalLog } from '../../src/log/local/localLog.ts'
+import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
+import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
 
 const batch = 500
 const batches = 200

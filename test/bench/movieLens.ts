@@ -2,9 +2,9 @@
 
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
-import type { Example } from '../../src/sequence/example.ts'
-import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { SequenceStep } from '../../src/records/userSequence.ts'
 
 /** Examples in time order (equal times as in the file), each with the user's up to `historyMax` steps before it. */
 export function movieLensExamples(dataDir: string, historyMax: number): Example[] {

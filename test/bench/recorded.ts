@@ -1,9 +1,9 @@
 // A data set as the stream that it once was: an example for each interaction that has one before it, in their common order.
 
-import { loadOfflineData } from '../../pipelines/evaluation/offlineData.ts'
-import type { Config } from '../../src/base/config.ts'
-import type { CatalogueItem } from '../../src/event/catalogueItem.ts'
-import type { Example } from '../../src/sequence/example.ts'
+import type { Config } from '../../src/core/config/config.ts'
+import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
+import type { Example } from '../../src/records/example.ts'
 
 export interface RecordedStream {
   readonly name: string

@@ -5,11 +5,11 @@
 // What should be possible, D 64, K 4: 1,000 users touch at most 50,000 rows in four chunks of 256 users: scores 2·50,000·D·K·D = 1.6 GFLOP, 16 ms at
 // 100 GFLOP/s; finding 50,000 ids some 10 ms. Popular items repeat: then a tenth of the scores. Items: 2·D² = 8 kFLOP and one id each.
 
-import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
+import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
-import { ModelReplica } from '../../src/train/modelReplica.ts'
 
 const itemCount = 100_000
 const backend = await loadBackend()

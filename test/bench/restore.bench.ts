@@ -6,11 +6,12 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { openWire, RunDirectory } from '../../pipelines/parts.ts'
-import { openOwnedSequences, ownedDisk } from '../../pipelines/stages/ownedSequences.ts'
-import { resolveConfig } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
-import { applyTopics, wantedTopics } from '../../src/io/kafka/kafkaTopics.ts'
+import { openWire } from '../../pipelines/parts.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { applyTopics, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
+import { openOwnedSequences, ownedDisk } from '../../src/sequence/ownedSequences.ts'
 import { benchBroker } from './benchBroker.ts'
 
 // One JSON line either way: `--json` is for those who give it to every benchmark.

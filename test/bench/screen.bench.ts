@@ -6,14 +6,14 @@
 // `held-out` is Recall@50 over validation and test users together: less noise, and a little flattered by the choice of the epoch, alike for all models.
 
 import { parseArgs } from 'node:util'
-import { loadOfflineData } from '../../pipelines/evaluation/offlineData.ts'
-import { resolveConfig } from '../../src/base/config.ts'
-import { encoderLists } from '../../src/evaluate/encoderLists.ts'
-import { offlineMetrics } from '../../src/evaluate/offlineMetrics.ts'
-import { coreFilter, splitOffline } from '../../src/evaluate/offlineSplit.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { encoderLists } from '../../src/lab/evaluation/encoderLists.ts'
+import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import { offlineMetrics } from '../../src/lab/evaluation/offlineMetrics.ts'
+import { coreFilter, splitOffline } from '../../src/lab/evaluation/offlineSplit.ts'
+import { OfflineTrainer } from '../../src/lab/evaluation/offlineTrainer.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { ModelReplica } from '../../src/train/modelReplica.ts'
-import { OfflineTrainer } from '../../src/train/offlineTrainer.ts'
+import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({

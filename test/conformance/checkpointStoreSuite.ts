@@ -1,7 +1,7 @@
 // What every CheckpointStore promises.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { arraysOf, type Checkpoint, type CheckpointPart, type CheckpointStore } from '../../src/train/checkpoint.ts'
+import { arraysOf, type Checkpoint, type CheckpointPart, type CheckpointStore } from '../../src/model/replica/checkpoint.ts'
 
 export function checkpointOf(step: number): Checkpoint {
   return {

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { MtmiError } from '../../src/base/errors.ts'
-import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/event/eventLog.ts'
-import { partitionOf } from '../../src/event/partitioner.ts'
+import { MtmiError } from '../../src/core/errors.ts'
+import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
+import { partitionOf } from '../../src/log/partitioner.ts'
 
 export interface LogUnderTest {
   readonly log: EventLog

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { UserWindow } from '../../src/records/userSequence.ts'
 import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
-import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
 /** Stores that follow each other in one place, as processes on one machine do. */
 export interface StorePlace {

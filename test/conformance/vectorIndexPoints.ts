@@ -1,7 +1,7 @@
 // Points for tests of an index.
 
-import type { Rng } from '../../src/base/rng.ts'
-import type { ItemPoint, UserPoint } from '../../src/retrieval/vectorIndex.ts'
+import type { Rng } from '../../src/core/rng.ts'
+import type { ItemPoint, UserPoint } from '../../src/index/vectorIndex.ts'
 
 export function itemPoint(id: string, vector: readonly number[], more: Partial<ItemPoint['payload']> = {}): ItemPoint {
   return { role: 'item', id, vector: Float32Array.from(vector), payload: { count: 1, updatedAtMs: 1000, ...more } }

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { MtmiError } from '../../src/base/errors.ts'
-import { Rng } from '../../src/base/rng.ts'
-import { contextKey } from '../../src/retrieval/popularity.ts'
-import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import { MtmiError } from '../../src/core/errors.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { contextKey } from '../../src/index/popularity.ts'
+import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/index/vectorIndex.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
 export interface IndexUnderTest {

@@ -7,8 +7,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
-import type { ServiceStatus } from '../../src/io/http/consoleStatus.ts'
-import type { VersionNumbers } from '../../src/io/http/consoleVersions.ts'
+import type { ServiceStatus } from '../../src/serve/http/consoleStatus.ts'
+import type { VersionNumbers } from '../../src/serve/http/consoleVersions.ts'
 import { MtmiProcess } from '../support/mtmiProcess.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome']

@@ -1,6 +1,6 @@
 // A ledger whose entries are kept elsewhere before they are forgotten: so that the whole run can be learned again.
 
-import type { BatchLedger, LedgerEntry } from '../../src/train/ledger.ts'
+import type { BatchLedger, LedgerEntry } from '../../src/train/checkpoint/ledger.ts'
 
 export class KeptLedger implements BatchLedger {
   readonly #ledger: BatchLedger

@@ -1,7 +1,7 @@
 // What a seed stands for: a stream with faults in it, and settings that make every boundary come up often.
 
-import { Rng } from '../../src/base/rng.ts'
-import { type Simulation, simulate } from '../../src/event/simulation.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { type Simulation, simulate } from '../../src/lab/simulation/simulation.ts'
 
 const dayMs = 24 * 60 * 60_000
 

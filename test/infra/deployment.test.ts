@@ -9,7 +9,7 @@ import test from 'node:test'
 import { parse, parseAllDocuments, stringify } from 'yaml'
 import { ensureValidator } from '../../infra/k8s/ensureValidator.mjs'
 import { prometheusRule } from '../../infra/k8s/writePrometheusRule.mjs'
-import { configSchema, resolveConfig, variablePaths } from '../../src/base/config.ts'
+import { configSchema, resolveConfig, variablePaths } from '../../src/core/config/config.ts'
 
 const settings = variablePaths(configSchema)
 /** @throws AssertionError or ConfigError where a variable does not exist, or a value cannot be */
@@ -58,7 +58,7 @@ test('what the last stage copies is enough to run: built, and without the source
         encoding: 'utf8'
       }
     )
-    assert(existsSync(path.join(folder, 'dist/pipelines/cli.js')), built.stdout)
+    assert(existsSync(path.join(folder, 'dist/pipelines/cli/cli.js')), built.stdout)
     for (const [, from, copied] of lastStage.matchAll(/^COPY (--from=build )?(.+)$/gm)) {
       const words = copied!.split(' ')
       const to = words.pop()!
@@ -110,7 +110,7 @@ const compose = parse(readFileSync('infra/compose.yaml', 'utf8'), { merge: true 
   volumes: Record<string, null>
 }
 const services = Object.entries(compose.services)
-const verbs = new Set([...readFileSync('pipelines/cli.ts', 'utf8').matchAll(/(?:command\(|\[)'(\w+)'/g)].map(([, verb]) => verb!))
+const verbs = new Set([...readFileSync('pipelines/cli/cli.ts', 'utf8').matchAll(/(?:command\(|\[)'(\w+)'/g)].map(([, verb]) => verb!))
 
 test('compose: every setting, command, volume and dependency exists, and images are pinned', () => {
   for (const [name, service] of services) {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import test from 'node:test'
 import { parse } from 'yaml'
 import { dashboards, grafanaJson } from '../../infra/grafana/writeDashboards.mjs'
-import { metricDefinitions } from '../../src/io/metrics.ts'
+import { metricDefinitions } from '../../src/monitor/metrics.ts'
 import { assertExported, selectorsOf } from './promql.ts'
 import { alerts, recordedNames } from './ruleFiles.ts'
 

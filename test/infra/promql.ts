@@ -1,7 +1,7 @@
 // Which series an expression of Prometheus asks for, and whether we export them.
 
 import assert from 'node:assert/strict'
-import { metricDefinitions } from '../../src/io/metrics.ts'
+import { metricDefinitions } from '../../src/monitor/metrics.ts'
 
 interface Selector {
   readonly name: string

@@ -1,8 +1,8 @@
 // Rows of their own for every tower, and items without a tower.
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { historyTensors } from '../../src/model/historyTensors.ts'
 import { createModel } from '../../src/model/model.ts'
 import { weightTensors } from '../../src/model/weights.ts'

@@ -1,9 +1,9 @@
 // What a model declares, what travels of it, and what is refused.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { configSchema, resolveConfig } from '../../src/base/config.ts'
-import { ConfigError, CorruptError } from '../../src/base/errors.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema, resolveConfig } from '../../src/core/config/config.ts'
+import { ConfigError, CorruptError } from '../../src/core/errors.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { createModel, differences, modelFromJson, modelToJson, spaceOf } from '../../src/model/model.ts'
 import { checkWeights, sizeOf } from '../../src/model/weights.ts'
 

@@ -1,7 +1,7 @@
 // Readouts, hard negatives and the routing regulariser against plain loops, values and gradients. IDW and repel: mtmi.test.ts.
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
 import type { HistoryTensors } from '../../src/model/historyTensors.ts'
 import { hardSoftmaxLosses, softmaxLosses } from '../../src/model/losses.ts'
 import { objective, routingConcentration } from '../../src/model/objective.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { logStyle, openStageLogger } from '../../pipelines/journal.ts'
-import { resolveConfig } from '../../src/base/config.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
 
 function lines(config: object, style: 'json' | 'text') {
   const written: string[] = []

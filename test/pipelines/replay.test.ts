@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { after, suite, test } from 'node:test'
-import { Rng } from '../../src/base/rng.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
 
 const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-replay-'))

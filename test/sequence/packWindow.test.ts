@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { CorruptError } from '../../src/base/errors.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { CorruptError } from '../../src/core/errors.ts'
+import { Rng } from '../../src/core/rng.ts'
+import type { UserWindow } from '../../src/records/userSequence.ts'
 import { BitReader, BitWriter, bitLength } from '../../src/sequence/bitPacking.ts'
 import { canonicalWindow, packWindow, unpackNewestMs, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { newStepDictionary } from '../../src/sequence/stepDictionary.ts'
-import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
 const gap = fc.oneof(
   fc.constant(0),

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { UserWindow } from '../../src/records/userSequence.ts'
 import { type Arrival, compareSteps, type PlacementOptions, placeStep } from '../../src/sequence/placeStep.ts'
-import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
 const options: PlacementOptions = { historyMax: 4, historyAgeMaxMs: 1000, graceMs: 10, recentMax: 100 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BadEventError, CorruptError } from '../../src/base/errors.ts'
-import type { Interaction } from '../../src/event/interaction.ts'
+import { BadEventError, CorruptError } from '../../src/core/errors.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
 

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { Interaction } from '../../src/event/interaction.ts'
-import { cutExamples } from '../../src/sequence/cutExamples.ts'
+import { cutExamples } from '../../src/records/cutExamples.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
+import type { UserSequence } from '../../src/records/userSequence.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
-import { RepeatFilter } from '../../src/sequence/repeatFilter.ts'
 import { catchUpStore, type ExpiredUser, restoreStore } from '../../src/sequence/restoreStore.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
-import type { UserSequence } from '../../src/sequence/userSequence.ts'
+import { RepeatFilter } from '../../src/train/repeatFilter.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
 
 interface Logged {

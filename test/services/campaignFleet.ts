@@ -1,7 +1,7 @@
 // Processes of several roles that are started again when they end, and a hand that kills and stops them at random.
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Rng } from '../../src/base/rng.ts'
+import type { Rng } from '../../src/core/rng.ts'
 import { MtmiProcess } from '../support/mtmiProcess.ts'
 
 export type Role = 'ingest' | 'sequence' | 'publish' | 'train'

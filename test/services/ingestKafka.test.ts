@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { IngestStage } from '../../pipelines/stages/ingestStage.ts'
-import { openSource } from '../../pipelines/stages/sourceMapper.ts'
-import { testWire } from '../pipelines/stages/wire.ts'
+import { IngestStage } from '../../src/ingest/ingestStage.ts'
+import { openSource } from '../../src/ingest/sourceMapper.ts'
+import { testWire } from '../support/wire.ts'
 import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const utf8 = new TextEncoder()

@@ -2,9 +2,9 @@
 
 import { randomUUID } from 'node:crypto'
 import kafkajs from 'kafkajs'
-import { systemClock } from '../../src/base/clock.ts'
-import { type KafkaOptions, resolveConfig } from '../../src/base/config.ts'
-import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { type KafkaOptions, resolveConfig } from '../../src/core/config/config.ts'
+import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 
 export const brokers = (process.env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '')
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { type CompressionName, compressionTypes } from '../../src/io/kafka/compressionCodecs.ts'
+import { type CompressionName, compressionTypes } from '../../src/log/kafka/compressionCodecs.ts'
 import { hangMs, kafka, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const names = Object.keys(compressionTypes) as CompressionName[]

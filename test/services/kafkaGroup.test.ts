@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { MtmiError } from '../../src/base/errors.ts'
-import type { EventLog } from '../../src/event/eventLog.ts'
+import { MtmiError } from '../../src/core/errors.ts'
+import type { EventLog } from '../../src/log/eventLog.ts'
 import { hangMs, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const partitions = 8

@@ -5,9 +5,9 @@ import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import kafkajs from 'kafkajs'
 import { Broker, provideJava } from '../../infra/kafka/broker.mjs'
-import { systemClock } from '../../src/base/clock.ts'
-import { UnavailableError } from '../../src/base/errors.ts'
-import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { UnavailableError } from '../../src/core/errors.ts'
+import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 import { hangMs, kafkaOptions, skip as noBroker } from './kafka.ts'
 
 // It kills a broker, so it needs one of its own.

@@ -7,11 +7,11 @@ import path from 'node:path'
 import test from 'node:test'
 import kafkajs from 'kafkajs'
 import { Broker, provideJava, secureUser } from '../../infra/kafka/broker.mjs'
-import { systemClock } from '../../src/base/clock.ts'
-import { resolveConfig } from '../../src/base/config.ts'
-import { UnavailableError } from '../../src/base/errors.ts'
-import { KafkaLog } from '../../src/io/kafka/kafkaLog.ts'
-import { KafkaSurvey } from '../../src/io/kafka/kafkaSurvey.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { UnavailableError } from '../../src/core/errors.ts'
+import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
+import { KafkaSurvey } from '../../src/log/kafka/kafkaSurvey.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
 import { hangMs, skip } from './kafka.ts'
 
@@ -90,7 +90,7 @@ test('topics and rights are told as they are, and nothing is changed by asking',
     assert(failed.length > 0 && failed.every(({ advice }) => (advice ?? '') !== ''), 'each failure says what to do')
 
     const all = resolveConfig({}, {}, { log: 'kafka', topics: { partitions: 2 } })
-    const { applyTopics, wantedTopics } = await import('../../src/io/kafka/kafkaTopics.ts')
+    const { applyTopics, wantedTopics } = await import('../../src/log/kafka/kafkaTopics.ts')
     await applyTopics({ ...all.kafka, brokers: [broker.address] }, wantedTopics(all))
     await grant(resources.TOPIC, 'i', operations.READ, operations.WRITE, operations.DESCRIBE_CONFIGS) // interactions and theirs, items
     await grant(resources.TOPIC, 'user-sequences', operations.READ, operations.WRITE, operations.DESCRIBE_CONFIGS)

@@ -3,10 +3,10 @@
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
 import { QdrantClient } from '@qdrant/js-client-rest'
-import { type Clock, systemClock } from '../../src/base/clock.ts'
-import { type QdrantOptions, resolveConfig } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
-import { QdrantIndex } from '../../src/io/qdrant/qdrantIndex.ts'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
+import { type QdrantOptions, resolveConfig } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { QdrantIndex } from '../../src/index/qdrant/qdrantIndex.ts'
 
 export const qdrantUrl = process.env.QDRANT_URL ?? ''
 

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import test, { after, before } from 'node:test'
-import { Rng } from '../../src/base/rng.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { itemPoint, randomUnit, userPoint } from '../conformance/vectorIndexPoints.ts'
 import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from './qdrant.ts'
 

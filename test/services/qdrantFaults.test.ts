@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { QdrantOptions } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
-import type { QdrantIndex } from '../../src/io/qdrant/qdrantIndex.ts'
-import type { VectorPoint } from '../../src/retrieval/vectorIndex.ts'
+import type { QdrantOptions } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
+import type { QdrantIndex } from '../../src/index/qdrant/qdrantIndex.ts'
+import type { VectorPoint } from '../../src/index/vectorIndex.ts'
 import { itemPoint, userPoint } from '../conformance/vectorIndexPoints.ts'
-import { type Fate, FaultProxy, type SeenRequest } from '../io/qdrant/faultProxy.ts'
+import { type Fate, FaultProxy, type SeenRequest } from '../index/qdrant/faultProxy.ts'
 import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from './qdrant.ts'
 
 const shape = { dimensions: 4, interestCount: 2 }

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test, { before } from 'node:test'
-import { EmbeddedIndex } from '../../src/io/embeddedIndex/embeddedIndex.ts'
+import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
+import type { VectorIndex } from '../../src/index/vectorIndex.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
-import { killRollbacks } from '../pipelines/stages/modelLives.ts'
+import { killRollbacks } from '../train/modelLives.ts'
 import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions } from './qdrant.ts'
 
 /** Every so many writes: a life takes seconds where each write is one to a disk or a server. */

@@ -1,8 +1,8 @@
 // Looking at a topic that others still write to, until it holds what is expected.
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Wire } from '../../pipelines/parts.ts'
-import type { LogRecord } from '../../src/event/eventLog.ts'
+import type { LogRecord } from '../../src/log/eventLog.ts'
+import type { Wire } from '../../src/log/wire.ts'
 
 /** How long nothing may happen before what is to come is taken for lost. */
 const restMsMax = 180_000

@@ -1,8 +1,8 @@
 // A stream that never ends and never grows: a fixed number of users, and items that keep coming while as many are forgotten.
 
-import { Rng } from '../../src/base/rng.ts'
-import type { Example } from '../../src/sequence/example.ts'
-import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import { Rng } from '../../src/core/rng.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { SequenceStep } from '../../src/records/userSequence.ts'
 
 export interface ShiftingStreamOptions {
   readonly users: number

@@ -1,8 +1,8 @@
 // What goes into a checkpoint, all at once.
 
-import type { Extent } from '../../src/batch/changedRows.ts'
-import type { NamedArrays } from '../../src/batch/namedArrays.ts'
-import type { Checkpoint } from '../../src/train/checkpoint.ts'
+import type { NamedArrays } from '../../src/core/namedArrays.ts'
+import type { Checkpoint } from '../../src/model/replica/checkpoint.ts'
+import type { Extent } from '../../src/train/batch/changedRows.ts'
 
 interface Copied {
   copy(extent: Extent): IterableIterator<NamedArrays>

@@ -1,4 +1,4 @@
-import { ManualClock } from '../../src/base/clock.ts'
+import { ManualClock } from '../../src/core/clock.ts'
 import { eventLogSuite } from '../conformance/eventLogSuite.ts'
 import { MemoryLog } from './memoryLog.ts'
 

@@ -1,10 +1,10 @@
 // The event log as arrays: what tests read and append where nothing needs to last.
 
-import type { Clock } from '../../src/base/clock.ts'
-import { CorruptError, MtmiError } from '../../src/base/errors.ts'
-import type { Offsets } from '../../src/base/offsets.ts'
-import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/event/eventLog.ts'
-import { partitionOf } from '../../src/event/partitioner.ts'
+import type { Clock } from '../../src/core/clock.ts'
+import { CorruptError, MtmiError } from '../../src/core/errors.ts'
+import type { Offsets } from '../../src/core/offsets.ts'
+import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
+import { partitionOf } from '../../src/log/partitioner.ts'
 
 /** Between two times that a reader without anything to read says so. */
 const idleMs = 20

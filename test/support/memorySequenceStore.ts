@@ -1,10 +1,10 @@
 // A SequenceStore in memory. What is on its `disk` outlives it, as a file outlives a process.
 
-import type { UserId } from '../../src/event/interaction.ts'
+import type { UserId } from '../../src/records/interaction.ts'
+import type { UserWindow } from '../../src/records/userSequence.ts'
 import { packWindow, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { noCounts, type SequenceCounts, type SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import { newStepDictionary } from '../../src/sequence/stepDictionary.ts'
-import type { UserWindow } from '../../src/sequence/userSequence.ts'
 
 /** What the last commit left: windows packed, so that nothing of a process's memory survives in them. */
 export class MemoryDisk {

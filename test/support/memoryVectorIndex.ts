@@ -1,7 +1,6 @@
 // The plainest VectorIndex that keeps the contract: Maps and loops, nothing durable, nothing fast. For tests of what uses an index.
 
-import { ConfigError, UnavailableError } from '../../src/base/errors.ts'
-import type { ItemId, UserId } from '../../src/event/interaction.ts'
+import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type {
   Candidate,
   DescribedItem,
@@ -17,7 +16,8 @@ import type {
   VectorIndex,
   VectorPoint,
   VectorWishes
-} from '../../src/retrieval/vectorIndex.ts'
+} from '../../src/index/vectorIndex.ts'
+import type { ItemId, UserId } from '../../src/records/interaction.ts'
 
 interface Space {
   readonly dimensions: number

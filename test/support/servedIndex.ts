@@ -1,12 +1,12 @@
 // Recommendations of an index over HTTP, as `serve` answers them, and connections to ask for them.
 
-import { systemClock } from '../../src/base/clock.ts'
-import { resolveConfig } from '../../src/base/config.ts'
-import { createHttpService } from '../../src/io/http/httpService.ts'
-import { createMetrics } from '../../src/io/metrics.ts'
-import { interestScoreOf } from '../../src/model/interestScore.ts'
-import { Recommender } from '../../src/recommend/recommender.ts'
-import type { VectorIndex } from '../../src/retrieval/vectorIndex.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { interestScoreOf } from '../../src/index/interestScore.ts'
+import type { VectorIndex } from '../../src/index/vectorIndex.ts'
+import { createMetrics } from '../../src/monitor/metrics.ts'
+import { createHttpService } from '../../src/serve/http/httpService.ts'
+import { Recommender } from '../../src/serve/recommender.ts'
 import { getter } from './openLoop.ts'
 
 /** By default settings, on a free port. `get` throws for a status that is not 200; `close` leaves the index open. */

@@ -1,10 +1,10 @@
 // What the sequencer emits for a simulated stream, without a log between.
 
-import type { EventOptions, SequenceOptions } from '../../src/base/config.ts'
-import type { Simulation } from '../../src/event/simulation.ts'
-import { validateInteraction } from '../../src/event/validateInteraction.ts'
+import type { EventOptions, SequenceOptions } from '../../src/core/config/config.ts'
+import type { Simulation } from '../../src/lab/simulation/simulation.ts'
+import type { UserSequence } from '../../src/records/userSequence.ts'
+import { validateInteraction } from '../../src/records/validateInteraction.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
-import type { UserSequence } from '../../src/sequence/userSequence.ts'
 import { MemorySequenceStore } from './memorySequenceStore.ts'
 
 /** 256 events at a time; bad ones are left out. */

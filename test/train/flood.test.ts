@@ -1,10 +1,10 @@
 // What a flood does to everybody else: hit rates of the others in a clean stream, in a poisoned one, and in a poisoned one without the guard.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import type { Example } from '../../src/sequence/example.ts'
+import type { Example } from '../../src/records/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 
 before(() => loadBackend())

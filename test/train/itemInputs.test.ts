@@ -1,10 +1,10 @@
 // What the towers read of an item, by how often it was met; and the gradient of the same.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { modelSchema } from '../../src/base/modelOptions.ts'
-import { Rng } from '../../src/base/rng.ts'
-import { ItemTable } from '../../src/batch/itemTable.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { createModel } from '../../src/model/model.ts'
+import { ItemTable } from '../../src/train/batch/itemTable.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 
 const D = 4

@@ -1,14 +1,14 @@
 // Clicks that come late, or twice: what the model learns of them, from the event to the step.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import { configSchema } from '../../src/base/config.ts'
-import type { Interaction } from '../../src/event/interaction.ts'
+import { configSchema } from '../../src/core/config/config.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { cutExamples } from '../../src/sequence/cutExamples.ts'
-import type { Example } from '../../src/sequence/example.ts'
-import { RepeatFilter } from '../../src/sequence/repeatFilter.ts'
+import { cutExamples } from '../../src/records/cutExamples.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { RepeatFilter } from '../../src/train/repeatFilter.ts'
 import { MemorySequenceStore } from '../support/memorySequenceStore.ts'
 
 before(() => loadBackend())

@@ -1,12 +1,12 @@
 // Each model learns from a stream: one pass over a small simulation, every target ranked before it is learned, beside what was most popular until then.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import { configSchema } from '../../src/base/config.ts'
-import { simulate } from '../../src/event/simulation.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { userModels } from '../../src/model/userModels.ts'
-import type { Example } from '../../src/sequence/example.ts'
-import type { SequenceStep } from '../../src/sequence/userSequence.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { SequenceStep } from '../../src/records/userSequence.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 
 /** How much above popularity's hit rate@20 each model must end. A model that learned nothing would be at 20/400 = .05, far below popularity. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Rng } from '../../src/base/rng.ts'
-import { ItemTable } from '../../src/batch/itemTable.ts'
-import { Adam } from '../../src/train/adam.ts'
-import { updateRows } from '../../src/train/rowAdagrad.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { ItemTable } from '../../src/train/batch/itemTable.ts'
+import { Adam } from '../../src/train/step/adam.ts'
+import { updateRows } from '../../src/train/step/rowAdagrad.ts'
 
 const close = (a: number, b: number, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance, `${a}, expected ${b}`)
 

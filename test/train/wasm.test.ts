@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/base/config.ts'
-import { Rng } from '../../src/base/rng.ts'
+import { configSchema } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import type { Example } from '../../src/sequence/example.ts'
+import type { Example } from '../../src/records/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 
 function someExamples(seed: number): Example[] {

@@ -1,0 +1,317 @@
+// The whole way in one process: the log and the sequencer on this thread, training and publishing on another, search on a third.
+
+import { setTimeout as pause } from 'node:timers/promises'
+import { DDSketch } from '@datadog/sketches-js'
+import type { Config } from '../src/core/config/config.ts'
+import type { Offsets } from '../src/core/offsets.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import { version } from '../src/core/version.ts'
+import { interestScoreOf } from '../src/index/interestScore.ts'
+import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
+import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
+import type { Wire } from '../src/log/wire.ts'
+import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
+import { createMetrics, type Metrics, type MetricsReport } from '../src/monitor/metrics.ts'
+import type { CatalogueItem } from '../src/records/catalogueItem.ts'
+import type { Interaction, UserId } from '../src/records/interaction.ts'
+import type { SequenceStep } from '../src/records/userSequence.ts'
+import { type SequenceCounts, SequenceStage } from '../src/sequence/sequenceStage.ts'
+import type { Readiness } from '../src/serve/http/readiness.ts'
+import { type RecommendedItem, Recommender } from '../src/serve/recommender.ts'
+import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
+import { heldDetail } from './heldText.ts'
+import { logStyle, openJournal } from './journal.ts'
+import { offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
+import { progressiveMetrics } from './progressiveMetrics.ts'
+import { ProgressWatch } from './progressWatch.ts'
+import { type ModelThread, startModelThread } from './thread/client.ts'
+import type { FromModelThread, PublishStatus, TrainStatus } from './thread/messages.ts'
+
+/** Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few enough that what is learned is what has just happened. */
+const interactionsAheadMax = 4096
+const sequencesAheadMax = 512
+const pollMs = 10
+const watchMs = 1000
+/** Between two rounds of retention and compaction; each does a bounded amount. */
+const maintainMs = 10_000
+
+export interface PipelineStatus {
+  readonly sequence: SequenceCounts
+  readonly train: TrainStatus | undefined
+  readonly publish: PublishStatus | undefined
+}
+
+export class WholePipeline {
+  readonly wire: Wire
+  readonly index: VectorIndex
+  readonly metrics: Metrics
+  readonly recommender: Recommender
+  readonly drift: DriftWatch
+  readonly #config: Config
+  readonly #stop = new AbortController()
+  readonly #sequence: SequenceStage
+  readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
+  #thread!: ModelThread
+  #sequencing: Promise<void> = Promise.resolve()
+  #ticking: NodeJS.Timeout | undefined
+  #maintaining: NodeJS.Timeout | undefined
+  #train: TrainStatus | undefined
+  #publish: PublishStatus | undefined
+  #failure: Error | undefined
+  readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
+  /** What is served, a second ago. */
+  #live: IndexState | undefined
+
+  private constructor(
+    wire: Wire,
+    index: VectorIndex,
+    run: RunDirectory,
+    readonly onProblem: (message: string) => void
+  ) {
+    this.wire = wire
+    this.index = index
+    this.#config = wire.config
+    this.metrics = createMetrics({ clock: wire.clock })
+    const measure = (report: MetricsReport) => this.metrics.apply(report)
+    this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
+    const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
+    this.recommender = new Recommender({
+      index,
+      clock: wire.clock,
+      options: wire.config.recommend,
+      scoring: interestScoreOf(wire.config.model),
+      onList
+    })
+    this.#sequence = new SequenceStage({
+      ...wire,
+      drift: this.drift,
+      openStore: (partition) => openSequenceStore(run, partition),
+      ...openJournal(wire.config, 'sequence', false).forStages,
+      measure
+    })
+  }
+
+  /** @param onProblem told of what is wrong but is being tried again */
+  static async open(config: Config, dataDir: string, run: RunDirectory, onProblem: (message: string) => void): Promise<WholePipeline> {
+    const wire = await openWire(config, run)
+    const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
+    const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
+    const pipeline: WholePipeline = new WholePipeline(wire, index, run, onProblem)
+    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const, logStyle: logStyle(config, false) }
+    try {
+      pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
+    } catch (error) {
+      await index.close()
+      await wire.log.close()
+      throw error
+    }
+    const fail = (error: Error) => {
+      pipeline.#failure ??= error
+    }
+    pipeline.#thread.ended.catch(fail)
+    const { backend, tensorflow } = pipeline.#thread.backend
+    pipeline.metrics.info({
+      version,
+      backend: backend === 'tensorflow' ? 'tfjs-node' : backend,
+      node: process.versions.node,
+      ...(tensorflow === undefined ? {} : { tensorflow })
+    })
+    pipeline.#sequencing = pipeline.#sequence.run(pipeline.#stop.signal)
+    pipeline.#sequencing.catch(fail)
+    pipeline.#maintaining = setInterval(
+      () => void wire.maintain().catch((error: Error) => onProblem(`the log could not be maintained: ${error.message}`)),
+      maintainMs
+    )
+    pipeline.#ticking = setInterval(() => void pipeline.#measure().catch(fail), watchMs)
+    return pipeline
+  }
+
+  get backend(): ModelThread['backend'] {
+    return this.#thread.backend
+  }
+
+  /** Sessions that are not stored, by the model that publishes. */
+  get sessions(): SessionEncoder {
+    return { encode: (history) => this.#thread.encode(history) }
+  }
+
+  status(): PipelineStatus {
+    return { sequence: this.#sequence.counts(), train: this.#train, publish: this.#publish }
+  }
+
+  /** What ended a stage before its time; undefined while all is well. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /** Rejects when a stage ends before its time; never resolves. */
+  async failed(): Promise<never> {
+    await Promise.all([this.#sequencing, this.#thread.ended])
+    throw this.#failure ?? new Error('the stages ended though nobody asked them to')
+  }
+
+  /** The user who acted last, by event time, of those with at least `stepsMin` steps, as of the last commit. */
+  newestUser(stepsMin: number): { userId: UserId; steps: readonly SequenceStep[] } | undefined {
+    return this.#sequence.newestUser(stepsMin)
+  }
+
+  /** Those whose events were taken last by this process, newest first. */
+  newestUsers(limit: number): UserId[] {
+    return this.#sequence.newestUsers(limit)
+  }
+
+  /** Where the stream's clock stands: newest event time, milliseconds since the Unix epoch; 0 before the first. */
+  watermarkMs(): number {
+    return this.#sequence.watermarkMs()
+  }
+
+  /** How far each stage was when it was last looked at, once a second. */
+  stages(): ReturnType<ProgressWatch<'sequence' | 'train' | 'publish'>['lags']> {
+    return this.#watch.lags(this.wire.clock.nowMs())
+  }
+
+  /** From the log's taking a click to its user's vectors being searchable; undefined before the first. */
+  freshnessMs(): { p50: number; p99: number } | undefined {
+    if (this.#freshness.count === 0) return undefined
+    return { p50: this.#freshness.getValueAtQuantile(0.5), p99: this.#freshness.getValueAtQuantile(0.99) }
+  }
+
+  feedItems(items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>): Promise<number> {
+    const { log, codecs, config } = this.wire
+    return feedItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
+  }
+
+  /** @returns how many interactions the feed has put into the log, by this and earlier processes */
+  async feed(
+    name: string,
+    interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
+    onFed: (fed: number) => void
+  ): Promise<number> {
+    const { log, codecs, config } = this.wire
+    const fed = await feedInteractions(interactions, {
+      log,
+      codecs,
+      topic: config.topics.interactions,
+      name,
+      signal: this.#stop.signal,
+      hasRoom: () => this.#hasRoom(),
+      onFed
+    })
+    this.#throwFailure()
+    return fed
+  }
+
+  /** Whether work gets on: not whether sockets are open. */
+  readiness(): Readiness {
+    if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
+    const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
+    if (stalled !== undefined) return { ready: false, detail: stalled }
+    if (this.#live === undefined) return { ready: false, detail: 'no vectors are published yet' }
+    return { ready: true, detail: `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish?.held)}` }
+  }
+
+  /** Resolves when everything in the log has been sequenced, learned and published. */
+  async settle(): Promise<void> {
+    this.#thread.hurry(true)
+    this.#sequence.hurry(true)
+    while (!(await this.#isSettled())) {
+      this.#throwFailure()
+      await pause(pollMs)
+    }
+    this.#thread.hurry(false)
+    this.#sequence.hurry(false)
+  }
+
+  /** Finishes what is under way, makes it durable, and lets go of everything. */
+  async close(): Promise<void> {
+    clearInterval(this.#ticking)
+    clearInterval(this.#maintaining)
+    this.#stop.abort()
+    const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
+    await this.index.close()
+    await this.wire.log.close()
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  #hear(message: FromModelThread): void {
+    if (message.kind === 'train') this.#train = message.status
+    else if (message.kind === 'publish') this.#publish = message.status
+    else if (message.kind === 'metrics') this.metrics.apply(message.report)
+    else if (message.kind === 'freshness') for (const ageMs of message.agesMs) this.#freshness.accept(ageMs)
+    else if (message.kind === 'problem') this.onProblem(message.message)
+  }
+
+  /** Lags and counts, for /readyz and /metrics. */
+  async #measure(): Promise<void> {
+    const { topics } = this.#config
+    const { log, clock } = this.wire
+    const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
+    const nowMs = clock.nowMs()
+    this.#watch.note(
+      'sequence',
+      behind(this.#sequence.consumed(), interactions),
+      total(this.#sequence.consumed()),
+      this.#sequence.takenAtMs,
+      nowMs
+    )
+    this.#watch.note('train', behind(this.#trained(), sequences), total(this.#trained()), this.#train?.takenAtMs ?? 0, nowMs)
+    if (this.#publish !== undefined) {
+      const consumed = offsetsFromJson(this.#publish.consumed)
+      this.#watch.note('publish', behind(consumed, sequences), total(consumed), this.#publish.takenAtMs, nowMs)
+    }
+    for (const { stage, lagSeconds, movedAtMs } of this.#watch.lags(nowMs)) {
+      this.metrics.lag.set({ stage }, lagSeconds)
+      this.metrics.progress.at({ stage }, movedAtMs)
+    }
+    const counts = this.#sequence.counts()
+    this.metrics.users.set(counts.users)
+    if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
+    this.#live = await this.index.live()
+    if (this.#live === undefined) return
+    this.drift.tellRecommended(this.#live.items)
+    this.metrics.indexPoints.set({ role: 'item' }, this.#live.items)
+    this.metrics.indexPoints.set({ role: 'user' }, this.#live.users)
+  }
+
+  async #hasRoom(): Promise<boolean> {
+    this.#throwFailure()
+    const { topics } = this.#config
+    const [interactions, sequences] = await Promise.all([this.wire.log.ends(topics.interactions), this.wire.log.ends(topics.userSequences)])
+    return behind(this.#sequence.consumed(), interactions) < interactionsAheadMax && behind(this.#trained(), sequences) < sequencesAheadMax
+  }
+
+  async #isSettled(): Promise<boolean> {
+    const { topics } = this.#config
+    const { log } = this.wire
+    // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
+    const interactions = await log.ends(topics.interactions)
+    if (behind(this.#sequence.consumed(), interactions) > 0 || !this.#sequence.committed) return false
+    const sequences = await log.ends(topics.userSequences)
+    if (behind(this.#trained(), sequences) > 0 || this.#train?.updatesSent !== true) return false
+    const updates = await log.ends(topics.modelUpdates)
+    const publish = this.#publish
+    if (publish === undefined || behind(offsetsFromJson(publish.consumed), sequences) > 0) return false
+    if (behind(offsetsFromJson(publish.counted), interactions) > 0) return false
+    return behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 && publish.waitingItems === 0 && publish.waitingUsers === 0
+  }
+
+  #trained(): Offsets {
+    return offsetsFromJson(this.#train?.consumed ?? {})
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure
+  }
+}
+
+function behind(consumed: Offsets, ends: Offsets): number {
+  let sum = 0
+  for (const [partition, end] of ends) sum += Number(end - (consumed.get(partition) ?? 0n))
+  return sum
+}
+
+function total(offsets: Offsets): number {
+  let sum = 0
+  for (const offset of offsets.values()) sum += Number(offset)
+  return sum
+}

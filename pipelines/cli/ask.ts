@@ -1,0 +1,63 @@
+// `mtmi recommend` and `similar`: one question to the run that was started last, whether or not it is running.
+
+import { systemClock } from '../../src/core/clock.ts'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { interestScoreOf } from '../../src/index/interestScore.ts'
+import { Recommender } from '../../src/serve/recommender.ts'
+import { openIndexToRead } from '../parts.ts'
+
+async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
+  const index = await openIndexToRead(config, RunDirectory.current(config.dataDir))
+  try {
+    return await ask(new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }))
+  } finally {
+    await index.close()
+  }
+}
+
+export async function recommend(config: Config, options: { user: string; limit: number; explain: boolean; json?: boolean }): Promise<void> {
+  checkLimit(options.limit, config)
+  const { user: userId, limit, explain } = options
+  const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
+  if (options.json === true) {
+    process.stdout.write(`${JSON.stringify(answer)}\n`)
+    return
+  }
+  const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : `what is popular now, because ${answer.why}`
+  const lines = answer.items.map(({ itemId, title, score, interest, about, because }, i) =>
+    [
+      `${String(i + 1).padStart(3)}. ${score.toFixed(3)}`,
+      interest === null ? 'popular   ' : `interest ${interest + 1}`,
+      title === undefined ? itemId : `${title} (${itemId})`,
+      about,
+      because === undefined || because.length === 0 ? undefined : `because of ${because.join(', ')}`
+    ]
+      .filter((part) => part !== undefined)
+      .join('  ')
+  )
+  process.stdout.write(`user ${userId} · ${why}\n${lines.join('\n')}\n`)
+}
+
+export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
+  checkLimit(options.limit, config)
+  const answer = await withRecommender(config, (recommender) => recommender.similar({ itemId: options.item, limit: options.limit }))
+  if (answer === undefined)
+    throw new ConfigError([
+      `item ${options.item} is not in the index: it is unknown, or too new to have been published. \`mtmi recommend --user …\` shows items that are there`
+    ])
+  if (options.json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
+  else {
+    const lines = answer.items.map(
+      ({ itemId, title, score }, i) =>
+        `${String(i + 1).padStart(3)}. ${score.toFixed(3)}  ${title === undefined ? itemId : `${title} (${itemId})`}`
+    )
+    process.stdout.write(`near to ${options.item} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
+  }
+}
+
+function checkLimit(limit: number, config: Config): void {
+  const { limitMax } = config.serve
+  if (limit < 1 || limit > limitMax) throw new ConfigError([`--limit must be 1…${limitMax}, got ${limit}`])
+}

@@ -1,0 +1,423 @@
+// The `mtmi` command: one verb a process. Results go to standard output, everything else to standard error.
+
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { type Config, environmentVariable } from '../../src/core/config/config.ts'
+import { loadConfig } from '../../src/core/config/configFile.ts'
+import { learnedModels } from '../../src/core/config/modelOptions.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import { version } from '../../src/core/version.ts'
+import { parseColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
+import { formatNames } from '../../src/lab/dataset/formatName.ts'
+import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
+import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMethods.ts'
+import { streamPolicies } from '../../src/lab/evaluation/streamResult.ts'
+import type { Study } from '../../src/lab/evaluation/studyPlan.ts'
+import { explainFailure } from './explainFailure.ts'
+
+process.on('uncaughtException', (error) => process.exit(explainFailure(error)))
+// Whoever reads the result may have had enough: `mtmi recommend … | head -1`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))
+
+const program = new Command('mtmi')
+  .description('Continuous learning of multi-interest recommendations from a clickstream.')
+  .version(version)
+  .option('--config <file>', 'YAML configuration (default: mtmi.yaml, where there is one)')
+  .option('--data-dir <folder>', 'where state is kept (default: data)')
+  .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
+  .showSuggestionAfterError()
+  .configureHelp({ showGlobalOptions: true })
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'mtmi: ')) })
+  .exitOverride() // before the verbs: they inherit it
+
+const json = () => new Option('--json', 'one JSON object on the last line of standard output').default(false, 'no')
+const data = () => new Option('--data <path>', 'a data set: a file or a folder').argParser(given('a path'))
+const format = () => new Option('--format <name>', 'instead of recognising it').choices(formatNames)
+const columns = () => new Option('--columns <mapping>', 'of CSV and JSON lines: user=…,item=…,time=…,type=…,value=…,unit=…')
+const port = () => new Option('--port <number>', 'of the HTTP service; 0 takes a free one').argParser(wholeNumber)
+const once = (what: string) => new Option('--once', what).default(false, 'no')
+
+program
+  .command('start', { isDefault: false })
+  .description('everything in one process: learn from a simulated clickstream, or from a data set, then serve')
+  .addOption(data())
+  .addOption(format())
+  .addOption(columns())
+  .addOption(
+    new Option('--events <number>', 'events of the simulation (default: 60,000)')
+      .argParser(wholeNumber)
+      .conflicts(['data', 'format', 'columns'])
+  )
+  .addOption(port())
+  .addOption(once('end after the report'))
+  .addOption(json())
+  .action(async (options) => {
+    const { start } = await import('../start.ts')
+    await start(configured({ serve: { port: options.port } }), startOptions(options))
+  })
+
+program
+  .command('replay')
+  .description('learn from a data set in time order, then serve')
+  .addOption(data().makeOptionMandatory())
+  .addOption(format())
+  .addOption(columns())
+  .addOption(port())
+  .addOption(once('end after the report'))
+  .addOption(json())
+  .action(async (options) => {
+    const { start } = await import('../start.ts')
+    await start(configured({ serve: { port: options.port } }), startOptions(options))
+  })
+
+program
+  .command('simulate')
+  .description('write a simulated clickstream to a file of JSON lines, or into the log')
+  .option('--events <number>', 'genuine events', wholeNumber)
+  .option('--users <number>', 'users', wholeNumber)
+  .option('--items <number>', 'items', wholeNumber)
+  .option('--out <file>', 'JSON lines; - is standard output. Without it: into the log')
+  .addOption(json())
+  .action(async (options) => (await import('./simulate.ts')).simulateEvents(configured(), options))
+
+program
+  .command('ingest')
+  .description('one stage on the configured parts: topics of others, as sources says → interactions and items')
+  .addOption(once('end when everything in the log has been worked off'))
+  .addOption(json())
+  .action(async (options) => (await import('../ingest.ts')).ingest(configured(), options))
+
+for (const [stage, description] of [
+  ['sequence', 'interactions → user-sequences'],
+  ['train', 'user-sequences → model-updates and checkpoints']
+] as const) {
+  program
+    .command(stage)
+    .description(`one stage on the configured parts: ${description}`)
+    .addOption(once('end when everything in the log has been worked off'))
+    .addOption(json())
+    .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), options))
+}
+
+const wait = () => new Option('--wait <seconds>', 'how long to wait until it is served').argParser(wholeNumber).default(120)
+program
+  .command('publish')
+  .description('one stage on the configured parts: model-updates and user-sequences → the index')
+  .addOption(once('end when everything in the log has been worked off'))
+  .addOption(
+    new Option('--rebuild', 'instead: ask for the same model in a new space, all vectors again')
+      .default(false, 'no')
+      .conflicts(['resume', 'once'])
+  )
+  .addOption(
+    new Option('--resume', 'instead: publish again what is held, after `mtmi rollback --hold` or a refusal')
+      .default(false, 'no')
+      .conflicts('once')
+  )
+  .addOption(wait())
+  .addOption(json())
+  .action(async (options) => {
+    if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
+    else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
+    else await (await import('../stage.ts')).runStage('publish', configured(), options)
+  })
+
+program
+  .command('versions')
+  .description('what is served, what can be gone back to, and what the gate said of new weights')
+  .addOption(json())
+  .action(async (options) => (await import('./versions.ts')).versions(configured(), options))
+
+program
+  .command('rollback')
+  .description("serve an earlier checkpoint's weights: today's histories are encoded into a new space, which then goes live")
+  .argument(
+    '[version]',
+    'step of a checkpoint, as `mtmi versions` lists them (default: the newest version before the newest checkpoint)',
+    wholeNumber
+  )
+  .option('--hold', 'the trainer keeps its weights and learns on; nothing is published until `mtmi publish --resume`', false)
+  .addOption(wait())
+  .addOption(json())
+  .action(async (version, options) => (await import('./changeModel.ts')).rollback(configured(), version, options))
+
+program
+  .command('serve')
+  .description('one stage on the configured parts: HTTP: recommendations from the index, events into the log')
+  .addOption(port())
+  .action(async (options) =>
+    (await import('../stage.ts')).runStage('serve', configured({ serve: { port: options.port } }), { once: false })
+  )
+
+program
+  .command('recommend')
+  .description('recommendations for a user')
+  .requiredOption('--user <id>', 'whose', given('a user'))
+  .option('--limit <number>', 'how many', wholeNumber, 10)
+  .option('--explain', 'name the items of the history that each comes from', false)
+  .addOption(json())
+  .action(async (options) => (await import('./ask.ts')).recommend(configured(), options))
+
+program
+  .command('similar')
+  .description('items near to an item')
+  .requiredOption('--item <id>', 'which', given('an item'))
+  .option('--limit <number>', 'how many', wholeNumber, 10)
+  .addOption(json())
+  .action(async (options) => (await import('./ask.ts')).similar(configured(), options))
+
+program
+  .command('evaluate')
+  .description('how well a model does on a data set; without --data the progressive report of the run that was started last')
+  .addOption(data())
+  .addOption(format())
+  .addOption(columns())
+  .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
+  .addOption(new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users'))
+  .addOption(new Option('--policy <name>', 'of --protocol stream: how a model is kept up (default: replay)').choices(streamPolicies))
+  .option('--seed <number...>', 'of the split and of all that is drawn; several give means and spreads', wholeNumbers)
+  .option('--fresh', 'learn again what was learned before', false)
+  .addOption(json())
+  .action(async (options) => {
+    const { evaluate } = await import('./evaluate.ts')
+    const config = withModel(options.model)
+    const { seed, columns, ...rest } = options
+    const mapping = columns === undefined ? {} : { columns: parseColumnMapping(columns) }
+    await evaluate(config, { ...rest, ...mapping, seeds: seed ?? [config.seed] })
+  })
+
+const studyCommand = program.command('study').description('many evaluations, one question: a table and plots under results')
+for (const [name, description] of [
+  ['compare', 'all models and simple methods on each data set'],
+  ['ablation', 'what each part of mtmi is good for'],
+  ['sensitivity', 'K against α and β, as heat maps'],
+  ['cost', 'what K costs: learning, serving, memory'],
+  ['coldstart', 'users of whom little is known, and items that were hardly met'],
+  ['context', 'whether times and side features help'],
+  ['communication', 'whether towers that hear the others beat independent ones']
+] as const satisfies readonly (readonly [Study, string])[]) {
+  studyCommand
+    .command(name)
+    .description(description)
+    .requiredOption('--data <path...>', 'data sets: files or folders')
+    .addOption(format())
+    .addOption(new Option('--protocol <name>', 'how the data is cut').choices(offlineProtocols).default('users'))
+    .option('--seed <number...>', 'of the splits and of all that is drawn', wholeNumbers)
+    .option('--model <name...>', 'of compare: only these (default: all)')
+    .option('--only <text...>', 'only rows with one of these in their name', [])
+    .option('--out <folder>', 'where the report goes', 'results')
+    .addOption(json())
+    .action(async ({ seed, model, ...rest }) => {
+      const config = configured()
+      const models = model ?? [...learnedModels, ...simpleMethods]
+      for (const one of models) withModel(one)
+      await (await import('./study.ts')).study(name, config, { ...rest, models, seeds: seed ?? [config.seed] })
+    })
+}
+
+program
+  .command('tune')
+  .description('which settings do best on validation users: random search, the better third for three times as long')
+  .requiredOption('--data <path...>', 'data sets: files or folders')
+  .option('--model <name...>', 'learned models, each with the same budget', ['mtmi'])
+  .option('--trials <number>', 'settings tried for each model', wholeNumber, 27)
+  .option('--seed <number>', 'of the split and of what is drawn', wholeNumber)
+  .option('--out <folder>', 'where the report goes', 'results')
+  .addOption(json())
+  .action(async ({ seed, model, trials, ...rest }) => {
+    const config = configured()
+    for (const one of model) withModel(one)
+    if (trials < 1) throw new ConfigError([`--trials must be at least 1, not ${trials}`])
+    await (await import('./tune.ts')).tune(config, { ...rest, trials, models: model, seed: seed ?? config.seed })
+  })
+
+program
+  .command('produce')
+  .description('lines of a file as raw records of a topic, to try a mapping with')
+  .requiredOption('--topic <name>', 'of a source', given('a topic'))
+  .requiredOption('--data <file>', 'each line is the value of a record', given('a file'))
+  .option('--key <path>', 'where the key of the record is in the line, which is then JSON')
+  .addOption(json())
+  .action(async (options) => (await import('./produce.ts')).produce(configured(), options))
+
+const mapping = program.command('mapping').description('how records of others become ours')
+mapping
+  .command('try')
+  .description('raw records of a source beside what they become, and what was refused and why')
+  .requiredOption('--topic <name>', 'one of the sources', given('a topic'))
+  .option('--samples <number>', 'how many of the newest records', wholeNumber, 10)
+  .addOption(json())
+  .action(async (options) => (await import('./mapping.ts')).tryMapping(configured(), options))
+
+const schemas = program.command('schemas').description('our schemas in the schema registry')
+schemas
+  .command('check')
+  .description('whether they are registered, or could be')
+  .addOption(json())
+  .action(async (options) => (await import('./schemas.ts')).checkSchemas(configured(), options))
+schemas
+  .command('register')
+  .description('register them, with compatibility BACKWARD_TRANSITIVE')
+  .addOption(json())
+  .action(async (options) => (await import('./schemas.ts')).registerSchemas(configured(), options))
+
+const topics = program.command('topics').description('the topics that we need on Kafka')
+topics
+  .command('plan')
+  .description('what is missing, and what differs')
+  .addOption(json())
+  .action(async (options) => (await import('./topics.ts')).planTopicsCommand(configured(), options))
+topics
+  .command('apply')
+  .description('make what is missing, change what may be changed')
+  .addOption(json())
+  .action(async (options) => (await import('./topics.ts')).applyTopicsCommand(configured(), options))
+
+const dlq = program.command('dlq').description('records that could not be used')
+dlq
+  .command('ls')
+  .description('topics of dead letters, with counts and reasons')
+  .option('--topic <name>', 'only those of this topic')
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).list(configured(), options))
+dlq
+  .command('show')
+  .description('dead letters: where from, why, and their bytes')
+  .requiredOption('--topic <name>', 'the topic that was read, or that of its dead letters', given('a topic'))
+  .option('--partition <number>', 'only of this partition', wholeNumber)
+  .option('--offset <number>', 'from this offset on', wholeNumber)
+  .option('--limit <number>', 'how many', wholeNumber, 5)
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).show(configured(), options))
+dlq
+  .command('replay')
+  .description('append the originals to their topic again; each is replayed once')
+  .requiredOption('--topic <name>', 'the topic that was read, or that of its dead letters', given('a topic'))
+  .option('--reason <text>', 'only letters whose reason contains this')
+  .option('--dry-run', 'say how many, change nothing', false)
+  .option('--yes', 'without asking', false)
+  .addOption(json())
+  .action(async (options) => (await import('./dlq.ts')).replay(configured(), options))
+
+program
+  .command('setup')
+  .description('install what is missing, foremost the native part of tfjs-node; what failed before is tried again')
+  .action(async () => (await import('./setUp.ts')).setUp())
+
+program
+  .command('doctor')
+  .description('what is installed, which backend is live, what answers and what we may do there, and what to do about the rest')
+  .addOption(
+    new Option('--stage <name>', 'ask for the rights on Kafka of this stage only').choices([
+      'ingest',
+      'sequence',
+      'train',
+      'publish',
+      'serve'
+    ])
+  )
+  .addOption(json())
+  .action(async (options) => (await import('./doctor.ts')).doctor(configured(), options))
+
+program
+  .command('config')
+  .description('the configuration in force, with what each setting means')
+  .option('--explain', 'with bounds and reasons', false)
+  .addOption(json())
+  .action(async (options) => (await import('./showConfig.ts')).showConfig(configured(), options))
+
+program
+  .command('erase')
+  .description('erase a user: event, histories, vectors, examples; says what remains until when')
+  .requiredOption('--user <id>', 'whom', given('a user'))
+  .addOption(json())
+  .action(async (options) => (await import('./erase.ts')).erase(configured(), options))
+
+program
+  .command('reset')
+  .description('remove the state of a run: log, histories, model, index')
+  .option('--run <name>', 'which (default: the one that was started last)')
+  .option('--yes', 'without asking', false)
+  .addOption(json())
+  .action(async (options) => (await import('./reset.ts')).reset(configured(), options))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  // At once: after a failure something may still be waiting for what will not come.
+  process.exit(explainFailure(error))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+function configured(overrides: Record<string, unknown> = {}): Config {
+  const { config, dataDir, set } = program.opts<{ config?: string; dataDir?: string; set: Record<string, unknown>[] }>()
+  const all = [...set, overrides, { dataDir }].reduce(mergeDeep, {})
+  const engine = environmentVariable('MTMI_BACKEND')
+  if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
+    throw new ConfigError([`MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`])
+  return loadConfig(config, all)
+}
+
+/** The configuration with this model in it, unless it is a simple method, which needs none. */
+function withModel(model: string): Config {
+  if (isSimpleMethod(model)) return configured()
+  try {
+    return configured({ model: { name: model } })
+  } catch (error) {
+    if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name'))) throw error
+    throw new ConfigError(error.problems.map((problem) => `${problem}; simple methods are ${simpleMethods.join(', ')}`))
+  }
+}
+
+function startOptions(options: Record<string, unknown>) {
+  const { columns, ...rest } = options
+  if (options.data === undefined && (columns ?? options.format) !== undefined)
+    throw new ConfigError(['--format and --columns say how to read a data set: give it with --data'])
+  return {
+    ...rest,
+    ...(columns === undefined ? {} : { columns: parseColumnMapping(columns as string) })
+  } as unknown as import('../start.ts').StartOptions
+}
+
+function collect(text: string, earlier: Record<string, unknown>[]): Record<string, unknown>[] {
+  const at = text.indexOf('=')
+  if (at <= 0) throw new InvalidArgumentError('give it as key=value, such as train.batchSize=512')
+  const value = text.slice(at + 1)
+  let parsed: unknown = value
+  try {
+    parsed = JSON.parse(value)
+  } catch {
+    // plain text
+  }
+  const nested = text
+    .slice(0, at)
+    .split('.')
+    .reduceRight<unknown>((inner, key) => ({ [key]: inner }), parsed)
+  return [...earlier, nested as Record<string, unknown>]
+}
+
+function mergeDeep(a: Record<string, unknown>, b: Record<string, unknown>): Record<string, unknown> {
+  const merged = { ...a }
+  for (const [key, value] of Object.entries(b)) {
+    const before = merged[key]
+    const both = typeof value === 'object' && value !== null && typeof before === 'object' && before !== null
+    if (value !== undefined) merged[key] = both ? mergeDeep(before as Record<string, unknown>, value as Record<string, unknown>) : value
+  }
+  return merged
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a whole number, such as 1000.')
+  return Number(text)
+}
+
+function wholeNumbers(text: string, earlier: number[] | undefined): number[] {
+  return [...(earlier ?? []), wholeNumber(text)]
+}
+
+function given(what: string): (text: string) => string {
+  return (text) => {
+    if (text.trim() === '') throw new InvalidArgumentError(`Give ${what}.`)
+    return text
+  }
+}

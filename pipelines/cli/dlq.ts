@@ -1,0 +1,225 @@
+// `mtmi dlq ls | show | replay`: what was set aside, why, and back again.
+
+import { createInterface } from 'node:readline/promises'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import type { Offsets } from '../../src/core/offsets.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
+import { deadLetterTopic } from '../../src/log/deadLetter.ts'
+import { openWire } from '../parts.ts'
+import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
+
+const app = 'mtmi'
+const say = (text: string) => process.stderr.write(`${text}\n`)
+const stateFile = 'dlq-replayed.json'
+/** Reasons listed one by one; the rest are counted together. */
+const reasonsMax = 50
+const dumpBytes = 512
+
+interface Listed {
+  readonly topic: string
+  readonly letters: number
+  readonly replayed: number
+  readonly reasons: readonly { readonly reason: string; readonly letters: number }[]
+}
+
+export async function list(config: Config, options: { topic?: string; json?: boolean }): Promise<void> {
+  const listed: Listed[] = []
+  await withLetters(config, async (letters, log) => {
+    const topics = options.topic === undefined ? knownTopics(config) : [letterTopic(options.topic)]
+    for (const topic of topics) {
+      if (!(await isThere(log, topic))) continue
+      const reasons = new Map<string, number>()
+      let count = 0
+      let replayed = 0
+      for await (const letter of letters.letters(topic)) {
+        count++
+        if (letter.replayed) replayed++
+        const reason = reasonOf(letter)
+        reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+      }
+      if (count === 0) continue
+      const sorted = [...reasons].map(([reason, letters]) => ({ reason, letters })).sort((a, b) => b.letters - a.letters)
+      const rest = sorted.slice(reasonsMax)
+      const others = rest.reduce((sum, { letters }) => sum + letters, 0)
+      listed.push({
+        topic,
+        letters: count,
+        replayed,
+        reasons: [...sorted.slice(0, reasonsMax), ...(others === 0 ? [] : [{ reason: `${rest.length} other reasons`, letters: others }])]
+      })
+    }
+  })
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ topics: listed })}\n`)
+  else if (listed.length === 0) process.stdout.write('no dead letters\n')
+  else
+    for (const { topic, letters, replayed, reasons } of listed) {
+      process.stdout.write(`${topic}: ${letters} letters${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
+      for (const { reason, letters: count } of reasons) process.stdout.write(`  ${String(count).padStart(7)}  ${printable(reason)}\n`)
+    }
+}
+
+export async function show(
+  config: Config,
+  options: { topic: string; partition?: number; offset?: number; limit: number; json?: boolean }
+): Promise<void> {
+  const topic = letterTopic(options.topic)
+  const shown: Letter[] = []
+  await withLetters(config, async (letters, log) => {
+    if (!(await isThere(log, topic))) throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
+    for await (const letter of letters.letters(topic)) {
+      if (options.partition !== undefined && letter.at.partition !== options.partition) continue
+      if (options.offset !== undefined && letter.at.offset < BigInt(options.offset)) continue
+      shown.push(letter)
+      if (shown.length >= options.limit) break
+    }
+  })
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
+  else
+    process.stdout.write(
+      shown.length === 0 ? 'no such letters\n' : `${printable(shown.map((letter) => letterText(topic, letter)).join('\n\n'))}\n`
+    )
+}
+
+export async function replay(
+  config: Config,
+  options: { topic: string; reason?: string; dryRun: boolean; yes: boolean; json?: boolean }
+): Promise<void> {
+  const topic = letterTopic(options.topic)
+  const reason = options.reason?.toLowerCase()
+  const wanted = (letter: Letter) => reason === undefined || `${letter.exception}: ${letter.message}`.toLowerCase().includes(reason)
+  const run = RunDirectory.current(config.dataDir)
+  const lock = run.lock('mtmi dlq replay', ['replay'])
+  try {
+    await withLetters(config, async (letters, log) => {
+      const limits: Offsets = (await isThere(log, topic)) ? await log.ends(topic) : new Map()
+      const targets = new Map<string, number>()
+      let before = 0
+      for await (const letter of letters.letters(topic, limits)) {
+        if (!wanted(letter)) continue
+        if (letter.replayed) before++
+        else if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(topic))
+          throw new ConfigError([`${topic} holds a letter from ${letter.topic}: it was put there by somebody else, and is left to them`])
+        else targets.set(letter.topic, (targets.get(letter.topic) ?? 0) + 1)
+      }
+      const due = [...targets.values()].reduce((sum, count) => sum + count, 0)
+      const what = `${due} letters of ${topic}${options.reason === undefined ? '' : ` whose reason contains ${JSON.stringify(options.reason)}`}`
+      if (before > 0) say(`${before} were replayed before and stay where they are`)
+      let replayed = 0
+      if (due > 0 && !options.dryRun && (options.yes || (await confirmed(`Append ${what} to ${[...targets.keys()].join(', ')} again?`))))
+        replayed = await letters.replay(topic, wanted, limits)
+      if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, due, replayed, before, dryRun: options.dryRun })}\n`)
+      else process.stdout.write(options.dryRun ? `would replay ${what}\n` : `replayed ${replayed} of ${what}\n`)
+    })
+  } finally {
+    lock.release()
+  }
+}
+
+async function confirmed(question: string): Promise<boolean> {
+  if (!process.stdin.isTTY) throw new ConfigError([`${question} Say --yes where nobody can be asked`])
+  const ask = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await ask.question(`${question} [y/N] `)
+  ask.close()
+  return /^y(es)?$/i.test(answer.trim())
+}
+
+async function withLetters(
+  config: Config,
+  body: (letters: DeadLetterReplay, log: Awaited<ReturnType<typeof openWire>>['log']) => Promise<void>
+): Promise<void> {
+  const run = RunDirectory.current(config.dataDir)
+  const { log } = await openWire(config, run)
+  try {
+    const { interactions, items } = config.topics
+    const { signal } = new AbortController()
+    await body(await DeadLetterReplay.open({ log, store: fileStore(run), ours: new Set([interactions, items]), signal }), log)
+  } finally {
+    await log.close()
+  }
+}
+
+/** What has been replayed, in the run's folder. */
+export function fileStore(run: RunDirectory): ReplayStore {
+  return { load: () => run.readJson<ReplayState>(stateFile), save: (state) => run.writeJson(stateFile, state) }
+}
+
+function knownTopics(config: Config): string[] {
+  const read = [config.topics.interactions, config.topics.items, ...config.sources.map(({ topic }) => topic)]
+  return read.flatMap((topic) => [deadLetterTopic(topic, app), lateTopicOf(topic)])
+}
+
+function lateTopicOf(topic: string): string {
+  return `${topic}.${app}.late`
+}
+
+/** The topic that was read may be named instead. */
+function letterTopic(name: string): string {
+  return name.endsWith('.dlq') || name.endsWith('.late') ? name : deadLetterTopic(name, app)
+}
+
+async function isThere(log: { ends(topic: string): Promise<Offsets> }, topic: string): Promise<boolean> {
+  try {
+    return [...(await log.ends(topic)).values()].some((end) => end > 0n)
+  } catch (error) {
+    // A broker that makes no topics says that there is none.
+    if (error instanceof ConfigError) return false
+    throw error
+  }
+}
+
+/** The message without what differs from record to record. */
+export function reasonOf({ exception, message }: { exception: string; message: string }): string {
+  const kind = message
+    .replace(/"(?:[^"\\]|\\.)*"?|'[^']*'/g, '"…"')
+    .replace(/\b0x[0-9a-f]+\b|\b[0-9a-f]{16,}\b/gi, '…')
+    .replace(/-?\d+(\.\d+)?/g, 'N')
+  return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
+}
+
+function jsonOf({ at, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter): object {
+  const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
+    name,
+    textOf(bytes) ?? `0x${Buffer.from(bytes).toString('hex')}`
+  ])
+  return {
+    partition: at.partition,
+    offset: String(at.offset),
+    source: { topic, partition, offset: String(offset) },
+    exception,
+    message,
+    stacktrace,
+    replayed,
+    key: bytesJson(original.key),
+    value: original.value === null ? null : bytesJson(original.value),
+    headers: Object.fromEntries(headers)
+  }
+}
+
+function bytesJson(bytes: Uint8Array): object {
+  const text = textOf(bytes)
+  return { bytes: bytes.length, hex: Buffer.from(bytes).toString('hex'), ...(text === undefined ? {} : { text }) }
+}
+
+function letterText(dlq: string, letter: Letter): string {
+  const { at, original, exception, message } = letter
+  const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => `  header    ${name}: ${shownBytes(bytes, 200)}`)
+  const { value } = original
+  const text = value === null ? undefined : textOf(value)
+  return [
+    `${dlq}, partition ${at.partition}, offset ${at.offset}${letter.replayed ? ' (replayed)' : ''}`,
+    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, set aside ${new Date(letter.record.timestampMs).toISOString()}`,
+    `  reason    ${exception}: ${message}`,
+    `  key       ${shownBytes(original.key, 200)}`,
+    ...headers,
+    ...(value === null
+      ? ['  value     null']
+      : [
+          ...(text === undefined
+            ? [`  value     ${value.length} bytes`]
+            : [`  value     ${text.length > 400 ? `${text.slice(0, 400)}…` : text}`]),
+          ...hexDump(value, dumpBytes).map((line) => `            ${line}`)
+        ])
+  ].join('\n')
+}

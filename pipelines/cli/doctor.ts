@@ -1,0 +1,66 @@
+// `mtmi doctor`: what is here, what is live, what answers, and for each thing that is wrong what to do. Changes nothing.
+
+import { systemClock } from '../../src/core/clock.ts'
+import type { Config } from '../../src/core/config/config.ts'
+import { exitCodes } from '../../src/core/errors.ts'
+import { version } from '../../src/core/version.ts'
+import { loadConfiguredBackend } from '../configuredBackend.ts'
+import { type Finding, inTime } from './doctor/finding.ts'
+import { kafkaFindings } from './doctor/kafkaFindings.ts'
+import { machineFindings } from './doctor/machine.ts'
+import { qdrantFindings } from './doctor/qdrantFindings.ts'
+import { registryFindings } from './doctor/registryFindings.ts'
+import { runFindings } from './doctor/runFindings.ts'
+import type { StageName } from './doctor/stageNeeds.ts'
+
+export interface DoctorOptions {
+  readonly json?: boolean
+  /** Whose rights on Kafka are asked for; absent: those of all stages. */
+  readonly stage?: StageName
+}
+
+/** The longest that a part outside may keep a doctor waiting. */
+const limitMs = 20_000
+/** Of one HTTP request. */
+const requestMs = 5000
+
+export async function doctor(config: Config, options: DoctorOptions): Promise<void> {
+  const clock = systemClock
+  const backend = await loadConfiguredBackend().catch((error: Error) => error)
+  const outside = [
+    inTime('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs)),
+    ...(config.index === 'qdrant' ? [inTime('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, clock, requestMs))] : []),
+    ...(config.log === 'kafka'
+      ? [
+          inTime('brokers', 2 * limitMs, 'check kafka.brokers', () =>
+            kafkaFindings(config, { clock, limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
+          )
+        ]
+      : [])
+  ]
+  const findings = [...machineFindings(config, backend), ...(await runFindings(config)), ...(await Promise.all(outside)).flat()]
+  const failures = findings.filter(({ verdict }) => verdict === 'failed')
+  if (options.json === true) {
+    const live = backend instanceof Error ? null : backend
+    process.stdout.write(`${JSON.stringify({ version, ok: failures.length === 0, backend: live, findings })}\n`)
+  } else process.stdout.write(`mtmi-stream ${version}\n${findings.flatMap(lines).join('\n')}\n`)
+  if (failures.length === 0) return
+  if (options.json !== true)
+    process.stderr.write(`\n${failures.length} ${failures.length === 1 ? 'thing has' : 'things have'} FAILED and must be mended\n`)
+  process.exitCode = statusOf(failures)
+  // What did not answer may still be waited for.
+  process.stdout.write('', () => process.exit())
+}
+
+function lines({ what, verdict, detail, advice }: Finding): string[] {
+  const marks = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' } as const
+  const line = `${marks[verdict]}  ${what.padEnd(22)} ${detail}`
+  return advice === undefined ? [line] : [line, `${' '.repeat(32)} → ${advice}`]
+}
+
+/** 78 where only the configuration, topics or rights have to be mended; otherwise what is down comes first. */
+function statusOf(failures: readonly Finding[]): number {
+  const codes = new Set(failures.map(({ code }) => code ?? 'UNAVAILABLE'))
+  if (codes.has('CORRUPT')) return exitCodes.CORRUPT
+  return codes.size === 1 && codes.has('CONFIG') ? exitCodes.CONFIG : exitCodes.UNAVAILABLE
+}

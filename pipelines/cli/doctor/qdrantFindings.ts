@@ -1,0 +1,83 @@
+// Qdrant: whether it answers, is new enough, and which of its collections and aliases are ours.
+
+import type { Clock } from '../../../src/core/clock.ts'
+import type { Config } from '../../../src/core/config/config.ts'
+import { httpProbe } from '../../../src/core/httpProbe.ts'
+import { RunDirectory } from '../../../src/core/runDirectory.ts'
+import { QdrantNames, type Role, roles } from '../../../src/index/qdrant/qdrantNames.ts'
+import { openQdrantIndex } from '../../parts.ts'
+import { clockFinding } from './clockFinding.ts'
+import { type Finding, failed, failure, fine } from './finding.ts'
+
+const reachAdvice = 'check qdrant.url, that the server runs, and that this machine may connect to it'
+const keyAdvice = 'give the key by MTMI_QDRANT_API_KEY_FILE'
+
+interface Listed {
+  readonly result?: {
+    readonly collections?: readonly { readonly name: string }[]
+    readonly aliases?: readonly { readonly alias_name: string; readonly collection_name: string }[]
+  }
+}
+
+export async function qdrantFindings(config: Config, clock: Clock, timeoutMs: number): Promise<Finding[]> {
+  const { qdrant } = config
+  const url = qdrant.url.replace(/\/+$/, '')
+  const what = `Qdrant ${url}`
+  const headers: Record<string, string> = qdrant.apiKey === '' ? {} : { 'api-key': qdrant.apiKey }
+  const ask = (path: string) => httpProbe(url + path, { clock, timeoutMs, headers })
+  let listed: Listed
+  let aliases: Listed
+  const findings: Finding[] = []
+  try {
+    const collections = await ask('/collections')
+    findings.push(clockFinding(url, collections.clockAheadMs, config))
+    if (collections.status === 401 || collections.status === 403)
+      return [failed(what, `does not let us in (${collections.status})`, keyAdvice, 'CONFIG'), ...findings]
+    const found = await ask('/aliases')
+    if (collections.status !== 200 || found.status !== 200)
+      return [
+        failed(
+          what,
+          `answers ${collections.status} and ${found.status} where it should list collections`,
+          'is qdrant.url that of a Qdrant?',
+          'CONFIG'
+        )
+      ]
+    listed = collections.body as Listed
+    aliases = found.body as Listed
+  } catch (error) {
+    return [failure(what, error, reachAdvice)]
+  }
+  return [await index(config, what, timeoutMs), ...findings, ...named(new QdrantNames(qdrant.prefix), listed, aliases)]
+}
+
+async function index(config: Config, what: string, timeoutMs: number): Promise<Finding> {
+  const patience = { timeoutMs: Math.min(config.qdrant.timeoutMs, timeoutMs), retryMs: 0, searchRetryMs: 0 }
+  const opened = await openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, RunDirectory.currentName(config.dataDir))
+  try {
+    const version = await opened.version()
+    const live = await opened.live()
+    if (live === undefined) return fine(what, `version ${version}, nothing published yet`)
+    return fine(what, `version ${version}; space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
+  } catch (error) {
+    return failure(what, error, reachAdvice)
+  } finally {
+    await opened.close()
+  }
+}
+
+/** Both aliases name collections of one space, or neither is there. */
+function named(names: QdrantNames, listed: Listed, { result }: Listed): Finding[] {
+  const collections = (listed.result?.collections ?? []).map(({ name }) => name)
+  const ours = collections.filter((name) => roles.some((role) => names.spaceOf(role, name) !== undefined))
+  const target = (role: Role) => result?.aliases?.find(({ alias_name }) => alias_name === names.alias(role))?.collection_name
+  const [items, users] = [target('item'), target('user')]
+  const findings = [fine('collections', ours.length === 0 ? `none of ours among ${collections.length}` : ours.sort().join(', '))]
+  const what = 'aliases'
+  if (items === undefined && users === undefined) return [...findings, fine(what, 'none yet: the first promotion makes them')]
+  const spaces = [items && names.spaceOf('item', items), users && names.spaceOf('user', users)]
+  const told = `${names.alias('item')} → ${items ?? 'nothing'}, ${names.alias('user')} → ${users ?? 'nothing'}`
+  if (spaces[0] !== undefined && spaces[0] === spaces[1]) return [...findings, fine(what, told)]
+  const advice = 'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one space by hand'
+  return [...findings, failed(what, `do not belong together: ${told}`, advice, 'CONFIG')]
+}

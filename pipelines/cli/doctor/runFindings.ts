@@ -1,0 +1,40 @@
+// What the run that was started last holds, and who is at work on it.
+
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import path from 'node:path'
+import type { Config } from '../../../src/core/config/config.ts'
+import { RunDirectory } from '../../../src/core/runDirectory.ts'
+import { openIndexToRead } from '../../parts.ts'
+import { type Finding, failure, fine } from './finding.ts'
+
+export async function runFindings(config: Config): Promise<Finding[]> {
+  const directory = RunDirectory.current(config.dataDir)
+  const what = `run ${directory.name}`
+  if (!existsSync(directory.root)) return [fine(what, 'not begun: `mtmi start` begins one')]
+  const users = directory.users()
+  const findings = [fine(what, users.length === 0 ? 'no process is at work on it' : `in use by ${users.join(' and ')}`)]
+  if (config.log === 'local') findings.push(localLog(directory))
+  if (config.index === 'embedded') findings.push(await index(config, directory))
+  return findings
+}
+
+function localLog(directory: RunDirectory): Finding {
+  const root = directory.path('log')
+  const topics = existsSync(root) ? readdirSync(root) : []
+  let bytes = 0
+  for (const topic of topics) bytes += statSync(path.join(root, topic, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+  return fine('log', `local, ${topics.length} topics, ${(bytes / 2 ** 20).toFixed(1)} MiB`)
+}
+
+async function index(config: Config, directory: RunDirectory): Promise<Finding> {
+  if (!existsSync(directory.path('index'))) return fine('index', 'nothing published yet')
+  try {
+    const opened = await openIndexToRead(config, directory)
+    const live = await opened.live()
+    await opened.close()
+    if (live === undefined) return fine('index', 'nothing published yet')
+    return fine('index', `space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
+  } catch (error) {
+    return failure('index', error, 'stop `publish` and `serve`, remove index/ and published.json of the run, start: it is made again')
+  }
+}

@@ -1,0 +1,51 @@
+// What each stage reads, writes and claims in the log: the rights that its credentials must have.
+
+import type { Config } from '../../../src/core/config/config.ts'
+import { deadLetterTopic } from '../../../src/log/deadLetter.ts'
+import { lateTopic, sequenceFence } from '../../../src/sequence/sequenceStage.ts'
+
+export type StageName = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve'
+
+export interface StageNeeds {
+  readonly stage: StageName
+  readonly reads: readonly string[]
+  readonly writes: readonly string[]
+  /** Consumer groups, without the client id before them. */
+  readonly groups: readonly string[]
+  /** Topics that are written to under a claim, with one of its names. */
+  readonly fences: readonly { readonly topic: string; readonly fence: string }[]
+}
+
+const app = 'mtmi'
+
+/** Without `ingest` where there are no sources. */
+export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources'>): StageNeeds[] {
+  const { interactions, items, userSequences, modelUpdates } = topics
+  const into = new Set(sources.map(({ kind }) => (kind === 'items' ? items : interactions)))
+  const needs: StageNeeds[] = [
+    {
+      stage: 'ingest',
+      reads: sources.map(({ topic }) => topic),
+      writes: [...into, ...sources.map(({ topic }) => deadLetterTopic(topic, app))],
+      groups: sources.map(({ topic }) => `${app}-ingest.${topic}`),
+      fences: []
+    },
+    {
+      stage: 'sequence',
+      reads: [interactions, items, userSequences], // the last to restore histories
+      writes: [userSequences, deadLetterTopic(interactions, app), lateTopic(interactions)],
+      groups: [`${app}-sequence`],
+      fences: [{ topic: userSequences, fence: sequenceFence(0) }]
+    },
+    {
+      stage: 'train',
+      reads: [userSequences, items],
+      writes: [modelUpdates],
+      groups: [],
+      fences: [{ topic: modelUpdates, fence: 'train' }]
+    },
+    { stage: 'publish', reads: [userSequences, items, modelUpdates, interactions], writes: [], groups: [], fences: [] },
+    { stage: 'serve', reads: [], writes: [interactions], groups: [], fences: [] }
+  ]
+  return needs.filter(({ stage }) => stage !== 'ingest' || sources.length > 0)
+}

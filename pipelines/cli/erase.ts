@@ -1,0 +1,262 @@
+// `mtmi erase --user ID`: the event that says so, and everything on this machine that the stages which would hear of it do not reach, because they do not run.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
+import { RunDirectory, type WriterRole } from '../../src/core/runDirectory.ts'
+import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
+import { checkId } from '../../src/index/vectorIndex.ts'
+import type { RunReport } from '../../src/lab/evaluation/textReport.ts'
+import { deadLetterTopic } from '../../src/log/deadLetter.ts'
+import { erasureEvent } from '../../src/log/erasure.ts'
+import type { UserId } from '../../src/records/interaction.ts'
+import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
+import { lateTopic } from '../../src/sequence/sequenceStage.ts'
+import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
+import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUser.ts'
+import { openIndexToRead, openWire } from '../parts.ts'
+
+/** How long stages that run may take to come to the event: a trainer finishes its batch and writes its checkpoints anew. */
+const waitMaxMs = 60_000
+const pollMs = 250
+
+/** One place where the user was, or may be. */
+export interface ErasedPlace {
+  readonly place: string
+  readonly outcome: 'erased' | 'nothing there' | 'until' | 'left to you'
+  readonly detail: string
+}
+
+export async function erase(config: Config, options: { user: string; json?: boolean }): Promise<void> {
+  const userId: UserId = options.user
+  checkId('user', userId)
+  const run = RunDirectory.current(config.dataDir)
+  if (!existsSync(run.root))
+    throw new ConfigError([`there is no run in ${config.dataDir}: nothing to erase from; choose another --data-dir`])
+  const wire = await openWire(config, run)
+  const places: ErasedPlace[] = []
+  try {
+    await wire.log.append(config.topics.interactions, [erasureEvent(userId)])
+    places.push(...topicPlaces(config, wire.clock.nowMs()))
+    places.unshift(
+      await eraseWhereNobodyWorks(run, 'sequence', {
+        place: 'histories (sequences/)',
+        offline: () => fromSequences(run, userId),
+        isGone: () => isOutOfSequences(run, userId)
+      }),
+      await eraseWhereNobodyWorks(run, 'publish', {
+        place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all spaces`,
+        offline: () => fromIndex(config, run, userId),
+        isGone: () => isOutOfIndex(config, run, userId),
+        ...(config.index === 'qdrant' ? { done: 'nobody publishes: the server was told itself, for every space' } : {})
+      }),
+      await eraseWhereNobodyWorks(run, 'train', {
+        place: 'examples kept for replay (checkpoints/)',
+        offline: () => fromCheckpoints(config, run, userId),
+        isGone: () => isOutOfCheckpoints(config, run, userId)
+      }),
+      await fromReport(run, userId)
+    )
+    places.push(...filesThatName(run, userId))
+  } finally {
+    await wire.log.close()
+  }
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ userId, places })}\n`)
+  else for (const { place, outcome, detail } of places) process.stdout.write(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
+}
+
+interface Place {
+  readonly place: string
+  /** @returns whether something was there */
+  readonly offline: () => Promise<boolean>
+  readonly isGone: () => Promise<boolean>
+  /** What `offline` did. */
+  readonly done?: string
+}
+
+/** By this process where no other has the role; otherwise waits until that one has done it. */
+async function eraseWhereNobodyWorks(
+  run: RunDirectory,
+  role: WriterRole,
+  { place, offline, isGone, done = 'nobody works there: its files were written anew' }: Place
+): Promise<ErasedPlace> {
+  const lock = run.lockAlone('mtmi erase')
+  let worker: string | undefined
+  try {
+    worker = run.holder(role)
+    if (worker === undefined) {
+      const found = await offline()
+      return { place, outcome: found ? 'erased' : 'nothing there', detail: done }
+    }
+  } finally {
+    lock.release()
+  }
+  const deadlineMs = performance.now() + waitMaxMs
+  while (!(await isGone())) {
+    if (performance.now() > deadlineMs)
+      throw new UnavailableError(
+        `${place}: ${worker} has not come to the event within ${waitMaxMs / 1000} s; it will erase when it does. Ask again to see: nothing is done twice`
+      )
+    await pause(pollMs)
+  }
+  const detail = `by ${worker}. LMDB's free pages keep bytes until they are used again: where that matters, erase once more while nothing runs`
+  return { place, outcome: 'erased', detail: role === 'train' ? `by ${worker}` : detail }
+}
+
+/** Every folder of histories: `sequences`, and those of members of a group. */
+function sequenceFolders(run: RunDirectory): { folder: string; partition: number }[] {
+  const folders = readdirSync(run.root, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && /^sequences$|^sequence-\d+$/.test(entry.name)
+  )
+  return folders.flatMap(({ name }) =>
+    readdirSync(run.path(name)).flatMap((file) => {
+      const partition = /^sequences-(\d+)\.lmdb$/.exec(file)?.[1]
+      return partition === undefined ? [] : [{ folder: run.path(name), partition: Number(partition) }]
+    })
+  )
+}
+
+async function fromSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
+  let found = false
+  for (const { folder, partition } of sequenceFolders(run)) {
+    const store = await LmdbSequenceStore.open(folder, partition)
+    try {
+      if (store.get(userId) !== undefined) {
+        found = true
+        store.delete(userId)
+        await store.commit(store.committed(), store.watermarkMs())
+      }
+    } finally {
+      await store.close()
+    }
+    await LmdbSequenceStore.rewrite(folder, partition)
+  }
+  return found
+}
+
+async function isOutOfSequences(run: RunDirectory, userId: UserId): Promise<boolean> {
+  for (const { folder, partition } of sequenceFolders(run)) {
+    const store = await LmdbSequenceStore.open(folder, partition, { readOnly: true })
+    try {
+      if (store.get(userId) !== undefined) return false
+    } finally {
+      await store.close()
+    }
+  }
+  return true
+}
+
+/** A server's is asked in any case. */
+function hasIndex(config: Config, run: RunDirectory): boolean {
+  return config.index === 'qdrant' || existsSync(run.path('index'))
+}
+
+async function fromIndex(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
+  if (!hasIndex(config, run)) return false
+  const index = await openIndexToRead(config, run)
+  let found: boolean
+  try {
+    found = (await index.user(userId)) !== undefined
+    await index.erase([userId])
+  } finally {
+    await index.close()
+  }
+  // A process that serves has the files open, and would go on with the old ones.
+  if (config.index === 'embedded' && run.users().every((user) => user.startsWith('mtmi erase ')))
+    await EmbeddedIndex.rewrite(run.path('index'))
+  return found
+}
+
+async function isOutOfIndex(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
+  if (!hasIndex(config, run)) return true
+  const index = await openIndexToRead(config, run)
+  try {
+    return (await index.user(userId)) === undefined
+  } finally {
+    await index.close()
+  }
+}
+
+function checkpointsOf(config: Config, run: RunDirectory): CheckpointFiles {
+  return new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
+}
+
+async function fromCheckpoints(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
+  if (!existsSync(run.path('checkpoints'))) return false
+  return (await forgetInCheckpoints(checkpointsOf(config, run), [userId])).rewritten > 0
+}
+
+async function isOutOfCheckpoints(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
+  if (!existsSync(run.path('checkpoints'))) return true
+  return (await checkpointsNaming(checkpointsOf(config, run), userId)) === 0
+}
+
+/** The report of a start shows the list of one user. */
+async function fromReport(run: RunDirectory, userId: UserId): Promise<ErasedPlace> {
+  const place = 'report.json'
+  const report = run.readJson<RunReport>(place)
+  if (report?.sample?.userId !== userId)
+    return { place, outcome: 'nothing there', detail: 'it shows the list of nobody, or of another user' }
+  const { sample: _, ...rest } = report
+  run.writeJson(place, rest)
+  const { writeRunPage } = await import('../../src/lab/evaluation/runPage.ts') // draws, and so is loaded only where it is needed
+  writeRunPage(run, rest)
+  return { place, outcome: 'erased', detail: 'the list that it and report.html showed is taken out' }
+}
+
+function topicPlaces(config: Config, nowMs: number): ErasedPlace[] {
+  const { topics, sources } = config
+  const day = (ms: number) => new Date(ms).toISOString().slice(0, 16).replace('T', ' ')
+  const kafka = config.log === 'kafka'
+  const retention = `retention, by ${day(nowMs + topics.retentionMs)} UTC (topics.retentionMs${kafka ? ', where the topic has what `mtmi topics apply` gives it' : ''})`
+  const names = [topics.interactions, deadLetterTopic(topics.interactions, 'mtmi'), lateTopic(topics.interactions)]
+  return [
+    { place: `topics ${names.join(', ')}`, outcome: 'until', detail: retention },
+    {
+      place: `topic ${topics.userSequences}`,
+      outcome: 'until',
+      detail: `compaction, soon after ${day(nowMs + topics.minCompactionLagMs)} UTC (topics.minCompactionLagMs): the tombstone is written when the sequencer comes to the event`
+    },
+    ...sources.map(
+      ({ topic }): ErasedPlace => ({
+        place: `topics ${topic} and ${deadLetterTopic(topic, 'mtmi')}`,
+        outcome: 'left to you',
+        detail:
+          'the first belongs to whoever writes it, the second has the retention of its broker: what is read from them again comes back'
+      })
+    )
+  ]
+}
+
+/** Files of other kinds that hold the id as a word: lines of a data set that could not be used, damaged checkpoints. Nobody but you can tell what else is in them. */
+function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
+  const found: ErasedPlace[] = []
+  const look = (folder: string, wanted: (name: string) => boolean) => {
+    if (!existsSync(folder)) return
+    for (const name of readdirSync(folder)) {
+      const file = path.join(folder, name)
+      if (wanted(name) && holds(readFileSync(file), userId))
+        found.push({ place: file, outcome: 'left to you', detail: 'it names the user, or something of the same name: look, and remove it' })
+    }
+  }
+  look(run.root, (name) => name.endsWith('.jsonl'))
+  look(run.path('checkpoints'), (name) => name.includes('.damaged-'))
+  return found
+}
+
+/** As UTF-8 or, as checkpoints have it, UTF-16; not as a part of a longer word. */
+function holds(bytes: Buffer, id: string): boolean {
+  const part = /[\p{L}\p{N}_-]/u
+  for (const encoding of ['utf8', 'utf16le'] as const) {
+    const word = Buffer.from(id, encoding)
+    const width = encoding === 'utf8' ? 1 : 2
+    for (let at = bytes.indexOf(word); at >= 0; at = bytes.indexOf(word, at + 1)) {
+      const before = bytes.toString(encoding, Math.max(0, at - width), at)
+      const after = bytes.toString(encoding, at + word.length, at + word.length + width)
+      if (encoding === 'utf16le' || (!part.test(before) && !part.test(after))) return true
+    }
+  }
+  return false
+}

@@ -1,0 +1,120 @@
+// `mtmi evaluate`: how well a model does on a data set, or the report of the run that was started last.
+
+import path from 'node:path'
+import { systemClock } from '../../src/core/clock.ts'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import type { ColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
+import { offlineSections, streamSections } from '../../src/lab/evaluation/evaluationReport.ts'
+import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import { type OfflineResult, summarise } from '../../src/lab/evaluation/offlineResult.ts'
+import { InterruptedRun, resultFile, runFolder, runOffline } from '../../src/lab/evaluation/offlineRun.ts'
+import type { OfflineProtocol } from '../../src/lab/evaluation/offlineSplit.ts'
+import { offlineText } from '../../src/lab/evaluation/offlineText.ts'
+import { writeReport } from '../../src/lab/evaluation/reportFiles.ts'
+import { isSimpleMethod } from '../../src/lab/evaluation/simpleMethods.ts'
+import { type StatusLine, startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
+import type { StreamPolicy, StreamResult } from '../../src/lab/evaluation/streamResult.ts'
+import { isCounting, runStream, streamFolder } from '../../src/lab/evaluation/streamRun.ts'
+import { streamText } from '../../src/lab/evaluation/streamText.ts'
+import { type RunReport, textReport } from '../../src/lab/evaluation/textReport.ts'
+import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
+import { untilInterrupted } from '../interrupt.ts'
+
+export interface EvaluateCommand {
+  /** Without it: the report of the run that was started last. */
+  readonly data?: string
+  readonly format?: string
+  readonly columns?: ColumnMapping
+  /** A name of model.name, or a simple method. */
+  readonly model: string
+  readonly protocol: OfflineProtocol | 'stream'
+  readonly policy?: StreamPolicy
+  readonly seeds: readonly number[]
+  readonly fresh: boolean
+  readonly json: boolean
+}
+
+export async function evaluate(config: Config, command: EvaluateCommand): Promise<void> {
+  if (command.data === undefined) return showRun(config, command.json)
+  const { protocol, model, policy = 'replay' } = command
+  if (command.policy !== undefined && protocol !== 'stream')
+    throw new ConfigError([`--policy ${policy} says how a model is updated from period to period: give --protocol stream with it`])
+  const status = startStatusLine(systemClock)
+  const data = await loadOfflineData(config, { ...command, data: command.data })
+  warn(data, command, status)
+  const counts = protocol === 'stream' ? isCounting(policy) : isSimpleMethod(model)
+  if (protocol === 'stream' && !counts && isSimpleMethod(model))
+    throw new ConfigError([
+      `--model ${model} is no learned model: with --protocol stream simple methods are policies, such as --policy cumulative-markov`
+    ])
+  const backend = counts ? 'none' : describeBackend(await loadConfiguredBackend())
+  let asked = false
+  void untilInterrupted().then(() => {
+    asked = true
+  })
+  const offline: OfflineResult[] = []
+  const stream: StreamResult[] = []
+  const folders: string[] = []
+  for (const seed of command.seeds) {
+    const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}${command.seeds.length > 1 ? `, seed ${seed}` : ''}`
+    const run = {
+      config,
+      data,
+      model,
+      seed,
+      backend,
+      fresh: command.fresh,
+      onProgress: (line: string) => status.show(`${title}: ${line}`),
+      onNews: (line: string) => status.keep(`${title}: ${line}`),
+      interrupted: () => asked
+    }
+    try {
+      if (protocol === 'stream') stream.push(await runStream({ ...run, policy }))
+      else offline.push(await runOffline({ ...run, protocol }))
+    } catch (error) {
+      if (!(error instanceof InterruptedRun)) throw error
+      status.keep(`${title}: ${error.message}; the same command goes on from there`)
+      process.exitCode = 130
+      return
+    }
+    folders.push(protocol === 'stream' ? streamFolder({ ...run, policy }) : runFolder({ ...run, protocol }))
+    const file = protocol === 'stream' ? path.join(streamFolder({ ...run, policy }), 'result.json') : resultFile({ ...run, protocol })
+    status.keep(`${title}: ${path.relative('.', file)}`)
+  }
+  const sections = protocol === 'stream' ? streamSections(stream) : offlineSections(summarise(offline))
+  const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}`
+  const lead = `Protocol ${protocol}, seed${command.seeds.length > 1 ? 's' : ''} ${command.seeds.join(' ')}. ${data.describe}`
+  const report = { title, lead, sections, json: { runs: protocol === 'stream' ? stream : offline } }
+  status.keep(`report: ${path.relative('.', writeReport(folders.at(-1)!, 'report', report, backend))}`)
+  if (protocol === 'stream') {
+    if (command.json) process.stdout.write(`${JSON.stringify(stream.length === 1 ? stream[0] : { runs: stream })}\n`)
+    else process.stdout.write(`\n${stream.map(streamText).join('\n')}`)
+    return
+  }
+  const summary = summarise(offline)
+  if (command.json) process.stdout.write(`${JSON.stringify(offline.length === 1 ? offline[0] : summary)}\n`)
+  else process.stdout.write(`\n${offlineText(summary)}`)
+}
+
+function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
+  status.keep(data.describe)
+  if ((protocol === 'time' || protocol === 'stream') && !data.ordered)
+    throw new ConfigError([
+      `--protocol ${protocol}: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
+    ])
+  if (data.ignored > 0) status.keep(`warning: ${data.ignored} interactions are left out: their type has no weight in events.types`)
+  if (data.deadLetters > 0) status.keep(`warning: ${data.deadLetters} lines could not be read`)
+}
+
+/** The report that the last start or replay ended with. */
+function showRun(config: Config, json: boolean): void {
+  const run = RunDirectory.current(config.dataDir)
+  const report = run.readJson<RunReport>('report.json')
+  if (report === undefined)
+    throw new ConfigError([
+      `there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first, or give a data set with --data`
+    ])
+  process.stdout.write(json ? `${JSON.stringify(report.progressive ?? {})}\n` : textReport(report))
+}

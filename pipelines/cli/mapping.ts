@@ -1,0 +1,124 @@
+// `mtmi mapping try`: raw records of a source beside what they become, and what was refused and why. Changes nothing.
+
+import type { Config } from '../../src/core/config/config.ts'
+import { BadEventError, ConfigError } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
+import type { LogRecord } from '../../src/log/eventLog.ts'
+import type { Wire } from '../../src/log/wire.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
+import { openWire } from '../parts.ts'
+import { printable, shownBytes } from './shownBytes.ts'
+
+interface Tried {
+  readonly partition: number
+  readonly offset: string
+  readonly takenAt: string
+  readonly key: string
+  readonly headers: Readonly<Record<string, string>>
+  /** The bytes, as text where they are. */
+  readonly raw: string
+  /** What the format says they say; absent where they could not be decoded. */
+  readonly decoded?: unknown
+  readonly outcome: 'mapped' | 'filtered' | 'refused'
+  readonly interaction?: Interaction
+  readonly item?: unknown
+  readonly reason?: string
+}
+
+export async function tryMapping(config: Config, options: { topic: string; samples: number; json?: boolean }): Promise<void> {
+  const source = config.sources.find(({ topic }) => topic === options.topic)
+  if (source === undefined) {
+    const known = config.sources.map(({ topic }) => topic).join(', ')
+    throw new ConfigError([
+      `sources has no topic ${options.topic}${known === '' ? ': it is empty. Name the topic, its format and where user, item, type and time are in it' : `; it has ${known}`}`
+    ])
+  }
+  const wire = await openWire(config, RunDirectory.current(config.dataDir))
+  try {
+    const mapper = openSource(source, wire)
+    const records = await newest(wire, options.topic, options.samples)
+    if (records.length === 0) throw new ConfigError([`topic ${options.topic} is empty: nothing to try the mapping with`])
+    await mapper.prepare(records)
+    const tried = records.map((record) => tryOne(mapper, record))
+    const counts = { mapped: 0, filtered: 0, refused: 0 }
+    for (const { outcome } of tried) counts[outcome]++
+    if (options.json === true) process.stdout.write(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
+    else {
+      for (const one of tried) process.stdout.write(`${printable(textOfTried(options.topic, one))}\n\n`)
+      const types = new Set(
+        tried.map(({ interaction }) => interaction?.type ?? '').filter((type) => type !== '' && config.events.types[type] === undefined)
+      )
+      if (types.size > 0)
+        process.stdout.write(`events.types has no ${[...types].join(', ')}: such interactions are ingested, and then ignored\n`)
+      process.stdout.write(
+        `${tried.length} records of ${options.topic}: ${counts.mapped} mapped, ${counts.filtered} filtered, ${counts.refused} refused\n`
+      )
+    }
+  } finally {
+    await wire.log.close()
+  }
+}
+
+/** The newest records of all partitions together, oldest first. */
+async function newest({ log }: Wire, topic: string, count: number): Promise<LogRecord[]> {
+  const ends = await log.ends(topic)
+  if ([...ends.values()].every((end) => end === 0n)) return []
+  const { signal } = new AbortController()
+  const resume = async (partition: number) => {
+    const from = (ends.get(partition) ?? 0n) - BigInt(count)
+    return from > 0n ? from : 0n
+  }
+  const records: LogRecord[] = []
+  for await (const event of log.read(topic, { resume, signal, untilEnd: true }))
+    if (event.kind === 'records') records.push(...event.records)
+  records.sort((a, b) => a.timestampMs - b.timestampMs || a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
+  return records.slice(-count)
+}
+
+function tryOne(mapper: SourceMapper, record: LogRecord): Tried {
+  const raw = {
+    partition: record.partition,
+    offset: String(record.offset),
+    takenAt: new Date(record.timestampMs).toISOString(),
+    key: shownBytes(record.key),
+    headers: Object.fromEntries(Object.entries(record.headers).map(([name, bytes]) => [name, shownBytes(bytes)])),
+    raw: shownBytes(record.value, 2000)
+  }
+  let decoded: { decoded?: unknown } = {}
+  try {
+    decoded = { decoded: mapper.decode(record) }
+    const mapped = mapper.map(record)
+    if (mapped.kind === 'filtered') return { ...raw, ...decoded, outcome: 'filtered' }
+    if (mapped.kind === 'interaction') return { ...raw, ...decoded, outcome: 'mapped', interaction: mapped.interaction }
+    return { ...raw, ...decoded, outcome: 'mapped', item: mapped.item ?? { itemId: mapped.itemId, deleted: true } }
+  } catch (error) {
+    if (!(error instanceof BadEventError)) throw error
+    return { ...raw, ...decoded, outcome: 'refused', reason: error.message }
+  }
+}
+
+function textOfTried(topic: string, tried: Tried): string {
+  const headers = Object.entries(tried.headers).map(([name, value]) => `${name}: ${value}`)
+  const decoded = tried.decoded === undefined ? undefined : toJson(tried.decoded)
+  // Of JSON the bytes say it already.
+  const differs = decoded !== undefined && decoded.replaceAll(' ', '') !== tried.raw.replaceAll(/\s/g, '')
+  const became =
+    tried.outcome === 'mapped'
+      ? `→ ${toJson(tried.interaction ?? tried.item)}`
+      : tried.outcome === 'filtered'
+        ? '→ filtered'
+        : `✗ ${tried.reason}`
+  return [
+    `${topic}/${tried.partition}/${tried.offset}  ${tried.takenAt}  key ${tried.key === '' ? '(none)' : tried.key}`,
+    ...(headers.length === 0 ? [] : [`  ${headers.join(' · ')}`]),
+    `  ${tried.raw}`,
+    ...(differs ? [`  = ${decoded.length > 2000 ? `${decoded.slice(0, 2000)}…` : decoded}`] : []),
+    `  ${became}`
+  ].join('\n')
+}
+
+/** A long is printed with all its digits, as text. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner)) ?? 'null'
+}

@@ -1,0 +1,56 @@
+// `mtmi produce`: lines of a file as raw records of a topic, to try a mapping with before the real topic is at hand.
+
+import { existsSync } from 'node:fs'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import { parseFieldPath } from '../../src/core/fieldPath.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { readText } from '../../src/ingest/mapping/readField.ts'
+import { readLines } from '../../src/lab/dataset/lineReader.ts'
+import type { NewRecord } from '../../src/log/eventLog.ts'
+import { parseExactJson } from '../../src/records/avro/exactJson.ts'
+import { openWire } from '../parts.ts'
+
+const appendMax = 512
+const text = new TextEncoder()
+
+/** @param options.key a path in each line, which is then JSON; without it keys are empty */
+export async function produce(config: Config, options: { topic: string; data: string; key?: string; json?: boolean }): Promise<void> {
+  const { topic, data } = options
+  const ours: string[] = Object.values(config.topics).filter((value) => typeof value === 'string')
+  if (ours.includes(topic))
+    throw new ConfigError([`${topic} is what mtmi writes: raw records would be refused there. Choose the topic of a source`])
+  if (!existsSync(data)) throw new ConfigError([`there is no file ${data}`])
+  const keyPath = options.key === undefined ? undefined : parseFieldPath(options.key)
+  const wire = await openWire(config, RunDirectory.current(config.dataDir))
+  let count = 0
+  try {
+    let block: NewRecord[] = []
+    for await (const { lines } of readLines(data)) {
+      for (const line of lines) {
+        if (line.trim() === '') continue
+        block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath), value: text.encode(line) })
+        if (block.length < appendMax) continue
+        await wire.log.append(topic, block)
+        count += block.length
+        block = []
+      }
+    }
+    await wire.log.append(topic, block)
+    count += block.length
+  } finally {
+    await wire.log.close()
+  }
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, records: count })}\n`)
+  else process.stderr.write(`${count} records → ${topic}\n`)
+}
+
+/** Empty where the line has none: a topic may well hold what its readers cannot use. */
+function keyOf(line: string, path: ReturnType<typeof parseFieldPath>): Uint8Array {
+  try {
+    const record = { key: new Uint8Array(), value: null, headers: {}, partition: 0, offset: 0n, timestampMs: 0 }
+    return text.encode(readText([path], { topic: '', record, value: parseExactJson(line) }, 'key') ?? '')
+  } catch {
+    return new Uint8Array()
+  }
+}

@@ -1,0 +1,88 @@
+// `mtmi simulate`: the simulated clickstream by itself, as JSON lines or into the log.
+
+import { once } from 'node:events'
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { finished } from 'node:stream/promises'
+import type { Config } from '../../src/core/config/config.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
+import { simulate } from '../../src/lab/simulation/simulation.ts'
+import { openWire } from '../parts.ts'
+
+export interface SimulateOptions {
+  readonly events?: number
+  readonly users?: number
+  readonly items?: number
+  readonly out?: string
+  readonly json?: boolean
+}
+
+export async function simulateEvents(config: Config, options: SimulateOptions): Promise<void> {
+  const { events, users, items } = options
+  const simulation = simulate({
+    seed: config.seed,
+    graceMs: config.sequence.graceMs,
+    ...(events === undefined ? {} : { events }),
+    ...(users === undefined ? {} : { users }),
+    ...(items === undefined ? {} : { items })
+  })
+  const counts = { events: 0, duplicates: 0, outOfOrder: 0, late: 0, bad: 0 }
+  let target: string
+  if (options.out === undefined) target = await intoLog(config, simulation, counts)
+  else {
+    if (options.out === '-' && options.json === true)
+      throw new ConfigError(['--out - and --json both want standard output: give --out a file'])
+    target = options.out
+    const stream = options.out === '-' ? process.stdout : await openFile(options.out)
+    for (const interaction of simulation.interactions(counts)) {
+      if (!stream.write(`${JSON.stringify(interaction)}\n`)) await once(stream, 'drain')
+    }
+    if (stream !== process.stdout) {
+      stream.end()
+      await finished(stream)
+    }
+  }
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...counts, target })}\n`)
+  else
+    process.stderr.write(
+      `${counts.events} events, besides ${counts.duplicates} repeated and ${counts.bad} bad ones; ${counts.outOfOrder} out of order, ${counts.late} late → ${target}\n`
+    )
+}
+
+async function openFile(file: string): Promise<WriteStream> {
+  const stream = createWriteStream(file)
+  try {
+    await once(stream, 'open')
+  } catch (error) {
+    throw new ConfigError([`--out ${file} cannot be written: ${(error as Error).message}`])
+  }
+  return stream
+}
+
+async function intoLog(
+  config: Config,
+  simulation: ReturnType<typeof simulate>,
+  counts: Parameters<typeof simulation.interactions>[0]
+): Promise<string> {
+  const run = RunDirectory.current(config.dataDir)
+  const lock = run.lock('mtmi simulate', [])
+  run.makeCurrent()
+  const wire = await openWire(config, run)
+  const { log, codecs } = wire
+  const { signal } = new AbortController()
+  await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
+  const { users, items, events } = simulation.options
+  const name = `simulation of seed ${config.seed}, ${users} users, ${items} items, ${events} events`
+  await feedInteractions(simulation.interactions(counts), {
+    log,
+    codecs,
+    topic: config.topics.interactions,
+    name,
+    signal,
+    hasRoom: async () => true
+  })
+  await log.close()
+  lock.release()
+  return `topic ${config.topics.interactions} in ${run.root}`
+}

@@ -1,0 +1,277 @@
+// The one schema of what can be configured: types, defaults, bounds and reasons come from here.
+// Durations are in milliseconds, sizes in bytes or counts, as the names say.
+
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
+import { evaluateSchema, eventsSchema, sequenceSchema, trainProblems, trainSchema } from './learningOptions.ts'
+import { modelProblems, modelSchema } from './modelOptions.ts'
+import { driftSchema, opsSchema, popularitySchema, publishSchema, recommendSchema, serveSchema, traceSchema } from './servingOptions.ts'
+import { count } from './settingTypes.ts'
+import { sourceProblems, sourceSchema } from './sources.ts'
+
+export const configSchema = z.strictObject({
+  dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
+  seed: count(0, 0xffffffff).default(1).describe('Seed of everything drawn at random: the same input and seed give the same run'),
+  log: z.enum(['local', 'kafka']).default('local').describe('Where events and updates travel'),
+  index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Where vectors are published and searched'),
+
+  topics: topicsSchema,
+  kafka: kafkaSchema,
+  qdrant: qdrantSchema,
+
+  sources: z
+    .array(sourceSchema)
+    .max(64)
+    .default([])
+    .describe(
+      'Topics of others that `mtmi ingest` maps into interactions and items. The README shows how; `mtmi mapping try` what comes of it'
+    ),
+
+  registry: registrySchema,
+  events: eventsSchema,
+  sequence: sequenceSchema,
+  model: modelSchema.prefault({}),
+  train: trainSchema,
+  evaluate: evaluateSchema,
+  publish: publishSchema,
+  popularity: popularitySchema,
+  recommend: recommendSchema,
+  serve: serveSchema,
+  ops: opsSchema,
+  drift: driftSchema,
+  trace: traceSchema,
+
+  logFormat: z
+    .enum(['auto', 'text', 'json'])
+    .default('auto')
+    .describe('On standard error. `auto`: JSON lines for a stage that goes on until it is told to end, words for everything else'),
+  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
+})
+
+export type Config = z.infer<typeof configSchema>
+export type SequenceOptions = Config['sequence']
+export type EventOptions = Config['events']
+export type ModelOptions = Config['model']
+export type TrainOptions = Config['train']
+export type EvaluateOptions = Config['evaluate']
+export type PublishOptions = Config['publish']
+export type GateOptions = PublishOptions['gate']
+export type ServeOptions = Config['serve']
+export type PopularityOptions = Config['popularity']
+export type RecommendOptions = Config['recommend']
+export type RegistryOptions = Config['registry']
+export type DriftOptions = Config['drift']
+export type KafkaOptions = Config['kafka']
+export type QdrantOptions = Config['qdrant']
+
+const prefix = 'MTMI_'
+/** Variables that are the program's, but not the configuration's. */
+const reserved = new Set(['MTMI_CONFIG', 'MTMI_DATA', 'MTMI_CACHE', 'MTMI_NATIVE', 'MTMI_BACKEND'])
+
+/**
+ * The configuration in force: defaults, under the file's values, under `MTMI_…` variables (`MTMI_TRAIN_BATCH_SIZE=512`), under `overrides`.
+ * `MTMI_X_FILE` reads the value of X from a file, for secrets.
+ *
+ * @param file parsed YAML, or undefined
+ * @param overrides from the command line, as nested objects
+ * @throws ConfigError with all problems at once
+ */
+export function resolveConfig(
+  file: unknown,
+  environment: Readonly<Record<string, string | undefined>>,
+  overrides: Readonly<Record<string, unknown>> = {},
+  readSecret: (path: string) => string = () => ''
+): Config {
+  const problems: string[] = []
+  if (file !== undefined && file !== null && (typeof file !== 'object' || Array.isArray(file))) {
+    throw new ConfigError([
+      `the configuration file must be a mapping of keys to values, not ${Array.isArray(file) ? 'a list' : typeof file}`
+    ])
+  }
+  let merged = merge({}, (file ?? {}) as Record<string, unknown>)
+  const paths = variablePaths(configSchema)
+  for (const [name, text] of Object.entries(environment)) {
+    if (!name.startsWith(prefix) || text === undefined || reserved.has(name)) continue
+    const fromFile = name.endsWith('_FILE') && !paths.has(name)
+    const path = paths.get(fromFile ? name.slice(0, -'_FILE'.length) : name)
+    if (path === undefined) {
+      problems.push(`variable ${name}: there is no such setting${suggest(name, [...paths.keys()])}`)
+      continue
+    }
+    merged = merge(merged, nest(path, parseScalar(fromFile ? readSecret(text).trimEnd() : text)))
+  }
+  merged = merge(merged, overrides as Record<string, unknown>)
+  const parsed = configSchema.safeParse(merged)
+  const topics = isMapping(merged.topics) ? merged.topics : {}
+  const names = { interactions: 'interactions', items: 'items', userSequences: 'user-sequences', modelUpdates: 'model-updates', ...topics }
+  problems.push(...sourceProblems(merged.sources, [names.interactions, names.items, names.userSequences, names.modelUpdates].map(String)))
+  if (isMapping(merged.registry) && merged.registry.token && merged.registry.username) {
+    problems.push('registry.username and registry.token are both given: it is either basic or bearer authentication')
+  }
+  if (!parsed.success) problems.push(...parsed.error.issues.flatMap((issue) => describe(issue, merged)))
+  else if (parsed.data.sequence.idleMaxMs < parsed.data.sequence.historyAgeMaxMs) {
+    problems.push(
+      `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
+    )
+  }
+  if (parsed.success) problems.push(...modelProblems(parsed.data.model), ...trainProblems(parsed.data.train))
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
+  return parsed.data
+}
+
+/** `config` with some settings changed. @throws ConfigError as resolveConfig does */
+export function withSettings(config: Config, settings: Readonly<Record<string, unknown>>): Config {
+  return resolveConfig(config, {}, settings)
+}
+
+/** The configuration from this process's environment. The only reader of `process.env` in `src`. */
+export function configFromEnvironment(
+  file: unknown,
+  overrides: Readonly<Record<string, unknown>> = {},
+  readSecret?: (path: string) => string
+): Config {
+  return resolveConfig(file, process.env, overrides, readSecret)
+}
+
+/** A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force. */
+export function environmentVariable(
+  name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE' | 'TF_NUM_INTRAOP_THREADS'
+): string | undefined {
+  return process.env[name] || undefined
+}
+
+/** Whether the value of a setting with this name must never be printed. Names of files that hold secrets may be. */
+export function isSecretName(name: string): boolean {
+  return /password|passphrase|secret|token|apiKey|api_key|credential|privateKey/i.test(name) && !/File$|_FILE$/.test(name)
+}
+
+export interface SettingDescription {
+  /** `train.batchSize` */
+  readonly path: string
+  readonly variable: string
+  readonly value: unknown
+  readonly reason: string | undefined
+}
+
+/** Every setting with its value in `config`, in the order of the schema. */
+export function describeConfig(config: Config): SettingDescription[] {
+  return [...variablePaths(configSchema)].map(([variable, path]) => {
+    let schema: z.ZodType = configSchema
+    let value: unknown = config
+    for (const key of path) {
+      schema = (unwrap(schema) as z.ZodObject).shape[key] as z.ZodType
+      value = (value as Record<string, unknown>)[key]
+    }
+    return { path: path.join('.'), variable, value: isSecret(path.at(-1)) && value !== '' ? '***' : value, reason: schema.description }
+  })
+}
+
+/** The same with *** for every secret that is set: what may be printed. */
+export function withoutSecrets<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(withoutSecrets) as T
+  if (!isMapping(value)) return value
+  const shown = Object.entries(value).map(([key, inner]) => [key, isSecret(key) && inner !== '' ? '***' : withoutSecrets(inner)])
+  return Object.fromEntries(shown) as T
+}
+
+function isSecret(key: string | undefined): boolean {
+  return key !== undefined && /password|secret|token|apiKey/i.test(key)
+}
+
+/** `train.batchSize` ↔ `MTMI_TRAIN_BATCH_SIZE`, for every leaf of the schema. */
+export function variablePaths(schema: z.ZodType, path: readonly string[] = []): Map<string, readonly string[]> {
+  const inner = unwrap(schema)
+  if (!(inner instanceof z.ZodObject)) return new Map([[variableName(path), path]])
+  return new Map(Object.entries(inner.shape).flatMap(([key, value]) => [...variablePaths(value as z.ZodType, [...path, key])]))
+}
+
+function variableName(path: readonly string[]): string {
+  return prefix + path.map((part) => part.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()).join('_')
+}
+
+function unwrap(schema: z.ZodType): z.ZodType {
+  let inner = schema
+  for (;;) {
+    if (inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional)
+      inner = inner.unwrap() as z.ZodType
+    // z.preprocess
+    else if (inner instanceof z.ZodPipe && inner.in instanceof z.ZodTransform) inner = inner.out as z.ZodType
+    else return inner
+  }
+}
+
+function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
+  const at = issue.path.map(String)
+  if (issue.code === 'unrecognized_keys') {
+    const siblings = shapeAt(at)
+    return issue.keys.map((key) => `${[...at, key].join('.')}: there is no such setting${suggest(key, siblings)}`)
+  }
+  // Where one text stands for a list of one, the issue is about element 0 of it.
+  const value = at.reduce<unknown>(
+    (inner, key) => (typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>)[key] : inner),
+    input
+  )
+  const variable = at.map((_, i) => variableName(at.slice(0, at.length - i))).find((name) => variablePaths(configSchema).has(name))
+  const given = isSecret(at.at(-1)) ? '***' : JSON.stringify(withoutSecrets(value))
+  return [`${at.join('.') || 'configuration'}: ${issue.message} (given: ${given}${variable === undefined ? '' : `; variable ${variable}`})`]
+}
+
+function shapeAt(path: readonly string[]): string[] {
+  let schema: z.ZodType = configSchema
+  for (const key of path) {
+    const inner = unwrap(schema)
+    if (inner instanceof z.ZodArray) schema = inner.element as z.ZodType
+    else if (inner instanceof z.ZodObject && inner.shape[key] !== undefined) schema = inner.shape[key] as z.ZodType
+    else return []
+  }
+  const inner = unwrap(schema)
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : []
+}
+
+function suggest(wrong: string, known: readonly string[]): string {
+  const near = known
+    .map((name) => ({ name, distance: editDistance(wrong.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance)[0]
+  return near !== undefined && near.distance <= Math.max(2, wrong.length / 4) ? `; did you mean ${near.name}?` : ''
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    row = next
+  }
+  return row[b.length]!
+}
+
+function merge(base: Record<string, unknown>, over: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const merged = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue
+    const before = merged[key]
+    merged[key] = isMapping(value) && isMapping(before) ? merge(before, value) : value
+  }
+  return merged
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function nest(path: readonly string[], value: unknown): Record<string, unknown> {
+  return path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>
+}
+
+/** Numbers, booleans and JSON mappings are meant as such; everything else is text. */
+function parseScalar(text: string): unknown {
+  if (/^(true|false|-?\d+(\.\d+)?([eE][+-]?\d+)?|[{[].*)$/s.test(text)) {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return text
+    }
+  }
+  return text
+}

@@ -1,0 +1,59 @@
+// Writes an LMDB file anew, with what is in it and nothing of what once was: LMDB keeps the bytes of deleted records in free pages, and in the gaps of others, until
+// they happen to be used again.
+
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { type DatabaseOptions, open, type RootDatabaseOptionsWithPath } from 'lmdb'
+import { openLmdb } from './lmdbTurns.ts'
+
+/** Records copied in one transaction. */
+const batch = 5000
+
+export interface LmdbLayout {
+  readonly options: Omit<RootDatabaseOptionsWithPath, 'path'>
+  /** Every database in the file, opened as its owner opens it. */
+  readonly databases: Readonly<Record<string, DatabaseOptions>>
+}
+
+/**
+ * Nobody else may have the file open: they would go on with the old one. Killed at any moment it leaves the old file or the new one. Record by record, because a
+ * copy by pages (LMDB's own compaction) takes along what is in their gaps.
+ */
+export async function rewriteLmdb(file: string, { options, databases }: LmdbLayout): Promise<void> {
+  if (!existsSync(file)) return
+  const temporary = `${file}.rewritten`
+  const remove = (name: string) => {
+    for (const one of [name, `${name}-lock`]) rmSync(one, { force: true })
+  }
+  remove(temporary)
+  const [from, to] = await openLmdb(() => [open({ ...options, path: file }), open({ ...options, path: temporary })] as const)
+  try {
+    for (const [name, databaseOptions] of Object.entries(databases)) {
+      const [source, target] = await openLmdb(() => [from.openDB(name, databaseOptions), to.openDB(name, databaseOptions)] as const)
+      let pending = 0
+      for (const { key, value } of source.getRange()) {
+        void target.put(key, value)
+        if (++pending % batch === 0) await target.flushed
+      }
+      await target.flushed
+    }
+  } finally {
+    await to.close()
+    await from.close()
+  }
+  const descriptor = openSync(temporary, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  renameSync(temporary, file)
+  remove(temporary)
+  rmSync(`${file}-lock`, { force: true })
+  const directory = openSync(path.dirname(file), 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}

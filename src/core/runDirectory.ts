@@ -1,0 +1,157 @@
+// Where a run keeps its files, who uses it now, and files that are written whole or not at all.
+
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { systemClock } from './clock.ts'
+import { ConfigError, UnavailableError } from './errors.ts'
+import { describeHolder, isLock, lockHolders, type ProcessLock, takeProcessLock } from './processLock.ts'
+
+/** The stages that write state: one process each at a time. */
+export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay' | 'control'
+
+export const writerRoles: readonly WriterRole[] = ['sequence', 'train', 'publish']
+
+const aloneName = 'alone'
+
+/** Processes of one role on one machine's folder: far more than it has cores. */
+const placesMax = 256
+
+/** Where one run keeps everything: `<dataDir>/<run>`. Runs on different data never share state. */
+export class RunDirectory {
+  readonly root: string
+  readonly name: string
+
+  constructor(dataDir: string, name: string) {
+    this.name = name
+    this.root = path.resolve(dataDir, name)
+  }
+
+  /** The run that commands without a data set mean: the one that was started last. */
+  static current(dataDir: string): RunDirectory {
+    return new RunDirectory(dataDir, RunDirectory.currentName(dataDir))
+  }
+
+  static currentName(dataDir: string): string {
+    const pointer = path.join(dataDir, 'current')
+    return existsSync(pointer) ? readFileSync(pointer, 'utf8').trim() : 'live'
+  }
+
+  makeCurrent(): this {
+    makeFolder(this.root)
+    writeFileAtomically(path.join(this.root, '..', 'current'), `${this.name}\n`)
+    return this
+  }
+
+  /**
+   * Makes this process the only one with these roles in the run, until it releases them or ends. Without a role it only says that it is here:
+   * any number of processes may, but `reset` waits for them.
+   *
+   * @param what `mtmi start`, for those who are refused
+   * @throws UnavailableError if another process has one of the roles
+   */
+  lock(what: string, roles: readonly WriterRole[]): ProcessLock {
+    makeFolder(this.path('locks'))
+    const taken: ProcessLock[] = []
+    const release = () => {
+      for (const lock of taken.splice(0)) lock.release()
+    }
+    for (const name of roles.length === 0 ? [`process-${process.pid}`] : roles) {
+      const result = takeProcessLock(this.path('locks', `${name}.lock`), what, systemClock)
+      if (isLock(result)) {
+        taken.push(result)
+        this.#refuseWhileAlone(what, release)
+      } else {
+        release()
+        throw new UnavailableError(
+          `${what} cannot use ${this.root}: ${describeHolder(result)} is using it. End that first, or choose another --data-dir`
+        )
+      }
+    }
+    return { release }
+  }
+
+  /**
+   * For a role that several processes share through a consumer group: takes the first place in the run that is free. What the process keeps there
+   * (`path('sequence-2')`) is its own, and found again by whoever takes the place next.
+   */
+  lockPlace(what: string, role: WriterRole): ProcessLock & { readonly place: string } {
+    makeFolder(this.path('locks'))
+    for (let number = 0; number < placesMax; number++) {
+      const place = `${role}-${number}`
+      const result = takeProcessLock(this.path('locks', `${place}.lock`), what, systemClock)
+      if (!isLock(result)) continue
+      this.#refuseWhileAlone(what, () => result.release())
+      return { place, release: () => result.release() }
+    }
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${placesMax} processes do so already. Choose another --data-dir`)
+  }
+
+  /**
+   * For a moment in which files are put in the place of others: whoever has the run does not begin meanwhile, and those who use it already are told of by `users`.
+   * Each side first says that it is there and then looks for the other: one of them sees the other.
+   */
+  lockAlone(what: string): ProcessLock {
+    makeFolder(this.path('locks'))
+    const result = takeProcessLock(this.path('locks', `${aloneName}.lock`), what, systemClock)
+    if (isLock(result)) return result
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(result)} is changing its files. Try again in a moment`)
+  }
+
+  #refuseWhileAlone(what: string, release: () => void): void {
+    const [alone] = lockHolders(this.path('locks'), systemClock, (name) => name === aloneName)
+    if (alone === undefined || alone.pid === process.pid) return
+    release()
+    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(alone)} is changing its files. Try again in a moment`)
+  }
+
+  /** Who works in this role, in words; one of them, where they share it. */
+  holder(role: WriterRole): string | undefined {
+    const [holder] = lockHolders(this.path('locks'), systemClock, (name) => name === role || name.replace(/-\d+$/, '') === role)
+    return holder === undefined ? undefined : describeHolder(holder)
+  }
+
+  /** Every process that uses the run now, in words. */
+  users(): string[] {
+    const byProcess = new Map(lockHolders(this.path('locks'), systemClock).map((holder) => [`${holder.host} ${holder.pid}`, holder]))
+    return [...byProcess.values()].map(describeHolder)
+  }
+
+  path(...parts: string[]): string {
+    return path.join(this.root, ...parts)
+  }
+
+  /** undefined if the file was never written. */
+  readJson<T>(file: string): T | undefined {
+    return existsSync(this.path(file)) ? (JSON.parse(readFileSync(this.path(file), 'utf8')) as T) : undefined
+  }
+
+  /** Whole or not at all: readers never see half a file. */
+  writeJson(file: string, value: unknown): void {
+    writeFileAtomically(this.path(file), `${JSON.stringify(value)}\n`)
+  }
+}
+
+/** @throws ConfigError if it cannot be made. Step by step: Node's own recursive way never returns in folders such as /proc. */
+export function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  makeFolder(path.dirname(folder))
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return // another process was as fast
+    throw new ConfigError([`folder ${folder} cannot be made: ${message}. Choose another --data-dir, or mend its permissions`])
+  }
+}
+
+export function writeFileAtomically(file: string, content: string): void {
+  const temporary = `${file}.${process.pid}.tmp`
+  const descriptor = openSync(temporary, 'w')
+  try {
+    writeFileSync(descriptor, content)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  renameSync(temporary, file)
+}

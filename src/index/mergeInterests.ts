@@ -1,0 +1,173 @@
+// K lists of neighbours, one per interest, become one list.
+//
+// K interests, C candidates.
+
+import type { ItemId } from '../records/interaction.ts'
+import { type InterestScore, mixtureScore, mixtureShare, nearestInterest } from './interestScore.ts'
+import type { Candidate } from './vectorIndex.ts'
+
+export interface MergeOptions {
+  /**
+   * Share of the list that is divided evenly among the interests before the rest goes to the best scores, 0 … 1. An interest is guaranteed
+   * ⌊limit · quotaShare / K⌋ places, as far as it has candidates. 0: the best scores alone.
+   *
+   * Default 0.4: of 10 or 20 places four interests get 1 or 2 each, so that none is starved by one whose cosines happen to run higher, while the
+   * larger part of the list stays what the scores say.
+   */
+  readonly quotaShare?: number
+  /**
+   * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off: the interests are diverse by training, and
+   * vectors of candidates cost something to fetch.
+   */
+  readonly diversity?: number
+  /**
+   * What `diversity` means by likeness. Absent: the greatest cosine to an item already chosen, of the candidates' own vectors (maximal marginal relevance,
+   * Carbonell and Goldstein 1998); one without a vector is unlike all others. Values of an item, as its genres: the share of the items already chosen that have
+   * one in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
+   */
+  readonly valuesOf?: ((itemId: ItemId) => readonly string[]) | undefined
+  /**
+   * How an item's cosines become its score; default the greatest. A list does not say what its interest thinks of items that are not on it: they are taken to be far from it. With lists twice
+   * as long as what is chosen from them, Recall@50 was within .004 of what all cosines give.
+   */
+  readonly scoring?: InterestScore | undefined
+}
+
+export interface MergedItem extends Candidate {
+  /** 0-based: the interest that the item is nearest to; the first of them if equally near. */
+  readonly interest: number
+}
+
+export const defaultQuotaShare = 0.4
+
+/**
+ * Chooses up to `limit` items, each once, none of `exclude`, each under the interest that scores it best. The result is sorted by score, best first,
+ * equal scores by id: quota and diversity decide what is in it, never the order.
+ *
+ * @param lists [K], in any order within; scores that are not finite are left out
+ */
+export function mergeInterests(
+  lists: readonly (readonly Candidate[])[],
+  limit: number,
+  exclude: ReadonlySet<ItemId> = new Set(),
+  { quotaShare = defaultQuotaShare, diversity = 0, valuesOf, scoring = nearestInterest }: MergeOptions = {}
+): MergedItem[] {
+  const candidates = scored(lists, exclude, scoring)
+  const chosen = new Set<MergedItem>()
+  const choose =
+    diversity === 0
+      ? bestFirst(chosen)
+      : unlikeFirst(candidates, chosen, diversity, valuesOf === undefined ? cosineLikeness() : sharedLikeness(valuesOf))
+  const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
+  if (quota > 0) {
+    const byInterest = lists.map((_, interest) => candidates.filter((candidate) => candidate.interest === interest))
+    // One place at a time in turn, so that with diversity every interest sees what the others have.
+    for (let place = 0; place < quota; place++) for (const own of byInterest) choose(own, 1)
+  }
+  choose(candidates, limit - chosen.size)
+  return [...chosen].sort(byScore)
+}
+
+/** Every candidate once, under its best interest, sorted. [C] */
+function scored(
+  lists: readonly (readonly Candidate[])[],
+  exclude: ReadonlySet<ItemId>,
+  { form, temperature }: InterestScore
+): MergedItem[] {
+  const best = new Map<ItemId, MergedItem>()
+  const shares = new Map<ItemId, number>()
+  for (const [interest, list] of lists.entries()) {
+    for (const candidate of list) {
+      const { itemId, score } = candidate
+      if (exclude.has(itemId) || !Number.isFinite(score)) continue
+      const before = best.get(itemId)
+      if (before === undefined || score > before.score) best.set(itemId, { ...candidate, interest })
+      if (form === 'mixture') shares.set(itemId, (shares.get(itemId) ?? 0) + mixtureShare(score, temperature))
+    }
+  }
+  const candidates = [...best.values()]
+  if (form === 'nearest' || lists.length === 1) return candidates.sort(byScore)
+  return candidates.map((item) => ({ ...item, score: mixtureScore(shares.get(item.itemId)!, lists.length, temperature) })).sort(byScore)
+}
+
+/** Moves up to `count` of the sorted `from` that are not there yet into what is chosen. */
+type Choose = (from: readonly MergedItem[], count: number) => void
+
+function bestFirst(chosen: Set<MergedItem>): Choose {
+  return (from, count) => {
+    let left = count
+    for (const candidate of from) {
+      if (left <= 0) return
+      if (chosen.has(candidate)) continue
+      chosen.add(candidate)
+      left--
+    }
+  }
+}
+
+function unlikeFirst(candidates: readonly MergedItem[], chosen: Set<MergedItem>, diversity: number, likeness: Likeness): Choose {
+  const left = new Set(candidates)
+  return (from, count) => {
+    for (let places = count; places > 0; places--) {
+      let next: MergedItem | undefined
+      let nextValue = Number.NEGATIVE_INFINITY
+      for (const candidate of from) {
+        if (chosen.has(candidate)) continue
+        const value = (1 - diversity) * candidate.score - diversity * likeness.of(candidate)
+        // Strictly greater: of equals the first, which is the one sorted first.
+        if (next === undefined || value > nextValue) {
+          next = candidate
+          nextValue = value
+        }
+      }
+      if (next === undefined) return
+      chosen.add(next)
+      left.delete(next)
+      likeness.choose(next, left)
+    }
+  }
+}
+
+/** How like what has been chosen a candidate is. 0 before the first, so that then the score alone decides. */
+interface Likeness {
+  of(candidate: MergedItem): number
+  choose(item: MergedItem, left: ReadonlySet<MergedItem>): void
+}
+
+function cosineLikeness(): Likeness {
+  const greatest = new Map<MergedItem, number>()
+  return {
+    of: (candidate) => greatest.get(candidate) ?? 0,
+    choose({ vector }, left) {
+      if (vector === undefined) return
+      for (const other of left) {
+        if (other.vector !== undefined) greatest.set(other, Math.max(greatest.get(other) ?? -1, dot(vector, other.vector)))
+      }
+    }
+  }
+}
+
+function sharedLikeness(valuesOf: (itemId: ItemId) => readonly string[]): Likeness {
+  const shared = new Map<MergedItem, number>()
+  let chosen = 0
+  return {
+    of: (candidate) => (chosen === 0 ? 0 : (shared.get(candidate) ?? 0) / chosen),
+    choose(item, left) {
+      chosen++
+      const values = new Set(valuesOf(item.itemId))
+      if (values.size === 0) return
+      for (const other of left)
+        if (valuesOf(other.itemId).some((value) => values.has(value))) shared.set(other, (shared.get(other) ?? 0) + 1)
+    }
+  }
+}
+
+function byScore(a: MergedItem, b: MergedItem): number {
+  return b.score - a.score || (a.itemId < b.itemId ? -1 : a.itemId > b.itemId ? 1 : 0)
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0
+  for (let d = 0; d < a.length; d++) sum += a[d]! * b[d]!
+  return sum
+}

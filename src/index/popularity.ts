@@ -1,0 +1,148 @@
+// What is popular now, of all and within contexts such as a country: interactions that fade with a half-life.
+//
+// Published with each item as its `popularity`, a level that stays right while nobody acts on the item (see ForwardDecay): items are written again when they
+// are clicked, never because time passes.
+
+import type { PopularityOptions } from '../core/config/config.ts'
+import { hashKey } from '../core/hashKey.ts'
+import { ForwardDecay, type ForwardDecayState } from '../monitor/drift/forwardDecay.ts'
+import type { Interaction, ItemId } from '../records/interaction.ts'
+
+/** Of one item. */
+export interface ItemPopularity {
+  /** Level of all interactions with it; 0: none that count. */
+  readonly popularity: number
+  /** Level within each context that has enough interactions, by `contextKey`. */
+  readonly popularityIn?: Readonly<Record<string, number>>
+}
+
+export interface PopularityState {
+  readonly all: ForwardDecayState
+  readonly contexts: ForwardDecayState
+  readonly inContext: Readonly<Record<string, ForwardDecayState>>
+}
+
+/** Interactions among which a user counts once for an item and type: one who clicks a thousand times makes nothing popular. 2 MB. */
+const repeatsWithin = 1 << 16
+/** Of a context's value: longer ones are no category. */
+const contextLengthMax = 100
+
+const unpopular: ItemPopularity = { popularity: 0 }
+
+/** `country=de`. What is `=` in the field's name, and `"`, `\` and `%` anywhere, as `%3D` and so on: no two become the same, and Qdrant can name them in a path. */
+export function contextKey(field: string, value: string): string {
+  return `${escaped(field, /[%"\\=]/g)}=${escaped(value, /[%"\\]/g)}`
+}
+
+function escaped(text: string, special: RegExp): string {
+  return text.replace(special, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+/** Faded count as a share of the greatest, 0 … 1, from their levels. */
+export function popularityScore(level: number, greatest: number): number {
+  return level > 0 ? 2 ** (level - greatest) : 0
+}
+
+export class Popularity {
+  readonly #options: PopularityOptions
+  /** Interactions of each type, by weight. */
+  readonly #types: Readonly<Record<string, number>>
+  readonly #all: ForwardDecay
+  /** Interactions of each context. */
+  readonly #contexts: ForwardDecay
+  readonly #inContext = new Map<string, ForwardDecay>()
+  /** A ring of hashes of the last interactions that counted, and the same as a set. */
+  readonly #counted = new Int32Array(repeatsWithin)
+  readonly #countedLately = new Set<number>()
+  #next = 0
+  #touched = new Set<ItemId>()
+
+  /** @param types `events.types`: what does not count there does not count here */
+  constructor(options: PopularityOptions, types: Readonly<Record<string, number>>) {
+    this.#options = options
+    this.#types = types
+    const { halfLifeMs, itemsMax, contextsMax } = options
+    this.#all = new ForwardDecay({ halfLifeMs, keysMax: itemsMax })
+    this.#contexts = new ForwardDecay({ halfLifeMs, keysMax: contextsMax })
+  }
+
+  /** @returns whether it counts */
+  note({ userId, itemId, type, eventTimeMs, context = {} }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
+    const weight = this.#types[type] ?? 0
+    if (weight === 0 || this.#isRepeat(JSON.stringify([userId, itemId, type]))) return false
+    this.#all.add(itemId, eventTimeMs, weight)
+    this.#touched.add(itemId)
+    for (const field of this.#options.contexts) {
+      const value = context[field]
+      if (value === undefined || value === '' || value.length > contextLengthMax) continue
+      const key = contextKey(field, value)
+      this.#contexts.add(key, eventTimeMs)
+      let items = this.#inContext.get(key)
+      if (items === undefined) {
+        items = new ForwardDecay({ halfLifeMs: this.#options.halfLifeMs, keysMax: this.#options.contextItemsMax })
+        this.#inContext.set(key, items)
+        // What the others had to make room for takes its items with it.
+        for (const other of this.#inContext.keys()) if (this.#contexts.level(other) === undefined) this.#inContext.delete(other)
+      }
+      items.add(itemId, eventTimeMs, weight)
+    }
+    return true
+  }
+
+  of(itemId: ItemId): ItemPopularity {
+    const level = this.#all.level(itemId)
+    if (level === undefined) return unpopular
+    const popularityIn: Record<string, number> = {}
+    for (const [key, items] of this.#inContext) {
+      const inIt = items.level(itemId)
+      if (inIt !== undefined && this.#contexts.count(key) >= this.#options.contextMin) popularityIn[key] = rounded(inIt)
+    }
+    return { popularity: rounded(level), ...(Object.keys(popularityIn).length === 0 ? {} : { popularityIn }) }
+  }
+
+  /** Whether there are items that `takeTouched` would give. */
+  get touched(): boolean {
+    return this.#touched.size > 0
+  }
+
+  /** Items acted on since the last call. */
+  takeTouched(): ReadonlySet<ItemId> {
+    const touched = this.#touched
+    this.#touched = new Set()
+    return touched
+  }
+
+  #isRepeat(what: string): boolean {
+    const hash = hashKey(what) | 0
+    if (this.#countedLately.has(hash)) return true
+    this.#countedLately.delete(this.#counted[this.#next]!)
+    this.#countedLately.add(hash)
+    this.#counted[this.#next] = hash
+    this.#next = (this.#next + 1) % repeatsWithin
+    return false
+  }
+
+  state(): PopularityState {
+    const contexts = this.#contexts.state()
+    const kept = contexts.levels.flatMap(([key]) => (this.#inContext.has(key) ? [[key, this.#inContext.get(key)!.state()] as const] : []))
+    return { all: this.#all.state(), contexts, inContext: Object.fromEntries(kept) }
+  }
+
+  /** Contexts that the configuration no longer names are left behind. */
+  restore({ all, contexts, inContext }: PopularityState): void {
+    this.#all.restore(all)
+    const named = (key: string) => this.#options.contexts.some((field) => key.startsWith(contextKey(field, '')))
+    this.#contexts.restore({ ...contexts, levels: contexts.levels.filter(([key]) => named(key)) })
+    this.#inContext.clear()
+    for (const key of this.#contexts.keys()) {
+      const items = new ForwardDecay({ halfLifeMs: this.#options.halfLifeMs, keysMax: this.#options.contextItemsMax })
+      if (inContext[key] !== undefined) items.restore(inContext[key])
+      this.#inContext.set(key, items)
+    }
+  }
+}
+
+/** To a ten-thousandth of a half-life: what is written to the index is compared with what is counted. Never below 0, where nothing is. */
+function rounded(level: number): number {
+  return Math.max(1e-4, Math.round(level * 1e4) / 1e4)
+}

@@ -1,0 +1,481 @@
+// The vector index on a Qdrant server or cluster. Twin of the embedded one.
+//
+// D dimensions, K interests a user. What is stored is described in infra/qdrant/CONTRACT.md, for other programs too.
+
+import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
+import type { Clock } from '../../core/clock.ts'
+import type { QdrantOptions } from '../../core/config/config.ts'
+import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import type { ItemId, UserId } from '../../records/interaction.ts'
+import { queryInterestsMax } from '../dotKernel.ts'
+import { popularityScore } from '../popularity.ts'
+import {
+  type Candidate,
+  checkLimit,
+  checkPoints,
+  checkVectors,
+  type DescribedItem,
+  type Filter,
+  type IndexState,
+  type InterestQuery,
+  type ItemPayload,
+  type PopularItems,
+  type SearchResult,
+  type SpaceShape,
+  type UserPayload,
+  type VectorIndex,
+  type VectorPoint,
+  type VectorWishes
+} from '../vectorIndex.ts'
+import { QdrantItemIds } from './qdrantItemIds.ts'
+import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
+import {
+  contextField,
+  describedFields,
+  inBatches,
+  notNewerThan,
+  type QdrantPayload,
+  toCosine,
+  toItemPayload,
+  tombstone,
+  toPopularItem,
+  toQdrant,
+  toQdrantFilter,
+  toUserPayload
+} from './qdrantPoints.ts'
+import { NotInQdrantError, type QdrantParts, QdrantRequests } from './qdrantRequests.ts'
+import { noSuchSpace, QdrantSpaces } from './qdrantSpaces.ts'
+
+export interface QdrantIndexParts extends QdrantParts {
+  /** Whose vectors these are: collections of another run are left alone. */
+  readonly run: string
+  /** Longest history of a user: by so many neighbours more are asked for, to leave out what the user has seen. */
+  readonly historyMax: number
+}
+
+/** One write: large enough that its overhead does not count, small enough that others get their turn. */
+const batchPointsMax = 1000
+/** Spaces that may be switched and dropped under one question before it gives up. */
+const attemptsMax = 3
+const purgeIntervalMs = 60 * 60 * 1000
+
+type QueryPoint = Schemas['ScoredPoint']
+
+/** As Qdrant says it. [K] lists, best first. */
+interface Nearest {
+  readonly step: number
+  readonly lists: readonly (readonly QueryPoint[])[]
+}
+
+interface Wanted {
+  readonly limit: number
+  readonly filter: Filter
+  readonly wishes: VectorWishes
+}
+
+export class QdrantIndex implements VectorIndex {
+  readonly #options: QdrantOptions
+  readonly #clock: Clock
+  readonly #historyMax: number
+  readonly #names: QdrantNames
+  readonly #requests: QdrantRequests
+  readonly #spaces: QdrantSpaces
+  readonly #itemIds: QdrantItemIds
+  /** Collection → when tombstones were last swept out of it. */
+  readonly #purgedAtMs = new Map<string, number>()
+
+  /** Asks nothing of the server yet: a reader may start before it. */
+  constructor(options: QdrantOptions, parts: QdrantIndexParts) {
+    this.#options = options
+    this.#clock = parts.clock
+    this.#historyMax = parts.historyMax
+    this.#names = new QdrantNames(options.prefix)
+    this.#requests = new QdrantRequests(options, parts)
+    this.#itemIds = new QdrantItemIds(this.#requests)
+    this.#spaces = new QdrantSpaces({ requests: this.#requests, names: this.#names, options, clock: parts.clock, run: parts.run })
+  }
+
+  /** Of the server. */
+  version(): Promise<string> {
+    return this.#requests.version()
+  }
+
+  createSpace(space: string, shape: SpaceShape): Promise<void> {
+    return this.#spaces.create(space, shape)
+  }
+
+  async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    const shape = await this.#spaces.shape(space)
+    checkPoints(space, shape, step, points)
+    await this.#spaces.indexContexts(space, contextsOf(points))
+    let stale = 0
+    let total = 0
+    for (const role of roles) {
+      // Batches overtake each other: of two writes of one point only the last is sent.
+      const last = new Map(points.filter((point) => point.role === role).map((point) => [point.id, point]))
+      if (last.size === 0) continue
+      total += points.filter((point) => point.role === role).length
+      const batches = inBatches([...last.values()], this.#options.batchBytesMax, batchPointsMax)
+      const written = await Promise.allSettled(batches.map((batch) => this.#writeBatch(space, role, step, batch, shape)))
+      for (const result of written) if (result.status === 'rejected') throw this.#asMissing(space, result.reason)
+      stale += await this.#countStale(space, role, step, [...last.keys()])
+    }
+    return total - stale
+  }
+
+  async remove(space: string, role: Role, ids: readonly string[]): Promise<void> {
+    const collection = this.#names.collection(role, space)
+    try {
+      for (let from = 0; from < ids.length; from += batchPointsMax) {
+        await this.#removeBatch(collection, ids.slice(from, from + batchPointsMax))
+      }
+      await this.#purge(collection)
+    } catch (error) {
+      throw this.#asMissing(space, error)
+    }
+  }
+
+  async erase(userIds: readonly UserId[]): Promise<void> {
+    for (const space of await this.#spaces.list()) {
+      const collection = this.#names.collection('user', space)
+      for (let from = 0; from < userIds.length; from += batchPointsMax) {
+        const points = userIds.slice(from, from + batchPointsMax).map(pointId)
+        await this.#requests.write(`erase users from ${collection}`, (client) => client.delete(collection, { points, wait: true }))
+      }
+    }
+  }
+
+  promote(space: string, expected: { items: number; users: number }): Promise<void> {
+    return this.#spaces.promote(space, expected)
+  }
+
+  dropSpace(space: string): Promise<void> {
+    return this.#spaces.drop(space)
+  }
+
+  spaces(): Promise<readonly string[]> {
+    return this.#spaces.list()
+  }
+
+  async live(): Promise<IndexState | undefined> {
+    return this.#inLiveSpace(undefined, async (space) => {
+      const [shape, step, items, users] = await Promise.all([
+        this.#spaces.shape(space),
+        this.#step(space),
+        this.#spaces.count(space, 'item'),
+        this.#spaces.count(space, 'user')
+      ])
+      return { space, step, items, users, ...shape }
+    })
+  }
+
+  async search({ by }: InterestQuery, limit: number, filter: Filter = {}, wishes: VectorWishes = {}): Promise<SearchResult> {
+    checkLimit(limit)
+    const found = await this.#inLiveSpace<SearchResult>(
+      async (space) => ({ space, step: await this.#step(space), lists: undefined }),
+      (space) =>
+        'userId' in by
+          ? this.#searchByUser(space, by.userId, { limit, filter, wishes })
+          : 'itemId' in by
+            ? this.#searchByItem(space, by.itemId, { limit, filter, wishes })
+            : this.#searchByVectors(space, by.vectors, by.count, { limit, filter, wishes })
+    )
+    if (found === undefined) throw nothingLive()
+    return found
+  }
+
+  async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
+    checkLimit(limit)
+    const answer = await this.#inLiveSpace(undefined, async (space) => {
+      // Qdrant refuses an order by what it has no index of.
+      if (context !== undefined && !(await this.#spaces.contexts(space)).has(context))
+        return { space, step: await this.#step(space), items: [] }
+      const key = context === undefined ? 'popularity' : contextField(context)
+      const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
+      const [found, top, newest] = (await this.#query(space, 'ask for what is popular', [
+        { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
+        { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
+        newestStep
+      ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
+      const level = (hit: QueryPoint | undefined) => {
+        const { popularity = 0, popularityIn = {} } = toItemPayload(hit?.payload ?? {})
+        return context === undefined ? popularity : (popularityIn[context] ?? 0)
+      }
+      const greatest = level(top[0])
+      return { space, step: stepOf(newest), items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest))) }
+    })
+    if (answer === undefined) throw nothingLive()
+    return answer
+  }
+
+  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+    const collection = this.#names.collection('item', space)
+    const wanted = [...new Set(ids)]
+    if (wanted.length === 0) return new Map()
+    try {
+      const found = await this.#requests.read(`read items from ${collection}`, (client) =>
+        client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector: vectors })
+      )
+      const items = new Map(
+        found.flatMap(({ payload, vector }) =>
+          typeof payload?.id === 'string'
+            ? [[payload.id, { payload: toItemPayload(payload), ...(vectors ? { vector: toVector(vector) } : {}) }] as const]
+            : []
+        )
+      )
+      return new Map(wanted.flatMap((id) => (items.has(id) ? [[id, items.get(id)!] as const] : [])))
+    } catch (error) {
+      if (error instanceof NotInQdrantError) return new Map()
+      throw error
+    }
+  }
+
+  async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
+    return this.#inLiveSpace(undefined, async (space) => {
+      const [{ interestCount, dimensions }, stored] = await Promise.all([
+        this.#spaces.shape(space),
+        this.#retrieve(space, 'user', userId, true)
+      ])
+      if (stored === undefined) return undefined
+      const vectors = new Float32Array(interestCount * dimensions) // [K, D]
+      const named = stored.vector as Record<string, number[]>
+      for (let k = 0; k < interestCount; k++) vectors.set(named[interestName(k)] ?? [], k * dimensions)
+      return { payload: toUserPayload(stored.payload), vectors }
+    })
+  }
+
+  async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
+    return this.#inLiveSpace(undefined, async (space) => {
+      const stored = await this.#retrieve(space, 'item', itemId, true)
+      return stored && { payload: toItemPayload(stored.payload), vector: toVector(stored.vector) }
+    })
+  }
+
+  /** Removes every collection of this run, the live ones too, and with them their aliases. @returns their names */
+  clear(): Promise<string[]> {
+    return this.#spaces.clear()
+  }
+
+  close(): Promise<void> {
+    return this.#requests.close()
+  }
+
+  async #writeBatch(space: string, role: Role, step: number, batch: readonly VectorPoint[], shape: SpaceShape): Promise<void> {
+    const collection = this.#names.collection(role, space)
+    await this.#requests.write(`write ${batch.length} points to ${collection}`, (client) =>
+      client.upsert(collection, {
+        points: batch.map((point) => toQdrant(point, step, shape)),
+        update_filter: notNewerThan(step),
+        wait: true
+      })
+    )
+  }
+
+  /** How many of them a newer step has written: none, unless something in the collection is newer. */
+  async #countStale(space: string, role: Role, step: number, ids: readonly string[]): Promise<number> {
+    const collection = this.#names.collection(role, space)
+    const newer = { key: 'version', range: { gt: step } }
+    const count = (must: Schemas['Condition'][]) =>
+      this.#requests.write(`count newer points of ${collection}`, (client) => client.count(collection, { exact: true, filter: { must } }))
+    if ((await count([newer])).count === 0) return 0
+    let stale = 0
+    for (let from = 0; from < ids.length; from += batchPointsMax) {
+      stale += (await count([newer, { has_id: ids.slice(from, from + batchPointsMax).map(pointId) }])).count
+    }
+    return stale
+  }
+
+  /** Puts tombstones where the points are, with the version that they have: what is newer by then stays, what is older will not come back. */
+  async #removeBatch(collection: string, ids: readonly string[]): Promise<void> {
+    const stored = await this.#requests.write(`read versions from ${collection}`, (client) =>
+      client.retrieve(collection, { ids: ids.map(pointId), with_payload: ['version', 'removedAtMs'], with_vector: false })
+    )
+    const byVersion = new Map<number, string[]>()
+    for (const { id, payload } of stored) {
+      if (payload?.removedAtMs !== undefined) continue
+      const version = Number(payload?.version ?? 0)
+      byVersion.set(version, [...(byVersion.get(version) ?? []), String(id)])
+    }
+    if (byVersion.size === 0) return
+    const removedAtMs = this.#clock.nowMs()
+    const operations = [...byVersion].map(([version, uuids]) => ({
+      upsert: { points: uuids.map((uuid) => tombstone(uuid, version, removedAtMs)), update_filter: notNewerThan(version) }
+    }))
+    await this.#requests.write(`remove points from ${collection}`, (client) => client.batchUpdate(collection, { operations, wait: true }))
+  }
+
+  /** Takes tombstones out that are older than any write may be late. */
+  async #purge(collection: string): Promise<void> {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs - (this.#purgedAtMs.get(collection) ?? Number.NEGATIVE_INFINITY) < purgeIntervalMs) return
+    this.#purgedAtMs.set(collection, nowMs)
+    const filter = { must: [{ key: 'removedAtMs', range: { lt: nowMs - this.#options.tombstoneMs } }] }
+    await this.#requests.write(`clear tombstones of ${collection}`, (client) => client.delete(collection, { filter, wait: true }))
+  }
+
+  async #searchByVectors(space: string, vectors: Float32Array, count: number, wanted: Wanted): Promise<SearchResult> {
+    if (!Number.isInteger(count) || count < 1 || count > queryInterestsMax) {
+      throw new ConfigError([`search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${count}`])
+    }
+    const { dimensions } = await this.#spaces.shape(space)
+    checkVectors('search by vectors', vectors, count, dimensions)
+    const queries = Array.from({ length: count }, (_, k) => ({ query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions)) }))
+    return this.#answer(space, await this.#nearest(space, queries, wanted))
+  }
+
+  /** Qdrant leaves out the point that a query starts from. */
+  async #searchByItem(space: string, itemId: ItemId, wanted: Wanted): Promise<SearchResult> {
+    return this.#answer(space, await this.#nearest(space, [{ query: pointId(itemId) }], wanted))
+  }
+
+  /** One batch of K queries by the stored vectors; who the user is and what to leave out is read beside it. */
+  async #searchByUser(space: string, userId: UserId, wanted: Wanted): Promise<SearchResult> {
+    const { limit, filter } = wanted
+    const { interestCount } = await this.#spaces.shape(space)
+    const collection = this.#names.collection('user', space)
+    const id = pointId(userId)
+    const queries = Array.from({ length: interestCount }, (_, k) => ({
+      query: id,
+      lookup_from: { collection, vector: interestName(k) }
+    }))
+    const overfetch = filter.excludeRecent === false ? 0 : this.#historyMax
+    const [stored, found] = await Promise.allSettled([
+      this.#retrieve(space, 'user', userId, false),
+      this.#nearest(space, queries, { ...wanted, limit: limit + overfetch })
+    ])
+    if (stored.status === 'rejected') throw stored.reason
+    // Who is not here has made the queries fail.
+    if (stored.value === undefined) return { space, step: await this.#step(space), lists: undefined }
+    if (found.status === 'rejected') throw found.reason
+    const user = toUserPayload(stored.value.payload)
+    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
+    let { step, lists } = found.value
+    lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
+    // A history longer than it should be: what is left is too little, though there is more.
+    if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch)) {
+      ;({ step, lists } = await this.#nearest(space, queries, wanted, [...recent]))
+    }
+    return { ...(await this.#answer(space, { step, lists })), user }
+  }
+
+  /** One request: the nearest items of each query, and the newest step beside them. */
+  async #nearest(
+    space: string,
+    queries: readonly Schemas['QueryRequest'][],
+    { limit, filter, wishes }: Wanted,
+    excluded: readonly string[] = []
+  ): Promise<Nearest> {
+    const withVector = wishes.vectors === true
+    const asked = {
+      limit,
+      ...filterPart(toQdrantFilter(filter, excluded)),
+      ...this.#searchParams(),
+      with_payload: false,
+      ...(withVector ? { with_vector: true } : {})
+    }
+    const searches = queries.map((query) => ({ ...query, ...asked }))
+    const answers = await this.#query(space, 'search', [...searches, newestStep])
+    return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
+  }
+
+  /** What was found, by the names of the items; without those that were removed meanwhile. */
+  async #answer(space: string, { step, lists }: Nearest): Promise<SearchResult & { lists: Candidate[][] }> {
+    const points = lists.map((hits) => hits.map(({ id }) => String(id)))
+    const itemIds = await this.#itemIds.of(this.#names.collection('item', space), points.flat())
+    let at = 0
+    const named = lists.map((hits) =>
+      hits.flatMap(({ score, vector }) => {
+        const itemId = itemIds[at++]
+        if (itemId === undefined) return []
+        return [{ itemId, score: toCosine(score), ...(vector == null ? {} : { vector: toVector(vector) }) }]
+      })
+    )
+    return { space, step, lists: named }
+  }
+
+  async #step(space: string): Promise<number> {
+    const [newest] = await this.#query(space, 'ask for the newest step', [newestStep])
+    return stepOf(newest)
+  }
+
+  async #query(space: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
+    const collection = this.#names.collection('item', space)
+    const answers = await this.#requests.read(`${what} in ${collection}`, (client) => client.queryBatch(collection, { searches }))
+    return answers.map(({ points }) => points)
+  }
+
+  /** undefined: not here, or removed. @throws NotInQdrantError if the collection is not there */
+  async #retrieve(
+    space: string,
+    role: Role,
+    id: string,
+    withVector: boolean
+  ): Promise<{ payload: QdrantPayload; vector: unknown } | undefined> {
+    const collection = this.#names.collection(role, space)
+    const read = (client: QdrantClient) => client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
+    const [stored] = await this.#requests.read(`read ${role} from ${collection}`, read)
+    const payload = stored?.payload ?? {}
+    if (stored === undefined || payload.removedAtMs !== undefined) return undefined
+    return { payload, vector: stored.vector }
+  }
+
+  /**
+   * Asks one space, the live one. If it was dropped while it was asked, the one that is live by then.
+   * @returns undefined if no space is live. `missing`: what a question comes to that starts from a point that is not there
+   */
+  async #inLiveSpace<T>(missing: ((space: string) => Promise<T>) | undefined, ask: (space: string) => Promise<T>): Promise<T | undefined> {
+    let before: string | undefined
+    for (let attempt = 1; ; attempt++) {
+      const space = await this.#spaces.live(attempt > 1)
+      if (space === undefined) return undefined
+      try {
+        return space === before && missing !== undefined ? await missing(space) : await ask(space)
+      } catch (error) {
+        const isGone = error instanceof NotInQdrantError || (error instanceof ConfigError && error.message === noSuchSpace(space).message)
+        if (!isGone || attempt >= attemptsMax) throw error
+        if (space === before) this.#spaces.forget(space)
+        before = space
+      }
+    }
+  }
+
+  #asMissing(space: string, error: unknown): unknown {
+    if (!(error instanceof NotInQdrantError)) return error
+    this.#spaces.forget(space)
+    return noSuchSpace(space)
+  }
+
+  #searchParams(): { params?: Schemas['SearchParams'] } {
+    const { searchEffort, exact, quantization, oversampling } = this.#options
+    const params: Schemas['SearchParams'] = {
+      ...(searchEffort === 0 ? {} : { hnsw_ef: searchEffort }),
+      ...(exact ? { exact } : {}),
+      ...(quantization === 'int8' ? { quantization: { rescore: true, oversampling } } : {})
+    }
+    return Object.keys(params).length === 0 ? {} : { params }
+  }
+}
+
+/** Of all items, tombstones among them. */
+const newestStep = { query: { order_by: { key: 'version', direction: 'desc' as const } }, limit: 1, with_payload: ['version'] }
+
+function contextsOf(points: readonly VectorPoint[]): Set<string> {
+  return new Set(points.flatMap((point) => (point.role === 'item' ? Object.keys(point.payload.popularityIn ?? {}) : [])))
+}
+
+/** [D] */
+function toVector(vector: unknown): Float32Array {
+  return Float32Array.from(vector as number[])
+}
+
+function stepOf(newest: QueryPoint[] | undefined): number {
+  return Number(newest?.[0]?.payload?.version ?? 0)
+}
+
+function filterPart(filter: Schemas['Filter'] | undefined): { filter?: Schemas['Filter'] } {
+  return filter === undefined ? {} : { filter }
+}
+
+function nothingLive(): UnavailableError {
+  return new UnavailableError('no space is live: nothing has been published yet')
+}

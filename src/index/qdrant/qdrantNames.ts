@@ -1,0 +1,61 @@
+// How spaces, users and items are called in Qdrant. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
+
+import { createHash } from 'node:crypto'
+import { ConfigError } from '../../core/errors.ts'
+
+export type Role = 'item' | 'user'
+
+export const roles: readonly Role[] = ['item', 'user']
+
+/** Namespace of the point ids: made up once, never to change. */
+const namespace = Buffer.from('5b1fa8ad0c5a4d0e9a2b6d1f3c7e8a90', 'hex')
+
+/** Longest name that Qdrant takes for a collection. */
+const nameMax = 255
+
+/** UUID version 5 (RFC 9562) of an id's UTF-8: Qdrant takes no other text for an id. The original is in the payload. */
+export function pointId(id: string): string {
+  const hash = createHash('sha1').update(namespace).update(id, 'utf8').digest()
+  hash[6] = (hash[6]! & 0x0f) | 0x50
+  hash[8] = (hash[8]! & 0x3f) | 0x80
+  const hex = hash.toString('hex', 0, 16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+/** Of the k-th interest's vector of a user. */
+export function interestName(k: number): string {
+  return `i${k}`
+}
+
+/** Names with a prefix of their own let several products share a server. */
+export class QdrantNames {
+  readonly #prefix: string
+
+  constructor(prefix: string) {
+    this.#prefix = prefix
+  }
+
+  /** What readers ask for: `items_live`. */
+  alias(role: Role): string {
+    return `${this.#prefix}${role}s_live`
+  }
+
+  /** `items-<space>`. Never an alias's name: those have an underscore there. @throws ConfigError if the space's name is too long */
+  collection(role: Role, space: string): string {
+    const name = this.#beginning(role) + space.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
+    if (name.length > nameMax)
+      throw new ConfigError([`space ${space}: ${name} is longer than the ${nameMax} characters of a collection's name`])
+    return name
+  }
+
+  /** The space that a collection belongs to; undefined for one of somebody else. */
+  spaceOf(role: Role, collection: string): string | undefined {
+    const beginning = this.#beginning(role)
+    if (!collection.startsWith(beginning) || collection.length === beginning.length) return undefined
+    return collection.slice(beginning.length).replace(/~([0-9a-f]+)~/g, (_, hex: string) => Buffer.from(hex, 'hex').toString('utf8'))
+  }
+
+  #beginning(role: Role): string {
+    return `${this.#prefix}${role}s-`
+  }
+}

@@ -1,0 +1,185 @@
+// What a point looks like in Qdrant, and what a filter does. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
+//
+// D dimensions, K interests a user.
+
+import type { Schemas } from '@qdrant/js-client-rest'
+import {
+  type Filter,
+  type ItemPayload,
+  type PopularItem,
+  popularityPart,
+  type SpaceShape,
+  type UserPayload,
+  type VectorPoint
+} from '../vectorIndex.ts'
+import { interestName, pointId, type Role } from './qdrantNames.ts'
+
+export type QdrantPoint = Schemas['PointStruct']
+export type QdrantFilter = Schemas['Filter']
+export type QdrantPayload = Record<string, unknown>
+
+/** Payload indexes, made before anything is written: HNSW gets links for a filter only where the index was there first. */
+export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schemas['PayloadSchemaParams']>>>> = {
+  item: {
+    version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
+    removedAtMs: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
+    count: { type: 'float', enable_hnsw: false },
+    popularity: { type: 'float', enable_hnsw: false },
+    tags: { type: 'keyword' }
+  },
+  user: {
+    version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
+    removedAtMs: { type: 'integer', lookup: false, range: true, enable_hnsw: false }
+  }
+}
+
+/** Of an item's payload, what an answer needs. */
+export const describedFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
+
+const inContext = 'popularityIn.'
+
+export const contextIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enable_hnsw: false }
+
+/** Where the popularity within a context is kept: `popularityIn."country=de"`. */
+export function contextField(context: string): string {
+  return `${inContext}"${context}"`
+}
+
+/** The context of such a field; undefined for another field. */
+export function contextOf(field: string): string | undefined {
+  return field.startsWith(`${inContext}"`) && field.endsWith('"') ? field.slice(inContext.length + 1, -1) : undefined
+}
+
+/** A number of a vector as JSON: sign, 0., nine decimals, comma. */
+const numberBytes = 14
+/** Names, braces and numbers of a point, without its texts. */
+const frameBytes = 400
+/** Of the popularity within a context beside its name, in characters. */
+const contextBytes = 8
+/** Of a character in JSON at most: \u0000. */
+const characterBytes = 6
+
+/** A feature as one keyword, `genre=drama`; `=` and `%` within the field's name are escaped, so that no two features become the same. */
+export function tagOf(field: string, value: string): string {
+  return `${field.replace(/[%=]/g, (character) => (character === '%' ? '%25' : '%3D'))}=${value}`
+}
+
+/** @param step goes into the payload as `version` */
+export function toQdrant(point: VectorPoint, step: number, { dimensions, interestCount }: SpaceShape): QdrantPoint {
+  const id = pointId(point.id)
+  if (point.role === 'item') {
+    const { title, features, count, popularity = 0, popularityIn, updatedAtMs } = point.payload
+    // An order by popularity leaves out who has none at all.
+    const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, count, popularity }
+    if (popularityIn !== undefined) payload.popularityIn = popularityIn
+    if (title !== undefined) payload.title = title
+    if (features !== undefined) {
+      payload.features = features
+      payload.tags = Object.entries(features).flatMap(([field, values]) => values.map((value) => tagOf(field, value)))
+    }
+    return { id, vector: toNumbers(point.vector), payload }
+  }
+  const { recent, historyLength, newestMs, updatedAtMs } = point.payload
+  const vector: Record<string, number[]> = {}
+  for (let k = 0; k < interestCount; k++) {
+    vector[interestName(k)] = toNumbers(point.vectors.subarray(k * dimensions, (k + 1) * dimensions))
+  }
+  return { id, vector, payload: { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent } }
+}
+
+/**
+ * What stays of a removed point, so that an older write does not bring it back: its version, and neither vector nor text. A search by vector and an
+ * order by `popularity` never meet it.
+ */
+export function tombstone(uuid: string, version: number, removedAtMs: number): QdrantPoint {
+  return { id: uuid, vector: {}, payload: { version, removedAtMs } }
+}
+
+/**
+ * With nine decimals. As doubles, float32 numbers take some 19 digits; a cosine of two unit vectors is off by at most 5e-10 · √D this way, less than by float32
+ * itself, and the request is two fifths shorter.
+ */
+function toNumbers(vector: Float32Array): number[] {
+  const numbers = new Array<number>(vector.length)
+  for (let d = 0; d < vector.length; d++) numbers[d] = Math.round(vector[d]! * 1e9) / 1e9
+  return numbers
+}
+
+/** For `update_filter`: the stored point gives way to a write of `step`. */
+export function notNewerThan(step: number): QdrantFilter {
+  return { must: [{ key: 'version', range: { lte: step } }] }
+}
+
+export const isRemoved: QdrantFilter = { must: [{ key: 'removedAtMs', range: { gte: 0 } }] }
+
+/** undefined: everything. `also` are point ids to leave out. */
+export function toQdrantFilter({ excludeItems = [], features = {} }: Filter, also: readonly string[] = []): QdrantFilter | undefined {
+  const tags = Object.entries(features).map(([field, value]) => tagOf(field, value))
+  const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
+  if (tags.length === 0 && excluded.length === 0) return undefined
+  return {
+    ...(tags.length === 0 ? {} : { must: tags.map((tag) => ({ key: 'tags', match: { value: tag } })) }),
+    ...(excluded.length === 0 ? {} : { must_not: [{ has_id: excluded }] })
+  }
+}
+
+/** Parts of at most `bytesMax` of JSON and `pointsMax` points, whichever is less; a point larger than that is alone. */
+export function inBatches(points: readonly VectorPoint[], bytesMax: number, pointsMax: number): VectorPoint[][] {
+  const batches: VectorPoint[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const point of points) {
+    const size = jsonBytesMax(point)
+    if (bytes + size > bytesMax || batches.at(-1)!.length >= pointsMax) {
+      batches.push([])
+      bytes = 0
+    }
+    batches.at(-1)!.push(point)
+    bytes += size
+  }
+  return batches
+}
+
+/** More than the point takes as JSON, without writing it. */
+function jsonBytesMax(point: VectorPoint): number {
+  let characters = point.id.length
+  let numbers: number
+  if (point.role === 'item') {
+    numbers = point.vector.length
+    characters += point.payload.title?.length ?? 0
+    for (const context of Object.keys(point.payload.popularityIn ?? {})) characters += context.length + contextBytes
+    for (const [field, values] of Object.entries(point.payload.features ?? {})) {
+      characters += field.length + 2
+      for (const value of values) characters += 3 * field.length + 2 * value.length + 4
+    }
+  } else {
+    numbers = point.vectors.length
+    for (const item of point.payload.recent) characters += item.length + 1
+  }
+  return frameBytes + numbers * numberBytes + characters * characterBytes
+}
+
+export function toItemPayload(payload: QdrantPayload): ItemPayload {
+  const { title, features, count, popularity, popularityIn, updatedAtMs } = payload as Partial<ItemPayload>
+  return {
+    ...(title === undefined ? {} : { title }),
+    ...(features === undefined ? {} : { features }),
+    count: count ?? 0,
+    ...popularityPart(popularity, popularityIn),
+    updatedAtMs: updatedAtMs ?? 0
+  }
+}
+
+export function toUserPayload(payload: QdrantPayload): UserPayload {
+  const { recent, historyLength, newestMs, updatedAtMs } = payload as Partial<UserPayload>
+  return { recent: recent ?? [], historyLength: historyLength ?? 0, newestMs: newestMs ?? 0, updatedAtMs: updatedAtMs ?? 0 }
+}
+
+export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined }, score: number): PopularItem {
+  const payload = hit.payload ?? {}
+  return { itemId: String(payload.id), score, payload: toItemPayload(payload) }
+}
+
+/** Rounding in the engine may go past the ends. */
+export function toCosine(score: number): number {
+  return Math.min(1, Math.max(-1, score))
+}

@@ -1,0 +1,201 @@
+// The bytes of somebody else's topic → what they say, by the format that the configuration names. What it means is the mapping's business.
+
+import type avro from 'avsc'
+import type { SourceOptions } from '../core/config/sources.ts'
+import { BadEventError, ConfigError } from '../core/errors.ts'
+import type { LogRecord } from '../log/eventLog.ts'
+import { boundsOf } from '../records/avro/avroBounds.ts'
+import type { Codecs } from '../records/avro/avroCodecs.ts'
+import { parseExactJson } from '../records/avro/exactJson.ts'
+import { parseForeignSchema } from '../records/avro/longType.ts'
+import { loadSchemas, type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes } from '../records/registry/schemaRegistry.ts'
+
+export interface ForeignDecoder {
+  /** Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed does not answer */
+  prepare(records: readonly LogRecord[]): Promise<void>
+  /** undefined where the record has no value. @throws BadEventError with what is wrong */
+  decode(record: LogRecord): unknown
+}
+
+/** An interaction takes some hundred bytes and brokers refuse records beyond 1 MiB; parsing far larger ones would hold up everything else. */
+export const recordBytesMax = 4 * 1024 * 1024
+
+/** Schemas whose compiled form is kept; topics have a handful, and a flood of made-up ids must not fill the memory. */
+const typesMax = 1000
+
+/**
+ * @param schemaJson the writer's schema, of format avro
+ * @throws ConfigError if that is no Avro schema
+ */
+export function createForeignDecoder(
+  source: Pick<SourceOptions, 'topic' | 'format'>,
+  parts: { readonly registry: SchemaRegistry; readonly codecs: Pick<Codecs, 'interaction'>; readonly schemaJson?: string }
+): ForeignDecoder {
+  const { registry } = parts
+  const nothing = async () => {}
+  switch (source.format) {
+    case 'json':
+      return { prepare: nothing, decode: (record) => withValue(record, parseJson) }
+    case 'cloudevents':
+      return { prepare: nothing, decode: decodeCloudEvent }
+    case 'mtmi':
+      return {
+        prepare: (records) => loadSchemas(registry, records),
+        decode: (record) => required(record, (bytes) => parts.codecs.interaction.decode(bytes))
+      }
+    case 'avro': {
+      let read: (bytes: Uint8Array, start: number) => unknown
+      try {
+        read = avroReader(parts.schemaJson ?? '')
+      } catch (error) {
+        throw new ConfigError([`schema of source ${source.topic} is not valid Avro: ${message(error)}`])
+      }
+      return { prepare: nothing, decode: (record) => withValue(record, (bytes) => explained(() => read(bytes, 0), 'by the given schema')) }
+    }
+    case 'avro-registry': {
+      const readers = new Map<number, (bytes: Uint8Array, start: number) => unknown>()
+      return {
+        prepare: (records) => loadSchemas(registry, records),
+        decode: (record) => withValue(record, (bytes) => decodeRegistered(bytes, registry, readers))
+      }
+    }
+  }
+}
+
+function withValue<T>({ value }: LogRecord, decode: (bytes: Uint8Array) => T): T | undefined {
+  if (value === null) return undefined
+  if (value.length > recordBytesMax) throw new BadEventError(`the value has ${value.length} bytes: at most ${recordBytesMax} are read`)
+  return decode(value)
+}
+
+function required<T>(record: LogRecord, decode: (bytes: Uint8Array) => T): T {
+  const value = withValue(record, decode)
+  if (value === undefined) throw new BadEventError('the record has no value')
+  return value
+}
+
+// JSON ----------------------------------------------------------------------------------------------------------------
+
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function parseJson(bytes: Uint8Array): unknown {
+  let text: string
+  try {
+    text = utf8.decode(bytes)
+  } catch {
+    throw new BadEventError(`the value is not UTF-8 text: ${bytes.length} bytes, they begin ${start(bytes)}`)
+  }
+  try {
+    return parseExactJson(text)
+  } catch (error) {
+    throw new BadEventError(`the value is not JSON: ${message(error)}`)
+  }
+}
+
+/** Kafka protocol binding, binary mode: attributes in `ce_` headers, the data alone in the value. */
+function decodeCloudEvent(record: LogRecord): unknown {
+  const { headers } = record
+  const header = (name: string) => {
+    const key = Object.hasOwn(headers, name) ? name : Object.keys(headers).find((key) => key.toLowerCase() === name)
+    return key === undefined ? undefined : new TextDecoder().decode(headers[key])
+  }
+  const type = header('content-type')?.replace(/;.*/s, '').trim().toLowerCase()
+  if (type?.startsWith('application/cloudevents') === true) {
+    throw new BadEventError(
+      `content-type is ${type}: a CloudEvent in structured mode; read it with format json, and paths such as data.user and id`
+    )
+  }
+  const version = header('ce_specversion')
+  if (version === undefined || !version.startsWith('1.')) {
+    throw new BadEventError(
+      `not a CloudEvent 1.0 in binary mode: header ce_specversion is ${version === undefined ? 'missing' : JSON.stringify(version.slice(0, 40))}`
+    )
+  }
+  if (type !== undefined && type !== 'application/json' && type !== 'text/json' && !type.endsWith('+json')) {
+    throw new BadEventError(`content-type is ${type.slice(0, 80)}: data of a CloudEvent is read as JSON only`)
+  }
+  return withValue(record, parseJson)
+}
+
+// Avro ----------------------------------------------------------------------------------------------------------------
+
+/** @throws if the schema is not valid Avro */
+function avroReader(schemaJson: string): (bytes: Uint8Array, start: number) => unknown {
+  const type = parseForeignSchema(schemaJson)
+  const check = boundsOf(JSON.parse(schemaJson))
+  const wrapped = hasWrappedUnion(type, new Set())
+  return (bytes, start) => {
+    check(bytes, start)
+    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const { value } = type.decode(buffer, start) as { value: unknown }
+    return wrapped ? unwrapped(value) : value
+  }
+}
+
+function decodeRegistered(
+  bytes: Uint8Array,
+  registry: SchemaRegistry,
+  readers: Map<number, (bytes: Uint8Array, start: number) => unknown>
+): unknown {
+  const id = schemaIdOf(bytes)
+  if (id === undefined) {
+    throw new BadEventError(
+      bytes.length < wireHeaderBytes
+        ? `truncated: ${bytes.length} bytes are less than the ${wireHeaderBytes} of the registry's header`
+        : `the first byte is ${bytes[0]} instead of the magic byte 0, so it was not written through a schema registry`
+    )
+  }
+  let read = readers.get(id)
+  if (read === undefined) {
+    const schema = registry.cached(id)
+    if (schema === undefined) throw new UnknownSchemaIdError(id)
+    read = explained(() => avroReader(schema), `schema id ${id} cannot be used`)
+    if (readers.size >= typesMax) readers.delete(readers.keys().next().value!)
+    readers.set(id, read)
+  }
+  const known = read
+  return explained(() => known(bytes, wireHeaderBytes), `by schema id ${id}`)
+}
+
+/** Unions whose branches cannot be told apart by their values (two records): avsc gives `{ 'the.Branch': value }`. */
+function hasWrappedUnion(type: avro.Type, seen: Set<avro.Type>): boolean {
+  if (seen.has(type)) return false
+  seen.add(type)
+  const { typeName, fields, itemsType, valuesType, types } = type as avro.Type & {
+    readonly fields?: readonly { readonly type: avro.Type }[]
+    readonly itemsType?: avro.Type
+    readonly valuesType?: avro.Type
+    readonly types?: readonly avro.Type[]
+  }
+  if (typeName === 'union:wrapped') return true
+  const inner = [...(fields ?? []).map((field) => field.type), itemsType, valuesType, ...(types ?? [])]
+  return inner.some((child) => child !== undefined && hasWrappedUnion(child, seen))
+}
+
+/** A path names fields; which branch they are of does not concern it. */
+function unwrapped(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
+  const { unwrap } = value as { unwrap?: unknown }
+  // Decoded data holds no functions: this is avsc's own.
+  if (typeof unwrap === 'function') return unwrapped((unwrap as () => unknown).call(value))
+  for (const key of Object.keys(value)) (value as Record<string, unknown>)[key] = unwrapped((value as Record<string, unknown>)[key])
+  return value
+}
+
+function explained<T>(work: () => T, where: string): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof BadEventError) throw error
+    throw new BadEventError(`not readable as Avro ${where}: ${message(error)}`, { cause: error })
+  }
+}
+
+function message(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text
+}
+
+function start(bytes: Uint8Array): string {
+  return Buffer.from(bytes.subarray(0, 16)).toString('hex')
+}

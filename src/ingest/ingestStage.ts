@@ -1,0 +1,220 @@
+// Topics of others → interactions and items: decode, map, validate, re-key by user; what fails goes to the topic's dead letters, bytes unchanged.
+//
+// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between appends it again.
+// Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own topic/partition/offset.
+
+import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
+import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
+import type { LogRecord, NewRecord } from '../log/eventLog.ts'
+import type { Wire } from '../log/wire.ts'
+import type { MetricsReport } from '../monitor/metrics.ts'
+import type { StageLogger } from '../monitor/stageLogger.ts'
+import { goOnTracing, type TracedStep, tracesOfAll } from '../monitor/tracing.ts'
+import { BadShare, badWindow } from './badShare.ts'
+import type { SourceMapper } from './sourceMapper.ts'
+
+const app = 'mtmi'
+const text = new TextEncoder()
+/** Records mapped between two turns of the event loop, and appended together: some milliseconds of work. */
+const sliceRecords = 512
+
+export interface IngestCounts {
+  /** Records read, by this process. */
+  read: number
+  /** … that became interactions, or changes of items. */
+  mapped: number
+  /** … that are sound and not for us. */
+  filtered: number
+  /** … set aside as dead letters. */
+  refused: number
+}
+
+/** Where each partition is read on from. Losing it, or an older one, only repeats work. */
+export interface IngestOffsets {
+  load(topic: string, partition: number): bigint | undefined
+  save(topic: string, partition: number, next: bigint): void
+}
+
+export interface IngestStageOptions extends Pick<Wire, 'config' | 'clock' | 'log' | 'codecs'> {
+  readonly sources: readonly SourceMapper[]
+  readonly offsets: IngestOffsets
+  readonly logger?: StageLogger
+  readonly measure?: (report: MetricsReport) => void
+}
+
+interface Owned {
+  next: bigint
+  /** What is saved. */
+  saved: bigint
+  savedAtMs: number
+}
+
+export class IngestStage {
+  readonly #options: IngestStageOptions
+  readonly #counts = new Map<string, IngestCounts>()
+  readonly #consumed = new Map<string, Map<number, bigint>>()
+  /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
+  takenAtMs = 0
+
+  constructor(options: IngestStageOptions) {
+    this.#options = options
+    for (const { source } of options.sources) {
+      this.#counts.set(source.topic, { read: 0, mapped: 0, filtered: 0, refused: 0 })
+      this.#consumed.set(source.topic, new Map())
+    }
+  }
+
+  /**
+   * Until abort, or with `untilEnd` to the ends that the topics had when it began; then everything read is mapped, durable and remembered.
+   *
+   * @throws MtmiError BAD_EVENT if more than `events.badShareMax` of a topic's last 1,000 records were refused; UnavailableError
+   */
+  async run(signal: AbortSignal, options: { readonly untilEnd?: boolean } = {}): Promise<void> {
+    const failed = new AbortController()
+    const either = AbortSignal.any([signal, failed.signal])
+    const runs = this.#options.sources.map((mapper) =>
+      this.#follow(mapper, either, options.untilEnd === true).catch((error: unknown) => {
+        // The others finish what they have; one failure ends the stage, as its topics are one stream.
+        failed.abort()
+        throw error
+      })
+    )
+    for (const result of await Promise.allSettled(runs)) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** By topic. */
+  counts(): ReadonlyMap<string, Readonly<IngestCounts>> {
+    return this.#counts
+  }
+
+  /** Next offset to read, by topic and partition; what lies before it is in our topics or among the dead letters. */
+  consumed(): ReadonlyMap<string, ReadonlyMap<number, bigint>> {
+    return this.#consumed
+  }
+
+  async #follow(mapper: SourceMapper, signal: AbortSignal, untilEnd: boolean): Promise<void> {
+    const { log, config, clock, offsets } = this.#options
+    const { topic } = mapper.source
+    const consumed = this.#consumed.get(topic)!
+    const owned = new Map<number, Owned>()
+    const badShare = new BadShare(config.events.badShareMax)
+    const save = (partition: number, at: Owned) => {
+      if (at.next === at.saved) return
+      offsets.save(topic, partition, at.next)
+      at.saved = at.next
+      at.savedAtMs = clock.nowMs()
+    }
+    const giveUp = (partition: number) => {
+      const at = owned.get(partition)
+      if (at !== undefined) save(partition, at)
+      owned.delete(partition)
+      consumed.delete(partition)
+    }
+    const events = log.read(topic, {
+      // What this process remembers, or the group, whichever is further: both are behind what is durable.
+      resume: async (partition, committed = 0n) => {
+        const remembered = offsets.load(topic, partition) ?? 0n
+        const next = remembered > committed ? remembered : committed
+        owned.set(partition, { next, saved: next, savedAtMs: clock.nowMs() })
+        consumed.set(partition, next)
+        this.#options.logger?.info({ topic, partition, from: next }, `partition ${partition} of ${topic} is ours, from offset ${next}`)
+        return next
+      },
+      signal,
+      untilEnd,
+      // A group of its own for each topic: members of one group must all read the same.
+      group: `${app}-ingest.${topic}`
+    })
+    try {
+      for await (const event of events) {
+        if (event.kind === 'revoked') for (const partition of event.partitions) giveUp(partition)
+        if (event.kind === 'records') {
+          const at = owned.get(event.partition)
+          this.#measureRead(event.records)
+          if (at === undefined) throw new Error(`records of ${topic}, partition ${event.partition}, which is not owned`)
+          try {
+            await mapper.prepare(event.records)
+          } catch (error) {
+            // Asked to end while the registry is away: these records are for the next start.
+            if (signal.aborted && error instanceof UnavailableError) break
+            throw error
+          }
+          for (let i = 0; i < event.records.length; i += sliceRecords) {
+            const slice = event.records.slice(i, i + sliceRecords)
+            await this.#take(mapper, slice, badShare)
+            at.next = slice.at(-1)!.offset + 1n
+            consumed.set(event.partition, at.next)
+            this.takenAtMs = slice.at(-1)!.timestampMs
+          }
+        }
+        const nowMs = clock.nowMs()
+        for (const [partition, at] of owned) if (nowMs - at.savedAtMs >= config.sequence.commitIntervalMs) save(partition, at)
+      }
+    } finally {
+      for (const partition of [...owned.keys()]) giveUp(partition)
+    }
+  }
+
+  async #take(mapper: SourceMapper, records: readonly LogRecord[], badShare: BadShare): Promise<void> {
+    const { log, codecs, config, clock, logger } = this.#options
+    const { topic } = mapper.source
+    const mapped: NewRecord[] = []
+    const steps: TracedStep[] = []
+    const startMs = clock.nowMs()
+    const deadLetters: NewRecord[] = []
+    let filtered = 0
+    for (const record of records) {
+      try {
+        const result = mapper.map(record)
+        if (result.kind === 'filtered') filtered++
+        else if (result.kind === 'interaction') {
+          const { interaction } = result
+          const step = goOnTracing(config, 'mtmi ingest', { kind: 'consumer', traces: tracesOfAll(config, [record]), startMs })
+          steps.push(step)
+          mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), ...step.carried })
+          if (step.fields.traceId !== undefined) logger?.info({ ...placeOf(topic, record), ...step.fields }, 'mapped')
+        } else {
+          const { itemId, item } = result
+          mapped.push({ key: text.encode(itemId), value: item === null ? null : codecs.item.encode(item) })
+        }
+        badShare.note(false)
+      } catch (error) {
+        if (!(error instanceof BadEventError)) throw error
+        deadLetters.push(deadLetterOf(record, topic, error))
+        badShare.note(true)
+      }
+      if (badShare.exceeded) {
+        // Before anything of this slice is appended or remembered: it is read again when the mapping is mended.
+        throw new MtmiError(
+          'BAD_EVENT',
+          `${badShare.bad} of the last ${badWindow} records of ${topic} were refused (events.badShareMax ${config.events.badShareMax}): ` +
+            `see \`mtmi mapping try --topic ${topic}\`, mend the mapping, then \`mtmi dlq replay --topic ${topic}\`; nothing was lost`
+        )
+      }
+    }
+    if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
+    if (mapped.length > 0) await log.append(mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions, mapped)
+    for (const step of steps) step.end()
+    const counts = this.#counts.get(topic)!
+    counts.read += records.length
+    counts.mapped += mapped.length
+    counts.filtered += filtered
+    counts.refused += deadLetters.length
+    this.#options.measure?.([
+      { metric: 'ingested', labels: { outcome: 'mapped' }, value: mapped.length },
+      { metric: 'ingested', labels: { outcome: 'filtered' }, value: filtered },
+      { metric: 'ingested', labels: { outcome: 'refused' }, value: deadLetters.length }
+    ])
+  }
+
+  #measureRead(records: readonly LogRecord[]): void {
+    let bytes = 0
+    for (const { key, value } of records) bytes += key.length + (value?.length ?? 0)
+    this.#options.measure?.([
+      { metric: 'ingestRead', value: records.length },
+      { metric: 'ingestBytes', value: bytes }
+    ])
+  }
+}
+
+const placeOf = (topic: string, { partition, offset }: LogRecord) => ({ topic, partition, from: offset, to: offset + 1n })

@@ -1,0 +1,110 @@
+// A foreign record → an interaction, as the configuration says.
+
+import type { SourceOptions } from '../../core/config/sources.ts'
+import { BadEventError } from '../../core/errors.ts'
+import type { Interaction } from '../../records/interaction.ts'
+import type { ForeignRecord } from './foreignRecord.ts'
+import { compileTime } from './mapTime.ts'
+import { type Fields, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
+import { compileFilters } from './sourceFilter.ts'
+
+/**
+ * 'filtered': the record is sound and not for us.
+ *
+ * @throws BadEventError saying which path, and what was found there
+ */
+export type InteractionMapper = (foreign: ForeignRecord) => Interaction | 'filtered'
+
+/** Where a CloudEvent has what a source does not say itself. */
+const cloudEvents = { type: { path: ['header:ce_type'], others: 'filter' }, time: { path: ['header:ce_time', 'log:time'] } } as const
+
+/** @param source of kind interactions, as the configuration's schema has checked it */
+export function compileInteractionMapper(source: SourceOptions): InteractionMapper {
+  const passes = compileFilters(source.filter)
+  if (source.format === 'mtmi') {
+    return (foreign) => (passes(foreign) ? withSource(foreign.value as Interaction, foreign) : 'filtered')
+  }
+  const cloud = source.format === 'cloudevents'
+  const user = parseFields(source.user!)
+  const item = parseFields(source.item!)
+  const type = compileType(source.type ?? { ...cloudEvents.type, path: [...cloudEvents.type.path] })
+  const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] })
+  const eventId = source.eventId === undefined ? undefined : parseFields(source.eventId)
+  const value = source.value === undefined ? undefined : parseFields(source.value)
+  const context = Object.entries(source.context).map(([name, paths]) => ({ name, role: `context.${name}`, fields: parseFields(paths) }))
+  return (foreign) => {
+    // A CloudEvent may say all in its headers.
+    if (foreign.value === undefined && !cloud)
+      throw new BadEventError('the record has no value: an interaction is never deleted by tombstone')
+    if (!passes(foreign)) return 'filtered'
+    const ourType = type(foreign)
+    if (ourType === undefined) return 'filtered'
+    const { topic, record } = foreign
+    const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = {
+      eventId: eventId !== undefined ? readRequiredText(eventId, foreign, 'eventId') : cloud ? cloudEventId(foreign) : sourceId(foreign),
+      userId: readRequiredText(user, foreign, 'user'),
+      itemId: readRequiredText(item, foreign, 'item'),
+      type: ourType,
+      eventTimeMs: time(foreign),
+      source: { topic, partition: record.partition, offset: record.offset }
+    }
+    const number = value === undefined ? undefined : readNumber(value, foreign, 'value')
+    if (number !== undefined) interaction.value = number
+    if (context.length > 0) {
+      const facts: [string, string][] = []
+      for (const { name, role, fields } of context) {
+        const text = readText(fields, foreign, role)
+        if (text !== undefined) facts.push([name, text])
+      }
+      if (facts.length > 0) interaction.context = Object.fromEntries(facts)
+    }
+    return interaction
+  }
+}
+
+/** Unique for ever, and the same however often the record is read. */
+function sourceId({ topic, record }: ForeignRecord): string {
+  return `${topic}/${record.partition}/${record.offset}`
+}
+
+const cloudSource = parseFields(['header:ce_source'])
+const cloudId = parseFields(['header:ce_id'])
+
+/** CloudEvents 1.0: the source and the id together are unique, the id alone is not. */
+function cloudEventId(foreign: ForeignRecord): string {
+  return `${readRequiredText(cloudSource, foreign, 'eventId')}/${readRequiredText(cloudId, foreign, 'eventId')}`
+}
+
+/** An interaction that was re-keyed before keeps where it was first seen. */
+function withSource(interaction: Interaction, { topic, record }: ForeignRecord): Interaction {
+  return interaction.source === undefined
+    ? { ...interaction, source: { topic, partition: record.partition, offset: record.offset } }
+    : interaction
+}
+
+function compileType({ path, names, others }: NonNullable<SourceOptions['type']>): (foreign: ForeignRecord) => string | undefined {
+  const fields = parseFields(path)
+  const only = fields[0]!
+  // The whole topic is of one type.
+  if (only.kind === 'constant' && names === undefined) return () => only.value
+  if (names === undefined) return (foreign) => readRequiredText(fields, foreign, 'type')
+  const table = new Map(Object.entries(names))
+  return (foreign) => {
+    const theirs = readRequiredText(fields, foreign, 'type')
+    return table.get(theirs) ?? (others === 'keep' ? theirs : undefined)
+  }
+}
+
+function readNumber(fields: Fields, foreign: ForeignRecord, role: string): number | undefined {
+  for (const path of fields) {
+    const found = readField(path, foreign)
+    if (found === undefined || found === '') continue
+    if (typeof found === 'number' && Number.isFinite(found)) return found
+    const text = scalarText(found, path, role)
+    const number = text.trim() === '' || typeof found === 'boolean' ? Number.NaN : Number(text)
+    if (!Number.isFinite(number))
+      throw new BadEventError(`${role} (${path.text}) is ${JSON.stringify(text.slice(0, 64))}: expected a finite number`)
+    return number
+  }
+  return undefined
+}

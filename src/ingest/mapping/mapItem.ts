@@ -1,0 +1,78 @@
+// A record of a catalogue topic → an item, as the configuration says.
+
+import type { SourceOptions } from '../../core/config/sources.ts'
+import { BadEventError } from '../../core/errors.ts'
+import type { FieldPath } from '../../core/fieldPath.ts'
+import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import type { ItemId } from '../../records/interaction.ts'
+import { idLengthMax } from '../../records/validateInteraction.ts'
+import type { ForeignRecord } from './foreignRecord.ts'
+import { compileTime } from './mapTime.ts'
+import { type Fields, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
+import { compileFilters } from './sourceFilter.ts'
+
+/** An item as it is now, or that it is gone. */
+export type ItemChange = { readonly itemId: ItemId; readonly item: CatalogueItem | null }
+
+/** @throws BadEventError saying which path, and what was found there */
+export type ItemMapper = (foreign: ForeignRecord) => ItemChange | 'filtered'
+
+/** Each value of a feature is a row of the model: a field with more is prose, not a feature. */
+export const featureValuesMax = 256
+/** With the `u` flag a surrogate matches only where its other half is missing. */
+const unpairedSurrogate = /\p{Surrogate}/u
+
+/**
+ * A record without a value deletes: the item whose id is where `item` says if that is the key or a header, and otherwise the key as text.
+ *
+ * @param source of kind items, as the configuration's schema has checked it
+ */
+export function compileItemMapper(source: SourceOptions): ItemMapper {
+  const passes = compileFilters(source.filter)
+  const item = parseFields(source.item!)
+  const outside = item.filter(({ kind }) => kind === 'key' || kind === 'header')
+  const deleted = outside.length > 0 ? outside : parseFields(['key'])
+  const title = source.title === undefined ? undefined : parseFields(source.title)
+  const features = Object.entries(source.features).map(([name, { path, split }]) => ({ name, fields: parseFields(path), split }))
+  const time = compileTime(source.time ?? { path: ['log:time'] })
+  return (foreign) => {
+    if (foreign.value === undefined) return { itemId: checked(readRequiredText(deleted, foreign, 'item'), 'item'), item: null }
+    if (!passes(foreign)) return 'filtered'
+    const itemId = checked(readRequiredText(item, foreign, 'item'), 'item')
+    const values: [string, string[]][] = []
+    for (const { name, fields, split } of features) {
+      const found = readValues(fields, foreign, `features.${name}`, split)
+      if (found.length > 0) values.push([name, found])
+    }
+    const name = title === undefined ? undefined : readText(title, foreign, 'title')
+    const change = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign) }
+    return { itemId, item: name === undefined ? change : { ...change, title: checked(name, 'title') } }
+  }
+}
+
+/** The scalars of a list, or one scalar, taken apart where `split` says so; each once. */
+function readValues(fields: Fields, foreign: ForeignRecord, role: string, split: string | undefined): string[] {
+  for (const path of fields) {
+    const found = readField(path, foreign)
+    if (found === undefined) continue
+    const list = (Array.isArray(found) ? found : [found]).filter((value) => value !== null && value !== undefined)
+    const texts = list.flatMap((value) => parts(value, path, role, split)).filter((text) => text !== '')
+    if (texts.length > featureValuesMax) {
+      throw new BadEventError(`${role} (${path.text}) has ${texts.length} values: at most ${featureValuesMax} are allowed`)
+    }
+    for (const text of texts) checked(text, role)
+    if (texts.length > 0) return [...new Set(texts)]
+  }
+  return []
+}
+
+function parts(value: unknown, path: FieldPath, role: string, split: string | undefined): string[] {
+  const text = scalarText(value, path, role)
+  return split === undefined ? [text] : text.split(split).map((part) => part.trim())
+}
+
+function checked(text: string, role: string): string {
+  if (text.length > idLengthMax) throw new BadEventError(`${role} has ${text.length} characters: at most ${idLengthMax} are allowed`)
+  if (unpairedSurrogate.test(text)) throw new BadEventError(`${role} holds half of a surrogate pair, which cannot be written as UTF-8`)
+  return text
+}

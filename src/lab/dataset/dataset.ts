@@ -1,0 +1,320 @@
+// A data set on disk → interactions in event-time order, items, and lists per user.
+//
+// What it costs: data that is in time order is read twice (once to see that it is); data that is not is sorted, outside memory if need be. Lists per user
+// without a common order are read twice and sorted by a random key. Memory: `memoryMaxBytes` for the sort, and about 100 bytes per user for interleaving.
+
+import { tmpdir } from 'node:os'
+import { basename } from 'node:path'
+import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { Rng } from '../../core/rng.ts'
+import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import type { Interaction } from '../../records/interaction.ts'
+import { catalogueLine } from './catalogueLine.ts'
+import type { ColumnMapping } from './columnMapping.ts'
+import { type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
+import { Interleaving } from './datasetInterleaving.ts'
+import { type RowBlock, readRows } from './datasetRows.ts'
+import { type DeadLetter, DeadLetterFile } from './deadLetterFile.ts'
+import { ExternalSort } from './externalSort.ts'
+import { type FormatName, formatNames, isFormatName } from './formatName.ts'
+import { atomicHeader } from './headerLine.ts'
+import { readLines } from './lineReader.ts'
+import { type UserItemLists, UserItemListsBuilder } from './userItemLists.ts'
+
+export interface DatasetOptions {
+  /** Instead of recognising it. */
+  readonly format?: string | undefined
+  readonly columns?: ColumnMapping | undefined
+  /** Of the interleaving, where there is one. */
+  readonly seed: number
+  /** For sorting outside memory. Default: the system's. */
+  readonly tempDir?: string | undefined
+  /** What the rows of a sort may take before they go to disk. Default 256 MiB: about a million rows. */
+  readonly memoryMaxBytes?: number | undefined
+  /** Where bad lines are set aside, as `<name of the data set>.dead-letters.jsonl`. Default: `tempDir`. */
+  readonly deadLetterDir?: string | undefined
+  /** Told of every line set aside, once: to warn the user. */
+  readonly onDeadLetter?: ((letter: DeadLetter) => void) | undefined
+}
+
+/** A file of an ordered data set. */
+export interface Period {
+  readonly name: string
+  /** Index of its first interaction among all. */
+  readonly start: number
+  /** Event time of its first interaction. */
+  readonly startMs: number
+}
+
+/**
+ * - `time`: rows have event times, and come sorted by them, equal ones in file order
+ * - `order`: the file is in time order; times are synthetic
+ * - `interleaved`: only each user's own order is known; users are merged by seed, times are synthetic
+ */
+export type Ordering = 'time' | 'order' | 'interleaved'
+
+/** Synthetic times begin here: 2020-01-01. Any fixed time would do; the same data always gets the same times. */
+export const syntheticStartMs = Date.UTC(2020, 0, 1)
+const syntheticStepMs = 1000
+const dayMs = 24 * 60 * 60 * 1000
+
+/** @throws ConfigError if the path cannot be read, the format is not recognised, or a header does not fit it */
+export async function openDataset(path: string, options: DatasetOptions): Promise<Dataset> {
+  const { format } = options
+  if (format !== undefined && !isFormatName(format)) {
+    throw new ConfigError([`--format ${format}: there is no such format; there are ${formatNames.join(', ')}`])
+  }
+  return new Dataset(path, await findDatasetFiles(path, format as FormatName | undefined, options.columns ?? {}), options)
+}
+
+export class Dataset {
+  readonly format: FormatName
+  readonly ordering: Ordering
+  /** One line for the user: what was recognised, in which files, and what was assumed of their order. */
+  readonly describe: string
+  readonly #found: DatasetFiles
+  readonly #options: DatasetOptions
+  readonly #tempDir: string
+  readonly #letters: DeadLetterFile
+  /** Last line set aside by file: several passes meet the same bad lines. */
+  readonly #setAsideUpTo = new Map<string, number>()
+  #sorted: boolean | undefined
+
+  /** Use `openDataset`. */
+  constructor(path: string, found: DatasetFiles, options: DatasetOptions) {
+    this.#found = found
+    this.#options = options
+    this.#tempDir = options.tempDir ?? tmpdir()
+    this.#letters = new DeadLetterFile(options.deadLetterDir ?? this.#tempDir, `${basename(path)}.dead-letters.jsonl`)
+    this.format = found.format
+    this.ordering = orderingOf(found, path)
+    this.describe = describe(found, this.ordering, options.seed)
+  }
+
+  /** Lines set aside so far. */
+  get deadLetters(): number {
+    return this.#letters.count
+  }
+
+  get deadLetterPath(): string {
+    return this.#letters.path
+  }
+
+  /** All interactions in event-time order; the same at every call. @throws ConfigError if more than half of a file's first lines are bad */
+  async *interactions(): AsyncGenerator<Interaction, void, undefined> {
+    for await (const block of this.blocks()) yield* block
+  }
+
+  /** As `interactions`, many at a time: several times faster where little is done with each. */
+  async *blocks(): AsyncGenerator<readonly Interaction[], void, undefined> {
+    if (this.ordering === 'order') yield* this.#ordered()
+    else if (this.ordering === 'interleaved') yield* this.#interleaved()
+    else if (await this.#isSorted()) for await (const { rows } of this.#rows()) yield rows
+    else yield* this.#sort(this.#rows(), (row) => row.eventTimeMs)
+  }
+
+  /** The catalogue, where the data set has one; an item that is there twice comes twice, the later one counts. */
+  async *items(): AsyncGenerator<CatalogueItem, void, undefined> {
+    for (const path of this.#found.itemFiles) yield* this.#itemsOf(path)
+  }
+
+  /** One list of items per user, oldest first, users in file order; in memory, 8–16 bytes a row. One pass, no sort of rows. */
+  async lists(): Promise<UserItemLists> {
+    const builder = new UserItemListsBuilder(this.ordering === 'time')
+    for await (const { rows } of this.#rows()) for (const row of rows) builder.add(row.userId, row.itemId, row.eventTimeMs)
+    return builder.build()
+  }
+
+  /** Where each file begins, if files follow each other in time; empty otherwise. One pass over the data. */
+  async periods(): Promise<readonly Period[]> {
+    if (this.ordering !== 'order' || this.#found.files.length < 2) return []
+    const clock = new SyntheticClock(this.#periodMs())
+    const periods: Period[] = []
+    let start = 0
+    for await (const { file, rows } of this.#rows()) {
+      const startMs = clock.at(file)
+      if (periods.length <= file) {
+        // A file without a sound line is a period in which nothing happened.
+        while (periods.length < file) periods.push({ name: stem(this.#found.files[periods.length]!.name), start, startMs })
+        periods.push({ name: stem(this.#found.files[file]!.name), start, startMs })
+      }
+      clock.pass(rows.length)
+      start += rows.length
+    }
+    return periods
+  }
+
+  async *#rows(): AsyncGenerator<RowBlock, void, undefined> {
+    try {
+      yield* readRows(this.#found.files, (file, line, reason, raw) => this.#setAside(file.path, line, reason, raw))
+    } finally {
+      await this.#letters.flush()
+    }
+  }
+
+  #setAside(path: string, line: number, reason: string, raw: string): void {
+    if (line <= (this.#setAsideUpTo.get(path) ?? 0)) return
+    this.#setAsideUpTo.set(path, line)
+    const letter = { file: path, line, reason: `${path}:${line}: ${reason}`, raw }
+    this.#letters.add(letter)
+    this.#options.onDeadLetter?.(letter)
+  }
+
+  async *#ordered(): AsyncGenerator<readonly Interaction[], void, undefined> {
+    const clock = new SyntheticClock(this.#periodMs())
+    for await (const { file, rows } of this.#rows()) {
+      const startMs = clock.at(file)
+      yield rows.map((row, i) => ({ ...row, eventTimeMs: startMs + i * syntheticStepMs }))
+      clock.pass(rows.length)
+    }
+  }
+
+  async *#interleaved(): AsyncGenerator<readonly Interaction[], void, undefined> {
+    const interleaving = new Interleaving(new Rng(this.#options.seed).fork('interleave users'))
+    for await (const { rows } of this.#rows()) for (const row of rows) interleaving.count(row.userId)
+    let timeMs = syntheticStartMs
+    for await (const rows of this.#sort(this.#rows(), (row) => interleaving.key(row.userId))) {
+      const startMs = timeMs
+      yield rows.map((row, i) => ({ ...row, eventTimeMs: startMs + i * syntheticStepMs }))
+      timeMs += rows.length * syntheticStepMs
+    }
+  }
+
+  /** Stops at the first row out of order: data that must be sorted is found out at once, data in order is read through. */
+  async #isSorted(): Promise<boolean> {
+    if (this.#sorted !== undefined) return this.#sorted
+    let newest = 0
+    for await (const { rows } of this.#rows()) {
+      for (const { eventTimeMs } of rows) {
+        if (eventTimeMs < newest) {
+          this.#sorted = false
+          return false
+        }
+        newest = eventTimeMs
+      }
+    }
+    this.#sorted = true
+    return true
+  }
+
+  async *#sort(
+    blocks: AsyncIterable<RowBlock>,
+    keyOf: (row: Interaction) => number
+  ): AsyncGenerator<readonly Interaction[], void, undefined> {
+    const sort = new ExternalSort<Interaction>({
+      tempDir: this.#tempDir,
+      memoryMaxBytes: this.#options.memoryMaxBytes ?? 256 * 1024 * 1024,
+      sizeOf: rowBytes
+    })
+    try {
+      for await (const { rows } of blocks) {
+        for (const row of rows) sort.add(keyOf(row), row)
+        await sort.spill()
+      }
+      for await (const rows of sort.sorted()) yield rows
+    } finally {
+      await sort.close()
+    }
+  }
+
+  async *#itemsOf(path: string): AsyncGenerator<CatalogueItem, void, undefined> {
+    let parse: ((line: string) => CatalogueItem) | undefined
+    try {
+      for await (const block of readLines(path)) {
+        for (const [i, line] of block.lines.entries()) {
+          if (line.trim() === '') continue
+          if (parse === undefined) {
+            const columns = atomicHeader(line)
+            if (columns === undefined || !columns.some(({ name }) => name === 'item_id')) {
+              throw new ConfigError([
+                `${path}: expected a tab-separated header of name:type columns with item_id:token, found ${JSON.stringify(line.slice(0, 80))}`
+              ])
+            }
+            parse = catalogueLine(columns)
+            continue
+          }
+          try {
+            yield parse(line)
+          } catch (error) {
+            if (!(error instanceof BadEventError)) throw error
+            this.#setAside(path, block.first + i, error.message, line)
+          }
+        }
+      }
+    } finally {
+      await this.#letters.flush()
+    }
+  }
+
+  /** How far apart the files begin: 0 where one simply follows the other. */
+  #periodMs(): number {
+    if (this.#found.files.length < 2) return 0
+    const named = (what: RegExp) => this.#found.files.every(({ name }) => what.test(name))
+    return named(/day[_-]?\d+/i) ? dayMs : named(/(period|week)[_-]?\d+/i) ? 7 * dayMs : named(/month[_-]?\d+/i) ? 30 * dayMs : 0
+  }
+}
+
+/** One second per row; a file begins with a period of its own, the first that is free. */
+class SyntheticClock {
+  readonly #periodMs: number
+  #file = 0
+  #nextMs = syntheticStartMs
+
+  constructor(periodMs: number) {
+    this.#periodMs = periodMs
+  }
+
+  at(file: number): number {
+    if (this.#periodMs > 0 && file > this.#file) {
+      const planned = syntheticStartMs + file * this.#periodMs
+      const free = syntheticStartMs + Math.ceil((this.#nextMs - syntheticStartMs) / this.#periodMs) * this.#periodMs
+      this.#nextMs = Math.max(planned, free)
+    }
+    this.#file = file
+    return this.#nextMs
+  }
+
+  pass(rows: number): void {
+    this.#nextMs += rows * syntheticStepMs
+  }
+}
+
+/** An object with its five fields, and the characters of its ids, some of them in two bytes. */
+function rowBytes(row: Interaction): number {
+  return 144 + row.eventId.length + row.userId.length + row.itemId.length
+}
+
+function orderingOf({ format, files }: DatasetFiles, path: string): Ordering {
+  const timed = files.filter(({ bound }) => bound.timed).length
+  if (timed > 0 && timed < files.length) {
+    throw new ConfigError([
+      `${path}: ${files
+        .filter(({ bound }) => !bound.timed)
+        .map(({ name }) => name)
+        .join(', ')} has no time column, other files have one; give them one by one`
+    ])
+  }
+  if (timed > 0) return 'time'
+  if (format === 'sessions' || format === 'clicks') return 'order'
+  if (format === 'pairs' || format === 'flagged-pairs' || format === 'user-items') return 'interleaved'
+  return files.some((file) => file.usersRecur) ? 'order' : 'interleaved'
+}
+
+function describe(found: DatasetFiles, ordering: Ordering, seed: number): string {
+  const { files } = found
+  const names =
+    files.length <= 3 ? files.map(({ name }) => name).join(', ') : `${files.length} files, ${files[0]!.name} … ${files.at(-1)!.name}`
+  const units = [...new Set(files.map(({ bound }) => bound.unit))].join(' and ')
+  const order = {
+    time: `with event times (${units}), in their order`,
+    order: 'an order but no times: synthetic times, one second apart',
+    interleaved: `each user's own order only: users interleaved by seed ${seed}, synthetic times`
+  }[ordering]
+  const items = found.itemFiles.length > 0 ? `; items from ${found.itemFiles.map(plainName).join(', ')}` : ''
+  const aside = found.leftAside.length > 0 ? `; not read: ${found.leftAside.join(', ')}` : ''
+  return `${found.format} (${found.because}): ${names}; ${order}${items}${aside}`
+}
+
+function stem(name: string): string {
+  return name.replace(/\.[^.]*$/, '')
+}

@@ -1,0 +1,317 @@
+// What a run says at its end, in plain text for a person: does it learn, are the interests different, is it fresh, what went wrong, what would a user get.
+
+import type { Detection } from '../../monitor/drift/detection.ts'
+import type { ProgressiveMethod, ProgressiveReport } from '../../train/progressive/progressive.ts'
+import type { InterestsFound } from './interestsFound.ts'
+import { recovery } from './recovery.ts'
+
+export interface RunReport {
+  /** What was read: `a simulated clickstream`, `ml-100k`. */
+  readonly source: string
+  readonly interactions: number
+  readonly users: number
+  readonly items: number
+  /** Wall-clock time of the run, set-up aside. */
+  readonly seconds: number
+  /** Interactions a second; default: interactions / seconds. */
+  readonly eventsPerSecond?: number
+  readonly examplesLearned?: number
+  readonly examplesPerSecond?: number
+  /** Where the arithmetic ran, and the program's version. */
+  readonly backend?: string
+  readonly version?: string
+  readonly progressive?: ProgressiveReport
+  /** Where tastes changed: event time in milliseconds since the Unix epoch. Only a simulation knows. */
+  readonly driftMs?: number
+  /** Changes that the detectors noticed, in any order. */
+  readonly detections?: readonly Detection[]
+  readonly interestCount?: number
+  /** Mean cosine between two interests of one user, −1 … 1. */
+  readonly intraUserCosine?: number
+  readonly interestsFound?: InterestsFound
+  /** From the log's taking a click to the user's new vectors being searchable, milliseconds. */
+  readonly freshnessMs?: { readonly p50: number; readonly p99: number }
+  readonly duplicates?: number
+  readonly late?: number
+  readonly deadLetters?: number
+  /** Steps that were dropped since a loss or a gradient was not finite. */
+  readonly diverged?: number
+  readonly sample?: SampleUser
+}
+
+export interface SampleUser {
+  readonly userId: string
+  /** Titles, or ids where there are none, newest first. */
+  readonly recent: readonly string[]
+  /** Best first. */
+  readonly recommendations: readonly {
+    readonly title: string
+    readonly score: number
+    /** From 0. */
+    readonly interest: number
+    /** Genres, categories. */
+    readonly about?: string
+  }[]
+}
+
+const widthMax = 92
+const methodNames: Readonly<Record<ProgressiveMethod, string>> = {
+  model: 'this model',
+  popularity: 'most popular',
+  decayedPopularity: 'popular lately',
+  cooccurrence: 'item co-occurrence',
+  markov: 'last item only (Markov)'
+}
+
+/** Lines of at most 92 columns, joined; ends with a line break. */
+export function textReport(report: RunReport): string {
+  const sections = [headline(report), learning(report), interests(report), freshness(report), troubles(report), sample(report)]
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`
+}
+
+function headline(report: RunReport): string[] {
+  const perSecond = report.eventsPerSecond ?? (report.seconds > 0 ? report.interactions / report.seconds : 0)
+  const lines = [
+    `MTMI Stream: ${report.source}`,
+    `  ${count(report.interactions, 'event')} of ${count(report.users, 'user')} on ${count(report.items, 'item')} in ${report.seconds.toFixed(1)} s, ${whole(perSecond)} events/s`
+  ]
+  if (report.examplesLearned !== undefined) {
+    const rate = report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while learning`
+    lines.push(`  ${count(report.examplesLearned, 'example')} learned${rate}`)
+  }
+  const engine = [report.backend, report.version && `version ${report.version}`].filter(Boolean).join(', ')
+  if (engine !== '') lines.push(`  ${engine}`)
+  return lines
+}
+
+function learning(report: RunReport): string[] {
+  const { progressive } = report
+  if (progressive === undefined) return []
+  if (progressive.targets === 0) return ['Does it learn?', '  No target was ranked: there were too few events to tell.']
+  const lines = [
+    'Does it learn?',
+    `  ${whole(progressive.targets)} clicks were each ranked among all items before they were learned, history left out.`,
+    ...(progressive.evaluatedShare < 0.9995 ? [`  They are ${percent(progressive.evaluatedShare)} of all, chosen by hash.`] : []),
+    ...(progressive.repeats > 0
+      ? [`  ${count(progressive.repeats, 'repeated click')} cannot be ranked so, and ${progressive.repeats === 1 ? 'is' : 'are'} left out.`]
+      : []),
+    '',
+    `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(17)}`,
+    row(methodNames.model, progressive['hitRate@20'], progressive['ndcg@20'], ''),
+    ...([progressive.bestPopularity.method, 'cooccurrence', 'markov'] as const).map((method) => {
+      const other = progressive[method]
+      return row(methodNames[method], other['hitRate@20'], other['ndcg@20'], times(progressive['hitRate@20'], other['hitRate@20']))
+    })
+  ]
+  if (progressive.curve.length < 2) return lines
+  const { curve } = progressive
+  const methods = ['model', progressive.bestPopularity.method, 'cooccurrence'] as const
+  const highest = Math.max(...curve.flatMap((point) => methods.map((method) => point.metrics[method]['hitRate@20'])))
+  const driftIndex = report.driftMs === undefined ? -1 : curve.findIndex((point) => point.timeMs > report.driftMs!)
+  lines.push('', `  hit rate@20 over the stream, bars from 0 to ${decimal(highest)}${driftIndex > 0 ? ', │ marks the drift' : ''}`)
+  for (const method of methods) {
+    const bars = curve.map((point) => bar(point.metrics[method]['hitRate@20'], highest))
+    if (driftIndex > 0) bars.splice(driftIndex, 0, '│')
+    lines.push(`  ${methodNames[method].padEnd(19)} ${bars.join('')} ${decimal(curve.at(-1)!.metrics[method]['hitRate@20'])}`)
+  }
+  lines.push(...drifted(progressive, report.driftMs))
+  lines.push(...noticed(progressive, report))
+  return lines
+}
+
+function drifted(progressive: ProgressiveReport, driftMs: number | undefined): string[] {
+  if (driftMs === undefined) return []
+  const { curve } = progressive
+  // The drift is known by its time, and told in events: it lies somewhere in the first period that ended after it.
+  const driftAt = clicksAt(curve, driftMs)
+  if (driftAt === undefined) return []
+  const told = recovery(
+    curve.map((point) => ({ at: point.examples, value: point.metrics.model['hitRate@20'] })),
+    driftAt
+  )
+  if (told === undefined) return []
+  if (!told.fell) return [`  At the drift it held its level: ${short(told.before)} before, no less than ${short(told.lowest)} after.`]
+  const fell = `  It fell from ${short(told.before)} to ${short(told.lowest)} at the drift`
+  if (told.recoveredAt === undefined || told.recoveredValue === undefined) {
+    return [
+      `${fell} and has not come back to ${short(0.95 * told.before)} yet; it ends at ${short(curve.at(-1)!.metrics.model['hitRate@20'])}.`
+    ]
+  }
+  return [
+    `${fell}, and was back at ${short(told.recoveredValue)} after ${whole(Math.round((told.recoveredAt - driftAt) / 100) * 100)} events.`
+  ]
+}
+
+const signalNames: Readonly<Record<Detection['signal'], string>> = {
+  event_type: 'event types',
+  item_popularity: 'item popularity',
+  category: 'categories',
+  history_length: 'history lengths',
+  event_gap: 'times between events',
+  loss: 'loss',
+  hit_rate: 'hit rate'
+}
+
+/** When the detectors noticed the planted drift, in clicks after it, and how many alarms came before it. */
+function noticed({ curve }: ProgressiveReport, { driftMs, detections }: RunReport): string[] {
+  if (driftMs === undefined || !Number.isFinite(driftMs) || detections === undefined) return []
+  const planted = clicksAt(curve, driftMs)
+  if (planted === undefined) return []
+  const first = new Map<Detection['signal'], number>()
+  let early = 0
+  for (const { signal, eventTimeMs } of [...detections].sort((a, b) => a.eventTimeMs - b.eventTimeMs)) {
+    if (eventTimeMs < driftMs) early++
+    else if (!first.has(signal)) first.set(signal, (clicksAt(curve, eventTimeMs) ?? curve.at(-1)!.examples) - planted)
+  }
+  const after = [...first].slice(0, 3).map(([signal, clicks]) => `${signalNames[signal]} ${whole(Math.round(clicks / 100) * 100)} clicks`)
+  const alarms = early === 0 ? 'no alarm before it' : `${count(early, 'alarm')} before it`
+  return [
+    after.length === 0
+      ? `  Drift: not noticed by the detectors; ${alarms}.`
+      : `  Drift: noticed by ${after.join(', ')} after it; ${alarms}.`
+  ]
+}
+
+/** How many clicks had been learned at a moment of the stream; undefined before the first period ended and after the last. */
+function clicksAt(curve: ProgressiveReport['curve'], timeMs: number): number | undefined {
+  const index = curve.findIndex((point) => point.timeMs > timeMs)
+  if (index < 1) return undefined
+  const before = curve[index - 1]!
+  const after = curve[index]!
+  return before.examples + ((timeMs - before.timeMs) / (after.timeMs - before.timeMs)) * (after.examples - before.examples)
+}
+
+function interests(report: RunReport): string[] {
+  const lines: string[] = []
+  if (report.intraUserCosine !== undefined && Number.isFinite(report.intraUserCosine)) {
+    const whose = report.interestCount === undefined ? "a user's interests" : `a user's ${report.interestCount} interests`
+    const verdict =
+      report.intraUserCosine > 0.95
+        ? 'they have collapsed into one'
+        : report.intraUserCosine > 0.8
+          ? 'they are close to each other'
+          : 'they differ'
+    lines.push(`  Two of ${whose} have a cosine of ${short(report.intraUserCosine)} on average (1: the same): ${verdict}.`)
+  }
+  const found = report.interestsFound
+  if (found !== undefined && found.users > 0) {
+    lines.push(
+      `  Planted interests found: ${percent(found.meanShareFound)}. All of them for ${percent(found.usersWithAllFound / found.users)} of ${count(found.users, 'user')}, most for ${percent(found.usersWithMostFound / found.users)}.`,
+      ...(found.interests === 0
+        ? []
+        : [
+            `  Of the ${count(found.interests, 'interest')} that ten users or more have, ${found.interestsFoundForMost} ${found.interestsFoundForMost === 1 ? 'is' : 'are'} found for most of them.`
+          ])
+    )
+  }
+  return lines.length === 0 ? [] : ['Are the interests different?', ...lines]
+}
+
+function freshness(report: RunReport): string[] {
+  if (report.freshnessMs === undefined) return []
+  return [
+    'Is it fresh?',
+    `  From click to searchable: half within ${duration(report.freshnessMs.p50)}, 99% within ${duration(report.freshnessMs.p99)}.`
+  ]
+}
+
+function troubles(report: RunReport): string[] {
+  const told = [
+    report.deadLetters !== undefined && `${count(report.deadLetters, 'bad event')} set aside`,
+    report.late !== undefined && `${whole(report.late)} too late`,
+    report.duplicates !== undefined && `${count(report.duplicates, 'duplicate')} dropped`,
+    report.diverged !== undefined && `${count(report.diverged, 'diverged step')}`
+  ].filter((part) => part !== false)
+  if (told.length === 0) return []
+  const sum = (report.deadLetters ?? 0) + (report.late ?? 0) + (report.duplicates ?? 0) + (report.diverged ?? 0)
+  return ['What went wrong?', sum === 0 ? '  Nothing.' : `  ${told.join(', ')}.`]
+}
+
+function sample(report: RunReport): string[] {
+  const user = report.sample
+  if (user === undefined) return []
+  const lines = [`What would user ${user.userId} get?`]
+  if (user.recent.length > 0) lines.push(...wrap('  lately  ', user.recent))
+  if (user.recommendations.length === 0) return [...lines, '  Nothing yet.']
+  const byInterest = new Map<number, string[]>()
+  user.recommendations.forEach(({ title, score, interest, about }, rank) => {
+    const entry = `${String(rank + 1).padStart(2)}. ${short(score)}  ${about ? `${clip(title, 40).padEnd(40)}  ${about}` : title}`
+    byInterest.set(interest, [...(byInterest.get(interest) ?? []), entry])
+  })
+  for (const [interest, entries] of byInterest) {
+    entries.forEach((entry, i) => {
+      lines.push(clip(`  ${(i === 0 ? `interest ${interest + 1}` : '').padEnd(12)}${entry}`, widthMax))
+    })
+  }
+  return lines
+}
+
+function row(name: string, hitRate: number, ndcg: number, ratio: string): string {
+  return `  ${name.padEnd(24)}${decimal(hitRate).padStart(12)}${decimal(ndcg).padStart(9)}${ratio.padStart(17)}`.trimEnd()
+}
+
+function times(model: number, other: number): string {
+  return other === 0 ? '' : `${(model / other).toFixed(2)} × as good`
+}
+
+const bars = '▁▂▃▄▅▆▇█'
+
+function bar(value: number, highest: number): string {
+  return highest === 0 ? bars[0]! : bars[Math.min(bars.length - 1, Math.round((value / highest) * (bars.length - 1)))]!
+}
+
+/** Items after one another, at most three lines of them. */
+function wrap(lead: string, items: readonly string[]): string[] {
+  const lines: string[] = []
+  let line = lead
+  let fresh = true
+  for (const [i, item] of items.entries()) {
+    const piece = clip(item, 40) + (i < items.length - 1 ? ', ' : '')
+    if (!fresh && line.length + piece.trimEnd().length > widthMax) {
+      lines.push(line.trimEnd())
+      if (lines.length === 3) return [...lines.slice(0, 2), `${clip(lines[2]!, widthMax - 2)} …`]
+      line = ' '.repeat(lead.length)
+    }
+    line += piece
+    fresh = false
+  }
+  return [...lines, line.trimEnd()]
+}
+
+/** In code points, so that no character is torn. */
+function clip(text: string, lengthMax: number): string {
+  const points = [...text]
+  return points.length <= lengthMax ? text : `${points.slice(0, lengthMax - 1).join('')}…`
+}
+
+function whole(value: number): string {
+  return Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+function count(value: number, noun: string): string {
+  return `${whole(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
+}
+
+/** `.412` */
+function decimal(value: number): string {
+  return value.toFixed(3).replace(/^(-?)0\./, '$1.')
+}
+
+/** `.41` */
+function short(value: number): string {
+  return value.toFixed(2).replace(/^(-?)0\./, '$1.')
+}
+
+function percent(share: number): string {
+  const value = share * 100
+  return `${value > 0 && value < 9.5 ? value.toFixed(1) : value.toFixed(0)}%`
+}
+
+function duration(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}

@@ -1,0 +1,34 @@
+// How a user is erased: by a record without a value, keyed by the user, in `interactions`. Whoever follows the stream forgets the user when it comes to it.
+
+import type { UserId } from '../records/interaction.ts'
+import type { LogRecord, NewRecord } from './eventLog.ts'
+
+/** On a record without a value in `user-sequences`: the user was erased, not merely idle for too long, so that examples and checkpoints forget them, too. */
+const erasureHeader = 'mtmi.erased'
+const text = new TextEncoder()
+const untext = new TextDecoder('utf-8', { fatal: true })
+
+/** To be appended to `interactions`. What the user does afterwards begins a new history. */
+export function erasureEvent(userId: UserId): NewRecord {
+  return { key: text.encode(userId), value: null }
+}
+
+/** @returns who is to be erased; undefined for a record that says nothing of that */
+export function erasedUser({ key, value }: Pick<LogRecord, 'key' | 'value'>): UserId | undefined {
+  if (value !== null || key.length === 0) return undefined
+  try {
+    return untext.decode(key)
+  } catch {
+    return undefined // not UTF-8: nobody's id
+  }
+}
+
+/** The tombstone of an erased user in `user-sequences`. */
+export function erasedSequence(userId: UserId, partition: number): NewRecord {
+  return { ...erasureEvent(userId), headers: { [erasureHeader]: text.encode('1') }, partition }
+}
+
+/** Whether a tombstone of `user-sequences` is an erasure. */
+export function isErasure({ value, headers }: Pick<LogRecord, 'value' | 'headers'>): boolean {
+  return value === null && headers[erasureHeader] !== undefined
+}

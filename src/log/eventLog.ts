@@ -1,0 +1,65 @@
+// The log that everything between click and recommendation is a fold over.
+
+import type { Offsets } from '../core/offsets.ts'
+
+export interface NewRecord {
+  /** Decides the partition (murmur2, as Kafka's own clients do) and what compaction keeps. */
+  readonly key: Uint8Array
+  /** null deletes the key in a compacted topic. */
+  readonly value: Uint8Array | null
+  readonly headers?: Readonly<Record<string, Uint8Array>>
+  /** Instead of the key's hash. */
+  readonly partition?: number
+}
+
+export interface LogRecord {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | null
+  readonly headers: Readonly<Record<string, Uint8Array>>
+  readonly partition: number
+  readonly offset: bigint
+  /** When the log took it, milliseconds since the Unix epoch. Never goes back within a partition. */
+  readonly timestampMs: number
+}
+
+export type LogEvent =
+  /** Partitions that are now this reader's; their records follow, from what `resume` says. */
+  | { readonly kind: 'assigned'; readonly partitions: readonly number[] }
+  /** Partitions that are about to be another's. The reader commits their state before it asks for the next event: only then are they given up. */
+  | { readonly kind: 'revoked'; readonly partitions: readonly number[] }
+  /** Records of ONE partition in offset order. `end`: the next offset that the log will give out there, for lag. */
+  | { readonly kind: 'records'; readonly partition: number; readonly records: readonly LogRecord[]; readonly end: bigint }
+  /** Nothing to read right now; said again several times a second while it is so: the turn for what is due by the clock. */
+  | { readonly kind: 'idle' }
+
+export interface ReadOptions {
+  /**
+   * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its start.
+   * `committed`: what the group has let the log know, where there is a group and the log keeps that. Never beyond what the reader asked to go on from,
+   * so a reader without state of its own may resume there; for all others it is a hint.
+   */
+  readonly resume: (partition: number, committed?: bigint) => Promise<bigint>
+  readonly signal: AbortSignal
+  /** Ends after the last record that was in the log when reading began. Default: follows for ever. */
+  readonly untilEnd?: boolean
+  /** Group to share the partitions with. Absent: reads all partitions alone. */
+  readonly group?: string
+}
+
+/**
+ * A partitioned, append-only, replayable log of raw records. Kafka in production, a durable local log by default, an array in tests.
+ * Offsets ascend within a partition, but not necessarily by one (compaction, transactions).
+ */
+export interface EventLog {
+  /** Ends on abort without throwing. @throws UnavailableError after bounded retries. */
+  read(topic: string, options: ReadOptions): AsyncIterable<LogEvent>
+  /**
+   * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused:
+   * a member's first append under it claims it in that topic, and one of no records does that alone,
+   * on Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
+   */
+  append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
+  /** Next offset that the log will give out, by partition. */
+  ends(topic: string): Promise<Offsets>
+  close(): Promise<void>
+}

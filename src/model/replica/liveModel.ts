@@ -1,0 +1,58 @@
+// The model that a publisher has put into effect, as it outlives the process: a log tells the newest rows and weights, not which of them were accepted.
+
+import { CorruptError } from '../../core/errors.ts'
+import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'
+import type { Weights } from '../weights.ts'
+import { arraysOf, type Checkpoint, type CheckpointPart } from './checkpoint.ts'
+
+export interface LiveModel {
+  readonly space: string
+  readonly step: number
+  /** As the commit named it. */
+  readonly model: string
+  /** Offset of `model-updates` behind the commit that took effect last. */
+  readonly next: bigint
+  readonly weights: Weights
+  /** Absent: the log's own rows go with these weights. */
+  readonly rows?: LiveRows
+}
+
+export interface LiveRows {
+  /** As `RowStore.state` gives them. */
+  readonly items: NamedArrays
+  readonly features: NamedArrays
+  /** Interactions, by row of an item. */
+  readonly counts: Float64Array
+}
+
+export function liveModelToCheckpoint({ space, step, model, next, weights, rows }: LiveModel): Checkpoint {
+  const parts: CheckpointPart[] = [{ name: 'weights', arrays: new Map(Object.entries(weights)) }]
+  if (rows !== undefined) {
+    const counts = new Map([['counts', rows.counts]])
+    parts.push(
+      { name: 'item-rows', arrays: rows.items },
+      { name: 'feature-rows', arrays: rows.features },
+      { name: 'counts', arrays: counts }
+    )
+  }
+  return { header: { space, step, model, next: String(next) }, parts }
+}
+
+/** @throws CorruptError if it is none */
+export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
+  const { space, step, model, next } = checkpoint.header
+  if (typeof space !== 'string' || typeof step !== 'number' || typeof model !== 'string' || typeof next !== 'string')
+    throw new CorruptError('the live model that was kept has another header than this program writes')
+  const weights: Record<string, Float32Array> = {}
+  const kept = arraysOf(checkpoint, 'weights')
+  for (const name of kept.keys()) weights[name] = namedArray(kept, name, Float32Array)
+  const live = { space, step, model, next: BigInt(next), weights }
+  const counts = arraysOf(checkpoint, 'counts')
+  if (counts.size === 0) return live
+  const rows = {
+    items: arraysOf(checkpoint, 'item-rows'),
+    features: arraysOf(checkpoint, 'feature-rows'),
+    counts: namedArray(counts, 'counts', Float64Array)
+  }
+  return { ...live, rows }
+}

@@ -1,0 +1,413 @@
+// The model as its updates tell it: what publishes and serves vectors far from the trainer, never between two commits.
+
+import { CorruptError } from '../../core/errors.ts'
+import { type CatalogueItem, featureKeys } from '../../records/catalogueItem.ts'
+import type { ItemId } from '../../records/interaction.ts'
+import type { LineageReason, ModelUpdate } from '../../records/modelUpdate.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
+import { type Model, modelFromJson } from '../model.ts'
+import { checkWeights, type Weights } from '../weights.ts'
+import { LayeredRows } from './layeredRows.ts'
+import type { LiveModel } from './liveModel.ts'
+import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges } from './modelChanges.ts'
+import { type Features, ModelEncoder } from './modelEncoder.ts'
+import { RowStore } from './rowStore.ts'
+
+/** What a commit changed. */
+export interface AppliedUpdate {
+  readonly step: number
+  readonly space: string
+  /** Items whose row changed. Those moved by a feature's row or by dense weights alone are not named. */
+  readonly changedItems: readonly ItemId[]
+  /** Whether the dense weights changed: then every vector moved. */
+  readonly weightsChanged: boolean
+  readonly expired: readonly ItemId[]
+  /** Interactions of the items in `changedItems`, as the trainer counted them. */
+  readonly counts: ReadonlyMap<ItemId, number>
+  /** Why the space was begun, where somebody asked for it. */
+  readonly reason?: LineageReason
+}
+
+/** Weights that are to become the live ones, with all rows that came with them and since. */
+export interface CandidateModel {
+  readonly encoder: Encoder
+  readonly step: number
+  readonly space: string
+  readonly reason?: LineageReason
+}
+
+export interface ModelReplicaOptions {
+  /**
+   * Tower weights, and another space, take effect only when `accept` is called for what `propose` gave; until then rows that were trained
+   * beside them wait too, because vectors of old towers over new rows are neither model's. Rows alone take effect with their commit, as without a
+   * gate. The first model takes effect at once: there is nothing to compare it with.
+   */
+  readonly gated?: boolean
+}
+
+export class ModelReplica implements Encoder {
+  readonly #gated: boolean
+  readonly #catalogue: Features = new Map()
+  #items = new RowStore(1)
+  #features = new RowStore(1)
+  #live: ModelEncoder | undefined
+  #liveText = ''
+  /** Offsets behind the commits that took effect last: any, and one with dense weights. */
+  #liveNext = 0n
+  #weightsNext = 0n
+  /** In effect before a restart; its rows, unless they were kept with it, are those of the log. */
+  #resumed: LiveModel | undefined
+  /** What of the space before is still to be served while this one is filled. */
+  #previous: ModelEncoder | undefined
+  /** Not closed by a commit yet. */
+  #pending = noChanges()
+  #begun: { readonly space: string; readonly reason: LineageReason } | undefined
+  /** Closed, and not in effect. */
+  #held: ModelChanges | undefined
+  /** `#held` has weights that were not proposed yet. */
+  #isNew = false
+  /** Proposed: `#held` may not change. */
+  #candidate: ModelEncoder | undefined
+  /** Closed since the proposal. */
+  #next: ModelChanges | undefined
+
+  constructor({ gated = false }: ModelReplicaOptions = {}) {
+    this.#gated = gated
+  }
+
+  /** 0 before the first commit that brought weights. */
+  get dimensions(): number {
+    return this.#live?.dimensions ?? 0
+  }
+
+  get interestCount(): number {
+    return this.#live?.interestCount ?? 0
+  }
+
+  get space(): string {
+    return this.#live?.space ?? ''
+  }
+
+  get step(): number {
+    return this.#live?.step ?? 0
+  }
+
+  /** Whether vectors can be made: a commit that brought weights has been applied. */
+  get ready(): boolean {
+    return this.#live !== undefined
+  }
+
+  /** Items that have a row. */
+  get itemCount(): number {
+    return this.#items.size
+  }
+
+  /** Offset of the log behind the last commit that took effect, and behind the last of those that brought dense weights. */
+  get inEffect(): { readonly next: bigint; readonly weights: bigint } {
+    return { next: this.#liveNext, weights: this.#weightsNext }
+  }
+
+  /** The commits that wait begin another space. */
+  get beginsSpace(): boolean {
+    const newest = this.#next ?? this.#held
+    return newest !== undefined && !isLineage(newest, this.#ready())
+  }
+
+  /** Step of the newest commit, in effect or not. */
+  get newestStep(): number {
+    return this.#next?.step ?? this.#held?.step ?? this.step
+  }
+
+  /** Whether a proposal waits to be made or to be answered. */
+  get undecided(): boolean {
+    return this.#candidate !== undefined || this.#isNew
+  }
+
+  /** The model of the space before, as it was when another was begun; undefined from `forgetPrevious` on. */
+  get previous(): Encoder | undefined {
+    return this.#previous
+  }
+
+  forgetPrevious(): void {
+    this.#previous?.dispose()
+    this.#previous = undefined
+  }
+
+  /**
+   * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name replaces an earlier one.
+   *
+   * @param next offset behind the record; needed where a model that was kept is to be gone on with
+   * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has brought all weights, and for what
+   *   has to be proposed first
+   * @throws ConfigError if the commit names a model that this program does not know, or weights are missing or do not fit it; CorruptError if a row has another dimension. The replica
+   *   is then as before, and what was not committed is dropped
+   */
+  apply(update: ModelUpdate, next = 0n): AppliedUpdate | undefined {
+    const resumed = this.#resumed
+    if (resumed !== undefined && next <= resumed.next) {
+      if (resumed.rows !== undefined || update.kind === 'weights') return undefined
+      // What went with the weights, as far as the log still has it, is closed by the commit that took effect last, or the first behind it.
+      if (update.kind === 'commit' && next < resumed.next) return undefined
+    }
+    switch (update.kind) {
+      case 'item-row':
+        this.#pending.items.set(update.itemId, { row: update.row, count: update.count })
+        return undefined
+      case 'feature-row':
+        this.#pending.features.set(update.feature, update.row)
+        return undefined
+      case 'weights':
+        this.#pending.weights.set(update.name, update.values)
+        return undefined
+      case 'lineage':
+        // What compaction left of the lineage before means nothing in this one.
+        this.#pending = noChanges()
+        this.#begun = { space: update.space, reason: update.reason }
+        return undefined
+      case 'commit':
+        return this.#commit(update, next)
+    }
+  }
+
+  /** What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights that were refused or another space */
+  liveModel(whole: boolean): LiveModel {
+    const { space, step, weights } = this.#ready()
+    const live = { space, step, model: this.#liveText, next: this.#liveNext, weights }
+    if (!whole) return live
+    return { ...live, rows: { items: this.#items.state(), features: this.#features.state(), counts: this.#items.counts() } }
+  }
+
+  /**
+   * Goes on with a model that was kept: before any record, which then all have to come with their offsets, from the log's beginning. Weights that came behind it
+   * have to be proposed.
+   *
+   * @returns what is in effect already: a model that was kept whole
+   */
+  resume(kept: LiveModel): AppliedUpdate | undefined {
+    if (this.#live !== undefined) throw new Error('ModelReplica: a model is in effect already')
+    const model = modelFromJson(kept.model)
+    const weights = checkWeights(kept.weights, model.shapes)
+    const { space, step, rows } = kept
+    if (rows !== undefined) {
+      this.#items = RowStore.from(rows.items, model.rowWidth, rows.counts)
+      this.#features = RowStore.from(rows.features, model.rowWidth)
+      this.#live = this.#encoder(model, space, step, weights)
+      this.#liveText = kept.model
+      this.#liveNext = this.#weightsNext = kept.next
+    }
+    this.#resumed = kept
+    if (rows === undefined) return undefined
+    const changedItems = [...this.#items.ids()]
+    const counts = new Map(changedItems.map((itemId) => [itemId, this.#items.count(this.#items.find(itemId))]))
+    return { step, space, changedItems, weightsChanged: true, expired: [], counts }
+  }
+
+  /** Another model to be judged, frozen until `accept` or `refuse`; undefined: there is none, or it has been refused already. Asked again, it is the same. */
+  propose(): CandidateModel | undefined {
+    const held = this.#held
+    const live = this.#live
+    if (held === undefined || live === undefined || !(this.#isNew || this.#candidate !== undefined)) return undefined
+    this.#isNew = false
+    if (this.#candidate === undefined) {
+      const same = isLineage(held, live)
+      const below = same ? { items: this.#items, features: this.#features } : empty(held.model.rowWidth)
+      this.#candidate = new ModelEncoder({
+        ...{ model: held.model, space: held.space, step: held.step, catalogue: this.#catalogue },
+        weights: this.#weightsWith(held),
+        items: new LayeredRows(below.items, held.items),
+        features: new LayeredRows(
+          below.features,
+          [...held.features].map(([feature, row]) => [feature, { row, count: 0 }] as const)
+        )
+      })
+    }
+    return { encoder: this.#candidate, step: held.step, space: held.space, ...reasonOf(held, live) }
+  }
+
+  /** What was proposed takes effect, and what came since as far as it need not be proposed itself. @returns in order */
+  accept(): AppliedUpdate[] {
+    const held = this.#held
+    if (held === undefined || this.#candidate === undefined) throw new Error('ModelReplica: nothing was proposed')
+    const next = this.#thaw()
+    const applied = [this.#apply(held)]
+    this.#held = undefined
+    const also = next === undefined ? undefined : this.#hold(next)
+    return also === undefined ? applied : [...applied, also]
+  }
+
+  /** What was proposed stays without effect, with all that comes after, until weights come that are accepted. */
+  refuse(): void {
+    const next = this.#thaw()
+    if (next !== undefined) this.#hold(next)
+  }
+
+  /** Takes note of what items are: histories name items by id alone, and the towers read an item's features with its row. */
+  learnCatalogue(items: Iterable<CatalogueItem>): void {
+    for (const item of items) this.#noteFeatures(item.itemId, featureKeys(item))
+  }
+
+  /** Features given here are remembered, as by `learnCatalogue`. */
+  itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
+    const live = this.#ready()
+    for (const { itemId, features } of items) this.#noteFeatures(itemId, features)
+    return live.itemVectors(items)
+  }
+
+  interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
+    return this.#ready().interests(histories)
+  }
+
+  /** Gives the engine's memory back. */
+  dispose(): void {
+    for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.dispose()
+  }
+
+  #ready(): ModelEncoder {
+    if (this.#live === undefined) throw new Error('ModelReplica: no commit has brought weights yet; ask `ready` first')
+    return this.#live
+  }
+
+  #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>, next: bigint): AppliedUpdate | undefined {
+    const pending = this.#pending
+    this.#pending = noChanges()
+    const reason = this.#begun?.space === commit.space ? this.#begun.reason : undefined
+    const closed = closedChanges(pending, commit, reason, next)
+    if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
+    const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
+    // The trainer sends dense weights less often than rows: what comes before the first of them waits.
+    if (!known && closed.weights.size === 0) {
+      this.#pending = pending
+      return undefined
+    }
+    this.#weightsWith(closed)
+    for (const [id, { row }] of closed.items) if (row !== null) checkRow(id, row, closed.model.rowWidth)
+    for (const [id, row] of closed.features) checkRow(id, row, closed.model.rowWidth)
+    // From here on nothing fails.
+    if (!this.#gated || this.#live === undefined) return this.#apply(closed)
+    if (this.#candidate === undefined) return this.#hold(closed)
+    this.#next = mergedChanges(this.#next, closed)
+    return undefined
+  }
+
+  /** Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be proposed. */
+  #goOn(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
+    const { items, features, weights: newer, step } = closed
+    for (const [id, { row }] of items) if (row !== null) checkRow(id, row, closed.model.rowWidth)
+    for (const [id, row] of features) checkRow(id, row, closed.model.rowWidth)
+    // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step replaces them.
+    const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
+    const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
+    this.#weightsNext = resumed.next
+    if (newer.size > 0) this.#hold({ ...closed, ...noChanges(), weights: newer })
+    return applied
+  }
+
+  /** Weights of the changes' lineage as they would be with them. @throws ConfigError if some are missing or do not fit */
+  #weightsWith(changes: ModelChanges): Weights {
+    const weights: Record<string, Float32Array> = {}
+    if (this.#live !== undefined && isLineage(changes, this.#live)) Object.assign(weights, this.#live.weights)
+    for (const earlier of [this.#held, this.#next, changes]) {
+      if (earlier === undefined || !isLineage(changes, earlier)) continue
+      for (const [name, values] of earlier.weights) weights[name] = values
+    }
+    return checkWeights(weights, changes.model.shapes)
+  }
+
+  #hold(closed: ModelChanges): AppliedUpdate | undefined {
+    const held = mergedChanges(this.#held, closed)
+    if (closed.weights.size > 0) this.#isNew = true
+    if (held.weights.size === 0 && isLineage(held, this.#ready())) {
+      this.#held = undefined
+      return this.#apply(held)
+    }
+    this.#held = held
+    return undefined
+  }
+
+  #thaw(): ModelChanges | undefined {
+    this.#candidate?.dispose()
+    this.#candidate = undefined
+    const next = this.#next
+    this.#next = undefined
+    return next
+  }
+
+  #apply(changes: ModelChanges): AppliedUpdate {
+    const { step, space, model } = changes
+    const weights = this.#weightsWith(changes)
+    const before = this.#live
+    const same = before !== undefined && isLineage(changes, before)
+    if (!same) {
+      // Rows of another lineage mean nothing here.
+      this.#items = new RowStore(model.rowWidth)
+      this.#features = new RowStore(model.rowWidth)
+      this.#live = this.#encoder(model, space, step, weights)
+      if (this.#gated && this.#previous === undefined) this.#previous = before
+      else before?.dispose()
+    }
+    // Options that are no part of the architecture may still change what a row is worth.
+    const otherOptions = same && changes.modelText !== this.#liveText
+    if (otherOptions) {
+      before.dispose()
+      this.#live = this.#encoder(model, space, step, weights)
+    }
+    this.#liveText = changes.modelText
+    this.#liveNext = changes.next
+    const broughtWeights = !same || changes.weights.size > 0
+    if (broughtWeights) this.#weightsNext = changes.next
+    const weightsChanged = broughtWeights || otherOptions
+    const newFeatures = [...changes.features.keys()].some((feature) => this.#features.find(feature) === 0)
+    for (const [feature, row] of changes.features) this.#features.set(feature, row)
+    const rows: number[] = []
+    const changedItems: ItemId[] = []
+    const expired: ItemId[] = []
+    const counts = new Map<ItemId, number>()
+    for (const [itemId, { row, count }] of changes.items) {
+      if (row === null) {
+        rows.push(this.#items.delete(itemId))
+        expired.push(itemId)
+        continue
+      }
+      rows.push(this.#items.set(itemId, row, count))
+      changedItems.push(itemId)
+      counts.set(itemId, count)
+    }
+    this.#ready().advanced(step, {
+      ...(weightsChanged ? { weights } : {}),
+      items: rows,
+      features: newFeatures ? 'new' : changes.features.size > 0 ? 'known' : 'none'
+    })
+    return { step, space, changedItems, weightsChanged, expired, counts, ...reasonOf(changes, before) }
+  }
+
+  #encoder(model: Model, space: string, step: number, weights: Weights): ModelEncoder {
+    return new ModelEncoder({
+      ...{ model, space, step, weights },
+      items: this.#items,
+      features: this.#features,
+      catalogue: this.#catalogue
+    })
+  }
+
+  #noteFeatures(itemId: ItemId, features: readonly string[]): void {
+    const before = this.#catalogue.get(itemId)
+    if (before === features || (before === undefined && features.length === 0)) return
+    if (before?.length === features.length && features.every((feature, i) => feature === before[i])) return
+    this.#catalogue.set(itemId, features)
+    for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.featuresChanged(itemId)
+  }
+}
+
+/** Told with the first model of a space alone. */
+function reasonOf(changes: ModelChanges, before: ModelEncoder | undefined): { reason?: LineageReason } {
+  if (changes.reason === undefined || (before !== undefined && isLineage(changes, before))) return {}
+  return { reason: changes.reason }
+}
+
+function empty(dimensions: number): { items: RowStore; features: RowStore } {
+  return { items: new RowStore(dimensions), features: new RowStore(dimensions) }
+}
+
+function checkRow(id: string, row: Float32Array, dimensions: number): void {
+  if (row.length !== dimensions) throw new CorruptError(`row of '${id}' has ${row.length} numbers; the model's have ${dimensions}`)
+}

@@ -1,0 +1,185 @@
+// Watches what the sequencer emits for drift of the inputs: feeds the detectors, tells the metrics, and keeps what was noticed for the report.
+
+import type { Clock } from '../core/clock.ts'
+import type { DriftOptions } from '../core/config/config.ts'
+import type { RunDirectory } from '../core/runDirectory.ts'
+import type { Wire } from '../log/wire.ts'
+import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
+import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import type { UserSequence } from '../records/userSequence.ts'
+import type { Detection } from './drift/detection.ts'
+import { InputDrift, type InputDriftState, inputFeatures, numberFeatures } from './drift/inputDrift.ts'
+import { RecommendedItems, type RecommendedItemsState } from './drift/recommendedItems.ts'
+import type { MetricsEntry, MetricsReport } from './metrics.ts'
+
+/** Items whose categories are remembered, some 100 bytes each; of later ones no category is known. */
+const itemsMax = 500_000
+/** Of an item: more would let items with many tags outvote the others. */
+const categoriesMax = 4
+/** Detections kept, the newest. */
+const keptMax = 100
+const noCategories: readonly string[] = []
+
+export interface DriftWatchState {
+  readonly input: InputDriftState
+  readonly recommended: RecommendedItemsState
+  readonly detections: readonly Detection[]
+}
+
+export interface DriftWatchOptions {
+  readonly options: DriftOptions
+  readonly clock: Clock
+  readonly measure?: (report: MetricsReport) => void
+  /** Where the state of an earlier process is; losing it only makes the reference be gathered again. */
+  readonly store?: { load(): DriftWatchState | undefined; save(state: DriftWatchState): void }
+}
+
+export class DriftWatch {
+  readonly #options: DriftWatchOptions
+  readonly #input: InputDrift
+  readonly #recommended = new RecommendedItems()
+  readonly #categories = new Map<string, readonly string[]>()
+  /** One copy of each category's name, however many items have it. */
+  readonly #names = new Map<string, string>()
+  #detections: Detection[] = []
+  #lastSaveMs: number
+  #changed = false
+  #referenceFull = false
+
+  constructor(options: DriftWatchOptions) {
+    this.#options = options
+    this.#input = new InputDrift(options.options)
+    this.#lastSaveMs = options.clock.nowMs()
+    const earlier = options.store?.load()
+    if (earlier !== undefined && this.#input.restore(earlier.input)) {
+      this.#recommended.restore(earlier.recommended)
+      this.#detections = [...earlier.detections]
+    }
+    options.measure?.(zeros(inputFeatures, ['psi']).concat(zeros(numberFeatures, ['ks'])))
+  }
+
+  /** What was noticed, oldest first. */
+  get detections(): readonly Detection[] {
+    return this.#detections
+  }
+
+  /** As of now: how far the newest interactions are from the reference. */
+  get report(): InputDrift['report'] {
+    return this.#input.report
+  }
+
+  noteItem(item: CatalogueItem): void {
+    if (this.#categories.size >= itemsMax && !this.#categories.has(item.itemId)) return
+    const names = featureKeys(item)
+      .slice(0, categoriesMax)
+      .map((name) => {
+        const known = this.#names.get(name)
+        if (known === undefined) this.#names.set(name, name)
+        return known ?? name
+      })
+    this.#categories.set(item.itemId, names)
+  }
+
+  /** Follows the catalogue until abort, for the categories of items. */
+  async followCatalogue({ log, codecs, registry, config }: Wire, signal: AbortSignal): Promise<void> {
+    for await (const event of log.read(config.topics.items, { resume: async () => 0n, signal })) {
+      if (event.kind !== 'records') continue
+      await loadSchemas(registry, event.records)
+      for (const { value } of event.records) if (value !== null) this.noteItem(codecs.item.decode(value))
+    }
+  }
+
+  /** What the sequencer has just emitted. */
+  observe(sequences: readonly UserSequence[]): void {
+    const before = this.#input.report
+    const found: Detection[] = []
+    for (const { steps, fresh } of sequences) {
+      for (const { position } of fresh) {
+        const step = steps[position]
+        if (step === undefined) continue
+        const earlier = position === 0 ? undefined : steps[position - 1]
+        const noticed = this.#input.observe({
+          type: step.type,
+          itemId: step.itemId,
+          categories: this.#categories.get(step.itemId) ?? noCategories,
+          historyLength: position,
+          gapMs: earlier === undefined ? undefined : step.eventTimeMs - earlier.eventTimeMs,
+          eventTimeMs: step.eventTimeMs
+        })
+        for (const detection of noticed) found.push(detection)
+        this.#changed = true
+      }
+    }
+    if (found.length > 0) this.#detections = [...this.#detections, ...found].slice(-keptMax)
+    if (this.#input.report !== before) this.#tell(found)
+    if (this.#options.clock.nowMs() - this.#lastSaveMs >= this.#options.options.stateIntervalMs) this.save()
+  }
+
+  /** One list that a user got. */
+  noteRecommended(itemIds: Iterable<string>): void {
+    this.#recommended.observe(itemIds)
+    this.#changed = true
+  }
+
+  /** Tells how much of the index is recommended, and how evenly. @param items in the index */
+  tellRecommended(items: number): void {
+    const report = this.#recommended.report(items)
+    if (report === undefined) return
+    this.#options.measure?.([
+      { metric: 'driftRecommendedCoverage', value: report.coverage },
+      { metric: 'driftRecommendedGini', value: report.gini }
+    ])
+  }
+
+  /** Writes the state down if something has happened since. */
+  save(): void {
+    this.#lastSaveMs = this.#options.clock.nowMs()
+    if (!this.#changed) return
+    this.#changed = false
+    this.#options.store?.save({ input: this.#input.state(), recommended: this.#recommended.state(), detections: this.#detections })
+  }
+
+  #tell(found: readonly Detection[]): void {
+    const { measure, clock, options } = this.#options
+    if (measure === undefined) return
+    const { psi, ks, newUserShare, referenceEvents } = this.#input.report
+    const entries: MetricsEntry[] = [{ metric: 'driftReferenceEvents', value: referenceEvents }]
+    const full = Object.keys(psi).length > 0
+    // A rolled reference is as fresh as its last block; a pinned one as when it became full.
+    if (full && (options.reference === 'rolled' || !this.#referenceFull))
+      entries.push({ metric: 'driftReferenceAge', value: clock.nowMs() })
+    this.#referenceFull = full
+    if (newUserShare !== undefined) entries.push({ metric: 'driftNew', labels: { role: 'user' }, value: newUserShare })
+    for (const feature of inputFeatures) {
+      const value = psi[feature]
+      if (value !== undefined) entries.push({ metric: 'driftPsi', labels: { feature }, value })
+    }
+    for (const feature of numberFeatures) {
+      const value = ks[feature]
+      if (value === undefined) continue
+      entries.push({ metric: 'driftKs', labels: { feature }, value: value.distance })
+      entries.push({ metric: 'driftCriticalKs', labels: { feature }, value: value.critical })
+    }
+    entries.push(...detectionMetrics(found, clock.nowMs()))
+    measure(entries)
+  }
+}
+
+/** Beside the state of the run: read again by whoever goes on with it. */
+export function driftStore(run: RunDirectory): NonNullable<DriftWatchOptions['store']> {
+  return { load: () => run.readJson<DriftWatchState>('drift.json'), save: (state) => run.writeJson('drift.json', state) }
+}
+
+export function detectionMetrics(found: readonly Detection[], nowMs: number): MetricsEntry[] {
+  return found.flatMap(({ signal, detector }): MetricsEntry[] => [
+    { metric: 'driftDetections', labels: { signal, detector }, value: 1 },
+    { metric: 'driftDetectionAge', labels: { signal, detector }, value: nowMs }
+  ])
+}
+
+/** Counters begin at 0 and not when they are first counted up: from nothing to 1 is no increase to Prometheus. */
+export function zeros(signals: readonly Detection['signal'][], detectors: readonly Detection['detector'][]): MetricsEntry[] {
+  return signals.flatMap((signal) =>
+    detectors.map((detector): MetricsEntry => ({ metric: 'driftDetections', labels: { signal, detector }, value: 0 }))
+  )
+}

@@ -1,0 +1,416 @@
+// Every metric there is, on one registry. Names are `mtmi_<stage>_<thing>_<unit>[_total]`, units are base units.
+//
+// A label takes its values from a closed list, so the number of series has a bound that can be read off this page; a user or an item is never one.
+// The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and label values checked by the compiler.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Clock } from '../core/clock.ts'
+
+type LabelLists = Readonly<Record<string, readonly string[]>>
+type Kind = 'counter' | 'gauge' | 'histogram' | 'age'
+
+interface Definition<K extends Kind = Kind, L extends LabelLists = LabelLists> {
+  readonly kind: K
+  readonly name: string
+  readonly help: string
+  readonly labels: L
+  readonly buckets?: readonly number[]
+}
+
+const counter = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
+  ({ kind: 'counter', name, help, labels }) satisfies Definition as Definition<'counter', L>
+const gauge = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
+  ({ kind: 'gauge', name, help, labels }) satisfies Definition as Definition<'gauge', L>
+/** Set to a moment, read as the seconds since then: it goes on growing when the thing that sets it has stopped. Absent until first set. */
+const age = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
+  ({ kind: 'age', name, help, labels }) satisfies Definition as Definition<'age', L>
+const histogram = <const L extends LabelLists = Record<never, never>>(
+  name: string,
+  help: string,
+  buckets: readonly number[],
+  labels: L = {} as L
+) => ({ kind: 'histogram', name, help, labels, buckets }) satisfies Definition as Definition<'histogram', L>
+
+/** From a search in memory (0.5 ms) to what a caller has long given up on. */
+const requestSeconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** From click to served vector: milliseconds when idle, the time of a sweep or a restart when not. */
+const freshnessSeconds = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800]
+/** A step of 256 examples takes 50–90 ms natively, ten times that on WASM. */
+const stepSeconds = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10]
+/** Events arrive seconds late in the ordinary case, hours or days after an outage upstream. */
+const eventAgeSeconds = [0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600, 21_600, 86_400, 604_800]
+const batchExamples = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
+
+const stage = ['ingest', 'sequence', 'train', 'publish', 'serve'] as const
+const role = ['item', 'user'] as const
+/** K is at most 16. */
+const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
+
+/** What the drift watch looks at of the interactions. */
+const driftFeature = ['event_type', 'item_popularity', 'category', 'history_length', 'event_gap'] as const
+/** Those of them that are numbers with an order. */
+const driftNumber = ['history_length', 'event_gap'] as const
+
+/** What an HTTP request can have matched. */
+export const httpRoutes = [
+  '/v1/users/:id/recommendations',
+  '/v1/items/:id/similar',
+  '/v1/events',
+  '/v1/recommendations',
+  '/v1/status',
+  '/v1/versions',
+  '/v1/users',
+  '/v1/users/:id',
+  '/v1/items',
+  '/v1/items/:id',
+  '/',
+  '/console/:file',
+  '/livez',
+  '/readyz',
+  '/metrics',
+  '/openapi.json',
+  'unmatched'
+] as const
+
+export const metricDefinitions = {
+  lag: gauge('mtmi_stage_lag_seconds', 'How far a stage is behind the newest record of its input, in the time of the log', { stage }),
+  progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last got on with its work or found that there was none', { stage }),
+
+  ingestRead: counter('mtmi_ingest_read_records_total', 'Records read from source topics, whether or not anything has come of them yet'),
+  ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
+  ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by what became of them', {
+    outcome: ['mapped', 'filtered', 'refused']
+  }),
+
+  events: counter('mtmi_sequence_events_total', 'Interactions read by the sequencer, by what became of them', {
+    outcome: ['accepted', 'ignored', 'late', 'duplicate']
+  }),
+  rejected: counter('mtmi_sequence_rejected_events_total', 'Records set aside as dead letters, by reason', {
+    reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
+  }),
+  eventAge: histogram('mtmi_sequence_event_age_seconds', 'From when an event happened to when it was sequenced', eventAgeSeconds),
+  sequences: counter('mtmi_sequence_sequences_total', 'User sequences emitted'),
+  users: gauge('mtmi_sequence_users', 'Users with a window'),
+  erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased because that was asked for'),
+  expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users forgotten after being idle'),
+  commitSeconds: histogram('mtmi_sequence_commit_seconds', 'Making state and offset durable', requestSeconds),
+
+  step: gauge('mtmi_train_step', 'Number of the last step'),
+  stepSeconds: histogram('mtmi_train_step_seconds', 'One step: learning, without the evaluation before it', stepSeconds),
+  evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
+  batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
+  examples: counter('mtmi_train_examples_total', 'Examples, by what became of them', {
+    outcome: ['learned', 'replayed', 'repeated', 'refused', 'dropped']
+  }),
+  loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
+  gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
+  diverged: counter('mtmi_train_diverged_steps_total', 'Steps dropped because a loss or gradient was not finite'),
+  rollbacks: counter('mtmi_train_rollbacks_total', 'Times that training went back to its last checkpoint'),
+  hitRate: gauge('mtmi_train_progressive_hit_rate_ratio', 'Share of recent targets ranked in the first k before they were learned', {
+    ranker: ['model', 'popularity', 'cooccurrence'],
+    k: ['20', '50']
+  }),
+  ndcg: gauge('mtmi_train_progressive_ndcg_ratio', 'NDCG of recent targets in the first k before they were learned', {
+    ranker: ['model', 'popularity', 'cooccurrence'],
+    k: ['20', '50']
+  }),
+  evaluatedShare: gauge('mtmi_train_evaluated_ratio', 'Share of the examples that are ranked'),
+  intraUserCosine: gauge('mtmi_train_intra_user_cosine', 'Mean cosine between two interests of one user: near 1 the towers have collapsed'),
+  towerWins: gauge('mtmi_train_tower_wins_ratio', 'Share of recent targets to which this tower was the nearest', { tower }),
+  rows: gauge('mtmi_train_rows', 'Rows of the tables', { table: ['item', 'feature'] }),
+  checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
+  checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
+  checkpointStallSeconds: histogram(
+    'mtmi_train_checkpoint_stall_seconds',
+    'Learning stood still for a checkpoint: copying, not writing it',
+    requestSeconds
+  ),
+  checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
+  forgottenUsers: counter('mtmi_train_forgotten_users_total', 'Users erased from what is kept for replay'),
+  rewrittenCheckpoints: counter('mtmi_train_rewritten_checkpoints_total', 'Older checkpoints written anew without erased users'),
+  checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
+
+  published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
+    role,
+    outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
+  }),
+  publishFailures: counter('mtmi_publish_failures_total', 'Publications that the index did not take; they are tried again'),
+  publishSeconds: histogram('mtmi_publish_batch_seconds', 'Encoding and writing one batch', requestSeconds, { role }),
+  freshness: histogram(
+    'mtmi_publish_freshness_seconds',
+    "From the log taking a click to the user's new vectors being served",
+    freshnessSeconds
+  ),
+  freshnessParts: histogram(
+    'mtmi_publish_freshness_part_seconds',
+    'Parts of that way: until the publisher has read of the click, until it takes the user up, and for the batch to be encoded and to be written',
+    freshnessSeconds,
+    { part: ['read', 'wait', 'encode', 'write'] }
+  ),
+  waiting: gauge('mtmi_publish_waiting_points', 'Points that wait to be published', { role }),
+  publishedAge: age('mtmi_publish_vectors_age_seconds', 'Since vectors were last written', { role }),
+  publishedStep: gauge('mtmi_publish_step', 'Step of the weights that vectors were last written by'),
+  itemErrorMax: gauge(
+    'mtmi_publish_item_score_error_cosine',
+    'Greatest error of a score because its item vector was left as it was written: at most publish.epsilon, of items that have been looked at since the weights moved'
+  ),
+  promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
+    outcome: ['done', 'held']
+  }),
+  gates: counter('mtmi_publish_gated_steps_total', 'New tower weights that were tried before they were published, by the verdict', {
+    outcome: ['accepted', 'refused']
+  }),
+  gateHeld: gauge('mtmi_publish_held_steps', '1 while new weights are held back because they were refused, 0 otherwise'),
+  gateSeconds: histogram('mtmi_publish_gate_seconds', 'Work of one trial of new weights', stepSeconds),
+  gateHitRate: gauge(
+    'mtmi_publish_gate_hit_rate_ratio',
+    'Share of the newest targets that the live weights, and the ones tried last, find in the first 20',
+    { weights: ['live', 'candidate'] }
+  ),
+  gateSlide: gauge(
+    'mtmi_publish_gate_slide_ratio',
+    'Share of their targets that weights accepted one after the other have lost since none was better'
+  ),
+  gateOverlap: gauge(
+    'mtmi_publish_gate_overlap_ratio',
+    "Share of canary users' lists that the live weights and the ones tried last both have"
+  ),
+  indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
+  indexRequests: counter('mtmi_index_requests_total', 'Requests sent to Qdrant: done, failed but sent again, refused for good, given up', {
+    kind: ['read', 'write'],
+    outcome: ['done', 'retried', 'refused', 'failed']
+  }),
+  indexRequestSeconds: histogram(
+    'mtmi_index_request_seconds',
+    'From sending a request to Qdrant to its answer, each attempt by itself',
+    requestSeconds,
+    {
+      kind: ['read', 'write']
+    }
+  ),
+
+  driftPsi: gauge(
+    'mtmi_drift_psi',
+    'Population stability index of recent interactions against the reference window: from .1 on a shift, from .25 on a large one',
+    { feature: driftFeature }
+  ),
+  driftKs: gauge(
+    'mtmi_drift_ks',
+    'Kolmogorov-Smirnov distance of recent interactions from the reference window: the largest gap between the distributions, 0 to 1',
+    { feature: driftNumber }
+  ),
+  driftCriticalKs: gauge(
+    'mtmi_drift_critical_ks',
+    'The distance that mtmi_drift_ks exceeds by chance once in a thousand, were nothing to have changed',
+    { feature: driftNumber }
+  ),
+  driftDetections: counter('mtmi_drift_detections_total', 'Changes noticed, by what changed and by which test', {
+    signal: [...driftFeature, 'loss', 'hit_rate'],
+    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+  }),
+  driftDetectionAge: age('mtmi_drift_detection_age_seconds', 'Since a change was last noticed', {
+    signal: [...driftFeature, 'loss', 'hit_rate'],
+    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+  }),
+  driftResponses: counter(
+    'mtmi_drift_responses_total',
+    'Changes in reply to which learning was made faster for a while (train.driftResponse)'
+  ),
+  driftReferenceEvents: gauge('mtmi_drift_reference_events', 'Interactions in the reference window; nothing is compared until it is full'),
+  driftReferenceAge: age('mtmi_drift_reference_age_seconds', 'Since the reference window was last full: pinned, or rolled on'),
+  driftNew: gauge('mtmi_drift_new_ratio', 'Share of recent interactions by users, or on items, that had not been seen before', { role }),
+  driftWinsEntropy: gauge(
+    'mtmi_drift_tower_wins_entropy_ratio',
+    'Evenness of which tower is the nearest to recent targets: 1 all alike, 0 one takes all'
+  ),
+  driftOverfitGap: gauge(
+    'mtmi_drift_overfit_gap_loss',
+    'Loss on examples not learned yet minus loss on replayed ones: grows as the model learns by heart'
+  ),
+  driftRecommendedGini: gauge(
+    'mtmi_drift_recommended_gini_ratio',
+    'Inequality of how often items are recommended lately: 0 all alike, near 1 a few take all'
+  ),
+  driftRecommendedCoverage: gauge('mtmi_drift_recommended_coverage_ratio', 'Share of the items in the index that were recommended lately'),
+  driftItemMovement: gauge(
+    'mtmi_drift_item_movement_distance',
+    'Mean distance that item vectors moved between two versions of the weights'
+  ),
+  driftCentroidCosine: gauge('mtmi_drift_item_centroid_cosine', 'Cosine between the mean item vectors of two versions of the weights'),
+  driftRowNorm: gauge('mtmi_drift_item_row_norm', 'Length of item rows: 5 of 100 are shorter than p5, and so on', {
+    at: ['p5', 'p50', 'p95']
+  }),
+  publishServedOverlap: gauge(
+    'mtmi_publish_served_overlap_ratio',
+    'Share of the 20 items served to a user that the weights as they are now would serve too, mean over a few users in turn'
+  ),
+  driftServingSkew: gauge(
+    'mtmi_drift_serving_skew_distance',
+    'Mean distance, on a sample, of vectors in the index from those by the weights as they are now',
+    { role }
+  ),
+
+  http: histogram('mtmi_serve_request_seconds', 'HTTP requests, by route pattern and class of status', requestSeconds, {
+    route: httpRoutes,
+    status: ['1xx', '2xx', '3xx', '4xx', '5xx']
+  }),
+  httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered'),
+  denied: counter('mtmi_serve_denied_requests_total', 'HTTP requests without a token that is good for them', {
+    reason: ['unauthenticated', 'forbidden']
+  }),
+  served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', { source: ['vectors', 'popular', 'similar'] }),
+  posted: counter('mtmi_serve_events_total', 'Events posted, by what became of them', { outcome: ['accepted', 'refused', 'failed'] })
+} as const
+
+type Definitions = typeof metricDefinitions
+export type MetricName = keyof Definitions
+type LabelsOf<N extends MetricName> = { readonly [L in keyof Definitions[N]['labels']]: Values<Definitions[N]['labels'][L]> }
+type Values<T> = T extends readonly (infer V)[] ? V : never
+type WithLabels<N extends MetricName, Rest extends unknown[]> = keyof Definitions[N]['labels'] extends never
+  ? Rest
+  : [labels: LabelsOf<N>, ...rest: Rest]
+
+interface Handles<N extends MetricName> {
+  readonly counter: { inc(...args: WithLabels<N, [by?: number]>): void }
+  readonly gauge: { set(...args: WithLabels<N, [value: number]>): void }
+  readonly histogram: { observe(...args: WithLabels<N, [value: number]>): void }
+  /** @param momentMs milliseconds since the Unix epoch */
+  readonly age: { at(...args: WithLabels<N, [momentMs: number]>): void }
+}
+type Facade = { readonly [N in MetricName]: Handles<N>[Definitions[N]['kind']] }
+
+/**
+ * One thing measured, as a plain object that survives structured cloning: a worker thread gathers these and posts them. A counter grows by `value`,
+ * a gauge is set to it, an age is set to that moment in milliseconds; a histogram takes each of `values`, or `value`.
+ */
+export type MetricsEntry = {
+  readonly [N in MetricName]: { readonly metric: N } & (keyof Definitions[N]['labels'] extends never
+    ? { readonly labels?: never }
+    : { readonly labels: LabelsOf<N> }) &
+    (Definitions[N]['kind'] extends 'histogram'
+      ? { readonly value: number } | { readonly values: readonly number[] | Float64Array | Float32Array }
+      : { readonly value: number })
+}[MetricName]
+export type MetricsReport = readonly MetricsEntry[]
+
+export interface BuildInfo {
+  readonly version: string
+  /** Which tfjs backend is live: `tfjs-node`, `wasm`, or `none` where nothing is encoded. */
+  readonly backend: string
+  readonly node: string
+  readonly tensorflow?: string
+}
+
+type AnyLabels = Readonly<Record<string, string>>
+type Write = (labels: AnyLabels, value: number) => void
+
+export interface Metrics extends Facade {
+  readonly registry: Registry
+  /** Which build this is; replaces what was said before. */
+  info(build: BuildInfo): void
+  /** Takes in what another thread measured. An entry that is not finite is left out: a broken loss must not break the page. */
+  apply(report: MetricsReport): void
+  /** The page that Prometheus reads, and its content type. */
+  expose(): Promise<{ contentType: string; body: string }>
+}
+
+/**
+ * @param options.processMetrics also collect Node's own (`process_…`, `nodejs_…`), once a process. Default true.
+ */
+export function createMetrics({ clock, processMetrics = true }: { clock: Clock; processMetrics?: boolean }): Metrics {
+  const registry = new Registry()
+  const writers = new Map<string, Write>()
+  const facade: Record<string, unknown> = {}
+  const verbs: Readonly<Record<Kind, string>> = { counter: 'inc', gauge: 'set', histogram: 'observe', age: 'at' }
+
+  for (const [key, definition] of Object.entries<Definition>(metricDefinitions)) {
+    const write = checked(key, definition, declare(registry, clock, definition))
+    writers.set(key, write)
+    const labelled = Object.keys(definition.labels).length > 0
+    facade[key] = {
+      [verbs[definition.kind]]: labelled ? (labels: AnyLabels, value = 1) => write(labels, value) : (value = 1) => write(noLabels, value)
+    }
+  }
+
+  const build = new Gauge({
+    name: 'mtmi_build_info',
+    help: 'Which build this is, and what it computes with; always 1',
+    labelNames: ['version', 'backend', 'node', 'tensorflow'],
+    registers: [registry]
+  })
+  if (processMetrics) collectDefaultMetrics({ register: registry })
+
+  return Object.assign(facade as unknown as Facade, {
+    registry,
+    info({ version, backend, node, tensorflow = '' }: BuildInfo): void {
+      build.reset()
+      build.set({ version, backend, node, tensorflow }, 1)
+    },
+    apply(report: MetricsReport): void {
+      for (const entry of report) {
+        const write = writers.get(entry.metric)
+        if (write === undefined) throw new Error(`there is no metric ${String(entry.metric)}`)
+        const labels: AnyLabels = entry.labels ?? noLabels
+        if ('values' in entry) for (const value of entry.values) write(labels, value)
+        else write(labels, entry.value)
+      }
+    },
+    async expose(): Promise<{ contentType: string; body: string }> {
+      return { contentType: registry.contentType, body: await registry.metrics() }
+    }
+  })
+}
+
+const noLabels: AnyLabels = {}
+
+/** Makes the metric. @returns how a value gets into it */
+function declare(registry: Registry, clock: Clock, { kind, name, help, labels, buckets = [] }: Definition): Write {
+  const names = Object.keys(labels)
+  const common = { name, help, labelNames: names, registers: [registry] }
+  if (kind === 'counter') {
+    const metric = new Counter(common)
+    return (at, value) => metric.inc(at, value)
+  }
+  if (kind === 'histogram') {
+    const metric = new Histogram({ ...common, buckets: [...buckets] })
+    return (at, value) => metric.observe(at, value)
+  }
+  if (kind === 'gauge') {
+    const metric = new Gauge(common)
+    // Absent until first set: a loss of 0 that nobody measured would be a lie.
+    if (names.length === 0) metric.remove()
+    return (at, value) => metric.set(at, value)
+  }
+  const moments = new Map<string, { readonly labels: AnyLabels; readonly momentMs: number }>()
+  new Gauge({
+    ...common,
+    collect() {
+      this.reset()
+      // A label-free gauge is 0 after a reset, which would say that the thing is brand-new.
+      if (moments.size === 0 && names.length === 0) this.remove()
+      for (const { labels: at, momentMs } of moments.values()) this.set(at, Math.max(0, clock.nowMs() - momentMs) / 1000)
+    }
+  })
+  return (at, value) =>
+    moments.set(
+      Object.keys(labels)
+        .map((label) => at[label])
+        .join(' '),
+      { labels: at, momentMs: value }
+    )
+}
+
+/** A label outside its list is our bug, and would be a series too many; a value that is not finite is the world's, and is left out. */
+function checked(key: string, { kind, labels: lists }: Definition, write: Write): Write {
+  const names = Object.keys(lists)
+  const allowed = new Map(names.map((name) => [name, new Set(lists[name])]))
+  return (labels, value) => {
+    for (const name of Object.keys(labels)) if (!allowed.has(name)) throw new Error(`metric ${key}: there is no label ${name}`)
+    for (const name of names) {
+      const given = labels[name]
+      if (given === undefined || !allowed.get(name)!.has(given)) throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
+    }
+    if (!Number.isFinite(value) || (kind === 'counter' && value < 0)) return
+    write(labels, value)
+  }
+}

@@ -1,0 +1,99 @@
+// interactions → what is popular now. What was counted and how far the interactions were read are kept together, so that a restart counts nothing twice.
+
+import { BadEventError } from '../core/errors.ts'
+import type { Offsets } from '../core/offsets.ts'
+import type { ItemPopularity } from '../index/popularity.ts'
+import { Popularity, type PopularityState } from '../index/popularity.ts'
+import type { LogRecord } from '../log/eventLog.ts'
+import type { Wire } from '../log/wire.ts'
+import type { ItemId } from '../records/interaction.ts'
+import { validateInteraction } from '../records/validateInteraction.ts'
+
+/** Of one moment, both. */
+export interface KeptPopularity {
+  readonly state: PopularityState
+  /** Next offset of interactions to read, by partition, in decimal. */
+  readonly offsets: Readonly<Record<string, string>>
+}
+
+export interface PopularityStore {
+  load(): KeptPopularity | undefined
+  /** Whole or not at all. */
+  save(kept: KeptPopularity): void
+}
+
+/** How often it is saved: a restart reads again what came since. */
+const saveIntervalMs = 30_000
+/** Interactions of a partition that are read where nothing was kept: minutes of work where a topic holds a month. */
+const firstReadMax = 1_000_000n
+
+export class PopularityWatch {
+  readonly #wire: Wire
+  readonly #store: PopularityStore | undefined
+  readonly #popularity: Popularity
+  readonly #next: Map<number, bigint>
+  #savedAtMs: number
+  #changed = false
+
+  /** @param store default: nothing is kept */
+  constructor(wire: Wire, store?: PopularityStore) {
+    const { config, clock } = wire
+    this.#wire = wire
+    this.#store = store
+    this.#popularity = new Popularity(config.popularity, config.events.types)
+    const kept = store?.load()
+    this.#next = new Map(Object.entries(kept?.offsets ?? {}).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+    if (kept !== undefined) this.#popularity.restore(kept.state)
+    this.#savedAtMs = clock.nowMs()
+  }
+
+  /** Where to go on in a partition. */
+  async resume(partition: number): Promise<bigint> {
+    const known = this.#next.get(partition)
+    if (known !== undefined) return known
+    const end = (await this.#wire.log.ends(this.#wire.config.topics.interactions)).get(partition) ?? 0n
+    return end > firstReadMax ? end - firstReadMax : 0n
+  }
+
+  /** What is not sound is the sequencer's to report. */
+  take({ partition, offset, value, timestampMs }: LogRecord): void {
+    this.#next.set(partition, offset + 1n)
+    this.#changed = true
+    if (value === null) return
+    try {
+      const interaction = this.#wire.codecs.interaction.decode(value)
+      validateInteraction(interaction, timestampMs, this.#wire.config.events)
+      this.#popularity.note(interaction)
+    } catch (error) {
+      if (!(error instanceof BadEventError)) throw error
+    }
+  }
+
+  of(itemId: ItemId): ItemPopularity {
+    return this.#popularity.of(itemId)
+  }
+
+  /** Whether there are such items. */
+  get touched(): boolean {
+    return this.#popularity.touched
+  }
+
+  /** Items acted on since the last call. */
+  takeTouched(): ReadonlySet<ItemId> {
+    return this.#popularity.takeTouched()
+  }
+
+  consumed(): Offsets {
+    return new Map(this.#next)
+  }
+
+  /** @param now whatever was saved lately */
+  save(now = false): void {
+    const nowMs = this.#wire.clock.nowMs()
+    if (this.#store === undefined || !this.#changed || (!now && nowMs - this.#savedAtMs < saveIntervalMs)) return
+    const offsets = Object.fromEntries([...this.#next].map(([partition, next]) => [String(partition), String(next)]))
+    this.#store.save({ state: this.#popularity.state(), offsets })
+    this.#savedAtMs = nowMs
+    this.#changed = false
+  }
+}

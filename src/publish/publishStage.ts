@@ -1,0 +1,453 @@
+// model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and items that changed.
+
+import { MtmiError } from '../core/errors.ts'
+import type { Offsets } from '../core/offsets.ts'
+import { interestScoreOf } from '../index/interestScore.ts'
+import type { VectorIndex } from '../index/vectorIndex.ts'
+import type { LogRecord } from '../log/eventLog.ts'
+import type { Wire } from '../log/wire.ts'
+import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
+import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
+import type { StageLogger } from '../monitor/stageLogger.ts'
+import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
+import type { CatalogueItem } from '../records/catalogueItem.ts'
+import { cutExamples } from '../records/cutExamples.ts'
+import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import type { UserSequence } from '../records/userSequence.ts'
+import { KeptModel, type LiveModelStore } from './keptModel.ts'
+import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
+import { type PopularityStore, PopularityWatch } from './popularityWatch.ts'
+import { type ItemReport, Publisher, type UserReport } from './publisher.ts'
+import { UserTraces } from './userTraces.ts'
+import { VectorWatch } from './vectorWatch.ts'
+
+/** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
+const restMs = 10
+/** What has been fetched is read before the trainer, on the same thread, goes on: for as long as two of its batches take, at most. */
+const catchUpMaxMs = 100
+/** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
+const sweepTickMs = 100
+const text = new TextDecoder()
+/** After the index did not answer: first and longest wait. */
+const retryMs = { first: 200, max: 10_000 }
+
+/** How far the users' changes are in the index, kept by the caller: losing it only repeats work. */
+export interface PublishedOffsets {
+  load(): Offsets
+  save(offsets: Offsets): void
+}
+
+export interface PublishStageOptions extends Wire {
+  /** Gated: a replica that is not takes every step as it comes. */
+  readonly replica: ModelReplica
+  readonly index: VectorIndex
+  readonly offsets: PublishedOffsets
+  /** Where what was counted of interactions is kept. Default: nowhere, it is counted again from the log. */
+  readonly popularity?: PopularityStore
+  /** Where verdicts on new weights are kept for those who ask. */
+  readonly gates?: GateStore
+  /** Where the model that is in effect is kept; without it a restart begins with the newest one of the log. */
+  readonly liveModel?: LiveModelStore
+  readonly onVerdict?: (record: GateRecord) => void
+  readonly measure?: (report: MetricsReport) => void
+  readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
+  readonly onProblem?: (problem: MtmiError) => void
+  readonly logger?: StageLogger
+}
+
+export class PublishStage {
+  readonly #options: PublishStageOptions
+  readonly #catalogue = new Map<string, CatalogueItem>()
+  readonly #publisher: Publisher
+  readonly #vectors: VectorWatch
+  readonly #gate: ModelGate
+  readonly #kept: KeptModel | undefined
+  readonly #popularity: PopularityWatch
+  /** Next offset of user-sequences to read, by partition. */
+  readonly #read: Offsets
+  /** Changes below these were in the index before this process began. */
+  readonly #publishedBefore: Offsets
+  readonly #traces = new UserTraces()
+  #modelNext = 0n
+  /** Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to there, at least. */
+  #ends: { readonly model: bigint; readonly sequences: Offsets } | undefined
+  /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
+  takenAtMs = 0
+  #lastSaveMs = 0
+  #lastSweepMs = 0
+  #lastPopularMs = 0
+  #hurry = false
+  #backingOff = false
+  /** Readers that have paused in the middle of what they were given. */
+  #midway = 0
+
+  constructor(options: PublishStageOptions) {
+    this.#options = options
+    this.#publishedBefore = options.offsets.load()
+    this.#read = new Map()
+    const { replica, index, config, clock } = options
+    const { spacesKept } = config.publish
+    this.#popularity = new PopularityWatch(options, options.popularity)
+    this.#publisher = new Publisher({
+      encoder: replica,
+      index,
+      options: config.publish,
+      clock,
+      catalogue: this.#catalogue,
+      limits: { spacesKept },
+      serving: () => replica.previous,
+      popularityOf: (itemId) => this.#popularity.of(itemId)
+    })
+    this.#gate = new ModelGate({
+      replica,
+      items: () => this.#publisher.knownItems(),
+      options: config.publish.gate,
+      scoring: interestScoreOf(config.model),
+      clock,
+      store: options.gates,
+      measure: options.measure,
+      onVerdict: options.onVerdict
+    })
+    if (options.liveModel !== undefined)
+      this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: options.onProblem })
+    this.#vectors = new VectorWatch({
+      encoder: replica,
+      index,
+      clock,
+      catalogue: this.#catalogue,
+      scoring: interestScoreOf(config.model),
+      measure: options.measure
+    })
+  }
+
+  /** Until abort, or until one of its readers fails. */
+  async run(signal: AbortSignal): Promise<void> {
+    const own = new AbortController()
+    const both = AbortSignal.any([signal, own.signal])
+    const { config } = this.#options
+    await this.#begin(both)
+    const follow = async (work: Promise<void>) => {
+      try {
+        await work
+      } finally {
+        own.abort() // all or none: a publisher that no longer hears of the model must not look alive
+      }
+    }
+    const results = await Promise.allSettled([
+      follow(
+        this.#follow(
+          config.topics.items,
+          async () => 0n,
+          both,
+          (record) => this.#takeItem(record)
+        )
+      ),
+      follow(
+        this.#follow(
+          config.topics.modelUpdates,
+          async () => 0n,
+          both,
+          (record) => this.#takeUpdate(record)
+        )
+      ),
+      follow(
+        this.#follow(
+          config.topics.userSequences,
+          async () => 0n,
+          both,
+          (record) => this.#takeSequence(record)
+        )
+      ),
+      follow(
+        this.#follow(
+          config.topics.interactions,
+          (partition) => this.#popularity.resume(partition),
+          both,
+          (record) => this.#popularity.take(record)
+        )
+      ),
+      follow(this.#pump(both))
+    ])
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    this.#saveOffsets()
+    this.#popularity.save(true)
+  }
+
+  /** Goes on with the model that was in effect when the last life ended, if one was kept. */
+  async #begin(signal: AbortSignal): Promise<void> {
+    const { config, log, replica } = this.#options
+    const model = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
+    this.#ends = { model, sequences: await log.ends(config.topics.userSequences) }
+    const kept = await this.#asked(signal, async () => this.#kept?.load(model))
+    const applied = kept === undefined ? undefined : replica.resume(kept)
+    if (applied !== undefined) this.#noteModel(applied)
+  }
+
+  /** @returns undefined if aborted before there was an answer */
+  async #asked<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T | undefined> {
+    for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(retryMs.max, waitMs * 2)) {
+      try {
+        return await ask()
+      } catch (error) {
+        await this.#backOff(error, waitMs, signal)
+      }
+    }
+    return undefined
+  }
+
+  /** @throws what time does not mend */
+  async #backOff(error: unknown, waitMs: number, signal: AbortSignal): Promise<void> {
+    if (!(error instanceof MtmiError && error.canRetry)) throw error
+    this.#options.onProblem?.(error)
+    this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
+    this.#backingOff = true
+    await this.#options.clock.sleep(waitMs, signal)
+    this.#backingOff = false
+  }
+
+  /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */
+  hurry(on: boolean): void {
+    this.#hurry = on
+  }
+
+  /** Next offsets to read of user-sequences, of model-updates, and of interactions, which are counted. */
+  consumed(): { sequences: Offsets; model: bigint; interactions: Offsets } {
+    return { sequences: new Map(this.#read), model: this.#modelNext, interactions: this.#popularity.consumed() }
+  }
+
+  /**
+   * What waits to be published; weights that are still to be judged count as an item, and so does popularity that is still to be looked at. In a hurry the users
+   * whose vectors are of older weights count as one.
+   */
+  waiting(): ReturnType<Publisher['waiting']> {
+    const waiting = this.#publisher.waiting()
+    const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched)
+    const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
+    return { ...waiting, items: waiting.items + others, users: waiting.users + older }
+  }
+
+  /** Weights that were refused, while nothing newer was accepted. */
+  get held(): HeldModel | undefined {
+    return this.#gate.held
+  }
+
+  async #follow(
+    topic: string,
+    resume: (partition: number) => Promise<bigint>,
+    signal: AbortSignal,
+    take: (record: LogRecord) => void
+  ): Promise<void> {
+    for await (const event of this.#options.log.read(topic, { resume, signal })) {
+      if (event.kind !== 'records') continue
+      await loadSchemas(this.#options.registry, event.records)
+      let sinceMs = this.#options.clock.nowMs()
+      for (const record of event.records) {
+        take(record)
+        // Long runs of records must not keep the trainer, on the same thread, from its turn.
+        if (this.#options.clock.nowMs() - sinceMs > restMs) {
+          this.#midway++
+          await this.#options.clock.sleep(0)
+          this.#midway--
+          sinceMs = this.#options.clock.nowMs()
+        }
+      }
+    }
+  }
+
+  #takeItem(record: LogRecord): void {
+    if (record.value === null) return
+    const item = this.#options.codecs.item.decode(record.value)
+    this.#catalogue.set(item.itemId, item)
+    this.#options.replica.learnCatalogue([item])
+    this.#publisher.noteCatalogue([item])
+  }
+
+  #takeUpdate(record: LogRecord): void {
+    this.#modelNext = record.offset + 1n
+    if (record.value === null) return
+    const update = this.#options.codecs.modelUpdate.decode(record.value)
+    if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
+    const applied = this.#options.replica.apply(update, this.#modelNext)
+    if (applied !== undefined) this.#noteModel(applied)
+  }
+
+  #noteModel(applied: AppliedUpdate): void {
+    this.#publisher.noteModel(applied)
+    this.#vectors.noteModel(applied)
+  }
+
+  #takeSequence(record: LogRecord): void {
+    const { partition, offset } = record
+    if (record.value === null) {
+      const userId = text.decode(record.key)
+      this.#publisher.forget(userId)
+      this.#gate.forget(userId)
+      this.#vectors.forget(userId)
+    } else {
+      const sequence = this.#options.codecs.userSequence.decode(record.value)
+      if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
+      else {
+        this.#publisher.noteSequence(sequence)
+        const traces = tracesOfAll(this.#options.config, [record])
+        if (traces !== undefined) this.#traces.note(sequence.userId, traces, this.#options.clock.nowMs())
+      }
+      this.#vectors.noteSequence(sequence)
+      this.#noteTargets(sequence)
+    }
+    this.#read.set(partition, offset + 1n)
+    this.takenAtMs = record.timestampMs
+  }
+
+  #noteTargets(sequence: UserSequence): void {
+    const { types } = this.#options.config.events
+    for (const { userId, history, target } of cutExamples(sequence, (type) => types[type]))
+      this.#gate.note({ userId, history, target: target.itemId })
+  }
+
+  /** Publishes what is due now: for a trainer on the same thread, between two of its batches. */
+  async catchUp(): Promise<void> {
+    const { clock } = this.#options
+    const startedMs = clock.nowMs()
+    await clock.sleep(0) // the readers
+    do await clock.sleep(0)
+    while (this.#midway > 0 && clock.nowMs() - startedMs < catchUpMaxMs)
+    if (!this.#options.replica.ready || this.#backingOff) return
+    try {
+      await this.#publishDue()
+    } catch (error) {
+      if (!(error instanceof MtmiError && error.canRetry)) throw error // #pump meets it again, and says so
+    }
+  }
+
+  /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often; what waits goes on waiting. */
+  async #pump(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options
+    let waitMs = retryMs.first
+    while (!signal.aborted) {
+      try {
+        const busy = this.#options.replica.ready && (await this.#publishDue())
+        waitMs = retryMs.first
+        if (busy) await clock.sleep(0)
+        else await clock.sleep(restMs)
+      } catch (error) {
+        await this.#backOff(error, waitMs, signal)
+        waitMs = Math.min(retryMs.max, waitMs * 2)
+      }
+    }
+  }
+
+  async #publishDue(): Promise<boolean> {
+    const { onPublished, clock } = this.#options
+    let busy = false
+    // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
+    const nowMs = this.#options.clock.nowMs()
+    if (this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs) {
+      this.#lastSweepMs = nowMs
+      const startedMs = clock.nowMs()
+      const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
+      this.#notePromotion(users)
+      this.#measured('user', users, startedMs)
+      this.#measureParts(users)
+      this.#tellTraced(users)
+      busy = users.written > 0
+      if (busy) onPublished?.({ users })
+    }
+    if (this.#hurry || nowMs - this.#lastPopularMs >= this.#options.config.popularity.intervalMs) {
+      this.#lastPopularMs = nowMs
+      this.#publisher.notePopularity(this.#popularity.takeTouched())
+      this.#popularity.save()
+    }
+    if (this.#publisher.waiting().items > 0) {
+      const startedMs = clock.nowMs()
+      const items = await this.#publisher.publishItems()
+      this.#notePromotion(items)
+      this.#measured('item', items, startedMs)
+      busy ||= items.written > 0 || items.pending > 0
+      onPublished?.({ items })
+    }
+    await this.#keep() // before another space can take the place of what is in effect
+    const applied = this.#hasCaughtUp() ? this.#gate.advance(this.#hurry) : undefined
+    for (const update of applied ?? []) this.#noteModel(update)
+    await this.#keep()
+    busy ||= applied !== undefined || this.#gate.working
+    if (!busy && this.#publisher.waiting().items === 0) await this.#vectors.lookIfDue()
+    if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
+    return busy
+  }
+
+  /** Afterwards there is nothing to keep, until something is awaited. */
+  async #keep(): Promise<void> {
+    const isHeld = () => this.#gate.held !== undefined
+    while (this.#kept?.isDue(isHeld()) === true) await this.#kept.keep(isHeld())
+  }
+
+  #hasCaughtUp(): boolean {
+    if (this.#ends === undefined) return false
+    return (
+      this.#modelNext >= this.#ends.model && [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
+    )
+  }
+
+  /** The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these vectors answer is then not known. */
+  #tellTraced({ answeredIds, space, step }: UserReport): void {
+    if (this.#traces.size === 0) return
+    const { config, logger } = this.#options
+    for (const userId of answeredIds) {
+      if (this.#publisher.isWaiting(userId)) continue
+      const waiting = this.#traces.take(userId)
+      if (waiting === undefined) continue
+      const span = goOnTracing(config, 'mtmi publish', { kind: 'consumer', ...waiting, attributes: { space, step } })
+      span.end()
+      logger?.info({ model: `${space}@${step}`, ...span.fields }, 'vectors published')
+    }
+  }
+
+  /** The space before is no longer answered from. */
+  #notePromotion({ promotion }: ItemReport | UserReport): void {
+    if (promotion?.outcome === 'done') this.#options.replica.forgetPrevious()
+  }
+
+  /** Where the time from click to vectors goes. */
+  #measureParts({ agesMs, partsMs }: UserReport): void {
+    if (agesMs.length === 0) return
+    const seconds = (values: readonly number[]) => values.map((ms) => ms / 1000)
+    const ofBatch = (ms: number) => agesMs.map(() => ms)
+    this.#options.measure?.([
+      { metric: 'freshness', values: seconds(agesMs) },
+      { metric: 'freshnessParts', labels: { part: 'read' }, values: seconds(partsMs.read) },
+      { metric: 'freshnessParts', labels: { part: 'wait' }, values: seconds(partsMs.wait) },
+      { metric: 'freshnessParts', labels: { part: 'encode' }, values: seconds(ofBatch(partsMs.encode)) },
+      { metric: 'freshnessParts', labels: { part: 'write' }, values: seconds(ofBatch(partsMs.write)) }
+    ])
+  }
+
+  #measured(role: 'item' | 'user', report: ItemReport | UserReport, startedMs: number): void {
+    const { measure, clock } = this.#options
+    if (measure === undefined) return
+    const entries: MetricsEntry[] = []
+    const outcomes = { unchanged: 0, dropped: 0, ...report }
+    for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const) {
+      if (outcomes[outcome] > 0) entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
+    }
+    if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
+    const model = `${report.space}@${report.step}`
+    if (report.promotion !== undefined) {
+      const { outcome } = report.promotion
+      this.#options.logger?.info({ model, outcome }, `space ${report.space}: ${outcome}`)
+    }
+    if (report.promotion !== undefined) entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })
+    if (report.written > 0) {
+      const nowMs = clock.nowMs()
+      entries.push({ metric: 'publishSeconds', labels: { role }, value: (nowMs - startedMs) / 1000 })
+      entries.push({ metric: 'publishedAge', labels: { role }, value: nowMs })
+      entries.push({ metric: 'publishedStep', value: report.step })
+    }
+    if (entries.length > 0) measure(entries)
+  }
+
+  #saveOffsets(): void {
+    if (this.#publisher.waiting().users > 0) return
+    this.#options.offsets.save(this.#read)
+    this.#lastSaveMs = this.#options.clock.nowMs()
+  }
+}

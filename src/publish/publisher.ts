@@ -1,0 +1,409 @@
+// Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed, all of them when the
+// weights did, and a new space only when it is complete.
+//
+// D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call after the other.
+
+import type { Clock } from '../core/clock.ts'
+import type { PublishOptions } from '../core/config/config.ts'
+import type { ItemPopularity } from '../index/popularity.ts'
+import { areUnits, isUnit } from '../index/unitVectors.ts'
+import { type ItemPoint, popularityPart, type UserPoint, type VectorIndex } from '../index/vectorIndex.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
+import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
+import type { ItemId, UserId } from '../records/interaction.ts'
+import { PublisherItems, type TakenItem } from './publisherItems.ts'
+import {
+  type CatalogueLookup,
+  defaultPublisherLimits,
+  type ItemReport,
+  type ModelChange,
+  type Promotion,
+  type PublisherLimits,
+  type UserChange,
+  type UserReport
+} from './publisherReport.ts'
+import { PublisherSpace } from './publisherSpace.ts'
+import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
+
+export type { ItemReport, UserReport } from './publisherReport.ts'
+
+const refusedIdsMax = 10
+
+type PublisherOptions = Pick<PublishOptions, 'epsilon' | 'userWaitMs' | 'sweepIntervalMs' | 'batchSize'>
+
+export class Publisher {
+  readonly #encoder: Encoder
+  readonly #index: VectorIndex
+  readonly #options: PublisherOptions
+  readonly #clock: Clock
+  readonly #catalogue: CatalogueLookup
+  readonly #serving: () => Encoder | undefined
+  readonly #popularityOf: (itemId: ItemId) => ItemPopularity
+  readonly #space: PublisherSpace
+  readonly #items: PublisherItems
+  readonly #users: PublisherUsers
+  /** To be taken out of the index. */
+  readonly #expired = new Set<ItemId>()
+  /** Without a row in the model since it had one: features may still be enough for a vector. */
+  readonly #rowless = new Set<ItemId>()
+  readonly #forgotten = new Set<UserId>()
+
+  /** Somebody asked for the space that is filled: it may hold less than the live one. */
+  #asked = false
+  #turn: Promise<unknown> = Promise.resolve()
+
+  /** @param encoder its weights and space may advance whenever this is not inside one of its methods */
+  constructor(parts: {
+    encoder: Encoder
+    index: VectorIndex
+    options: PublisherOptions
+    clock: Clock
+    catalogue: CatalogueLookup
+    limits?: Partial<PublisherLimits>
+    /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
+    serving?: () => Encoder | undefined
+    /** How popular an item is now. Default: none is. */
+    popularityOf?: (itemId: ItemId) => ItemPopularity
+  }) {
+    this.#encoder = parts.encoder
+    this.#index = parts.index
+    this.#options = parts.options
+    this.#clock = parts.clock
+    this.#catalogue = parts.catalogue
+    this.#serving = parts.serving ?? (() => undefined)
+    this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
+    const limits = { ...defaultPublisherLimits, ...parts.limits }
+    this.#space = new PublisherSpace(parts.index, limits)
+    this.#items = new PublisherItems(parts.encoder.dimensions)
+    this.#users = new PublisherUsers({
+      usersMax: limits.usersMax,
+      unknownMax: limits.unknownUsersMax,
+      userWaitMs: parts.options.userWaitMs,
+      sweepIntervalMs: parts.options.sweepIntervalMs
+    })
+  }
+
+  /** The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is measured from. */
+  noteSequence({ userId, steps, acceptedAtMs }: UserChange): void {
+    if (steps.length === 0) {
+      this.forget(userId)
+      return
+    }
+    this.#forgotten.delete(userId)
+    this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs())
+  }
+
+  /** A window that was published before a restart: taken along by sweeps, without counting as a change. */
+  recall({ userId, steps }: Pick<UserChange, 'userId' | 'steps'>): void {
+    if (steps.length > 0) this.#users.recall(userId, steps)
+  }
+
+  /** The user is gone: out of memory now, out of the index with the next `publishUsers`. */
+  forget(userId: UserId): void {
+    this.#users.forget(userId)
+    this.#forgotten.add(userId)
+  }
+
+  noteModel({ changedItems, expired, weightsChanged, counts, reason }: ModelChange): void {
+    const nowMs = this.#clock.nowMs()
+    if (reason !== undefined) this.#asked = true
+    for (const itemId of expired) {
+      if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
+      else {
+        this.#rowless.add(itemId)
+        this.#items.noteCount(itemId, 0)
+        this.#items.note(itemId, true)
+      }
+    }
+    const changed = new Set(changedItems)
+    for (const itemId of changed) {
+      this.#rowless.delete(itemId)
+      this.#expired.delete(itemId)
+      this.#items.note(itemId, false)
+    }
+    for (const [itemId, count] of counts) if (!this.#expired.has(itemId)) this.#items.noteCount(itemId, count)
+    if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
+    if (!weightsChanged) return
+    this.#items.sweep()
+    this.#users.weightsChanged(nowMs)
+  }
+
+  /** Their titles or features are new, or different: they are written in any case, clicked or not. */
+  noteCatalogue(items: Iterable<Pick<CatalogueItem, 'itemId'>>): void {
+    for (const { itemId } of items) {
+      this.#expired.delete(itemId)
+      this.#items.note(itemId, true)
+    }
+  }
+
+  /** They were acted on: those whose popularity moved by more than a tenth since it was written are written again. */
+  notePopularity(itemIds: Iterable<ItemId>): void {
+    for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#popularityOf(itemId))
+  }
+
+  /** All items that have, or may get, a vector; those that come while it is read may be left out. */
+  *knownItems(): Iterable<EncoderItem> {
+    for (const itemId of this.#items.ids()) yield this.#encoderItem(itemId)
+  }
+
+  /** Milliseconds until a changed user may be published; undefined: none waits. */
+  dueInMs(): number | undefined {
+    return this.#users.dueInMs(this.#clock.nowMs())
+  }
+
+  /** Whether a change of the user has not been encoded yet. */
+  isWaiting(userId: UserId): boolean {
+    return this.#users.isWaiting(userId)
+  }
+
+  /** What waits, for gauges. */
+  waiting(): { items: number; users: number; unknownUsers: number } {
+    return { items: this.#items.pending + this.#expired.size, users: this.#users.waiting, unknownUsers: this.#users.unknown }
+  }
+
+  /** Whether there are users in the index by other weights than the newest. */
+  get sweeping(): boolean {
+    return this.#users.sweeping
+  }
+
+  /** When the log took the oldest change that waits, for readiness; undefined: none waits. Looks at all of them. */
+  oldestAcceptedAtMs(): number | undefined {
+    return this.#users.oldestAcceptedAtMs()
+  }
+
+  /**
+   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count or popularity moved more than a tenth, or whose catalogue entry changed.
+   * @throws UnavailableError if the index does not take them; they then go on waiting
+   */
+  publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
+    return this.#exclusively(async () => {
+      await this.#followSpace()
+      const removed = await this.#space.remove('item', this.#expired)
+      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
+      const taken = this.#items.take(max)
+      const { space, step } = this.#encoder
+      const refusedIds: string[] = []
+      const points: ItemPoint[] = []
+      const pointsOf: TakenItem[] = []
+      let unknown = 0
+      let unchanged = 0
+      let refused = 0
+      const { vectors, known } = this.#encodeItems(taken) // [N, D]
+      const { dimensions } = this.#encoder
+      const squaredEpsilon = this.#options.epsilon ** 2
+      for (const [i, item] of taken.entries()) {
+        const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
+        if (known[i] === 0) {
+          unknown++
+          if (this.#rowless.has(item.itemId)) this.#leave(item.itemId)
+          continue
+        }
+        if (!isUnit(vector)) {
+          refused++
+          if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
+          continue
+        }
+        const squaredMove = this.#items.squaredMove(item.slot, vector)
+        if (!item.forced && !this.#numbersMoved(item) && squaredMove <= squaredEpsilon) {
+          unchanged++
+          this.#items.leave(squaredMove)
+        } else {
+          points.push(this.#itemPoint(item, vector))
+          pointsOf.push(item)
+        }
+      }
+      const written = await this.#write(space, step, points, () => this.#items.putBack(taken))
+      for (const [i, item] of pointsOf.entries()) {
+        if (!this.#items.holds(item)) continue
+        // Which of them were stale is not told: of all of them it is then unknown what the index holds.
+        if (written === points.length)
+          this.#items.wrote(item.slot, points[i]!.vector, points[i]!.payload.count, popularityWritten(points[i]!))
+        else this.#items.unwrote(item.slot)
+      }
+      const promotion = await this.#promoteWhenComplete()
+      return {
+        ...{ space, step, written, unchanged, unknown, stale: points.length - written, refused, refusedIds, removed },
+        pending: this.#items.pending,
+        scoreErrorMax: this.#items.leftMax,
+        ...(promotion === undefined ? {} : { promotion })
+      }
+    })
+  }
+
+  /**
+   * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those due in a sweep.
+   * @param flush changed users do not wait `userWaitMs` for more changes, nor the others for their turn in the sweep
+   * @throws UnavailableError if the index does not take them; they then go on waiting
+   */
+  publishUsers(max: number = this.#options.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
+    return this.#exclusively(async () => {
+      await this.#followSpace()
+      const removed = await this.#space.remove('user', this.#forgotten)
+      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
+      const { space, step, dimensions, interestCount } = this.#encoder
+      const { generation } = this.#users
+      const startMs = this.#clock.nowMs()
+      const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#space.isLive })
+      const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
+      const refusedIds: string[] = []
+      const points: UserPoint[] = []
+      const pointsOf: TakenUser[] = []
+      let unknown = 0
+      let refused = 0
+      const { interests, known } = this.#encodeUsers(taken, windows) // [B, K, D]
+      const encodedMs = this.#clock.nowMs()
+      for (const [b, user] of taken.entries()) {
+        const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
+        if (known[b] === 0) {
+          unknown++
+          this.#users.wasUnknown(user, startMs)
+        } else if (!areUnits(vectors, dimensions)) {
+          refused++
+          if (refusedIds.length < refusedIdsMax) refusedIds.push(user.userId)
+          // Not tried again before the weights or the history change: the same numbers would come out.
+          this.#users.wasEncoded(user.userId, generation)
+        } else {
+          points.push({ role: 'user', id: user.userId, vectors, payload: userPayload(windows[b]!, startMs) })
+          pointsOf.push(user)
+        }
+      }
+      const written = await this.#write(space, step, points, () => this.#users.putBack(pointsOf, startMs))
+      if (!this.#space.isLive) await this.#writeToServed(taken, windows, startMs)
+      const endMs = this.#clock.nowMs()
+      const agesMs: number[] = []
+      const answeredIds: UserId[] = []
+      const partsMs = { read: [] as number[], wait: [] as number[], encode: encodedMs - startMs, write: endMs - encodedMs }
+      for (const user of pointsOf) {
+        if (written < points.length) this.#users.wasStale(user.userId)
+        else {
+          this.#users.wasEncoded(user.userId, generation)
+          if (user.acceptedAtMs === undefined) continue
+          agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
+          partsMs.read.push(Math.max(0, user.notedAtMs - user.acceptedAtMs))
+          partsMs.wait.push(Math.max(0, startMs - user.notedAtMs))
+          answeredIds.push(user.userId)
+        }
+      }
+      const promotion = await this.#promoteWhenComplete()
+      return {
+        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs, partsMs, answeredIds },
+        swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
+        waiting: this.#users.waiting,
+        waitingUnknown: this.#users.unknown,
+        dropped: this.#users.takeDropped(),
+        ...(promotion === undefined ? {} : { promotion })
+      }
+    })
+  }
+
+  #leave(itemId: ItemId): void {
+    this.#rowless.delete(itemId)
+    this.#items.remove(itemId)
+    this.#expired.add(itemId)
+  }
+
+  #numbersMoved({ slot, itemId }: TakenItem): boolean {
+    return this.#items.countMoved(slot) || this.#items.popularityMoved(slot, this.#popularityOf(itemId))
+  }
+
+  #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {
+    if (taken.length === 0) return { vectors: new Float32Array(0), known: new Uint8Array(0) }
+    try {
+      return this.#encoder.itemVectors(taken.map(({ itemId }) => this.#encoderItem(itemId)))
+    } catch (error) {
+      this.#items.putBack(taken)
+      throw error
+    }
+  }
+
+  #encoderItem(itemId: ItemId): EncoderItem {
+    const item = this.#catalogue.get(itemId)
+    return { itemId, features: item === undefined ? [] : featureKeys(item) }
+  }
+
+  #encodeUsers(taken: readonly TakenUser[], windows: readonly EncoderStep[][]): { interests: Float32Array; known: Uint8Array } {
+    if (taken.length === 0) return { interests: new Float32Array(0), known: new Uint8Array(0) }
+    try {
+      return this.#encoder.interests(windows)
+    } catch (error) {
+      this.#users.putBack(taken, this.#clock.nowMs())
+      throw error
+    }
+  }
+
+  #itemPoint({ slot, itemId }: TakenItem, vector: Float32Array): ItemPoint {
+    const item = this.#catalogue.get(itemId)
+    const { popularity, popularityIn } = this.#popularityOf(itemId)
+    const payload = {
+      ...(item?.title === undefined ? {} : { title: item.title }),
+      ...(item === undefined ? {} : { features: item.features }),
+      count: this.#items.count(slot),
+      ...popularityPart(popularity, popularityIn),
+      updatedAtMs: this.#clock.nowMs()
+    }
+    return { role: 'item', id: itemId, vector, payload }
+  }
+
+  async #write(space: string, step: number, points: readonly (ItemPoint | UserPoint)[], undo: () => void): Promise<number> {
+    if (points.length === 0) return 0
+    try {
+      return await this.#index.upsert(space, step, points)
+    } catch (error) {
+      undo()
+      throw error
+    }
+  }
+
+  /** Those who changed, into the space that is still answered from. What fails here is overtaken by the switch. */
+  async #writeToServed(taken: readonly TakenUser[], windows: readonly EncoderStep[][], updatedAtMs: number): Promise<void> {
+    const encoder = this.#serving()
+    if (encoder === undefined || (await this.#index.live())?.space !== encoder.space) return
+    const changed = taken.flatMap(({ userId, acceptedAtMs }, b) => (acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]))
+    if (changed.length === 0) return
+    const { space, step, dimensions, interestCount } = encoder
+    const { interests, known } = encoder.interests(changed.map(({ window }) => window)) // [B, K, D]
+    const points: UserPoint[] = []
+    for (const [b, { userId, window }] of changed.entries()) {
+      const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
+      if (known[b] === 1 && areUnits(vectors, dimensions))
+        points.push({ role: 'user', id: userId, vectors, payload: userPayload(window, updatedAtMs) })
+    }
+    if (points.length > 0) await this.#index.upsert(space, step, points)
+  }
+
+  /** The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read without awaiting between. */
+  async #followSpace(): Promise<void> {
+    while (this.#space.name !== this.#encoder.space) {
+      const { space, dimensions, interestCount } = this.#encoder
+      await this.#space.open(space, { dimensions, interestCount })
+      this.#items.beginSpace(dimensions)
+      this.#users.beginSpace()
+    }
+  }
+
+  #promoteWhenComplete(): Promise<Promotion | undefined> {
+    const pending = this.#items.pending + this.#users.behind
+    const filled = { items: this.#items.written, users: this.#users.encoded }
+    // An earlier model does not know what came after it: then it is enough that everything has been looked at.
+    const lookedAt = this.#asked ? { items: this.#items.size, users: this.#users.windows.size } : filled
+    return this.#space.promoteWhenComplete({ ...filled, lookedAt, pending })
+  }
+
+  /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}
+
+function popularityWritten({ payload: { popularity = 0, popularityIn } }: ItemPoint): ItemPopularity {
+  return popularityIn === undefined ? { popularity } : { popularity, popularityIn }
+}
+
+/** @param steps oldest first */
+function userPayload(steps: readonly EncoderStep[], updatedAtMs: number): UserPoint['payload'] {
+  const recent = new Set<ItemId>()
+  for (let i = steps.length - 1; i >= 0; i--) recent.add(steps[i]!.itemId)
+  return { recent: [...recent], historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
+}

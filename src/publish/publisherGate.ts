@@ -1,0 +1,276 @@
+// The gate before other tower weights: live and candidate rank the same newest targets, and a candidate that is worse, collapsed or broken stays out.
+//
+// N items that both know, K interests of a user, D dimensions. The work comes in pieces of some milliseconds, so that clicks are published in between.
+
+import type { GateOptions } from '../core/config/config.ts'
+import type { InterestScore } from '../index/interestScore.ts'
+import { TargetRanks } from '../index/targetRanks.ts'
+import { isUnit } from '../index/unitVectors.ts'
+import type { Encoder, EncoderItem } from '../model/encoder.ts'
+import type { ItemId, UserId } from '../records/interaction.ts'
+import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
+import type { GateTarget } from './publisherTargets.ts'
+import { signTest } from './signTest.ts'
+
+/** A target counts as found among the first so many, and canaries' lists are so long. */
+export const gateListLength = 20
+/** Items, and targets, of one piece of work: 1–5 ms each with some thousand items. */
+const itemsPerPiece = 512
+const targetsPerPiece = 32
+
+export interface GateFigures {
+  /** N. */
+  readonly items: number
+  /** Targets that both could rank. */
+  readonly targets: number
+  /** Of them, found in the first 20. */
+  readonly hits: Both
+  /** Found by the live weights alone, and by the candidate's alone. */
+  readonly lost: number
+  readonly gained: number
+  /** How often chance alone loses so many: see `signTest`. */
+  readonly chance: number
+  /** Mean cosine between two interests of a user; NaN for a single interest, or nobody to look at. */
+  readonly cosine: Both
+  /** Vectors that are not finite or not of length 1. */
+  readonly broken: Both
+  readonly canaries: number
+  /** Mean share of a canary user's list that both have; NaN without canaries. */
+  readonly overlap: number
+}
+
+export interface Both {
+  readonly live: number
+  readonly candidate: number
+}
+
+export interface GateVerdict {
+  readonly outcome: 'accepted' | 'refused'
+  /** In words, for whoever has to look; empty when accepted. */
+  readonly reasons: readonly GateReason[]
+  readonly figures: GateFigures
+}
+
+export const gateChecks = ['vectors', 'collapse', 'hits', 'slide', 'lists'] as const
+export interface GateReason {
+  readonly check: (typeof gateChecks)[number]
+  readonly text: string
+}
+
+interface GateParts {
+  readonly live: Encoder
+  readonly candidate: Encoder
+  /** Read on piece by piece. */
+  readonly items: Iterable<EncoderItem>
+  /** Newest first. */
+  readonly targets: readonly GateTarget[]
+  readonly options: GateOptions
+  readonly scoring?: InterestScore | undefined
+  /** Somebody asked for these weights: only what cannot be served at all is refused. */
+  readonly asked?: boolean
+  /** Of the weights that were accepted before. */
+  readonly slide?: GateSlide
+}
+
+/** One trial of one candidate. Neither model may change while it lasts. */
+export class GateTrial {
+  readonly #parts: GateParts
+  readonly #items: Iterator<EncoderItem>
+  #itemsLeft = true
+  #target = 0
+  readonly #rows = new Map<ItemId, number>()
+  readonly #live: Side
+  readonly #candidate: Side
+  readonly #canaries = new Set<UserId>()
+  #targets = 0
+  #lost = 0
+  #gained = 0
+  #overlap = 0
+
+  constructor(parts: GateParts) {
+    this.#parts = parts
+    this.#items = parts.items[Symbol.iterator]()
+    this.#live = new Side(parts.live, parts.scoring)
+    this.#candidate = new Side(parts.candidate, parts.scoring)
+  }
+
+  /** One piece of the work. @returns the verdict, once there is one */
+  advance(): GateVerdict | undefined {
+    if (this.#itemsLeft) this.#takeItems()
+    else if (this.#target < this.#parts.targets.length) this.#tryTargets()
+    if (this.#itemsLeft || this.#target < this.#parts.targets.length) return undefined
+    const figures = this.#figures()
+    const reasons = objections(figures, this.#parts.options, this.#parts.asked === true, this.#parts.slide)
+    return { outcome: reasons.length === 0 ? 'accepted' : 'refused', reasons, figures }
+  }
+
+  #takeItems(): void {
+    const items: EncoderItem[] = []
+    while (items.length < itemsPerPiece) {
+      const next = this.#items.next()
+      if (next.done === true) {
+        this.#itemsLeft = false
+        break
+      }
+      items.push(next.value)
+    }
+    if (items.length === 0) return
+    const live = this.#live.itemVectors(items)
+    const candidate = this.#candidate.itemVectors(items)
+    for (const [i, { itemId }] of items.entries()) {
+      // What one of them does not know would decide between them by itself.
+      if (live.known[i] === 0 || candidate.known[i] === 0) continue
+      this.#rows.set(itemId, this.#live.ranks.items)
+      this.#live.add(live.vectors, i)
+      this.#candidate.add(candidate.vectors, i)
+    }
+  }
+
+  #tryTargets(): void {
+    const targets = this.#parts.targets.slice(this.#target, this.#target + targetsPerPiece)
+    this.#target += targets.length
+    const histories = targets.map(({ history }) => history)
+    const live = this.#live.interests(histories)
+    const candidate = this.#candidate.interests(histories)
+    for (const [b, { userId, history, target }] of targets.entries()) {
+      if (live.known[b] === 0 || candidate.known[b] === 0) continue
+      const ofLive = this.#live.look(live.interests, b)
+      const ofCandidate = this.#candidate.look(candidate.interests, b)
+      const excluded = new Set<number>()
+      for (const { itemId } of history) {
+        const row = this.#rows.get(itemId)
+        if (row !== undefined) excluded.add(row)
+      }
+      if (!this.#canaries.has(userId) && this.#canaries.size < this.#parts.options.canaries && this.#rows.size > excluded.size) {
+        this.#canaries.add(userId)
+        this.#overlap += shareOfBoth(
+          this.#live.ranks.list(ofLive, gateListLength, excluded),
+          this.#candidate.ranks.list(ofCandidate, gateListLength, excluded)
+        )
+      }
+      const row = this.#rows.get(target)
+      if (row === undefined) continue
+      this.#targets++
+      const liveHit = this.#live.hits(ofLive, row, excluded)
+      const candidateHit = this.#candidate.hits(ofCandidate, row, excluded)
+      if (liveHit && !candidateHit) this.#lost++
+      if (candidateHit && !liveHit) this.#gained++
+    }
+  }
+
+  #figures(): GateFigures {
+    const both = (figure: (side: Side) => number): Both => ({ live: figure(this.#live), candidate: figure(this.#candidate) })
+    return {
+      items: this.#rows.size,
+      targets: this.#targets,
+      hits: both((side) => side.hitCount),
+      lost: this.#lost,
+      gained: this.#gained,
+      chance: signTest(this.#lost, this.#gained),
+      cosine: both((side) => side.cosine),
+      broken: both((side) => side.broken),
+      canaries: this.#canaries.size,
+      overlap: this.#canaries.size === 0 ? Number.NaN : this.#overlap / this.#canaries.size
+    }
+  }
+}
+
+/** What speaks against the candidate, worst first. */
+export function objections(figures: GateFigures, options: GateOptions, asked: boolean, before: GateSlide = noSlide): GateReason[] {
+  const { broken, cosine, targets, lost, gained, chance, canaries, overlap, hits } = figures
+  const reasons: GateReason[] = []
+  // As many as are broken already go on being left out one by one.
+  if (broken.candidate > broken.live)
+    reasons.push({
+      check: 'vectors',
+      text: `${broken.candidate} vectors are not finite or not of length 1; of the live weights ${broken.live} are`
+    })
+  if (asked) return reasons
+  if (cosine.candidate > options.cosineMax && !(cosine.live >= cosine.candidate))
+    reasons.push({
+      check: 'collapse',
+      text: `two interests of a user have a cosine of ${cosine.candidate.toFixed(2)} on average, above ${options.cosineMax}; by the live weights ${cosine.live.toFixed(2)}`
+    })
+  const loss = (lost - gained) / Math.max(1, targets)
+  if (loss > options.hitLossMax && chance < options.chanceMax)
+    reasons.push({
+      check: 'hits',
+      text: `of ${targets} targets ${hits.candidate} are found in the first ${gateListLength}, by the live weights ${hits.live}: ${lost} lost and ${gained} gained, by chance once in ${(1 / chance).toPrecision(2)} times`
+    })
+  else {
+    const slide = slideAfter(before, figures)
+    // Weights that are no worse than the live ones pass, however much was lost before: nothing is won by keeping the live ones.
+    if (lost > gained && slide.share > options.hitLossMax && slideChance(slide) < options.chanceMax)
+      reasons.push({
+        check: 'slide',
+        text: `one after the other, weights have lost ${(100 * slide.share).toFixed(1)}% of their targets since the best: ${slide.lost} lost and ${slide.gained} gained, by chance once in ${(1 / slideChance(slide)).toPrecision(2)} times`
+      })
+  }
+  // Lists that change because they get better are what training is for.
+  if (canaries > 0 && overlap < options.overlapMin && gained <= lost)
+    reasons.push({
+      check: 'lists',
+      text: `lists of ${canaries} canary users keep ${(100 * overlap).toFixed(0)}% of their items, less than ${(100 * options.overlapMin).toFixed(0)}%, and find no more`
+    })
+  return reasons
+}
+
+/** One of the two models, and what was seen of it. */
+class Side {
+  readonly encoder: Encoder
+  readonly ranks: TargetRanks
+  hitCount = 0
+  broken = 0
+  #cosines = 0
+  #users = 0
+
+  constructor(encoder: Encoder, scoring: InterestScore | undefined) {
+    this.encoder = encoder
+    this.ranks = new TargetRanks(encoder.dimensions, scoring)
+  }
+
+  get cosine(): number {
+    return this.#users === 0 || this.encoder.interestCount < 2 ? Number.NaN : this.#cosines / this.#users
+  }
+
+  itemVectors(items: readonly EncoderItem[]): ReturnType<Encoder['itemVectors']> {
+    return this.encoder.itemVectors(items)
+  }
+
+  interests(histories: readonly GateTarget['history'][]): ReturnType<Encoder['interests']> {
+    return this.encoder.interests(histories)
+  }
+
+  /** @param vectors [N, D] */
+  add(vectors: Float32Array, i: number): void {
+    const D = this.encoder.dimensions
+    const vector = vectors.subarray(i * D, (i + 1) * D)
+    if (!isUnit(vector)) this.broken++
+    this.ranks.add(vector)
+  }
+
+  /** @param interests [B, K, D] @returns those of user b, [K, D] */
+  look(interests: Float32Array, b: number): Float32Array {
+    const { dimensions: D, interestCount: K } = this.encoder
+    const own = interests.subarray(b * K * D, (b + 1) * K * D)
+    let sum = 0
+    for (let k = 0; k < K; k++) {
+      if (!isUnit(own.subarray(k * D, (k + 1) * D))) this.broken++
+      for (let l = 0; l < k; l++) for (let d = 0; d < D; d++) sum += own[k * D + d]! * own[l * D + d]!
+    }
+    this.#users++
+    this.#cosines += sum / Math.max(1, (K * (K - 1)) / 2)
+    return own
+  }
+
+  hits(interests: Float32Array, target: number, excluded: Iterable<number>): boolean {
+    const hit = this.ranks.rank(interests, target, excluded) < gateListLength
+    if (hit) this.hitCount++
+    return hit
+  }
+}
+
+function shareOfBoth(a: readonly number[], b: readonly number[]): number {
+  const other = new Set(b)
+  return a.filter((row) => other.has(row)).length / Math.max(1, Math.max(a.length, b.length))
+}

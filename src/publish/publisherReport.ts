@@ -1,0 +1,95 @@
+// What the publisher is told, how far it may go, and what it reports.
+
+import type { EncoderStep } from '../model/encoder.ts'
+import type { CatalogueItem } from '../records/catalogueItem.ts'
+import type { ItemId, UserId } from '../records/interaction.ts'
+
+export interface PublisherLimits {
+  /** Users whose windows are kept for sweeps, about 0.6 KB each at 50 steps. */
+  readonly usersMax: number
+  /** Users kept waiting because the model knows none of their items. */
+  readonly unknownUsersMax: number
+  /** Spaces kept in the index, the live one included: one older is enough to go back to. */
+  readonly spacesKept: number
+  /** A new space replaces a live one when it has at least this share of its items and users: a publisher that has not caught up has not. */
+  readonly completeShareMin: number
+}
+
+export const defaultPublisherLimits: PublisherLimits = {
+  usersMax: 1_000_000,
+  unknownUsersMax: 100_000,
+  spacesKept: 2,
+  completeShareMin: 0.9
+}
+
+/** The part of a UserSequence that the publisher reads. */
+export interface UserChange {
+  readonly userId: UserId
+  /** Oldest first. */
+  readonly steps: readonly EncoderStep[]
+  /** When the log took the newest of the changes, milliseconds. */
+  readonly acceptedAtMs: number
+}
+
+export interface ModelChange {
+  /** Items whose row changed. Those whose feature rows alone moved are met by the next sweep. */
+  readonly changedItems: Iterable<ItemId>
+  /** Items that lost their row. */
+  readonly expired: Iterable<ItemId>
+  readonly weightsChanged: boolean
+  /** Interactions seen by the trainer, of the items whose count changed. */
+  readonly counts: ReadonlyMap<ItemId, number>
+  /** Why another space begins with this change, where somebody asked for it. */
+  readonly reason?: string
+}
+
+export interface CatalogueLookup {
+  get(itemId: ItemId): CatalogueItem | undefined
+}
+
+/** What became of an attempt to switch to the space being built. */
+export type Promotion =
+  | { readonly outcome: 'done'; readonly items: number; readonly users: number; readonly droppedSpaces: readonly string[] }
+  | { readonly outcome: 'held'; readonly reason: string }
+
+interface PublishReport {
+  readonly space: string
+  /** Of the weights that encoded this batch. */
+  readonly step: number
+  readonly written: number
+  /** The model knows nothing of them. */
+  readonly unknown: number
+  /** The index has a newer step of them. */
+  readonly stale: number
+  /** Not finite or not of length 1: never written. The first few of them by name. */
+  readonly refused: number
+  readonly refusedIds: readonly string[]
+  readonly removed: number
+  readonly promotion?: Promotion
+}
+
+export interface ItemReport extends PublishReport {
+  /** Moved less than ε. */
+  readonly unchanged: number
+  /** Of all items that are left as they were written, and were looked at since they moved: no score of theirs is off by more; ≤ ε. */
+  readonly scoreErrorMax: number
+  /** Still to be looked at. */
+  readonly pending: number
+}
+
+export interface UserReport extends PublishReport {
+  /** Of the written ones, those encoded again only because the weights moved. */
+  readonly swept: number
+  /** From the log taking the oldest change to its vectors being in the index, milliseconds, for each written user that had changed. */
+  readonly agesMs: readonly number[]
+  /** The parts of these ages, milliseconds: until the publisher had read of the change, until it took the user up, and for the whole batch to encode and to write. */
+  readonly partsMs: { readonly read: readonly number[]; readonly wait: readonly number[]; readonly encode: number; readonly write: number }
+  /** The same users, in the same order. */
+  readonly answeredIds: readonly UserId[]
+  /** Changed users that still wait. */
+  readonly waiting: number
+  /** Users that wait for the model to know one of their items. */
+  readonly waitingUnknown: number
+  /** Changes given up since the last report, for want of room. */
+  readonly dropped: number
+}

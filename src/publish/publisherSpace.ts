@@ -1,0 +1,93 @@
+// The space that points are published to: opened, filled aside while an older one answers, promoted when it is complete.
+
+import { MtmiError } from '../core/errors.ts'
+import type { VectorIndex } from '../index/vectorIndex.ts'
+import type { Promotion, PublisherLimits } from './publisherReport.ts'
+
+export class PublisherSpace {
+  readonly #index: VectorIndex
+  readonly #limits: PublisherLimits
+  #name: string | undefined
+  #isLive = false
+
+  constructor(index: VectorIndex, limits: PublisherLimits) {
+    this.#index = index
+    this.#limits = limits
+  }
+
+  /** undefined before the first is opened. */
+  get name(): string | undefined {
+    return this.#name
+  }
+
+  get isLive(): boolean {
+    return this.#isLive
+  }
+
+  async open(name: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
+    await this.#index.createSpace(name, shape)
+    const live = await this.#index.live()
+    this.#name = name
+    this.#isLive = live?.space === name
+  }
+
+  /** Out of every space, those kept to go back to included: who is forgotten must not return with a rollback. Those removed leave `gone`. */
+  async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
+    if (gone.size === 0) return 0
+    const ids = [...gone]
+    if (role === 'user') await this.#index.erase(ids)
+    else for (const space of await this.#index.spaces()) await this.#index.remove(space, role, ids)
+    for (const id of ids) gone.delete(id)
+    return ids.length
+  }
+
+  /**
+   * The first space goes live with its first item: anything is better than nothing. A later one replaces the live one when all that the publisher
+   * knows is in it, and that is about as much as there.
+   * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are safe.
+   */
+  async promoteWhenComplete(filled: {
+    items: number
+    users: number
+    /** What has been written, or was found to have no vector in this space. */
+    lookedAt: { items: number; users: number }
+    pending: number
+  }): Promise<Promotion | undefined> {
+    const { items, users, lookedAt, pending } = filled
+    const name = this.#name
+    if (name === undefined || this.#isLive || items === 0) return undefined
+    try {
+      const live = await this.#index.live()
+      if (live !== undefined) {
+        if (pending > 0) return undefined
+        const share = this.#limits.completeShareMin
+        if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {
+          const reason = `space ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live space ${live.space}`
+          return { outcome: 'held', reason }
+        }
+      }
+      await this.#index.promote(name, { items, users: live === undefined ? 0 : users })
+      this.#isLive = true
+      return { outcome: 'done', items, users, droppedSpaces: await this.#dropOld(name, live?.space) }
+    } catch (error) {
+      if (error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive) return { outcome: 'held', reason: error.message }
+      throw error
+    }
+  }
+
+  /** All but the live space, the one before it, and the newest others as far as `spacesKept` goes. What cannot be dropped now is dropped after the next promotion. */
+  async #dropOld(live: string, before: string | undefined): Promise<string[]> {
+    const dropped: string[] = []
+    try {
+      const others = (await this.#index.spaces()).filter((name) => name !== live && name !== before)
+      const newestFirst = [...others, ...(before === undefined ? [] : [before])].reverse()
+      for (const name of newestFirst.slice(Math.max(0, this.#limits.spacesKept - 1))) {
+        await this.#index.dropSpace(name)
+        dropped.push(name)
+      }
+    } catch (error) {
+      if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE')) throw error
+    }
+    return dropped
+  }
+}

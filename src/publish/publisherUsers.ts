@@ -1,0 +1,250 @@
+// Which users are to be encoded next: those whose history changed, then those whose vectors were made by older tower weights.
+
+import type { EncoderStep } from '../model/encoder.ts'
+import type { ItemId, UserId } from '../records/interaction.ts'
+import { PublisherWindows } from './publisherWindows.ts'
+
+export interface UserQueueOptions {
+  /** Users whose windows are kept. Beyond it the one whose last change is longest ago keeps the vectors that it has, until it acts again. */
+  readonly usersMax: number
+  /** Users kept waiting because the model knows none of their items. */
+  readonly unknownMax: number
+  /** Changes of one user within this are written once. */
+  readonly userWaitMs: number
+  /** In which all users are encoded again after the tower weights moved. */
+  readonly sweepIntervalMs: number
+}
+
+export interface TakenUser {
+  readonly userId: UserId
+  /** When the log took the oldest change that this answers, milliseconds; undefined: no change, only other weights. */
+  readonly acceptedAtMs: number | undefined
+  /** When the first change that this answers was noted, milliseconds; without a change of no meaning. */
+  readonly notedAtMs: number
+}
+
+export class PublisherUsers {
+  readonly windows: PublisherWindows
+  readonly #options: UserQueueOptions
+  /** Changed since they were last encoded, first noted first. */
+  readonly #waiting = new Map<UserId, { acceptedAtMs: number; readonly notedAtMs: number }>()
+  /** None of their items is known to the model → oldest change. */
+  readonly #unknown = new Map<UserId, number>()
+  /** To be encoded again whatever the weights: known from before a restart, or from another space. */
+  #behind = new Set<UserId>()
+  /** Encoded, longest ago first → by which generation of the weights. */
+  #encoded = new Map<UserId, number>()
+  #generation = 0
+  /** Users that the sweep may encode by now. */
+  #credit = 0
+  #creditAtMs = 0
+  #dropped = 0
+
+  constructor(options: UserQueueOptions) {
+    this.#options = options
+    this.windows = new PublisherWindows(options.usersMax)
+  }
+
+  /** Users that are in the index by current windows, by whichever weights. */
+  get encoded(): number {
+    return this.#encoded.size
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  isWaiting(userId: UserId): boolean {
+    return this.#waiting.has(userId) || this.#unknown.has(userId)
+  }
+
+  get unknown(): number {
+    return this.#unknown.size
+  }
+
+  /** Users whose vectors belong to another space or to the time before a restart. */
+  get behind(): number {
+    return this.#behind.size
+  }
+
+  /** Counts the changes of the tower weights. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  oldestAcceptedAtMs(): number | undefined {
+    let oldest: number | undefined
+    for (const { acceptedAtMs } of this.#waiting.values()) oldest = Math.min(oldest ?? acceptedAtMs, acceptedAtMs)
+    return oldest
+  }
+
+  /** Users that had to make room since the last call. */
+  takeDropped(): number {
+    const dropped = this.#dropped
+    this.#dropped = 0
+    return dropped
+  }
+
+  note(userId: UserId, steps: readonly EncoderStep[], acceptedAtMs: number, nowMs: number): void {
+    this.#keep(userId, steps)
+    const oldest = Math.min(acceptedAtMs, this.#unknown.get(userId) ?? acceptedAtMs)
+    this.#unknown.delete(userId)
+    this.#wait(userId, oldest, nowMs)
+  }
+
+  recall(userId: UserId, steps: readonly EncoderStep[]): void {
+    this.#keep(userId, steps)
+    if (!this.#waiting.has(userId)) this.#setBehind(userId)
+  }
+
+  forget(userId: UserId): void {
+    this.windows.delete(userId)
+    this.#leave(userId)
+  }
+
+  /** Other tower weights: every user is to be encoded again within the sweep's interval. */
+  weightsChanged(nowMs: number): void {
+    this.#accrue(nowMs)
+    this.#generation++
+  }
+
+  /** Another space: nobody is in it yet. */
+  beginSpace(): void {
+    for (const userId of this.#encoded.keys()) this.#behind.add(userId)
+    this.#encoded = new Map()
+  }
+
+  /** The model has come to know these items: who waited for one of them waits for the next batch. */
+  itemsKnown(itemIds: ReadonlySet<ItemId>, nowMs: number): void {
+    for (const [userId, acceptedAtMs] of this.#unknown) {
+      if (!this.windows.holdsAny(userId, itemIds)) continue
+      this.#unknown.delete(userId)
+      this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+    }
+  }
+
+  /** Milliseconds until `take` has a changed user to give; undefined: none waits. */
+  dueInMs(nowMs: number): number | undefined {
+    const first = this.#waiting.values().next().value
+    return first === undefined ? undefined : Math.max(0, first.notedAtMs + this.#options.userWaitMs - nowMs)
+  }
+
+  /**
+   * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it comes to an end.
+   * @param flush changed users do not wait for more changes
+   * @param hurry all that the sweep has is due
+   */
+  take(max: number, nowMs: number, { flush, hurry }: { flush: boolean; hurry: boolean }): TakenUser[] {
+    this.#accrue(nowMs)
+    const due = hurry ? this.windows.size : Math.floor(this.#credit + 1e-6)
+    const changedMax = max - (this.sweeping ? Math.floor(Math.min(max / 4, due)) : 0)
+    const taken: TakenUser[] = []
+    for (const [userId, { acceptedAtMs, notedAtMs }] of this.#waiting) {
+      if (taken.length >= changedMax) break
+      if (!flush && notedAtMs + this.#options.userWaitMs > nowMs) break
+      this.#waiting.delete(userId)
+      taken.push({ userId, acceptedAtMs, notedAtMs })
+    }
+    const sweepMax = Math.min(max - taken.length, due)
+    let swept = 0
+    for (const source of [this.#behind.keys(), this.#older()]) {
+      for (const userId of source) {
+        if (swept >= sweepMax) break
+        // One who waits for the next batch is encoded there; one just taken is encoded already.
+        swept++
+        if (!this.#waiting.has(userId)) taken.push({ userId, acceptedAtMs: undefined, notedAtMs: nowMs })
+      }
+    }
+    this.#credit = Math.max(0, this.#credit - swept)
+    return unique(taken)
+  }
+
+  /** What was taken is to be encoded again: it could not be written. */
+  putBack(taken: readonly TakenUser[], nowMs: number): void {
+    for (const { userId, acceptedAtMs } of taken) {
+      if (acceptedAtMs === undefined) this.#credit++
+      else if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+    }
+  }
+
+  /** @param generation of the weights, as it was when the user was encoded */
+  wasEncoded(userId: UserId, generation: number): void {
+    if (!this.windows.has(userId)) return
+    this.#behind.delete(userId)
+    this.#encoded.delete(userId)
+    this.#encoded.set(userId, generation)
+  }
+
+  /** The index kept something else: once more, at the pace of the sweep. */
+  wasStale(userId: UserId): void {
+    if (this.windows.has(userId)) this.#setBehind(userId)
+  }
+
+  /** The model knows none of the user's items. */
+  wasUnknown({ userId, acceptedAtMs }: TakenUser, nowMs: number): void {
+    if (!this.windows.has(userId)) return
+    this.#behind.delete(userId)
+    this.#encoded.delete(userId)
+    if (this.#waiting.has(userId)) return
+    if (this.#unknown.size >= this.#options.unknownMax) {
+      const first = this.#unknown.keys().next().value
+      if (first !== undefined) this.#unknown.delete(first)
+      this.#dropped++
+    }
+    this.#unknown.set(userId, acceptedAtMs ?? nowMs)
+  }
+
+  #keep(userId: UserId, steps: readonly EncoderStep[]): void {
+    const evicted = this.windows.set(userId, steps)
+    if (evicted === undefined) return
+    this.#leave(evicted)
+    this.#dropped++
+  }
+
+  #leave(userId: UserId): void {
+    this.#waiting.delete(userId)
+    this.#unknown.delete(userId)
+    this.#behind.delete(userId)
+    this.#encoded.delete(userId)
+  }
+
+  #wait(userId: UserId, acceptedAtMs: number, notedAtMs: number): void {
+    const waiting = this.#waiting.get(userId)
+    if (waiting === undefined) this.#waiting.set(userId, { acceptedAtMs, notedAtMs })
+    else waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
+  }
+
+  #setBehind(userId: UserId): void {
+    this.#encoded.delete(userId)
+    // To the end: one that fails again and again must not hold up the others.
+    this.#behind.delete(userId)
+    this.#behind.add(userId)
+  }
+
+  *#older(): Iterable<UserId> {
+    for (const [userId, generation] of this.#encoded) {
+      if (generation >= this.#generation) return
+      yield userId
+    }
+  }
+
+  /** Whether there are users who were encoded by other weights than the newest. */
+  get sweeping(): boolean {
+    const first = this.#encoded.values().next().value
+    return this.#behind.size > 0 || (first !== undefined && first < this.#generation)
+  }
+
+  #accrue(nowMs: number): void {
+    const total = this.#behind.size + this.#encoded.size
+    const elapsedMs = Math.max(0, nowMs - this.#creditAtMs)
+    this.#creditAtMs = nowMs
+    const earned = this.#options.sweepIntervalMs === 0 ? total : (total * elapsedMs) / this.#options.sweepIntervalMs
+    this.#credit = this.sweeping ? Math.min(total, this.#credit + earned) : 0
+  }
+}
+
+/** A user taken as changed may be met by the sweep again before it is marked as encoded. */
+function unique(taken: TakenUser[]): TakenUser[] {
+  const seen = new Set<UserId>()
+  return taken.filter(({ userId }) => !seen.has(userId) && seen.add(userId))
+}

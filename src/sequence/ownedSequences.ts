@@ -1,0 +1,215 @@
+// The histories of a partition that is this process's for now, on a log that others write to as well: claimed, then brought up to what the log says.
+//
+// A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite. What it holds may be old; how much of
+// user-sequences it holds is written beside it, so that only what is missing is read.
+
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import type { Wire } from '../log/wire.ts'
+import type { Codecs } from '../records/avro/avroCodecs.ts'
+import type { UserId } from '../records/interaction.ts'
+import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import type { UserWindow } from '../records/userSequence.ts'
+import { LmdbSequenceStore } from './lmdbSequenceStore.ts'
+import { catchUpStore, type RestoreReport, restoreStore, type SequenceChange } from './restoreStore.ts'
+import { sequenceFence } from './sequenceStage.ts'
+import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
+
+/** How often it is written down how much the store holds: what was emitted since is read again after a rebalance. */
+const noteIntervalMs = 5000
+
+/** A process's own disk. */
+export interface OwnedDisk {
+  open(partition: number): Promise<SequenceStore>
+  /** How much of user-sequences the partition's store holds: the next offset to read of them. 0 where that is not known: then everything is read. */
+  readHeld(partition: number): bigint
+  writeHeld(partition: number, held: bigint): void
+}
+
+export interface OwnedSequencesOptions {
+  readonly wire: Wire
+  /** This process's alone. */
+  readonly disk: OwnedDisk
+  readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
+}
+
+/**
+ * Claims the partition and opens its store. From the claim on nobody else can add to the partition's user-sequences, so what they hold then is all there is.
+ *
+ * @returns a store whose `committed` is where to go on: where the store or the topic is further
+ */
+export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
+  const { wire, disk, onRestored } = options
+  const { log, clock, config } = wire
+  const topic = config.topics.userSequences
+  await log.append(topic, [], sequenceFence(partition))
+  const startedMs = clock.nowMs()
+  const end = (await log.ends(topic)).get(partition) ?? 0n
+  const store = await disk.open(partition)
+  try {
+    const fresh = store.committed() === 0n
+    const held = fresh ? 0n : disk.readHeld(partition)
+    if (held < end) {
+      const records = changesOf(wire, partition, held)
+      const report = await (fresh ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
+      onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
+    }
+    disk.writeHeld(partition, end)
+    return new OwnedSequences(store, wire, partition, disk)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** Records held until it is known that no later one of the same user is among them: only the last of each is read in full. */
+const heldBytesMax = 32 * 1024 * 1024
+
+async function* changesOf({ log, registry, codecs, config }: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
+  const topic = config.topics.userSequences
+  const ends = await log.ends(topic)
+  // Only this partition: the others have nothing from their end on.
+  const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
+  let newest = new Map<UserId, Uint8Array | null>()
+  let bytes = 0
+  for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
+    if (event.kind !== 'records' || event.partition !== partition) continue
+    await loadSchemas(registry, event.records)
+    for (const { key, value } of event.records) {
+      const userId = textOf(key)
+      const before = newest.get(userId)
+      if (before !== undefined && before !== null) yield { ...codecs.progressOf(before), superseded: true }
+      newest.set(userId, value)
+      bytes += key.length + (value?.length ?? 0)
+    }
+    if (bytes < heldBytesMax) continue
+    yield* readAll(codecs, newest)
+    newest = new Map()
+    bytes = 0
+  }
+  yield* readAll(codecs, newest)
+}
+
+function* readAll(codecs: Codecs, newest: ReadonlyMap<UserId, Uint8Array | null>): Iterable<SequenceChange> {
+  for (const [userId, value] of newest) yield value === null ? { userId, expired: true } : codecs.userSequence.decode(value)
+}
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('utf8')
+}
+
+/** Passes everything on, and notes now and then how much of user-sequences the store holds. */
+class OwnedSequences implements SequenceStore {
+  readonly #store: SequenceStore
+  readonly #wire: Wire
+  readonly #partition: number
+  readonly #disk: OwnedDisk
+  /** An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was still ours when it was looked up. */
+  #candidate: bigint | undefined
+  #emittedSince = false
+  #looking = false
+  #lookedAtMs: number
+
+  constructor(store: SequenceStore, wire: Wire, partition: number, disk: OwnedDisk) {
+    this.#store = store
+    this.#wire = wire
+    this.#partition = partition
+    this.#disk = disk
+    this.#lookedAtMs = wire.clock.nowMs()
+  }
+
+  get(userId: UserId): UserWindow | undefined {
+    return this.#store.get(userId)
+  }
+
+  put(userId: UserId, window: UserWindow): void {
+    this.#emittedSince = true
+    this.#store.put(userId, window)
+  }
+
+  delete(userId: UserId): void {
+    this.#store.delete(userId)
+  }
+
+  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined {
+    return this.#store.load(userId, window)
+  }
+
+  /** Everything that was put has been emitted, and the emission acknowledged: so the sequencer's caller does. */
+  async commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void> {
+    const { candidate, emitted } = { candidate: this.#candidate, emitted: this.#emittedSince }
+    await this.#store.commit(next, watermarkMs, counts)
+    if (candidate !== undefined && emitted) {
+      this.#disk.writeHeld(this.#partition, candidate)
+      this.#candidate = undefined
+    }
+    this.#lookNowAndThen()
+  }
+
+  committed(): bigint {
+    return this.#store.committed()
+  }
+
+  watermarkMs(): number {
+    return this.#store.watermarkMs()
+  }
+
+  counts(): SequenceCounts {
+    return this.#store.counts()
+  }
+
+  users(): Iterable<[UserId, UserWindow]> {
+    return this.#store.users()
+  }
+
+  idle(beforeMs: number, limit: number): UserId[] {
+    return this.#store.idle(beforeMs, limit)
+  }
+
+  userCount(): number {
+    return this.#store.userCount()
+  }
+
+  close(): Promise<void> {
+    return this.#store.close()
+  }
+
+  /** In the background: nobody waits for it, and a log that does not answer is the next append's trouble. */
+  #lookNowAndThen(): void {
+    const { clock, log, config } = this.#wire
+    if (this.#looking || this.#candidate !== undefined || clock.nowMs() - this.#lookedAtMs < noteIntervalMs) return
+    this.#looking = true
+    this.#lookedAtMs = clock.nowMs()
+    log.ends(config.topics.userSequences).then(
+      (ends) => {
+        this.#candidate = ends.get(this.#partition)
+        this.#emittedSince = false
+        this.#looking = false
+      },
+      () => {
+        this.#looking = false
+      }
+    )
+  }
+}
+
+/** @param folder this process's alone */
+export function ownedDisk(folder: string): OwnedDisk {
+  const file = (partition: number) => path.join(folder, `sequences-${partition}.held`)
+  return {
+    open: (partition) => LmdbSequenceStore.open(folder, partition),
+    readHeld: (partition) => {
+      try {
+        const text = readFileSync(file(partition), 'utf8').trim()
+        return /^\d+$/.test(text) ? BigInt(text) : 0n
+      } catch {
+        return 0n // there is none
+      }
+    },
+    writeHeld: (partition, held) => {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(`${file(partition)}.tmp`, `${held}\n`)
+      renameSync(`${file(partition)}.tmp`, file(partition))
+    }
+  }
+}

@@ -1,0 +1,90 @@
+// model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect when the index has items of theirs: whether they
+// are good enough is the publisher's to judge, and until then the live items are of the weights before.
+
+import { MtmiError } from '../core/errors.ts'
+import type { VectorIndex } from '../index/vectorIndex.ts'
+import type { LogRecord } from '../log/eventLog.ts'
+import type { Wire } from '../log/wire.ts'
+import type { ModelReplica } from '../model/replica/modelReplica.ts'
+import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+
+/** Between two looks at what is live: far below the interval of tower weights. */
+const lookMs = 250
+
+export interface EncodeStageOptions extends Wire {
+  /** Gated. */
+  readonly replica: ModelReplica
+  readonly index: Pick<VectorIndex, 'live'>
+}
+
+export class EncodeStage {
+  readonly #options: EncodeStageOptions
+  #caughtUp = false
+  #ready = false
+
+  constructor(options: EncodeStageOptions) {
+    this.#options = options
+  }
+
+  /** Whether the model is the one whose items are live: not the first of a log that is still being read. */
+  get ready(): boolean {
+    return this.#ready && this.#options.replica.ready
+  }
+
+  /** Until abort, or until one of its readers fails. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { config, codecs, replica } = this.#options
+    const own = new AbortController()
+    const both = AbortSignal.any([signal, own.signal])
+    const takeItem = ({ value }: LogRecord) => {
+      if (value !== null) replica.learnCatalogue([codecs.item.decode(value)])
+    }
+    const end = (await this.#options.log.ends(config.topics.modelUpdates)).get(0) ?? 0n
+    this.#caughtUp = end === 0n
+    const takeUpdate = ({ value, offset }: LogRecord) => {
+      if (value !== null) replica.apply(codecs.modelUpdate.decode(value))
+      if (offset + 1n >= end) this.#caughtUp = true
+    }
+    const works = [
+      this.#follow(config.topics.items, both, takeItem),
+      this.#follow(config.topics.modelUpdates, both, takeUpdate),
+      this.#switch(both)
+    ]
+    const results = await Promise.allSettled(works.map((work) => work.finally(() => own.abort())))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  async #follow(topic: string, signal: AbortSignal, take: (record: LogRecord) => void): Promise<void> {
+    const { log, registry } = this.#options
+    for await (const event of log.read(topic, { resume: async () => 0n, signal })) {
+      if (event.kind !== 'records') continue
+      await loadSchemas(registry, event.records)
+      for (const record of event.records) take(record)
+    }
+  }
+
+  async #switch(signal: AbortSignal): Promise<void> {
+    const { replica, index, clock } = this.#options
+    while (!signal.aborted) {
+      try {
+        while (this.#caughtUp && (await this.#acceptIfLive(index, replica))) {
+          // and perhaps the next
+        }
+        this.#ready ||= this.#caughtUp
+      } catch (error) {
+        if (!(error instanceof MtmiError && error.canRetry)) throw error // asked again in a moment
+      }
+      await clock.sleep(lookMs, signal)
+    }
+  }
+
+  /** A publisher that refused these and accepted later ones is followed a moment later: then those are proposed. */
+  async #acceptIfLive(index: Pick<VectorIndex, 'live'>, replica: ModelReplica): Promise<boolean> {
+    const proposed = replica.propose()
+    if (proposed === undefined) return false
+    const live = await index.live()
+    if (live === undefined || live.space !== proposed.space || live.step < proposed.step) return false
+    replica.accept()
+    return true
+  }
+}

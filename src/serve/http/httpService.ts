@@ -1,0 +1,276 @@
+// Recommendations, similar items and events over HTTP; health, metrics and a description of itself beside them.
+//
+// Searching and learning happen on other threads: a handler here checks, asks, and answers. Every error is application/problem+json.
+
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Clock } from '../../core/clock.ts'
+import type { ServeOptions } from '../../core/config/config.ts'
+import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import { httpRoutes, type Metrics } from '../../monitor/metrics.ts'
+import type { Interaction, UserId } from '../../records/interaction.ts'
+import { idLengthMax } from '../../records/validateInteraction.ts'
+import { noKnownItem, type Recommender } from '../recommender.ts'
+import type { SessionEncoder } from '../sessionEncoder.ts'
+import { Access, checkExposure, neededRole } from './access.ts'
+import { loadConsoleFiles } from './consoleFiles.ts'
+import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRoutes.ts'
+import { AnswerCount } from './consoleStatus.ts'
+import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
+import { openApi } from './openapi.ts'
+import { addProbeRoutes } from './probeRoutes.ts'
+import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
+import type { Readiness } from './readiness.ts'
+
+/** pino's way round. */
+export interface ServiceLogger {
+  error(fields: Readonly<Record<string, unknown>>, message: string): void
+}
+
+export interface HttpServiceParts {
+  readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
+  /** Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws UnavailableError if they cannot be made so now */
+  readonly accept: (interactions: readonly Interaction[], traceparent: string | undefined) => Promise<void>
+  /** Resolves when it is durable that the user is to be erased. @throws UnavailableError if that cannot be made so now */
+  readonly erase: (userId: UserId) => Promise<void>
+  readonly readiness: () => Readiness
+  readonly metrics: Metrics
+  readonly options: ServeOptions
+  readonly clock: Clock
+  /** What an event without a time of its own is dated by: the stream's clock, where a recorded stream is replayed. Default: `clock`. */
+  readonly eventClock?: Clock
+  readonly logger?: ServiceLogger
+  readonly newEventId?: () => string
+  /** `events.futureMaxMs`: an event further ahead is refused here, where its producer sees it. */
+  readonly futureMaxMs?: number
+  /** With it, sessions that are not stored are answered: `POST /v1/recommendations`. */
+  readonly sessions?: SessionEncoder
+  /** With it, users, items and the state of the flow can be looked at, and there is a page for people at `/`; unless `options.console` is off. */
+  readonly lookup?: LookupParts
+  /** Of the program. */
+  readonly version?: string
+  /** How long `close` waits for requests that are being answered. Default 10 s: within the 30 s that supervisors wait before they kill. */
+  readonly drainMaxMs?: number
+}
+
+export interface HttpService {
+  readonly app: FastifyInstance
+  /** Opens the port. @returns its URL @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
+  listen(): Promise<string>
+  /** Stops accepting, lets running requests finish within `drainMaxMs`, then cuts them. */
+  close(): Promise<void>
+}
+
+/** For a request to arrive, and to be answered: after that its caller has long gone. */
+const timeoutMs = 30_000
+/** Characters of the path that an answer repeats. */
+const instanceMax = 512
+/** A character of an id takes up to three bytes of UTF-8, each of them `%XX` in the path. */
+const pathIdLengthMax = idLengthMax * 9
+
+export function createHttpService(parts: HttpServiceParts): HttpService {
+  const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
+  const { limitMax, activeMax } = options
+  const access = new Access(options)
+  const lookup = options.console ? parts.lookup : undefined
+  const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
+  const described = {
+    tokens: access.on,
+    historyRoute: sessions !== undefined,
+    lookups: lookup !== undefined,
+    console: consoleFiles !== undefined
+  }
+  const description = JSON.stringify(openApi({ limitMax, version, ...described }))
+  const answers = new AnswerCount()
+  let closing = false
+  let active = 0
+
+  const app = fastify({
+    bodyLimit: options.bodyMaxBytes,
+    routerOptions: { maxParamLength: pathIdLengthMax },
+    requestTimeout: timeoutMs,
+    handlerTimeout: timeoutMs,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    frameworkErrors: (error, request, reply) => {
+      answer(error, request, reply)
+    },
+    clientErrorHandler(error, socket) {
+      if (error.code === 'ECONNRESET' || !socket.writable) return
+      const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+      const body = JSON.stringify(problemBody(new ProblemError(status, 'This is not a request that HTTP/1.1 allows, or it took too long')))
+      const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemContentType}\r\n`
+      socket.end(`${head}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
+    }
+  })
+  // A body that claims to be text would be taken as such, and be sent by any web page without asking.
+  app.removeContentTypeParser('text/plain')
+
+  function answer(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const { error: problem, internal } = problemOf(error)
+    if (internal) logger?.error({ err: error, requestId: request.id, method: request.method, route: routeOf(request) }, 'a request failed')
+    const where = { instance: request.url.split('?', 1)[0]!.slice(0, instanceMax), ...(internal ? { requestId: request.id } : {}) }
+    return reply
+      .code(problem.status)
+      .headers(problem.headers)
+      .type(problemContentType)
+      .send(JSON.stringify(problemBody(problem, where)))
+  }
+
+  app.setErrorHandler((error, request, reply) => answer(error, request, reply))
+  app.setNotFoundHandler((request, reply) => answer(noSuchRoute(request, routes), request, reply))
+  app.addHook('onRequest', async (request, reply) => {
+    metrics.httpActive.set(++active)
+    // Emitted after an answer and after an abort alike, once.
+    reply.raw.once('close', () => metrics.httpActive.set(--active))
+    if (active > activeMax && request.url.startsWith('/v1/')) {
+      throw new ProblemError(503, `${activeMax} requests are being answered already; try again`, { headers: { 'retry-after': '1' } })
+    }
+    const role = neededRole(request.routeOptions.url ?? '')
+    if (role === undefined) return
+    // Before the body is read: nobody sends a megabyte to be told to go.
+    try {
+      access.check(role, request.headers.authorization)
+    } catch (error) {
+      if (error instanceof ProblemError) metrics.denied.inc({ reason: error.status === 403 ? 'forbidden' : 'unauthenticated' })
+      throw error
+    }
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store')
+    if (closing) reply.header('connection', 'close')
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const status = `${Math.floor(reply.statusCode / 100)}xx` as '2xx'
+    const route = routeOf(request)
+    metrics.http.observe({ route, status }, reply.elapsedTime / 1000)
+    if (listRoutes.has(route) && reply.statusCode < 300) answers.list(reply.elapsedTime)
+  })
+
+  const routes = new Map<string, string[]>()
+  app.addHook('onRoute', ({ url, method }) => {
+    routes.set(url, [...(routes.get(url) ?? []), ...[method].flat()])
+  })
+
+  app.get<{ Params: { id: string } }>('/v1/users/:id/recommendations', async ({ params, query }) => {
+    const list = await recommender.recommend({ ...listQuery(query, limitMax), userId: pathId(params.id) })
+    metrics.served.inc({ source: list.coldStart ?? 'vectors' })
+    return list
+  })
+
+  app.get<{ Params: { id: string } }>('/v1/items/:id/similar', async ({ params, query }) => {
+    const { limit, filter = {} } = listQuery(query, limitMax, ['limit', 'filter'])
+    const itemId = pathId(params.id)
+    const list = await recommender.similar({ itemId, limit, filter })
+    if (list === undefined)
+      throw new ProblemError(404, `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`)
+    metrics.served.inc({ source: 'similar' })
+    return list
+  })
+
+  app.post('/v1/events', async ({ body, headers }, reply) => {
+    const count = Array.isArray(body) ? body.length : 1
+    const { newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
+    let interactions: Interaction[]
+    try {
+      interactions = postedEvents(body, { nowMs: eventClock.nowMs(), futureMaxMs, newEventId })
+    } catch (error) {
+      metrics.posted.inc({ outcome: 'refused' }, count)
+      throw error
+    }
+    try {
+      await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
+    } catch (error) {
+      metrics.posted.inc({ outcome: 'failed' }, count)
+      throw error
+    }
+    metrics.posted.inc({ outcome: 'accepted' }, count)
+    answers.events(count)
+    return reply.code(202).send({ accepted: interactions.length, eventIds: interactions.map(({ eventId }) => eventId) })
+  })
+
+  app.delete<{ Params: { id: string } }>('/v1/users/:id', async ({ params, body }, reply) => {
+    if (body !== undefined) throw new ProblemError(400, 'erasing a user takes no body')
+    const userId = pathId(params.id)
+    await parts.erase(userId)
+    return reply.code(202).send({ userId })
+  })
+
+  if (sessions !== undefined) {
+    app.post('/v1/recommendations', async ({ body }) => {
+      const { history, list: request } = postedHistory(body, limitMax, clock.nowMs())
+      const newestFirst = [...new Set([...history].reverse().map(({ itemId }) => itemId))]
+      const encoded = await sessions.encode(history)
+      const list =
+        encoded === undefined
+          ? await recommender.popular({ ...request, history: newestFirst }, noKnownItem)
+          : await recommender.recommendFor({ ...request, ...encoded, history: newestFirst })
+      metrics.served.inc({ source: list.coldStart ?? 'vectors' })
+      return list
+    })
+  }
+
+  const readiness = () => (closing ? { ready: false, detail: 'shutting down' } : parts.readiness())
+  if (lookup !== undefined) addLookupRoutes(app, lookup, { readiness, answers, clock, limitMax, version })
+  if (consoleFiles !== undefined) addConsoleRoutes(app, consoleFiles)
+
+  addProbeRoutes(app, { readiness, metrics })
+
+  app.get('/openapi.json', async (_request, reply) => reply.type('application/json').send(description))
+
+  return {
+    app,
+    async listen(): Promise<string> {
+      checkExposure(options)
+      const { host, port } = options
+      try {
+        return await app.listen({ host, port })
+      } catch (error) {
+        const { code } = error as { code?: string }
+        if (code === 'EADDRINUSE') {
+          throw new UnavailableError(
+            `port ${port} of ${host} is taken: end what listens there, or set serve.port to another one (0: any free one)`,
+            { cause: error }
+          )
+        }
+        if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+          throw new ConfigError([
+            `serve.host ${host} with serve.port ${port} cannot be listened on (${code}): give an address of this machine and a port above 1023`
+          ])
+        }
+        throw error
+      }
+    },
+    async close(): Promise<void> {
+      closing = true
+      const cut = setTimeout(() => app.server.closeAllConnections(), drainMaxMs)
+      try {
+        await app.close()
+      } finally {
+        clearTimeout(cut)
+      }
+    }
+  }
+}
+
+type Route = (typeof httpRoutes)[number]
+
+const listRoutes: ReadonlySet<Route> = new Set(['/v1/users/:id/recommendations', '/v1/items/:id/similar', '/v1/recommendations'])
+
+/** The pattern, never the path: a label per user would be a series per user. */
+function routeOf(request: FastifyRequest): Route {
+  const url = request.routeOptions?.url
+  return httpRoutes.find((route) => route === url) ?? 'unmatched'
+}
+
+/** 405 where the path exists with other methods, 404 otherwise. */
+function noSuchRoute(request: FastifyRequest, routes: ReadonlyMap<string, readonly string[]>): ProblemError {
+  const path = request.url.split('?', 1)[0]!
+  for (const [pattern, methods] of routes) {
+    if (!new RegExp(`^${pattern.replaceAll('.', '\\.').replace(/:[a-z]+/g, '[^/]+')}$`).test(path)) continue
+    const allow = methods.join(', ')
+    return new ProblemError(405, `${request.method} is not for ${pattern}; allowed: ${allow}`, { headers: { allow } })
+  }
+  return new ProblemError(404, `there is nothing at ${path.slice(0, 200)}; /openapi.json lists what there is`)
+}

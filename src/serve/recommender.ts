@@ -1,0 +1,322 @@
+// What to show a user: the items nearest to each interest, merged; what is popular to one never seen.
+//
+// D dimensions, K interests.
+
+import type { Clock } from '../core/clock.ts'
+import { configSchema, type RecommendOptions } from '../core/config/config.ts'
+import { UnavailableError } from '../core/errors.ts'
+import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
+import { type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
+import { contextKey } from '../index/popularity.ts'
+import type {
+  DescribedItem,
+  Filter,
+  InterestQuery,
+  ItemPayload,
+  PopularItem,
+  PopularItems,
+  SearchResult,
+  VectorIndex
+} from '../index/vectorIndex.ts'
+import type { ItemId, UserId } from '../records/interaction.ts'
+
+export type RecommenderOptions = RecommendOptions
+
+export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
+
+/** Field → value that an item must have. */
+export type FeatureFilter = Readonly<Record<string, string>>
+
+export interface RecommendedItem {
+  readonly itemId: ItemId
+  /** What the list is sorted by, −1 … 1: the cosine to the nearest interest, or what `model.score` makes of the cosines to all of them; where the list is of what is popular, its faded interactions as a share of the most popular item's. */
+  readonly score: number
+  /** 0-based tower that found it; null: popular. */
+  readonly interest: number | null
+  readonly title?: string
+  /** Some of its features, `Comedy, Drama`. */
+  readonly about?: string
+  /** Items of the user's own history that are nearest to it, nearest first. */
+  readonly because?: readonly ItemId[]
+}
+
+export interface Recommendations {
+  readonly userId: UserId
+  /** `space@step` of the vectors that answered. */
+  readonly version: string
+  /** By score, best first, equal ones by id; what is popular within a context before what is popular with everybody. */
+  readonly items: readonly RecommendedItem[]
+  /** The list is not personal: it is of what is popular now. */
+  readonly coldStart?: 'popular'
+  /** Why it is not, in words. */
+  readonly why?: string
+  /** The context of the request within which the first items are popular, `country=de`; absent: none, all are popular with everybody. */
+  readonly popularIn?: string
+  /** How old the user's vectors are, milliseconds. */
+  readonly vectorsAgeMs?: number
+}
+
+export interface SimilarItems {
+  readonly itemId: ItemId
+  readonly version: string
+  readonly items: readonly { readonly itemId: ItemId; readonly score: number; readonly title?: string; readonly about?: string }[]
+}
+
+/** What a list may be asked to be; absent: as configured. */
+export interface ListRequest {
+  /** Longest list wanted. */
+  readonly limit: number
+  readonly filter?: FeatureFilter
+  /** Say for each item which of the history are nearest to it. */
+  readonly explain?: boolean
+  /** Left out besides the history, as what is in the basket already. */
+  readonly exclude?: readonly ItemId[]
+  /** See `recommend` of the configuration. */
+  readonly quotaShare?: number
+  readonly diversity?: number
+  /** '': by vectors. */
+  readonly diversityBy?: string
+  readonly repeats?: boolean
+  /** Of who asks, such as country or device: what is popular there comes first, where nothing else is known. The first that says anything counts. */
+  readonly context?: Readonly<Record<string, string>>
+}
+
+/** Candidates of each interest for a place of a list whose items are scored by all interests. */
+const mixtureCandidatesPerPlace = 2
+/** Spaces that may be dropped under one request before it gives up. */
+const attemptsMax = 3
+/** More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
+const extraCandidatesMax = 100
+
+export class Recommender {
+  readonly #index: VectorIndex
+  readonly #clock: Clock
+  readonly #options: RecommenderOptions
+  readonly #scoring: InterestScore
+  readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
+
+  /** @param parts.onList is told of every list of recommendations: what coverage is measured from */
+  constructor(parts: {
+    index: VectorIndex
+    clock: Clock
+    options?: Partial<RecommenderOptions>
+    scoring?: InterestScore | undefined
+    onList?: (items: readonly RecommendedItem[]) => void
+  }) {
+    this.#onList = parts.onList
+    this.#index = parts.index
+    this.#scoring = parts.scoring ?? nearestInterest
+    this.#clock = parts.clock
+    this.#options = { ...defaultRecommenderOptions, ...parts.options }
+  }
+
+  /**
+   * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than `limit` where there are not as many.
+   * Everything in the answer is from the one space that it names.
+   * @throws UnavailableError if nothing is published yet, or the index does not answer
+   */
+  async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
+    const { userId } = request
+    return this.#fromOneSpace(async () => {
+      const found = await this.#search({ by: { userId } }, request)
+      if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
+      const list = await this.#list(found, request, found.user?.recent ?? [])
+      return (
+        list && {
+          userId,
+          ...list,
+          ...(found.user === undefined ? {} : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
+        }
+      )
+    })
+  }
+
+  /**
+   * For a session that is not stored: given interests.
+   * @param request.vectors [K, D], each of length 1
+   * @param request.space the model lineage that made them
+   * @param request.history newest first
+   * @throws UnavailableError if another space is live: their cosines would mean nothing
+   */
+  async recommendFor(
+    request: ListRequest & { vectors: Float32Array; count: number; space: string; history?: readonly ItemId[] }
+  ): Promise<Omit<Recommendations, 'userId'>> {
+    const { vectors, count, space, history = [] } = request
+    return this.#fromOneSpace(async () => {
+      const found = await this.#search({ by: { vectors, count } }, request, history)
+      if (found.space !== space) {
+        throw new UnavailableError(
+          `the session was encoded for space ${space}, but ${found.space} is live; try again when it has been switched`
+        )
+      }
+      return this.#list(found, request, history)
+    })
+  }
+
+  /**
+   * What is popular now, without the history: within the context first, where the request gives one in which enough happened.
+   * @param why there is nothing better to show, in words
+   * @throws UnavailableError if nothing is published yet
+   */
+  async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<Omit<Recommendations, 'userId'>> {
+    const { limit, filter, exclude = [], history = [], context = {} } = request
+    const without = { ...filterOf(filter), excludeItems: [...history, ...exclude] }
+    let within: { readonly context: string; readonly found: PopularItems } | undefined
+    for (const [field, value] of Object.entries(context)) {
+      const key = contextKey(field, value)
+      const found = await this.#index.popular(limit, without, key)
+      if (found.items.length === 0) continue
+      within = { context: key, found }
+      break
+    }
+    const first = within?.found.items ?? []
+    let found = within?.found
+    let rest: readonly PopularItem[] = []
+    if (found === undefined || first.length < limit) {
+      const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
+      const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
+      // Of two spaces, where a switch came between: then without the context.
+      if (found !== undefined && found.space !== others.space) return this.popular({ ...request, context: {} }, why)
+      found ??= others
+      rest = others.items
+    }
+    const items = [...first, ...rest].map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
+    this.#onList?.(items)
+    return { version: versionOf(found), items, coldStart: 'popular', why, ...(within === undefined ? {} : { popularIn: within.context }) }
+  }
+
+  /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
+  async similar({ itemId, limit, filter }: { itemId: ItemId; limit: number; filter?: FeatureFilter }): Promise<SimilarItems | undefined> {
+    const similar = await this.#fromOneSpace(async () => {
+      const found = await this.#index.search({ by: { itemId } }, limit + 1, { ...filterOf(filter), excludeItems: [itemId] })
+      if (found.lists === undefined) return 'unknown'
+      const merged = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
+      const described = await this.#described(found, merged)
+      return described && { itemId, version: versionOf(found), items: described.map(({ interest: _, ...item }) => item) }
+    })
+    return similar === 'unknown' ? undefined : similar
+  }
+
+  /** One request to the index. `history`: where the index does not know it by itself. */
+  #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
+    const { limit, exclude = [] } = request
+    const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
+    // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each. For a mixture see MergeOptions.
+    const perPlace = diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
+    const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
+    const filter = { ...filterOf(request.filter), excludeItems: [...(repeats ? [] : history), ...exclude], excludeRecent: !repeats }
+    return this.#index.search(query, fetch, filter, { vectors: diversity > 0 && diversityBy === '' })
+  }
+
+  /** @param history newest first @returns undefined: the space that was searched is gone */
+  async #list(found: SearchResult, request: ListRequest, history: readonly ItemId[]): Promise<Omit<Recommendations, 'userId'> | undefined> {
+    const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
+    const lists = found.lists ?? []
+    const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
+    const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
+    const merged = mergeInterests(lists, request.limit, excluded, { quotaShare, diversity, scoring: this.#scoring, valuesOf })
+    const described = await this.#described(found, merged, request.explain === true ? history : undefined)
+    if (described === undefined) return undefined
+    this.#onList?.(described)
+    return { version: versionOf(found), items: described }
+  }
+
+  /** What the candidates of a search have in a field of their features. Its own fields only: a field may be called `constructor`. */
+  async #valuesOf({ space, lists = [] }: SearchResult, field: string): Promise<(itemId: ItemId) => readonly string[]> {
+    const items = await this.#index.items(space, [...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))])
+    return (itemId) => {
+      const { features = {} } = items.get(itemId)?.payload ?? {}
+      return Object.hasOwn(features, field) ? features[field]! : []
+    }
+  }
+
+  /**
+   * What a reader is told of what was chosen, in one request. An item that was removed meanwhile is left out.
+   *
+   * @param explainedBy items of the history, newest first, that the choice is explained by
+   * @returns undefined: none of it is there any more, the space is gone
+   */
+  async #described(
+    { space }: SearchResult,
+    merged: readonly MergedItem[],
+    explainedBy?: readonly ItemId[]
+  ): Promise<RecommendedItem[] | undefined> {
+    if (merged.length === 0) return []
+    const history = new Set(explainedBy?.slice(0, this.#options.becauseHistoryMax))
+    const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
+    const items = await this.#index.items(space, ids, { vectors: explainedBy !== undefined })
+    if (items.size === 0) return undefined
+    return merged.flatMap(({ itemId, score, interest }) => {
+      const item = items.get(itemId)
+      if (item === undefined) return []
+      const because = explainedBy === undefined ? {} : { because: this.#because(itemId, item, history, items) }
+      return [{ itemId, score, interest, ...wordsOf(item.payload), ...because }]
+    })
+  }
+
+  /** The history's items nearest to one, by vectors of the same space. One that has none any more explains nothing. */
+  #because(
+    itemId: ItemId,
+    { vector }: DescribedItem,
+    history: ReadonlySet<ItemId>,
+    items: ReadonlyMap<ItemId, DescribedItem>
+  ): readonly ItemId[] {
+    const { becauseMax, becauseScoreMin } = this.#options
+    const near: { itemId: ItemId; score: number }[] = []
+    for (const own of history) {
+      const ownVector = items.get(own)?.vector
+      if (own === itemId || vector === undefined || ownVector === undefined) continue
+      const score = cosine(vector, ownVector)
+      if (score >= becauseScoreMin) near.push({ itemId: own, score })
+    }
+    // Sorting is stable: of equally near ones the newer comes first.
+    near.sort((a, b) => b.score - a.score)
+    return near.slice(0, becauseMax).map((step) => step.itemId)
+  }
+
+  /** Asks again where the space that was searched was dropped before its items were described. */
+  async #fromOneSpace<T>(ask: () => Promise<T | undefined>): Promise<T> {
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      const answer = await ask()
+      if (answer !== undefined) return answer
+    }
+    throw new UnavailableError(`${attemptsMax} spaces in a row were dropped while they were asked: try again`)
+  }
+}
+
+const noVectors =
+  'there are no vectors of this user: no interaction of theirs was seen, or the first is not published yet, or the model knows none of its items'
+export const noKnownItem = 'the model knows none of the items of the history'
+
+/** What the request says of the options, and nothing else of it. */
+function given({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Partial<RecommenderOptions> {
+  return {
+    ...(quotaShare === undefined ? {} : { quotaShare }),
+    ...(diversity === undefined ? {} : { diversity }),
+    ...(diversityBy === undefined ? {} : { diversityBy }),
+    ...(repeats === undefined ? {} : { repeats })
+  }
+}
+
+export function versionOf({ space, step }: Pick<SearchResult, 'space' | 'step'>): string {
+  return `${space}@${step}`
+}
+
+function filterOf(features: FeatureFilter | undefined): Filter {
+  return features === undefined || Object.keys(features).length === 0 ? {} : { features }
+}
+
+/** More does not fit into a line. */
+const aboutMax = 4
+
+/** What a reader is told of an item. */
+export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): { title?: string; about?: string } {
+  const values = Object.values(features).flat().slice(0, aboutMax)
+  return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
+}
+
+function cosine(a: Float32Array, b: Float32Array): number {
+  let sum = 0
+  for (let d = 0; d < a.length; d++) sum += a[d]! * b[d]!
+  return sum
+}

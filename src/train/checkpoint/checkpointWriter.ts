@@ -1,0 +1,138 @@
+// Takes checkpoints of the trainer while it goes on learning: now and then a whole one, and between two of these such as tell only what has changed, so that they may come every few seconds whatever
+// the size of the table.
+
+import type { Clock } from '../../core/clock.ts'
+import type { Checkpoint, CheckpointPart, CheckpointStore } from '../../model/replica/checkpoint.ts'
+import type { MetricsReport } from '../../monitor/metrics.ts'
+import type { Extent } from '../batch/changedRows.ts'
+import type { StageTrainer } from '../trainer.ts'
+
+/** A whole one follows so many that tell of changes, however small they are: a start reads them all. */
+const changesMax = 60
+
+export interface CheckpointWriterOptions {
+  readonly trainer: StageTrainer
+  readonly checkpoints: CheckpointStore
+  readonly clock: Clock
+  /** Blocks that somebody else has set aside for the checkpoint under way. */
+  readonly waitingBlocks: () => number
+  /** Blocks, some megabyte each, that learning may set aside before it has to wait until the checkpoint is written. Default 64. */
+  readonly waitingBlocksMax?: number
+  readonly measure?: ((report: MetricsReport) => void) | undefined
+}
+
+/** What a checkpoint holds besides the trainer. */
+export interface Besides {
+  readonly header: Readonly<Record<string, unknown>>
+  readonly parts: Iterable<CheckpointPart>
+}
+
+export interface SavedCheckpoint {
+  readonly bytes: number
+  /** The oldest that learning can begin again from. */
+  readonly oldest: number
+}
+
+/** What the next one can build on. */
+interface Chain {
+  readonly step: number
+  /** As `IncrementalTrainer.copies` was when it was taken. */
+  readonly copies: number
+  readonly wholeBytes: number
+  readonly changes: number
+  readonly changesBytes: number
+}
+
+export class CheckpointWriter {
+  readonly #options: CheckpointWriterOptions
+  #chain: Chain | undefined
+  #writing: Promise<void> | undefined
+  #failure: { readonly cause: unknown } | undefined
+
+  constructor(options: CheckpointWriterOptions) {
+    this.#options = options
+  }
+
+  get isWriting(): boolean {
+    return this.#writing !== undefined
+  }
+
+  /** Waits for the checkpoint that is being written. @throws what its writing failed with */
+  async saved(): Promise<void> {
+    await this.#writing
+    if (this.#failure !== undefined) throw this.#failure.cause
+  }
+
+  /** To be awaited between two batches. @throws what the writing failed with */
+  async keepUp(): Promise<void> {
+    const { trainer, waitingBlocks, waitingBlocksMax = 64, clock } = this.#options
+    if (this.#failure !== undefined) await this.saved()
+    if (trainer.waitingBlocks + waitingBlocks() <= waitingBlocksMax) return
+    const startedMs = clock.nowMs()
+    await this.saved()
+    this.#stalled(startedMs)
+  }
+
+  /**
+   * Takes one of this moment; it is written while learning goes on. None may be being written.
+   *
+   * @param step its number
+   * @param besides made of this moment, too, and of as much
+   * @param onSaved after it has been written
+   */
+  take(
+    step: number,
+    besides: (extent: Extent) => Besides,
+    { version, onSaved }: { version: boolean; onSaved(saved: SavedCheckpoint): void }
+  ): void {
+    const { trainer, clock } = this.#options
+    if (this.#writing !== undefined) throw new Error('CheckpointWriter.take: the one before is still being written')
+    const startedMs = clock.nowMs()
+    const base = version ? undefined : this.#base(step)
+    const extent = base === undefined ? 'whole' : 'changed'
+    const { header, parts } = trainer.beginCheckpoint(extent)
+    const { copies } = trainer
+    const also = besides(extent)
+    this.#stalled(startedMs)
+    const checkpoint: Checkpoint = { header: { ...header, ...also.header }, parts: joined(parts, also.parts) }
+    const writing = this.#write(step, checkpoint, { version, base, copies, onSaved })
+    this.#writing = writing
+      .catch((cause: unknown) => {
+        this.#failure = { cause }
+      })
+      .finally(() => {
+        this.#writing = undefined
+      })
+  }
+
+  async #write(
+    step: number,
+    checkpoint: Checkpoint,
+    taken: { version: boolean; base: Chain | undefined; copies: number; onSaved(saved: SavedCheckpoint): void }
+  ): Promise<void> {
+    const { checkpoints } = this.#options
+    const { version, base, copies } = taken
+    const saved = await checkpoints.save(step, checkpoint, base === undefined ? { version } : { since: base.step })
+    this.#chain =
+      base === undefined
+        ? { step, copies, wholeBytes: saved.bytes, changes: 0, changesBytes: 0 }
+        : { ...base, step, copies, changes: base.changes + 1, changesBytes: base.changesBytes + saved.bytes }
+    taken.onSaved(saved)
+  }
+
+  /** undefined: the next one is to be whole. Together, changes weigh no more than what they are changes of. */
+  #base(step: number): Chain | undefined {
+    const chain = this.#chain
+    if (chain === undefined || chain.copies !== this.#options.trainer.copies || chain.step >= step) return undefined
+    return chain.changes < changesMax && chain.changesBytes < chain.wholeBytes ? chain : undefined
+  }
+
+  #stalled(sinceMs: number): void {
+    const { clock, measure } = this.#options
+    measure?.([{ metric: 'checkpointStallSeconds', value: (clock.nowMs() - sinceMs) / 1000 }])
+  }
+}
+
+function* joined<T>(...all: readonly Iterable<T>[]): Iterable<T> {
+  for (const values of all) yield* values
+}

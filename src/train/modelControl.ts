@@ -1,0 +1,31 @@
+// What somebody asks of the trainer's model while it runs or before it starts: to go back, to be published once more, to go on.
+
+import type { LineageReason } from '../records/modelUpdate.ts'
+
+export interface ControlRequest {
+  /** Ascending from 1. The space that comes of it bears the number, so that a request repeated after a crash fills the same space. */
+  readonly id: number
+  readonly action: LineageReason
+  /** Of a rollback: step of the checkpoint. */
+  readonly version?: number
+  /** Of a rollback: the trainer keeps its own weights and learns on, but publishes nothing until it is told to resume. */
+  readonly hold?: boolean
+  readonly requestedAtMs: number
+}
+
+export interface ControlResult {
+  readonly id: number
+  readonly action: LineageReason
+  readonly outcome: 'done' | 'failed'
+  /** That the publisher fills and switches to. */
+  readonly space?: string
+  readonly message?: string
+  readonly atMs: number
+}
+
+/** A file each, written whole or not at all: the one by whoever asks, the other by the trainer. */
+export interface ModelControl {
+  request(): ControlRequest | undefined
+  result(): ControlResult | undefined
+  finish(result: ControlResult): void
+}

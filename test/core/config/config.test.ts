@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { configSchema, resolveConfig, variablePaths } from '../../../src/core/config/config.ts'
+import { ConfigError } from '../../../src/core/errors.ts'
+
+test('without a file or variables the defaults are in force', () => {
+  const config = resolveConfig(undefined, {})
+  assert.equal(config.log, 'local')
+  assert.equal(config.train.batchSize, 256)
+  assert.equal(config.serve.host, '127.0.0.1')
+})
+
+test('a variable wins over the file, the command line over both', () => {
+  const file = { train: { batchSize: 64, negatives: 32 }, seed: 4 }
+  const config = resolveConfig(file, { MTMI_TRAIN_BATCH_SIZE: '128', MTMI_SEED: '5' }, { seed: 6 })
+  assert.equal(config.train.batchSize, 128)
+  assert.equal(config.train.negatives, 32)
+  assert.equal(config.seed, 6)
+})
+
+test('all problems are reported at once, each with its name, its value and what was probably meant', () => {
+  const file = { trian: {}, train: { batchSize: -1, negativs: 3 }, model: { dropout: 'much' } }
+  assert.throws(
+    () => resolveConfig(file, { MTMI_MODEL_DROPOT: '0' }),
+    (error) => {
+      assert(error instanceof ConfigError)
+      const text = error.message
+      assert.equal(error.problems.length, 5)
+      assert.match(text, /trian: there is no such setting; did you mean train\?/)
+      assert.match(text, /train\.negativs: .*did you mean negatives\?/)
+      assert.match(text, /train\.batchSize: .*given: -1/)
+      assert.match(text, /model\.dropout: .*given: "much"/)
+      assert.match(text, /MTMI_MODEL_DROPOT: .*did you mean MTMI_MODEL_DROPOUT\?/)
+      return true
+    }
+  )
+})
+
+test('a file that is not a mapping is refused', () => {
+  assert.throws(() => resolveConfig(['a'], {}), /must be a mapping/)
+})
+
+test('a user may not be forgotten while steps still count', () => {
+  assert.throws(() => resolveConfig({ sequence: { idleMaxMs: 1, historyAgeMaxMs: 2 } }, {}), /idleMaxMs \(1\) must be at least/)
+})
+
+test('every setting has a variable, and no two share one', () => {
+  const paths = variablePaths(configSchema)
+  assert(paths.has('MTMI_SEQUENCE_HISTORY_MAX'))
+  const leaves = (value: unknown): number =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.values(value).reduce<number>((sum, inner) => sum + leaves(inner), 0)
+      : 1
+  const config = resolveConfig(undefined, {})
+  const { types, ...events } = config.events
+  assert(Object.keys(types).length > 0)
+  assert.equal(paths.size, leaves({ ...config, events }) + 1) // a table, the event types, is one setting, as a list is
+})
+
+test('a table can be given in a variable as JSON', () => {
+  assert.deepEqual(resolveConfig({}, { MTMI_EVENTS_TYPES: '{"play": 2}' }).events.types, { play: 2 })
+})
+
+test('distillation without replay is refused: there would be nothing to distil', () => {
+  const distilled = { train: { distillation: { weight: 5 } } }
+  assert.equal(resolveConfig(distilled, {}).train.distillation.weight, 5)
+  for (const off of [{ replayRatio: 0 }, { reservoirMax: 0 }])
+    assert.throws(
+      () => resolveConfig({ train: { ...distilled.train, ...off } }, {}),
+      /train\.distillation\.weight \(5\) must be 0 with train\.replayRatio/
+    )
+})

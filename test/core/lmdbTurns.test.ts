@@ -1,0 +1,66 @@
+// Two threads that each open what the other one is writing: once both were waiting for a lock that the other's transaction held until its thread was free.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import test from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import { openLmdb, writeLmdb } from '../../src/core/lmdbTurns.ts'
+
+const script = new URL('./lmdbTurnsThread.ts', import.meta.url)
+
+/** A thread that writes one topic and opens another in between. @returns its exit status */
+function writerOf(directory: string, writes: string, opens: string): { worker: Worker; exit: Promise<number> } {
+  const worker = new Worker(`import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(script.href)}) })`, {
+    eval: true,
+    argv: [directory, writes, opens]
+  })
+  return { worker, exit: once(worker, 'exit').then(([status]) => status as number) }
+}
+
+test('threads that open what the others write all come to their end', async () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'mtmi-turns-'))
+  const threads = [writerOf(directory, 'a', 'b'), writerOf(directory, 'b', 'a')]
+  try {
+    const ended = Promise.all(threads.map(({ exit }) => exit))
+    // A thread that waits for a lock cannot be ended either: the process has to be left.
+    const late = setTimeout(() => {
+      process.stderr.write('two threads wait for each other\n')
+      process.kill(process.pid, 'SIGKILL')
+    }, 30_000)
+    assert.deepEqual(await ended, [0, 0])
+    clearTimeout(late)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('opening waits for the transactions under way, and the next ones for it', async () => {
+  const order: string[] = []
+  const first = writeLmdb(async () => {
+    order.push('write begins')
+    await pause(5)
+    order.push('write ends')
+  })
+  const opened = openLmdb(() => order.push('open'))
+  const second = writeLmdb(async () => order.push('next write'))
+  const again = openLmdb(() => order.push('open again'))
+  await Promise.all([first, opened, second, again])
+  assert.deepEqual(order.slice(0, 3), ['write begins', 'write ends', 'open'])
+  assert.deepEqual(order.slice(3).sort(), ['next write', 'open again'])
+})
+
+test('what fails to open, or to be written, keeps nobody waiting', async () => {
+  const failing = (): never => {
+    throw new Error('no')
+  }
+  await assert.rejects(openLmdb(failing), /no/)
+  await assert.rejects(
+    writeLmdb(async () => failing()),
+    /no/
+  )
+  assert.equal(await openLmdb(() => 1), 1)
+  assert.equal(await writeLmdb(async () => 2), 2)
+})

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { contextKey, Popularity, popularityScore } from '../../src/index/popularity.ts'
+import { simulate } from '../../src/lab/simulation/simulation.ts'
+
+const hourMs = 3_600_000
+const startMs = 1_750_000_000_000
+const types = { click: 1, purchase: 3 }
+
+function make(options: Record<string, unknown> = {}): Popularity {
+  return new Popularity(resolveConfig(undefined, {}, { popularity: { halfLifeMs: hourMs, contextMin: 1, ...options } }).popularity, types)
+}
+
+/** Of the items, the most popular first. */
+const order = (popularity: Popularity, itemIds: Iterable<string>) =>
+  [...itemIds].sort((a, b) => popularity.of(b).popularity - popularity.of(a).popularity)
+
+test('what is popular follows a drift within about a half-life; a count that does not fade does not', () => {
+  const day = { events: 20_000, users: 4000, items: 400, topics: 10, badShare: 0 }
+  // An event a second: a half-life is an eighth of what lies on either side of the drift.
+  const halfLife = 1250
+  const fading = make({ halfLifeMs: halfLife * 1000 })
+  const counts = new Map<string, number>()
+  const lately: string[] = []
+  const overlap = (list: readonly string[], truth: ReadonlySet<string>) => list.slice(0, 20).filter((id) => truth.has(id)).length
+  const best = (of: ReadonlyMap<string, number>) =>
+    [...of]
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, 20)
+      .map(([id]) => id)
+  let n = 0
+  const shares: { fading: number; counted: number }[] = []
+  for (const { userId, itemId: drawn, type } of simulate(day).interactions()) {
+    // The drift: from the middle on all that is clicked is new.
+    const itemId = n < 10_000 ? drawn : `after ${drawn}`
+    fading.note({ userId, itemId, type, eventTimeMs: startMs + n * 1000 })
+    counts.set(itemId, (counts.get(itemId) ?? 0) + 1)
+    lately.push(itemId)
+    n++
+    if (n !== 10_000 && n !== 10_000 + halfLife && n !== 10_000 + 2 * halfLife) continue
+    const recent = new Map<string, number>()
+    for (const id of lately.slice(-halfLife)) recent.set(id, (recent.get(id) ?? 0) + 1)
+    const truth = new Set(best(recent))
+    shares.push({ fading: overlap(order(fading, counts.keys()), truth), counted: overlap(best(counts), truth) })
+  }
+  const [before, afterOne, afterTwo] = shares as [(typeof shares)[0], (typeof shares)[0], (typeof shares)[0]]
+  assert(before.fading >= 10, `before the drift ${before.fading} of the 20 most clicked lately`)
+  assert(afterOne.fading >= 10, `a half-life after it ${afterOne.fading} of 20`)
+  assert(afterTwo.fading >= 13, `two half-lives after it ${afterTwo.fading} of 20`)
+  assert(afterOne.counted <= 2 && afterTwo.counted <= 8, `without fading ${afterOne.counted} and ${afterTwo.counted} of 20`)
+})
+
+test('types count by their weight, and one user who acts again and again counts once', () => {
+  const popularity = make()
+  const act = (userId: string, itemId: string, type = 'click') => popularity.note({ userId, itemId, type, eventTimeMs: startMs })
+  assert.equal(act('u', 'flooded'), true)
+  for (let i = 0; i < 100; i++) assert.equal(act('u', 'flooded'), false)
+  act('u', 'bought', 'purchase')
+  act('v', 'twice')
+  act('w', 'twice')
+  assert.equal(act('v', 'unknown type', 'hover'), false)
+  assert.deepEqual(order(popularity, ['flooded', 'twice', 'bought', 'unknown type']), ['bought', 'twice', 'flooded', 'unknown type'])
+  assert.equal(popularity.of('unknown type').popularity, 0)
+  assert(Math.abs(popularityScore(popularity.of('twice').popularity, popularity.of('bought').popularity) - 2 / 3) < 1e-3)
+  assert.deepEqual([...popularity.takeTouched()], ['flooded', 'bought', 'twice'])
+  assert.equal(popularity.touched, false)
+})
+
+test('contexts are counted by the fields that are named, from enough interactions on, the most frequent of them', () => {
+  const popularity = make({ contexts: ['country', 'a=b'], contextMin: 3, contextsMax: 4 })
+  const act = (userId: string, itemId: string, context: Record<string, string>) =>
+    popularity.note({ userId, itemId, type: 'click', eventTimeMs: startMs, context })
+  for (const userId of ['u', 'v', 'w']) act(userId, 'tea', { country: 'uk', session: userId })
+  act('x', 'tea', { country: 'fr', 'a=b': '"' })
+  assert.deepEqual(Object.keys(popularity.of('tea').popularityIn ?? {}), ['country=uk']) // of fr and " there is one each
+  for (const userId of ['y', 'z']) act(userId, 'wine', { country: 'fr', 'a=b': '"' })
+  assert.deepEqual(Object.keys(popularity.of('wine').popularityIn ?? {}), ['country=fr', 'a%3Db=%22'])
+  assert.deepEqual(Object.keys(popularity.of('tea').popularityIn ?? {}), ['country=uk', 'country=fr', 'a%3Db=%22'])
+  for (let i = 0; i < 100; i++) act(`u${i}`, 'beer', { country: `c${i}` })
+  const state = popularity.state()
+  assert(state.contexts.levels.length <= 4)
+  assert.deepEqual(Object.keys(state.inContext).sort(), state.contexts.levels.map(([key]) => key).sort())
+  assert('country=uk' in state.inContext && 'country=fr' in state.inContext)
+  assert.equal(contextKey('a=b', '"'), 'a%3Db=%22')
+})
+
+test('what was kept goes on as it was, without contexts that are no longer named', () => {
+  const before = make({ contexts: ['country', 'device'] })
+  for (let i = 0; i < 50; i++)
+    before.note({
+      ...{ userId: `u${i}`, itemId: `i${i % 7}`, type: 'click', eventTimeMs: startMs + i * 60_000 },
+      context: { country: `c${i % 2}`, device: 'phone' }
+    })
+  const after = make({ contexts: ['country'] })
+  after.restore(JSON.parse(JSON.stringify(before.state())))
+  for (let i = 0; i < 7; i++) {
+    const { popularityIn: { 'device=phone': _, ...inCountry } = {}, popularity } = before.of(`i${i}`)
+    assert.deepEqual(after.of(`i${i}`), { popularity, popularityIn: inCountry })
+  }
+})

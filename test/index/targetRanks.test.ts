@@ -1,0 +1,61 @@
+// Against plain loops, with more interests than fit one group of the kernel and more items than one block.
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { Rng } from '../../src/core/rng.ts'
+import { type InterestScore, nearestInterest } from '../../src/index/interestScore.ts'
+import { TargetRanks } from '../../src/index/targetRanks.ts'
+
+function unit(rng: Rng, dimensions: number): Float32Array {
+  const vector = Float32Array.from({ length: dimensions }, () => rng.normal())
+  const length = Math.hypot(...vector)
+  return vector.map((x) => x / length)
+}
+
+const scorings: InterestScore[] = [nearestInterest, { form: 'mixture', temperature: 0.2 }]
+for (const [K, scoring] of [1, 3, 4, 6].flatMap((K) => scorings.map((scoring) => [K, scoring] as const))) {
+  test(`ranks and lists of ${K} interests are those of plain loops: ${scoring.form}`, () => {
+    const rng = new Rng(K)
+    const D = 8
+    const N = 1500
+    const items = Array.from({ length: N }, () => unit(rng, D))
+    const ranks = new TargetRanks(D, scoring)
+    for (const item of items) ranks.add(item)
+    for (let user = 0; user < 20; user++) {
+      const interests = Float32Array.from(Array.from({ length: K }, () => [...unit(rng, D)]).flat())
+      const score = (item: Float32Array) => {
+        const cosines = Array.from({ length: K }, (_, k) => item.reduce((sum, x, d) => sum + x * interests[k * D + d]!, 0))
+        return scoring.form === 'nearest' ? Math.max(...cosines) : cosines.reduce((sum, x) => sum + Math.exp(x / 0.2), 0)
+      }
+      const target = rng.integer(N)
+      const excluded = new Set(Array.from({ length: 30 }, () => rng.integer(N)).filter((row) => row !== target))
+      const order = items
+        .map((item, row) => ({ row, score: score(item) }))
+        .filter(({ row }) => !excluded.has(row))
+        .sort((a, b) => b.score - a.score)
+      assert.equal(
+        ranks.rank(interests, target, excluded),
+        order.findIndex(({ row }) => row === target)
+      )
+      assert.deepEqual(
+        ranks.list(interests, 20, excluded),
+        order.slice(0, 20).map(({ row }) => row)
+      )
+    }
+  })
+}
+
+test('items that are all alike are not found, and a target that is not a number is last', () => {
+  const ranks = new TargetRanks(2)
+  for (let i = 0; i < 100; i++) ranks.add(Float32Array.of(1, 0))
+  assert.equal(ranks.rank(Float32Array.of(1, 0), 7, []), 99)
+  ranks.add(Float32Array.of(Number.NaN, 0))
+  assert.equal(ranks.rank(Float32Array.of(1, 0), 100, []), Number.POSITIVE_INFINITY)
+})
+
+test('an item whose vector is not a number is in no list, however few there are', () => {
+  for (const scoring of scorings) {
+    const ranks = new TargetRanks(2, scoring)
+    for (const x of [1, Number.NaN, 0.5]) ranks.add(Float32Array.of(x, x))
+    assert.deepEqual(ranks.list(Float32Array.of(1, 0, 0, 1), 3, new Set()), [0, 2], scoring.form)
+  }
+})

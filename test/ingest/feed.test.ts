@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
+import { type TestWire, testWire } from '../support/wire.ts'
+
+const clicks = (count: number): Interaction[] =>
+  Array.from({ length: count }, (_, i) => ({
+    eventId: `e${i}`,
+    userId: `u${i % 7}`,
+    itemId: `i${i}`,
+    type: 'click',
+    eventTimeMs: 1000 + i
+  }))
+
+async function withWire(run: (wire: TestWire) => Promise<void>): Promise<void> {
+  const wire = await testWire()
+  try {
+    await run(wire)
+  } finally {
+    wire.dispose()
+  }
+}
+
+const ids = (wire: TestWire) => wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+
+test('a feed that was interrupted goes on where it was, however often', () =>
+  withWire(async (wire) => {
+    const source = clicks(2000)
+    for (const stopAfter of [1, 600, Number.POSITIVE_INFINITY]) {
+      const stop = new AbortController()
+      let rounds = 0
+      await feedInteractions(source, {
+        log: wire.log,
+        codecs: wire.codecs,
+        topic: 'interactions',
+        name: 'clicks',
+        signal: stop.signal,
+        hasRoom: async () => true,
+        onFed: (fed) => {
+          if (++rounds * 512 >= stopAfter && fed < source.length) stop.abort()
+        }
+      })
+    }
+    assert.deepEqual(
+      ids(wire),
+      source.map(({ eventId }) => eventId)
+    )
+  }))
+
+test('two feeds of different names do not take each other for themselves', () =>
+  withWire(async (wire) => {
+    const options = {
+      log: wire.log,
+      codecs: wire.codecs,
+      topic: 'interactions',
+      signal: new AbortController().signal,
+      hasRoom: async () => true
+    }
+    assert.equal(await feedInteractions(clicks(3), { ...options, name: 'a' }), 3)
+    assert.equal(await feedInteractions(clicks(5), { ...options, name: 'a#1' }), 5)
+    assert.equal(await feedInteractions(clicks(3), { ...options, name: 'a' }), 3)
+    assert.equal(ids(wire).length, 8)
+  }))
+
+test('items are fed once, and again only where they changed', () =>
+  withWire(async (wire) => {
+    const options = { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal }
+    const item = (title: string) => ({ itemId: 'i', title, features: {}, updatedAtMs: 0 })
+    await feedItems([item('one')], options)
+    await feedItems([item('one')], options)
+    await feedItems([item('two')], options)
+    const titles = wire.log.records('items').map(({ value }) => wire.codecs.item.decode(value!).title)
+    assert.deepEqual(titles, ['one', 'two'])
+  }))

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { gzipSync } from 'node:zlib'
+import avro from 'avsc'
+import { BadEventError, ConfigError } from '../../src/core/errors.ts'
+import { createForeignDecoder, recordBytesMax } from '../../src/ingest/foreignDecoder.ts'
+import type { LogRecord } from '../../src/log/eventLog.ts'
+import { parseForeignSchema } from '../../src/records/avro/longType.ts'
+import { type SchemaRegistry, UnknownSchemaIdError } from '../../src/records/registry/schemaRegistry.ts'
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const record = (value: Uint8Array | null, headers: Record<string, string> = {}): LogRecord => ({
+  key: new Uint8Array(),
+  value,
+  headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, bytes(text)])),
+  partition: 0,
+  offset: 0n,
+  timestampMs: 0
+})
+
+/** Schemas by id, as a registry that answers at once. */
+class Schemas implements SchemaRegistry {
+  readonly #known: Readonly<Record<number, object | string>>
+  readonly #loaded = new Map<number, string>()
+  constructor(known: Readonly<Record<number, object | string>>) {
+    this.#known = known
+  }
+  async idFor(): Promise<number> {
+    throw new Error('nothing is registered here')
+  }
+  async schemaOf(id: number): Promise<string> {
+    const schema = this.#known[id]
+    if (schema === undefined) throw new UnknownSchemaIdError(id)
+    this.#loaded.set(id, typeof schema === 'string' ? schema : JSON.stringify(schema))
+    return this.#loaded.get(id)!
+  }
+  cached(id: number): string | undefined {
+    return this.#loaded.get(id)
+  }
+}
+
+const codecs = { interaction: { encode: () => new Uint8Array(), decode: () => assert.fail('not ours') } }
+const decoder = (
+  format: 'json' | 'avro' | 'avro-registry' | 'cloudevents',
+  schemaJson?: string,
+  registry: SchemaRegistry = new Schemas({})
+) => createForeignDecoder({ topic: 't', format }, { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) })
+
+const clickSchema = {
+  type: 'record',
+  name: 'Click',
+  namespace: 'shop',
+  fields: [
+    { name: 'user', type: ['null', 'long'] },
+    { name: 'at', type: { type: 'long', logicalType: 'timestamp-micros' } },
+    { name: 'kind', type: { type: 'enum', name: 'Kind', symbols: ['SEEN', 'BOUGHT'] } },
+    { name: 'price', type: { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 } },
+    { name: 'sku', type: 'string' }
+  ]
+}
+/** A price of -1250 in two's complement, of scale 2: -12.50. */
+const click = parseForeignSchema(
+  JSON.stringify({
+    ...clickSchema,
+    fields: clickSchema.fields.map((field) => (field.name === 'price' ? { name: 'price', type: 'bytes' } : field))
+  })
+).toBuffer({ user: 2n ** 53n + 1n, at: 1_700_000_000_123_456n, kind: 'BOUGHT', price: Buffer.from('fb1e', 'hex'), sku: 'é' })
+const framed = (id: number, body: Uint8Array) => Buffer.concat([Buffer.from([0]), Buffer.from(Uint32Array.of(id).buffer).swap32(), body])
+const sound = { user: 9007199254740993n, at: 1_700_000_000_123_456n, kind: 'BOUGHT', price: '-12.50', sku: 'é' }
+const shown = (value: unknown) => ({ ...(value as object) })
+
+function refused(work: () => unknown, expected: RegExp): void {
+  assert.throws(work, (error) => {
+    assert(error instanceof BadEventError, String(error))
+    assert.match(error.message, expected)
+    return true
+  })
+}
+
+test('Avro by a given schema: longs are bigints, decimals exact text, enums names', () => {
+  const avroDecoder = decoder('avro', JSON.stringify(clickSchema))
+  assert.deepEqual(shown(avroDecoder.decode(record(click))), sound)
+  assert.equal(avroDecoder.decode(record(null)), undefined)
+  refused(() => avroDecoder.decode(record(click.subarray(0, -1))), /not readable as Avro by the given schema: truncated in sku/)
+  refused(() => avroDecoder.decode(record(Buffer.concat([click, click]))), /trailing bytes/)
+  const sku = Buffer.from(click)
+  sku[sku.length - 1] = 0x28
+  refused(() => avroDecoder.decode(record(sku)), /sku: not UTF-8/)
+  assert.throws(() => decoder('avro', '{"type": "nothing"}'), ConfigError)
+})
+
+test('Avro by the registry: each record by its writer’s schema', async () => {
+  const later = { ...clickSchema, fields: [...clickSchema.fields, { name: 'more', type: 'boolean' }] }
+  const registered = decoder('avro-registry', undefined, new Schemas({ 4: clickSchema, 70000: later, 5: '{"type": "nothing"}' }))
+  const records = [record(framed(4, click)), record(framed(70000, Buffer.concat([click, Buffer.from([1])])))]
+  const bad = [
+    record(Buffer.from([1, 0, 0, 0, 4, 2])),
+    record(Buffer.from([0, 0, 0])),
+    record(framed(9, click)),
+    record(framed(5, click)),
+    record(framed(4, click.subarray(1)))
+  ]
+  await registered.prepare([...records, ...bad])
+  assert.deepEqual(shown(registered.decode(records[0]!)), sound)
+  assert.deepEqual(shown(registered.decode(records[1]!)), { ...sound, more: true })
+  const reasons = [
+    /first byte is 1 instead of the magic byte 0/,
+    /truncated: 3 bytes are less than the 5/,
+    /no schema with id 9/,
+    /schema id 5 cannot be used/,
+    /by schema id 4/
+  ]
+  for (const [i, reason] of reasons.entries()) refused(() => registered.decode(bad[i]!), reason)
+})
+
+test('branches of a union are read through, whatever they are called', () => {
+  const schema = {
+    type: 'record',
+    name: 'Event',
+    fields: [
+      {
+        name: 'payload',
+        type: [
+          'null',
+          { type: 'record', name: 'View', fields: [{ name: 'user', type: 'string' }] },
+          {
+            type: 'record',
+            name: 'Order',
+            fields: [
+              { name: 'user', type: 'string' },
+              { name: 'lines', type: { type: 'array', items: ['int', 'long', 'string'] } }
+            ]
+          }
+        ]
+      }
+    ]
+  }
+  const type = avro.Type.forSchema(schema as avro.Schema)
+  const written = type.toBuffer({ payload: { Order: { user: 'ada', lines: [{ int: 1 }, { string: 'x' }] } } })
+  const value = decoder('avro', JSON.stringify(schema)).decode(record(written)) as { payload: { user: string; lines: unknown[] } }
+  assert.equal(value.payload.user, 'ada')
+  assert.deepEqual([...value.payload.lines], [1, 'x'])
+})
+
+test('JSON: exact, UTF-8, and of bounded size', () => {
+  const json = decoder('json')
+  assert.deepEqual(json.decode(record(bytes('\ufeff{"user": 9007199254740993}'))), { user: '9007199254740993' })
+  assert.equal(json.decode(record(null)), undefined)
+  refused(() => json.decode(record(Buffer.from('{"user": "\xe9"}', 'latin1'))), /not UTF-8 text: 13 bytes/)
+  refused(() => json.decode(record(bytes('{"user": '))), /not JSON: /)
+  // A codec that is not known leaves the bytes as they were sent.
+  refused(() => json.decode(record(gzipSync('{}'))), /not UTF-8 text: .* begin 1f8b08/)
+  refused(() => json.decode(record(new Uint8Array(recordBytesMax + 1))), /the value has 4194305 bytes: at most 4194304/)
+  const nested = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+  assert(Array.isArray(json.decode(record(bytes(nested)))))
+})
+
+test('CloudEvents: binary mode with JSON data, and nothing else', () => {
+  const cloud = decoder('cloudevents')
+  const headers = { ce_specversion: '1.0', 'content-type': 'application/json; charset=utf-8' }
+  assert.deepEqual(cloud.decode(record(bytes('{"a": 1}'), headers)), { a: 1 })
+  assert.deepEqual(cloud.decode(record(bytes('{"a": 1}'), { CE_SpecVersion: '1.0', 'Content-Type': 'application/vnd.shop+json' })), {
+    a: 1
+  })
+  assert.equal(cloud.decode(record(null, { ce_specversion: '1.0' })), undefined)
+  refused(() => cloud.decode(record(bytes('{}'))), /ce_specversion is missing/)
+  refused(() => cloud.decode(record(bytes('{}'), { ce_specversion: '0.3' })), /ce_specversion is "0\.3"/)
+  refused(
+    () => cloud.decode(record(bytes('{}'), { 'content-type': 'application/cloudevents+json' })),
+    /structured mode; read it with format json/
+  )
+  refused(
+    () => cloud.decode(record(bytes('{}'), { ...headers, 'content-type': 'application/avro' })),
+    /data of a CloudEvent is read as JSON only/
+  )
+})

@@ -1,0 +1,125 @@
+// Bounded tables: reference windows, heavy hitters, faded counts, recommended items.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import fc from 'fast-check'
+import { DecayedCounts } from '../../../src/monitor/drift/decayedCounts.ts'
+import { HeavyHitters } from '../../../src/monitor/drift/heavyHitters.ts'
+import { RecommendedItems } from '../../../src/monitor/drift/recommendedItems.ts'
+import { ReferenceWindow } from '../../../src/monitor/drift/referenceWindow.ts'
+
+function fill(window: ReferenceWindow, blocks: readonly number[]): void {
+  for (const bin of blocks) {
+    window.add(bin)
+    window.closeBlock()
+  }
+}
+
+test('blocks move through the window into the reference: rolled goes on, pinned stays', () => {
+  const options = { bins: 8, windowBlocks: 1, referenceBlocks: 2 }
+  const rolled = new ReferenceWindow({ ...options, reference: 'rolled' })
+  const pinned = new ReferenceWindow({ ...options, reference: 'pinned' })
+  for (const window of [rolled, pinned]) {
+    fill(window, [0, 1])
+    assert.equal(window.full, false)
+    fill(window, [2, 3])
+    assert.equal(window.full, true)
+    assert.deepEqual([...window.window()], [0, 0, 0, 1, 0, 0, 0, 0])
+  }
+  assert.deepEqual([...rolled.reference()], [0, 1, 1, 0, 0, 0, 0, 0]) // blocks 1 and 2
+  assert.deepEqual([...pinned.reference()], [1, 1, 0, 0, 0, 0, 0, 0]) // the first two
+  pinned.pin()
+  fill(pinned, [4, 5, 6])
+  assert.deepEqual([...pinned.reference()], [0, 0, 0, 0, 1, 1, 0, 0])
+  const again = new ReferenceWindow({ ...options, reference: 'pinned' })
+  assert.equal(again.restore(JSON.parse(JSON.stringify(pinned.state()))), true)
+  assert.deepEqual(again.state(), pinned.state())
+  assert.equal(new ReferenceWindow({ ...options, bins: 9, reference: 'pinned' }).restore(pinned.state()), false)
+})
+
+test('merging bins loses no count', () => {
+  const window = new ReferenceWindow({ bins: 3, windowBlocks: 2, referenceBlocks: 1, reference: 'rolled' })
+  fill(window, [0, 1, 1])
+  window.merge(1, 2)
+  assert.deepEqual([...window.window()], [0, 0, 2])
+})
+
+test('heavy hitters by hand: the rarest name gives up its place, and its count is the error of the next', () => {
+  const names = new HeavyHitters(2)
+  for (const name of ['a', 'a', 'b']) names.add(name)
+  assert.deepEqual(names.add('c'), { slot: 1, evicted: true })
+  assert.deepEqual(names.top(2), [
+    { name: 'a', count: 2, error: 0 },
+    { name: 'c', count: 2, error: 1 }
+  ])
+  assert.equal(names.slotOf('b'), undefined)
+})
+
+test('heavy hitters keep what they promise, in any order', () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...'aaaaaabbbbcccdefghijkl'), { minLength: 1, maxLength: 200 }), (stream) => {
+      const names = new HeavyHitters(5)
+      for (const name of stream) names.add(name)
+      const followed = new Map(names.top(5).map((entry) => [entry.name, entry]))
+      for (const name of new Set(stream)) {
+        const count = stream.filter((other) => other === name).length
+        const entry = followed.get(name)
+        if (count > stream.length / 5) assert(entry !== undefined, `${name}, ${count} of ${stream.length}, is not followed`)
+        if (entry !== undefined) assert(entry.count >= count && entry.count - entry.error <= count)
+      }
+      const other = new HeavyHitters(5)
+      other.restore(JSON.parse(JSON.stringify(names.state())))
+      assert.deepEqual(other.state(), names.state())
+    })
+  )
+})
+
+test('shares: half of all, after a lag, and forgotten with the half-life', () => {
+  const counts = new DecayedCounts(1e9)
+  assert.equal(counts.add('a'), 0)
+  counts.add('b')
+  assert(Math.abs(counts.add('a') - 1 / 2) < 1e-6) // 1 of 2
+  const late = new DecayedCounts(1e9, 2)
+  assert.deepEqual(
+    ['a', 'a', 'a'].map((key) => late.add(key)),
+    [0, 0, 0]
+  )
+  assert(Math.abs(late.add('a') - 1) < 1e-6) // the first of them counts now, and is all there is
+  const fading = new DecayedCounts(10)
+  for (let i = 0; i < 10; i++) fading.add('old')
+  for (let i = 0; i < 1000; i++) fading.add('new')
+  assert(fading.add('old') < 1e-6)
+})
+
+test('shares go on from their state, the ones not counted yet included', () => {
+  const one = new DecayedCounts(100, 7)
+  for (let i = 0; i < 1234; i++) one.add(`k${i % 13}`)
+  const other = new DecayedCounts(100, 7)
+  other.restore(JSON.parse(JSON.stringify(one.state())))
+  for (let i = 0; i < 100; i++) assert(Math.abs(one.add(`k${i % 17}`) - other.add(`k${i % 17}`)) < 1e-3)
+})
+
+test('recommended by hand: 2 of 4 items, one thrice', () => {
+  const recommended = new RecommendedItems()
+  assert.equal(recommended.report(4), undefined)
+  recommended.observe(['a', 'b'])
+  recommended.observe(['a'])
+  recommended.observe(['a'])
+  // 0, 0, 1, 3: Σ (2i − 5) x = (2·3 − 5)·1 + (2·4 − 5)·3 = 10; / (4 · 4)
+  assert.deepEqual(recommended.report(4), { coverage: 0.5, gini: 10 / 16 })
+})
+
+test('beyond its bound a share of the items stands for all', () => {
+  const recommended = new RecommendedItems({ followedMax: 1000, halfLists: 1e9 })
+  for (let i = 0; i < 50_000; i++) recommended.observe([`i${i}`])
+  const report = recommended.report(100_000)!
+  assert(Math.abs(report.coverage - 0.5) < 0.06, `${report.coverage} is not about half`)
+  assert(Math.abs(report.gini - 0.5) < 0.06) // half have one, half have none
+  assert(recommended.state().now.length <= 1000)
+})
+
+test('what was recommended long ago is forgotten', () => {
+  const recommended = new RecommendedItems({ halfLists: 2 })
+  for (const item of ['a', 'a', 'b', 'b', 'c']) recommended.observe([item])
+  assert.equal(recommended.report(10)!.coverage, 0.2) // b and c
+})

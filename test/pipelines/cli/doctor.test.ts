@@ -1,0 +1,170 @@
+// `mtmi doctor` beyond this machine: what answers, what does not, and that it comes to an end either way. With real brokers: test/services/kafkaSurvey.test.ts.
+
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { after, suite, test } from 'node:test'
+import { clockFinding } from '../../../pipelines/cli/doctor/clockFinding.ts'
+import { failure, inTime } from '../../../pipelines/cli/doctor/finding.ts'
+import { stageNeeds } from '../../../pipelines/cli/doctor/stageNeeds.ts'
+import { configSchema } from '../../../src/core/config/config.ts'
+import { ConfigError } from '../../../src/core/errors.ts'
+import { lastLine, mtmi } from '../../support/mtmiProcess.ts'
+import { RegistryServer } from '../../support/registryServer.ts'
+
+const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-doctor-'))
+after(() => rmSync(cwd, { recursive: true, force: true }))
+
+interface Finding {
+  readonly what: string
+  readonly verdict: string
+  readonly detail: string
+  readonly advice?: string
+}
+
+async function doctor(env: Readonly<Record<string, string>>, args: readonly string[] = []) {
+  const { status, stdout } = await mtmi(['doctor', '--json', ...args], {
+    cwd,
+    env: { MTMI_BACKEND: 'wasm', MTMI_REGISTRY_TIMEOUT_MS: '30000', ...env }
+  })
+  const { findings } = lastLine(stdout) as unknown as { findings: readonly Finding[] }
+  return { status, findings, of: (what: string) => findings.find((finding) => finding.what === what) }
+}
+
+suite('doctor', { concurrency: 2 }, () => {
+  test('a registry that answers: what is registered, what is not, and whether somebody may', async () => {
+    const server = await new RegistryServer().start()
+    try {
+      const may = await doctor({ MTMI_REGISTRY_URL: server.url })
+      assert.equal(may.status, 0, JSON.stringify(may.findings))
+      assert.equal(may.of(`schema registry ${server.url}`)?.verdict, 'ok')
+      assert.equal(may.of(`clock of ${server.url}`)?.verdict, 'ok')
+      assert.match(may.of('schema interactions-value')!.detail, /not registered yet/)
+      const mayNot = await doctor({ MTMI_REGISTRY_URL: server.url, MTMI_REGISTRY_REGISTER: 'false' })
+      assert.equal(mayNot.status, 78)
+      assert.match(mayNot.of('schema interactions-value')!.advice!, /mtmi schemas register/)
+      const registered = await mtmi(['schemas', 'register'], { cwd, env: { MTMI_REGISTRY_URL: server.url } })
+      assert.equal(registered.status, 0, registered.stderr)
+      const now = await doctor({ MTMI_REGISTRY_URL: server.url, MTMI_REGISTRY_REGISTER: 'false' })
+      assert.equal(now.status, 0)
+      assert.match(now.of('schema interactions-value')!.detail, /^id \d+, version 1$/)
+    } finally {
+      await server.stop()
+    }
+  })
+
+  test('Qdrant: who has changed an alias by hand is told, and who has no key', async () => {
+    // Loopback answers in Qdrant's form: a server is not at hand everywhere; with one, test/services/qdrantIndex.test.ts.
+    let aliases: readonly (readonly [string, string])[] = []
+    const server = createHttpServer((request, response) => {
+      const send = (status: number, body: object) =>
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      if (request.headers['api-key'] !== 'key') return send(401, { status: { error: 'Unauthorized' } })
+      if (request.url === '/') return send(200, { title: 'qdrant - vector search engine', version: '1.18.3' })
+      if (request.url === '/collections')
+        return send(200, {
+          result: { collections: ['items-a', 'users-a', 'items-b', 'theirs'].map((name) => ({ name })) },
+          status: 'ok',
+          time: 0
+        })
+      if (request.url === '/aliases') {
+        const listed = aliases.map(([alias_name, collection_name]) => ({ alias_name, collection_name }))
+        return send(200, { result: { aliases: listed }, status: 'ok', time: 0 })
+      }
+      return send(404, { status: { error: 'Not found' }, time: 0 })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const look = (key: string) => doctor({ MTMI_INDEX: 'qdrant', MTMI_QDRANT_URL: url, MTMI_QDRANT_API_KEY: key })
+      const shut = await look('wrong')
+      assert.equal(shut.status, 78)
+      assert.match(shut.of(`Qdrant ${url}`)!.advice!, /MTMI_QDRANT_API_KEY_FILE/)
+      const fresh = await look('key')
+      assert.equal(fresh.of('collections')?.detail, 'items-a, items-b, users-a')
+      assert.equal(fresh.of('aliases')?.verdict, 'ok')
+      assert.equal(fresh.of(`clock of ${url}`)?.verdict, 'ok')
+      aliases = [
+        ['items_live', 'items-b'],
+        ['users_live', 'users-a']
+      ]
+      const torn = await look('key')
+      assert.equal(torn.of('aliases')?.verdict, 'failed')
+      assert.match(torn.of('aliases')!.detail, /items_live → items-b, users_live → users-a/)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
+  test('what does not answer is named, with what to do; nothing is left behind', async () => {
+    const { status, of } = await doctor({
+      MTMI_REGISTRY_URL: 'http://127.0.0.1:9',
+      MTMI_LOG: 'kafka',
+      MTMI_KAFKA_BROKERS: '127.0.0.1:9',
+      MTMI_INDEX: 'qdrant',
+      MTMI_QDRANT_URL: 'http://127.0.0.1:9'
+    })
+    assert.equal(status, 1)
+    for (const [what, advice] of [
+      ['schema registry http://127.0.0.1:9', /registry\.url/],
+      ['brokers', /kafka\.brokers/],
+      ['Qdrant http://127.0.0.1:9', /qdrant\.url/]
+    ] as const) {
+      const finding = of(what)
+      assert.equal(finding?.verdict, 'failed')
+      assert.match(finding.detail, /127\.0\.0\.1:9/)
+      assert.match(finding.advice!, advice)
+    }
+    assert.equal(of('topic interactions'), undefined, 'what lies behind the brokers is not looked at')
+    assert.deepEqual(
+      readdirSync(cwd).filter((name) => name === 'data'),
+      []
+    )
+  })
+
+  test('a broker that takes connections and says nothing does not hold it up for ever', async () => {
+    const silent = createServer(() => {})
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    try {
+      const { port } = silent.address() as { port: number }
+      const { status, of } = await doctor({ MTMI_LOG: 'kafka', MTMI_KAFKA_BROKERS: `127.0.0.1:${port}` })
+      assert.equal(status, 1)
+      assert.equal(of('brokers')?.verdict, 'failed')
+    } finally {
+      silent.close()
+    }
+  })
+})
+
+test('a part that does not come to an end in time has failed', async () => {
+  const [finding] = await inTime('part', 5, 'mend it', () => new Promise(() => {}))
+  assert.deepEqual(finding, { what: 'part', verdict: 'failed', detail: 'no answer within 0.005 s', advice: 'mend it', code: 'UNAVAILABLE' })
+  assert.equal(failure('part', new ConfigError(['wrong']), 'mend it').code, 'CONFIG')
+})
+
+test('clocks: some seconds are doubtful, and so many that events would be refused is a failure', () => {
+  const config = configSchema.parse({ events: { futureMaxMs: 600_000 } })
+  const verdict = (aheadMs: number | undefined) => clockFinding('s', aheadMs, config).verdict
+  assert.deepEqual([undefined, 900, -4900, 6000, -6000, 700_000].map(verdict), ['ok', 'ok', 'ok', 'warning', 'warning', 'failed'])
+  assert.match(clockFinding('s', -61_000, config).detail, /^61 s behind this machine's$/)
+})
+
+test('what each stage needs of the log', () => {
+  const source = { topic: 'shop', format: 'json', user: 'u', item: 'i', type: '=click', time: 't' }
+  const needs = stageNeeds(configSchema.parse({ sources: [source] }))
+  assert.deepEqual(
+    needs.map(({ stage, reads, writes, groups }) => [stage, reads.join(' '), writes.join(' '), groups.join(' ')]),
+    [
+      ['ingest', 'shop', 'interactions shop.mtmi.dlq', 'mtmi-ingest.shop'],
+      ['sequence', 'interactions items user-sequences', 'user-sequences interactions.mtmi.dlq interactions.mtmi.late', 'mtmi-sequence'],
+      ['train', 'user-sequences items', 'model-updates', ''],
+      ['publish', 'user-sequences items model-updates interactions', '', ''],
+      ['serve', '', 'interactions', '']
+    ]
+  )
+  assert.equal(stageNeeds(configSchema.parse({})).length, 4)
+})

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict'
+import test, { before } from 'node:test'
+import type { Offsets } from '../../src/core/offsets.ts'
+import { feedItems } from '../../src/ingest/feed.ts'
+import { simulate } from '../../src/lab/simulation/simulation.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
+import { PublishStage } from '../../src/publish/publishStage.ts'
+import { Recommender } from '../../src/serve/recommender.ts'
+import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
+import { TrainStage } from '../../src/train/trainStage.ts'
+import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
+import { learnAll, newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
+import type { TestWire } from '../support/wire.ts'
+
+before(async () => {
+  await loadBackend()
+})
+
+class Kept {
+  offsets: Offsets = new Map()
+  load(): Offsets {
+    return new Map(this.offsets)
+  }
+  save(offsets: Offsets): void {
+    this.offsets = new Map(offsets)
+  }
+}
+
+async function learned(): Promise<TestWire> {
+  const wire = await wireWithSequences()
+  await learnAll(
+    new TrainStage({ ...wire, trainer: newTrainer(wire), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    wire
+  )
+  return wire
+}
+
+/** Runs until everything in the log is in the index. */
+async function publishAll(stage: PublishStage, wire: TestWire): Promise<void> {
+  const stop = new AbortController()
+  stage.hurry(true)
+  const running = stage.run(stop.signal)
+  const sequences = (await wire.log.ends('user-sequences')).get(0)
+  const updates = (await wire.log.ends('model-updates')).get(0)
+  const interactions = (await wire.log.ends('interactions')).get(0)
+  await until(async () => {
+    const { sequences: read, model, interactions: counted } = stage.consumed()
+    const { items, users } = stage.waiting()
+    return read.get(0) === sequences && model === updates && counted.get(0) === interactions && items === 0 && users === 0
+  }, running)
+  stop.abort()
+  await running
+}
+
+test('every user with a known history and every item is published; an index that is away for a while costs nothing but time', async () => {
+  const wire = await learned()
+  const index = new MemoryVectorIndex()
+  index.down = true
+  let problems = 0
+  const stage = new PublishStage({
+    ...wire,
+    index,
+    replica: new ModelReplica(),
+    offsets: new Kept(),
+    onProblem: () => {
+      problems++
+      index.down = false // back after the first complaint
+    }
+  })
+  await publishAll(stage, wire)
+  assert.equal(problems, 1)
+  const users = new Set(wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!).userId))
+  const live = await index.live()
+  assert.equal(live?.users, users.size)
+  for (const userId of users) {
+    const last = wire.log.records('user-sequences').findLast(({ key }) => new TextDecoder().decode(key) === userId)
+    const { steps } = wire.codecs.userSequence.decode(last!.value!)
+    const stored = await index.user(userId)
+    assert.equal(stored?.payload.recent[0], steps.at(-1)?.itemId)
+    assert.equal(stored?.payload.historyLength, steps.length)
+  }
+  wire.dispose()
+})
+
+test('a restart publishes again only what it may not have published, and reports no freshness for what is old', async () => {
+  const wire = await learned()
+  const index = new MemoryVectorIndex()
+  const offsets = new Kept()
+  let ages = 0
+  const make = () =>
+    new PublishStage({
+      ...wire,
+      index,
+      replica: new ModelReplica(),
+      offsets,
+      onPublished: ({ users }) => {
+        ages += users?.agesMs.length ?? 0
+      }
+    })
+  await publishAll(make(), wire)
+  assert(ages > 0)
+  assert.equal(offsets.offsets.get(0), (await wire.log.ends('user-sequences')).get(0))
+  ages = 0
+  await publishAll(make(), wire)
+  assert.equal(ages, 0)
+  wire.dispose()
+})
+
+test('what is popular is in the index, and a restart counts no interaction twice, nor leaves one out', async () => {
+  const wire = await learned()
+  const index = new MemoryVectorIndex()
+  let kept: KeptPopularity | undefined
+  const popularity = {
+    load: () => kept,
+    save: (next: KeptPopularity) => {
+      kept = JSON.parse(JSON.stringify(next)) as KeptPopularity
+    }
+  }
+  const make = () => new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
+  await publishAll(make(), wire)
+  const interactions = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!))
+  const exactly = (itemId: string): number => {
+    const users = new Map<string, number>()
+    for (const one of interactions) if (one.itemId === itemId && !users.has(one.userId)) users.set(one.userId, one.eventTimeMs)
+    return Math.log2([...users.values()].reduce((sum, timeMs) => sum + 2 ** (timeMs / dayMs - origin), 0)) + origin
+  }
+  const dayMs = wire.config.popularity.halfLifeMs
+  const origin = interactions[0]!.eventTimeMs / dayMs
+  const compare = async () => {
+    const { items } = await index.popular(5)
+    for (const { itemId, payload } of items) {
+      const expected = exactly(itemId)
+      assert(Math.abs(payload.popularity! - expected) < Math.log2(1.1), `${itemId}: ${payload.popularity} for ${expected}`)
+    }
+    return items[0]!.itemId
+  }
+  await compare()
+  // From the middle on it is not popular yet, and then by far the most.
+  const rising = interactions.at(-1)!
+  const key = new TextEncoder().encode('u')
+  for (let i = 0; i < 50; i++) {
+    const interaction = { ...rising, userId: `visitor ${i}`, eventId: `visit ${i}`, itemId: 'i7', eventTimeMs: rising.eventTimeMs + i }
+    interactions.push(interaction)
+    await wire.log.append('interactions', [{ key, value: wire.codecs.interaction.encode(interaction) }])
+  }
+  await publishAll(make(), wire)
+  assert.equal(await compare(), 'i7')
+  const before = kept?.offsets['0']
+  await publishAll(make(), wire)
+  assert.equal(await compare(), 'i7')
+  assert.equal(before, kept?.offsets['0'])
+  wire.dispose()
+})
+
+test('an item of the catalogue that nobody has clicked yet gets a vector from its features, and goes to those whose interests it matches', async () => {
+  const wire = await wireWithSequences()
+  const { signal } = new AbortController()
+  const items = [...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()]
+  const topics = [...new Set(items.map(({ features }) => features.topic![0]!))]
+  const fresh = topics.map((topic) => ({ ...items[0]!, itemId: `new in ${topic}`, title: `New, ${topic}`, features: { topic: [topic] } }))
+  await feedItems([...items, ...fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
+  const trainer = newTrainer(wire)
+  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  const index = new MemoryVectorIndex()
+  await publishAll(new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept() }), wire)
+  const stored = await index.item(fresh[0]!.itemId)
+  assert.equal(stored?.payload.count, 0)
+  assert(Math.abs(Math.hypot(...stored.vector) - 1) < 1e-3)
+  const topicOf = new Map(items.map(({ itemId, features }) => [itemId, features.topic![0]!]))
+  const recommender = new Recommender({ index, clock: wire.clock })
+  const placed = { own: [] as number[], other: [] as number[] }
+  for (const userId of new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))) {
+    const { recent } = (await index.user(userId))!.payload
+    const own = new Set(recent.slice(0, 10).map((itemId) => topicOf.get(itemId)!))
+    if (own.size === topics.length) continue // everything matches
+    const { items: list } = await recommender.recommend({ userId, limit: 200 })
+    for (const [i, topic] of topics.entries()) {
+      const place = list.findIndex(({ itemId }) => itemId === fresh[i]!.itemId)
+      assert(place >= 0, `${fresh[i]!.itemId} is not among ${list.length}`)
+      placed[own.has(topic) ? 'own' : 'other'].push(place)
+    }
+  }
+  const mean = (places: number[]) => places.reduce((sum, place) => sum + place, 0) / places.length
+  assert(placed.own.length >= 40 && placed.other.length >= 40)
+  // Of some 58 places: a new item stands far ahead where its topic is among the last ten clicks.
+  assert(
+    mean(placed.own) < mean(placed.other) - 10,
+    `on average at place ${mean(placed.own)}, and ${mean(placed.other)} where it does not match`
+  )
+  wire.dispose()
+})

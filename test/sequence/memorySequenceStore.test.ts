@@ -1,7 +1,0 @@
-import { sequenceStoreSuite } from '../conformance/sequenceStoreSuite.ts'
-import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
-
-sequenceStoreSuite('memory', () => {
-  const disk = new MemoryDisk()
-  return { open: () => new MemorySequenceStore(disk), dispose: async () => {} }
-})

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { MtmiError } from '../../src/core/errors.ts'
+import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
+import { erasureEvent, isErasure } from '../../src/log/erasure.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
+import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
+import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
+import { type TestWire, testWire } from '../support/wire.ts'
+
+const text = new TextEncoder()
+const hourMs = 3_600_000
+
+function click(wire: TestWire, userId: string, itemId: string, more: Partial<Interaction> = {}) {
+  const interaction = { eventId: `${userId} ${itemId}`, userId, itemId, type: 'click', eventTimeMs: wire.clock.nowMs() - hourMs, ...more }
+  return { key: text.encode(userId), value: wire.codecs.interaction.encode(interaction) }
+}
+
+/** Runs the stage until it has nothing to read and has committed. */
+async function runToEnd(wire: TestWire, disk: MemoryDisk): Promise<SequenceStage> {
+  const stop = new AbortController()
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  stage.hurry(true)
+  const running = stage.run(stop.signal)
+  const end = (await wire.log.ends('interactions')).get(0)!
+  while (!((stage.consumed().get(0) ?? -1n) >= end && stage.committed)) {
+    await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
+  }
+  stop.abort()
+  await running
+  return stage
+}
+
+test('good records become sequences; bad and late ones are set aside with their bytes, and counted', async () => {
+  const wire = await testWire({ sequence: { graceMs: hourMs } })
+  const junk = text.encode('not Avro')
+  await wire.log.append('interactions', [
+    click(wire, 'u', 'a'),
+    { key: text.encode('u'), value: junk },
+    click(wire, 'u', 'b', { eventTimeMs: wire.clock.nowMs() }),
+    click(wire, 'u', 'a'), // again
+    click(wire, 'u', 'c', { eventTimeMs: wire.clock.nowMs() - 2 * hourMs }), // later than the grace
+    click(wire, '', 'd'),
+    { key: new Uint8Array(0), value: null },
+    click(wire, 'u', 'e', { eventTimeMs: wire.clock.nowMs() + hourMs }), // in the future
+    click(wire, 'u', 'f', { type: 'hover' })
+  ])
+  const disk = new MemoryDisk()
+  await runToEnd(wire, disk)
+  const letters = wire.log.records(deadLetterTopic('interactions', 'mtmi'))
+  assert.equal(letters.length, 4)
+  assert.deepEqual(letters[0]!.value, junk)
+  assert.deepEqual(
+    letters.map((letter) => readDeadLetter(letter)?.offset),
+    [1n, 5n, 6n, 7n]
+  )
+  assert.equal(wire.log.records(lateTopic('interactions')).length, 1)
+  const { placed, duplicate, late, ignored, rejected } = disk.counts
+  assert.deepEqual({ placed, duplicate, late, ignored, rejected }, { placed: 2, duplicate: 1, late: 1, ignored: 1, rejected: 4 })
+  const sequences = wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!))
+  assert.deepEqual(
+    sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
+    [['u', ['a', 'b'], [0n, 2n]]]
+  )
+  wire.dispose()
+})
+
+test('a record without a value erases its user: a tombstone that says so, before anything the user does afterwards', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [
+    click(wire, 'u', 'a'),
+    click(wire, 'v', 'b'),
+    erasureEvent('u'),
+    click(wire, 'u', 'c'),
+    erasureEvent('v'),
+    { key: Uint8Array.of(0xff), value: null } // nobody's id
+  ])
+  await runToEnd(wire, disk)
+  const emitted = wire.log
+    .records('user-sequences')
+    .map((record) => [
+      new TextDecoder().decode(record.key),
+      isErasure(record),
+      record.value === null ? null : wire.codecs.userSequence.decode(record.value).steps.map(({ itemId }) => itemId)
+    ])
+  assert.deepEqual(emitted, [
+    ['u', true, null],
+    ['v', true, null],
+    ['u', false, ['c']]
+  ])
+  assert.equal(disk.counts.rejected, 1)
+  assert.equal(disk.next, 6n)
+  wire.dispose()
+})
+
+test('a restart reads on from the commit, and counts nothing twice', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b')])
+  await runToEnd(wire, disk)
+  await wire.log.append('interactions', [click(wire, 'u', 'c')])
+  await runToEnd(wire, disk)
+  assert.equal(disk.counts.placed, 3)
+  assert.equal(disk.next, 3n)
+  const fresh = wire.log
+    .records('user-sequences')
+    .flatMap(({ value }) => wire.codecs.userSequence.decode(value!).fresh.map(({ offset }) => offset))
+  assert.deepEqual(fresh, [0n, 1n, 2n])
+  wire.dispose()
+})
+
+test('where most records are bad the stage stops, and says where they are', async () => {
+  const wire = await testWire({ events: { badShareMax: 0.5 } })
+  const records = Array.from({ length: 1600 }, (_, i) =>
+    i % 5 < 3 ? { key: text.encode('u'), value: text.encode('junk') } : click(wire, `u${i}`, 'a')
+  )
+  await wire.log.append('interactions', records)
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore() })
+  await assert.rejects(stage.run(new AbortController().signal), (error) => {
+    assert(error instanceof MtmiError)
+    assert.equal(error.code, 'BAD_EVENT')
+    assert.match(error.message, /interactions\.mtmi\.dlq/)
+    return true
+  })
+  wire.dispose()
+})
+
+test('when emitting fails nothing is committed: the same records are taken again', async () => {
+  const wire = await testWire()
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a')])
+  const append = wire.log.append.bind(wire.log)
+  wire.log.append = async (topic, records, fence) => {
+    if (topic === 'user-sequences') throw new MtmiError('UNAVAILABLE', 'the log does not answer')
+    await append(topic, records, fence)
+  }
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  await assert.rejects(stage.run(new AbortController().signal), /does not answer/)
+  assert.equal(disk.next, 0n)
+  wire.log.append = append
+  await runToEnd(wire, disk)
+  assert.equal(disk.next, 1n)
+  assert.equal(wire.log.records('user-sequences').length, 1)
+  wire.dispose()
+})
+
+/** Appends to user-sequences wait until they are let go, or fail. */
+function holdEmissions(wire: TestWire): {
+  readonly held: { go(): Promise<void>; fail(error: Error): void }[]
+  until(count: number): Promise<void>
+} {
+  const append = wire.log.append.bind(wire.log)
+  const held: { go(): Promise<void>; fail(error: Error): void }[] = []
+  let told = () => {}
+  wire.log.append = (topic, records, fence) => {
+    if (topic !== 'user-sequences') return append(topic, records, fence)
+    return new Promise<void>((resolve, reject) => {
+      held.push({ go: () => append(topic, records, fence).then(resolve), fail: reject })
+      told()
+    })
+  }
+  return {
+    held,
+    until: async (count) => {
+      while (held.length < count)
+        await new Promise<void>((resolve) => {
+          told = resolve
+        })
+    }
+  }
+}
+
+test('while an emission awaits its acknowledgement the next is made, no third; only what is acknowledged is consumed and committed', async () => {
+  const wire = await testWire({ sequence: { emitEventsMax: 1, commitIntervalMs: 60_000 } })
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b'), click(wire, 'w', 'c'), click(wire, 'u', 'd')])
+  const store = new MemorySequenceStore(disk)
+  const { held, until } = holdEmissions(wire)
+  const stage = new SequenceStage({ ...wire, openStore: async () => store })
+  const stop = new AbortController()
+  const running = stage.run(stop.signal)
+  await until(2)
+  assert.equal(held.length, 2)
+  assert.deepEqual([...stage.consumed()], [[0, 0n]])
+  // The second is written before the first is known to be: it does not count yet.
+  await held[1]!.go()
+  assert.deepEqual([...stage.consumed()], [[0, 0n]])
+  await held[0]!.go()
+  await until(3)
+  assert.deepEqual([...stage.consumed()], [[0, 2n]])
+  stop.abort()
+  await held[2]!.go()
+  await until(4)
+  await held[3]!.go()
+  await running
+  assert.equal(disk.next, 4n)
+  wire.dispose()
+})
+
+test('when an emission fails and the one after it does not, neither is committed', async () => {
+  const wire = await testWire({ sequence: { emitEventsMax: 1, commitIntervalMs: 60_000 } })
+  const disk = new MemoryDisk()
+  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b')])
+  const { held, until } = holdEmissions(wire)
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  const running = assert.rejects(stage.run(new AbortController().signal), /does not answer/)
+  await until(2)
+  await held[1]!.go()
+  held[0]!.fail(new MtmiError('UNAVAILABLE', 'the log does not answer'))
+  await running
+  assert.equal(disk.next, 0n)
+  wire.dispose()
+})

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { ManualClock } from '../../src/core/clock.ts'
+import { UnavailableError } from '../../src/core/errors.ts'
+import type { VectorIndex } from '../../src/index/vectorIndex.ts'
+import { type ListRequest, Recommender, type RecommenderOptions } from '../../src/serve/recommender.ts'
+import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
+
+/** Unit vector at an angle in degrees: the cosine of two is the cosine of the angle between them. */
+const at = (...degrees: number[]) =>
+  Float32Array.from(degrees.flatMap((d) => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)]))
+const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
+
+// East: jazz at 0° … 20°. North: films at 80° … 100°. User u has one interest in each, and has heard jazz0 and seen film90.
+const angles = { jazz0: 0, jazz10: 10, jazz20: 20, film80: 80, film90: 90, film100: 100, west: 180 }
+
+async function setUp(options: Partial<RecommenderOptions> = {}) {
+  const index = new MemoryVectorIndex()
+  const clock = new ManualClock(10_000)
+  await index.createSpace('s', { dimensions: 2, interestCount: 2 })
+  await index.upsert(
+    's',
+    7,
+    Object.entries(angles).map(([id, angle], i) => ({
+      role: 'item' as const,
+      id,
+      vector: at(angle),
+      payload: {
+        count: i + 1,
+        popularity: i + 1,
+        ...(id === 'film80' || id === 'jazz20' ? { popularityIn: { 'country=de': 10 - i } } : {}),
+        updatedAtMs: 0,
+        features: { kind: [id.replace(/\d+/, '')] },
+        ...(id === 'jazz10' ? { title: 'Jazz 10' } : {})
+      }
+    }))
+  )
+  const payload = { recent: ['film90', 'jazz0'], historyLength: 2, newestMs: 0, updatedAtMs: 4000 }
+  await index.upsert('s', 7, [{ role: 'user', id: 'u', vectors: at(1, 90.5), payload }])
+  await index.promote('s', { items: 7, users: 1 })
+  return { index, recommender: new Recommender({ index, clock, options }) }
+}
+
+test('each result names the interest that it is nearest to, and nothing of the history comes back', async () => {
+  const { recommender } = await setUp()
+  const { items, ...rest } = await recommender.recommend({ userId: 'u', limit: 4 })
+  // 1° against 10° and 20°: cos 9°, cos 19°. 90.5° against 80° and 100°: cos 10.5°, cos 9.5°.
+  assert.deepEqual(
+    items.map(({ itemId, interest }) => [itemId, interest]),
+    [
+      ['jazz10', 0],
+      ['film100', 1],
+      ['film80', 1],
+      ['jazz20', 0]
+    ]
+  )
+  near(items[0]!.score, Math.cos((9 * Math.PI) / 180))
+  near(items[3]!.score, Math.cos((19 * Math.PI) / 180))
+  assert.equal(items.find(({ itemId }) => itemId === 'jazz10')?.title, 'Jazz 10')
+  assert(!('title' in items[2]!))
+  assert.deepEqual(rest, { userId: 'u', version: 's@7', vectorsAgeMs: 6000 })
+})
+
+test('the list is as long as the catalogue allows, and a filter narrows it', async () => {
+  const { recommender } = await setUp()
+  const ids = async (filter?: Record<string, string>) =>
+    (await recommender.recommend({ userId: 'u', limit: 100, ...(filter === undefined ? {} : { filter }) })).items.map(
+      ({ itemId }) => itemId
+    )
+  assert.equal((await ids()).length, 5) // 7 less 2 of the history
+  assert.deepEqual((await ids({ kind: 'film' })).sort(), ['film100', 'film80'])
+  assert.deepEqual(await ids({ kind: 'opera' }), [])
+})
+
+test('a user never seen gets what is popular, and is told so', async () => {
+  const { recommender } = await setUp()
+  const { items, coldStart, why, version } = await recommender.recommend({ userId: 'nobody', limit: 2, explain: true })
+  // Levels 1 … 7; the last two of the table lead, the one a half-life before the other.
+  assert.deepEqual(items, [
+    { itemId: 'west', score: 1, interest: null, about: 'west' },
+    { itemId: 'film100', score: 1 / 2, interest: null, about: 'film' }
+  ])
+  assert.deepEqual([coldStart, version], ['popular', 's@7'])
+  assert.match(why ?? '', /no vectors of this user/)
+  const filtered = await recommender.recommend({ userId: 'nobody', limit: 2, filter: { kind: 'jazz' } })
+  assert.deepEqual(
+    filtered.items.map(({ itemId }) => itemId),
+    ['jazz20', 'jazz10']
+  )
+})
+
+test('what is popular in the context comes first, then what is popular with everybody', async () => {
+  const { recommender } = await setUp()
+  const ask = async (context: Record<string, string>, filter: Record<string, string> = {}) => {
+    const { items, popularIn } = await recommender.recommend({ userId: 'nobody', limit: 3, context, filter })
+    return [items.map(({ itemId }) => itemId), popularIn]
+  }
+  assert.deepEqual(await ask({ country: 'de' }), [['jazz20', 'film80', 'west'], 'country=de'])
+  assert.deepEqual(await ask({ device: 'phone', country: 'de' }), [['jazz20', 'film80', 'west'], 'country=de'])
+  assert.deepEqual(await ask({ country: 'de' }, { kind: 'film' }), [['film80', 'film100', 'film90'], 'country=de'])
+  assert.deepEqual(await ask({ country: 'fr' }), [['west', 'film100', 'film90'], undefined])
+  const known = await recommender.recommend({ userId: 'u', limit: 1, context: { country: 'de' } })
+  assert.equal(known.coldStart, undefined)
+})
+
+test('an explanation names the nearest items of the user’s own history', async () => {
+  const { recommender } = await setUp()
+  const { items } = await recommender.recommend({ userId: 'u', limit: 5, explain: true })
+  const because = Object.fromEntries(items.map(({ itemId, because }) => [itemId, because]))
+  // jazz20 is 20° from jazz0 and 70° from film90: cos 70° = 0.34 ≥ 0.3. jazz10 is 80° from film90: cos 80° = 0.17.
+  assert.deepEqual(because, { jazz10: ['jazz0'], jazz20: ['jazz0', 'film90'], film80: ['film90'], film100: ['film90'], west: [] })
+})
+
+test('an item of the history that has left the index explains nothing and is still excluded', async () => {
+  const { index, recommender } = await setUp()
+  await index.remove('s', 'item', ['jazz0'])
+  const { items } = await recommender.recommend({ userId: 'u', limit: 5, explain: true })
+  assert.deepEqual(items.find(({ itemId }) => itemId === 'jazz10')?.because, [])
+})
+
+test('similar items leave the item itself out; an item that is not there is undefined', async () => {
+  const { recommender } = await setUp()
+  const similar = await recommender.similar({ itemId: 'jazz0', limit: 2 })
+  assert.deepEqual(
+    similar?.items.map(({ itemId }) => itemId),
+    ['jazz10', 'jazz20']
+  )
+  assert.equal(similar?.items[0]?.title, 'Jazz 10')
+  assert.equal(similar?.version, 's@7')
+  assert.equal(await recommender.similar({ itemId: 'nothing', limit: 2 }), undefined)
+})
+
+test('a session that is not stored gets lists from its own vectors, if they are of the live space', async () => {
+  const { recommender } = await setUp()
+  const request = { vectors: at(0, 180), count: 2, space: 's', limit: 3, history: ['jazz0'] }
+  const { items } = await recommender.recommendFor(request)
+  assert.deepEqual(
+    items.map(({ itemId, interest }) => [itemId, interest]),
+    [
+      ['west', 1],
+      ['jazz10', 0],
+      ['jazz20', 0]
+    ]
+  )
+  await assert.rejects(recommender.recommendFor({ ...request, space: 'other' }), UnavailableError)
+  const popular = await recommender.popular({ limit: 1, history: ['west'] }, 'of a reason')
+  assert.deepEqual(
+    popular.items.map(({ itemId }) => itemId),
+    ['film100']
+  )
+})
+
+test('diversity prefers an item unlike those already chosen', async () => {
+  const request = { vectors: at(0, 90), count: 2, space: 's', limit: 2, history: ['jazz0'] }
+  const ids = async (options: Partial<RecommenderOptions>) =>
+    (await (await setUp({ quotaShare: 0, ...options })).recommender.recommendFor(request)).items.map(({ itemId }) => itemId)
+  // film90 scores 1; then film100, film80 and jazz10 are equal at cos 10° = 0.985, and the least id of those that rounding leaves on top follows.
+  const [first, second] = await ids({})
+  assert.equal(first, 'film90')
+  assert(second !== undefined && ['film100', 'film80', 'jazz10'].includes(second))
+  // With diversity: jazz10 is worth (0.985 − cos 80°) / 2 = 0.405, the films (0.985 − cos 10°) / 2 = 0.
+  assert.deepEqual(await ids({ diversity: 0.5 }), ['film90', 'jazz10'])
+})
+
+test('a request may ask for another list than is configured', async () => {
+  const { recommender } = await setUp({ quotaShare: 0 })
+  const ids = async (request: Partial<ListRequest>) =>
+    (await recommender.recommend({ userId: 'u', limit: 2, ...request })).items.map(({ itemId }) => itemId)
+  assert.deepEqual(await ids({}), ['jazz10', 'film100'])
+  // At 1° and 90.5°: film90 is ½° away, jazz0 1°.
+  assert.deepEqual(await ids({ repeats: true }), ['film90', 'jazz0'])
+  assert.deepEqual(await ids({ exclude: ['jazz10', 'west'] }), ['film100', 'film80'])
+  assert.deepEqual(await ids({ exclude: ['film100', 'film80'] }), ['jazz10', 'jazz20'])
+  const cold = await recommender.recommend({ userId: 'nobody', limit: 1, exclude: ['west'] })
+  assert.equal(cold.items[0]?.itemId, 'film100')
+})
+
+test('one request to the index for the nearest items, and one for what is shown of them; both from the space that the answer names', async () => {
+  const { index } = await setUp()
+  await index.createSpace('t', { dimensions: 2, interestCount: 2 })
+  const asked: string[] = []
+  const watched: Pick<VectorIndex, 'search' | 'items'> = {
+    async search(...query) {
+      asked.push('search')
+      const found = await index.search(...query)
+      await index.promote('t', { items: 0, users: 0 }) // another space goes live as soon as the search has been answered
+      return found
+    },
+    items(space, ids, wishes) {
+      asked.push(`items of ${space}`)
+      return index.items(space, ids, wishes)
+    }
+  }
+  const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
+  const list = await recommender.recommend({ userId: 'u', limit: 5, explain: true, diversity: 0.3 })
+  assert.deepEqual(asked, ['search', 'items of s'])
+  assert.equal(list.version, 's@7')
+  assert.deepEqual(list.items.find(({ itemId }) => itemId === 'jazz10')?.because, ['jazz0'])
+})
+
+test('where the space is dropped before its items are described, the one that is live by then answers', async () => {
+  const { index } = await setUp()
+  await index.createSpace('t', { dimensions: 2, interestCount: 1 })
+  await index.upsert('t', 9, [
+    { role: 'item', id: 'other', vector: Float32Array.of(1, 0), payload: { title: 'Other', count: 1, updatedAtMs: 0 } },
+    { role: 'user', id: 'u', vectors: Float32Array.of(1, 0), payload: { recent: [], historyLength: 1, newestMs: 0, updatedAtMs: 0 } }
+  ])
+  let drop = true
+  const watched: Pick<VectorIndex, 'search' | 'items'> = {
+    async search(...query) {
+      const found = await index.search(...query)
+      if (!drop) return found
+      drop = false
+      await index.promote('t', { items: 1, users: 1 })
+      await index.dropSpace('s')
+      return found
+    },
+    items: (space, ids, wishes) => (space === 's' ? Promise.resolve(new Map()) : index.items(space, ids, wishes))
+  }
+  const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
+  const { version, items } = await recommender.recommend({ userId: 'u', limit: 5 })
+  assert.equal(version, 't@9')
+  assert.deepEqual(
+    items.map(({ itemId, title }) => [itemId, title]),
+    [['other', 'Other']]
+  )
+  // And again and again: then it says so.
+  const gone: Pick<VectorIndex, 'search' | 'items'> = { search: (...query) => index.search(...query), items: async () => new Map() }
+  const never = new Recommender({ index: gone as VectorIndex, clock: new ManualClock(10_000) })
+  await assert.rejects(never.recommend({ userId: 'u', limit: 5 }), UnavailableError)
+})
+
+test('before anything is published, or with an index that is down, it says so', async () => {
+  const recommender = new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) })
+  await assert.rejects(recommender.recommend({ userId: 'u', limit: 1 }), UnavailableError)
+  await assert.rejects(recommender.similar({ itemId: 'i', limit: 1 }), UnavailableError)
+  await assert.rejects(recommender.popular({ limit: 1 }, ''), /no space is live/)
+  const { index, recommender: down } = await setUp()
+  index.down = true
+  await assert.rejects(down.recommend({ userId: 'u', limit: 1 }), UnavailableError)
+})

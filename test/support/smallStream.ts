@@ -1,0 +1,55 @@
+// A small stream that has been sequenced, and a small model to learn it: for tests of the stages behind.
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { feedInteractions } from '../../src/ingest/feed.ts'
+import { simulate } from '../../src/lab/simulation/simulation.ts'
+import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
+import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import type { TrainStage } from '../../src/train/trainStage.ts'
+import { MemoryDisk, MemorySequenceStore } from './memorySequenceStore.ts'
+import { type TestWire, testWire } from './wire.ts'
+
+const settings = {
+  model: { dimensions: 8, interestCount: 2 },
+  train: { batchSize: 32, negatives: 16, reservoirMax: 100, checkpointIntervalMs: 1000, updateIntervalMs: 1000, divergedMax: 3 }
+}
+
+/** A log with sequences of a few hundred simulated clicks. @param train settings besides */
+export async function wireWithSequences(train: Readonly<Record<string, unknown>> = {}): Promise<TestWire> {
+  const wire = await testWire({ ...settings, train: { ...settings.train, ...train } })
+  const { signal } = new AbortController()
+  const simulation = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 })
+  await feedInteractions(simulation.interactions(), {
+    log: wire.log,
+    codecs: wire.codecs,
+    topic: 'interactions',
+    name: 's',
+    signal,
+    hasRoom: async () => true
+  })
+  const stop = new AbortController()
+  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
+  stage.hurry(true)
+  const running = stage.run(stop.signal)
+  await until(async () => stage.consumed().get(0) === (await wire.log.ends('interactions')).get(0) && stage.committed, running)
+  stop.abort()
+  await running
+  return wire
+}
+
+export const newTrainer = ({ config }: TestWire) =>
+  new IncrementalTrainer({ model: config.model, train: config.train, historyMax: config.sequence.historyMax, seed: 1 })
+
+export async function until(condition: () => Promise<boolean>, running: Promise<void>): Promise<void> {
+  while (!(await condition())) await Promise.race([running, nextTurn()])
+}
+
+export async function learnAll(stage: TrainStage, wire: TestWire): Promise<void> {
+  const stop = new AbortController()
+  stage.hurry(true)
+  const running = stage.run(stop.signal)
+  const end = (await wire.log.ends('user-sequences')).get(0)
+  await until(async () => stage.consumed().get(0) === end && stage.updatesSent, running)
+  stop.abort()
+  await running
+}

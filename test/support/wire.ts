@@ -1,0 +1,34 @@
+// What a stage needs, in memory: for tests of one stage.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { ManualClock } from '../../src/core/clock.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import type { Wire } from '../../src/log/wire.ts'
+import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
+import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
+import { MemoryLog } from './memoryLog.ts'
+
+export interface TestWire extends Wire {
+  readonly log: MemoryLog
+  readonly clock: ManualClock
+  dispose(): void
+}
+
+/** @param file settings as in a configuration file */
+export async function testWire(file: unknown = {}): Promise<TestWire> {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-wire-'))
+  const registry = new LocalRegistry(directory)
+  const clock = new ManualClock(Date.UTC(2026, 6, 1)) // after the simulation
+  const log = new MemoryLog({ partitions: () => 1, clock })
+  return {
+    config: resolveConfig(file, {}),
+    clock,
+    log,
+    registry,
+    codecs: await createCodecs(registry),
+    maintain: async () => {},
+    dispose: () => rmSync(directory, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { CorruptError } from '../../../src/core/errors.ts'
+import type { NamedArray, NamedArrays } from '../../../src/core/namedArrays.ts'
+import { Rng } from '../../../src/core/rng.ts'
+import type { Example } from '../../../src/records/example.ts'
+import { PeriodCurve } from '../../../src/train/progressive/periodCurve.ts'
+import { ProgressiveEvaluator, progressiveDefaults, progressiveMethods } from '../../../src/train/progressive/progressive.ts'
+import { unknownRank } from '../../../src/train/trainer.ts'
+
+const example = (history: string[], target: string, eventTimeMs = 0): Example => ({
+  userId: 'u',
+  history: history.map((itemId) => ({ itemId, type: 'click', eventTimeMs: 0 })),
+  target: { itemId: target, type: 'click', eventTimeMs },
+  source: { partition: 0, offset: 0n },
+  weight: 1
+})
+
+test('all targets of a batch are tested before any is learned', () => {
+  const evaluator = new ProgressiveEvaluator()
+  evaluator.observe([example(['a'], 'b'), example(['a'], 'b')], Int32Array.of(0, 0))
+  let report = evaluator.report()
+  assert.equal(report['hitRate@20'], 1)
+  for (const method of ['popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const)
+    assert.equal(report[method]['hitRate@20'], 0, method)
+  evaluator.observe([example(['a'], 'b')], Int32Array.of(unknownRank))
+  report = evaluator.report()
+  assert.equal(report.targets, 3)
+  assert.equal(report['hitRate@20'], 2 / 3)
+  for (const method of ['popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const) {
+    assert.equal(report[method]['hitRate@20'], 1 / 3, method)
+    assert.equal(report[method]['ndcg@20'], 1 / 3, method) // rank 0: a is left out as history
+  }
+})
+
+test('the numbers by hand', () => {
+  const evaluator = new ProgressiveEvaluator()
+  // Counts after it: a 2 (the first step of two users), b 2, c 1.
+  evaluator.observe([example(['a'], 'b'), example(['a'], 'c'), example(['a', 'c'], 'b')], Int32Array.of(-1, -1, -1))
+  evaluator.observe([example(['b'], 'c')], Int32Array.of(20))
+  const report = evaluator.report()
+  assert.equal(report.targets, 1)
+  assert.equal(report['hitRate@20'], 0)
+  assert.equal(report['hitRate@50'], 1)
+  assert.equal(report['ndcg@50'], 1 / Math.log2(22))
+  assert.equal(report.popularity['ndcg@20'], 1 / Math.log2(3)) // behind a, with b left out
+  assert.equal(report.cooccurrence['ndcg@20'], 1 / Math.log2(3)) // b–a twice, b–c once
+  assert.equal(report.markov['ndcg@20'], 1 / Math.log2(3)) // nothing ever followed b: popularity decides
+  assert.equal(report.examples, 4)
+  assert.equal(report.evaluatedShare, 1 / 4)
+})
+
+test('repeats and targets that were not evaluated are left out for every method, and learned all the same', () => {
+  const evaluator = new ProgressiveEvaluator()
+  evaluator.observe([example(['a', 'b'], 'a'), example(['a'], 'b'), example(['a'], 'c')], Int32Array.of(0, -1, 3))
+  const report = evaluator.report()
+  assert.equal(report.examples, 3)
+  assert.equal(report.repeats, 1)
+  assert.equal(report.targets, 1)
+  assert.equal(report.evaluatedShare, 1 / 2)
+  for (const method of ['popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const) assert.equal(report[method].targets, 1)
+  evaluator.observe([example(['c'], 'b')], Int32Array.of(0))
+  assert.equal(evaluator.report().popularity['hitRate@20'], 1 / 2) // b was learned though it was not evaluated
+})
+
+test('the better popularity is the one with the higher hit rate', () => {
+  const evaluator = new ProgressiveEvaluator({ popularityHalfLife: 10 })
+  const observe = (item: string) => evaluator.observe([example(['h', 'g'], item)], Int32Array.of(0))
+  for (let i = 0; i < 60; i++) for (let n = 0; n < 4; n++) observe(`old${i}`)
+  for (let i = 0; i < 30; i++) observe(`new${i % 3}`)
+  const report = evaluator.report()
+  assert(report.decayedPopularity['hitRate@20'] > report.popularity['hitRate@20'])
+  assert.equal(report.bestPopularity.method, 'decayedPopularity')
+  assert.equal(report.bestPopularity['hitRate@20'], report.decayedPopularity['hitRate@20'])
+})
+
+test('the window holds the last targets only', () => {
+  const evaluator = new ProgressiveEvaluator({ windowTargets: 4 })
+  evaluator.observe(
+    [1, 2, 3].map((n) => example(['a'], `b${n}`)),
+    Int32Array.of(0, 0, 0)
+  )
+  assert.equal(evaluator.windowed()['hitRate@20'], 1)
+  assert.equal(evaluator.windowed().targets, 3)
+  evaluator.observe(
+    [1, 2, 3].map((n) => example(['a'], `c${n}`)),
+    Int32Array.of(99, 30, 99)
+  )
+  const { model } = evaluator.report().window
+  assert.equal(model.targets, 4)
+  assert.equal(model['hitRate@20'], 1 / 4)
+  assert.equal(model['hitRate@50'], 2 / 4)
+  assert(Math.abs(model['ndcg@20'] - 1 / 4) < 1e-12)
+})
+
+test('the curve has 32 to 64 points however long the stream, and they add up', () => {
+  const curve = new PeriodCurve(['model'], 2)
+  // 39 periods of 128: 2 targets doubled six times
+  for (let i = 1; i <= 4992; i++) curve.add([i % 4 === 0 ? 0 : 99], i, i * 10)
+  const points = curve.points()
+  assert(points.length >= 31 && points.length <= 64, `${points.length} points`)
+  assert.equal(
+    points.reduce((sum, point) => sum + point.metrics.model.targets, 0),
+    4992
+  )
+  for (const point of points) {
+    assert(Math.abs(point.metrics.model['hitRate@20'] - 1 / 4) < 0.02)
+    assert.equal(point.timeMs, point.examples * 10)
+  }
+  assert.equal(points.at(-1)!.examples, 4992)
+})
+
+test('time on the curve does not go back with a late target, and a period barely begun is no point', () => {
+  const curve = new PeriodCurve(['model'], 4)
+  for (const [i, timeMs] of [10, 30, 20, 25, 5].entries()) curve.add([0], i + 1, timeMs)
+  assert.deepEqual(
+    curve.points().map((point) => point.timeMs),
+    [30]
+  )
+})
+
+test('saved half way and loaded, it ends as if nothing had happened', () => {
+  const rng = new Rng(5)
+  const batches = Array.from({ length: 40 }, () => {
+    const examples = Array.from({ length: 16 }, () =>
+      example(
+        Array.from({ length: 1 + rng.integer(6) }, () => `i${rng.integer(80)}`),
+        `i${rng.integer(80)}`,
+        rng.integer(1000)
+      )
+    )
+    return { examples, ranks: Int32Array.from(examples, () => rng.integer(70) - 1) }
+  })
+  const options = { windowTargets: 100, periodTargets: 10 }
+  const straight = new ProgressiveEvaluator(options)
+  for (const { examples, ranks } of batches) straight.observe(examples, ranks)
+  const first = new ProgressiveEvaluator(options)
+  for (const { examples, ranks } of batches.slice(0, 17)) first.observe(examples, ranks)
+  const whole = [...first.copy('whole').parts]
+  first.observe(batches[17]!.examples, batches[17]!.ranks)
+  const { header, parts } = first.copy('changed')
+  const changed: NamedArrays[] = []
+  // What is copied is of the moment when the copy began, however late its parts are fetched.
+  let next = 18
+  for (const part of parts) {
+    changed.push(part)
+    for (const { examples, ranks } of batches.slice(next, next + 11)) first.observe(examples, ranks)
+    next += 11
+  }
+  const second = new ProgressiveEvaluator(options)
+  assert.equal(second.beginRestore(JSON.parse(JSON.stringify(header)) as typeof header), true)
+  for (const part of [...whole, ...changed]) second.restorePart(part)
+  second.endRestore()
+  for (const { examples, ranks } of batches.slice(18)) second.observe(examples, ranks)
+  const { window: expectedWindow, ...expected } = straight.report()
+  const { window, ...rest } = second.report()
+  assert.deepEqual(rest, expected)
+  // Sums over the window are made anew: equal but for rounding.
+  for (const method of progressiveMethods) {
+    for (const [name, value] of Object.entries(expectedWindow[method])) {
+      assert(Math.abs(window[method][name as 'hitRate@20'] - value) < 1e-9, `${method} ${name}`)
+    }
+  }
+})
+
+test('the scale of the counts may be moved while they are copied', () => {
+  // Everything fades by half with every click: the scale is moved after 60 of them.
+  const fast = { ...progressiveDefaults.markov, halfLife: 1 }
+  const evaluator = new ProgressiveEvaluator({ markov: fast, popularityHalfLife: 1 })
+  const learn = (count: number) => {
+    for (let i = 0; i < count; i++) evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 900}`, i)], Int32Array.of(0))
+  }
+  learn(1000)
+  const expected = [...evaluator.copy('whole').parts]
+  const { parts } = evaluator.copy('whole')
+  const copied: NamedArrays[] = []
+  for (const part of parts) {
+    copied.push(part)
+    learn(150)
+  }
+  const byItem = (all: readonly NamedArrays[]) =>
+    new Map(all.slice(1).flatMap((part) => [...part.get('items')!].map((item, i) => [item, part.get('decayed.counts')![i]] as const)))
+  assert.deepEqual(
+    [...byItem(copied)].sort(([a], [b]) => a - b),
+    [...byItem(expected)]
+  )
+})
+
+test('numbers of the first format, one part, are gone on with', () => {
+  const { header, parts } = new ProgressiveEvaluator().copy('whole')
+  const [small] = [...parts] as [NamedArrays]
+  const arrays = new Map<string, NamedArray>([
+    ...['sums', 'window', 'curve'].map((name): [string, NamedArray] => [name, small.get(name)!]),
+    ['items', new TextEncoder().encode('["a","b"]')],
+    ['popularity.counts', Float64Array.of(3, 1)],
+    ['decayed.counts', Float64Array.of(3, 1)],
+    ...['cooccurrence', 'markov'].flatMap((name): [string, NamedArray][] => [
+      [`${name}.used`, Int32Array.of(1, 0)],
+      [`${name}.ids`, Int32Array.of(1)],
+      [`${name}.counts`, Float32Array.of(2)],
+      [`${name}.totals`, Float64Array.of(2, 0)]
+    ])
+  ])
+  const { items: _, ...rest } = header
+  const weights = { popularity: 1, decayed: 1, cooccurrence: 1, markov: 1 }
+  const evaluator = new ProgressiveEvaluator()
+  assert.equal(evaluator.beginRestore({ ...rest, format: 'progressive/1', weights }), true)
+  evaluator.restorePart(arrays)
+  evaluator.endRestore()
+  evaluator.observe([example(['a'], 'b')], Int32Array.of(5))
+  const { markov, popularity } = evaluator.report()
+  assert.deepEqual([markov['hitRate@20'], popularity['hitRate@20']], [1, 1])
+})
+
+test('state of other options is not gone on with; an incomplete one is an error', () => {
+  const copy = () => {
+    const { header, parts } = new ProgressiveEvaluator().copy('whole')
+    return { header, parts: [...parts] }
+  }
+  const { header, parts } = copy()
+  assert.equal(new ProgressiveEvaluator({ windowTargets: 7 }).beginRestore(header), false)
+  assert.equal(new ProgressiveEvaluator().beginRestore({}), false)
+  const evaluator = new ProgressiveEvaluator()
+  evaluator.beginRestore(header)
+  assert.throws(() => evaluator.restorePart(new Map([...parts[0]!].filter(([name]) => name !== 'curve'))), CorruptError)
+  evaluator.beginRestore({ ...header, items: 3 })
+  assert.throws(() => evaluator.endRestore(), CorruptError)
+})
+
+test('beyond itemsMax items the simple methods learn no more, and nothing breaks', () => {
+  const evaluator = new ProgressiveEvaluator({ itemsMax: 3 })
+  const examples = [example(['a'], 'b'), example(['a', 'b'], 'c'), example(['d', 'e'], 'f'), example(['a', 'f'], 'b')]
+  evaluator.observe(examples, new Int32Array(4))
+  evaluator.observe(examples, new Int32Array(4))
+  const report = evaluator.report()
+  assert.equal(report.targets, 8)
+  assert.equal(report.popularity['hitRate@20'], 3 / 8) // b, c and b again in the second batch; f is never known
+})
+
+test('an empty report is all zeros; too few ranks are refused', () => {
+  const report = new ProgressiveEvaluator().report()
+  assert.equal(report.targets, 0)
+  assert.equal(report.evaluatedShare, 0)
+  assert.equal(report['hitRate@20'], 0)
+  assert.deepEqual(report.curve, [])
+  assert.throws(() => new ProgressiveEvaluator().observe([example(['a'], 'b')], new Int32Array(0)), /1 examples came with 0 ranks/)
+})

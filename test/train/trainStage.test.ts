@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict'
+import test, { before } from 'node:test'
+import { UnavailableError } from '../../src/core/errors.ts'
+import { erasedSequence } from '../../src/log/erasure.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import type { Checkpoint, SaveOptions } from '../../src/model/replica/checkpoint.ts'
+import type { Example } from '../../src/records/example.ts'
+import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
+import { checkpointsNaming } from '../../src/train/forgetUser.ts'
+import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
+import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
+import { allArrays } from '../support/copies.ts'
+import { learnAll, newTrainer, wireWithSequences } from '../support/smallStream.ts'
+
+before(async () => {
+  await loadBackend()
+})
+
+const names = (examples: readonly Example[]) => examples.map(({ source }) => source.offset)
+
+test('every example is learned once, in the order of time within a batch, across a restart from a checkpoint', async () => {
+  const wire = await wireWithSequences()
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const learned = new Map<number, bigint[]>()
+  const note = (batch: number, examples: readonly Example[]) => {
+    for (let i = 1; i < examples.length; i++) assert(examples[i - 1]!.target.eventTimeMs <= examples[i]!.target.eventTimeMs)
+    learned.set(batch, names(examples))
+  }
+  const stop = new AbortController()
+  const first = new TrainStage({
+    ...wire,
+    ...stores,
+    trainer: newTrainer(wire),
+    onLearned: note,
+    onBatch: ({ batch }) => batch === 5 && stop.abort()
+  })
+  await first.run(stop.signal)
+  assert.equal(first.batch, 5)
+  const second = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onLearned: note })
+  await learnAll(second, wire)
+  const all = [...learned.values()].flat()
+  assert.equal(new Set(all).size, all.length)
+  const expected = wire.log.records('user-sequences').flatMap(({ value }) => {
+    const { fresh } = wire.codecs.userSequence.decode(value!)
+    return fresh.filter(({ position }) => position > 0).map(({ offset }) => offset)
+  })
+  assert.deepEqual(all.sort(), expected.sort())
+  assert.equal(second.examplesLearned, expected.length)
+  assert.equal(second.evaluator.report().examples, expected.length)
+  wire.dispose()
+})
+
+test('an erased user is out of every kept checkpoint as soon as the event is read, also where a batch is waiting', async () => {
+  const wire = await wireWithSequences()
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const learn = () =>
+    learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) }), wire)
+  await learn()
+  const steps = await stores.checkpoints.steps()
+  assert.ok(steps.length > 3, 'nothing would be proved of older ones')
+  const holders = (userId: string) => checkpointsNaming(stores.checkpoints, userId)
+  const sequences = wire.log.records('user-sequences')
+  const last = wire.codecs.userSequence.decode(sequences.at(-1)!.value!)
+  const { userId } = last
+  assert(await holders(userId), 'nothing would be proved')
+  await wire.log.append('user-sequences', [erasedSequence(userId, 0)])
+  await learn()
+  assert.equal(await holders(userId), 0)
+  // One batch: the user's own record, the erasure after it, and the record of another. The first is not learned.
+  const other = sequences
+    .map(({ value }) => wire.codecs.userSequence.decode(value!))
+    .find((sequence) => sequence.userId !== userId && sequence.steps.length > 2)!
+  const again = [last, other].map((sequence, i) => ({
+    key: new TextEncoder().encode(sequence.userId),
+    value: wire.codecs.userSequence.encode({
+      ...sequence,
+      fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n + BigInt(i) }]
+    })
+  }))
+  await wire.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0), again[1]!])
+  const learned: string[] = []
+  const stage = new TrainStage({
+    ...wire,
+    ...stores,
+    trainer: newTrainer(wire),
+    onLearned: (_, examples) => learned.push(...examples.map((example) => example.userId))
+  })
+  await learnAll(stage, wire)
+  assert.deepEqual(learned, [other.userId])
+  assert.equal(await holders(userId), 0)
+  wire.dispose()
+})
+
+test('after several steps that are not finite it goes back to a checkpoint that was taken before it went wrong, and goes on', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  const reports: BatchReport[] = []
+  const stage: TrainStage = new TrainStage({
+    ...wire,
+    trainer,
+    checkpoints: new CheckpointMemory(3),
+    ledger: new BatchLedgerMemory(),
+    onBatch: (report) => {
+      reports.push(report)
+      wire.clock.advance(600) // a checkpoint after every other batch
+      // Every item's row is broken, as after an update with a broken gradient.
+      if (report.batch === 6) breakRows(trainer)
+    }
+  })
+  await learnAll(stage, wire)
+  // The checkpoint after batch 6 has the broken rows: three more batches show it, then the one before is taken.
+  assert.equal(stage.rollbacks, 2)
+  assert.equal(stage.batchesDropped, 6)
+  assert.deepEqual(
+    reports.filter(({ step }) => step === undefined).map(({ batch }) => batch),
+    [7, 8, 9, 10, 11, 12]
+  )
+  assert(reports.length > 14)
+  for (const { batch, step } of reports) if (batch > 12) assert(Number.isFinite(step?.loss))
+  wire.dispose()
+})
+
+test('a change that was noticed makes it learn faster from the next batch on, once, and says so', async () => {
+  const responses = async (driftResponse: object) => {
+    const wire = await wireWithSequences({ driftResponse })
+    const trainer = newTrainer(wire)
+    const responded: number[] = []
+    const lefts: number[] = []
+    const stage: TrainStage = new TrainStage({
+      ...wire,
+      trainer,
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory(),
+      measure: (report) => {
+        for (const entry of report) if (entry.metric === 'driftResponses') responded.push(stage.batch)
+      },
+      onBatch: () => lefts.push((trainer.checkpoint().header.driftResponse as { left: number }).left)
+    })
+    // The detectors have tests of their own, and need thousands of clicks. These two say that the hit rate has fallen.
+    const observe = stage.drift.observe.bind(stage.drift)
+    stage.drift.observe = (...batch) => {
+      const noticed = observe(...batch)
+      if (stage.batch !== 3 && stage.batch !== 4) return noticed
+      return [...noticed, { signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: 0 }]
+    }
+    await learnAll(stage, wire)
+    wire.dispose()
+    return { responded, lefts }
+  }
+  const { responded, lefts } = await responses({ rowRate: 3, denseRate: 2, examples: 100 })
+  assert.deepEqual(responded, [3], 'the second alarm comes within the response to the first')
+  assert.deepEqual(lefts.slice(0, 3), [0, 0, 100])
+  assert(lefts[3]! > 0 && lefts[3]! < 100, 'what the next batch has learned counts')
+  assert.equal(lefts.at(-1), 0)
+  assert.deepEqual((await responses({})).responded, [], 'off by default')
+})
+
+test('the log is told of the model in whole commits whose number never goes back', async () => {
+  const wire = await wireWithSequences()
+  const stage = new TrainStage({
+    ...wire,
+    trainer: newTrainer(wire),
+    checkpoints: new CheckpointMemory(3),
+    ledger: new BatchLedgerMemory(),
+    onBatch: () => wire.clock.advance(600)
+  })
+  await learnAll(stage, wire)
+  const updates = wire.log.records('model-updates').map(({ value }) => wire.codecs.modelUpdate.decode(value!))
+  assert.equal(updates.at(-1)?.kind, 'commit')
+  const steps = updates.flatMap((update) => (update.kind === 'commit' ? [update.step] : []))
+  assert(steps.length > 2)
+  assert.deepEqual(
+    steps,
+    [...steps].sort((a, b) => a - b)
+  )
+  assert.equal(steps.at(-1), stage.batch)
+  const firstCommit = updates.findIndex(({ kind }) => kind === 'commit')
+  assert(updates.slice(0, firstCommit).some(({ kind }) => kind === 'weights')) // nobody can use rows without weights
+  wire.dispose()
+})
+
+/** A store whose first save waits until it is let go, or fails when it is. */
+class SlowStore extends CheckpointMemory {
+  readonly saved: number[] = []
+  #release: (failure?: Error) => void = () => {}
+  readonly #held = new Promise<void>((resolve, reject) => {
+    this.#release = (failure) => (failure === undefined ? resolve() : reject(failure))
+  })
+
+  letGo(failure?: Error): void {
+    this.#release(failure)
+  }
+
+  override async save(step: number, checkpoint: Checkpoint, options?: SaveOptions): Promise<{ bytes: number; oldest: number }> {
+    if (this.saved.length === 0) await this.#held
+    const saved = await super.save(step, checkpoint, options)
+    this.saved.push(step)
+    return saved
+  }
+}
+
+test('learning goes on while a checkpoint is written, which holds what was learned when it was taken', async () => {
+  const wire = await wireWithSequences()
+  const trainer = newTrainer(wire)
+  const checkpoints = new SlowStore(100)
+  const stage: TrainStage = new TrainStage({
+    ...wire,
+    trainer,
+    checkpoints,
+    ledger: new BatchLedgerMemory(),
+    onBatch: ({ batch }) => {
+      if (batch === 4) wire.clock.advance(60_000) // a checkpoint is due, and waits in the store …
+      if (batch === 9) checkpoints.letGo() // … while five more batches are learned
+    }
+  })
+  await learnAll(stage, wire)
+  assert.equal(checkpoints.saved[0], 4)
+  assert.equal(checkpoints.saved.at(-1), stage.batch)
+  const stop = new AbortController()
+  const expected = newTrainer(wire)
+  const undisturbed = new TrainStage({
+    ...wire,
+    trainer: expected,
+    checkpoints: new CheckpointMemory(1),
+    ledger: new BatchLedgerMemory(),
+    onBatch: ({ batch }) => batch === 4 && stop.abort()
+  })
+  await undisturbed.run(stop.signal)
+  const restored = newTrainer(wire)
+  restored.restore(await checkpoints.load(4))
+  sameButForDirty(restored, expected)
+  wire.dispose()
+})
+
+test('between whole checkpoints there are such of changes; the next life goes on from the last of them', async () => {
+  const wire = await wireWithSequences()
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const since: (number | undefined)[] = []
+  const save = stores.checkpoints.save.bind(stores.checkpoints)
+  stores.checkpoints.save = (step, checkpoint, options = {}) => {
+    since.push(options.since)
+    return save(step, checkpoint, options)
+  }
+  const stop = new AbortController()
+  const trainer = newTrainer(wire)
+  const first: TrainStage = new TrainStage({
+    ...{ ...wire, ...stores, trainer },
+    onBatch: ({ batch }) => {
+      wire.clock.advance(600)
+      if (batch === 8) stop.abort()
+    }
+  })
+  await first.run(stop.signal)
+  const steps = await stores.checkpoints.steps()
+  assert.equal(since[0], undefined)
+  assert.ok(since.filter((step) => step !== undefined).length > 1, `${since}`)
+  for (const [i, step] of since.entries()) if (step !== undefined) assert.equal(step, steps[i - 1])
+  const restored = newTrainer(wire)
+  restored.restore((await stores.checkpoints.latest())!.checkpoint)
+  sameButForDirty(restored, trainer)
+  // Whoever takes a copy of the trainer in between makes the next one whole.
+  const second = new TrainStage({
+    ...{ ...wire, ...stores, trainer: restored },
+    onBatch: () => {
+      wire.clock.advance(1100)
+      restored.checkpoint()
+    }
+  })
+  since.length = 0
+  await learnAll(second, wire)
+  assert.ok(since.length > 2 && since.every((step) => step === undefined), `${since}`)
+  wire.dispose()
+})
+
+/** Rows that wait to be sent are not part of what was learned. */
+function sameButForDirty(actual: IncrementalTrainer, expected: IncrementalTrainer): void {
+  const [a, b] = [actual.checkpoint(), expected.checkpoint()]
+  assert.deepEqual(a.header, b.header)
+  const arrays = allArrays(b)
+  for (const [name, array] of allArrays(a)) if (!name.endsWith('/dirty')) assert.deepEqual(array, arrays.get(name), name)
+}
+
+/** A bit flips in memory. */
+function breakRows({ items }: IncrementalTrainer): void {
+  for (const row of items.admitted()) {
+    items.willChange(row)
+    items.values(row)[0] = Number.NaN
+  }
+}
+
+test('a checkpoint that cannot be written ends the stage', async () => {
+  const wire = await wireWithSequences()
+  const checkpoints = new SlowStore(100)
+  const stage: TrainStage = new TrainStage({
+    ...wire,
+    trainer: newTrainer(wire),
+    checkpoints,
+    ledger: new BatchLedgerMemory(),
+    onBatch: ({ batch }) => {
+      if (batch === 4) wire.clock.advance(60_000)
+      if (batch === 6) checkpoints.letGo(new UnavailableError('the disk is full'))
+    }
+  })
+  const stop = new AbortController()
+  await assert.rejects(stage.run(stop.signal), /the disk is full/)
+  stop.abort() // whoever runs the stage does, and what else it had begun ends
+  assert.deepEqual(await checkpoints.steps(), [])
+  wire.dispose()
+})
