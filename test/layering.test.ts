@@ -31,6 +31,8 @@ const packageFolders: readonly [name: string, folders: readonly string[]][] = [
   ['lmdb', ['src/core', 'src/log/local', 'src/index/embedded', 'src/sequence']],
   ['fastify', ['src/serve']],
   ['zod', ['src/core']],
+  ['luxon', ['src/records/value']],
+  ['hyparquet', ['src/lab/dataset']],
   ['yaml', ['src/core', 'pipelines']],
   ['@observablehq/', ['src/lab']],
   ['linkedom', ['src/lab']],

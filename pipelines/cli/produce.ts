@@ -9,6 +9,7 @@ import { readText } from '../../src/ingest/mapping/readField.ts'
 import { readLines } from '../../src/lab/dataset/lineReader.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
 import { parseExactJson } from '../../src/records/avro/exactJson.ts'
+import { valueRules } from '../../src/records/value/valueRules.ts'
 import { openWire } from '../parts.ts'
 
 const appendMax = 512
@@ -22,6 +23,7 @@ export async function produce(config: Config, options: { topic: string; data: st
     throw new ConfigError([`${topic} is what mtmi writes: raw records would be refused there. Choose the topic of a source`])
   if (!existsSync(data)) throw new ConfigError([`there is no file ${data}`])
   const keyPath = options.key === undefined ? undefined : parseFieldPath(options.key)
+  const rules = valueRules(config.events)
   const wire = await openWire(config, RunDirectory.current(config.dataDir))
   let count = 0
   try {
@@ -29,7 +31,7 @@ export async function produce(config: Config, options: { topic: string; data: st
     for await (const { lines } of readLines(data)) {
       for (const line of lines) {
         if (line.trim() === '') continue
-        block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath), value: text.encode(line) })
+        block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath, rules), value: text.encode(line) })
         if (block.length < appendMax) continue
         await wire.log.append(topic, block)
         count += block.length
@@ -46,10 +48,10 @@ export async function produce(config: Config, options: { topic: string; data: st
 }
 
 /** Empty where the line has none: a topic may well hold what its readers cannot use. */
-function keyOf(line: string, path: ReturnType<typeof parseFieldPath>): Uint8Array {
+function keyOf(line: string, path: ReturnType<typeof parseFieldPath>, rules: ReturnType<typeof valueRules>): Uint8Array {
   try {
     const record = { key: new Uint8Array(), value: null, headers: {}, partition: 0, offset: 0n, timestampMs: 0 }
-    return text.encode(readText([path], { topic: '', record, value: parseExactJson(line) }, 'key') ?? '')
+    return text.encode(readText([path], { topic: '', record, value: parseExactJson(line) }, 'key', rules) ?? '')
   } catch {
     return new Uint8Array()
   }

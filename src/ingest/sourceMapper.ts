@@ -7,6 +7,7 @@ import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import type { Interaction } from '../records/interaction.ts'
 import { validateInteraction } from '../records/validateInteraction.ts'
+import { valueRules } from '../records/value/valueRules.ts'
 import { createForeignDecoder } from './foreignDecoder.ts'
 import { compileInteractionMapper } from './mapping/mapInteraction.ts'
 import { compileItemMapper, type ItemChange } from './mapping/mapItem.ts'
@@ -36,7 +37,7 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
   const decoder = createForeignDecoder(source, { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) })
   const prepare = (records: readonly LogRecord[]) => decoder.prepare(records)
   if (source.kind === 'items') {
-    const mapItem = compileItemMapper(source)
+    const mapItem = compileItemMapper(source, valueRules(config.events))
     return {
       source,
       prepare,
@@ -47,7 +48,7 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
       }
     }
   }
-  const mapInteraction = compileInteractionMapper(source)
+  const mapInteraction = compileInteractionMapper(source, valueRules(config.events))
   return {
     source,
     prepare,

@@ -70,7 +70,7 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
     {
       kind: 'microseconds for milliseconds',
       value: encode({ eventTimeMs: wire.clock.nowMs() * 1000 }),
-      reason: /ahead of when the log took it|is the unit right/
+      reason: /ahead of when the log took it|it looks like microseconds/
     },
     { kind: 'negative time', value: encode({ eventTimeMs: -1 }), reason: /eventTimeMs is -1|found "-1"/ },
     { kind: 'empty event id', value: encode({ eventId: '' }), reason: /eventId is (""|missing)/ },

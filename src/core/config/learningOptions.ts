@@ -6,10 +6,17 @@ import { count, dayMs, durationMs, minuteMs, real, section } from './settingType
 export const eventsSchema = section({
   types: z
     .record(z.string(), real(0, 1000))
-    .default({ click: 1, view: 1, rating: 1, like: 1, addtocart: 2, purchase: 3, transaction: 3, checkin: 1, review: 1 })
+    .default({ click: 1, view: 1, rating: 1, like: 1, addtocart: 2, cart: 2, purchase: 3, transaction: 3, checkin: 1, review: 1 })
     .describe(
       'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
     ),
+  nullTexts: z
+    .array(z.string())
+    .default(['NA', 'N/A', '#N/A', '<NA>', 'nan', 'NaT', 'NULL', '(null)', 'None', 'undefined', '-', '\\N'])
+    .describe('Texts that stand for no value in files and topics of others, in upper or lower case: they are never an id'),
+  earliestYear: count(1970, 2100)
+    .default(1990)
+    .describe('An event time before this year is refused in files and topics of others: it is one in the wrong unit or form'),
   futureMaxMs: durationMs(365 * dayMs)
     .default(10 * minuteMs)
     .describe('An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'),

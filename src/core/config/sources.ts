@@ -48,7 +48,16 @@ export const sourceSchema = z.strictObject({
       others: z.enum(['filter', 'keep']).default('filter')
     })
   ).optional(),
-  time: orJustPaths(z.strictObject({ path: paths, unit: z.enum(['ms', 's', 'us', 'iso']).optional() })).optional(),
+  time: orJustPaths(
+    z.strictObject({
+      path: paths,
+      unit: z.enum(['s', 'ms', 'us', 'ns', 'iso', 'rfc2822']).optional(),
+      /** Instead of a unit: a pattern of luxon, such as `dd/MM/yyyy HH:mm:ss`. */
+      format: z.string().min(1).optional(),
+      /** Of times without a zone, such as Europe/Berlin. Default UTC. */
+      zone: z.string().min(1).optional()
+    })
+  ).optional(),
   eventId: paths.optional(),
   value: paths.optional(),
   context: z.record(z.string().min(1), paths).default({}),
@@ -106,6 +115,9 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
       )
     }
     if (source.format !== 'avro' && has('schema')) problems.push(`${at}: schema has no meaning for format ${String(source.format)}`)
+    const time = source.time
+    if (typeof time === 'object' && time !== null && 'unit' in time && 'format' in time)
+      problems.push(`${at}: time has a unit and a format; give one of them`)
     const filters = Array.isArray(source.filter) ? source.filter : has('filter') ? [source.filter] : []
     for (const one of filters) {
       if (typeof one !== 'object' || one === null) continue

@@ -3,6 +3,7 @@
 import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
 import type { Interaction } from '../../records/interaction.ts'
+import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
 import { type Fields, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
@@ -19,7 +20,7 @@ export type InteractionMapper = (foreign: ForeignRecord) => Interaction | 'filte
 const cloudEvents = { type: { path: ['header:ce_type'], others: 'filter' }, time: { path: ['header:ce_time', 'log:time'] } } as const
 
 /** @param source of kind interactions, as the configuration's schema has checked it */
-export function compileInteractionMapper(source: SourceOptions): InteractionMapper {
+export function compileInteractionMapper(source: SourceOptions, rules: ValueRules): InteractionMapper {
   const passes = compileFilters(source.filter)
   if (source.format === 'mtmi') {
     return (foreign) => (passes(foreign) ? withSource(foreign.value as Interaction, foreign) : 'filtered')
@@ -27,8 +28,8 @@ export function compileInteractionMapper(source: SourceOptions): InteractionMapp
   const cloud = source.format === 'cloudevents'
   const user = parseFields(source.user!)
   const item = parseFields(source.item!)
-  const type = compileType(source.type ?? { ...cloudEvents.type, path: [...cloudEvents.type.path] })
-  const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] })
+  const type = compileType(source.type ?? { ...cloudEvents.type, path: [...cloudEvents.type.path] }, rules)
+  const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] }, rules)
   const eventId = source.eventId === undefined ? undefined : parseFields(source.eventId)
   const value = source.value === undefined ? undefined : parseFields(source.value)
   const context = Object.entries(source.context).map(([name, paths]) => ({ name, role: `context.${name}`, fields: parseFields(paths) }))
@@ -41,19 +42,24 @@ export function compileInteractionMapper(source: SourceOptions): InteractionMapp
     if (ourType === undefined) return 'filtered'
     const { topic, record } = foreign
     const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = {
-      eventId: eventId !== undefined ? readRequiredText(eventId, foreign, 'eventId') : cloud ? cloudEventId(foreign) : sourceId(foreign),
-      userId: readRequiredText(user, foreign, 'user'),
-      itemId: readRequiredText(item, foreign, 'item'),
+      eventId:
+        eventId !== undefined
+          ? readRequiredText(eventId, foreign, 'eventId', rules)
+          : cloud
+            ? cloudEventId(foreign, rules)
+            : sourceId(foreign),
+      userId: readRequiredText(user, foreign, 'user', rules),
+      itemId: readRequiredText(item, foreign, 'item', rules),
       type: ourType,
       eventTimeMs: time(foreign),
       source: { topic, partition: record.partition, offset: record.offset }
     }
-    const number = value === undefined ? undefined : readNumber(value, foreign, 'value')
+    const number = value === undefined ? undefined : readNumber(value, foreign, 'value', rules)
     if (number !== undefined) interaction.value = number
     if (context.length > 0) {
       const facts: [string, string][] = []
       for (const { name, role, fields } of context) {
-        const text = readText(fields, foreign, role)
+        const text = readText(fields, foreign, role, rules)
         if (text !== undefined) facts.push([name, text])
       }
       if (facts.length > 0) interaction.context = Object.fromEntries(facts)
@@ -71,8 +77,8 @@ const cloudSource = parseFields(['header:ce_source'])
 const cloudId = parseFields(['header:ce_id'])
 
 /** CloudEvents 1.0: the source and the id together are unique, the id alone is not. */
-function cloudEventId(foreign: ForeignRecord): string {
-  return `${readRequiredText(cloudSource, foreign, 'eventId')}/${readRequiredText(cloudId, foreign, 'eventId')}`
+function cloudEventId(foreign: ForeignRecord, rules: ValueRules): string {
+  return `${readRequiredText(cloudSource, foreign, 'eventId', rules)}/${readRequiredText(cloudId, foreign, 'eventId', rules)}`
 }
 
 /** An interaction that was re-keyed before keeps where it was first seen. */
@@ -82,26 +88,30 @@ function withSource(interaction: Interaction, { topic, record }: ForeignRecord):
     : interaction
 }
 
-function compileType({ path, names, others }: NonNullable<SourceOptions['type']>): (foreign: ForeignRecord) => string | undefined {
+function compileType(
+  { path, names, others }: NonNullable<SourceOptions['type']>,
+  rules: ValueRules
+): (foreign: ForeignRecord) => string | undefined {
   const fields = parseFields(path)
   const only = fields[0]!
   // The whole topic is of one type.
   if (only.kind === 'constant' && names === undefined) return () => only.value
-  if (names === undefined) return (foreign) => readRequiredText(fields, foreign, 'type')
+  if (names === undefined) return (foreign) => readRequiredText(fields, foreign, 'type', rules)
   const table = new Map(Object.entries(names))
   return (foreign) => {
-    const theirs = readRequiredText(fields, foreign, 'type')
+    const theirs = readRequiredText(fields, foreign, 'type', rules)
     return table.get(theirs) ?? (others === 'keep' ? theirs : undefined)
   }
 }
 
-function readNumber(fields: Fields, foreign: ForeignRecord, role: string): number | undefined {
+function readNumber(fields: Fields, foreign: ForeignRecord, role: string, rules: ValueRules): number | undefined {
   for (const path of fields) {
     const found = readField(path, foreign)
-    if (found === undefined || found === '') continue
+    if (found === undefined) continue
     if (typeof found === 'number' && Number.isFinite(found)) return found
-    const text = scalarText(found, path, role)
-    const number = text.trim() === '' || typeof found === 'boolean' ? Number.NaN : Number(text)
+    const text = cleanText(scalarText(found, path, role), rules)
+    if (text === undefined) continue
+    const number = typeof found === 'boolean' ? Number.NaN : Number(text)
     if (!Number.isFinite(number))
       throw new BadEventError(`${role} (${path.text}) is ${JSON.stringify(text.slice(0, 64))}: expected a finite number`)
     return number

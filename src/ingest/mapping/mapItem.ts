@@ -6,6 +6,7 @@ import type { FieldPath } from '../../core/fieldPath.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { idLengthMax } from '../../records/validateInteraction.ts'
+import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
 import { type Fields, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
@@ -27,36 +28,39 @@ const unpairedSurrogate = /\p{Surrogate}/u
  *
  * @param source of kind items, as the configuration's schema has checked it
  */
-export function compileItemMapper(source: SourceOptions): ItemMapper {
+export function compileItemMapper(source: SourceOptions, rules: ValueRules): ItemMapper {
   const passes = compileFilters(source.filter)
   const item = parseFields(source.item!)
   const outside = item.filter(({ kind }) => kind === 'key' || kind === 'header')
   const deleted = outside.length > 0 ? outside : parseFields(['key'])
   const title = source.title === undefined ? undefined : parseFields(source.title)
   const features = Object.entries(source.features).map(([name, { path, split }]) => ({ name, fields: parseFields(path), split }))
-  const time = compileTime(source.time ?? { path: ['log:time'] })
+  const time = compileTime(source.time ?? { path: ['log:time'] }, rules)
   return (foreign) => {
-    if (foreign.value === undefined) return { itemId: checked(readRequiredText(deleted, foreign, 'item'), 'item'), item: null }
+    if (foreign.value === undefined) return { itemId: checked(readRequiredText(deleted, foreign, 'item', rules), 'item'), item: null }
     if (!passes(foreign)) return 'filtered'
-    const itemId = checked(readRequiredText(item, foreign, 'item'), 'item')
+    const itemId = checked(readRequiredText(item, foreign, 'item', rules), 'item')
     const values: [string, string[]][] = []
     for (const { name, fields, split } of features) {
-      const found = readValues(fields, foreign, `features.${name}`, split)
+      const found = readValues(fields, foreign, `features.${name}`, split, rules)
       if (found.length > 0) values.push([name, found])
     }
-    const name = title === undefined ? undefined : readText(title, foreign, 'title')
+    const name = title === undefined ? undefined : readText(title, foreign, 'title', rules)
     const change = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign) }
     return { itemId, item: name === undefined ? change : { ...change, title: checked(name, 'title') } }
   }
 }
 
 /** The scalars of a list, or one scalar, taken apart where `split` says so; each once. */
-function readValues(fields: Fields, foreign: ForeignRecord, role: string, split: string | undefined): string[] {
+function readValues(fields: Fields, foreign: ForeignRecord, role: string, split: string | undefined, rules: ValueRules): string[] {
   for (const path of fields) {
     const found = readField(path, foreign)
     if (found === undefined) continue
     const list = (Array.isArray(found) ? found : [found]).filter((value) => value !== null && value !== undefined)
-    const texts = list.flatMap((value) => parts(value, path, role, split)).filter((text) => text !== '')
+    const texts = list
+      .flatMap((value) => parts(value, path, role, split))
+      .map((text) => (path.kind === 'constant' ? text : cleanText(text, rules)))
+      .filter((text) => text !== undefined)
     if (texts.length > featureValuesMax) {
       throw new BadEventError(`${role} (${path.text}) has ${texts.length} values: at most ${featureValuesMax} are allowed`)
     }
@@ -68,7 +72,7 @@ function readValues(fields: Fields, foreign: ForeignRecord, role: string, split:
 
 function parts(value: unknown, path: FieldPath, role: string, split: string | undefined): string[] {
   const text = scalarText(value, path, role)
-  return split === undefined ? [text] : text.split(split).map((part) => part.trim())
+  return split === undefined ? [text] : text.split(split)
 }
 
 function checked(text: string, role: string): string {

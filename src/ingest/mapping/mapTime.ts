@@ -2,29 +2,34 @@
 
 import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
-import { parseTimeMs, type TimeUnit } from '../timeUnit.ts'
+import { compileTimeParser, type TimeForm } from '../../records/value/eventTime.ts'
+import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { fail, parseFields, readField, scalarText } from './readField.ts'
 
 /**
- * @param unit of what is in the record. Absent: milliseconds, and ISO where it is the header `ce_time`. `log:time` is milliseconds in any case
+ * @param time how the times in the record are written: by `unit` or by `format`. Absent: milliseconds, and ISO where it is the header `ce_time`.
+ *   `log:time` is milliseconds in any case
  * @returns the time of the first path that is there
  */
-export function compileTime(time: NonNullable<SourceOptions['time']>): (foreign: ForeignRecord) => number {
+export function compileTime(time: NonNullable<SourceOptions['time']>, rules: ValueRules): (foreign: ForeignRecord) => number {
   const fields = parseFields(time.path).map((path) => {
-    const unit: TimeUnit = path.kind === 'time' ? 'ms' : (time.unit ?? (path.text === 'header:ce_time' ? 'iso' : 'ms'))
-    return { path, unit }
+    const form: TimeForm =
+      time.format !== undefined
+        ? { format: time.format, zone: time.zone }
+        : { unit: time.unit ?? (path.text === 'header:ce_time' ? 'iso' : 'ms'), zone: time.zone }
+    return { path, parse: compileTimeParser(form, rules) }
   })
   const paths = fields.map(({ path }) => path)
   return (foreign) => {
-    for (const { path, unit } of fields) {
+    for (const { path, parse } of fields) {
       const found = readField(path, foreign)
       if (found === undefined) continue
       if (path.kind === 'time') return found as number
-      const text = scalarText(found, path, 'time')
-      if (text === '') continue
+      const text = cleanText(timeText(found, path), rules)
+      if (text === undefined) continue
       try {
-        return parseTimeMs(text, unit, path.text)
+        return parse(text)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
         throw new BadEventError(`time (${path.text}): ${error.message}`)
@@ -32,4 +37,9 @@ export function compileTime(time: NonNullable<SourceOptions['time']>): (foreign:
     }
     return fail(paths, foreign, 'time')
   }
+}
+
+/** Of a number beyond 2^53, such as nanoseconds in JSON, the lost digits are below a millisecond. */
+function timeText(found: unknown, path: Parameters<typeof scalarText>[1]): string {
+  return typeof found === 'number' && Number.isFinite(found) ? String(found) : scalarText(found, path, 'time')
 }

@@ -2,6 +2,7 @@
 
 import { BadEventError } from '../../core/errors.ts'
 import { type FieldPath, parseFieldPath } from '../../core/fieldPath.ts'
+import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -40,24 +41,26 @@ export function readField(path: FieldPath, foreign: ForeignRecord): unknown {
 }
 
 /**
- * The first of the alternatives that is there, as text. Empty text counts as not there.
+ * The first of the alternatives that is there, as text without white space around it. Texts that stand for no value count as not there.
  *
  * @param role what it is for, as the message names it
  * @throws BadEventError if what is there is neither text nor a number nor a boolean, or a number that has lost digits
  */
-export function readText(fields: Fields, foreign: ForeignRecord, role: string): string | undefined {
+export function readText(fields: Fields, foreign: ForeignRecord, role: string, rules: ValueRules): string | undefined {
   for (const path of fields) {
     const found = readField(path, foreign)
     if (found === undefined) continue
     const text = scalarText(found, path, role)
-    if (text !== '') return text
+    // What the configuration says itself is meant.
+    const clean = path.kind === 'constant' ? text : cleanText(text, rules)
+    if (clean !== undefined) return clean
   }
   return undefined
 }
 
 /** As `readText`, for what has to be there. */
-export function readRequiredText(fields: Fields, foreign: ForeignRecord, role: string): string {
-  return readText(fields, foreign, role) ?? fail(fields, foreign, role)
+export function readRequiredText(fields: Fields, foreign: ForeignRecord, role: string, rules: ValueRules): string {
+  return readText(fields, foreign, role, rules) ?? fail(fields, foreign, role)
 }
 
 /** @throws BadEventError that says which paths were tried, and how far each leads */

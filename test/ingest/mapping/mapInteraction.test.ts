@@ -3,11 +3,12 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { BadEventError } from '../../../src/core/errors.ts'
 import { compileInteractionMapper } from '../../../src/ingest/mapping/mapInteraction.ts'
+import { rules } from '../../records/value/rules.ts'
 import { foreign, source } from './foreign.ts'
 
 const simple = { user: 'u', item: 'i', type: '=click', time: 't' }
-const mapper = (given: object = {}) => compileInteractionMapper(source({ ...simple, ...given }))
-const good = { u: 'ada', i: 'lamp', t: 1000 }
+const mapper = (given: object = {}) => compileInteractionMapper(source({ ...simple, ...given }), rules)
+const good = { u: 'ada', i: 'lamp', t: 1_700_000_000_000 }
 
 function refused(given: object, value: unknown, expected: RegExp, extra: Parameters<typeof foreign>[1] = {}): void {
   assert.throws(
@@ -30,13 +31,16 @@ test('takes every field from where it is', () => {
     value: 'payload.items[-1].price',
     context: { device: 'payload.device', channel: '=web', session: 'key', none: 'payload.none' }
   })
-  const value = { event: 'seen', payload: { user: { id: 7n }, items: [{ sku: 'A' }, { sku: 'B', price: '9.50' }], ts: 1.25, device: true } }
+  const value = {
+    event: 'seen',
+    payload: { user: { id: 7n }, items: [{ sku: 'A' }, { sku: 'B', price: '9.50' }], ts: 1700000000.25, device: true }
+  }
   assert.deepEqual(map(foreign(value, { key: 's1', headers: { id: 'e1' } })), {
     eventId: 'e1',
     userId: '7',
     itemId: 'B',
     type: 'view',
-    eventTimeMs: 1250,
+    eventTimeMs: 1_700_000_000_250,
     value: 9.5,
     context: { device: 'true', channel: 'web', session: 's1' },
     source: { topic: 'clicks', partition: 3, offset: 2n ** 60n }
@@ -135,9 +139,9 @@ test('refusals say which path, and what was found there', () => {
   refused({}, { ...good, u: { id: 1 } }, /user \(u\) is an object with id: expected text or a number/)
   refused({}, { ...good, u: new Uint8Array(16) }, /user \(u\) is 16 bytes/)
   refused({}, { ...good, u: Number.NaN }, /user \(u\) is NaN/)
-  refused({}, { ...good, t: 'soon' }, /time \(t\): expected a time in ms since 1970, found "soon"/)
-  refused({}, { ...good, t: 1e15 }, /time \(t\): .*between 1970 and 2100/)
-  refused({}, { ...good, t: -1 }, /time \(t\): .*between 1970 and 2100/)
+  refused({}, { ...good, t: 'soon' }, /time \(t\): expected a time in milliseconds since 1970 \(unit ms\), found "soon"/)
+  refused({}, { ...good, t: 1e15 }, /time \(t\): .*between 1990-01-01 and 2100-01-01/)
+  refused({}, { ...good, t: -1 }, /time \(t\): .*between 1990-01-01 and 2100-01-01/)
   refused({ value: 'v' }, { ...good, v: 'cheap' }, /value \(v\) is "cheap": expected a finite number/)
   refused({ value: 'v' }, { ...good, v: true }, /value \(v\) is "true"/)
   refused({ value: 'v' }, { ...good, v: '1e999' }, /expected a finite number/)
@@ -149,9 +153,36 @@ test('refusals say which path, and what was found there', () => {
   refused({}, 'text', /user is missing: nothing at u: the value is "text"/)
 })
 
+test('texts that stand for no value are not there, and ids have no blanks around them', () => {
+  for (const u of ['NULL', 'nan', ' ', '-']) refused({}, { ...good, u }, /user is missing/)
+  const first = mapper({ user: ['u', 'v'], value: 'p', context: { country: 'c' } })(
+    foreign({ ...good, u: 'None', v: ' ada\t', p: 'NaN', c: 'N/A' })
+  )
+  assert.deepEqual(first, {
+    eventId: 'clicks/3/1152921504606846976',
+    userId: 'ada',
+    itemId: 'lamp',
+    type: 'click',
+    eventTimeMs: good.t,
+    source: { topic: 'clicks', partition: 3, offset: 2n ** 60n }
+  })
+})
+
+test('a time in the wrong unit is refused with what it looks like; patterns and zones are read', () => {
+  refused({}, { ...good, t: 1_714_557_976 }, /which would be 1970-01-20.*it looks like seconds \(2024-05-01T10:06:16Z\): unit s/)
+  refused({ time: { path: 't', unit: 's' } }, { ...good, t: 20141118 }, /it looks like ISO 8601 \(2014-11-18\)/)
+  const read = (time: object, t: unknown) => {
+    const mapped = mapper({ time: { path: 't', ...time } })(foreign({ ...good, t }))
+    return mapped === 'filtered' ? mapped : new Date(mapped.eventTimeMs).toISOString()
+  }
+  assert.equal(read({ unit: 'ns' }, 1_714_557_976_123_456_789n), '2024-05-01T10:06:16.123Z')
+  assert.equal(read({ unit: 'iso' }, '2024-05-01 10:06:16+00'), '2024-05-01T10:06:16.000Z')
+  assert.equal(read({ format: 'dd/MM/yyyy HH:mm', zone: 'Europe/Berlin' }, '20/05/2021 14:00'), '2021-05-20T12:00:00.000Z')
+})
+
 test('a path never reaches what objects inherit', () => {
   for (const user of ['constructor', '__proto__', 'toString', 'u.length', 'constructor.name']) refused({ user }, good, /user is missing/)
-  const own = mapper({ user: '__proto__' })(foreign(JSON.parse('{"__proto__": "p", "i": "i", "t": 1}')))
+  const own = mapper({ user: '__proto__' })(foreign(JSON.parse('{"__proto__": "p", "i": "i", "t": 1700000000000}')))
   assert.equal(own === 'filtered' ? own : own.userId, 'p')
   const facts = mapper({ context: JSON.parse('{"__proto__": "u"}') })(foreign(good))
   assert.equal(facts === 'filtered' ? facts : Object.getPrototypeOf(facts.context ?? {}), Object.prototype)
@@ -160,7 +191,7 @@ test('a path never reaches what objects inherit', () => {
 test('a CloudEvent is told by its headers', () => {
   const headers = { ce_id: '1', ce_source: '//shop', ce_type: 'shop.view', ce_time: '2023-11-14T22:13:20Z', ce_subject: 'ada' }
   const cloud = (given: object) =>
-    compileInteractionMapper(source({ format: 'cloudevents', user: 'header:ce_subject', item: 'sku', ...given }))
+    compileInteractionMapper(source({ format: 'cloudevents', user: 'header:ce_subject', item: 'sku', ...given }), rules)
   assert.deepEqual(cloud({})(foreign({ sku: 'A' }, { headers })), {
     eventId: '//shop/1',
     userId: 'ada',
@@ -184,7 +215,7 @@ test('a CloudEvent is told by its headers', () => {
 })
 
 test('our own interactions get their source, unless they have one', () => {
-  const map = compileInteractionMapper(source({ format: 'mtmi', filter: { path: 'type', equals: 'click' } }))
+  const map = compileInteractionMapper(source({ format: 'mtmi', filter: { path: 'type', equals: 'click' } }), rules)
   const interaction = { eventId: 'e', userId: 'u', itemId: 'i', type: 'click', eventTimeMs: 1 }
   assert.deepEqual(map(foreign(interaction)), { ...interaction, source: { topic: 'clicks', partition: 3, offset: 2n ** 60n } })
   const first = { topic: 'first', partition: 0, offset: 1n }

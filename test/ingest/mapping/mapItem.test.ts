@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { BadEventError } from '../../../src/core/errors.ts'
 import { compileItemMapper } from '../../../src/ingest/mapping/mapItem.ts'
+import { rules } from '../../records/value/rules.ts'
 import { foreign, source } from './foreign.ts'
 
-const mapper = (given: object) => compileItemMapper(source({ kind: 'items', item: 'id', ...given }))
+const mapper = (given: object) => compileItemMapper(source({ kind: 'items', item: 'id', ...given }), rules)
 
 test('takes title, features and time from where they are', () => {
   const map = mapper({
@@ -12,10 +13,10 @@ test('takes title, features and time from where they are', () => {
     features: { genre: { path: 'genres', split: '|' }, brand: ['brand', '=none'], tag: 'tags', size: 'size' },
     time: { path: 'at', unit: 's' }
   })
-  const value = { id: 5, names: ['Lamp'], genres: 'A| B||A', tags: ['x', null, 2n], at: 7 }
+  const value = { id: 5, names: ['Lamp'], genres: 'A| B||A', tags: ['x', null, 2n], at: 1_700_000_000 }
   assert.deepEqual(map(foreign(value)), {
     itemId: '5',
-    item: { itemId: '5', title: 'Lamp', features: { genre: ['A', 'B'], brand: ['none'], tag: ['x', '2'] }, updatedAtMs: 7000 }
+    item: { itemId: '5', title: 'Lamp', features: { genre: ['A', 'B'], brand: ['none'], tag: ['x', '2'] }, updatedAtMs: 1_700_000_000_000 }
   })
   // Without more than an id: when the log took it.
   assert.deepEqual(mapper({})(foreign({ id: 'a' })), { itemId: 'a', item: { itemId: 'a', features: {}, updatedAtMs: 5000 } })
