@@ -72,6 +72,9 @@ export const httpRoutes = [
   'unmatched'
 ] as const
 
+/** Kinds of HTTP requests, each with slots of its own (`serve.activeMax`); `other` has no limit: health, metrics, descriptions, the console's page. */
+export const httpRequestKinds = ['read', 'events', 'admin', 'other'] as const
+
 export const metricDefinitions = {
   lag: gauge('mtmi_stage_lag_seconds', 'How far a stage is behind the newest record of its input, in the time of the log', { stage }),
   progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last got on with its work or found that there was none', { stage }),
@@ -254,10 +257,16 @@ export const metricDefinitions = {
     route: httpRoutes,
     status: ['1xx', '2xx', '3xx', '4xx', '5xx']
   }),
-  httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered'),
-  denied: counter('mtmi_serve_denied_requests_total', 'HTTP requests without a token that is good for them', {
-    reason: ['unauthenticated', 'forbidden']
+  httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered, by the role that their route asks for', {
+    kind: httpRequestKinds
   }),
+  denied: counter(
+    'mtmi_serve_denied_requests_total',
+    'HTTP requests refused: no good token, a host name or an origin that is not allowed',
+    {
+      reason: ['unauthenticated', 'forbidden', 'host', 'origin']
+    }
+  ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', { source: ['vectors', 'popular', 'similar'] }),
   posted: counter('mtmi_serve_events_total', 'Events posted, by what became of them', { outcome: ['accepted', 'refused', 'failed'] })
 } as const

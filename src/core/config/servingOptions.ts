@@ -1,7 +1,7 @@
 // What can be configured between model and answer: publishing, what is popular, lists, the HTTP services, and what is watched.
 
 import { z } from 'zod'
-import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
+import { count, dayMs, durationMs, minuteMs, real, section, textList } from './settingTypes.ts'
 
 /** 16 characters of base64 are 96 bits: not to be guessed. The characters are those of RFC 6750. */
 const tokens = () =>
@@ -59,11 +59,7 @@ export const popularitySchema = section({
   itemsMax: count(100, 10_000_000)
     .default(100_000)
     .describe('Items whose popularity is counted, the most popular ones: some 100 bytes each'),
-  contexts: z
-    .preprocess(
-      (value) => (typeof value === 'string' ? value.split(',').map((field) => field.trim()) : value),
-      z.array(z.string().min(1).max(100)).max(8)
-    )
+  contexts: textList(z.string().min(1).max(100), 8)
     .default([])
     .describe(
       'Fields of the interactions’ context, such as country and device, within which popularity is counted too; as a variable separated by commas. Few values each: not a session or a user'
@@ -116,7 +112,9 @@ export const serveSchema = section({
   bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
   activeMax: count(1, 100_000)
     .default(1000)
-    .describe('Requests answered at a time; one more gets 503: beyond it a queue would only make everybody wait'),
+    .describe(
+      'Requests of one kind answered at a time, counted apart for reads, event posts and administration; one more gets 503: a longer queue would only make all of them wait'
+    ),
   readToken: tokens().describe(
     'Whoever sends one of these may ask for recommendations and similar items. Several, separated by commas, while one is changed for another. Rather by MTMI_SERVE_READ_TOKEN_FILE'
   ),
@@ -128,6 +126,14 @@ export const serveSchema = section({
     .boolean()
     .default(false)
     .describe('Whether a host that others reach may be listened on without tokens: only where something in front asks who they are'),
+  corsOrigins: textList(
+    z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+)$/, 'must be an origin such as https://shop.example, without a path, or *'),
+    100
+  )
+    .default([])
+    .describe(
+      'Origins whose web pages may post events and ask for recommendations (CORS), with a token where tokens are set; * is every page, and needs tokens. Never for routes of adminToken. As a variable separated by commas'
+    ),
   sessions: z
     .boolean()
     .default(true)

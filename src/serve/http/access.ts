@@ -10,7 +10,7 @@ import { ProblemError } from './problem.ts'
  */
 export type Role = 'read' | 'events' | 'admin'
 
-export type AccessOptions = Pick<ServeOptions, 'host' | 'open' | 'readToken' | 'eventsToken' | 'adminToken'>
+export type AccessOptions = Pick<ServeOptions, 'readToken' | 'eventsToken' | 'adminToken'>
 
 /** Pattern of a route → who may; a route that is not here tells nothing of any user and is for everybody. */
 const roleOf: Readonly<Record<string, Role>> = {
@@ -84,9 +84,14 @@ export class Access {
   }
 }
 
-/** @throws ConfigError where others than this machine could ask without a token, and nobody said that this is meant */
-export function checkExposure(options: AccessOptions): void {
-  if (options.open || isLoopback(options.host) || new Access(options).on) return
+/** @throws ConfigError where programs of other machines, or any web page, could do everything without a token */
+export function checkExposure(options: AccessOptions & Pick<ServeOptions, 'host' | 'open' | 'corsOrigins'>): void {
+  if (new Access(options).on) return
+  if (options.corsOrigins.includes('*'))
+    throw new ConfigError([
+      'serve.corsOrigins is * and there is no token: any web page could post events. Set serve.eventsToken, or name the origins'
+    ])
+  if (options.open || isLoopback(options.host)) return
   throw new ConfigError([
     `serve.host is ${options.host}, which others reach, and there is no token: they could read anybody's recommendations and post events in anybody's name. ` +
       'Give serve.readToken, serve.eventsToken or serve.adminToken (rather by MTMI_SERVE_ADMIN_TOKEN_FILE), or say serve.open: true where something in front asks who they are'

@@ -8,7 +8,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Clock } from '../../core/clock.ts'
 import type { ServeOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
-import { httpRoutes, type Metrics } from '../../monitor/metrics.ts'
+import { type httpRequestKinds, httpRoutes, type Metrics } from '../../monitor/metrics.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
 import { idLengthMax } from '../../records/validateInteraction.ts'
 import { noKnownItem, type Recommender } from '../recommender.ts'
@@ -19,6 +19,7 @@ import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRo
 import { AnswerCount } from './consoleStatus.ts'
 import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
 import { openApi } from './openapi.ts'
+import { Origins } from './origins.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 import type { Readiness } from './readiness.ts'
@@ -52,6 +53,8 @@ export interface HttpServiceParts {
   readonly version?: string
   /** How long `close` waits for requests that are being answered. Default 10 s: within the 30 s that supervisors wait before they kill. */
   readonly drainMaxMs?: number
+  /** How long the body of a request may take to arrive. Default 10 s: a megabyte at 100 kB/s. */
+  readonly arrivalMaxMs?: number
 }
 
 export interface HttpService {
@@ -70,7 +73,8 @@ const instanceMax = 512
 const pathIdLengthMax = idLengthMax * 9
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
-  const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, drainMaxMs = 10_000, version = '0.0.0' } = parts
+  const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, version = '0.0.0' } = parts
+  const { drainMaxMs = 10_000, arrivalMaxMs = 10_000 } = parts
   const { limitMax, activeMax } = options
   const access = new Access(options)
   const lookup = options.console ? parts.lookup : undefined
@@ -83,8 +87,9 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   }
   const description = JSON.stringify(openApi({ limitMax, version, ...described }))
   const answers = new AnswerCount()
+  const origins = new Origins(options, access.on)
+  const active = new Map<RequestKind, number>()
   let closing = false
-  let active = 0
 
   const app = fastify({
     bodyLimit: options.bodyMaxBytes,
@@ -121,22 +126,59 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   app.setErrorHandler((error, request, reply) => answer(error, request, reply))
   app.setNotFoundHandler((request, reply) => answer(noSuchRoute(request, routes), request, reply))
   app.addHook('onRequest', async (request, reply) => {
-    metrics.httpActive.set(++active)
-    // Emitted after an answer and after an abort alike, once.
-    reply.raw.once('close', () => metrics.httpActive.set(--active))
-    if (active > activeMax && request.url.startsWith('/v1/')) {
-      throw new ProblemError(503, `${activeMax} requests are being answered already; try again`, { headers: { 'retry-after': '1' } })
-    }
     const role = neededRole(request.routeOptions.url ?? '')
-    if (role === undefined) return
+    takeSlot(reply, role ?? 'other')
+    const { method, headers } = request
+    refusing('host', () => origins.checkHost(headers.host))
+    // Now, not by the handler of unknown routes: that one runs when the body has been read, and says what is wrong with the body.
+    if (request.is404) throw noSuchRoute(request, routes)
+    reply.headers(origins.answerHeaders(role, headers.origin))
+    // A browser sends a preflight without the token, and a program has no use for one.
+    if (method === 'OPTIONS') return
+    refusing('origin', () => origins.checkOrigin(method, role, headers))
     // Before the body is read: nobody sends a megabyte to be told to go.
+    if (role !== undefined) refusing('token', () => access.check(role, headers.authorization))
+    expectBody(request, reply)
+  })
+
+  /** @throws ProblemError 503 where all slots of this kind are taken */
+  function takeSlot(reply: FastifyReply, kind: RequestKind): void {
+    const count = (by: number) => {
+      const now = (active.get(kind) ?? 0) + by
+      active.set(kind, now)
+      metrics.httpActive.set({ kind }, now)
+      return now
+    }
+    const now = count(1)
+    // Emitted after an answer and after an abort alike, once.
+    reply.raw.once('close', () => count(-1))
+    if (now > activeMax && kind !== 'other')
+      throw new ProblemError(503, `${activeMax} requests of this kind are being answered already; try again`, {
+        headers: { 'retry-after': '1' }
+      })
+  }
+
+  /** Counts what `check` refuses. */
+  function refusing(what: 'host' | 'origin' | 'token', check: () => void): void {
     try {
-      access.check(role, request.headers.authorization)
+      check()
     } catch (error) {
-      if (error instanceof ProblemError) metrics.denied.inc({ reason: error.status === 403 ? 'forbidden' : 'unauthenticated' })
+      if (error instanceof ProblemError)
+        metrics.denied.inc({ reason: what !== 'token' ? what : error.status === 403 ? 'forbidden' : 'unauthenticated' })
       throw error
     }
-  })
+  }
+
+  /** Answers 408 where the body does not arrive in time, so that a client that stops in the middle of one frees its slot. */
+  function expectBody({ raw, headers }: FastifyRequest, reply: FastifyReply): void {
+    if (headers['transfer-encoding'] === undefined && !(Number(headers['content-length']) > 0)) return
+    const timer = setTimeout(() => {
+      if (raw.complete || reply.sent) return
+      reply.header('connection', 'close').send(new ProblemError(408, `the body did not arrive within ${arrivalMaxMs / 1000} s`))
+    }, arrivalMaxMs)
+    reply.raw.once('close', () => clearTimeout(timer))
+  }
+
   app.addHook('onSend', async (_request, reply) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store')
     if (closing) reply.header('connection', 'close')
@@ -150,7 +192,16 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
 
   const routes = new Map<string, string[]>()
   app.addHook('onRoute', ({ url, method }) => {
+    const role = neededRole(url)
+    const first = !routes.has(url)
     routes.set(url, [...(routes.get(url) ?? []), ...[method].flat()])
+    if (!first || !origins.crossOrigin(role)) return
+    app.options(url, async ({ headers }, reply) =>
+      reply
+        .code(204)
+        .headers(origins.preflightHeaders(routes.get(url)!, role, headers.origin))
+        .send()
+    )
   })
 
   app.get<{ Params: { id: string } }>('/v1/users/:id/recommendations', async ({ params, query }) => {
@@ -255,6 +306,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
 }
 
 type Route = (typeof httpRoutes)[number]
+type RequestKind = (typeof httpRequestKinds)[number]
 
 const listRoutes: ReadonlySet<Route> = new Set(['/v1/users/:id/recommendations', '/v1/items/:id/similar', '/v1/recommendations'])
 

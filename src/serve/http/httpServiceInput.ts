@@ -60,10 +60,9 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
   const { limit = Math.min(limitDefault, limitMax), filter = {}, context = {}, exclude = [], diversityBy } = values
   const limitWrong = limitProblem(limit, limitMax)
   if (limitWrong !== undefined) problems.push(limitWrong)
-  if (!isObject(filter) || Object.values(filter).some((value) => typeof value !== 'string'))
-    problems.push(`filter must be an object of texts, got ${shown(filter)}`)
-  if (!isObject(context) || Object.keys(context).length > contextMax || Object.values(context).some((value) => typeof value !== 'string'))
-    problems.push(`context must be an object of at most ${contextMax} texts, got ${shown(context)}`)
+  if (!isTexts(filter)) problems.push(`filter must be an object of texts, got ${shown(filter)}`)
+  const facts = isTexts(context) && Object.keys(context).length <= contextMax ? context : undefined
+  if (facts === undefined) problems.push(`context must be an object of at most ${contextMax} texts, got ${shown(context)}`)
   for (const name of ['explain', 'repeats'] as const) {
     if (values[name] !== undefined && typeof values[name] !== 'boolean')
       problems.push(`${name} must be true or false, got ${shown(values[name])}`)
@@ -83,7 +82,7 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
   const { explain, quota, diversity, repeats } = values
   return {
     ...{ limit: limit as number, filter: filter as FeatureFilter, exclude: exclude as ItemId[], explain: explain === true },
-    ...(Object.keys(context as object).length === 0 ? {} : { context: context as Record<string, string> }),
+    ...(facts === undefined || Object.keys(facts).length === 0 ? {} : { context: facts }),
     ...(quota === undefined ? {} : { quotaShare: quota as number }),
     ...(diversity === undefined ? {} : { diversity: diversity as number }),
     ...(diversityBy === undefined ? {} : { diversityBy: diversityBy as string }),
@@ -198,7 +197,7 @@ function eventProblems(event: unknown, at: string): string[] {
   }
   if (eventTime != null && eventTimeMs(eventTime) === undefined) problems.push(eventTimeProblem(path('eventTime'), eventTime))
   if (value != null && typeof value !== 'number') problems.push(`${path('value')} must be a number, got ${shown(value)}`)
-  if (context != null && (!isObject(context) || Object.values(context).some((text) => typeof text !== 'string'))) {
+  if (context != null && !isTexts(context)) {
     problems.push(`${path('context')} must be an object of texts, got ${shown(context)}`)
   }
   for (const field of Object.keys(event)) {
@@ -241,8 +240,10 @@ export function postedHistory(body: unknown, limitMax: number, nowMs: number): P
     problems.push(`history must be a list of 1…${historyStepsMax} steps, got ${Array.isArray(history) ? history.length : shown(history)}`)
   } else {
     for (const [i, step] of (history as readonly unknown[]).entries()) {
-      const { itemId, eventTime } = (isObject(step) ? step : { itemId: step }) as { itemId?: unknown; eventTime?: unknown }
+      const { itemId, eventTime, ...unknown } = (isObject(step) ? step : { itemId: step }) as { itemId?: unknown; eventTime?: unknown }
       const timeMs = eventTime == null ? nowMs - (history.length - 1 - i) * 1000 : eventTimeMs(eventTime)
+      for (const field of Object.keys(unknown))
+        problems.push(`history[${i}]: there is no field ${shown(field)}; known are itemId, eventTime`)
       if (typeof itemId !== 'string' || itemId === '' || itemId.length > idLengthMax) {
         problems.push(`history[${i}] must be an item id, or an object with itemId and perhaps eventTime, got ${shown(step)}`)
       } else if (timeMs === undefined) problems.push(eventTimeProblem(`history[${i}].eventTime`, eventTime))
@@ -279,4 +280,8 @@ function refuse(problems: readonly string[]): void {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isTexts(value: unknown): value is Record<string, string> {
+  return isObject(value) && Object.values(value).every((text) => typeof text === 'string')
 }

@@ -3,7 +3,7 @@
 import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
 import { contextMax, eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
-import { body, id, type Json, json, list, object, problem, ref, retry, text } from './openapiParts.ts'
+import { body, id, type Json, json, list, object, optional, problem, ref, retry, text } from './openapiParts.ts'
 
 export interface Described {
   readonly limitMax: number
@@ -27,7 +27,10 @@ function secured(page: Page): Json {
   const paths = Object.entries(page.paths).map(([path, methods]) => {
     const role = neededRole(path.replaceAll('{id}', ':id'))
     if (role === undefined) return [path, methods] as const
-    const denied = { '401': problem('No token, or one that is not known'), '403': problem(`The token is not one for ${role}`) }
+    const denied = {
+      '401': problem('No token, or one that is not known'),
+      '403': problem(`The token is not one for ${role}, or a web page of another origin sent this (\`serve.corsOrigins\`)`)
+    }
     const locked = Object.entries(methods).map(([method, operation]) => [
       method,
       { ...operation, security: [{ token: [role] }], responses: { ...(operation.responses as Json), ...denied } }
@@ -44,7 +47,7 @@ interface Page extends Json {
   readonly components: Json
 }
 
-function pageOf({ limitMax, historyRoute, lookups = false, console = false, version }: Described): Page {
+function pageOf({ limitMax, historyRoute, lookups = false, console = false, tokens = false, version }: Described): Page {
   const limit = {
     ...{ name: 'limit', in: 'query', description: 'Longest list wanted' },
     schema: { type: 'integer', minimum: 1, maximum: limitMax, default: Math.min(limitDefault, limitMax) }
@@ -66,24 +69,31 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, vers
     explode: true
   }
   const path = (description: string) => ({ name: 'id', in: 'path', required: true, description, schema: id('Percent-encoded in the path') })
-  const common = {
-    '400': problem('What is wrong with the request'),
-    '500': problem('Our fault'),
-    '503': retry('Nothing published yet, or the index is away')
+  const failed = {
+    ...(tokens ? {} : { '421': problem('The host name is not localhost, 127.0.0.1 or [::1], and there are no tokens') }),
+    '431': problem('Headers and address together take more than 16 KiB'),
+    '500': problem('Our fault')
   }
+  const common = {
+    ...failed,
+    '400': problem('What is wrong with the request'),
+    '503': retry('Nothing published yet, the index is away, or too many requests of this kind are being answered')
+  }
+  const otherOrigin = { '403': problem('Sent by a web page of another origin (`serve.corsOrigins`)') }
   const posted = {
     ...common,
+    ...otherOrigin,
+    '408': problem('The body did not arrive in time'),
     '413': problem('The body is too large'),
     '415': problem('The body is not JSON')
   }
-  const failed = { '500': problem('Our fault') }
   const lookupPaths = consolePaths({ lookups, console, limit, common, failed })
   const erasing = {
     delete: {
       operationId: 'erase',
       summary: 'Erases a user: durable before the answer; histories, vectors and examples follow as their stages come to it',
       parameters: [path('The user')],
-      responses: { '202': json('The user will be erased', ref('Erased')), ...common }
+      responses: { '202': json('The user will be erased', ref('Erased')), ...common, ...otherOrigin }
     }
   }
   return {
@@ -231,10 +241,10 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
         userId: id('Who'),
         itemId: id('What'),
         type: id('click, view, purchase …: which ones count is configuration'),
-        eventTime: { ...time, description: `${time.description}; absent: now` },
-        eventId: id('Unique per event, so that sending it again does no harm; absent: one is made'),
-        value: { type: 'number', description: 'A rating, a price, seconds watched' },
-        context: { type: 'object', additionalProperties: text() }
+        eventTime: optional({ ...time, description: `${time.description}; absent: now` }),
+        eventId: optional(id('Unique per event, so that sending it again does no harm; absent: one is made')),
+        value: optional({ type: 'number', description: 'A rating, a price, seconds watched' }),
+        context: optional({ type: 'object', additionalProperties: text() })
       },
       ['userId', 'itemId', 'type']
     ),
@@ -248,7 +258,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
           HistoryRequest: object(
             {
               history: list(
-                { oneOf: [id('An item'), object({ itemId: id('An item'), eventTime: time }, ['itemId'])] },
+                { oneOf: [id('An item'), object({ itemId: id('An item'), eventTime: optional(time) }, ['itemId'])] },
                 { minItems: 1, maxItems: historyStepsMax }
               ),
               limit: { type: 'integer', minimum: 1, maximum: limitMax },

@@ -19,3 +19,8 @@ export const retry = (description: string): Json => ({
   headers: { 'Retry-After': { description: 'Seconds after which to try again', schema: { type: 'integer' } } }
 })
 export const body = (schema: Json): Json => ({ required: true, content: { 'application/json': { schema } } })
+/** A field that may be absent, as null too. */
+export const optional = (schema: Json): Json =>
+  schema.oneOf === undefined
+    ? { ...schema, type: [schema.type, 'null'].flat() }
+    : { ...schema, oneOf: [...(schema.oneOf as Json[]), { type: 'null' }] }

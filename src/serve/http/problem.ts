@@ -29,6 +29,7 @@ export const problemKinds = {
   408: ['timeout', 'The request took too long to arrive'],
   413: ['too-large', 'The request is too large'],
   415: ['unsupported-media-type', 'The body is not JSON'],
+  421: ['misdirected', 'This host name is not answered'],
   431: ['headers-too-large', 'The headers or the address are too large'],
   500: ['internal', 'Something went wrong on our side'],
   503: ['unavailable', 'The service cannot answer now']

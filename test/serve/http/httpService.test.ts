@@ -382,7 +382,14 @@ const sessions: SessionEncoder = {
     history.some(({ itemId }) => itemId === 'x') ? { space: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) } : undefined
 }
 
-test('a session that is not stored is answered only with an encoder', async (t) => {
+/** Whether the description allows this value of a field. */
+function isGood(name: string, value: unknown): boolean {
+  if (name === 'context' || name === 'filter') return JSON.stringify(value) === '{}'
+  if (name === 'exclude') return JSON.stringify(value) === '[]'
+  return name === 'diversityBy' && typeof value === 'string'
+}
+
+test('a session that is not stored is answered only with an encoder; a value of another type than described, null included, is a 400', async (t) => {
   const without = await setUp(t)
   problem(await without.post('/v1/recommendations', { history: ['x'] }), 404)
   const { post } = await setUp(t, { sessions })
@@ -407,6 +414,17 @@ test('a session that is not stored is answered only with an encoder', async (t) 
     { history: ['x'], exclude: 'y' },
     { history: ['x'], exclude: Array(201).fill('y') },
     { history: [{ itemId: 'x', eventTime: 'noon' }] },
+    { history: [{ itemId: 'x', extra: 1 }] },
+    ...['context', 'filter', 'exclude', 'explain', 'limit', 'quota', 'diversityBy'].flatMap((name) =>
+      [null, [], {}, [null], { a: null }, '', -1, 'x', [['x']]].flatMap((value) =>
+        isGood(name, value) ? [] : [{ history: ['x'], [name]: value }]
+      )
+    ),
+    { history: null },
+    { history: {} },
+    { history: [null] },
+    { history: [{}] },
+    null,
     { history: Array(1001).fill('x') }
   ]) {
     problem(await post('/v1/recommendations', body), 400)

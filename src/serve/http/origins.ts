@@ -1,0 +1,91 @@
+// What a web page may ask through its visitor's browser: the host names that are answered, and the origins that may read or change something (CORS).
+//
+// A browser sends requests of any page to any address, 127.0.0.1 included. Two headers tell them apart, and no page can forge them: `Host`, the name that
+// the page's browser looked up (a foreign name that resolves to this machine is DNS rebinding), and `Origin`, where the page came from.
+
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ServeOptions } from '../../core/config/config.ts'
+import { isLoopback, type Role } from './access.ts'
+import { ProblemError, shown } from './problem.ts'
+
+/** Roles whose routes a page of `serve.corsOrigins` may use. Never `admin`: what reads and erases users is for the console and for programs. */
+const corsRoles: ReadonlySet<Role | undefined> = new Set<Role>(['read', 'events'])
+
+/** Methods that change nothing (RFC 9110, 9.2.1). */
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** Seconds for which a browser may keep the answer to a preflight: Chromium keeps none for longer. */
+const preflightMaxAge = '7200'
+
+type Headers = Readonly<Record<string, string>>
+
+export class Origins {
+  readonly #anyHost: boolean
+  readonly #allowed: ReadonlySet<string>
+
+  /** @param tokens whether requests need a token: then a foreign page cannot ask for anything, whatever name it uses for this host */
+  constructor({ open, corsOrigins }: Pick<ServeOptions, 'open' | 'corsOrigins'>, tokens: boolean) {
+    this.#anyHost = tokens || open
+    this.#allowed = new Set(corsOrigins)
+  }
+
+  /** Whether routes of this role answer to pages of other origins. */
+  crossOrigin(role: Role | undefined): boolean {
+    return this.#allowed.size > 0 && corsRoles.has(role)
+  }
+
+  /** @throws ProblemError 421 without tokens, where the request names a host that is not this machine's loopback */
+  checkHost(host: string | undefined): void {
+    if (this.#anyHost) return
+    const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host ?? '')
+    if (name !== null && isLoopback((name[1] ?? name[2]!).toLowerCase())) return
+    throw new ProblemError(
+      421,
+      `Host is ${shown(host)}; without tokens only localhost, 127.0.0.1 and [::1] are answered. Use one of these, or set serve.readToken, serve.eventsToken or serve.adminToken`
+    )
+  }
+
+  /** @throws ProblemError 403 where a page of another origin would change something, and `serve.corsOrigins` does not allow it */
+  checkOrigin(method: string, role: Role | undefined, headers: IncomingHttpHeaders): void {
+    const { origin, host } = headers
+    if (origin === undefined || safeMethods.has(method)) return
+    // The browser's own word; behind a proxy that changes `Host` there is no other.
+    if (headers['sec-fetch-site'] === 'same-origin') return
+    if (isOf(origin, host) || this.#allows(origin, role)) return
+    throw new ProblemError(
+      403,
+      `pages of ${shown(origin)} may not do this${corsRoles.has(role) ? ': add that origin to serve.corsOrigins' : ', whatever serve.corsOrigins is'}`
+    )
+  }
+
+  /** Headers by which a browser lets the page that asked read the answer. */
+  answerHeaders(role: Role | undefined, origin: string | undefined): Headers {
+    if (!this.crossOrigin(role)) return {}
+    const vary: Headers = this.#allowed.has('*') ? {} : { vary: 'Origin' }
+    if (origin === undefined || !this.#allows(origin, role)) return vary
+    return {
+      ...vary,
+      'access-control-allow-origin': this.#allowed.has('*') ? '*' : origin,
+      'access-control-expose-headers': 'Retry-After'
+    }
+  }
+
+  /** Further headers of the answer to a preflight request. */
+  preflightHeaders(methods: readonly string[], role: Role | undefined, origin: string | undefined): Headers {
+    if (origin === undefined || !this.#allows(origin, role)) return {}
+    return {
+      'access-control-allow-methods': methods.join(', '),
+      'access-control-allow-headers': 'Authorization, Content-Type, Traceparent',
+      'access-control-max-age': preflightMaxAge
+    }
+  }
+
+  #allows(origin: string, role: Role | undefined): boolean {
+    return this.crossOrigin(role) && (this.#allowed.has('*') || this.#allowed.has(origin))
+  }
+}
+
+/** Whether a page of this origin came from this host. */
+function isOf(origin: string, host: string | undefined): boolean {
+  return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase()
+}
