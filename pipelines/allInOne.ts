@@ -9,6 +9,7 @@ import { version } from '../src/core/version.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
+import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import { createMetrics, type Metrics, type MetricsReport } from '../src/monitor/metrics.ts'
@@ -73,7 +74,14 @@ export class WholePipeline {
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
-    this.drift = new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
+    const catalogue = new CatalogueReader(wire)
+    this.drift = new DriftWatch({
+      options: wire.config.drift,
+      clock: wire.clock,
+      catalogue: catalogue.catalogue,
+      measure,
+      store: driftStore(run)
+    })
     const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
     this.recommender = new Recommender({
       index,
@@ -85,6 +93,7 @@ export class WholePipeline {
     this.#sequence = new SequenceStage({
       ...wire,
       drift: this.drift,
+      catalogue,
       openStore: (partition) => openSequenceStore(run, partition),
       ...openJournal(wire.config, 'sequence', false).forStages,
       measure

@@ -54,6 +54,7 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
   const log = await LocalLog.open(run.path('log'), {
     partitions: (topic) => (partitioned.has(topic) ? topics.partitions : 1),
     compactionLagMs: (topic) => compactionLags.get(topic),
+    keepsTombstones: (topic) => topic === topics.items,
     retentionMs: topics.retentionMs,
     clock
   })

@@ -5,6 +5,7 @@ import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
+import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import { createMetrics, type MetricsReport } from '../src/monitor/metrics.ts'
@@ -65,6 +66,7 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
   }
   const ops = await startOpsServer({ wire, watched: { stage: 'sequence', look }, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
+  const catalogue = new CatalogueReader(wire)
   const stage = new SequenceStage({
     ...wire,
     openStore: (partition) =>
@@ -73,7 +75,14 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
         : openSequenceStore(run, partition),
     measure,
     ...journal.forStages,
-    drift: new DriftWatch({ options: wire.config.drift, clock: wire.clock, measure, store: driftStore(run) })
+    catalogue,
+    drift: new DriftWatch({
+      options: wire.config.drift,
+      clock: wire.clock,
+      catalogue: catalogue.catalogue,
+      measure,
+      store: driftStore(run)
+    })
   })
   const running = stage.run(stop.signal)
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)

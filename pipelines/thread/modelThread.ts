@@ -3,6 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { MtmiError } from '../../src/core/errors.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import type { MetricsEntry } from '../../src/monitor/metrics.ts'
 import type { GateHistory } from '../../src/publish/modelGate.ts'
@@ -42,6 +43,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   const run = new RunDirectory(task.dataDir, task.run)
   const backend = await loadConfiguredBackend()
   const wire = await openWire(config, run)
+  const catalogue = new CatalogueReader(wire)
   const stop = new AbortController()
   const gathered: MetricsEntry[] = []
   const runs: Promise<void>[] = []
@@ -70,6 +72,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     publishing = new PublishStage({
       ...wire,
       replica,
+      catalogue,
       index,
       offsets: {
         load: () => offsetsFromJson(run.readJson(published) ?? {}),
@@ -121,7 +124,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   if (task.stages.includes('encode')) {
     const index = await openIndex(config, run, { searchThread: false })
     const replica = new ModelReplica({ gated: true })
-    const stage = new EncodeStage({ ...wire, replica, index })
+    const stage = new EncodeStage({ ...wire, replica, catalogue, index })
     sessions = new SessionEncoding(replica, () => stage.ready)
     runs.push(stage.run(stop.signal))
     closers.push(() => index.close())
@@ -147,6 +150,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       ...wire,
       ...(publishing === undefined ? {} : { betweenBatches: () => publishing!.catchUp() }),
       trainer,
+      catalogue,
       checkpoints,
       ledger,
       control: modelControlFile(run),

@@ -205,15 +205,16 @@ export function checkPoints(space: string, shape: SpaceShape, step: number, poin
   }
 }
 
-/** @throws ConfigError unless it is 1 … `idBytesMax` bytes of well-formed text */
-export function checkId(role: 'item' | 'user', id: string): void {
+/** Whether an index can hold it: 1 … `idBytesMax` bytes of well-formed text. */
+export function isId(id: string): boolean {
+  if (id.length === 0 || id.length > idBytesMax) return false
   // A lone surrogate has no bytes in UTF-8: two such ids would become the same one.
-  if (
-    id.length === 0 ||
-    id.length > idBytesMax ||
-    /\p{Surrogate}/u.test(id) ||
-    (id.length > idBytesMax / 3 && new TextEncoder().encode(id).length > idBytesMax)
-  ) {
+  return !/\p{Surrogate}/u.test(id) && (id.length <= idBytesMax / 3 || new TextEncoder().encode(id).length <= idBytesMax)
+}
+
+/** @throws ConfigError unless `isId` */
+export function checkId(role: 'item' | 'user', id: string): void {
+  if (!isId(id)) {
     throw new ConfigError([
       `${role} id ${JSON.stringify(id.slice(0, 80))} of ${id.length} characters: an id is 1 to ${idBytesMax} bytes of well-formed UTF-8`
     ])

@@ -78,15 +78,18 @@ function splitLast(value: string, separator: string): [string, string] {
   return [value.slice(0, at), value.slice(at + separator.length)]
 }
 
-/** Appends catalogue items, unless the log already has some: then only what it lacks or has otherwise. */
+/**
+ * Appends catalogue items, unless the log already has some: then only what it lacks or has otherwise. One that was deleted since it was fed stays deleted: a restart feeds the
+ * same source once more, and must not bring it back.
+ */
 export async function feedItems(
   items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>,
   options: Pick<FeedOptions, 'log' | 'codecs' | 'topic' | 'signal'>
 ): Promise<number> {
   const { log, codecs, topic, signal } = options
-  const there = new Map<string, Uint8Array>()
+  const there = new Map<string, Uint8Array | null>()
   for await (const event of log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
-    if (event.kind === 'records') for (const { key, value } of event.records) if (value !== null) there.set(untext.decode(key), value)
+    if (event.kind === 'records') for (const { key, value } of event.records) there.set(untext.decode(key), value)
   }
   let block: NewRecord[] = []
   let count = 0
@@ -94,7 +97,7 @@ export async function feedItems(
     const value = codecs.item.encode(item)
     count++
     const earlier = there.get(item.itemId)
-    if (earlier !== undefined && Buffer.compare(earlier, value) === 0) continue
+    if (earlier === null || (earlier !== undefined && Buffer.compare(earlier, value) === 0)) continue
     block.push({ key: text.encode(item.itemId), value })
     if (block.length < appendMax) continue
     await log.append(topic, block)

@@ -3,22 +3,17 @@
 import type { Clock } from '../core/clock.ts'
 import type { DriftOptions } from '../core/config/config.ts'
 import type { RunDirectory } from '../core/runDirectory.ts'
-import type { Wire } from '../log/wire.ts'
-import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
-import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import type { Catalogue } from '../records/catalogue.ts'
 import type { UserSequence } from '../records/userSequence.ts'
 import type { Detection } from './drift/detection.ts'
 import { InputDrift, type InputDriftState, inputFeatures, numberFeatures } from './drift/inputDrift.ts'
 import { RecommendedItems, type RecommendedItemsState } from './drift/recommendedItems.ts'
 import type { MetricsEntry, MetricsReport } from './metrics.ts'
 
-/** Items whose categories are remembered, some 100 bytes each; of later ones no category is known. */
-const itemsMax = 500_000
 /** Of an item: more would let items with many tags outvote the others. */
 const categoriesMax = 4
 /** Detections kept, the newest. */
 const keptMax = 100
-const noCategories: readonly string[] = []
 
 export interface DriftWatchState {
   readonly input: InputDriftState
@@ -29,6 +24,8 @@ export interface DriftWatchState {
 export interface DriftWatchOptions {
   readonly options: DriftOptions
   readonly clock: Clock
+  /** Features are categories of items. */
+  readonly catalogue: Pick<Catalogue, 'featuresOf'>
   readonly measure?: (report: MetricsReport) => void
   /** Where the state of an earlier process is; losing it only makes the reference be gathered again. */
   readonly store?: { load(): DriftWatchState | undefined; save(state: DriftWatchState): void }
@@ -38,9 +35,6 @@ export class DriftWatch {
   readonly #options: DriftWatchOptions
   readonly #input: InputDrift
   readonly #recommended = new RecommendedItems()
-  readonly #categories = new Map<string, readonly string[]>()
-  /** One copy of each category's name, however many items have it. */
-  readonly #names = new Map<string, string>()
   #detections: Detection[] = []
   #lastSaveMs: number
   #changed = false
@@ -68,27 +62,6 @@ export class DriftWatch {
     return this.#input.report
   }
 
-  noteItem(item: CatalogueItem): void {
-    if (this.#categories.size >= itemsMax && !this.#categories.has(item.itemId)) return
-    const names = featureKeys(item)
-      .slice(0, categoriesMax)
-      .map((name) => {
-        const known = this.#names.get(name)
-        if (known === undefined) this.#names.set(name, name)
-        return known ?? name
-      })
-    this.#categories.set(item.itemId, names)
-  }
-
-  /** Follows the catalogue until abort, for the categories of items. */
-  async followCatalogue({ log, codecs, registry, config }: Wire, signal: AbortSignal): Promise<void> {
-    for await (const event of log.read(config.topics.items, { resume: async () => 0n, signal })) {
-      if (event.kind !== 'records') continue
-      await loadSchemas(registry, event.records)
-      for (const { value } of event.records) if (value !== null) this.noteItem(codecs.item.decode(value))
-    }
-  }
-
   /** What the sequencer has just emitted. */
   observe(sequences: readonly UserSequence[]): void {
     const before = this.#input.report
@@ -101,7 +74,7 @@ export class DriftWatch {
         const noticed = this.#input.observe({
           type: step.type,
           itemId: step.itemId,
-          categories: this.#categories.get(step.itemId) ?? noCategories,
+          categories: this.#options.catalogue.featuresOf(step.itemId).slice(0, categoriesMax),
           historyLength: position,
           gapMs: earlier === undefined ? undefined : step.eventTimeMs - earlier.eventTimeMs,
           eventTimeMs: step.eventTimeMs

@@ -4,13 +4,14 @@ import { MtmiError } from '../core/errors.ts'
 import type { Offsets } from '../core/offsets.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
+import { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
-import type { CatalogueItem } from '../records/catalogueItem.ts'
+import type { CatalogueChange } from '../records/catalogue.ts'
 import { cutExamples } from '../records/cutExamples.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import type { UserSequence } from '../records/userSequence.ts'
@@ -40,6 +41,8 @@ export interface PublishedOffsets {
 export interface PublishStageOptions extends Wire {
   /** Gated: a replica that is not takes every step as it comes. */
   readonly replica: ModelReplica
+  /** Shared with the other stages of the thread. Default: one of its own. */
+  readonly catalogue?: CatalogueReader
   readonly index: VectorIndex
   readonly offsets: PublishedOffsets
   /** Where what was counted of interactions is kept. Default: nowhere, it is counted again from the log. */
@@ -57,7 +60,7 @@ export interface PublishStageOptions extends Wire {
 
 export class PublishStage {
   readonly #options: PublishStageOptions
-  readonly #catalogue = new Map<string, CatalogueItem>()
+  readonly #catalogue: CatalogueReader
   readonly #publisher: Publisher
   readonly #vectors: VectorWatch
   readonly #gate: ModelGate
@@ -87,13 +90,18 @@ export class PublishStage {
     this.#read = new Map()
     const { replica, index, config, clock } = options
     const { spacesKept } = config.publish
+    this.#catalogue = options.catalogue ?? new CatalogueReader(options)
+    const { catalogue } = this.#catalogue
+    replica.useCatalogue((itemId) => catalogue.featuresOf(itemId))
+    this.#catalogue.onChange((change) => this.#noteCatalogue(change))
     this.#popularity = new PopularityWatch(options, options.popularity)
     this.#publisher = new Publisher({
       encoder: replica,
       index,
       options: config.publish,
       clock,
-      catalogue: this.#catalogue,
+      catalogue,
+      isCandidate: (itemId) => !catalogue.isDeleted(itemId),
       limits: { spacesKept },
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId)
@@ -114,7 +122,7 @@ export class PublishStage {
       encoder: replica,
       index,
       clock,
-      catalogue: this.#catalogue,
+      catalogue,
       scoring: interestScoreOf(config.model),
       measure: options.measure
     })
@@ -134,14 +142,7 @@ export class PublishStage {
       }
     }
     const results = await Promise.allSettled([
-      follow(
-        this.#follow(
-          config.topics.items,
-          async () => 0n,
-          both,
-          (record) => this.#takeItem(record)
-        )
-      ),
+      follow(this.#catalogue.follow(both)),
       follow(
         this.#follow(
           config.topics.modelUpdates,
@@ -221,7 +222,7 @@ export class PublishStage {
    */
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
-    const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched)
+    const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched) + Number(!this.#catalogue.isCaughtUp)
     const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
   }
@@ -254,12 +255,16 @@ export class PublishStage {
     }
   }
 
-  #takeItem(record: LogRecord): void {
-    if (record.value === null) return
-    const item = this.#options.codecs.item.decode(record.value)
-    this.#catalogue.set(item.itemId, item)
-    this.#options.replica.learnCatalogue([item])
-    this.#publisher.noteCatalogue([item])
+  #noteCatalogue({ itemId, wasDeleted, isDeleted }: CatalogueChange): void {
+    const { replica } = this.#options
+    replica.featuresChanged(itemId)
+    if (isDeleted) this.#publisher.removeItems([itemId])
+    else this.#publisher.noteCatalogue([{ itemId, ...(wasDeleted ? { count: replica.countOf(itemId) } : {}) }])
+  }
+
+  /** Before the catalogue has been read an item that was deleted while this process was down cannot be told from others. */
+  get #canPublish(): boolean {
+    return this.#options.replica.ready && this.#catalogue.isCaughtUp
   }
 
   #takeUpdate(record: LogRecord): void {
@@ -311,7 +316,7 @@ export class PublishStage {
     await clock.sleep(0) // the readers
     do await clock.sleep(0)
     while (this.#midway > 0 && clock.nowMs() - startedMs < catchUpMaxMs)
-    if (!this.#options.replica.ready || this.#backingOff) return
+    if (!this.#canPublish || this.#backingOff) return
     try {
       await this.#publishDue()
     } catch (error) {
@@ -325,7 +330,7 @@ export class PublishStage {
     let waitMs = retryMs.first
     while (!signal.aborted) {
       try {
-        const busy = this.#options.replica.ready && (await this.#publishDue())
+        const busy = this.#canPublish && (await this.#publishDue())
         waitMs = retryMs.first
         if (busy) await clock.sleep(0)
         else await clock.sleep(restMs)

@@ -7,9 +7,9 @@ import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import { areUnits, isUnit } from '../index/unitVectors.ts'
-import { type ItemPoint, popularityPart, type UserPoint, type VectorIndex } from '../index/vectorIndex.ts'
+import { type ItemPoint, isId, popularityPart, type UserPoint, type VectorIndex } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
-import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
+import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import {
@@ -37,6 +37,7 @@ export class Publisher {
   readonly #options: PublisherOptions
   readonly #clock: Clock
   readonly #catalogue: CatalogueLookup
+  readonly #isCandidate: (itemId: ItemId) => boolean
   readonly #serving: () => Encoder | undefined
   readonly #popularityOf: (itemId: ItemId) => ItemPopularity
   readonly #space: PublisherSpace
@@ -59,6 +60,8 @@ export class Publisher {
     options: PublisherOptions
     clock: Clock
     catalogue: CatalogueLookup
+    /** Whether an item may be in lists. One that may not gets no vector, whatever the model knows of it. Default: all may. */
+    isCandidate?: (itemId: ItemId) => boolean
     limits?: Partial<PublisherLimits>
     /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
     serving?: () => Encoder | undefined
@@ -70,6 +73,7 @@ export class Publisher {
     this.#options = parts.options
     this.#clock = parts.clock
     this.#catalogue = parts.catalogue
+    this.#isCandidate = parts.isCandidate ?? (() => true)
     this.#serving = parts.serving ?? (() => undefined)
     this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
     const limits = { ...defaultPublisherLimits, ...parts.limits }
@@ -117,23 +121,31 @@ export class Publisher {
     }
     const changed = new Set(changedItems)
     for (const itemId of changed) {
+      if (!this.#isCandidate(itemId)) continue
       this.#rowless.delete(itemId)
       this.#expired.delete(itemId)
       this.#items.note(itemId, false)
     }
-    for (const [itemId, count] of counts) if (!this.#expired.has(itemId)) this.#items.noteCount(itemId, count)
+    for (const [itemId, count] of counts) if (!this.#expired.has(itemId) && this.#isCandidate(itemId)) this.#items.noteCount(itemId, count)
     if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
     if (!weightsChanged) return
     this.#items.sweep()
     this.#users.weightsChanged(nowMs)
   }
 
-  /** Their titles or features are new, or different: they are written in any case, clicked or not. */
-  noteCatalogue(items: Iterable<Pick<CatalogueItem, 'itemId'>>): void {
-    for (const { itemId } of items) {
+  /** Their titles or features are new, or different: they are written in any case, clicked or not. @param count of interactions, of an item that was removed before */
+  noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
+    for (const { itemId, count } of items) {
       this.#expired.delete(itemId)
+      if (count !== undefined) this.#items.noteCount(itemId, count)
       this.#items.note(itemId, true)
     }
+  }
+
+  /** They are candidates no more: out of every index version with the next `publishItems`. */
+  removeItems(itemIds: Iterable<ItemId>): void {
+    // An id that no index can hold is in none; to ask for its removal would fail.
+    for (const itemId of itemIds) if (isId(itemId)) this.#leave(itemId)
   }
 
   /** They were acted on: those whose popularity moved by more than a tenth since it was written are written again. */

@@ -1,7 +1,7 @@
 // What the publisher is told, how far it may go, and what it reports.
 
 import type { EncoderStep } from '../model/encoder.ts'
-import type { CatalogueItem } from '../records/catalogueItem.ts'
+import type { CatalogueEntry } from '../records/catalogue.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 
 export interface PublisherLimits {
@@ -44,7 +44,7 @@ export interface ModelChange {
 }
 
 export interface CatalogueLookup {
-  get(itemId: ItemId): CatalogueItem | undefined
+  get(itemId: ItemId): CatalogueEntry | undefined
 }
 
 /** What became of an attempt to switch to the space being built. */

@@ -4,8 +4,9 @@ import type { InterestScore } from '../index/interestScore.ts'
 import { mergeInterests } from '../index/mergeInterests.ts'
 import type { Candidate, VectorIndex } from '../index/vectorIndex.ts'
 import type { Encoder } from '../model/encoder.ts'
-import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
-import type { ItemId, UserId } from '../records/interaction.ts'
+import { featureKeys } from '../records/catalogueItem.ts'
+import type { UserId } from '../records/interaction.ts'
+import type { CatalogueLookup } from './publisherReport.ts'
 
 /** The length of the lists that are compared. */
 const listLength = 20
@@ -27,7 +28,7 @@ export async function servedOverlap(
     index,
     catalogue,
     scoring
-  }: { encoder: Encoder; index: VectorIndex; catalogue: ReadonlyMap<ItemId, CatalogueItem>; scoring?: InterestScore | undefined },
+  }: { encoder: Encoder; index: VectorIndex; catalogue: CatalogueLookup; scoring?: InterestScore | undefined },
   userId: UserId,
   interests: Float32Array
 ): Promise<number | undefined> {

@@ -8,9 +8,10 @@ import type { Encoder } from '../model/encoder.ts'
 import type { AppliedUpdate } from '../model/replica/modelReplica.ts'
 import { quantileOf, sortedNorms, vectorMovement } from '../monitor/drift/vectorMovement.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
-import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
+import { featureKeys } from '../records/catalogueItem.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserSequence } from '../records/userSequence.ts'
+import type { CatalogueLookup } from './publisherReport.ts'
 import { servedOverlap } from './servedOverlap.ts'
 
 /** Encoded in some milliseconds; a mean over them is known to within a sixteenth of its spread. */
@@ -26,7 +27,7 @@ interface Watched {
   readonly encoder: Encoder
   readonly index: VectorIndex
   readonly clock: Clock
-  readonly catalogue: ReadonlyMap<string, CatalogueItem>
+  readonly catalogue: CatalogueLookup
   readonly scoring?: InterestScore | undefined
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }

@@ -12,8 +12,8 @@ export interface CatalogueItem {
 }
 
 /** `field=value` for every feature of the item, sorted: what the model has an embedding row for. */
-export function featureKeys(item: CatalogueItem): string[] {
-  return Object.entries(item.features)
+export function featureKeys({ features }: Pick<CatalogueItem, 'features'>): string[] {
+  return Object.entries(features)
     .flatMap(([field, values]) => values.map((value) => `${field}=${value}`))
     .sort()
 }

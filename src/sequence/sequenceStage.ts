@@ -1,6 +1,8 @@
 // interactions → user-sequences: decode, validate, place each step in its user's window, emit, and make state and offset durable together.
 
 import { BadEventError, MtmiError } from '../core/errors.ts'
+import { handledLater } from '../core/promises.ts'
+import type { CatalogueReader } from '../log/catalogueReader.ts'
 import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
 import { erasedSequence, erasedUser } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
@@ -53,6 +55,8 @@ export interface SequenceStageOptions extends Wire {
   readonly logger?: StageLogger
   /** Is shown everything that is emitted. */
   readonly drift?: DriftWatch
+  /** Of the thread; read while the stage runs. */
+  readonly catalogue?: CatalogueReader
 }
 
 interface Owned {
@@ -93,12 +97,18 @@ export class SequenceStage {
     const { log, config } = this.#options
     let whole = false
     const own = new AbortController()
-    const watching = this.#options.drift?.followCatalogue(this.#options, AbortSignal.any([signal, own.signal]))
-    watching?.catch(() => {}) // met below; until then it is not unhandled
+    const both = AbortSignal.any([signal, own.signal])
+    // A stage that no longer hears of the catalogue ends.
+    const following = handledLater(
+      (this.#options.catalogue?.follow(both) ?? Promise.resolve()).catch((error: unknown) => {
+        own.abort()
+        throw error
+      })
+    )
     try {
       const events = log.read(config.topics.interactions, {
         resume: (partition) => this.#open(partition),
-        signal,
+        signal: both,
         group: `${app}-sequence`
       })
       for await (const event of events) {
@@ -114,7 +124,7 @@ export class SequenceStage {
       // After an error what was accepted may not have been emitted: then it must not be committed either.
       for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition, whole)
     }
-    await watching
+    await following
   }
 
   /** While on, state is committed whenever nothing is left to read. */

@@ -3,6 +3,7 @@
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
+import type { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import type { ModelReplica } from '../model/replica/modelReplica.ts'
@@ -14,6 +15,7 @@ const lookMs = 250
 export interface EncodeStageOptions extends Wire {
   /** Gated. */
   readonly replica: ModelReplica
+  readonly catalogue: CatalogueReader
   readonly index: Pick<VectorIndex, 'live'>
 }
 
@@ -36,20 +38,16 @@ export class EncodeStage {
     const { config, codecs, replica } = this.#options
     const own = new AbortController()
     const both = AbortSignal.any([signal, own.signal])
-    const takeItem = ({ value }: LogRecord) => {
-      if (value !== null) replica.learnCatalogue([codecs.item.decode(value)])
-    }
+    const { catalogue } = this.#options
+    replica.useCatalogue((itemId) => catalogue.catalogue.featuresOf(itemId))
+    catalogue.onChange(({ itemId }) => replica.featuresChanged(itemId))
     const end = (await this.#options.log.ends(config.topics.modelUpdates)).get(0) ?? 0n
     this.#caughtUp = end === 0n
     const takeUpdate = ({ value, offset }: LogRecord) => {
       if (value !== null) replica.apply(codecs.modelUpdate.decode(value))
       if (offset + 1n >= end) this.#caughtUp = true
     }
-    const works = [
-      this.#follow(config.topics.items, both, takeItem),
-      this.#follow(config.topics.modelUpdates, both, takeUpdate),
-      this.#switch(both)
-    ]
+    const works = [catalogue.follow(both), this.#follow(config.topics.modelUpdates, both, takeUpdate), this.#switch(both)]
     const results = await Promise.allSettled(works.map((work) => work.finally(() => own.abort())))
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }

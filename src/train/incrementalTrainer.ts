@@ -81,7 +81,9 @@ export class IncrementalTrainer implements Trainer {
   readonly #adam: Adam
   readonly #slowCopy: SlowCopy
   readonly #response: DriftResponse
-  readonly #catalogue = new Map<ItemId, readonly string[]>()
+  /** `field=value` of an item: of the catalogue that was given, or else of `learnCatalogue`. */
+  #featuresOf: (itemId: ItemId) => readonly string[]
+  readonly #own = new Map<ItemId, readonly string[]>()
   #weights: Weights
   #dropoutRng: Rng
   #step = 0
@@ -108,7 +110,8 @@ export class IncrementalTrainer implements Trainer {
     })
     this.features = new ItemTable({ dimensions, itemsMax: featuresMax, admissionMin: 1, rng: rng.fork('features'), initialScale })
     this.#sampler = new CandidateSampler({ items: this.items })
-    const featuresOf = (itemId: ItemId) => this.#catalogue.get(itemId) ?? []
+    this.#featuresOf = (itemId) => this.#own.get(itemId) ?? []
+    const featuresOf = (itemId: ItemId) => this.#featuresOf(itemId)
     const assembler = { items: this.items, features: this.features, sampler: this.#sampler, historyMax, featuresOf }
     this.#assembler = new BatchAssembler({ ...assembler, negatives: train.negatives, rng: rng.fork('negatives') })
     this.#evaluationAssembler = new BatchAssembler({ ...assembler, negatives: 0, rng: rng.fork('unused') })
@@ -152,13 +155,23 @@ export class IncrementalTrainer implements Trainer {
     this.#space = space
   }
 
-  /** Takes note of what items are: their features count from the next batch on. Not part of a checkpoint: the catalogue is read again. */
+  /** Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Not part of a checkpoint. */
+  useCatalogue(featuresOf: (itemId: ItemId) => readonly string[]): void {
+    this.#featuresOf = featuresOf
+  }
+
+  /** The item's features differ from those of the batch before. */
+  featuresChanged(itemId: ItemId): void {
+    this.#assembler.forgetFeatures(itemId)
+    this.#evaluationAssembler.forgetFeatures(itemId)
+    this.#featureRows.forget(this.items.rowOf(itemId))
+  }
+
+  /** A catalogue of its own, where nobody else needs one: features count from the next batch on. */
   learnCatalogue(items: Iterable<CatalogueItem>): void {
     for (const item of items) {
-      this.#catalogue.set(item.itemId, featureKeys(item))
-      this.#assembler.forgetFeatures(item.itemId)
-      this.#evaluationAssembler.forgetFeatures(item.itemId)
-      this.#featureRows.forget(this.items.rowOf(item.itemId))
+      this.#own.set(item.itemId, featureKeys(item))
+      this.featuresChanged(item.itemId)
     }
   }
 

@@ -2,6 +2,8 @@
 
 import { CorruptError, DivergedError } from '../core/errors.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
+import { handledLater } from '../core/promises.ts'
+import { CatalogueReader } from '../log/catalogueReader.ts'
 import { isErasure } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
@@ -10,7 +12,7 @@ import type { Detection } from '../monitor/drift/detection.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
-import type { CatalogueItem } from '../records/catalogueItem.ts'
+import type { CatalogueChange } from '../records/catalogue.ts'
 import { cutExamples } from '../records/cutExamples.ts'
 import type { Example } from '../records/example.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -38,6 +40,8 @@ const untext = new TextDecoder()
 
 export interface TrainStageOptions extends Wire {
   readonly trainer: StageTrainer
+  /** Shared with the other stages of the thread. Default: one of its own. */
+  readonly catalogue?: CatalogueReader
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
   /** Where people ask for a rollback, a rebuild, or to go on. */
@@ -120,15 +124,23 @@ export class TrainStage {
   #traces: Traces | undefined
   #sentBatch = 0
   #versionAtMs = 0
-  /** Next offset of the catalogue that has been read, and that the trainer knows of. */
-  #catalogueRead = 0n
+  readonly #catalogue: CatalogueReader
+  /** Reading of the catalogue waits for `#restore`. */
+  readonly #held: { release(): void }
+  /** Next offset of the catalogue that the trainer knows of. */
   #catalogueKnown = 0n
-  /** Read, but not to be known yet: a batch that is learned again must not know more of its items than it did then. */
-  #catalogueAhead: { offset: bigint; item: CatalogueItem }[] = []
+  /** Changes read but not to be known yet: a batch that is learned again must not know more of its items than it did then. */
+  #catalogueAhead: CatalogueChange[] = []
+  /** Features as the trainer still knows them, and how many of the item's changes are ahead. Empty unless batches are learned again. */
+  readonly #asKnown = new Map<string, { features: readonly string[]; ahead: number }>()
 
   constructor(options: TrainStageOptions) {
     this.#options = options
     this.#waiting = new WaitingRecords(options.clock)
+    this.#catalogue = options.catalogue ?? new CatalogueReader(options)
+    this.#held = this.#catalogue.hold()
+    this.#catalogue.onChange((change) => this.#noteCatalogue(change))
+    options.trainer.useCatalogue((itemId) => this.#asKnown.get(itemId)?.features ?? this.#catalogue.catalogue.featuresOf(itemId))
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
     this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks: () => this.evaluator.waitingBlocks })
@@ -139,16 +151,24 @@ export class TrainStage {
   async run(signal: AbortSignal): Promise<void> {
     const { log, config, clock } = this.#options
     await this.#restore()
-    await this.#readCatalogue(true, signal)
-    await this.#requests.obey()
-    this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
-    const following = this.#readCatalogue(false, signal)
-    const events = log.read(config.topics.userSequences, { resume: async (partition) => this.#waiting.next.get(partition) ?? 0n, signal })
-    for await (const event of events) {
-      if (event.kind === 'records') await this.#receive(event.partition, event.records)
-      await this.#learnWhatIsDue(event.kind === 'idle', signal)
+    this.#held.release()
+    const own = new AbortController()
+    const both = AbortSignal.any([signal, own.signal])
+    // A trainer that no longer hears of the catalogue ends.
+    const following = handledLater(this.#catalogue.follow(both).finally(() => own.abort()))
+    try {
+      await this.#catalogue.caughtUp(both) // features must be known before the items are learned
       await this.#requests.obey()
-      await this.#housekeep()
+      this.#lastCheckpointMs = this.#lastUpdateMs = this.#lastWeightsMs = clock.nowMs()
+      const resume = async (partition: number) => this.#waiting.next.get(partition) ?? 0n
+      for await (const event of log.read(config.topics.userSequences, { resume, signal: both })) {
+        if (event.kind === 'records') await this.#receive(event.partition, event.records)
+        await this.#learnWhatIsDue(event.kind === 'idle', both)
+        await this.#requests.obey()
+        await this.#housekeep()
+      }
+    } finally {
+      own.abort()
     }
     await following
     await this.#writer.saved()
@@ -503,31 +523,37 @@ export class TrainStage {
       )
   }
 
-  /** @param toEnd once, before learning: features must be known before the items are learned. Otherwise follows until abort. */
-  async #readCatalogue(toEnd: boolean, signal: AbortSignal): Promise<void> {
-    const { log, codecs, registry, config } = this.#options
-    const options = { resume: async () => this.#catalogueRead, signal, untilEnd: toEnd }
-    for await (const event of log.read(config.topics.items, options)) {
-      if (event.kind !== 'records') continue
-      await loadSchemas(registry, event.records)
-      for (const { offset, value } of event.records) {
-        this.#catalogueRead = offset + 1n
-        if (value !== null) this.#catalogueAhead.push({ offset, item: codecs.item.decode(value) })
-      }
-      this.#learnCatalogue(this.#again[0])
+  #noteCatalogue(change: CatalogueChange): void {
+    const { itemId, before, offset } = change
+    const known = knownTo(this.#again[0])
+    if (known === undefined || offset < known) {
+      this.#options.trainer.featuresChanged(itemId)
+      return
     }
+    this.#catalogueAhead.push(change)
+    const asKnown = this.#asKnown.get(itemId)
+    if (asKnown === undefined) this.#asKnown.set(itemId, { features: before, ahead: 1 })
+    else asKnown.ahead++
   }
 
   /** @param again the batch that is learned again, up to whose knowledge only; undefined: all that has been read */
   #learnCatalogue(again: LedgerEntry | undefined): void {
-    const known = again?.detail?.catalogue
-    const to = typeof known === 'string' ? BigInt(known) : this.#catalogueRead
-    const ahead = this.#catalogueAhead
-    let count = 0
-    while (count < ahead.length && ahead[count]!.offset < to) count++
-    if (count > 0) this.#options.trainer.learnCatalogue(ahead.splice(0, count).map(({ item }) => item))
+    const to = knownTo(again) ?? this.#catalogue.next
+    const later = this.#catalogueAhead.findIndex(({ offset }) => offset >= to)
+    for (const { itemId, after } of this.#catalogueAhead.splice(0, later < 0 ? this.#catalogueAhead.length : later)) {
+      const asKnown = this.#asKnown.get(itemId)!
+      asKnown.features = after
+      if (--asKnown.ahead === 0) this.#asKnown.delete(itemId)
+      this.#options.trainer.featuresChanged(itemId)
+    }
     if (to > this.#catalogueKnown) this.#catalogueKnown = to
   }
+}
+
+/** Next offset of the catalogue when the batch was learned first; undefined: none is learned again. */
+function knownTo(again: LedgerEntry | undefined): bigint | undefined {
+  const known = again?.detail?.catalogue
+  return typeof known === 'string' ? BigInt(known) : undefined
 }
 
 function offsetsOf(next: Offsets): Readonly<Record<string, string>> {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
+import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
@@ -77,10 +78,11 @@ export async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Prom
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
   const { index, liveModel } = disk
-  const publish = new PublishStage({ ...wire, index, liveModel, replica, offsets: { load: () => new Map(), save: () => {} } })
+  const catalogue = new CatalogueReader(wire)
+  const publish = new PublishStage({ ...wire, catalogue, index, liveModel, replica, offsets: { load: () => new Map(), save: () => {} } })
   const trainer = newTrainer(wire)
   const train = new TrainStage({
-    ...{ ...wire, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
+    ...{ ...wire, catalogue, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
     onBatch: ({ batch }) => {
       if (batch >= batches) stop.abort()
     }

@@ -30,6 +30,10 @@ export interface TopicPlan extends WantedTopic {
 
 /** A replaced row of the model is of no use to anybody: only a reader under way must meet no gap. */
 const modelUpdatesLagMs = 60_000
+/**
+ * An item is deleted until the catalogue has it again, so its tombstone is kept: some 100 bytes. Not the greatest number there is: brokers add it to the time.
+ */
+const tombstonesKeptMs = 100 * 365 * 24 * 60 * 60 * 1000
 const app = 'mtmi'
 
 /** @returns ours, then those for dead letters */
@@ -41,7 +45,11 @@ export function wantedTopics({ topics, sources }: Pick<Config, 'topics' | 'sourc
   const compacted = (lagMs: number) => ({ ...stamped, 'cleanup.policy': 'compact', 'min.compaction.lag.ms': String(lagMs) })
   const wanted: WantedTopic[] = [
     { topic: topics.interactions, partitions, settings: kept },
-    { topic: topics.items, partitions: 1, settings: compacted(topics.minCompactionLagMs) },
+    {
+      topic: topics.items,
+      partitions: 1,
+      settings: { ...compacted(topics.minCompactionLagMs), 'delete.retention.ms': String(tombstonesKeptMs) }
+    },
     // Each record is an example that a trainer may still have to learn.
     { topic: topics.userSequences, partitions, settings: compacted(topics.minCompactionLagMs) },
     { topic: topics.modelUpdates, partitions: 1, settings: compacted(modelUpdatesLagMs) },

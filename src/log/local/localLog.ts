@@ -22,6 +22,8 @@ export interface LocalLogOptions {
    * lags less sees all of them. undefined, and the default for every topic: not compacted.
    */
   readonly compactionLagMs?: (topic: string) => number | undefined
+  /** Whether compaction of a topic keeps a record without a value, as the newest of its key. Default: no, key and all are gone. */
+  readonly keepsTombstones?: (topic: string) => boolean
   /** Records of topics that are not compacted are removed after this. Default: never. */
   readonly retentionMs?: number
   readonly clock: Clock
@@ -157,7 +159,7 @@ export class LocalLog implements EventLog {
       const lagMs = this.#options.compactionLagMs?.(name)
       const done =
         lagMs !== undefined
-          ? await this.#tracked(topic.compact(nowMs - lagMs))
+          ? await this.#tracked(topic.compact(nowMs - lagMs, this.#options.keepsTombstones?.(name) === true))
           : retentionMs === undefined
             ? undefined
             : await this.#tracked(topic.expire(nowMs - retentionMs))

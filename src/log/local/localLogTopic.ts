@@ -217,10 +217,10 @@ export class LocalLogTopic {
   }
 
   /**
-   * Of the records taken before `beforeMs`, keeps the newest of each key, and nothing of a key whose newest is a null. A part of the work: call again
-   * while there is `more`.
+   * Of the records taken before `beforeMs`, keeps the newest of each key, and nothing of a key whose newest is a null, unless tombstones are kept. A part of
+   * the work: call again while there is `more`.
    */
-  async compact(beforeMs: number): Promise<{ removed: number; more: boolean }> {
+  async compact(beforeMs: number, keepTombstones = false): Promise<{ removed: number; more: boolean }> {
     this.#env.resetReadTxn()
     const due = (partition: number, state: PartitionState) => this.#due(partition, state, beforeMs, 1).length > 0
     if (!this.#states().some((state, partition) => due(partition, state))) return { removed: 0, more: false }
@@ -235,7 +235,7 @@ export class LocalLogTopic {
         for (const { base, bytes } of blocks) {
           const records: LogRecord[] = []
           state.cleaned = unpackBlock(bytes, partition, base, 0n, records, this.directory)
-          for (const record of records) removed += this.#supersede(record)
+          for (const record of records) removed += this.#supersede(record, keepTombstones)
         }
       }
       void this.#state.put(topicKey, packState(states))
@@ -243,11 +243,11 @@ export class LocalLogTopic {
     })
   }
 
-  #supersede(record: LogRecord): number {
+  #supersede(record: LogRecord, keepTombstones: boolean): number {
     const key = latestKey(record)
     const before = this.#latest.get(key)
     let removed = before === undefined ? 0 : this.#drop(record.partition, before.readBigUInt64BE(0))
-    if (record.value === null) {
+    if (record.value === null && !keepTombstones) {
       removed += this.#drop(record.partition, record.offset)
       if (before !== undefined) void this.#latest.remove(key)
     } else {

@@ -15,9 +15,6 @@ import type { Rows } from './rowStore.ts'
 const itemChunk = 8192
 const userChunk = 256
 
-/** What items are: read by every state of a model, whichever its rows. */
-export type Features = Map<ItemId, readonly string[]>
-
 export interface ModelEncoderParts {
   readonly model: Model
   readonly space: string
@@ -25,8 +22,8 @@ export interface ModelEncoderParts {
   readonly weights: Weights
   readonly items: Rows
   readonly features: Rows
-  /** Shared with others; whoever changes it says so by `featuresChanged`. */
-  readonly catalogue: Features
+  /** `field=value` of an item, whatever the rows; undefined or empty: none. A change of the answer is followed by `featuresChanged`. */
+  readonly featuresOf: (itemId: ItemId) => readonly string[] | undefined
 }
 
 export class ModelEncoder implements Encoder {
@@ -34,7 +31,7 @@ export class ModelEncoder implements Encoder {
   readonly space: string
   readonly #items: Rows
   readonly #features: Rows
-  readonly #catalogue: Features
+  readonly #keysOf: ModelEncoderParts['featuresOf']
   #step: number
   #weights: Weights
   /** The engine's copy of the weights; made when first used after a change. */
@@ -46,14 +43,14 @@ export class ModelEncoder implements Encoder {
   #scored = new Uint8Array(0)
   readonly #unique = new UniqueRows()
 
-  constructor({ model, space, step, weights, items, features, catalogue }: ModelEncoderParts) {
+  constructor({ model, space, step, weights, items, features, featuresOf }: ModelEncoderParts) {
     this.model = model
     this.space = space
     this.#step = step
     this.#weights = weights
     this.#items = items
     this.#features = features
-    this.#catalogue = catalogue
+    this.#keysOf = featuresOf
   }
 
   get dimensions(): number {
@@ -228,7 +225,7 @@ export class ModelEncoder implements Encoder {
   #featuresOf(row: number): Int32Array {
     let rows = this.#featureRows[row]
     if (rows === undefined) {
-      rows = this.#lookUp(this.#catalogue.get(this.#items.idOf(row)) ?? [])
+      rows = this.#lookUp(this.#keysOf(this.#items.idOf(row)) ?? [])
       this.#featureRows[row] = rows
     }
     return rows

@@ -10,7 +10,7 @@ import { checkWeights, type Weights } from '../weights.ts'
 import { LayeredRows } from './layeredRows.ts'
 import type { LiveModel } from './liveModel.ts'
 import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges } from './modelChanges.ts'
-import { type Features, ModelEncoder } from './modelEncoder.ts'
+import { ModelEncoder } from './modelEncoder.ts'
 import { RowStore } from './rowStore.ts'
 
 /** What a commit changed. */
@@ -47,7 +47,9 @@ export interface ModelReplicaOptions {
 
 export class ModelReplica implements Encoder {
   readonly #gated: boolean
-  readonly #catalogue: Features = new Map()
+  /** Features given by `learnCatalogue` or with an item to encode; unused beside a catalogue that others use, too. */
+  readonly #own = new Map<ItemId, readonly string[]>()
+  #featuresOf: ((itemId: ItemId) => readonly string[]) | undefined
   #items = new RowStore(1)
   #features = new RowStore(1)
   #live: ModelEncoder | undefined
@@ -212,7 +214,7 @@ export class ModelReplica implements Encoder {
       const same = isLineage(held, live)
       const below = same ? { items: this.#items, features: this.#features } : empty(held.model.rowWidth)
       this.#candidate = new ModelEncoder({
-        ...{ model: held.model, space: held.space, step: held.step, catalogue: this.#catalogue },
+        ...{ model: held.model, space: held.space, step: held.step, featuresOf: this.#lookUp },
         weights: this.#weightsWith(held),
         items: new LayeredRows(below.items, held.items),
         features: new LayeredRows(
@@ -241,7 +243,23 @@ export class ModelReplica implements Encoder {
     if (next !== undefined) this.#hold(next)
   }
 
-  /** Takes note of what items are: histories name items by id alone, and the towers read an item's features with its row. */
+  /** Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Histories name items by id alone, and the towers read an item's features with its row. */
+  useCatalogue(featuresOf: (itemId: ItemId) => readonly string[]): void {
+    this.#featuresOf = featuresOf
+  }
+
+  /** The item's features differ from what they were. */
+  featuresChanged(itemId: ItemId): void {
+    for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.featuresChanged(itemId)
+  }
+
+  /** Interactions of the item as the trainer counted them; 0: it has no row. */
+  countOf(itemId: ItemId): number {
+    const row = this.#items.find(itemId)
+    return row === 0 ? 0 : this.#items.count(row)
+  }
+
+  /** A catalogue of its own, where nobody else needs one. */
   learnCatalogue(items: Iterable<CatalogueItem>): void {
     for (const item of items) this.#noteFeatures(item.itemId, featureKeys(item))
   }
@@ -385,16 +403,19 @@ export class ModelReplica implements Encoder {
       ...{ model, space, step, weights },
       items: this.#items,
       features: this.#features,
-      catalogue: this.#catalogue
+      featuresOf: this.#lookUp
     })
   }
 
+  readonly #lookUp = (itemId: ItemId) => this.#featuresOf?.(itemId) ?? this.#own.get(itemId)
+
   #noteFeatures(itemId: ItemId, features: readonly string[]): void {
-    const before = this.#catalogue.get(itemId)
+    if (this.#featuresOf !== undefined) return
+    const before = this.#own.get(itemId)
     if (before === features || (before === undefined && features.length === 0)) return
     if (before?.length === features.length && features.every((feature, i) => feature === before[i])) return
-    this.#catalogue.set(itemId, features)
-    for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.featuresChanged(itemId)
+    this.#own.set(itemId, features)
+    this.featuresChanged(itemId)
   }
 }
 

@@ -11,6 +11,10 @@ test('histories and interactions have as many partitions; what carries state is 
   for (const name of ['items', 'user-sequences', 'model-updates']) assert.equal(topics.get(name)?.settings['cleanup.policy'], 'compact')
   // 7 days: 7 · 24 · 3600 · 1000
   assert.equal(topics.get('user-sequences')?.settings['min.compaction.lag.ms'], '604800000')
+  // A deleted item stays deleted; an erased user leaves nothing behind.
+  const deletions = (name: string) => Number(topics.get(name)?.settings['delete.retention.ms'])
+  assert(deletions('items') > 50 * 365 * 86_400_000 && Number.isSafeInteger(deletions('items') + Date.now()))
+  assert(Number.isNaN(deletions('user-sequences')))
   assert.equal(topics.get('interactions')?.settings['cleanup.policy'], 'delete')
   assert(topics.has('interactions.mtmi.dlq') && topics.has('interactions.mtmi.late'))
 })

@@ -157,6 +157,19 @@ test('compaction keeps the newest of each key and everything younger than the la
   })
 })
 
+test('a topic that keeps tombstones still says after compaction which keys were deleted', async () => {
+  await withLog({ compactionLagMs: () => 0, keepsTombstones: () => true }, async (log, clock) => {
+    await log.append('t', [pair('a', '1'), pair('b', '1'), pair('a', null)])
+    clock.advance(1)
+    assert.deepEqual(await log.maintain(), { removed: 1, more: false })
+    assert.deepEqual(pairs(await readAll(log, 't')), ['1 b=1', '2 a=null'])
+    await log.append('t', [pair('a', '2')])
+    clock.advance(1)
+    await log.maintain()
+    assert.deepEqual(pairs(await readAll(log, 't')), ['1 b=1', '3 a=2'])
+  })
+})
+
 test('compaction takes single records out of blocks that were written before the topic was compacted', async () => {
   await inDirectory(async (directory) => {
     const clock = new ManualClock(1000)
