@@ -47,7 +47,11 @@ export class Catalogue {
   }
 
   /** Applies one record. @param item null: a tombstone */
-  apply(itemId: ItemId, offset: bigint, item: Omit<CatalogueItem, 'itemId' | 'updatedAtMs'> | null): CatalogueChange {
+  apply(
+    itemId: ItemId,
+    offset: bigint,
+    item: { readonly title?: string | undefined; readonly features: CatalogueItem['features'] } | null
+  ): CatalogueChange {
     const before = this.featuresOf(itemId)
     const wasDeleted = this.#deleted.has(itemId)
     if (item === null) {
