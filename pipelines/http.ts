@@ -1,6 +1,7 @@
 // The HTTP service on the parts of a process.
 
 import type { Clock } from '../src/core/clock.ts'
+import type { Config } from '../src/core/config/config.ts'
 import { MtmiError } from '../src/core/errors.ts'
 import { version } from '../src/core/version.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
@@ -8,8 +9,10 @@ import type { Wire } from '../src/log/wire.ts'
 import type { Metrics } from '../src/monitor/metrics.ts'
 import { beginTrace, tracesFrom } from '../src/monitor/tracing.ts'
 import type { Interaction } from '../src/records/interaction.ts'
+import { checkExposure } from '../src/serve/http/access.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import type { LookupParts } from '../src/serve/http/consoleRoutes.ts'
-import { createHttpService } from '../src/serve/http/httpService.ts'
+import { bindServePort, createHttpService } from '../src/serve/http/httpService.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
 import type { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
@@ -34,22 +37,26 @@ export interface RunningService {
 
 const text = new TextEncoder()
 
-/** @param anyPort a free port will do where the configured one is taken */
-export async function startHttpService(parts: ServedParts, anyPort: boolean, say: (text: string) => void): Promise<RunningService> {
-  const { serve } = parts.wire.config
+/**
+ * Before any other work: a port that is taken, and an address that others reach without a token, are found out first.
+ * @param anyPort a free port will do where the configured one is taken
+ */
+export async function bindServe({ serve }: Pick<Config, 'serve'>, anyPort: boolean, say: (text: string) => void): Promise<BoundPort> {
+  checkExposure(serve)
   try {
-    return await listen(parts, serve.port)
+    return await bindServePort(serve)
   } catch (error) {
     if (!(anyPort && error instanceof MtmiError && error.code === 'UNAVAILABLE')) throw error
-    const service = await listen(parts, 0)
-    say(`port ${serve.port} is taken; serving on ${service.url} instead (--port chooses)`)
-    return service
+    const port = await bindServePort({ ...serve, port: 0 })
+    say(`port ${serve.port} is taken; serving on ${port.url} instead (--port chooses)`)
+    return port
   }
 }
 
-async function listen(
+/** @param port bound */
+export async function startHttpService(
   { wire, metrics, recommender, sessions, readiness, lookup, eventClock }: ServedParts,
-  port: number
+  port: BoundPort
 ): Promise<RunningService> {
   const { config, clock } = wire
   const service = createHttpService({
@@ -60,7 +67,8 @@ async function listen(
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
     accept: (interactions, traceparent) => append(wire, interactions, traceparent),
     erase: (userId) => wire.log.append(config.topics.interactions, [erasureEvent(userId)]),
-    options: { ...config.serve, port },
+    options: config.serve,
+    port,
     clock,
     ...(eventClock === undefined ? {} : { eventClock }),
     logger: openStageLogger(config, 'serve', 'json'),

@@ -3,56 +3,77 @@
 import { setInterval } from 'node:timers'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
-import { makeFolder, RunDirectory } from '../src/core/runDirectory.ts'
+import { makeFolder, type RunDirectory } from '../src/core/runDirectory.ts'
 import { type IngestCounts, type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
 import type { MetricsReport } from '../src/monitor/metrics.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { openJournal } from './journal.ts'
-import { type StageProgress, startOpsServer } from './opsServer.ts'
+import { bindOps, type StageProgress, startOpsServer } from './opsServer.ts'
 import { openWire } from './parts.ts'
+import { beginRun, runToBegin } from './runs.ts'
 
 /** How often a process that follows says how far it is. */
 const reportMs = 60_000
 
-export async function ingest(config: Config, options: { once: boolean; json?: boolean }): Promise<void> {
+export interface IngestCommand {
+  readonly once: boolean
+  /** Absolute; null: there is none. */
+  readonly configFile?: string | null
+  readonly json?: boolean
+}
+
+export async function ingest(config: Config, { once, configFile = null, json }: IngestCommand): Promise<void> {
   if (config.sources.length === 0)
     throw new ConfigError([
       'sources is empty: name at least one topic to read in the configuration (README: "From your Kafka topic to recommendations")'
     ])
-  const run = RunDirectory.current(config.dataDir)
-  // The local log has no groups: two processes would both read everything.
-  const lock = run.lock('mtmi ingest', config.log === 'local' ? ['ingest'] : [])
+  const run = runToBegin(config, configFile)
+  const port = await bindOps(config)
   try {
-    run.makeCurrent()
-    const wire = await openWire(config, run)
-    try {
-      const { say, forStages } = openJournal(config, 'ingest', !options.once)
-      const sources = config.sources.map((source) => openSource(source, wire))
-      const look = () => progressOf(stage, wire.log)
-      const ops = await startOpsServer({ wire, watched: { stage: 'ingest', look }, say })
-      const measure = (report: MetricsReport) => ops.metrics.apply(report)
-      const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
-      const stop = new AbortController()
-      const running = stage.run(stop.signal, { untilEnd: options.once })
-      say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
-      const reporting = setInterval(() => say(summary(stage.counts())), reportMs)
-      try {
-        await Promise.race([running, untilInterrupted()])
-      } finally {
-        clearInterval(reporting)
-        stop.abort()
-        wire.registry.close?.()
-      }
-      await running.finally(() => ops.close())
-      say(summary(stage.counts()))
-      if (options.json === true) process.stdout.write(`${JSON.stringify({ sources: Object.fromEntries(stage.counts()) })}\n`)
-    } finally {
-      await wire.log.close()
-    }
+    // The local log has no groups: two processes would both read everything.
+    const takeLock = () => run.lock('mtmi ingest', config.log === 'local' ? ['ingest'] : [])
+    await beginRun(run, { configFile }, takeLock, async (_lock, begun) => {
+      const counts = await ingestInto(config, run, { once, port, begun })
+      if (json === true) process.stdout.write(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(counts) })}\n`)
+    })
   } finally {
-    lock.release()
+    await port?.close()
+  }
+}
+
+async function ingestInto(
+  config: Config,
+  run: RunDirectory,
+  { once, port, begun }: { once: boolean; port: BoundPort | undefined; begun: () => void }
+): Promise<ReturnType<IngestStage['counts']>> {
+  const wire = await openWire(config, run)
+  try {
+    const { say, forStages } = openJournal(config, 'ingest', !once)
+    const sources = config.sources.map((source) => openSource(source, wire))
+    const look = () => progressOf(stage, wire.log)
+    const ops = await startOpsServer({ port, wire, watched: { stage: 'ingest', look }, say })
+    const measure = (report: MetricsReport) => ops.metrics.apply(report)
+    const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
+    begun()
+    const stop = new AbortController()
+    const running = stage.run(stop.signal, { untilEnd: once })
+    say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
+    const reporting = setInterval(() => say(summary(stage.counts())), reportMs)
+    try {
+      await Promise.race([running, untilInterrupted()])
+    } finally {
+      clearInterval(reporting)
+      stop.abort()
+      wire.registry.close?.()
+    }
+    await running.finally(() => ops.close())
+    say(summary(stage.counts()))
+    return stage.counts()
+  } finally {
+    await wire.log.close()
   }
 }
 

@@ -1,11 +1,13 @@
 // What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
 
+import type { Config } from '../src/core/config/config.ts'
 import { MtmiError } from '../src/core/errors.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { version } from '../src/core/version.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { createMetrics, type Metrics } from '../src/monitor/metrics.ts'
-import { type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
+import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
@@ -34,7 +36,14 @@ export interface OpsServer {
   close(): Promise<void>
 }
 
+/** Before any other work: a port that is taken is found out first. @returns undefined where none is configured */
+export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort | undefined> {
+  return ops.port > 0 ? bindOpsPort(ops) : undefined
+}
+
 export interface OpsServerParts {
+  /** Bound; without it nothing listens. */
+  readonly port: BoundPort | undefined
   readonly wire: Pick<Wire, 'config' | 'clock'>
   /** What is looked at once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
@@ -44,7 +53,7 @@ export interface OpsServerParts {
   readonly say: (text: string) => void
 }
 
-export async function startOpsServer({ wire, watched, ready, metrics, say }: OpsServerParts): Promise<OpsServer> {
+export async function startOpsServer({ port, wire, watched, ready, metrics, say }: OpsServerParts): Promise<OpsServer> {
   const { config, clock } = wire
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
@@ -84,8 +93,8 @@ export async function startOpsServer({ wire, watched, ready, metrics, say }: Ops
 
   let service: OpsService | undefined
   let ticking: NodeJS.Timeout | undefined
-  if (config.ops.port > 0) {
-    service = await startOpsService({ ...config.ops, metrics: shown, readiness })
+  if (port !== undefined) {
+    service = await startOpsService({ port, metrics: shown, readiness })
     say(`health and metrics on ${service.url}`)
     ticking = setInterval(() => void look(), watchMs)
   }

@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
-import { RunDirectory } from '../src/core/runDirectory.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
@@ -11,14 +11,16 @@ import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import { createMetrics, type MetricsReport } from '../src/monitor/metrics.ts'
 import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../src/sequence/sequenceStage.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { Recommender } from '../src/serve/recommender.ts'
 import { heldDetail } from './heldText.ts'
-import { startHttpService } from './http.ts'
+import { bindServe, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { type Journal, openJournal } from './journal.ts'
-import { startOpsServer } from './opsServer.ts'
+import { bindOps, startOpsServer } from './opsServer.ts'
 import { offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
+import { beginRun, runToBegin } from './runs.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
 import { versionNumbers } from './versionsReport.ts'
@@ -27,34 +29,54 @@ const pollMs = 50
 
 type StageName = 'sequence' | 'train' | 'publish' | 'serve'
 
-export async function runStage(stage: StageName, config: Config, options: { once: boolean }): Promise<void> {
-  const run = RunDirectory.current(config.dataDir)
+export interface StageRunOptions {
+  /** End when everything in the log has been processed. */
+  readonly once: boolean
+  /** Absolute; null: there is none. */
+  readonly configFile?: string | null
+}
+
+/** What a stage begins with: its run, locked, and its ports, bound. */
+interface Begun {
+  readonly wire: Wire
+  readonly run: RunDirectory
+  /** Of this process among those of its role. */
+  readonly place: string
+  readonly once: boolean
+  readonly journal: Journal
+  readonly opsPort: BoundPort | undefined
+  readonly servePort: BoundPort | undefined
+  /** Everything that could keep the stage from starting is open. */
+  readonly begun: () => void
+}
+
+export async function runStage(stage: StageName, config: Config, { once, configFile = null }: StageRunOptions): Promise<void> {
+  const run = runToBegin(config, configFile)
   const shared = config.log === 'kafka' && (stage === 'sequence' || stage === 'publish')
-  const lock = shared
-    ? run.lockPlace(`mtmi ${stage}`, stage)
-    : { place: stage, ...run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage]) }
+  const takeLock = () =>
+    shared ? run.lockPlace(`mtmi ${stage}`, stage) : { place: stage, ...run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage]) }
+  const journal = openJournal(config, stage, !once)
+  const servePort = stage === 'serve' ? await bindServe(config, false, journal.say) : undefined
+  const opsPort = await bindOps(config)
   try {
-    run.makeCurrent()
-    await runLocked(stage, config, run, lock.place, options)
+    await beginRun(run, { configFile }, takeLock, async ({ place }, begun) => {
+      const wire = await openWire(config, run)
+      const parts: Begun = { wire, run, place, once, journal, opsPort, servePort, begun }
+      try {
+        if (stage === 'sequence') await sequence(parts)
+        else if (stage === 'serve') await serve(parts)
+        else await model(stage, parts)
+      } finally {
+        await wire.log.close()
+      }
+    })
   } finally {
-    lock.release()
+    await servePort?.close()
+    await opsPort?.close()
   }
 }
 
-/** @param place of this process among those of its role */
-async function runLocked(stage: StageName, config: Config, run: RunDirectory, place: string, options: { once: boolean }): Promise<void> {
-  const journal = openJournal(config, stage, !options.once)
-  const wire = await openWire(config, run)
-  try {
-    if (stage === 'sequence') await sequence(wire, run, place, options.once, journal)
-    else if (stage === 'serve') await serve(wire, run, journal)
-    else await model(stage, wire, run, place, options.once, journal)
-  } finally {
-    await wire.log.close()
-  }
-}
-
-async function sequence(wire: Wire, run: RunDirectory, place: string, once: boolean, journal: Journal): Promise<void> {
+async function sequence({ wire, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
   const { say } = journal
   const stop = new AbortController()
   const look = async () => {
@@ -64,7 +86,7 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
     // Another member of the group reads the other partitions.
     return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
   }
-  const ops = await startOpsServer({ wire, watched: { stage: 'sequence', look }, say })
+  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
   const catalogue = new CatalogueReader(wire)
   const stage = new SequenceStage({
@@ -84,6 +106,7 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
       store: driftStore(run)
     })
   })
+  begun()
   const running = stage.run(stop.signal)
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
   const settled = async () => {
@@ -103,15 +126,9 @@ async function sequence(wire: Wire, run: RunDirectory, place: string, once: bool
   )
 }
 
-async function model(
-  stage: 'train' | 'publish',
-  wire: Wire,
-  run: RunDirectory,
-  place: string,
-  once: boolean,
-  { say, warn, style }: Journal
-): Promise<void> {
+async function model(stage: 'train' | 'publish', { wire, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
   const { config, log } = wire
+  const { say, warn, style } = journal
   let train: TrainStatus | undefined
   let publish: PublishStatus | undefined
   const look = async () => {
@@ -121,7 +138,7 @@ async function model(
     return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
   }
   const ready = () => ({ ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` })
-  const ops = await startOpsServer({ wire, watched: { stage, look }, ready, say })
+  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, say })
   const thread = await startModelThread(
     { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },
     (message) => {
@@ -133,6 +150,7 @@ async function model(
       else if (message.kind === 'problem') warn(message.message)
     }
   )
+  begun()
   ops.backend(thread.backend)
   for (const problem of thread.backend.problems) warn(problem)
   say(
@@ -153,7 +171,8 @@ async function model(
   if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
 }
 
-async function serve(wire: Wire, run: RunDirectory, { say, warn, style }: Journal): Promise<void> {
+async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
+  const { say, warn, style } = journal
   const metrics = createMetrics({ clock: wire.clock })
   const index = await openIndex(wire.config, run, {
     searchThread: true,
@@ -202,10 +221,10 @@ async function serve(wire: Wire, run: RunDirectory, { say, warn, style }: Journa
         readiness,
         lookup: { index, versions: () => versionNumbers(wire.config, run, index) }
       },
-      false,
-      say
+      servePort!
     )
-    const ops = await startOpsServer({ wire, metrics, ready: readiness, say })
+    begun()
+    const ops = await startOpsServer({ port: opsPort, wire, metrics, ready: readiness, say })
     say(`serving ${run.root} on ${service.url}`)
     await untilInterrupted()
     clearInterval(refreshing)

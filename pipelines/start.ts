@@ -5,7 +5,7 @@ import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
 import { interestCountOf } from '../src/core/config/modelOptions.ts'
 import { ConfigError } from '../src/core/errors.ts'
-import { RunDirectory, writerRoles } from '../src/core/runDirectory.ts'
+import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
 import { version } from '../src/core/version.ts'
 import type { ColumnMapping } from '../src/lab/dataset/columnMapping.ts'
 import { type Dataset, openDataset } from '../src/lab/dataset/dataset.ts'
@@ -14,12 +14,14 @@ import { type RunReport, type SampleUser, textReport } from '../src/lab/evaluati
 import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction } from '../src/records/interaction.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { WholePipeline } from './allInOne.ts'
 import { describeBackend } from './configuredBackend.ts'
-import { type RunningService, startHttpService } from './http.ts'
+import { bindServe, type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { pipelineNumbers } from './pipelineNumbers.ts'
 import { startProgress } from './progress.ts'
+import { beginRun } from './runs.ts'
 import { versionNumbers } from './versionsReport.ts'
 
 export interface StartOptions {
@@ -55,32 +57,45 @@ interface Source {
 
 export async function start(config: Config, options: StartOptions): Promise<void> {
   const say = (text: string) => process.stderr.write(`${text}\n`)
-  const run = new RunDirectory(config.dataDir, runName(options))
-  const source = await openSource(config, options, run)
-  const lock = run.lock(`mtmi ${options.data === undefined ? 'start' : 'replay'}`, writerRoles)
+  const run = new RunDirectory(config.dataDir, config.run ?? runName(options))
+  const origin = originOf(config, options)
+  const anyPort = options.port === undefined && config.serve.port === defaultPort
+  const port = options.once ? undefined : await bindServe(config, anyPort, say)
   try {
-    checkSource(config, options, run)
-    await runWhole(config, options, source, run, say)
+    const source = await openSource(config, options, run)
+    const takeLock = () => run.lock(`mtmi ${options.data === undefined ? 'start' : 'replay'}`, writerRoles)
+    await beginRun(run, origin, takeLock, async (_lock, begun) => {
+      checkOrigin(run, origin)
+      await runWhole(config, options, { source, run, port, begun }, say)
+    })
   } finally {
-    lock.release()
+    await port?.close()
   }
+}
+
+interface Begun {
+  readonly source: Source
+  readonly run: RunDirectory
+  /** Bound; undefined: nothing is served. */
+  readonly port: BoundPort | undefined
+  /** Everything that could keep it from starting is open. */
+  readonly begun: () => void
 }
 
 async function runWhole(
   config: Config,
   options: StartOptions,
-  source: Source,
-  run: RunDirectory,
+  { source, run, port, begun }: Begun,
   say: (text: string) => void
 ): Promise<void> {
-  run.makeCurrent()
   const startedMs = systemClock.nowMs()
   const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
+  begun()
   for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
   const interrupted = untilInterrupted()
   let service: RunningService | undefined
   try {
-    if (!options.once)
+    if (port !== undefined)
       service = await startHttpService(
         {
           wire: pipeline.wire,
@@ -96,8 +111,7 @@ async function runWhole(
             newestUsers: (limit) => pipeline.newestUsers(limit)
           }
         },
-        options.port === undefined && config.serve.port === defaultPort,
-        say
+        port
       )
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
     const report = await Promise.race([runToReport(pipeline, source, run, startedMs), interrupted.then(() => undefined)])
@@ -268,18 +282,18 @@ function runName({ data, events }: StartOptions): string {
   return events === undefined ? 'simulation' : `simulation-${events}`
 }
 
-/** @throws ConfigError if the run was made from something else: its state would be of both */
-function checkSource(config: Config, { data, format, columns, events }: StartOptions, run: RunDirectory): void {
-  const now =
-    data === undefined
-      ? { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
-      : { data: path.resolve(data), format: format ?? 'recognised', columns: columns ?? 'recognised', seed: config.seed }
-  const before = run.readJson<typeof now>('source.json')
-  if (before === undefined) run.writeJson('source.json', now)
-  else if (JSON.stringify(before) !== JSON.stringify(now))
-    throw new ConfigError([
-      `${run.root} was made from ${JSON.stringify(before)}, and this is ${JSON.stringify(now)}. Choose another --data-dir, or remove it: mtmi reset --run ${run.name}`
-    ])
+function originOf(config: Config, { data, format, columns, events }: StartOptions): RunOrigin {
+  if (data === undefined) return { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
+  return { data: path.resolve(data), format: format ?? 'recognised', columns: columns ?? 'recognised', seed: config.seed }
+}
+
+/** @throws ConfigError if the run was begun from something else: its state would be of both */
+function checkOrigin(run: RunDirectory, origin: RunOrigin): void {
+  const before = run.origin()
+  if (before === undefined || JSON.stringify(before) === JSON.stringify(origin)) return
+  throw new ConfigError([
+    `run ${run.name} in ${path.dirname(run.root)} was begun from ${JSON.stringify(before)}, and this is ${JSON.stringify(origin)}. Choose another name with --run, or remove the run: mtmi reset --run ${run.name}`
+  ])
 }
 
 async function openSource(config: Config, options: StartOptions, run: RunDirectory): Promise<Source> {

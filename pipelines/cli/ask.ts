@@ -1,15 +1,15 @@
-// `mtmi recommend` and `similar`: one question to the run that was started last, whether or not it is running.
+// `mtmi recommend` and `similar`: one question to a run, whether or not it is running.
 
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { interestScoreOf } from '../../src/index/interestScore.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
 import { openIndexToRead } from '../parts.ts'
+import { runToRead } from '../runs.ts'
 
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
-  const index = await openIndexToRead(config, RunDirectory.current(config.dataDir))
+  const index = await openIndexToRead(config, runToRead(config))
   try {
     return await ask(new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }))
   } finally {

@@ -1,16 +1,16 @@
 // `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: asks the trainer, and waits until what comes of it is served.
 
-import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
+import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import type { LineageReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
 import { modelControlFile, writeRequest } from '../modelControlFile.ts'
 import { openIndexToRead } from '../parts.ts'
+import { runToChange } from '../runs.ts'
 
 const pollMs = 200
 const say = (text: string) => process.stderr.write(`${text}\n`)
@@ -27,7 +27,7 @@ export async function rollback(
   version: number | undefined,
   options: ChangeOptions & { readonly hold: boolean }
 ): Promise<void> {
-  const run = currentRun(config)
+  const run = runToChange(config)
   const checkpoints = new CheckpointFiles({
     directory: run.path('checkpoints'),
     keep: config.train.checkpointKeep,
@@ -43,20 +43,12 @@ export async function rollback(
 }
 
 export async function rebuild(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, currentRun(config), { action: 'rebuild' }, options)
+  return change(config, runToChange(config), { action: 'rebuild' }, options)
 }
 
 /** Also lets weights through that the gate holds back: whoever resumes has looked at them. */
 export async function resume(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, currentRun(config), { action: 'resume' }, options)
-}
-
-function currentRun({ dataDir }: Config): RunDirectory {
-  const run = RunDirectory.current(dataDir)
-  if (existsSync(run.root)) return run
-  throw new ConfigError([
-    `there is no run in ${run.root}: \`mtmi start\` or \`mtmi replay --data PATH\` makes one, or choose another --data-dir`
-  ])
+  return change(config, runToChange(config), { action: 'resume' }, options)
 }
 
 async function defaultVersion(checkpoints: CheckpointFiles, steps: readonly number[], run: RunDirectory): Promise<number> {

@@ -2,7 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Config, environmentVariable } from '../../src/core/config/config.ts'
-import { loadConfig } from '../../src/core/config/configFile.ts'
+import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { version } from '../../src/core/version.ts'
@@ -23,6 +23,7 @@ const program = new Command('mtmi')
   .version(version)
   .option('--config <file>', 'YAML configuration (default: mtmi.yaml, where there is one)')
   .option('--data-dir <folder>', 'where state is kept (default: data)')
+  .option('--run <name>', 'run: the folder of --data-dir that a command works on (default: see OPERATIONS.md, "Runs")')
   .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
   .showSuggestionAfterError()
   .configureHelp({ showGlobalOptions: true })
@@ -77,14 +78,14 @@ program
   .option('--items <number>', 'items', wholeNumber)
   .option('--out <file>', 'JSON lines; - is standard output. Without it: into the log')
   .addOption(json())
-  .action(async (options) => (await import('./simulate.ts')).simulateEvents(configured(), options))
+  .action(async (options) => (await import('./simulate.ts')).simulateEvents(configured(), { ...options, configFile: configFile() }))
 
 program
   .command('ingest')
   .description('one stage on the configured parts: topics of others, as sources says → interactions and items')
   .addOption(once('end when everything in the log has been worked off'))
   .addOption(json())
-  .action(async (options) => (await import('../ingest.ts')).ingest(configured(), options))
+  .action(async (options) => (await import('../ingest.ts')).ingest(configured(), { ...options, configFile: configFile() }))
 
 for (const [stage, description] of [
   ['sequence', 'interactions → user-sequences'],
@@ -95,7 +96,7 @@ for (const [stage, description] of [
     .description(`one stage on the configured parts: ${description}`)
     .addOption(once('end when everything in the log has been worked off'))
     .addOption(json())
-    .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), options))
+    .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() }))
 }
 
 const wait = () => new Option('--wait <seconds>', 'how long to wait until it is served').argParser(wholeNumber).default(120)
@@ -118,7 +119,7 @@ program
   .action(async (options) => {
     if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
     else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
-    else await (await import('../stage.ts')).runStage('publish', configured(), options)
+    else await (await import('../stage.ts')).runStage('publish', configured(), { ...options, configFile: configFile() })
   })
 
 program
@@ -145,7 +146,10 @@ program
   .description('one stage on the configured parts: HTTP: recommendations from the index, events into the log')
   .addOption(port())
   .action(async (options) =>
-    (await import('../stage.ts')).runStage('serve', configured({ serve: { port: options.port } }), { once: false })
+    (await import('../stage.ts')).runStage('serve', configured({ serve: { port: options.port } }), {
+      once: false,
+      configFile: configFile()
+    })
   )
 
 program
@@ -167,7 +171,7 @@ program
 
 program
   .command('evaluate')
-  .description('how well a model does on a data set; without --data the progressive report of the run that was started last')
+  .description('how well a model does on a data set; without --data the progressive report of a run')
   .addOption(data())
   .addOption(format())
   .addOption(columns())
@@ -237,7 +241,7 @@ program
   .requiredOption('--data <file>', 'each line is the value of a record', given('a file'))
   .option('--key <path>', 'where the key of the record is in the line, which is then JSON')
   .addOption(json())
-  .action(async (options) => (await import('./produce.ts')).produce(configured(), options))
+  .action(async (options) => (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() }))
 
 const mapping = program.command('mapping').description('how records of others become ours')
 mapping
@@ -335,7 +339,6 @@ program
 program
   .command('reset')
   .description('remove the state of a run: log, histories, model, index')
-  .option('--run <name>', 'which (default: the one that was started last)')
   .option('--yes', 'without asking', false)
   .addOption(json())
   .action(async (options) => (await import('./reset.ts')).reset(configured(), options))
@@ -350,12 +353,17 @@ try {
 // ---------------------------------------------------------------------------------------------------------------------
 
 function configured(overrides: Record<string, unknown> = {}): Config {
-  const { config, dataDir, set } = program.opts<{ config?: string; dataDir?: string; set: Record<string, unknown>[] }>()
-  const all = [...set, overrides, { dataDir }].reduce(mergeDeep, {})
+  const { config, dataDir, run, set } = program.opts<{ config?: string; dataDir?: string; run?: string; set: Record<string, unknown>[] }>()
+  const all = [...set, overrides, { dataDir, run }].reduce(mergeDeep, {})
   const engine = environmentVariable('MTMI_BACKEND')
   if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
     throw new ConfigError([`MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`])
   return loadConfig(config, all)
+}
+
+/** Absolute path of the configuration file; null: there is none. */
+function configFile(): string | null {
+  return configFilePath(program.opts<{ config?: string }>().config)
 }
 
 /** The configuration with this model in it, unless it is a simple method, which needs none. */

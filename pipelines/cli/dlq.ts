@@ -4,10 +4,11 @@ import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
+import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { openWire } from '../parts.ts'
+import { runToChange, runToRead } from '../runs.ts'
 import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
 
 const app = 'mtmi'
@@ -26,7 +27,7 @@ interface Listed {
 
 export async function list(config: Config, options: { topic?: string; json?: boolean }): Promise<void> {
   const listed: Listed[] = []
-  await withLetters(config, async (letters, log) => {
+  await withLetters(config, runToRead(config), async (letters, log) => {
     const topics = options.topic === undefined ? knownTopics(config) : [letterTopic(options.topic)]
     for (const topic of topics) {
       if (!(await isThere(log, topic))) continue
@@ -66,7 +67,7 @@ export async function show(
 ): Promise<void> {
   const topic = letterTopic(options.topic)
   const shown: Letter[] = []
-  await withLetters(config, async (letters, log) => {
+  await withLetters(config, runToRead(config), async (letters, log) => {
     if (!(await isThere(log, topic))) throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
     for await (const letter of letters.letters(topic)) {
       if (options.partition !== undefined && letter.at.partition !== options.partition) continue
@@ -89,10 +90,10 @@ export async function replay(
   const topic = letterTopic(options.topic)
   const reason = options.reason?.toLowerCase()
   const wanted = (letter: Letter) => reason === undefined || `${letter.exception}: ${letter.message}`.toLowerCase().includes(reason)
-  const run = RunDirectory.current(config.dataDir)
+  const run = runToChange(config)
   const lock = run.lock('mtmi dlq replay', ['replay'])
   try {
-    await withLetters(config, async (letters, log) => {
+    await withLetters(config, run, async (letters, log) => {
       const limits: Offsets = (await isThere(log, topic)) ? await log.ends(topic) : new Map()
       const targets = new Map<string, number>()
       let before = 0
@@ -127,9 +128,9 @@ async function confirmed(question: string): Promise<boolean> {
 
 async function withLetters(
   config: Config,
+  run: RunDirectory,
   body: (letters: DeadLetterReplay, log: Awaited<ReturnType<typeof openWire>>['log']) => Promise<void>
 ): Promise<void> {
-  const run = RunDirectory.current(config.dataDir)
   const { log } = await openWire(config, run)
   try {
     const { interactions, items } = config.topics

@@ -3,8 +3,10 @@
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { exitCodes } from '../../src/core/errors.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { version } from '../../src/core/version.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
+import { runToRead } from '../runs.ts'
 import { type Finding, inTime } from './doctor/finding.ts'
 import { kafkaFindings } from './doctor/kafkaFindings.ts'
 import { machineFindings } from './doctor/machine.ts'
@@ -26,10 +28,14 @@ const requestMs = 5000
 
 export async function doctor(config: Config, options: DoctorOptions): Promise<void> {
   const clock = systemClock
+  // A run that is named may not have begun yet: that is a finding, not an error.
+  const run = config.run === null ? runToRead(config) : new RunDirectory(config.dataDir, config.run)
   const backend = await loadConfiguredBackend().catch((error: Error) => error)
   const outside = [
     inTime('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs)),
-    ...(config.index === 'qdrant' ? [inTime('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, clock, requestMs))] : []),
+    ...(config.index === 'qdrant'
+      ? [inTime('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))]
+      : []),
     ...(config.log === 'kafka'
       ? [
           inTime('brokers', 2 * limitMs, 'check kafka.brokers', () =>
@@ -38,7 +44,7 @@ export async function doctor(config: Config, options: DoctorOptions): Promise<vo
         ]
       : [])
   ]
-  const findings = [...machineFindings(config, backend), ...(await runFindings(config)), ...(await Promise.all(outside)).flat()]
+  const findings = [...machineFindings(config, backend), ...(await runFindings(config, run)), ...(await Promise.all(outside)).flat()]
   const failures = findings.filter(({ verdict }) => verdict === 'failed')
   if (options.json === true) {
     const live = backend instanceof Error ? null : backend

@@ -4,8 +4,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../../src/core/config/config.ts'
-import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
-import { RunDirectory, type WriterRole } from '../../src/core/runDirectory.ts'
+import { UnavailableError } from '../../src/core/errors.ts'
+import type { RunDirectory, WriterRole } from '../../src/core/runDirectory.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
 import { checkId } from '../../src/index/vectorIndex.ts'
 import type { RunReport } from '../../src/lab/evaluation/textReport.ts'
@@ -17,6 +17,7 @@ import { lateTopic } from '../../src/sequence/sequenceStage.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUser.ts'
 import { openIndexToRead, openWire } from '../parts.ts'
+import { runToChange } from '../runs.ts'
 
 /** How long stages that run may take to come to the event: a trainer finishes its batch and writes its checkpoints anew. */
 const waitMaxMs = 60_000
@@ -32,9 +33,7 @@ export interface ErasedPlace {
 export async function erase(config: Config, options: { user: string; json?: boolean }): Promise<void> {
   const userId: UserId = options.user
   checkId('user', userId)
-  const run = RunDirectory.current(config.dataDir)
-  if (!existsSync(run.root))
-    throw new ConfigError([`there is no run in ${config.dataDir}: nothing to erase from; choose another --data-dir`])
+  const run = runToChange(config)
   const wire = await openWire(config, run)
   const places: ErasedPlace[] = []
   try {
@@ -63,7 +62,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
   } finally {
     await wire.log.close()
   }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ userId, places })}\n`)
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, userId, places })}\n`)
   else for (const { place, outcome, detail } of places) process.stdout.write(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
 }
 

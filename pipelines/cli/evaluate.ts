@@ -1,10 +1,9 @@
-// `mtmi evaluate`: how well a model does on a data set, or the report of the run that was started last.
+// `mtmi evaluate`: how well a model does on a data set, or the report of a run.
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import type { ColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
 import { offlineSections, streamSections } from '../../src/lab/evaluation/evaluationReport.ts'
 import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
@@ -21,9 +20,10 @@ import { streamText } from '../../src/lab/evaluation/streamText.ts'
 import { type RunReport, textReport } from '../../src/lab/evaluation/textReport.ts'
 import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
+import { runToRead } from '../runs.ts'
 
 export interface EvaluateCommand {
-  /** Without it: the report of the run that was started last. */
+  /** Without it: the report of a run. */
   readonly data?: string
   readonly format?: string
   readonly columns?: ColumnMapping
@@ -110,7 +110,7 @@ function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, sta
 
 /** The report that the last start or replay ended with. */
 function showRun(config: Config, json: boolean): void {
-  const run = RunDirectory.current(config.dataDir)
+  const run = runToRead(config)
   const report = run.readJson<RunReport>('report.json')
   if (report === undefined)
     throw new ConfigError([

@@ -2,12 +2,12 @@
 
 import type { Config } from '../../src/core/config/config.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
 import type { Wire } from '../../src/log/wire.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { openWire } from '../parts.ts'
+import { runToRead } from '../runs.ts'
 import { printable, shownBytes } from './shownBytes.ts'
 
 interface Tried {
@@ -34,7 +34,7 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
       `sources has no topic ${options.topic}${known === '' ? ': it is empty. Name the topic, its format and where user, item, type and time are in it' : `; it has ${known}`}`
     ])
   }
-  const wire = await openWire(config, RunDirectory.current(config.dataDir))
+  const wire = await openWire(config, runToRead(config))
   try {
     const mapper = openSource(source, wire)
     const records = await newest(wire, options.topic, options.samples)

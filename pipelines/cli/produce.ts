@@ -4,19 +4,22 @@ import { existsSync } from 'node:fs'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { parseFieldPath } from '../../src/core/fieldPath.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { readText } from '../../src/ingest/mapping/readField.ts'
 import { readLines } from '../../src/lab/dataset/lineReader.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
 import { parseExactJson } from '../../src/records/avro/exactJson.ts'
 import { valueRules } from '../../src/records/value/valueRules.ts'
 import { openWire } from '../parts.ts'
+import { beginRun, runToBegin } from '../runs.ts'
 
 const appendMax = 512
 const text = new TextEncoder()
 
 /** @param options.key a path in each line, which is then JSON; without it keys are empty */
-export async function produce(config: Config, options: { topic: string; data: string; key?: string; json?: boolean }): Promise<void> {
+export async function produce(
+  config: Config,
+  options: { topic: string; data: string; key?: string; configFile?: string | null; json?: boolean }
+): Promise<void> {
   const { topic, data } = options
   const ours: string[] = Object.values(config.topics).filter((value) => typeof value === 'string')
   if (ours.includes(topic))
@@ -24,27 +27,37 @@ export async function produce(config: Config, options: { topic: string; data: st
   if (!existsSync(data)) throw new ConfigError([`there is no file ${data}`])
   const keyPath = options.key === undefined ? undefined : parseFieldPath(options.key)
   const rules = valueRules(config.events)
-  const wire = await openWire(config, RunDirectory.current(config.dataDir))
+  const { configFile = null } = options
+  const run = runToBegin(config, configFile)
   let count = 0
-  try {
-    let block: NewRecord[] = []
-    for await (const { lines } of readLines(data)) {
-      for (const line of lines) {
-        if (line.trim() === '') continue
-        block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath, rules), value: text.encode(line) })
-        if (block.length < appendMax) continue
+  await beginRun(
+    run,
+    { configFile },
+    () => run.lock('mtmi produce', []),
+    async (_lock, begun) => {
+      const wire = await openWire(config, run)
+      begun()
+      try {
+        let block: NewRecord[] = []
+        for await (const { lines } of readLines(data)) {
+          for (const line of lines) {
+            if (line.trim() === '') continue
+            block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath, rules), value: text.encode(line) })
+            if (block.length < appendMax) continue
+            await wire.log.append(topic, block)
+            count += block.length
+            block = []
+          }
+        }
         await wire.log.append(topic, block)
         count += block.length
-        block = []
+      } finally {
+        await wire.log.close()
       }
     }
-    await wire.log.append(topic, block)
-    count += block.length
-  } finally {
-    await wire.log.close()
-  }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, records: count })}\n`)
-  else process.stderr.write(`${count} records → ${topic}\n`)
+  )
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, topic, records: count })}\n`)
+  else process.stderr.write(`${count} records → ${topic} in ${run.root}\n`)
 }
 
 /** Empty where the line has none: a topic may well hold what its readers cannot use. */

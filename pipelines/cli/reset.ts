@@ -1,25 +1,16 @@
 // `mtmi reset`: removes the state of one run.
 
-import { existsSync, readdirSync, rmSync } from 'node:fs'
-import path from 'node:path'
+import { rmSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
-import { RunDirectory, writerRoles } from '../../src/core/runDirectory.ts'
+import { writerRoles } from '../../src/core/runDirectory.ts'
 import { openQdrantIndex } from '../parts.ts'
+import { runToChange } from '../runs.ts'
 
-export async function reset(config: Config, options: { run?: string; yes: boolean; json?: boolean }): Promise<void> {
-  const runs = existsSync(config.dataDir)
-    ? readdirSync(config.dataDir, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map(({ name }) => name)
-    : []
-  const name = options.run ?? RunDirectory.currentName(config.dataDir)
-  if (!runs.includes(name))
-    throw new ConfigError([
-      `there is no run ${name} in ${path.resolve(config.dataDir)}${runs.length === 0 ? ': nothing to remove' : `; there are ${runs.join(', ')}: choose with --run`}`
-    ])
-  const root = path.resolve(config.dataDir, name)
+export async function reset(config: Config, options: { yes: boolean; json?: boolean }): Promise<void> {
+  const run = runToChange(config)
+  const { name, root } = run
   if (!options.yes) {
     if (!process.stdin.isTTY)
       throw new ConfigError([`reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`])
@@ -31,7 +22,6 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
       return
     }
   }
-  const run = new RunDirectory(config.dataDir, name)
   const lock = run.lock('mtmi reset', writerRoles)
   try {
     const others = run.users().filter((user) => !user.startsWith('mtmi reset '))
@@ -46,7 +36,6 @@ export async function reset(config: Config, options: { run?: string; yes: boolea
   } finally {
     lock.release()
   }
-  if (RunDirectory.currentName(config.dataDir) === name) rmSync(path.resolve(config.dataDir, 'current'), { force: true })
   process.stderr.write(`removed ${root}\n`)
   if (options.json === true) process.stdout.write(`${JSON.stringify({ removed: root })}\n`)
 }

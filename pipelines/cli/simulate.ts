@@ -5,16 +5,18 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { openWire } from '../parts.ts'
+import { beginRun, runToBegin } from '../runs.ts'
 
 export interface SimulateOptions {
   readonly events?: number
   readonly users?: number
   readonly items?: number
   readonly out?: string
+  /** Of the stages that read the log; null: there is none. */
+  readonly configFile?: string | null
   readonly json?: boolean
 }
 
@@ -29,7 +31,7 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
   })
   const counts = { events: 0, duplicates: 0, outOfOrder: 0, late: 0, bad: 0 }
   let target: string
-  if (options.out === undefined) target = await intoLog(config, simulation, counts)
+  if (options.out === undefined) target = await intoLog(config, options.configFile ?? null, simulation, counts)
   else {
     if (options.out === '-' && options.json === true)
       throw new ConfigError(['--out - and --json both want standard output: give --out a file'])
@@ -62,27 +64,33 @@ async function openFile(file: string): Promise<WriteStream> {
 
 async function intoLog(
   config: Config,
+  configFile: string | null,
   simulation: ReturnType<typeof simulate>,
   counts: Parameters<typeof simulation.interactions>[0]
 ): Promise<string> {
-  const run = RunDirectory.current(config.dataDir)
-  const lock = run.lock('mtmi simulate', [])
-  run.makeCurrent()
-  const wire = await openWire(config, run)
-  const { log, codecs } = wire
-  const { signal } = new AbortController()
-  await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
-  const { users, items, events } = simulation.options
-  const name = `simulation of seed ${config.seed}, ${users} users, ${items} items, ${events} events`
-  await feedInteractions(simulation.interactions(counts), {
-    log,
-    codecs,
-    topic: config.topics.interactions,
-    name,
-    signal,
-    hasRoom: async () => true
-  })
-  await log.close()
-  lock.release()
+  const run = runToBegin(config, configFile)
+  await beginRun(
+    run,
+    { configFile },
+    () => run.lock('mtmi simulate', []),
+    async (_lock, begun) => {
+      const wire = await openWire(config, run)
+      begun()
+      const { log, codecs } = wire
+      const { signal } = new AbortController()
+      await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
+      const { users, items, events } = simulation.options
+      const name = `simulation of seed ${config.seed}, ${users} users, ${items} items, ${events} events`
+      await feedInteractions(simulation.interactions(counts), {
+        log,
+        codecs,
+        topic: config.topics.interactions,
+        name,
+        signal,
+        hasRoom: async () => true
+      })
+      await log.close()
+    }
+  )
   return `topic ${config.topics.interactions} in ${run.root}`
 }

@@ -1,12 +1,12 @@
 // `mtmi versions`: what is served, what can be gone back to, and what the gate said of the newest weights.
 
 import type { Config } from '../../src/core/config/config.ts'
-import { RunDirectory } from '../../src/core/runDirectory.ts'
 import type { GateRecord } from '../../src/publish/modelGate.ts'
+import { runToRead } from '../runs.ts'
 import { collectVersions, gateDetail, heldTexts, type VersionsReport } from '../versionsReport.ts'
 
 export async function versions(config: Config, options: { json?: boolean }): Promise<void> {
-  const report = await collectVersions(config, RunDirectory.current(config.dataDir))
+  const report = await collectVersions(config, runToRead(config))
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : `${versionsText(report)}\n`)
 }
 

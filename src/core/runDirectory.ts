@@ -16,6 +16,20 @@ const aloneName = 'alone'
 /** Processes of one role on one machine's folder: far more than it has cores. */
 const placesMax = 256
 
+/** What a run was begun from: one of `simulation`, `data` and `configFile`. Written once, when it begins. */
+export interface RunOrigin {
+  readonly simulation?: Readonly<Record<string, unknown>>
+  /** Absolute path of a data set; beside it how it is read. */
+  readonly data?: string
+  readonly format?: unknown
+  readonly columns?: unknown
+  readonly seed?: number
+  /** Of separate stages: the absolute path of their configuration; null: there is none. */
+  readonly configFile?: string | null
+}
+
+const originFile = 'source.json'
+
 /** Where one run keeps everything: `<dataDir>/<run>`. Runs on different data never share state. */
 export class RunDirectory {
   readonly root: string
@@ -26,19 +40,15 @@ export class RunDirectory {
     this.root = path.resolve(dataDir, name)
   }
 
-  /** The run that commands without a data set mean: the one that was started last. */
-  static current(dataDir: string): RunDirectory {
-    return new RunDirectory(dataDir, RunDirectory.currentName(dataDir))
+  /** What it was begun from; undefined: no start has completed. */
+  origin(): RunOrigin | undefined {
+    return this.readJson<RunOrigin>(originFile)
   }
 
-  static currentName(dataDir: string): string {
-    const pointer = path.join(dataDir, 'current')
-    return existsSync(pointer) ? readFileSync(pointer, 'utf8').trim() : 'live'
-  }
-
-  makeCurrent(): this {
+  /** From now on it is a run. One that has begun stays as it is. */
+  make(origin: RunOrigin): this {
     makeFolder(this.root)
-    writeFileAtomically(path.join(this.root, '..', 'current'), `${this.name}\n`)
+    if (this.origin() === undefined) this.writeJson(originFile, origin)
     return this
   }
 

@@ -185,7 +185,7 @@ const configOf = (repeat: number): Config =>
     }
   )
 try {
-  const run = RunDirectory.current(dataDir)
+  const run = new RunDirectory(dataDir, 'live')
   mkdirSync(run.root, { recursive: true })
   const feeder = await openWire(configOf(0), run)
   await applyTopics(feeder.config.kafka, wantedTopics(feeder.config))

@@ -25,7 +25,7 @@ const name = `restore-${process.pid}`
 const topics = { interactions: `${name}.i`, items: `${name}.c`, userSequences: `${name}.s`, modelUpdates: `${name}.m`, partitions: 1 }
 const config = resolveConfig({}, {}, { dataDir, log: 'kafka', kafka: { brokers, clientId: name }, topics })
 await applyTopics(config.kafka, wantedTopics(config))
-const run = RunDirectory.current(dataDir)
+const run = new RunDirectory(dataDir, 'live')
 mkdirSync(run.root, { recursive: true })
 const wire = await openWire(config, run)
 try {

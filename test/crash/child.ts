@@ -54,7 +54,7 @@ const config = configSchema.parse({
   ...task.scenario.settings,
   train: { ...(task.scenario.settings.train as object), updateIntervalMs: 20 }
 })
-const run = new RunDirectory(task.directory, 'run').makeCurrent()
+const run = new RunDirectory(task.directory, 'run').make({ configFile: null })
 const killer = new Killer(task.kill)
 await loadBackend()
 const wire = await openWire(config, run)

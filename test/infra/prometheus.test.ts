@@ -6,7 +6,7 @@ import test from 'node:test'
 import { ensurePrometheus } from '../../infra/prometheus/ensure.mjs'
 import { systemClock } from '../../src/core/clock.ts'
 import { createMetrics } from '../../src/monitor/metrics.ts'
-import { startOpsService } from '../../src/serve/http/opsService.ts'
+import { bindOpsPort, startOpsService } from '../../src/serve/http/opsService.ts'
 import { PrometheusServer } from './prometheusServer.ts'
 import { ruleFiles, shortened } from './ruleFiles.ts'
 
@@ -18,7 +18,11 @@ async function withExporter(
   use: (prometheus: PrometheusServer, metrics: ReturnType<typeof createMetrics>) => Promise<void>
 ): Promise<void> {
   const metrics = createMetrics({ clock: systemClock })
-  const service = await startOpsService({ host: '127.0.0.1', port: 0, metrics, readiness: () => ({ ready: true, detail: '' }) })
+  const service = await startOpsService({
+    port: await bindOpsPort({ host: '127.0.0.1', port: 0 }),
+    metrics,
+    readiness: () => ({ ready: true, detail: '' })
+  })
   try {
     const prometheus = await PrometheusServer.start(binary, { rules: ruleFiles.map(shortened), targets: [new URL(service.url).host] })
     try {

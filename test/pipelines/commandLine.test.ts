@@ -27,7 +27,7 @@ const wrong: readonly Wrong[] = [
   { args: ['recommend', '--user', 'u1'], says: /nothing has been published in .*data.live yet: run `mtmi start`/, status: 1 },
   { args: ['similar', '--item', 'i1', '--json'], says: /nothing has been published/, status: 1 },
   { args: ['evaluate'], says: /there is no report in .*: run `mtmi start`/ },
-  { args: ['reset', '--yes'], says: /there is no run live in .*: nothing to remove/ },
+  { args: ['reset', '--yes'], says: /there is no run in .*`mtmi start`/ },
   { args: ['start', '--evnts', '5'], says: /unknown option '--evnts'\n.*Did you mean --events\?/ },
   { args: ['start', '--events', 'many'], says: /'--events <number>' argument 'many' is invalid. Give a whole number/ },
   { args: ['start', '--events', '5', '--data', 'file'], says: /'--events <number>' cannot be used with option '--data <path>'/ },
@@ -37,7 +37,7 @@ const wrong: readonly Wrong[] = [
   { args: ['replay', '--data', 'not there', '--once'], says: /cannot read data set .*not there/ },
   { args: ['replay', '--data', 'nothing', '--once'], says: /nothing/ },
   { args: ['replay', '--data', 'file', '--format', 'excel'], says: /Allowed choices are recbole, / },
-  { args: ['--config', 'not-there.yaml', 'config'], says: /configuration file not-there.yaml cannot be read/ },
+  { args: ['--config', 'not-there.yaml', 'config'], says: /configuration file .*not-there.yaml cannot be read/ },
   { args: ['--config', 'broken.yaml', 'config'], says: /broken.yaml: .*line 3/ },
   {
     args: ['--config', 'wrong.yaml', 'config'],

@@ -35,6 +35,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
       return lastLine(stdout)
     }
     assert.deepEqual(await run('produce', '--topic', 'shop.clicks', '--data', 'clicks.jsonl', '--key', 'user.id'), {
+      run: 'live',
       topic: 'shop.clicks',
       records: 4
     })
@@ -47,7 +48,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert(!shown.stdout.includes('\u001b'), 'a record must not reach the terminal as a command')
 
     const counts = { read: 4, mapped: 1, filtered: 1, refused: 2 }
-    assert.deepEqual(await run('ingest', '--once'), { sources: { 'shop.clicks': counts } })
+    assert.deepEqual(await run('ingest', '--once'), { run: 'live', sources: { 'shop.clicks': counts } })
     const listed = (await run('dlq', 'ls')).topics as { topic: string; letters: number; replayed: number; reasons: { letters: number }[] }[]
     assert.deepEqual(
       listed.map(({ topic, letters, replayed, reasons }) => [topic, letters, replayed, reasons.length]),
@@ -71,7 +72,10 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.equal((await replay('--yes', '--reason', 'NOT json')).replayed, 1)
     assert.deepEqual(await replay('--yes'), { topic: 'shop.clicks.mtmi.dlq', due: 1, replayed: 1, before: 1, dryRun: false })
     // Replayed records are read like any others, and refused again.
-    assert.deepEqual(await run('ingest', '--once'), { sources: { 'shop.clicks': { read: 2, mapped: 0, filtered: 0, refused: 2 } } })
+    assert.deepEqual(await run('ingest', '--once'), {
+      run: 'live',
+      sources: { 'shop.clicks': { read: 2, mapped: 0, filtered: 0, refused: 2 } }
+    })
 
     const unknown = await mtmi(['mapping', 'try', '--topic', 'nothing'], { cwd })
     assert.equal(unknown.status, 78)

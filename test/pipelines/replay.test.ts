@@ -54,10 +54,13 @@ suite('replay', { concurrency: 2 }, () => {
     })
 })
 
-test('a run that was made from other data is not mixed with this one', async () => {
+test('a run that was begun from other data is not mixed with this one', async () => {
   const other = mkdtempSync(path.join(cwd, 'other-'))
   writeFileSync(path.join(other, 'small.inter'), `${files['small.inter'].join('\n')}\n`)
   const { status, stderr } = await mtmi(['replay', '--data', path.join(other, 'small.inter'), '--once'], { cwd })
   assert.equal(status, 78, stderr)
-  assert.match(stderr, /was made from .*small.inter.* and this is .*Choose another --data-dir, or remove it: mtmi reset --run small.inter/)
+  assert.match(
+    stderr,
+    /was begun from .*small.inter.* and this is .*Choose another name with --run, or remove the run: mtmi reset --run small.inter/
+  )
 })

@@ -57,7 +57,7 @@ test('a session gets the list of a stored user with the same history, from `star
     assert.equal((await ask(base, { history: ['never seen'], limit: 3 })).coldStart, 'popular')
     await all.stop('SIGTERM')
 
-    const alone = new MtmiProcess([...args, 'serve', '--port', '0'], { cwd: folder })
+    const alone = new MtmiProcess([...args, 'serve', '--run', 'simulation-2500', '--port', '0'], { cwd: folder })
     servers.push(alone)
     const served = (await alone.says(/serving .* on (http:[^\s"]+)/))[1]!
     // It comes to know the model as it reads the log: until then what is popular.
@@ -72,7 +72,9 @@ test('a session gets the list of a stored user with the same history, from `star
       list.items.filter(({ itemId }) => twins.items.some((item) => item.itemId === itemId)).length >= 3,
       `${JSON.stringify(list)} against ${JSON.stringify(twins)}`
     )
-    const off = new MtmiProcess([...args, '--set', 'serve.sessions=false', 'serve', '--port', '0'], { cwd: folder })
+    const off = new MtmiProcess([...args, '--set', 'serve.sessions=false', 'serve', '--run', 'simulation-2500', '--port', '0'], {
+      cwd: folder
+    })
     servers.push(off)
     const without = (await off.says(/serving .* on (http:[^\s"]+)/))[1]!
     const refused = await fetch(`${without}/v1/recommendations`, {

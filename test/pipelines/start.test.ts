@@ -113,12 +113,12 @@ async function whileItRuns(cwd: string): Promise<void> {
   const [second, reset, stage, doctor] = await Promise.all([
     mtmi(['start', ...events, '--once'], { cwd }),
     mtmi(['reset', '--yes'], { cwd }),
-    mtmi(['train', '--once'], { cwd }),
+    mtmi(['train', '--run', 'simulation-3000', '--once'], { cwd }),
     mtmi(['doctor'], { cwd })
   ])
   for (const refused of [second, reset, stage]) {
     assert.equal(refused.status, 1, refused.stderr)
-    assert.match(refused.stderr, /^mtmi: mtmi \w+ cannot use .*simulation-3000: mtmi start \(process \d+, since .*\) is using it/)
+    assert.match(refused.stderr, /^mtmi: mtmi \w+ cannot use .*simulation-3000: mtmi start \(process \d+, since .*\) is using it/m)
     assert.equal(refused.stdout, '')
   }
   assert.equal(doctor.status, 0, doctor.stdout)

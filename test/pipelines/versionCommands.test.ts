@@ -64,7 +64,7 @@ const refused: GateRecord = {
 async function furnished() {
   const made = nowhere()
   const { config, run } = made
-  run.makeCurrent()
+  run.make({ configFile: null })
   const index = await openIndex(config, run, { searchThread: false })
   for (const space of ['mtmi-1x2', 'mtmi-1x2.1']) {
     await index.createSpace(space, { dimensions: 2, interestCount: 1 })
@@ -147,7 +147,7 @@ test('while no trainer runs a request is written down for the next one, and show
   const first = await said(() => rollback(config, undefined, { wait: 0, hold: true, json: true }))
   assert.match(
     first.err,
-    /^going back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
+    /^run live in .*\ngoing back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
   )
   assert.match(first.err, /\nno trainer is running in .*: it is carried out when `mtmi start`, or `train` and `publish`, run next\n$/)
   const { request } = JSON.parse(first.out) as { request: Record<string, unknown> }
@@ -163,7 +163,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
   const trainer = run.lock('mtmi train', ['train'])
   try {
     const slow = await said(() => resume(config, { wait: 0 }))
-    assert.match(slow.err, /^the trainer has not answered within 0 s; it will be carried out all the same\n$/)
+    assert.match(slow.err, /^run live in .*\nthe trainer has not answered within 0 s; it will be carried out all the same\n$/)
     const impatient = await said(() => rebuild(config, { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
     assert.match(impatient.problem, /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/)
@@ -173,7 +173,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     assert.deepEqual([failed.code, failed.problem], ['CONFIG', 'the trainer could not do it: its disk is full'])
     run.writeJson('control-result.json', { id: 3, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2.1', atMs })
     const waiting = await said(() => rebuild(config, { wait: 0 }))
-    assert.match(waiting.err, /^the trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/)
+    assert.match(waiting.err, /^run live in .*\nthe trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/)
     assert.match(
       waiting.err,
       /\nspace mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/

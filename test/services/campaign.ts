@@ -108,7 +108,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     train: { evaluateItemsMax: 0, replayRatio: 0, updateIntervalMs: 2000 }
   }
   const config = resolveConfig({}, {}, settings)
-  const run = RunDirectory.current(dataDir)
+  const run = new RunDirectory(dataDir, 'live')
   mkdirSync(run.root, { recursive: true })
   const source = config.sources[0]!.topic
   await applyTopics(config.kafka, [...wantedTopics(config), { topic: source, partitions: options.partitions, settings: {} }])

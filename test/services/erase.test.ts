@@ -52,7 +52,7 @@ test('Kafka: out of the histories of every member, by the command while none run
     },
     {}
   )
-  const run = new RunDirectory(dataDir, 'live').makeCurrent()
+  const run = new RunDirectory(dataDir, 'live').make({ configFile: null })
   /** Two members on two partitions, until everything in the topic is committed. */
   const sequence = async (meanwhile: () => Promise<void> = async () => {}) => {
     const stop = new AbortController()
@@ -140,7 +140,7 @@ if (qdrantGiven('Qdrant: erase')) {
     const options = qdrantOptions()
     const dataDir = mkdtempSync(path.join(os.tmpdir(), 'mtmi-erase-'))
     const config = resolveConfig({ dataDir, index: 'qdrant', qdrant: { url: qdrantUrl, prefix: options.prefix } }, {})
-    new RunDirectory(dataDir, 'test').makeCurrent() // the name that openQdrant gives
+    new RunDirectory(dataDir, 'test').make({ configFile: null }) // the name that openQdrant gives
     const index = openQdrant(options)
     const points = (userId: string) => userPoint(userId, [[1, 0]], ['x'])
     /** Every payload of every collection, as Qdrant itself tells it. */

@@ -3,7 +3,6 @@
 import type { Clock } from '../../../src/core/clock.ts'
 import type { Config } from '../../../src/core/config/config.ts'
 import { httpProbe } from '../../../src/core/httpProbe.ts'
-import { RunDirectory } from '../../../src/core/runDirectory.ts'
 import { QdrantNames, type Role, roles } from '../../../src/index/qdrant/qdrantNames.ts'
 import { openQdrantIndex } from '../../parts.ts'
 import { clockFinding } from './clockFinding.ts'
@@ -19,7 +18,7 @@ interface Listed {
   }
 }
 
-export async function qdrantFindings(config: Config, clock: Clock, timeoutMs: number): Promise<Finding[]> {
+export async function qdrantFindings(config: Config, run: string, clock: Clock, timeoutMs: number): Promise<Finding[]> {
   const { qdrant } = config
   const url = qdrant.url.replace(/\/+$/, '')
   const what = `Qdrant ${url}`
@@ -48,12 +47,12 @@ export async function qdrantFindings(config: Config, clock: Clock, timeoutMs: nu
   } catch (error) {
     return [failure(what, error, reachAdvice)]
   }
-  return [await index(config, what, timeoutMs), ...findings, ...named(new QdrantNames(qdrant.prefix), listed, aliases)]
+  return [await index(config, run, what, timeoutMs), ...findings, ...named(new QdrantNames(qdrant.prefix), listed, aliases)]
 }
 
-async function index(config: Config, what: string, timeoutMs: number): Promise<Finding> {
+async function index(config: Config, run: string, what: string, timeoutMs: number): Promise<Finding> {
   const patience = { timeoutMs: Math.min(config.qdrant.timeoutMs, timeoutMs), retryMs: 0, searchRetryMs: 0 }
-  const opened = await openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, RunDirectory.currentName(config.dataDir))
+  const opened = await openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, run)
   try {
     const version = await opened.version()
     const live = await opened.live()

@@ -1,14 +1,13 @@
-// What the run that was started last holds, and who is at work on it.
+// What the run holds, and which processes use it.
 
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Config } from '../../../src/core/config/config.ts'
-import { RunDirectory } from '../../../src/core/runDirectory.ts'
+import type { RunDirectory } from '../../../src/core/runDirectory.ts'
 import { openIndexToRead } from '../../parts.ts'
 import { type Finding, failure, fine } from './finding.ts'
 
-export async function runFindings(config: Config): Promise<Finding[]> {
-  const directory = RunDirectory.current(config.dataDir)
+export async function runFindings(config: Config, directory: RunDirectory): Promise<Finding[]> {
   const what = `run ${directory.name}`
   if (!existsSync(directory.root)) return [fine(what, 'not begun: `mtmi start` begins one')]
   const users = directory.users()

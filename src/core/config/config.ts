@@ -12,6 +12,12 @@ import { sourceProblems, sourceSchema } from './sources.ts'
 
 export const configSchema = z.strictObject({
   dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
+  run: z
+    .string()
+    .regex(/^\w[\w.-]{0,99}$/, 'a run is named with letters, digits, _ . and -, such as shop')
+    .nullable()
+    .default(null)
+    .describe('Name of the run: the folder of `dataDir` that holds its state. Without it the rules of OPERATIONS.md, "Runs", decide'),
   seed: count(0, 0xffffffff).default(1).describe('Seed of everything drawn at random: the same input and seed give the same run'),
   log: z.enum(['local', 'kafka']).default('local').describe('Where events and updates travel'),
   index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Where vectors are published and searched'),

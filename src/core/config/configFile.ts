@@ -1,6 +1,7 @@
 // The configuration file and the secrets beside it.
 
 import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { parseDocument } from 'yaml'
 import { ConfigError } from '../errors.ts'
 import { type Config, configFromEnvironment, environmentVariable } from './config.ts'
@@ -14,27 +15,33 @@ export const defaultConfigFile = 'mtmi.yaml'
  * @throws ConfigError with every problem at once
  */
 export function loadConfig(file: string | undefined, overrides: Readonly<Record<string, unknown>> = {}): Config {
-  const named = file ?? environmentVariable('MTMI_CONFIG')
-  const path = named ?? (existsSync(defaultConfigFile) ? defaultConfigFile : undefined)
-  return configFromEnvironment(path === undefined ? undefined : readYaml(path), overrides, readSecret)
+  const found = configFilePath(file)
+  return configFromEnvironment(found === null ? undefined : readYaml(found), overrides, readSecret)
 }
 
-function readYaml(path: string): unknown {
+/** Absolute path of the file that `loadConfig` reads; null: there is none. */
+export function configFilePath(file: string | undefined): string | null {
+  const named = file ?? environmentVariable('MTMI_CONFIG')
+  const found = named ?? (existsSync(defaultConfigFile) ? defaultConfigFile : undefined)
+  return found === undefined ? null : path.resolve(found)
+}
+
+function readYaml(file: string): unknown {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new ConfigError([`configuration file ${path} cannot be read: ${(cause as Error).message}`])
+    throw new ConfigError([`configuration file ${file} cannot be read: ${(cause as Error).message}`])
   }
   const document = parseDocument(text, { uniqueKeys: true })
-  if (document.errors.length > 0) throw new ConfigError(document.errors.map((error) => `${path}: ${error.message.split('\n')[0]}`))
+  if (document.errors.length > 0) throw new ConfigError(document.errors.map((error) => `${file}: ${error.message.split('\n')[0]}`))
   return document.toJS() as unknown
 }
 
-function readSecret(path: string): string {
+function readSecret(file: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new ConfigError([`secret file ${path} cannot be read: ${(cause as Error).message}`])
+    throw new ConfigError([`secret file ${file} cannot be read: ${(cause as Error).message}`])
   }
 }

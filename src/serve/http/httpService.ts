@@ -3,17 +3,17 @@
 // Searching and learning happen on other threads: a handler here checks, asks, and answers. Every error is application/problem+json.
 
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
+import { type RequestListener, STATUS_CODES } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Clock } from '../../core/clock.ts'
 import type { ServeOptions } from '../../core/config/config.ts'
-import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { type httpRequestKinds, httpRoutes, type Metrics } from '../../monitor/metrics.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
 import { idLengthMax } from '../../records/validateInteraction.ts'
 import { noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessionEncoder.ts'
 import { Access, checkExposure, neededRole } from './access.ts'
+import { BoundPort } from './boundPort.ts'
 import { loadConsoleFiles } from './consoleFiles.ts'
 import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRoutes.ts'
 import { AnswerCount } from './consoleStatus.ts'
@@ -55,11 +55,13 @@ export interface HttpServiceParts {
   readonly drainMaxMs?: number
   /** How long the body of a request may take to arrive. Default 10 s: a megabyte at 100 kB/s. */
   readonly arrivalMaxMs?: number
+  /** Bound already; default: `listen` binds `options.host` and `options.port`. */
+  readonly port?: BoundPort
 }
 
 export interface HttpService {
   readonly app: FastifyInstance
-  /** Opens the port. @returns its URL @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
+  /** Answers on the port. @returns its URL @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
   listen(): Promise<string>
   /** Stops accepting, lets running requests finish within `drainMaxMs`, then cuts them. */
   close(): Promise<void>
@@ -71,6 +73,15 @@ const timeoutMs = 30_000
 const instanceMax = 512
 /** A character of an id takes up to three bytes of UTF-8, each of them `%XX` in the path. */
 const pathIdLengthMax = idLengthMax * 9
+
+/** @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
+export async function bindServePort({ host, port }: Pick<ServeOptions, 'host' | 'port'>): Promise<BoundPort> {
+  return servePort({ host, port }).bind()
+}
+
+function servePort({ host, port }: Pick<ServeOptions, 'host' | 'port'>): BoundPort {
+  return new BoundPort({ host, port, section: 'serve', requestTimeoutMs: timeoutMs })
+}
 
 export function createHttpService(parts: HttpServiceParts): HttpService {
   const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, version = '0.0.0' } = parts
@@ -90,8 +101,14 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   const origins = new Origins(options, access.on)
   const active = new Map<RequestKind, number>()
   let closing = false
+  const port = parts.port ?? servePort(options)
+  let handler: RequestListener | undefined
 
   const app = fastify({
+    serverFactory: (own) => {
+      handler = own
+      return port.server
+    },
     bodyLimit: options.bodyMaxBytes,
     routerOptions: { maxParamLength: pathIdLengthMax },
     requestTimeout: timeoutMs,
@@ -274,30 +291,16 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     app,
     async listen(): Promise<string> {
       checkExposure(options)
-      const { host, port } = options
-      try {
-        return await app.listen({ host, port })
-      } catch (error) {
-        const { code } = error as { code?: string }
-        if (code === 'EADDRINUSE') {
-          throw new UnavailableError(
-            `port ${port} of ${host} is taken: end what listens there, or set serve.port to another one (0: any free one)`,
-            { cause: error }
-          )
-        }
-        if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-          throw new ConfigError([
-            `serve.host ${host} with serve.port ${port} cannot be listened on (${code}): give an address of this machine and a port above 1023`
-          ])
-        }
-        throw error
-      }
+      await port.bind()
+      await app.ready()
+      port.handle(handler!)
+      return port.url
     },
     async close(): Promise<void> {
       closing = true
       const cut = setTimeout(() => app.server.closeAllConnections(), drainMaxMs)
       try {
-        await app.close()
+        await Promise.all([port.close(), app.close()])
       } finally {
         clearTimeout(cut)
       }

@@ -1,16 +1,15 @@
 // Health and metrics of a stage that serves nothing else: /livez, /readyz, /metrics. Meant for supervisors and Prometheus, not for the public.
 
+import type { RequestListener } from 'node:http'
 import fastify from 'fastify'
-import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import type { Metrics } from '../../monitor/metrics.ts'
+import { BoundPort } from './boundPort.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'
 import type { Readiness } from './readiness.ts'
 
 export interface OpsServiceParts {
-  readonly host: string
-  /** 0 takes a free one. */
-  readonly port: number
+  readonly port: BoundPort
   readonly metrics: Pick<Metrics, 'expose'>
   readonly readiness: () => Readiness
 }
@@ -24,8 +23,20 @@ export interface OpsService {
 const timeoutMs = 10_000
 
 /** @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
-export async function startOpsService({ host, port, metrics, readiness }: OpsServiceParts): Promise<OpsService> {
-  const app = fastify({ requestTimeout: timeoutMs, handlerTimeout: timeoutMs, bodyLimit: 1024, forceCloseConnections: 'idle' })
+export async function bindOpsPort({ host, port }: { readonly host: string; readonly port: number }): Promise<BoundPort> {
+  return new BoundPort({ host, port, section: 'ops', requestTimeoutMs: timeoutMs }).bind()
+}
+
+/** @param parts.port bound */
+export async function startOpsService({ port, metrics, readiness }: OpsServiceParts): Promise<OpsService> {
+  let handler: RequestListener | undefined
+  const app = fastify({
+    serverFactory: (own) => {
+      handler = own
+      return port.server
+    },
+    ...{ requestTimeout: timeoutMs, handlerTimeout: timeoutMs, bodyLimit: 1024, forceCloseConnections: 'idle' }
+  })
   app.setErrorHandler((error, _request, reply) => {
     const { error: problem } = problemOf(error)
     return reply
@@ -41,20 +52,12 @@ export async function startOpsService({ host, port, metrics, readiness }: OpsSer
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store')
   })
   addProbeRoutes(app, { readiness, metrics })
-  try {
-    const url = await app.listen({ host, port })
-    return { url, close: () => app.close() }
-  } catch (error) {
-    await app.close()
-    const { code } = error as { code?: string }
-    if (code === 'EADDRINUSE')
-      throw new UnavailableError(`port ${port} of ${host} is taken: end what listens there, or set ops.port to another one (0: none)`, {
-        cause: error
-      })
-    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      throw new ConfigError([
-        `ops.host ${host} with ops.port ${port} cannot be listened on (${code}): give an address of this machine and a port above 1023`
-      ])
-    throw error
+  await app.ready()
+  port.handle(handler!)
+  return {
+    url: port.url,
+    close: async () => {
+      await Promise.all([port.close(), app.close()])
+    }
   }
 }

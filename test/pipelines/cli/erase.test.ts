@@ -53,8 +53,8 @@ async function learnMore(folder: string): Promise<void> {
     'sources: [{ topic: more, format: json, user: u, item: i, type: =click, time: { path: t, unit: s } }]\n'
   )
   writeFileSync(path.join(folder, 'more.jsonl'), `${JSON.stringify({ u: 'user-7', i: 'item-3', t: 1_700_000_000 + 12 * 3600 })}\n`)
-  await run(folder, ['produce', '--topic', 'more', '--data', path.join(folder, 'more.jsonl')])
-  for (const stage of ['ingest', 'sequence', 'train']) await run(folder, [stage, '--once'])
+  await run(folder, ['produce', '--run', 'clicks.csv', '--topic', 'more', '--data', path.join(folder, 'more.jsonl')])
+  for (const stage of ['ingest', 'sequence', 'train']) await run(folder, [stage, '--run', 'clicks.csv', '--once'])
 }
 
 async function run(folder: string, args: string[]): Promise<Record<string, unknown>> {
@@ -67,8 +67,7 @@ async function run(folder: string, args: string[]): Promise<Record<string, unkno
 }
 
 function runFolder(folder: string): string {
-  const data = path.join(folder, 'data')
-  return path.join(data, readFileSync(path.join(data, 'current'), 'utf8').trim())
+  return path.join(folder, 'data', 'clicks.csv')
 }
 
 const outcomes = ({ places }: { places?: unknown }) =>
@@ -108,7 +107,7 @@ test('while nothing runs: not a byte of the id is left in histories, index, chec
     assert((answer.places as ErasedPlace[]).some(({ place, outcome }) => place.endsWith('.jsonl') && outcome === 'left to you'))
 
     // Whoever comes to the event later finds nothing more to do, and nothing comes back.
-    for (const stage of ['sequence', 'train', 'publish']) await run(folder, [stage, '--once'])
+    for (const stage of ['sequence', 'train', 'publish']) await run(folder, [stage, '--run', 'clicks.csv', '--once'])
     assert.equal((await run(folder, ['recommend', '--user', erased, '--json'])).coldStart, 'popular')
     assert.equal((await run(folder, ['recommend', '--user', other, '--json'])).coldStart, undefined)
     assert.deepEqual(

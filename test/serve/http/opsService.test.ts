@@ -3,18 +3,17 @@ import test from 'node:test'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { ConfigError, UnavailableError } from '../../../src/core/errors.ts'
 import { createMetrics } from '../../../src/monitor/metrics.ts'
-import { startOpsService } from '../../../src/serve/http/opsService.ts'
+import { bindOpsPort, startOpsService } from '../../../src/serve/http/opsService.ts'
 
 const metrics = createMetrics({ clock: new ManualClock(0), processMetrics: false })
-const parts = (detail?: string) => ({
-  host: '127.0.0.1',
-  port: 0,
+const parts = async (detail?: string) => ({
+  port: await bindOpsPort({ host: '127.0.0.1', port: 0 }),
   metrics,
   readiness: () => ({ ready: detail === undefined, detail: detail ?? 'keeps up' })
 })
 
 test('health, readiness and metrics are there, and nothing else', async () => {
-  const service = await startOpsService(parts())
+  const service = await startOpsService(await parts())
   try {
     assert.deepEqual(await (await fetch(`${service.url}/livez`)).json(), { live: true })
     assert.deepEqual(await (await fetch(`${service.url}/readyz`)).json(), { ready: true, detail: 'keeps up' })
@@ -34,7 +33,7 @@ test('health, readiness and metrics are there, and nothing else', async () => {
 })
 
 test('what stands still is alive and not ready, and says why', async () => {
-  const service = await startOpsService(parts('train has 7 records waiting'))
+  const service = await startOpsService(await parts('train has 7 records waiting'))
   try {
     assert.equal((await fetch(`${service.url}/livez`)).status, 200)
     const answer = await fetch(`${service.url}/readyz`)
@@ -46,15 +45,15 @@ test('what stands still is alive and not ready, and says why', async () => {
 })
 
 test('a port that is taken may be free later; an address that is not ours never is', async () => {
-  const service = await startOpsService(parts())
+  const service = await startOpsService(await parts())
   try {
     const port = Number(new URL(service.url).port)
     await assert.rejects(
-      startOpsService({ ...parts(), port }),
+      bindOpsPort({ host: '127.0.0.1', port }),
       (error: Error) => error instanceof UnavailableError && /ops\.port/.test(error.message)
     )
     await assert.rejects(
-      startOpsService({ ...parts(), host: '192.0.2.1' }),
+      bindOpsPort({ host: '192.0.2.1', port: 0 }),
       (error: Error) => error instanceof ConfigError && /ops\.host 192\.0\.2\.1/.test(error.message)
     )
   } finally {
