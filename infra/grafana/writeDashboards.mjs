@@ -199,13 +199,10 @@ export const dashboards = [
         )
       ],
       [
-        series(
-          'Changes noticed',
-          'short',
-          'In the last hour, by what changed and by which test',
-          [`sum by (signal, detector) (increase(mtmi_drift_detections_total{${job}}[1h]))`, '{{signal}} by {{detector}}'],
-          [`sum(increase(mtmi_drift_responses_total{${job}}[1h]))`, 'responded to']
-        ),
+        series('Changes noticed', 'short', 'In the last hour, by what changed and by which test', [
+          `sum by (signal, detector) (increase(mtmi_drift_detections_total{${job}}[1h]))`,
+          '{{signal}} by {{detector}}'
+        ]),
         series('Since a change', 's', 'Was last noticed', [`min by (signal) (mtmi_drift_detection_age_seconds{${job}})`, '{{signal}}']),
         series('Reference', 'short', 'Interactions in it', [`max(mtmi_drift_reference_events{${job}})`, 'interactions'])
       ],

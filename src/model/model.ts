@@ -70,21 +70,15 @@ function withOwnRows(user: UserModel, D: number): UserModel {
   }
 }
 
-/** What an architecture was before it was written down whole: what there was one of. */
-const before: Architecture = { name: 'mtmi', itemTower: 'linear', itemTables: 'one' }
-
 /**
  * In what two architectures differ, as sentences for whoever can change the configuration; empty if in nothing.
- *
- * @param found of a checkpoint; of an earlier release it may lack entries
  */
 export function differences(wanted: Architecture, found: Architecture): string[] {
-  const all: Architecture = { ...before, ...found }
-  return Object.keys({ ...wanted, ...all })
-    .filter((key) => wanted[key] !== all[key])
+  return Object.keys({ ...wanted, ...found })
+    .filter((key) => wanted[key] !== found[key])
     .map(
       (key) =>
-        `${key} is ${wanted[key] ?? 'not there'}, but the checkpoint has ${all[key] ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
+        `${key} is ${wanted[key] ?? 'not there'}, but the checkpoint has ${found[key] ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
     )
 }
 
@@ -104,7 +98,7 @@ export function modelToJson(options: ModelOptions, historyMax: number): string {
 }
 
 /**
- * The model that a commit names. Options that an earlier release did not have yet are as they were then: the defaults.
+ * The model that a commit names.
  *
  * @throws CorruptError if it is not JSON or lacks its shape; ConfigError if this program has no such model
  */

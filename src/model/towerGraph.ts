@@ -27,8 +27,6 @@ export interface TowerGraphOptions {
   readonly windows: boolean
   /** Whether some candidates are no negatives of some examples. */
   readonly groups: boolean
-  /** Whether interests are held to a lesson: −⟨u, lesson⟩ is added to the loss. */
-  readonly lesson: boolean
 }
 
 /**
@@ -47,7 +45,7 @@ export type TowerGraphOutputs = Readonly<Record<string, Output>>
  *     steps [W, L]             places in `rows`                    age, and where they are read hour and day [W, P, L]: groups
  *     blocked [W, P, L, 1]     position [L], with windows [W, P, L]       placeOf [B], with windows
  *     candidates [C, D]        positive [B]        weight [B]      minusLogQ [C]
- *     blockedCandidates [B, 1, C], with groups                     lesson [I, B, D], with a lesson
+ *     blockedCandidates [B, 1, C], with groups
  *     sizes [rowParts], of the parts of H
  *     shapes: attention (W, P·K, L), places (W, P, K, L), pooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C), spare (rows, D)
  */
@@ -77,12 +75,7 @@ export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; o
   const items = g.unit(item === undefined ? candidates : g.apply('BiasAdd', g.matMul(candidates, item.weight), item.bias)) // [C, D]
   const judged = lossOf(g, { users, vectors: items.y, I, D, groups: options.groups, loss })
   const outputs: Record<string, Output> = { loss: judged.loss, losses: judged.losses }
-  let { ofUsers } = judged //                                                                                      [B, I, D]
-  if (options.lesson) {
-    const lesson = g.transpose(g.input('lesson', [I, -1, D]), [1, 0, 2]) //                                        [B, I, D]
-    outputs.loss = g.sub(judged.loss, g.sum(g.mul(users, lesson), [0, 1, 2]))
-    ofUsers = g.sub(ofUsers, lesson)
-  }
+  const { ofUsers } = judged //                                                                                    [B, I, D]
 
   // Back through the item tower.
   const ofItems = g.unitGradient(items, judged.ofVectors) //                                                       [C, D]

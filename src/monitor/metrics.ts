@@ -215,10 +215,6 @@ export const metricDefinitions = {
     signal: [...driftFeature, 'loss', 'hit_rate'],
     detector: ['psi', 'ks', 'adwin', 'page_hinkley']
   }),
-  driftResponses: counter(
-    'mtmi_drift_responses_total',
-    'Changes in reply to which learning was made faster for a while (train.driftResponse)'
-  ),
   driftReferenceEvents: gauge('mtmi_drift_reference_events', 'Interactions in the reference window; nothing is compared until it is full'),
   driftReferenceAge: age('mtmi_drift_reference_age_seconds', 'Since the reference window was last full: pinned, or rolled on'),
   driftNew: gauge('mtmi_drift_new_ratio', 'Share of recent interactions by users, or on items, that had not been seen before', { role }),

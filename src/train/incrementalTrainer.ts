@@ -24,13 +24,10 @@ import type { MiniBatch } from './batch/miniBatch.ts'
 import { Reservoir } from './batch/reservoir.ts'
 import type { TrainingWindow } from './batch/trainingWindow.ts'
 import type { WindowBatch } from './batch/windowBatch.ts'
-import { DriftResponse, type DriftResponseState } from './driftResponse.ts'
 import { ItemInputs } from './itemInputs.ts'
-import { initialiseRows } from './newRow.ts'
 import { Adam } from './step/adam.ts'
 import { dropoutMask } from './step/dropout.ts'
 import { updateRows } from './step/rowAdagrad.ts'
-import { SlowCopy } from './step/slowCopy.ts'
 import { stepGradients } from './step/stepGradients.ts'
 import { TargetRanker } from './targetRanker.ts'
 import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
@@ -45,11 +42,10 @@ export interface IncrementalTrainerOptions {
   readonly space?: string
 }
 
-/** 1 had each table as a few large arrays: see checkpointFormat1.ts. */
 const formatVersion = 2
 
 /** Parts that a checkpoint tells anew each time, however much of them has changed. */
-const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard', 'slow'])
+const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard'])
 
 /** Rows of features (`field=value`) at most; a catalogue has thousands. */
 const featuresMax = 1_000_000
@@ -79,8 +75,6 @@ export class IncrementalTrainer implements Trainer {
   readonly #ranker: TargetRanker
   readonly #inputs: ItemInputs
   readonly #adam: Adam
-  readonly #slowCopy: SlowCopy
-  readonly #response: DriftResponse
   /** `field=value` of an item: of the catalogue that was given, or else of `learnCatalogue`. */
   #featuresOf: (itemId: ItemId) => readonly string[]
   readonly #own = new Map<ItemId, readonly string[]>()
@@ -125,8 +119,6 @@ export class IncrementalTrainer implements Trainer {
     this.#weights = this.#model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
     this.#adam = new Adam({ learningRate: train.denseLearningRate })
-    this.#slowCopy = new SlowCopy(this.#model.shapes, train.distillation.halfLife)
-    this.#response = new DriftResponse(train.driftResponse)
   }
 
   /** Steps learned; a dropped one does not count. */
@@ -202,8 +194,8 @@ export class IncrementalTrainer implements Trainer {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     const admitted = this.#guard.admit(examples)
-    this.#initialise(admitted, this.#assembler.observe(admitted))
-    const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length), this.#response.replayed)
+    this.#assembler.observe(admitted)
+    const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
     const all = replayed.length === 0 ? admitted : [...admitted, ...replayed]
     const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), admitted.length)
     for (const example of admitted) this.#reservoir.add(example)
@@ -213,12 +205,7 @@ export class IncrementalTrainer implements Trainer {
   /** Counts and admits the targets without learning them, as `learnExamples` does first. */
   observe(examples: readonly Pick<Example, 'target' | 'history'>[]): void {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
-    this.#initialise(examples, this.#assembler.observe(examples))
-  }
-
-  /** @param rows of items that have just been admitted */
-  #initialise(examples: readonly Pick<Example, 'target' | 'history'>[], rows: Int32Array): void {
-    if (this.#options.train.newRows !== 'chance' && rows.length > 0) initialiseRows(this.items, examples, rows, initialRowLength)
+    this.#assembler.observe(examples)
   }
 
   /** Numbers that learning may change: those of the towers, and a row for every item and feature. */
@@ -249,12 +236,10 @@ export class IncrementalTrainer implements Trainer {
     if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
-    const teacher = fresh < batch.size && train.distillation.weight > 0 ? this.#slowCopy.weights : undefined
     const gradients = stepGradients(batch, inputs, mask, this.#weights, {
       model: this.#model,
       loss: model,
-      logQ: model.logQ,
-      ...(teacher === undefined ? {} : { distillation: { teacher, weight: train.distillation.weight, from: fresh } })
+      logQ: model.logQ
     })
     const ofFeatures = this.#inputs.featureGradients(batch.items, batch.features, gradients.inputs)
     let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
@@ -267,13 +252,11 @@ export class IncrementalTrainer implements Trainer {
       )
     }
     const scale = train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
-    const rowRate = train.rowLearningRate * this.#rateScale * this.#response.rowRate
-    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale * this.#response.denseRate)
-    this.#response.learned(fresh)
+    const rowRate = train.rowLearningRate * this.#rateScale
+    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale)
     const touchedRows =
-      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate, train.rowMemory) +
-      updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate, train.rowMemory)
-    if (train.distillation.weight > 0) this.#slowCopy.follow(this.#weights)
+      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate) +
+      updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate)
     this.#step++
     return {
       step: this.#step,
@@ -283,11 +266,6 @@ export class IncrementalTrainer implements Trainer {
       examples: batch.weight.filter((weight) => weight > 0).length,
       ...splitLosses(gradients.losses, batch.weight, fresh)
     }
-  }
-
-  /** The stream was found to have changed: see DriftResponse. @returns whether it is responded to */
-  respondToDrift(): boolean {
-    return this.#response.begin()
   }
 
   /** Multiplies both learning rates from now on; stays in checkpoints taken afterwards. @param factor above 0 */
@@ -353,20 +331,16 @@ export class IncrementalTrainer implements Trainer {
     const assembler = this.#assembler.state()
     const reservoir = this.#reservoir.copy(extent)
     const guard = this.#guard.copy()
-    const slow = this.#slowCopy.state()
     const header = {
       formatVersion,
       space: this.space,
       ...this.#ranker.state(),
-      // Under its name of the first release, when it was the shape alone.
-      shape: this.#model.architecture,
+      architecture: this.#model.architecture,
       step: this.#step,
       batches: this.#batches,
       newestMs: this.#newestMs,
       rateScale: this.#rateScale,
       dropoutRng: this.#dropoutRng.state(),
-      slowSteps: this.#slowCopy.steps,
-      driftResponse: this.#response.state(),
       adamStep: this.#adam.step
     }
     const parts = function* (): Iterable<CheckpointPart> {
@@ -378,7 +352,6 @@ export class IncrementalTrainer implements Trainer {
       yield { name: 'assembler', arrays: assembler }
       yield* named('reservoir', reservoir)
       yield { name: 'guard', arrays: guard() }
-      if (slow.size > 0) yield { name: 'slow', arrays: slow }
     }
     return { header, parts: parts() }
   }
@@ -401,7 +374,7 @@ export class IncrementalTrainer implements Trainer {
     const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> & Record<string, unknown>
     if (header.formatVersion !== formatVersion)
       throw new CorruptError(`the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`)
-    const problems = differences(this.#model.architecture, header.shape as Architecture)
+    const problems = differences(this.#model.architecture, header.architecture as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
     this.#copies++
     const inParts = { items: this.items, features: this.features, reservoir: this.#reservoir }
@@ -423,13 +396,6 @@ export class IncrementalTrainer implements Trainer {
     this.#assembler.restore(of('assembler'))
     this.#evaluationAssembler.restore(of('assembler'))
     this.#guard.restore(of('guard'))
-    const slow = of('slow')
-    // Without one, as from before there were any, it begins with the next step.
-    this.#slowCopy.restore(
-      (header.slowSteps as number | undefined) ?? 0,
-      slow.size === 0 ? undefined : checkWeights(Object.fromEntries(slow) as Record<string, Float32Array>, this.#model.shapes)
-    )
-    if (header.driftResponse !== undefined) this.#response.restore(header.driftResponse as DriftResponseState)
     this.#featureRows.clear()
     this.#step = header.step as number
     this.#ranker.restore({ hashSeed: header.hashSeed as number, evaluations: header.evaluations as number })

@@ -8,7 +8,6 @@ import { isErasure } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import { type CheckpointStore, named } from '../model/replica/checkpoint.ts'
-import type { Detection } from '../monitor/drift/detection.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
@@ -262,7 +261,7 @@ export class TrainStage {
     const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
     this.#tell(report, examples.length, ranges, startMs)
-    this.#respond(this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs))
+    this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
@@ -271,15 +270,6 @@ export class TrainStage {
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? this.#options.clock.sleep(0))
-  }
-
-  /** Takes effect with the next batch: this one has been learned. */
-  #respond(noticed: readonly Detection[]): void {
-    if (noticed.length === 0 || !this.#options.trainer.respondToDrift()) return
-    const { logger, measure, config } = this.#options
-    const signals = noticed.map(({ signal, detector }) => `${signal} by ${detector}`)
-    logger?.info({ batch: this.#batch, signals, ...config.train.driftResponse }, 'the stream has changed: learning is faster for a while')
-    measure?.([{ metric: 'driftResponses', value: 1 }])
   }
 
   /** A step that changed nothing is worth a warning; one that learned from traced events, a line. */

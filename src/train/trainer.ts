@@ -61,7 +61,6 @@ export type StageTrainer = Pick<
   | 'featuresChanged'
   | 'evaluateExamples'
   | 'learnExamples'
-  | 'respondToDrift'
   | 'slowDown'
   | 'forgetUser'
   | 'takeUpdates'

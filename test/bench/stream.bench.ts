@@ -81,7 +81,6 @@ for (let from = 0; from < examples.length; from += batchSize) {
     eventTimeMs: batch.at(-1)!.target.eventTimeMs
   })
   for (const { signal, detector } of noticed) detections.push({ at: from, signal, detector })
-  if (noticed.length > 0) trainer.respondToDrift()
   for (const [b, { target, history }] of batch.entries()) {
     if (history.some(({ itemId }) => itemId === target.itemId)) continue
     const count = met.get(target.itemId) ?? 0

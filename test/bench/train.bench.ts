@@ -1,10 +1,9 @@
 // One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
 //
 //     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--model NAME] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
-//                            [--distilled H] [--reference CMD]
+//                            [--reference CMD]
 //
 // --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch), instead of one history each.
-// --distilled H: H of the batch's examples are held to a slow copy's interests (see Distillation), as replayed ones are.
 // --reference CMD: runs CMD in the shell after the first and after the last step and prints what it says: a peer measured in the same minute.
 // --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in the reference (in-batch alone).
 //
@@ -28,7 +27,6 @@ import type { TrainingWindow } from '../../src/train/batch/trainingWindow.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 import { Adam } from '../../src/train/step/adam.ts'
 import { updateRows } from '../../src/train/step/rowAdagrad.ts'
-import { SlowCopy } from '../../src/train/step/slowCopy.ts'
 import { stepGradients } from '../../src/train/step/stepGradients.ts'
 
 const { values: flags } = parseArgs({
@@ -43,7 +41,6 @@ const { values: flags } = parseArgs({
     negatives: { type: 'string', default: '0' },
     hot: { type: 'string' },
     targets: { type: 'string' },
-    distilled: { type: 'string', default: '0' },
     reference: { type: 'string' },
     steps: { type: 'string', default: '40' }
   }
@@ -78,8 +75,6 @@ const assembler = new BatchAssembler({
 const inputs = new ItemInputs(items, features, model)
 const adam = new Adam({ learningRate: train.denseLearningRate })
 const weights = model.initialWeights(rng.fork('weights'))
-const distilled = Number(flags.distilled)
-const slowCopy = new SlowCopy(model.shapes, 500)
 
 const reach = Number(flags.hot ?? N)
 const draw = (i: number) => ({
@@ -124,16 +119,13 @@ for (let i = 0; i < warmUp + steps; i++) {
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
-  const teacher = slowCopy.weights
   const gradients = stepGradients(batch, rows, undefined, weights, {
     model,
     loss: options,
-    logQ: options.logQ,
-    ...(distilled === 0 || teacher === undefined ? {} : { distillation: { teacher, weight: 5, from: batch.size - distilled } })
+    logQ: options.logQ
   })
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
-  if (distilled > 0) slowCopy.follow(weights)
   touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)
   marks.push(performance.now())
   if (!Number.isFinite(gradients.loss)) throw new Error(`step ${i}: loss ${gradients.loss}`)
@@ -162,7 +154,6 @@ const result = {
   interests: K,
   negatives,
   ...(targets === undefined ? {} : { targets }),
-  ...(distilled === 0 ? {} : { distilled }),
   stepMs: { least: quantile(stepMs, 0), p50, p95: quantile(stepMs, 0.95) },
   cpuMs: Number(cpuMs.toFixed(2)),
   examplesPerSecond: Math.round((1000 * learned) / p50),

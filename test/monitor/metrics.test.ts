@@ -55,7 +55,6 @@ const units = [
     'requests',
     'lists',
     'detections',
-    'responses',
     'records'
   ],
   ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi', 'ks']

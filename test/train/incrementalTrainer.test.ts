@@ -153,23 +153,14 @@ test('a checkpoint that is written while it learns on is of the moment when it w
   }, /has not come to its end/)
 })
 
-test('a checkpoint of the first release, which named no model, is one of MTMI', () => {
-  const checkpoint = makeTrainer().checkpoint()
-  const { name, ...shape } = checkpoint.header.shape as Record<string, unknown>
-  assert.equal(name, 'mtmi')
-  const trainer = makeTrainer({}, {}, 2)
-  trainer.restore({ ...checkpoint, header: { ...checkpoint.header, shape } })
-  sameCheckpoint(trainer.checkpoint(), checkpoint)
-})
-
 test('a checkpoint of another shape, format or with missing parts is refused', () => {
   const checkpoint = makeTrainer().checkpoint()
   assert.throws(() => makeTrainer({ dimensions: 8 }).restore(checkpoint), ConfigError)
   assert.throws(() => makeTrainer({ interestCount: 3 }).restore(checkpoint), /interestCount is 3, but the checkpoint has 2/)
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, formatVersion: 99 } }), CorruptError)
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: {} }), CorruptError)
-  const shape = { ...(checkpoint.header.shape as Record<string, unknown>), name: 'mind' }
-  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, shape } }), {
+  const architecture = { ...(checkpoint.header.architecture as Record<string, unknown>), name: 'mind' }
+  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, architecture } }), {
     name: 'ConfigError',
     message: /name is mtmi, but the checkpoint has mind/
   })
@@ -264,62 +255,6 @@ test('a new item with features lies near its kind before its first click', () =>
     [0, 1, 3].every((ring) => toRing[2]! > toRing[ring]! + 0.2),
     `mean cosine with each ring's items: ${toRing}`
   )
-})
-
-test('a new row begins towards learned ones of what its first user clicked before, as short as one made by chance; without any, by chance', () => {
-  const at = (itemId: string, i: number) => ({ itemId, type: 'click', eventTimeMs: 1e12 + 1000 * i })
-  const example = (history: readonly string[], target: string): Example => ({
-    userId: 'u',
-    history: history.map(at),
-    target: at(target, 9),
-    source: { partition: 0, offset: 0n },
-    weight: 1
-  })
-  const trainer = makeTrainer({}, { newRows: 'history', negatives: 0 })
-  trainer.observe([example([], 'a'), example([], 'b'), example([], 'c'), example([], 'd')])
-  const chance = makeTrainer({}, { negatives: 0 })
-  chance.observe([example([], 'a')])
-  assert.deepEqual([...trainer.items.values(trainer.items.rowOf('a'))], [...chance.items.values(chance.items.rowOf('a'))])
-  for (const item of ['a', 'b', 'c', 'd']) trainer.items.setAccumulator(trainer.items.rowOf(item), 1)
-  trainer.observe([example([], 'unlearned')])
-  // The fourth from the end is too long ago; what has no row, or was not learned yet, and the item itself say nothing.
-  trainer.observe([example(['d', 'a', 'b', 'c', 'unlearned', 'unknown', 'new'], 'new')])
-  const [a, b, c, made] = ['a', 'b', 'c', 'new'].map((id) => trainer.items.values(trainer.items.rowOf(id)))
-  const sum = Array.from(a!, (x, i) => x + b![i]! + c![i]!)
-  const length = Math.hypot(...sum)
-  for (const [i, x] of sum.entries()) assert.ok(Math.abs(made![i]! - (0.1 * x) / length) < 1e-6)
-  // Once only: it is the row's beginning.
-  trainer.observe([example(['d'], 'new')])
-  for (const [i, x] of sum.entries()) assert.ok(Math.abs(made![i]! - (0.1 * x) / length) < 1e-6)
-})
-
-test('what there is against forgetting and for change is part of a checkpoint', () => {
-  const make = () =>
-    makeTrainer(
-      {},
-      {
-        distillation: { weight: 5, halfLife: 3 },
-        newRows: 'history',
-        rowMemory: 10,
-        driftResponse: { rowRate: 3, replayNewest: 20, examples: 100 }
-      }
-    )
-  const straight = make()
-  const source = rings(5)
-  const batches = Array.from({ length: 10 }, () => source.next().value as Example[])
-  for (const batch of batches.slice(0, 5)) straight.step(batch, ranges)
-  assert.equal(straight.respondToDrift(), true)
-  straight.step(batches[5]!, ranges)
-  const resumed = make()
-  resumed.restore(straight.checkpoint())
-  for (const batch of batches.slice(6)) assert.deepEqual(resumed.step(batch, ranges), straight.step(batch, ranges))
-  sameCheckpoint(resumed.checkpoint(), straight.checkpoint())
-  // A checkpoint of an earlier release has neither.
-  const { slowSteps: _, driftResponse: __, ...header } = straight.checkpoint().header
-  const parts = [...straight.checkpoint().parts].filter(({ name }) => name !== 'slow')
-  const older = make()
-  older.restore({ header, parts })
-  older.step(batches[0]!, ranges)
 })
 
 test('slowDown halves what a step moves, and survives a checkpoint', () => {

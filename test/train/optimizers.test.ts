@@ -52,19 +52,3 @@ test('row-wise Adagrad: one accumulator a row, padding and rows without a gradie
   updateRows(table, Int32Array.of(a), Float32Array.of(3, 4), 1, 0.1)
   close(table.values(a)[0]!, 1 - 0.0848528 * (1 + Math.SQRT1_2))
 })
-
-test('row-wise Adagrad with a memory: the rate of a row that is clicked for ever does not fall to nothing', () => {
-  const rateAfter = (updates: number, memory: number) => {
-    const table = new ItemTable({ dimensions: 1, itemsMax: 10, admissionMin: 1, rng: new Rng(1) })
-    const row = Int32Array.of(table.observe('a', 0))
-    for (let i = 0; i < updates; i++) updateRows(table, row, Float32Array.of(i % 2 === 0 ? 1 : -1), 1, 0.1, memory)
-    const before = table.values(row[0]!)[0]!
-    updateRows(table, row, Float32Array.of(1), 1, 0.1, memory)
-    return before - table.values(row[0]!)[0]!
-  }
-  // The sum of so many squares: .1/√10,001 without a memory. With one of 50 steps it settles at 1/(1 − 2^(−1/50)) = 72.6: .1/√72.6.
-  close(rateAfter(10_000, 0), 0.001, 1e-6)
-  close(rateAfter(10_000, 50), 0.1 / Math.sqrt(1 / (1 - 2 ** (-1 / 50))), 1e-6)
-  // Half of the first gradient's square is left after 50 steps without one: the memory counts a row's own steps, not time.
-  close(rateAfter(1, 50), 0.1 / Math.sqrt(1 + 2 ** (-1 / 50)), 1e-6)
-})

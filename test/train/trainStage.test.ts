@@ -121,41 +121,6 @@ test('after several steps that are not finite it goes back to a checkpoint that 
   wire.dispose()
 })
 
-test('a change that was noticed makes it learn faster from the next batch on, once, and says so', async () => {
-  const responses = async (driftResponse: object) => {
-    const wire = await wireWithSequences({ driftResponse })
-    const trainer = newTrainer(wire)
-    const responded: number[] = []
-    const lefts: number[] = []
-    const stage: TrainStage = new TrainStage({
-      ...wire,
-      trainer,
-      checkpoints: new CheckpointMemory(3),
-      ledger: new BatchLedgerMemory(),
-      measure: (report) => {
-        for (const entry of report) if (entry.metric === 'driftResponses') responded.push(stage.batch)
-      },
-      onBatch: () => lefts.push((trainer.checkpoint().header.driftResponse as { left: number }).left)
-    })
-    // The detectors have tests of their own, and need thousands of clicks. These two say that the hit rate has fallen.
-    const observe = stage.drift.observe.bind(stage.drift)
-    stage.drift.observe = (...batch) => {
-      const noticed = observe(...batch)
-      if (stage.batch !== 3 && stage.batch !== 4) return noticed
-      return [...noticed, { signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: 0 }]
-    }
-    await learnAll(stage, wire)
-    wire.dispose()
-    return { responded, lefts }
-  }
-  const { responded, lefts } = await responses({ rowRate: 3, denseRate: 2, examples: 100 })
-  assert.deepEqual(responded, [3], 'the second alarm comes within the response to the first')
-  assert.deepEqual(lefts.slice(0, 3), [0, 0, 100])
-  assert(lefts[3]! > 0 && lefts[3]! < 100, 'what the next batch has learned counts')
-  assert.equal(lefts.at(-1), 0)
-  assert.deepEqual((await responses({})).responded, [], 'off by default')
-})
-
 test('the log is told of the model in whole commits whose number never goes back', async () => {
   const wire = await wireWithSequences()
   const stage = new TrainStage({

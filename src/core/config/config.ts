@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
-import { evaluateSchema, eventsSchema, sequenceSchema, trainProblems, trainSchema } from './learningOptions.ts'
+import { evaluateSchema, eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelProblems, modelSchema } from './modelOptions.ts'
 import { driftSchema, opsSchema, popularitySchema, publishSchema, recommendSchema, serveSchema, traceSchema } from './servingOptions.ts'
 import { count } from './settingTypes.ts'
@@ -121,7 +121,7 @@ export function resolveConfig(
       `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
     )
   }
-  if (parsed.success) problems.push(...modelProblems(parsed.data.model), ...trainProblems(parsed.data.train))
+  if (parsed.success) problems.push(...modelProblems(parsed.data.model))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return parsed.data
 }

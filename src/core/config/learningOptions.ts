@@ -66,33 +66,6 @@ export const trainSchema = section({
       'Older examples learned beside each new one. On MovieLens 100k hit rate@20 is .299 with 1 and .292 without, at two thirds of the time'
     ),
   reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
-  rowMemory: real(0, 1e9)
-    .default(0)
-    .describe(
-      'Steps of a row after which half of a past gradient is forgotten, so that its rate does not fall for ever as its clicks become more. 0: none is, as in Adagrad'
-    ),
-  newRows: z
-    .enum(['chance', 'history'])
-    .default('chance')
-    .describe(
-      'Where the row of a new item begins: anywhere, or towards the learned rows of what its first user clicked before it. `history` helps where the catalogue says nothing of items'
-    ),
-  driftResponse: section({
-    rowRate: real(1, 100).default(1).describe('Times rowLearningRate, when hit rate or loss is found to have got worse; then down to 1'),
-    denseRate: real(1, 100).default(1).describe('Times denseLearningRate, likewise'),
-    replayNewest: count(0, 10_000_000)
-      .default(0)
-      .describe('While it lasts nothing older is replayed than so many examples before the change was noticed; 0: all that is kept'),
-    examples: count(1, 10_000_000).default(5000).describe('How long it lasts, and how long at least until the next')
-  }),
-  distillation: section({
-    weight: real(0, 1000)
-      .default(0)
-      .describe(
-        'λ: how strongly the interests of replayed histories are held to those that a slow copy of the towers makes of them. 0: not at all'
-      ),
-    halfLife: count(1, 10_000_000).default(500).describe('Of the slow copy, in steps')
-  }),
   admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
   itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
   itemIdleMaxMs: durationMs(3650 * dayMs)
@@ -187,15 +160,7 @@ export const evaluateSchema = section({
   updateEpochs: count(1, 1000)
     .default(3)
     .describe('Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'),
-  updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay and distill'),
-  updateDistillation: real(0, 1000).default(5).describe('train.distillation.weight with --policy distill'),
+  updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
   times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
   features: z.boolean().default(true).describe('Whether the towers read side features of items, where the data set has any')
 })
-/** What no single bound can say. */
-export function trainProblems({ distillation, replayRatio, reservoirMax }: z.infer<typeof trainSchema>): string[] {
-  if (distillation.weight === 0 || (replayRatio > 0 && reservoirMax > 0)) return []
-  return [
-    `train.distillation.weight (${distillation.weight}) must be 0 with train.replayRatio ${replayRatio} and train.reservoirMax ${reservoirMax}: what is distilled are the interests of replayed examples`
-  ]
-}

@@ -6,7 +6,6 @@ import { meanOf, type NextItemMetrics, type StreamMetrics } from './streamMetric
  * - `static`: learned from the first period, never updated
  * - `finetune`: updated with each period's own interactions
  * - `replay`: as many older ones beside each new one
- * - `distill`: the same, and the interests of the older ones held to those of a slow copy of the towers
  * - `last-period`: learned anew from the last period alone
  * - `retrain`: learned anew from all periods so far
  * - `…-markov`: first-order Markov chains of the same
@@ -15,7 +14,6 @@ export const streamPolicies = [
   'static',
   'finetune',
   'replay',
-  'distill',
   'last-period',
   'retrain',
   'static-markov',

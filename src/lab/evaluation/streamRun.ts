@@ -203,11 +203,10 @@ async function modelLearner(
   done: number
 ): Promise<Learner> {
   const { config, data, policy, seed } = options
-  const { periodEpochs, periodPatience, periodTargetsMax, updateEpochs, updateReplay, updateDistillation, historyMax } = config.evaluate
+  const { periodEpochs, periodPatience, periodTargetsMax, updateEpochs, updateReplay, historyMax } = config.evaluate
   const model = modelOptionsOf(config, options.model)
   const ofStream = trainOptions(config)
-  const distillation = { ...ofStream.distillation, weight: policy === 'distill' ? updateDistillation : 0 }
-  const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: { ...ofStream, distillation }, historyMax, seed })
+  const make = () => new OfflineTrainer(data.users, data.catalogue, { model, train: ofStream, historyMax, seed })
   const between =
     (from: number, to: number, apart: ReadonlySet<number> = heldOut) =>
     ({ order }: OfflineStep, user: number) =>
@@ -264,7 +263,7 @@ async function modelLearner(
       if (!anew) {
         trainer.give(between(periods[p]!.from, periods[p]!.to))
         trainer.observe()
-        const replay = policy === 'replay' || policy === 'distill' ? updateReplay : 0
+        const replay = policy === 'replay' ? updateReplay : 0
         for (let number = 1; number <= updateEpochs; number++) await epoch(`epoch ${number} of ${updateEpochs}`, replay)
         return trainer.positions * updateEpochs * (1 + replay)
       }

@@ -197,21 +197,14 @@ export class BatchAssembler {
   /**
    * Takes notice of examples that are learned, after they were evaluated: counts their targets and the targets' features, admits new ones, and
    * remembers the targets for negatives. Not for replayed examples: they were observed when they were new.
-   *
-   * @returns rows of the items admitted by this call, for `ItemTable.initialise`
    */
-  observe(examples: readonly Pick<Example, 'target'>[]): Int32Array {
-    const admitted: number[] = []
+  observe(examples: readonly Pick<Example, 'target'>[]): void {
     for (const { target } of examples) {
-      const admissions = this.#items.admissions
       const row = this.#items.observe(target.itemId, target.eventTimeMs)
-      if (this.#items.admissions !== admissions) admitted.push(row)
       if (row === 0) continue
       this.#sampler.observe(row)
       for (const feature of this.#featuresOf(target.itemId)) this.#features.observe(feature, target.eventTimeMs)
     }
-    // A small table may have admitted an item and let it go again within the call; its row is not given away before `releaseFreed`.
-    return Int32Array.from(admitted.filter((row) => this.#items.isAdmitted(row)))
   }
 
   /** The catalogue changed what it says of an item. */

@@ -239,15 +239,6 @@ export class ItemTable {
     if (row !== 0) this.#chunk(row).accumulators[row & chunkMask] = value
   }
 
-  /** Sets a new row from something better than chance: its features' rows, or those it is seen with. @param vector [D], copied */
-  initialise(row: number, vector: Float32Array): void {
-    if (row === 0) return
-    if (vector.length !== this.dimensions) throw new RangeError(`initialise: ${vector.length} numbers for a row of ${this.dimensions}`)
-    this.#changed.willChange(row)
-    this.values(row).set(vector)
-    this.markDirty(row)
-  }
-
   markDirty(row: number): void {
     if (row === 0) return
     const chunk = this.#chunk(row)

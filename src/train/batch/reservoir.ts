@@ -113,18 +113,15 @@ export class Reservoir {
   /**
    * Up to `n` examples, drawn with replacement: each with even chances from the recent ones and from the sample of older ones. Fewer than `n` where
    * erased ones or targets that lost their row are drawn too often. Steps whose item lost its row are left out. Valid until `add` or `remove`.
-   *
-   * @param newest draw from so many of the recent ones, the newest, and from nothing else
    */
-  draw(n: number, newest?: number): StoredExample[] {
+  draw(n: number): StoredExample[] {
     const drawn: StoredExample[] = []
     if (this.#recent.length === 0) return drawn
     for (let tries = 4 * n + 16; drawn.length < n && tries > 0; tries--) {
-      const from = newest === undefined && this.#sample.length > 0 && this.#rng.uniform() < 0.5 ? this.#sample : this.#recent
+      const from = this.#sample.length > 0 && this.#rng.uniform() < 0.5 ? this.#sample : this.#recent
       // Counted from the oldest: where the ring begins is not part of the state, and must not decide what is drawn.
       const start = from === this.#recent ? this.#oldest : 0
-      const among = Math.min(from.length, newest ?? from.length)
-      const slot = from[(start + from.length - among + this.#rng.integer(among)) % from.length]!
+      const slot = from[(start + this.#rng.integer(from.length)) % from.length]!
       const example = this.#read(slot)
       if (example !== undefined) drawn.push(example)
     }

@@ -9,8 +9,6 @@
 //   4 bytes  0
 //  32 bytes  SHA-256 of everything before
 //
-// Format 1 had one table of contents and all arrays behind it; it is read, not written.
-//
 // SHA-256 rather than CRC-32: it is in every Node 20 (zlib.crc32 came with 20.15), and with the processor's SHA instructions it reads 1.6 GB/s against 3.1:
 // either way the disk is slower.
 
@@ -20,7 +18,6 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { CorruptError } from '../../core/errors.ts'
 import type { NamedArray, NamedArrays } from '../../core/namedArrays.ts'
 import type { Checkpoint, CheckpointPart } from '../../model/replica/checkpoint.ts'
-import { checkpointOfFormat1 } from './checkpointFormat1.ts'
 import { jsonOf } from './checkpointJson.ts'
 
 const magic = 'MTMICKPT'
@@ -56,9 +53,6 @@ export interface CheckpointHead {
   readonly changedMs: number
   /** Where the parts begin. */
   readonly start: number
-  readonly format: number
-  /** Of format 1. */
-  readonly arrays?: readonly ArrayHead[]
 }
 
 /** Syncs it, too. @returns where the parts begin @throws TypeError if JSON cannot hold the header */
@@ -66,7 +60,7 @@ export async function writeFile(
   file: string,
   head: Pick<CheckpointHead, 'step' | 'id' | 'base' | 'header'>,
   parts: Iterable<CheckpointPart>
-): Promise<Pick<CheckpointHead, 'start' | 'format'>> {
+): Promise<Pick<CheckpointHead, 'start'>> {
   const { step, id, base = null, header } = head
   const text = Buffer.from(jsonOf({ step, id, base, header }), 'utf8')
   if (text.length > headMax) throw new RangeError(`checkpoint: a header of ${text.length} bytes; large state belongs into parts`)
@@ -107,7 +101,7 @@ export async function writeFile(
     pieces.push(hash.digest())
     await flush()
     await handle.sync()
-    return { start: prefixBytes + text.length, format: formatVersion }
+    return { start: prefixBytes + text.length }
   } finally {
     await handle.close()
   }
@@ -129,12 +123,6 @@ export async function checkFile(file: string, step: number): Promise<CheckpointH
   try {
     const head = await headOf(handle, file)
     const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
-    if (head.arrays !== undefined) {
-      const arrayBytes = head.arrays.reduce((sum, { type, length }) => sum + length * kinds[type].BYTES_PER_ELEMENT, 0)
-      const expected = head.start + arrayBytes + checksumBytes
-      if (head.bytes !== expected)
-        throw damaged(`${head.bytes < expected ? 'cut off' : 'too long'}: ${head.bytes} bytes where ${expected} were written`)
-    }
     const hash = createHash('sha256')
     const buffer = Buffer.alloc(Math.min(checkedBytes, head.bytes))
     const end = head.bytes - checksumBytes
@@ -149,7 +137,7 @@ export async function checkFile(file: string, step: number): Promise<CheckpointH
     const digest = hash.digest()
     if (!digest.equals(checksum)) throw damaged('its checksum is wrong: it was cut off, or a byte has changed')
     if (head.step !== step) throw damaged(`holds step ${head.step}: was it renamed?`)
-    return head.format === 1 ? { ...head, id: digest.toString('hex') } : head
+    return head
   } finally {
     await handle.close()
   }
@@ -163,11 +151,6 @@ export function* partsOfFile(
 ): IterableIterator<CheckpointPart> {
   const handle = openSync(file, 'r')
   try {
-    if (head.arrays !== undefined) {
-      const { parts } = checkpointOfFormat1({}, readArrays(handle, file, head.start, head.arrays))
-      for (const part of parts) if (names?.includes(part.name) ?? true) yield part
-      return
-    }
     for (let at = head.start; ; ) {
       const length = Buffer.alloc(4)
       readAllSync(handle, length, at, file)
@@ -194,7 +177,7 @@ async function headOf(handle: FileHandle, file: string): Promise<CheckpointHead>
   await readAll(handle, prefix, 0, file)
   if (prefix.toString('latin1', 0, 8) !== magic) throw damaged('does not begin as a checkpoint does')
   const format = prefix.readUInt32LE(8)
-  if (format !== 1 && format !== formatVersion) throw damaged(`has format version ${format}, this program reads 1 and ${formatVersion}`)
+  if (format !== formatVersion) throw damaged(`has format version ${format}, this program reads ${formatVersion}`)
   const headBytes = prefix.readUInt32LE(12)
   if (headBytes > headMax || prefixBytes + headBytes + checksumBytes > size) throw damaged(`cut off within its head (${size} bytes)`)
   const text = Buffer.alloc(headBytes)
@@ -205,19 +188,17 @@ async function headOf(handle: FileHandle, file: string): Promise<CheckpointHead>
   } catch (cause) {
     throw new CorruptError(`checkpoint ${file}: its head is not JSON`, { cause })
   }
-  const { step, header, id = '', base, arrays } = head
-  if (typeof step !== 'number' || typeof header !== 'object' || header === null || (format === 1 && !areArrays(arrays)))
+  const { step, header, id, base } = head
+  if (typeof step !== 'number' || typeof id !== 'string' || typeof header !== 'object' || header === null)
     throw damaged('its head is not one of a checkpoint')
   return {
     step,
     id,
     base: base ?? undefined,
-    header: format === 1 ? checkpointOfFormat1(header, new Map()).header : header,
+    header,
     bytes: size,
     changedMs: mtimeMs,
-    start: prefixBytes + headBytes,
-    format,
-    ...(format === 1 ? { arrays: arrays! } : {})
+    start: prefixBytes + headBytes
   }
 }
 
@@ -230,19 +211,6 @@ function readArrays(handle: number, file: string, start: number, heads: readonly
       at += array.byteLength
       return [name, array]
     })
-  )
-}
-
-function areArrays(value: unknown): value is readonly ArrayHead[] {
-  return (
-    Array.isArray(value) &&
-    value.every(
-      (array: Partial<ArrayHead>) =>
-        typeof array.name === 'string' &&
-        Object.hasOwn(kinds, String(array.type)) &&
-        Number.isSafeInteger(array.length) &&
-        array.length! >= 0
-    )
   )
 }
 

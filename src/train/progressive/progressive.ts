@@ -2,7 +2,7 @@
 // targets, with the same items left out and with knowledge of the same earlier batches.
 
 import { CorruptError } from '../../core/errors.ts'
-import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core/namedArrays.ts'
+import { type NamedArray, type NamedArrays, namedArray, unpackTexts } from '../../core/namedArrays.ts'
 import type { Example } from '../../records/example.ts'
 import { ChangedRows, type Extent } from '../batch/changedRows.ts'
 import { CountedItemBlock } from './countedItemBlock.ts'
@@ -276,7 +276,7 @@ export class ProgressiveEvaluator {
     this.#itemIds = []
     for (const part of this.#countings()) part.clear(1)
     const header = saved as unknown as Header
-    if ((header.format !== format && header.format !== formatOf1) || header.options !== JSON.stringify(this.options)) return false
+    if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
     this.#examples = header.examples
     this.#notEvaluated = header.notEvaluated
     this.#repeats = header.repeats
@@ -288,11 +288,7 @@ export class ProgressiveEvaluator {
 
   /** @throws CorruptError if an array is missing or does not fit */
   restorePart(arrays: NamedArrays): void {
-    if (this.#restored?.format === formatOf1) {
-      const { small, items } = partsOfFormat1(arrays, this.#restored)
-      this.#restoreSmall(small)
-      this.#restoreItems(items)
-    } else if (arrays.has('items')) this.#restoreItems(arrays)
+    if (arrays.has('items')) this.#restoreItems(arrays)
     else this.#restoreSmall(arrays)
   }
 
@@ -361,25 +357,6 @@ export interface ProgressiveCopy {
 }
 
 const format = 'progressive/2'
-/** All items in one part. */
-const formatOf1 = 'progressive/1'
-
-/** @throws CorruptError if an array is missing */
-function partsOfFormat1(arrays: NamedArrays, header: Header): { small: NamedArrays; items: NamedArrays } {
-  const ids = JSON.parse(new TextDecoder().decode(namedArray(arrays, 'items', Uint8Array))) as string[]
-  const texts = packTexts(ids)
-  const { popularity = 1, decayed = 1, cooccurrence = 1, markov = 1 } = header.weights ?? {}
-  const units: [string, NamedArray] = ['units', Float64Array.of(popularity, decayed, cooccurrence, markov)]
-  const small = new Map<string, NamedArray>([...[...arrays].filter(([name]) => ['sums', 'window', 'curve'].includes(name)), units])
-  const items = new Map<string, NamedArray>([
-    ...[...arrays].filter(([name]) => name.includes('.')),
-    ['items', Int32Array.from(ids, (_, item) => item)],
-    ['ids', texts.bytes],
-    ['idLengths', texts.lengths]
-  ])
-  return { small, items }
-}
-
 interface Header {
   readonly format: string
   readonly examples: number
@@ -389,7 +366,5 @@ interface Header {
   readonly newestMs: number
   readonly periodTargets: number
   readonly items?: number
-  /** Of the first format. */
-  readonly weights?: Readonly<Record<'popularity' | 'decayed' | 'cooccurrence' | 'markov', number>>
   readonly options: string
 }

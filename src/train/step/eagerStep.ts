@@ -10,7 +10,6 @@ import { mapShapes, type Weights, weightTensors } from '../../model/weights.ts'
 import { ofPlaces, placesByInterest, type StepArrays } from './stepArrays.ts'
 
 export interface ComputedStep {
-  /** Without what the lesson adds whatever the interests are. */
   readonly loss: number
   readonly losses: Float32Array // [B]
   readonly dense: Weights
@@ -20,7 +19,7 @@ export interface ComputedStep {
 }
 
 export function eagerStep(step: StepArrays, weights: Weights, model: Model, options: ObjectiveOptions): ComputedStep {
-  const { rows, candidates, positive, placeOf, blocked, lesson } = step
+  const { rows, candidates, positive, placeOf, blocked } = step
   const { interestCount: K, rowWidth: d } = model
   const B = positive.length
   const C = candidates.positions.length
@@ -37,7 +36,6 @@ export function eagerStep(step: StepArrays, weights: Weights, model: Model, opti
       logQ: tf.tensor1d(step.logQ), //                                                                        [C]
       ...(blocked === undefined ? {} : { blocked: tf.tensor2d(blocked, [B, C]) })
     }
-    const held = lesson === undefined ? undefined : tf.tensor3d(lesson, [K, B, model.dimensions]) //          [K, B, D]
     const leaves = [
       tf.tensor2d(rows.values, [rows.positions.length, d]), //                                                [H, D]
       tf.tensor2d(candidates.values, [C, d]), //                                                              [C, D]
@@ -48,10 +46,9 @@ export function eagerStep(step: StepArrays, weights: Weights, model: Model, opti
       const made = model.user.interests(dense, tensors[0] as tf.Tensor2D, histories) //                       [K, B, D], of places [K, W·P, D]
       const user = places === undefined ? made : { interests: ofPlaces(made.interests, places) }
       const vectors = model.itemVectors(dense, tensors[1] as tf.Tensor2D) //                                  [C, D]
-      const judged = objective(user, histories, { vectors, ...offered }, weight, options, model.user.readout, (examples) => {
+      return objective(user, histories, { vectors, ...offered }, weight, options, model.user.readout, (examples) => {
         losses = examples.dataSync() as Float32Array
       })
-      return held === undefined ? judged : (tf.sub(judged, tf.sum(tf.mul(user.interests, held))) as tf.Scalar)
     })(leaves)
     loss = value.dataSync()[0]!
     gradients = grads.map((gradient) => gradient.dataSync() as Float32Array)

@@ -31,7 +31,7 @@ export function hasGraph(model: Model, loss: ObjectiveOptions): boolean {
 
 /** @param model one that has a graph */
 export function graphStep(step: StepArrays, weights: Weights, model: Model, loss: ObjectiveOptions): ComputedStep {
-  const { histories, positive, weight, logQ, placeOf, blocked, lesson } = step
+  const { histories, positive, weight, logQ, placeOf, blocked } = step
   const { values: rows } = step.rows
   const { values: candidates } = step.candidates
   const { dimensions: D, interestCount: I } = model
@@ -67,7 +67,6 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     weight: { shape: [B], values: weight },
     minusLogQ: { shape: [C], values: logQ.map((x) => -x) },
     ...(blocked === undefined ? {} : { blockedCandidates: { shape: [B, 1, C], values: blocked } }),
-    ...(lesson === undefined ? {} : { lesson: { shape: [I, B, D], values: lesson } }),
     attention: ints(W, P * K, L),
     places: ints(W, P, K, L),
     pooled: ints(W, P * K, D),
@@ -80,8 +79,7 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     ...model.graph!,
     loss,
     windows: placeOf !== undefined,
-    groups: blocked !== undefined,
-    lesson: lesson !== undefined
+    groups: blocked !== undefined
   })
   const { loss: total, losses, rows: ofRows, candidates: ofCandidates, ...made } = graph.run(fed)
   return {

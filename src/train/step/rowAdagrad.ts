@@ -18,16 +18,8 @@ const floor = 1e-16
  * @param learningRate η: about how far each number of a new row moves in its first step
  * @returns how many rows were written
  */
-export function updateRows(
-  table: ItemTable,
-  rows: Int32Array,
-  gradients: Float32Array,
-  scale: number,
-  learningRate: number,
-  memory = 0
-): number {
+export function updateRows(table: ItemTable, rows: Int32Array, gradients: Float32Array, scale: number, learningRate: number): number {
   const d = table.dimensions
-  const kept = memory === 0 ? 1 : 2 ** (-1 / memory)
   let written = 0
   for (let u = 0; u < rows.length; u++) {
     if (u % readTogether === 0) table.readAhead(rows, u)
@@ -38,7 +30,7 @@ export function updateRows(
     for (let i = from; i < from + d; i++) squares += gradients[i]! * gradients[i]!
     if (squares === 0) continue
     table.willChange(row)
-    const accumulator = table.accumulator(row) * kept + (squares * scale * scale) / d
+    const accumulator = table.accumulator(row) + (squares * scale * scale) / d
     table.setAccumulator(row, accumulator)
     const rate = (learningRate * scale) / Math.sqrt(accumulator + floor)
     const values = table.block(row)

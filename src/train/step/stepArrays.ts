@@ -4,10 +4,9 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import { gatherRows } from '../../model/gatherRows.ts'
-import { type HistoryArrays, historyArrays, tensorsOf, windowArrays } from '../../model/historyTensors.ts'
+import { type HistoryArrays, historyArrays, windowArrays } from '../../model/historyTensors.ts'
 import type { Model } from '../../model/model.ts'
 import type { ObjectiveOptions } from '../../model/objective.ts'
-import { type Weights, weightTensors } from '../../model/weights.ts'
 import type { BatchCandidates, MiniBatch } from '../batch/miniBatch.ts'
 import { unrolled, type WindowBatch } from '../batch/windowBatch.ts'
 
@@ -16,24 +15,6 @@ export interface StepOptions {
   readonly loss: ObjectiveOptions
   /** Whether to correct for how surely an item is a candidate. */
   readonly logQ: boolean
-  readonly distillation?: Distillation
-}
-
-/**
- * Holds the interests u of replayed examples near those that a slow copy of the towers makes of the same rows, t: adds, for each of weight w,
- *
- *     λ · w · mean over k of ( 1 − ⟨u_k, t_k⟩ )  =  λ · w · mean over k of ½‖u_k − t_k‖²
- *
- * No item's similarity to an interest then differs by more than ‖u_k − t_k‖ from what it was to the copy: so all of them are distilled, at the cost of the copy's
- * forward pass and without a list of items.
- */
-export interface Distillation {
-  /** Of the slow copy; constants to the gradient. */
-  readonly teacher: Weights
-  /** λ */
-  readonly weight: number
-  /** Examples from this one on are held; in a batch of windows it must begin one. */
-  readonly from: number
 }
 
 export interface StepArrays {
@@ -52,10 +33,6 @@ export interface StepArrays {
   readonly placeOf?: Int32Array
   /** −1e9 where a candidate is no negative of an example, else 0. [B, C] */
   readonly blocked?: Float32Array
-  /** λ · w / K · t_k of the examples that are held, 0 of the others: ⟨u, lesson⟩ is taken off the loss. [K, B, D] */
-  readonly lesson?: Float32Array
-  /** What the lesson adds to the loss whatever the interests are. */
-  readonly lessonLoss: number
 }
 
 /** Rows that one side of the model reads. */
@@ -75,7 +52,7 @@ export function stepArrays(
   given: MiniBatch | WindowBatch,
   inputs: Float32Array,
   dropout: Float32Array | undefined,
-  { model, loss, logQ, distillation }: StepOptions
+  { model, loss, logQ }: StepOptions
 ): StepArrays {
   // A regulariser of the routing is of each history's own.
   const together = model.user.readsWindows === true && loss.routingRegularisation === 0
@@ -98,13 +75,7 @@ export function stepArrays(
     weight: batch.weight.map((w) => w / totalWeight),
     logQ: logQ ? inclusionLogQ(batch, offered.positions) : new Float32Array(offered.positions.length),
     ...('windows' in batch ? { placeOf: batch.placeOf } : {}),
-    ...(batch.groups === undefined ? {} : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, offered.positions.length) }),
-    ...(distillation === undefined
-      ? { lessonLoss: 0 }
-      : {
-          lesson: lessonOf(batch, inputs, distillation, totalWeight, model),
-          lessonLoss: (distillation.weight * batch.weight.subarray(distillation.from).reduce((sum, w) => sum + w, 0)) / totalWeight
-        })
+    ...(batch.groups === undefined ? {} : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, offered.positions.length) })
   }
 }
 
@@ -119,53 +90,8 @@ export function dropOut(values: Float32Array, dropout: Float32Array | undefined)
   if (dropout !== undefined) for (let i = 0; i < dropout.length; i++) values[i]! *= dropout[i]!
 }
 
-/** λ · w / K · t_k of the examples that are held, 0 of the others. [K, B, D] */
-function lessonOf(
-  batch: MiniBatch | WindowBatch,
-  inputs: Float32Array,
-  { teacher, weight, from }: Distillation,
-  totalWeight: number,
-  { user, shapes, interestCount: K, dimensions: D, rowWidth: d, historyMax }: Model
-): Float32Array {
-  const held = heldPart(batch, from)
-  const rows = compact(batch.items.length, ['windows' in held ? held.steps : held.history], true)
-  const lesson = new Float32Array(K * batch.size * D)
-  tf.tidy(() => {
-    const arrays = arraysOf(held, rows.slots, historyMax)
-    const read = tf.tensor2d(pick(inputs, rows.positions, d), [rows.positions.length, d])
-    const made = user.interests(weightTensors(teacher, shapes), read, tensorsOf(arrays)).interests
-    const interests = 'windows' in held ? ofPlaces(made, placesByInterest(held.placeOf, arrays.size, K)) : made // [K, B − from, D]
-    const taught = interests.dataSync()
-    for (let k = 0, i = 0; k < K; k++)
-      for (let b = from; b < batch.size; b++) {
-        const scale = (weight * batch.weight[b]!) / (totalWeight * K)
-        for (let x = 0, to = (k * batch.size + b) * D; x < D; x++) lesson[to++] = scale * taught[i++]!
-      }
-  })
-  return lesson
-}
-
 type HistoriesOf = Pick<MiniBatch, 'size' | 'length' | 'history' | 'age'>
 type WindowsOf = Pick<WindowBatch, 'size' | 'windows' | 'length' | 'places' | 'steps' | 'timesMs' | 'ends' | 'placeOf'>
-
-/** Histories of the examples from `from` on. */
-function heldPart(batch: MiniBatch | WindowBatch, from: number): HistoriesOf | WindowsOf {
-  const { size, length } = batch
-  if (!('windows' in batch))
-    return { size: size - from, length, history: batch.history.subarray(from * length), age: batch.age.subarray(from * length) }
-  const { places } = batch
-  const first = from === size ? batch.windows : Math.floor(batch.placeOf[from]! / places)
-  return {
-    size: size - from,
-    windows: batch.windows - first,
-    length,
-    places,
-    steps: batch.steps.subarray(first * length),
-    timesMs: batch.timesMs.subarray(first * length),
-    ends: batch.ends.subarray(first * places),
-    placeOf: batch.placeOf.subarray(from).map((place) => place - first * places)
-  }
-}
 
 /** @param slots of the batch's positions among the rows that the histories touch */
 function arraysOf(batch: HistoriesOf | WindowsOf, slots: Int32Array, historyMax: number): HistoryArrays {

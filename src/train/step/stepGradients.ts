@@ -43,5 +43,5 @@ function byRow(step: StepArrays, { loss, losses, dense, ofRows, ofCandidates }: 
   if (isWhole) dropOut(inputs, step.rows.dropout)
   else addGradients(step.rows, ofRows, inputs, d)
   addGradients(step.candidates, ofCandidates, inputs, d)
-  return { loss: loss + step.lessonLoss, losses, dense, inputs }
+  return { loss, losses, dense, inputs }
 }

@@ -60,13 +60,3 @@ test('every setting has a variable, and no two share one', () => {
 test('a table can be given in a variable as JSON', () => {
   assert.deepEqual(resolveConfig({}, { MTMI_EVENTS_TYPES: '{"play": 2}' }).events.types, { play: 2 })
 })
-
-test('distillation without replay is refused: there would be nothing to distil', () => {
-  const distilled = { train: { distillation: { weight: 5 } } }
-  assert.equal(resolveConfig(distilled, {}).train.distillation.weight, 5)
-  for (const off of [{ replayRatio: 0 }, { reservoirMax: 0 }])
-    assert.throws(
-      () => resolveConfig({ train: { ...distilled.train, ...off } }, {}),
-      /train\.distillation\.weight \(5\) must be 0 with train\.replayRatio/
-    )
-})

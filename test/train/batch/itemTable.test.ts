@@ -40,7 +40,6 @@ test('row 0 stays zeros whatever is done to it', () => {
   const table = tableOf()
   table.observe('a', 1)
   table.values(0).fill(9)
-  table.initialise(0, Float32Array.of(1, 1, 1, 1))
   table.setAccumulator(0, 5)
   table.markDirty(0)
   const out = new Float32Array(12).fill(7)
@@ -163,7 +162,7 @@ test('wrong arguments are refused', () => {
   assert.throws(() => tableOf({ itemsMax: 0.5 }), /itemsMax.*0.5/)
   assert.throws(() => tableOf({ admissionMin: 0 }), /admissionMin.*0/)
   const table = tableOf()
-  assert.throws(() => table.initialise(table.observe('a', 1), new Float32Array(3)), /3 numbers for a row of 4/)
+  table.observe('a', 1)
   assert.throws(() => table.gather(Int32Array.of(1, 1), new Float32Array(7)), /2 rows of 4 into 7/)
 })
 

@@ -45,15 +45,6 @@ test('what is drawn is what was added', () => {
   for (const example of drawn) assert.deepEqual(plain(example), exampleOf(numberOf(example)))
 })
 
-test('only the newest are drawn where so many are asked for, also where the ring has come round', () => {
-  const reservoir = reservoirOf(tableOf(), 200)
-  for (let n = 0; n < 30; n++) reservoir.add(exampleOf(n))
-  assert.deepEqual([...new Set(reservoir.draw(400, 5).map(numberOf))].sort(), [25, 26, 27, 28, 29])
-  assert.equal(new Set(reservoir.draw(1000, 1000).map(numberOf)).size, 30)
-  for (let n = 30; n < 1030; n++) reservoir.add(exampleOf(n))
-  assert.deepEqual([...new Set(reservoir.draw(400, 5).map(numberOf))].sort(), [1025, 1026, 1027, 1028, 1029])
-})
-
 test('half are the most recent, half a uniform sample of what came before', () => {
   // 100 recent (900 … 999) and 100 of the 900 before. Over 60 seeds each of nine blocks of 100 expects 60·100/9 = 667 ± 24 of the sample's places.
   const blocks = new Array<number>(9).fill(0)

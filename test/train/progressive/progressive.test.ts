@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { CorruptError } from '../../../src/core/errors.ts'
-import type { NamedArray, NamedArrays } from '../../../src/core/namedArrays.ts'
+import type { NamedArrays } from '../../../src/core/namedArrays.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { PeriodCurve } from '../../../src/train/progressive/periodCurve.ts'
@@ -184,32 +184,6 @@ test('the scale of the counts may be moved while they are copied', () => {
     [...byItem(copied)].sort(([a], [b]) => a - b),
     [...byItem(expected)]
   )
-})
-
-test('numbers of the first format, one part, are gone on with', () => {
-  const { header, parts } = new ProgressiveEvaluator().copy('whole')
-  const [small] = [...parts] as [NamedArrays]
-  const arrays = new Map<string, NamedArray>([
-    ...['sums', 'window', 'curve'].map((name): [string, NamedArray] => [name, small.get(name)!]),
-    ['items', new TextEncoder().encode('["a","b"]')],
-    ['popularity.counts', Float64Array.of(3, 1)],
-    ['decayed.counts', Float64Array.of(3, 1)],
-    ...['cooccurrence', 'markov'].flatMap((name): [string, NamedArray][] => [
-      [`${name}.used`, Int32Array.of(1, 0)],
-      [`${name}.ids`, Int32Array.of(1)],
-      [`${name}.counts`, Float32Array.of(2)],
-      [`${name}.totals`, Float64Array.of(2, 0)]
-    ])
-  ])
-  const { items: _, ...rest } = header
-  const weights = { popularity: 1, decayed: 1, cooccurrence: 1, markov: 1 }
-  const evaluator = new ProgressiveEvaluator()
-  assert.equal(evaluator.beginRestore({ ...rest, format: 'progressive/1', weights }), true)
-  evaluator.restorePart(arrays)
-  evaluator.endRestore()
-  evaluator.observe([example(['a'], 'b')], Int32Array.of(5))
-  const { markov, popularity } = evaluator.report()
-  assert.deepEqual([markov['hitRate@20'], popularity['hitRate@20']], [1, 1])
 })
 
 test('state of other options is not gone on with; an incomplete one is an error', () => {

@@ -14,7 +14,7 @@ import { unrolled } from '../../../src/train/batch/windowBatch.ts'
 import { ItemInputs } from '../../../src/train/itemInputs.ts'
 import { eagerStep } from '../../../src/train/step/eagerStep.ts'
 import { graphStep, hasGraph } from '../../../src/train/step/graphStep.ts'
-import { type StepOptions, stepArrays } from '../../../src/train/step/stepArrays.ts'
+import { stepArrays } from '../../../src/train/step/stepArrays.ts'
 import { stepGradients } from '../../../src/train/step/stepGradients.ts'
 
 before(() => loadBackend('tensorflow'))
@@ -53,7 +53,7 @@ function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
   }
   const together = assembler.assembleWindows(windows, new Map())
   const inputs = new ItemInputs(table, features, model).gather(together.items, together.features)
-  return { model, options, together, oneByOne: unrolled(together, historyMax), inputs, weights: shaken(), teacher: shaken(), rng }
+  return { model, options, together, oneByOne: unrolled(together, historyMax), inputs, weights: shaken(), rng }
 }
 
 function close(a: Float32Array, b: Float32Array, what: string): number {
@@ -77,32 +77,26 @@ for (const settings of [
   for (const items of [30, 6]) {
     test(`${JSON.stringify(settings)}, ${items} items`, () => {
       const { idwAlpha, ...others } = settings as { idwAlpha?: unknown }
-      const { model, options, together, oneByOne, inputs, weights, teacher, rng } = scenario(
-        idwAlpha === 'Infinity' ? others : settings,
-        items
-      )
+      const { model, options, together, oneByOne, inputs, weights, rng } = scenario(idwAlpha === 'Infinity' ? others : settings, items)
       const loss = idwAlpha === 'Infinity' ? { ...options, idwAlpha: Number.POSITIVE_INFINITY } : options
       assert.ok(hasGraph(model, loss))
       const dropout = inputs.map(() => (rng.uniform() < 0.2 ? 0 : 1.25))
-      const distillation = { teacher, weight: 5, from: together.placeOf.findIndex((place) => place >= 3 * together.places) }
       for (const batch of [together, oneByOne, { ...oneByOne, groups: new Int32Array(oneByOne.size) }]) {
-        for (const more of [{}, { distillation }] as Partial<StepOptions>[]) {
-          const step = stepArrays(batch, inputs, dropout, { model, loss, logQ: true, ...more })
-          const tensors = tf.memory().numTensors
-          const graph = graphStep(step, weights, model, loss)
-          assert.equal(tf.memory().numTensors, tensors)
-          const eager = eagerStep(step, weights, model, loss)
-          assert.ok(Math.abs(graph.loss - eager.loss) < 1e-5 * (1 + Math.abs(eager.loss)), `loss: ${graph.loss} against ${eager.loss}`)
-          const known = (losses: Float32Array) => losses.filter((_, b) => batch.weight[b]! > 0)
-          close(known(graph.losses), known(eager.losses), 'losses')
-          for (const [name, values] of Object.entries(graph.dense)) {
-            const largest = close(values, eager.dense[name]!, name)
-            if (items > 6 && batch === together) assert.ok(largest > 1e-3, `${name} has a gradient`)
-          }
-          close(graph.ofRows.subarray(0, eager.ofRows.length), eager.ofRows, 'rows')
-          assert.ok(graph.ofRows.subarray(eager.ofRows.length).every((x) => x === 0))
-          close(graph.ofCandidates, eager.ofCandidates, 'candidates')
+        const step = stepArrays(batch, inputs, dropout, { model, loss, logQ: true })
+        const tensors = tf.memory().numTensors
+        const graph = graphStep(step, weights, model, loss)
+        assert.equal(tf.memory().numTensors, tensors)
+        const eager = eagerStep(step, weights, model, loss)
+        assert.ok(Math.abs(graph.loss - eager.loss) < 1e-5 * (1 + Math.abs(eager.loss)), `loss: ${graph.loss} against ${eager.loss}`)
+        const known = (losses: Float32Array) => losses.filter((_, b) => batch.weight[b]! > 0)
+        close(known(graph.losses), known(eager.losses), 'losses')
+        for (const [name, values] of Object.entries(graph.dense)) {
+          const largest = close(values, eager.dense[name]!, name)
+          if (items > 6 && batch === together) assert.ok(largest > 1e-3, `${name} has a gradient`)
         }
+        close(graph.ofRows.subarray(0, eager.ofRows.length), eager.ofRows, 'rows')
+        assert.ok(graph.ofRows.subarray(eager.ofRows.length).every((x) => x === 0))
+        close(graph.ofCandidates, eager.ofCandidates, 'candidates')
       }
     })
   }
