@@ -13,8 +13,28 @@ export interface StageClock extends Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/**
+ * The wall clock without its steps back: where it is set back, time goes on at half its speed until the wall clock has caught up. Whoever waits
+ * until an interval has passed then waits twice as long at most, not for as long as the clock was set back.
+ *
+ * @param wallMs milliseconds since the Unix epoch @param monotonicMs milliseconds since anything
+ */
+export function steadyClock(wallMs: () => number, monotonicMs: () => number): () => number {
+  let lastMs = Number.NEGATIVE_INFINITY
+  let lastMonotonicMs = 0
+  return () => {
+    const nowMonotonicMs = monotonicMs()
+    lastMs = Math.max(wallMs(), lastMs + (nowMonotonicMs - lastMonotonicMs) / 2)
+    lastMonotonicMs = nowMonotonicMs
+    return Math.floor(lastMs)
+  }
+}
+
 export const systemClock: StageClock = {
-  nowMs: () => Date.now(),
+  nowMs: steadyClock(
+    () => Date.now(),
+    () => performance.now()
+  ),
   sleep: (ms, signal) => (ms === 0 ? nextTurn() : pause(ms, undefined, { signal }).catch(() => {}))
 }
 

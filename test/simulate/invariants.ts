@@ -1,0 +1,174 @@
+// What must be true after every run, whatever went wrong in it.
+
+import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
+import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import { featureKeys } from '../../src/records/catalogueItem.ts'
+import { catalogueOf, type Expected, eventsByUser, expectedOf } from './expected.ts'
+import { clicks, goods } from './scenario.ts'
+import type { SimDisk } from './simState.ts'
+import type { Parts } from './stages.ts'
+import type { World } from './world.ts'
+
+const text = new TextDecoder()
+/** Of numbers of a vector of length 1: batches of another size are summed in another order. */
+const tolerance = 1e-4
+
+export async function checkInvariants(parts: Parts, processes: readonly { readonly disk: SimDisk }[], world: World): Promise<void> {
+  const violated = (what: string) => world.violated(what)
+  const expected = await expectedOf(parts)
+  checkIngest(parts, violated)
+  checkHistories(parts, expected, processes, violated)
+  checkExamples(parts, expected, violated)
+  await checkIndex(parts, expected, violated)
+}
+
+type Violated = (what: string) => void
+
+/** Every click of the source is an interaction, its user's in the source's order, or a dead letter; nothing else is. */
+function checkIngest(parts: Parts, violated: Violated): void {
+  const { broker } = parts
+  const wanted = new Map<string, string[]>()
+  const seen = new Set<string>()
+  const bad = new Set<string>()
+  for (const { partition, offset, value } of broker.records(clicks)) {
+    const event = parsed(value)
+    if (event === undefined || typeof event.item !== 'string' || typeof event.time !== 'number') {
+      bad.add(`${clicks}/${partition}/${offset}`)
+      continue
+    }
+    const { id, user, item, type, time } = event as Record<string, string>
+    if (seen.has(id!)) continue
+    seen.add(id!)
+    wanted.set(user!, [...(wanted.get(user!) ?? []), `${id} ${type} ${item} ${time}`])
+  }
+  for (const { partition, offset, value } of broker.records(goods))
+    if (typeof parsed(value)?.item !== 'string') bad.add(`${goods}/${partition}/${offset}`)
+  same('events of a user in interactions', wanted, eventsByUser(parts), violated)
+  checkDeadLetters(parts, [clicks, goods], bad, violated)
+}
+
+function parsed(value: Uint8Array | null): Record<string, unknown> | undefined {
+  try {
+    return value === null ? undefined : (JSON.parse(text.decode(value)) as Record<string, unknown>)
+  } catch {
+    return undefined
+  }
+}
+
+/** Those that no stage can use, at least once each; nothing else. */
+function checkDeadLetters({ broker }: Parts, topics: readonly string[], bad: ReadonlySet<string>, violated: Violated): void {
+  const found = new Set<string>()
+  for (const topic of topics) {
+    for (const record of broker.records(deadLetterTopic(topic, 'mtmi'))) {
+      const letter = readDeadLetter(record)
+      if (letter === undefined) violated(`a dead letter of ${topic} does not say where it is from`)
+      else found.add(`${letter.topic}/${letter.partition}/${letter.offset}`)
+    }
+  }
+  for (const name of bad) if (!found.has(name)) violated(`${name} cannot be used, and is no dead letter`)
+  for (const name of found) if (!bad.has(name)) violated(`${name} is a dead letter, and could have been used`)
+}
+
+/** What was emitted last of each user, and what is kept on disk, is the fold over the log. */
+function checkHistories(parts: Parts, expected: Expected, processes: readonly { readonly disk: SimDisk }[], violated: Violated): void {
+  const { broker, codecs, config } = parts
+  const emitted = new Map<string, string>()
+  for (const { key, value } of broker.records(config.topics.userSequences)) {
+    if (value === null) emitted.delete(text.decode(key))
+    else emitted.set(text.decode(key), shown(codecs.userSequence.decode(value).steps))
+  }
+  const wanted = new Map([...expected.windows].map(([userId, { steps }]) => [userId, shown(steps)]))
+  same('history in user-sequences', wanted, emitted, violated)
+  // The partition's last owner has the newest state.
+  for (const partition of broker.topic(config.topics.interactions).keys()) {
+    const disks = processes.flatMap(({ disk }) => disk.sequences.get(partition) ?? [])
+    const newest = disks.reduce((best, disk) => (disk.next > best.next ? disk : best), disks[0]!)
+    const end = BigInt(broker.topic(config.topics.interactions)[partition]!.length)
+    if (newest.next !== end) violated(`partition ${partition} is committed to ${newest.next}, not to its end ${end}`)
+    const { placed, duplicate, late, ignored, rejected } = newest.counts
+    const accounted = BigInt(placed + duplicate + late + ignored + rejected)
+    const alone = processes.length <= 3
+    if (alone && accounted + BigInt(expected.erased[partition]!) !== end)
+      violated(`partition ${partition}: of ${end} records ${accounted} and ${expected.erased[partition]} erasures are accounted for`)
+  }
+  checkDeadLetters(parts, [config.topics.interactions], expected.bad, violated)
+}
+
+function checkExamples({ trainer }: Parts, { examples, maybe }: Expected, violated: Violated): void {
+  const learned = new Set<string>()
+  for (const name of trainer?.learned ?? []) {
+    if (learned.has(name)) violated(`example ${name} was learned twice`)
+    if (!examples.has(name)) violated(`${name} was learned, and is no example`)
+    learned.add(name)
+  }
+  for (const name of examples) if (!learned.has(name) && !maybe.has(name)) violated(`example ${name} was not learned`)
+}
+
+/** The index holds what a reader of the whole log would encode: no older vectors, nobody else, of one version. */
+async function checkIndex(parts: Parts, expected: Expected, violated: Violated): Promise<void> {
+  const { broker, codecs, config, index } = parts
+  const replica = new ModelReplica()
+  parts.replicas.push(replica)
+  const catalogue = catalogueOf(parts)
+  replica.learnCatalogue(catalogue.values())
+  const rows = new Set<string>()
+  for (const { value } of broker.records(config.topics.modelUpdates)) {
+    if (value === null) continue
+    const update = codecs.modelUpdate.decode(value)
+    if (update.kind === 'item-row') rows.add(update.itemId)
+    replica.apply(update)
+  }
+  if (!replica.ready) return
+  const live = await index.live()
+  if (live?.space !== replica.space) return violated(`the index answers from ${live?.space}, the model's space is ${replica.space}`)
+  const { dimensions, interestCount } = replica
+  const held = index.contents(live.space)
+
+  const items = [...new Set([...catalogue.keys(), ...rows])].sort()
+  const encodedItems = replica.itemVectors(
+    items.map((itemId) => ({ itemId, features: catalogue.has(itemId) ? featureKeys(catalogue.get(itemId)!) : [] }))
+  )
+  const wantedItems = items.filter((_, i) => encodedItems.known[i] === 1)
+  sameList('items in the index', wantedItems, held.items, violated)
+  for (const [i, itemId] of items.entries()) {
+    const found = await index.item(itemId)
+    if (found === undefined || encodedItems.known[i] === 0) continue
+    if (!near(found.vector, encodedItems.vectors.subarray(i * dimensions, (i + 1) * dimensions)))
+      violated(`item ${itemId} is in the index with an older vector`)
+    if (found.payload.title !== catalogue.get(itemId)?.title) violated(`item ${itemId} is in the index with title ${found.payload.title}`)
+  }
+
+  const users = [...expected.windows.keys()].sort()
+  const encodedUsers = replica.interests(users.map((userId) => expected.windows.get(userId)!.steps))
+  const wantedUsers = users.filter((_, b) => encodedUsers.known[b] === 1)
+  sameList('users in the index', wantedUsers, held.users, violated)
+  const length = dimensions * interestCount
+  for (const [b, userId] of users.entries()) {
+    const found = await index.user(userId)
+    if (found === undefined || encodedUsers.known[b] === 0) continue
+    if (!near(found.vectors, encodedUsers.interests.subarray(b * length, (b + 1) * length)))
+      violated(`user ${userId} is in the index with older vectors`)
+    const { newestMs, steps } = expected.windows.get(userId)!
+    if (found.payload.newestMs !== newestMs || found.payload.historyLength !== steps.length)
+      violated(`user ${userId} is in the index with an older history`)
+  }
+}
+
+function near(a: Float32Array, b: Float32Array): boolean {
+  return a.length === b.length && a.every((value, i) => Math.abs(value - b[i]!) <= tolerance)
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? String(inner) : inner))
+}
+
+function same(what: string, wanted: ReadonlyMap<string, unknown>, found: ReadonlyMap<string, unknown>, violated: Violated): void {
+  for (const name of new Set([...wanted.keys(), ...found.keys()])) {
+    const [w, f] = [shown(wanted.get(name)), shown(found.get(name))]
+    if (w !== f) violated(`${what} ${name}: expected ${w}, found ${f}`)
+  }
+}
+
+function sameList(what: string, wanted: readonly string[], found: readonly string[], violated: Violated): void {
+  if (wanted.join() !== [...found].sort().join()) violated(`${what}: expected ${wanted.join()}, found ${[...found].sort().join()}`)
+}

@@ -1,0 +1,291 @@
+// One simulated run: the pipeline's processes in a world that a seed decides about, until nothing more goes wrong and everything has come to rest.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { type Config, resolveConfig } from '../../src/core/config/config.ts'
+import { MtmiError } from '../../src/core/errors.ts'
+import { loadBackend } from '../../src/model/backend.ts'
+import { type Codecs, createCodecs } from '../../src/records/avro/avroCodecs.ts'
+import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
+import type { SchemaRegistry } from '../../src/records/registry/schemaRegistry.ts'
+import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
+import { Faults, services } from './faults.ts'
+import { checkInvariants } from './invariants.ts'
+import { clicks, goods, play, playLast } from './scenario.ts'
+import { SimBroker } from './simBroker.ts'
+import { SimDisk } from './simState.ts'
+import { encode, ingest, lag, type Parts, publishAlone, type Running, type Start, sequenceShare, trainAlone, whole } from './stages.ts'
+import { Life, World } from './world.ts'
+
+/** After the last fault everything has to be at rest within so much virtual time. */
+const settleMs = 15 * 60_000
+/** A process that is asked to end has to have ended, with all its timers, within so much. */
+const stopMs = 60_000
+
+export interface Outcome {
+  readonly seed: number
+  /** What was violated; empty if nothing. */
+  readonly violations: readonly string[]
+  /** What happened, a line each. */
+  readonly lines: readonly string[]
+  readonly virtualMs: number
+}
+
+/** What runs of one process share: making it takes longer than a run. */
+export interface Setting {
+  readonly registry: SchemaRegistry
+  readonly codecs: Codecs
+}
+
+export async function prepare(): Promise<Setting> {
+  await loadBackend('wasm')
+  // The engine's own handlers would end the process; here a rejection without a handler is a finding.
+  process.removeAllListeners('unhandledRejection').removeAllListeners('uncaughtException')
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-simulate-'))
+  const registry = new LocalRegistry(directory)
+  const codecs = await createCodecs(registry)
+  rmSync(directory, { recursive: true }) // what has been registered is in memory
+  return { registry, codecs }
+}
+
+interface Process {
+  readonly name: string
+  readonly start: Start
+  readonly disk: SimDisk
+  life: Life
+  stop: AbortController
+  running: readonly Running[]
+  /** undefined while it runs. */
+  ended: 'stopped' | 'failed' | undefined
+}
+
+export async function simulateRun(seed: number, { registry, codecs }: Setting): Promise<Outcome> {
+  const world = new World(seed)
+  const onUnhandled = (reason: unknown) => world.violated(`a rejection that nobody handles: ${(reason as Error)?.stack ?? String(reason)}`)
+  process.on('unhandledRejection', onUnhandled)
+  const partitions = { [clicks]: 2, [goods]: 1, interactions: 1 + world.rng.integer(3) } as const
+  const shared = { ...partitions, 'user-sequences': partitions.interactions }
+  const broker = new SimBroker(world, (topic) => (Object.hasOwn(shared, topic) ? shared[topic as keyof typeof shared] : 1))
+  const faults = new Faults(world)
+  const parts: Parts = {
+    config: configOf(world),
+    broker,
+    index: new MemoryVectorIndex(),
+    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [] }
+  }
+  const simulation = new Simulation(world, parts)
+  try {
+    await simulation.run()
+  } finally {
+    process.off('unhandledRejection', onUnhandled)
+    for (const replica of parts.replicas) replica.dispose()
+  }
+  return { seed, violations: world.violations, lines: world.lines, virtualMs: world.nowMs }
+}
+
+class Simulation {
+  readonly #world: World
+  readonly #parts: Parts
+  readonly #processes: Process[]
+  #settling = false
+
+  constructor(world: World, parts: Parts) {
+    this.#world = world
+    this.#parts = parts
+    const split: [string, Start][] = [
+      ['sequence-0', sequenceShare],
+      ['sequence-1', sequenceShare],
+      ['train', trainAlone],
+      ['publish', publishAlone]
+    ]
+    const starts: [string, Start][] = [
+      ...(world.chance(0.5) ? split : [['start', whole] as [string, Start]]),
+      ['ingest', ingest],
+      ['serve', encode]
+    ]
+    this.#processes = starts.map(([name, start]) => ({
+      ...{ name, start, disk: new SimDisk(), life: new Life(world, name), stop: new AbortController(), running: [], ended: 'stopped' }
+    }))
+  }
+
+  async run(): Promise<void> {
+    const world = this.#world
+    const { faults } = this.#parts
+    const { lengthMs } = play(world, this.#parts.broker)
+    for (const process of this.#processes) world.schedule(world.outside, world.between(0, 3000), () => this.#launch(process))
+    this.#plan(lengthMs)
+    await world.run(() => world.violations.length > 0, lengthMs * 1.2)
+    if (world.violations.length > 0) return
+    faults.end()
+    this.#settling = true
+    for (const process of this.#processes) for (const running of process.running) running.hurry(true)
+    playLast(world, this.#parts.broker)
+    const settled = await world.run(() => world.violations.length > 0 || this.#behind() === undefined, world.nowMs + settleMs)
+    if (world.violations.length > 0) return
+    if (!settled) return world.violated(`not at rest ${settleMs / 60_000} minutes after the last fault: ${this.#behind()}`)
+    world.trace('world', 'everything is at rest')
+    await this.#stopAll()
+    if (world.violations.length === 0) await checkInvariants(this.#parts, this.#processes, world)
+  }
+
+  /** Everything that goes wrong besides calls that fail. */
+  #plan(lengthMs: number): void {
+    const { faults, broker, config } = this.#parts
+    const world = this.#world
+    const now = (meanMs: number, act: () => void) => {
+      for (let atMs = 0; Number.isFinite(meanMs); ) {
+        atMs += -meanMs * Math.log(1 - world.rng.uniform())
+        if (atMs >= lengthMs * 1.2) return
+        world.schedule(world.outside, atMs, () => faults.on && act())
+      }
+    }
+    now(faults.killMeanMs, () => this.#disturb(world.pick(this.#processes)))
+    now(faults.outageMeanMs, () => faults.breakDown(world.pick(services), 10 ** world.between(2, 5.3)))
+    now(faults.jumpMeanMs, () => world.jumpClock(world.pick([-1, 1]) * 10 ** world.between(1, 6.5)))
+    now(faults.rebalanceMeanMs, () => {
+      for (const group of broker.groups) if (world.chance(0.7)) group.rebalance()
+    })
+    now(faults.compactMeanMs, () => {
+      broker.compact(config.topics.items, () => BigInt(world.rng.integer(1000)))
+      broker.compact(config.topics.modelUpdates, () => BigInt(world.rng.integer(1000)))
+    })
+    let id = 0
+    now(faults.rebuildMeanMs, () => {
+      this.#parts.request = { id: ++id, action: 'rebuild', requestedAtMs: 0 }
+      world.trace('outside', `request ${id}: rebuild`)
+    })
+  }
+
+  #launch(process: Process): void {
+    const world = this.#world
+    process.life = new Life(world, process.name)
+    process.stop = new AbortController()
+    process.ended = undefined
+    world.trace(process.name, 'starts')
+    const { life, stop } = process
+    const run = async () => {
+      process.running = process.start(this.#parts, life, process.disk)
+      if (this.#settling) for (const running of process.running) running.hurry(true)
+      const results = await Promise.allSettled(process.running.map((running) => running.run(stop.signal).finally(() => stop.abort())))
+      for (const result of results) if (result.status === 'rejected') throw result.reason
+    }
+    const asked = () => process.life === life && process.ended === 'stopped'
+    run().then(
+      () => {
+        if (!asked()) world.violated(`${process.name} ended though nobody asked it to`)
+        world.trace(process.name, 'has ended')
+      },
+      (error: unknown) => this.#failed(process, error)
+    )
+  }
+
+  /** A supervisor starts again what ended with status 1, and nothing else. */
+  #failed(process: Process, error: unknown): void {
+    const world = this.#world
+    const { life } = process
+    if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE'))
+      world.violated(`${process.name} ended with ${(error as Error)?.stack ?? String(error)}`)
+    world.trace(process.name, `ends: ${(error as Error).message}`)
+    life.kill()
+    for (const group of this.#parts.broker.groups) group.lookAfter(life)
+    const wasAsked = process.ended === 'stopped'
+    process.ended = 'failed'
+    if (!wasAsked) world.schedule(world.outside, world.between(100, 5000), () => process.life === life && this.#launch(process))
+  }
+
+  #disturb(process: Process): void {
+    const world = this.#world
+    const { life } = process
+    if (process.ended !== undefined) return
+    const how = world.rng.integer(4)
+    if (how === 0) {
+      life.freeze(10 ** world.between(2, 4.7))
+    } else if (how === 1) {
+      world.trace(process.name, 'is asked to end, and starts again')
+      process.ended = 'stopped'
+      process.stop.abort()
+      const again = () => {
+        if (process.life !== life) return
+        life.kill()
+        this.#launch(process)
+      }
+      world.schedule(world.outside, world.between(1000, 20_000), again)
+    } else {
+      life.kill()
+      process.ended = 'failed'
+      world.schedule(world.outside, 10 ** world.between(2, 4.5), () => process.life === life && this.#launch(process))
+    }
+    for (const group of this.#parts.broker.groups) group.lookAfter(life)
+  }
+
+  #behind(): string | undefined {
+    const { broker, config } = this.#parts
+    const sequenced = new Map<number, bigint>()
+    for (const { name, ended, running } of this.#processes) {
+      if (ended !== undefined || running.length === 0) return `${name} does not run`
+      for (const stage of running) {
+        const behind = stage.behind()
+        if (behind !== undefined) return `${stage.name}: ${behind}`
+        for (const [partition, next] of stage.consumed?.() ?? []) sequenced.set(partition, next)
+      }
+    }
+    return lag(broker, config.topics.interactions, sequenced)
+  }
+
+  async #stopAll(): Promise<void> {
+    const world = this.#world
+    for (const process of this.#processes) {
+      process.ended = 'stopped'
+      process.stop.abort()
+    }
+    await world.run(() => false, world.nowMs + stopMs)
+    for (const { name, life } of this.#processes) {
+      if (life.alive && life.waiting > 0)
+        world.violated(`${name} was asked to end, and ${life.waiting} of its timers are left after ${stopMs} ms`)
+    }
+  }
+}
+
+function configOf(world: World): Config {
+  const { rng } = world
+  return resolveConfig(
+    {
+      events: { types: { click: 1, purchase: 3 } },
+      model: { dimensions: 4, interestCount: 2 },
+      sequence: {
+        historyMax: 3 + rng.integer(6),
+        graceMs: 60_000,
+        commitIntervalMs: 100 + rng.integer(3000),
+        emitEventsMax: 1 + rng.integer(8)
+      },
+      train: {
+        batchSize: 1 + rng.integer(8),
+        batchWaitMaxMs: 100 + rng.integer(2000),
+        checkpointIntervalMs: 500 + rng.integer(10_000),
+        updateIntervalMs: 200 + rng.integer(5000),
+        weightsIntervalMs: 500 + rng.integer(20_000),
+        versionIntervalMs: 30_000
+      },
+      publish: {
+        ...{ epsilon: 0, batchSize: 1 + rng.integer(8), userWaitMs: rng.integer(500), sweepIntervalMs: 1000 + rng.integer(10_000) },
+        // All weights are accepted: what is in the index is then known.
+        gate: {
+          targets: rng.integer(50),
+          hitLossMax: 1,
+          chanceMax: 0,
+          cosineMax: 1,
+          overlapMin: 0,
+          canaries: rng.integer(4),
+          timeShareMax: 1
+        }
+      },
+      popularity: { intervalMs: 500 + rng.integer(5000) },
+      sources: [
+        { topic: clicks, format: 'json', user: 'user', item: 'item', type: 'type', time: { path: 'time', unit: 'ms' }, eventId: 'id' },
+        { topic: goods, kind: 'items', format: 'json', item: 'item', title: 'title', features: { colour: 'colour' } }
+      ]
+    },
+    {}
+  )
+}

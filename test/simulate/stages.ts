@@ -1,0 +1,205 @@
+// The stages as a process of a simulated run has them: their own loops, and every part around them replaced.
+
+import type { Config } from '../../src/core/config/config.ts'
+import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
+import { openSource } from '../../src/ingest/sourceMapper.ts'
+import type { Wire } from '../../src/log/wire.ts'
+import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import { DriftWatch, type DriftWatchState } from '../../src/monitor/driftWatch.ts'
+import type { GateHistory } from '../../src/publish/modelGate.ts'
+import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
+import { PublishStage } from '../../src/publish/publishStage.ts'
+import type { Codecs } from '../../src/records/avro/avroCodecs.ts'
+import type { SchemaRegistry } from '../../src/records/registry/schemaRegistry.ts'
+import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
+import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
+import { EncodeStage } from '../../src/serve/encodeStage.ts'
+import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
+import { TrainStage } from '../../src/train/trainStage.ts'
+import type { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
+import type { Faults } from './faults.ts'
+import type { SimBroker } from './simBroker.ts'
+import { simIndex } from './simIndex.ts'
+import { SimLog } from './simLog.ts'
+import { type SimDisk, simCheckpoints, simLedger } from './simState.ts'
+import { StandInTrainer } from './standInTrainer.ts'
+import type { Life } from './world.ts'
+
+/** What outlives the processes. */
+export interface Parts {
+  readonly config: Config
+  readonly broker: SimBroker
+  readonly index: MemoryVectorIndex
+  readonly registry: SchemaRegistry
+  readonly codecs: Codecs
+  readonly faults: Faults
+  /** What somebody asks of the trainer. */
+  request: ControlRequest | undefined
+  /** The newest. */
+  trainer: StandInTrainer | undefined
+  /** Replicas hold memory of the engine. */
+  readonly replicas: ModelReplica[]
+}
+
+/** A stage at work. */
+export interface Running {
+  readonly name: string
+  run(signal: AbortSignal): Promise<void>
+  /** While on, nothing waits to be gathered. */
+  hurry(on: boolean): void
+  /** What keeps it from having nothing left to do; undefined: nothing. */
+  behind(): string | undefined
+  /** Of interactions, by partition, where the processes share them. */
+  consumed?(): ReadonlyMap<number, bigint>
+}
+
+export type Start = (parts: Parts, life: Life, disk: SimDisk) => Running[]
+
+export function wireOf({ config, broker, registry, codecs, faults }: Parts, life: Life): Wire {
+  const known = new Set<number>()
+  return {
+    config,
+    clock: life.world.clockOf(life),
+    log: new SimLog(broker, life, faults),
+    // Schemas are asked for once a process, so that each has to meet a registry that is away.
+    registry: {
+      idFor: (subject, schema) => faults.call(life, 'registry', 'id of a schema', () => registry.idFor(subject, schema)),
+      schemaOf: (id) =>
+        faults.call(life, 'registry', `schema ${id}`, async () => {
+          const schema = await registry.schemaOf(id)
+          known.add(id)
+          return schema
+        }),
+      cached: (id) => (known.has(id) ? registry.cached(id) : undefined)
+    },
+    codecs,
+    maintain: async () => {}
+  }
+}
+
+export function lag(broker: SimBroker, topic: string, consumed: ReadonlyMap<number, bigint>): string | undefined {
+  for (const [partition, end] of broker.ends(topic)) {
+    const at = consumed.get(partition) ?? 0n
+    if (at < end) return `${topic}/${partition} is read to ${at} of ${end}`
+  }
+  return undefined
+}
+
+export const ingest: Start = (parts, life, disk) => {
+  const wire = wireOf(parts, life)
+  const offsets: IngestOffsets = {
+    load: (topic, partition) => {
+      const saved = disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).load()
+      return saved === undefined ? undefined : BigInt(saved)
+    },
+    save: (topic, partition, next) => disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).save(String(next))
+  }
+  const sources = parts.config.sources.map((source) => openSource(source, wire))
+  const stage = new IngestStage({ ...wire, sources, offsets })
+  const behind = () => {
+    for (const { topic } of parts.config.sources) {
+      const found = lag(parts.broker, topic, stage.consumed().get(topic) ?? new Map())
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+  return [{ name: 'ingest', run: (signal) => stage.run(signal), hurry: () => {}, behind }]
+}
+
+function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Running {
+  const wire = wireOf(parts, life)
+  const { config, faults } = parts
+  const drift = new DriftWatch({
+    options: config.drift,
+    clock: wire.clock,
+    measure: () => {},
+    store: disk.file<DriftWatchState>(life, faults, 'drift.json')
+  })
+  const stage = new SequenceStage({
+    ...wire,
+    drift,
+    openStore: (partition) =>
+      shared ? openOwnedSequences({ wire, disk: disk.owned(life, faults) }, partition) : disk.store(life, faults, partition),
+    measure: () => {}
+  })
+  const behind = () => (stage.committed ? undefined : 'not committed')
+  return { name: life.name, run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind, consumed: () => stage.consumed() }
+}
+
+/** A member of the group. */
+export const sequenceShare: Start = (parts, life, disk) => [sequence(parts, life, disk, true)]
+
+function train(parts: Parts, life: Life, disk: SimDisk, betweenBatches?: () => Promise<void>): Running {
+  const wire = wireOf(parts, life)
+  const { config, broker, faults } = parts
+  const trainer = new StandInTrainer(config.model, config.sequence.historyMax)
+  parts.trainer = trainer
+  const results = disk.file<ControlResult>(life, faults, 'control-result.json')
+  const stage = new TrainStage({
+    ...wire,
+    trainer,
+    checkpoints: simCheckpoints(disk.checkpoints, life, faults),
+    ledger: simLedger(disk.ledger, life, faults),
+    control: { request: () => parts.request, result: () => results.load(), finish: (result) => results.save(result) },
+    measure: () => {},
+    ...(betweenBatches === undefined ? {} : { betweenBatches })
+  })
+  const behind = () => {
+    if ((results.load()?.id ?? 0) < (parts.request?.id ?? 0)) return `request ${parts.request?.id} is not carried out`
+    return lag(broker, config.topics.userSequences, stage.consumed()) ?? (stage.updatesSent ? undefined : 'updates are not sent')
+  }
+  return { name: 'train', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind }
+}
+
+function publish(parts: Parts, life: Life, disk: SimDisk): Running & { stage: PublishStage } {
+  const wire = wireOf(parts, life)
+  const { config, broker, faults } = parts
+  const replica = new ModelReplica({ gated: true })
+  parts.replicas.push(replica)
+  const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
+  const stage = new PublishStage({
+    ...wire,
+    replica,
+    index: simIndex(parts.index, life, faults),
+    offsets: {
+      load: () => new Map((offsets.load() ?? []).map(([partition, next]) => [partition, BigInt(next)])),
+      save: (next) => offsets.save([...next].map(([partition, offset]) => [partition, String(offset)]))
+    },
+    liveModel: simCheckpoints(disk.liveModel, life, faults),
+    gates: disk.file<GateHistory>(life, faults, 'gates.json'),
+    popularity: disk.file<KeptPopularity>(life, faults, 'popularity.json'),
+    onProblem: (problem) => life.world.trace(life.name, `problem: ${problem.message}`),
+    measure: () => {}
+  })
+  const behind = () => {
+    const { sequences, model, interactions } = stage.consumed()
+    const { items, users } = stage.waiting()
+    return (
+      lag(broker, config.topics.userSequences, sequences) ??
+      lag(broker, config.topics.interactions, interactions) ??
+      lag(broker, config.topics.modelUpdates, new Map([[0, model]])) ??
+      (items + users > 0 ? `${items} items and ${users} users wait to be published` : undefined)
+    )
+  }
+  return { name: 'publish', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind, stage }
+}
+
+export const trainAlone: Start = (parts, life, disk) => [train(parts, life, disk)]
+export const publishAlone: Start = (parts, life, disk) => [publish(parts, life, disk)]
+
+/** A server's reader of the model. */
+export const encode: Start = (parts, life) => {
+  const wire = wireOf(parts, life)
+  const replica = new ModelReplica({ gated: true })
+  parts.replicas.push(replica)
+  const stage = new EncodeStage({ ...wire, replica, index: simIndex(parts.index, life, parts.faults) })
+  const behind = () => (stage.ready ? undefined : 'no model to encode sessions with')
+  return [{ name: 'encode', run: (signal) => stage.run(signal), hurry: () => {}, behind }]
+}
+
+/** `mtmi start`: all stages in one process, the trainer giving the publisher a turn after every batch. */
+export const whole: Start = (parts, life, disk) => {
+  const publishing = publish(parts, life, disk)
+  const training = train(parts, life, disk, () => publishing.stage.catchUp())
+  return [sequence(parts, life, disk, false), training, publishing]
+}

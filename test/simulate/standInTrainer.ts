@@ -1,0 +1,158 @@
+// A trainer that only counts: the interface of IncrementalTrainer without its arithmetic. An item's row says how often the item was learned, so
+// vectors in the index tell which interactions they know of; and it remembers by name which examples it was given.
+
+import type { ModelOptions } from '../../src/core/config/config.ts'
+import { Rng } from '../../src/core/rng.ts'
+import { createModel, modelToJson, spaceOf } from '../../src/model/model.ts'
+import type { Checkpoint, CheckpointPart } from '../../src/model/replica/checkpoint.ts'
+import { type CatalogueItem, featureKeys } from '../../src/records/catalogueItem.ts'
+import type { Example } from '../../src/records/example.ts'
+import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
+import type { MiniBatch } from '../../src/train/batch/miniBatch.ts'
+import { type StageTrainer, unknownRank } from '../../src/train/trainer.ts'
+
+interface State {
+  step: number
+  /** Learned so often, by item. */
+  counts: Record<string, number>
+  /** Features of items that were learned. */
+  features: string[]
+  /** Names of the examples, in the order of learning. */
+  learned: string[]
+}
+
+export class StandInTrainer implements StageTrainer {
+  readonly #options: ModelOptions
+  readonly #historyMax: number
+  readonly #model: ReturnType<typeof createModel>
+  #state: State = { step: 0, counts: {}, features: [], learned: [] }
+  /** Items and features whose row was not sent since it changed. Not part of a checkpoint, as with the real one: learning again makes them dirty again. */
+  #dirtyItems = new Set<string>()
+  #dirtyFeatures = new Set<string>()
+  readonly #catalogue = new Map<string, readonly string[]>()
+  #copies = 0
+  space: string
+
+  constructor(options: ModelOptions, historyMax: number) {
+    this.#options = options
+    this.#historyMax = historyMax
+    this.#model = createModel(options, historyMax)
+    this.space = spaceOf(options)
+  }
+
+  /** `partition/offset` of the interactions that were learned. */
+  get learned(): readonly string[] {
+    return this.#state.learned
+  }
+
+  get copies(): number {
+    return this.#copies
+  }
+
+  get waitingBlocks(): number {
+    return 0
+  }
+
+  beginSpace(space: string): void {
+    this.space = space
+    this.resendAll()
+  }
+
+  restoreSpace(space: string): void {
+    this.space = space
+  }
+
+  learnCatalogue(items: Iterable<CatalogueItem>): void {
+    for (const item of items) this.#catalogue.set(item.itemId, featureKeys(item))
+  }
+
+  evaluateExamples(examples: readonly Example[]): ReturnType<StageTrainer['evaluateExamples']> {
+    const ranks = new Int32Array(examples.length).map((_, b) => (this.#state.counts[`i:${examples[b]!.target.itemId}`] ? b : unknownRank))
+    const wins = new Float32Array(this.#options.interestCount)
+    const candidates = Object.keys(this.#state.counts).length
+    return { evaluation: { ranks, candidates, intraUserCosine: 0.5, wins }, batch: {} as MiniBatch }
+  }
+
+  learnExamples(examples: readonly Example[]): ReturnType<StageTrainer['learnExamples']> {
+    const { counts, learned, features } = this.#state
+    for (const { source, target } of examples) {
+      learned.push(`${source.partition}/${source.offset}`)
+      const key = `i:${target.itemId}`
+      counts[key] = (counts[key] ?? 0) + 1
+      this.#dirtyItems.add(key)
+      for (const feature of this.#catalogue.get(target.itemId) ?? []) {
+        if (features.includes(feature)) continue
+        features.push(feature)
+        this.#dirtyFeatures.add(feature)
+      }
+    }
+    const step = ++this.#state.step
+    return { step, loss: 1, gradientNorm: 1, touchedRows: examples.length, examples: examples.length }
+  }
+
+  respondToDrift(): boolean {
+    return false
+  }
+
+  slowDown(): void {}
+
+  forgetUser(): number {
+    return 0
+  }
+
+  takeUpdates(withWeights: boolean, nowMs: number): ModelUpdate[] {
+    const updates: ModelUpdate[] = []
+    for (const key of this.#dirtyItems) {
+      const itemId = key.slice(2)
+      const count = this.#state.counts[key]!
+      updates.push({ kind: 'item-row', itemId, row: this.#numbers(`${itemId}#${count}`, this.#model.rowWidth), count })
+    }
+    for (const feature of this.#dirtyFeatures)
+      updates.push({ kind: 'feature-row', feature, row: this.#numbers(feature, this.#model.rowWidth) })
+    this.#dirtyItems.clear()
+    this.#dirtyFeatures.clear()
+    if (withWeights) {
+      for (const [name, shape] of Object.entries(this.#model.shapes)) {
+        const values = this.#numbers(
+          `${name}#${this.#state.step}`,
+          shape.reduce((product, length) => product * length, 1)
+        )
+        updates.push({ kind: 'weights', name, shape, values })
+      }
+    }
+    const model = modelToJson(this.#options, this.#historyMax)
+    const { space } = this
+    updates.push({ kind: 'commit', step: this.#state.step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
+    return updates
+  }
+
+  resendAll(): void {
+    this.#dirtyItems = new Set(Object.keys(this.#state.counts))
+    this.#dirtyFeatures = new Set(this.#state.features)
+  }
+
+  checkpoint(): Checkpoint {
+    this.#copies++
+    return { header: { standIn: JSON.stringify(this.#state) }, parts: [] }
+  }
+
+  beginCheckpoint(): Checkpoint {
+    return this.checkpoint()
+  }
+
+  restore(checkpoint: Checkpoint, others: (part: CheckpointPart) => void = () => {}): void {
+    this.#copies++
+    this.#state = JSON.parse(checkpoint.header.standIn as string) as State
+    this.#dirtyItems.clear()
+    this.#dirtyFeatures.clear()
+    for (const part of checkpoint.parts) others(part)
+  }
+
+  /** The same for the same text, and others for another. */
+  #numbers(text: string, length: number): Float32Array {
+    let seed = 7
+    for (let i = 0; i < text.length; i++) seed = (Math.imul(seed, 31) + text.charCodeAt(i)) | 0
+    const rng = new Rng(seed)
+    return new Float32Array(length).map(() => rng.normal())
+  }
+}
