@@ -173,13 +173,13 @@ export class SimBroker {
     return this.#groups.values()
   }
 
-  /** Leaves of the records up to `end` the newest of each key. @param end by partition */
-  compact(topic: string, end: (partition: number) => bigint): void {
+  /** Leaves of the records below `end` the newest of each key. @param end by partition */
+  compact(topic: string, end: (partition: number) => number): void {
     for (const [partition, log] of this.topic(topic).entries()) {
       const keys = new Set<string>()
-      for (const record of [...log].reverse()) {
+      for (const record of log.slice(0, end(partition)).reverse()) {
         const key = Buffer.from(record.key).toString('hex')
-        if (keys.has(key) && record.offset < end(partition)) this.compacted.add(record)
+        if (keys.has(key)) this.compacted.add(record)
         keys.add(key)
       }
     }

@@ -67,7 +67,7 @@ export class SimLog implements EventLog {
     const member: Member = { life: this.#life, generation: 0, partitions: [], joining: undefined }
     try {
       while (!signal.aborted) {
-        await Promise.race([group.join(member), aborted(signal)])
+        await untilAborted(group.join(member), signal)
         if (signal.aborted) return
         const { partitions } = member
         yield { kind: 'assigned', partitions }
@@ -166,6 +166,13 @@ export class SimLog implements EventLog {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    signal.addEventListener('abort', done)
+    void work.then(done)
+  })
 }

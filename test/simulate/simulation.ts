@@ -147,8 +147,8 @@ class Simulation {
       for (const group of broker.groups) if (world.chance(0.7)) group.rebalance()
     })
     now(faults.compactMeanMs, () => {
-      broker.compact(config.topics.items, () => BigInt(world.rng.integer(1000)))
-      broker.compact(config.topics.modelUpdates, () => BigInt(world.rng.integer(1000)))
+      for (const topic of [config.topics.items, config.topics.modelUpdates])
+        broker.compact(topic, (partition) => world.rng.integer(broker.topic(topic)[partition]!.length + 1))
     })
     let id = 0
     now(faults.rebuildMeanMs, () => {

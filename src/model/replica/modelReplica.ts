@@ -292,8 +292,9 @@ export class ModelReplica implements Encoder {
     const closed = closedChanges(pending, commit, reason, next)
     if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
     const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
-    // The trainer sends dense weights less often than rows: what comes before the first of them waits.
-    if (!known && closed.weights.size === 0) {
+    // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of an older set compaction
+    // leaves no more than what was not sent again before the log was cleaned.
+    if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {
       this.#pending = pending
       return undefined
     }
