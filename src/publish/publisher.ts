@@ -48,6 +48,8 @@ export class Publisher {
   /** Without a row in the model since it had one: features may still be enough for a vector. */
   readonly #rowless = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
+  /** Changes that were taken and are neither written nor put back: they wait as those do that were not taken. */
+  #writing = { items: 0, users: 0 }
 
   /** Somebody asked for the space that is filled: it may hold less than the live one. */
   #asked = false
@@ -170,7 +172,12 @@ export class Publisher {
 
   /** What waits, for gauges. */
   waiting(): { items: number; users: number; unknownUsers: number } {
-    return { items: this.#items.pending + this.#expired.size, users: this.#users.waiting, unknownUsers: this.#users.unknown }
+    const { items, users } = this.#writing
+    return {
+      items: this.#items.pending + this.#expired.size + items,
+      users: this.#users.waiting + this.#forgotten.size + users,
+      unknownUsers: this.#users.unknown
+    }
   }
 
   /** Whether there are users in the index by other weights than the newest. */
@@ -193,6 +200,7 @@ export class Publisher {
       const removed = await this.#space.remove('item', this.#expired)
       while (this.#space.name !== this.#encoder.space) await this.#followSpace()
       const taken = this.#items.take(max)
+      this.#writing.items = taken.length
       const { space, step } = this.#encoder
       const refusedIds: string[] = []
       const points: ItemPoint[] = []
@@ -256,6 +264,7 @@ export class Publisher {
       const { generation } = this.#users
       const startMs = this.#clock.nowMs()
       const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#space.isLive })
+      this.#writing.users = taken.filter(({ acceptedAtMs }) => acceptedAtMs !== undefined).length
       const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
       const refusedIds: string[] = []
       const points: UserPoint[] = []
@@ -403,7 +412,9 @@ export class Publisher {
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work)
+    const result = this.#turn.then(work).finally(() => {
+      this.#writing = { items: 0, users: 0 }
+    })
     this.#turn = result.catch(() => {})
     return result
   }

@@ -1,6 +1,7 @@
 // What a run must have come to: computed from the log that it left, in one undisturbed pass over each topic, a record at a time.
 
 import { BadEventError } from '../../src/core/errors.ts'
+import { Popularity } from '../../src/index/popularity.ts'
 import { erasedUser } from '../../src/log/erasure.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
@@ -91,6 +92,26 @@ export function eventsByUser({ broker, codecs, config }: Parts): Map<string, str
     events.set(userId, [...(events.get(userId) ?? []), `${eventId} ${type} ${itemId} ${eventTimeMs}`])
   }
   return events
+}
+
+/**
+ * Each interaction counted once.
+ *
+ * @param repeats whether a user counts again for the same item and type: a publisher that was started again no longer knows whom it has counted
+ */
+export function popularityOf({ broker, codecs, config }: Parts, repeats: boolean): Popularity {
+  const popularity = new Popularity(config.popularity, config.events.types)
+  for (const { value, timestampMs, partition, offset } of broker.records(config.topics.interactions)) {
+    if (value === null) continue
+    try {
+      const interaction = codecs.interaction.decode(value)
+      validateInteraction(interaction, timestampMs, config.events)
+      popularity.note(repeats ? { ...interaction, userId: `${partition}/${offset}` } : interaction)
+    } catch (error) {
+      if (!(error instanceof BadEventError)) throw error
+    }
+  }
+  return popularity
 }
 
 /** What the catalogue says in the end. */

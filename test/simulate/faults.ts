@@ -6,6 +6,16 @@ import type { Life, World } from './world.ts'
 export const services = ['log', 'index', 'state', 'registry'] as const
 export type Service = (typeof services)[number]
 
+/** Says which service it was that did not do what it was asked. */
+export class ServiceError extends UnavailableError {
+  readonly service: Service
+
+  constructor(service: Service, what: string) {
+    super(`${service}, ${what} (simulated)`)
+    this.service = service
+  }
+}
+
 export class Faults {
   readonly #world: World
   /** Share of the calls that fail, by service. */
@@ -89,8 +99,8 @@ export class Faults {
     if (this.on && this.#world.chance(this.#errorShare.state)) throw this.#failed(life, 'state', `${what}: failed`)
   }
 
-  #failed(life: Life, service: Service, what: string): UnavailableError {
+  #failed(life: Life, service: Service, what: string): ServiceError {
     this.#world.trace(life.name, `${service} ${what}`)
-    return new UnavailableError(`${service}, ${what} (simulated)`)
+    return new ServiceError(service, what)
   }
 }

@@ -3,7 +3,7 @@
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { featureKeys } from '../../src/records/catalogueItem.ts'
-import { catalogueOf, type Expected, eventsByUser, expectedOf } from './expected.ts'
+import { catalogueOf, type Expected, eventsByUser, expectedOf, popularityOf } from './expected.ts'
 import { clicks, goods } from './scenario.ts'
 import type { SimDisk } from './simState.ts'
 import type { Parts } from './stages.ts'
@@ -12,6 +12,8 @@ import type { World } from './world.ts'
 const text = new TextDecoder()
 /** Of numbers of a vector of length 1: batches of another size are summed in another order. */
 const tolerance = 1e-4
+/** A level that moved by less than a tenth of the interactions is not written again. */
+const popularityTolerance = Math.log2(1.1) + 1e-6
 
 export async function checkInvariants(parts: Parts, processes: readonly { readonly disk: SimDisk }[], world: World): Promise<void> {
   const violated = (what: string) => world.violated(what)
@@ -20,6 +22,19 @@ export async function checkInvariants(parts: Parts, processes: readonly { readon
   checkHistories(parts, expected, processes, violated)
   checkExamples(parts, expected, violated)
   await checkIndex(parts, expected, violated)
+}
+
+/** As soon as nothing waits, without anybody's hurry: who clicked is in the index with what was clicked, by whatever weights. */
+export async function checkAtRest(parts: Parts, world: World): Promise<void> {
+  const { index, replicas } = parts
+  if (!replicas.some((replica) => replica.ready)) return
+  const { windows } = await expectedOf(parts)
+  for (const [userId, { newestMs, steps }] of windows) {
+    const found = await index.user(userId)
+    if (found === undefined) continue // perhaps the model knows none of the items: see checkIndex
+    if (found.payload.newestMs !== newestMs || found.payload.historyLength !== steps.length)
+      world.violated(`user ${userId} is in the index with an older history though nothing waits`)
+  }
 }
 
 type Violated = (what: string) => void
@@ -128,6 +143,7 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   const encodedItems = replica.itemVectors(
     items.map((itemId) => ({ itemId, features: catalogue.has(itemId) ? featureKeys(catalogue.get(itemId)!) : [] }))
   )
+  const [least, most] = [popularityOf(parts, false), popularityOf(parts, true)]
   const wantedItems = items.filter((_, i) => encodedItems.known[i] === 1)
   sameList('items in the index', wantedItems, held.items, violated)
   for (const [i, itemId] of items.entries()) {
@@ -135,6 +151,10 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
     if (found === undefined || encodedItems.known[i] === 0) continue
     if (!near(found.vector, encodedItems.vectors.subarray(i * dimensions, (i + 1) * dimensions)))
       violated(`item ${itemId} is in the index with an older vector`)
+    const { popularity = 0 } = found.payload
+    const [from, to] = [least, most].map((each) => each.of(itemId).popularity) as [number, number]
+    if (popularity < from - popularityTolerance || popularity > to + popularityTolerance)
+      violated(`item ${itemId} is in the index with popularity ${popularity}, which is ${from} to ${to}`)
     if (found.payload.title !== catalogue.get(itemId)?.title) violated(`item ${itemId} is in the index with title ${found.payload.title}`)
   }
 

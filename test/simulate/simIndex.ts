@@ -1,6 +1,7 @@
 // The index as one process sees it: every call takes time and may fail. What it holds is shared, and outlives the processes.
 
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
+import type { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import type { Faults } from './faults.ts'
 import type { Life } from './world.ts'
 
@@ -9,17 +10,33 @@ const calls = [
   'item'
 ]
 
-export function simIndex(held: VectorIndex, life: Life, faults: Faults): VectorIndex {
+/** Of what is in the live space, a new one has at least this share (publisherReport.ts). */
+const completeShare = 0.9
+
+export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): VectorIndex {
   const called =
     (name: string) =>
     (...args: unknown[]) =>
       faults.call(life, 'index', name, () => {
         if (!['live', 'item', 'user', 'spaces'].includes(name)) life.world.trace(life.name, `index ${name} ${shown(args)}`)
+        if (name === 'promote') checkPromotion(held, life, args[0] as string)
         const method = (held as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[name]!
         return method.apply(held, args)
       })
   const index = Object.fromEntries(calls.map((name) => [name, called(name)]))
   return { ...index, close: async () => {} } as unknown as VectorIndex
+}
+
+/** Who is asked for must not be missing only because another version is answered from. */
+function checkPromotion(held: MemoryVectorIndex, life: Life, space: string): void {
+  const live = held.liveSpace
+  if (live === undefined || live === space) return
+  const [before, after] = [held.contents(live), held.contents(space)]
+  for (const role of ['items', 'users'] as const) {
+    const missing = before[role].filter((id) => !after[role].includes(id))
+    if (missing.length > (1 - completeShare) * before[role].length)
+      life.world.violated(`space ${space} goes live without ${role} ${missing.join(', ')} of ${live}`)
+  }
 }
 
 function shown(args: readonly unknown[]): string {

@@ -10,8 +10,8 @@ import { type Codecs, createCodecs } from '../../src/records/avro/avroCodecs.ts'
 import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../../src/records/registry/schemaRegistry.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { Faults, services } from './faults.ts'
-import { checkInvariants } from './invariants.ts'
+import { Faults, ServiceError, services } from './faults.ts'
+import { checkAtRest, checkInvariants } from './invariants.ts'
 import { clicks, goods, play, playLast } from './scenario.ts'
 import { SimBroker } from './simBroker.ts'
 import { SimDisk } from './simState.ts'
@@ -72,7 +72,7 @@ export async function simulateRun(seed: number, { registry, codecs }: Setting): 
     config: configOf(world),
     broker,
     index: new MemoryVectorIndex(),
-    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [] }
+    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [], batches: new Map() }
   }
   const simulation = new Simulation(world, parts)
   try {
@@ -88,7 +88,7 @@ class Simulation {
   readonly #world: World
   readonly #parts: Parts
   readonly #processes: Process[]
-  #settling = false
+  #hurries = false
 
   constructor(world: World, parts: Parts) {
     this.#world = world
@@ -118,15 +118,23 @@ class Simulation {
     await world.run(() => world.violations.length > 0, lengthMs * 1.2)
     if (world.violations.length > 0) return
     faults.end()
-    this.#settling = true
+    if (!(await this.#settle())) return
+    await checkAtRest(this.#parts, world)
+    this.#hurries = true
     for (const process of this.#processes) for (const running of process.running) running.hurry(true)
     playLast(world, this.#parts.broker)
-    const settled = await world.run(() => world.violations.length > 0 || this.#behind() === undefined, world.nowMs + settleMs)
-    if (world.violations.length > 0) return
-    if (!settled) return world.violated(`not at rest ${settleMs / 60_000} minutes after the last fault: ${this.#behind()}`)
-    world.trace('world', 'everything is at rest')
+    if (world.violations.length > 0 || !(await this.#settle())) return
     await this.#stopAll()
     if (world.violations.length === 0) await checkInvariants(this.#parts, this.#processes, world)
+  }
+
+  async #settle(): Promise<boolean> {
+    const world = this.#world
+    const settled = await world.run(() => world.violations.length > 0 || this.#behind() === undefined, world.nowMs + settleMs)
+    if (world.violations.length > 0) return false
+    if (settled) world.trace('world', 'everything is at rest')
+    else world.violated(`not at rest ${settleMs / 60_000} minutes after the last fault: ${this.#behind()}`)
+    return settled
   }
 
   /** Everything that goes wrong besides calls that fail. */
@@ -166,7 +174,7 @@ class Simulation {
     const { life, stop } = process
     const run = async () => {
       process.running = process.start(this.#parts, life, process.disk)
-      if (this.#settling) for (const running of process.running) running.hurry(true)
+      if (this.#hurries) for (const running of process.running) running.hurry(true)
       const results = await Promise.allSettled(process.running.map((running) => running.run(stop.signal).finally(() => stop.abort())))
       for (const result of results) if (result.status === 'rejected') throw result.reason
     }
@@ -186,6 +194,8 @@ class Simulation {
     const { life } = process
     if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE'))
       world.violated(`${process.name} ended with ${(error as Error)?.stack ?? String(error)}`)
+    else if (error instanceof ServiceError && error.service === 'index')
+      world.violated(`${process.name} ended though an index that is away is to be waited for: ${error.message}`)
     world.trace(process.name, `ends: ${(error as Error).message}`)
     life.kill()
     for (const group of this.#parts.broker.groups) group.lookAfter(life)
@@ -268,7 +278,12 @@ function configOf(world: World): Config {
         versionIntervalMs: 30_000
       },
       publish: {
-        ...{ epsilon: 0, batchSize: 1 + rng.integer(8), userWaitMs: rng.integer(500), sweepIntervalMs: 1000 + rng.integer(10_000) },
+        ...{
+          epsilon: 0,
+          batchSize: 1 + rng.integer(8),
+          userWaitMs: rng.integer(500),
+          sweepIntervalMs: world.pick([1000, 10_000, 3_600_000])
+        },
         // All weights are accepted: what is in the index is then known.
         gate: {
           targets: rng.integer(50),

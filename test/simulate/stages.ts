@@ -35,6 +35,8 @@ export interface Parts {
   readonly faults: Faults
   /** What somebody asks of the trainer. */
   request: ControlRequest | undefined
+  /** Batches by number, as they were learned first: names of their examples. */
+  readonly batches: Map<number, string>
   /** The newest. */
   trainer: StandInTrainer | undefined
   /** Replicas hold memory of the engine. */
@@ -142,6 +144,12 @@ function train(parts: Parts, life: Life, disk: SimDisk, betweenBatches?: () => P
     ledger: simLedger(disk.ledger, life, faults),
     control: { request: () => parts.request, result: () => results.load(), finish: (result) => results.save(result) },
     measure: () => {},
+    onLearned: (batch, examples) => {
+      const names = examples.map(({ source }) => `${source.partition}/${source.offset}`).join(' ')
+      const before = parts.batches.get(batch)
+      if (before !== undefined && before !== names) life.world.violated(`batch ${batch} was ${before}, and is learned again as ${names}`)
+      parts.batches.set(batch, names)
+    },
     ...(betweenBatches === undefined ? {} : { betweenBatches })
   })
   const behind = () => {

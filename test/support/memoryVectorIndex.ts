@@ -168,6 +168,10 @@ export class MemoryVectorIndex implements VectorIndex {
 
   async close(): Promise<void> {}
 
+  get liveSpace(): string | undefined {
+    return this.#live
+  }
+
   /** What a space holds, live or not. */
   contents(space: string): { items: string[]; users: string[] } {
     const { items, users } = this.#space(space)
