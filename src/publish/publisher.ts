@@ -406,7 +406,7 @@ export class Publisher {
     const pending = this.#items.pending + this.#users.behind
     const filled = { items: this.#items.written, users: this.#users.encoded }
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
-    const lookedAt = this.#asked ? { items: this.#items.size, users: this.#users.windows.size } : filled
+    const lookedAt = this.#asked && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
     return this.#space.promoteWhenComplete({ ...filled, lookedAt, pending })
   }
 

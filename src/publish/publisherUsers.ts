@@ -54,6 +54,13 @@ export class PublisherUsers {
     return this.#waiting.size
   }
 
+  /** Users who were encoded, or found to be unknown, since the space was begun, if nobody is behind. Looks at all who wait. */
+  get lookedAt(): number {
+    let first = 0
+    for (const userId of this.#waiting.keys()) if (!this.#encoded.has(userId)) first++
+    return this.windows.size - first
+  }
+
   isWaiting(userId: UserId): boolean {
     return this.#waiting.has(userId) || this.#unknown.has(userId)
   }

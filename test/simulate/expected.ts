@@ -114,12 +114,11 @@ export function popularityOf({ broker, codecs, config }: Parts, repeats: boolean
   return popularity
 }
 
-/** What the catalogue says in the end. */
-export function catalogueOf({ broker, codecs, config }: Parts): Map<string, CatalogueItem> {
-  const items = new Map<string, CatalogueItem>()
+/** What the catalogue says in the end; null: the item was deleted. */
+export function catalogueOf({ broker, codecs, config }: Parts): Map<string, CatalogueItem | null> {
+  const items = new Map<string, CatalogueItem | null>()
   for (const { key, value } of broker.records(config.topics.items)) {
-    if (value === null) items.delete(new TextDecoder().decode(key))
-    else items.set(new TextDecoder().decode(key), codecs.item.decode(value))
+    items.set(new TextDecoder().decode(key), value === null ? null : codecs.item.decode(value))
   }
   return items
 }

@@ -57,7 +57,7 @@ function checkIngest(parts: Parts, violated: Violated): void {
     wanted.set(user!, [...(wanted.get(user!) ?? []), `${id} ${type} ${item} ${time}`])
   }
   for (const { partition, offset, value } of broker.records(goods))
-    if (typeof parsed(value)?.item !== 'string') bad.add(`${goods}/${partition}/${offset}`)
+    if (value !== null && typeof parsed(value)?.item !== 'string') bad.add(`${goods}/${partition}/${offset}`)
   same('events of a user in interactions', wanted, eventsByUser(parts), violated)
   checkDeadLetters(parts, [clicks, goods], bad, violated)
 }
@@ -125,7 +125,8 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   const replica = new ModelReplica()
   parts.replicas.push(replica)
   const catalogue = catalogueOf(parts)
-  replica.learnCatalogue(catalogue.values())
+  const featuresOf = (itemId: string) => (catalogue.get(itemId) == null ? [] : featureKeys(catalogue.get(itemId)!))
+  replica.useCatalogue(featuresOf)
   const rows = new Set<string>()
   for (const { value } of broker.records(config.topics.modelUpdates)) {
     if (value === null) continue
@@ -140,11 +141,9 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   const held = index.contents(live.space)
 
   const items = [...new Set([...catalogue.keys(), ...rows])].sort()
-  const encodedItems = replica.itemVectors(
-    items.map((itemId) => ({ itemId, features: catalogue.has(itemId) ? featureKeys(catalogue.get(itemId)!) : [] }))
-  )
+  const encodedItems = replica.itemVectors(items.map((itemId) => ({ itemId, features: featuresOf(itemId) })))
   const [least, most] = [popularityOf(parts, false), popularityOf(parts, true)]
-  const wantedItems = items.filter((_, i) => encodedItems.known[i] === 1)
+  const wantedItems = items.filter((itemId, i) => encodedItems.known[i] === 1 && catalogue.get(itemId) !== null)
   sameList('items in the index', wantedItems, held.items, violated)
   for (const [i, itemId] of items.entries()) {
     const found = await index.item(itemId)

@@ -51,9 +51,11 @@ export function play(world: World, broker: SimBroker): Scenario {
   for (const [i, item] of itemIds.entries()) {
     for (let change = 0; change < 1 + world.rng.integer(2); change++) {
       const atMs = i < 5 && change === 0 ? 0 : lengthMs * world.rng.uniform()
-      at(atMs, `catalogue has ${item}`, () =>
-        broker.append(goods, [{ key: text.encode(item), value: json({ item, title: `${item}.${change}`, colour: world.pick(colours) }) }])
-      )
+      const isGone = atMs > 0 && world.chance(0.25)
+      at(atMs, `catalogue has ${isGone ? 'no more' : ''} ${item}`, () => {
+        const value = isGone ? null : json({ item, title: `${item}.${change}`, colour: world.pick(colours) })
+        broker.append(goods, [{ key: text.encode(item), value }])
+      })
     }
   }
   if (world.chance(0.5))

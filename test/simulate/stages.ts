@@ -3,6 +3,7 @@
 import type { Config } from '../../src/core/config/config.ts'
 import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
+import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { Wire } from '../../src/log/wire.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { DriftWatch, type DriftWatchState } from '../../src/monitor/driftWatch.ts'
@@ -111,15 +112,17 @@ export const ingest: Start = (parts, life, disk) => {
 function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Running {
   const wire = wireOf(parts, life)
   const { config, faults } = parts
+  const catalogue = new CatalogueReader(wire)
   const drift = new DriftWatch({
     options: config.drift,
+    catalogue: catalogue.catalogue,
     clock: wire.clock,
     measure: () => {},
     store: disk.file<DriftWatchState>(life, faults, 'drift.json')
   })
   const stage = new SequenceStage({
     ...wire,
-    drift,
+    ...{ drift, catalogue },
     openStore: (partition) =>
       shared ? openOwnedSequences({ wire, disk: disk.owned(life, faults) }, partition) : disk.store(life, faults, partition),
     measure: () => {}
@@ -131,7 +134,13 @@ function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Run
 /** A member of the group. */
 export const sequenceShare: Start = (parts, life, disk) => [sequence(parts, life, disk, true)]
 
-function train(parts: Parts, life: Life, disk: SimDisk, betweenBatches?: () => Promise<void>): Running {
+interface Beside {
+  readonly catalogue: CatalogueReader
+  readonly betweenBatches: () => Promise<void>
+}
+
+/** @param beside of the publisher in the same thread */
+function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Running {
   const wire = wireOf(parts, life)
   const { config, broker, faults } = parts
   const trainer = new StandInTrainer(config.model, config.sequence.historyMax)
@@ -150,7 +159,7 @@ function train(parts: Parts, life: Life, disk: SimDisk, betweenBatches?: () => P
       if (before !== undefined && before !== names) life.world.violated(`batch ${batch} was ${before}, and is learned again as ${names}`)
       parts.batches.set(batch, names)
     },
-    ...(betweenBatches === undefined ? {} : { betweenBatches })
+    ...beside
   })
   const behind = () => {
     if ((results.load()?.id ?? 0) < (parts.request?.id ?? 0)) return `request ${parts.request?.id} is not carried out`
@@ -159,7 +168,7 @@ function train(parts: Parts, life: Life, disk: SimDisk, betweenBatches?: () => P
   return { name: 'train', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind }
 }
 
-function publish(parts: Parts, life: Life, disk: SimDisk): Running & { stage: PublishStage } {
+function publish(parts: Parts, life: Life, disk: SimDisk, catalogue?: CatalogueReader): Running & { stage: PublishStage } {
   const wire = wireOf(parts, life)
   const { config, broker, faults } = parts
   const replica = new ModelReplica({ gated: true })
@@ -167,6 +176,7 @@ function publish(parts: Parts, life: Life, disk: SimDisk): Running & { stage: Pu
   const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
   const stage = new PublishStage({
     ...wire,
+    ...(catalogue === undefined ? {} : { catalogue }),
     replica,
     index: simIndex(parts.index, life, faults),
     offsets: {
@@ -200,14 +210,20 @@ export const encode: Start = (parts, life) => {
   const wire = wireOf(parts, life)
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
-  const stage = new EncodeStage({ ...wire, replica, index: simIndex(parts.index, life, parts.faults) })
+  const stage = new EncodeStage({
+    ...wire,
+    catalogue: new CatalogueReader(wire),
+    replica,
+    index: simIndex(parts.index, life, parts.faults)
+  })
   const behind = () => (stage.ready ? undefined : 'no model to encode sessions with')
   return [{ name: 'encode', run: (signal) => stage.run(signal), hurry: () => {}, behind }]
 }
 
 /** `mtmi start`: all stages in one process, the trainer giving the publisher a turn after every batch. */
 export const whole: Start = (parts, life, disk) => {
-  const publishing = publish(parts, life, disk)
-  const training = train(parts, life, disk, () => publishing.stage.catchUp())
+  const catalogue = new CatalogueReader(wireOf(parts, life))
+  const publishing = publish(parts, life, disk, catalogue)
+  const training = train(parts, life, disk, { catalogue, betweenBatches: () => publishing.stage.catchUp() })
   return [sequence(parts, life, disk, false), training, publishing]
 }

@@ -5,7 +5,6 @@ import type { ModelOptions } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { createModel, modelToJson, spaceOf } from '../../src/model/model.ts'
 import type { Checkpoint, CheckpointPart } from '../../src/model/replica/checkpoint.ts'
-import { type CatalogueItem, featureKeys } from '../../src/records/catalogueItem.ts'
 import type { Example } from '../../src/records/example.ts'
 import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
 import type { MiniBatch } from '../../src/train/batch/miniBatch.ts'
@@ -29,7 +28,7 @@ export class StandInTrainer implements StageTrainer {
   /** Items and features whose row was not sent since it changed. Not part of a checkpoint, as with the real one: learning again makes them dirty again. */
   #dirtyItems = new Set<string>()
   #dirtyFeatures = new Set<string>()
-  readonly #catalogue = new Map<string, readonly string[]>()
+  #featuresOf: (itemId: string) => readonly string[] = () => []
   #copies = 0
   space: string
 
@@ -62,9 +61,11 @@ export class StandInTrainer implements StageTrainer {
     this.space = space
   }
 
-  learnCatalogue(items: Iterable<CatalogueItem>): void {
-    for (const item of items) this.#catalogue.set(item.itemId, featureKeys(item))
+  useCatalogue(featuresOf: (itemId: string) => readonly string[]): void {
+    this.#featuresOf = featuresOf
   }
+
+  featuresChanged(): void {}
 
   evaluateExamples(examples: readonly Example[]): ReturnType<StageTrainer['evaluateExamples']> {
     const ranks = new Int32Array(examples.length).map((_, b) => (this.#state.counts[`i:${examples[b]!.target.itemId}`] ? b : unknownRank))
@@ -80,7 +81,7 @@ export class StandInTrainer implements StageTrainer {
       const key = `i:${target.itemId}`
       counts[key] = (counts[key] ?? 0) + 1
       this.#dirtyItems.add(key)
-      for (const feature of this.#catalogue.get(target.itemId) ?? []) {
+      for (const feature of this.#featuresOf(target.itemId)) {
         if (features.includes(feature)) continue
         features.push(feature)
         this.#dirtyFeatures.add(feature)
