@@ -42,6 +42,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   const { config } = task
   const run = new RunDirectory(task.dataDir, task.run)
   const backend = await loadConfiguredBackend()
+  if (config.model.name !== 'mtmi') await import('../../src/lab/models/comparisonModels.ts')
   const wire = await openWire(config, run)
   const catalogue = new CatalogueReader(wire)
   const stop = new AbortController()

@@ -7,7 +7,7 @@ import type { Rng } from '../core/rng.ts'
 import { itemTower } from './itemTower.ts'
 import type { TowerGraphOptions } from './towerGraph.ts'
 import type { UserModel } from './userModel.ts'
-import { userModels } from './userModels.ts'
+import { userModelOf } from './userModels.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
 
 /** What decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. Flat, and JSON-able. */
@@ -38,7 +38,7 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
   if (problems.length > 0) throw new ConfigError(problems)
   const D = options.dimensions
   const interestCount = interestCountOf(options)
-  const user = userModels[options.name]({ interestCount, dimensions: D, historyMax }, options)
+  const user = userModelOf(options.name)({ interestCount, dimensions: D, historyMax }, options)
   const item = itemTower(options.itemTower, D)
   const { name, itemTables, featuresHalveAt } = options
   const apart = itemTables === 'per-tower'

@@ -1,18 +1,23 @@
+// The user models by name: MTMI, and those for comparison once src/lab/models/comparisonModels.ts has been imported.
+
 import type { ModelOptions } from '../core/config/modelOptions.ts'
-import { comirecDr } from '../lab/models/comirecDr.ts'
-import { comirecSa } from '../lab/models/comirecSa.ts'
-import { mind } from '../lab/models/mind.ts'
-import { transformer } from '../lab/models/transformer.ts'
-import { mtmi, oneVector } from './mtmi.ts'
+import { ConfigError } from '../core/errors.ts'
+import { mtmi } from './mtmi.ts'
 import type { ModelShape, UserModel } from './userModel.ts'
 
-/** Every user model by the name that `model.name` gives it. */
-export const userModels: Readonly<Record<ModelOptions['name'], (shape: ModelShape, options: ModelOptions) => UserModel>> = {
-  mtmi,
-  mind,
-  'comirec-dr': comirecDr,
-  'comirec-sa': comirecSa,
-  'one-vector': oneVector,
-  transformer,
-  'mtmi-transformer': transformer
+export type MakeUserModel = (shape: ModelShape, options: ModelOptions) => UserModel
+
+const models = new Map<string, MakeUserModel>([['mtmi', mtmi]])
+
+/** Adds models to this thread, under the names that `model.name` gives them. */
+export function addUserModels(added: Readonly<Partial<Record<ModelOptions['name'], MakeUserModel>>>): void {
+  for (const [name, make] of Object.entries(added)) models.set(name, make)
+}
+
+/** @throws ConfigError for a name that nothing has added */
+export function userModelOf(name: string): MakeUserModel {
+  const make = models.get(name)
+  if (make === undefined)
+    throw new ConfigError([`model.name ${name} is a model for comparison, and this program has only ${[...models.keys()].join(', ')}`])
+  return make
 }

@@ -11,6 +11,7 @@
 // 2·B·K·D² = 8, logits 2·B·K·B·D = 34: some 230 MFLOP forward, three times that with the backward pass: 700 MFLOP: 3 ms of a core at 250 GFLOP/s (AVX-512).
 // Bytes: the gathered steps [B·L, D] are 3.3 MB, passed over about six times; the hidden units [H, K·D] 5.6 MB, about eight times: 65 MB, 7 ms at 10 GB/s.
 
+import '../../src/lab/models/comparisonModels.ts'
 import { execSync } from 'node:child_process'
 import os from 'node:os'
 import { parseArgs } from 'node:util'

@@ -1,4 +1,5 @@
 // Rows of their own for every tower, and items without a tower.
+import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'

@@ -1,4 +1,5 @@
 // What a model declares, what travels of it, and what is refused.
+import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { configSchema, resolveConfig } from '../../src/core/config/config.ts'

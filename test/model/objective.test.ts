@@ -1,4 +1,5 @@
 // Readouts, hard negatives and the routing regulariser against plain loops, values and gradients. IDW and repel: mtmi.test.ts.
+import '../../src/lab/models/comparisonModels.ts'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'

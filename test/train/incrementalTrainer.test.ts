@@ -1,3 +1,4 @@
+import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'

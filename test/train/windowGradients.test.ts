@@ -1,4 +1,5 @@
 // Windows against one by one: the same losses, and the same gradient of every weight and row, up to the rounding of sums in another order.
+import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'

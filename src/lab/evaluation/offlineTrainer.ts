@@ -3,6 +3,7 @@
 // Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what would run. Positions are learned by
 // windows (see TrainingWindow), whichever the model: a model that cannot read a window is given each history by itself, but the same batches.
 
+import '../models/comparisonModels.ts'
 import type { ModelOptions, TrainOptions } from '../../core/config/config.ts'
 import type { OffsetRanges } from '../../core/offsets.ts'
 import { Rng } from '../../core/rng.ts'

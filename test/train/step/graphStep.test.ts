@@ -1,4 +1,5 @@
 // A step as one graph against the same operation by operation: losses and gradients are the same up to the rounding of sums.
+import '../../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
