@@ -30,5 +30,5 @@ export interface BatchCandidates {
 export interface MiniBatch extends BatchCandidates {
   readonly length: number // L: the longest history of this batch
   readonly history: Int32Array // [B, L]  positions in `items`, oldest first, LEFT-padded with 0: the newest step is at L − 1
-  readonly age: Float32Array // [B, L]  seconds between the step and the NEWEST step of its history (see ARCHITECTURE, Decisions); 0 where padded
+  readonly age: Float32Array // [B, L]  seconds between the step and the NEWEST step of its history (docs/decisions/0009); 0 where padded
 }
