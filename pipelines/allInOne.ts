@@ -2,6 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
+import type { Account, AccountNumbers } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
@@ -16,7 +17,7 @@ import { createMetrics, type Metrics, type MetricsReport } from '../src/monitor/
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/records/interaction.ts'
 import type { SequenceStep } from '../src/records/userSequence.ts'
-import { type SequenceCounts, SequenceStage } from '../src/sequence/sequenceStage.ts'
+import { SequenceStage, type SequenceStatus } from '../src/sequence/sequenceStage.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
 import { type RecommendedItem, Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
@@ -37,7 +38,7 @@ const watchMs = 1000
 const maintainMs = 10_000
 
 export interface PipelineStatus {
-  readonly sequence: SequenceCounts
+  readonly sequence: SequenceStatus
   readonly train: TrainStatus | undefined
   readonly publish: PublishStatus | undefined
 }
@@ -145,7 +146,13 @@ export class WholePipeline {
   }
 
   status(): PipelineStatus {
-    return { sequence: this.#sequence.counts(), train: this.#train, publish: this.#publish }
+    return { sequence: this.#sequence.status(), train: this.#train, publish: this.#publish }
+  }
+
+  /** What became of every record that each stage has read, in the order of the flow. */
+  accounts(): readonly AccountNumbers[] {
+    const { sequence, train, publish } = this.status()
+    return [sequence.account, ...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
   }
 
   /** What ended a stage before its time; undefined while all is well. */
@@ -191,11 +198,7 @@ export class WholePipeline {
   }
 
   /** @returns how many interactions the feed has put into the log, by this and earlier processes */
-  async feed(
-    name: string,
-    interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
-    onFed: (fed: number) => void
-  ): Promise<number> {
+  async feed(name: string, interactions: AsyncIterable<Interaction> | Iterable<Interaction>, account: Account<'source'>): Promise<number> {
     const { log, codecs, config } = this.wire
     const fed = await feedInteractions(interactions, {
       log,
@@ -204,7 +207,7 @@ export class WholePipeline {
       name,
       signal: this.#stop.signal,
       hasRoom: () => this.#hasRoom(),
-      onFed
+      account
     })
     this.#throwFailure()
     return fed
@@ -216,7 +219,8 @@ export class WholePipeline {
     const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
     if (stalled !== undefined) return { ready: false, detail: stalled }
     if (this.#live === undefined) return { ready: false, detail: 'no vectors are published yet' }
-    return { ready: true, detail: `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish?.held)}` }
+    const detail = `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish?.held)}`
+    return { ready: true, detail, accounts: this.accounts() }
   }
 
   /** Resolves when everything in the log has been sequenced, learned and published. */
@@ -272,8 +276,7 @@ export class WholePipeline {
       this.metrics.lag.set({ stage }, lagSeconds)
       this.metrics.progress.at({ stage }, movedAtMs)
     }
-    const counts = this.#sequence.counts()
-    this.metrics.users.set(counts.users)
+    this.metrics.users.set(this.#sequence.status().users)
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
     this.#live = await this.index.live()
     if (this.#live === undefined) return

@@ -1,10 +1,11 @@
 // `mtmi ingest`: one process that reads every source of the configuration. On Kafka several share the partitions.
 
 import { setInterval } from 'node:timers'
+import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
 import { makeFolder, type RunDirectory } from '../src/core/runDirectory.ts'
-import { type IngestCounts, type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
+import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
 import type { MetricsReport } from '../src/monitor/metrics.ts'
@@ -36,8 +37,8 @@ export async function ingest(config: Config, { once, configFile = null, json }: 
     // The local log has no groups: two processes would both read everything.
     const takeLock = () => run.lock('mtmi ingest', config.log === 'local' ? ['ingest'] : [])
     await beginRun(run, { configFile }, takeLock, async (_lock, begun) => {
-      const counts = await ingestInto(config, run, { once, port, begun })
-      if (json === true) process.stdout.write(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(counts) })}\n`)
+      const accounts = await ingestInto(config, run, { once, port, begun })
+      if (json === true) process.stdout.write(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(accounts) })}\n`)
     })
   } finally {
     await port?.close()
@@ -48,20 +49,21 @@ async function ingestInto(
   config: Config,
   run: RunDirectory,
   { once, port, begun }: { once: boolean; port: BoundPort | undefined; begun: () => void }
-): Promise<ReturnType<IngestStage['counts']>> {
+): Promise<ReturnType<IngestStage['accounts']>> {
   const wire = await openWire(config, run)
   try {
     const { say, forStages } = openJournal(config, 'ingest', !once)
     const sources = config.sources.map((source) => openSource(source, wire))
     const look = () => progressOf(stage, wire.log)
-    const ops = await startOpsServer({ port, wire, watched: { stage: 'ingest', look }, say })
+    const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
+    const ops = await startOpsServer({ port, wire, watched: { stage: 'ingest', look }, accounts, say })
     const measure = (report: MetricsReport) => ops.metrics.apply(report)
     const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
     begun()
     const stop = new AbortController()
     const running = stage.run(stop.signal, { untilEnd: once })
     say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
-    const reporting = setInterval(() => say(summary(stage.counts())), reportMs)
+    const reporting = setInterval(() => say(summary(stage.accounts())), reportMs)
     try {
       await Promise.race([running, untilInterrupted()])
     } finally {
@@ -70,8 +72,8 @@ async function ingestInto(
       wire.registry.close?.()
     }
     await running.finally(() => ops.close())
-    say(summary(stage.counts()))
-    return stage.counts()
+    say(summary(stage.accounts()))
+    return stage.accounts()
   } finally {
     await wire.log.close()
   }
@@ -107,10 +109,6 @@ export function fileOffsets(run: RunDirectory): IngestOffsets {
   }
 }
 
-function summary(counts: ReadonlyMap<string, Readonly<IngestCounts>>): string {
-  return [...counts]
-    .map(
-      ([topic, { read, mapped, filtered, refused }]) => `${topic}: ${read} read, ${mapped} mapped, ${filtered} filtered, ${refused} refused`
-    )
-    .join('\n')
+function summary(accounts: ReadonlyMap<string, AccountNumbers<'ingest'>>): string {
+  return [...accounts].map(([topic, account]) => `${topic}: ${accountText(account)}`).join('\n')
 }

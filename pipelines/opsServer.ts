@@ -1,5 +1,6 @@
 // What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
 
+import type { AccountNumbers } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { MtmiError } from '../src/core/errors.ts'
 import type { Offsets } from '../src/core/offsets.ts'
@@ -48,12 +49,14 @@ export interface OpsServerParts {
   /** What is looked at once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
+  /** What became of every record that the stage has read. */
+  readonly accounts?: () => readonly AccountNumbers[]
   /** Instead of metrics of its own. */
   readonly metrics?: Metrics
   readonly say: (text: string) => void
 }
 
-export async function startOpsServer({ port, wire, watched, ready, metrics, say }: OpsServerParts): Promise<OpsServer> {
+export async function startOpsServer({ port, wire, watched, ready, accounts, metrics, say }: OpsServerParts): Promise<OpsServer> {
   const { config, clock } = wire
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
@@ -88,7 +91,8 @@ export async function startOpsServer({ port, wire, watched, ready, metrics, say 
     const stalled = watch.stalled(clock.nowMs(), config.serve.staleMaxMs)
     const detail = unknown ?? stalled
     if (detail !== undefined) return { ready: false, detail }
-    return ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` }
+    const state = ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` }
+    return accounts === undefined ? state : { ...state, accounts: accounts() }
   }
 
   let service: OpsService | undefined

@@ -1,5 +1,6 @@
 // The state of the whole pipeline as `GET /v1/status` tells it.
 
+import { type AccountNumbers, accountText } from '../src/core/account.ts'
 import type { PipelineNumbers, QualityNumbers } from '../src/serve/http/consoleStatus.ts'
 import type { ProgressiveMethod, ProgressiveReport } from '../src/train/progressive/progressive.ts'
 import type { RankingMetrics } from '../src/train/progressive/rankingMetrics.ts'
@@ -11,10 +12,9 @@ const rounded = (value: number) => Math.round(value * 1e4) / 1e4
 /** Changes that were noticed, the newest. */
 const detectionsShown = 6
 
-/** @param source where the events come from, and lines of it that never became an event */
-export function pipelineNumbers(pipeline: WholePipeline, source: { title: string; deadLetters: number }): PipelineNumbers {
+/** @param source where the events come from, and what became of its rows */
+export function pipelineNumbers(pipeline: WholePipeline, source: { title: string; rows: AccountNumbers<'source'> }): PipelineNumbers {
   const { sequence, train } = pipeline.status()
-  const { placed, duplicates, late, ignored, rejected, users } = sequence
   const { backend, tensorflow } = pipeline.backend
   const freshnessMs = pipeline.freshnessMs()
   const newestEventMs = pipeline.watermarkMs()
@@ -22,15 +22,9 @@ export function pipelineNumbers(pipeline: WholePipeline, source: { title: string
     source: source.title,
     backend: backend === 'tensorflow' ? `tfjs-node, libtensorflow ${tensorflow}` : 'WASM',
     ...(newestEventMs > 0 ? { newestEventMs } : {}),
-    events: {
-      read: placed + duplicates + late + ignored + rejected,
-      placed,
-      duplicates,
-      late,
-      ignored,
-      deadLetters: rejected + source.deadLetters
-    },
-    users,
+    records: [source.rows, ...pipeline.accounts()].map((account) => ({ ...account, text: accountText(account) })),
+    ignoredTypes: Object.fromEntries(sequence.ignoredTypes.named),
+    users: sequence.users,
     stages: [...pipeline.stages()].map(({ stage, lagSeconds, waiting, done }) => ({
       stage,
       lagSeconds: rounded(lagSeconds),

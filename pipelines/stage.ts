@@ -1,10 +1,12 @@
 // `mtmi sequence`, `train`, `publish`, `serve`: one stage a process, on the configured parts. They meet in the log and the index, never in memory.
 
 import { setTimeout as pause } from 'node:timers/promises'
+import { type AccountNumbers, accountText } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
+import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
@@ -82,11 +84,12 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   const look = async () => {
     const consumed = stage.consumed()
     const ends = await wire.log.ends(wire.config.topics.interactions)
-    ops.metrics.users.set(stage.counts().users)
+    ops.metrics.users.set(stage.status().users)
     // Another member of the group reads the other partitions.
     return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
   }
-  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, say })
+  const accounts = () => [stage.status().account]
+  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, accounts, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
   const catalogue = new CatalogueReader(wire)
   const stage = new SequenceStage({
@@ -116,14 +119,11 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   // What is counted at the end is what is committed.
   if (once) stage.hurry(true)
   await Promise.race([running, untilInterrupted(), ...(once ? [until(settled)] : [])])
-  const counts = stage.counts()
+  const { account, ignoredTypes, users } = stage.status()
   stop.abort()
   await running.finally(() => ops.close())
-  say(
-    `sequenced: ${Object.entries(counts)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ')}`
-  )
+  say(`sequenced: ${accountText(account)}; ${users} users have a history`)
+  for (const line of ignoredLines({ ignoredTypes, typeWeights: wire.config.events.types, run: run.name })) say(line)
 }
 
 async function model(stage: 'train' | 'publish', { wire, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
@@ -138,7 +138,8 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
   }
   const ready = () => ({ ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` })
-  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, say })
+  const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
+  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })
   const thread = await startModelThread(
     { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },
     (message) => {
@@ -167,8 +168,11 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
   }
   await Promise.race([thread.ended, untilInterrupted(), ...(once ? [until(settled)] : [])])
   await thread.stop().finally(() => ops.close())
-  if (train !== undefined) say(`trained: ${train.batches} batches, ${train.examplesLearned} examples, loss ${train.loss.toFixed(3)}`)
-  if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}`)
+  if (train !== undefined) {
+    const loss = Number.isFinite(train.loss) ? `, loss ${train.loss.toFixed(3)}` : ''
+    say(`trained: ${train.batches} batches${loss}; ${accountText(train.account)}`)
+  }
+  if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
 }
 
 async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {

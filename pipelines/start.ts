@@ -1,26 +1,26 @@
 // `mtmi start` and `mtmi replay`: the whole way in one process, fed by a simulation or a data set; then a report, and HTTP until Ctrl-C.
 
 import path from 'node:path'
+import { Account, type AccountNumbers, unaccounted } from '../src/core/account.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
-import { interestCountOf } from '../src/core/config/modelOptions.ts'
-import { ConfigError } from '../src/core/errors.ts'
+import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
-import { version } from '../src/core/version.ts'
 import type { ColumnMapping } from '../src/lab/dataset/columnMapping.ts'
 import { type Dataset, openDataset } from '../src/lab/dataset/dataset.ts'
-import { type InterestsFound, interestsFound } from '../src/lab/evaluation/interestsFound.ts'
-import { type RunReport, type SampleUser, textReport } from '../src/lab/evaluation/textReport.ts'
+import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
+import { type RunReport, textReport } from '../src/lab/evaluation/textReport.ts'
 import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
+import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction } from '../src/records/interaction.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { WholePipeline } from './allInOne.ts'
-import { describeBackend } from './configuredBackend.ts'
 import { bindServe, type RunningService, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { pipelineNumbers } from './pipelineNumbers.ts'
 import { startProgress } from './progress.ts'
+import { collectReport, jsonReport, progressDetail } from './runReport.ts'
 import { beginRun } from './runs.ts'
 import { versionNumbers } from './versionsReport.ts'
 
@@ -40,15 +40,11 @@ export interface StartOptions {
 
 const defaultPort = resolveConfig(undefined, {}).serve.port
 
-/** Users whose towers are held against the planted truth: enough for ± 2 percentage points. */
-const foundSample = 500
-/** A history that a reader can recognise interests in. */
-const sampleHistoryMin = 10
-
 interface Source {
   readonly name: string
   readonly title: string
-  readonly total: number
+  /** Interactions that are to be read. */
+  total(): Promise<number>
   items(): AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>
   interactions(): AsyncIterable<Interaction> | Iterable<Interaction>
   readonly simulation?: Simulation
@@ -88,11 +84,16 @@ async function runWhole(
   { source, run, port, begun }: Begun,
   say: (text: string) => void
 ): Promise<void> {
-  const startedMs = systemClock.nowMs()
+  const rows = new Account('source')
   const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
   begun()
   for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
   const interrupted = untilInterrupted()
+  let isInterrupted = false
+  let isReported = false
+  void interrupted.then(() => {
+    isInterrupted = true
+  })
   let service: RunningService | undefined
   try {
     if (port !== undefined)
@@ -106,7 +107,7 @@ async function runWhole(
           eventClock: { nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs()) },
           lookup: {
             index: pipeline.index,
-            numbers: () => pipelineNumbers(pipeline, { title: source.title, deadLetters: source.dataset?.deadLetters ?? 0 }),
+            numbers: () => pipelineNumbers(pipeline, { title: source.title, rows: rowsNow(rows) }),
             versions: () => versionNumbers(config, run, pipeline.index),
             newestUsers: (limit) => pipeline.newestUsers(limit)
           }
@@ -114,8 +115,13 @@ async function runWhole(
         port
       )
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
-    const report = await Promise.race([runToReport(pipeline, source, run, startedMs), interrupted.then(() => undefined)])
+    const report = await Promise.race([runToReport(pipeline, source, run, rows), interrupted.then(() => undefined)])
+    if (report?.examplesLearned === 0) {
+      if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
+      throw new MtmiError('BAD_EVENT', nothingLearned(report, source.title))
+    }
     if (report !== undefined) {
+      isReported = true
       say(`report with plots: ${path.relative('.', run.path('report.html'))}`)
       if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
       else process.stdout.write(`\n${textReport(report)}`)
@@ -126,32 +132,37 @@ async function runWhole(
       await Promise.race([interrupted, pipeline.failed()])
     }
   } finally {
-    if (!options.once) say('stopping: finishing what is under way')
+    if (isInterrupted || !options.once) say('stopping: finishing what is under way')
+    const accounts = accountLines(pipeline.accounts())
     await service?.close()
     await pipeline.close()
+    if (isInterrupted && !isReported)
+      say(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))
   }
 }
 
-async function runToReport(pipeline: WholePipeline, source: Source, run: RunDirectory, startedMs: number): Promise<RunReport> {
-  const feedStartedMs = systemClock.nowMs()
+async function runToReport(pipeline: WholePipeline, source: Source, run: RunDirectory, rows: Account<'source'>): Promise<RunReport> {
   await pipeline.feedItems(source.items())
-  const progress = startProgress('learning', source.total, 'interactions', systemClock)
-  const ticking = setInterval(() => progress.update(interactionsOf(pipeline), detail(pipeline)), 200)
+  const total = await source.total()
+  const feedStartedMs = systemClock.nowMs()
+  const meter = new AccountMeter(rows.numbers())
+  const progress = startProgress('learning', total, 'interactions', systemClock)
+  const ticking = setInterval(() => {
+    progress.update(interactionsOf(pipeline), progressDetail(pipeline))
+    pipeline.metrics.apply(meter.entries(rowsNow(rows)))
+  }, 200)
   try {
-    await pipeline.feed(source.name, source.interactions(), () => {})
+    await pipeline.feed(source.name, source.interactions(), rows)
     await pipeline.settle()
-    progress.finish(interactionsOf(pipeline), detail(pipeline))
+    progress.finish(interactionsOf(pipeline), progressDetail(pipeline))
   } finally {
     clearInterval(ticking)
     progress.stop()
   }
-  const nowMs = systemClock.nowMs()
-  const earlier = run.readJson<RunReport>('report.json')
-  const interactions = interactionsOf(pipeline)
-  // Nothing new since the report of an earlier run: its times still are the true ones.
-  const unchanged = earlier !== undefined && earlier.interactions === interactions
-  const timing = unchanged ? earlier : await measured(pipeline, interactions, (nowMs - feedStartedMs) / 1000, (nowMs - startedMs) / 1000)
-  const report: RunReport = { ...timing, ...(await learned(pipeline, source)), source: source.title }
+  noteRefused(source, rows)
+  pipeline.metrics.apply(meter.entries(rows.numbers()))
+  const seconds = (systemClock.nowMs() - feedStartedMs) / 1000
+  const report = await collectReport(pipeline, source, run.name, { rows: rows.numbers(), seconds })
   run.writeJson('report.json', report)
   // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
   const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
@@ -159,121 +170,19 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   return report
 }
 
+function noteRefused({ dataset }: Source, rows: Account<'source'>): void {
+  const refused = dataset?.deadLetters ?? 0
+  rows.read(refused)
+  rows.add('refused', refused)
+}
+
+/** While rows are fed: those that are on their way into the log wait. */
+function rowsNow(rows: Account<'source'>): AccountNumbers<'source'> {
+  return rows.numbers(unaccounted(rows.numbers()))
+}
+
 function interactionsOf(pipeline: WholePipeline): number {
-  const { placed, duplicates, late, ignored, rejected } = pipeline.status().sequence
-  return placed + duplicates + late + ignored + rejected
-}
-
-function detail(pipeline: WholePipeline): string {
-  const train = pipeline.status().train
-  if (train === undefined || train.batches === 0) return 'warming up'
-  const { progressive } = train
-  const ratio = (value: number) => value.toFixed(3).replace(/^0/, '')
-  return `hit rate@20 ${ratio(progressive.window.model['hitRate@20'])} (popularity ${ratio(progressive.window.popularity['hitRate@20'])}), loss ${train.loss.toFixed(2)}`
-}
-
-async function measured(pipeline: WholePipeline, interactions: number, feedSeconds: number, seconds: number) {
-  const { train } = pipeline.status()
-  const freshnessMs = pipeline.freshnessMs()
-  return {
-    seconds,
-    interactions,
-    eventsPerSecond: interactions / feedSeconds,
-    ...(train === undefined || train.trainSeconds === 0 ? {} : { examplesPerSecond: train.examplesThisRun / train.trainSeconds }),
-    ...(freshnessMs === undefined ? {} : { freshnessMs })
-  }
-}
-
-/** What the state says, whichever process brought it there. */
-async function learned(pipeline: WholePipeline, source: Source) {
-  const { sequence, train } = pipeline.status()
-  const live = await pipeline.index.live()
-  const found = source.simulation === undefined ? undefined : await findInterests(pipeline, source.simulation)
-  const sample = await sampleUser(pipeline)
-  return {
-    users: sequence.users,
-    items: live?.items ?? 0,
-    examplesLearned: train?.examplesLearned ?? 0,
-    backend: describeBackend(pipeline.backend),
-    version,
-    interestCount: interestCountOf(pipeline.wire.config.model),
-    duplicates: sequence.duplicates,
-    late: sequence.late,
-    deadLetters: sequence.rejected + (source.dataset?.deadLetters ?? 0),
-    diverged: train?.batchesDropped ?? 0,
-    ...(train === undefined ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
-    ...(source.simulation === undefined
-      ? {}
-      : { driftMs: source.simulation.driftMs, detections: [...pipeline.drift.detections, ...(train?.detections ?? [])] }),
-    ...(found === undefined ? {} : { interestsFound: found }),
-    ...(sample === undefined ? {} : { sample })
-  }
-}
-
-async function findInterests(pipeline: WholePipeline, simulation: Simulation): Promise<InterestsFound> {
-  const endMs = simulation.options.startMs + simulation.options.durationMs
-  const users = []
-  for (const userId of simulation.userIds().slice(0, foundSample)) {
-    const { lists } = await pipeline.index.search({ by: { userId } }, 10, { excludeRecent: false })
-    if (lists === undefined) continue
-    users.push({ planted: simulation.interestsOf(userId, endMs), lists: lists.map((list) => list.map(({ itemId }) => itemId)) })
-  }
-  return interestsFound(users, (itemId) => simulation.topicOf(itemId))
-}
-
-/** The user who clicked last, of those with a history worth looking at. */
-async function sampleUser(pipeline: WholePipeline): Promise<SampleUser | undefined> {
-  const newest = pipeline.newestUser(sampleHistoryMin)
-  if (newest === undefined) return undefined
-  const { items } = await pipeline.recommender.recommend({ userId: newest.userId, limit: 10 })
-  const recent = []
-  for (const step of newest.steps.slice(-8).reverse()) recent.push((await pipeline.index.item(step.itemId))?.payload.title ?? step.itemId)
-  const recommendations = []
-  for (const { itemId, title, score, interest } of items) {
-    const features = (await pipeline.index.item(itemId))?.payload.features ?? {}
-    const about = Object.values(features).flat().join(', ')
-    recommendations.push({ title: title ?? itemId, score, interest: interest ?? 0, ...(about === '' ? {} : { about }) })
-  }
-  return {
-    userId: newest.userId,
-    recent,
-    recommendations
-  }
-}
-
-/** The report as `replay --json` prints it. */
-function jsonReport(report: RunReport): Record<string, unknown> {
-  const { progressive } = report
-  const round = (value: number) => Number(value.toFixed(4))
-  return {
-    interactions: report.interactions,
-    users: report.users,
-    items: report.items,
-    examplesLearned: report.examplesLearned,
-    duplicates: report.duplicates,
-    late: report.late,
-    deadLetters: report.deadLetters,
-    progressive: progressive && {
-      'hitRate@20': round(progressive['hitRate@20']),
-      'ndcg@20': round(progressive['ndcg@20']),
-      'hitRate@50': round(progressive['hitRate@50']),
-      'ndcg@50': round(progressive['ndcg@50']),
-      popularity: { 'hitRate@20': round(progressive.popularity['hitRate@20']), 'ndcg@20': round(progressive.popularity['ndcg@20']) },
-      decayedPopularity: {
-        'hitRate@20': round(progressive.decayedPopularity['hitRate@20']),
-        'ndcg@20': round(progressive.decayedPopularity['ndcg@20'])
-      },
-      cooccurrence: { 'hitRate@20': round(progressive.cooccurrence['hitRate@20']), 'ndcg@20': round(progressive.cooccurrence['ndcg@20']) },
-      share: round(progressive.evaluatedShare)
-    },
-    intraUserCosine: report.intraUserCosine === undefined ? null : round(report.intraUserCosine),
-    eventsPerSecond: Math.round(report.eventsPerSecond ?? 0),
-    examplesPerSecond: Math.round(report.examplesPerSecond ?? 0),
-    freshnessMs: report.freshnessMs && { p50: Math.round(report.freshnessMs.p50), p99: Math.round(report.freshnessMs.p99) },
-    ...(report.interestsFound === undefined ? {} : { interestsFound: report.interestsFound }),
-    backend: report.backend,
-    version: report.version
-  }
+  return pipeline.status().sequence.account.read
 }
 
 /** Runs on different data never share state. */
@@ -307,7 +216,7 @@ async function openSource(config: Config, options: StartOptions, run: RunDirecto
     return {
       name: run.name,
       title: 'a simulated clickstream',
-      total: Math.round(events * (1 + duplicateShare + badShare)),
+      total: async () => Math.round(events * (1 + duplicateShare + badShare)),
       items: () => simulation.items(),
       interactions: () => simulation.interactions(),
       simulation
@@ -323,7 +232,7 @@ async function openSource(config: Config, options: StartOptions, run: RunDirecto
   return {
     name: run.name,
     title: dataset.describe,
-    total: 0,
+    total: () => dataset.count(),
     items: () => dataset.items(),
     interactions: () => dataset.interactions(),
     dataset

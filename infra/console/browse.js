@@ -63,12 +63,15 @@ export function browseItems(root) {
         {},
         h('td', { class: 'id' }, h('a', { href: itemLink(one.itemId) }, nameOf(one))),
         h('td', { class: 'soft' }, one.about ?? ''),
+        text === '' && h('td', { class: 'right' }, one.popularity.toFixed(3)),
         h('td', { class: 'right' }, count(one.count))
       )
     )
     return [
-      note(text === '' ? 'Most interactions' : 'Found, those with the most interactions first'),
-      table(['Item', 'About', 'Interactions'], 2, rows)
+      text === ''
+        ? note('Popular now', 'Interactions fade with time; the most popular item has 1.')
+        : note('Found, those with the most interactions first'),
+      table(text === '' ? ['Item', 'About', 'Popularity', 'Interactions'] : ['Item', 'About', 'Interactions'], 2, rows)
     ]
   })
   const input = h('input', {

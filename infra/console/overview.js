@@ -1,4 +1,4 @@
-// The flow with its rates and lags, how good the model is, and what was set aside.
+// The flow with its rates and lags, how good the model is, and what became of the events.
 
 import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
@@ -23,7 +23,7 @@ export function overview(root) {
       'div',
       { class: 'wide' },
       chart.element,
-      h('div', { class: 'stack' }, figures('Events', events), figures('Drift', drift), figures('Index', index))
+      h('div', { class: 'stack' }, figures('Records', events), figures('Drift', drift), figures('Index', index))
     )
   )
   const only = h('div', { class: 'two' })
@@ -50,7 +50,7 @@ export function overview(root) {
       source.textContent = describe(status)
       flow.replaceChildren(...steps(status, earlier))
       void showVersions()
-      const whole = status.events !== undefined
+      const whole = status.records !== undefined
       learning.hidden = !whole
       only.hidden = whole
       if (!whole) {
@@ -62,7 +62,7 @@ export function overview(root) {
       }
       tiles.replaceChildren(...tilesOf(status))
       chart.update(status.training?.curve ?? [])
-      pairs(events, eventPairs(status.events))
+      pairs(events, recordPairs(status))
       drift.replaceChildren(...driftParts(status.drift))
       pairs(index, indexPairs(status))
     }
@@ -81,7 +81,8 @@ function describe({ source, backend, newestEventMs, version }) {
 }
 
 function steps(status, earlier) {
-  const { events, users, training, index, answers, stages = [] } = status
+  const { records, users, training, index, answers, stages = [] } = status
+  const read = (one) => one.records?.find(({ reader }) => reader === 'sequence').read
   const since = earlier === undefined ? undefined : (status.nowMs - earlier.nowMs) / 1000
   const perSecond = (of) => {
     const [now, before] = [of(status), earlier === undefined ? undefined : of(earlier)]
@@ -90,15 +91,9 @@ function steps(status, earlier) {
   const stage = (name) => stages.find((one) => one.stage === name)
   const done = (name) => (one) => one.stages?.find((part) => part.stage === name)?.done
   return [
-    events &&
-      step(
-        'Interactions',
-        events.read,
-        'read',
-        perSecond((one) => one.events?.read)
-      ),
-    events && step('Sequences', users, users === 1 ? 'user' : 'users', perSecond(done('sequence')), stage('sequence')),
-    events &&
+    records && step('Interactions', read(status), 'read', perSecond(read)),
+    records && step('Sequences', users, users === 1 ? 'user' : 'users', perSecond(done('sequence')), stage('sequence')),
+    records &&
       step(
         'Model',
         training?.examplesLearned ?? 0,
@@ -177,12 +172,9 @@ const tile = (label, value, hint) =>
     h('p', { class: 'hint' }, hint)
   )
 
-const eventPairs = ({ placed, duplicates, late, ignored, deadLetters }) => [
-  ['Taken into histories', count(placed)],
-  ['Duplicates', count(duplicates)],
-  ['Late', count(late)],
-  ['Type does not count', count(ignored)],
-  ['Dead letters', count(deadLetters)]
+const recordPairs = ({ records, ignoredTypes = {} }) => [
+  ...records.map(({ reader, text }) => [reader, text]),
+  ...Object.entries(ignoredTypes).map(([type, n]) => [`no weight: ${type}`, count(n)])
 ]
 
 /** By custom: below .1 nothing, from .25 on another population. */
@@ -223,7 +215,7 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
     pairs(h('dl', { class: 'pairs' }), facts),
     h('h2', {}, 'New weights, tried before they are served'),
     gates.length === 0
-      ? h('p', { class: 'note' }, 'None yet.')
+      ? h('p', { class: 'note' }, live === null ? 'None yet.' : 'None: the first weights are served untried, and none have come since.')
       : table(
           ['Step', 'When', 'Verdict', 'Because'],
           9,
@@ -231,7 +223,11 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
         ),
     h('h2', {}, 'Checkpoints (`mtmi rollback STEP`)'),
     checkpoints.length === 0
-      ? h('p', { class: 'note' }, 'None yet.')
+      ? h(
+          'p',
+          { class: 'note' },
+          live === null ? 'None yet.' : 'None yet: what is served was learned since the start (train.checkpointIntervalMs).'
+        )
       : table(
           ['Step', 'When', 'Examples learned', ''],
           9,

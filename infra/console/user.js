@@ -90,7 +90,12 @@ export function userPage(root, id, shared) {
           (one.about || one.title !== undefined) &&
             h('p', { class: 'about' }, [one.about, one.title !== undefined && `id ${one.itemId}`].filter(Boolean).join(' · ')),
           because.length > 0 && h('p', { class: 'about' }, `because of ${because.join(' · ')}`),
-          one.interest === null && h('p', { class: 'about' }, `${(one.score * 100).toFixed(2)}% of all interactions`)
+          one.interest === null &&
+            h(
+              'p',
+              { class: 'about' },
+              one.score >= 1 ? 'the most popular' : `${(one.score * 100).toFixed(0)}% as popular as the most popular`
+            )
         ),
         one.interest !== null && h('span', { class: 'score', title: 'By all interests' }, one.score.toFixed(3)),
         h(

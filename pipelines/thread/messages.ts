@@ -1,5 +1,6 @@
 // What the thread that trains and publishes says, and what it is told: plain objects that survive structured cloning.
 
+import type { AccountNumbers } from '../../src/core/account.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
@@ -29,6 +30,11 @@ export interface TrainStatus {
   readonly takenAtMs: number
   readonly batches: number
   readonly examplesLearned: number
+  readonly account: AccountNumbers<'train'>
+  /** Learned, and undone by a rollback. */
+  readonly examplesUndone: number
+  /** Ranked before the first step. */
+  readonly untrainedTargets: number
   /** By this process: what `trainSeconds` were spent on. */
   readonly examplesThisRun: number
   readonly batchesDropped: number
@@ -50,6 +56,7 @@ export interface PublishStatus {
   readonly counted: Readonly<Record<string, string>>
   /** When the log took the newest record of it, milliseconds; 0 before the first. */
   readonly takenAtMs: number
+  readonly accounts: readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>]
   readonly model: string
   readonly waitingItems: number
   readonly waitingUsers: number

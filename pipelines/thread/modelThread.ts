@@ -101,6 +101,7 @@ async function main(task: ModelThreadTask): Promise<void> {
         consumed: offsetsToJson(consumed.sequences),
         counted: offsetsToJson(consumed.interactions),
         takenAtMs: stage.takenAtMs,
+        accounts: stage.accounts(),
         model: String(consumed.model),
         waitingItems: waiting.items,
         waitingUsers: waiting.users,
@@ -113,6 +114,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     measures.push(() => {
       const { items, users } = stage.waiting()
       return [
+        ...stage.accountEntries(),
         { metric: 'waiting', labels: { role: 'item' }, value: items },
         { metric: 'waiting', labels: { role: 'user' }, value: users }
       ]
@@ -159,7 +161,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       ...loggerFor('train'),
       onBatch: (batch) => {
         trainMs += batch.evaluateMs + batch.learnMs
-        examplesThisRun += batch.examples
+        examplesThisRun += batch.step?.fresh.learned ?? 0
         gathered.push(...batchMetrics(batch))
       },
       ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
@@ -169,6 +171,9 @@ async function main(task: ModelThreadTask): Promise<void> {
       takenAtMs: stage.takenAtMs,
       batches: stage.batch,
       examplesLearned: stage.examplesLearned,
+      account: stage.account(),
+      examplesUndone: stage.examplesUndone,
+      untrainedTargets: stage.untrainedTargets,
       examplesThisRun,
       batchesDropped: stage.batchesDropped,
       rollbacks: stage.rollbacks,
@@ -219,29 +224,21 @@ async function main(task: ModelThreadTask): Promise<void> {
   }
 }
 
-function batchMetrics({ examples, repeated, evaluation, step, evaluateMs, learnMs }: BatchReport): MetricsEntry[] {
-  const ofExamples = (outcome: 'learned' | 'replayed' | 'repeated' | 'refused' | 'dropped', value: number): MetricsEntry => ({
-    metric: 'examples',
-    labels: { outcome },
-    value
-  })
+function batchMetrics({ evaluation, step, evaluateMs, learnMs }: BatchReport): MetricsEntry[] {
   const entries: MetricsEntry[] = [
     { metric: 'evaluateSeconds', value: evaluateMs / 1000 },
     { metric: 'stepSeconds', value: learnMs / 1000 },
-    { metric: 'intraUserCosine', value: evaluation.intraUserCosine },
-    ofExamples('repeated', repeated)
+    { metric: 'intraUserCosine', value: evaluation.intraUserCosine }
   ]
   for (const [k, value] of evaluation.wins.entries()) entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
-  if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }, ofExamples('dropped', examples)]
-  const { refused = 0 } = step
+  if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }]
+  if (step.examples === 0) return entries // nothing in it had a row: no step was made
   return [
     ...entries,
     { metric: 'step', value: step.step },
     { metric: 'batchExamples', value: step.examples },
     { metric: 'loss', value: step.loss },
     { metric: 'gradientNorm', value: step.gradientNorm },
-    ofExamples('learned', examples - refused),
-    ofExamples('refused', refused),
-    ofExamples('replayed', Math.max(0, step.examples - (examples - refused)))
+    { metric: 'replayedExamples', value: step.examples - step.fresh.learned }
   ]
 }

@@ -1,6 +1,7 @@
 // Puts interactions from outside (a data set, a simulation) into the log, once each, no faster than what follows can take them.
 
 import { setTimeout as pause } from 'node:timers/promises'
+import { Account } from '../core/account.ts'
 import type { EventLog, NewRecord } from '../log/eventLog.ts'
 import { partitionOf } from '../log/partitioner.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
@@ -20,7 +21,8 @@ export interface FeedOptions {
   readonly signal: AbortSignal
   /** Asked before each append: whether those behind have room for more. */
   readonly hasRoom: () => Promise<boolean>
-  readonly onFed?: (fed: number) => void
+  /** Counts every interaction. */
+  readonly account?: Account<'source'>
 }
 
 const text = new TextEncoder()
@@ -32,7 +34,7 @@ const untext = new TextDecoder()
  * @returns how many the feed has put into the log, earlier ones included
  */
 export async function feedInteractions(source: AsyncIterable<Interaction> | Iterable<Interaction>, options: FeedOptions): Promise<number> {
-  const { log, codecs, topic, name, signal, hasRoom, onFed } = options
+  const { log, codecs, topic, name, signal, hasRoom, account = new Account('source') } = options
   const fed = await readFed(log, topic, name, signal)
   let index = 0
   let block: NewRecord[] = []
@@ -40,14 +42,18 @@ export async function feedInteractions(source: AsyncIterable<Interaction> | Iter
     while (!signal.aborted && !(await hasRoom())) await pause(5)
     if (signal.aborted || block.length === 0) return
     await log.append(topic, block)
+    account.add('fed', block.length)
     block = []
-    onFed?.(index)
   }
   for await (const interaction of source) {
     if (signal.aborted) break
+    account.read()
     const number = index++
     const key = text.encode(interaction.userId)
-    if (number <= fed[partitionOf(key, fed.length)]!) continue
+    if (number <= fed[partitionOf(key, fed.length)]!) {
+      account.add('fedBefore')
+      continue
+    }
     block.push({ key, value: codecs.interaction.encode(interaction), headers: { [feedHeader]: text.encode(`${name}#${number}`) } })
     if (block.length >= appendMax) await flush()
   }

@@ -3,10 +3,12 @@
 // At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between appends it again.
 // Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own topic/partition/offset.
 
+import { Account, type AccountNumbers, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
+import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, type TracedStep, tracesOfAll } from '../monitor/tracing.ts'
@@ -17,17 +19,6 @@ const app = 'mtmi'
 const text = new TextEncoder()
 /** Records mapped between two turns of the event loop, and appended together: some milliseconds of work. */
 const sliceRecords = 512
-
-export interface IngestCounts {
-  /** Records read, by this process. */
-  read: number
-  /** … that became interactions, or changes of items. */
-  mapped: number
-  /** … that are sound and not for us. */
-  filtered: number
-  /** … set aside as dead letters. */
-  refused: number
-}
 
 /** Where each partition is read on from. Losing it, or an older one, only repeats work. */
 export interface IngestOffsets {
@@ -51,7 +42,11 @@ interface Owned {
 
 export class IngestStage {
   readonly #options: IngestStageOptions
-  readonly #counts = new Map<string, IngestCounts>()
+  /** By topic; of this process. */
+  readonly #accounts = new Map<string, Account<'ingest'>>()
+  /** Records that were fetched and are still to be mapped, by topic. */
+  readonly #waiting = new Map<string, number>()
+  readonly #meter = new AccountMeter(new Account('ingest').numbers())
   readonly #consumed = new Map<string, Map<number, bigint>>()
   /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
   takenAtMs = 0
@@ -59,7 +54,7 @@ export class IngestStage {
   constructor(options: IngestStageOptions) {
     this.#options = options
     for (const { source } of options.sources) {
-      this.#counts.set(source.topic, { read: 0, mapped: 0, filtered: 0, refused: 0 })
+      this.#accounts.set(source.topic, new Account('ingest'))
       this.#consumed.set(source.topic, new Map())
     }
   }
@@ -82,9 +77,9 @@ export class IngestStage {
     for (const result of await Promise.allSettled(runs)) if (result.status === 'rejected') throw result.reason
   }
 
-  /** By topic. */
-  counts(): ReadonlyMap<string, Readonly<IngestCounts>> {
-    return this.#counts
+  /** What became of the records of each topic. */
+  accounts(): ReadonlyMap<string, AccountNumbers<'ingest'>> {
+    return new Map([...this.#accounts].map(([topic, account]) => [topic, account.numbers(this.#waiting.get(topic))]))
   }
 
   /** Next offset to read, by topic and partition; what lies before it is in our topics or among the dead letters. */
@@ -130,7 +125,7 @@ export class IngestStage {
         if (event.kind === 'revoked') for (const partition of event.partitions) giveUp(partition)
         if (event.kind === 'records') {
           const at = owned.get(event.partition)
-          this.#measureRead(event.records)
+          this.#noteRead(topic, event.records)
           if (at === undefined) throw new Error(`records of ${topic}, partition ${event.partition}, which is not owned`)
           try {
             await mapper.prepare(event.records)
@@ -195,25 +190,25 @@ export class IngestStage {
     if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
     if (mapped.length > 0) await log.append(mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions, mapped)
     for (const step of steps) step.end()
-    const counts = this.#counts.get(topic)!
-    counts.read += records.length
-    counts.mapped += mapped.length
-    counts.filtered += filtered
-    counts.refused += deadLetters.length
-    this.#options.measure?.([
-      { metric: 'ingested', labels: { outcome: 'mapped' }, value: mapped.length },
-      { metric: 'ingested', labels: { outcome: 'filtered' }, value: filtered },
-      { metric: 'ingested', labels: { outcome: 'refused' }, value: deadLetters.length }
-    ])
+    const account = this.#accounts.get(topic)!
+    this.#waiting.set(topic, this.#waiting.get(topic)! - records.length)
+    account.add('mapped', mapped.length)
+    account.add('filtered', filtered)
+    account.add('refused', deadLetters.length)
+    this.#measureAccounts()
   }
 
-  #measureRead(records: readonly LogRecord[]): void {
+  #measureAccounts(): void {
+    this.#options.measure?.(this.#meter.entries(sumAccounts('ingest', this.accounts().values())))
+  }
+
+  #noteRead(topic: string, records: readonly LogRecord[]): void {
+    this.#accounts.get(topic)!.read(records.length)
+    this.#waiting.set(topic, (this.#waiting.get(topic) ?? 0) + records.length)
+    this.#measureAccounts()
     let bytes = 0
     for (const { key, value } of records) bytes += key.length + (value?.length ?? 0)
-    this.#options.measure?.([
-      { metric: 'ingestRead', value: records.length },
-      { metric: 'ingestBytes', value: bytes }
-    ])
+    this.#options.measure?.([{ metric: 'ingestBytes', value: bytes }])
   }
 }
 

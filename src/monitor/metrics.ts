@@ -4,9 +4,14 @@
 // The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and label values checked by the compiler.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { outcomesOf, type Reader, readers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
 
-type LabelLists = Readonly<Record<string, readonly string[]>>
+/** Values that are not known beforehand: the first `max` that come keep their names, all later ones are `other`. */
+interface OpenLabel {
+  readonly max: number
+}
+type LabelLists = Readonly<Record<string, readonly string[] | OpenLabel>>
 type Kind = 'counter' | 'gauge' | 'histogram' | 'age'
 
 interface Definition<K extends Kind = Kind, L extends LabelLists = LabelLists> {
@@ -42,6 +47,7 @@ const eventAgeSeconds = [0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600, 21_600, 86_400
 const batchExamples = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 const stage = ['ingest', 'sequence', 'train', 'publish', 'serve'] as const
+const reader = Object.keys(readers) as readonly Reader[]
 const role = ['item', 'user'] as const
 /** K is at most 16. */
 const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
@@ -79,14 +85,28 @@ export const metricDefinitions = {
   lag: gauge('mtmi_stage_lag_seconds', 'How far a stage is behind the newest record of its input, in the time of the log', { stage }),
   progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last got on with its work or found that there was none', { stage }),
 
+  waitingRecords: gauge('mtmi_stage_waiting_records', 'Records that were read and have no outcome yet', { reader }),
+  unaccountedRecords: gauge(
+    'mtmi_stage_unaccounted_records',
+    'Records that were read, do not wait and have no outcome: anything but 0 is a bug',
+    { reader }
+  ),
+
+  sourceRead: counter('mtmi_source_read_rows_total', 'Rows read of a data set or a simulation'),
+  sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', { outcome: outcomesOf('source') }),
+
   ingestRead: counter('mtmi_ingest_read_records_total', 'Records read from source topics, whether or not anything has come of them yet'),
   ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
-  ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by what became of them', {
-    outcome: ['mapped', 'filtered', 'refused']
+  ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by outcome', {
+    outcome: outcomesOf('ingest')
   }),
 
-  events: counter('mtmi_sequence_events_total', 'Interactions read by the sequencer, by what became of them', {
-    outcome: ['accepted', 'ignored', 'late', 'duplicate']
+  sequenceRead: counter('mtmi_sequence_read_events_total', 'Records of interactions read by the sequencer'),
+  events: counter('mtmi_sequence_events_total', 'Records of interactions read by the sequencer, by outcome', {
+    outcome: outcomesOf('sequence')
+  }),
+  ignoredEvents: counter('mtmi_sequence_ignored_events_total', 'Events of a type without a weight (events.types), by type', {
+    type: { max: 16 }
   }),
   rejected: counter('mtmi_sequence_rejected_events_total', 'Records set aside as dead letters, by reason', {
     reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
@@ -102,9 +122,11 @@ export const metricDefinitions = {
   stepSeconds: histogram('mtmi_train_step_seconds', 'One step: learning, without the evaluation before it', stepSeconds),
   evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
-  examples: counter('mtmi_train_examples_total', 'Examples, by what became of them', {
-    outcome: ['learned', 'replayed', 'repeated', 'refused', 'dropped']
+  trainRead: counter('mtmi_train_read_examples_total', 'New steps of histories read by the trainer: each may be an example'),
+  examples: counter('mtmi_train_examples_total', 'New steps of histories read by the trainer, by outcome', {
+    outcome: outcomesOf('train')
   }),
+  replayedExamples: counter('mtmi_train_replayed_examples_total', 'Earlier examples learned again beside new ones'),
   loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
   diverged: counter('mtmi_train_diverged_steps_total', 'Steps dropped because a loss or gradient was not finite'),
@@ -133,6 +155,12 @@ export const metricDefinitions = {
   rewrittenCheckpoints: counter('mtmi_train_rewritten_checkpoints_total', 'Older checkpoints written anew without erased users'),
   checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
+  publishRead: counter('mtmi_publish_read_records_total', 'Changes of users read by the publisher'),
+  changes: counter('mtmi_publish_records_total', 'Changes of users read by the publisher, by outcome', { outcome: outcomesOf('publish') }),
+  popularityRead: counter('mtmi_publish_read_popularity_events_total', 'Records of interactions read to count popularity'),
+  popularityEvents: counter('mtmi_publish_popularity_events_total', 'Records of interactions read to count popularity, by outcome', {
+    outcome: outcomesOf('popularity')
+  }),
   published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
@@ -264,13 +292,14 @@ export const metricDefinitions = {
     }
   ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', { source: ['vectors', 'popular', 'similar'] }),
-  posted: counter('mtmi_serve_events_total', 'Events posted, by what became of them', { outcome: ['accepted', 'refused', 'failed'] })
+  postedRead: counter('mtmi_serve_read_events_total', 'Events posted'),
+  posted: counter('mtmi_serve_events_total', 'Events posted, by outcome', { outcome: outcomesOf('serve') })
 } as const
 
 type Definitions = typeof metricDefinitions
 export type MetricName = keyof Definitions
 type LabelsOf<N extends MetricName> = { readonly [L in keyof Definitions[N]['labels']]: Values<Definitions[N]['labels'][L]> }
-type Values<T> = T extends readonly (infer V)[] ? V : never
+type Values<T> = T extends readonly (infer V)[] ? V : string
 type WithLabels<N extends MetricName, Rest extends unknown[]> = keyof Definitions[N]['labels'] extends never
   ? Rest
   : [labels: LabelsOf<N>, ...rest: Rest]
@@ -408,14 +437,20 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
 /** A label outside its list is our bug, and would be a series too many; a value that is not finite is the world's, and is left out. */
 function checked(key: string, { kind, labels: lists }: Definition, write: Write): Write {
   const names = Object.keys(lists)
-  const allowed = new Map(names.map((name) => [name, new Set(lists[name])]))
+  const allowed = new Map(names.map((name) => [name, new Set('max' in lists[name]! ? [] : lists[name])]))
   return (labels, value) => {
     for (const name of Object.keys(labels)) if (!allowed.has(name)) throw new Error(`metric ${key}: there is no label ${name}`)
+    const written: Record<string, string> = {}
     for (const name of names) {
       const given = labels[name]
-      if (given === undefined || !allowed.get(name)!.has(given)) throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
+      const list = lists[name]!
+      const values = allowed.get(name)!
+      const isOpen = given !== undefined && 'max' in list
+      if (isOpen && values.size < list.max) values.add(given)
+      if (given === undefined || (!isOpen && !values.has(given))) throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
+      written[name] = values.has(given) ? given : 'other'
     }
     if (!Number.isFinite(value) || (kind === 'counter' && value < 0)) return
-    write(labels, value)
+    write(written, value)
   }
 }

@@ -1,5 +1,6 @@
 // interactions → what is popular now. What was counted and how far the interactions were read are kept together, so that a restart counts nothing twice.
 
+import { Account, type AccountNumbers } from '../core/account.ts'
 import { BadEventError } from '../core/errors.ts'
 import type { Offsets } from '../core/offsets.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
@@ -32,6 +33,8 @@ export class PopularityWatch {
   readonly #store: PopularityStore | undefined
   readonly #popularity: Popularity
   readonly #next: Map<number, bigint>
+  /** Of this process. */
+  readonly #account = new Account('popularity')
   #savedAtMs: number
   #changed = false
 
@@ -59,13 +62,18 @@ export class PopularityWatch {
   take({ partition, offset, value, timestampMs }: LogRecord): void {
     this.#next.set(partition, offset + 1n)
     this.#changed = true
-    if (value === null) return
+    this.#account.read()
+    if (value === null) {
+      this.#account.add('uncounted')
+      return
+    }
     try {
       const interaction = this.#wire.codecs.interaction.decode(value)
       validateInteraction(interaction, timestampMs, this.#wire.config.events)
-      this.#popularity.note(interaction)
+      this.#account.add(this.#popularity.note(interaction) ? 'counted' : 'uncounted')
     } catch (error) {
       if (!(error instanceof BadEventError)) throw error
+      this.#account.add('rejected')
     }
   }
 
@@ -85,6 +93,10 @@ export class PopularityWatch {
 
   consumed(): Offsets {
     return new Map(this.#next)
+  }
+
+  account(): AccountNumbers<'popularity'> {
+    return this.#account.numbers()
   }
 
   /** @param now whatever was saved lately */

@@ -1,5 +1,6 @@
 // model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and items that changed.
 
+import { Account, type AccountNumbers } from '../core/account.ts'
 import { MtmiError } from '../core/errors.ts'
 import type { Offsets } from '../core/offsets.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
@@ -8,6 +9,7 @@ import { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
+import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
@@ -81,6 +83,10 @@ export class PublishStage {
   #lastPopularMs = 0
   #hurry = false
   #backingOff = false
+  readonly #meters = {
+    publish: new AccountMeter(new Account('publish').numbers()),
+    popularity: new AccountMeter(new Account('popularity').numbers())
+  }
   /** Readers that have paused in the middle of what they were given. */
   #midway = 0
 
@@ -204,6 +210,17 @@ export class PublishStage {
     this.#backingOff = true
     await this.#options.clock.sleep(waitMs, signal)
     this.#backingOff = false
+  }
+
+  /** What became of every change of a user, and of every interaction that popularity is counted from, read by this process. */
+  accounts(): readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>] {
+    return [this.#publisher.account(), this.#popularity.account()]
+  }
+
+  /** What both accounts gained since the last call. */
+  accountEntries(): MetricsReport {
+    const [publish, popularity] = this.accounts()
+    return [...this.#meters.publish.entries(publish), ...this.#meters.popularity.entries(popularity)]
   }
 
   /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */

@@ -3,6 +3,7 @@
 //
 // D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call after the other.
 
+import type { AccountNumbers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
@@ -180,6 +181,11 @@ export class Publisher {
     }
   }
 
+  /** What became of every change of a user that was noted. */
+  account(): AccountNumbers<'publish'> {
+    return this.#users.account()
+  }
+
   /** Whether there are users in the index by other weights than the newest. */
   get sweeping(): boolean {
     return this.#users.sweeping
@@ -277,27 +283,28 @@ export class Publisher {
         const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
         if (known[b] === 0) {
           unknown++
-          this.#users.wasUnknown(user, startMs)
+          this.#users.wasUnknown(user)
         } else if (!areUnits(vectors, dimensions)) {
           refused++
           if (refusedIds.length < refusedIdsMax) refusedIds.push(user.userId)
           // Not tried again before the weights or the history change: the same numbers would come out.
-          this.#users.wasEncoded(user.userId, generation)
+          this.#users.wasEncoded(user, generation, 'refused')
         } else {
           points.push({ role: 'user', id: user.userId, vectors, payload: userPayload(windows[b]!, startMs) })
           pointsOf.push(user)
         }
       }
-      const written = await this.#write(space, step, points, () => this.#users.putBack(pointsOf, startMs))
-      if (!this.#space.isLive) await this.#writeToServed(taken, windows, startMs)
+      const undo = () => this.#users.putBack(pointsOf, startMs)
+      const written = await this.#write(space, step, points, undo)
+      if (!this.#space.isLive) await this.#writeToServed(taken, windows, startMs, undo)
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
       const partsMs = { read: [] as number[], wait: [] as number[], encode: encodedMs - startMs, write: endMs - encodedMs }
       for (const user of pointsOf) {
-        if (written < points.length) this.#users.wasStale(user.userId)
+        if (written < points.length) this.#users.wasStale(user)
         else {
-          this.#users.wasEncoded(user.userId, generation)
+          this.#users.wasEncoded(user, generation, 'written')
           if (user.acceptedAtMs === undefined) continue
           agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
           partsMs.read.push(Math.max(0, user.notedAtMs - user.acceptedAtMs))
@@ -366,9 +373,12 @@ export class Publisher {
   }
 
   async #write(space: string, step: number, points: readonly (ItemPoint | UserPoint)[], undo: () => void): Promise<number> {
-    if (points.length === 0) return 0
+    return points.length === 0 ? 0 : this.#askOr(undo, () => this.#index.upsert(space, step, points))
+  }
+
+  async #askOr<T>(undo: () => void, ask: () => Promise<T>): Promise<T> {
     try {
-      return await this.#index.upsert(space, step, points)
+      return await ask()
     } catch (error) {
       undo()
       throw error
@@ -376,9 +386,14 @@ export class Publisher {
   }
 
   /** Those who changed, into the space that is still answered from. What fails here is overtaken by the switch. */
-  async #writeToServed(taken: readonly TakenUser[], windows: readonly EncoderStep[][], updatedAtMs: number): Promise<void> {
+  async #writeToServed(
+    taken: readonly TakenUser[],
+    windows: readonly EncoderStep[][],
+    updatedAtMs: number,
+    undo: () => void
+  ): Promise<void> {
     const encoder = this.#serving()
-    if (encoder === undefined || (await this.#index.live())?.space !== encoder.space) return
+    if (encoder === undefined || (await this.#askOr(undo, () => this.#index.live()))?.space !== encoder.space) return
     const changed = taken.flatMap(({ userId, acceptedAtMs }, b) => (acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]))
     if (changed.length === 0) return
     const { space, step, dimensions, interestCount } = encoder
@@ -389,7 +404,7 @@ export class Publisher {
       if (known[b] === 1 && areUnits(vectors, dimensions))
         points.push({ role: 'user', id: userId, vectors, payload: userPayload(window, updatedAtMs) })
     }
-    if (points.length > 0) await this.#index.upsert(space, step, points)
+    await this.#write(space, step, points, undo)
   }
 
   /** The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read without awaiting between. */

@@ -1,5 +1,6 @@
 // Which users are to be encoded next: those whose history changed, then those whose vectors were made by older tower weights.
 
+import { Account, type AccountNumbers } from '../core/account.ts'
 import type { EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherWindows } from './publisherWindows.ts'
@@ -28,8 +29,12 @@ export class PublisherUsers {
   readonly #options: UserQueueOptions
   /** Changed since they were last encoded, first noted first. */
   readonly #waiting = new Map<UserId, { acceptedAtMs: number; readonly notedAtMs: number }>()
-  /** None of their items is known to the model → oldest change. */
-  readonly #unknown = new Map<UserId, number>()
+  /** None of their items is known to the model → oldest change; undefined: no change waits, only other weights. */
+  readonly #unknown = new Map<UserId, number | undefined>()
+  /** Changes that were taken and are on their way to the index. */
+  #underWay = 0
+  readonly #account = new Account('publish')
+  #dropped = 0
   /** To be encoded again whatever the weights: known from before a restart, or from another space. */
   #behind = new Set<UserId>()
   /** Encoded, longest ago first → by which generation of the weights. */
@@ -38,7 +43,6 @@ export class PublisherUsers {
   /** Users that the sweep may encode by now. */
   #credit = 0
   #creditAtMs = 0
-  #dropped = 0
 
   constructor(options: UserQueueOptions) {
     this.#options = options
@@ -85,6 +89,13 @@ export class PublisherUsers {
     return oldest
   }
 
+  /** What became of every change of a user. One that waits is in one place only: with those that changed, with the unknown, or under way. */
+  account(): AccountNumbers<'publish'> {
+    let waiting = this.#waiting.size + this.#underWay
+    for (const acceptedAtMs of this.#unknown.values()) if (acceptedAtMs !== undefined) waiting++
+    return this.#account.numbers(waiting)
+  }
+
   /** Users that had to make room since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped
@@ -93,20 +104,26 @@ export class PublisherUsers {
   }
 
   note(userId: UserId, steps: readonly EncoderStep[], acceptedAtMs: number, nowMs: number): void {
+    this.#account.read()
     this.#keep(userId, steps)
-    const oldest = Math.min(acceptedAtMs, this.#unknown.get(userId) ?? acceptedAtMs)
+    const unknownSince = this.#unknown.get(userId)
     this.#unknown.delete(userId)
-    this.#wait(userId, oldest, nowMs)
+    if (unknownSince !== undefined) this.#account.add('merged')
+    this.#wait(userId, Math.min(acceptedAtMs, unknownSince ?? acceptedAtMs), nowMs)
   }
 
   recall(userId: UserId, steps: readonly EncoderStep[]): void {
+    this.#account.read()
+    this.#account.add('publishedBefore')
     this.#keep(userId, steps)
     if (!this.#waiting.has(userId)) this.#setBehind(userId)
   }
 
   forget(userId: UserId): void {
+    this.#account.read()
+    this.#account.add('removed')
     this.windows.delete(userId)
-    this.#leave(userId)
+    this.#leave(userId, 'forgotten')
   }
 
   /** Other tower weights: every user is to be encoded again within the sweep's interval. */
@@ -126,7 +143,8 @@ export class PublisherUsers {
     for (const [userId, acceptedAtMs] of this.#unknown) {
       if (!this.windows.holdsAny(userId, itemIds)) continue
       this.#unknown.delete(userId)
-      this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      if (acceptedAtMs === undefined) this.#setBehind(userId)
+      else this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
     }
   }
 
@@ -150,6 +168,7 @@ export class PublisherUsers {
       if (taken.length >= changedMax) break
       if (!flush && notedAtMs + this.#options.userWaitMs > nowMs) break
       this.#waiting.delete(userId)
+      this.#underWay++
       taken.push({ userId, acceptedAtMs, notedAtMs })
     }
     const sweepMax = Math.min(max - taken.length, due)
@@ -169,13 +188,19 @@ export class PublisherUsers {
   /** What was taken is to be encoded again: it could not be written. */
   putBack(taken: readonly TakenUser[], nowMs: number): void {
     for (const { userId, acceptedAtMs } of taken) {
-      if (acceptedAtMs === undefined) this.#credit++
-      else if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      if (acceptedAtMs === undefined) {
+        this.#credit++
+        continue
+      }
+      this.#underWay--
+      if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      else this.#account.add('forgotten')
     }
   }
 
-  /** @param generation of the weights, as it was when the user was encoded */
-  wasEncoded(userId: UserId, generation: number): void {
+  /** @param generation of the weights, as it was when the user was encoded @param outcome of the change that was taken, if one was */
+  wasEncoded({ userId, acceptedAtMs }: TakenUser, generation: number, outcome: 'written' | 'refused'): void {
+    this.#end(acceptedAtMs, outcome)
     if (!this.windows.has(userId)) return
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
@@ -183,33 +208,50 @@ export class PublisherUsers {
   }
 
   /** The index kept something else: once more, at the pace of the sweep. */
-  wasStale(userId: UserId): void {
+  wasStale({ userId, acceptedAtMs }: TakenUser): void {
+    this.#end(acceptedAtMs, 'stale')
     if (this.windows.has(userId)) this.#setBehind(userId)
   }
 
   /** The model knows none of the user's items. */
-  wasUnknown({ userId, acceptedAtMs }: TakenUser, nowMs: number): void {
-    if (!this.windows.has(userId)) return
+  wasUnknown({ userId, acceptedAtMs }: TakenUser): void {
+    if (!this.windows.has(userId)) {
+      this.#end(acceptedAtMs, 'forgotten')
+      return
+    }
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
-    if (this.#waiting.has(userId)) return
+    if (this.#waiting.has(userId)) {
+      this.#end(acceptedAtMs, 'merged')
+      return
+    }
     if (this.#unknown.size >= this.#options.unknownMax) {
-      const first = this.#unknown.keys().next().value
-      if (first !== undefined) this.#unknown.delete(first)
+      const [first] = this.#unknown
+      if (first?.[1] !== undefined) this.#account.add('dropped')
+      if (first !== undefined) this.#unknown.delete(first[0])
       this.#dropped++
     }
-    this.#unknown.set(userId, acceptedAtMs ?? nowMs)
+    if (acceptedAtMs !== undefined) this.#underWay--
+    this.#unknown.set(userId, acceptedAtMs)
+  }
+
+  /** The change that was taken, if one was, has its outcome. */
+  #end(acceptedAtMs: number | undefined, outcome: 'written' | 'refused' | 'stale' | 'merged' | 'forgotten'): void {
+    if (acceptedAtMs === undefined) return
+    this.#underWay--
+    this.#account.add(outcome)
   }
 
   #keep(userId: UserId, steps: readonly EncoderStep[]): void {
     const evicted = this.windows.set(userId, steps)
     if (evicted === undefined) return
-    this.#leave(evicted)
+    this.#leave(evicted, 'dropped')
     this.#dropped++
   }
 
-  #leave(userId: UserId): void {
-    this.#waiting.delete(userId)
+  /** @param outcome of the change that waits, if one does */
+  #leave(userId: UserId, outcome: 'forgotten' | 'dropped'): void {
+    if (this.#waiting.delete(userId) || this.#unknown.get(userId) !== undefined) this.#account.add(outcome)
     this.#unknown.delete(userId)
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
@@ -218,7 +260,10 @@ export class PublisherUsers {
   #wait(userId: UserId, acceptedAtMs: number, notedAtMs: number): void {
     const waiting = this.#waiting.get(userId)
     if (waiting === undefined) this.#waiting.set(userId, { acceptedAtMs, notedAtMs })
-    else waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
+    else {
+      waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
+      this.#account.add('merged')
+    }
   }
 
   #setBehind(userId: UserId): void {

@@ -1,12 +1,15 @@
 // interactions → user-sequences: decode, validate, place each step in its user's window, emit, and make state and offset durable together.
 
+import { type AccountNumbers, accountSince, occurred, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError } from '../core/errors.ts'
 import { handledLater } from '../core/promises.ts'
+import { TopCounts, type TopCountsState } from '../core/topCounts.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
 import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
 import { erasedSequence, erasedUser } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
+import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { DriftWatch } from '../monitor/driftWatch.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
@@ -17,8 +20,8 @@ import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { traceHeader } from '../records/traceContext.ts'
 import type { SequenceStep, UserSequence } from '../records/userSequence.ts'
 import { validateInteraction } from '../records/validateInteraction.ts'
-import { Sequencer } from './sequencer.ts'
-import type { SequenceCounts as Counts, SequenceStore } from './sequenceStore.ts'
+import { ignoredTypesMax, Sequencer } from './sequencer.ts'
+import type { SequenceStore } from './sequenceStore.ts'
 
 type RejectedReason = Extract<MetricsEntry, { metric: 'rejected' }>['labels']['reason']
 
@@ -40,13 +43,15 @@ const usersLookedAtMax = 100_000
 /** How often the log is told how far a partition is. */
 const tellMs = 60_000
 
-export interface SequenceCounts {
-  placed: number
-  duplicates: number
-  late: number
-  ignored: number
-  rejected: number
-  users: number
+/** Of all partitions that are owned, what earlier processes did with them included. */
+export interface SequenceStatus {
+  readonly account: AccountNumbers<'sequence'>
+  readonly ignoredTypes: TopCountsState
+  /** Event ids dropped within the grace for want of room (`sequence.recentMax`): a repeat of one may have been taken for a new event. */
+  readonly forgottenIds: number
+  readonly users: number
+  /** Records read by this process alone. */
+  readonly readThisTime: number
 }
 
 export interface SequenceStageOptions extends Wire {
@@ -72,7 +77,8 @@ interface Owned {
   lastCommitMs: number
   dirty: boolean
   /** What the log has been told of. */
-  told: { next: bigint; atMs: number; counts: Counts }
+  told: { next: bigint; atMs: number; account: AccountNumbers<'sequence'> }
+  readonly meter: AccountMeter<'sequence'>
 }
 
 export class SequenceStage {
@@ -84,6 +90,7 @@ export class SequenceStage {
   readonly #newest = new Set<UserId>()
   /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
   takenAtMs = 0
+  #readThisTime = 0
   #hurry = false
   /** What an emission has failed with. */
   #failure: Error | undefined
@@ -142,18 +149,21 @@ export class SequenceStage {
     return new Map([...this.#owned].map(([partition, owned]) => [partition, owned.emitted]))
   }
 
-  counts(): SequenceCounts {
-    const sum: SequenceCounts = { placed: 0, duplicates: 0, late: 0, ignored: 0, rejected: 0, users: 0 }
-    for (const { sequencer, store } of this.#owned.values()) {
-      const { placed, duplicate, late, ignored, rejected } = sequencer.report()
-      sum.placed += placed
-      sum.duplicates += duplicate
-      sum.late += late
-      sum.ignored += ignored
-      sum.rejected += rejected
-      sum.users += store.userCount()
+  status(): SequenceStatus {
+    const reports = [...this.#owned.values()].map(({ sequencer, store }) => ({ ...sequencer.report(), users: store.userCount() }))
+    const ignored = new TopCounts(ignoredTypesMax)
+    for (const { ignoredTypes } of reports) ignored.merge(ignoredTypes)
+    const sum = (of: (report: (typeof reports)[number]) => number) => reports.reduce((total, report) => total + of(report), 0)
+    return {
+      account: sumAccounts(
+        'sequence',
+        reports.map(({ account }) => account)
+      ),
+      ignoredTypes: ignored.state(),
+      forgottenIds: sum(({ forgotten }) => forgotten),
+      users: sum(({ users }) => users),
+      readThisTime: this.#readThisTime
     }
-    return sum
   }
 
   /** Of the first users of each partition that are looked at: the one whose newest event is the newest, with at least `stepsMin` steps. */
@@ -187,8 +197,11 @@ export class SequenceStage {
     const sequencer = new Sequencer({ store, partition, options: config.sequence, eventTypes: config.events.types })
     const next = store.committed()
     const nowMs = clock.nowMs()
-    const told = { next, atMs: nowMs, counts: sequencer.report() }
-    this.#owned.set(partition, { partition, store, sequencer, next, emitted: next, inFlight: [], lastCommitMs: nowMs, dirty: false, told })
+    const { account } = sequencer.report()
+    const told = { next, atMs: nowMs, account }
+    const meter = new AccountMeter(account)
+    const begun = { next, emitted: next, inFlight: [], lastCommitMs: nowMs, dirty: false }
+    this.#owned.set(partition, { partition, store, sequencer, ...begun, told, meter })
     this.#options.logger?.info(
       { topic: config.topics.interactions, partition, from: next },
       `partition ${partition} is ours, from offset ${next}`
@@ -217,7 +230,8 @@ export class SequenceStage {
     const topic = config.topics.interactions
     const deadLetters: NewRecord[] = []
     const late: NewRecord[] = []
-    const earlier = owned.sequencer.report()
+    this.#readThisTime += records.length
+    const ignoredTypes = new Map<string, number>()
     const reasons = new Map<RejectedReason, number>()
     const agesSeconds: number[] = []
     const traced = new Map<bigint, LogRecord>()
@@ -241,6 +255,7 @@ export class SequenceStage {
         if (outcome === 'late')
           late.push(deadLetterOf(record, topic, new BadEventError('late: older than the grace against the newest event of its user')))
         if (outcome === 'placed' && config.trace.enabled && record.headers[traceHeader] !== undefined) traced.set(record.offset, record)
+        if (outcome === 'ignored') ignoredTypes.set(interaction.type, (ignoredTypes.get(interaction.type) ?? 0) + 1)
         if (outcome === 'placed') agesSeconds.push(Math.max(0, record.timestampMs - interaction.eventTimeMs) / 1000)
         this.#judge(false)
       } catch (error) {
@@ -277,7 +292,8 @@ export class SequenceStage {
     if (changes.length > 0) appends.push(log.append(config.topics.userSequences, changes, sequenceFence(partition)))
     const { next } = owned
     const report: MetricsReport = [
-      ...outcomes(earlier, owned.sequencer.report()),
+      ...owned.meter.entries(owned.sequencer.report().account),
+      ...[...ignoredTypes].map(([type, value]): MetricsEntry => ({ metric: 'ignoredEvents', labels: { type }, value })),
       ...[...reasons].map(([reason, value]): MetricsEntry => ({ metric: 'rejected', labels: { reason }, value })),
       { metric: 'eventAge', values: agesSeconds },
       { metric: 'sequences', value: sequences.length },
@@ -331,17 +347,11 @@ export class SequenceStage {
   #tell(owned: Owned): void {
     const { logger, config, clock } = this.#options
     const { told, partition, next } = owned
-    const counts = owned.sequencer.report()
-    owned.told = { next, atMs: clock.nowMs(), counts }
+    const { account } = owned.sequencer.report()
+    owned.told = { next, atMs: clock.nowMs(), account }
     if (next === told.next) return
-    const since = (name: 'placed' | 'duplicate' | 'late' | 'ignored' | 'rejected') => counts[name] - told.counts[name]
-    const done = {
-      placed: since('placed'),
-      duplicates: since('duplicate'),
-      late: since('late'),
-      ignored: since('ignored'),
-      rejected: since('rejected')
-    }
+    const since = accountSince(account, told.account)
+    const done = { read: since.read, ...Object.fromEntries(occurred(since).map(({ outcome, count }) => [outcome, count])) }
     logger?.info(
       { topic: config.topics.interactions, partition, from: told.next, to: next, ...done },
       `partition ${partition} sequenced to ${next}`
@@ -378,15 +388,6 @@ export class SequenceStage {
 
 export function lateTopic(topic: string): string {
   return `${topic}.${app}.late`
-}
-
-function outcomes(before: Counts, after: Counts): MetricsEntry[] {
-  const named = { accepted: 'placed', ignored: 'ignored', late: 'late', duplicate: 'duplicate' } as const
-  return Object.entries(named).map(([outcome, name]) => ({
-    metric: 'events',
-    labels: { outcome: outcome as keyof typeof named },
-    value: after[name] - before[name]
-  }))
 }
 
 function decode(codecs: Codecs, record: LogRecord): Interaction {

@@ -1,22 +1,25 @@
+import { Account, type AccountNumbers } from '../core/account.ts'
+import { noTopCounts, type TopCountsState } from '../core/topCounts.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
 
-/** What became of the interactions of a partition, from its first one on. */
+/** What became of the records of a partition, from its first one on. */
 export interface SequenceCounts {
-  readonly placed: number
-  readonly duplicate: number
-  readonly late: number
-  /** Of a type that is not configured. */
-  readonly ignored: number
-  /** Set aside as dead letters. */
-  readonly rejected: number
+  readonly account: AccountNumbers<'sequence'>
+  /** Of the ignored ones. */
+  readonly ignoredTypes: TopCountsState
   /** Event ids dropped within the grace because a user had more than `recentMax`. */
   readonly forgotten: number
   /** Users that were swept away. */
   readonly expired: number
 }
 
-export const noCounts: SequenceCounts = { placed: 0, duplicate: 0, late: 0, ignored: 0, rejected: 0, forgotten: 0, expired: 0 }
+export const noCounts: SequenceCounts = {
+  account: new Account('sequence').numbers(),
+  ignoredTypes: noTopCounts,
+  forgotten: 0,
+  expired: 0
+}
 
 /** The rolling windows of the users of ONE partition of `interactions`. Reads see earlier puts; durability comes with `commit`. */
 export interface SequenceStore {

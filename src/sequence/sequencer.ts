@@ -1,7 +1,9 @@
 // A fold over the interactions of one partition: rolling windows per user, and what is new in them.
 
+import { Account, type Outcome } from '../core/account.ts'
 import type { SequenceOptions } from '../core/config/config.ts'
 import { BadEventError, CorruptError } from '../core/errors.ts'
+import { TopCounts } from '../core/topCounts.ts'
 import type { Interaction, UserId } from '../records/interaction.ts'
 import type { FreshStep, UserSequence, UserWindow } from '../records/userSequence.ts'
 import { hashEventId } from './eventIdHash.ts'
@@ -10,7 +12,7 @@ import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 
 export type SequencerOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'>
 
-export type AcceptOutcome = 'placed' | 'duplicate' | 'late' | 'ignored'
+export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'duplicate' | 'late' | 'ignored'>
 
 /** What is to be appended to `user-sequences` before the next commit. */
 export interface Taken {
@@ -30,6 +32,9 @@ const sweepMax = 1000
  * record is cut: one record for every ten steps of a burst, at 50 a window.
  */
 const historyLossMax = 0.2
+
+/** Types without a weight that are counted by name. */
+export const ignoredTypesMax = 16
 
 /** A user with steps that nobody has taken yet. */
 interface Pending {
@@ -69,7 +74,12 @@ export class Sequencer {
   /** The least offset that `accept` may see next. */
   #next: bigint
   #sweepDue = true
-  readonly #counts: { -readonly [N in keyof SequenceCounts]: SequenceCounts[N] }
+  readonly #account: Account<'sequence'>
+  readonly #ignoredTypes: TopCounts
+  #forgotten: number
+  #expired: number
+  /** The least offset that has not been read: what is refused and then rejected is read once. */
+  #unread: bigint
 
   /**
    * @param store that partition's own; nobody else writes to it
@@ -88,7 +98,12 @@ export class Sequencer {
     this.#types = new Set(Object.keys(setup.eventTypes))
     this.#watermarkMs = setup.store.watermarkMs()
     this.#next = setup.store.committed()
-    this.#counts = { ...setup.store.counts() }
+    this.#unread = this.#next
+    const { account, ignoredTypes, forgotten, expired } = setup.store.counts()
+    this.#account = new Account('sequence', account)
+    this.#ignoredTypes = new TopCounts(ignoredTypesMax, ignoredTypes)
+    this.#forgotten = forgotten
+    this.#expired = expired
   }
 
   /** Newest event time so far, milliseconds; 0 before the first. */
@@ -103,10 +118,11 @@ export class Sequencer {
    * @throws CorruptError for an offset below what is committed: log and state don't belong together
    */
   accept(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
-    if (offset < this.#next) this.#refuse(offset)
+    this.#read(offset)
     const outcome = this.#types.has(interaction.type) ? this.#place(interaction, offset, acceptedAtMs) : 'ignored'
     this.#next = offset + 1n
-    this.#counts[outcome]++
+    this.#account.add(outcome)
+    if (outcome === 'ignored') this.#ignoredTypes.add(interaction.type)
     return outcome
   }
 
@@ -133,7 +149,7 @@ export class Sequencer {
     const placement = placeStep(window, { step, idHash: hashEventId(interaction.eventId) }, this.#options)
     if (placement.outcome !== 'placed') return placement.outcome
 
-    this.#counts.forgotten += placement.forgotten
+    this.#forgotten += placement.forgotten
     const { position, dropped } = placement
     if (pending === undefined) {
       this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], dropped: 0, acceptedAtMs })
@@ -178,7 +194,7 @@ export class Sequencer {
       return window !== undefined && window.newestMs < expiryMs && !this.#pending.has(userId)
     })
     for (const userId of expired) this.#store.delete(userId)
-    this.#counts.expired += expired.length
+    this.#expired += expired.length
     return expired
   }
 
@@ -195,29 +211,43 @@ export class Sequencer {
     if (next < this.#next) throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
     this.#next = next
     this.#sweepDue = true
-    await this.#store.commit(next, this.#watermarkMs, { ...this.#counts })
+    await this.#store.commit(next, this.#watermarkMs, this.report())
   }
 
   /** A record that is no interaction, and was set aside. @param offset as in `accept` */
   reject(offset: bigint): void {
-    if (offset < this.#next) this.#refuse(offset)
+    this.#read(offset)
     this.#next = offset + 1n
-    this.#counts.rejected++
+    this.#account.add('rejected')
   }
 
   /** Forgets the user: what was placed and not taken yet, too. What comes afterwards begins a new history. @param offset as in `accept` */
   erase(userId: UserId, offset: bigint): void {
-    if (offset < this.#next) this.#refuse(offset)
+    this.#read(offset)
     this.#next = offset + 1n
+    this.#account.add('erasure')
     this.#pending.delete(userId)
     this.#cut = this.#cut.filter((cut) => cut.userId !== userId)
     this.#store.delete(userId)
     this.#erased.add(userId)
   }
 
-  /** What became of the partition's interactions so far, those before this process included. */
+  /** What became of the partition's records so far, those before this process included. */
   report(): SequenceCounts {
-    return { ...this.#counts }
+    return {
+      account: this.#account.numbers(),
+      ignoredTypes: this.#ignoredTypes.state(),
+      forgotten: this.#forgotten,
+      expired: this.#expired
+    }
+  }
+
+  /** @throws CorruptError for an offset below what is committed */
+  #read(offset: bigint): void {
+    if (offset < this.#next) this.#refuse(offset)
+    if (offset < this.#unread) return
+    this.#unread = offset + 1n
+    this.#account.read()
   }
 
   #sequence(userId: UserId, pending: Pending): UserSequence {

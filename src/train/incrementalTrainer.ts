@@ -233,7 +233,9 @@ export class IncrementalTrainer implements Trainer {
   /** @param fresh so many examples, the first ones, are learned for the first time; the others are replayed */
   learn(batch: MiniBatch | WindowBatch, fresh = batch.size): StepReport {
     const { model, train } = this.#options
-    if (!batch.weight.some((weight) => weight > 0)) return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0 }
+    const outcomes = freshOutcomes(batch, fresh)
+    if (!batch.weight.some((weight) => weight > 0))
+      return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0, fresh: outcomes }
     const inputs = this.#inputs.gather(batch.items, batch.features)
     const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
     const gradients = stepGradients(batch, inputs, mask, this.#weights, {
@@ -264,6 +266,7 @@ export class IncrementalTrainer implements Trainer {
       gradientNorm,
       touchedRows,
       examples: batch.weight.filter((weight) => weight > 0).length,
+      fresh: outcomes,
       ...splitLosses(gradients.losses, batch.weight, fresh)
     }
   }
@@ -417,6 +420,13 @@ function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number):
   }
   const freshLosses = losses.slice(0, fresh).filter((_, b) => weight[b]! > 0)
   return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
+}
+
+/** Of the first `fresh` of a batch. Without a weight is whose target has no row, or else whose history has none. */
+function freshOutcomes({ weight, target }: Pick<MiniBatch, 'weight' | 'target'>, fresh: number): StepReport['fresh'] {
+  const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
+  for (let b = 0; b < fresh; b++) outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
+  return outcomes
 }
 
 function sumOfSquares(values: Float32Array): number {

@@ -18,8 +18,8 @@ export interface Requested {
   learnsAgain(): boolean
   /** Waits for the checkpoint that is being written. */
   saved(): Promise<void>
-  /** The trainer is a version again: what went wrong after it is undone. */
-  restored(): void
+  /** The trainer is a version again: what went wrong after it is undone. @param goesOn with the version; otherwise with what it had before */
+  restored(version: Checkpoint, goesOn: boolean): void
   /** What follows bears the next batch's number. */
   nextBatch(): void
   /** The updates are all there is: rows and weights are sent again when their time has come. */
@@ -121,7 +121,7 @@ export class ModelRequests {
     const checkpoint = await checkpoints.load(version ?? Number.NaN)
     const own = hold === true ? trainer.checkpoint() : undefined
     trainer.restore(checkpoint)
-    stage.restored()
+    stage.restored(checkpoint, own === undefined)
     return own
   }
 

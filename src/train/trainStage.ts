@@ -1,5 +1,6 @@
 // user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
 
+import { Account, type AccountNumbers } from '../core/account.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
 import { handledLater } from '../core/promises.ts'
@@ -7,7 +8,8 @@ import { CatalogueReader } from '../log/catalogueReader.ts'
 import { isErasure } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
-import { type CheckpointStore, named } from '../model/replica/checkpoint.ts'
+import { type Checkpoint, type CheckpointStore, named } from '../model/replica/checkpoint.ts'
+import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
@@ -64,8 +66,6 @@ export interface BatchReport {
   /** Ranking, and learning. */
   readonly evaluateMs: number
   readonly learnMs: number
-  /** Fresh steps that had been learned before. */
-  readonly repeated: number
 }
 
 /** What a checkpoint holds besides the trainer. */
@@ -76,6 +76,9 @@ interface StageState extends RequestsState {
   readonly progressive: Readonly<Record<string, unknown>>
   readonly drift?: ModelWatchState
   readonly examplesLearned: number
+  readonly account: AccountNumbers<'train'>
+  readonly examplesUndone: number
+  readonly untrainedTargets: number
   readonly batchesDropped: number
   readonly rollbacks: number
   /** Milliseconds; what a list of versions shows. */
@@ -108,8 +111,14 @@ export class TrainStage {
   #taken: { readonly batch: number; readonly next: string } | undefined
   #lastUpdateMs = 0
   #lastWeightsMs = 0
-  examplesLearned = 0
-  /** Of the last batch. */
+  /** Of the new steps that batches took: what waits for a batch is not read yet. */
+  #account = new Account('train')
+  #meter = new AccountMeter(this.#account.numbers())
+  /** Examples whose learning a rollback undid. */
+  examplesUndone = 0
+  /** Targets that were ranked before the first step: they say nothing of the model. */
+  untrainedTargets = 0
+  /** Of the last batch that had anything to learn. */
   loss = Number.NaN
   /** Mean cosine between two interests of a user, over about the last `cosineBatches` batches. */
   intraUserCosine = Number.NaN
@@ -181,6 +190,15 @@ export class TrainStage {
     this.#hurry = on
   }
 
+  get examplesLearned(): number {
+    return this.#account.of('learned')
+  }
+
+  /** What became of every new step, those that earlier processes took included. */
+  account(): AccountNumbers<'train'> {
+    return this.#account.numbers()
+  }
+
   /** Number of the last batch. */
   get batch(): number {
     return this.#batch
@@ -245,8 +263,19 @@ export class TrainStage {
     const { sequences, erased } = withoutErased(records)
     const all = records.filter((record): record is UserSequence => !('erased' in record))
     const admitted = new Map(all.map((sequence) => [sequence, this.#repeats.admit(sequence)]))
-    const repeated = freshSteps(all) - freshSteps([...admitted.values()])
-    const examples = sequences.flatMap((sequence) => cutExamples(admitted.get(sequence)!, (type) => types[type])).sort(byTime)
+    const examples = sequences
+      .flatMap((sequence) =>
+        cutExamples(
+          admitted.get(sequence)!,
+          (type) => types[type],
+          (reason) => this.#account.add(reason)
+        )
+      )
+      .sort(byTime)
+    const afterRepeats = freshSteps([...admitted.values()])
+    this.#account.read(freshSteps(all))
+    this.#account.add('repeated', freshSteps(all) - afterRepeats)
+    this.#account.add('erased', afterRepeats - freshSteps(sequences.map((sequence) => admitted.get(sequence)!)))
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
     this.#batch++
     if (again === undefined)
@@ -257,19 +286,27 @@ export class TrainStage {
           `Records were removed from ${config.topics.userSequences} too early (topics.minCompactionLagMs), or the state is another log's`
       )
     this.#waiting.advance(ranges)
-    if (examples.length === 0) return this.#forgetInCheckpoints(erased)
+    if (examples.length === 0) {
+      this.#measureAccount()
+      return this.#forgetInCheckpoints(erased)
+    }
     const startMs = this.#options.clock.nowMs()
     const report = this.#step(examples, ranges)
     this.#tell(report, examples.length, ranges, startMs)
     this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
-    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, repeated, ...report })
+    this.#measureAccount()
+    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report })
     if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
     await this.#requests.obey()
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? this.#options.clock.sleep(0))
+  }
+
+  #measureAccount(): void {
+    this.#options.measure?.(this.#meter.entries(this.account()))
   }
 
   /** A step that changed nothing is worth a warning; one that learned from traced events, a line. */
@@ -311,20 +348,25 @@ export class TrainStage {
   #step(examples: readonly Example[], ranges: OffsetRanges): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
     const { trainer, clock } = this.#options
     const startedMs = clock.nowMs()
+    const isTrained = this.examplesLearned > 0
     const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
+    const { targets } = this.evaluator
     this.evaluator.observe(examples, evaluation.ranks)
+    if (!isTrained) this.untrainedTargets += this.evaluator.targets - targets
     this.#noteCosine(evaluation.intraUserCosine)
     const evaluatedMs = clock.nowMs()
     const evaluateMs = evaluatedMs - startedMs
     try {
       const step = trainer.learnExamples(examples, batch)
-      this.examplesLearned += examples.length
-      this.loss = step.loss
+      for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const) this.#account.add(outcome, step.fresh[outcome])
+      this.#account.add('flooded', step.refused ?? 0)
+      if (step.examples > 0) this.loss = step.loss
       this.#divergedInARow = 0
       this.#wentBackTo = undefined
       return { evaluation, step, evaluateMs, learnMs: clock.nowMs() - evaluatedMs }
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error
+      this.#account.add('diverged', examples.length)
       this.batchesDropped++
       this.#divergedInARow++
       return { evaluation, step: undefined, evaluateMs, learnMs: clock.nowMs() - evaluatedMs }
@@ -348,7 +390,9 @@ export class TrainStage {
     const earlier = (await checkpoints.steps()).filter((step) => step < (this.#wentBackTo ?? Number.POSITIVE_INFINITY))
     const step = Math.max(...earlier)
     if (earlier.length > 0) {
-      trainer.restore(await checkpoints.load(step))
+      const checkpoint = await checkpoints.load(step)
+      trainer.restore(checkpoint)
+      this.#noteUndone(checkpoint)
       trainer.resendAll() // whoever follows has rows of the run that is given up
       this.#wentBackTo = step
     }
@@ -362,6 +406,12 @@ export class TrainStage {
     this.#options.measure?.([{ metric: 'rollbacks', value: 1 }])
   }
 
+  /** What was learned after the checkpoint is no longer in the weights. */
+  #noteUndone({ header }: Checkpoint): void {
+    const then = header.stage as StageState
+    this.examplesUndone = this.examplesLearned - (then.examplesLearned - then.examplesUndone)
+  }
+
   /** The last batch was learned: what is in memory is worth keeping, and telling. */
   get #isSound(): boolean {
     return this.#divergedInARow === 0 && this.#wentBackTo === undefined
@@ -371,7 +421,8 @@ export class TrainStage {
     return {
       learnsAgain: () => this.#again.length > 0,
       saved: () => this.#writer.saved(),
-      restored: () => {
+      restored: (checkpoint, goesOn) => {
+        if (goesOn) this.#noteUndone(checkpoint)
         this.#divergedInARow = 0
         this.#wentBackTo = undefined
       },
@@ -444,6 +495,9 @@ export class TrainStage {
         progressive: progressive.header,
         drift: this.drift.state(),
         examplesLearned: this.examplesLearned,
+        account: this.account(),
+        examplesUndone: this.examplesUndone,
+        untrainedTargets: this.untrainedTargets,
         batchesDropped: this.batchesDropped,
         rollbacks: this.rollbacks,
         savedAtMs: startedMs,
@@ -493,7 +547,10 @@ export class TrainStage {
       this.#waiting.restore(new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)])))
       this.#repeats = RepeatFilter.from(state.repeats)
       if (state.drift !== undefined) this.drift.restore(state.drift)
-      this.examplesLearned = state.examplesLearned
+      this.#account = new Account('train', state.account)
+      this.#meter = new AccountMeter(this.account())
+      this.examplesUndone = state.examplesUndone
+      this.untrainedTargets = state.untrainedTargets
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
       this.#versionAtMs = state.versionAtMs ?? 0

@@ -31,6 +31,8 @@ export interface StepReport {
   readonly touchedRows: number
   /** Examples learned from, replayed ones included. */
   readonly examples: number
+  /** What became of the examples that are not replayed: learned, or left out because their target, or all of their history, has no row. */
+  readonly fresh: { readonly learned: number; readonly unknownItem: number; readonly unknownHistory: number }
   /** Examples left out because their user, or their item, had too many of those learned lately (see FloodGuard). Undefined where nobody was asked. */
   readonly refused?: number
   /** Of the examples that are not replayed and count, before they were learned: comparable with `replayedLoss`, of the same weights and candidates. */

@@ -4,6 +4,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openWire } from '../../pipelines/parts.ts'
+import type { AccountNumbers } from '../../src/core/account.ts'
 import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
@@ -36,11 +37,8 @@ export interface ChildTask {
 
 /** What a run that came to its end says of itself. */
 export interface ChildReport {
-  readonly interactions: number
+  readonly accounts: readonly AccountNumbers[]
   readonly users: number
-  readonly duplicates: number
-  readonly late: number
-  readonly deadLetters: number
   readonly examplesLearned: number
   readonly batches: number
   readonly indexed: { readonly items: number; readonly users: number }
@@ -131,7 +129,7 @@ async function wholeRun(): Promise<ChildReport> {
     return items + users === 0 && behind(consumed.sequences, sequences) === 0 && behind(new Map([[0, consumed.model]]), updates) === 0
   }
   while (!stop.signal.aborted && !(await settled())) await pause(5)
-  const { placed, duplicates, late, ignored, rejected, users } = sequence.counts()
+  const { account, users } = sequence.status()
   const live = await index.live()
   stop.abort()
   await Promise.allSettled(stages)
@@ -141,11 +139,8 @@ async function wholeRun(): Promise<ChildReport> {
   await index.close()
   await wire.log.close()
   return {
-    interactions: placed + duplicates + late + ignored + rejected,
+    accounts: [account, train.account(), ...publish.accounts()],
     users,
-    duplicates,
-    late,
-    deadLetters: rejected,
     examplesLearned: train.examplesLearned,
     batches: train.batch,
     indexed: { items: live?.items ?? 0, users: live?.users ?? 0 }

@@ -45,7 +45,7 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       const nowMs = systemClock.nowMs()
       metrics.lag.set({ stage: 'train' }, well ? 0 : 1200)
       metrics.progress.at({ stage: 'train' }, well ? nowMs : nowMs - 1_200_000)
-      metrics.events.inc({ outcome: 'accepted' }, 100)
+      metrics.events.inc({ outcome: 'placed' }, 100)
       metrics.rejected.inc({ reason: 'decode' }, well ? 0 : 60)
       metrics.driftPsi.set({ feature: 'category' }, well ? 0.03 : 0.6)
       metrics.intraUserCosine.set(well ? 0.45 : 0.98)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { Account, unaccounted } from '../../src/core/account.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { type TestWire, testWire } from '../support/wire.ts'
@@ -29,18 +30,20 @@ test('a feed that was interrupted goes on where it was, however often', () =>
     const source = clicks(2000)
     for (const stopAfter of [1, 600, Number.POSITIVE_INFINITY]) {
       const stop = new AbortController()
-      let rounds = 0
+      const account = new Account('source')
       await feedInteractions(source, {
         log: wire.log,
         codecs: wire.codecs,
         topic: 'interactions',
         name: 'clicks',
         signal: stop.signal,
-        hasRoom: async () => true,
-        onFed: (fed) => {
-          if (++rounds * 512 >= stopAfter && fed < source.length) stop.abort()
-        }
+        hasRoom: async () => {
+          if (account.of('fed') >= stopAfter) stop.abort()
+          return true
+        },
+        account
       })
+      if (stopAfter === Number.POSITIVE_INFINITY) assert.deepEqual([unaccounted(account.numbers()), account.of('fedBefore') > 0], [0, true])
     }
     assert.deepEqual(
       ids(wire),

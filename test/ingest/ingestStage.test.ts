@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
 import { progressOf } from '../../pipelines/ingest.ts'
+import type { AccountNumbers } from '../../src/core/account.ts'
 import { ManualClock, systemClock } from '../../src/core/clock.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { MtmiError } from '../../src/core/errors.ts'
@@ -41,6 +42,8 @@ async function recordsOf(log: EventLog, topic: string): Promise<LogRecord[]> {
     if (event.kind === 'records') records.push(...event.records)
   return records
 }
+
+const account = (read: number, outcomes: AccountNumbers<'ingest'>['outcomes']) => ({ reader: 'ingest', read, outcomes, waiting: 0 })
 
 test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user, on the local log', async () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-ingest-'))
@@ -202,7 +205,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
       assert.equal(new TextDecoder().decode(record.key), interaction.userId)
       assert.equal(record.partition, partitionOf(utf8.encode(interaction.userId), 3))
     }
-    assert.deepEqual(stage.counts().get('shop.clicks'), { read: 4, mapped: 2, filtered: 2, refused: 0 })
+    assert.deepEqual(stage.accounts().get('shop.clicks'), account(4, { mapped: 2, filtered: 2, refused: 0 }))
     for (const topic of ['shop.clicks', 'shop.orders', 'app.events'])
       assert.deepEqual([...(await log.ends(deadLetterTopic(topic, 'mtmi'))).values()], [0n])
   } finally {
@@ -232,7 +235,7 @@ test('reads on from where it was; without that everything again, under the same 
   await wire.log.append('clicks', [click('c', 'z')])
   const stage = stageOf(wire, offsets)
   await stage.run(never, { untilEnd: true })
-  assert.deepEqual(stage.counts().get('clicks'), { read: 1, mapped: 1, filtered: 0, refused: 0 })
+  assert.deepEqual(stage.accounts().get('clicks'), account(1, { mapped: 1, filtered: 0, refused: 0 }))
   assert.deepEqual(idsOf(wire), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
   await stageOf(wire, new MemoryOffsets()).run(never, { untilEnd: true })
   assert.deepEqual(idsOf(wire).slice(3), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
@@ -258,7 +261,7 @@ test('goes on from where its group was, if that is further than it remembers', a
     if (remembered !== undefined) offsets.save('clicks', 0, remembered)
     const stage = new IngestStage({ ...wire, log: kept(committed), sources: [openSource(wire.config.sources[0]!, wire)], offsets })
     await stage.run(never, { untilEnd: true })
-    return stage.counts().get('clicks')?.read
+    return stage.accounts().get('clicks')?.read
   }
   assert.equal(await read(undefined, 2n), 1)
   assert.equal(await read(1n, 2n), 1)

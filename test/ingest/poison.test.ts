@@ -138,11 +138,9 @@ test('through ingest: dead letters as they came, all others mapped', async () =>
   })
   await stage.run(new AbortController().signal, { untilEnd: true })
   checkLetters(wire, 'clicks', kinds, poisoned)
-  assert.deepEqual(stage.counts().get('clicks'), {
-    read: 2 * kinds.length + 1,
-    mapped: kinds.length + 1,
-    filtered: 0,
-    refused: kinds.length
+  assert.deepEqual(stage.accounts().get('clicks'), {
+    ...{ reader: 'ingest', read: 2 * kinds.length + 1, waiting: 0 },
+    outcomes: { mapped: kinds.length + 1, filtered: 0, refused: kinds.length }
   })
   const ids = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
   assert.deepEqual(
@@ -167,7 +165,7 @@ test('through sequence: dead letters as they came, all others in their window', 
   stop.abort()
   await running
   checkLetters(wire, 'interactions', kinds, poisoned)
-  assert.equal(disk.counts.rejected, kinds.length)
+  assert.equal(disk.counts.account.outcomes.rejected, kinds.length)
   const newest = wire.log.records('user-sequences').at(-1)!
   const { steps } = wire.codecs.userSequence.decode(newest.value!)
   assert.deepEqual(

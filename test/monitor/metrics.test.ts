@@ -60,9 +60,12 @@ const units = [
   ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi', 'ks']
 ]
 
+/** Listed, or the first `max` that come and `other`. */
+type LabelValues = readonly string[] | { readonly max: number }
+
 test('every name follows the conventions', () => {
   for (const { name, help, kind, labels } of Object.values(metricDefinitions)) {
-    assert.match(name, /^mtmi_(stage|ingest|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
+    assert.match(name, /^mtmi_(stage|source|ingest|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
     assert.equal(name.endsWith('_total'), kind === 'counter', `${name}: _total is for counters, and for all of them`)
     assert(
       units.includes(
@@ -188,7 +191,10 @@ test('the number of series has a bound that traffic does not move', async () => 
   // Every combination of label values, each with the series of its kind: a histogram has its buckets, +Inf, sum and count.
   let bound = 1
   for (const definition of Object.values(metricDefinitions)) {
-    const combinations = Object.values<readonly string[]>(definition.labels).reduce((product, values) => product * values.length, 1)
+    const combinations = Object.values<LabelValues>(definition.labels).reduce(
+      (product, values) => product * ('max' in values ? values.max + 1 : values.length),
+      1
+    )
     const buckets = (definition as { buckets?: readonly number[] }).buckets?.length ?? 0
     bound += combinations * (definition.kind === 'histogram' ? buckets + 3 : 1)
   }
@@ -198,10 +204,10 @@ test('the number of series has a bound that traffic does not move', async () => 
     fc.property(fc.nat(entries.length - 1), fc.nat(), fc.float(), fc.string(), (which, pick, value, userId) => {
       const [metric, { labels }] = entries[which]!
       const chosen = Object.fromEntries(
-        Object.entries<readonly string[]>(labels).map(([name, values]) => [name, values[pick % values.length]!])
+        Object.entries<LabelValues>(labels).map(([name, values]) => [name, 'max' in values ? userId : values[pick % values.length]!])
       )
       metrics.apply([{ metric, labels: chosen, value } as MetricsEntry])
-      if (Object.keys(labels).length === 0) return
+      if (Object.values<LabelValues>(labels).every((values) => 'max' in values)) return
       const stray = Object.fromEntries(Object.keys(labels).map((name) => [name, `user ${userId}`]))
       assert.throws(() => metrics.apply([{ metric, labels: stray, value } as MetricsEntry]))
     }),

@@ -55,8 +55,11 @@ test('good records become sequences; bad and late ones are set aside with their 
     [1n, 5n, 6n, 7n]
   )
   assert.equal(wire.log.records(lateTopic('interactions')).length, 1)
-  const { placed, duplicate, late, ignored, rejected } = disk.counts
-  assert.deepEqual({ placed, duplicate, late, ignored, rejected }, { placed: 2, duplicate: 1, late: 1, ignored: 1, rejected: 4 })
+  assert.deepEqual(disk.counts.account, {
+    ...{ reader: 'sequence', read: 9, waiting: 0 },
+    outcomes: { placed: 2, erasure: 0, duplicate: 1, late: 1, ignored: 1, rejected: 4 }
+  })
+  assert.deepEqual(disk.counts.ignoredTypes, { named: [['hover', 1]], other: 0 })
   const sequences = wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!))
   assert.deepEqual(
     sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
@@ -89,7 +92,7 @@ test('a record without a value erases its user: a tombstone that says so, before
     ['v', true, null],
     ['u', false, ['c']]
   ])
-  assert.equal(disk.counts.rejected, 1)
+  assert.deepEqual([disk.counts.account.outcomes.erasure, disk.counts.account.outcomes.rejected], [2, 1])
   assert.equal(disk.next, 6n)
   wire.dispose()
 })
@@ -101,7 +104,7 @@ test('a restart reads on from the commit, and counts nothing twice', async () =>
   await runToEnd(wire, disk)
   await wire.log.append('interactions', [click(wire, 'u', 'c')])
   await runToEnd(wire, disk)
-  assert.equal(disk.counts.placed, 3)
+  assert.deepEqual([disk.counts.account.read, disk.counts.account.outcomes.placed], [3, 3])
   assert.equal(disk.next, 3n)
   const fresh = wire.log
     .records('user-sequences')

@@ -64,7 +64,16 @@ test('a type that is not configured is ignored, and does not move the watermark;
   assert.equal(sequencer.accept(click('u', 'b', 9999, { type: 'toString' }), 1n, 0), 'ignored')
   assert.equal(sequencer.watermarkMs, 100)
   assert.equal(sequencer.accept(click('u', 'c', 101, { type: 'seen' }), 2n, 0), 'placed')
-  assert.deepEqual(sequencer.report(), { placed: 2, duplicate: 0, late: 0, ignored: 1, rejected: 0, forgotten: 0, expired: 0 })
+  assert.deepEqual(sequencer.report(), {
+    account: {
+      reader: 'sequence',
+      read: 3,
+      outcomes: { placed: 2, erasure: 0, duplicate: 0, late: 0, ignored: 1, rejected: 0 },
+      waiting: 0
+    },
+    ignoredTypes: { named: [['toString', 1]], other: 0 },
+    ...{ forgotten: 0, expired: 0 }
+  })
 })
 
 test('fresh positions follow what is inserted before them and what falls off', () => {
@@ -193,8 +202,8 @@ test('counts go on where the last commit left them, in another process as well',
   const second = start(disk)
   second.sequencer.reject(2n)
   second.sequencer.accept(click('u', 'a', 100), 3n, 0)
-  const { placed, duplicate, rejected } = second.sequencer.report()
-  assert.deepEqual({ placed, duplicate, rejected }, { placed: 1, duplicate: 1, rejected: 2 })
+  const { read, outcomes } = second.sequencer.report().account
+  assert.deepEqual([read, outcomes.placed, outcomes.duplicate, outcomes.rejected], [4, 1, 1, 2])
 })
 
 test('an erased user is forgotten with what was not taken yet, and begins anew', async () => {

@@ -30,12 +30,13 @@ test('a member without a data folder of its own repeats nothing', { skip }, asyn
       const forgetful = { load: () => undefined, save: () => {} }
       const stage = new IngestStage({ ...wire, log, sources: [openSource(wire.config.sources[0]!, wire)], offsets: forgetful })
       await stage.run(new AbortController().signal, { untilEnd: true })
-      return stage.counts().get(clicks)
+      return stage.accounts().get(clicks)
     }
     await append(0, 100)
-    assert.deepEqual(await ingest(), { read: 100, mapped: 100, filtered: 0, refused: 0 })
+    const account = (read: number) => ({ reader: 'ingest', read, outcomes: { mapped: read, filtered: 0, refused: 0 }, waiting: 0 })
+    assert.deepEqual(await ingest(), account(100))
     await append(100, 130)
-    assert.deepEqual(await ingest(), { read: 30, mapped: 30, filtered: 0, refused: 0 })
+    assert.deepEqual(await ingest(), account(30))
     const total = [...(await log.ends(interactions)).values()].reduce((sum, end) => sum + Number(end), 0)
     assert(total >= 130)
   } finally {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
+import { unaccounted } from '../../src/core/account.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import { erasedSequence } from '../../src/log/erasure.ts'
 import { loadBackend } from '../../src/model/backend.ts'
@@ -41,12 +42,15 @@ test('every example is learned once, in the order of time within a batch, across
   await learnAll(second, wire)
   const all = [...learned.values()].flat()
   assert.equal(new Set(all).size, all.length)
-  const expected = wire.log.records('user-sequences').flatMap(({ value }) => {
-    const { fresh } = wire.codecs.userSequence.decode(value!)
-    return fresh.filter(({ position }) => position > 0).map(({ offset }) => offset)
-  })
+  const fresh = wire.log.records('user-sequences').flatMap(({ value }) => wire.codecs.userSequence.decode(value!).fresh)
+  const expected = fresh.filter(({ position }) => position > 0).map(({ offset }) => offset)
   assert.deepEqual(all.sort(), expected.sort())
-  assert.equal(second.examplesLearned, expected.length)
+  // Every new step has its outcome, those that the first process took included.
+  const account = second.account()
+  assert.deepEqual([account.read, unaccounted(account)], [fresh.length, 0])
+  const { learned: taught, first: without, unknownItem, unknownHistory } = account.outcomes
+  assert.deepEqual([without, taught + unknownItem + unknownHistory], [fresh.length - expected.length, expected.length])
+  assert.equal(second.examplesLearned, taught)
   assert.equal(second.evaluator.report().examples, expected.length)
   wire.dispose()
 })

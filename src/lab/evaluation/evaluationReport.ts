@@ -137,8 +137,10 @@ export function runSections(report: RunReport): PageSection[] {
       figures: [
         { value: number(report.interactions), label: 'interactions' },
         { value: number(report.users), label: 'users' },
-        { value: number(report.items), label: 'items' },
-        ...(report.eventsPerSecond === undefined ? [] : [{ value: number(report.eventsPerSecond), label: 'events a second' }]),
+        { value: number(report.items), label: 'items in the index' },
+        ...(report.interactionsThisTime === 0
+          ? []
+          : [{ value: number(report.interactionsThisTime / report.seconds), label: 'events a second' }]),
         ...(report.freshnessMs === undefined
           ? []
           : [{ value: `${number(report.freshnessMs.p50)} ms`, label: 'until a click is searchable, median' }])

@@ -2,25 +2,32 @@
 
 import type { Detection } from '../../monitor/drift/detection.ts'
 import type { ProgressiveMethod, ProgressiveReport } from '../../train/progressive/progressive.ts'
+import { type AccountedRun, accountLines, lossLines } from './accountReport.ts'
 import type { InterestsFound } from './interestsFound.ts'
 import { recovery } from './recovery.ts'
 
-export interface RunReport {
+export interface RunReport extends AccountedRun {
   /** What was read: `a simulated clickstream`, `ml-100k`. */
   readonly source: string
+  /** Of the whole run, what earlier processes read included. */
   readonly interactions: number
+  /** Read by the process that wrote this. */
+  readonly interactionsThisTime: number
   readonly users: number
+  /** In the index. */
   readonly items: number
-  /** Wall-clock time of the run, set-up aside. */
+  /** From the first row until everything in the log was published, by the process that wrote this. */
   readonly seconds: number
-  /** Interactions a second; default: interactions / seconds. */
-  readonly eventsPerSecond?: number
-  readonly examplesLearned?: number
+  readonly examplesLearned: number
+  /** While training, by the process that wrote this; absent where it trained on nothing. */
   readonly examplesPerSecond?: number
   /** Where the arithmetic ran, and the program's version. */
   readonly backend?: string
   readonly version?: string
   readonly progressive?: ProgressiveReport
+  /** Of its targets, those ranked before the first step. */
+  readonly untrainedTargets: number
+  readonly batchSize: number
   /** Where tastes changed: event time in milliseconds since the Unix epoch. Only a simulation knows. */
   readonly driftMs?: number
   /** Changes that the detectors noticed, in any order. */
@@ -29,13 +36,8 @@ export interface RunReport {
   /** Mean cosine between two interests of one user, −1 … 1. */
   readonly intraUserCosine?: number
   readonly interestsFound?: InterestsFound
-  /** From the log's taking a click to the user's new vectors being searchable, milliseconds. */
+  /** From the log's taking a click to the user's new vectors being searchable, milliseconds, by the process that wrote this. */
   readonly freshnessMs?: { readonly p50: number; readonly p99: number }
-  readonly duplicates?: number
-  readonly late?: number
-  readonly deadLetters?: number
-  /** Steps that were dropped since a loss or a gradient was not finite. */
-  readonly diverged?: number
   readonly sample?: SampleUser
 }
 
@@ -65,7 +67,10 @@ const methodNames: Readonly<Record<ProgressiveMethod, string>> = {
 
 /** Lines of at most 92 columns, joined; ends with a line break. */
 export function textReport(report: RunReport): string {
-  const sections = [headline(report), learning(report), interests(report), freshness(report), troubles(report), sample(report)]
+  const sections = [
+    ...[headline(report), learning(report), interests(report), freshness(report)],
+    ...[outcomes(report), troubles(report), sample(report)]
+  ]
   return `${sections
     .filter((lines) => lines.length > 0)
     .map((lines) => lines.join('\n'))
@@ -73,15 +78,17 @@ export function textReport(report: RunReport): string {
 }
 
 function headline(report: RunReport): string[] {
-  const perSecond = report.eventsPerSecond ?? (report.seconds > 0 ? report.interactions / report.seconds : 0)
+  const { interactions, interactionsThisTime: now, seconds } = report
+  const timing = `in ${seconds.toFixed(1)} s, ${whole(seconds > 0 ? now / seconds : 0)} events/s`
+  const read =
+    now === 0 ? ', all read by earlier runs' : now === interactions ? ` ${timing}` : `, ${whole(now)} of them new, read ${timing}`
+  const rate = report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while training`
   const lines = [
     `MTMI Stream: ${report.source}`,
-    `  ${count(report.interactions, 'event')} of ${count(report.users, 'user')} on ${count(report.items, 'item')} in ${report.seconds.toFixed(1)} s, ${whole(perSecond)} events/s`
+    `  ${count(interactions, 'event')}${interactions === 0 ? '' : read}`,
+    `  ${count(report.users, 'user')} with a history, ${count(report.items, 'item')} in the index`,
+    `  ${count(report.examplesLearned, 'example')} learned${rate}`
   ]
-  if (report.examplesLearned !== undefined) {
-    const rate = report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while learning`
-    lines.push(`  ${count(report.examplesLearned, 'example')} learned${rate}`)
-  }
   const engine = [report.backend, report.version && `version ${report.version}`].filter(Boolean).join(', ')
   if (engine !== '') lines.push(`  ${engine}`)
   return lines
@@ -90,10 +97,25 @@ function headline(report: RunReport): string[] {
 function learning(report: RunReport): string[] {
   const { progressive } = report
   if (progressive === undefined) return []
-  if (progressive.targets === 0) return ['Does it learn?', '  No target was ranked: there were too few events to tell.']
+  if (progressive.targets === 0) {
+    const why = progressive.repeats === 0 ? 'no user had a second step' : 'every one of them was in its own history already'
+    return ['Does it learn?', `  No target was ranked: ${why}.`]
+  }
+  if (progressive.targets <= report.untrainedTargets) {
+    return [
+      'Does it learn?',
+      `  Too few events to tell: ${progressive.targets === 1 ? 'the only target was' : `all ${whole(progressive.targets)} targets were`} ranked before the first training step.`,
+      `  A step takes up to ${whole(report.batchSize)} examples (train.batchSize).`
+    ]
+  }
   const lines = [
     'Does it learn?',
-    `  ${whole(progressive.targets)} clicks were each ranked among all items before they were learned, history left out.`,
+    `  ${count(progressive.targets, 'target')}, each ranked among all items before it was learned, history left out.`,
+    ...(report.untrainedTargets > 0
+      ? [
+          `  ${whole(report.untrainedTargets)} of them ${report.untrainedTargets === 1 ? 'was' : 'were'} ranked before the first training step.`
+        ]
+      : []),
     ...(progressive.evaluatedShare < 0.9995 ? [`  They are ${percent(progressive.evaluatedShare)} of all, chosen by hash.`] : []),
     ...(progressive.repeats > 0
       ? [`  ${count(progressive.repeats, 'repeated click')} cannot be ranked so, and ${progressive.repeats === 1 ? 'is' : 'are'} left out.`]
@@ -218,16 +240,26 @@ function freshness(report: RunReport): string[] {
   ]
 }
 
+function outcomes({ accounts }: RunReport): string[] {
+  return accounts.length === 0 ? [] : ['What became of every record?', ...accountLines(accounts).flatMap((line) => wrapped(line))]
+}
+
 function troubles(report: RunReport): string[] {
-  const told = [
-    report.deadLetters !== undefined && `${count(report.deadLetters, 'bad event')} set aside`,
-    report.late !== undefined && `${whole(report.late)} too late`,
-    report.duplicates !== undefined && `${count(report.duplicates, 'duplicate')} dropped`,
-    report.diverged !== undefined && `${count(report.diverged, 'diverged step')}`
-  ].filter((part) => part !== false)
-  if (told.length === 0) return []
-  const sum = (report.deadLetters ?? 0) + (report.late ?? 0) + (report.duplicates ?? 0) + (report.diverged ?? 0)
-  return ['What went wrong?', sum === 0 ? '  Nothing.' : `  ${told.join(', ')}.`]
+  const lost = lossLines(report)
+  return ['What went wrong?', ...(lost.length === 0 ? ['  Nothing.'] : lost.map((line) => `  ${line}`))]
+}
+
+/** Indented by two, and by six from the second line on; broken at commas and spaces. */
+function wrapped(text: string): string[] {
+  const lines: string[] = []
+  let line = '  '
+  for (const [i, word] of text.split(' ').entries()) {
+    if (i > 0 && line.length + 1 + word.length > widthMax) {
+      lines.push(line.trimEnd())
+      line = `      ${word}`
+    } else line += i === 0 ? word : ` ${word}`
+  }
+  return [...lines, line]
 }
 
 function sample(report: RunReport): string[] {

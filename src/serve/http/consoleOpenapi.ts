@@ -1,6 +1,6 @@
 // The description of the routes for those who look: `src/serve/http/consoleRoutes.ts`.
 
-import { id, type Json, json, list, object, problem, ref, text } from './openapiParts.ts'
+import { accountShape, id, type Json, json, list, object, problem, ref, text } from './openapiParts.ts'
 
 interface Shared {
   readonly lookups: boolean
@@ -75,7 +75,7 @@ export function consolePaths({ lookups, console, limit, common, failed }: Shared
           '/v1/items': {
             get: {
               operationId: 'items',
-              summary: 'Items with the most interactions',
+              summary: 'Items: the most popular now, or those that hold a text with the most interactions first',
               parameters: [limit, word('text', 'Only items whose id or title holds it, whatever its case')],
               responses: { '200': json('The items', ref('Items')), ...common }
             }
@@ -142,17 +142,8 @@ export function consoleSchemas(lookups: boolean): Json {
         backend: text('What the model is computed with'),
         newestEventMs: time('Newest event time of the stream'),
         eventTypes: list(text(), { description: 'Types of events that count' }),
-        events: object(
-          {
-            read: count('Interactions read'),
-            placed: count('In a history'),
-            duplicates: count(),
-            late: count(),
-            ignored: count('Of a type that does not count'),
-            deadLetters: count('Set aside as bad')
-          },
-          ['read', 'placed', 'duplicates', 'late', 'ignored', 'deadLetters']
-        ),
+        records: list(accountShape({ text: text('The same in words') })),
+        ignoredTypes: { type: 'object', additionalProperties: count('Events of this type, which has no weight') },
         users: count('Users with a history'),
         stages: list(
           object(
@@ -308,7 +299,18 @@ export function consoleSchemas(lookups: boolean): Json {
       ['userId', 'version', 'historyLength', 'newestMs', 'updatedAtMs', 'vectorsAgeMs', 'history', 'interests']
     ),
     Items: object(
-      { items: list(object({ ...words, count: { type: 'number', minimum: 0, description: 'Interactions' } }, ['itemId', 'count'])) },
+      {
+        items: list(
+          object(
+            {
+              ...words,
+              count: { type: 'number', minimum: 0, description: 'Interactions' },
+              popularity: ratio('Faded interactions as a share of the greatest; the list without a text is sorted by it')
+            },
+            ['itemId', 'count']
+          )
+        )
+      },
       ['items']
     ),
     Item: object(

@@ -46,6 +46,8 @@ export interface ItemListed {
   readonly about?: string
   /** Interactions seen by the trainer. */
   readonly count: number
+  /** Faded interactions as a share of those of the most popular item: what the list without a text is sorted by. */
+  readonly popularity?: number
 }
 
 /** Items shown for each interest, if not asked for otherwise; and at most. */
@@ -109,8 +111,12 @@ export function addLookupRoutes(
 
   app.get('/v1/items', async ({ query }) => {
     const { limit, text } = plainQuery(query, { texts: ['text'], numbers: { limit: { default: limitDefault, max: limitMax } } })
-    const found = text === '' ? (await index.popular(limit)).items : await itemsLike(index, text, limit)
-    return { items: found.map(({ itemId, payload }): ItemListed => ({ itemId, ...wordsOf(payload), count: payload.count })) }
+    const listed = ({ itemId, payload }: Pick<PopularItem, 'itemId' | 'payload'>): ItemListed => ({
+      ...{ itemId, ...wordsOf(payload), count: payload.count }
+    })
+    if (text !== '') return { items: (await itemsLike(index, text, limit)).map(listed) }
+    const { items } = await index.popular(limit)
+    return { items: items.map((item): ItemListed => ({ ...listed(item), popularity: item.score })) }
   })
 
   app.get<{ Params: { id: string } }>('/v1/items/:id', async ({ params, query }) => {

@@ -1,5 +1,6 @@
 // What `GET /v1/status` tells: the whole flow in one small answer, for a page that asks every second.
 
+import type { AccountNumbers } from '../../core/account.ts'
 import type { IndexState } from '../../index/vectorIndex.ts'
 
 /** What a process knows of the pipeline it runs, or that runs beside it. All counts are since the run's beginning unless they say otherwise. */
@@ -10,16 +11,10 @@ export interface PipelineNumbers {
   readonly backend?: string
   /** Newest event time of the stream, milliseconds since the Unix epoch: where its clock stands. */
   readonly newestEventMs?: number
-  readonly events?: {
-    /** Read, whatever became of them. */
-    readonly read: number
-    readonly placed: number
-    readonly duplicates: number
-    readonly late: number
-    /** Of a type that is not configured. */
-    readonly ignored: number
-    readonly deadLetters: number
-  }
+  /** What became of every record that each stage has read, in the order of the flow; `text` says it in words. */
+  readonly records?: readonly (AccountNumbers & { readonly text: string })[]
+  /** Events of types without a weight, by type: of many types the most frequent. */
+  readonly ignoredTypes?: Readonly<Record<string, number>>
   /** Users with a history. */
   readonly users?: number
   readonly stages?: readonly StageNumbers[]

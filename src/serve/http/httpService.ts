@@ -5,8 +5,10 @@
 import { randomUUID } from 'node:crypto'
 import { type RequestListener, STATUS_CODES } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { Account, type Outcome } from '../../core/account.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { ServeOptions } from '../../core/config/config.ts'
+import { AccountMeter } from '../../monitor/accountMetrics.ts'
 import { type httpRequestKinds, httpRoutes, type Metrics } from '../../monitor/metrics.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
 import { idLengthMax } from '../../records/validateInteraction.ts'
@@ -100,6 +102,16 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   const answers = new AnswerCount()
   const origins = new Origins(options, access.on)
   const active = new Map<RequestKind, number>()
+  const posted = new Account('serve')
+  const postedMeter = new AccountMeter(posted.numbers())
+  let postedWaiting = 0
+  /** @param outcome undefined: they have come in */
+  const notePosted = (count: number, outcome?: Outcome<'serve'>) => {
+    if (outcome === undefined) posted.read(count)
+    else posted.add(outcome, count)
+    postedWaiting += outcome === undefined ? count : -count
+    metrics.apply(postedMeter.entries(posted.numbers(postedWaiting)))
+  }
   let closing = false
   const port = parts.port ?? servePort(options)
   let handler: RequestListener | undefined
@@ -240,20 +252,21 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   app.post('/v1/events', async ({ body, headers }, reply) => {
     const count = Array.isArray(body) ? body.length : 1
     const { newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
+    notePosted(count)
     let interactions: Interaction[]
     try {
       interactions = postedEvents(body, { nowMs: eventClock.nowMs(), futureMaxMs, newEventId })
     } catch (error) {
-      metrics.posted.inc({ outcome: 'refused' }, count)
+      notePosted(count, 'refused')
       throw error
     }
     try {
       await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
     } catch (error) {
-      metrics.posted.inc({ outcome: 'failed' }, count)
+      notePosted(count, 'failed')
       throw error
     }
-    metrics.posted.inc({ outcome: 'accepted' }, count)
+    notePosted(count, 'accepted')
     answers.events(count)
     return reply.code(202).send({ accepted: interactions.length, eventIds: interactions.map(({ eventId }) => eventId) })
   })
@@ -279,7 +292,11 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     })
   }
 
-  const readiness = () => (closing ? { ready: false, detail: 'shutting down' } : parts.readiness())
+  const readiness = (): Readiness => {
+    if (closing) return { ready: false, detail: 'shutting down' }
+    const { accounts = [], ...rest } = parts.readiness()
+    return { ...rest, accounts: [...accounts, posted.numbers(postedWaiting)] }
+  }
   if (lookup !== undefined) addLookupRoutes(app, lookup, { readiness, answers, clock, limitMax, version })
   if (consoleFiles !== undefined) addConsoleRoutes(app, consoleFiles)
 

@@ -3,7 +3,7 @@
 import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
 import { contextMax, eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
-import { body, id, type Json, json, list, object, optional, problem, ref, retry, text } from './openapiParts.ts'
+import { accountShape, body, id, type Json, json, list, object, optional, problem, ref, retry, text } from './openapiParts.ts'
 
 export interface Described {
   readonly limitMax: number
@@ -272,7 +272,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
       : {}),
     Erased: object({ userId: text() }, ['userId']),
     Live: object({ live: { const: true } }, ['live']),
-    Ready: object({ ready: { const: true }, detail: text() }, ['ready', 'detail']),
+    Ready: object({ ready: { const: true }, detail: text(), accounts: list(accountShape()) }, ['ready', 'detail']),
     Problem: object(
       {
         type: text('Names the kind; stable'),

@@ -1,5 +1,6 @@
 // The words that the description of the service is written in: short for what OpenAPI 3.1 and JSON Schema say at length.
 
+import { readers } from '../../core/account.ts'
 import { idLengthMax } from '../../records/validateInteraction.ts'
 
 export type Json = Readonly<Record<string, unknown>>
@@ -24,3 +25,17 @@ export const optional = (schema: Json): Json =>
   schema.oneOf === undefined
     ? { ...schema, type: [schema.type, 'null'].flat() }
     : { ...schema, oneOf: [...(schema.oneOf as Json[]), { type: 'null' }] }
+
+/** @param more properties */
+export const accountShape = (more: Json = {}): Json =>
+  object(
+    {
+      reader: { type: 'string', enum: Object.keys(readers) },
+      read: { type: 'integer', minimum: 0 },
+      outcomes: { type: 'object', additionalProperties: { type: 'integer', minimum: 0 } },
+      waiting: { type: 'integer', minimum: 0, description: 'Read, and without an outcome yet' },
+      ...more
+    },
+    ['reader', 'read', 'outcomes', 'waiting', ...Object.keys(more)],
+    'What became of every record that a stage read: `read` is the sum of the outcomes and of what waits'
+  )

@@ -3,20 +3,21 @@
 import type { FastifyInstance } from 'fastify'
 import type { Metrics } from '../../monitor/metrics.ts'
 import { ProblemError } from './problem.ts'
+import { balanceDetail, type Readiness } from './readiness.ts'
 
 export interface ProbeParts {
-  readonly readiness: () => { readonly ready: boolean; readonly detail: string }
+  readonly readiness: () => Readiness
   readonly metrics: Pick<Metrics, 'expose'>
 }
 
-/** `/livez`, `/readyz` (503 with the reason while it is not) and `/metrics`. */
+/** `/livez`, `/readyz` (503 with the reason while it is not; otherwise what is fresh, and the accounts) and `/metrics`. */
 export function addProbeRoutes(app: FastifyInstance, { readiness, metrics }: ProbeParts): void {
   app.get('/livez', async () => ({ live: true }))
 
   app.get('/readyz', async () => {
-    const { ready, detail } = readiness()
+    const { ready, detail, accounts } = readiness()
     if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
-    return { ready, detail }
+    return accounts === undefined ? { ready, detail } : { ready, detail: `${detail}${balanceDetail(accounts)}`, accounts }
   })
 
   app.get('/metrics', async (_request, reply) => {

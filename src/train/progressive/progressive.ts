@@ -92,6 +92,11 @@ export class ProgressiveEvaluator {
     this.#curve = new PeriodCurve(progressiveMethods, this.options.periodTargets)
   }
 
+  /** Targets ranked so far. */
+  get targets(): number {
+    return this.#targets
+  }
+
   /**
    * Tests all targets of a batch, then learns all of them.
    *

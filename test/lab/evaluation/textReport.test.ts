@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { Account, type AccountNumbers, type Outcome, type OutcomeKind, type Reader, readers } from '../../../src/core/account.ts'
+import { noTopCounts } from '../../../src/core/topCounts.ts'
+import { noOtherLosses, otherLosses } from '../../../src/lab/evaluation/accountReport.ts'
 import { type RunReport, textReport } from '../../../src/lab/evaluation/textReport.ts'
 import type { ProgressiveReport } from '../../../src/train/progressive/progressive.ts'
 import type { RankingMetrics } from '../../../src/train/progressive/rankingMetrics.ts'
@@ -39,9 +42,31 @@ const progressive: ProgressiveReport = {
   }))
 }
 
+function account<R extends Reader>(reader: R, outcomes: Partial<Record<Outcome<R>, number>>): AccountNumbers<R> {
+  const made = new Account(reader)
+  for (const [outcome, count] of Object.entries<number>(outcomes as Record<string, number>)) {
+    made.read(count)
+    made.add(outcome as Outcome<R>, count)
+  }
+  return made.numbers()
+}
+
+const empty: RunReport = {
+  ...{ source: 'ml-100k', run: 'ml-100k', interactions: 0, interactionsThisTime: 0, users: 0, items: 0, seconds: 0 },
+  ...{ accounts: [], ignoredTypes: noTopCounts, otherLosses: noOtherLosses, typeWeights: { click: 1 } },
+  ...{ examplesLearned: 0, untrainedTargets: 0, batchSize: 256 }
+}
+
 const full: RunReport = {
+  ...empty,
   source: 'a simulated clickstream',
-  interactions: 9100,
+  interactions: 9116,
+  interactionsThisTime: 9116,
+  accounts: [
+    account('source', { fed: 9116 }),
+    account('sequence', { placed: 9100, duplicate: 12, late: 3, rejected: 1 }),
+    account('train', { learned: 9000, first: 100 })
+  ],
   users: 1,
   items: 3000,
   seconds: 6.5,
@@ -62,10 +87,6 @@ const full: RunReport = {
     interests: 24
   },
   freshnessMs: { p50: 340, p99: 1900 },
-  duplicates: 12,
-  late: 3,
-  deadLetters: 1,
-  diverged: 0,
   sample: {
     userId: 'u17',
     recent: ['Jazz #3', 'Coffee #9'],
@@ -83,12 +104,13 @@ test('a full report', () => {
   assert.equal(
     textReport(full),
     `MTMI Stream: a simulated clickstream
-  9,100 events of 1 user on 3,000 items in 6.5 s, 1,400 events/s
-  9,000 examples learned, 2,100 a second while learning
+  9,116 events in 6.5 s, 1,402 events/s
+  1 user with a history, 3,000 items in the index
+  9,000 examples learned, 2,100 a second while training
   tfjs-node 4.22.0, version 0.1.0
 
 Does it learn?
-  8,000 clicks were each ranked among all items before they were learned, history left out.
+  8,000 targets, each ranked among all items before it was learned, history left out.
   1,000 repeated clicks cannot be ranked so, and are left out.
 
                            hit rate@20  NDCG@20     the model is
@@ -111,8 +133,15 @@ Are the interests different?
 Is it fresh?
   From click to searchable: half within 340 ms, 99% within 1.9 s.
 
+What became of every record?
+  source    9,116 rows read: 9,116 appended to the log
+  sequence  9,116 events read: 9,100 placed in a history, 12 repeated, 3 too late
+      (sequence.graceMs), 1 invalid (in the dead-letter topic)
+  train     9,100 examples read: 9,000 learned, 100 without a step before it
+
 What went wrong?
-  1 bad event set aside, 3 too late, 12 duplicates dropped, 0 diverged steps.
+  sequence: 3 too late (sequence.graceMs).
+  sequence: 1 invalid (in the dead-letter topic).
 
 What would user u17 get?
   lately  Jazz #3, Coffee #9
@@ -125,26 +154,62 @@ What would user u17 get?
 
 test('what a run does not have is not told', () => {
   assert.equal(
-    textReport({ source: 'ml-100k', interactions: 0, users: 0, items: 0, seconds: 0 }),
-    'MTMI Stream: ml-100k\n  0 events of 0 users on 0 items in 0.0 s, 0 events/s\n'
+    textReport(empty),
+    'MTMI Stream: ml-100k\n  0 events\n  0 users with a history, 0 items in the index\n  0 examples learned\n\nWhat went wrong?\n  Nothing.\n'
   )
-  const nothing = textReport({
-    source: 's',
-    interactions: 1,
-    users: 1,
-    items: 1,
-    seconds: 1,
-    duplicates: 0,
-    late: 0,
-    deadLetters: 0,
-    diverged: 0
+})
+
+test('a rate is of what the process that reports it read: none where it read nothing', () => {
+  assert.match(textReport({ ...full, interactionsThisTime: 0 }), /^ {2}9,116 events, all read by earlier runs$/m)
+  assert.match(textReport({ ...full, interactionsThisTime: 650 }), /^ {2}9,116 events, 650 of them new, read in 6\.5 s, 100 events\/s$/m)
+})
+
+test('targets that were ranked before the first step are not shown as a quality', () => {
+  const untrained = textReport({ ...full, untrainedTargets: progressive.targets })
+  assert.match(untrained, /Too few events to tell: all 8,000 targets were ranked before the first training step/)
+  assert.doesNotMatch(untrained, /hit rate@20/)
+  assert.match(textReport({ ...full, untrainedTargets: 250 }), /250 of them were ranked before the first training step/)
+})
+
+test('"Nothing." stands under "What went wrong?" exactly if no outcome, and nothing else, is a loss', () => {
+  const saysNothing = (change: Partial<RunReport>) => /What went wrong\?\n {2}Nothing\.\n/.test(textReport({ ...empty, ...change }))
+  assert(saysNothing({}))
+  for (const [reader, { outcomes }] of Object.entries(readers)) {
+    for (const [outcome, { kind }] of Object.entries<{ kind: OutcomeKind }>(outcomes)) {
+      const one = account(reader as Reader, { [outcome]: 1 })
+      const ignoredTypes = { named: [['hover', 1]] as const, other: 0 }
+      assert.equal(saysNothing({ accounts: [one], ignoredTypes }), kind !== 'lost', `${reader}: ${outcome}`)
+    }
+    const lost = new Account(reader as Reader)
+    lost.read()
+    assert(!saysNothing({ accounts: [lost.numbers()] }), `${reader}: a record of which nothing is known`)
+    assert(!saysNothing({ accounts: [lost.numbers(1)] }), `${reader}: a record that waits`)
+  }
+  for (const loss of Object.keys(otherLosses)) assert(!saysNothing({ otherLosses: { ...noOtherLosses, [loss]: 1 } }), loss)
+})
+
+test('ignored events are told by type, with the setting that gives each a weight beside those there are', () => {
+  const text = textReport({
+    ...empty,
+    accounts: [account('sequence', { ignored: 1246, placed: 3 })],
+    ignoredTypes: {
+      named: [
+        ["shop's view", 1203],
+        ['cart', 40]
+      ],
+      other: 3
+    },
+    run: 'shop.csv'
   })
-  assert.match(nothing, /What went wrong\?\n {2}Nothing\.\n$/)
+  assert.match(text, /sequence: 1,246 of types without a weight: shop's view 1,203, cart 40, other types 3\./)
+  assert.match(text, /mtmi reset --run shop\.csv/)
+  assert(text.includes(`--set 'events.types={"click":1,"shop'\\''s view":1,"cart":1}'`), text)
 })
 
 test('nothing ranked, a drift it stands, a drift it does not recover from, collapsed interests', () => {
   const told = (change: Partial<ProgressiveReport>) => textReport({ ...full, progressive: { ...progressive, ...change } })
-  assert.match(told({ targets: 0 }), /No target was ranked/)
+  assert.match(told({ targets: 0 }), /No target was ranked: every one of them was in its own history/)
+  assert.match(told({ targets: 0, repeats: 0 }), /No target was ranked: no user had a second step/)
   const curveOf = (values: number[]) => values.map((value, i) => ({ ...progressive.curve[i]!, metrics: methods(value, 0.25) }))
   assert.match(
     told({ curve: curveOf([0.4, 0.4, 0.4, 0.4, 0.4, 0.39, 0.4]) }),

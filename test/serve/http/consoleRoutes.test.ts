@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test, { type TestContext } from 'node:test'
 import type { LightMyRequestResponse } from 'fastify'
+import { Account } from '../../../src/core/account.ts'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { configSchema } from '../../../src/core/config/config.ts'
 import { ExactIndex } from '../../../src/index/embedded/exactIndex.ts'
@@ -71,7 +72,8 @@ const numbers: PipelineNumbers = {
   source: 'a test',
   backend: 'WASM',
   newestEventMs: nowMs - 5,
-  events: { read: 10, placed: 5, duplicates: 2, late: 1, ignored: 1, deadLetters: 1 },
+  records: [{ ...new Account('sequence').numbers(), text: '0 events read' }],
+  ignoredTypes: { hover: 1 },
   users: 2,
   stages: [{ stage: 'train', lagSeconds: 0.5, waiting: 3, done: 7 }],
   training: {
@@ -90,12 +92,12 @@ test('status tells what is known here: of the flow where it runs, of the index a
   const { get } = await setUp(t, { numbers: () => numbers })
   await get('/v1/users/u/recommendations')
   const status = described(await get('/v1/status'), '/v1/status')
-  assert.deepEqual(status.events, numbers.events)
+  assert.deepEqual([status.records, status.ignoredTypes], [numbers.records, numbers.ignoredTypes])
   assert.deepEqual(status.drift, numbers.drift)
   assert.deepEqual(status.index, { space: 's', step: 3, items: 4, users: 2, dimensions: 2, interestCount: 2 })
   assert.deepEqual([status.version, status.nowMs, status.ready, status.answers.lists], ['1.2.3', nowMs, true, 1])
   const serving = described(await (await setUp(t)).get('/v1/status'), '/v1/status')
-  assert(!('events' in serving) && !('training' in serving))
+  assert(!('records' in serving) && !('training' in serving))
 })
 
 test('status before anything is published, and while the index is away, is an answer too', async (t) => {
@@ -162,7 +164,9 @@ test('a user: history, interests with what is nearest, and all of it on a map', 
 test('items: what is popular, what is called so, one of them', async (t) => {
   const { get } = await setUp(t)
   const ids = (answer: { items: { itemId: string }[] }) => answer.items.map(({ itemId }) => itemId)
-  assert.deepEqual(ids(described(await get('/v1/items?limit=2'), '/v1/items')), ['x', 'y'])
+  const popular = described(await get('/v1/items?limit=2'), '/v1/items') as { items: { itemId: string; popularity: number }[] }
+  assert.deepEqual(ids(popular), ['x', 'y'])
+  assert(popular.items[0]!.popularity >= popular.items[1]!.popularity, 'what the list is sorted by is part of it')
   assert.deepEqual(ids(described(await get('/v1/items?text=TITLE%20Y'), '/v1/items')), ['y'])
   const item = described(await get('/v1/items/a%2Fb'), '/v1/items/{id}')
   assert.deepEqual([item.itemId, item.title, item.features, item.count], ['a/b', 'Title a/b', { genre: ['Noir'] }, 7])

@@ -354,7 +354,8 @@ test('health: alive is not ready', async (t) => {
   let ready = true
   const { get } = await setUp(t, { readiness: () => ({ ready, detail: ready ? 'fresh' : 'sequencer: no progress for 130 s' }) })
   assert.deepEqual((await get('/livez')).json(), { live: true })
-  assert.deepEqual((await get('/readyz')).json(), { ready: true, detail: 'fresh' })
+  const none = { reader: 'serve', read: 0, outcomes: { accepted: 0, refused: 0, failed: 0 }, waiting: 0 }
+  assert.deepEqual((await get('/readyz')).json(), { ready: true, detail: 'fresh', accounts: [none] })
   ready = false
   assert.equal((await get('/livez')).statusCode, 200)
   assert.equal(problem(await get('/readyz'), 503).detail, 'sequencer: no progress for 130 s')
