@@ -34,10 +34,10 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
         Number(pattern.exec((await (await ask(stage, '/metrics'))?.text()) ?? '')?.[1])
       for (const stage of stages) await until(`${stage} is ready`, async () => (await ask(stage, '/readyz'))?.ok === true)
       for (const stage of stages) assert.deepEqual(await (await ask(stage, '/livez'))!.json(), { live: true })
-      // 600 genuine events: the simulation adds copies of some, which are not accepted again.
+      // 600 genuine events: the simulation adds copies of some, which are not placed again.
       await until(
         'everything is sequenced',
-        async () => (await sample('sequence', /^mtmi_sequence_events_total\{outcome="accepted"\} (\d+)$/m)) >= 500
+        async () => (await sample('sequence', /^mtmi_sequence_events_total\{outcome="placed"\} (\d+)$/m)) >= 500
       )
       await until(
         'something is learned',
