@@ -33,11 +33,19 @@ suite('replay', { concurrency: 2 }, () => {
       assert.equal(status, 0, stderr)
       assert.equal(stdout.split('\n').length, 2)
       const bad = name === 'small.csv' ? 1 : 0
-      const { interactions, users, deadLetters, duplicates, late, progressive, freshnessMs, backend, version } = lastLine(stdout)
-      assert.deepEqual(
-        { interactions, users, deadLetters, duplicates, late },
-        { interactions: 160, users: 20, deadLetters: bad, duplicates: 0, late: 0 }
-      )
+      const report = lastLine(stdout)
+      const { interactions, users, progressive, freshnessMs, backend, version } = report
+      const accounts = report.accounts as Record<string, Record<string, number>>
+      assert.deepEqual([interactions, users], [160, 20])
+      assert.deepEqual(accounts.source, { read: 160 + bad, fed: 160, fedBefore: 0, refused: bad, waiting: 0 })
+      assert.deepEqual([accounts.sequence!.read, accounts.sequence!.placed], [160, 160])
+      assert.equal(accounts.train!.read, 160, 'every step that was placed reaches the trainer')
+      for (const [reader, { read, ...rest }] of Object.entries(accounts))
+        assert.equal(
+          Object.values(rest).reduce((sum, count) => sum + count),
+          read,
+          reader
+        )
       const { popularity, cooccurrence, share } = progressive as Record<string, Record<string, number>>
       assert.equal(typeof popularity?.['hitRate@20'], 'number')
       assert.equal(typeof cooccurrence?.['hitRate@20'], 'number')
@@ -53,6 +61,42 @@ suite('replay', { concurrency: 2 }, () => {
       }
     })
 })
+
+const types = ['hover', 'wiggle', 'click']
+const withTypes = [
+  'user_id,item_id,event_time,event_type',
+  ...rows.map(({ user, item, time }, i) => `${user},${item},${time},${types[i % 3]}`)
+]
+
+test('events of types without a weight are counted by type, and the setting that the report gives lets them count', async () => {
+  writeFileSync(path.join(cwd, 'types.csv'), `${withTypes.join('\n')}\n`)
+  const { status, stdout, stderr } = await mtmi(['replay', '--data', 'types.csv', '--once'], { cwd })
+  assert.equal(status, 0, stderr)
+  assert.match(stdout, /107 of types without a weight: hover 54, wiggle 53\./)
+  assert.doesNotMatch(stdout, /What went wrong\?\n {2}Nothing/)
+  const [, setting] = /--set '(events\.types=.*)'/.exec(stdout)!
+  assert.equal((await mtmi(['reset', '--run', 'types.csv', '--yes'], { cwd })).status, 0)
+  const again = await mtmi(['replay', '--data', 'types.csv', '--once', '--json', '--set', setting!], { cwd })
+  assert.equal(again.status, 0, again.stderr)
+  assert.equal((lastLine(again.stdout).accounts as Record<string, Record<string, number>>).sequence!.placed, 160)
+})
+
+for (const [name, lines, why] of [
+  ['header.csv', withTypes.slice(0, 1), /0 rows read[\s\S]*It has no rows/],
+  ['unknown.csv', withTypes.filter((line) => !line.endsWith('click')), /107 of types without a weight[\s\S]*mtmi reset --run unknown\.csv/],
+  [
+    'once.csv',
+    [withTypes[0]!, 'u1,a,1700000000,click', 'u2,a,1700000060,click'],
+    /2 without a step before it[\s\S]*give more events of the same users/
+  ]
+] as const)
+  test(`a run that learned nothing says what was read, why none of it was used and what to do, and ends with 65: ${name}`, async () => {
+    writeFileSync(path.join(cwd, name), `${lines.join('\n')}\n`)
+    const { status, stdout, stderr } = await mtmi(['replay', '--data', name, '--once'], { cwd })
+    assert.deepEqual([status, stdout], [65, ''], stderr)
+    assert.match(stderr, /mtmi: nothing was learned from/)
+    assert.match(stderr, why)
+  })
 
 test('a run that was begun from other data is not mixed with this one', async () => {
   const other = mkdtempSync(path.join(cwd, 'other-'))

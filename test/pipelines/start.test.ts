@@ -32,9 +32,11 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   const report = lastLine(first.stdout)
   assert.match(first.stderr, /learning 100% /)
   // 3,000 genuine events, about 1% of them twice, and a few bad ones: all of them are accounted for.
-  const { interactions, examplesLearned, duplicates, late, deadLetters } = report as Record<string, number>
+  const { interactions, examplesLearned } = report as Record<string, number>
+  const { source, sequence, train } = report.accounts as Record<string, Record<string, number>>
   assert(interactions! > 3000 && interactions! < 3100, `${interactions} interactions`)
-  assert(examplesLearned! > 1500 && duplicates! > 0 && late! + deadLetters! > 0)
+  assert(examplesLearned! > 1500 && sequence!.duplicate! > 0 && sequence!.late! + sequence!.rejected! > 0)
+  assert.deepEqual([source!.fed, sequence!.read, train!.read], [interactions, interactions, sequence!.placed])
   assert.equal((report.progressive as Record<string, number>).share, 1)
 
   const serving = new MtmiProcess(['start', ...events, '--json', '--port', '0'], { cwd })
@@ -48,10 +50,15 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   const { status, stdout, stderr } = await serving.ended
   assert.equal(status, 0, stderr)
   assert.match(stderr, /stopping: /)
-  // Nothing was new: the numbers are those of the first run, times included. Only the vectors of users are newer: all were made again with the last weights.
-  const { interestsFound: _first, ...before } = report
-  const { interestsFound: _second, ...again } = lastLine(stdout)
-  assert.deepEqual(again, before)
+  // Nothing was new: no rate, no freshness, and the numbers of the first run. Only the vectors of users are newer: all were made again with the last weights.
+  const again = lastLine(stdout)
+  assert.equal(again.interactionsThisTime, 0)
+  const kept = ({ interactions, users, items, examplesLearned, progressive, ignoredTypes, accounts }: Record<string, unknown>) => ({
+    ...{ interactions, users, items, examplesLearned, progressive, ignoredTypes },
+    ...{ sequence: (accounts as typeof report).sequence, train: (accounts as typeof report).train }
+  })
+  assert.deepEqual(kept(again), kept(report))
+  assert(!('freshnessMs' in again) && !('examplesPerSecond' in again), 'what was not measured is not reported')
 
   await afterwards(cwd, report)
 })
