@@ -1,5 +1,6 @@
 // What must be true after every run, whatever went wrong in it.
 
+import { accountText, unaccounted } from '../../src/core/account.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { featureKeys } from '../../src/records/catalogueItem.ts'
@@ -100,11 +101,11 @@ function checkHistories(parts: Parts, expected: Expected, processes: readonly { 
     const newest = disks.reduce((best, disk) => (disk.next > best.next ? disk : best), disks[0]!)
     const end = BigInt(broker.topic(config.topics.interactions)[partition]!.length)
     if (newest.next !== end) violated(`partition ${partition} is committed to ${newest.next}, not to its end ${end}`)
-    const { placed, duplicate, late, ignored, rejected } = newest.counts
-    const accounted = BigInt(placed + duplicate + late + ignored + rejected)
+    const { account } = newest.counts
+    if (unaccounted(account) !== 0) violated(`partition ${partition}: ${accountText(account)}`)
     const alone = processes.length <= 3
-    if (alone && accounted + BigInt(expected.erased[partition]!) !== end)
-      violated(`partition ${partition}: of ${end} records ${accounted} and ${expected.erased[partition]} erasures are accounted for`)
+    if (alone && (BigInt(account.read) !== end || account.outcomes.erasure !== expected.erased[partition]))
+      violated(`partition ${partition} has ${end} records and ${expected.erased[partition]} erasures, but: ${accountText(account)}`)
   }
   checkDeadLetters(parts, [config.topics.interactions], expected.bad, violated)
 }

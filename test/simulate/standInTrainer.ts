@@ -88,7 +88,8 @@ export class StandInTrainer implements StageTrainer {
       }
     }
     const step = ++this.#state.step
-    return { step, loss: 1, gradientNorm: 1, touchedRows: examples.length, examples: examples.length }
+    const fresh = { learned: examples.length, unknownItem: 0, unknownHistory: 0 }
+    return { step, loss: 1, gradientNorm: 1, touchedRows: examples.length, examples: examples.length, fresh }
   }
 
   respondToDrift(): boolean {
