@@ -4,7 +4,8 @@ import { setInterval } from 'node:timers'
 import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
-import { makeFolder, type RunDirectory } from '../src/core/runDirectory.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import { type StateKind, z } from '../src/core/stateFile.ts'
 import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
@@ -94,18 +95,22 @@ export async function progressOf(stage: Pick<IngestStage, 'consumed' | 'takenAtM
   return progress
 }
 
+export const ingestOffset: StateKind<{ readonly next: string }> = {
+  file: 'ingest.json',
+  version: 1,
+  schema: z.strictObject({ next: z.string().regex(/^\d+$/) }),
+  removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
+}
+
 /** A file for each partition, so that processes which share a folder, and hand partitions on, do not overwrite each other's. */
 export function fileOffsets(run: RunDirectory): IngestOffsets {
-  const file = (topic: string, partition: number) => `ingest/${topic}/${partition}.json`
+  const file = (topic: string, partition: number) => run.state(ingestOffset, `ingest/${topic}/${partition}.json`)
   return {
     load: (topic, partition) => {
-      const saved = run.readJson<{ next: string }>(file(topic, partition))
+      const saved = file(topic, partition).load()
       return saved === undefined ? undefined : BigInt(saved.next)
     },
-    save: (topic, partition, next) => {
-      makeFolder(run.path('ingest', topic))
-      run.writeJson(file(topic, partition), { next: String(next) })
-    }
+    save: (topic, partition, next) => file(topic, partition).save({ next: String(next) })
   }
 }
 

@@ -9,7 +9,7 @@ import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirect
 import type { ColumnMapping } from '../src/lab/dataset/columnMapping.ts'
 import { type Dataset, openDataset } from '../src/lab/dataset/dataset.ts'
 import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
-import { type RunReport, textReport } from '../src/lab/evaluation/textReport.ts'
+import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
 import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
@@ -163,7 +163,7 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   pipeline.metrics.apply(meter.entries(rows.numbers()))
   const seconds = (systemClock.nowMs() - feedStartedMs) / 1000
   const report = await collectReport(pipeline, source, run.name, { rows: rows.numbers(), seconds })
-  run.writeJson('report.json', report)
+  run.state(runReport).save(report)
   // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
   const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
   writeRunPage(run, report)

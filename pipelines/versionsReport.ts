@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import type { Config } from '../src/core/config/config.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
-import type { GateHistory, GateRecord, HeldModel } from '../src/publish/modelGate.ts'
+import { type GateRecord, gateHistory, type HeldModel } from '../src/publish/modelGate.ts'
 import type { VersionNumbers } from '../src/serve/http/consoleVersions.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest } from '../src/train/modelControl.ts'
@@ -56,7 +56,7 @@ export async function collectVersions(
   index?: Pick<VectorIndex, 'live' | 'spaces'>
 ): Promise<VersionsReport> {
   const { live, spaces } = index === undefined ? await spacesOnDisk(config, run) : await spacesOf(index)
-  const histories = gateFiles(run).map((file) => run.readJson<GateHistory>(file))
+  const histories = gateFiles(run).map((file) => run.state(gateHistory, file).load())
   const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
   const control = modelControlFile(run)
   const request = control.request()

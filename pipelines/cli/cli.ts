@@ -1,10 +1,12 @@
 // The `mtmi` command: one verb a process. Results go to standard output, everything else to standard error.
 
+import path from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Config, environmentVariable } from '../../src/core/config/config.ts'
 import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { version } from '../../src/core/version.ts'
 import { parseColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
 import { formatNames } from '../../src/lab/dataset/formatName.ts'
@@ -14,7 +16,10 @@ import { streamPolicies } from '../../src/lab/evaluation/streamResult.ts'
 import type { Study } from '../../src/lab/evaluation/studyPlan.ts'
 import { explainFailure } from './explainFailure.ts'
 
-process.on('uncaughtException', (error) => process.exit(explainFailure(error)))
+/** Where state is kept; known once a command has read its configuration. */
+let dataDir: string | undefined
+
+process.on('uncaughtException', (error) => void fail(error))
 // Whoever reads the result may have had enough: `mtmi recommend … | head -1`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))
 
@@ -347,18 +352,30 @@ try {
   await program.parseAsync()
 } catch (error) {
   // At once: after a failure something may still be waiting for what will not come.
-  process.exit(explainFailure(error))
+  await fail(error)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Ends the process with what the error is to its user. */
+async function fail(error: unknown): Promise<never> {
+  process.exit(explainFailure(await lmdbFault(error, dataDir ?? process.cwd()), undefined, dataDir))
+}
+
 function configured(overrides: Record<string, unknown> = {}): Config {
-  const { config, dataDir, run, set } = program.opts<{ config?: string; dataDir?: string; run?: string; set: Record<string, unknown>[] }>()
-  const all = [...set, overrides, { dataDir, run }].reduce(mergeDeep, {})
+  const { config, run, set, ...options } = program.opts<{
+    config?: string
+    dataDir?: string
+    run?: string
+    set: Record<string, unknown>[]
+  }>()
+  const all = [...set, overrides, { dataDir: options.dataDir, run }].reduce(mergeDeep, {})
   const engine = environmentVariable('MTMI_BACKEND')
   if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
     throw new ConfigError([`MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`])
-  return loadConfig(config, all)
+  const loaded = loadConfig(config, all)
+  dataDir = path.resolve(loaded.dataDir)
+  return loaded
 }
 
 /** Absolute path of the configuration file; null: there is none. */

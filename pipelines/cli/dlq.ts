@@ -5,6 +5,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
+import { type StateKind, z } from '../../src/core/stateFile.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { openWire } from '../parts.ts'
@@ -13,7 +14,12 @@ import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
 
 const app = 'mtmi'
 const say = (text: string) => process.stderr.write(`${text}\n`)
-const stateFile = 'dlq-replayed.json'
+const replayState: StateKind<ReplayState> = {
+  file: 'dlq-replayed.json',
+  version: 1,
+  schema: z.looseObject({ replayed: z.record(z.string(), z.record(z.string(), z.array(z.tuple([z.string(), z.string()])))) }),
+  removed: '`mtmi dlq replay` appends records again that it has replayed before'
+}
 /** Reasons listed one by one; the rest are counted together. */
 const reasonsMax = 50
 const dumpBytes = 512
@@ -143,7 +149,7 @@ async function withLetters(
 
 /** What has been replayed, in the run's folder. */
 export function fileStore(run: RunDirectory): ReplayStore {
-  return { load: () => run.readJson<ReplayState>(stateFile), save: (state) => run.writeJson(stateFile, state) }
+  return run.state(replayState)
 }
 
 function knownTopics(config: Config): string[] {

@@ -8,7 +8,7 @@ import { UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory, WriterRole } from '../../src/core/runDirectory.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
 import { checkId } from '../../src/index/vectorIndex.ts'
-import type { RunReport } from '../../src/lab/evaluation/textReport.ts'
+import { runReport } from '../../src/lab/evaluation/textReport.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { erasureEvent } from '../../src/log/erasure.ts'
 import type { UserId } from '../../src/records/interaction.ts'
@@ -194,12 +194,13 @@ async function isOutOfCheckpoints(config: Config, run: RunDirectory, userId: Use
 
 /** The report of a start shows the list of one user. */
 async function fromReport(run: RunDirectory, userId: UserId): Promise<ErasedPlace> {
-  const place = 'report.json'
-  const report = run.readJson<RunReport>(place)
+  const place = runReport.file
+  const file = run.state(runReport)
+  const report = file.load()
   if (report?.sample?.userId !== userId)
     return { place, outcome: 'nothing there', detail: 'it shows the list of nobody, or of another user' }
   const { sample: _, ...rest } = report
-  run.writeJson(place, rest)
+  file.save(rest)
   const { writeRunPage } = await import('../../src/lab/evaluation/runPage.ts') // draws, and so is loaded only where it is needed
   writeRunPage(run, rest)
   return { place, outcome: 'erased', detail: 'the list that it and report.html showed is taken out' }

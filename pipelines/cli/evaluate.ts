@@ -17,7 +17,7 @@ import { type StatusLine, startStatusLine } from '../../src/lab/evaluation/statu
 import type { StreamPolicy, StreamResult } from '../../src/lab/evaluation/streamResult.ts'
 import { isCounting, runStream, streamFolder } from '../../src/lab/evaluation/streamRun.ts'
 import { streamText } from '../../src/lab/evaluation/streamText.ts'
-import { type RunReport, textReport } from '../../src/lab/evaluation/textReport.ts'
+import { runReport, textReport } from '../../src/lab/evaluation/textReport.ts'
 import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 import { runToRead } from '../runs.ts'
@@ -111,7 +111,7 @@ function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, sta
 /** The report that the last start or replay ended with. */
 function showRun(config: Config, json: boolean): void {
   const run = runToRead(config)
-  const report = run.readJson<RunReport>('report.json')
+  const report = run.state(runReport).load()
   if (report === undefined)
     throw new ConfigError([
       `there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first, or give a data set with --data`

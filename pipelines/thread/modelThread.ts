@@ -1,14 +1,16 @@
 // The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer HTTP.
 
+import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { MtmiError } from '../../src/core/errors.ts'
+import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import type { MetricsEntry } from '../../src/monitor/metrics.ts'
-import type { GateHistory } from '../../src/publish/modelGate.ts'
-import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
-import { PublishStage } from '../../src/publish/publishStage.ts'
+import { gateHistory } from '../../src/publish/modelGate.ts'
+import { keptPopularity } from '../../src/publish/popularityWatch.ts'
+import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { SessionEncoding } from '../../src/serve/sessionEncoding.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
@@ -31,8 +33,11 @@ try {
   await main(workerData as ModelThreadTask)
   post({ kind: 'done' })
 } catch (error) {
-  const { message, stack } = error as Error
-  post({ kind: 'failed', code: error instanceof MtmiError ? error.code : undefined, message, stack })
+  const { dataDir, run } = workerData as ModelThreadTask
+  // A code of the operating system does not cross to another thread.
+  const known = await lmdbFault(error, path.join(dataDir, run))
+  const { message, stack } = known as Error
+  post({ kind: 'failed', code: known instanceof MtmiError ? known.code : undefined, message, stack })
   process.exitCode = 1
 } finally {
   parentPort?.close()
@@ -59,10 +64,8 @@ async function main(task: ModelThreadTask): Promise<void> {
 
   if (task.stages.includes('publish')) {
     const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
-    const published = `published${suffix}.json`
-    const gates = `gates${suffix}.json`
+    const published = run.state(publishedOffsets, `published${suffix}.json`)
     const liveModel = new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 })
-    const popularity = `popularity${suffix}.json`
     const index = await openIndex(config, run, {
       searchThread: false,
       measure: (report) => gathered.push(...report),
@@ -76,12 +79,12 @@ async function main(task: ModelThreadTask): Promise<void> {
       catalogue,
       index,
       offsets: {
-        load: () => offsetsFromJson(run.readJson(published) ?? {}),
-        save: (offsets) => run.writeJson(published, offsetsToJson(offsets))
+        load: () => offsetsFromJson(published.load() ?? {}),
+        save: (offsets) => published.save(offsetsToJson(offsets))
       },
       liveModel,
-      gates: { load: () => run.readJson<GateHistory>(gates), save: (history) => run.writeJson(gates, history) },
-      popularity: { load: () => run.readJson<KeptPopularity>(popularity), save: (kept) => run.writeJson(popularity, kept) },
+      gates: run.state(gateHistory, `gates${suffix}.json`),
+      popularity: run.state(keptPopularity, `popularity${suffix}.json`),
       onVerdict: ({ outcome, step, reasons }) => {
         if (outcome === 'refused')
           post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })

@@ -24,8 +24,8 @@ export class ConfigError extends MtmiError {
   override readonly name = 'ConfigError'
   readonly problems: readonly string[]
 
-  constructor(problems: readonly string[]) {
-    super('CONFIG', problems.length === 1 ? problems[0]! : `${problems.length} problems:\n  - ${problems.join('\n  - ')}`)
+  constructor(problems: readonly string[], options: { cause?: unknown } = {}) {
+    super('CONFIG', problems.length === 1 ? problems[0]! : `${problems.length} problems:\n  - ${problems.join('\n  - ')}`, options)
     this.problems = problems
   }
 }

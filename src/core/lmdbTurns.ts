@@ -4,6 +4,9 @@
 // environment until its callback has run, on the thread that asked for it. So two threads or processes, each of which opens what the other one is writing, would wait
 // for each other for ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { explained } from './diskFault.ts'
+
 /** Transactions under way. */
 let writes = 0
 /** Whoever opens, now or as soon as no transaction is under way: no other begins before he is through. */
@@ -30,16 +33,30 @@ export async function openLmdb<T>(open: () => T): Promise<T> {
   }
 }
 
-/** @param write a transaction whose callback runs on this thread. It must not wait for `openLmdb` */
-export async function writeLmdb<T>(write: () => Promise<T>): Promise<T> {
+/**
+ * @param folder of the environment, for what a full disk is reported with
+ * @param write a transaction whose callback runs on this thread. It must not wait for `openLmdb`
+ * @throws UnavailableError if there is no room
+ */
+export async function writeLmdb<T>(folder: string, write: () => Promise<T>): Promise<T> {
   while (opening !== undefined) await opening
   writes++
   try {
     return await write()
+  } catch (error) {
+    throw await lmdbFault(error, folder)
   } finally {
     if (--writes === 0) {
       lastWriteEnded?.()
       lastWriteEnded = undefined
     }
   }
+}
+
+/** The error that a failed write of LMDB is: lmdb-js gives the reason of a failed commit as a promise, which is rejected in the same turn. */
+export async function lmdbFault(error: unknown, folder: string): Promise<unknown> {
+  const { commitError } = (error ?? {}) as { commitError?: unknown }
+  if (!(error instanceof Error && commitError instanceof Promise)) return explained(error, folder)
+  const reason = await Promise.race([commitError.catch((cause: unknown) => cause), nextTurn()])
+  return explained(new Error(reason instanceof Error ? `commit failed: ${reason.message}` : error.message, { cause: reason }), folder)
 }

@@ -1,7 +1,12 @@
 // Where in a partitioned log something was, as in Kafka: an offset names a record, and the NEXT one to read.
 
+import { z } from 'zod'
+
 /** Next offset to read, by partition. */
 export type Offsets = Map<number, bigint>
+
+/** Offsets as they are kept in JSON: partition → offset, both in decimal. */
+export const offsetsSchema = z.record(z.string().regex(/^\d+$/), z.string().regex(/^\d+$/))
 
 /** Half-open ranges of offsets, at most one a partition: which records something was made from. */
 export type OffsetRanges = ReadonlyMap<number, { readonly from: bigint; readonly to: bigint }>

@@ -4,7 +4,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { type DatabaseOptions, open, type RootDatabaseOptionsWithPath } from 'lmdb'
-import { openLmdb } from './lmdbTurns.ts'
+import { lmdbFault, openLmdb } from './lmdbTurns.ts'
 
 /** Records copied in one transaction. */
 const batch = 5000
@@ -19,8 +19,16 @@ export interface LmdbLayout {
  * Nobody else may have the file open: they would go on with the old one. Killed at any moment it leaves the old file or the new one. Record by record, because a
  * copy by pages (LMDB's own compaction) takes along what is in their gaps.
  */
-export async function rewriteLmdb(file: string, { options, databases }: LmdbLayout): Promise<void> {
+export async function rewriteLmdb(file: string, layout: LmdbLayout): Promise<void> {
   if (!existsSync(file)) return
+  try {
+    await rewritten(file, layout)
+  } catch (error) {
+    throw await lmdbFault(error, path.dirname(file))
+  }
+}
+
+async function rewritten(file: string, { options, databases }: LmdbLayout): Promise<void> {
   const temporary = `${file}.rewritten`
   const remove = (name: string) => {
     for (const one of [name, `${name}-lock`]) rmSync(one, { force: true })

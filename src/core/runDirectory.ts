@@ -1,10 +1,11 @@
-// Where a run keeps its files, who uses it now, and files that are written whole or not at all.
+// Where a run keeps its files, and who uses it now.
 
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { systemClock } from './clock.ts'
-import { ConfigError, UnavailableError } from './errors.ts'
+import { UnavailableError } from './errors.ts'
+import { makeFolder } from './files.ts'
 import { describeHolder, isLock, lockHolders, type ProcessLock, takeProcessLock } from './processLock.ts'
+import { openStateFile, type StateFile, type StateKind, z } from './stateFile.ts'
 
 /** The stages that write state: one process each at a time. */
 export type WriterRole = 'ingest' | 'sequence' | 'train' | 'publish' | 'replay' | 'control'
@@ -28,7 +29,12 @@ export interface RunOrigin {
   readonly configFile?: string | null
 }
 
-const originFile = 'source.json'
+export const runOrigin: StateKind<RunOrigin> = {
+  file: 'source.json',
+  version: 1,
+  schema: z.record(z.string(), z.unknown()),
+  removed: 'the next start takes its data to be those of the run, whatever they are'
+}
 
 /** Where one run keeps everything: `<dataDir>/<run>`. Runs on different data never share state. */
 export class RunDirectory {
@@ -42,13 +48,13 @@ export class RunDirectory {
 
   /** What it was begun from; undefined: no start has completed. */
   origin(): RunOrigin | undefined {
-    return this.readJson<RunOrigin>(originFile)
+    return this.state(runOrigin).load()
   }
 
   /** From now on it is a run. One that has begun stays as it is. */
   make(origin: RunOrigin): this {
     makeFolder(this.root)
-    if (this.origin() === undefined) this.writeJson(originFile, origin)
+    if (this.origin() === undefined) this.state(runOrigin).save(origin)
     return this
   }
 
@@ -130,38 +136,8 @@ export class RunDirectory {
     return path.join(this.root, ...parts)
   }
 
-  /** undefined if the file was never written. */
-  readJson<T>(file: string): T | undefined {
-    return existsSync(this.path(file)) ? (JSON.parse(readFileSync(this.path(file), 'utf8')) as T) : undefined
+  /** @param file of this kind, where there may be several: `published-publish-1.json` */
+  state<T>(kind: StateKind<T>, file = kind.file): StateFile<T> {
+    return openStateFile(this.path(file), kind)
   }
-
-  /** Whole or not at all: readers never see half a file. */
-  writeJson(file: string, value: unknown): void {
-    writeFileAtomically(this.path(file), `${JSON.stringify(value)}\n`)
-  }
-}
-
-/** @throws ConfigError if it cannot be made. Step by step: Node's own recursive way never returns in folders such as /proc. */
-export function makeFolder(folder: string): void {
-  if (existsSync(folder)) return
-  makeFolder(path.dirname(folder))
-  try {
-    mkdirSync(folder)
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return // another process was as fast
-    throw new ConfigError([`folder ${folder} cannot be made: ${message}. Choose another --data-dir, or mend its permissions`])
-  }
-}
-
-export function writeFileAtomically(file: string, content: string): void {
-  const temporary = `${file}.${process.pid}.tmp`
-  const descriptor = openSync(temporary, 'w')
-  try {
-    writeFileSync(descriptor, content)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-  renameSync(temporary, file)
 }

@@ -3,6 +3,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { DriftOptions } from '../core/config/config.ts'
 import type { RunDirectory } from '../core/runDirectory.ts'
+import { type StateKind, z } from '../core/stateFile.ts'
 import type { Catalogue } from '../records/catalogue.ts'
 import type { UserSequence } from '../records/userSequence.ts'
 import type { Detection } from './drift/detection.ts'
@@ -19,6 +20,13 @@ export interface DriftWatchState {
   readonly input: InputDriftState
   readonly recommended: RecommendedItemsState
   readonly detections: readonly Detection[]
+}
+
+export const driftState: StateKind<DriftWatchState> = {
+  file: 'drift.json',
+  version: 1,
+  schema: z.looseObject({ input: z.looseObject({}), recommended: z.looseObject({}), detections: z.array(z.looseObject({})) }),
+  removed: 'the drift watch gathers its reference again'
 }
 
 export interface DriftWatchOptions {
@@ -140,7 +148,7 @@ export class DriftWatch {
 
 /** Beside the state of the run: read again by whoever goes on with it. */
 export function driftStore(run: RunDirectory): NonNullable<DriftWatchOptions['store']> {
-  return { load: () => run.readJson<DriftWatchState>('drift.json'), save: (state) => run.writeJson('drift.json', state) }
+  return run.state(driftState)
 }
 
 export function detectionMetrics(found: readonly Detection[], nowMs: number): MetricsEntry[] {

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../core/clock.ts'
 import type { GateOptions } from '../core/config/config.ts'
+import { type StateKind, z } from '../core/stateFile.ts'
 import type { InterestScore } from '../index/interestScore.ts'
 import type { EncoderItem } from '../model/encoder.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
@@ -43,6 +44,16 @@ export interface GateHistory {
   readonly held?: HeldModel
   /** Of the accepted ones; absent where the last is the best. */
   readonly slide?: GateSlide
+}
+
+export const gateHistory: StateKind<GateHistory> = {
+  file: 'gates.json',
+  version: 1,
+  schema: z.looseObject({
+    records: z.array(z.looseObject({ step: z.number(), space: z.string(), outcome: z.string(), atMs: z.number() })),
+    held: z.looseObject({ step: z.number(), sinceMs: z.number(), text: z.string() }).optional()
+  }),
+  removed: 'what the gate decided is forgotten; `mtmi versions` shows it from then on'
 }
 
 export interface GateStore {

@@ -2,7 +2,8 @@
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { BadEventError } from '../core/errors.ts'
-import type { Offsets } from '../core/offsets.ts'
+import { type Offsets, offsetsSchema } from '../core/offsets.ts'
+import { type StateKind, z } from '../core/stateFile.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import { Popularity, type PopularityState } from '../index/popularity.ts'
 import type { LogRecord } from '../log/eventLog.ts'
@@ -15,6 +16,13 @@ export interface KeptPopularity {
   readonly state: PopularityState
   /** Next offset of interactions to read, by partition, in decimal. */
   readonly offsets: Readonly<Record<string, string>>
+}
+
+export const keptPopularity: StateKind<KeptPopularity> = {
+  file: 'popularity.json',
+  version: 1,
+  schema: z.looseObject({ state: z.looseObject({ all: z.looseObject({}) }), offsets: offsetsSchema }),
+  removed: 'popularity is counted again from the newest million interactions of each partition'
 }
 
 export interface PopularityStore {

@@ -2,7 +2,8 @@
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { MtmiError } from '../core/errors.ts'
-import type { Offsets } from '../core/offsets.ts'
+import { type Offsets, offsetsSchema } from '../core/offsets.ts'
+import type { StateKind } from '../core/stateFile.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
@@ -35,6 +36,13 @@ const text = new TextDecoder()
 const retryMs = { first: 200, max: 10_000 }
 
 /** How far the users' changes are in the index, kept by the caller: losing it only repeats work. */
+export const publishedOffsets: StateKind<Readonly<Record<string, string>>> = {
+  file: 'published.json',
+  version: 1,
+  schema: offsetsSchema,
+  removed: 'every user is published again, from the beginning of `user-sequences`'
+}
+
 export interface PublishedOffsets {
   load(): Offsets
   save(offsets: Offsets): void

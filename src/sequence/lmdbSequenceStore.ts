@@ -1,10 +1,11 @@
 // The rolling windows of one partition's users in LMDB: packed, and committed together with the offset that they were made from.
 
 import { closeSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
+import { diskFault } from '../core/diskFault.ts'
 import { BadEventError, ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
-import { openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
+import { lmdbFault, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
@@ -114,6 +115,8 @@ export class LmdbSequenceStore implements SequenceStore {
       return await openLmdb(() => new LmdbSequenceStore(path, partition, readOnly))
     } catch (cause) {
       if (cause instanceof MtmiError) throw cause
+      const fault = diskFault(cause, directory)
+      if (fault !== undefined) throw fault
       throw new CorruptError(
         `${path} can't be opened as a store of histories: ${String(cause)}. Give back a copy, or remove it: it is rebuilt from user-sequences`,
         {
@@ -180,8 +183,12 @@ export class LmdbSequenceStore implements SequenceStore {
     if (this.#loading === undefined) return
     try {
       await this.#loading
-    } catch (cause) {
-      throw new UnavailableError(`${this.#path}: histories could not be written (${String(cause)}); is the disk full?`, { cause })
+    } catch (error) {
+      const cause = await lmdbFault(error, dirname(this.#path))
+      throw (
+        diskFault(cause, dirname(this.#path)) ??
+        new UnavailableError(`${this.#path}: histories could not be written (${String(cause)})`, { cause })
+      )
     }
     this.#loading = undefined
   }
@@ -206,7 +213,7 @@ export class LmdbSequenceStore implements SequenceStore {
     const { items, types } = this.#dictionary
     const [itemsEnd, typesEnd] = [items.size, types.size]
     try {
-      await writeLmdb(() =>
+      await writeLmdb(dirname(this.#path), () =>
         this.#environment.transaction(() => {
           for (const { userId, bytes, from, to } of writes) {
             if (bytes === undefined) this.#windows.removeSync(userId)
@@ -221,12 +228,16 @@ export class LmdbSequenceStore implements SequenceStore {
         })
       )
       await this.#environment.flushed
-    } catch (cause) {
+    } catch (error) {
       for (const [entry, bucket] of before) entry.bucket = bucket
       for (const [userId, entry] of dirty) if (!this.#dirty.has(userId)) this.#dirty.set(userId, entry)
-      throw new UnavailableError(`${this.#path}: ${writes.length} histories could not be written (${String(cause)}); is the disk full?`, {
-        cause
-      })
+      const cause = await lmdbFault(error, dirname(this.#path))
+      throw (
+        diskFault(cause, dirname(this.#path)) ??
+        new UnavailableError(`${this.#path}: ${writes.length} histories could not be written (${String(cause)})`, {
+          cause
+        })
+      )
     }
     this.#storedItems = itemsEnd
     this.#storedTypes = typesEnd

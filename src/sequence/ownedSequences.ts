@@ -3,8 +3,8 @@
 // A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite. What it holds may be old; how much of
 // user-sequences it holds is written beside it, so that only what is missing is read.
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
 import type { Wire } from '../log/wire.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -193,23 +193,23 @@ class OwnedSequences implements SequenceStore {
   }
 }
 
+const heldOffset: StateKind<{ readonly held: string }> = {
+  file: 'held',
+  version: 1,
+  schema: z.strictObject({ held: z.string().regex(/^\d+$/) }),
+  removed: 'histories of the partition are restored from the beginning of `user-sequences`'
+}
+
 /** @param folder this process's alone */
 export function ownedDisk(folder: string): OwnedDisk {
-  const file = (partition: number) => path.join(folder, `sequences-${partition}.held`)
+  const file = (partition: number) => openStateFile(path.join(folder, `sequences-${partition}.held`), heldOffset)
   return {
     open: (partition) => LmdbSequenceStore.open(folder, partition),
     readHeld: (partition) => {
-      try {
-        const text = readFileSync(file(partition), 'utf8').trim()
-        return /^\d+$/.test(text) ? BigInt(text) : 0n
-      } catch {
-        return 0n // there is none
-      }
+      return BigInt(file(partition).load()?.held ?? 0)
     },
     writeHeld: (partition, held) => {
-      mkdirSync(folder, { recursive: true })
-      writeFileSync(`${file(partition)}.tmp`, `${held}\n`)
-      renameSync(`${file(partition)}.tmp`, file(partition))
+      file(partition).save({ held: String(held) })
     }
   }
 }

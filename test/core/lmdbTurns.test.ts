@@ -7,7 +7,7 @@ import path from 'node:path'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import { openLmdb, writeLmdb } from '../../src/core/lmdbTurns.ts'
+import { lmdbFault, openLmdb, writeLmdb } from '../../src/core/lmdbTurns.ts'
 
 const script = new URL('./lmdbTurnsThread.ts', import.meta.url)
 
@@ -39,13 +39,13 @@ test('threads that open what the others write all come to their end', async () =
 
 test('opening waits for the transactions under way, and the next ones for it', async () => {
   const order: string[] = []
-  const first = writeLmdb(async () => {
+  const first = writeLmdb('folder', async () => {
     order.push('write begins')
     await pause(5)
     order.push('write ends')
   })
   const opened = openLmdb(() => order.push('open'))
-  const second = writeLmdb(async () => order.push('next write'))
+  const second = writeLmdb('folder', async () => order.push('next write'))
   const again = openLmdb(() => order.push('open again'))
   await Promise.all([first, opened, second, again])
   assert.deepEqual(order.slice(0, 3), ['write begins', 'write ends', 'open'])
@@ -58,9 +58,24 @@ test('what fails to open, or to be written, keeps nobody waiting', async () => {
   }
   await assert.rejects(openLmdb(failing), /no/)
   await assert.rejects(
-    writeLmdb(async () => failing()),
+    writeLmdb('folder', async () => failing()),
     /no/
   )
   assert.equal(await openLmdb(() => 1), 1)
-  assert.equal(await writeLmdb(async () => 2), 2)
+  assert.equal(await writeLmdb('folder', async () => 2), 2)
+})
+
+test('a commit that fails for want of room is an error of ours: lmdb-js gives the reason in a promise', async () => {
+  const reason = Object.assign(new Error('No space left on device'), { code: 28 })
+  const failed = (commitError: unknown) => Object.assign(new Error('Commit failed (see commitError for details)'), { commitError })
+  const fault = (await lmdbFault(failed(Promise.reject(reason)), '/data')) as Error
+  assert.match(fault.message, /^no room on \/data: the disk is full \(commit failed: No space left on device\)/)
+  // One that is never settled is not waited for.
+  assert.match(((await lmdbFault(failed(new Promise(() => {})), '/data')) as Error).message, /^Commit failed/)
+  await assert.rejects(
+    writeLmdb('/data', async () => {
+      throw failed(Promise.reject(reason))
+    }),
+    /^UnavailableError: no room on \/data/
+  )
 })

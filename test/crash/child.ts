@@ -13,8 +13,8 @@ import type { EventLog } from '../../src/log/eventLog.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { CheckpointPart, SaveOptions } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
-import type { GateHistory } from '../../src/publish/modelGate.ts'
-import { PublishStage } from '../../src/publish/publishStage.ts'
+import { gateHistory } from '../../src/publish/modelGate.ts'
+import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
 import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
@@ -91,12 +91,12 @@ async function wholeRun(): Promise<ChildReport> {
       method === 'save' ? 'live-kept' : method === 'latest' ? 'live-read' : undefined
     ),
     gates: {
-      load: () => run.readJson<GateHistory>('gates.json'),
-      save: (history) => killer.at('gates', () => run.writeJson('gates.json', history))
+      load: () => run.state(gateHistory).load(),
+      save: (history) => killer.at('gates', () => run.state(gateHistory).save(history))
     },
     offsets: {
-      load: () => offsetsFromJson(run.readJson('published.json') ?? {}),
-      save: (offsets) => killer.at('published', () => run.writeJson('published.json', offsetsToJson(offsets)))
+      load: () => offsetsFromJson(run.state(publishedOffsets).load() ?? {}),
+      save: (offsets) => killer.at('published', () => run.state(publishedOffsets).save(offsetsToJson(offsets)))
     }
   })
   const stages = [sequence.run(stop.signal), train.run(stop.signal), publish.run(stop.signal)]

@@ -8,10 +8,11 @@ import { after, test } from 'node:test'
 import { rebuild, resume, rollback } from '../../pipelines/cli/changeModel.ts'
 import { erase } from '../../pipelines/cli/erase.ts'
 import { versions } from '../../pipelines/cli/versions.ts'
+import { controlRequest, controlResult } from '../../pipelines/modelControlFile.ts'
 import { openIndex } from '../../pipelines/parts.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
-import type { GateHistory, GateRecord } from '../../src/publish/modelGate.ts'
+import { type GateHistory, type GateRecord, gateHistory } from '../../src/publish/modelGate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { itemPoint, userPoint } from '../conformance/vectorIndexPoints.ts'
 
@@ -80,7 +81,7 @@ async function furnished() {
   const file = run.path('checkpoints', 'checkpoint-000000000040.mtmi')
   writeFileSync(file, readFileSync(file).subarray(0, 30))
   const history: GateHistory = { records: [accepted, refused], held: { step: 60, sinceMs: atMs + 60_000, text: refused.reasons[0]!.text } }
-  run.writeJson('gates.json', history)
+  run.state(gateHistory).save(history)
   return made
 }
 
@@ -155,7 +156,7 @@ test('while no trainer runs a request is written down for the next one, and show
   assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rollback to 20$/m)
   assert.equal((await said(() => rebuild(config, { wait: 0 }))).out, '')
   assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rebuild$/m)
-  assert.equal((run.readJson<{ id: number }>('control.json') ?? { id: 0 }).id, 2)
+  assert.equal((run.state(controlRequest).load() ?? { id: 0 }).id, 2)
 })
 
 test('while a trainer runs: what it has not come to, what it could not do, and what is served in the end', async () => {
@@ -167,18 +168,18 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     const impatient = await said(() => rebuild(config, { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
     assert.match(impatient.problem, /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/)
-    const answer = { id: 2, action: 'rebuild', outcome: 'failed', message: 'its disk is full', atMs }
-    run.writeJson('control-result.json', answer)
+    const answer = { id: 2, action: 'rebuild', outcome: 'failed', message: 'its disk is full', atMs } as const
+    run.state(controlResult).save(answer)
     const failed = await said(() => rebuild(config, { wait: 0 }))
     assert.deepEqual([failed.code, failed.problem], ['CONFIG', 'the trainer could not do it: its disk is full'])
-    run.writeJson('control-result.json', { id: 3, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2.1', atMs })
+    run.state(controlResult).save({ id: 3, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2.1', atMs })
     const waiting = await said(() => rebuild(config, { wait: 0 }))
     assert.match(waiting.err, /^run live in .*\nthe trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/)
     assert.match(
       waiting.err,
       /\nspace mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/
     )
-    run.writeJson('control-result.json', { id: 4, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2', atMs })
+    run.state(controlResult).save({ id: 4, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2', atMs })
     const done = await said(() => rebuild(config, { wait: 0, json: true }))
     assert.match(done.err, /\nlive: space mtmi-1x2, step 40, 1 items, 1 users\n$/)
     assert.deepEqual((JSON.parse(done.out) as { live: { space: string } }).live.space, 'mtmi-1x2')

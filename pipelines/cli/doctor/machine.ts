@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import type { Config } from '../../../src/core/config/config.ts'
-import { makeFolder } from '../../../src/core/runDirectory.ts'
+import { makeFolder } from '../../../src/core/files.ts'
 import type { BackendReport } from '../../../src/model/backend.ts'
 import { doubtful, type Finding, failed, fine } from './finding.ts'
 

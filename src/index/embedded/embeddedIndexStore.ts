@@ -8,11 +8,13 @@
 // Every write that a searcher must hear of takes the next change number in its own transaction. User vectors are read from here by each search and
 // are not held in memory, so only their removals are noted (for the stumps' sake).
 
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
-import { ConfigError, CorruptError, MtmiError } from '../../core/errors.ts'
-import { openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
+import { diskFault } from '../../core/diskFault.ts'
+import { CorruptError, MtmiError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/files.ts'
+import { lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
 import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../vectorIndex.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
@@ -58,6 +60,7 @@ const changedPointsDefault = 200_000
 const dropBatch = 2_000
 
 export class EmbeddedIndexStore {
+  readonly #directory: string
   readonly #root: RootDatabase<unknown, string>
   readonly #state: Database<StoreState, string>
   readonly #points: Database<Buffer, Uint8Array>
@@ -72,8 +75,9 @@ export class EmbeddedIndexStore {
 
   private constructor(directory: string, options: { changedPointsMax?: number }) {
     this.#changedPointsMax = options.changedPointsMax ?? changedPointsDefault
+    this.#directory = directory
     const file = path.join(directory, fileName)
-    mkdirSync(directory, { recursive: true })
+    makeFolder(directory)
     if (existsSync(file)) checkEnvironmentFile(file)
     this.#root = guarded(directory, () => open<unknown, string>({ ...layout.options, path: file }))
     this.#state = guarded(directory, () => this.#root.openDB<StoreState, string>('state', layout.databases.state))
@@ -257,7 +261,7 @@ export class EmbeddedIndexStore {
       if (Object.values(state.spaces).some((space) => space.generation === generation)) continue
       const range = { start: keyOf(generation, 'item', ''), end: keyOf(generation + 1, 'item', ''), limit: dropBatch }
       while (this.#points.getKeysCount({ ...range, limit: 1 }) > 0) {
-        await writeLmdb(() =>
+        await writeLmdb(this.#directory, () =>
           this.#root.childTransaction(() => {
             for (const key of [...this.#points.getKeys(range)]) this.#points.removeSync(key)
           })
@@ -273,7 +277,7 @@ export class EmbeddedIndexStore {
 
   /** One transaction over the state: all of `change`, or nothing if it throws (a child transaction: lmdb-js joins plain ones that are under way at once). Resolves when it is on disk. */
   async #write<T>(change: (state: StoreState) => T): Promise<T> {
-    const outcome = await writeLmdb(() =>
+    const outcome = await writeLmdb(this.#directory, () =>
       this.#root.childTransaction(() => {
         const before = this.#state.get('state')
         const state = before ?? this.state()
@@ -283,7 +287,11 @@ export class EmbeddedIndexStore {
         return { result }
       })
     )
-    await this.#root.flushed
+    try {
+      await this.#root.flushed
+    } catch (error) {
+      throw await lmdbFault(error, this.#directory)
+    }
     return outcome.result
   }
 
@@ -334,10 +342,9 @@ function guarded<T>(directory: string, act: () => T): T {
     return act()
   } catch (error) {
     if (error instanceof MtmiError) throw error
+    const fault = diskFault(error, directory)
+    if (fault !== undefined) throw fault
     const message = error instanceof Error ? error.message : String(error)
-    if (/EACCES|ENOSPC|EROFS|EPERM|Permission denied|No space/i.test(message)) {
-      throw new ConfigError([`the index in ${directory} cannot be opened: ${message}`])
-    }
     throw new CorruptError(`the index in ${directory} cannot be read: ${message}. Restore it from a copy, or remove it and publish again`, {
       cause: error
     })

@@ -1,13 +1,13 @@
 // One model, one data set, one seed: learn, stop early, keep the best weights, score. Killed, it goes on from its last epoch.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../core/clock.ts'
 import type { Config, EvaluateOptions, ModelOptions } from '../../core/config/config.ts'
 import { DivergedError } from '../../core/errors.ts'
-import { makeFolder, writeFileAtomically } from '../../core/runDirectory.ts'
+import { makeFolder } from '../../core/files.ts'
+import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
 import { interestScoreOf } from '../../index/interestScore.ts'
 import { peakTensorBytes } from '../../model/backend.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
@@ -118,11 +118,26 @@ export function filteredUsers(data: OfflineData, config: Config): UserSteps[] {
   return coreFilter(data.users, config.evaluate.interactionsMin)
 }
 
+const resultKind: StateKind<OfflineResult> = {
+  file: 'result.json',
+  version: 1,
+  schema: z.looseObject({}),
+  removed: 'the model is trained and evaluated again'
+}
+
+const progressKind: StateKind<Progress> = {
+  file: 'progress.json',
+  version: 1,
+  schema: z.looseObject({ curve: z.array(z.looseObject({})), trainSeconds: z.number(), examples: z.number(), diverged: z.number() }),
+  removed: 'training begins again'
+}
+
 /** @throws ConfigError if there is too little data, InterruptedRun if asked to end */
 export async function runOffline(options: OfflineRunOptions): Promise<OfflineResult> {
   const folder = runFolder(options)
   const file = resultFile(options)
-  if (options.fresh !== true && existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as OfflineResult
+  const known = options.fresh === true ? undefined : openStateFile(file, resultKind).load()
+  if (known !== undefined) return known
   const users = filteredUsers(options.data, options.config)
   const whole = splitOffline(users, options.protocol, options.seed)
   const split = options.judge === 'validation' ? { ...whole, test: whole.validation } : whole
@@ -169,7 +184,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     }
   }
   dispose()
-  writeFileAtomically(file, `${JSON.stringify(result)}\n`)
+  openStateFile(file, resultKind).save(result)
   return result
 }
 
@@ -209,13 +224,13 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
   trainer.give()
   const best = new CheckpointFiles({ directory: path.join(folder, 'best'), keep: 1 })
   const last = new CheckpointFiles({ directory: path.join(folder, 'last'), keep: 1 })
-  const progressFile = path.join(folder, 'progress.json')
+  const progressFile = openStateFile(path.join(folder, 'progress.json'), progressKind)
   let progress: Progress = { curve: [], trainSeconds: 0, examples: 0, diverged: 0 }
   const earlier = options.fresh === true ? undefined : await last.latest()
   // A run that has gone further than it may go now would have its best epoch from there.
-  if (earlier !== undefined && existsSync(progressFile) && earlier.step <= config.evaluate.epochsMax) {
+  const written = earlier === undefined ? undefined : progressFile.load()
+  if (earlier !== undefined && written !== undefined && earlier.step <= config.evaluate.epochsMax) {
     trainer.restore(earlier.checkpoint)
-    const written = JSON.parse(readFileSync(progressFile, 'utf8')) as Progress
     progress = { ...written, curve: written.curve.slice(0, trainer.epochs) }
     onNews(`goes on after epoch ${trainer.epochs}`)
   } else trainer.observe()
@@ -256,7 +271,7 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
       const checkpoint = trainer.checkpoint()
       if (isBest) await best.save(trainer.epochs, checkpoint)
       await last.save(trainer.epochs, checkpoint)
-      writeFileAtomically(progressFile, `${JSON.stringify(progress)}\n`)
+      progressFile.save(progress)
     }
     const kept = await best.latest()
     if (kept !== undefined && kept.step !== trainer.epochs) trainer.restore(kept.checkpoint)

@@ -2,7 +2,7 @@
 
 import os from 'node:os'
 import path from 'node:path'
-import { makeFolder, writeFileAtomically } from '../../core/runDirectory.ts'
+import { makeFolder, writeFileAtomically } from '../../core/files.ts'
 import { version } from '../../core/version.ts'
 import { htmlPage, markdownTable, type PageSection } from './htmlPage.ts'
 

@@ -1,6 +1,7 @@
 // The report of a run as a page, beside the JSON.
 
-import { type RunDirectory, writeFileAtomically } from '../../core/runDirectory.ts'
+import { writeFileAtomically } from '../../core/files.ts'
+import type { RunDirectory } from '../../core/runDirectory.ts'
 import { runSections } from './evaluationReport.ts'
 import { htmlPage } from './htmlPage.ts'
 import { describeMachine } from './reportFiles.ts'

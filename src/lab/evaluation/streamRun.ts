@@ -1,14 +1,14 @@
 // Learn up to a period, test on all of the next, update, and so on. Killed, it goes on from the last period that was tested.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../core/clock.ts'
 import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
+import { makeFolder } from '../../core/files.ts'
 import { Rng } from '../../core/rng.ts'
-import { makeFolder, writeFileAtomically } from '../../core/runDirectory.ts'
+import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
 import { interestScoreOf } from '../../index/interestScore.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
 import type { ItemId } from '../../records/interaction.ts'
@@ -75,12 +75,27 @@ export function isCounting(policy: StreamPolicy): boolean {
   return policy.endsWith('-markov')
 }
 
+const resultKind: StateKind<StreamResult> = {
+  file: 'result.json',
+  version: 1,
+  schema: z.looseObject({}),
+  removed: 'all periods are trained and evaluated again'
+}
+
+const stateKind: StateKind<StreamState> = {
+  file: 'state.json',
+  version: 1,
+  schema: z.looseObject({ learned: z.int().min(0), periods: z.array(z.looseObject({})) }),
+  removed: 'training begins again at the first period'
+}
+
 /** @throws ConfigError if there are fewer than two periods, InterruptedRun if asked to end */
 export async function runStream(options: StreamRunOptions): Promise<StreamResult> {
   const { config, data, policy, seed } = options
   const folder = streamFolder(options)
-  const file = path.join(folder, 'result.json')
-  if (options.fresh !== true && existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as StreamResult
+  const resultFile = openStateFile(path.join(folder, 'result.json'), resultKind)
+  const known = options.fresh === true ? undefined : resultFile.load()
+  if (known !== undefined) return known
   const interactions = data.users.reduce((sum, { steps }) => sum + steps.length, 0)
   const end = data.users.reduce((max, { steps }) => Math.max(max, steps.at(-1)!.order + 1), 0)
   const periods = cutPeriods(data.periods, end, config.evaluate.periods)
@@ -89,17 +104,15 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
   makeFolder(folder)
   const first = firstSeen(data.users)
   const heldOut = heldOutUsers(data.users, periods[0]!, seed)
-  const stateFile = path.join(folder, 'state.json')
+  const stateFile = openStateFile(path.join(folder, 'state.json'), stateKind)
   const store = new CheckpointFiles({ directory: path.join(folder, 'last'), keep: 1 })
   let state: StreamState = { learned: 0, periods: [], afterFirst: null }
   const earlier = options.fresh === true || isCounting(policy) ? undefined : await store.latest()
-  if (earlier !== undefined && existsSync(stateFile)) {
-    const written = JSON.parse(readFileSync(stateFile, 'utf8')) as StreamState
-    // The checkpoint is written first: one that is ahead of the state is of a period that was not written down.
-    if (written.learned === earlier.step) {
-      state = written
-      options.onNews(`goes on after ${state.learned} of ${periods.length - 1} periods`)
-    }
+  const written = earlier === undefined ? undefined : stateFile.load()
+  // The checkpoint is written first: one that is ahead of the state is of a period that was not written down.
+  if (written !== undefined && written.learned === earlier?.step) {
+    state = written
+    options.onNews(`goes on after ${state.learned} of ${periods.length - 1} periods`)
   }
   const learner = isCounting(policy)
     ? countingLearner(policy, data.users, periods, heldOut)
@@ -133,7 +146,7 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
     }
     state = { ...state, learned: p + 1, periods: [...state.periods, period] }
     await learner.save(p + 1)
-    writeFileAtomically(stateFile, `${JSON.stringify(state)}\n`)
+    stateFile.save(state)
     options.onNews(describe(period, p + 1, periods.length - 1))
     if (options.interrupted()) throw new InterruptedRun(`stopped after ${p + 1} of ${periods.length - 1} periods`)
   }
@@ -152,7 +165,7 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
     parameters: learner.parameters,
     backend: options.backend
   }
-  writeFileAtomically(file, `${JSON.stringify(result)}\n`)
+  resultFile.save(result)
   return result
 }
 

@@ -1,10 +1,21 @@
 // What a run says at its end, in plain text for a person: does it learn, are the interests different, is it fresh, what went wrong, what would a user get.
 
+import { type StateKind, z } from '../../core/stateFile.ts'
 import type { Detection } from '../../monitor/drift/detection.ts'
 import type { ProgressiveMethod, ProgressiveReport } from '../../train/progressive/progressive.ts'
 import { type AccountedRun, accountLines, lossLines } from './accountReport.ts'
 import type { InterestsFound } from './interestsFound.ts'
 import { recovery } from './recovery.ts'
+
+export const runReport: StateKind<RunReport> = {
+  file: 'report.json',
+  version: 1,
+  schema: z.looseObject({
+    ...{ source: z.string(), interactions: z.number(), users: z.number(), items: z.number(), seconds: z.number() },
+    sample: z.looseObject({ userId: z.string() }).optional()
+  }),
+  removed: 'the figures of the last run are gone; the next run writes its own'
+}
 
 export interface RunReport extends AccountedRun {
   /** What was read: `a simulated clickstream`, `ml-100k`. */

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../core/clock.ts'
+import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, UnavailableError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
@@ -48,7 +49,10 @@ export class LocalLog implements EventLog {
     try {
       mkdirSync(directory, { recursive: true })
     } catch (error) {
-      throw new UnavailableError(`cannot make the log's directory ${directory}: ${String(error)}`, { cause: error })
+      throw (
+        diskFault(error, directory) ??
+        new UnavailableError(`cannot make the log's directory ${directory}: ${String(error)}`, { cause: error })
+      )
     }
     return new LocalLog(directory, options)
   }

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
+import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
 import { openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import type { Offsets } from '../../core/offsets.ts'
@@ -99,12 +100,14 @@ export class LocalLogTopic {
           cause: error
         })
       }
-      throw new UnavailableError(`topic ${name}: cannot open ${directory}: ${String(error)}`, { cause: error })
+      throw (
+        diskFault(error, directory) ?? new UnavailableError(`topic ${name}: cannot open ${directory}: ${String(error)}`, { cause: error })
+      )
     }
     const { env, state } = opened
     try {
       if (state.get(topicKey) === undefined) {
-        await writeLmdb(() =>
+        await writeLmdb(directory, () =>
           env.transaction(() => {
             // Another process may have been first.
             if (state.get(topicKey) === undefined) void state.put(topicKey, packState(newStates(partitions)))
@@ -163,7 +166,7 @@ export class LocalLogTopic {
   }
 
   #write<T>(change: () => T): Promise<T> {
-    return writeLmdb(() => this.#env.transaction(change))
+    return writeLmdb(this.directory, () => this.#env.transaction(change))
   }
 
   /** Next offset by partition, as of now: other processes' appends included. */

@@ -5,9 +5,10 @@ import { ConfigError, CorruptError, DivergedError, UnavailableError } from '../.
 
 function explained(error: unknown): { status: number; text: string } {
   let text = ''
-  const status = explainFailure(error, (more) => {
+  const say = (more: string) => {
     text += more
-  })
+  }
+  const status = explainFailure(error, say, '/data')
   return { status, text }
 }
 
@@ -19,15 +20,23 @@ test('our errors: their message, and the status of whoever must act', () => {
 })
 
 test('errors of the operating system, by name and by number, say what to do', () => {
-  const denied = explained(Object.assign(new Error('EACCES: permission denied, mkdir /x'), { code: 'EACCES' }))
+  const denied = explained(Object.assign(new Error('EACCES: permission denied, mkdir /x/y'), { code: 'EACCES', path: '/x/y' }))
   assert.deepEqual(denied, {
     status: 78,
-    text: 'mtmi: EACCES: permission denied, mkdir /x. Mend the permissions, or choose another --data-dir\n'
+    text: 'mtmi: /x cannot be used: EACCES: permission denied, mkdir /x/y; correct its permissions, or choose another --data-dir\n'
   })
   // LMDB: errno 28 is ENOSPC.
   const full = explained(Object.assign(new Error('No space left on device'), { code: 28 }))
   assert.equal(full.status, 1)
-  assert.match(full.text, /disk is full: make room/)
+  assert.match(full.text, /^mtmi: no room on \/data: the disk is full \(No space left on device\)\. Make room there/)
+  const checkpoint = new UnavailableError('checkpoint /data/c cannot be written: EDQUOT', {
+    cause: Object.assign(new Error('EDQUOT: write'), { code: 'EDQUOT' })
+  })
+  assert.match(
+    explained(checkpoint).text,
+    /^mtmi: no room on \/data: the quota is used up \(checkpoint \/data\/c cannot be written: EDQUOT\)/
+  )
+  assert.match(explained(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })).text, /raise `ulimit -n`/)
 })
 
 test('everything else is a bug of ours, with its stack', () => {
