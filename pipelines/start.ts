@@ -6,14 +6,14 @@ import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
 import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
-import type { ColumnMapping } from '../src/lab/dataset/columnMapping.ts'
-import { type Dataset, openDataset } from '../src/lab/dataset/dataset.ts'
+import { type Dataset, type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
 import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
 import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
 import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction } from '../src/records/interaction.ts'
+import { valueRules } from '../src/records/value/valueRules.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { WholePipeline } from './allInOne.ts'
 import { bindServe, type RunningService, startHttpService } from './http.ts'
@@ -24,11 +24,9 @@ import { collectReport, jsonReport, progressDetail } from './runReport.ts'
 import { beginRun } from './runs.ts'
 import { versionNumbers } from './versionsReport.ts'
 
-export interface StartOptions {
+export interface StartOptions extends DatasetReading {
   /** A file or folder; undefined: a simulation. */
   readonly data?: string
-  readonly format?: string
-  readonly columns?: ColumnMapping
   /** Events of the simulation. */
   readonly events?: number
   /** End after the report instead of serving. */
@@ -116,6 +114,7 @@ async function runWhole(
       )
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
     const report = await Promise.race([runToReport(pipeline, source, run, rows), interrupted.then(() => undefined)])
+    for (const note of source.dataset?.notes ?? []) say(`warning: ${note}`)
     if (report?.examplesLearned === 0) {
       if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
       throw new MtmiError('BAD_EVENT', nothingLearned(report, source.title))
@@ -191,9 +190,17 @@ function runName({ data, events }: StartOptions): string {
   return events === undefined ? 'simulation' : `simulation-${events}`
 }
 
-function originOf(config: Config, { data, format, columns, events }: StartOptions): RunOrigin {
+function originOf(config: Config, { data, format, columns, items, itemColumns, filters, events }: StartOptions): RunOrigin {
   if (data === undefined) return { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
-  return { data: path.resolve(data), format: format ?? 'recognised', columns: columns ?? 'recognised', seed: config.seed }
+  return {
+    data: path.resolve(data),
+    format: format ?? 'recognised',
+    columns: columns ?? 'recognised',
+    items,
+    itemColumns,
+    filters,
+    seed: config.seed
+  }
 }
 
 /** @throws ConfigError if the run was begun from something else: its state would be of both */
@@ -222,12 +229,17 @@ async function openSource(config: Config, options: StartOptions, run: RunDirecto
       simulation
     }
   }
+  const { format, columns, items, itemColumns, filters } = options
   const dataset = await openDataset(options.data, {
     seed: config.seed,
+    rules: valueRules(config.events),
     deadLetterDir: run.root,
     tempDir: run.root,
-    ...(options.format === undefined ? {} : { format: options.format }),
-    ...(options.columns === undefined ? {} : { columns: options.columns })
+    format,
+    columns,
+    items,
+    itemColumns,
+    filters
   })
   return {
     name: run.name,

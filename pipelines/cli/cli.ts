@@ -8,12 +8,11 @@ import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { version } from '../../src/core/version.ts'
-import { parseColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
-import { formatNames } from '../../src/lab/dataset/formatName.ts'
 import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMethods.ts'
 import { streamPolicies } from '../../src/lab/evaluation/streamResult.ts'
 import type { Study } from '../../src/lab/evaluation/studyPlan.ts'
+import { format, type GivenOptions, readingOf, readingOptions, typeSettings } from './dataOptions.ts'
 import { explainFailure } from './explainFailure.ts'
 
 /** Where state is kept; known once a command has read its configuration. */
@@ -37,42 +36,34 @@ const program = new Command('mtmi')
 
 const json = () => new Option('--json', 'one JSON object on the last line of standard output').default(false, 'no')
 const data = () => new Option('--data <path>', 'a data set: a file or a folder').argParser(given('a path'))
-const format = () => new Option('--format <name>', 'instead of recognising it').choices(formatNames)
-const columns = () => new Option('--columns <mapping>', 'of CSV and JSON lines: user=…,item=…,time=…,type=…,value=…,unit=…')
 const port = () => new Option('--port <number>', 'of the HTTP service; 0 takes a free one').argParser(wholeNumber)
 const once = (what: string) => new Option('--once', what).default(false, 'no')
 
-program
-  .command('start', { isDefault: false })
+withReading(program.command('start', { isDefault: false }))
   .description('everything in one process: learn from a simulated clickstream, or from a data set, then serve')
   .addOption(data())
-  .addOption(format())
-  .addOption(columns())
   .addOption(
     new Option('--events <number>', 'events of the simulation (default: 60,000)')
       .argParser(wholeNumber)
-      .conflicts(['data', 'format', 'columns'])
+      .conflicts(['data', 'format', 'columns', 'items', 'itemColumns', 'types', 'filter'])
   )
   .addOption(port())
   .addOption(once('end after the report'))
   .addOption(json())
   .action(async (options) => {
     const { start } = await import('../start.ts')
-    await start(configured({ serve: { port: options.port } }), startOptions(options))
+    await start(configured({ serve: { port: options.port }, ...typeSettings(options) }), startOptions(options))
   })
 
-program
-  .command('replay')
+withReading(program.command('replay'))
   .description('learn from a data set in time order, then serve')
   .addOption(data().makeOptionMandatory())
-  .addOption(format())
-  .addOption(columns())
   .addOption(port())
   .addOption(once('end after the report'))
   .addOption(json())
   .action(async (options) => {
     const { start } = await import('../start.ts')
-    await start(configured({ serve: { port: options.port } }), startOptions(options))
+    await start(configured({ serve: { port: options.port }, ...typeSettings(options) }), startOptions(options))
   })
 
 program
@@ -174,12 +165,9 @@ program
   .addOption(json())
   .action(async (options) => (await import('./ask.ts')).similar(configured(), options))
 
-program
-  .command('evaluate')
+withReading(program.command('evaluate'))
   .description('how well a model does on a data set; without --data the progressive report of a run')
   .addOption(data())
-  .addOption(format())
-  .addOption(columns())
   .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
   .addOption(new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users'))
   .addOption(new Option('--policy <name>', 'of --protocol stream: how a model is kept up (default: replay)').choices(streamPolicies))
@@ -188,10 +176,9 @@ program
   .addOption(json())
   .action(async (options) => {
     const { evaluate } = await import('./evaluate.ts')
-    const config = withModel(options.model)
-    const { seed, columns, ...rest } = options
-    const mapping = columns === undefined ? {} : { columns: parseColumnMapping(columns) }
-    await evaluate(config, { ...rest, ...mapping, seeds: seed ?? [config.seed] })
+    const { seed, columns, itemColumns, filter, ...rest } = options
+    const config = withModel(options.model, typeSettings(options))
+    await evaluate(config, { ...rest, ...readingOf({ ...rest, columns, itemColumns, filter }), seeds: seed ?? [config.seed] })
   })
 
 const studyCommand = program.command('study').description('many evaluations, one question: a table and plots under results')
@@ -384,24 +371,23 @@ function configFile(): string | null {
 }
 
 /** The configuration with this model in it, unless it is a simple method, which needs none. */
-function withModel(model: string): Config {
-  if (isSimpleMethod(model)) return configured()
+function withModel(model: string, settings: Record<string, unknown> = {}): Config {
+  if (isSimpleMethod(model)) return configured(settings)
   try {
-    return configured({ model: { name: model } })
+    return configured({ model: { name: model }, ...settings })
   } catch (error) {
     if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name'))) throw error
     throw new ConfigError(error.problems.map((problem) => `${problem}; simple methods are ${simpleMethods.join(', ')}`))
   }
 }
 
-function startOptions(options: Record<string, unknown>) {
-  const { columns, ...rest } = options
-  if (options.data === undefined && (columns ?? options.format) !== undefined)
-    throw new ConfigError(['--format and --columns say how to read a data set: give it with --data'])
-  return {
-    ...rest,
-    ...(columns === undefined ? {} : { columns: parseColumnMapping(columns as string) })
-  } as unknown as import('../start.ts').StartOptions
+function startOptions({ columns, itemColumns, filter, ...rest }: GivenOptions & Record<string, unknown>) {
+  return { ...rest, ...readingOf({ ...rest, columns, itemColumns, filter }) } as unknown as import('../start.ts').StartOptions
+}
+
+/** With the options that say how a data set is read. */
+function withReading(command: Command): Command {
+  return readingOptions().reduce((with_, option) => with_.addOption(option), command)
 }
 
 function collect(text: string, earlier: Record<string, unknown>[]): Record<string, unknown>[] {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
-import type { ColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
+import type { DatasetReading } from '../../src/lab/dataset/dataset.ts'
 import { offlineSections, streamSections } from '../../src/lab/evaluation/evaluationReport.ts'
 import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { type OfflineResult, summarise } from '../../src/lab/evaluation/offlineResult.ts'
@@ -22,11 +22,9 @@ import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 import { runToRead } from '../runs.ts'
 
-export interface EvaluateCommand {
+export interface EvaluateCommand extends DatasetReading {
   /** Without it: the report of a run. */
   readonly data?: string
-  readonly format?: string
-  readonly columns?: ColumnMapping
   /** A name of model.name, or a simple method. */
   readonly model: string
   readonly protocol: OfflineProtocol | 'stream'
@@ -42,7 +40,7 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
   if (command.policy !== undefined && protocol !== 'stream')
     throw new ConfigError([`--policy ${policy} says how a model is updated from period to period: give --protocol stream with it`])
   const status = startStatusLine(systemClock)
-  const data = await loadOfflineData(config, { ...command, data: command.data })
+  const data = await loadOfflineData(config, { ...command, data: command.data }, (text) => status.keep(text))
   warn(data, command, status)
   const counts = protocol === 'stream' ? isCounting(policy) : isSimpleMethod(model)
   if (protocol === 'stream' && !counts && isSimpleMethod(model))
@@ -99,12 +97,15 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
 }
 
 function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
-  status.keep(data.describe)
   if ((protocol === 'time' || protocol === 'stream') && !data.ordered)
     throw new ConfigError([
       `--protocol ${protocol}: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
     ])
-  if (data.ignored > 0) status.keep(`warning: ${data.ignored} interactions are left out: their type has no weight in events.types`)
+  if (data.ignored !== '')
+    status.keep(
+      `warning: interactions of these types are left out: ${data.ignored}. To use them, weigh all types that count: --types TYPE=1,…`
+    )
+  for (const note of data.notes) status.keep(`warning: ${note}`)
   if (data.deadLetters > 0) status.keep(`warning: ${data.deadLetters} lines could not be read`)
 }
 

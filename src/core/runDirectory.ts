@@ -24,6 +24,9 @@ export interface RunOrigin {
   readonly data?: string
   readonly format?: unknown
   readonly columns?: unknown
+  readonly items?: unknown
+  readonly itemColumns?: unknown
+  readonly filters?: unknown
   readonly seed?: number
   /** Of separate stages: the absolute path of their configuration; null: there is none. */
   readonly configFile?: string | null

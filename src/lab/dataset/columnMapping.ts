@@ -1,90 +1,185 @@
-// Which column, or JSON field, holds what.
+// Which column, or JSON field, holds what: as `--columns` says it, or by names that public data sets use.
 
 import { ConfigError } from '../../core/errors.ts'
-import { type TimeUnit, timeUnits } from '../../ingest/timeUnit.ts'
+import { type TimeForm, type TimeUnit, timeUnits } from '../../records/value/eventTime.ts'
 
-export interface ColumnMapping {
+export const roles = ['user', 'item', 'time', 'type', 'value'] as const
+export type ColumnRole = (typeof roles)[number]
+
+/** Names of columns by role, or their numbers from 1; `time: none` leaves times out. Beside them how times are written, detected where absent. */
+export interface ColumnMapping extends TimeForm {
   readonly user?: string
   readonly item?: string
   readonly time?: string
   readonly type?: string
   readonly value?: string
-  /** Detected where absent. */
-  readonly unit?: TimeUnit
 }
 
-const roles = ['user', 'item', 'time', 'type', 'value'] as const
-export type ColumnRole = (typeof roles)[number]
+/** What a mapping says instead of a column that is not to be read although it is there. */
+export const noColumn = 'none'
 
-/** Names that public data sets use, lower case, likeliest first. */
+const timeKeys = ['unit', 'format', 'zone'] as const
+const keys: readonly string[] = [...roles, ...timeKeys]
+
+/** Names that public data sets and exports use, without regard to case, blanks and punctuation, likeliest first. */
 const knownNames: Readonly<Record<ColumnRole, readonly string[]>> = {
   user: [
     'user',
-    'user_id',
     'userid',
-    'user id',
     'reviewerid',
     'visitorid',
-    'visitor_id',
-    'customer_id',
+    'customer',
     'customerid',
+    'memberid',
+    'accountid',
+    'profileid',
+    'householdkey',
     'uid',
-    'session_id',
+    'uuid',
+    'userpseudoid',
     'sessionid',
     'session'
   ],
   item: [
     'item',
-    'item_id',
     'itemid',
-    'item id',
-    'parent_asin',
+    'parentasin',
     'asin',
-    'product_id',
+    'product',
     'productid',
+    'sku',
     'movieid',
-    'movie_id',
-    'article_id',
+    'articleid',
+    'clickarticleid',
     'isbn',
+    'bookid',
+    'songid',
+    'trackid',
+    'artistid',
+    'newsid',
+    'videoid',
+    'businessid',
+    'venueid',
+    'animeid',
+    'gameid',
+    'appid',
+    'recipeid',
+    'contentid',
+    'documentid',
+    'postid',
+    'stockcode',
     'location',
-    'iid'
+    'iid',
+    'aid'
   ],
-  time: ['timestamp', 'time', 'event_time', 'eventtime', 'eventtimems', 'ts', 'unixreviewtime', 'datetime', 'date', 'created_at', 't_dat'],
-  type: ['type', 'event_type', 'eventtype', 'event', 'behavior', 'behaviour', 'action'],
-  value: ['rating', 'overall', 'value', 'score', 'stars']
+  time: [
+    'timestamp',
+    'timestampms',
+    'time',
+    'eventtime',
+    'eventtimems',
+    'eventtimestamp',
+    'clicktimestamp',
+    'ts',
+    'unixreviewtime',
+    'datetime',
+    'createdat',
+    'dateadded',
+    'date',
+    'eventdate',
+    'tdat',
+    'invoicedate',
+    'transactiondt',
+    'transactiondate',
+    'reviewtime',
+    'purchasedate',
+    'orderdate'
+  ],
+  type: [
+    'type',
+    'eventtype',
+    'event',
+    'eventname',
+    'behavior',
+    'behaviour',
+    'behaviortype',
+    'action',
+    'actiontype',
+    'feedbacktype',
+    'interactiontype'
+  ],
+  value: ['rating', 'bookrating', 'overall', 'value', 'eventvalue', 'score', 'stars', 'weight', 'playcount', 'plays']
 }
 
-/** `user=visitorid,item=itemid,time=timestamp,type=event,unit=ms`, as `--columns` takes it. @throws ConfigError with every problem */
+/** A name as names are compared: `User-ID`, `user_id` and `userId` are one. */
+export function plainColumnName(name: string): string {
+  return name.toLowerCase().replace(/[\s_.-]/g, '')
+}
+
+/** `user=visitorid,item=2,time=ts,unit=ms`, as `--columns` takes it. @throws ConfigError with every problem */
 export function parseColumnMapping(text: string): ColumnMapping {
   const problems: string[] = []
   const mapping: Record<string, string> = {}
-  for (const part of text.split(',')) {
-    const [role, ...name] = part.split('=')
-    const key = role!.trim()
-    const value = name.join('=').trim()
-    if (!([...roles, 'unit'] as string[]).includes(key) || value === '') {
-      problems.push(`--columns: expected ${[...roles, 'unit'].map((known) => `${known}=…`).join(', ')}, found ${JSON.stringify(part)}`)
+  // A pattern such as `MMM d, yyyy` has commas of its own.
+  for (const part of text.split(/,(?=\s*\w+\s*=)/)) {
+    const equals = part.indexOf('=')
+    const key = part.slice(0, Math.max(0, equals)).trim()
+    const value = part.slice(equals + 1).trim()
+    if (equals < 0 || !keys.includes(key) || value === '') {
+      problems.push(`--columns: expected ${keys.map((known) => `${known}=…`).join(', ')}, found ${JSON.stringify(part)}`)
     } else if (Object.hasOwn(mapping, key)) problems.push(`--columns: ${key} is given twice, as ${mapping[key]} and ${value}`)
     else if (key === 'unit' && !(timeUnits as readonly string[]).includes(value)) {
-      problems.push(`--columns: unit must be one of ${timeUnits.join(', ')}, not ${JSON.stringify(value)}`)
+      problems.push(`--columns: unit must be one of ${timeUnits.join(', ')}, not ${JSON.stringify(value)}; a pattern is given as format=…`)
     } else mapping[key] = value
   }
+  if (mapping.unit !== undefined && mapping.format !== undefined)
+    problems.push('--columns: unit and format are both given; a time has one of them')
   if (problems.length > 0) throw new ConfigError(problems)
   return mapping as ColumnMapping
 }
 
+/** Whether a mapping names a column at all, and not only how times are written. */
+export function namesColumns(mapping: ColumnMapping): boolean {
+  return roles.some((role) => mapping[role] !== undefined)
+}
+
+/** How the mapping says that times are written; undefined where it does not. */
+export function givenTimeForm({ unit, format, zone }: ColumnMapping): TimeForm | undefined {
+  return unit === undefined && format === undefined ? undefined : { unit: unit as TimeUnit | undefined, format, zone }
+}
+
+/** Columns whose name is known for a role, likeliest first. */
+export function columnsKnownAs(role: ColumnRole, names: readonly string[]): string[] {
+  const plain = names.map(plainColumnName)
+  return knownNames[role].flatMap((known) => names.filter((_, i) => plain[i] === known))
+}
+
+/** Whether names look like a header of interactions: a user and an item among them. */
+export function looksMapped(names: readonly string[]): boolean {
+  return columnsKnownAs('user', names).length > 0 && columnsKnownAs('item', names).length > 0
+}
+
 /**
- * The given mapping, completed by well-known names among `names`.
+ * Columns by role: those given, then those of the format, then well-known names.
  *
+ * @param empty names of columns that hold no value in the sample: another one of the role is taken, if there is one
  * @throws ConfigError if a given name is not there, or no user or item column is found
  */
-export function completeMapping(given: ColumnMapping, names: readonly string[], where: string): ColumnMapping {
-  const mapping: Record<string, string> = given.unit === undefined ? {} : { unit: given.unit }
+export function completeMapping(
+  given: ColumnMapping,
+  formats: ColumnMapping,
+  names: readonly string[],
+  where: string,
+  empty: (name: string) => boolean = () => false
+): ColumnMapping {
+  const mapping: Record<string, string> = {}
   const problems: string[] = []
   for (const role of roles) {
     const wanted = given[role]
-    // A nested JSON field is looked up line by line: the sample may not have it.
-    const found = wanted === undefined ? guess(role, names) : names.includes(wanted) || wanted.includes('.') ? wanted : undefined
+    if (wanted === noColumn && !names.includes(noColumn)) continue
+    const named = wanted ?? (formats[role] === undefined || columnOf(formats[role], names) === undefined ? undefined : formats[role])
+    const known = columnsKnownAs(role, names).filter((name) => !Object.values(mapping).includes(name))
+    const found = named === undefined ? (known.find((name) => !empty(name)) ?? known[0]) : columnOf(named, names)
     if (found !== undefined) mapping[role] = found
     else if (wanted !== undefined)
       problems.push(`${where}: there is no column ${JSON.stringify(wanted)} for ${role}; there are ${names.join(', ')}`)
@@ -97,15 +192,8 @@ export function completeMapping(given: ColumnMapping, names: readonly string[], 
   return mapping as ColumnMapping
 }
 
-/** Whether names look like a header: at least a user and an item among them. */
-export function looksMapped(names: readonly string[]): boolean {
-  return guess('user', names) !== undefined && guess('item', names) !== undefined
-}
-
-function guess(role: ColumnRole, names: readonly string[]): string | undefined {
-  for (const known of knownNames[role]) {
-    const found = names.find((name) => name.trim().toLowerCase() === known)
-    if (found !== undefined) return found
-  }
-  return undefined
+/** A column by its name, or by its number from 1. A nested JSON field is looked up line by line: the sample may not have it. */
+function columnOf(wanted: string, names: readonly string[]): string | undefined {
+  if (names.includes(wanted) || wanted.includes('.')) return wanted
+  return /^[1-9]\d{0,3}$/.test(wanted) ? names[Number(wanted) - 1] : undefined
 }

@@ -5,26 +5,40 @@
 
 import { tmpdir } from 'node:os'
 import { basename } from 'node:path'
+import { resolveConfig } from '../../core/config/config.ts'
+import type { SourceFilter } from '../../core/config/sources.ts'
 import { BadEventError, ConfigError } from '../../core/errors.ts'
 import { Rng } from '../../core/rng.ts'
+import { shorten } from '../../core/shorten.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { Interaction } from '../../records/interaction.ts'
-import { catalogueLine } from './catalogueLine.ts'
+import { type ValueRules, valueRules } from '../../records/value/valueRules.ts'
+import type { ItemColumns } from './catalogue.ts'
 import type { ColumnMapping } from './columnMapping.ts'
-import { type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
+import { type CatalogueFile, type DatasetFile, type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
 import { Interleaving } from './datasetInterleaving.ts'
 import { type RowBlock, readRows } from './datasetRows.ts'
 import { type DeadLetter, DeadLetterFile } from './deadLetterFile.ts'
 import { ExternalSort } from './externalSort.ts'
+import { RecordAssembler } from './fields.ts'
 import { type FormatName, formatNames, isFormatName } from './formatName.ts'
-import { atomicHeader } from './headerLine.ts'
 import { readLines } from './lineReader.ts'
 import { type UserItemLists, UserItemListsBuilder } from './userItemLists.ts'
 
-export interface DatasetOptions {
-  /** Instead of recognising it. */
+/** How a data set is read, where that is not recognised. */
+export interface DatasetReading {
   readonly format?: string | undefined
   readonly columns?: ColumnMapping | undefined
+  /** A catalogue, instead of one that the data set has itself. */
+  readonly items?: string | undefined
+  readonly itemColumns?: ItemColumns | undefined
+  /** Only records that pass all of them are read; paths name columns. */
+  readonly filters?: readonly SourceFilter[] | undefined
+}
+
+export interface DatasetOptions extends DatasetReading {
+  /** Which texts stand for no value, and the earliest time. Default: as without configuration. */
+  readonly rules?: ValueRules | undefined
   /** Of the interleaving, where there is one. */
   readonly seed: number
   /** For sorting outside memory. Default: the system's. */
@@ -64,20 +78,27 @@ export async function openDataset(path: string, options: DatasetOptions): Promis
   if (format !== undefined && !isFormatName(format)) {
     throw new ConfigError([`--format ${format}: there is no such format; there are ${formatNames.join(', ')}`])
   }
-  return new Dataset(path, await findDatasetFiles(path, format as FormatName | undefined, options.columns ?? {}), options)
+  const reading = {
+    columns: options.columns ?? {},
+    filters: options.filters ?? [],
+    rules: options.rules ?? valueRules(resolveConfig(undefined, {}).events)
+  }
+  const wanted = { path, format: format as FormatName | undefined, items: options.items, itemColumns: options.itemColumns ?? {}, reading }
+  return new Dataset(path, await findDatasetFiles(wanted), options)
 }
 
 export class Dataset {
   readonly format: FormatName
   readonly ordering: Ordering
-  /** One line for the user: what was recognised, in which files, and what was assumed of their order. */
+  /** One line for the user: what was recognised, in which files, what each column was taken for, and what was assumed of their order. */
   readonly describe: string
   readonly #found: DatasetFiles
   readonly #options: DatasetOptions
   readonly #tempDir: string
   readonly #letters: DeadLetterFile
-  /** Last line set aside by file: several passes meet the same bad lines. */
-  readonly #setAsideUpTo = new Map<string, number>()
+  /** Last line that was counted, by file and kind: several passes meet the same ones. */
+  readonly #countedUpTo = new Map<string, number>()
+  readonly #notes = { skipped: 0, value: 0, valueExample: '' }
   #sorted: boolean | undefined
 
   /** Use `openDataset`. */
@@ -94,6 +115,17 @@ export class Dataset {
   /** Lines set aside so far. */
   get deadLetters(): number {
     return this.#letters.count
+  }
+
+  /** What else is to be said of the records read so far, one sentence each. */
+  get notes(): string[] {
+    const { skipped, value, valueExample } = this.#notes
+    return [
+      ...(skipped === 0
+        ? []
+        : [`${skipped} records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)`]),
+      ...(value === 0 ? [] : [`${value} interactions have a value that is no number and count without it; the first: ${valueExample}`])
+    ]
   }
 
   get deadLetterPath(): string {
@@ -122,7 +154,7 @@ export class Dataset {
 
   /** The catalogue, where the data set has one; an item that is there twice comes twice, the later one counts. */
   async *items(): AsyncGenerator<CatalogueItem, void, undefined> {
-    for (const path of this.#found.itemFiles) yield* this.#itemsOf(path)
+    for (const file of this.#found.catalogues) yield* this.#itemsOf(file)
   }
 
   /** One list of items per user, oldest first, users in file order; in memory, 8–16 bytes a row. One pass, no sort of rows. */
@@ -153,18 +185,33 @@ export class Dataset {
 
   async *#rows(): AsyncGenerator<RowBlock, void, undefined> {
     try {
-      yield* readRows(this.#found.files, (file, line, reason, raw) => this.#setAside(file.path, line, reason, raw))
+      yield* readRows(this.#found.files, {
+        setAside: (file, line, reason, raw) => this.#setAside(file.path, line, reason, raw),
+        note: (file, line, what, raw) => this.#note(file, line, what, raw)
+      })
     } finally {
       await this.#letters.flush()
     }
   }
 
   #setAside(path: string, line: number, reason: string, raw: string): void {
-    if (line <= (this.#setAsideUpTo.get(path) ?? 0)) return
-    this.#setAsideUpTo.set(path, line)
+    if (!this.#isFirst(path, line)) return
     const letter = { file: path, line, reason: `${path}:${line}: ${reason}`, raw }
     this.#letters.add(letter)
     this.#options.onDeadLetter?.(letter)
+  }
+
+  #note(file: DatasetFile, line: number, what: 'skipped' | 'value', raw: string): void {
+    if (!this.#isFirst(`${what} ${file.path}`, line)) return
+    this.#notes[what]++
+    if (what === 'value' && this.#notes.valueExample === '') this.#notes.valueExample = `${file.path}:${line}: ${shorten(raw)}`
+  }
+
+  /** Whether no earlier pass has met the line. */
+  #isFirst(key: string, line: number): boolean {
+    if (line <= (this.#countedUpTo.get(key) ?? 0)) return false
+    this.#countedUpTo.set(key, line)
+    return true
   }
 
   async *#ordered(): AsyncGenerator<readonly Interaction[], void, undefined> {
@@ -224,30 +271,30 @@ export class Dataset {
     }
   }
 
-  async *#itemsOf(path: string): AsyncGenerator<CatalogueItem, void, undefined> {
-    let parse: ((line: string) => CatalogueItem) | undefined
-    try {
-      for await (const block of readLines(path)) {
-        for (const [i, line] of block.lines.entries()) {
-          if (line.trim() === '') continue
-          if (parse === undefined) {
-            const columns = atomicHeader(line)
-            if (columns === undefined || !columns.some(({ name }) => name === 'item_id')) {
-              throw new ConfigError([
-                `${path}: expected a tab-separated header of name:type columns with item_id:token, found ${JSON.stringify(line.slice(0, 80))}`
-              ])
-            }
-            parse = catalogueLine(columns)
-            continue
-          }
-          try {
-            yield parse(line)
-          } catch (error) {
-            if (!(error instanceof BadEventError)) throw error
-            this.#setAside(path, block.first + i, error.message, line)
-          }
+  async *#itemsOf({ path, layout, encoding }: CatalogueFile): AsyncGenerator<CatalogueItem, void, undefined> {
+    let items: CatalogueItem[] = []
+    let headers = layout.headerLines
+    const take = (line: number, record: string) => {
+      if (headers > 0) headers--
+      else {
+        try {
+          const item = layout.parse(record)
+          if (item !== undefined) items.push(item)
+        } catch (error) {
+          if (!(error instanceof BadEventError)) throw error
+          this.#setAside(path, line, error.message, record)
         }
       }
+    }
+    const records = new RecordAssembler(layout.quotedDelimiter, take, layout.isWhole)
+    try {
+      for await (const block of readLines(path, { encoding })) {
+        for (const [i, line] of block.lines.entries()) records.add(block.first + i, line)
+        yield* items
+        items = []
+      }
+      records.end()
+      yield* items
     } finally {
       await this.#letters.flush()
     }
@@ -292,11 +339,11 @@ function rowBytes(row: Interaction): number {
 }
 
 function orderingOf({ format, files }: DatasetFiles, path: string): Ordering {
-  const timed = files.filter(({ bound }) => bound.timed).length
+  const timed = files.filter(({ layout }) => layout.timed).length
   if (timed > 0 && timed < files.length) {
     throw new ConfigError([
       `${path}: ${files
-        .filter(({ bound }) => !bound.timed)
+        .filter(({ layout }) => !layout.timed)
         .map(({ name }) => name)
         .join(', ')} has no time column, other files have one; give them one by one`
     ])
@@ -311,15 +358,17 @@ function describe(found: DatasetFiles, ordering: Ordering, seed: number): string
   const { files } = found
   const names =
     files.length <= 3 ? files.map(({ name }) => name).join(', ') : `${files.length} files, ${files[0]!.name} … ${files.at(-1)!.name}`
-  const units = [...new Set(files.map(({ bound }) => bound.unit))].join(' and ')
   const order = {
-    time: `with event times (${units}), in their order`,
+    time: 'in the order of their times',
     order: 'an order but no times: synthetic times, one second apart',
     interleaved: `each user's own order only: users interleaved by seed ${seed}, synthetic times`
   }[ordering]
-  const items = found.itemFiles.length > 0 ? `; items from ${found.itemFiles.map(plainName).join(', ')}` : ''
+  const shown = [...new Set(files.map(({ layout }) => layout.shown))].join(' | ')
+  const items = found.catalogues.map(
+    ({ path, layout, encoding }) => `; items from ${plainName(path)}${encoding === 'utf-8' ? '' : ' (read as Latin-1)'}: ${layout.shown}`
+  )
   const aside = found.leftAside.length > 0 ? `; not read: ${found.leftAside.join(', ')}` : ''
-  return `${found.format} (${found.because}): ${names}; ${order}${items}${aside}`
+  return `${found.format} (${found.because}): ${names}: ${shown}; ${order}${items.join('')}${aside}`
 }
 
 function stem(name: string): string {

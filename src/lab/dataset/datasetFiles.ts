@@ -3,78 +3,106 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ConfigError } from '../../core/errors.ts'
-import { type BoundFormat, bindFormat } from './bindFormat.ts'
-import type { ColumnMapping } from './columnMapping.ts'
-import { detectFormat, usersRecur } from './detectFormat.ts'
-import { type FormatName, formatNames, formats } from './formatName.ts'
+import { shorten } from '../../core/shorten.ts'
+import { type CatalogueLayout, catalogueLayout, type ItemColumns } from './catalogue.ts'
+import { type FormatName, formatNames, formats, plainFormats } from './formatName.ts'
+import type { Layout, ReadingOptions } from './layout.ts'
 import { readHead } from './lineReader.ts'
+import { recognise, type SampledFile, usersRecur } from './recognise.ts'
 
 export interface DatasetFile {
   readonly path: string
   /** Without folders and `.gz`: part of event ids. */
   readonly name: string
-  readonly bound: BoundFormat
+  readonly layout: Layout
   /** The first rows' users, to tell one common order from one per user. */
   readonly usersRecur: boolean
+}
+
+export interface CatalogueFile {
+  readonly path: string
+  readonly layout: CatalogueLayout
+  readonly encoding: 'utf-8' | 'windows-1252'
 }
 
 export interface DatasetFiles {
   readonly format: FormatName
   /** Interactions, in the order in which they are read. */
   readonly files: readonly DatasetFile[]
-  /** RecBole's .item files. */
-  readonly itemFiles: readonly string[]
+  readonly catalogues: readonly CatalogueFile[]
   /** Names of files that are not read. */
   readonly leftAside: readonly string[]
   /** Why this format. */
   readonly because: string
 }
 
+/** Which files to read, and what the user says of them. */
+export interface FilesWanted {
+  readonly path: string
+  readonly format: FormatName | undefined
+  /** A catalogue beside them. */
+  readonly items: string | undefined
+  readonly itemColumns: ItemColumns
+  readonly reading: ReadingOptions
+}
+
 /** Lines that a format is recognised by: enough for sessions to come back after one another, few enough to be read at once. */
 const headLines = 2000
 const headChars = 4 * 1024 * 1024
 
-/** @throws ConfigError if there is nothing to read, or the format cannot be told */
-export async function findDatasetFiles(path: string, given: FormatName | undefined, columns: ColumnMapping): Promise<DatasetFiles> {
-  const paths = await candidates(path)
-  const itemFiles = paths.filter((file) => plainName(file).endsWith('.item'))
-  const sideFiles = paths.filter((file) => /\.(user|link|kg|net)$/.test(plainName(file)))
-  let rest = paths.filter((file) => !itemFiles.includes(file) && !sideFiles.includes(file))
-  if (rest.length === 0)
-    throw new ConfigError([
-      `${path}: there is no file with interactions${paths.length > 0 ? `, only ${paths.map(plainName).join(', ')}` : ''}`
-    ])
-  const leftAside = sideFiles.map(plainName)
-  const atomic = rest.filter((file) => plainName(file).endsWith('.inter'))
-  if (atomic.length > 0 && (given ?? 'recbole') === 'recbole') {
-    leftAside.push(...rest.filter((file) => !atomic.includes(file)).map(plainName))
-    rest = atomic
+/** @throws ConfigError if there is nothing to read, or how to read it must be said */
+export async function findDatasetFiles(wanted: FilesWanted): Promise<DatasetFiles> {
+  const { path, format, reading } = wanted
+  const { paths, packed } = await candidates(path)
+  const samples: SampledFile[] = []
+  const leftAside: string[] = [...packed]
+  for (const file of paths) {
+    let head: string[]
+    try {
+      head = await readHead(file, headLines, headChars)
+    } catch (error) {
+      // Of a folder, what is read can be chosen.
+      if (paths.length === 1 || !(error instanceof ConfigError)) throw error
+      leftAside.push(plainName(file))
+      continue
+    }
+    if (head.length === 0 || head.some((line) => line.includes('\0')))
+      leftAside.push(`${plainName(file)} (${head.length === 0 ? 'empty' : 'not text'})`)
+    else if (head[0]!.includes('\r')) {
+      throw new ConfigError([`${file}: lines end with carriage returns only; convert the file first: tr '\\r' '\\n'`])
+    } else samples.push({ path: file, name: plainName(file), head })
   }
-  const heads = new Map<string, string[]>()
-  for (const file of rest) heads.set(file, await readHead(file, headLines, headChars))
-  const binary = rest.filter((file) => heads.get(file)!.some((line) => line.includes('\0')))
-  const empty = rest.filter((file) => heads.get(file)!.length === 0)
-  rest = rest.filter((file) => !binary.includes(file) && !empty.includes(file))
-  if (rest.length === 0) {
-    throw new ConfigError([
-      `${path}: there is no text to read; ${[...empty.map((file) => `${plainName(file)} is empty`), ...binary.map((file) => `${plainName(file)} is not text`)].join('; ')}`
-    ])
-  }
-  leftAside.push(...binary.map(plainName), ...empty.map(plainName))
-  const carriage = rest.find((file) => heads.get(file)![0]!.includes('\r'))
-  if (carriage !== undefined) {
-    throw new ConfigError([`${carriage}: lines end with carriage returns only; convert the file first: tr '\\r' '\\n'`])
-  }
-  const chosen = choose(path, rest, heads, given, columns)
-  leftAside.push(...rest.filter((file) => !chosen.paths.includes(file)).map(plainName))
-  const files = chosen.paths
-    .map((file) => bind(file, heads.get(file)!, chosen.format, columns))
+  if (samples.length === 0) throw new ConfigError([`${path}: there is no text to read: ${leftAside.join(', ') || 'the folder is empty'}`])
+  const chosen = choose(path, samples, format, reading)
+  const files = chosen.files
+    .map(({ file, layout }) => ({ path: file.path, name: file.name, layout, usersRecur: usersRecur(usersOf(file, layout)) }))
     .sort((a, b) => inReadingOrder(a.name, b.name))
   const twice = files.find((file, i) => files[i + 1]?.name === file.name)
   if (twice !== undefined) {
     throw new ConfigError([`${path}: ${twice.name} is there with and without .gz; remove one of them, or give one file`])
   }
-  return { format: chosen.format, files, itemFiles: chosen.format === 'recbole' ? itemFiles : [], leftAside, because: chosen.because }
+  const catalogues = wanted.items === undefined ? chosen.catalogues : [wanted.items]
+  leftAside.push(
+    ...samples.filter(({ path: file }) => !files.some((one) => one.path === file) && !catalogues.includes(file)).map(({ name }) => name)
+  )
+  return {
+    format: chosen.format,
+    because: chosen.because,
+    files,
+    catalogues: await Promise.all(catalogues.map((file) => openCatalogue(file, wanted))),
+    leftAside
+  }
+}
+
+async function openCatalogue(path: string, { itemColumns, reading }: FilesWanted): Promise<CatalogueFile> {
+  let encoding: CatalogueFile['encoding'] = 'utf-8'
+  let head = await readHead(path, headLines, headChars)
+  // Old catalogues are in Latin-1. Ids are ASCII in either; a title is shown, and never compared.
+  if (head.some((line) => line.includes('\ufffd'))) {
+    encoding = 'windows-1252'
+    head = await readHead(path, headLines, headChars, encoding)
+  }
+  return { path, encoding, layout: catalogueLayout(plainName(path), head, itemColumns, reading.rules, path) }
 }
 
 /** `period_2` before `period_10`; `prev…` before `last…`, `train` before `valid` before `test`: names that say an order. */
@@ -91,10 +119,12 @@ function phase(name: string): number {
 
 /** A path as messages and event ids have it: packed or not, it is the same data. */
 export function plainName(path: string): string {
-  return basename(path).replace(/\.gz$/, '')
+  return basename(path).replace(/\.(gz|zst)$/, '')
 }
 
-async function candidates(path: string): Promise<string[]> {
+const archives = /\.(zip|tar|tgz|tar\.gz|7z|rar|xlsx?)$/i
+
+async function candidates(path: string): Promise<{ paths: string[]; packed: string[] }> {
   let found: Awaited<ReturnType<typeof stat>>
   try {
     found = await stat(path)
@@ -103,7 +133,7 @@ async function candidates(path: string): Promise<string[]> {
   }
   if (!found.isDirectory()) {
     if (!found.isFile()) throw new ConfigError([`${path} is neither a file nor a folder; data is read several times, so it must be a file`])
-    if (!path.replace(/\.gz$/, '').endsWith('.inter')) return [path]
+    if (!path.replace(/\.gz$/, '').endsWith('.inter')) return { paths: [path], packed: [] }
     // The catalogue stands beside its interactions, under the same name.
     const beside = path.replace(/\.inter(\.gz)?$/, '')
     const there = await Promise.all(
@@ -114,81 +144,119 @@ async function candidates(path: string): Promise<string[]> {
         )
       )
     )
-    return [path, ...there.filter((item) => item !== undefined)]
+    return { paths: [path, ...there.filter((item) => item !== undefined)], packed: [] }
   }
   const entries = await readdir(path, { withFileTypes: true })
-  const files = entries
+  const names = entries
     .filter(
       (entry) =>
         !entry.isDirectory() &&
         !entry.name.startsWith('.') &&
-        !/^(readme|licen[cs]e|copying)|\.(md|pdf|zip|tar|tgz|tar\.gz|html?)$/i.test(entry.name)
+        !/^(readme|licen[cs]e|copying)|\.(md|pdf|html?|py|sh|ipynb)$/i.test(entry.name)
     )
-    .map((entry) => join(path, entry.name))
-  if (files.length > 0) return files.sort()
+    .map((entry) => entry.name)
+  const packed = names.filter((name) => archives.test(name))
+  const paths = names.filter((name) => !archives.test(name)).map((name) => join(path, name))
+  if (paths.length > 0) return { paths: paths.sort(), packed }
   const folders = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
-  throw new ConfigError([
-    `${path}: there is no data file in this folder${folders.length > 0 ? `; give one of its folders: ${folders.join(', ')}` : ''}`
-  ])
+  const hints = [
+    packed.length > 0 ? `; unpack first: ${packed.join(', ')}` : '',
+    folders.length > 0 ? `; give one of its folders: ${folders.join(', ')}` : ''
+  ]
+  throw new ConfigError([`${path}: there is no data file in this folder${hints.join('')}`])
 }
 
-function choose(
-  path: string,
-  files: readonly string[],
-  heads: ReadonlyMap<string, readonly string[]>,
-  given: FormatName | undefined,
-  columns: ColumnMapping
-) {
-  if (given !== undefined) return { format: given, paths: files, because: 'as given' }
-  if (Object.keys(columns).some((role) => role !== 'unit')) {
-    const names = new Set(files.map((file) => formatForColumns(plainName(file), heads.get(file)!)))
-    if (names.size === 1) return { format: [...names][0]!, paths: files, because: 'with the columns given' }
+interface Chosen {
+  readonly format: FormatName
+  readonly because: string
+  readonly files: readonly { readonly file: SampledFile; readonly layout: Layout }[]
+  readonly catalogues: readonly string[]
+}
+
+/** The files of interactions that belong together. @throws ConfigError where there are none, or where it must be said which */
+function choose(path: string, samples: readonly SampledFile[], format: FormatName | undefined, reading: ReadingOptions): Chosen {
+  const several = samples.length > 1
+  let found = samples.map((file) => ({ file, ...recognise(file, several ? undefined : format, reading) }))
+  // Where no file shows the format by itself, all that could have it are read by it.
+  if (
+    several &&
+    format !== undefined &&
+    (plainFormats.has(format) || !found.some((one) => one.kind === 'interactions' && one.format === format))
+  ) {
+    found = found.map((one) => (canHave(one.file, format) ? { file: one.file, ...recognise(one.file, format, reading) } : one))
   }
-  const detected = files.map((file) => ({ file, ...detectFormat(plainName(file), heads.get(file)!) }))
-  // Retail Rocket's folder also holds properties of items, which have a header too.
-  const events = detected.filter(({ format }) => format === 'retailrocket')
-  const known = events.length > 0 ? events : detected.filter(({ format }) => format !== undefined)
-  const kinds = new Set(known.map(({ format }) => format!))
+  const catalogues = found.filter(({ kind, file }) => kind === 'catalogue' || isKnownCatalogue(file.name)).map(({ file }) => file.path)
+  let known = found.filter((one) => one.kind === 'interactions').filter(({ file }) => !catalogues.includes(file.path))
+  if (format !== undefined) known = known.filter((one) => one.format === format)
+  const asked = found.find((one) => one.kind === 'ask')
+  if (known.length === 0) {
+    const hint = found.find((one) => one.kind === 'unknown' && one.hint !== undefined) as { hint?: string } | undefined
+    if (samples.length === 1 && catalogues.length === 1) {
+      throw new ConfigError([
+        `${path}: there are no interactions in it, only items: it is a catalogue; give it with --items, and interactions with --data`
+      ])
+    }
+    throw new ConfigError([asked?.message ?? hint?.hint ?? unknown(path, samples)])
+  }
   // One period may look like pairs by chance; another one shows what they all are.
-  if (kinds.size === 2 && kinds.has('pairs') && kinds.has('clicks')) kinds.delete('pairs')
-  const [format] = kinds
-  if (format === undefined) throw new ConfigError([unknown(path, files, heads)])
-  if (kinds.size > 1) {
-    throw new ConfigError([
-      `${path} holds files of several formats (${known.map((one) => `${plainName(one.file)}: ${one.format}`).join(', ')}); give one of the files, or --format if they are one`
-    ])
+  if (known.some((one) => one.format === 'clicks'))
+    known = known.map((one) => (one.format === 'pairs' ? { ...one, format: 'clicks', signature: 'clicks' } : one))
+  // A data set that is known by name has its other tables beside it.
+  const named = known.filter(({ signature, format: one }) => signature === one && (!plainFormats.has(one) || one === 'recbole'))
+  if (named.length > 0) known = named
+  const signatures = new Set(known.map(({ signature }) => signature))
+  if (signatures.size > 1) {
+    const list = known.map((one) => `    ${one.file.name}: ${one.format}: ${one.layout.shown}`)
+    throw new ConfigError([`${path} holds files of several kinds; give one of them, or --format if they are one:\n${list.join('\n')}`])
   }
-  return { format, paths: known.map(({ file }) => file), because: known.find((one) => one.format === format)!.because! }
+  const first = known.find(({ because }) => !because.startsWith('two columns, and each')) ?? known[0]!
+  const own = metarankItems(known)
+  return {
+    format: first.format,
+    because: first.because,
+    files: known.map(({ file, layout }) => ({ file, layout })),
+    // Of several catalogues it must be said which.
+    catalogues: own.length > 0 ? own : catalogues.length === 1 ? catalogues : catalogues.filter((file) => isKnownCatalogue(plainName(file)))
+  }
 }
 
-function formatForColumns(name: string, head: readonly string[]): FormatName {
-  return head[0]!.trimStart().startsWith('{') ? 'jsonl' : name.endsWith('.inter') ? 'recbole' : 'csv'
+function canHave(file: SampledFile, format: FormatName): boolean {
+  return !isKnownCatalogue(file.name) && !/\.(user|link|kg|net)$/.test(file.name) && (format !== 'recbole' || file.name.endsWith('.inter'))
 }
 
-function unknown(path: string, files: readonly string[], heads: ReadonlyMap<string, readonly string[]>): string {
-  const seen = files.slice(0, 3).map((file) => {
-    const lines = heads
-      .get(file)!
-      .slice(0, 3)
-      .map((line) => `      ${JSON.stringify(line.length > 100 ? `${line.slice(0, 100)}…` : line)}`)
-    return `    ${plainName(file)} begins with\n${lines.join('\n')}`
+/** Catalogues without a header that says so. */
+function isKnownCatalogue(name: string): boolean {
+  return /^(movies\.dat|u\.item|news\.tsv)$|\.item$/.test(name)
+}
+
+/** Metarank's items are events among the others. */
+function metarankItems(known: readonly { readonly file: SampledFile; readonly format: FormatName }[]): string[] {
+  return known
+    .filter(({ file, format }) => format === 'metarank' && file.head.some((line) => /"event"\s*:\s*"item"/.test(line)))
+    .map(({ file }) => file.path)
+}
+
+function unknown(path: string, samples: readonly SampledFile[]): string {
+  const seen = samples.slice(0, 3).map(({ name, head }) => {
+    const lines = head.slice(0, 3).map((line) => `      ${shorten(line, 100)}`)
+    return `    ${name} begins with\n${lines.join('\n')}`
   })
   const width = Math.max(...formatNames.map((name) => name.length))
   const list = formatNames.map((name) => `    ${name.padEnd(width)}  ${formats[name]}`)
-  return `${path}: the format is not recognised.\n${seen.join('\n')}\n  Name it with --format, or for csv and jsonl the columns with --columns user=…,item=…,time=…:\n${list.join('\n')}`
+  return `${path}: the format is not recognised.\n${seen.join('\n')}\n  Name the columns with --columns user=…,item=…,time=…, or the format with --format:\n${list.join('\n')}`
 }
 
-function bind(path: string, head: readonly string[], format: FormatName, columns: ColumnMapping): DatasetFile {
-  const bound = bindFormat(format, head, columns, path)
+function usersOf({ head }: SampledFile, layout: Layout): string[] {
+  const parse = layout.open()
   const users: string[] = []
-  for (const line of head.slice(bound.headerLines)) {
+  for (const line of head.slice(layout.headerLines)) {
     try {
-      bound.parse(line, (userId) => {
+      parse(line, (userId) => {
         if (userId !== undefined) users.push(userId)
       })
     } catch {
       // Bad lines are judged when the data is read.
     }
   }
-  return { path, name: plainName(path), bound, usersRecur: usersRecur(users) }
+  return users
 }

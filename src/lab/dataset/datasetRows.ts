@@ -3,7 +3,7 @@
 import { BadEventError, ConfigError } from '../../core/errors.ts'
 import type { Interaction } from '../../records/interaction.ts'
 import type { DatasetFile } from './datasetFiles.ts'
-import { splitQuoted } from './fields.ts'
+import { RecordAssembler } from './fields.ts'
 import type { EmitRow } from './lineParser.ts'
 import { lineCharsMax, readLines } from './lineReader.ts'
 
@@ -14,140 +14,103 @@ export interface RowBlock {
   readonly rows: Interaction[]
 }
 
-/** Takes a line that cannot be used. */
-export type SetAside = (file: DatasetFile, line: number, reason: string, raw: string) => void
+/** Gets what is not an interaction, or not all of one. */
+export interface RowListener {
+  /** A record that cannot be used. */
+  setAside(file: DatasetFile, line: number, reason: string, raw: string): void
+  /** A record that no interaction is wanted of, or an interaction whose value is no number and which counts without it. */
+  note(file: DatasetFile, line: number, what: 'skipped' | 'value', raw: string): void
+}
 
-/** Lines at the start of a file by which its format is judged. */
-export const judgedLines = 1000
-/** Lines that a quoted field may go on for; a quote that never ends must not swallow the file. */
-const quotedLinesMax = 100
+/** Records at the start of a file by which its format is judged. */
+export const judgedRecords = 1000
 /** V8 copies shorter substrings; longer ones keep all of the block that they were cut from alive. */
 const sharedCharsMin = 13
 
 /**
- * @throws ConfigError if more than half of a file's first 1,000 lines (or of all, if it has less) are bad: then it is the format that is wrong.
+ * @throws ConfigError if more than half of a file's first 1,000 records (or of all, if it has less) are bad: then it is the format that is wrong.
  * No row of the file has been given by then.
  */
-export async function* readRows(files: readonly DatasetFile[], setAside: SetAside): AsyncGenerator<RowBlock, void, undefined> {
+export async function* readRows(files: readonly DatasetFile[], listener: RowListener): AsyncGenerator<RowBlock, void, undefined> {
   for (const [index, file] of files.entries()) {
-    for await (const rows of readFileRows(file, setAside)) if (rows.length > 0) yield { file: index, rows }
+    for await (const rows of readFileRows(file, listener)) if (rows.length > 0) yield { file: index, rows }
   }
 }
 
-async function* readFileRows(file: DatasetFile, setAside: SetAside): AsyncGenerator<Interaction[], void, undefined> {
-  const { bound, name } = file
+async function* readFileRows(file: DatasetFile, listener: RowListener): AsyncGenerator<Interaction[], void, undefined> {
+  const { layout, name } = file
+  const parse = layout.open()
   const stem = name.replace(/\.[^.]*$/, '')
   let rows: Interaction[] = []
   let line = 0
   let position = 0
-  let headers = bound.headerLines
+  let headers = layout.headerLines
   let judged = 0
   let bad = 0
   let firstReason = ''
+  let badValue = false
   const emit: EmitRow = (userId, itemId, type, eventTimeMs, value) => {
     const row = {
-      eventId: bound.listed ? `${name}:${line}:${++position}` : `${name}:${line}`,
+      eventId: layout.listed ? `${name}:${line}:${++position}` : `${name}:${line}`,
       userId: userId === undefined ? `${stem}:${line}` : detach(userId),
       itemId: detach(itemId),
       type,
       eventTimeMs
     }
-    rows.push(value === undefined ? row : { ...row, value })
+    if (value !== undefined && Number.isNaN(value)) badValue = true
+    rows.push(value === undefined || Number.isNaN(value) ? row : { ...row, value })
   }
   const reject = (number: number, reason: string, raw: string) => {
     bad++
     if (firstReason === '') firstReason = `line ${number}: ${reason}`
-    setAside(file, number, reason, raw)
+    listener.setAside(file, number, reason, raw)
   }
   const judge = (): void => {
     if (bad * 2 <= judged) return
     throw new ConfigError([
-      `${file.path}: ${bad} of the first ${judged} lines are not in the expected format; the first of them is ${firstReason}. Name the right format with --format`
+      `${file.path}: ${bad} of the first ${judged} records are not in the expected format; the first of them is ${firstReason}. Name the right format with --format`
     ])
   }
   const take = (number: number, text: string): void => {
+    if (headers > 0) {
+      headers--
+      return
+    }
     line = number
     position = 0
     judged++
     try {
       if (text.includes('\ufffd')) throw new BadEventError('expected UTF-8, found other bytes (convert the file: iconv -f LATIN1 -t UTF-8)')
-      bound.parse(text, emit)
+      const before = rows.length
+      parse(text, emit)
+      if (rows.length === before) listener.note(file, number, 'skipped', text)
+      if (badValue) listener.note(file, number, 'value', text)
+      badValue = false
     } catch (error) {
       if (!(error instanceof BadEventError)) throw error
       reject(number, error.message, text)
     }
-    if (judged === judgedLines) judge()
+    if (judged === judgedRecords) judge()
   }
-  const delimiter = bound.quotedDelimiter ?? ','
-  let open: { number: number; lines: string[] } | undefined
-  /** Gives up a quoted field that does not end: its first line is bad, the others are looked at on their own (and may begin one again). */
-  const giveUp = (): void => {
-    if (open === undefined) return
-    const { number, lines } = open
-    open = undefined
-    take(number, lines[0]!)
-    for (let i = 1; i < lines.length; i++) takeQuoted(number + i, lines[i]!)
-  }
-  const takeQuoted = (number: number, text: string): void => {
-    if (open === undefined) {
-      if (text.includes('"') && splitQuoted(text, delimiter) === undefined) open = { number, lines: [text] }
-      else if (text.trim() !== '') take(number, text)
-      return
-    }
-    open.lines.push(text)
-    const end = quoteIn(text, delimiter)
-    if (end === 'closes') {
-      const { number: start, lines } = open
-      const joined = lines.join('\n')
-      if (isWhole(joined, bound.parse)) {
-        open = undefined
-        take(start, joined)
-        return
-      }
-    }
-    if (end !== 'none' || open.lines.length >= quotedLinesMax) giveUp()
-  }
+  const records = new RecordAssembler(layout.quotedDelimiter, take, layout.isWhole)
   for await (const block of readLines(file.path)) {
     for (let i = 0; i < block.lines.length; i++) {
       const number = block.first + i
       const text = block.lines[i]!
-      if (headers > 0 && text.trim() !== '') {
-        headers--
-        continue
-      }
       if (block.cut.length > 0 && block.cut.includes(i)) {
         judged++
         reject(number, `expected lines of at most ${lineCharsMax} characters, found a longer one`, text.slice(0, 1000))
-        if (judged === judgedLines) judge()
-      } else if (bound.quotedDelimiter !== undefined) takeQuoted(number, text)
-      else if (text !== '' && text.trim() !== '') take(number, text)
+        if (judged === judgedRecords) judge()
+      } else records.add(number, text)
     }
-    if (judged >= judgedLines) {
+    if (judged >= judgedRecords) {
       yield rows
       rows = []
     }
   }
-  while (open !== undefined) giveUp()
-  if (judged < judgedLines) judge()
+  records.end()
+  if (judged < judgedRecords) judge()
   yield rows
-}
-
-/** What the first quote of a line within a quoted field does: it ends the field if a delimiter follows, or the end of the line; otherwise it is stray. */
-function quoteIn(text: string, delimiter: string): 'closes' | 'stray' | 'none' {
-  const quote = /^(?:[^"]|"")*"(?!")/.exec(text)
-  if (quote === null) return 'none'
-  const after = text.slice(quote[0].length).trimStart()
-  return after === '' || after.startsWith(delimiter) ? 'closes' : 'stray'
-}
-
-/** Whether a joined record is one that the parser takes. */
-function isWhole(text: string, parse: (line: string, emit: EmitRow) => void): boolean {
-  try {
-    parse(text, () => undefined)
-    return true
-  } catch {
-    return false
-  }
 }
 
 function detach(id: string): string {

@@ -6,8 +6,8 @@ import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { UserId } from '../../records/interaction.ts'
-import type { ColumnMapping } from '../dataset/columnMapping.ts'
-import { openDataset } from '../dataset/dataset.ts'
+import { valueRules } from '../../records/value/valueRules.ts'
+import { type DatasetReading, openDataset } from '../dataset/dataset.ts'
 import type { OfflineStep, UserSteps } from './offlineSplit.ts'
 
 export interface OfflineData {
@@ -24,31 +24,41 @@ export interface OfflineData {
   readonly periods: readonly { readonly name: string; readonly start: number }[]
   /** Of the contents: two evaluations with the same one saw the same. */
   readonly fingerprint: string
-  /** Interactions of a type that does not count (events.types). */
-  readonly ignored: number
+  /** Interactions of types that do not count (events.types), by type, in words; empty if there are none. */
+  readonly ignored: string
+  /** What else is to be said of its records. */
+  readonly notes: readonly string[]
   /** Lines that could not be read. */
   readonly deadLetters: number
 }
 
-export interface DataOptions {
+export interface DataOptions extends DatasetReading {
   readonly data: string
-  readonly format?: string
-  readonly columns?: ColumnMapping
 }
 
-/** @throws ConfigError if the path cannot be read, or nothing in it counts */
-export async function loadOfflineData(config: Config, { data, format, columns }: DataOptions): Promise<OfflineData> {
-  const dataset = await openDataset(data, { seed: config.seed, format, columns })
+/**
+ * @param announce gets what the data set was taken for, before it is read
+ * @throws ConfigError if the path cannot be read, or nothing in it counts
+ */
+export async function loadOfflineData(
+  config: Config,
+  options: DataOptions,
+  announce: (text: string) => void = () => {}
+): Promise<OfflineData> {
+  const { data, format, columns, items, itemColumns, filters } = options
+  const rules = valueRules(config.events)
+  const dataset = await openDataset(data, { seed: config.seed, rules, format, columns, items, itemColumns, filters })
+  announce(dataset.describe)
   const timed = dataset.ordering === 'time' && config.evaluate.times
   const users = new Map<UserId, OfflineStep[]>()
   const hash = createHash('sha256')
   let order = 0
-  let ignored = 0
+  const ignoredTypes = new Map<string, number>()
   for await (const block of dataset.blocks()) {
     for (const { userId, itemId, type, eventTimeMs } of block) {
       const place = order++
       if (!((config.events.types[type] ?? 0) > 0)) {
-        ignored++
+        ignoredTypes.set(type, (ignoredTypes.get(type) ?? 0) + 1)
         continue
       }
       const steps = users.get(userId) ?? []
@@ -59,8 +69,9 @@ export async function loadOfflineData(config: Config, { data, format, columns }:
       hash.update(`${userId}\t${itemId}\t${timeMs}\n`)
     }
   }
+  const ignored = [...ignoredTypes].map(([type, count]) => `${type} ${count}`).join(', ')
   if (users.size === 0) {
-    const why = ignored === 0 ? 'there is not one interaction in it' : `none of its ${ignored} interactions is of a type in events.types`
+    const why = ignored === '' ? 'there is not one interaction in it' : `none of its interactions is of a type that counts: ${ignored}`
     throw new ConfigError([`--data ${data}: nothing to evaluate: ${why}`])
   }
   const catalogue: CatalogueItem[] = []
@@ -76,6 +87,7 @@ export async function loadOfflineData(config: Config, { data, format, columns }:
     periods: (await dataset.periods()).map(({ name, start }) => ({ name, start })),
     fingerprint: hash.digest('hex').slice(0, 16),
     ignored,
+    notes: dataset.notes,
     deadLetters: dataset.deadLetters
   }
 }

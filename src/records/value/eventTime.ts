@@ -32,10 +32,10 @@ const number = /^[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/
 
 /**
  * ISO 8601 and RFC 3339, extended or basic: `2010-10-19T23:55:27.123Z`, `2010-10-19 23:55:27+00`, `20101019T235527`, `2010-10-19`; also with a zone's
- * name behind it, as Java writes it: `2010-10-19T23:55:27[Europe/Berlin]`.
+ * name behind it, as Java and Go write it: `2010-10-19T23:55:27[Europe/Berlin]`, `2010-10-19 23:55:27 +0000 UTC`.
  */
 const isoTime =
-  /^(\d{4})(-?)(\d\d)\2(\d\d)(?:([Tt]|\s+|)(\d\d)(:?)(\d\d)(?:\7(\d\d)(?:[.,](\d{1,9}))?)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d)?)?)?(?:\[([\w/+-]+)\])?$/
+  /^(\d{4})(-?)(\d\d)\2(\d\d)(?:([Tt]|\s+|)(\d\d)(:?)(\d\d)(?:\7(\d\d)(?:[.,](\d{1,9}))?)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d)?(?: [A-Z]{3,4})?)?)?(?:\[([\w/+-]+)\])?$/
 
 /** @throws ConfigError if the zone or the pattern cannot be used */
 export function compileTimeParser(form: TimeForm, rules: ValueRules): TimeParser {

@@ -24,20 +24,23 @@ test('every problem of a mapping is named', () => {
 })
 
 test('known names complete a mapping, whatever their case; the likeliest wins', () => {
-  assert.deepEqual(completeMapping({}, ['userId', 'movieId', 'rating', 'timestamp'], 'f'), {
+  assert.deepEqual(completeMapping({}, {}, ['userId', 'movieId', 'rating', 'timestamp'], 'f'), {
     user: 'userId',
     item: 'movieId',
     time: 'timestamp',
     value: 'rating'
   })
-  assert.deepEqual(completeMapping({ user: 'session' }, ['user', 'session', 'item'], 'f'), { user: 'session', item: 'item' })
+  assert.deepEqual(completeMapping({ user: 'session' }, {}, ['user', 'session', 'item'], 'f'), { user: 'session', item: 'item' })
 })
 
 test('a column that is not there, or a role nobody has, is an error that lists what is there', () => {
   assert.throws(
-    () => completeMapping({ user: 'who' }, ['user', 'item'], 'f.csv'),
+    () => completeMapping({ user: 'who' }, {}, ['user', 'item'], 'f.csv'),
     /f\.csv: there is no column "who" for user; there are user, item/
   )
-  assert.throws(() => completeMapping({}, ['a', 'b'], 'f.csv'), /no column is known to be the user[\s\S]*no column is known to be the item/)
-  assert.throws(() => completeMapping({ user: 'item' }, ['item'], 'f.csv'), /both column item/)
+  assert.throws(
+    () => completeMapping({}, {}, ['a', 'b'], 'f.csv'),
+    /no column is known to be the user[\s\S]*no column is known to be the item/
+  )
+  assert.throws(() => completeMapping({ user: 'item', item: 'item' }, {}, ['item'], 'f.csv'), /both column item/)
 })

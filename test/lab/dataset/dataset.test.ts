@@ -46,10 +46,10 @@ test('RecBole: rows by time, equal times by line; titles and features; ids by li
   const folder = await folderOf({
     'a.inter': lines(
       'user_id:token\titem_id:token\trating:float\ttimestamp:float',
-      'u\ti2\t4\t30',
-      'v\ti1\t3\t10',
-      'u\ti1\t5\t30',
-      'u\ti3\t1\t10'
+      'u\ti2\t4\t1400000030',
+      'v\ti1\t3\t1400000010',
+      'u\ti1\t5\t1400000030',
+      'u\ti3\t1\t1400000010'
     ),
     'a.item': lines('item_id:token\ttitle:token_seq\tgenre:token_seq', 'i1\tOne Film\tDrama Comedy'),
     'a.user': lines('user_id:token\tage:token', 'u\t20')
@@ -59,10 +59,10 @@ test('RecBole: rows by time, equal times by line; titles and features; ids by li
     assert.equal(dataset.ordering, 'time')
     assert.equal(dataset.format, 'recbole')
     assert.deepEqual(await collect(dataset.interactions()), [
-      { eventId: 'a.inter:3', userId: 'v', itemId: 'i1', type: 'rating', eventTimeMs: 10000, value: 3 },
-      { eventId: 'a.inter:5', userId: 'u', itemId: 'i3', type: 'rating', eventTimeMs: 10000, value: 1 },
-      { eventId: 'a.inter:2', userId: 'u', itemId: 'i2', type: 'rating', eventTimeMs: 30000, value: 4 },
-      { eventId: 'a.inter:4', userId: 'u', itemId: 'i1', type: 'rating', eventTimeMs: 30000, value: 5 }
+      { eventId: 'a.inter:3', userId: 'v', itemId: 'i1', type: 'rating', eventTimeMs: 1_400_000_010_000, value: 3 },
+      { eventId: 'a.inter:5', userId: 'u', itemId: 'i3', type: 'rating', eventTimeMs: 1_400_000_010_000, value: 1 },
+      { eventId: 'a.inter:2', userId: 'u', itemId: 'i2', type: 'rating', eventTimeMs: 1_400_000_030_000, value: 4 },
+      { eventId: 'a.inter:4', userId: 'u', itemId: 'i1', type: 'rating', eventTimeMs: 1_400_000_030_000, value: 5 }
     ])
     assert.deepEqual(await collect(dataset.items()), [
       { itemId: 'i1', title: 'One Film', features: { genre: ['Drama', 'Comedy'] }, updatedAtMs: 0 }
@@ -189,9 +189,9 @@ test('more rows than memory: sorted on disk as in memory, and nothing is left th
 })
 
 test('CRLF, byte order mark, quotes, line ends within quotes, empty lines, gzip: the same rows and ids', async () => {
-  const plain = lines('user,item,title,time', 'u1,i1,"a, b",10', '', 'u2,i2,"two', 'lines",20', 'u3,i3,12" disc,30')
+  const plain = lines('user,item,title,time', 'u1,i1,"a, b",1400000010', '', 'u2,i2,"two', 'lines",1400000020', 'u3,i3,12" disc,1400000030')
   const variants = [plain, `\ufeff${plain.replaceAll('\n', '\r\n')}`, gzipSync(plain)]
-  const expected = ['d.csv:2 u1:i1@10000', 'd.csv:4 u2:i2@20000', 'd.csv:6 u3:i3@30000']
+  const expected = ['d.csv:2 u1:i1@1400000010000', 'd.csv:4 u2:i2@1400000020000', 'd.csv:6 u3:i3@1400000030000']
   for (const [i, content] of variants.entries()) {
     const dataset = await open(await folderOf({ [i === 2 ? 'd.csv.gz' : 'd.csv']: content }))
     assert.deepEqual(
@@ -204,12 +204,26 @@ test('CRLF, byte order mark, quotes, line ends within quotes, empty lines, gzip:
 
 test('a bad line is set aside with its number and its text, once for all passes, and nothing else is', async () => {
   const folder = await folderOf({
-    'a.csv': lines('user,item,time', 'u,i,30', 'u,i', 'u,"i,20', 'v,j,10', 'v,j,later', 'w,"k",40', 'w,k,50')
+    'a.csv': lines(
+      'user,item,time',
+      'u,i,1400000030',
+      'u,i',
+      'u,"i,20',
+      'v,j,1400000010',
+      'v,j,later',
+      'w,"k",1400000040',
+      'w,k,1400000050'
+    )
   })
   const told: string[] = []
   const dataset = await open(folder, { deadLetterDir: join(folder, 'letters'), onDeadLetter: ({ reason }) => told.push(reason) })
   for (let pass = 0; pass < 2; pass++) {
-    assert.deepEqual((await collect(dataset.interactions())).map(short), ['v:j@10000', 'u:i@30000', 'w:k@40000', 'w:k@50000'])
+    assert.deepEqual((await collect(dataset.interactions())).map(short), [
+      'v:j@1400000010000',
+      'u:i@1400000030000',
+      'w:k@1400000040000',
+      'w:k@1400000050000'
+    ])
     assert.equal(dataset.deadLetters, 3)
   }
   const letters = (await readFile(dataset.deadLetterPath, 'utf8'))
@@ -249,12 +263,12 @@ test('the wrong format stops before the first row', async () => {
     async () => {
       for await (const _ of worse.interactions()) rows++
     },
-    (error) => error instanceof ConfigError && /501 of the first 1000 lines .* line 1: expected 2 fields/.test(error.message)
+    (error) => error instanceof ConfigError && /501 of the first 1000 records .* line 1: expected 2 fields/.test(error.message)
   )
   assert.equal(rows, 0)
   await assert.rejects(
     collect((await open(await folderOf({ 'a.txt': lines('a b c', 'd', 'e f') }), { format: 'pairs' })).interactions()),
-    /2 of the first 3 lines/
+    /2 of the first 3 records/
   )
 })
 
@@ -267,16 +281,19 @@ test('what cannot be opened says what was seen and what can be done', async () =
   }
   await refused({}, /there is no data file/)
   await refused({ 'README.md': 'x', 'inner/a.txt': '1 2' }, /give one of its folders: inner/)
-  await refused({ 'a.txt': '' }, /a\.txt is empty/)
-  await refused({ 'a.bin': new Uint8Array([1, 0, 2, 0]) }, /a\.bin is not text/)
+  await refused({ 'a.txt': '' }, /a\.txt \(empty\)/)
+  await refused({ 'a.bin': new Uint8Array([1, 0, 2, 0]) }, /a\.bin \(not text\)/)
   await refused({ 'notes.txt': 'Dear all,\nhere are the clicks.\n' }, /not recognised[\s\S]*"Dear all,"[\s\S]*--columns[\s\S]*retailrocket/)
   await refused({ 'a.csv': 'client,sku\n1,2\n' }, /no column "customer" for user; there are client, sku/, {
     columns: { user: 'customer', item: 'sku' }
   })
-  await refused({ 'a.txt': '1 2\n1 3\n2 4\n', 'b.txt': '1 2 3\n2 4 5 6\n3 1\n' }, /several formats \(a\.txt: pairs, b\.txt: user-items\)/)
+  await refused(
+    { 'a.txt': '1 2\n1 3\n2 4\n', 'b.txt': '1 2 3\n2 4 5 6\n3 1\n' },
+    /several kinds[\s\S]*a\.txt: pairs: user = 1, item = 2[\s\S]*b\.txt: user-items/
+  )
   await refused({ 'a.txt': '1 2\n1 3\n', 'a.txt.gz': gzipSync('1 2\n1 3\n') }, /with and without \.gz/)
   await refused({ 'a.txt': '1 2\r3 4\r' }, /carriage returns only/)
-  await refused({ 'a.item': 'item_id:token\n1\n' }, /no file with interactions, only a\.item/)
+  await refused({ 'a.item': 'item_id:token\n1\n' }, /it is a catalogue/)
 })
 
 test('a stray quote costs its own line, whatever quotes follow', async () => {
@@ -300,11 +317,14 @@ test('a stray quote costs its own line, whatever quotes follow', async () => {
   assert.equal(dataset.deadLetters, 2)
 })
 
-test('columns for a format without names are refused; a unit is not', async () => {
-  const folder = await folderOf({ 'a.txt': lines('1 2 20000000000', '3 4 20000000000') })
-  await assert.rejects(open(folder, { format: 'user-item-time', columns: { user: 'a' } }), /user-item-time has no column names/)
+test('columns of a format without a header have numbers, and a unit of their own', async () => {
+  const folder = await folderOf({ 'a.txt': lines('1 2 1400000000123', '3 4 1400000000123') })
+  await assert.rejects(
+    open(folder, { format: 'user-item-time', columns: { user: 'a' } }),
+    /there is no column "a" for user; there are 1, 2, 3/
+  )
   const [row] = await collect((await open(folder, { format: 'user-item-time', columns: { unit: 'ms' } })).interactions())
-  assert.equal(row?.eventTimeMs, 20_000_000_000)
+  assert.equal(row?.eventTimeMs, 1_400_000_000_123)
 })
 
 test('columns that only the user knows', async () => {
@@ -341,5 +361,71 @@ test("long ids are whole, and a csv without times has each user's own order", as
       [user, 'B00YQ6X8EO'],
       [user, 'B081TJ8YS3']
     ]
+  )
+})
+
+test('filters choose records by their columns, and what they leave out is counted once', async () => {
+  const folder = await folderOf({
+    'a.csv': lines('user_id,item_id,event,bot,timestamp', '1,a,view,,1400000003', '2,b,cart,yes,1400000002', '3,c,buy,NULL,1400000001'),
+    'b.jsonl': lines('{"user":1,"item":"a","event":{"name":"view"}}', '{"user":2,"item":"b","event":{"name":"buy"}}')
+  })
+  const csv = await open(join(folder, 'a.csv'), {
+    filters: [
+      { path: 'event', in: ['view', 'cart', 'buy'] },
+      { path: 'bot', exists: false }
+    ]
+  })
+  for (let pass = 0; pass < 2; pass++)
+    assert.deepEqual(
+      (await collect(csv.interactions())).map(({ userId }) => userId),
+      ['3', '1']
+    )
+  assert.deepEqual(csv.notes, ['1 records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)'])
+  const json = await open(join(folder, 'b.jsonl'), { filters: [{ path: 'event.name', equals: 'buy' }] })
+  assert.deepEqual(
+    (await collect(json.interactions())).map(({ userId }) => userId),
+    ['2']
+  )
+})
+
+test('a field of several lines is one record: most lines may be such, and are neither bad nor judged', async () => {
+  const text = (i: number) => `${i % 7},${i % 5},"good\n\nbad, ""very""",${1_400_000_000 + i}`
+  const folder = await folderOf({
+    'a.csv': lines('user_id,item_id,review,timestamp', ...Array.from({ length: 1200 }, (_, i) => text(i)), 'NULL,1,"two\nlines",1400009999')
+  })
+  const dataset = await open(folder)
+  const rows = await collect(dataset.interactions())
+  assert.equal(rows.length, 1200)
+  assert.equal(rows[1199]?.eventTimeMs, 1_400_001_199_000)
+  assert.equal(dataset.deadLetters, 1)
+  assert.equal(JSON.parse(await readFile(dataset.deadLetterPath, 'utf8')).raw, 'NULL,1,"two\nlines",1400009999')
+})
+
+test('two fields of one record may go on over lines', async () => {
+  const dataset = await open(await folderOf({ 'a.csv': 'user,item,a,b\n1,2,"x\ny","z\nw"\n3,4,p,q\n' }))
+  assert.deepEqual((await collect(dataset.interactions())).map(({ userId }) => userId).sort(), ['1', '3'])
+  assert.equal(dataset.deadLetters, 0)
+})
+
+test('an interaction whose value is no number counts without it, and is told of', async () => {
+  const dataset = await open(await folderOf({ 'a.csv': lines('user_id;item_id;rating', '1;2;4,5', '1;3;good') }))
+  assert.deepEqual(
+    (await collect(dataset.interactions())).map(({ value }) => value),
+    [4.5, undefined]
+  )
+  assert.match(dataset.notes[0]!, /^1 interactions have a value that is no number and count without it; the first: .*a\.csv:3: "1;3;good"$/)
+})
+
+test('a second table with users and items is not read as more interactions: it is named, or asked for', async () => {
+  const rated = lines('userId,movieId,rating,timestamp', '1,2,3,1400000000')
+  const named = await open(
+    await folderOf({ 'ratings.csv': rated, 'tags.csv': lines('userId,movieId,tag,timestamp', '1,2,funny,1400000001') })
+  )
+  assert.equal((await collect(named.interactions())).length, 1)
+  assert.match(named.describe, /not read: tags\.csv/)
+  const files = { 'views.csv': lines('user_id,item_id,seconds', '1,2,3'), 'notes.csv': lines('user_id,item_id,note', '1,2,x') }
+  await assert.rejects(
+    open(await folderOf(files)),
+    /several kinds; give one of them[\s\S]*notes\.csv: csv: user = user_id, item = item_id; unused: note/
   )
 })

@@ -27,6 +27,7 @@ const same: readonly [text: string, form: TimeForm][] = [
   ['1997-12-04T15:55:49.000000000Z', { unit: 'iso' }],
   ['1997-12-04T16:55:49[Europe/Berlin]', { unit: 'iso' }],
   ['1997-12-04T16:55:49+01:00[Europe/Berlin]', { unit: 'iso' }],
+  ['1997-12-04 15:55:49.000000001 +0000 UTC', { unit: 'iso' }],
   ['19971204T155549Z', { unit: 'iso' }],
   ['19971204155549', { unit: 'iso' }],
   ['1997-12-04 16:55:49', { unit: 'iso', zone: 'Europe/Berlin' }],

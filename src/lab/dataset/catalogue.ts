@@ -1,0 +1,366 @@
+// Catalogues: files of items with titles and features, as data sets and shops have them.
+
+import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { shorten } from '../../core/shorten.ts'
+import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import { detectTime } from '../../records/value/detectTime.ts'
+import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
+import { columnsKnownAs, plainColumnName } from './columnMapping.ts'
+import { jsonNames, parseObject } from './jsonLayout.ts'
+import { shownRoles } from './layout.ts'
+import { checkId, isFloatColumn } from './lineParser.ts'
+import { type AtomicColumn, atomicHeader } from './recbole.ts'
+import { presentTexts, splitterOf, type Table } from './tableLayout.ts'
+import { commonWidth, hasHeader, tableOf, withHeader, withoutHeader } from './tableShape.ts'
+
+/** Which columns of a catalogue are what, as `--item-columns item=sku,title=name,features=brand+genre` says it. */
+export interface ItemColumns {
+  readonly item?: string
+  readonly title?: string
+  readonly features?: readonly string[]
+}
+
+/** How the records of a catalogue become items. The files have no times: `updatedAtMs` is 0, older than any event. */
+export interface CatalogueLayout {
+  /** undefined for a record that is none, as a catalogue among events has them. @throws BadEventError */
+  readonly parse: (record: string) => CatalogueItem | undefined
+  readonly headerLines: number
+  readonly quotedDelimiter: string | undefined
+  /** As that of a layout of interactions. */
+  readonly isWhole: (record: string) => boolean
+  readonly shown: string
+}
+
+/** Each value of a feature is a row of the model: a field with more is prose. */
+const featureValuesMax = 256
+/** Longer ones are prose, too. */
+const featureCharsMax = 40
+/** Beyond this share of rows with a value of their own a column is an id or a name: no two items share it. */
+const distinctShareMax = 0.5
+/** Fewer rows say nothing of that. */
+const distinctRowsMin = 20
+
+const titleNames = [
+  'title',
+  'movietitle',
+  'itemtitle',
+  'itemname',
+  'name',
+  'prodname',
+  'productname',
+  'producttitle',
+  'booktitle',
+  'newstitle',
+  'trackname',
+  'artistname'
+]
+
+/** @throws ConfigError with every problem */
+export function parseItemColumns(text: string): ItemColumns {
+  const columns: Record<string, string | string[]> = {}
+  for (const part of text.split(/,(?=\s*\w+\s*=)/)) {
+    const [key, ...rest] = part.split('=')
+    const value = rest.join('=').trim()
+    const role = key!.trim()
+    if (!['item', 'title', 'features'].includes(role) || value === '') {
+      throw new ConfigError([`--item-columns: expected item=…,title=…,features=…+…, found ${JSON.stringify(part)}`])
+    }
+    columns[role] = role === 'features' ? value.split('+').map((name) => name.trim()) : value
+  }
+  return columns
+}
+
+/** Whether names are those of a catalogue: items with a title, and no user. */
+export function looksLikeCatalogue(names: readonly string[]): boolean {
+  // Gorse's items have categories and labels, and no titles.
+  const described = titleColumn(names) !== undefined || (names.includes('is_hidden') && names.includes('categories'))
+  return columnsKnownAs('user', names).length === 0 && idColumn(names) !== undefined && described
+}
+
+function titleColumn(names: readonly string[]): string | undefined {
+  return titleNames.flatMap((known) => names.filter((name) => plainColumnName(name) === known))[0]
+}
+
+function idColumn(names: readonly string[]): string | undefined {
+  return columnsKnownAs('item', names)[0] ?? names.find((name) => plainColumnName(name) === 'id')
+}
+
+const movieGenres =
+  'unknown,Action,Adventure,Animation,Children,Comedy,Crime,Documentary,Drama,Fantasy,Film-Noir,Horror,Musical,Mystery,Romance,Sci-Fi,Thriller,War,Western'.split(
+    ','
+  )
+
+/** @throws ConfigError if it is no catalogue, or a given column is not there */
+export function catalogueLayout(
+  name: string,
+  head: readonly string[],
+  given: ItemColumns,
+  rules: ValueRules,
+  where: string
+): CatalogueLayout {
+  const first = head[0]
+  if (first === undefined) throw new ConfigError([`${where} is empty`])
+  const atomic = atomicHeader(first)
+  if (atomic?.some((column) => column.name === 'item_id') === true) return atomicCatalogue(head, atomic, rules)
+  const records = head.map(parseObject).filter((record) => record !== undefined)
+  if (records.length > 0) {
+    if (records.some(({ event }) => event === 'item')) return metarankCatalogue(rules)
+    return jsonCatalogue(records, given, rules, where)
+  }
+  const plain = tableOf(head, false)
+  const width = plain === undefined ? undefined : commonWidth(plain.rows)
+  if (name === 'movies.dat' && plain?.delimiter === '::')
+    return tableCatalogue({ ...withoutHeader(plain, 3) }, { item: '1', title: '2', features: ['3'] }, rules, where, [
+      'id',
+      'title',
+      'genres'
+    ])
+  if (name === 'u.item' && width === 24) return movieLens100kCatalogue(rules)
+  if (name === 'news.tsv' && plain?.delimiter === '\t' && width === 8) {
+    return tableCatalogue({ ...withoutHeader(plain, 8), quoted: false }, { item: '1', title: '4', features: ['2', '3'] }, rules, where, [
+      'id',
+      'category',
+      'subcategory',
+      'title',
+      'abstract',
+      'url',
+      'title entities',
+      'abstract entities'
+    ])
+  }
+  const split = tableOf(head)
+  if (split === undefined) throw new ConfigError([`${where}: expected a catalogue of items with a header, found ${shorten(first)}`])
+  if (!hasHeader(split.rows, rules) && given.item === undefined) {
+    throw new ConfigError([`${where}: this catalogue has no header; number its columns: --item-columns item=1,title=2,features=3+4`])
+  }
+  const table = hasHeader(split.rows, rules) ? withHeader(split) : withoutHeader(split, commonWidth(split.rows) ?? split.rows[0]!.length)
+  return tableCatalogue(table, given, rules, where)
+}
+
+/** @param shownNames of columns without a header */
+function tableCatalogue(
+  table: Table,
+  given: ItemColumns,
+  rules: ValueRules,
+  where: string,
+  shownNames: readonly string[] = table.names
+): CatalogueLayout {
+  const { names, rows, quoted, delimiter } = table
+  const values = (column: string) => rows.map((row) => row[names.indexOf(column)] ?? '')
+  const chosen = chooseColumns(names, values, given, rules, where)
+  const at = (column: string | undefined) => (column === undefined ? -1 : names.indexOf(column))
+  const [item, title] = [at(chosen.item), at(chosen.title)]
+  const features = chosen.features.map((column) => ({ name: shownNames[at(column)]!, at: at(column), parts: partsOf(values(column)) }))
+  const idRules = { ...rules, integral: isFloatColumn(values(chosen.item), rules) }
+  const split = splitterOf(delimiter, quoted)
+  return {
+    headerLines: table.headerLines,
+    quotedDelimiter: quoted && delimiter !== 'space' && delimiter !== '::' ? delimiter : undefined,
+    isWhole: (record) => split(record)?.length === names.length,
+    shown: shownItems(chosen, names, (column) => shownNames[at(column)]!),
+    parse: (record) => {
+      const fields = split(record)
+      if (fields === undefined || fields.length !== names.length) {
+        throw new BadEventError(
+          `expected ${names.length} fields (${names.slice(0, 8).join(', ')}), found ${fields?.length ?? 'a quoted field that never ends'}: ${shorten(record)}`
+        )
+      }
+      const found: Record<string, readonly string[]> = {}
+      for (const feature of features) addFeature(found, feature.name, feature.parts(fields[feature.at]!), rules)
+      return itemOf(checkId('item', fields[item], idRules), title < 0 ? undefined : fields[title], found, rules)
+    }
+  }
+}
+
+function jsonCatalogue(
+  records: readonly Readonly<Record<string, unknown>>[],
+  given: ItemColumns,
+  rules: ValueRules,
+  where: string
+): CatalogueLayout {
+  const names = jsonNames(records)
+  const values = (column: string) => records.flatMap((record) => scalars(record[column]))
+  const chosen = chooseColumns(names, values, given, rules, where)
+  const idRules = { ...rules, integral: false }
+  return {
+    headerLines: 0,
+    quotedDelimiter: undefined,
+    isWhole: () => true,
+    shown: shownItems(chosen, names, (column) => column),
+    parse: (line) => {
+      const record = parseObject(line)
+      if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
+      const found: Record<string, readonly string[]> = {}
+      for (const name of chosen.features) addFeature(found, name, scalars(record[name]), rules)
+      return itemOf(
+        checkId('item', scalars(record[chosen.item])[0], idRules),
+        chosen.title === undefined ? undefined : scalars(record[chosen.title])[0],
+        found,
+        rules
+      )
+    }
+  }
+}
+
+interface ChosenColumns {
+  readonly item: string
+  readonly title: string | undefined
+  readonly features: readonly string[]
+}
+
+function chooseColumns(
+  names: readonly string[],
+  values: (column: string) => string[],
+  given: ItemColumns,
+  rules: ValueRules,
+  where: string
+): ChosenColumns {
+  const problems: string[] = []
+  const named = (wanted: string) => {
+    const found = names.includes(wanted) ? wanted : /^[1-9]\d{0,3}$/.test(wanted) ? names[Number(wanted) - 1] : undefined
+    if (found === undefined) problems.push(`${where}: there is no column ${JSON.stringify(wanted)}; there are ${names.join(', ')}`)
+    return found ?? wanted
+  }
+  const item = given.item === undefined ? idColumn(names) : named(given.item)
+  const title = given.title === undefined ? titleColumn(names) : named(given.title)
+  const features =
+    given.features?.map(named) ??
+    names.filter((name) => name !== item && name !== title && isFeature(presentTexts(values(name), rules), rules))
+  if (item === undefined)
+    problems.push(`${where}: no column is known to be the item; there are ${names.join(', ')}; name it with --item-columns item=…`)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return { item: item!, title, features }
+}
+
+/** Short texts that items share. Numbers with fractions, times, links and prose are none: a feature has an embedding row a value. */
+function isFeature(texts: readonly string[], rules: ValueRules): boolean {
+  if (texts.length === 0) return false
+  const parts = partsOf(texts)
+  const values = texts.flatMap(parts)
+  const distinct = new Set(values)
+  if (distinct.size < 2 && values.length > 1) return false
+  if (values.length >= distinctRowsMin && distinct.size > values.length * distinctShareMax) return false
+  if (values.some((value) => value.includes('://')) || values.every((value) => /^[+-]?\d+\.\d+$/.test(value))) return false
+  if (values.reduce((sum, value) => sum + value.length, 0) > values.length * featureCharsMax) return false
+  const years = values.every((value) => /^\d{4}$/.test(value))
+  return years || detectTime(texts.slice(0, 100), rules).kind === 'none'
+}
+
+/** How a field's text falls into values: lists and objects in JSON, or with bars between them. */
+function partsOf(texts: readonly string[]): (text: string) => string[] {
+  const present = texts.filter((text) => text.trim() !== '')
+  const share = (pattern: RegExp) => present.length > 0 && present.filter((text) => pattern.test(text)).length * 2 > present.length
+  if (share(/^\s*[[{].*[\]}]\s*$/)) {
+    return (text) => {
+      try {
+        return scalars(JSON.parse(text))
+      } catch {
+        return [text]
+      }
+    }
+  }
+  return present.some((text) => text.includes('|')) ? (text) => text.split('|') : (text) => [text]
+}
+
+/** The scalars of a value, of what is in lists and objects. */
+function scalars(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(scalars)
+  if (typeof value === 'object' && value !== null) return Object.values(value).flatMap(scalars)
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : []
+}
+
+function addFeature(features: Record<string, readonly string[]>, name: string, values: readonly string[], rules: ValueRules): void {
+  const present = [...new Set(values.map((value) => cleanText(value, rules)).filter((value) => value !== undefined))]
+  if (present.length > featureValuesMax)
+    throw new BadEventError(`${name} has ${present.length} values: at most ${featureValuesMax} are allowed`)
+  if (present.length > 0) features[name] = present
+}
+
+function itemOf(
+  itemId: string,
+  title: string | undefined,
+  features: Readonly<Record<string, readonly string[]>>,
+  rules: ValueRules
+): CatalogueItem {
+  const text = title === undefined ? undefined : cleanText(title, rules)
+  return { itemId, ...(text === undefined ? {} : { title: text }), features, updatedAtMs: 0 }
+}
+
+function shownItems({ item, title, features }: ChosenColumns, names: readonly string[], nameOf: (column: string) => string): string {
+  const taken = [
+    ['item', nameOf(item)] as const,
+    ...(title === undefined ? [] : [['title', nameOf(title)] as const]),
+    ...(features.length === 0 ? [] : [['features', features.map(nameOf).join(' + ')] as const])
+  ]
+  return shownRoles(taken, names.filter((name) => name !== item && name !== title && !features.includes(name)).map(nameOf))
+}
+
+/** `token` columns become features with one value, `token_seq` ones with several, separated by blanks as RecBole has them. */
+function atomicCatalogue(head: readonly string[], columns: readonly AtomicColumn[], rules: ValueRules): CatalogueLayout {
+  const names = columns.map(({ name }) => name)
+  const [item, title] = [names.indexOf('item_id'), names.indexOf(titleColumn(names) ?? '')]
+  const features = columns.flatMap(({ name, type }, i) =>
+    i === item || i === title || type.startsWith('float') ? [] : [{ name, type, at: i }]
+  )
+  const ids = head.slice(1).map((line) => line.split('\t')[item] ?? '')
+  const idRules = { ...rules, integral: isFloatColumn(ids, rules) }
+  const chosen = { item: 'item_id', title: names[title], features: features.map(({ name }) => name) }
+  return {
+    headerLines: 1,
+    quotedDelimiter: undefined,
+    isWhole: () => true,
+    shown: shownItems(chosen, names, (column) => column),
+    parse: (line) => {
+      const fields = line.split('\t')
+      if (fields.length !== columns.length)
+        throw new BadEventError(`expected ${columns.length} fields (${names.join(', ')}), found ${fields.length}: ${shorten(line)}`)
+      const found: Record<string, readonly string[]> = {}
+      for (const { name, type, at } of features) addFeature(found, name, type === 'token' ? [fields[at]!] : fields[at]!.split(' '), rules)
+      return itemOf(checkId('item', fields[item], idRules), fields[title], found, rules)
+    }
+  }
+}
+
+/** Item events: `{"event": "item", "item": "p1", "fields": [{"name": "title", "value": "…"}, …]}`. */
+function metarankCatalogue(rules: ValueRules): CatalogueLayout {
+  const idRules = { ...rules, integral: false }
+  return {
+    headerLines: 0,
+    quotedDelimiter: undefined,
+    isWhole: () => true,
+    shown: 'item = item, title = the field called title, features = fields with text; unused: fields with numbers',
+    parse: (line) => {
+      const record = parseObject(line)
+      if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
+      if (record.event !== 'item') return undefined
+      const fields = (Array.isArray(record.fields) ? record.fields : []) as readonly { readonly name?: unknown; readonly value?: unknown }[]
+      const texts = fields.map(({ name, value }) => ({
+        name: String(name),
+        values: (Array.isArray(value) ? value : [value]).filter((one) => typeof one === 'string')
+      }))
+      const title = texts.find(({ name }) => plainColumnName(name) === 'title')
+      const found: Record<string, readonly string[]> = {}
+      for (const { name, values } of texts) {
+        if (name !== title?.name && values.every((value) => value.length <= featureCharsMax)) addFeature(found, name, values, rules)
+      }
+      return itemOf(checkId('item', scalars(record.item)[0], idRules), title?.values[0], found, rules)
+    }
+  }
+}
+
+/** MovieLens 100K's u.item: id|title|release date|video date|link|19 flags of genres. */
+function movieLens100kCatalogue(rules: ValueRules): CatalogueLayout {
+  const idRules = { ...rules, integral: false }
+  return {
+    headerLines: 0,
+    quotedDelimiter: undefined,
+    isWhole: () => true,
+    shown: 'item = 1, title = 2, features = genre (flags 6 to 24); unused: 3, 4, 5',
+    parse: (line) => {
+      const fields = line.split('|')
+      if (fields.length !== 24) throw new BadEventError(`expected 24 fields, found ${fields.length}: ${shorten(line)}`)
+      const genres = movieGenres.filter((_, i) => fields[5 + i] === '1')
+      return itemOf(checkId('item', fields[0], idRules), fields[1], genres.length === 0 ? {} : { genre: genres }, rules)
+    }
+  }
+}
