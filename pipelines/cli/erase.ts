@@ -36,37 +36,49 @@ export async function erase(config: Config, options: { user: string; json?: bool
   const run = runToChange(config)
   const wire = await openWire(config, run)
   const places: ErasedPlace[] = []
+  const erasable: Place[] = [
+    {
+      role: 'sequence',
+      place: 'histories (sequences/)',
+      offline: () => fromSequences(run, userId),
+      isGone: () => isOutOfSequences(run, userId)
+    },
+    {
+      role: 'publish',
+      place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all spaces`,
+      offline: () => fromIndex(config, run, userId),
+      isGone: () => isOutOfIndex(config, run, userId),
+      ...(config.index === 'qdrant' ? { done: 'nobody publishes: the server was told itself, for every space' } : {})
+    },
+    {
+      role: 'train',
+      place: 'examples kept for replay (checkpoints/)',
+      offline: () => fromCheckpoints(config, run, userId),
+      isGone: () => isOutOfCheckpoints(config, run, userId)
+    }
+  ]
   try {
+    // Before the event: afterwards a stage that runs may have erased what was there.
+    const wasThere: boolean[] = []
+    for (const { isGone } of erasable) wasThere.push(!(await isGone()))
     await wire.log.append(config.topics.interactions, [erasureEvent(userId)])
-    places.push(...topicPlaces(config, wire.clock.nowMs()))
-    places.unshift(
-      await eraseWhereNobodyWorks(run, 'sequence', {
-        place: 'histories (sequences/)',
-        offline: () => fromSequences(run, userId),
-        isGone: () => isOutOfSequences(run, userId)
-      }),
-      await eraseWhereNobodyWorks(run, 'publish', {
-        place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all spaces`,
-        offline: () => fromIndex(config, run, userId),
-        isGone: () => isOutOfIndex(config, run, userId),
-        ...(config.index === 'qdrant' ? { done: 'nobody publishes: the server was told itself, for every space' } : {})
-      }),
-      await eraseWhereNobodyWorks(run, 'train', {
-        place: 'examples kept for replay (checkpoints/)',
-        offline: () => fromCheckpoints(config, run, userId),
-        isGone: () => isOutOfCheckpoints(config, run, userId)
-      }),
-      await fromReport(run, userId)
-    )
-    places.push(...filesThatName(run, userId))
+    for (const [i, each] of erasable.entries()) places.push(await eraseFrom(run, each, wasThere[i]!))
+    places.push(await fromReport(run, userId), ...filesThatName(run, userId))
   } finally {
     await wire.log.close()
   }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, userId, places })}\n`)
+  const found = places.some(({ outcome }) => outcome !== 'nothing there')
+  places.push(...topicPlaces(config, wire.clock.nowMs()))
+  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, userId, found, places })}\n`)
   else for (const { place, outcome, detail } of places) process.stdout.write(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
+  if (!found)
+    process.stderr.write(
+      `mtmi: nothing of user ${JSON.stringify(userId)} was found in run ${run.name}: is the id right? The request to erase it is in the log all the same\n`
+    )
 }
 
 interface Place {
+  readonly role: WriterRole
   readonly place: string
   /** @returns whether something was there */
   readonly offline: () => Promise<boolean>
@@ -75,11 +87,11 @@ interface Place {
   readonly done?: string
 }
 
-/** By this process where no other has the role; otherwise waits until that one has done it. */
-async function eraseWhereNobodyWorks(
+/** By this process where no other has the role; otherwise waits until that one has done it. @param wasThere before the event was appended */
+async function eraseFrom(
   run: RunDirectory,
-  role: WriterRole,
-  { place, offline, isGone, done = 'nobody works there: its files were written anew' }: Place
+  { role, place, offline, isGone, done = 'no stage runs: its files were rewritten' }: Place,
+  wasThere: boolean
 ): Promise<ErasedPlace> {
   const lock = run.lockAlone('mtmi erase')
   let worker: string | undefined
@@ -100,6 +112,7 @@ async function eraseWhereNobodyWorks(
       )
     await pause(pollMs)
   }
+  if (!wasThere) return { place, outcome: 'nothing there', detail: `looked at before the request; ${worker} runs` }
   const detail = `by ${worker}. LMDB's free pages keep bytes until they are used again: where that matters, erase once more while nothing runs`
   return { place, outcome: 'erased', detail: role === 'train' ? `by ${worker}` : detail }
 }

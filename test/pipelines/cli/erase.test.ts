@@ -138,7 +138,17 @@ test('while everything runs: the stages do it, by a request as by the command, a
     const base = (await service.says(/Serving on (http:\S+)/))[1]!
     const list = async (user: string) => (await (await fetch(`${base}/v1/users/${user}/recommendations`)).json()) as { coldStart?: string }
     assert.equal((await list(erased)).coldStart, undefined)
-    const found = outcomes(await run(folder, ['erase', '--user', erased, '--json']))
+    // A mistyped id: nothing is called erased where nothing was.
+    const mistyped = await run(folder, ['erase', '--user', 'no-such-user', '--json'])
+    assert.equal(mistyped.found, false)
+    const missing = outcomes(mistyped)
+    assert.deepEqual(
+      [missing.histories, missing.index, missing['examples kept for replay'], missing['report.json']],
+      Array(4).fill('nothing there')
+    )
+    const answer = await run(folder, ['erase', '--user', erased, '--json'])
+    assert.equal(answer.found, true)
+    const found = outcomes(answer)
     assert.deepEqual([found.histories, found.index, found['examples kept for replay'], found['report.json']], Array(4).fill('erased'))
     assert.equal((await list(erased)).coldStart, 'popular')
     const checkpoints = path.join(runFolder(folder), 'checkpoints')
