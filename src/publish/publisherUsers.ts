@@ -116,7 +116,8 @@ export class PublisherUsers {
     this.#account.read()
     this.#account.add('publishedBefore')
     this.#keep(userId, steps)
-    if (!this.#waiting.has(userId)) this.#setBehind(userId)
+    // Who waits for the model to know an item of theirs is encoded by the window as it is then.
+    if (!this.isWaiting(userId)) this.#setBehind(userId)
   }
 
   forget(userId: UserId): void {
