@@ -78,7 +78,7 @@ export const readers = {
     outcomes: {
       counted: used('counted'),
       uncounted: unneeded('without a weight, repeated, or erasures'),
-      rejected: lost('invalid')
+      rejected: unneeded('invalid (dead-lettered by sequence)')
     }
   },
   serve: {
