@@ -45,7 +45,11 @@ export function pipelineNumbers(pipeline: WholePipeline, source: { title: string
           }
         }),
     drift: {
-      inputs: Object.entries(pipeline.drift.report.psi).map(([feature, psi]) => ({ feature, psi: rounded(psi) })),
+      inputs: Object.entries(pipeline.drift.report.features).map(([feature, { psi, threshold }]) => ({
+        feature,
+        psi: rounded(psi),
+        threshold: rounded(threshold)
+      })),
       detections: [...pipeline.drift.detections, ...(train?.detections ?? [])]
         .sort((a, b) => b.eventTimeMs - a.eventTimeMs)
         .slice(0, detectionsShown)

@@ -177,8 +177,6 @@ const recordPairs = ({ records, ignoredTypes = {} }) => [
   ...Object.entries(ignoredTypes).map(([type, n]) => [`no weight: ${type}`, count(n)])
 ]
 
-/** By custom: below .1 nothing, from .25 on another population. */
-const driftWord = (psi) => (psi >= 0.25 ? 'another population' : psi >= 0.1 ? 'a shift' : 'steady')
 const words = (name) => name.replaceAll('_', ' ')
 
 function driftParts({ inputs, detections } = { inputs: [], detections: [] }) {
@@ -188,7 +186,7 @@ function driftParts({ inputs, detections } = { inputs: [], detections: [] }) {
       ? h('p', { class: 'note' }, 'The reference is being gathered.')
       : pairs(
           h('dl', { class: 'pairs' }),
-          inputs.map(({ feature, psi }) => [words(feature), `${ratio(psi)} · ${driftWord(psi)}`])
+          inputs.map(({ feature, psi, threshold }) => [words(feature), `${ratio(psi)} · ${psi < threshold ? 'steady' : 'changed'}`])
         ),
     newest &&
       h('p', { class: 'note' }, `Noticed last: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`)

@@ -187,15 +187,9 @@ export const dashboards = [
         series(
           'Population stability index',
           'short',
-          'Of recent interactions against the reference: from .1 a shift, from .25 a large one',
-          [`job_feature:mtmi_drift_psi:max{${job}}`, '{{feature}}']
-        ),
-        series(
-          'Kolmogorov-Smirnov distance',
-          'short',
-          'And what it exceeds by chance once in a thousand',
-          [`max by (feature) (mtmi_drift_ks{${job}})`, '{{feature}}'],
-          [`max by (feature) (mtmi_drift_critical_ks{${job}})`, '{{feature}} critical']
+          'Of the newest window of interactions against the four before it, and from where on it is an alarm',
+          [`max by (feature) (mtmi_drift_psi{${job}})`, '{{feature}}'],
+          [`max by (feature) (mtmi_drift_threshold_psi{${job}})`, '{{feature}} threshold']
         )
       ],
       [
@@ -203,8 +197,7 @@ export const dashboards = [
           `sum by (signal, detector) (increase(mtmi_drift_detections_total{${job}}[1h]))`,
           '{{signal}} by {{detector}}'
         ]),
-        series('Since a change', 's', 'Was last noticed', [`min by (signal) (mtmi_drift_detection_age_seconds{${job}})`, '{{signal}}']),
-        series('Reference', 'short', 'Interactions in it', [`max(mtmi_drift_reference_events{${job}})`, 'interactions'])
+        series('Since a change', 's', 'Was last noticed', [`min by (signal) (mtmi_drift_detection_age_seconds{${job}})`, '{{signal}}'])
       ],
       [
         series('New users and items', 'percentunit', 'Share of interactions by users, or on items, not seen before', [

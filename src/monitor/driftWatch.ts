@@ -7,7 +7,7 @@ import { type StateKind, z } from '../core/stateFile.ts'
 import type { Catalogue } from '../records/catalogue.ts'
 import type { UserSequence } from '../records/userSequence.ts'
 import type { Detection } from './drift/detection.ts'
-import { InputDrift, type InputDriftState, inputFeatures, numberFeatures } from './drift/inputDrift.ts'
+import { InputDrift, type InputDriftState, inputFeatures } from './drift/inputDrift.ts'
 import { RecommendedItems, type RecommendedItemsState } from './drift/recommendedItems.ts'
 import type { MetricsEntry, MetricsReport } from './metrics.ts'
 
@@ -46,7 +46,6 @@ export class DriftWatch {
   #detections: Detection[] = []
   #lastSaveMs: number
   #changed = false
-  #referenceFull = false
 
   constructor(options: DriftWatchOptions) {
     this.#options = options
@@ -57,7 +56,7 @@ export class DriftWatch {
       this.#recommended.restore(earlier.recommended)
       this.#detections = [...earlier.detections]
     }
-    options.measure?.(zeros(inputFeatures, ['psi']).concat(zeros(numberFeatures, ['ks'])))
+    options.measure?.(zeros(inputFeatures, ['psi']))
   }
 
   /** What was noticed, oldest first. */
@@ -74,12 +73,13 @@ export class DriftWatch {
   observe(sequences: readonly UserSequence[]): void {
     const before = this.#input.report
     const found: Detection[] = []
-    for (const { steps, fresh } of sequences) {
+    for (const { userId, steps, fresh } of sequences) {
       for (const { position } of fresh) {
         const step = steps[position]
         if (step === undefined) continue
         const earlier = position === 0 ? undefined : steps[position - 1]
         const noticed = this.#input.observe({
+          userId,
           type: step.type,
           itemId: step.itemId,
           categories: this.#options.catalogue.featuresOf(step.itemId).slice(0, categoriesMax),
@@ -121,25 +121,16 @@ export class DriftWatch {
   }
 
   #tell(found: readonly Detection[]): void {
-    const { measure, clock, options } = this.#options
+    const { measure, clock } = this.#options
     if (measure === undefined) return
-    const { psi, ks, newUserShare, referenceEvents } = this.#input.report
-    const entries: MetricsEntry[] = [{ metric: 'driftReferenceEvents', value: referenceEvents }]
-    const full = Object.keys(psi).length > 0
-    // A rolled reference is as fresh as its last block; a pinned one as when it became full.
-    if (full && (options.reference === 'rolled' || !this.#referenceFull))
-      entries.push({ metric: 'driftReferenceAge', value: clock.nowMs() })
-    this.#referenceFull = full
+    const { features, newUserShare } = this.#input.report
+    const entries: MetricsEntry[] = []
     if (newUserShare !== undefined) entries.push({ metric: 'driftNew', labels: { role: 'user' }, value: newUserShare })
     for (const feature of inputFeatures) {
-      const value = psi[feature]
-      if (value !== undefined) entries.push({ metric: 'driftPsi', labels: { feature }, value })
-    }
-    for (const feature of numberFeatures) {
-      const value = ks[feature]
-      if (value === undefined) continue
-      entries.push({ metric: 'driftKs', labels: { feature }, value: value.distance })
-      entries.push({ metric: 'driftCriticalKs', labels: { feature }, value: value.critical })
+      const compared = features[feature]
+      if (compared === undefined) continue
+      entries.push({ metric: 'driftPsi', labels: { feature }, value: compared.psi })
+      entries.push({ metric: 'driftPsiThreshold', labels: { feature }, value: compared.threshold })
     }
     entries.push(...detectionMetrics(found, clock.nowMs()))
     measure(entries)

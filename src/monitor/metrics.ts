@@ -53,9 +53,7 @@ const role = ['item', 'user'] as const
 const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
 
 /** What the drift watch looks at of the interactions. */
-const driftFeature = ['event_type', 'item_popularity', 'category', 'history_length', 'event_gap'] as const
-/** Those of them that are numbers with an order. */
-const driftNumber = ['history_length', 'event_gap'] as const
+const driftFeature = ['event_type', 'item_popularity', 'category', 'new_user', 'event_gap'] as const
 
 /** What an HTTP request can have matched. */
 export const httpRoutes = [
@@ -222,29 +220,22 @@ export const metricDefinitions = {
 
   driftPsi: gauge(
     'mtmi_drift_psi',
-    'Population stability index of recent interactions against the reference window: from .1 on a shift, from .25 on a large one',
+    'Population stability index of the newest window of interactions against the four windows before it; absent until there are five',
     { feature: driftFeature }
   ),
-  driftKs: gauge(
-    'mtmi_drift_ks',
-    'Kolmogorov-Smirnov distance of recent interactions from the reference window: the largest gap between the distributions, 0 to 1',
-    { feature: driftNumber }
-  ),
-  driftCriticalKs: gauge(
-    'mtmi_drift_critical_ks',
-    'The distance that mtmi_drift_ks exceeds by chance once in a thousand, were nothing to have changed',
-    { feature: driftNumber }
+  driftPsiThreshold: gauge(
+    'mtmi_drift_threshold_psi',
+    'From here on mtmi_drift_psi raises an alarm: drift.psiMin, or twice the largest index among the four windows of the reference',
+    { feature: driftFeature }
   ),
   driftDetections: counter('mtmi_drift_detections_total', 'Changes noticed, by what changed and by which test', {
     signal: [...driftFeature, 'loss', 'hit_rate'],
-    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+    detector: ['psi', 'adwin']
   }),
   driftDetectionAge: age('mtmi_drift_detection_age_seconds', 'Since a change was last noticed', {
     signal: [...driftFeature, 'loss', 'hit_rate'],
-    detector: ['psi', 'ks', 'adwin', 'page_hinkley']
+    detector: ['psi', 'adwin']
   }),
-  driftReferenceEvents: gauge('mtmi_drift_reference_events', 'Interactions in the reference window; nothing is compared until it is full'),
-  driftReferenceAge: age('mtmi_drift_reference_age_seconds', 'Since the reference window was last full: pinned, or rolled on'),
   driftNew: gauge('mtmi_drift_new_ratio', 'Share of recent interactions by users, or on items, that had not been seen before', { role }),
   driftWinsEntropy: gauge(
     'mtmi_drift_tower_wins_entropy_ratio',

@@ -26,7 +26,7 @@ export class ModelWatch {
     this.#drift = new ModelDrift(setup.options)
     this.#clock = setup.clock
     this.#measure = setup.measure
-    this.#measure?.(zeros(['loss', 'hit_rate'], ['adwin', 'page_hinkley']))
+    this.#measure?.(zeros(['loss', 'hit_rate'], ['adwin']))
   }
 
   /** What was noticed, oldest first. */

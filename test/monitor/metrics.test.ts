@@ -57,7 +57,7 @@ const units = [
     'detections',
     'records'
   ],
-  ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi', 'ks']
+  ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi']
 ]
 
 /** Listed, or the first `max` that come and `other`. */

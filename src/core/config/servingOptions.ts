@@ -159,25 +159,16 @@ export const opsSchema = section({
 })
 
 export const driftSchema = section({
-  reference: z
-    .enum(['rolled', 'pinned'])
-    .default('rolled')
-    .describe(
-      'What recent interactions are compared with: `rolled`, those just before them, which sees what changes suddenly and gets used to it; `pinned`, the first ones after the warm-up, for ever'
-    ),
-  warmupEvents: count(0, 1_000_000_000)
-    .default(10_000)
-    .describe('Interactions that are left out at first, while popularity is not known yet and every user is new'),
-  referenceEvents: count(100, 100_000_000).default(10_000).describe('Interactions in the reference'),
-  windowEvents: count(100, 10_000_000)
-    .default(2500)
-    .describe(
-      'Recent interactions that are compared: fewer see a change sooner, and see more that are none. Chance alone makes the index .005'
-    ),
+  windowSessions: count(100, 10_000_000)
+    .default(1000)
+    .describe('Sessions at least in a window; the four windows before it are what it is compared with'),
+  windowMs: durationMs(30 * dayMs)
+    .default(60 * minuteMs)
+    .describe('Event time at least in a window: at a thousand events a second 2,500 of them would be seconds'),
   psiMin: real(0.01, 10)
-    .default(0.15)
+    .default(0.05)
     .describe(
-      'A population stability index from here on counts as a detection. By custom .1 is a shift and .25 another population; on simulations popularity stays below .05 without a drift, and reaches .18 … .36 at one'
+      'A population stability index below this is no alarm (item popularity: below twice this); docs/drift.md has the rate of false alarms and what is seen'
     ),
   confidence: real(1e-12, 0.5)
     .default(1e-4)

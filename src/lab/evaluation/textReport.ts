@@ -182,7 +182,7 @@ const signalNames: Readonly<Record<Detection['signal'], string>> = {
   event_type: 'event types',
   item_popularity: 'item popularity',
   category: 'categories',
-  history_length: 'history lengths',
+  new_user: 'new users',
   event_gap: 'times between events',
   loss: 'loss',
   hit_rate: 'hit rate'

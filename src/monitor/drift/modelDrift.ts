@@ -1,14 +1,15 @@
-// Whether the model still does what it did: hit rate and loss by change detectors, which interests win, and whether it learns by heart.
+// Whether the model still does what it did: hit rate and loss by change detectors, which interests win, and whether it
+// learns by heart.
 //
-// Unseen against seen: the loss of a batch before it is learned (prequential: Gama, Sebastião & Rodrigues, On evaluating stream learning algorithms, Machine
-// Learning 2013) less that of replayed examples of the same step. The winners' entropy sees collapse onto one tower, the imbalance that routing of experts
-// is watched for (Shazeer et al., Outrageously Large Neural Networks, ICLR 2017, § 4); vectors that are all alike show in the intra-user cosine (as in Jing et
-// al., Understanding Dimensional Collapse, ICLR 2022).
+// Unseen against seen: the loss of a batch before it is learned (prequential: Gama, Sebastião & Rodrigues, On
+// evaluating stream learning algorithms, Machine Learning 2013) less that of replayed examples of the same step. The
+// winners' entropy sees collapse onto one tower, the imbalance that routing of experts is watched for (Shazeer et al.,
+// Outrageously Large Neural Networks, ICLR 2017, § 4); vectors that are all alike show in the intra-user cosine (as in
+// Jing et al., Understanding Dimensional Collapse, ICLR 2022).
 
 import { Adwin, type AdwinState } from './adwin.ts'
 import type { Detection } from './detection.ts'
 import { entropyRatio } from './evenness.ts'
-import { PageHinkley, type PageHinkleyOptions, type PageHinkleyState } from './pageHinkley.ts'
 
 /** What one batch says, from before and from the step in which it was learned. */
 export interface BatchSigns {
@@ -38,11 +39,10 @@ export interface ModelDriftReport {
 }
 
 export interface ModelDriftState {
-  readonly format: 1
+  readonly format: 2
   readonly adwin: Readonly<Record<'hit_rate' | 'loss', AdwinState>>
-  readonly pageHinkley: Readonly<Record<'hit_rate' | 'loss', PageHinkleyState>>
   readonly seen: Readonly<Record<'hit_rate' | 'loss', number>>
-  readonly quietUntil: Readonly<Record<string, number>>
+  readonly quietUntil: Readonly<Record<'hit_rate' | 'loss', number>>
   readonly wins: readonly number[]
   readonly overfitGap: number | null
   readonly newItemShare: number | null
@@ -52,26 +52,20 @@ export interface ModelDriftState {
 const hitRanks = 20
 /** Losses are read as shares of this, clipped: a loss of 10 is that of guessing among 22,000. */
 const lossScale = 10
-/** Before so many values a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the items become more that it tells apart. */
+/**
+ * Before so many values a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the
+ * items become more that it tells apart.
+ */
 const warmup = { hit_rate: 3000, loss: 10_000 } as const
-/** One change comes to a detector in several cuts: what follows within so many values is the same one. */
+/** One change comes as several cuts: what follows within so many values is the same change. */
 const quiet = 3000
 /** Averages are over about this many examples. */
 const memory = 5000
 
-/**
- * A hit is 0 or 1: its variance is at most .25. With δ .03 and λ 60 chance fires once in e^14 excursions were clicks independent; a session's are not, which
- * is as if the variance were some three times as large: once in e^5. A fall of the hit rate by .1 is seen after 60 / (.1 − .03) = 860 clicks.
- */
-const hitRateTest: PageHinkleyOptions = { worse: 'lower', tolerance: 0.03, threshold: 60, memory: 10_000, warmup: warmup.hit_rate }
-/** A tenth of the loss spreads by about .2 (variance .04). A rise of the loss by .7 is seen after 40 / (.07 − .03) = 1,000 clicks. */
-const lossTest: PageHinkleyOptions = { worse: 'higher', tolerance: 0.03, threshold: 40, memory: 10_000, warmup: warmup.loss }
-
 export class ModelDrift {
   readonly #adwin: Readonly<Record<'hit_rate' | 'loss', Adwin>>
-  readonly #pageHinkley = { hit_rate: new PageHinkley(hitRateTest), loss: new PageHinkley(lossTest) }
   readonly #seen = { hit_rate: 0, loss: 0 }
-  #quietUntil: Record<string, number> = {}
+  #quietUntil = { hit_rate: 0, loss: 0 }
   #wins: number[] = []
   #overfitGap: number | undefined
   #newItemShare: number | undefined
@@ -127,25 +121,19 @@ export class ModelDrift {
     if (!Number.isFinite(value)) return
     const seen = ++this.#seen[signal]
     const cut = this.#adwin[signal].add(value)
-    const fired = this.#pageHinkley[signal].add(Math.min(1, value))
+    if (cut === undefined || (signal === 'loss' ? cut.after <= cut.before : cut.after >= cut.before)) return
     const scale = signal === 'loss' ? lossScale : 1
-    const note = (detector: 'adwin' | 'page_hinkley', mean: number) => {
-      const name = `${signal} ${detector}`
-      const heard = seen > warmup[signal] && seen >= (this.#quietUntil[name] ?? 0)
-      // Silence goes on as long as it keeps firing.
-      this.#quietUntil[name] = seen + quiet
-      if (heard) found.push({ signal, detector, value: mean * scale, eventTimeMs })
-    }
-    if (cut !== undefined && (signal === 'loss' ? cut.after > cut.before : cut.after < cut.before)) note('adwin', cut.after)
-    if (fired) note('page_hinkley', this.#adwin[signal].mean)
+    if (seen > warmup[signal] && seen >= this.#quietUntil[signal])
+      found.push({ signal, detector: 'adwin', value: cut.after * scale, eventTimeMs })
+    // Silence lasts for as long as cuts follow each other.
+    this.#quietUntil[signal] = seen + quiet
   }
 
   state(): ModelDriftState {
     const of = <T>(state: (signal: 'hit_rate' | 'loss') => T) => ({ hit_rate: state('hit_rate'), loss: state('loss') })
     return {
-      format: 1,
+      format: 2,
       adwin: of((signal) => this.#adwin[signal].state()),
-      pageHinkley: of((signal) => this.#pageHinkley[signal].state()),
       seen: { ...this.#seen },
       quietUntil: { ...this.#quietUntil },
       wins: [...this.#wins],
@@ -156,10 +144,9 @@ export class ModelDrift {
 
   /** @returns false, and stays new, for a state of another format */
   restore(state: ModelDriftState): boolean {
-    if (state.format !== 1) return false
+    if (state.format !== 2) return false
     for (const signal of ['hit_rate', 'loss'] as const) {
       this.#adwin[signal].restore(state.adwin[signal])
-      this.#pageHinkley[signal].restore(state.pageHinkley[signal])
       this.#seen[signal] = state.seen[signal]
     }
     this.#quietUntil = { ...state.quietUntil }

@@ -1,18 +1,16 @@
 // How far one distribution over bins is from another: the population stability index.
 
-/** Added to every bin before shares are taken (Jeffreys' prior): an empty bin would otherwise make the index infinite. */
+/**
+ * Added to every bin before shares are taken (Jeffreys' prior): an empty bin would otherwise make the index infinite.
+ */
 const smoothing = 0.5
-
-/** From here on by custom (Siddiqi): below .1 nothing has happened, from .25 on it is another population. */
-export const psiBands = { shifted: 0.1, different: 0.25 } as const
-
-export type PsiBand = 'stable' | 'shifted' | 'different'
 
 /**
  * PSI = Σ_i (p_i − q_i) · ln(p_i / q_i), the symmetric Kullback–Leibler divergence of the shares of two windows, 0 … ∞.
  *
- * Siddiqi, Credit Risk Scorecards (Wiley 2006), ch. 6. Were nothing to have changed it would still be about (bins − 1)(1/n + 1/m) for windows of n and m
- * values (Yurdakul 2018, Statistical properties of the population stability index): see `psiByChance`.
+ * Siddiqi, Credit Risk Scorecards (Wiley 2006), ch. 6: by custom below .1 nothing has happened, and from .25 on it is
+ * another population. Of two windows of n and m independent values of one distribution it is (bins − 1)(1/n + 1/m) on
+ * average (Yurdakul 2018, Statistical properties of the population stability index).
  *
  * @param reference counts by bin, ≥ 0
  * @param current counts by bin, of the same length
@@ -35,16 +33,6 @@ export function populationStability(reference: ArrayLike<number>, current: Array
     psi += (p - q) * Math.log(p / q)
   }
   return psi
-}
-
-/** What PSI is on average when both windows are drawn from one distribution. @param n and @param m values in the windows, above 0 */
-export function psiByChance(bins: number, n: number, m: number): number {
-  return (bins - 1) * (1 / n + 1 / m)
-}
-
-export function psiBand(psi: number): PsiBand {
-  if (psi < psiBands.shifted) return 'stable'
-  return psi < psiBands.different ? 'shifted' : 'different'
 }
 
 /**

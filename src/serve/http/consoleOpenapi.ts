@@ -178,10 +178,14 @@ export function consoleSchemas(lookups: boolean): Json {
         drift: object(
           {
             inputs: list(
-              object({ feature: text('Of the interactions'), psi: number('Population stability index against the reference') }, [
-                'feature',
-                'psi'
-              ])
+              object(
+                {
+                  feature: text('Of the interactions'),
+                  psi: number('Population stability index against the reference'),
+                  threshold: number('From here on an alarm')
+                },
+                ['feature', 'psi', 'threshold']
+              )
             ),
             detections: list(
               object(

@@ -33,8 +33,8 @@ export interface PipelineNumbers {
   }
   /** Empty lists: the reference is still being gathered, and nothing was noticed yet. */
   readonly drift?: {
-    /** Population stability index of each watched feature of the input: by custom .1 is a shift, .25 another population. */
-    readonly inputs: readonly { readonly feature: string; readonly psi: number }[]
+    /** Population stability index of each watched feature of the input, and from where on it is an alarm. */
+    readonly inputs: readonly { readonly feature: string; readonly psi: number; readonly threshold: number }[]
     /** Newest first. */
     readonly detections: readonly {
       readonly signal: string

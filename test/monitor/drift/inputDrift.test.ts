@@ -4,88 +4,138 @@ import { Rng } from '../../../src/core/rng.ts'
 import type { Detection } from '../../../src/monitor/drift/detection.ts'
 import { InputDrift, type InputEvent } from '../../../src/monitor/drift/inputDrift.ts'
 
-const options = { reference: 'pinned', warmupEvents: 0, referenceEvents: 2000, windowEvents: 1000, psiMin: 0.2 } as const
+/** Blocks of 50 sessions, a window of 10 blocks, a reference of 40. */
+const options = { windowSessions: 500, windowMs: 0, psiMin: 0.1 }
 
-/** Every feature as it is in quiet times; a part of it changed. */
-function quiet(rng: Rng, i: number, changes: Partial<InputEvent> = {}): InputEvent {
+/** Each event is a session of its own. */
+function event(i: number, changes: Partial<InputEvent> = {}): InputEvent {
   return {
-    type: rng.uniform() < 0.8 ? 'click' : 'purchase',
-    itemId: `i${Math.floor(rng.uniform() ** 2 * 200)}`,
-    categories: [rng.uniform() < 0.5 ? 'books' : 'music'],
-    historyLength: Math.floor(rng.uniform() * 40),
-    gapMs: 60_000 * (1 + rng.uniform()),
+    userId: `u${i}`,
+    type: i % 5 < 4 ? 'click' : 'purchase',
+    itemId: 'i1',
+    categories: [],
+    historyLength: 3,
+    gapMs: 3_600_000,
     eventTimeMs: i,
     ...changes
   }
 }
 
-const quietEvents = 10_000
-/** Until popularity is known: a reference of the first events would be one in which every item is new. */
-const warmupEvents = 4000
-const driftedEvents = 3000
-
-function watch(drift: InputDrift, drifted: (rng: Rng) => Partial<InputEvent>): Detection[] {
-  const rng = new Rng(3)
+/** @param of the changes of event number i */
+function watch(drift: InputDrift, events: number, of: (i: number) => Partial<InputEvent> = () => ({})): Detection[] {
   const found: Detection[] = []
-  for (let i = 0; i < quietEvents + driftedEvents; i++) found.push(...drift.observe(quiet(rng, i, i < quietEvents ? {} : drifted(rng))))
+  for (let i = 0; i < events; i++) found.push(...drift.observe(event(i, of(i))))
   return found
 }
 
+/** PSI of two bins; half a count is added to each. */
+function psi(reference: readonly [number, number], window: readonly [number, number]): number {
+  const share = ([a, b]: readonly [number, number]) => (a + 0.5) / (a + b + 1)
+  const [q, p] = [share(reference), share(window)]
+  return (p - q) * Math.log(p / q) + (q - p) * Math.log((1 - p) / (1 - q))
+}
+
+const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`)
+const half = (i: number) => ({ type: i % 2 === 0 ? 'click' : 'purchase' })
+
 test('by hand: event types that go from 80:20 to 50:50', () => {
-  // The reference is 800 clicks and 200 purchases, the window 250 and 250; half a count is added to each bin that is used.
-  const drift = new InputDrift({ ...options, referenceEvents: 1000, windowEvents: 500 })
-  for (let i = 0; i < 1500; i++)
-    drift.observe({ ...quiet(new Rng(1), i), type: i < 1000 ? (i % 5 < 4 ? 'click' : 'purchase') : i % 2 === 0 ? 'click' : 'purchase' })
-  const [p, q] = [800.5 / 1001, 250.5 / 501]
-  const expected = (p - q) * Math.log(p / q) + (1 - p - (1 - q)) * Math.log((1 - p) / (1 - q))
-  assert(Math.abs(drift.report.psi.event_type! - expected) < 1e-9, `${drift.report.psi.event_type} is not ${expected}`)
-  assert.equal(drift.report.referenceEvents, 1000)
+  const drift = new InputDrift(options)
+  assert.deepEqual(watch(drift, 2499), [])
+  assert.deepEqual(drift.report.features, {}) // one event before window and reference are full
+  const found: Detection[] = []
+  for (let i = 2499; i < 3000; i++) found.push(...drift.observe(event(i, i < 2500 ? {} : half(i))))
+  near(drift.report.features.event_type!.psi, psi([1600, 400], [250, 250]))
+  near(drift.report.features.event_type!.threshold, 0.1)
+  assert.deepEqual(
+    found.map(({ signal, detector }) => [signal, detector]),
+    [['event_type', 'psi']]
+  )
 })
 
-test('by hand: histories of 0 … 9 steps against 5 … 14: half of each is where the other has nothing', () => {
-  const drift = new InputDrift({ ...options, referenceEvents: 1000, windowEvents: 500 })
-  for (let i = 0; i < 1500; i++) drift.observe({ ...quiet(new Rng(1), i), historyLength: (i % 10) + (i < 1000 ? 0 : 5) })
-  assert(Math.abs(drift.report.ks.history_length!.distance - 0.5) < 1e-9)
+test('by hand: the threshold is twice the largest difference of a reference window from the other three', () => {
+  const drift = new InputDrift(options)
+  // Purchases in the windows of the reference: 100, 100, 300, 100 of 500; in the newest 250: as far from the reference
+  // as its third window is from the others.
+  const purchases = [1, 1, 3, 1, 2.5]
+  const found = watch(drift, 2500, (i) => ({ type: i % 5 < purchases[Math.floor(i / 500)]! ? 'purchase' : 'click' }))
+  const { threshold } = drift.report.features.event_type!
+  near(threshold, 2 * psi([1200, 300], [200, 300]))
+  assert.deepEqual(found, [])
 })
 
-test('by hand: the share of new users is that of first events in the window', () => {
-  const drift = new InputDrift({ ...options, referenceEvents: 1000, windowEvents: 500 })
-  for (let i = 0; i < 1500; i++) drift.observe({ ...quiet(new Rng(1), i), historyLength: i % 4 === 0 ? 0 : 7 })
-  assert.equal(drift.report.newUserShare, 0.25)
+test('one alarm for one change: while it lasts, and while the reference takes it in', () => {
+  const drift = new InputDrift(options)
+  assert.equal(watch(drift, 10_000, (i) => (i < 3000 ? {} : half(i))).length, 1)
 })
 
-test('planted: each feature raises its own alarm after it changed, and none before; quiet times raise none', () => {
-  const planted: Record<string, (rng: Rng) => Partial<InputEvent>> = {
-    event_type: (rng) => ({ type: rng.uniform() < 0.3 ? 'click' : 'purchase' }),
-    item_popularity: (rng) => ({ itemId: `new ${Math.floor(rng.uniform() * 5000)}` }),
-    category: (rng) => ({ categories: [rng.uniform() < 0.8 ? 'games' : 'music'] }),
-    history_length: (rng) => ({ historyLength: Math.floor(rng.uniform() * 8) }),
-    event_gap: (rng) => ({ gapMs: 2000 * (1 + rng.uniform()) })
+test('interactions of one session count as one, and of users who are busy no more than of others', () => {
+  const drift = new InputDrift(options)
+  // Three of four events are of one user without a pause, who only purchases.
+  const found = watch(drift, 16_000, (i) =>
+    i >= 8000 && i % 4 > 0 ? { userId: 'busy', gapMs: 1, type: 'purchase', itemId: 'i2' } : { type: i % 20 < 16 ? 'click' : 'purchase' }
+  )
+  assert.deepEqual(found, [])
+  assert(drift.report.features.event_type !== undefined)
+  assert(drift.report.features.event_type.psi < 0.02)
+})
+
+test('more new users raise an alarm, fewer do not: their share falls for as long as a stream is young', () => {
+  const share = (before: number, after: number) => {
+    const drift = new InputDrift(options)
+    const found = watch(drift, 3000, (i) => ({ historyLength: i % 100 < (i < 2500 ? before : after) ? 0 : 3 }))
+    return { found: found.map(({ signal }) => signal), newUserShare: drift.report.newUserShare }
   }
-  for (const reference of ['pinned', 'rolled'] as const) {
-    assert.deepEqual(
-      watch(new InputDrift({ ...options, warmupEvents, reference }), () => ({})),
-      [],
-      `${reference}: no drift`
-    )
-    for (const [feature, drifted] of Object.entries(planted)) {
-      const found = watch(new InputDrift({ ...options, warmupEvents, reference }), drifted)
-      assert(found.length > 0, `${reference}: ${feature} was not noticed`)
-      assert.deepEqual(new Set(found.map(({ signal }) => signal)), new Set([feature]), reference)
-      for (const { eventTimeMs } of found) assert(eventTimeMs >= quietEvents, `${feature} at ${eventTimeMs}`)
-      if (feature === 'history_length' || feature === 'event_gap')
-        assert.deepEqual(new Set(found.map(({ detector }) => detector)), new Set(['psi', 'ks']), `${reference}: ${feature}`)
+  assert.deepEqual(share(2, 20), { found: ['new_user'], newUserShare: 0.2 })
+  assert.deepEqual(share(20, 2), { found: [], newUserShare: 0.02 })
+})
+
+test('a window spans its time however many events there are, and looks at as many as it needs; after a rush too', () => {
+  // 10,000 events in each tenth of a window, for seven windows; then 100.
+  const drift = new InputDrift({ ...options, windowMs: 100_000 })
+  const ends: number[] = []
+  let firstMs: number | undefined
+  const observe = (i: number, eventTimeMs: number) => {
+    const before = drift.report
+    drift.observe(event(i, { eventTimeMs }))
+    if (drift.report === before) return
+    ends.push(eventTimeMs)
+    if (drift.report.features.event_type !== undefined) firstMs ??= eventTimeMs
+  }
+  for (let i = 0; i < 700_000; i++) observe(i, i)
+  assert(ends.length === 69 || ends.length === 70, `${ends.length} blocks of 10,000 ms in 700,000`)
+  assert(firstMs! >= 500_000 && firstMs! < 511_000, `first compared at ${firstMs}`)
+  const { windows } = drift.state()
+  const newest = windows.event_type!.at(-1)!.reduce((sum, count) => sum + count, 0)
+  assert(newest >= 50 && newest < 60, `${newest} sampled`)
+  for (let i = 0; i < 2000; i++) observe(i, 700_000 + 100 * i)
+  // The first block of the quiet time has the stride of the rush for twice its time, and takes all that follows; the
+  // others are of 10,000 ms.
+  assert(ends.length >= 70 + 18, `${ends.length} blocks`)
+})
+
+test('an item that becomes popular is seen against what was popular before', () => {
+  const rng = new Rng(3)
+  const itemOf = (i: number) => `i${Math.floor(rng.uniform() ** 2 * (i < 9000 ? 200 : 20))}`
+  const found = watch(new InputDrift(options), 11_000, (i) => ({ itemId: itemOf(i) }))
+  assert.deepEqual(new Set(found.map(({ signal }) => signal)), new Set(['item_popularity']))
+  for (const { eventTimeMs } of found) assert(eventTimeMs >= 9000)
+})
+
+test('it goes on from its state: at the end of a block as if never interrupted', () => {
+  const one = new InputDrift(options)
+  watch(one, 2600)
+  const other = new InputDrift(options)
+  assert.equal(other.restore(JSON.parse(JSON.stringify(one.state()))), true)
+  const found: Detection[][] = [[], []]
+  for (let i = 2600; i < 3400; i++) {
+    for (const [d, drift] of [one, other].entries()) found[d]!.push(...drift.observe(event(i, half(i))))
+    // Popularity is saved to four digits.
+    for (const [feature, { psi }] of Object.entries(one.report.features)) {
+      const { psi: restored } = other.report.features[feature as 'event_gap'] ?? { psi }
+      assert(Math.abs(psi - restored) < 1e-3, `${feature} at ${i}: ${restored} is not ${psi}`)
     }
   }
-})
-
-test('pinning anew makes what comes now the reference', () => {
-  const drift = new InputDrift(options)
-  const rng = new Rng(5)
-  const purchases = () => ({ type: 'purchase' })
-  for (let i = 0; i < 6000; i++) drift.observe(quiet(rng, i, i < 3500 ? {} : purchases()))
-  assert(drift.report.psi.event_type! > 1)
-  drift.pin()
-  for (let i = 0; i < 3500; i++) drift.observe(quiet(rng, i, purchases()))
-  assert(drift.report.psi.event_type! < 0.01)
+  assert.deepEqual(found[0], found[1])
+  assert.equal(found[0]!.length, 1)
+  assert.equal(new InputDrift({ ...options, psiMin: 0.2 }).restore(one.state()), false)
 })

@@ -15,33 +15,26 @@ function fill(window: ReferenceWindow, blocks: readonly number[]): void {
   }
 }
 
-test('blocks move through the window into the reference: rolled goes on, pinned stays', () => {
-  const options = { bins: 8, windowBlocks: 1, referenceBlocks: 2 }
-  const rolled = new ReferenceWindow({ ...options, reference: 'rolled' })
-  const pinned = new ReferenceWindow({ ...options, reference: 'pinned' })
-  for (const window of [rolled, pinned]) {
-    fill(window, [0, 1])
-    assert.equal(window.full, false)
-    fill(window, [2, 3])
-    assert.equal(window.full, true)
-    assert.deepEqual([...window.window()], [0, 0, 0, 1, 0, 0, 0, 0])
-  }
-  assert.deepEqual([...rolled.reference()], [0, 1, 1, 0, 0, 0, 0, 0]) // blocks 1 and 2
-  assert.deepEqual([...pinned.reference()], [1, 1, 0, 0, 0, 0, 0, 0]) // the first two
-  pinned.pin()
-  fill(pinned, [4, 5, 6])
-  assert.deepEqual([...pinned.reference()], [0, 0, 0, 0, 1, 1, 0, 0])
-  const again = new ReferenceWindow({ ...options, reference: 'pinned' })
-  assert.equal(again.restore(JSON.parse(JSON.stringify(pinned.state()))), true)
-  assert.deepEqual(again.state(), pinned.state())
-  assert.equal(new ReferenceWindow({ ...options, bins: 9, reference: 'pinned' }).restore(pinned.state()), false)
+test('blocks move through the window into the windows of the reference, and out of it', () => {
+  const options = { bins: 8, windowBlocks: 1, referenceWindows: 2 }
+  const windows = new ReferenceWindow(options)
+  fill(windows, [0, 1])
+  assert.equal(windows.full, false)
+  fill(windows, [2, 3])
+  assert.equal(windows.full, true)
+  const named = [windows.window(), ...windows.referenceWindows()].map((counts) => counts.indexOf(1))
+  assert.deepEqual(named, [3, 1, 2]) // the newest block; of the reference the oldest first
+  const again = new ReferenceWindow(options)
+  assert.equal(again.restore(JSON.parse(JSON.stringify(windows.state()))), true)
+  assert.deepEqual(again.state(), windows.state())
+  assert.equal(new ReferenceWindow({ ...options, bins: 9 }).restore(windows.state()), false)
 })
 
 test('merging bins loses no count', () => {
-  const window = new ReferenceWindow({ bins: 3, windowBlocks: 2, referenceBlocks: 1, reference: 'rolled' })
-  fill(window, [0, 1, 1])
-  window.merge(1, 2)
-  assert.deepEqual([...window.window()], [0, 0, 2])
+  const windows = new ReferenceWindow({ bins: 3, windowBlocks: 2, referenceWindows: 1 })
+  fill(windows, [0, 1, 1])
+  windows.merge(1, 2)
+  assert.deepEqual([...windows.window()], [0, 0, 2])
 })
 
 test('heavy hitters by hand: the rarest name gives up its place, and its count is the error of the next', () => {

@@ -82,7 +82,7 @@ const numbers: PipelineNumbers = {
     curve: [{ ...quality, examples: 7, timeMs: nowMs }]
   },
   drift: {
-    inputs: [{ feature: 'category', psi: 0.12 }],
+    inputs: [{ feature: 'category', psi: 0.12, threshold: 0.1 }],
     detections: [{ signal: 'hit_rate', detector: 'adwin', value: 0.2, eventTimeMs: nowMs - 9 }]
   },
   freshnessMs: { p50: 80, p99: 200 }
