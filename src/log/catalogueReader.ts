@@ -56,18 +56,15 @@ export class CatalogueReader {
     return { release }
   }
 
-  /** Reads until abort. The first call begins; every other one waits for the same end, and fails with the same error. */
+  /** Reads until abort. The first call begins; every other one fails with the same error, and waits for the same end, or for its own abort. */
   follow(signal: AbortSignal): Promise<void> {
     this.#following ??= this.#follow(signal)
-    return this.#following
+    return Promise.race([this.#following, aborted(signal)])
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
-    await Promise.race([Promise.all(this.#holds), aborted])
+    await Promise.race([Promise.all(this.#holds), aborted(signal)])
     await this.#read(signal, true)
     if (signal.aborted) return
     this.#isCaughtUp = true
@@ -90,4 +87,11 @@ export class CatalogueReader {
     this.#next = offset + 1n
     for (const listener of this.#listeners) listener(change)
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }

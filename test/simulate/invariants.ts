@@ -110,14 +110,29 @@ function checkHistories(parts: Parts, expected: Expected, processes: readonly { 
   checkDeadLetters(parts, [config.topics.interactions], expected.bad, violated)
 }
 
-function checkExamples({ trainer }: Parts, { examples, maybe }: Expected, violated: Violated): void {
+function checkExamples(parts: Parts, { examples, maybe }: Expected, violated: Violated): void {
   const learned = new Set<string>()
-  for (const name of trainer?.learned ?? []) {
+  for (const name of parts.trainer?.learned ?? []) {
     if (learned.has(name)) violated(`example ${name} was learned twice`)
     if (!examples.has(name)) violated(`${name} was learned, and is no example`)
     learned.add(name)
   }
-  for (const name of examples) if (!learned.has(name) && !maybe.has(name)) violated(`example ${name} was not learned`)
+  for (const name of examples)
+    if (!learned.has(name) && !maybe.has(name)) violated(`example ${name} was not learned; fresh in ${freshIn(parts, name)}`)
+}
+
+/** Records of user-sequences in which it was to be learned. */
+function freshIn({ broker, codecs, config }: Parts, name: string): string {
+  const found: string[] = []
+  for (const { value, partition, offset } of broker.records(config.topics.userSequences)) {
+    if (value === null) continue
+    const { userId, fresh, committed } = codecs.userSequence.decode(value)
+    if (fresh.some((step) => `${partition}/${step.offset}` === name))
+      found.push(
+        `${userId}'s ${partition}/${offset} (committed ${committed}, fresh ${fresh.map((step) => `${step.offset}@${step.position}`)})`
+      )
+  }
+  return found.join(', ') || 'none'
 }
 
 /** The index holds what a reader of the whole log would encode: no older vectors, nobody else, of one version. */
