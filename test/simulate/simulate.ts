@@ -1,8 +1,10 @@
-// npm run test:simulate -- [--seeds N] [--from S] | --seed S [--trace]
+// npm run test:simulate -- [--seeds N] [--from S] [--jobs J] [--first] | --seed S [--trace] | --planted [--seeds N] [--only TEXT]
 //
 // docs/testing.md explains the world, the faults and what has to be true after each run.
 
+import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { findPlanted, planted } from './planted.ts'
 import { type Outcome, prepare, simulateRun } from './simulation.ts'
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
@@ -11,38 +13,85 @@ const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '300' },
     from: { type: 'string', default: '1' },
+    /** Processes that share the seeds. */
+    jobs: { type: 'string', default: '1' },
+    /** Ends after the first seed that fails. */
+    first: { type: 'boolean', default: false },
     seed: { type: 'string' },
-    trace: { type: 'boolean', default: false }
+    trace: { type: 'boolean', default: false },
+    planted: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' }
   }
 })
+const seeds = number('seeds', values.seeds)
+const from = number('from', values.from)
+const jobs = number('jobs', values.jobs)
 
-const setting = await prepare()
-if (values.seed !== undefined) {
-  const outcome = await simulateRun(Number(values.seed), setting)
+const run = values.seed !== undefined ? one(number('seed', values.seed)) : values.planted ? allPlanted() : jobs > 1 ? share() : many()
+process.exit((await run) ? 0 : 1)
+
+function number(name: string, text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new Error(`--${name} must be a whole number, not '${text}'`)
+}
+
+/** @returns whether all invariants hold */
+async function one(seed: number): Promise<boolean> {
+  const outcome = await simulateRun(seed, await prepare())
   if (values.trace) for (const line of outcome.lines) say(line)
   report(outcome)
-  if (outcome.violations.length === 0) say(`seed ${values.seed}: all invariants hold`)
-  process.exit(outcome.violations.length === 0 ? 0 : 1)
+  if (outcome.violations.length === 0) say(`seed ${seed}: all invariants hold`)
+  return outcome.violations.length === 0
 }
 
-const from = Number(values.from)
-const seeds = Number(values.seeds)
-const startedMs = performance.now()
-const failed: number[] = []
-let virtualMs = 0
-for (let seed = from; seed < from + seeds; seed++) {
-  const outcome = await simulateRun(seed, setting)
-  virtualMs += outcome.virtualMs
-  if (outcome.violations.length === 0) continue
-  failed.push(seed)
-  report(outcome)
+async function many(): Promise<boolean> {
+  const setting = await prepare()
+  const startedMs = performance.now()
+  let failed = 0
+  let done = 0
+  let virtualMs = 0
+  for (let seed = from; seed < from + seeds && !(values.first && failed > 0); seed++) {
+    const outcome = await simulateRun(seed, setting)
+    done++
+    virtualMs += outcome.virtualMs
+    if (outcome.violations.length > 0) failed++
+    report(outcome)
+  }
+  const seconds = (performance.now() - startedMs) / 1000
+  const hours = (virtualMs / 3_600_000).toFixed(1)
+  say(
+    `${done} seeds from ${from}: ${failed} failed; ${hours} simulated hours in ${seconds.toFixed(0)} s, ${(done / seconds).toFixed(1)} seeds/s`
+  )
+  return failed === 0
 }
-const seconds = (performance.now() - startedMs) / 1000
-say(
-  `${seeds} seeds from ${from}: ${failed.length} failed; ${(virtualMs / 3_600_000).toFixed(1)} simulated hours in ${seconds.toFixed(1)} s, ` +
-    `${(seeds / seconds).toFixed(1)} seeds/s`
-)
-process.exit(failed.length === 0 ? 0 : 1)
+
+async function share(): Promise<boolean> {
+  const size = Math.ceil(seeds / jobs)
+  const ends: Promise<boolean>[] = []
+  for (let first = from; first < from + seeds; first += size) {
+    const own = ['--seeds', String(Math.min(size, from + seeds - first)), '--from', String(first)]
+    const child = spawn(process.execPath, ['--import', 'tsx', import.meta.filename, ...own, ...(values.first ? ['--first'] : [])], {
+      stdio: 'inherit'
+    })
+    ends.push(new Promise((resolve) => child.on('close', (code) => resolve(code === 0))))
+  }
+  return (await Promise.all(ends)).every((isGood) => isGood)
+}
+
+/** One after the other: how many seeds it takes to find each. */
+async function allPlanted(): Promise<boolean> {
+  let missed = 0
+  for (const bug of planted.filter(({ name }) => name.includes(values.only))) {
+    const found = await findPlanted(bug, seeds)
+    if (found === undefined) missed++
+    say(
+      found === undefined
+        ? `MISSED in ${seeds} seeds: ${bug.name}`
+        : `seed ${found.seed} finds: ${bug.name}\n  ${found.violation.slice(0, 180)}`
+    )
+  }
+  return missed === 0
+}
 
 function report({ seed, violations, lines }: Outcome): void {
   if (violations.length === 0) return

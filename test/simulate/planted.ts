@@ -1,0 +1,162 @@
+// Bugs that the simulator has to find. Each is a change of the product's text, made in a copy: where the text is no longer there, the list is to be
+// brought up to date. Most stood in the product once.
+
+import { spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+
+interface Planted {
+  readonly name: string
+  /** The only file of this name under src. */
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
+export const planted: readonly Planted[] = [
+  {
+    name: 'the tombstone of a deleted item is dropped',
+    file: 'catalogueReader.ts',
+    find: '    const change = this.catalogue.apply(',
+    replace: '    if (item === null) {\n      this.#next = offset + 1n\n      return\n    }\n    const change = this.catalogue.apply('
+  },
+  {
+    name: 'the tombstone of an erased user is dropped',
+    file: 'publisher.ts',
+    find: '    this.#forgotten.add(userId)\n',
+    replace: ''
+  },
+  {
+    name: 'any error of the index is final',
+    file: 'publishStage.ts',
+    find: '    if (!(error instanceof MtmiError && error.canRetry)) throw error\n    this.#options.onProblem',
+    replace: '    throw error\n    this.#options.onProblem'
+  },
+  {
+    name: 'offsets are saved as published before the write',
+    file: 'publishStage.ts',
+    find: '    if (this.#publisher.waiting().users > 0) return\n',
+    replace: ''
+  },
+  {
+    name: 'a stored promise has no handler',
+    file: 'promises.ts',
+    find: '  promise.then(undefined, () => {})\n',
+    replace: ''
+  },
+  {
+    name: 'another version goes live before it is complete',
+    file: 'publisherSpace.ts',
+    find: '        if (pending > 0) return undefined\n',
+    replace: '        if (pending >= 0) return await this.#index.promote(name, { items, users: 0 }).then(() => undefined)\n'
+  },
+  {
+    name: 'a promotion can never complete',
+    file: 'publisherSpace.ts',
+    find: 'const share = this.#limits.completeShareMin\n',
+    replace: 'const share = 1 + this.#limits.completeShareMin\n'
+  },
+  {
+    name: 'a record that cannot be decoded ends the stage',
+    file: 'sequenceStage.ts',
+    find: '        if (!(error instanceof BadEventError)) throw error\n',
+    replace: '        throw error\n'
+  },
+  {
+    name: 'offsets are committed before what came of them is in the log',
+    file: 'sequenceStage.ts',
+    find: '    while (owned.inFlight.length > 0) await owned.inFlight[0]\n    const startedMs',
+    replace: '    owned.emitted = owned.next\n    const startedMs'
+  },
+  {
+    name: 'offsets of a source are remembered before its records are in the log',
+    file: 'ingestStage.ts',
+    find: '            await this.#take(mapper, slice, badShare)\n            at.next = slice.at(-1)!.offset + 1n\n',
+    replace: '            at.next = slice.at(-1)!.offset + 1n\n            await this.#take(mapper, slice, badShare)\n'
+  },
+  {
+    name: 'a checkpoint forgets which fresh steps it has seen',
+    file: 'trainStage.ts',
+    find: '      this.#repeats = RepeatFilter.from(state.repeats)\n',
+    replace: ''
+  },
+  {
+    name: 'batches after the checkpoint are cut again otherwise',
+    file: 'trainStage.ts',
+    find: '    this.#again = [...ledger.after(this.#batch)]\n',
+    replace: '    ledger.truncateAfter(this.#batch)\n'
+  },
+  {
+    name: 'a checkpoint is taken before the rows that it leaves out are sent',
+    file: 'trainStage.ts',
+    find: '    await this.#writer.saved()\n    await this.#sendUpdates(false)\n    const startedMs',
+    replace: '    await this.#writer.saved()\n    const startedMs'
+  },
+  {
+    name: 'a partition is opened without claiming it first',
+    file: 'ownedSequences.ts',
+    find: '  await log.append(topic, [], sequenceFence(partition))\n',
+    replace: ''
+  },
+  {
+    name: 'popularity is kept without how far it was counted',
+    file: 'popularityWatch.ts',
+    find: '    this.#store.save({ state: this.#popularity.state(), offsets })\n',
+    replace: '    this.#store.save({ state: this.#popularity.state(), offsets: {} })\n'
+  },
+  {
+    name: 'who could not be written is not put back',
+    file: 'publisherUsers.ts',
+    find: '      else if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)\n',
+    replace: ''
+  }
+]
+
+const root = path.resolve(import.meta.dirname, '../..')
+
+/** The product and this folder, with one bug planted. @throws Error if its text is not there exactly once */
+function copyWith({ file, find, replace, name }: Planted): string {
+  const copy = mkdtempSync(path.join(os.tmpdir(), 'mtmi-planted-'))
+  for (const folder of ['src', 'pipelines', 'schemas', 'test/simulate', 'test/support']) {
+    mkdirSync(path.join(copy, folder), { recursive: true })
+    cpSync(path.join(root, folder), path.join(copy, folder), { recursive: true })
+  }
+  for (const each of ['package.json', 'tsconfig.json']) cpSync(path.join(root, each), path.join(copy, each))
+  symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'))
+  const found = readdirSync(path.join(copy, 'src'), { recursive: true, encoding: 'utf8' }).filter((each) => path.basename(each) === file)
+  const target = path.join(copy, 'src', found[0] ?? file)
+  const text = found.length === 1 ? readFileSync(target, 'utf8') : ''
+  if (text.split(find).length !== 2) {
+    rmSync(copy, { recursive: true })
+    throw new Error(`planted bug '${name}': its text is not exactly once in ${file}; bring test/simulate/planted.ts up to date`)
+  }
+  writeFileSync(
+    target,
+    text.replace(find, () => replace)
+  )
+  return copy
+}
+
+/** @returns the first seed that finds it, and what it says; undefined: none of them does */
+export async function findPlanted(bug: Planted, seeds: number): Promise<{ seed: number; violation: string } | undefined> {
+  const copy = copyWith(bug)
+  try {
+    const output = await run(copy, ['--import', 'tsx', 'test/simulate/simulate.ts', '--seeds', String(seeds), '--first'])
+    const [, seed, violation] = /seed (\d+) violates:\n {2}(.*)/.exec(output) ?? []
+    if (seed === undefined && !/ 0 failed/.test(output)) throw new Error(`planted bug '${bug.name}': the simulator ended with\n${output}`)
+    return seed === undefined ? undefined : { seed: Number(seed), violation: violation! }
+  } finally {
+    rmSync(copy, { recursive: true })
+  }
+}
+
+function run(cwd: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.on('error', reject)
+    child.on('close', () => resolve(output))
+  })
+}
