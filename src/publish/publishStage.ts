@@ -371,7 +371,8 @@ export class PublishStage {
     let busy = false
     // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
     const nowMs = this.#options.clock.nowMs()
-    if (this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs) {
+    const isTurn = this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs
+    if (isTurn && this.#hasReadHistories()) {
       this.#lastSweepMs = nowMs
       const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
@@ -412,10 +413,12 @@ export class PublishStage {
   }
 
   #hasCaughtUp(): boolean {
-    if (this.#ends === undefined) return false
-    return (
-      this.#modelNext >= this.#ends.model && [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
-    )
+    return this.#ends !== undefined && this.#modelNext >= this.#ends.model && this.#hasReadHistories()
+  }
+
+  /** Of what was there when this process began. Before, a user's window may be older than the one in the index, and would take its place. */
+  #hasReadHistories(): boolean {
+    return this.#ends !== undefined && [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
   }
 
   /** The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these vectors answer is then not known. */
@@ -476,7 +479,7 @@ export class PublishStage {
   }
 
   #saveOffsets(): void {
-    if (this.#publisher.waiting().users > 0) return
+    if (!this.#hasReadHistories() || this.#publisher.waiting().users > 0) return
     this.#options.offsets.save(this.#read)
     this.#lastSaveMs = this.#options.clock.nowMs()
   }

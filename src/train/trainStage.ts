@@ -262,7 +262,8 @@ export class TrainStage {
     const types = config.events.types
     const { sequences, erased } = withoutErased(records)
     const all = records.filter((record): record is UserSequence => !('erased' in record))
-    const admitted = new Map(all.map((sequence) => [sequence, this.#repeats.admit(sequence)]))
+    // Not those that an erasure follows: where a restarted sequencer has repeated it, what came after it is emitted once more, and is then no repeat.
+    const admitted = new Map(sequences.map((sequence) => [sequence, this.#repeats.admit(sequence)]))
     const examples = sequences
       .flatMap((sequence) =>
         cutExamples(
@@ -272,10 +273,9 @@ export class TrainStage {
         )
       )
       .sort(byTime)
-    const afterRepeats = freshSteps([...admitted.values()])
     this.#account.read(freshSteps(all))
-    this.#account.add('repeated', freshSteps(all) - afterRepeats)
-    this.#account.add('erased', afterRepeats - freshSteps(sequences.map((sequence) => admitted.get(sequence)!)))
+    this.#account.add('erased', freshSteps(all) - freshSteps(sequences))
+    this.#account.add('repeated', freshSteps(sequences) - freshSteps([...admitted.values()]))
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
     this.#batch++
     if (again === undefined)

@@ -36,7 +36,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'offsets are saved as published before the write',
     file: 'publishStage.ts',
-    find: '    if (this.#publisher.waiting().users > 0) return\n',
+    find: '    if (!this.#hasReadHistories() || this.#publisher.waiting().users > 0) return\n',
     replace: ''
   },
   {

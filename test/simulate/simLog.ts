@@ -1,6 +1,6 @@
 // The log as one process sees it: an EventLog whose every call takes time and may fail.
 
-import { CorruptError } from '../../src/core/errors.ts'
+import { CorruptError, UnavailableError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
 import type { Faults } from './faults.ts'
@@ -17,6 +17,7 @@ export class SimLog implements EventLog {
   readonly #life: Life
   readonly #faults: Faults
   readonly #epochs = new Map<string, number>()
+  readonly #refused = new Set<string>()
   /** The calls of a topic are carried out in their order. */
   readonly #appending = new Map<string, Promise<unknown>>()
 
@@ -26,15 +27,28 @@ export class SimLog implements EventLog {
     this.#faults = faults
   }
 
+  /**
+   * Under a fence it is one transaction, and after one that failed all later ones are refused until the fence is claimed again, as by KafkaProducer:
+   * of two emissions that are on their way the second is never there without the first.
+   */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
     const before = this.#appending.get(topic) ?? Promise.resolve()
     const what = `append ${records.length} to ${topic}`
-    const appended = before.then(() =>
-      this.#faults.call(this.#life, 'log', what, () => {
-        if (fence !== undefined) this.#claim(`${topic}/${fence}`, records.length === 0)
-        this.#apply(topic, records)
-      })
-    )
+    const name = `${topic}/${fence}`
+    const appended = before.then(async () => {
+      const isClaim = fence !== undefined && records.length === 0
+      if (isClaim) this.#refused.delete(name)
+      if (this.#refused.has(name)) throw new UnavailableError(`${what}: an earlier append under ${fence} has failed`)
+      try {
+        await this.#faults.call(this.#life, 'log', what, () => {
+          if (fence !== undefined) this.#claim(name, isClaim)
+          this.#apply(topic, records, fence !== undefined)
+        })
+      } catch (error) {
+        if (fence !== undefined) this.#refused.add(name)
+        throw error
+      }
+    })
     this.#appending.set(
       topic,
       appended.catch(() => {})
@@ -151,12 +165,12 @@ export class SimLog implements EventLog {
     this.#epochs.set(fence, this.#broker.claim(fence, anew ? undefined : this.#epochs.get(fence)))
   }
 
-  /** Now and then twice, or only a part of them. */
-  #apply(topic: string, records: readonly NewRecord[]): void {
+  /** Now and then a part of them first, and then all of them once more. */
+  #apply(topic: string, records: readonly NewRecord[], isTransaction: boolean): void {
     const { world } = this.#life
     if (records.length === 0) return
     world.trace(this.#life.name, `appends ${records.length} to ${topic}`)
-    const odd = this.#faults.on && world.chance(this.#faults.repeatShare)
+    const odd = !isTransaction && this.#faults.on && world.chance(this.#faults.repeatShare)
     if (odd) {
       const part = records.slice(0, 1 + world.rng.integer(records.length))
       world.trace(this.#life.name, `… after ${part.length} of them were taken, and had to be sent again`)
