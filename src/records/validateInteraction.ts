@@ -2,6 +2,7 @@
 
 import { BadEventError } from '../core/errors.ts'
 import type { Interaction } from './interaction.ts'
+import { shownTime } from './value/eventTime.ts'
 
 /** Longest id, type or topic, in UTF-16 units: ids become keys of stores and paths of URLs. */
 export const idLengthMax = 1024
@@ -28,7 +29,7 @@ export function validateInteraction(interaction: Interaction, acceptedAtMs: numb
   }
   if (time > acceptedAtMs + options.futureMaxMs) {
     throw new BadEventError(
-      `eventTimeMs is ${time}, ${time - acceptedAtMs} ms ahead of when the log took it (${acceptedAtMs}), more than the ${options.futureMaxMs} ms allowed: check the producer's clock and whether it writes milliseconds`
+      `eventTimeMs is ${time} (${shownTime(time)}), ${time - acceptedAtMs} ms ahead of when the log took it (${shownTime(acceptedAtMs)}), more than the ${options.futureMaxMs} ms allowed: check the producer's clock and whether it writes milliseconds`
     )
   }
   if (interaction.value !== undefined && !Number.isFinite(interaction.value)) {

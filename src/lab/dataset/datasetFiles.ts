@@ -1,7 +1,7 @@
 // Finds the files of a data set, and what each of them is.
 
 import { readdir, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { ConfigError } from '../../core/errors.ts'
 import { shorten } from '../../core/shorten.ts'
 import { type CatalogueLayout, catalogueLayout, type ItemColumns } from './catalogue.ts'
@@ -122,6 +122,32 @@ export function plainName(path: string): string {
   return basename(path).replace(/\.(gz|zst)$/, '')
 }
 
+/** The catalogue that a data set's interactions have beside them. */
+const catalogueNames: Readonly<Record<string, string>> = {
+  'u.data': 'u.item',
+  'ratings.dat': 'movies.dat',
+  'ratings.csv': 'movies.csv',
+  'behaviors.tsv': 'news.tsv',
+  'transactions_train.csv': 'articles.csv',
+  'feedback.csv': 'items.csv'
+}
+
+async function cataloguesBeside(path: string): Promise<string[]> {
+  const name = plainName(path)
+  const catalogue = name.endsWith('.inter') ? name.replace(/\.inter$/, '.item') : catalogueNames[name]
+  if (catalogue === undefined) return []
+  const beside = [catalogue, `${catalogue}.gz`].map((one) => join(dirname(path), one))
+  const found = await Promise.all(
+    beside.map((one) =>
+      stat(one).then(
+        () => true,
+        () => false
+      )
+    )
+  )
+  return beside.filter((_, i) => found[i])
+}
+
 const archives = /\.(zip|tar|tgz|tar\.gz|7z|rar|xlsx?)$/i
 
 async function candidates(path: string): Promise<{ paths: string[]; packed: string[] }> {
@@ -133,18 +159,7 @@ async function candidates(path: string): Promise<{ paths: string[]; packed: stri
   }
   if (!found.isDirectory()) {
     if (!found.isFile()) throw new ConfigError([`${path} is neither a file nor a folder; data is read several times, so it must be a file`])
-    if (!path.replace(/\.gz$/, '').endsWith('.inter')) return { paths: [path], packed: [] }
-    // The catalogue stands beside its interactions, under the same name.
-    const beside = path.replace(/\.inter(\.gz)?$/, '')
-    const there = await Promise.all(
-      [`${beside}.item`, `${beside}.item.gz`].map((item) =>
-        stat(item).then(
-          () => item,
-          () => undefined
-        )
-      )
-    )
-    return { paths: [path, ...there.filter((item) => item !== undefined)], packed: [] }
+    return { paths: [path, ...(await cataloguesBeside(path))], packed: [] }
   }
   const entries = await readdir(path, { withFileTypes: true })
   const names = entries

@@ -68,7 +68,7 @@ async function* readFileRows(file: DatasetFile, listener: RowListener): AsyncGen
   const judge = (): void => {
     if (bad * 2 <= judged) return
     throw new ConfigError([
-      `${file.path}: ${bad} of the first ${judged} records are not in the expected format; the first of them is ${firstReason}. Name the right format with --format`
+      `${file.path}: ${bad} of the first ${judged} records are not in the expected format; the first of them is ${firstReason}. Name the right format with --format, or the right columns with --columns`
     ])
   }
   const take = (number: number, text: string): void => {

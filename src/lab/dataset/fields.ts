@@ -55,7 +55,8 @@ export function detectDelimiter(lines: readonly string[]): Delimiter | undefined
   for (const delimiter of ['\t', '::', ',', ';', '|', 'space'] as const) {
     const counts = new Map<number, number>()
     for (const line of lines) {
-      const fields = (delimiter === 'space' ? splitPlain(line, delimiter) : (splitQuoted(line, delimiter) ?? [])).length
+      const fields = (delimiter === 'space' || delimiter === '\t' ? splitPlain(line, delimiter) : (splitQuoted(line, delimiter) ?? []))
+        .length
       if (fields >= 2) counts.set(fields, (counts.get(fields) ?? 0) + 1)
     }
     const [fields, agreeing] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [0, 0]

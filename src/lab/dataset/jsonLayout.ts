@@ -91,12 +91,9 @@ export function rejectOtherJson(head: readonly string[], where: string): void {
       `${where} holds Python literals, not JSON (${shorten(first, 40)}); convert it first: python3 -c "import ast,json,sys; [print(json.dumps(ast.literal_eval(l))) for l in sys.stdin]" < FILE > FILE.jsonl`
     ])
   }
-  if (
-    /^[[{]\s*$/.test(first) ||
-    first.startsWith('[{') ||
-    first === '[' ||
-    (first.startsWith('{') && parseObject(first) === undefined && head.length > 1)
-  ) {
+  // One broken line is no document.
+  const broken = first.startsWith('{') && head.length > 1 && head.slice(0, 10).every((line) => parseObject(line) === undefined)
+  if (/^[[{]\s*$/.test(first) || first.startsWith('[{') || broken) {
     throw new ConfigError([
       `${where} begins ${shorten(first, 40)}: it looks like one JSON document, and JSON is read one object a line; convert it first: jq -c '.[]' FILE > FILE.jsonl`
     ])

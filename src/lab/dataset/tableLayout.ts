@@ -41,6 +41,8 @@ export interface TableReading {
 
 export function splitterOf(delimiter: Delimiter, quoted: boolean): (record: string) => string[] | undefined {
   if (!quoted || delimiter === 'space' || delimiter === '::') return (record) => splitPlain(record, delimiter)
+  // Quotes mean nothing in most tab-separated files: one that is never closed is a character.
+  if (delimiter === '\t') return (record) => splitQuoted(record, delimiter) ?? record.split(delimiter)
   return (record) => splitQuoted(record, delimiter)
 }
 
@@ -131,6 +133,8 @@ function tableParser(
     if (fields.length !== names.length) {
       throw new BadEventError(`expected ${names.length} fields (${shortNames(names)}), found ${fields.length}: ${shorten(record)}`)
     }
+    // Files that were put together have their header again.
+    if (table.headerLines > 0 && fields[user] === names[user] && fields[item] === names[item]) return
     if (passes !== undefined && !passes(fields)) return
     const theirs = type < 0 ? undefined : cleanText(fields[type]!, rules)
     if (only !== undefined && !only.has(theirs ?? '')) return

@@ -28,6 +28,7 @@ export function tableOf(
     (record) => rows.length === 0 || split(record)?.length === rows[0]!.length
   )
   for (const [i, line] of head.entries()) records.add(i, line)
+  records.end()
   return { delimiter, quoted: quotes, rows }
 }
 

@@ -35,7 +35,7 @@ const number = /^[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/
  * name behind it, as Java and Go write it: `2010-10-19T23:55:27[Europe/Berlin]`, `2010-10-19 23:55:27 +0000 UTC`.
  */
 const isoTime =
-  /^(\d{4})(-?)(\d\d)\2(\d\d)(?:([Tt]|\s+|)(\d\d)(:?)(\d\d)(?:\7(\d\d)(?:[.,](\d{1,9}))?)?\s*(?:([Zz]|UTC|GMT)|([+-])(\d\d):?(\d\d)?(?: [A-Z]{3,4})?)?)?(?:\[([\w/+-]+)\])?$/
+  /^(\d{4})(-?)(\d\d)\2(\d\d)(?:([Tt]|\s+|)(\d\d)(:?)(\d\d)(?:\7(\d\d)(?:[.,](\d{1,9}))?)?\s*(?:([Zz]|UTC|GMT)|([+\-−])(\d\d):?(\d\d)?(?: [A-Z]{3,4})?)?)?(?:\[([\w/+-]+)\])?$/
 
 /** @throws ConfigError if the zone or the pattern cannot be used */
 export function compileTimeParser(form: TimeForm, rules: ValueRules): TimeParser {
@@ -149,5 +149,5 @@ function isoTimeMs(text: string, zone: string | undefined): number {
   if (sign === undefined) return zonedMs(localMs, zoneName ?? zone)
   const [offsetHours, offsetMinutes] = [Number(zoneHours), Number(zoneMinutes ?? 0)]
   if (offsetHours > 18 || offsetMinutes > 59) return Number.NaN
-  return localMs - (sign === '-' ? -1 : 1) * (offsetHours * 60 + offsetMinutes) * 60_000
+  return localMs - (sign === '+' ? 1 : -1) * (offsetHours * 60 + offsetMinutes) * 60_000
 }

@@ -429,3 +429,15 @@ test('a second table with users and items is not read as more interactions: it i
     /several kinds; give one of them[\s\S]*notes\.csv: csv: user = user_id, item = item_id; unused: note/
   )
 })
+
+test('a file of a known data set has its titles beside it', async () => {
+  const folder = await folderOf({
+    'ratings.csv': lines('userId,movieId,rating,timestamp', '1,2,3,1400000000'),
+    'movies.csv': lines('movieId,title,genres', '2,Two,Drama')
+  })
+  const dataset = await open(join(folder, 'ratings.csv'))
+  assert.deepEqual(
+    (await collect(dataset.items())).map(({ title }) => title),
+    ['Two']
+  )
+})

@@ -108,6 +108,24 @@ test('ids written as floats are whole numbers where the whole column is; a later
   assert.throws(() => parse('NULL,2.0', () => {}), /expected a user id, found "NULL", which stands for no value/)
 })
 
+test('numbers that a spreadsheet has rounded are no ids, and a header that comes again is no row', () => {
+  const found = recognised('a.csv', ['user_id,item_id', '1,2'])
+  assert(found.kind === 'interactions')
+  const parse = found.layout.open()
+  const none = () => assert.fail('a row')
+  assert.throws(() => parse('1.23457E+12,2', none), /found "1.23457E\+12": a number that a spreadsheet has rounded/)
+  parse('user_id,item_id', none)
+})
+
+test('a quote that is never closed is a character between tabs', () => {
+  assert.deepEqual(rows('a.tsv', ['user_id\titem_id\ttitle', '1\t2\t"Great']), ['1 2 click -'])
+})
+
+test('a broken first line of JSON does not hide the others', () => {
+  const found = recognised('a.jsonl', ['{"user_id":', '{"user_id":1,"item_id":2}'])
+  assert.equal(found.kind, 'interactions')
+})
+
 test('a rating that is no number costs the rating, not the event; decimal commas are read between semicolons', () => {
   assert.deepEqual(rows('a.csv', ['user_id;item_id;rating', '1;2;4,5', '1;3;good', '1;4;\\N']), [
     '1 2 rating - 4.5',

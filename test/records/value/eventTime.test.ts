@@ -24,6 +24,8 @@ const same: readonly [text: string, form: TimeForm][] = [
   ['1997-12-04 15:55:49+00', { unit: 'iso' }],
   ['1997-12-04T16:55:49+01:00', { unit: 'iso' }],
   ['1997-12-04T10:25:49-0530', { unit: 'iso' }],
+  // ISO 8601's own sign
+  ['1997-12-04T10:25:49−05:30', { unit: 'iso' }],
   ['1997-12-04T15:55:49.000000000Z', { unit: 'iso' }],
   ['1997-12-04T16:55:49[Europe/Berlin]', { unit: 'iso' }],
   ['1997-12-04T16:55:49+01:00[Europe/Berlin]', { unit: 'iso' }],
