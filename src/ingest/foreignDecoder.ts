@@ -1,14 +1,12 @@
 // The bytes of somebody else's topic → what they say, by the format that the configuration names. What it means is the mapping's business.
 
-import type avro from 'avsc'
 import type { SourceOptions } from '../core/config/sources.ts'
 import { BadEventError, ConfigError } from '../core/errors.ts'
 import type { LogRecord } from '../log/eventLog.ts'
-import { boundsOf } from '../records/avro/avroBounds.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
-import { parseForeignSchema } from '../records/avro/longType.ts'
 import { loadSchemas, type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes } from '../records/registry/schemaRegistry.ts'
+import { avroReader } from './avroReader.ts'
 
 export interface ForeignDecoder {
   /** Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed does not answer */
@@ -44,23 +42,25 @@ export function createForeignDecoder(
         decode: (record) => required(record, (bytes) => parts.codecs.interaction.decode(bytes))
       }
     case 'avro': {
-      let read: (bytes: Uint8Array, start: number) => unknown
+      let read: ReadAvro
       try {
-        read = avroReader(parts.schemaJson ?? '')
+        read = avroReader(JSON.parse(parts.schemaJson ?? ''))
       } catch (error) {
         throw new ConfigError([`schema of source ${source.topic} is not valid Avro: ${message(error)}`])
       }
       return { prepare: nothing, decode: (record) => withValue(record, (bytes) => explained(() => read(bytes, 0), 'by the given schema')) }
     }
     case 'avro-registry': {
-      const readers = new Map<number, (bytes: Uint8Array, start: number) => unknown>()
+      const readers = new Map<number, ReadAvro>()
       return {
-        prepare: (records) => loadSchemas(registry, records),
-        decode: (record) => withValue(record, (bytes) => decodeRegistered(bytes, registry, readers))
+        prepare: (records) => loadSchemas(registry, records, (record) => registeredId(record)?.id),
+        decode: (record) => withValue(record, (bytes) => decodeRegistered(record, bytes, registry, readers))
       }
     }
   }
 }
+
+type ReadAvro = (bytes: Uint8Array, start: number) => unknown
 
 function withValue<T>({ value }: LogRecord, decode: (bytes: Uint8Array) => T): T | undefined {
   if (value === null) return undefined
@@ -119,67 +119,52 @@ function decodeCloudEvent(record: LogRecord): unknown {
 
 // Avro ----------------------------------------------------------------------------------------------------------------
 
-/** @throws if the schema is not valid Avro */
-function avroReader(schemaJson: string): (bytes: Uint8Array, start: number) => unknown {
-  const type = parseForeignSchema(schemaJson)
-  const check = boundsOf(JSON.parse(schemaJson))
-  const wrapped = hasWrappedUnion(type, new Set())
-  return (bytes, start) => {
-    check(bytes, start)
-    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const { value } = type.decode(buffer, start) as { value: unknown }
-    return wrapped ? unwrapped(value) : value
-  }
+/** Where newer Confluent serializers put the schema's id: the value is then the body alone. */
+const idHeader = '__value_schema_id'
+
+/** The schema id of a record, and where its body begins; undefined where it has none. */
+function registeredId({
+  value,
+  headers
+}: Pick<LogRecord, 'value' | 'headers'>): { readonly id: number; readonly start: number } | undefined {
+  const header = Object.hasOwn(headers, idHeader) ? schemaIdOf(headers[idHeader]!) : undefined
+  if (header !== undefined) return { id: header, start: 0 }
+  const id = value === null ? undefined : schemaIdOf(value)
+  return id === undefined ? undefined : { id, start: wireHeaderBytes }
 }
 
-function decodeRegistered(
-  bytes: Uint8Array,
-  registry: SchemaRegistry,
-  readers: Map<number, (bytes: Uint8Array, start: number) => unknown>
-): unknown {
-  const id = schemaIdOf(bytes)
-  if (id === undefined) {
-    throw new BadEventError(
-      bytes.length < wireHeaderBytes
-        ? `truncated: ${bytes.length} bytes are less than the ${wireHeaderBytes} of the registry's header`
-        : `the first byte is ${bytes[0]} instead of the magic byte 0, so it was not written through a schema registry`
-    )
-  }
+function decodeRegistered(record: LogRecord, bytes: Uint8Array, registry: SchemaRegistry, readers: Map<number, ReadAvro>): unknown {
+  const found = registeredId(record)
+  if (found === undefined) throw new BadEventError(notRegistered(record, bytes))
+  const { id, start } = found
   let read = readers.get(id)
   if (read === undefined) {
     const schema = registry.cached(id)
-    if (schema === undefined) throw new UnknownSchemaIdError(id)
-    read = explained(() => avroReader(schema), `schema id ${id} cannot be used`)
+    if (schema === undefined) throw registry.whyUnknown?.(id) ?? new UnknownSchemaIdError(id)
+    read = registry.isJson?.(id)
+      ? (bytes, start) => parseJson(bytes.subarray(start))
+      : explained(() => avroReader(JSON.parse(schema)), `schema id ${id} cannot be used`)
     if (readers.size >= typesMax) readers.delete(readers.keys().next().value!)
     readers.set(id, read)
   }
   const known = read
-  return explained(() => known(bytes, wireHeaderBytes), `by schema id ${id}`)
+  return explained(() => known(bytes, start), `by schema id ${id}`)
 }
 
-/** Unions whose branches cannot be told apart by their values (two records): avsc gives `{ 'the.Branch': value }`. */
-function hasWrappedUnion(type: avro.Type, seen: Set<avro.Type>): boolean {
-  if (seen.has(type)) return false
-  seen.add(type)
-  const { typeName, fields, itemsType, valuesType, types } = type as avro.Type & {
-    readonly fields?: readonly { readonly type: avro.Type }[]
-    readonly itemsType?: avro.Type
-    readonly valuesType?: avro.Type
-    readonly types?: readonly avro.Type[]
-  }
-  if (typeName === 'union:wrapped') return true
-  const inner = [...(fields ?? []).map((field) => field.type), itemsType, valuesType, ...(types ?? [])]
-  return inner.some((child) => child !== undefined && hasWrappedUnion(child, seen))
-}
-
-/** A path names fields; which branch they are of does not concern it. */
-function unwrapped(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
-  const { unwrap } = value as { unwrap?: unknown }
-  // Decoded data holds no functions: this is avsc's own.
-  if (typeof unwrap === 'function') return unwrapped((unwrap as () => unknown).call(value))
-  for (const key of Object.keys(value)) (value as Record<string, unknown>)[key] = unwrapped((value as Record<string, unknown>)[key])
-  return value
+/** What a record is that has no schema id where the registry's serializers put one. */
+function notRegistered({ headers }: LogRecord, bytes: Uint8Array): string {
+  if (Object.hasOwn(headers, idHeader))
+    return `header ${idHeader} holds no schema id but a GUID, or is damaged: it begins ${start(headers[idHeader]!)}. Only ids are read`
+  const [first, second] = bytes
+  if (first === 3 && (second === 0 || second === 5) && bytes.length >= 18)
+    return 'the value has the framing of the AWS Glue schema registry: use a serializer of a Confluent-compatible registry, or format avro with the schema'
+  if (first === 0xc3 && second === 1)
+    return 'the value is in Avro single-object encoding, which names a schema by its fingerprint: use a serializer of a Confluent-compatible registry'
+  if (Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'Obj\x01')
+    return 'the value is an Avro container file: send each record by itself'
+  if (bytes.length < wireHeaderBytes)
+    return `truncated: ${bytes.length} bytes are less than the ${wireHeaderBytes} of the registry's header`
+  return `the first byte is ${first} instead of the magic byte 0, so it was not written through a schema registry`
 }
 
 function explained<T>(work: () => T, where: string): T {

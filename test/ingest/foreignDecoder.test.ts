@@ -3,10 +3,11 @@ import test from 'node:test'
 import { gzipSync } from 'node:zlib'
 import avro from 'avsc'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
+import { AvroTime } from '../../src/ingest/avroReader.ts'
 import { createForeignDecoder, recordBytesMax } from '../../src/ingest/foreignDecoder.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
-import { parseForeignSchema } from '../../src/records/avro/longType.ts'
 import { type SchemaRegistry, UnknownSchemaIdError } from '../../src/records/registry/schemaRegistry.ts'
+import { foreignType } from '../support/foreignAvro.ts'
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const record = (value: Uint8Array | null, headers: Record<string, string> = {}): LogRecord => ({
@@ -59,14 +60,14 @@ const clickSchema = {
   ]
 }
 /** A price of -1250 in two's complement, of scale 2: -12.50. */
-const click = parseForeignSchema(
+const click = foreignType(
   JSON.stringify({
     ...clickSchema,
     fields: clickSchema.fields.map((field) => (field.name === 'price' ? { name: 'price', type: 'bytes' } : field))
   })
 ).toBuffer({ user: 2n ** 53n + 1n, at: 1_700_000_000_123_456n, kind: 'BOUGHT', price: Buffer.from('fb1e', 'hex'), sku: 'é' })
 const framed = (id: number, body: Uint8Array) => Buffer.concat([Buffer.from([0]), Buffer.from(Uint32Array.of(id).buffer).swap32(), body])
-const sound = { user: 9007199254740993n, at: 1_700_000_000_123_456n, kind: 'BOUGHT', price: '-12.50', sku: 'é' }
+const sound = { user: 9007199254740993n, at: new AvroTime('1700000000123456', { unit: 'us' }), kind: 'BOUGHT', price: '-12.50', sku: 'é' }
 const shown = (value: unknown) => ({ ...(value as object) })
 
 function refused(work: () => unknown, expected: RegExp): void {
@@ -77,7 +78,7 @@ function refused(work: () => unknown, expected: RegExp): void {
   })
 }
 
-test('Avro by a given schema: longs are bigints, decimals exact text, enums names', () => {
+test('Avro by a given schema: longs are bigints, decimals exact text, enums names, times keep their unit', () => {
   const avroDecoder = decoder('avro', JSON.stringify(clickSchema))
   assert.deepEqual(shown(avroDecoder.decode(record(click))), sound)
   assert.equal(avroDecoder.decode(record(null)), undefined)
@@ -111,6 +112,32 @@ test('Avro by the registry: each record by its writer’s schema', async () => {
     /by schema id 4/
   ]
   for (const [i, reason] of reasons.entries()) refused(() => registered.decode(bad[i]!), reason)
+})
+
+test('by the registry: JSON Schema records and ids in headers are read; other framings are refused by their names', async () => {
+  const schemas = Object.assign(new Schemas({ 4: clickSchema, 6: '{"type": "object"}' }), {
+    isJson: (id: number) => id === 6,
+    whyUnknown: (id: number) => (id === 7 ? new UnknownSchemaIdError(7, 'schema id 7 is PROTOBUF: only AVRO and JSON are read') : undefined)
+  })
+  const registered = decoder('avro-registry', undefined, schemas)
+  const withHeader = (header: string, value: Uint8Array) => ({
+    ...record(value),
+    headers: { __value_schema_id: Buffer.from(header, 'hex') }
+  })
+  const inHeader = withHeader('0000000004', click)
+  await registered.prepare([inHeader, record(framed(6, bytes('{}')))])
+  assert.deepEqual(registered.decode(record(framed(6, bytes('{"user": "ada"}')))), { user: 'ada' })
+  assert.deepEqual(shown(registered.decode(inHeader)), sound)
+  const uuid = '00112233445566778899aabbccddeeff'
+  const bad: readonly [LogRecord, RegExp][] = [
+    [record(framed(6, bytes('{'))), /not JSON/],
+    [record(framed(7, click)), /PROTOBUF: only AVRO and JSON/],
+    [withHeader(`01${uuid}`, click), /header __value_schema_id holds no schema id but a GUID/],
+    [record(Buffer.from(`0300${uuid}ea07`, 'hex')), /AWS Glue/],
+    [record(Buffer.from('c3010000000000000000ea07', 'hex')), /single-object/],
+    [record(Buffer.from('4f626a01ea07', 'hex')), /container file/]
+  ]
+  for (const [each, reason] of bad) refused(() => registered.decode(each), reason)
 })
 
 test('branches of a union are read through, whatever they are called', () => {

@@ -17,9 +17,9 @@ import { LocalLog } from '../../src/log/local/localLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
 import { createMetrics } from '../../src/monitor/metrics.ts'
 import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
-import { parseForeignSchema } from '../../src/records/avro/longType.ts'
 import { HttpRegistry } from '../../src/records/registry/httpRegistry.ts'
 import { loadSchemas } from '../../src/records/registry/schemaRegistry.ts'
+import { foreignType } from '../support/foreignAvro.ts'
 import { RegistryServer } from '../support/registryServer.ts'
 import { type TestWire, testWire } from '../support/wire.ts'
 
@@ -108,7 +108,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
       ]
     }
     const orderId = server.add('shop.orders-value', orderSchema)
-    const order = parseForeignSchema(JSON.stringify(orderSchema)).toBuffer({
+    const order = foreignType(JSON.stringify(orderSchema)).toBuffer({
       buyer: { account: 2n ** 62n + 1n },
       at: 1_700_000_000_987_654n,
       line: { article: 'B2', amount: 2.5 }
@@ -357,7 +357,7 @@ test('while the registry is away it waits, and loses nothing', async () => {
   }
   const id = server.add('clicks-value', schema)
   await server.stop()
-  const body = parseForeignSchema(JSON.stringify(schema)).toBuffer({ u: 'ada', i: 'lamp' })
+  const body = foreignType(JSON.stringify(schema)).toBuffer({ u: 'ada', i: 'lamp' })
   const value = Buffer.concat([Buffer.from([0, 0, 0, 0, id]), body])
   await wire.log.append(
     'clicks',

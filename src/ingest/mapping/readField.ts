@@ -3,6 +3,7 @@
 import { BadEventError } from '../../core/errors.ts'
 import { type FieldPath, parseFieldPath } from '../../core/fieldPath.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
+import { AvroTime } from '../avroReader.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -70,6 +71,8 @@ export function fail(fields: Fields, foreign: ForeignRecord, role: string): neve
 
 export function scalarText(found: unknown, path: FieldPath, role: string): string {
   if (typeof found === 'string') return found
+  if (found instanceof AvroTime) return found.text
+  if (found instanceof Uint8Array) return textOf(found, `${role} (${path.text})`)
   if (typeof found === 'bigint' || typeof found === 'boolean') return String(found)
   if (typeof found === 'number' && Number.isFinite(found)) {
     if (Number.isInteger(found) && !Number.isSafeInteger(found)) {
@@ -86,6 +89,7 @@ export function scalarText(found: unknown, path: FieldPath, role: string): strin
 export function shown(value: unknown): string {
   if (value === undefined || value === null) return 'nothing'
   if (typeof value === 'string') return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value)
+  if (value instanceof AvroTime) return value.text
   if (value instanceof Uint8Array) return `${value.length} bytes`
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (typeof value === 'object') {

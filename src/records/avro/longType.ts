@@ -41,7 +41,7 @@ function fromVarint(bytes: Buffer): bigint {
 }
 
 /** avsc gives and takes the varint bytes as they are (`noUnpack`). */
-const bigintType = avro.types.LongType.__with(
+export const bigintType = avro.types.LongType.__with(
   {
     fromBuffer: fromVarint,
     toBuffer: toVarint,
@@ -65,38 +65,4 @@ export function longHook(schema: unknown): avro.Type | undefined {
 /** @throws if the schema is not valid Avro */
 export function parseSchema(schemaJson: string): avro.Type {
   return avro.Type.forSchema(JSON.parse(schemaJson), { typeHook: longHook, omitRecordMethods: true })
-}
-
-/** Decimals as exact text, `-12.50`: bytes, or a fixed, of the unscaled number in two's complement. */
-class DecimalType extends avro.types.LogicalType {
-  readonly #scale: number
-  constructor(schema: avro.Schema, options?: unknown) {
-    super(schema, options)
-    this.#scale = Number((schema as { scale?: number }).scale ?? 0)
-  }
-  protected override _fromValue(bytes: Buffer): string {
-    const unscaled = bytes.length === 0 ? 0n : BigInt.asIntN(8 * bytes.length, BigInt(`0x${bytes.toString('hex')}`))
-    if (this.#scale === 0) return String(unscaled)
-    const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(this.#scale + 1, '0')
-    return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -this.#scale)}.${digits.slice(-this.#scale)}`
-  }
-  protected override _toValue(): Buffer | undefined {
-    return undefined // only read
-  }
-  protected override _resolve(): undefined {
-    return undefined
-  }
-}
-
-/**
- * A schema of somebody else's, whose longs mean what only the configuration knows: all are bigints.
- *
- * @throws if the schema is not valid Avro
- */
-export function parseForeignSchema(schemaJson: string): avro.Type {
-  const typeHook = (schema: unknown) => {
-    const long = schema === 'long' || (typeof schema === 'object' && schema !== null && (schema as { type?: unknown }).type === 'long')
-    return long ? bigintType : undefined
-  }
-  return avro.Type.forSchema(JSON.parse(schemaJson), { typeHook, omitRecordMethods: true, logicalTypes: { decimal: DecimalType } })
 }

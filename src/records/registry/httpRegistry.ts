@@ -8,7 +8,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { RegistryOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import type { Rng } from '../../core/rng.ts'
-import { inlineReferences } from './httpRegistryReferences.ts'
+import { definedNames, inlineReferences } from './httpRegistryReferences.ts'
 import { type SchemaRegistry, UnknownSchemaIdError } from './schemaRegistry.ts'
 
 export interface HttpRegistryParts {
@@ -65,6 +65,8 @@ export class HttpRegistry implements SchemaRegistry {
   readonly #authorization: string | undefined
   /** Oldest use first. */
   readonly #schemas = new Map<number, string>()
+  /** Those of `#schemas` that are JSON Schemas. */
+  readonly #json = new Set<number>()
   readonly #unknown = new Map<number, { readonly error: UnknownSchemaIdError; readonly sinceMs: number }>()
   readonly #ids = new Map<string, number>()
   readonly #asking = new Map<number, Promise<string>>()
@@ -113,6 +115,14 @@ export class HttpRegistry implements SchemaRegistry {
       this.#schemas.set(id, schema)
     }
     return schema
+  }
+
+  whyUnknown(id: number): UnknownSchemaIdError | undefined {
+    return this.#unknown.get(id)?.error
+  }
+
+  isJson(id: number): boolean {
+    return this.#json.has(id)
   }
 
   close(): void {
@@ -191,8 +201,10 @@ export class HttpRegistry implements SchemaRegistry {
     if (status === 404 && body.error_code === schemaNotFound) throw this.#remember(new UnknownSchemaIdError(id))
     this.#expect(status, body, `read schema ${id}`)
     const type = body.schemaType ?? 'AVRO'
-    if (type !== 'AVRO') throw this.#remember(new UnknownSchemaIdError(id, `schema id ${id} is ${text(type)}: only AVRO is read`))
-    const schema = await this.#resolved(id, body)
+    if (type === 'JSON') this.#json.add(id)
+    else if (type !== 'AVRO')
+      throw this.#remember(new UnknownSchemaIdError(id, `schema id ${id} is ${text(type)}: only AVRO and JSON are read`))
+    const schema = type === 'JSON' ? text(body.schema) : await this.#resolved(id, body)
     this.#keep(id, schema)
     return schema
   }
@@ -225,7 +237,9 @@ export class HttpRegistry implements SchemaRegistry {
         )
       }
       this.#expect(status, body, `read version ${version} of ${subject}`)
-      definitions.set(name, JSON.parse(text(body.schema)))
+      const definition: unknown = JSON.parse(text(body.schema))
+      // A reference may be named after a file; what it defines has a name of its own.
+      for (const known of new Set([name, ...definedNames(definition)])) definitions.set(known, definition)
       await this.#collect(id, (body.references ?? []) as readonly Reference[], definitions, depth + 1)
     }
   }
@@ -233,7 +247,10 @@ export class HttpRegistry implements SchemaRegistry {
   #keep(id: number, schema: string): void {
     this.#schemas.delete(id)
     this.#schemas.set(id, schema)
-    if (this.#schemas.size > cacheMax) this.#schemas.delete(this.#schemas.keys().next().value!)
+    if (this.#schemas.size <= cacheMax) return
+    const [oldest] = this.#schemas.keys()
+    this.#schemas.delete(oldest!)
+    this.#json.delete(oldest!)
   }
 
   #remember(error: UnknownSchemaIdError): UnknownSchemaIdError {

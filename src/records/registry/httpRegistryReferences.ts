@@ -18,6 +18,14 @@ export function inlineReferences(schema: Schema, definitions: ReadonlyMap<string
   return inline(schema, '', definitions, new Set())
 }
 
+/** The full name of the type that a schema defines; none where it defines none. */
+export function definedNames(schema: Schema): string[] {
+  if (typeof schema !== 'object' || schema === null || !('name' in schema)) return []
+  const named = schema as Named
+  const space = namespaceOf(named, '')
+  return [named.name.includes('.') || space === '' ? named.name : `${space}.${named.name}`]
+}
+
 function inline(schema: Schema, namespace: string, definitions: ReadonlyMap<string, Schema>, defined: Set<string>): Schema {
   if (typeof schema === 'string') return mention(schema, namespace, definitions, defined)
   if (Array.isArray(schema)) return schema.map((branch) => inline(branch, namespace, definitions, defined))

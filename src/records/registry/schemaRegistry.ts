@@ -12,6 +12,10 @@ export interface SchemaRegistry {
   schemaOf(id: number): Promise<string>
   /** What is known of `id` without waiting: whatever `idFor` or `schemaOf` has seen. undefined: `schemaOf` may know more. */
   cached(id: number): string | undefined
+  /** Whether a cached id is that of a JSON Schema: its records are JSON. */
+  isJson?(id: number): boolean
+  /** Why `schemaOf` lately found no usable schema of this id. */
+  whyUnknown?(id: number): UnknownSchemaIdError | undefined
   /** Ends waiting for a registry that does not answer: what waits then fails with UnavailableError. */
   close?(): void
 }
@@ -42,13 +46,18 @@ export function schemaIdOf(value: Uint8Array): number | undefined {
  * Call it on each batch before decoding, which is synchronous: afterwards every schema that the registry has is cached. Costs a comparison per
  * record where nothing is new. Ids that the registry does not know are left for `decode` to refuse, record by record.
  *
+ * @param idOf where a record has its schema id; by default in the first bytes of its value
  * @throws UnavailableError if the registry does not answer
  */
-export async function loadSchemas(registry: SchemaRegistry, records: Iterable<{ readonly value: Uint8Array | null }>): Promise<void> {
+export async function loadSchemas<R extends { readonly value: Uint8Array | null }>(
+  registry: SchemaRegistry,
+  records: Iterable<R>,
+  idOf: (record: R) => number | undefined = ({ value }) => (value === null ? undefined : schemaIdOf(value))
+): Promise<void> {
   const seen = new Set<number>()
   let last = -1
-  for (const { value } of records) {
-    const id = value === null ? undefined : schemaIdOf(value)
+  for (const record of records) {
+    const id = idOf(record)
     if (id === undefined || id === last) continue
     last = id
     if (seen.has(id)) continue

@@ -137,7 +137,7 @@ test('refusals say which path, and what was found there', () => {
   refused({ item: 'i[0].sku' }, { ...good, i: [] }, /item is missing: nothing at i\[0\]\.sku: i is a list of 0/)
   refused({}, { ...good, u: '' }, /user is missing: u is ""/)
   refused({}, { ...good, u: { id: 1 } }, /user \(u\) is an object with id: expected text or a number/)
-  refused({}, { ...good, u: new Uint8Array(16) }, /user \(u\) is 16 bytes/)
+  refused({}, { ...good, u: new Uint8Array(16).fill(0xff) }, /user \(u\) is not UTF-8 text: 16 bytes/)
   refused({}, { ...good, u: Number.NaN }, /user \(u\) is NaN/)
   refused({}, { ...good, t: 'soon' }, /time \(t\): expected a time in milliseconds since 1970 \(unit ms\), found "soon"/)
   refused({}, { ...good, t: 1e15 }, /time \(t\): .*between 1990-01-01 and 2100-01-01/)

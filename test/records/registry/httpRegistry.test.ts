@@ -7,9 +7,9 @@ import { type RegistryOptions, resolveConfig } from '../../../src/core/config/co
 import { ConfigError, MtmiError, UnavailableError } from '../../../src/core/errors.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { createCodecs } from '../../../src/records/avro/avroCodecs.ts'
-import { parseForeignSchema } from '../../../src/records/avro/longType.ts'
 import { HttpRegistry, type HttpRegistryParts } from '../../../src/records/registry/httpRegistry.ts'
 import { loadSchemas, UnknownSchemaIdError } from '../../../src/records/registry/schemaRegistry.ts'
+import { foreignType } from '../../support/foreignAvro.ts'
 import { RegistryServer } from '../../support/registryServer.ts'
 
 const record = (name: string, ...fields: object[]) => ({ type: 'record', name, fields })
@@ -101,7 +101,11 @@ test('an unknown id is for the record to answer for, and is not asked for again 
     for (let i = 0; i < 9; i++) server.add(`s${i}`, record(`R${i}`))
     assert.match(await registry.schemaOf(9), /R8/)
     const id = server.add('p-value', 'message P {}', [], 'PROTOBUF')
-    await assert.rejects(registry.schemaOf(id), /schema id 10 is "?PROTOBUF"?: only AVRO is read/)
+    await assert.rejects(registry.schemaOf(id), /schema id 10 is "?PROTOBUF"?: only AVRO and JSON are read/)
+    assert.match(String(registry.whyUnknown(id)), /PROTOBUF/)
+    const json = server.add('j-value', '{"type": "object"}', [], 'JSON')
+    await registry.schemaOf(json)
+    assert.deepEqual([registry.isJson(json), registry.isJson(9)], [true, false])
   })
 })
 
@@ -136,13 +140,23 @@ test('references are written into the schema where they are first mentioned', as
         { type: 'map', values: 'geo.Country' }
       ]
     )
-    const type = parseForeignSchema(text)
+    const type = foreignType(text)
     const value = { home: { country: 'AT' }, other: [{ country: 'PT' }], level: 'HIGH', born: { x: 'AT' } }
     assert.equal(JSON.stringify(type.fromBuffer(type.toBuffer(value))), JSON.stringify(value))
 
     const broken = server.add('broken', record('B', { name: 'l', type: 'Level' }), [{ name: 'Level', subject: 'level', version: 1 }])
     server.forget('level')
     await assert.rejects(client(server.url).schemaOf(broken), /refers to Level, version 1 of level, which the registry does not have/)
+  })
+})
+
+test('a reference may be named after a file: what it defines is found by its own name', async () => {
+  await withServer(async (server) => {
+    server.add('shared', { ...record('A', { name: 'v', type: 'double' }), namespace: 'ns.a' })
+    const references = [{ name: 'shared-A.avsc', subject: 'shared', version: 1 }]
+    const id = server.add('e', { ...record('E', { name: 'c', type: 'ns.a.A' }), namespace: 'ns.e' }, references)
+    const { fields } = JSON.parse(await client(server.url).schemaOf(id)) as { fields: readonly { type: { fields: unknown } }[] }
+    assert.deepEqual(fields[0]!.type.fields, [{ name: 'v', type: 'double' }])
   })
 })
 
