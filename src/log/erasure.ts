@@ -23,9 +23,17 @@ export function erasedUser({ key, value }: Pick<LogRecord, 'key' | 'value'>): Us
   }
 }
 
-/** The tombstone of an erased user in `user-sequences`. */
-export function erasedSequence(userId: UserId, partition: number): NewRecord {
-  return { ...erasureEvent(userId), headers: { [erasureHeader]: text.encode('1') }, partition }
+/** The tombstone of an erased user in `user-sequences`. @param offset of the erasure in the partition of `interactions` */
+export function erasedSequence(userId: UserId, partition: number, offset: bigint): NewRecord {
+  return { ...erasureEvent(userId), headers: { [erasureHeader]: text.encode(String(offset)) }, partition }
+}
+
+/** Offset of the erasure in the partition of `interactions`; undefined for any other record. */
+export function erasureOffset({ value, headers }: Pick<LogRecord, 'value' | 'headers'>): bigint | undefined {
+  const header = headers[erasureHeader]
+  if (value !== null || header === undefined) return undefined
+  const offset = untext.decode(header)
+  return /^\d{1,19}$/.test(offset) ? BigInt(offset) : undefined
 }
 
 /** Whether a tombstone of `user-sequences` is an erasure. */

@@ -5,6 +5,8 @@
 
 import path from 'node:path'
 import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
+import { erasureOffset } from '../log/erasure.ts'
+import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -70,17 +72,17 @@ async function* changesOf({ log, registry, codecs, config }: Wire, partition: nu
   const ends = await log.ends(topic)
   // Only this partition: the others have nothing from their end on.
   const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
-  let newest = new Map<UserId, Uint8Array | null>()
+  let newest = new Map<UserId, LogRecord>()
   let bytes = 0
   for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
     if (event.kind !== 'records' || event.partition !== partition) continue
     await loadSchemas(registry, event.records)
-    for (const { key, value } of event.records) {
-      const userId = textOf(key)
-      const before = newest.get(userId)
+    for (const record of event.records) {
+      const userId = textOf(record.key)
+      const before = newest.get(userId)?.value
       if (before !== undefined && before !== null) yield { ...codecs.progressOf(before), superseded: true }
-      newest.set(userId, value)
-      bytes += key.length + (value?.length ?? 0)
+      newest.set(userId, record)
+      bytes += record.key.length + (record.value?.length ?? 0)
     }
     if (bytes < heldBytesMax) continue
     yield* readAll(codecs, newest)
@@ -90,8 +92,9 @@ async function* changesOf({ log, registry, codecs, config }: Wire, partition: nu
   yield* readAll(codecs, newest)
 }
 
-function* readAll(codecs: Codecs, newest: ReadonlyMap<UserId, Uint8Array | null>): Iterable<SequenceChange> {
-  for (const [userId, value] of newest) yield value === null ? { userId, expired: true } : codecs.userSequence.decode(value)
+function* readAll(codecs: Codecs, newest: ReadonlyMap<UserId, LogRecord>): Iterable<SequenceChange> {
+  for (const [userId, record] of newest)
+    yield record.value === null ? { userId, expired: true, erasedAt: erasureOffset(record) } : codecs.userSequence.decode(record.value)
 }
 
 function textOf(key: Uint8Array): string {

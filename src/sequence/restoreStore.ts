@@ -8,6 +8,8 @@ import type { SequenceStore } from './sequenceStore.ts'
 export interface ExpiredUser {
   readonly userId: UserId
   readonly expired: true
+  /** Offset of the erasure in the partition of `interactions`; undefined: the user was idle for too long. */
+  readonly erasedAt?: bigint | undefined
 }
 
 /** Of a record of `user-sequences` that a later one of the same user follows, what still counts. */
@@ -80,22 +82,32 @@ async function apply(
   partition: number,
   records: AsyncIterable<SequenceChange> | Iterable<SequenceChange>
 ): Promise<RestoreReport> {
-  let next = store.committed()
+  const held = store.committed()
+  let next = held
   let watermarkMs = store.watermarkMs()
   let changes = 0
   for await (const record of records) {
     let pressure: Promise<void> | undefined
-    if ('expired' in record) pressure = store.load(record.userId, undefined)
-    else if (record.partition === partition) {
+    if ('expired' in record) {
+      if (record.erasedAt === undefined || record.erasedAt >= held) pressure = store.load(record.userId, undefined)
+    } else if (record.partition === partition) {
       if (record.committed > next) next = record.committed
       if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
-      if (!('superseded' in record)) pressure = store.load(record.userId, windowOf(record))
+      if (!('superseded' in record || isRepeat(record, held))) pressure = store.load(record.userId, windowOf(record))
     } else continue
     changes++
     if (pressure !== undefined) await pressure
   }
   await store.commit(next, watermarkMs)
   return { users: store.userCount(), next, changes }
+}
+
+/**
+ * Whether the store has all that the record tells of: it was emitted again by somebody who read on from further back. Where a user was erased in
+ * between, such a record may have a part of the window only, as the repeated erasure has none.
+ */
+function isRepeat({ fresh }: UserSequence, held: bigint): boolean {
+  return fresh.length > 0 && fresh.every(({ offset }) => offset < held)
 }
 
 /** A codec may read 64 bits as unsigned; here they are signed, as they were made. */

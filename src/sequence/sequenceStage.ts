@@ -235,6 +235,7 @@ export class SequenceStage {
     const reasons = new Map<RejectedReason, number>()
     const agesSeconds: number[] = []
     const traced = new Map<bigint, LogRecord>()
+    const erasedAt = new Map<UserId, bigint>()
     const startMs = this.#options.clock.nowMs()
     for (const record of records) {
       let reason: RejectedReason = 'other'
@@ -242,6 +243,7 @@ export class SequenceStage {
         const erased = erasedUser(record)
         if (erased !== undefined) {
           owned.sequencer.erase(erased, record.offset)
+          erasedAt.set(erased, record.offset)
           this.#newest.delete(erased)
           this.#judge(false)
           owned.next = record.offset + 1n
@@ -271,7 +273,7 @@ export class SequenceStage {
     const takenAtMs = records.at(-1)?.timestampMs ?? this.takenAtMs
     const { sequences, expired, erased } = owned.sequencer.take()
     const steps: TracedStep[] = []
-    const changes: NewRecord[] = erased.map((userId) => erasedSequence(userId, partition))
+    const changes: NewRecord[] = erased.map((userId) => erasedSequence(userId, partition, erasedAt.get(userId)!))
     for (const sequence of sequences) {
       const step = this.#trace(sequence, traced, startMs)
       if (step !== undefined) steps.push(step)

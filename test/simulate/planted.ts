@@ -37,6 +37,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'offsets are saved as published before the write',
+    isSlow: true,
     file: 'publishStage.ts',
     find: '    if (!this.#hasReadHistories() || this.#publisher.waiting().users > 0) return\n',
     replace: ''
@@ -73,12 +74,14 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'offsets of a source are remembered before its records are in the log',
+    isSlow: true,
     file: 'ingestStage.ts',
     find: '            await this.#take(mapper, slice, badShare)\n            at.next = slice.at(-1)!.offset + 1n\n',
     replace: '            at.next = slice.at(-1)!.offset + 1n\n            await this.#take(mapper, slice, badShare)\n'
   },
   {
     name: 'a checkpoint forgets which fresh steps it has seen',
+    isSlow: true,
     file: 'trainStage.ts',
     find: '      this.#repeats = RepeatFilter.from(state.repeats)\n',
     replace: ''
@@ -97,6 +100,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'a partition is opened without claiming it first',
+    isSlow: true,
     file: 'ownedSequences.ts',
     find: '  await log.append(topic, [], sequenceFence(partition))\n',
     replace: ''
@@ -109,18 +113,21 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'whoever waits for the catalogue waits for another to end',
+    isSlow: true,
     file: 'catalogueReader.ts',
     find: '    return Promise.race([this.#following, aborted(signal)])\n',
     replace: '    return this.#following\n'
   },
   {
     name: 'old windows are published before the newer ones have been read',
+    isSlow: true,
     file: 'publishStage.ts',
     find: '    if (isTurn && this.#hasReadHistories()) {\n',
     replace: '    if (isTurn) {\n'
   },
   {
     name: 'another version goes live without those who wait for their first vectors there',
+    isSlow: true,
     file: 'publisherUsers.ts',
     find: '    return this.windows.size - first\n',
     replace: '    return this.windows.size\n'

@@ -68,7 +68,7 @@ test('an erased user is out of every kept checkpoint as soon as the event is rea
   const last = wire.codecs.userSequence.decode(sequences.at(-1)!.value!)
   const { userId } = last
   assert(await holders(userId), 'nothing would be proved')
-  await wire.log.append('user-sequences', [erasedSequence(userId, 0)])
+  await wire.log.append('user-sequences', [erasedSequence(userId, 0, 0n)])
   await learn()
   assert.equal(await holders(userId), 0)
   // One batch: the user's own record, the erasure after it, and the record of another. The first is not learned.
@@ -82,7 +82,7 @@ test('an erased user is out of every kept checkpoint as soon as the event is rea
       fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n + BigInt(i) }]
     })
   }))
-  await wire.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0), again[1]!])
+  await wire.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0, 0n), again[1]!])
   const learned: string[] = []
   const stage = new TrainStage({
     ...wire,
