@@ -23,117 +23,27 @@ const keys: readonly string[] = [...roles, ...timeKeys]
 
 /** Names that public data sets and exports use, without regard to case, blanks and punctuation, likeliest first. */
 const knownNames: Readonly<Record<ColumnRole, readonly string[]>> = {
-  user: [
-    'user',
-    'userid',
-    'reviewerid',
-    'visitorid',
-    'customer',
-    'customerid',
-    'memberid',
-    'accountid',
-    'profileid',
-    'householdkey',
-    'uid',
-    'uuid',
-    'userpseudoid',
-    'username',
-    'clientid',
-    'buyerid',
-    'deviceid',
-    'cookieid',
-    'anonymousid',
-    'sessionid',
-    'session'
-  ],
-  item: [
-    'item',
-    'itemid',
-    'parentasin',
-    'asin',
-    'product',
-    'productid',
-    'sku',
-    'movieid',
-    'articleid',
-    'clickarticleid',
-    'isbn',
-    'bookid',
-    'songid',
-    'trackid',
-    'artistid',
-    'newsid',
-    'videoid',
-    'businessid',
-    'venueid',
-    'animeid',
-    'gameid',
-    'appid',
-    'recipeid',
-    'contentid',
-    'documentid',
-    'postid',
-    'stockcode',
-    'location',
-    'skuid',
-    'goodsid',
-    'listingid',
-    'placeid',
-    'poiid',
-    'hotelid',
-    'restaurantid',
-    'movie',
-    'book',
-    'track',
-    'song',
-    'video',
-    'iid',
-    'aid'
-  ],
-  time: [
-    'timestamp',
-    'timestampms',
-    'timems',
-    'unixtime',
-    'unixtimestamp',
-    'epoch',
-    'epochms',
-    'clicktime',
-    'occurredat',
-    'time',
-    'eventtime',
-    'eventtimems',
-    'eventtimestamp',
-    'clicktimestamp',
-    'ts',
-    'unixreviewtime',
-    'datetime',
-    'createdat',
-    'dateadded',
-    'date',
-    'eventdate',
-    'tdat',
-    'invoicedate',
-    'transactiondt',
-    'transactiondate',
-    'reviewtime',
-    'purchasedate',
-    'orderdate'
-  ],
-  type: [
-    'type',
-    'eventtype',
-    'event',
-    'eventname',
-    'behavior',
-    'behaviour',
-    'behaviortype',
-    'action',
-    'actiontype',
-    'feedbacktype',
-    'interactiontype'
-  ],
-  value: ['rating', 'bookrating', 'overall', 'value', 'eventvalue', 'score', 'stars', 'weight', 'playcount', 'plays']
+  user: words(
+    'user userid reviewerid visitorid customer customerid memberid accountid profileid householdkey uid uuid ' +
+      'userpseudoid username clientid buyerid deviceid cookieid anonymousid sessionid session'
+  ),
+  item: words(
+    'item itemid parentasin asin product productid sku movieid articleid clickarticleid isbn bookid songid ' +
+      'trackid artistid newsid videoid businessid venueid animeid gameid appid recipeid contentid documentid ' +
+      'postid stockcode location skuid goodsid listingid placeid poiid hotelid restaurantid movie book track ' +
+      'song video iid aid'
+  ),
+  time: words(
+    'timestamp timestampms timems unixtime unixtimestamp epoch epochms clicktime occurredat time eventtime ' +
+      'eventtimems eventtimestamp clicktimestamp ts unixreviewtime datetime createdat dateadded date eventdate ' +
+      'tdat invoicedate transactiondt transactiondate reviewtime purchasedate orderdate'
+  ),
+  type: words('type eventtype event eventname behavior behaviour behaviortype action actiontype feedbacktype interactiontype'),
+  value: words('rating bookrating overall value eventvalue score stars weight playcount plays')
+}
+
+function words(text: string): string[] {
+  return text.split(' ')
 }
 
 /** A name as names are compared: `User-ID`, `user_id` and `userId` are one. */
