@@ -2,12 +2,14 @@
 
 import type { AccountNumbers } from '../src/core/account.ts'
 import { interestCountOf } from '../src/core/config/modelOptions.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { version } from '../src/core/version.ts'
 import { type InterestsFound, interestsFound } from '../src/lab/evaluation/interestsFound.ts'
 import type { RunReport, SampleUser } from '../src/lab/evaluation/textReport.ts'
 import type { Simulation } from '../src/lab/simulation/simulation.ts'
 import type { WholePipeline } from './allInOne.ts'
 import { describeBackend } from './configuredBackend.ts'
+import { collectVersions, heldTexts } from './versionsReport.ts'
 
 /** Users whose towers are held against the planted truth: enough for ± 2 percentage points. */
 const foundSample = 500
@@ -23,19 +25,23 @@ export interface RunSource {
 export async function collectReport(
   pipeline: WholePipeline,
   source: RunSource,
-  run: string,
+  run: RunDirectory,
   { rows, seconds }: { rows: AccountNumbers<'source'>; seconds: number }
 ): Promise<RunReport> {
   const { sequence, train, publish } = pipeline.status()
   const { config } = pipeline.wire
   const interactions = sequence.account.read
   const live = await pipeline.index.live()
+  // After a rollback with --hold, or a refusal of the gate, the trainer's figures are of weights that nobody is served by.
+  const held = heldTexts(await collectVersions(config, run, pipeline.index))
   const found = source.simulation === undefined ? undefined : await findInterests(pipeline, source.simulation)
   const sample = await sampleUser(pipeline)
   const freshnessMs = pipeline.freshnessMs()
   return {
     source: source.title,
-    run,
+    run: run.name,
+    ...(live === undefined ? {} : { space: live.space }),
+    ...(held.length === 0 ? {} : { held }),
     seconds,
     interactions,
     interactionsThisTime: sequence.readThisTime,
@@ -57,7 +63,7 @@ export async function collectReport(
     interestCount: interestCountOf(config.model),
     ...(train === undefined || train.examplesThisRun === 0 ? {} : { examplesPerSecond: train.examplesThisRun / train.trainSeconds }),
     ...(freshnessMs === undefined ? {} : { freshnessMs }),
-    ...(train === undefined ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
+    ...(train === undefined || held.length > 0 ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
     ...(source.simulation === undefined
       ? {}
       : { driftMs: source.simulation.driftMs, detections: [...pipeline.drift.detections, ...(train?.detections ?? [])] }),
@@ -114,6 +120,7 @@ export function jsonReport(report: RunReport): Record<string, unknown> {
     interactions: report.interactions,
     users: report.users,
     items: report.items,
+    ...(report.held === undefined ? {} : { held: report.held }),
     examplesLearned: report.examplesLearned,
     accounts: Object.fromEntries(report.accounts.map(({ reader, read, outcomes, waiting }) => [reader, { read, ...outcomes, waiting }])),
     ignoredTypes: report.ignoredTypes,

@@ -161,7 +161,7 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   noteRefused(source, rows)
   pipeline.metrics.apply(meter.entries(rows.numbers()))
   const seconds = (systemClock.nowMs() - feedStartedMs) / 1000
-  const report = await collectReport(pipeline, source, run.name, { rows: rows.numbers(), seconds })
+  const report = await collectReport(pipeline, source, run, { rows: rows.numbers(), seconds })
   run.state(runReport).save(report)
   // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
   const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')

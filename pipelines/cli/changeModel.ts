@@ -9,8 +9,10 @@ import type { LineageReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
 import { modelControlFile, writeRequest } from '../modelControlFile.ts'
+import { type ModelPreview, openPreviews, previewText } from '../modelPreview.ts'
 import { openIndexToRead } from '../parts.ts'
 import { runToChange } from '../runs.ts'
+import { collectVersions } from '../versionsReport.ts'
 
 const pollMs = 200
 const say = (text: string) => process.stderr.write(`${text}\n`)
@@ -19,52 +21,109 @@ export interface ChangeOptions {
   readonly json?: boolean
   /** Seconds. */
   readonly wait: number
+  /** Serve it even where the gate finds a large loss. */
+  readonly yes?: boolean
 }
 
-/** @param version step of a checkpoint; without it the newest version before the newest checkpoints */
+/**
+ * Serves a checkpoint's weights. Prints first what the gate finds for them and for what is served.
+ * @param version step of a checkpoint; without it the versions are compared and nothing is changed
+ * @throws ConfigError without a version, and at a large loss without `yes`
+ */
 export async function rollback(
   config: Config,
   version: number | undefined,
   options: ChangeOptions & { readonly hold: boolean }
 ): Promise<void> {
   const run = runToChange(config)
-  const checkpoints = new CheckpointFiles({
-    directory: run.path('checkpoints'),
-    keep: config.train.checkpointKeep,
-    versionKeep: config.train.versionKeep
-  })
-  const steps = await checkpoints.steps()
-  const target = version ?? (await defaultVersion(checkpoints, steps, run))
-  await checkpoints.load(target) // whole, or this is where it is said
+  if (version === undefined) {
+    if (options.json !== true) process.stdout.write(`${await comparison(config, run)}\n`)
+    throw new ConfigError(['rollback needs the step of a checkpoint: `mtmi rollback STEP`. Nothing was changed'])
+  }
+  await checkpointsOf(config, run).load(version) // complete, or this is where it is reported
+  const preview = await refuseLargeLoss(config, run, version, options)
   say(
-    `going back to version ${target}${options.hold ? '; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
+    `going back to version ${version}${options.hold ? '; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
   )
-  await change(config, run, { action: 'rollback', version: target, hold: options.hold }, options)
+  await change(config, run, { action: 'rollback', version, hold: options.hold }, options, preview)
 }
 
 export async function rebuild(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, runToChange(config), { action: 'rebuild' }, options)
+  await publishNewest(config, 'rebuild', options)
 }
 
 /** Also lets weights through that the gate holds back: whoever resumes has looked at them. */
 export async function resume(config: Config, options: ChangeOptions): Promise<void> {
-  return change(config, runToChange(config), { action: 'resume' }, options)
+  await publishNewest(config, 'resume', options)
 }
 
-async function defaultVersion(checkpoints: CheckpointFiles, steps: readonly number[], run: RunDirectory): Promise<number> {
-  const newest = steps.at(-1)
-  const earlier = (await checkpoints.versions()).filter((step) => step !== newest).at(-1) ?? steps.at(-2)
-  if (earlier !== undefined) return earlier
-  throw new ConfigError([
-    `there is no version before the newest checkpoint in ${run.root} to go back to: one is kept every train.versionIntervalMs. \`mtmi versions\` lists them`
-  ])
+/** What the trainer has, as of its newest checkpoint: it may be other weights than those that are served. */
+async function publishNewest(config: Config, action: 'rebuild' | 'resume', options: ChangeOptions): Promise<void> {
+  const run = runToChange(config)
+  const newest = (await collectVersions(config, run)).checkpoints.find(({ damaged }) => damaged === undefined)
+  const preview = newest === undefined ? undefined : await refuseLargeLoss(config, run, newest.step, options)
+  await change(config, run, { action }, options, preview)
+}
+
+function checkpointsOf({ train }: Config, run: RunDirectory): CheckpointFiles {
+  return new CheckpointFiles({ directory: run.path('checkpoints'), keep: train.checkpointKeep, versionKeep: train.versionKeep })
+}
+
+/** @throws ConfigError if the gate finds a large loss and nobody said yes; nothing has changed */
+async function refuseLargeLoss(
+  config: Config,
+  run: RunDirectory,
+  step: number,
+  { yes = false }: ChangeOptions
+): Promise<ModelPreview | undefined> {
+  const previews = await openPreviews(config, run)
+  if (previews === undefined) {
+    say('there is no served model yet to compare it with')
+    return undefined
+  }
+  try {
+    const preview = await previews.try(step)
+    say(`step ${step}: ${previewText(preview)} (${previews.live.space}, step ${previews.live.step})`)
+    if (preview.losses.length > 0 && !yes)
+      throw new ConfigError([
+        `step ${step} would serve much worse lists than now: ${preview.losses.join('; ')}. Nothing was changed. ` +
+          'Compare the versions with `mtmi rollback`, or add --yes to serve it all the same'
+      ])
+    return preview
+  } finally {
+    previews.close()
+  }
+}
+
+/** Every version on the same targets, beside what is served: what to choose by. */
+async function comparison(config: Config, run: RunDirectory): Promise<string> {
+  const { checkpoints, live } = await collectVersions(config, run)
+  const previews = await openPreviews(config, run)
+  const lines = [live === null ? 'nothing is served yet' : `served now: ${live.space}, step ${live.step}`]
+  try {
+    for (const { step, version, savedAtMs, examplesLearned, damaged } of checkpoints) {
+      const kind = step === checkpoints[0]!.step ? 'newest ' : version ? 'version' : '       '
+      const saved = savedAtMs === null ? '' : new Date(savedAtMs).toISOString().replace('T', ' ').slice(0, 19)
+      const found = damaged ?? (previews === undefined ? '' : previewText(await previews.try(step)))
+      lines.push(`  ${String(step).padStart(8)}  ${kind}  ${saved}  ${examplesLearned ?? 0} examples  ${found}`)
+    }
+  } finally {
+    previews?.close()
+  }
+  lines.push(
+    checkpoints.length === 0
+      ? 'There is no checkpoint to go back to: one is kept as a version every train.versionIntervalMs.'
+      : 'Choose the newest from before the trouble began that finds about as many targets as what is served. Newer weights have learned these targets, earlier ones have not.'
+  )
+  return lines.join('\n')
 }
 
 async function change(
   config: Config,
   run: RunDirectory,
   asked: { readonly action: LineageReason; readonly version?: number; readonly hold?: boolean },
-  options: ChangeOptions
+  options: ChangeOptions,
+  preview: ModelPreview | undefined
 ): Promise<void> {
   const control = modelControlFile(run)
   const lock = run.lock(`mtmi ${asked.action}`, ['control'])
@@ -85,7 +144,7 @@ async function change(
   }
   if (others.length === 0) {
     say(`no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`)
-    tell(options, { request })
+    tell(options, { run: run.name, preview, request })
     return
   }
   const untilMs = systemClock.nowMs() + options.wait * 1000
@@ -95,7 +154,7 @@ async function change(
   })
   if (result === undefined) {
     say(`the trainer has not answered within ${options.wait} s; it will be carried out all the same`)
-    tell(options, { request })
+    tell(options, { run: run.name, preview, request })
     return
   }
   if (result.outcome === 'failed') throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
@@ -114,10 +173,13 @@ async function change(
       `space ${result.space} is not live after ${options.wait} s; what was served goes on being served. \`mtmi versions\` tells how far it is`
     )
   else say(`live: space ${served.space}, step ${served.step}, ${served.items} items, ${served.users} users`)
-  tell(options, { request, result, live: served ?? null })
+  tell(options, { run: run.name, preview, request, result, live: served ?? null })
 }
 
-function tell({ json }: ChangeOptions, answer: { request: ControlRequest; result?: ControlResult; live?: unknown }): void {
+function tell(
+  { json }: ChangeOptions,
+  answer: { run: string; preview: ModelPreview | undefined; request: ControlRequest; result?: ControlResult; live?: unknown }
+): void {
   if (json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
 }
 

@@ -95,6 +95,7 @@ for (const [stage, description] of [
     .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() }))
 }
 
+const yes = () => new Option('--yes', 'even where the gate finds that lists get much worse').default(false, 'no')
 const wait = () => new Option('--wait <seconds>', 'how long to wait until it is served').argParser(wholeNumber).default(120)
 program
   .command('publish')
@@ -110,6 +111,7 @@ program
       .default(false, 'no')
       .conflicts('once')
   )
+  .addOption(yes())
   .addOption(wait())
   .addOption(json())
   .action(async (options) => {
@@ -129,9 +131,10 @@ program
   .description("serve an earlier checkpoint's weights: today's histories are encoded into a new space, which then goes live")
   .argument(
     '[version]',
-    'step of a checkpoint, as `mtmi versions` lists them (default: the newest version before the newest checkpoint)',
+    'step of a checkpoint, as `mtmi versions` lists them; without it the versions are compared and nothing changes',
     wholeNumber
   )
+  .addOption(yes())
   .option('--hold', 'the trainer keeps its weights and learns on; nothing is published until `mtmi publish --resume`', false)
   .addOption(wait())
   .addOption(json())

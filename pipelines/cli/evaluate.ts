@@ -21,6 +21,7 @@ import { runReport, textReport } from '../../src/lab/evaluation/textReport.ts'
 import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 import { runToRead } from '../runs.ts'
+import { collectVersions } from '../versionsReport.ts'
 
 export interface EvaluateCommand extends DatasetReading {
   /** Without it: the report of a run. */
@@ -110,12 +111,18 @@ function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, sta
 }
 
 /** The report that the last start or replay ended with. */
-function showRun(config: Config, json: boolean): void {
+async function showRun(config: Config, json: boolean): Promise<void> {
   const run = runToRead(config)
   const report = run.state(runReport).load()
   if (report === undefined)
     throw new ConfigError([
       `there is no report in ${run.root}: run \`mtmi start\` or \`mtmi replay --data PATH --once\` first, or give a data set with --data`
     ])
-  process.stdout.write(json ? `${JSON.stringify(report.progressive ?? {})}\n` : textReport(report))
+  const { live } = await collectVersions(config, run)
+  const held =
+    live === null || report.space === undefined || live.space === report.space
+      ? report.held
+      : [`the report is of ${report.space}, and ${live.space} is served since (\`mtmi versions\`); the next start writes a new one`]
+  const shown: RunReport = { ...report, ...(held === undefined ? {} : { held }) }
+  process.stdout.write(json ? `${JSON.stringify(held === undefined ? (report.progressive ?? {}) : { held })}\n` : textReport(shown))
 }

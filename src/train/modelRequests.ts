@@ -18,8 +18,10 @@ export interface Requested {
   learnsAgain(): boolean
   /** Waits for the checkpoint that is being written. */
   saved(): Promise<void>
-  /** The trainer is a version again: what went wrong after it is undone. @param goesOn with the version; otherwise with what it had before */
-  restored(version: Checkpoint, goesOn: boolean): void
+  /** Keeps the model as it is among the versions: it is about to be left behind. */
+  keepVersion(): Promise<void>
+  /** The trainer, and what is counted of it, are the version's again: what went wrong after it is undone. */
+  restoreVersion(checkpoint: Checkpoint): void
   /** What follows bears the next batch's number. */
   nextBatch(): void
   /** The updates are all there is: rows and weights are sent again when their time has come. */
@@ -119,10 +121,14 @@ export class ModelRequests {
     if (action !== 'rollback') return
     const { trainer, checkpoints, stage } = this.#options
     const checkpoint = await checkpoints.load(version ?? Number.NaN)
-    const own = hold === true ? trainer.checkpoint() : undefined
-    trainer.restore(checkpoint)
-    stage.restored(checkpoint, own === undefined)
-    return own
+    if (hold === true) {
+      const own = trainer.checkpoint()
+      trainer.restore(checkpoint)
+      return own
+    }
+    await stage.keepVersion()
+    stage.restoreVersion(checkpoint)
+    return undefined
   }
 
   /** All rows and weights, for a space of their own. */

@@ -421,8 +421,14 @@ export class TrainStage {
     return {
       learnsAgain: () => this.#again.length > 0,
       saved: () => this.#writer.saved(),
-      restored: (checkpoint, goesOn) => {
-        if (goesOn) this.#noteUndone(checkpoint)
+      keepVersion: async () => {
+        if (!this.#isSound || this.#batch === 0) return // the last checkpoint is what is left behind
+        await this.#checkpoint(true)
+        await this.#writer.saved()
+      },
+      restoreVersion: (checkpoint) => {
+        this.#noteUndone(checkpoint)
+        this.#restoreModel(checkpoint)
         this.#divergedInARow = 0
         this.#wentBackTo = undefined
       },
@@ -474,13 +480,13 @@ export class TrainStage {
     this.#sentBatch = this.#batch
   }
 
-  /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. */
-  async #checkpoint(): Promise<void> {
+  /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be restored */
+  async #checkpoint(asVersion = false): Promise<void> {
     const { trainer, clock, config } = this.#options
     await this.#writer.saved()
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
-    const version = config.train.versionKeep > 0 && startedMs - this.#versionAtMs >= config.train.versionIntervalMs
+    const version = config.train.versionKeep > 0 && (asVersion || startedMs - this.#versionAtMs >= config.train.versionIntervalMs)
     if (version) this.#versionAtMs = startedMs
     const next = offsetsOf(this.#waiting.next)
     const { loss } = this
@@ -511,7 +517,7 @@ export class TrainStage {
       return { header: { stage }, parts: named('progressive', progressive.parts) }
     }
     const onSaved = (saved: SavedCheckpoint) => this.#tellSaved(saved, { batch, next, loss: finite(loss), startedMs })
-    this.#writer.take(batch, besides, { version, onSaved })
+    this.#writer.take(batch, besides, { version, pruneLater: asVersion, onSaved })
     this.#lastCheckpointMs = clock.nowMs()
   }
 
@@ -533,16 +539,25 @@ export class TrainStage {
     ])
   }
 
+  /** The trainer, and the figures that are of its weights: ranks before learning, loss and cosine. */
+  #restoreModel(checkpoint: Checkpoint): StageState {
+    const state = checkpoint.header.stage as StageState
+    const goesOn = this.evaluator.beginRestore(state.progressive)
+    this.#options.trainer.restore(checkpoint, ({ arrays }) => {
+      if (goesOn) this.evaluator.restorePart(arrays)
+    })
+    if (goesOn) this.evaluator.endRestore()
+    this.untrainedTargets = state.untrainedTargets
+    this.loss = state.loss ?? Number.NaN
+    this.intraUserCosine = state.intraUserCosine ?? Number.NaN
+    return state
+  }
+
   async #restore(): Promise<void> {
     const { trainer, checkpoints, ledger } = this.#options
     const latest = await checkpoints.latest()
     if (latest !== undefined) {
-      const state = latest.checkpoint.header.stage as StageState
-      const goesOn = this.evaluator.beginRestore(state.progressive)
-      trainer.restore(latest.checkpoint, ({ arrays }) => {
-        if (goesOn) this.evaluator.restorePart(arrays)
-      })
-      if (goesOn) this.evaluator.endRestore()
+      const state = this.#restoreModel(latest.checkpoint)
       this.#batch = state.batch
       this.#waiting.restore(new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)])))
       this.#repeats = RepeatFilter.from(state.repeats)
@@ -550,7 +565,6 @@ export class TrainStage {
       this.#account = new Account('train', state.account)
       this.#meter = new AccountMeter(this.account())
       this.examplesUndone = state.examplesUndone
-      this.untrainedTargets = state.untrainedTargets
       this.batchesDropped = state.batchesDropped
       this.rollbacks = state.rollbacks
       this.#versionAtMs = state.versionAtMs ?? 0
@@ -558,8 +572,6 @@ export class TrainStage {
       // Rows that are not part of the checkpoint are dirty again by learning again; all of them need not be sent.
       if (state.space !== undefined) trainer.restoreSpace(state.space)
       this.#divergedInARow = state.divergedInARow ?? 0
-      this.loss = state.loss ?? Number.NaN
-      this.intraUserCosine = state.intraUserCosine ?? Number.NaN
     }
     this.#again = [...ledger.after(this.#batch)]
     const first = this.#again[0]

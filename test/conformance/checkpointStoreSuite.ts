@@ -68,6 +68,16 @@ export function checkpointStoreSuite(
     assert.deepEqual([await store.steps(), await store.versions()], [[2, 3], []])
   })
 
+  withStore('a save that prunes later deletes nothing: a checkpoint that is being restored stays until the next save', 1, async (store) => {
+    await store.save(1, checkpointOf(1))
+    const restored = await store.load(1)
+    assert.equal((await store.save(2, checkpointOf(2), { version: true, pruneLater: true })).oldest, 0)
+    assert.deepEqual(await store.steps(), [1, 2])
+    assert.deepEqual(listed(restored), checkpointOf(1))
+    await store.save(3, checkpointOf(3))
+    assert.equal((await store.steps()).includes(1), false)
+  })
+
   withStore('a checkpoint without parts or header entries is one', 1, async (store) => {
     await store.save(0, { header: {}, parts: [] })
     assert.deepEqual(listed(await store.load(0)), { header: {}, parts: [] })

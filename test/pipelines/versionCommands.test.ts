@@ -127,7 +127,7 @@ test('rollback, rebuild, resume, erase: where there is no run they say so, and l
   }
 })
 
-test('rollback: a version that is unknown, damaged, or not there to be taken by default', async () => {
+test('rollback: a version that is unknown or damaged is refused; without a version they are listed and nothing is asked for', async () => {
   const { config, run } = await furnished()
   const to = (version?: number) => said(() => rollback(config, version, { wait: 0, hold: false }))
   const unknown = await to(50)
@@ -136,19 +136,19 @@ test('rollback: a version that is unknown, damaged, or not there to be taken by 
   const damaged = await to(40)
   assert.equal(damaged.code, 'CORRUPT')
   assert.match(damaged.problem, /^checkpoint .*40\.mtmi: cut off/)
-  for (const step of [20, 40]) rmSync(run.path('checkpoints', `checkpoint-${String(step).padStart(12, '0')}.mtmi`))
   const none = await to()
   assert.equal(none.code, 'CONFIG')
-  assert.match(none.problem, /^there is no version before the newest checkpoint in .* `mtmi versions` lists them$/)
+  assert.match(none.problem, /^rollback needs the step of a checkpoint: `mtmi rollback STEP`\. Nothing was changed$/)
+  assert.match(none.out, /^served now: mtmi-1x2, step 40\n +60 {2}newest .*\n +40 .*cut off.*\n +20 {2}version .*20000 examples/)
   assert.equal(existsSync(run.path('control.json')), false, 'nothing was asked for')
 })
 
 test('while no trainer runs a request is written down for the next one, and shown; the last one counts', async () => {
   const { config, run } = await furnished()
-  const first = await said(() => rollback(config, undefined, { wait: 0, hold: true, json: true }))
+  const first = await said(() => rollback(config, 20, { wait: 0, hold: true, json: true }))
   assert.match(
     first.err,
-    /^run live in .*\ngoing back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
+    /^run live in .*\nthere is no served model yet to compare it with\ngoing back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
   )
   assert.match(first.err, /\nno trainer is running in .*: it is carried out when `mtmi start`, or `train` and `publish`, run next\n$/)
   const { request } = JSON.parse(first.out) as { request: Record<string, unknown> }
@@ -164,7 +164,10 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
   const trainer = run.lock('mtmi train', ['train'])
   try {
     const slow = await said(() => resume(config, { wait: 0 }))
-    assert.match(slow.err, /^run live in .*\nthe trainer has not answered within 0 s; it will be carried out all the same\n$/)
+    assert.match(
+      slow.err,
+      /^run live in .*\nthere is no served model yet .*\nthe trainer has not answered within 0 s; it will be carried out all the same\n$/
+    )
     const impatient = await said(() => rebuild(config, { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
     assert.match(impatient.problem, /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/)
@@ -174,7 +177,10 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     assert.deepEqual([failed.code, failed.problem], ['CONFIG', 'the trainer could not do it: its disk is full'])
     run.state(controlResult).save({ id: 3, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2.1', atMs })
     const waiting = await said(() => rebuild(config, { wait: 0 }))
-    assert.match(waiting.err, /^run live in .*\nthe trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/)
+    assert.match(
+      waiting.err,
+      /^run live in .*\nthere is no served model yet .*\nthe trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/
+    )
     assert.match(
       waiting.err,
       /\nspace mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/

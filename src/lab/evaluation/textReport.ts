@@ -50,6 +50,10 @@ export interface RunReport extends AccountedRun {
   /** From the log's taking a click to the user's new vectors being searchable, milliseconds, by the process that wrote this. */
   readonly freshnessMs?: { readonly p50: number; readonly p99: number }
   readonly sample?: SampleUser
+  /** Index version that was served. */
+  readonly space?: string
+  /** Why other weights are served than the trainer's, in words: then its figures are not shown. Absent: they are the same. */
+  readonly held?: readonly string[]
 }
 
 export interface SampleUser {
@@ -106,7 +110,13 @@ function headline(report: RunReport): string[] {
 }
 
 function learning(report: RunReport): string[] {
-  const { progressive } = report
+  const { progressive, held } = report
+  if (held !== undefined)
+    return [
+      'Does it learn?',
+      "  Figures of the trainer's weights are left out, because other weights are served:",
+      ...held.map((text) => `  - ${text}`)
+    ]
   if (progressive === undefined) return []
   if (progressive.targets === 0) {
     const why = progressive.repeats === 0 ? 'no user had a second step' : 'every one of them was in its own history already'

@@ -21,6 +21,8 @@ export interface Checkpoint {
 export interface SaveOptions {
   /** Kept to be gone back to, beyond the newest ones. Such a checkpoint is a whole one. */
   readonly version?: boolean
+  /** Older ones are deleted with the next save, not with this one: one of them is about to be restored. Default: false. */
+  readonly pruneLater?: boolean
   /** Step of the checkpoint to which this one tells only the changes; undefined: it is whole. */
   readonly since?: number
 }

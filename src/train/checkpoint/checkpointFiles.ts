@@ -194,13 +194,17 @@ export class CheckpointFiles implements CheckpointStore {
     }
   }
 
-  async #save(step: number, checkpoint: Checkpoint, { version = false, since }: SaveOptions): Promise<{ bytes: number; oldest: number }> {
+  async #save(
+    step: number,
+    checkpoint: Checkpoint,
+    { version = false, pruneLater = false, since }: SaveOptions
+  ): Promise<{ bytes: number; oldest: number }> {
     if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
     if (since !== undefined && (version || !(since < step)))
       throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`)
     const base = since === undefined ? undefined : { step: since, id: (await this.#check(since)).id }
     const bytes = await this.#put(step, { id: randomUUID(), base, header: checkpoint.header }, checkpoint.parts, version)
-    return { bytes, oldest: await this.#prune(step) }
+    return { bytes, oldest: pruneLater ? 0 : await this.#prune(step) }
   }
 
   /** @param asVersion undefined: as it is @returns how many bytes were written */

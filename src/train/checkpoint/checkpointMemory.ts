@@ -31,7 +31,11 @@ export class CheckpointMemory implements CheckpointStore {
     return saved
   }
 
-  async #save(step: number, checkpoint: Checkpoint, { version = false, since }: SaveOptions): Promise<{ bytes: number; oldest: number }> {
+  async #save(
+    step: number,
+    checkpoint: Checkpoint,
+    { version = false, pruneLater = false, since }: SaveOptions
+  ): Promise<{ bytes: number; oldest: number }> {
     if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
     if (since !== undefined && (version || !(since < step) || !this.#checkpoints.has(since)))
       throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}`)
@@ -46,7 +50,7 @@ export class CheckpointMemory implements CheckpointStore {
     this.#checkpoints.set(step, { header, parts, since })
     if (version) this.#versions.add(step)
     else this.#versions.delete(step)
-    return { bytes, oldest: this.#prune(step) }
+    return { bytes, oldest: pruneLater ? 0 : this.#prune(step) }
   }
 
   async versions(): Promise<number[]> {

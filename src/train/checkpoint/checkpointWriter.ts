@@ -83,7 +83,7 @@ export class CheckpointWriter {
   take(
     step: number,
     besides: (extent: Extent) => Besides,
-    { version, onSaved }: { version: boolean; onSaved(saved: SavedCheckpoint): void }
+    { version, pruneLater = false, onSaved }: { version: boolean; pruneLater?: boolean; onSaved(saved: SavedCheckpoint): void }
   ): void {
     const { trainer, clock } = this.#options
     if (this.#writing !== undefined) throw new Error('CheckpointWriter.take: the one before is still being written')
@@ -95,7 +95,7 @@ export class CheckpointWriter {
     const also = besides(extent)
     this.#stalled(startedMs)
     const checkpoint: Checkpoint = { header: { ...header, ...also.header }, parts: joined(parts, also.parts) }
-    const writing = this.#write(step, checkpoint, { version, base, copies, onSaved })
+    const writing = this.#write(step, checkpoint, { version, pruneLater, base, copies, onSaved })
     this.#writing = writing
       .catch((cause: unknown) => {
         this.#failure = { cause }
@@ -108,11 +108,11 @@ export class CheckpointWriter {
   async #write(
     step: number,
     checkpoint: Checkpoint,
-    taken: { version: boolean; base: Chain | undefined; copies: number; onSaved(saved: SavedCheckpoint): void }
+    taken: { version: boolean; pruneLater: boolean; base: Chain | undefined; copies: number; onSaved(saved: SavedCheckpoint): void }
   ): Promise<void> {
     const { checkpoints } = this.#options
-    const { version, base, copies } = taken
-    const saved = await checkpoints.save(step, checkpoint, base === undefined ? { version } : { since: base.step })
+    const { version, pruneLater, base, copies } = taken
+    const saved = await checkpoints.save(step, checkpoint, base === undefined ? { version, pruneLater } : { since: base.step })
     this.#chain =
       base === undefined
         ? { step, copies, wholeBytes: saved.bytes, changes: 0, changesBytes: 0 }
