@@ -2,6 +2,12 @@
 //
 // Published with each item as its `popularity`, a level that stays right while nobody acts on the item (see ForwardDecay): items are written again when they
 // are clicked, never because time passes.
+//
+// It counts users, not interactions. A user adds to an item at most the weight of one interaction, and a new user only a share of it:
+//
+//     added(u, i) ≤ max over types of w(type) · min(1, k / κ)       k items that u has acted on lately, this one included, κ = 5
+//
+// So N invented users who act on c items each add at most N · w_max · min(1, c / κ) to one item: with one click each, N / 5 clicks.
 
 import type { PopularityOptions } from '../core/config/config.ts'
 import { hashKey } from '../core/hashKey.ts'
@@ -22,8 +28,12 @@ export interface PopularityState {
   readonly inContext: Readonly<Record<string, ForwardDecayState>>
 }
 
-/** Interactions among which a user counts once for an item and type: one who clicks a thousand times makes nothing popular. 2 MB. */
+/** Interactions among which a user counts once for an item: one who clicks a thousand times makes nothing popular. About 4 MB. */
 const repeatsWithin = 1 << 16
+/** κ: from so many items on a user counts in full. A visitor who looks around reaches it; inventing users then costs five times as many events. */
+const establishedItems = 5
+/** Users whose items are counted, those who acted last; a user beyond them is new again, which never adds to a share. About 8 MB. */
+const usersWithin = 1 << 17
 /** Of a context's value: longer ones are no category. */
 const contextLengthMax = 100
 
@@ -51,10 +61,10 @@ export class Popularity {
   /** Interactions of each context. */
   readonly #contexts: ForwardDecay
   readonly #inContext = new Map<string, ForwardDecay>()
-  /** A ring of hashes of the last interactions that counted, and the same as a set. */
-  readonly #counted = new Int32Array(repeatsWithin)
-  readonly #countedLately = new Set<number>()
-  #next = 0
+  /** What a user added to an item lately, by a hash of both, without the share. */
+  readonly #counted = new Recent<number>(repeatsWithin)
+  /** Items that a user acted on lately, at most κ, by a hash. */
+  readonly #itemsOf = new Recent<number>(usersWithin)
   #touched = new Set<ItemId>()
 
   /** @param types `events.types`: what does not count there does not count here */
@@ -68,8 +78,10 @@ export class Popularity {
 
   /** @returns whether it counts */
   note({ userId, itemId, type, eventTimeMs, context = {} }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
-    const weight = this.#types[type] ?? 0
-    if (weight === 0 || this.#isRepeat(JSON.stringify([userId, itemId, type]))) return false
+    const full = this.#types[type] ?? 0
+    if (full === 0) return false
+    const weight = this.#added(userId, itemId, full)
+    if (weight === 0) return false
     this.#all.add(itemId, eventTimeMs, weight)
     this.#touched.add(itemId)
     for (const field of this.#options.contexts) {
@@ -112,14 +124,16 @@ export class Popularity {
     return touched
   }
 
-  #isRepeat(what: string): boolean {
-    const hash = hashKey(what) | 0
-    if (this.#countedLately.has(hash)) return true
-    this.#countedLately.delete(this.#counted[this.#next]!)
-    this.#countedLately.add(hash)
-    this.#counted[this.#next] = hash
-    this.#next = (this.#next + 1) % repeatsWithin
-    return false
+  /** What is new of this interaction: nothing where the user acted on the item before by a type of at least this weight. */
+  #added(userId: string, itemId: ItemId, weight: number): number {
+    const both = hashKey(JSON.stringify([userId, itemId])) | 0
+    const before = this.#counted.get(both)
+    if (before !== undefined && before >= weight) return 0
+    this.#counted.set(both, weight)
+    const user = hashKey(userId) | 0
+    const items = Math.min(establishedItems, (this.#itemsOf.get(user) ?? 0) + (before === undefined ? 1 : 0))
+    this.#itemsOf.set(user, items)
+    return (weight - (before ?? 0)) * (items / establishedItems)
   }
 
   state(): PopularityState {
@@ -139,6 +153,27 @@ export class Popularity {
       if (inContext[key] !== undefined) items.restore(inContext[key])
       this.#inContext.set(key, items)
     }
+  }
+}
+
+/** The last `max` keys that were set, and their values. */
+class Recent<T> {
+  readonly #max: number
+  readonly #values = new Map<number, T>()
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get(key: number): T | undefined {
+    return this.#values.get(key)
+  }
+
+  /** The key is the newest then. */
+  set(key: number, value: T): void {
+    this.#values.delete(key)
+    this.#values.set(key, value)
+    if (this.#values.size > this.#max) this.#values.delete(this.#values.keys().next().value!)
   }
 }
 

@@ -6,6 +6,7 @@ import { simulate } from '../../src/lab/simulation/simulation.ts'
 
 const hourMs = 3_600_000
 const startMs = 1_750_000_000_000
+const tenYearsMs = 3650 * 24 * hourMs
 const types = { click: 1, purchase: 3 }
 
 function make(options: Record<string, unknown> = {}): Popularity {
@@ -54,9 +55,13 @@ test('what is popular follows a drift within about a half-life; a count that doe
 test('types count by their weight, and one user who acts again and again counts once', () => {
   const popularity = make()
   const act = (userId: string, itemId: string, type = 'click') => popularity.note({ userId, itemId, type, eventTimeMs: startMs })
+  for (const user of ['u', 'v', 'w']) for (let i = 1; i < 5; i++) act(user, `${user}'s ${i}`) // from here on they count in full
+  popularity.takeTouched()
   assert.equal(act('u', 'flooded'), true)
   for (let i = 0; i < 100; i++) assert.equal(act('u', 'flooded'), false)
-  act('u', 'bought', 'purchase')
+  assert.equal(act('u', 'bought'), true)
+  assert.equal(act('u', 'bought', 'purchase'), true, 'the rest of the weight')
+  assert.equal(act('u', 'bought'), false)
   act('v', 'twice')
   act('w', 'twice')
   assert.equal(act('v', 'unknown type', 'hover'), false)
@@ -65,6 +70,31 @@ test('types count by their weight, and one user who acts again and again counts 
   assert(Math.abs(popularityScore(popularity.of('twice').popularity, popularity.of('bought').popularity) - 2 / 3) < 1e-3)
   assert.deepEqual([...popularity.takeTouched()], ['flooded', 'bought', 'twice'])
   assert.equal(popularity.touched, false)
+})
+
+test('N invented users add at most N · w_max · min(1, c / 5) to an item: three of them put nothing into a list', () => {
+  const popularity = make({ halfLifeMs: tenYearsMs })
+  const ids = new Set<string>()
+  let eventTimeMs = startMs
+  for (const { userId, itemId, type } of simulate({ events: 40_000, users: 10_000, items: 2000, topics: 20, badShare: 0 }).interactions()) {
+    popularity.note({ userId, itemId, type, eventTimeMs: eventTimeMs++ })
+    ids.add(itemId)
+  }
+  const twentieth = popularity.of(order(popularity, ids)[19]!).popularity
+  const count = (itemId: string) =>
+    popularityScore(popularity.of(itemId).popularity, twentieth) * 2 ** (twentieth - eventTimeMs / tenYearsMs)
+  const attack = (itemId: string, users: number, clicks: number) => {
+    for (let u = 0; u < users; u++) {
+      for (let c = 1; c < clicks; c++) popularity.note({ userId: `${itemId} ${u}`, itemId: `${itemId}'s ${c}`, type: 'click', eventTimeMs })
+      for (const type of ['click', 'purchase', 'click']) popularity.note({ userId: `${itemId} ${u}`, itemId, type, eventTimeMs })
+    }
+    ids.add(itemId)
+    const bound = users * types.purchase * Math.min(1, clicks / 5)
+    assert(count(itemId) <= bound * 1.001, `${users} users with ${clicks} items: ${count(itemId)}, bound ${bound}`)
+    return order(popularity, ids).indexOf(itemId) + 1
+  }
+  assert(attack('three users', 3, 1) > 100)
+  assert(attack('three users with five items each', 3, 5) > 20)
 })
 
 test('contexts are counted by the fields that are named, from enough interactions on, the most frequent of them', () => {
