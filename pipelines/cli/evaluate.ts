@@ -17,7 +17,7 @@ import { type StatusLine, startStatusLine } from '../../src/lab/evaluation/statu
 import type { StreamPolicy, StreamResult } from '../../src/lab/evaluation/streamResult.ts'
 import { isCounting, runStream, streamFolder } from '../../src/lab/evaluation/streamRun.ts'
 import { streamText } from '../../src/lab/evaluation/streamText.ts'
-import { runReport, textReport } from '../../src/lab/evaluation/textReport.ts'
+import { type RunReport, runReport, textReport } from '../../src/lab/evaluation/textReport.ts'
 import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 import { runToRead } from '../runs.ts'
