@@ -2,6 +2,7 @@
 
 import { pino } from 'pino'
 import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
+import { plainText } from '../src/core/terminal.ts'
 import { version } from '../src/core/version.ts'
 import type { LogFields, StageLogger } from '../src/monitor/stageLogger.ts'
 
@@ -30,7 +31,7 @@ export function openStageLogger(
   const secrets = secretsOf(config)
   const hide = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, '***'), line)
   const destination = { write: (line: string) => write(hide(line)) }
-  if (style === 'text') return wordsOnly(config.logLevel, (line) => write(hide(line)))
+  if (style === 'text') return wordsOnly(config.logLevel, (line) => write(plainText(hide(line))))
   return pino(
     {
       level: config.logLevel,

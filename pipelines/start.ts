@@ -6,6 +6,7 @@ import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
 import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
+import { plainText } from '../src/core/terminal.ts'
 import { type Dataset, type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
 import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
 import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
@@ -50,7 +51,7 @@ interface Source {
 }
 
 export async function start(config: Config, options: StartOptions): Promise<void> {
-  const say = (text: string) => process.stderr.write(`${text}\n`)
+  const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
   const run = new RunDirectory(config.dataDir, config.run ?? runName(options))
   const origin = originOf(config, options)
   const anyPort = options.port === undefined && config.serve.port === defaultPort

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
+import { plainText } from '../../src/core/terminal.ts'
 import type { LineageReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
@@ -15,7 +16,7 @@ import { runToChange } from '../runs.ts'
 import { collectVersions } from '../versionsReport.ts'
 
 const pollMs = 200
-const say = (text: string) => process.stderr.write(`${text}\n`)
+const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
 
 export interface ChangeOptions {
   readonly json?: boolean

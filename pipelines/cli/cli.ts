@@ -7,6 +7,7 @@ import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
+import { keepPlain } from '../../src/core/terminal.ts'
 import { version } from '../../src/core/version.ts'
 import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMethods.ts'
@@ -18,6 +19,8 @@ import { explainFailure } from './explainFailure.ts'
 /** Where state is kept; known once a command has read its configuration. */
 let dataDir: string | undefined
 
+// Standard error has the progress bar, which moves the cursor: what stages and errors say there is made plain where it is said.
+keepPlain(process.stdout)
 process.on('uncaughtException', (error) => void fail(error))
 // Whoever reads the result may have had enough: `mtmi recommend … | head -1`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))

@@ -6,6 +6,7 @@ import { ConfigError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { type StateKind, z } from '../../src/core/stateFile.ts'
+import { plainText } from '../../src/core/terminal.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { openWire } from '../parts.ts'
@@ -13,7 +14,7 @@ import { runToChange, runToRead } from '../runs.ts'
 import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
 
 const app = 'mtmi'
-const say = (text: string) => process.stderr.write(`${text}\n`)
+const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
 const replayState: StateKind<ReplayState> = {
   file: 'dlq-replayed.json',
   version: 1,

@@ -2,6 +2,7 @@
 
 import { diskFault, systemCode } from '../../src/core/diskFault.ts'
 import { exitCodes, MtmiError } from '../../src/core/errors.ts'
+import { plainText } from '../../src/core/terminal.ts'
 
 /** EX_SOFTWARE of sysexits(3): a bug of ours. */
 const bugStatus = 70
@@ -23,7 +24,7 @@ const systemFaults: Readonly<Record<string, { advice: string; status: number }>>
  */
 export function explainFailure(
   error: unknown,
-  say: (text: string) => void = (text) => process.stderr.write(text),
+  say: (text: string) => void = (text) => process.stderr.write(plainText(text)),
   dataDir = process.cwd()
 ): number {
   const known = diskFault(error, dataDir) ?? error
