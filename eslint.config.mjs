@@ -1,5 +1,6 @@
-// Only what needs types and what Biome cannot see: promises nobody waits for, those of libraries included.
+// Only what needs types and what Biome cannot see: promises that nothing waits for, those of libraries included; names from outside that look up plain objects.
 import tseslint from 'typescript-eslint'
+import { ownProperty } from './infra/lint/ownProperty.mjs'
 
 export default [
   { ignores: ['dist/', 'node_modules/', 'data/'] },
@@ -12,5 +13,11 @@ export default [
       '@typescript-eslint/no-misused-promises': 'error',
       '@typescript-eslint/await-thenable': 'error'
     }
+  },
+  {
+    files: ['src/**/*.ts', 'pipelines/**/*.ts'],
+    ignores: ['src/core/own.ts'],
+    plugins: { mtmi: { rules: { 'own-property': ownProperty } } },
+    rules: { 'mtmi/own-property': 'error' }
   }
 ]

@@ -75,7 +75,7 @@ export class WholePipeline {
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
-    const catalogue = new CatalogueReader(wire)
+    const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
     this.drift = new DriftWatch({
       options: wire.config.drift,
       clock: wire.clock,

@@ -39,12 +39,12 @@ export { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
 export type { SimulationOptions } from '../src/lab/simulation/simulationOptions.ts'
 export type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../src/log/eventLog.ts'
 export { LocalLog, type LocalLogOptions } from '../src/log/local/localLog.ts'
+export { interactionProblem, itemProblem } from '../src/records/admission.ts'
 export { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
 export type { CatalogueItem } from '../src/records/catalogueItem.ts'
 export type { Interaction, ItemId, UserId } from '../src/records/interaction.ts'
 export { LocalRegistry } from '../src/records/registry/localRegistry.ts'
 export type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
-export { validateInteraction } from '../src/records/validateInteraction.ts'
 
 // Rolling histories per user, and the examples cut from them.
 

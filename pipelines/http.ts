@@ -3,6 +3,7 @@
 import type { Clock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { MtmiError } from '../src/core/errors.ts'
+import { own } from '../src/core/own.ts'
 import { version } from '../src/core/version.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
 import type { Wire } from '../src/log/wire.ts'
@@ -86,7 +87,7 @@ export async function startHttpService(
 
 /** The ones that are learned from, a click first. */
 function countedTypes(types: Readonly<Record<string, number>>): string[] {
-  const names = Object.keys(types).filter((type) => types[type]! > 0)
+  const names = Object.keys(types).filter((type) => own(types, type)! > 0)
   return [...names.filter((type) => type === 'click'), ...names.filter((type) => type !== 'click')]
 }
 

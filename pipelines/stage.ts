@@ -91,7 +91,7 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   const accounts = () => [stage.status().account]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, accounts, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
-  const catalogue = new CatalogueReader(wire)
+  const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
   const stage = new SequenceStage({
     ...wire,
     openStore: (partition) =>
@@ -207,7 +207,9 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
     const thread = sessions
       ? await startModelThread(
           { config: wire.config, dataDir: wire.config.dataDir, run: run.name, stages: ['encode'], logStyle: style },
-          () => {}
+          (message) => {
+            if (message.kind === 'metrics') metrics.apply(message.report)
+          }
         )
       : undefined
     thread?.ended.catch((error: Error) => warn(`sessions that are not stored are not answered any more: ${error.message}`))

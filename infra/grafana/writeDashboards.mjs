@@ -52,10 +52,13 @@ export const dashboards = [
       ],
       [
         series('Events', 'ops', 'By what became of them', [`job_outcome:mtmi_sequence_events:rate5m{${job}}`, '{{outcome}}']),
-        series('Dead letters', 'ops', 'By reason', [
-          `sum by (reason) (rate(mtmi_sequence_rejected_events_total{${job}}[5m]))`,
-          '{{reason}}'
-        ])
+        series(
+          'Dead letters',
+          'ops',
+          'Of sequence by reason; of every stage by the topic that it read',
+          [`sum by (reason) (rate(mtmi_sequence_rejected_events_total{${job}}[5m]))`, '{{reason}}'],
+          [`sum by (stage, topic) (rate(mtmi_stage_dead_letter_records_total{${job}}[5m]))`, '{{stage}}: {{topic}}']
+        )
       ],
       [
         series(

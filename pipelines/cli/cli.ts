@@ -7,6 +7,7 @@ import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
+import { own, setOwn } from '../../src/core/own.ts'
 import { keepPlain } from '../../src/core/terminal.ts'
 import { version } from '../../src/core/version.ts'
 import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
@@ -416,9 +417,10 @@ function collect(text: string, earlier: Record<string, unknown>[]): Record<strin
 function mergeDeep(a: Record<string, unknown>, b: Record<string, unknown>): Record<string, unknown> {
   const merged = { ...a }
   for (const [key, value] of Object.entries(b)) {
-    const before = merged[key]
+    const before = own(merged, key)
     const both = typeof value === 'object' && value !== null && typeof before === 'object' && before !== null
-    if (value !== undefined) merged[key] = both ? mergeDeep(before as Record<string, unknown>, value as Record<string, unknown>) : value
+    if (value !== undefined)
+      setOwn(merged, key, both ? mergeDeep(before as Record<string, unknown>, value as Record<string, unknown>) : value)
   }
   return merged
 }

@@ -4,6 +4,7 @@ import { Option } from 'commander'
 import type { SourceFilter } from '../../src/core/config/sources.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { parseFieldPath } from '../../src/core/fieldPath.ts'
+import { setOwn } from '../../src/core/own.ts'
 import { parseItemColumns } from '../../src/lab/dataset/catalogue.ts'
 import { parseColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
 import type { DatasetReading } from '../../src/lab/dataset/dataset.ts'
@@ -63,7 +64,7 @@ export function typeSettings({ types }: GivenOptions): Record<string, unknown> {
         `--types: expected TYPE=WEIGHT with a weight of 0 or more, such as view=1,purchase=3; found ${JSON.stringify(part)}`
       ])
     }
-    weights[type] = weight
+    setOwn(weights, type, weight)
   }
   return { events: { types: weights } }
 }

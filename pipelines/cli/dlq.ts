@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { OffsetSet } from '../../src/core/offsetSet.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { type StateKind, z } from '../../src/core/stateFile.ts'
@@ -28,8 +29,10 @@ const dumpBytes = 512
 interface Listed {
   readonly topic: string
   readonly letters: number
+  /** Several stages may have written a letter of one record. */
+  readonly records: number
   readonly replayed: number
-  readonly reasons: readonly { readonly reason: string; readonly letters: number }[]
+  readonly reasons: readonly { readonly stage: string; readonly reason: string; readonly letters: number }[]
 }
 
 export async function list(config: Config, options: { topic?: string; json?: boolean }): Promise<void> {
@@ -38,33 +41,46 @@ export async function list(config: Config, options: { topic?: string; json?: boo
     const topics = options.topic === undefined ? knownTopics(config) : [letterTopic(options.topic)]
     for (const topic of topics) {
       if (!(await isThere(log, topic))) continue
-      const reasons = new Map<string, number>()
+      const reasons = new Map<string, { stage: string; reason: string; letters: number }>()
+      const records = new Map<string, OffsetSet>()
       let count = 0
       let replayed = 0
       for await (const letter of letters.letters(topic)) {
         count++
         if (letter.replayed) replayed++
+        const offsets = records.get(`${letter.topic}/${letter.partition}`) ?? new OffsetSet()
+        records.set(`${letter.topic}/${letter.partition}`, offsets)
+        offsets.add(letter.offset)
+        const { stage } = letter
         const reason = reasonOf(letter)
-        reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
+        const same = reasons.get(`${stage} ${reason}`)
+        if (same === undefined) reasons.set(`${stage} ${reason}`, { stage, reason, letters: 1 })
+        else same.letters++
       }
       if (count === 0) continue
-      const sorted = [...reasons].map(([reason, letters]) => ({ reason, letters })).sort((a, b) => b.letters - a.letters)
+      const sorted = [...reasons.values()].sort((a, b) => b.letters - a.letters)
       const rest = sorted.slice(reasonsMax)
       const others = rest.reduce((sum, { letters }) => sum + letters, 0)
       listed.push({
         topic,
         letters: count,
+        records: [...records.values()].reduce((sum, offsets) => sum + offsets.size, 0),
         replayed,
-        reasons: [...sorted.slice(0, reasonsMax), ...(others === 0 ? [] : [{ reason: `${rest.length} other reasons`, letters: others }])]
+        reasons: [
+          ...sorted.slice(0, reasonsMax),
+          ...(others === 0 ? [] : [{ stage: '', reason: `${rest.length} other reasons`, letters: others }])
+        ]
       })
     }
   })
   if (options.json === true) process.stdout.write(`${JSON.stringify({ topics: listed })}\n`)
   else if (listed.length === 0) process.stdout.write('no dead letters\n')
   else
-    for (const { topic, letters, replayed, reasons } of listed) {
-      process.stdout.write(`${topic}: ${letters} letters${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
-      for (const { reason, letters: count } of reasons) process.stdout.write(`  ${String(count).padStart(7)}  ${printable(reason)}\n`)
+    for (const { topic, letters, records, replayed, reasons } of listed) {
+      const of = records === letters ? '' : ` of ${records} records`
+      process.stdout.write(`${topic}: ${letters} letters${of}${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
+      for (const { stage, reason, letters: count } of reasons)
+        process.stdout.write(`  ${String(count).padStart(7)}  ${printable(`${stage} ${reason}`.trim())}\n`)
     }
 }
 
@@ -104,10 +120,13 @@ export async function replay(
       const limits: Offsets = (await isThere(log, topic)) ? await log.ends(topic) : new Map()
       const targets = new Map<string, number>()
       let before = 0
-      for await (const letter of letters.letters(topic, limits)) {
-        if (!wanted(letter)) continue
-        if (letter.replayed) before++
-        else if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(topic))
+      for await (const letter of letters.letters(topic, limits)) if (wanted(letter) && letter.replayed) before++
+      for await (const letter of letters.due(topic, wanted, limits)) {
+        if ([config.topics.userSequences, config.topics.modelUpdates].includes(letter.topic))
+          throw new ConfigError([
+            `records of ${letter.topic} are not replayed: an older record would take the place of a newer one of the same key. Look at them with \`mtmi dlq show\``
+          ])
+        if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(topic))
           throw new ConfigError([`${topic} holds a letter from ${letter.topic}: it was put there by somebody else, and is left to them`])
         else targets.set(letter.topic, (targets.get(letter.topic) ?? 0) + 1)
       }
@@ -154,7 +173,8 @@ export function fileStore(run: RunDirectory): ReplayStore {
 }
 
 function knownTopics(config: Config): string[] {
-  const read = [config.topics.interactions, config.topics.items, ...config.sources.map(({ topic }) => topic)]
+  const { interactions, items, userSequences, modelUpdates } = config.topics
+  const read = [interactions, items, userSequences, modelUpdates, ...config.sources.map(({ topic }) => topic)]
   return read.flatMap((topic) => [deadLetterTopic(topic, app), lateTopicOf(topic)])
 }
 
@@ -186,7 +206,7 @@ export function reasonOf({ exception, message }: { exception: string; message: s
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
 }
 
-function jsonOf({ at, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter): object {
+function jsonOf({ at, stage, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter): object {
   const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
     name,
     textOf(bytes) ?? `0x${Buffer.from(bytes).toString('hex')}`
@@ -194,6 +214,7 @@ function jsonOf({ at, topic, partition, offset, exception, message, stacktrace, 
   return {
     partition: at.partition,
     offset: String(at.offset),
+    stage,
     source: { topic, partition, offset: String(offset) },
     exception,
     message,
@@ -217,7 +238,7 @@ function letterText(dlq: string, letter: Letter): string {
   const text = value === null ? undefined : textOf(value)
   return [
     `${dlq}, partition ${at.partition}, offset ${at.offset}${letter.replayed ? ' (replayed)' : ''}`,
-    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, set aside ${new Date(letter.record.timestampMs).toISOString()}`,
+    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, written by ${letter.stage || 'another program'} ${new Date(letter.record.timestampMs).toISOString()}`,
     `  reason    ${exception}: ${message}`,
     `  key       ${shownBytes(original.key, 200)}`,
     ...headers,

@@ -2,6 +2,7 @@
 
 import { diskFault, systemCode } from '../../src/core/diskFault.ts'
 import { exitCodes, MtmiError } from '../../src/core/errors.ts'
+import { own } from '../../src/core/own.ts'
 import { plainText } from '../../src/core/terminal.ts'
 
 /** EX_SOFTWARE of sysexits(3): a bug of ours. */
@@ -35,7 +36,7 @@ export function explainFailure(
   const { code, exitCode, message } = (error ?? {}) as { code?: string | number; exitCode?: number; message?: string }
   // commander has said it already.
   if (typeof code === 'string' && code.startsWith('commander.')) return exitCode === 0 ? 0 : exitCodes.CONFIG
-  const fault = systemFaults[systemCode(error) ?? '']
+  const fault = own(systemFaults, systemCode(error) ?? '')
   if (fault !== undefined) {
     say(`mtmi: ${message ?? code}. ${fault.advice}\n`)
     return fault.status

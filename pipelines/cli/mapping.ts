@@ -2,6 +2,7 @@
 
 import type { Config } from '../../src/core/config/config.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
+import { own } from '../../src/core/own.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
 import type { Wire } from '../../src/log/wire.ts'
@@ -47,7 +48,9 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
     else {
       for (const one of tried) process.stdout.write(`${printable(textOfTried(options.topic, one))}\n\n`)
       const types = new Set(
-        tried.map(({ interaction }) => interaction?.type ?? '').filter((type) => type !== '' && config.events.types[type] === undefined)
+        tried
+          .map(({ interaction }) => interaction?.type ?? '')
+          .filter((type) => type !== '' && own(config.events.types, type) === undefined)
       )
       if (types.size > 0)
         process.stdout.write(`events.types has no ${[...types].join(', ')}: such interactions are ingested, and then ignored\n`)

@@ -7,7 +7,7 @@ import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
-import type { MetricsEntry } from '../../src/monitor/metrics.ts'
+import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
 import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
@@ -49,9 +49,10 @@ async function main(task: ModelThreadTask): Promise<void> {
   const backend = await loadConfiguredBackend()
   if (config.model.name !== 'mtmi') await import('../../src/lab/models/comparisonModels.ts')
   const wire = await openWire(config, run)
-  const catalogue = new CatalogueReader(wire)
   const stop = new AbortController()
   const gathered: MetricsEntry[] = []
+  const reading = task.stages.includes('train') ? 'train' : task.stages.includes('publish') ? 'publish' : 'serve'
+  const catalogue = new CatalogueReader(wire, { stage: reading, measure: (report) => gathered.push(...report) })
   const runs: Promise<void>[] = []
   const closers: (() => Promise<void> | void)[] = [() => wire.log.close()]
   const statuses: (() => FromModelThread)[] = []
@@ -130,7 +131,8 @@ async function main(task: ModelThreadTask): Promise<void> {
   if (task.stages.includes('encode')) {
     const index = await openIndex(config, run, { searchThread: false })
     const replica = new ModelReplica({ gated: true })
-    const stage = new EncodeStage({ ...wire, replica, catalogue, index })
+    const measure = (report: MetricsReport) => gathered.push(...report)
+    const stage = new EncodeStage({ ...wire, replica, catalogue, index, measure })
     sessions = new SessionEncoding(replica, () => stage.ready)
     runs.push(stage.run(stop.signal))
     closers.push(() => index.close())

@@ -4,6 +4,8 @@
 //
 // `read` is counted where records come in and outcomes where they end, so the identity can fail, and shows a record that was lost or counted twice.
 
+import { own } from './own.ts'
+
 /** `used`: it did what it is there for. `unneeded`: by design it changes nothing. `lost`: it could have been used, and was not. */
 export type OutcomeKind = 'used' | 'unneeded' | 'lost'
 
@@ -171,7 +173,7 @@ export function occurred(account: AccountNumbers): { outcome: string; count: num
   const meanings: Readonly<Record<string, OutcomeMeaning>> = readers[account.reader].outcomes
   const counts: Readonly<Record<string, number>> = account.outcomes
   return Object.entries(meanings).flatMap(([outcome, meaning]) => {
-    const count = counts[outcome] ?? 0
+    const count = own(counts, outcome) ?? 0
     return count === 0 ? [] : [{ outcome, count, ...meaning }]
   })
 }

@@ -3,6 +3,7 @@
 import { statfsSync } from 'node:fs'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from './errors.ts'
+import { own } from './own.ts'
 
 /** LMDB gives errors of the operating system as numbers (Linux's), its own as negative ones. */
 const namesByNumber: Readonly<Record<number, string>> = {
@@ -70,7 +71,7 @@ export function diskFault(error: unknown, folder: string): MtmiError | undefined
   }
   // What a caller has made of it already says more than the code does.
   if (error instanceof MtmiError) return undefined
-  const advice = Object.hasOwn(refused, code) ? refused[code] : undefined
+  const advice = own(refused, code)
   if (advice !== undefined) return new ConfigError([`${where} cannot be used: ${what}; ${advice}`], { cause: error })
   if (code === 'EIO') return new CorruptError(`the disk under ${where} does not read or write as it should: ${what}`, { cause: error })
   return undefined

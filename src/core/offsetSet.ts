@@ -30,6 +30,10 @@ export class OffsetSet {
     else this.#ranges.splice(at, 0, [offset, offset + 1n])
   }
 
+  get size(): number {
+    return this.#ranges.reduce((sum, [from, to]) => sum + Number(to - from), 0)
+  }
+
   ranges(): readonly (readonly [from: bigint, to: bigint])[] {
     return this.#ranges
   }

@@ -11,6 +11,7 @@
 
 import type { PopularityOptions } from '../core/config/config.ts'
 import { hashKey } from '../core/hashKey.ts'
+import { own, setOwn } from '../core/own.ts'
 import { ForwardDecay, type ForwardDecayState } from '../monitor/drift/forwardDecay.ts'
 import type { Interaction, ItemId } from '../records/interaction.ts'
 
@@ -78,14 +79,14 @@ export class Popularity {
 
   /** @returns whether it counts */
   note({ userId, itemId, type, eventTimeMs, context = {} }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
-    const full = this.#types[type] ?? 0
+    const full = own(this.#types, type) ?? 0
     if (full === 0) return false
     const weight = this.#added(userId, itemId, full)
     if (weight === 0) return false
     this.#all.add(itemId, eventTimeMs, weight)
     this.#touched.add(itemId)
     for (const field of this.#options.contexts) {
-      const value = context[field]
+      const value = own(context, field)
       if (value === undefined || value === '' || value.length > contextLengthMax) continue
       const key = contextKey(field, value)
       this.#contexts.add(key, eventTimeMs)
@@ -107,7 +108,7 @@ export class Popularity {
     const popularityIn: Record<string, number> = {}
     for (const [key, items] of this.#inContext) {
       const inIt = items.level(itemId)
-      if (inIt !== undefined && this.#contexts.count(key) >= this.#options.contextMin) popularityIn[key] = rounded(inIt)
+      if (inIt !== undefined && this.#contexts.count(key) >= this.#options.contextMin) setOwn(popularityIn, key, rounded(inIt))
     }
     return { popularity: rounded(level), ...(Object.keys(popularityIn).length === 0 ? {} : { popularityIn }) }
   }
@@ -150,7 +151,8 @@ export class Popularity {
     this.#inContext.clear()
     for (const key of this.#contexts.keys()) {
       const items = new ForwardDecay({ halfLifeMs: this.#options.halfLifeMs, keysMax: this.#options.contextItemsMax })
-      if (inContext[key] !== undefined) items.restore(inContext[key])
+      const state = own(inContext, key)
+      if (state !== undefined) items.restore(state)
       this.#inContext.set(key, items)
     }
   }

@@ -3,6 +3,7 @@
 // D dimensions, K interests a user. All vectors have length 1: the inner product is the cosine.
 
 import { ConfigError, DivergedError, MtmiError } from '../core/errors.ts'
+import { idProblem } from '../records/admission.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 
 export interface ItemPoint {
@@ -176,8 +177,6 @@ export interface SpaceShape {
   readonly interestCount: number
 }
 
-/** Longest id in bytes of UTF-8: a key of the embedded store holds no more. */
-export const idBytesMax = 1024
 /** How far from 1 a vector's length may be: float32 keeps it within 1e-6; a vector that was never normalised is far outside. */
 const lengthTolerance = 1e-3
 
@@ -205,20 +204,15 @@ export function checkPoints(space: string, shape: SpaceShape, step: number, poin
   }
 }
 
-/** Whether an index can hold it: 1 … `idBytesMax` bytes of well-formed text. */
+/** Whether it is an id as `records/admission.ts` has it. */
 export function isId(id: string): boolean {
-  if (id.length === 0 || id.length > idBytesMax) return false
-  // A lone surrogate has no bytes in UTF-8: two such ids would become the same one.
-  return !/\p{Surrogate}/u.test(id) && (id.length <= idBytesMax / 3 || new TextEncoder().encode(id).length <= idBytesMax)
+  return idProblem('id', id) === undefined
 }
 
-/** @throws ConfigError unless `isId` */
+/** @throws ConfigError unless `isId`: whatever comes from the log has been checked before */
 export function checkId(role: 'item' | 'user', id: string): void {
-  if (!isId(id)) {
-    throw new ConfigError([
-      `${role} id ${JSON.stringify(id.slice(0, 80))} of ${id.length} characters: an id is 1 to ${idBytesMax} bytes of well-formed UTF-8`
-    ])
-  }
+  const problem = idProblem(`${role} id`, id)
+  if (problem !== undefined) throw new ConfigError([problem])
 }
 
 /** @param vectors [count, dimensions] */

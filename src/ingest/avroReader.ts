@@ -5,6 +5,7 @@
 // so a damaged record costs no more than itself.
 
 import { isUtf8 } from 'node:buffer'
+import { setOwn } from '../core/own.ts'
 import type { TimeUnit } from '../records/value/eventTime.ts'
 
 /** A time whose unit the schema gives: by its logical type, or by a type name of Kafka Connect or Debezium. */
@@ -114,7 +115,7 @@ class SchemaCompiler {
     own.read = (cursor) => {
       if (++cursor.depth > depthMax) throw new RangeError(`values nested deeper than ${depthMax}`)
       const value = Object.create(null) as Record<string, unknown>
-      for (const { name, read } of fields) value[name] = read(cursor, name)
+      for (const { name, read } of fields) setOwn(value, name, read(cursor, name))
       cursor.depth--
       return value
     }
@@ -265,7 +266,7 @@ function readMap(item: Read): Read {
     const entries = Object.create(null) as Record<string, unknown>
     readBlocks(cursor, field, () => {
       const key = readString(cursor, field)
-      entries[key] = item(cursor, field)
+      setOwn(entries, key, item(cursor, field))
     })
     return entries
   }

@@ -87,6 +87,23 @@ export class DeadLetterReplay {
     }
   }
 
+  /** Letters that are wanted, of records that were not replayed. Several stages may have written one of the same record: it is due once. */
+  async *due(topic: string, wanted: (letter: Letter) => boolean, limits: Offsets): AsyncGenerator<Letter> {
+    const done = new Map<string, OffsetSet>()
+    const recordOf = ({ topic: source, partition }: Letter) => `${source}/${partition}`
+    const note = (letter: Letter) => {
+      const offsets = done.get(recordOf(letter)) ?? new OffsetSet()
+      done.set(recordOf(letter), offsets)
+      offsets.add(letter.offset)
+    }
+    for await (const letter of this.letters(topic, limits)) if (letter.replayed) note(letter)
+    for await (const letter of this.letters(topic, limits)) {
+      if (done.get(recordOf(letter))?.has(letter.offset) === true || !wanted(letter)) continue
+      note(letter)
+      yield letter
+    }
+  }
+
   /**
    * Appends the originals of all letters that are wanted and were not replayed before.
    *
@@ -101,8 +118,7 @@ export class DeadLetterReplay {
       count += waiting.length
       waiting = []
     }
-    for await (const letter of this.letters(topic, limits)) {
-      if (letter.replayed || !wanted(letter)) continue
+    for await (const letter of this.due(topic, wanted, limits)) {
       if (waiting.length >= appendMax || (waiting[0] !== undefined && waiting[0].topic !== letter.topic)) await flush()
       waiting.push(letter)
     }

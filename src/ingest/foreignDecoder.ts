@@ -2,6 +2,7 @@
 
 import type { SourceOptions } from '../core/config/sources.ts'
 import { BadEventError, ConfigError } from '../core/errors.ts'
+import { own } from '../core/own.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
@@ -97,7 +98,7 @@ function decodeCloudEvent(record: LogRecord): unknown {
   const { headers } = record
   const header = (name: string) => {
     const key = Object.hasOwn(headers, name) ? name : Object.keys(headers).find((key) => key.toLowerCase() === name)
-    return key === undefined ? undefined : new TextDecoder().decode(headers[key])
+    return key === undefined ? undefined : new TextDecoder().decode(own(headers, key))
   }
   const type = header('content-type')?.replace(/;.*/s, '').trim().toLowerCase()
   if (type?.startsWith('application/cloudevents') === true) {

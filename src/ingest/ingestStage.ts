@@ -1,12 +1,14 @@
 // Topics of others → interactions and items: decode, map, validate, re-key by user; what fails goes to the topic's dead letters, bytes unchanged.
 //
-// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between appends it again.
+// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between appends it again (its dead letters
+// excepted: DeadLetters writes each once).
 // Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own topic/partition/offset.
 
 import { Account, type AccountNumbers, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
-import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
+import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
+import { stageDeadLetters } from '../log/followTopic.ts'
 import type { Wire } from '../log/wire.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
@@ -93,6 +95,8 @@ export class IngestStage {
     const consumed = this.#consumed.get(topic)!
     const owned = new Map<number, Owned>()
     const badShare = new BadShare(config.events.badShareMax)
+    const { measure, logger } = this.#options
+    const letters = stageDeadLetters(this.#options, { stage: 'ingest', topic, resumes: true, measure, logger })
     const save = (partition: number, at: Owned) => {
       if (at.next === at.saved) return
       offsets.save(topic, partition, at.next)
@@ -122,6 +126,7 @@ export class IngestStage {
     })
     try {
       for await (const event of events) {
+        if (event.kind === 'assigned') letters.reassigned()
         if (event.kind === 'revoked') for (const partition of event.partitions) giveUp(partition)
         if (event.kind === 'records') {
           const at = owned.get(event.partition)
@@ -136,7 +141,7 @@ export class IngestStage {
           }
           for (let i = 0; i < event.records.length; i += sliceRecords) {
             const slice = event.records.slice(i, i + sliceRecords)
-            await this.#take(mapper, slice, badShare)
+            await this.#take(mapper, slice, badShare, letters)
             at.next = slice.at(-1)!.offset + 1n
             consumed.set(event.partition, at.next)
             this.takenAtMs = slice.at(-1)!.timestampMs
@@ -150,13 +155,13 @@ export class IngestStage {
     }
   }
 
-  async #take(mapper: SourceMapper, records: readonly LogRecord[], badShare: BadShare): Promise<void> {
+  async #take(mapper: SourceMapper, records: readonly LogRecord[], badShare: BadShare, letters: DeadLetters): Promise<void> {
     const { log, codecs, config, clock, logger } = this.#options
     const { topic } = mapper.source
     const mapped: NewRecord[] = []
     const steps: TracedStep[] = []
     const startMs = clock.nowMs()
-    const deadLetters: NewRecord[] = []
+    let refused = 0
     let filtered = 0
     for (const record of records) {
       try {
@@ -175,7 +180,8 @@ export class IngestStage {
         badShare.note(false)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
-        deadLetters.push(deadLetterOf(record, topic, error))
+        letters.add(record, error)
+        refused++
         badShare.note(true)
       }
       if (badShare.exceeded) {
@@ -187,14 +193,14 @@ export class IngestStage {
         )
       }
     }
-    if (deadLetters.length > 0) await log.append(deadLetterTopic(topic, app), deadLetters)
+    await letters.flush()
     if (mapped.length > 0) await log.append(mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions, mapped)
     for (const step of steps) step.end()
     const account = this.#accounts.get(topic)!
     this.#waiting.set(topic, this.#waiting.get(topic)! - records.length)
     account.add('mapped', mapped.length)
     account.add('filtered', filtered)
-    account.add('refused', deadLetters.length)
+    account.add('refused', refused)
     this.#measureAccounts()
   }
 

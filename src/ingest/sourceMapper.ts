@@ -5,8 +5,8 @@ import type { SourceOptions } from '../core/config/sources.ts'
 import { ConfigError } from '../core/errors.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
+import { admit, futureProblem, interactionProblem } from '../records/admission.ts'
 import type { Interaction } from '../records/interaction.ts'
-import { validateInteraction } from '../records/validateInteraction.ts'
 import { valueRules } from '../records/value/valueRules.ts'
 import { createForeignDecoder } from './foreignDecoder.ts'
 import { compileInteractionMapper } from './mapping/mapInteraction.ts'
@@ -56,7 +56,7 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
     map: (record) => {
       const interaction = mapInteraction({ topic, record, value: decoder.decode(record) })
       if (interaction === 'filtered') return filtered
-      validateInteraction(interaction, record.timestampMs, config.events)
+      admit(interactionProblem(interaction) ?? futureProblem(interaction, record.timestampMs, config.events.futureMaxMs))
       return { kind: 'interaction', interaction }
     }
   }

@@ -2,15 +2,15 @@
 // JavaScript objects are not shared between threads.
 
 import { Catalogue, type CatalogueChange } from '../records/catalogue.ts'
-import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import type { LogRecord } from './eventLog.ts'
+import { followTopic, type StageReader } from './followTopic.ts'
+import { keyText } from './userRecords.ts'
 import type { Wire } from './wire.ts'
-
-const text = new TextDecoder()
 
 export class CatalogueReader {
   readonly catalogue = new Catalogue()
   readonly #wire: Wire
+  readonly #reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>
   readonly #listeners: ((change: CatalogueChange) => void)[] = []
   readonly #holds = new Set<Promise<void>>()
   #next = 0n
@@ -18,8 +18,10 @@ export class CatalogueReader {
   readonly #waiting: (() => void)[] = []
   #following: Promise<void> | undefined
 
-  constructor(wire: Wire) {
+  /** @param reader whose dead letters records that cannot be used become */
+  constructor(wire: Wire, reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>) {
     this.#wire = wire
+    this.#reader = reader
   }
 
   /** Next offset of `items` to read. */
@@ -73,19 +75,24 @@ export class CatalogueReader {
   }
 
   async #read(signal: AbortSignal, untilEnd: boolean): Promise<void> {
-    const { log, registry, config } = this.#wire
-    for await (const event of log.read(config.topics.items, { resume: async () => this.#next, signal, untilEnd })) {
-      if (event.kind !== 'records') continue
-      await loadSchemas(registry, event.records)
-      for (const record of event.records) this.#take(record)
-    }
+    await followTopic(this.#wire, {
+      ...{ ...this.#reader, topic: this.#wire.config.topics.items, signal, untilEnd },
+      resume: async () => this.#next,
+      use: (record) => this.#take(record),
+      skip: (record) => this.#skip(record)
+    })
   }
 
-  #take({ key, value, offset }: LogRecord): void {
+  #take(record: LogRecord): void {
+    const { key, value, offset } = record
     const item = value === null ? null : this.#wire.codecs.item.decode(value)
-    const change = this.catalogue.apply(item?.itemId ?? text.decode(key), offset, item)
-    this.#next = offset + 1n
+    const change = this.catalogue.apply(item?.itemId ?? keyText('item', key), offset, item)
+    this.#skip(record)
     for (const listener of this.#listeners) listener(change)
+  }
+
+  #skip({ offset }: LogRecord): void {
+    this.#next = offset + 1n
   }
 }
 

@@ -1,5 +1,6 @@
 // A record that cannot be used goes on, bytes unchanged, to a topic of its own, with headers that say why (KIP-1034).
 
+import { own } from '../core/own.ts'
 import type { LogRecord, NewRecord } from './eventLog.ts'
 
 const prefix = '__streams.errors.'
@@ -7,6 +8,8 @@ const prefix = '__streams.errors.'
 const textMax = 8192
 
 export interface DeadLetter {
+  /** Who could not use the record; empty in letters of others. */
+  readonly stage: string
   /** Class of the error. */
   readonly exception: string
   readonly message: string
@@ -19,13 +22,13 @@ export interface DeadLetter {
   readonly original: NewRecord
 }
 
-/** `<topic>.<app>.dlq` @param app the stage that could not use the record */
+/** `<topic>.<app>.dlq` */
 export function deadLetterTopic(topic: string, app: string): string {
   return `${topic}.${app}.dlq`
 }
 
-/** @param topic where `record` was read. The original's own headers stay beside ours; those of an earlier failure are replaced. */
-export function deadLetterOf(record: LogRecord, topic: string, error: Error): NewRecord {
+/** @param topic where `record` was read @param stage that could not use it. The original's own headers stay beside ours; those of an earlier failure are replaced. */
+export function deadLetterOf(record: LogRecord, topic: string, error: Error, stage: string): NewRecord {
   return {
     key: record.key,
     value: record.value,
@@ -34,6 +37,7 @@ export function deadLetterOf(record: LogRecord, topic: string, error: Error): Ne
       [`${prefix}exception`]: utf8(error.name),
       [`${prefix}message`]: utf8(error.message),
       [`${prefix}stacktrace`]: utf8(error.stack ?? ''),
+      [`${prefix}stage`]: utf8(stage),
       [`${prefix}topic`]: utf8(topic),
       [`${prefix}partition`]: utf8(String(record.partition)),
       [`${prefix}offset`]: utf8(String(record.offset))
@@ -44,7 +48,7 @@ export function deadLetterOf(record: LogRecord, topic: string, error: Error): Ne
 /** What `deadLetterOf` wrote; undefined for a record that lacks its headers. */
 export function readDeadLetter(record: LogRecord): DeadLetter | undefined {
   const text = (name: string) => {
-    const bytes = record.headers[prefix + name]
+    const bytes = own(record.headers, prefix + name)
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes)
   }
   const topic = text('topic')
@@ -53,6 +57,7 @@ export function readDeadLetter(record: LogRecord): DeadLetter | undefined {
   if (topic === undefined || !/^\d{1,9}$/.test(partition ?? '') || !/^\d{1,19}$/.test(offset ?? '')) return undefined
   const headers = Object.fromEntries(Object.entries(record.headers).filter(([name]) => !name.startsWith(prefix)))
   return {
+    stage: text('stage') ?? '',
     exception: text('exception') ?? '',
     message: text('message') ?? '',
     stacktrace: text('stacktrace') ?? '',

@@ -1,5 +1,6 @@
 // How a user is erased: by a record without a value, keyed by the user, in `interactions`. Whoever follows the stream forgets the user when it comes to it.
 
+import { idProblem } from '../records/admission.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { LogRecord, NewRecord } from './eventLog.ts'
 
@@ -17,7 +18,8 @@ export function erasureEvent(userId: UserId): NewRecord {
 export function erasedUser({ key, value }: Pick<LogRecord, 'key' | 'value'>): UserId | undefined {
   if (value !== null || key.length === 0) return undefined
   try {
-    return untext.decode(key)
+    const userId = untext.decode(key)
+    return idProblem('userId', userId) === undefined ? userId : undefined
   } catch {
     return undefined // not UTF-8: nobody's id
   }

@@ -3,6 +3,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../core/config/modelOptions.ts'
 import { ConfigError, CorruptError } from '../core/errors.ts'
+import { own } from '../core/own.ts'
 import type { Rng } from '../core/rng.ts'
 import { itemTower } from './itemTower.ts'
 import type { TowerGraphOptions } from './towerGraph.ts'
@@ -75,10 +76,10 @@ function withOwnRows(user: UserModel, D: number): UserModel {
  */
 export function differences(wanted: Architecture, found: Architecture): string[] {
   return Object.keys({ ...wanted, ...found })
-    .filter((key) => wanted[key] !== found[key])
+    .filter((key) => own(wanted, key) !== own(found, key))
     .map(
       (key) =>
-        `${key} is ${wanted[key] ?? 'not there'}, but the checkpoint has ${found[key] ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
+        `${key} is ${own(wanted, key) ?? 'not there'}, but the checkpoint has ${own(found, key) ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
     )
 }
 
@@ -88,7 +89,7 @@ export function differences(wanted: Architecture, found: Architecture): string[]
 export function spaceOf(options: ModelOptions): string {
   const { name, interestCount, dimensions, historyMax, ...rest } = createModel(options, 1).architecture
   const usual = createModel({ ...modelSchema.parse({ name }), interestCount: options.interestCount }, 1).architecture
-  const special = Object.entries(rest).filter(([key, value]) => value !== usual[key])
+  const special = Object.entries(rest).filter(([key, value]) => value !== own(usual, key))
   return [`${name}-${interestCount}x${dimensions}`, ...special.map(([key, value]) => `${key.toLowerCase()}-${value}`)].join('-')
 }
 
@@ -119,7 +120,7 @@ export function modelFromJson(text: string): Model {
   throw new ConfigError(
     options.error.issues.map(
       ({ path, message }) =>
-        `the trainer's model has ${path.join('.')} ${JSON.stringify(rest[String(path[0])])}, which this program does not know (${message}): run the same release everywhere`
+        `the trainer's model has ${path.join('.')} ${JSON.stringify(own(rest, String(path[0])))}, which this program does not know (${message}): run the same release everywhere`
     )
   )
 }

@@ -2,6 +2,7 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import { ConfigError } from '../core/errors.ts'
+import { own } from '../core/own.ts'
 
 /** Row-major values by name. */
 export type Weights = Readonly<Record<string, Float32Array>>
@@ -20,7 +21,7 @@ export function filled(shape: readonly number[], value: (i: number) => number): 
 
 /** Owned by the caller, as tensors are. */
 export function weightTensors(weights: Weights, shapes: WeightShapes): WeightTensors {
-  return mapShapes(shapes, (name, shape) => tf.tensor(weights[name]!, shape as number[], 'float32'))
+  return mapShapes(shapes, (name, shape) => tf.tensor(own(weights, name)!, shape as number[], 'float32'))
 }
 
 /** A value for each weight, in the order of the shapes. */
@@ -35,15 +36,16 @@ export function mapShapes<T>(shapes: WeightShapes, value: (name: string, shape: 
  */
 export function checkWeights(found: Readonly<Partial<Record<string, Float32Array>>>, shapes: WeightShapes): Weights {
   const problems = Object.entries(shapes).flatMap(([name, shape]) => {
-    const values = found[name]
+    const values = own(found, name)
     if (values?.length === sizeOf(shape)) return []
     return [
       `weight '${name}' must have ${sizeOf(shape)} values ([${shape.join(', ')}]), but has ${values?.length ?? 'none'}: it is of another model`
     ]
   })
   for (const name of Object.keys(found)) {
-    if (shapes[name] === undefined) problems.push(`weight '${name}' is of another model: this one has ${Object.keys(shapes).join(', ')}`)
+    if (own(shapes, name) === undefined)
+      problems.push(`weight '${name}' is of another model: this one has ${Object.keys(shapes).join(', ')}`)
   }
   if (problems.length > 0) throw new ConfigError(problems)
-  return mapShapes(shapes, (name) => found[name]!)
+  return mapShapes(shapes, (name) => own(found, name)!)
 }

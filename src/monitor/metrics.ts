@@ -6,6 +6,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { outcomesOf, type Reader, readers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
+import { own, setOwn } from '../core/own.ts'
 
 /** Values that are not known beforehand: the first `max` that come keep their names, all later ones are `other`. */
 interface OpenLabel {
@@ -106,6 +107,14 @@ export const metricDefinitions = {
   ignoredEvents: counter('mtmi_sequence_ignored_events_total', 'Events of a type without a weight (events.types), by type', {
     type: { max: 16 }
   }),
+  deadLetters: counter(
+    'mtmi_stage_dead_letter_records_total',
+    'Records that a stage could not use and wrote to the dead letters, by the topic they were read from',
+    {
+      stage,
+      topic: ['source', 'interactions', 'items', 'user-sequences', 'model-updates']
+    }
+  ),
   rejected: counter('mtmi_sequence_rejected_events_total', 'Records set aside as dead letters, by reason', {
     reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
   }),
@@ -352,9 +361,9 @@ export function createMetrics({ clock, processMetrics = true }: { clock: Clock; 
     const write = checked(key, definition, declare(registry, clock, definition))
     writers.set(key, write)
     const labelled = Object.keys(definition.labels).length > 0
-    facade[key] = {
+    setOwn(facade, key, {
       [verbs[definition.kind]]: labelled ? (labels: AnyLabels, value = 1) => write(labels, value) : (value = 1) => write(noLabels, value)
-    }
+    })
   }
 
   const build = new Gauge({
@@ -419,7 +428,7 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
   return (at, value) =>
     moments.set(
       Object.keys(labels)
-        .map((label) => at[label])
+        .map((label) => own(at, label))
         .join(' '),
       { labels: at, momentMs: value }
     )
@@ -428,18 +437,23 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
 /** A label outside its list is our bug, and would be a series too many; a value that is not finite is the world's, and is left out. */
 function checked(key: string, { kind, labels: lists }: Definition, write: Write): Write {
   const names = Object.keys(lists)
-  const allowed = new Map(names.map((name) => [name, new Set('max' in lists[name]! ? [] : lists[name])]))
+  const allowed = new Map(
+    names.map((name) => {
+      const list = own(lists, name)!
+      return [name, new Set('max' in list ? [] : list)]
+    })
+  )
   return (labels, value) => {
     for (const name of Object.keys(labels)) if (!allowed.has(name)) throw new Error(`metric ${key}: there is no label ${name}`)
     const written: Record<string, string> = {}
     for (const name of names) {
-      const given = labels[name]
-      const list = lists[name]!
+      const given = own(labels, name)
+      const list = own(lists, name)!
       const values = allowed.get(name)!
       const isOpen = given !== undefined && 'max' in list
       if (isOpen && values.size < list.max) values.add(given)
       if (given === undefined || (!isOpen && !values.has(given))) throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
-      written[name] = values.has(given) ? given : 'other'
+      setOwn(written, name, values.has(given) ? given : 'other')
     }
     if (!Number.isFinite(value) || (kind === 'counter' && value < 0)) return
     write(written, value)

@@ -1,15 +1,14 @@
 // interactions → what is popular now. What was counted and how far the interactions were read are kept together, so that a restart counts nothing twice.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
-import { BadEventError } from '../core/errors.ts'
 import { type Offsets, offsetsSchema } from '../core/offsets.ts'
 import { type StateKind, z } from '../core/stateFile.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import { Popularity, type PopularityState } from '../index/popularity.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
+import { admit, futureProblem } from '../records/admission.ts'
 import type { ItemId } from '../records/interaction.ts'
-import { validateInteraction } from '../records/validateInteraction.ts'
 
 /** Of one moment, both. */
 export interface KeptPopularity {
@@ -66,23 +65,28 @@ export class PopularityWatch {
     return end > firstReadMax ? end - firstReadMax : 0n
   }
 
-  /** What is not sound is the sequencer's to report. */
-  take({ partition, offset, value, timestampMs }: LogRecord): void {
+  /** @throws BadEventError for what is no interaction; it has not been taken then */
+  take(record: LogRecord): void {
+    const { value, timestampMs } = record
+    let isCounted = false
+    if (value !== null) {
+      const interaction = this.#wire.codecs.interaction.decode(value)
+      admit(futureProblem(interaction, timestampMs, this.#wire.config.events.futureMaxMs))
+      isCounted = this.#popularity.note(interaction)
+    }
+    this.#read(record, isCounted ? 'counted' : 'uncounted')
+  }
+
+  /** The record has become a dead letter. */
+  skip(record: LogRecord): void {
+    this.#read(record, 'rejected')
+  }
+
+  #read({ partition, offset }: LogRecord, outcome: 'counted' | 'uncounted' | 'rejected'): void {
     this.#next.set(partition, offset + 1n)
     this.#changed = true
     this.#account.read()
-    if (value === null) {
-      this.#account.add('uncounted')
-      return
-    }
-    try {
-      const interaction = this.#wire.codecs.interaction.decode(value)
-      validateInteraction(interaction, timestampMs, this.#wire.config.events)
-      this.#account.add(this.#popularity.note(interaction) ? 'counted' : 'uncounted')
-    } catch (error) {
-      if (!(error instanceof BadEventError)) throw error
-      this.#account.add('rejected')
-    }
+    this.#account.add(outcome)
   }
 
   of(itemId: ItemId): ItemPopularity {

@@ -3,11 +3,16 @@
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { MtmiError } from '../core/errors.ts'
 import { type Offsets, offsetsSchema } from '../core/offsets.ts'
+import { own } from '../core/own.ts'
 import type { StateKind } from '../core/stateFile.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
+import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord } from '../log/eventLog.ts'
+import { type FollowOptions, followTopic } from '../log/followTopic.ts'
+import { addUnfit } from '../log/modelRecords.ts'
+import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { Wire } from '../log/wire.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
@@ -16,7 +21,6 @@ import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
 import type { CatalogueChange } from '../records/catalogue.ts'
 import { cutExamples } from '../records/cutExamples.ts'
-import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import type { UserSequence } from '../records/userSequence.ts'
 import { KeptModel, type LiveModelStore } from './keptModel.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
@@ -31,7 +35,6 @@ const restMs = 10
 const catchUpMaxMs = 100
 /** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
 const sweepTickMs = 100
-const text = new TextDecoder()
 /** After the index did not answer: first and longest wait. */
 const retryMs = { first: 200, max: 10_000 }
 
@@ -104,7 +107,7 @@ export class PublishStage {
     this.#read = new Map()
     const { replica, index, config, clock } = options
     const { spacesKept } = config.publish
-    this.#catalogue = options.catalogue ?? new CatalogueReader(options)
+    this.#catalogue = options.catalogue ?? new CatalogueReader(options, { ...options, stage: 'publish' })
     const { catalogue } = this.#catalogue
     replica.useCatalogue((itemId) => catalogue.featuresOf(itemId))
     this.#catalogue.onChange((change) => this.#noteCatalogue(change))
@@ -155,34 +158,24 @@ export class PublishStage {
         own.abort() // all or none: a publisher that no longer hears of the model must not look alive
       }
     }
-    const results = await Promise.allSettled([
-      follow(this.#catalogue.follow(both)),
-      follow(
-        this.#follow(
-          config.topics.modelUpdates,
-          async () => 0n,
-          both,
-          (record) => this.#takeUpdate(record)
-        )
-      ),
-      follow(
-        this.#follow(
-          config.topics.userSequences,
-          async () => 0n,
-          both,
-          (record) => this.#takeSequence(record)
-        )
-      ),
-      follow(
-        this.#follow(
-          config.topics.interactions,
-          (partition) => this.#popularity.resume(partition),
-          both,
-          (record) => this.#popularity.take(record)
-        )
-      ),
-      follow(this.#pump(both))
-    ])
+    const { modelUpdates, userSequences, interactions } = config.topics
+    const resume = (partition: number) => this.#popularity.resume(partition)
+    const results = await Promise.allSettled(
+      [
+        this.#catalogue.follow(both),
+        this.#follow(modelUpdates, both, {
+          use: (record, letters) => this.#takeUpdate(record, letters),
+          skip: (record) => this.#readUpdate(record)
+        }),
+        this.#follow(userSequences, both, { use: (record) => this.#takeSequence(record), skip: (record) => this.#readSequence(record) }),
+        this.#follow(interactions, both, {
+          ...{ resume, resumes: true },
+          use: (record) => this.#popularity.take(record),
+          skip: (record) => this.#popularity.skip(record)
+        }),
+        this.#pump(both)
+      ].map(follow)
+    )
     for (const result of results) if (result.status === 'rejected') throw result.reason
     this.#saveOffsets()
     this.#popularity.save(true)
@@ -257,27 +250,21 @@ export class PublishStage {
     return this.#gate.held
   }
 
-  async #follow(
-    topic: string,
-    resume: (partition: number) => Promise<bigint>,
-    signal: AbortSignal,
-    take: (record: LogRecord) => void
-  ): Promise<void> {
-    for await (const event of this.#options.log.read(topic, { resume, signal })) {
-      if (event.kind !== 'records') continue
-      await loadSchemas(this.#options.registry, event.records)
-      let sinceMs = this.#options.clock.nowMs()
-      for (const record of event.records) {
-        take(record)
-        // Long runs of records must not keep the trainer, on the same thread, from its turn.
-        if (this.#options.clock.nowMs() - sinceMs > restMs) {
-          this.#midway++
-          await this.#options.clock.sleep(0)
-          this.#midway--
-          sinceMs = this.#options.clock.nowMs()
-        }
-      }
+  #follow(topic: string, signal: AbortSignal, how: Pick<FollowOptions, 'use' | 'skip' | 'resume' | 'resumes'>): Promise<void> {
+    const { clock, measure, logger } = this.#options
+    let sinceMs = clock.nowMs()
+    // Long runs of records must not keep the trainer, on the same thread, from its turn.
+    const rest = () => (clock.nowMs() - sinceMs > restMs ? pause() : undefined)
+    const pause = async () => {
+      this.#midway++
+      await clock.sleep(0)
+      this.#midway--
+      sinceMs = clock.nowMs()
     }
+    const onRead = () => {
+      sinceMs = clock.nowMs()
+    }
+    return followTopic(this.#options, { stage: 'publish', topic, signal, ...how, rest, onRead, measure, logger })
   }
 
   #noteCatalogue({ itemId, wasDeleted, isDeleted }: CatalogueChange): void {
@@ -292,13 +279,20 @@ export class PublishStage {
     return this.#options.replica.ready && this.#catalogue.isCaughtUp
   }
 
-  #takeUpdate(record: LogRecord): void {
-    this.#modelNext = record.offset + 1n
-    if (record.value === null) return
-    const update = this.#options.codecs.modelUpdate.decode(record.value)
-    if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
-    const applied = this.#options.replica.apply(update, this.#modelNext)
-    if (applied !== undefined) this.#noteModel(applied)
+  #takeUpdate(record: LogRecord, letters: DeadLetters): void {
+    if (record.value !== null) {
+      const { codecs, replica } = this.#options
+      const update = codecs.modelUpdate.decode(record.value)
+      const applied = replica.apply(update, record.offset + 1n)
+      addUnfit(letters, codecs, record, replica.takeUnfit())
+      if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
+      if (applied !== undefined) this.#noteModel(applied)
+    }
+    this.#readUpdate(record)
+  }
+
+  #readUpdate({ offset }: LogRecord): void {
+    this.#modelNext = offset + 1n
   }
 
   #noteModel(applied: AppliedUpdate): void {
@@ -309,12 +303,12 @@ export class PublishStage {
   #takeSequence(record: LogRecord): void {
     const { partition, offset } = record
     if (record.value === null) {
-      const userId = text.decode(record.key)
+      const userId = userOf(record)
       this.#publisher.forget(userId)
       this.#gate.forget(userId)
       this.#vectors.forget(userId)
     } else {
-      const sequence = this.#options.codecs.userSequence.decode(record.value)
+      const sequence = sequenceOf(this.#options.codecs, record)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
       else {
         this.#publisher.noteSequence(sequence)
@@ -324,13 +318,17 @@ export class PublishStage {
       this.#vectors.noteSequence(sequence)
       this.#noteTargets(sequence)
     }
+    this.#readSequence(record)
+  }
+
+  #readSequence({ partition, offset, timestampMs }: LogRecord): void {
     this.#read.set(partition, offset + 1n)
-    this.takenAtMs = record.timestampMs
+    this.takenAtMs = timestampMs
   }
 
   #noteTargets(sequence: UserSequence): void {
     const { types } = this.#options.config.events
-    for (const { userId, history, target } of cutExamples(sequence, (type) => types[type]))
+    for (const { userId, history, target } of cutExamples(sequence, (type) => own(types, type)))
       this.#gate.note({ userId, history, target: target.itemId })
   }
 

@@ -2,6 +2,7 @@
 //
 // D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id: about 0.3 KB at D = 64.
 
+import { own } from '../core/own.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import type { ItemId } from '../records/interaction.ts'
 
@@ -161,7 +162,7 @@ export class PublisherItems {
     const written = this.#writtenPopularity[slot] ?? unpopular
     if (Math.abs(now.popularity - written.popularity) > levelMoveMin) return true
     for (const [context, level] of Object.entries(now.popularityIn ?? {}))
-      if (Math.abs(level - (written.popularityIn?.[context] ?? 0)) > levelMoveMin) return true
+      if (Math.abs(level - (own(written.popularityIn ?? {}, context) ?? 0)) > levelMoveMin) return true
     return false
   }
 

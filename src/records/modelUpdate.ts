@@ -1,6 +1,7 @@
 // How a model travels: what the trainer changed, as records of the compacted `model-updates` topic. A reader applies nothing before the commit
 // that closes it, so it never serves half a step.
 
+import { idBytesMax, idProblem, timeProblem } from './admission.ts'
 import type { ItemId } from './interaction.ts'
 
 /** Who asked for a lineage, and what for: the same model once more, an earlier one, or the trainer's after publishing was held. */
@@ -31,3 +32,51 @@ export type ModelUpdate =
       readonly weightsChanged: boolean
       readonly committedAtMs: number
     }
+
+/** The record's key: what compaction keeps the newest of. */
+export function updateKey(update: ModelUpdate): string {
+  if (update.kind === 'item-row') return `item/${update.itemId}`
+  if (update.kind === 'feature-row') return `feature/${update.feature}`
+  if (update.kind === 'weights') return `weights/${update.name}`
+  if (update.kind === 'lineage') return 'lineage'
+  return 'commit'
+}
+
+/** Numbers of a row: eight times what can be configured. */
+const rowLengthMax = 4096
+/** A batch a millisecond for 35 years. */
+const stepMax = 2 ** 40
+const modelLengthMax = 65_536
+/** `field=value` */
+const featureBytesMax = 2 * idBytesMax + 1
+
+/** What makes the record one that `train` cannot have written; undefined: nothing. Whether rows and weights fit the model is known with the commit. */
+export function updateProblem(update: ModelUpdate): string | undefined {
+  switch (update.kind) {
+    case 'item-row': {
+      const { itemId, row, count } = update
+      if (!Number.isSafeInteger(count) || count < 0)
+        return `count of item ${JSON.stringify(itemId)} is ${count}: expected a whole number ≥ 0`
+      return idProblem('itemId', itemId) ?? (row === null ? undefined : rowProblem(row))
+    }
+    case 'feature-row':
+      return idProblem('feature', update.feature, featureBytesMax) ?? rowProblem(update.row)
+    case 'weights':
+      // Numbers that are not finite are for the gate to refuse, with all that came beside them.
+      return idProblem('name of a weight', update.name)
+    case 'lineage':
+      return idProblem('space', update.space) ?? timeProblem('begunAtMs', update.begunAtMs)
+    case 'commit': {
+      const { step, space, model, committedAtMs } = update
+      if (!Number.isSafeInteger(step) || step < 0 || step > stepMax) return `step is ${step}: expected a whole number from 0 to 2⁴⁰`
+      if (model.length > modelLengthMax) return `model has ${model.length} characters: at most ${modelLengthMax} are allowed`
+      return idProblem('space', space) ?? timeProblem('committedAtMs', committedAtMs)
+    }
+  }
+}
+
+function rowProblem(row: Float32Array): string | undefined {
+  if (row.length === 0 || row.length > rowLengthMax) return `a row has ${row.length} numbers: expected 1 to ${rowLengthMax}`
+  for (let i = 0; i < row.length; i++) if (!Number.isFinite(row[i])) return `number ${i} of a row is ${row[i]}`
+  return undefined
+}

@@ -1,5 +1,6 @@
 // A user's rolling record, and the record that carries it.
 
+import { idProblem, offsetProblem, partitionProblem, timeProblem } from './admission.ts'
 import type { ItemId, UserId } from './interaction.ts'
 
 export interface SequenceStep {
@@ -53,4 +54,51 @@ export interface UserSequence extends UserWindow {
   readonly watermarkMs: number
   /** When the log took the newest of the fresh interactions, milliseconds: freshness is measured from here. */
   readonly acceptedAtMs: number
+}
+
+/** Longest window that can be configured (`sequence.historyMax`). */
+const stepsMax = 1000
+const recentMax = 100_000
+
+/** What makes the record one that `sequence` cannot have written; undefined: nothing. */
+export function sequenceProblem(sequence: UserSequence): string | undefined {
+  const { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, fresh, recent } = sequence
+  const problem =
+    idProblem('userId', userId) ??
+    partitionProblem('partition', partition) ??
+    offsetProblem('committed', committed) ??
+    timeProblem('watermarkMs', watermarkMs) ??
+    timeProblem('newestMs', newestMs)
+  if (problem !== undefined) return problem
+  if (!Number.isSafeInteger(acceptedAtMs) || acceptedAtMs < 0) return `acceptedAtMs is ${acceptedAtMs}: expected milliseconds since 1970`
+  if (steps.length > stepsMax || recent.length > recentMax)
+    return `${steps.length} steps and ${recent.length} recent events: at most ${stepsMax} and ${recentMax} are allowed`
+  return stepsProblem(steps, newestMs) ?? freshProblem(fresh, steps.length, committed) ?? recentProblem(recent, newestMs)
+}
+
+function stepsProblem(steps: readonly SequenceStep[], newestMs: number): string | undefined {
+  let beforeMs = 0
+  for (const [i, { itemId, type, eventTimeMs }] of steps.entries()) {
+    const problem = idProblem('itemId of a step', itemId) ?? idProblem('type of a step', type) ?? timeProblem('time of a step', eventTimeMs)
+    if (problem !== undefined) return problem
+    if (eventTimeMs < beforeMs) return `step ${i} is older than the one before it`
+    beforeMs = eventTimeMs
+  }
+  return beforeMs > newestMs ? `newestMs is ${newestMs}, but the newest step is of ${beforeMs}` : undefined
+}
+
+function freshProblem(fresh: readonly FreshStep[], steps: number, committed: bigint): string | undefined {
+  let before = -1
+  for (const { position, offset } of fresh) {
+    if (position <= before || position >= steps) return `fresh step ${position} after ${before}, in a window of ${steps} steps`
+    if (offset < committed) return `fresh step of offset ${offset}, but everything below ${committed} was committed before`
+    before = position
+  }
+  return undefined
+}
+
+function recentProblem(recent: readonly RecentEvent[], newestMs: number): string | undefined {
+  for (const { eventTimeMs } of recent)
+    if (!(eventTimeMs >= 0 && eventTimeMs <= newestMs)) return `a recent event of ${eventTimeMs}, but the newest is of ${newestMs}`
+  return undefined
 }

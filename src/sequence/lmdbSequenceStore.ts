@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../core/diskFault.ts'
-import { BadEventError, ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
+import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { lmdbFault, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -17,8 +17,6 @@ import { newStepDictionary, type StringIndex } from './stepDictionary.ts'
 const bucketMs = 24 * 60 * 60_000
 /** Windows kept unpacked after a commit, at some 3 KB each: active users come back. */
 const cachedMax = 16_384
-/** LMDB's longest key, less what the index by time and the encoding add. */
-const userIdBytesMax = 1900
 /** A user of 50 steps is some 300 bytes: on pages of 4 KiB, 547 with keys, index and room between; on these, 511. Larger ones save 3% more and write more. */
 const pageBytes = 8192
 /** Users written together while restoring: enough that sorting them pays, and the next ones are packed meanwhile. */
@@ -144,7 +142,6 @@ export class LmdbSequenceStore implements SequenceStore {
   }
 
   load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined {
-    this.#checkId(userId)
     this.#entries.delete(userId)
     this.#olderEntries.delete(userId)
     const loaded =
@@ -292,20 +289,12 @@ export class LmdbSequenceStore implements SequenceStore {
     if (entry !== undefined) return entry
     entry = this.#olderEntries.get(userId)
     if (entry === undefined) {
-      this.#checkId(userId)
       const bytes = this.#windows.getBinaryFast(userId)
       const window = bytes === undefined ? undefined : this.#unpack(userId, bytes, bytes.length)
       entry = { window, bucket: window === undefined ? absent : Math.floor(window.newestMs / bucketMs) }
     }
     this.#entries.set(userId, entry)
     return entry
-  }
-
-  #checkId(userId: UserId): void {
-    if (userId.length * 3 <= userIdBytesMax || Buffer.byteLength(userId) <= userIdBytesMax) return
-    throw new BadEventError(
-      `a user id of ${Buffer.byteLength(userId)} bytes (${userId.slice(0, 40)}…): the longest that can be stored has ${userIdBytesMax}`
-    )
   }
 
   /** Where the index by time has a user. */

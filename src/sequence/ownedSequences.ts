@@ -4,9 +4,13 @@
 // user-sequences it holds is written beside it, so that only what is missing is read.
 
 import path from 'node:path'
+import { BadEventError } from '../core/errors.ts'
 import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
+import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasureOffset } from '../log/erasure.ts'
 import type { LogRecord } from '../log/eventLog.ts'
+import { stageDeadLetters } from '../log/followTopic.ts'
+import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { Wire } from '../log/wire.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -67,38 +71,83 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
 /** Records held until it is known that no later one of the same user is among them: only the last of each is read in full. */
 const heldBytesMax = 32 * 1024 * 1024
 
-async function* changesOf({ log, registry, codecs, config }: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
+async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
+  const { log, codecs, config } = wire
   const topic = config.topics.userSequences
-  const ends = await log.ends(topic)
-  // Only this partition: the others have nothing from their end on.
-  const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
+  const letters = stageDeadLetters(wire, { stage: 'sequence', topic })
+  const interactionsEnd = (await log.ends(config.topics.interactions)).get(partition) ?? 0n
   let newest = new Map<UserId, LogRecord>()
   let bytes = 0
-  for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
-    if (event.kind !== 'records' || event.partition !== partition) continue
-    await loadSchemas(registry, event.records)
-    for (const record of event.records) {
-      const userId = textOf(record.key)
-      const before = newest.get(userId)?.value
-      if (before !== undefined && before !== null) yield { ...codecs.progressOf(before), superseded: true }
-      newest.set(userId, record)
-      bytes += record.key.length + (record.value?.length ?? 0)
+  const superseded = (record: LogRecord): SequenceChange => ({
+    ...ofThisLog(codecs.progressOf(record.value!), interactionsEnd),
+    superseded: true
+  })
+  async function* drain(): AsyncIterable<SequenceChange> {
+    for (const record of newest.values()) {
+      const change = await lastChange(record)
+      if (change !== undefined) yield change
     }
-    if (bytes < heldBytesMax) continue
-    yield* readAll(codecs, newest)
+    await letters.flush()
     newest = new Map()
     bytes = 0
   }
-  yield* readAll(codecs, newest)
+  /** What the record says, or the newest before it of the same user, where it cannot be used. */
+  async function lastChange(record: LogRecord): Promise<SequenceChange | undefined> {
+    const change = used(letters, record, () => changeOf(codecs, record, interactionsEnd))
+    if (change !== undefined) return change
+    let before: SequenceChange | undefined
+    for await (const earlier of recordsOf(wire, partition, from)) {
+      if (earlier.offset >= record.offset) break
+      if (Buffer.compare(earlier.key, record.key) === 0)
+        before = used(letters, earlier, () => changeOf(codecs, earlier, interactionsEnd)) ?? before
+    }
+    return before
+  }
+  for await (const record of recordsOf(wire, partition, from)) {
+    const userId = used(letters, record, () => userOf(record))
+    if (userId === undefined) continue
+    const before = newest.get(userId)
+    const progress = before === undefined || before.value === null ? undefined : used(letters, before, () => superseded(before))
+    if (progress !== undefined) yield progress
+    newest.set(userId, record)
+    bytes += record.key.length + (record.value?.length ?? 0)
+    if (bytes >= heldBytesMax) yield* drain()
+  }
+  yield* drain()
 }
 
-function* readAll(codecs: Codecs, newest: ReadonlyMap<UserId, LogRecord>): Iterable<SequenceChange> {
-  for (const [userId, record] of newest)
-    yield record.value === null ? { userId, expired: true, erasedAt: erasureOffset(record) } : codecs.userSequence.decode(record.value)
+/** Of one partition alone. */
+async function* recordsOf({ log, registry, config }: Wire, partition: number, from: bigint): AsyncIterable<LogRecord> {
+  const topic = config.topics.userSequences
+  const ends = await log.ends(topic)
+  // The others have nothing from their end on.
+  const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
+  for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
+    if (event.kind !== 'records' || event.partition !== partition) continue
+    await loadSchemas(registry, event.records)
+    yield* event.records
+  }
 }
 
-function textOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('utf8')
+/** undefined: the record has become a dead letter. */
+function used<T>(letters: DeadLetters, record: LogRecord, use: () => T): T | undefined {
+  let result: T | undefined
+  letters.attempt(record, () => {
+    result = use()
+  })
+  return result
+}
+
+function changeOf(codecs: Codecs, record: LogRecord, interactionsEnd: bigint): SequenceChange {
+  return record.value === null
+    ? { userId: userOf(record), expired: true, erasedAt: erasureOffset(record) }
+    : ofThisLog(sequenceOf(codecs, record), interactionsEnd)
+}
+
+/** @throws BadEventError if more was committed than there ever was: reading on from there would leave events out */
+function ofThisLog<T extends { readonly committed: bigint }>(progress: T, interactionsEnd: bigint): T {
+  if (progress.committed <= interactionsEnd) return progress
+  throw new BadEventError(`everything below offset ${progress.committed} was committed, but interactions end at ${interactionsEnd}`)
 }
 
 /** Passes everything on, and notes now and then how much of user-sequences the store holds. */

@@ -5,21 +5,23 @@ import { BadEventError, MtmiError } from '../core/errors.ts'
 import { handledLater } from '../core/promises.ts'
 import { TopCounts, type TopCountsState } from '../core/topCounts.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
-import { deadLetterOf, deadLetterTopic } from '../log/deadLetter.ts'
+import { deadLetterTopic } from '../log/deadLetter.ts'
+import { DeadLetters } from '../log/deadLetters.ts'
 import { erasedSequence, erasedUser } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
+import { stageDeadLetters } from '../log/followTopic.ts'
 import type { Wire } from '../log/wire.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { DriftWatch } from '../monitor/driftWatch.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, type TracedStep, tracesOfAll } from '../monitor/tracing.ts'
+import { admit, futureProblem, InadmissibleError } from '../records/admission.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { Interaction, UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { traceHeader } from '../records/traceContext.ts'
 import type { SequenceStep, UserSequence } from '../records/userSequence.ts'
-import { validateInteraction } from '../records/validateInteraction.ts'
 import { ignoredTypesMax, Sequencer } from './sequencer.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
@@ -84,6 +86,8 @@ interface Owned {
 export class SequenceStage {
   readonly #options: SequenceStageOptions
   readonly #owned = new Map<number, Owned>()
+  readonly #deadLetters: DeadLetters
+  readonly #late: DeadLetters
   readonly #recent: boolean[] = []
   #bad = 0
   /** The one who acted last is at the end. */
@@ -97,6 +101,10 @@ export class SequenceStage {
 
   constructor(options: SequenceStageOptions) {
     this.#options = options
+    const { log, config, measure, logger } = options
+    const topic = config.topics.interactions
+    this.#deadLetters = stageDeadLetters(options, { stage: 'sequence', topic, resumes: true, measure, logger })
+    this.#late = new DeadLetters({ log, topic, stage: 'sequence', to: lateTopic(topic), resumes: true })
   }
 
   /** Until abort; then everything accepted is emitted and committed. */
@@ -120,7 +128,8 @@ export class SequenceStage {
       })
       for await (const event of events) {
         if (this.#failure !== undefined) throw this.#failure
-        if (event.kind === 'records') await this.#take(event.partition, event.records)
+        if (event.kind === 'assigned') for (const letters of [this.#deadLetters, this.#late]) letters.reassigned()
+        else if (event.kind === 'records') await this.#take(event.partition, event.records)
         else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
       }
@@ -227,9 +236,6 @@ export class SequenceStage {
    */
   #emit(owned: Owned, partition: number, records: readonly LogRecord[]): void {
     const { log, codecs, config } = this.#options
-    const topic = config.topics.interactions
-    const deadLetters: NewRecord[] = []
-    const late: NewRecord[] = []
     this.#readThisTime += records.length
     const ignoredTypes = new Map<string, number>()
     const reasons = new Map<RejectedReason, number>()
@@ -251,20 +257,21 @@ export class SequenceStage {
         }
         reason = record.value === null ? 'missing' : 'decode'
         const interaction = decode(codecs, record)
-        reason = interaction.eventTimeMs > record.timestampMs + config.events.futureMaxMs ? 'future' : 'invalid'
-        validateInteraction(interaction, record.timestampMs, config.events)
+        reason = 'future'
+        admit(futureProblem(interaction, record.timestampMs, config.events.futureMaxMs))
+        reason = 'other'
         const outcome = owned.sequencer.accept(interaction, record.offset, record.timestampMs)
-        if (outcome === 'late')
-          late.push(deadLetterOf(record, topic, new BadEventError('late: older than the grace against the newest event of its user')))
+        if (outcome === 'late') this.#late.add(record, new BadEventError('late: older than the grace against the newest event of its user'))
         if (outcome === 'placed' && config.trace.enabled && record.headers[traceHeader] !== undefined) traced.set(record.offset, record)
         if (outcome === 'ignored') ignoredTypes.set(interaction.type, (ignoredTypes.get(interaction.type) ?? 0) + 1)
         if (outcome === 'placed') agesSeconds.push(Math.max(0, record.timestampMs - interaction.eventTimeMs) / 1000)
         this.#judge(false)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
+        if (reason === 'decode' && error instanceof InadmissibleError) reason = 'invalid'
         owned.sequencer.reject(record.offset)
         reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
-        deadLetters.push(deadLetterOf(record, topic, error))
+        this.#deadLetters.add(record, error)
         this.#judge(true)
       }
       owned.next = record.offset + 1n
@@ -288,9 +295,7 @@ export class SequenceStage {
       this.#newest.delete(userId)
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
-    const appends: Promise<void>[] = []
-    if (deadLetters.length > 0) appends.push(log.append(deadLetterTopic(topic, app), deadLetters))
-    if (late.length > 0) appends.push(log.append(lateTopic(topic), late))
+    const appends = [this.#deadLetters.flush(), this.#late.flush()]
     if (changes.length > 0) appends.push(log.append(config.topics.userSequences, changes, sequenceFence(partition)))
     const { next } = owned
     const report: MetricsReport = [

@@ -114,7 +114,7 @@ export class Sequencer {
   /**
    * @param offset of the record in the partition; ascending
    * @param acceptedAtMs when the log took it, milliseconds since the Unix epoch
-   * @throws BadEventError for an event time that is none, or a user id that the store can't hold; nothing but the watermark has changed
+   * @throws BadEventError for an event time that is none; nothing has changed
    * @throws CorruptError for an offset below what is committed: log and state don't belong together
    */
   accept(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {

@@ -5,9 +5,11 @@ import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
+import { followTopic } from '../log/followTopic.ts'
+import { addUnfit } from '../log/modelRecords.ts'
 import type { Wire } from '../log/wire.ts'
 import type { ModelReplica } from '../model/replica/modelReplica.ts'
-import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import type { MetricsReport } from '../monitor/metrics.ts'
 
 /** Between two looks at what is live: far below the interval of tower weights. */
 const lookMs = 250
@@ -17,6 +19,7 @@ export interface EncodeStageOptions extends Wire {
   readonly replica: ModelReplica
   readonly catalogue: CatalogueReader
   readonly index: Pick<VectorIndex, 'live'>
+  readonly measure?: (report: MetricsReport) => void
 }
 
 export class EncodeStage {
@@ -43,22 +46,24 @@ export class EncodeStage {
     catalogue.onChange(({ itemId }) => replica.featuresChanged(itemId))
     const end = (await this.#options.log.ends(config.topics.modelUpdates)).get(0) ?? 0n
     this.#caughtUp = end === 0n
-    const takeUpdate = ({ value, offset }: LogRecord) => {
-      if (value !== null) replica.apply(codecs.modelUpdate.decode(value))
+    const readUpdate = ({ offset }: LogRecord) => {
       if (offset + 1n >= end) this.#caughtUp = true
     }
-    const works = [catalogue.follow(both), this.#follow(config.topics.modelUpdates, both, takeUpdate), this.#switch(both)]
+    const works = [
+      catalogue.follow(both),
+      followTopic(this.#options, {
+        ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: both, measure: this.#options.measure },
+        use: (record, letters) => {
+          if (record.value !== null) replica.apply(codecs.modelUpdate.decode(record.value), record.offset + 1n)
+          addUnfit(letters, codecs, record, replica.takeUnfit())
+          readUpdate(record)
+        },
+        skip: readUpdate
+      }),
+      this.#switch(both)
+    ]
     const results = await Promise.allSettled(works.map((work) => work.finally(() => own.abort())))
     for (const result of results) if (result.status === 'rejected') throw result.reason
-  }
-
-  async #follow(topic: string, signal: AbortSignal, take: (record: LogRecord) => void): Promise<void> {
-    const { log, registry } = this.#options
-    for await (const event of log.read(topic, { resume: async () => 0n, signal })) {
-      if (event.kind !== 'records') continue
-      await loadSchemas(registry, event.records)
-      for (const record of event.records) take(record)
-    }
   }
 
   async #switch(signal: AbortSignal): Promise<void> {

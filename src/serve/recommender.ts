@@ -5,6 +5,7 @@
 import type { Clock } from '../core/clock.ts'
 import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import { UnavailableError } from '../core/errors.ts'
+import { own } from '../core/own.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
 import { type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
 import { contextKey } from '../index/popularity.ts'
@@ -226,7 +227,7 @@ export class Recommender {
     const items = await this.#index.items(space, [...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))])
     return (itemId) => {
       const { features = {} } = items.get(itemId)?.payload ?? {}
-      return Object.hasOwn(features, field) ? features[field]! : []
+      return own(features, field) ?? []
     }
   }
 

@@ -6,6 +6,7 @@ import type { ModelOptions, TrainOptions } from '../core/config/config.ts'
 import { ConfigError, CorruptError, DivergedError } from '../core/errors.ts'
 import type { NamedArrays } from '../core/namedArrays.ts'
 import type { OffsetRanges } from '../core/offsets.ts'
+import { own } from '../core/own.ts'
 import { Rng } from '../core/rng.ts'
 import { type Architecture, createModel, differences, type Model, modelToJson, spaceOf } from '../model/model.ts'
 import { type Checkpoint, type CheckpointPart, named } from '../model/replica/checkpoint.ts'
@@ -299,7 +300,7 @@ export class IncrementalTrainer implements Trainer {
       updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
     if (withWeights) {
       for (const [name, shape] of Object.entries(this.#model.shapes))
-        updates.push({ kind: 'weights', name, shape, values: this.#weights[name]!.slice() })
+        updates.push({ kind: 'weights', name, shape, values: own(this.#weights, name)!.slice() })
     }
     const { space } = this
     const model = modelToJson(this.#options.model, this.#model.historyMax)
@@ -326,7 +327,7 @@ export class IncrementalTrainer implements Trainer {
    */
   beginCheckpoint(extent: Extent): Checkpoint {
     this.#copies++
-    const weights = mapShapes(this.#model.shapes, (name) => this.#weights[name]!.slice())
+    const weights = mapShapes(this.#model.shapes, (name) => own(this.#weights, name)!.slice())
     const adam = this.#adam.state()
     const items = this.items.copy(extent)
     const features = this.features.copy(extent)
@@ -393,7 +394,7 @@ export class IncrementalTrainer implements Trainer {
     for (const part of Object.values(inParts)) part.endRestore()
     const of = (name: string) => whole.get(name) ?? new Map()
     const weights = checkWeights(Object.fromEntries(of('weights')) as Record<string, Float32Array>, this.#model.shapes)
-    this.#weights = mapShapes(this.#model.shapes, (name) => weights[name]!.slice())
+    this.#weights = mapShapes(this.#model.shapes, (name) => own(weights, name)!.slice())
     this.#adam.restore(header.adamStep as number, of('adam'))
     this.#sampler.restore(of('sampler'))
     this.#assembler.restore(of('assembler'))

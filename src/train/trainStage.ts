@@ -3,10 +3,14 @@
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
+import { own } from '../core/own.ts'
 import { handledLater } from '../core/promises.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
+import type { DeadLetters } from '../log/deadLetters.ts'
 import { isErasure } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
+import { stageDeadLetters } from '../log/followTopic.ts'
+import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { Wire } from '../log/wire.ts'
 import { type Checkpoint, type CheckpointStore, named } from '../model/replica/checkpoint.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
@@ -17,7 +21,7 @@ import type { CatalogueChange } from '../records/catalogue.ts'
 import { cutExamples } from '../records/cutExamples.ts'
 import type { Example } from '../records/example.ts'
 import type { UserId } from '../records/interaction.ts'
-import type { ModelUpdate } from '../records/modelUpdate.ts'
+import { type ModelUpdate, updateKey } from '../records/modelUpdate.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { mergeTraces, type Traces } from '../records/traceContext.ts'
 import type { UserSequence } from '../records/userSequence.ts'
@@ -37,7 +41,6 @@ import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 const cosineBatches = 20
 const fence = 'train'
 const text = new TextEncoder()
-const untext = new TextDecoder()
 
 export interface TrainStageOptions extends Wire {
   readonly trainer: StageTrainer
@@ -101,6 +104,7 @@ export class TrainStage {
   /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
   #batch = 0
   readonly #waiting: WaitingRecords
+  readonly #letters: DeadLetters
   /** Batches that were written down before a crash and are to be learned again as they were. */
   #again: LedgerEntry[] = []
   #hurry = false
@@ -145,10 +149,12 @@ export class TrainStage {
   constructor(options: TrainStageOptions) {
     this.#options = options
     this.#waiting = new WaitingRecords(options.clock)
-    this.#catalogue = options.catalogue ?? new CatalogueReader(options)
+    this.#catalogue = options.catalogue ?? new CatalogueReader(options, { ...options, stage: 'train' })
     this.#held = this.#catalogue.hold()
     this.#catalogue.onChange((change) => this.#noteCatalogue(change))
     options.trainer.useCatalogue((itemId) => this.#asKnown.get(itemId)?.features ?? this.#catalogue.catalogue.featuresOf(itemId))
+    const { userSequences: topic } = options.config.topics
+    this.#letters = stageDeadLetters(options, { ...options, stage: 'train', topic, resumes: true })
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
     this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks: () => this.evaluator.waitingBlocks })
@@ -217,17 +223,27 @@ export class TrainStage {
   async #receive(partition: number, records: readonly LogRecord[]): Promise<void> {
     await loadSchemas(this.#options.registry, records)
     for (const record of records) {
-      const { offset, timestampMs } = record
-      if (record.value === null && !isErasure(record)) {
-        this.#waiting.skip(partition, offset)
+      const sequence = this.#sequence(record)
+      if (sequence === undefined) {
+        this.#waiting.skip(partition, record.offset)
         continue
       }
-      const sequence =
-        record.value === null ? { erased: untext.decode(record.key) } : this.#options.codecs.userSequence.decode(record.value)
+      const { offset, timestampMs } = record
       const traces = record.value === null ? undefined : tracesOfAll(this.#options.config, [record])
       this.#waiting.add({ sequence, partition, offset, timestampMs, traces })
       if ('erased' in sequence && this.#again.length === 0 && this.#waiting.onlyErasures) await this.#forgetWaiting()
     }
+    await this.#letters.flush()
+  }
+
+  /** undefined: no batch is to hold the record, because its user expired or it became a dead letter. */
+  #sequence(record: LogRecord): WaitingRecord['sequence'] | undefined {
+    let sequence: WaitingRecord['sequence'] | undefined
+    this.#letters.attempt(record, () => {
+      if (record.value !== null) sequence = sequenceOf(this.#options.codecs, record)
+      else if (isErasure(record)) sequence = { erased: userOf(record) }
+    })
+    return sequence
   }
 
   async #learnWhatIsDue(idle: boolean, signal: AbortSignal): Promise<void> {
@@ -268,7 +284,7 @@ export class TrainStage {
       .flatMap((sequence) =>
         cutExamples(
           admitted.get(sequence)!,
-          (type) => types[type],
+          (type) => own(types, type),
           (reason) => this.#account.add(reason)
         )
       )
@@ -644,13 +660,4 @@ function byTime(a: Example, b: Example): number {
   return (
     a.target.eventTimeMs - b.target.eventTimeMs || a.source.partition - b.source.partition || (a.source.offset < b.source.offset ? -1 : 1)
   )
-}
-
-/** What compaction keeps the newest of. */
-function updateKey(update: ModelUpdate): string {
-  if (update.kind === 'item-row') return `item/${update.itemId}`
-  if (update.kind === 'feature-row') return `feature/${update.feature}`
-  if (update.kind === 'weights') return `weights/${update.name}`
-  if (update.kind === 'lineage') return 'lineage'
-  return 'commit'
 }

@@ -129,3 +129,19 @@ test('what was kept goes on as it was, without contexts that are no longer named
     assert.deepEqual(after.of(`i${i}`), { popularity, popularityIn: inCountry })
   }
 })
+
+test('types, contexts and items that are called as what every object has are counted like any other, or not at all', () => {
+  const popularity = make({ contexts: ['constructor', 'country'] })
+  const event = { userId: 'u', eventTimeMs: startMs }
+  for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty'])
+    assert.equal(popularity.note({ ...event, itemId: 'i1', type }), false, type)
+  assert.equal(popularity.note({ ...event, itemId: '__proto__', type: 'click', context: { country: '__proto__' } }), true)
+  assert.equal(popularity.note({ ...event, itemId: 'constructor', type: 'click', context: {} }), true)
+  const { popularity: level, popularityIn } = popularity.of('__proto__')
+  assert(level > 0)
+  assert.deepEqual(Object.keys(popularityIn ?? {}), ['country=__proto__'])
+  assert.equal(popularity.of('constructor').popularityIn, undefined)
+  const again = make({ contexts: ['constructor', 'country'] })
+  again.restore(JSON.parse(JSON.stringify(popularity.state())))
+  assert.deepEqual(again.of('__proto__'), popularity.of('__proto__'))
+})

@@ -34,7 +34,7 @@ async function lay(): Promise<{ log: MemoryLog; store: Store }> {
   await log.append('clicks', records)
   const letters = log
     .records('clicks')
-    .map((record) => deadLetterOf(record, 'clicks', new Error(record.offset === 1n ? 'too odd' : 'not JSON')))
+    .map((record) => deadLetterOf(record, 'clicks', new Error(record.offset === 1n ? 'too odd' : 'not JSON'), 'sequence'))
   await log.append(dlq, letters)
   return { log, store: new Store() }
 }
@@ -94,7 +94,7 @@ test('what fails anew meanwhile is not replayed in a circle', async () => {
   const limits = await log.ends(dlq)
   await log.append(
     dlq,
-    log.records('clicks').map((record) => deadLetterOf(record, 'clicks', new Error('again')))
+    log.records('clicks').map((record) => deadLetterOf(record, 'clicks', new Error('again'), 'sequence'))
   )
   assert.equal(await (await open(log, store)).replay(dlq, () => true, limits), 3)
 })

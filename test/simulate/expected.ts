@@ -3,10 +3,10 @@
 import { BadEventError } from '../../src/core/errors.ts'
 import { Popularity } from '../../src/index/popularity.ts'
 import { erasedUser } from '../../src/log/erasure.ts'
+import { admit, futureProblem } from '../../src/records/admission.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import type { UserWindow } from '../../src/records/userSequence.ts'
-import { validateInteraction } from '../../src/records/validateInteraction.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
 import type { SequenceCounts } from '../../src/sequence/sequenceStore.ts'
 import { MemorySequenceStore } from '../support/memorySequenceStore.ts'
@@ -50,7 +50,7 @@ export async function expectedOf({ broker, codecs, config }: Parts): Promise<Exp
         try {
           if (record.value === null) throw new BadEventError('nothing')
           const interaction = codecs.interaction.decode(record.value)
-          validateInteraction(interaction, record.timestampMs, config.events)
+          admit(futureProblem(interaction, record.timestampMs, config.events.futureMaxMs))
           sequencer.accept(interaction, record.offset, record.timestampMs)
         } catch (error) {
           if (!(error instanceof BadEventError)) throw error
@@ -105,7 +105,7 @@ export function popularityOf({ broker, codecs, config }: Parts, repeats: boolean
     if (value === null) continue
     try {
       const interaction = codecs.interaction.decode(value)
-      validateInteraction(interaction, timestampMs, config.events)
+      admit(futureProblem(interaction, timestampMs, config.events.futureMaxMs))
       popularity.note(repeats ? { ...interaction, userId: `${partition}/${offset}` } : interaction)
     } catch (error) {
       if (!(error instanceof BadEventError)) throw error

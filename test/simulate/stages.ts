@@ -112,7 +112,7 @@ export const ingest: Start = (parts, life, disk) => {
 function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Running {
   const wire = wireOf(parts, life)
   const { config, faults } = parts
-  const catalogue = new CatalogueReader(wire)
+  const catalogue = new CatalogueReader(wire, { stage: 'sequence' })
   const drift = new DriftWatch({
     options: config.drift,
     catalogue: catalogue.catalogue,
@@ -212,7 +212,7 @@ export const encode: Start = (parts, life) => {
   parts.replicas.push(replica)
   const stage = new EncodeStage({
     ...wire,
-    catalogue: new CatalogueReader(wire),
+    catalogue: new CatalogueReader(wire, { stage: 'serve' }),
     replica,
     index: simIndex(parts.index, life, parts.faults)
   })
@@ -222,7 +222,7 @@ export const encode: Start = (parts, life) => {
 
 /** `mtmi start`: all stages in one process, the trainer giving the publisher a turn after every batch. */
 export const whole: Start = (parts, life, disk) => {
-  const catalogue = new CatalogueReader(wireOf(parts, life))
+  const catalogue = new CatalogueReader(wireOf(parts, life), { stage: 'train' })
   const publishing = publish(parts, life, disk, catalogue)
   const training = train(parts, life, disk, { catalogue, betweenBatches: () => publishing.stage.catchUp() })
   return [sequence(parts, life, disk, false), training, publishing]

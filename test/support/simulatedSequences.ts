@@ -2,8 +2,8 @@
 
 import type { EventOptions, SequenceOptions } from '../../src/core/config/config.ts'
 import type { Simulation } from '../../src/lab/simulation/simulation.ts'
+import { admit, futureProblem, interactionProblem } from '../../src/records/admission.ts'
 import type { UserSequence } from '../../src/records/userSequence.ts'
-import { validateInteraction } from '../../src/records/validateInteraction.ts'
 import { Sequencer } from '../../src/sequence/sequencer.ts'
 import { MemorySequenceStore } from './memorySequenceStore.ts'
 
@@ -23,7 +23,7 @@ export async function* simulatedSequences(
   for (const interaction of simulation.interactions()) {
     const nowMs = simulation.options.startMs + simulation.options.durationMs
     try {
-      validateInteraction(interaction, nowMs, config.events)
+      admit(interactionProblem(interaction) ?? futureProblem(interaction, nowMs, config.events.futureMaxMs))
       sequencer.accept(interaction, offset, nowMs)
     } catch {
       sequencer.reject(offset)

@@ -78,7 +78,7 @@ export async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Prom
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
   const { index, liveModel } = disk
-  const catalogue = new CatalogueReader(wire)
+  const catalogue = new CatalogueReader(wire, { stage: 'train' })
   const publish = new PublishStage({ ...wire, catalogue, index, liveModel, replica, offsets: { load: () => new Map(), save: () => {} } })
   const trainer = newTrainer(wire)
   const train = new TrainStage({

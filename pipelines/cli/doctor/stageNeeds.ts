@@ -17,34 +17,45 @@ export interface StageNeeds {
 }
 
 const app = 'mtmi'
+/** Read as well as written: a stage writes no second letter of a record. */
+const letters = (...topics: string[]) => topics.map((topic) => deadLetterTopic(topic, app))
 
 /** Without `ingest` where there are no sources. */
 export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources'>): StageNeeds[] {
   const { interactions, items, userSequences, modelUpdates } = topics
+  const foreign = letters(...sources.map(({ topic }) => topic))
+  const published = [userSequences, items, modelUpdates, interactions]
   const into = new Set(sources.map(({ kind }) => (kind === 'items' ? items : interactions)))
   const needs: StageNeeds[] = [
     {
       stage: 'ingest',
-      reads: sources.map(({ topic }) => topic),
-      writes: [...into, ...sources.map(({ topic }) => deadLetterTopic(topic, app))],
+      reads: [...sources.map(({ topic }) => topic), ...foreign],
+      writes: [...into, ...foreign],
       groups: sources.map(({ topic }) => `${app}-ingest.${topic}`),
       fences: []
     },
     {
       stage: 'sequence',
-      reads: [interactions, items, userSequences], // the last to restore histories
-      writes: [userSequences, deadLetterTopic(interactions, app), lateTopic(interactions)],
+      // User sequences to restore histories.
+      reads: [interactions, items, userSequences, ...letters(interactions, items, userSequences), lateTopic(interactions)],
+      writes: [userSequences, ...letters(interactions, items, userSequences), lateTopic(interactions)],
       groups: [`${app}-sequence`],
       fences: [{ topic: userSequences, fence: sequenceFence(0) }]
     },
     {
       stage: 'train',
-      reads: [userSequences, items],
-      writes: [modelUpdates],
+      reads: [userSequences, items, ...letters(userSequences, items)],
+      writes: [modelUpdates, ...letters(userSequences, items)],
       groups: [],
       fences: [{ topic: modelUpdates, fence: 'train' }]
     },
-    { stage: 'publish', reads: [userSequences, items, modelUpdates, interactions], writes: [], groups: [], fences: [] },
+    {
+      stage: 'publish',
+      reads: [...published, ...letters(...published)],
+      writes: letters(...published),
+      groups: [],
+      fences: []
+    },
     { stage: 'serve', reads: [], writes: [interactions], groups: [], fences: [] }
   ]
   return needs.filter(({ stage }) => stage !== 'ingest' || sources.length > 0)

@@ -3,6 +3,7 @@
 
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
+import { own, setOwn } from '../own.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
 import { evaluateSchema, eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelProblems, modelSchema } from './modelOptions.ts'
@@ -166,8 +167,8 @@ export function describeConfig(config: Config): SettingDescription[] {
     let schema: z.ZodType = configSchema
     let value: unknown = config
     for (const key of path) {
-      schema = (unwrap(schema) as z.ZodObject).shape[key] as z.ZodType
-      value = (value as Record<string, unknown>)[key]
+      schema = own((unwrap(schema) as z.ZodObject).shape, key) as z.ZodType
+      value = own(value as Record<string, unknown>, key)
     }
     return { path: path.join('.'), variable, value: isSecret(path.at(-1)) && value !== '' ? '***' : value, reason: schema.description }
   })
@@ -215,7 +216,7 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
   }
   // Where one text stands for a list of one, the issue is about element 0 of it.
   const value = at.reduce<unknown>(
-    (inner, key) => (typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>)[key] : inner),
+    (inner, key) => (typeof inner === 'object' && inner !== null ? own(inner as Record<string, unknown>, key) : inner),
     input
   )
   const variable = at.map((_, i) => variableName(at.slice(0, at.length - i))).find((name) => variablePaths(configSchema).has(name))
@@ -228,7 +229,7 @@ function shapeAt(path: readonly string[]): string[] {
   for (const key of path) {
     const inner = unwrap(schema)
     if (inner instanceof z.ZodArray) schema = inner.element as z.ZodType
-    else if (inner instanceof z.ZodObject && inner.shape[key] !== undefined) schema = inner.shape[key] as z.ZodType
+    else if (inner instanceof z.ZodObject && own(inner.shape, key) !== undefined) schema = own(inner.shape, key) as z.ZodType
     else return []
   }
   const inner = unwrap(schema)
@@ -256,8 +257,8 @@ function merge(base: Record<string, unknown>, over: Readonly<Record<string, unkn
   const merged = { ...base }
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue
-    const before = merged[key]
-    merged[key] = isMapping(value) && isMapping(before) ? merge(before, value) : value
+    const before = own(merged, key)
+    setOwn(merged, key, isMapping(value) && isMapping(before) ? merge(before, value) : value)
   }
   return merged
 }

@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { parseFieldPath } from '../fieldPath.ts'
+import { own } from '../own.ts'
 
 export const sourceFormats = ['json', 'avro-registry', 'avro', 'cloudevents', 'mtmi'] as const
 
@@ -121,7 +122,7 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
     const filters = Array.isArray(source.filter) ? source.filter : has('filter') ? [source.filter] : []
     for (const one of filters) {
       if (typeof one !== 'object' || one === null) continue
-      const tests = ['equals', 'in', 'exists'].filter((name) => (one as Record<string, unknown>)[name] !== undefined)
+      const tests = ['equals', 'in', 'exists'].filter((name) => own(one as Record<string, unknown>, name) !== undefined)
       if (tests.length !== 1) problems.push(`${at}: a filter needs exactly one of equals, in, exists; it has ${tests.join(', ') || 'none'}`)
     }
   }

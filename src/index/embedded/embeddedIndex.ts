@@ -1,5 +1,6 @@
 // The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant one.
 
+import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
 import {
   checkLimit,
@@ -115,7 +116,7 @@ export class EmbeddedIndex implements VectorIndex {
   async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
     const { spaces } = this.#store.state()
-    const state = Object.hasOwn(spaces, space) ? spaces[space] : undefined
+    const state = own(spaces, space)
     if (state === undefined) return new Map()
     return new Map(
       ids.flatMap((id) => {
@@ -170,7 +171,7 @@ export class EmbeddedIndex implements VectorIndex {
   #live(): { name: string; space: SpaceState } | undefined {
     this.#store.refresh()
     const { live, spaces } = this.#store.state()
-    const space = live === undefined ? undefined : spaces[live]
+    const space = live === undefined ? undefined : own(spaces, live)
     return live === undefined || space === undefined ? undefined : { name: live, space }
   }
 }

@@ -1,5 +1,6 @@
 // The items of every space in memory, kept abreast of the store. Each thread or process that searches has one.
 
+import { own } from '../../core/own.ts'
 import {
   checkLimit,
   type Filter,
@@ -66,7 +67,7 @@ export class EmbeddedIndexSearcher {
   #live(): { name: string; space: SpaceState; items: ExactItems } {
     this.catchUp()
     const name = this.#state.live
-    const space = name === undefined ? undefined : this.#state.spaces[name]
+    const space = name === undefined ? undefined : own(this.#state.spaces, name)
     const items = space === undefined ? undefined : this.#spaces.get(space.generation)
     if (name === undefined || space === undefined || items === undefined) throw noLiveSpace()
     return { name, space, items }

@@ -15,6 +15,7 @@ import { diskFault } from '../../core/diskFault.ts'
 import { CorruptError, MtmiError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
 import { lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
+import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
 import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../vectorIndex.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
@@ -151,13 +152,20 @@ export class EmbeddedIndexStore {
   async createSpace(name: string, shape: SpaceShape): Promise<void> {
     checkShape(name, shape)
     await this.#write((state) => {
-      const before = spaceNamed(state, name)
+      const before = own(state.spaces, name)
       if (before !== undefined) {
         sameShape(name, before, shape)
         return
       }
       const generation = state.nextGeneration++
-      state.spaces[name] = { generation, dimensions: shape.dimensions, interestCount: shape.interestCount, step: 0, items: 0, users: 0 }
+      setOwn(state.spaces, name, {
+        generation,
+        dimensions: shape.dimensions,
+        interestCount: shape.interestCount,
+        step: 0,
+        items: 0,
+        users: 0
+      })
       state.change++
     })
   }
@@ -233,7 +241,7 @@ export class EmbeddedIndexStore {
 
   async promote(name: string, expected: { items: number; users: number }): Promise<void> {
     await this.#write((state) => {
-      const space = spaceNamed(state, name)
+      const space = own(state.spaces, name)
       const held = { items: space?.items ?? 0, users: space?.users ?? 0 }
       if (space === undefined || held.items < expected.items || held.users < expected.users) throw incompleteSpace(name, held, expected)
       if (state.live === name) return
@@ -245,7 +253,7 @@ export class EmbeddedIndexStore {
   async dropSpace(name: string): Promise<void> {
     await this.#write((state) => {
       if (state.live === name) throw liveSpace(name)
-      if (spaceNamed(state, name) === undefined) return
+      if (own(state.spaces, name) === undefined) return
       delete state.spaces[name]
       state.change++
     })
@@ -314,13 +322,8 @@ export class EmbeddedIndexStore {
   }
 }
 
-/** Not what every object has by the name of `constructor`. */
-function spaceNamed(state: StoreState, name: string): SpaceState | undefined {
-  return Object.hasOwn(state.spaces, name) ? state.spaces[name] : undefined
-}
-
 function spaceOf(state: StoreState, name: string): SpaceState {
-  const space = spaceNamed(state, name)
+  const space = own(state.spaces, name)
   if (space === undefined) throw unknownSpace(name, Object.keys(state.spaces))
   return space
 }

@@ -4,6 +4,7 @@
 // of all rows and are closed. An item whose features change moves to a new row, so that a row, while it lives, has the features it began with, and
 // the lists of rows by feature only ever grow at the end.
 
+import { own } from '../../core/own.ts'
 import { blockRows, groupSize, type ItemTable, JavaScriptTable, queryInterestsMax } from '../dotKernel.ts'
 import { popularityScore } from '../popularity.ts'
 import { type Candidate, type ItemPayload, type PopularItem, popularityPart, type VectorWishes } from '../vectorIndex.ts'
@@ -179,7 +180,7 @@ export class ExactItems {
 
   /** −∞: the context says nothing of the item. */
   #level(row: number, context: string | undefined): number {
-    return context === undefined ? this.#popularity[row]! : (this.#popularityIn[row]?.[context] ?? Number.NEGATIVE_INFINITY)
+    return context === undefined ? this.#popularity[row]! : (own(this.#popularityIn[row] ?? {}, context) ?? Number.NEGATIVE_INFINITY)
   }
 
   #byPopularity(top: TopRows, context?: string): PopularItem[] {
@@ -333,7 +334,7 @@ function featuresText(features: Readonly<Record<string, readonly string[]>>): st
   let text = ''
   for (const field in features) {
     text += `${field.length}:${field}`
-    for (const value of features[field]!) text += `,${value.length}:${value}`
+    for (const value of own(features, field)!) text += `,${value.length}:${value}`
     text += ';'
   }
   return text

@@ -6,6 +6,7 @@ import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
 import { queryInterestsMax } from '../dotKernel.ts'
 import { popularityScore } from '../popularity.ts'
@@ -199,7 +200,7 @@ export class QdrantIndex implements VectorIndex {
       ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
       const level = (hit: QueryPoint | undefined) => {
         const { popularity = 0, popularityIn = {} } = toItemPayload(hit?.payload ?? {})
-        return context === undefined ? popularity : (popularityIn[context] ?? 0)
+        return context === undefined ? popularity : (own(popularityIn, context) ?? 0)
       }
       const greatest = level(top[0])
       return { space, step: stepOf(newest), items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest))) }
@@ -239,7 +240,7 @@ export class QdrantIndex implements VectorIndex {
       if (stored === undefined) return undefined
       const vectors = new Float32Array(interestCount * dimensions) // [K, D]
       const named = stored.vector as Record<string, number[]>
-      for (let k = 0; k < interestCount; k++) vectors.set(named[interestName(k)] ?? [], k * dimensions)
+      for (let k = 0; k < interestCount; k++) vectors.set(own(named, interestName(k)) ?? [], k * dimensions)
       return { payload: toUserPayload(stored.payload), vectors }
     })
   }

@@ -3,6 +3,7 @@
 // D dimensions, K interests a user.
 
 import type { Schemas } from '@qdrant/js-client-rest'
+import { setOwn } from '../../core/own.ts'
 import {
   type Filter,
   type ItemPayload,
@@ -82,7 +83,7 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
   const { recent, historyLength, newestMs, updatedAtMs } = point.payload
   const vector: Record<string, number[]> = {}
   for (let k = 0; k < interestCount; k++) {
-    vector[interestName(k)] = toNumbers(point.vectors.subarray(k * dimensions, (k + 1) * dimensions))
+    setOwn(vector, interestName(k), toNumbers(point.vectors.subarray(k * dimensions, (k + 1) * dimensions)))
   }
   return { id, vector, payload: { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent } }
 }

@@ -3,9 +3,9 @@
 import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
 import type { FieldPath } from '../../core/fieldPath.ts'
+import { admit, featureValuesMax, idProblem, itemProblem } from '../../records/admission.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import { idLengthMax } from '../../records/validateInteraction.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
@@ -15,13 +15,8 @@ import { compileFilters } from './sourceFilter.ts'
 /** An item as it is now, or that it is gone. */
 export type ItemChange = { readonly itemId: ItemId; readonly item: CatalogueItem | null }
 
-/** @throws BadEventError saying which path, and what was found there */
+/** @throws BadEventError saying which path, and what was found there, or why the item may not be used */
 export type ItemMapper = (foreign: ForeignRecord) => ItemChange | 'filtered'
-
-/** Each value of a feature is a row of the model: a field with more is prose, not a feature. */
-export const featureValuesMax = 256
-/** With the `u` flag a surrogate matches only where its other half is missing. */
-const unpairedSurrogate = /\p{Surrogate}/u
 
 /**
  * A record without a value deletes: the item whose id is where `item` says if that is the key or a header, and otherwise the key as text.
@@ -37,17 +32,23 @@ export function compileItemMapper(source: SourceOptions, rules: ValueRules): Ite
   const features = Object.entries(source.features).map(([name, { path, split }]) => ({ name, fields: parseFields(path), split }))
   const time = compileTime(source.time ?? { path: ['log:time'] }, rules)
   return (foreign) => {
-    if (foreign.value === undefined) return { itemId: checked(readRequiredText(deleted, foreign, 'item', rules), 'item'), item: null }
+    if (foreign.value === undefined) {
+      const itemId = readRequiredText(deleted, foreign, 'item', rules)
+      admit(idProblem('item', itemId))
+      return { itemId, item: null }
+    }
     if (!passes(foreign)) return 'filtered'
-    const itemId = checked(readRequiredText(item, foreign, 'item', rules), 'item')
+    const itemId = readRequiredText(item, foreign, 'item', rules)
     const values: [string, string[]][] = []
     for (const { name, fields, split } of features) {
       const found = readValues(fields, foreign, `features.${name}`, split, rules)
       if (found.length > 0) values.push([name, found])
     }
     const name = title === undefined ? undefined : readText(title, foreign, 'title', rules)
-    const change = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign) }
-    return { itemId, item: name === undefined ? change : { ...change, title: checked(name, 'title') } }
+    const described = { itemId, features: Object.fromEntries(values), updatedAtMs: time(foreign) }
+    const change = name === undefined ? described : { ...described, title: name }
+    admit(itemProblem(change))
+    return { itemId, item: change }
   }
 }
 
@@ -64,7 +65,6 @@ function readValues(fields: Fields, foreign: ForeignRecord, role: string, split:
     if (texts.length > featureValuesMax) {
       throw new BadEventError(`${role} (${path.text}) has ${texts.length} values: at most ${featureValuesMax} are allowed`)
     }
-    for (const text of texts) checked(text, role)
     if (texts.length > 0) return [...new Set(texts)]
   }
   return []
@@ -73,10 +73,4 @@ function readValues(fields: Fields, foreign: ForeignRecord, role: string, split:
 function parts(value: unknown, path: FieldPath, role: string, split: string | undefined): string[] {
   const text = scalarText(value, path, role)
   return split === undefined ? [text] : text.split(split)
-}
-
-function checked(text: string, role: string): string {
-  if (text.length > idLengthMax) throw new BadEventError(`${role} has ${text.length} characters: at most ${idLengthMax} are allowed`)
-  if (unpairedSurrogate.test(text)) throw new BadEventError(`${role} holds half of a surrogate pair, which cannot be written as UTF-8`)
-  return text
 }

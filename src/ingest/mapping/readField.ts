@@ -2,6 +2,7 @@
 
 import { BadEventError } from '../../core/errors.ts'
 import { type FieldPath, parseFieldPath } from '../../core/fieldPath.ts'
+import { own } from '../../core/own.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import { AvroTime } from '../avroReader.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
@@ -29,7 +30,7 @@ export function readField(path: FieldPath, foreign: ForeignRecord): unknown {
     case 'constant':
       return path.value
     case 'header': {
-      const bytes = foreign.record.headers[path.name]
+      const bytes = own(foreign.record.headers, path.name)
       return bytes === undefined ? undefined : textOf(bytes, path.text)
     }
     case 'key':
@@ -103,7 +104,7 @@ export function shown(value: unknown): string {
 function step(from: unknown, step: string | number): unknown {
   if (typeof from !== 'object' || from === null) return undefined
   if (typeof step === 'number') return Array.isArray(from) ? from.at(step) : undefined
-  return Object.hasOwn(from, step) ? (from as Record<string, unknown>)[step] : undefined
+  return own(from as Record<string, unknown>, step)
 }
 
 function textOf(bytes: Uint8Array, what: string): string {

@@ -1,7 +1,9 @@
 // Catalogues: files of items with titles and features, as data sets and shops have them.
 
 import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { own, setOwn } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
+import { admit, itemProblem } from '../../records/admission.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import { detectTime } from '../../records/value/detectTime.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
@@ -65,7 +67,7 @@ export function parseItemColumns(text: string): ItemColumns {
     if (!['item', 'title', 'features'].includes(role) || value === '') {
       throw new ConfigError([`--item-columns: expected item=…,title=…,features=…+…, found ${JSON.stringify(part)}`])
     }
-    columns[role] = role === 'features' ? value.split('+').map((name) => name.trim()) : value
+    setOwn(columns, role, role === 'features' ? value.split('+').map((name) => name.trim()) : value)
   }
   return columns
 }
@@ -179,7 +181,7 @@ function jsonCatalogue(
   where: string
 ): CatalogueLayout {
   const names = jsonNames(records)
-  const values = (column: string) => records.flatMap((record) => scalars(record[column]))
+  const values = (column: string) => records.flatMap((record) => scalars(own(record, column)))
   const chosen = chooseColumns(names, values, given, rules, where)
   const idRules = { ...rules, integral: false }
   return {
@@ -191,10 +193,10 @@ function jsonCatalogue(
       const record = parseObject(line)
       if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
       const found: Record<string, readonly string[]> = {}
-      for (const name of chosen.features) addFeature(found, name, scalars(record[name]), rules)
+      for (const name of chosen.features) addFeature(found, name, scalars(own(record, name)), rules)
       return itemOf(
-        checkId('item', scalars(record[chosen.item])[0], idRules),
-        chosen.title === undefined ? undefined : scalars(record[chosen.title])[0],
+        checkId('item', scalars(own(record, chosen.item))[0], idRules),
+        chosen.title === undefined ? undefined : scalars(own(record, chosen.title))[0],
         found,
         rules
       )
@@ -273,7 +275,7 @@ function addFeature(features: Record<string, readonly string[]>, name: string, v
   const present = [...new Set(values.map((value) => cleanText(value, rules)).filter((value) => value !== undefined))]
   if (present.length > featureValuesMax)
     throw new BadEventError(`${name} has ${present.length} values: at most ${featureValuesMax} are allowed`)
-  if (present.length > 0) features[name] = present
+  if (present.length > 0) setOwn(features, name, present)
 }
 
 function itemOf(
@@ -283,7 +285,9 @@ function itemOf(
   rules: ValueRules
 ): CatalogueItem {
   const text = title === undefined ? undefined : cleanText(title, rules)
-  return { itemId, ...(text === undefined ? {} : { title: text }), features, updatedAtMs: 0 }
+  const item = { itemId, ...(text === undefined ? {} : { title: text }), features, updatedAtMs: 0 }
+  admit(itemProblem(item))
+  return item
 }
 
 function shownItems({ item, title, features }: ChosenColumns, names: readonly string[], nameOf: (column: string) => string): string {

@@ -1,6 +1,7 @@
 // Which column, or JSON field, holds what: as `--columns` says it, or by names that public data sets use.
 
 import { ConfigError } from '../../core/errors.ts'
+import { own, setOwn } from '../../core/own.ts'
 import { type TimeForm, type TimeUnit, timeUnits } from '../../records/value/eventTime.ts'
 
 export const roles = ['user', 'item', 'time', 'type', 'value'] as const
@@ -62,10 +63,10 @@ export function parseColumnMapping(text: string): ColumnMapping {
     const value = part.slice(equals + 1).trim()
     if (equals < 0 || !keys.includes(key) || value === '') {
       problems.push(`--columns: expected ${keys.map((known) => `${known}=…`).join(', ')}, found ${JSON.stringify(part)}`)
-    } else if (Object.hasOwn(mapping, key)) problems.push(`--columns: ${key} is given twice, as ${mapping[key]} and ${value}`)
+    } else if (own(mapping, key) !== undefined) problems.push(`--columns: ${key} is given twice, as ${own(mapping, key)} and ${value}`)
     else if (key === 'unit' && !(timeUnits as readonly string[]).includes(value)) {
       problems.push(`--columns: unit must be one of ${timeUnits.join(', ')}, not ${JSON.stringify(value)}; a pattern is given as format=…`)
-    } else mapping[key] = value
+    } else setOwn(mapping, key, value)
   }
   if (mapping.unit !== undefined && mapping.format !== undefined)
     problems.push('--columns: unit and format are both given; a time has one of them')

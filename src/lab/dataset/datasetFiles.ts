@@ -3,6 +3,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ConfigError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
 import { type CatalogueLayout, catalogueLayout, type ItemColumns } from './catalogue.ts'
 import { type FormatName, formatNames, formats, plainFormats } from './formatName.ts'
@@ -134,7 +135,7 @@ const catalogueNames: Readonly<Record<string, string>> = {
 
 async function cataloguesBeside(path: string): Promise<string[]> {
   const name = plainName(path)
-  const catalogue = name.endsWith('.inter') ? name.replace(/\.inter$/, '.item') : catalogueNames[name]
+  const catalogue = name.endsWith('.inter') ? name.replace(/\.inter$/, '.item') : own(catalogueNames, name)
   if (catalogue === undefined) return []
   const beside = [catalogue, `${catalogue}.gz`].map((one) => join(dirname(path), one))
   const found = await Promise.all(

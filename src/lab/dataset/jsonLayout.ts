@@ -1,6 +1,7 @@
 // JSON lines: one object a line, its fields found by a column mapping.
 
 import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
 import { compileFilters } from '../../ingest/mapping/sourceFilter.ts'
 import { parseExactJson } from '../../records/avro/exactJson.ts'
@@ -103,12 +104,12 @@ export function rejectOtherJson(head: readonly string[], where: string): void {
 /** A scalar field as text; undefined where it is absent, null, or not a scalar. */
 export function jsonField(record: JsonRecord, name: string | undefined): string | undefined {
   if (name === undefined) return undefined
-  let value: unknown = record[name]
+  let value: unknown = own(record, name)
   if (value === undefined && name.includes('.')) {
     value = name
       .split('.')
       .reduce<unknown>(
-        (inner, key) => (typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>)[key] : undefined),
+        (inner, key) => (typeof inner === 'object' && inner !== null ? own(inner as Record<string, unknown>, key) : undefined),
         record
       )
   }

@@ -2,6 +2,7 @@
 
 import { BadEventError } from '../../core/errors.ts'
 import { shorten } from '../../core/shorten.ts'
+import { admit, idProblem } from '../../records/admission.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 
 /**
@@ -49,6 +50,7 @@ export function checkId(what: 'user' | 'item', text: string | undefined, rules: 
       `expected ${named} id, found ${shorten(id)}: a number that a spreadsheet has rounded, which many ids are by now`
     )
   }
+  admit(idProblem(`the ${what} id`, id))
   if (!rules.integral) return id
   const whole = /^(\d+)(?:\.0+)?$/.exec(id)
   if (whole === null)

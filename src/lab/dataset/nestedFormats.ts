@@ -1,6 +1,7 @@
 // Formats whose records hold several interactions, or need those before them: lists, MIND, OTTO, Metarank, the Netflix Prize.
 
 import { BadEventError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
 import { compileTimeParser } from '../../records/value/eventTime.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
@@ -82,7 +83,7 @@ export function ottoLayout(rules: ValueRules): Layout {
     const found = events.map((event: Readonly<Record<string, unknown>>) => {
       const type = jsonField(event, 'type') ?? 'click'
       const time = jsonField(event, 'ts') ?? ''
-      return { itemId: checkId('item', jsonField(event, 'aid'), idRules), type: ottoTypes[type] ?? type, timeMs: parseTime(time) }
+      return { itemId: checkId('item', jsonField(event, 'aid'), idRules), type: own(ottoTypes, type) ?? type, timeMs: parseTime(time) }
     })
     for (const { itemId, type, timeMs } of found) emit(userId, itemId, type, timeMs, undefined)
   }

@@ -1,6 +1,7 @@
 // What became of every record of a run, and what was lost: the sections of the report that may say that nothing went wrong, and only then do.
 
 import { type AccountNumbers, accountText, occurred, unaccounted } from '../../core/account.ts'
+import { own } from '../../core/own.ts'
 import type { TopCountsState } from '../../core/topCounts.ts'
 
 /** Losses that are not outcomes of one record: all there are. */
@@ -78,7 +79,7 @@ export function nothingLearned({ accounts, ...run }: AccountedRun, source: strin
   const of = (reader: AccountNumbers['reader'], outcome?: string): number => {
     const account = accounts.find((one) => one.reader === reader)
     if (account === undefined) return 0
-    return outcome === undefined ? account.read : ((account.outcomes as Readonly<Record<string, number>>)[outcome] ?? 0)
+    return outcome === undefined ? account.read : (own(account.outcomes as Readonly<Record<string, number>>, outcome) ?? 0)
   }
   const advice =
     of('source') === 0 && of('sequence') === 0

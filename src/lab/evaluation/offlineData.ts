@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { UserId } from '../../records/interaction.ts'
 import { valueRules } from '../../records/value/valueRules.ts'
@@ -57,7 +58,7 @@ export async function loadOfflineData(
   for await (const block of dataset.blocks()) {
     for (const { userId, itemId, type, eventTimeMs } of block) {
       const place = order++
-      if (!((config.events.types[type] ?? 0) > 0)) {
+      if (!((own(config.events.types, type) ?? 0) > 0)) {
         ignoredTypes.set(type, (ignoredTypes.get(type) ?? 0) + 1)
         continue
       }

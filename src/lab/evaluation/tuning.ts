@@ -1,5 +1,6 @@
 // Random search with successive halving: many settings for few epochs, the better ones for more. The same draws for every model.
 
+import { setOwn } from '../../core/own.ts'
 import type { Rng } from '../../core/rng.ts'
 
 export interface Trial {
@@ -50,7 +51,7 @@ export function drawTrials(count: number, rng: Rng): Trial[] {
     if (number === 0) return { number, settings }
     for (const [name, draw] of Object.entries(space)) {
       const [section, key] = name.split('.') as ['model' | 'evaluate', string]
-      settings[section][key] = draw(rng)
+      setOwn(settings[section], key, draw(rng))
     }
     return { number, settings }
   })

@@ -6,6 +6,7 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
+import { own } from '../../core/own.ts'
 import type { Rng } from '../../core/rng.ts'
 import { nearIdentity } from '../../model/firstValues.ts'
 import { gatherRows } from '../../model/gatherRows.ts'
@@ -80,7 +81,7 @@ function interests(
   const position = tf.reshape(tf.slice(weights['tower.position']!, [0, R - L, 0], [K, L, D]), [K, 1, L, D]) //     [K, 1, L, D]
   let x = tf.add(tf.mul(stepsOf(rows, history, K, D), real), position) //                                         [K, B, L, D]
   for (let n = 0; n < layers; n++) {
-    const of = (name: (typeof maps)[number] | (typeof biases)[number]) => weights[`layer${n}.${name}`]!
+    const of = (name: (typeof maps)[number] | (typeof biases)[number]) => own(weights, `layer${n}.${name}`)!
     const last = n === layers - 1
     const Q = last ? 1 : L
     const read = norm(x) //                                                                                       [K, B, L, D]

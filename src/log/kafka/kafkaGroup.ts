@@ -2,6 +2,7 @@
 // its state, before it asks to join again, so that no partition has two owners but for one that was taken for dead; and that one is fenced where it writes.
 
 import kafkajs from 'kafkajs'
+import { own } from '../../core/own.ts'
 import { assignPartitions } from './kafkaAssignment.ts'
 import { type Cluster, type CoordinatorBroker, findCoordinator, protocolErrorOf, retrying } from './kafkaClient.ts'
 
@@ -155,7 +156,7 @@ export class KafkaGroup {
       memberId: joined.memberId,
       groupAssignment
     })
-    const assigned = MemberAssignment.decode(memberAssignment)?.assignment[topic] ?? []
+    const assigned = own(MemberAssignment.decode(memberAssignment)?.assignment ?? {}, topic) ?? []
     return [...assigned].sort((a, b) => a - b)
   }
 

@@ -2,6 +2,7 @@
 
 import kafkajs, { type Admin } from 'kafkajs'
 import type { Config, KafkaOptions } from '../../core/config/config.ts'
+import { own, setOwn } from '../../core/own.ts'
 import { deadLetterTopic } from '../deadLetter.ts'
 import { kafkaClient, retrying } from './kafkaClient.ts'
 
@@ -53,10 +54,10 @@ export function wantedTopics({ topics, sources }: Pick<Config, 'topics' | 'sourc
     // Each record is an example that a trainer may still have to learn.
     { topic: topics.userSequences, partitions, settings: compacted(topics.minCompactionLagMs) },
     { topic: topics.modelUpdates, partitions: 1, settings: compacted(modelUpdatesLagMs) },
-    { topic: deadLetterTopic(topics.interactions, app), partitions: 1, settings: kept },
     { topic: `${topics.interactions}.${app}.late`, partitions: 1, settings: kept }
   ]
-  for (const { topic } of sources) wanted.push({ topic: deadLetterTopic(topic, app), partitions: 1, settings: kept })
+  const read = [topics.interactions, topics.items, topics.userSequences, topics.modelUpdates, ...sources.map(({ topic }) => topic)]
+  for (const topic of read) wanted.push({ topic: deadLetterTopic(topic, app), partitions: 1, settings: kept })
   return wanted
 }
 
@@ -113,7 +114,7 @@ export function compareTopic(
     differences.push({ what: 'partitions', wanted: String(wanted.partitions), found: String(found.partitions), refused })
   }
   for (const [what, value] of Object.entries(wanted.settings)) {
-    if (found.settings[what] !== value) differences.push({ what, wanted: value, found: found.settings[what] })
+    if (own(found.settings, what) !== value) differences.push({ what, wanted: value, found: own(found.settings, what) })
   }
   return { ...wanted, action: differences.some(({ refused }) => refused === undefined) ? 'change' : 'keep', differences }
 }
@@ -147,8 +148,8 @@ async function describe(
       const all: Record<string, string> = {}
       const set: Record<string, string> = {}
       for (const { configName, configValue, configSource } of configEntries) {
-        all[configName] = configValue
-        if (configSource === kafkajs.ConfigSource.TOPIC_CONFIG) set[configName] = configValue
+        setOwn(all, configName, configValue)
+        if (configSource === kafkajs.ConfigSource.TOPIC_CONFIG) setOwn(set, configName, configValue)
       }
       return [resourceName, { all, set }]
     })

@@ -13,6 +13,7 @@
 import { ok as assert } from 'node:assert'
 import * as zlib from 'node:zlib'
 import { CorruptError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import type { LogRecord, NewRecord } from '../eventLog.ts'
 
 const format = 1
@@ -169,7 +170,7 @@ function writeVarint(bytes: Buffer, value: number): void {
 function sizeMax(record: NewRecord | LogRecord): number {
   let size = 20 + record.key.length + (record.value?.length ?? 0)
   if (record.headers !== undefined) {
-    for (const name in record.headers) size += 10 + 3 * name.length + record.headers[name]!.length
+    for (const name in record.headers) size += 10 + 3 * name.length + own(record.headers, name)!.length
   }
   return size
 }
@@ -190,7 +191,7 @@ function pack(records: readonly (NewRecord | LogRecord)[], deltas: readonly numb
     writeVarint(bytes, value === null ? 0 : value.length + 1)
     writeVarint(bytes, names.length)
     for (const name of names) {
-      const header = headers![name]!
+      const header = own(headers!, name)!
       writeVarint(bytes, Buffer.byteLength(name))
       at += bytes.write(name, at)
       writeVarint(bytes, header.length)

@@ -2,6 +2,7 @@
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'
+import { setOwn } from '../../core/own.ts'
 import type { Weights } from '../weights.ts'
 import { arraysOf, type Checkpoint, type CheckpointPart } from './checkpoint.ts'
 
@@ -45,7 +46,7 @@ export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
     throw new CorruptError('the live model that was kept has another header than this program writes')
   const weights: Record<string, Float32Array> = {}
   const kept = arraysOf(checkpoint, 'weights')
-  for (const name of kept.keys()) weights[name] = namedArray(kept, name, Float32Array)
+  for (const name of kept.keys()) setOwn(weights, name, namedArray(kept, name, Float32Array))
   const live = { space, step, model, next: BigInt(next), weights }
   const counts = arraysOf(checkpoint, 'counts')
   if (counts.size === 0) return live

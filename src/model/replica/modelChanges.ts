@@ -1,8 +1,11 @@
 // What some commits change, gathered: the newest of each row and weight.
 
+import { BadEventError, MtmiError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import type { LineageReason, ModelUpdate } from '../../records/modelUpdate.ts'
 import { differences, type Model, modelFromJson } from '../model.ts'
+import { sizeOf } from '../weights.ts'
 
 export interface OpenChanges {
   readonly items: Map<ItemId, { readonly row: Float32Array | null; readonly count: number }>
@@ -31,14 +34,55 @@ export function noChanges(): OpenChanges {
   return { items: new Map(), features: new Map(), weights: new Map() }
 }
 
-/** @throws as `modelFromJson` does */
+/** @throws BadEventError if this program cannot make the commit's model */
 export function closedChanges(
   changes: OpenChanges,
   { step, space, model }: Extract<ModelUpdate, { kind: 'commit' }>,
   reason: LineageReason | undefined,
   next: bigint
 ): ModelChanges {
-  return { ...changes, step, space, model: modelFromJson(model), reason, modelText: model, next }
+  return { ...changes, step, space, model: knownModel(model), reason, modelText: model, next }
+}
+
+function knownModel(text: string): Model {
+  try {
+    return modelFromJson(text)
+  } catch (error) {
+    if (!(error instanceof MtmiError)) throw error
+    throw new BadEventError(error.message, { cause: error })
+  }
+}
+
+/** A row or a weight that is not of the model that its commit names. */
+export interface Unfit {
+  readonly values: Float32Array
+  readonly problem: string
+}
+
+/** Takes out what does not fit the model: the rest of the commit is used without it. */
+export function takeUnfit({ items, features, weights, model }: ModelChanges): Unfit[] {
+  const unfit: Unfit[] = []
+  const { rowWidth, shapes } = model
+  const rowProblem = (row: Float32Array) => `a row of ${row.length} numbers; the model's have ${rowWidth}`
+  for (const [itemId, { row }] of items) {
+    if (row === null || row.length === rowWidth) continue
+    items.delete(itemId)
+    unfit.push({ values: row, problem: rowProblem(row) })
+  }
+  for (const [feature, row] of features) {
+    if (row.length === rowWidth) continue
+    features.delete(feature)
+    unfit.push({ values: row, problem: rowProblem(row) })
+  }
+  for (const [name, values] of weights) {
+    const shape = own(shapes, name)
+    if (shape !== undefined && sizeOf(shape) === values.length) continue
+    weights.delete(name)
+    const problem =
+      shape === undefined ? `the model has no weight ${JSON.stringify(name)}` : `${values.length} values; the model has ${sizeOf(shape)}`
+    unfit.push({ values, problem })
+  }
+  return unfit
 }
 
 /** Both, the later ones on top. Of another lineage, the later ones alone. */

@@ -1,6 +1,7 @@
 // The model as its updates tell it: what publishes and serves vectors far from the trainer, never between two commits.
 
-import { CorruptError } from '../../core/errors.ts'
+import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { setOwn } from '../../core/own.ts'
 import { type CatalogueItem, featureKeys } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import type { LineageReason, ModelUpdate } from '../../records/modelUpdate.ts'
@@ -9,7 +10,7 @@ import { type Model, modelFromJson } from '../model.ts'
 import { checkWeights, type Weights } from '../weights.ts'
 import { LayeredRows } from './layeredRows.ts'
 import type { LiveModel } from './liveModel.ts'
-import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges } from './modelChanges.ts'
+import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges, takeUnfit } from './modelChanges.ts'
 import { ModelEncoder } from './modelEncoder.ts'
 import { RowStore } from './rowStore.ts'
 
@@ -34,6 +35,13 @@ export interface CandidateModel {
   readonly step: number
   readonly space: string
   readonly reason?: LineageReason
+}
+
+/** What a commit was used without, and the offset of the log behind its record. */
+export interface UnfitRecord {
+  readonly update: ModelUpdate
+  readonly next: bigint
+  readonly problem: string
 }
 
 export interface ModelReplicaOptions {
@@ -64,6 +72,9 @@ export class ModelReplica implements Encoder {
   /** Not closed by a commit yet. */
   #pending = noChanges()
   #begun: { readonly space: string; readonly reason: LineageReason } | undefined
+  /** By the numbers that it brought. */
+  readonly #recordOf = new WeakMap<Float32Array, Pick<UnfitRecord, 'update' | 'next'>>()
+  #unfit: UnfitRecord[] = []
   /** Closed, and not in effect. */
   #held: ModelChanges | undefined
   /** `#held` has weights that were not proposed yet. */
@@ -141,8 +152,8 @@ export class ModelReplica implements Encoder {
    * @param next offset behind the record; needed where a model that was kept is to be gone on with
    * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has brought all weights, and for what
    *   has to be proposed first
-   * @throws ConfigError if the commit names a model that this program does not know, or weights are missing or do not fit it; CorruptError if a row has another dimension. The replica
-   *   is then as before, and what was not committed is dropped
+   * @throws BadEventError if the commit names a model that this program does not know, or weights of it are missing. The replica is then as before, and what was
+   *   not committed is dropped
    */
   apply(update: ModelUpdate, next = 0n): AppliedUpdate | undefined {
     const resumed = this.#resumed
@@ -153,12 +164,15 @@ export class ModelReplica implements Encoder {
     }
     switch (update.kind) {
       case 'item-row':
+        if (update.row !== null) this.#recordOf.set(update.row, { update, next })
         this.#pending.items.set(update.itemId, { row: update.row, count: update.count })
         return undefined
       case 'feature-row':
+        this.#recordOf.set(update.row, { update, next })
         this.#pending.features.set(update.feature, update.row)
         return undefined
       case 'weights':
+        this.#recordOf.set(update.values, { update, next })
         this.#pending.weights.set(update.name, update.values)
         return undefined
       case 'lineage':
@@ -169,6 +183,13 @@ export class ModelReplica implements Encoder {
       case 'commit':
         return this.#commit(update, next)
     }
+  }
+
+  /** Rows and weights that did not fit the model of their commit, since the last call. */
+  takeUnfit(): readonly UnfitRecord[] {
+    const unfit = this.#unfit
+    if (unfit.length > 0) this.#unfit = []
+    return unfit
   }
 
   /** What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights that were refused or another space */
@@ -290,6 +311,7 @@ export class ModelReplica implements Encoder {
     this.#pending = noChanges()
     const reason = this.#begun?.space === commit.space ? this.#begun.reason : undefined
     const closed = closedChanges(pending, commit, reason, next)
+    for (const { values, problem } of takeUnfit(closed)) this.#unfit.push({ ...this.#recordOf.get(values)!, problem })
     if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
     const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
     // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of an older set compaction
@@ -298,9 +320,12 @@ export class ModelReplica implements Encoder {
       this.#pending = pending
       return undefined
     }
-    this.#weightsWith(closed)
-    for (const [id, { row }] of closed.items) if (row !== null) checkRow(id, row, closed.model.rowWidth)
-    for (const [id, row] of closed.features) checkRow(id, row, closed.model.rowWidth)
+    try {
+      this.#weightsWith(closed)
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      throw new BadEventError(error.message, { cause: error })
+    }
     // From here on nothing fails.
     if (!this.#gated || this.#live === undefined) return this.#apply(closed)
     if (this.#candidate === undefined) return this.#hold(closed)
@@ -310,9 +335,7 @@ export class ModelReplica implements Encoder {
 
   /** Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be proposed. */
   #goOn(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
-    const { items, features, weights: newer, step } = closed
-    for (const [id, { row }] of items) if (row !== null) checkRow(id, row, closed.model.rowWidth)
-    for (const [id, row] of features) checkRow(id, row, closed.model.rowWidth)
+    const { weights: newer, step } = closed
     // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step replaces them.
     const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
     const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
@@ -327,7 +350,7 @@ export class ModelReplica implements Encoder {
     if (this.#live !== undefined && isLineage(changes, this.#live)) Object.assign(weights, this.#live.weights)
     for (const earlier of [this.#held, this.#next, changes]) {
       if (earlier === undefined || !isLineage(changes, earlier)) continue
-      for (const [name, values] of earlier.weights) weights[name] = values
+      for (const [name, values] of earlier.weights) setOwn(weights, name, values)
     }
     return checkWeights(weights, changes.model.shapes)
   }
@@ -428,8 +451,4 @@ function reasonOf(changes: ModelChanges, before: ModelEncoder | undefined): { re
 
 function empty(dimensions: number): { items: RowStore; features: RowStore } {
   return { items: new RowStore(dimensions), features: new RowStore(dimensions) }
-}
-
-function checkRow(id: string, row: Float32Array, dimensions: number): void {
-  if (row.length !== dimensions) throw new CorruptError(`row of '${id}' has ${row.length} numbers; the model's have ${dimensions}`)
 }

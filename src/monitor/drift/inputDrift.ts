@@ -13,6 +13,7 @@
 // become known. How often it is wrong, and what it sees: docs/drift.md, decision 0045.
 
 import { hashKey } from '../../core/hashKey.ts'
+import { own } from '../../core/own.ts'
 import { DecayedCounts, type DecayedCountsState } from './decayedCounts.ts'
 import type { Detection } from './detection.ts'
 import { HeavyHitters, type HeavyHittersState } from './heavyHitters.ts'
@@ -250,7 +251,7 @@ export class InputDrift {
   restore(state: InputDriftState): boolean {
     if (state.format !== 2 || state.options !== JSON.stringify(this.#options)) return false
     for (const [name, window] of Object.entries(this.#windows)) {
-      const saved = state.windows[name]
+      const saved = own(state.windows, name)
       if (saved === undefined || !window.restore(saved)) return false
     }
     this.#names.event_type.restore(state.names.event_type!)

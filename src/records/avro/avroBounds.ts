@@ -11,6 +11,9 @@ type Walk = (bytes: Uint8Array, position: number) => number
 /** Parsed schema JSON: named types by name, so that a later mention finds them. */
 type Named = Map<string, { walk: Walk }>
 
+/** The string "__proto__" as Avro writes it. */
+const proto = Buffer.from('\x12__proto__')
+
 /** Deepest nesting of values: only schemas that contain themselves could go deeper. */
 const depthMax = 64
 
@@ -127,6 +130,11 @@ function primitive(type: string, field: string): Walk | undefined {
   }
 }
 
+/** avsc would lose such an entry of a map. */
+function isProto(bytes: Uint8Array, start: number, end: number): boolean {
+  return end - start === proto.length && proto.every((byte, i) => bytes[start + i] === byte)
+}
+
 /** avsc reads what is no UTF-8 as U+FFFD: two users whose ids differ there would become one. */
 function checkUtf8(bytes: Uint8Array, start: number, end: number, field: string): void {
   for (let i = start; i < end; i++) {
@@ -203,7 +211,11 @@ function block(schema: { type: string; items?: unknown; values?: unknown }, name
         )
       }
       for (let i = 0; i < count; i++) {
-        if (key !== undefined) position = key(bytes, position)
+        if (key !== undefined) {
+          const start = position
+          position = key(bytes, position)
+          if (isProto(bytes, start, position)) throw new RangeError(`${field}: the name "__proto__" is reserved`)
+        }
         position = item(bytes, position)
         if (position > bytes.length) throw truncated(field, bytes)
       }

@@ -5,6 +5,7 @@ import { endianness } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type avro from 'avsc'
 import { BadEventError } from '../../core/errors.ts'
+import { admit } from '../admission.ts'
 import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Codec } from '../codec.ts'
 import type { Interaction } from '../interaction.ts'
@@ -153,6 +154,12 @@ class AvroCodec<T> implements Codec<T> {
   }
 
   decode(bytes: Uint8Array): T {
+    const value = this.#read(bytes)
+    admit(this.#shape.problem(value))
+    return value
+  }
+
+  #read(bytes: Uint8Array): T {
     const id = schemaIdOf(bytes)
     if (id === undefined) {
       throw new BadEventError(

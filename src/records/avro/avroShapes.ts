@@ -1,15 +1,18 @@
 // Between our types and the values that avsc writes and reads: absent against null, indices against names, bytes against vectors.
 
+import { interactionProblem, itemProblem } from '../admission.ts'
 import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Interaction, Source } from '../interaction.ts'
-import { lineageReasons, type ModelUpdate } from '../modelUpdate.ts'
-import type { FreshStep, RecentEvent, SequenceStep, UserSequence } from '../userSequence.ts'
+import { lineageReasons, type ModelUpdate, updateProblem } from '../modelUpdate.ts'
+import { type FreshStep, type RecentEvent, type SequenceStep, sequenceProblem, type UserSequence } from '../userSequence.ts'
 import { type DirectForm, directInteraction, directUserSequence } from './directForms.ts'
 
 export interface Shape<T> {
   toAvro(value: T): unknown
   /** @param raw as the schema has it: avsc has checked its form. @throws Error for what the form allows and the meaning does not */
   fromAvro(raw: unknown): T
+  /** Why the record may not be used; undefined: it may. */
+  problem(value: T): string | undefined
   /** The same without avsc, for today's schema. */
   readonly direct?: DirectForm<T>
 }
@@ -26,6 +29,7 @@ interface RawInteraction {
 }
 
 export const interactionShape: Shape<Interaction> = {
+  problem: interactionProblem,
   direct: directInteraction,
   // Absent fields are written as their default, which is null.
   toAvro: (value) => value,
@@ -40,6 +44,7 @@ export const interactionShape: Shape<Interaction> = {
 }
 
 export const itemShape: Shape<CatalogueItem> = {
+  problem: itemProblem,
   toAvro: (value) => value,
   fromAvro(raw) {
     const { itemId, title, features, updatedAtMs } = raw as Omit<CatalogueItem, 'title'> & { readonly title: string | null }
@@ -64,6 +69,7 @@ interface RawSequence {
 }
 
 export const userSequenceShape: Shape<UserSequence> = {
+  problem: sequenceProblem,
   direct: directUserSequence,
 
   toAvro(value): RawSequence {
@@ -147,6 +153,7 @@ type RawUpdate =
   | { readonly 'stream.mtmi.Lineage': Omit<Extract<ModelUpdate, { kind: 'lineage' }>, 'kind'> }
 
 export const modelUpdateShape: Shape<ModelUpdate> = {
+  problem: updateProblem,
   toAvro(value): { update: RawUpdate } {
     switch (value.kind) {
       case 'item-row': {

@@ -2,6 +2,7 @@
 //
 // Only what is usual: everything that throws here is left to avsc and the schema. A change of schemas/interaction.avsc or user-sequence.avsc is a change here.
 
+import { own, setOwn } from '../../core/own.ts'
 import type { Interaction } from '../interaction.ts'
 import type { FreshStep, RecentEvent, SequenceStep, UserSequence } from '../userSequence.ts'
 import type { AvroReader, AvroWriter } from './avroBytes.ts'
@@ -36,7 +37,7 @@ export const directInteraction: DirectForm<Interaction> = {
       if (names.length > 0) writer.int(names.length)
       for (const name of names) {
         writer.string(name)
-        writer.string(context[name]!)
+        writer.string(own(context, name)!)
       }
       writer.int(0)
     }
@@ -61,7 +62,7 @@ export const directInteraction: DirectForm<Interaction> = {
     if (isPresent(reader)) {
       const context: Record<string, string> = {}
       const count = reader.count()
-      for (let i = 0; i < count; i++) context[reader.sharedString()] = reader.sharedString()
+      for (let i = 0; i < count; i++) setOwn(context, reader.sharedString(), reader.sharedString())
       if (count > 0) reader.endOfArray()
       interaction.context = context
     }

@@ -3,6 +3,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { ServeOptions } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import { ProblemError } from './problem.ts'
 
 /**
@@ -29,7 +30,7 @@ const roleOf: Readonly<Record<string, Role>> = {
 /** The role that a route asks for; undefined: none. */
 export function neededRole(route: string): Role | undefined {
   // One that was forgotten above must not be open.
-  return roleOf[route] ?? (route.startsWith('/v1/') ? 'admin' : undefined)
+  return own(roleOf, route) ?? (route.startsWith('/v1/') ? 'admin' : undefined)
 }
 
 /** Roles that a token may have given, by the role that is asked for. */

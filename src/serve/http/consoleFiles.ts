@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { own } from '../../core/own.ts'
 
 export interface ConsoleFile {
   readonly type: string
@@ -38,7 +39,7 @@ export function loadConsoleFiles(): ConsoleFiles | undefined {
   if (folder === undefined) return undefined
   const files = new Map<string, ConsoleFile>()
   for (const name of readdirSync(folder).sort()) {
-    const type = types[path.extname(name)]
+    const type = own(types, path.extname(name))
     if (type !== undefined) files.set(name, { type, body: readFileSync(path.join(folder, name)) })
   }
   return files

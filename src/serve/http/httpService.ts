@@ -10,8 +10,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { ServeOptions } from '../../core/config/config.ts'
 import { AccountMeter } from '../../monitor/accountMetrics.ts'
 import { type httpRequestKinds, httpRoutes, type Metrics } from '../../monitor/metrics.ts'
+import { idBytesMax } from '../../records/admission.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
-import { idLengthMax } from '../../records/validateInteraction.ts'
 import { noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessionEncoder.ts'
 import { Access, checkExposure, neededRole } from './access.ts'
@@ -73,8 +73,8 @@ export interface HttpService {
 const timeoutMs = 30_000
 /** Characters of the path that an answer repeats. */
 const instanceMax = 512
-/** A character of an id takes up to three bytes of UTF-8, each of them `%XX` in the path. */
-const pathIdLengthMax = idLengthMax * 9
+/** Each byte of an id may be `%XX` in the path. */
+const pathIdLengthMax = idBytesMax * 3
 
 /** @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
 export async function bindServePort({ host, port }: Pick<ServeOptions, 'host' | 'port'>): Promise<BoundPort> {

@@ -1,9 +1,9 @@
 // What comes in by HTTP, checked: every problem is named, with the value given and what is expected.
 
-import { BadEventError } from '../../core/errors.ts'
+import { own, setOwn } from '../../core/own.ts'
 import type { EncoderStep } from '../../model/encoder.ts'
+import { futureProblem, idBytesMax, idProblem, interactionProblem } from '../../records/admission.ts'
 import type { Interaction, ItemId } from '../../records/interaction.ts'
-import { idLengthMax, validateInteraction } from '../../records/validateInteraction.ts'
 import type { FeatureFilter, ListRequest } from '../recommender.ts'
 import { ProblemError, shown } from './problem.ts'
 
@@ -74,7 +74,7 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
   }
   if (diversityBy !== undefined && !(typeof diversityBy === 'string' && diversityBy.length <= fieldLengthMax))
     problems.push(`diversityBy must be the name of a field of at most ${fieldLengthMax} characters, got ${shown(diversityBy)}`)
-  const isItem = (id: unknown) => typeof id === 'string' && id !== '' && id.length <= idLengthMax
+  const isItem = (id: unknown) => idProblem('item', id) === undefined
   if (!Array.isArray(exclude) || exclude.length > excludeMax || !exclude.every(isItem))
     problems.push(
       `exclude must be at most ${excludeMax} item ids, got ${Array.isArray(exclude) && exclude.length > excludeMax ? exclude.length : shown(exclude)}`
@@ -114,14 +114,14 @@ export function plainQuery<T extends string = never, F extends string = never, N
     if (!known.includes(name)) problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ') || 'none'}`)
     else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
     else if ((texts as readonly string[]).includes(name)) {
-      if (value.length > idLengthMax) problems.push(`${name} must have at most ${idLengthMax} characters, got ${value.length}`)
-      found[name] = value
+      if (value.length > idBytesMax) problems.push(`${name} must have at most ${idBytesMax} characters, got ${value.length}`)
+      setOwn(found, name, value)
     } else if ((flags as readonly string[]).includes(name)) {
       if (!['true', '1', '', 'false', '0'].includes(value)) problems.push(`${name} must be true or false, got ${shown(value)}`)
-      found[name] = ['true', '1', ''].includes(value)
+      setOwn(found, name, ['true', '1', ''].includes(value))
     } else {
       const problem = limitProblem(/^\d{1,9}$/.test(value) ? Number(value) : value, numbers[name as N].max, name)
-      if (problem === undefined) found[name] = Number(value)
+      if (problem === undefined) setOwn(found, name, Number(value))
       else problems.push(problem)
     }
   }
@@ -131,9 +131,8 @@ export function plainQuery<T extends string = never, F extends string = never, N
 
 /** An id of the path. @throws ProblemError 400 */
 export function pathId(id: string): string {
-  if (id.length === 0 || id.length > idLengthMax) {
-    throw new ProblemError(400, `the id in the path must have 1…${idLengthMax} characters, got ${id.length}`)
-  }
+  const problem = idProblem('the id in the path', id)
+  if (problem !== undefined) throw new ProblemError(400, problem)
   return id
 }
 
@@ -156,14 +155,12 @@ export function postedEvents(body: unknown, defaults: EventDefaults): Interactio
     const found = eventProblems(event, at)
     if (found.length === 0) {
       const interaction = interactionOf(event as PostedEvent, defaults)
-      try {
-        validateInteraction(interaction, defaults.nowMs, { futureMaxMs: defaults.futureMaxMs })
+      const problem = interactionProblem(interaction) ?? futureProblem(interaction, defaults.nowMs, defaults.futureMaxMs)
+      if (problem === undefined) {
         interactions.push(interaction)
         continue
-      } catch (error) {
-        if (!(error instanceof BadEventError)) throw error
-        found.push(`${at === '' ? '' : `${at}: `}${error.message}`)
       }
+      found.push(`${at === '' ? '' : `${at}: `}${problem}`)
     }
     problems.push(...found)
   }
@@ -189,7 +186,7 @@ function eventProblems(event: unknown, at: string): string[] {
   const problems: string[] = []
   const { eventId, eventTime, value, context } = event
   for (const field of ['userId', 'itemId', 'type']) {
-    const id = event[field]
+    const id = own(event, field)
     if (typeof id !== 'string' || id === '') problems.push(`${path(field)} must be text that is not empty, got ${shown(id)}`)
   }
   if (eventId != null && (typeof eventId !== 'string' || eventId === '')) {
@@ -244,7 +241,7 @@ export function postedHistory(body: unknown, limitMax: number, nowMs: number): P
       const timeMs = eventTime == null ? nowMs - (history.length - 1 - i) * 1000 : eventTimeMs(eventTime)
       for (const field of Object.keys(unknown))
         problems.push(`history[${i}]: there is no field ${shown(field)}; known are itemId, eventTime`)
-      if (typeof itemId !== 'string' || itemId === '' || itemId.length > idLengthMax) {
+      if (idProblem('itemId', itemId) !== undefined) {
         problems.push(`history[${i}] must be an item id, or an object with itemId and perhaps eventTime, got ${shown(step)}`)
       } else if (timeMs === undefined) problems.push(eventTimeProblem(`history[${i}].eventTime`, eventTime))
       else steps.push({ itemId: itemId as ItemId, eventTimeMs: timeMs })

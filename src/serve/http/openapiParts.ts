@@ -1,12 +1,12 @@
 // The words that the description of the service is written in: short for what OpenAPI 3.1 and JSON Schema say at length.
 
 import { readers } from '../../core/account.ts'
-import { idLengthMax } from '../../records/validateInteraction.ts'
+import { idBytesMax } from '../../records/admission.ts'
 
 export type Json = Readonly<Record<string, unknown>>
 
 export const text = (description?: string): Json => ({ type: 'string', ...(description === undefined ? {} : { description }) })
-export const id = (description: string): Json => ({ type: 'string', minLength: 1, maxLength: idLengthMax, description })
+export const id = (description: string): Json => ({ type: 'string', minLength: 1, maxLength: idBytesMax, description })
 export const object = (properties: Json, required: readonly string[], description?: string): Json => ({
   ...{ type: 'object', properties, required, additionalProperties: false },
   ...(description === undefined ? {} : { description })

@@ -1,6 +1,7 @@
 // What the simple methods have counted of items, on its way into a checkpoint: each item with its number, in any order.
 
 import { type NamedArray, type NamedArrays, packTexts } from '../../core/namedArrays.ts'
+import { own } from '../../core/own.ts'
 import type { RowBlock } from '../batch/changedRows.ts'
 import type { NeighbourCounts } from './neighbourCounts.ts'
 import type { PopularityRanking } from './popularityRanking.ts'
@@ -34,9 +35,9 @@ export class CountedItemBlock implements RowBlock {
 
   add(item: number): void {
     this.#items.push(item)
-    for (const [name, counts] of Object.entries(this.#popularities)) counts.push(this.#counted.popularities[name]!.rawCount(item))
+    for (const [name, counts] of Object.entries(this.#popularities)) counts.push(own(this.#counted.popularities, name)!.rawCount(item))
     for (const [name, of] of Object.entries(this.#neighbours)) {
-      const part = this.#counted.neighbours[name]!
+      const part = own(this.#counted.neighbours, name)!
       const start = part.start(item)
       const used = part.used(item)
       of.used.push(used)

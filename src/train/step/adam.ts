@@ -1,6 +1,7 @@
 // Adam (Kingma & Ba 2015) for the dense weights, keyed by name, so that its state can be checkpointed: tfjs keeps its moments by position in a list.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
+import { own } from '../../core/own.ts'
 
 export interface AdamOptions {
   readonly learningRate: number
@@ -47,7 +48,7 @@ export class Adam {
     // In the corrected scale of v̂, so that the floor means the same at every step.
     const floor = 1e-8 * Math.sqrt(correction2)
     for (const [name, gradient] of Object.entries(gradients)) {
-      const values = weights[name]!
+      const values = own(weights, name)!
       const { mean, square } = this.#momentsOf(name, values.length)
       const b1 = this.#beta1
       const b2 = this.#beta2

@@ -2,6 +2,7 @@
 //
 // B examples, W windows of L steps with P histories each, H rows that the histories touch, C candidates, K towers, I interests, D dimensions.
 
+import { own } from '../../core/own.ts'
 import { daysApart, hoursApart } from '../../model/historyTensors.ts'
 import { isPlainSoftmax } from '../../model/lossOptions.ts'
 import type { Model } from '../../model/model.ts'
@@ -46,7 +47,7 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
   const count = (value: number): Fed => ({ shape: [], values: Int32Array.of(value) })
   const places = [W, P, L]
   const fed: Record<string, Fed> = {
-    ...mapShapes(model.shapes, (name, shape) => ({ shape, values: weights[name]! })),
+    ...mapShapes(model.shapes, (name, shape) => ({ shape, values: own(weights, name)! })),
     rows: { shape: [H, D], values: rows },
     sizes: ints(...Array.from({ length: rowParts }, (_, i) => Math.max(0, Math.min(partRows, H - i * partRows)))),
     rowCount: count(H),
@@ -85,7 +86,7 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
   return {
     loss: total![0]!,
     losses: losses!,
-    dense: mapShapes(model.shapes, (name) => made[name]!),
+    dense: mapShapes(model.shapes, (name) => own(made, name)!),
     ofRows: ofRows!,
     ofCandidates: ofCandidates!
   }

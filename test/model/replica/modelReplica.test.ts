@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../../src/core/config/config.ts'
-import { ConfigError, CorruptError } from '../../../src/core/errors.ts'
+import { BadEventError } from '../../../src/core/errors.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { userModels } from '../../../src/lab/models/comparisonModels.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
@@ -186,15 +186,28 @@ test('what does not fit is refused, and the replica is as before', () => {
   const trainer = makeTrainer()
   trainer.step(someExamples(1), new Map())
   const replica = new ModelReplica()
-  follow(replica, trainer.takeUpdates(true, 1))
+  const updates = trainer.takeUpdates(true, 1)
+  follow(replica, updates)
+  const row = updates.map((update) => (update.kind === 'item-row' ? update.row : null)).find((found) => found !== null)!
   const vectors = replica.itemVectors(encoderItems).vectors
   const commit = trainer.takeUpdates(false, 2).at(-1) as Extract<ModelUpdate, { kind: 'commit' }>
-  replica.apply({ kind: 'item-row', itemId: 'i1', row: new Float32Array(5), count: 1 })
-  assert.throws(() => replica.apply(commit), CorruptError)
-  replica.apply({ kind: 'weights', name: 'user.weight', shape: [1], values: new Float32Array(1) })
-  assert.throws(() => replica.apply(commit), ConfigError)
-  assert.throws(() => replica.apply({ ...commit, model: '{' }), CorruptError)
-  assert.throws(() => replica.apply({ ...commit, model: '{"dimensions":8}' }), CorruptError)
+  const unfit: ModelUpdate[] = [
+    { kind: 'item-row', itemId: 'i1', row: new Float32Array(row.length + 1), count: 1 },
+    { kind: 'feature-row', feature: 'genre=new', row: new Float32Array(row.length - 1) },
+    { kind: 'weights', name: Object.keys(replica.liveModel(false).weights)[0]!, shape: [1], values: new Float32Array(1) },
+    { kind: 'weights', name: 'constructor', shape: [1], values: new Float32Array(1) }
+  ]
+  for (const [i, update] of unfit.entries()) replica.apply(update, BigInt(i + 1))
+  // The rest of the commit counts.
+  replica.apply({ kind: 'item-row', itemId: 'fits', row, count: 1 }, 5n)
+  assert.deepEqual(replica.apply(commit, 6n)?.changedItems, ['fits'])
+  assert.deepEqual(
+    replica.takeUnfit().map(({ update, next }) => [update, next]),
+    unfit.map((update, i) => [update, BigInt(i + 1)])
+  )
+  assert.deepEqual(replica.takeUnfit(), [])
+  for (const model of ['{', '{"dimensions":8}', JSON.stringify({ ...JSON.parse(commit.model), name: 'constructor' })])
+    assert.throws(() => replica.apply({ ...commit, model }), BadEventError)
   assert.deepEqual(replica.itemVectors(encoderItems).vectors, vectors)
 })
 

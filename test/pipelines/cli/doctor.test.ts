@@ -156,13 +156,25 @@ test('clocks: some seconds are doubtful, and so many that events would be refuse
 test('what each stage needs of the log', () => {
   const source = { topic: 'shop', format: 'json', user: 'u', item: 'i', type: '=click', time: 't' }
   const needs = stageNeeds(configSchema.parse({ sources: [source] }))
+  const letters = (topics: string[]) => topics.map((topic) => `${topic}.mtmi.dlq`).join(' ')
+  const published = ['user-sequences', 'items', 'model-updates', 'interactions']
   assert.deepEqual(
     needs.map(({ stage, reads, writes, groups }) => [stage, reads.join(' '), writes.join(' '), groups.join(' ')]),
     [
-      ['ingest', 'shop', 'interactions shop.mtmi.dlq', 'mtmi-ingest.shop'],
-      ['sequence', 'interactions items user-sequences', 'user-sequences interactions.mtmi.dlq interactions.mtmi.late', 'mtmi-sequence'],
-      ['train', 'user-sequences items', 'model-updates', ''],
-      ['publish', 'user-sequences items model-updates interactions', '', ''],
+      ['ingest', 'shop shop.mtmi.dlq', 'interactions shop.mtmi.dlq', 'mtmi-ingest.shop'],
+      [
+        'sequence',
+        `interactions items user-sequences ${letters(['interactions', 'items', 'user-sequences'])} interactions.mtmi.late`,
+        `user-sequences ${letters(['interactions', 'items', 'user-sequences'])} interactions.mtmi.late`,
+        'mtmi-sequence'
+      ],
+      [
+        'train',
+        `user-sequences items ${letters(['user-sequences', 'items'])}`,
+        `model-updates ${letters(['user-sequences', 'items'])}`,
+        ''
+      ],
+      ['publish', `${published.join(' ')} ${letters(published)}`, letters(published), ''],
       ['serve', '', 'interactions', '']
     ]
   )

@@ -1,0 +1,121 @@
+// The dead letters of one stage for one topic: a record that the stage cannot use goes there once, also when a restart reads it again.
+//
+// Exactly one letter a stage and record as long as one process of the stage reads the partition, which the log sees to where stages share one. What is there
+// already is read before the first letter is written; until then nothing is.
+
+import { BadEventError } from '../core/errors.ts'
+import { OffsetSet } from '../core/offsetSet.ts'
+import { deadLetterOf, deadLetterTopic, readDeadLetter } from './deadLetter.ts'
+import type { EventLog, LogRecord, NewRecord } from './eventLog.ts'
+
+/** Letters of more records than a stage reads between two commits. */
+const newestMax = 100_000n
+
+/** A record, and why it cannot be used. */
+export interface Unusable {
+  readonly record: LogRecord
+  readonly error: Error
+}
+
+export interface DeadLettersOptions {
+  readonly log: EventLog
+  /** Where the records are read. */
+  readonly topic: string
+  /** Who reads them: `train`. */
+  readonly stage: string
+  /** Where letters go. Default: the topic's dead letters. */
+  readonly to?: string
+  /** Whether the stage reads on from what it committed: then only the newest letters can be of records that it reads again. */
+  readonly resumes?: boolean
+  /** After letters have become durable; at least one. */
+  readonly onWritten?: (letters: readonly Unusable[]) => void
+}
+
+export class DeadLetters {
+  readonly #options: DeadLettersOptions
+  readonly #to: string
+  #waiting: Unusable[] = []
+  /** Offsets that have a letter of this stage, by partition of the topic; undefined: not read yet. */
+  #written: Map<number, OffsetSet> | undefined
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor(options: DeadLettersOptions) {
+    this.#options = options
+    this.#to = options.to ?? deadLetterTopic(options.topic, 'mtmi')
+  }
+
+  /** Runs `use`. If it throws a BadEventError, the record becomes a dead letter with the next `flush`. @returns whether the record could be used */
+  attempt(record: LogRecord, use: (record: LogRecord) => void): boolean {
+    try {
+      use(record)
+      return true
+    } catch (error) {
+      if (!(error instanceof BadEventError)) throw error
+      this.add(record, error)
+      return false
+    }
+  }
+
+  /** Letters that the next `flush` writes. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  add(record: LogRecord, error: Error): void {
+    this.#waiting.push({ record, error })
+  }
+
+  /** Resolves when all letters so far are durable: to be awaited before the records' offsets are committed. @throws as `EventLog.append` does */
+  flush(): Promise<void> {
+    const letters = this.#waiting
+    if (letters.length === 0) return this.#turn
+    this.#waiting = []
+    // One that failed has failed whoever awaited it.
+    this.#turn = this.#turn.catch(() => {}).then(() => this.#write(letters))
+    return this.#turn
+  }
+
+  /** Partitions have changed hands: another process may have written letters of theirs. */
+  reassigned(): void {
+    this.#written = undefined
+  }
+
+  async #write(letters: readonly Unusable[]): Promise<void> {
+    const { log, topic, stage, onWritten } = this.#options
+    this.#written ??= await this.#read()
+    const written = this.#written
+    const due = letters.filter(({ record }) => written.get(record.partition)?.has(record.offset) !== true)
+    if (due.length === 0) return
+    await log.append(
+      this.#to,
+      due.map(({ record, error }): NewRecord => deadLetterOf(record, topic, error, stage))
+    )
+    for (const { record } of due) note(written, record)
+    onWritten?.(due)
+  }
+
+  async #read(): Promise<Map<number, OffsetSet>> {
+    const { log, topic, stage } = this.#options
+    const written = new Map<number, OffsetSet>()
+    const { signal } = new AbortController()
+    const ends = this.#options.resumes === true ? await log.ends(this.#to) : undefined
+    const resume = async (partition: number) => {
+      const end = ends?.get(partition) ?? 0n
+      return end > newestMax ? end - newestMax : 0n
+    }
+    for await (const event of log.read(this.#to, { resume, signal, untilEnd: true })) {
+      if (event.kind !== 'records') continue
+      for (const record of event.records) {
+        const letter = readDeadLetter(record)
+        if (letter?.topic === topic && letter.stage === stage) note(written, letter)
+      }
+    }
+    return written
+  }
+}
+
+function note(written: Map<number, OffsetSet>, { partition, offset }: { readonly partition: number; readonly offset: bigint }): void {
+  const offsets = written.get(partition) ?? new OffsetSet()
+  written.set(partition, offsets)
+  offsets.add(offset)
+}

@@ -1,0 +1,75 @@
+// How a stage reads a topic: a record that it cannot use becomes a dead letter of the stage, is counted, and the stage goes on.
+
+import type { Config } from '../core/config/config.ts'
+import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
+import type { StageLogger } from '../monitor/stageLogger.ts'
+import { loadSchemas } from '../records/registry/schemaRegistry.ts'
+import { DeadLetters } from './deadLetters.ts'
+import type { LogRecord } from './eventLog.ts'
+import type { Wire } from './wire.ts'
+
+type DeadLetterLabels = Extract<MetricsEntry, { metric: 'deadLetters' }>['labels']
+
+export interface StageReader {
+  readonly stage: DeadLetterLabels['stage']
+  readonly topic: string
+  /** As in `DeadLettersOptions`. */
+  readonly resumes?: boolean
+  readonly measure?: ((report: MetricsReport) => void) | undefined
+  readonly logger?: StageLogger | undefined
+}
+
+/** Dead letters of a stage, measured and logged. */
+export function stageDeadLetters({ log, config }: Pick<Wire, 'log' | 'config'>, reader: StageReader): DeadLetters {
+  const { stage, topic, resumes = false, measure, logger } = reader
+  const labels = { stage, topic: topicLabel(config, topic) }
+  return new DeadLetters({
+    ...{ log, topic, stage, resumes },
+    onWritten: (letters) => {
+      measure?.([{ metric: 'deadLetters', labels, value: letters.length }])
+      const [{ record, error }] = letters as [(typeof letters)[number]]
+      const fields = { topic, partition: record.partition, from: record.offset, records: letters.length, reason: error.message }
+      logger?.warn(fields, 'records that cannot be used became dead letters; `mtmi dlq ls` lists them')
+    }
+  })
+}
+
+export interface FollowOptions extends StageReader {
+  /** Where to begin in a partition. Default: at its start. */
+  readonly resume?: (partition: number) => Promise<bigint>
+  readonly signal: AbortSignal
+  readonly untilEnd?: boolean
+  /** May add others to `letters`. @throws BadEventError if the record cannot be used; nothing has changed then */
+  readonly use: (record: LogRecord, letters: DeadLetters) => void
+  /** The record has become a dead letter, which is durable. */
+  readonly skip?: (record: LogRecord) => void
+  /** Awaited after each record, if it returns something. */
+  readonly rest?: () => Promise<void> | undefined
+  /** After the records that came together. */
+  readonly onRead?: () => void
+}
+
+/** Reads all partitions, without a group, until abort or the end. */
+export async function followTopic(wire: Wire, options: FollowOptions): Promise<void> {
+  const { topic, signal, untilEnd = false, resume = async () => 0n, use, skip, rest, onRead } = options
+  const letters = stageDeadLetters(wire, options)
+  for await (const event of wire.log.read(topic, { resume, signal, untilEnd })) {
+    if (event.kind !== 'records') continue
+    await loadSchemas(wire.registry, event.records)
+    for (const record of event.records) {
+      const isUsed = letters.attempt(record, (each) => use(each, letters))
+      if (letters.waiting > 0) await letters.flush()
+      if (!isUsed) skip?.(record)
+      const pause = rest?.()
+      if (pause !== undefined) await pause
+    }
+    onRead?.()
+  }
+}
+
+function topicLabel({ topics }: Config, topic: string): DeadLetterLabels['topic'] {
+  if (topic === topics.interactions) return 'interactions'
+  if (topic === topics.items) return 'items'
+  if (topic === topics.userSequences) return 'user-sequences'
+  return topic === topics.modelUpdates ? 'model-updates' : 'source'
+}
