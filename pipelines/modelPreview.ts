@@ -4,6 +4,8 @@
 
 import { existsSync, readdirSync } from 'node:fs'
 import type { Config, GateOptions } from '../src/core/config/config.ts'
+import { BadEventError } from '../src/core/errors.ts'
+import { own } from '../src/core/own.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState } from '../src/index/vectorIndex.ts'
@@ -127,7 +129,7 @@ async function readAll(wire: Wire, topic: string, take: (record: LogRecord) => v
   for await (const event of wire.log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
     if (event.kind !== 'records') continue
     await loadSchemas(wire.registry, event.records)
-    for (const record of event.records) take(record)
+    for (const record of event.records) usable(() => take(record))
   }
 }
 
@@ -192,11 +194,23 @@ async function newestTargets(wire: Wire): Promise<GateTarget[]> {
     await loadSchemas(wire.registry, event.records)
     for (const { value, timestampMs } of event.records) {
       if (value === null) continue
-      const examples = cutExamples(codecs.userSequence.decode(value), (type) => types[type])
+      const sequence = usable(() => codecs.userSequence.decode(value))
+      if (sequence === undefined) continue
+      const examples = cutExamples(sequence, (type) => own(types, type))
       taken.push({ timestampMs, targets: examples.map(({ userId, history, target }) => ({ userId, history, target: target.itemId })) })
     }
   }
   const newest = new PublisherTargets(max)
   for (const { targets } of taken.sort((a, b) => a.timestampMs - b.timestampMs)) for (const target of targets) newest.add(target)
   return newest.newestFirst()
+}
+
+/** undefined: a stage has made the record a dead letter. */
+function usable<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof BadEventError) return undefined
+    throw error
+  }
 }

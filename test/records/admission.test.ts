@@ -18,7 +18,7 @@ const problemOf = (change: object) => interactionProblem({ ...good, ...change } 
 const item: CatalogueItem = { itemId: 'i', features: {}, updatedAtMs: 0 }
 const problemOfItem = (change: object) => itemProblem({ ...item, ...change } as CatalogueItem)
 /** The longest id there is, of characters of several bytes. */
-const longest = '字'.repeat(341) + 'x'
+const longest = `${'字'.repeat(341)}x`
 
 test('an interaction may be all that it should be, to the edges', () => {
   assert.equal(Buffer.byteLength(longest), idBytesMax)
