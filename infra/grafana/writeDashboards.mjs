@@ -51,7 +51,13 @@ export const dashboards = [
         ])
       ],
       [
-        series('Events', 'ops', 'By what became of them', [`job_outcome:mtmi_sequence_events:rate5m{${job}}`, '{{outcome}}']),
+        series(
+          'Events',
+          'ops',
+          'Read by the sequencer, and by outcome',
+          [`sum(rate(mtmi_sequence_read_events_total{${job}}[5m]))`, 'read'],
+          [`job_outcome:mtmi_sequence_events:rate5m{${job}}`, '{{outcome}}']
+        ),
         series(
           'Dead letters',
           'ops',
@@ -61,6 +67,27 @@ export const dashboards = [
         )
       ],
       [
+        series('Ignored events', 'ops', 'Of a type without a weight (events.types), by type', [
+          `sum by (type) (rate(mtmi_sequence_ignored_events_total{${job}}[5m]))`,
+          '{{type}}'
+        ]),
+        series('Waiting records', 'short', 'Read, and without an outcome yet, by reader', [
+          `sum by (reader) (mtmi_stage_waiting_records{${job}})`,
+          '{{reader}}'
+        ]),
+        series('Unaccounted records', 'short', 'Read, not waiting and without an outcome: anything but 0 is a bug', [
+          `sum by (reader) (mtmi_stage_unaccounted_records{${job}})`,
+          '{{reader}}'
+        ])
+      ],
+      [
+        series(
+          'Data set or simulation',
+          'ops',
+          'Rows read, and rows by outcome',
+          [`sum(rate(mtmi_source_read_rows_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_source_rows_total{${job}}[5m]))`, '{{outcome}}']
+        ),
         series(
           'Ingest',
           'ops',
@@ -146,7 +173,14 @@ export const dashboards = [
       [
         series('Loss', 'short', 'Mean of the last step', [`max(mtmi_train_loss{${job}})`, 'loss']),
         series('Gradient', 'short', 'L2 norm before it is scaled down', [`max(mtmi_train_gradient_norm{${job}})`, 'norm']),
-        series('Examples', 'ops', 'By what became of them', [`job_outcome:mtmi_train_examples:rate5m{${job}}`, '{{outcome}}'])
+        series(
+          'Examples',
+          'ops',
+          'Read by the trainer, by outcome, and earlier ones learned again (replay)',
+          [`sum(rate(mtmi_train_read_examples_total{${job}}[5m]))`, 'read'],
+          [`job_outcome:mtmi_train_examples:rate5m{${job}}`, '{{outcome}}'],
+          [`sum(rate(mtmi_train_replayed_examples_total{${job}}[5m]))`, 'replayed']
+        )
       ],
       [
         series(
@@ -280,6 +314,22 @@ export const dashboards = [
         series('Age of vectors', 's', 'Since some were last written', [`job_role:mtmi_publish_vectors_age_seconds:max{${job}}`, '{{role}}'])
       ],
       [
+        series(
+          'Changes of users',
+          'ops',
+          'Read by the publisher, and by outcome',
+          [`sum(rate(mtmi_publish_read_records_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_publish_records_total{${job}}[5m]))`, '{{outcome}}']
+        ),
+        series(
+          'Popularity',
+          'ops',
+          'Events read to count popularity, and by outcome',
+          [`sum(rate(mtmi_publish_read_popularity_events_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_publish_popularity_events_total{${job}}[5m]))`, '{{outcome}}']
+        )
+      ],
+      [
         series('Published', 'ops', 'Points, by what became of them', [
           `job_role_outcome:mtmi_publish_points:rate5m{${job}}`,
           '{{role}} {{outcome}}'
@@ -353,10 +403,13 @@ export const dashboards = [
       ],
       [
         series('Lists', 'ops', 'By where they came from', [`sum by (source) (rate(mtmi_serve_lists_total{${job}}[5m]))`, '{{source}}']),
-        series('Posted events', 'ops', 'By what became of them', [
-          `sum by (outcome) (rate(mtmi_serve_events_total{${job}}[5m]))`,
-          '{{outcome}}'
-        ]),
+        series(
+          'Posted events',
+          'ops',
+          'Posted, and by outcome',
+          [`sum(rate(mtmi_serve_read_events_total{${job}}[5m]))`, 'posted'],
+          [`sum by (outcome) (rate(mtmi_serve_events_total{${job}}[5m]))`, '{{outcome}}']
+        ),
         series('Denied', 'ops', 'Requests without a token that is good for them', [
           `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,
           '{{reason}}'
