@@ -88,11 +88,9 @@ async function runWhole(
   begun()
   for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
   const interrupted = untilInterrupted()
-  let isInterrupted = false
+  const interruption = new AbortController()
   let isReported = false
-  void interrupted.then(() => {
-    isInterrupted = true
-  })
+  void interrupted.then(() => interruption.abort())
   let service: RunningService | undefined
   try {
     if (port !== undefined)
@@ -114,7 +112,7 @@ async function runWhole(
         port
       )
     say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
-    const report = await Promise.race([runToReport(pipeline, source, run, rows), interrupted.then(() => undefined)])
+    const report = await Promise.race([runToReport(pipeline, source, run, rows, interruption.signal), interrupted.then(() => undefined)])
     for (const note of source.dataset?.notes ?? []) say(`warning: ${note}`)
     if (report?.examplesLearned === 0) {
       if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
@@ -132,16 +130,26 @@ async function runWhole(
       await Promise.race([interrupted, pipeline.failed()])
     }
   } finally {
+    const isInterrupted = interruption.signal.aborted
     if (isInterrupted || !options.once) say('stopping: finishing what is under way')
-    const accounts = accountLines(pipeline.accounts())
+    noteRefused(source, rows)
+    const accounts = accountLines([rowsNow(rows), ...pipeline.accounts()])
     await service?.close()
     await pipeline.close()
-    if (isInterrupted && !isReported)
+    if (isInterrupted && !isReported) {
       say(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))
+      if (options.once) process.exitCode = 130
+    }
   }
 }
 
-async function runToReport(pipeline: WholePipeline, source: Source, run: RunDirectory, rows: Account<'source'>): Promise<RunReport> {
+async function runToReport(
+  pipeline: WholePipeline,
+  source: Source,
+  run: RunDirectory,
+  rows: Account<'source'>,
+  interruption: AbortSignal
+): Promise<RunReport> {
   await pipeline.feedItems(source.items())
   const total = await source.total()
   const feedStartedMs = systemClock.nowMs()
@@ -151,13 +159,17 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
     progress.update(interactionsOf(pipeline), progressDetail(pipeline))
     pipeline.metrics.apply(meter.entries(rowsNow(rows)))
   }, 200)
+  const stopProgress = () => {
+    clearInterval(ticking)
+    progress.stop()
+  }
+  interruption.addEventListener('abort', stopProgress)
   try {
     await pipeline.feed(source.name, source.interactions(), rows)
     await pipeline.settle()
-    progress.finish(interactionsOf(pipeline), progressDetail(pipeline))
+    if (!interruption.aborted) progress.finish(interactionsOf(pipeline), progressDetail(pipeline))
   } finally {
-    clearInterval(ticking)
-    progress.stop()
+    stopProgress()
   }
   noteRefused(source, rows)
   pipeline.metrics.apply(meter.entries(rows.numbers()))
@@ -170,8 +182,9 @@ async function runToReport(pipeline: WholePipeline, source: Source, run: RunDire
   return report
 }
 
+/** Idempotent. */
 function noteRefused({ dataset }: Source, rows: Account<'source'>): void {
-  const refused = dataset?.deadLetters ?? 0
+  const refused = (dataset?.deadLetters ?? 0) - rows.of('refused')
   rows.read(refused)
   rows.add('refused', refused)
 }

@@ -6,7 +6,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import type { DatasetReading } from '../../src/lab/dataset/dataset.ts'
 import { offlineSections, streamSections } from '../../src/lab/evaluation/evaluationReport.ts'
-import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { type OfflineResult, summarise } from '../../src/lab/evaluation/offlineResult.ts'
 import { InterruptedRun, resultFile, runFolder, runOffline } from '../../src/lab/evaluation/offlineRun.ts'
 import type { OfflineProtocol } from '../../src/lab/evaluation/offlineSplit.ts'
@@ -84,16 +84,18 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
   }
   const sections = protocol === 'stream' ? streamSections(stream) : offlineSections(summarise(offline))
   const title = `${counts && protocol === 'stream' ? policy : model} on ${data.name}`
-  const lead = `Protocol ${protocol}, seed${command.seeds.length > 1 ? 's' : ''} ${command.seeds.join(' ')}. ${data.describe}`
-  const report = { title, lead, sections, json: { runs: protocol === 'stream' ? stream : offline } }
+  const described = [data.describe, ...leftOut(data)].join('. ')
+  const lead = `Protocol ${protocol}, seed${command.seeds.length > 1 ? 's' : ''} ${command.seeds.join(' ')}. ${described}`
+  const { records } = data
+  const report = { title, lead, sections, json: { records, runs: protocol === 'stream' ? stream : offline } }
   status.keep(`report: ${path.relative('.', writeReport(folders.at(-1)!, 'report', report, backend))}`)
   if (protocol === 'stream') {
-    if (command.json) process.stdout.write(`${JSON.stringify(stream.length === 1 ? stream[0] : { runs: stream })}\n`)
+    if (command.json) process.stdout.write(`${JSON.stringify({ ...(stream.length === 1 ? stream[0] : { runs: stream }), records })}\n`)
     else process.stdout.write(`\n${stream.map(streamText).join('\n')}`)
     return
   }
   const summary = summarise(offline)
-  if (command.json) process.stdout.write(`${JSON.stringify(offline.length === 1 ? offline[0] : summary)}\n`)
+  if (command.json) process.stdout.write(`${JSON.stringify({ ...(offline.length === 1 ? offline[0] : summary), records })}\n`)
   else process.stdout.write(`\n${offlineText(summary)}`)
 }
 
@@ -102,12 +104,7 @@ function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, sta
     throw new ConfigError([
       `--protocol ${protocol}: ${given} has each user's own order only, so nothing tells what came first. Choose users or leave-one-out, or give data with times`
     ])
-  if (data.ignored !== '')
-    status.keep(
-      `warning: interactions of these types are left out: ${data.ignored}. To use them, weigh all types that count: --types TYPE=1,…`
-    )
-  for (const note of data.notes) status.keep(`warning: ${note}`)
-  if (data.deadLetters > 0) status.keep(`warning: ${data.deadLetters} lines could not be read`)
+  for (const note of [...leftOut(data), ...data.notes]) status.keep(`warning: ${note}`)
 }
 
 /** The report that the last start or replay ended with. */

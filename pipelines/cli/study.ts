@@ -4,7 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
-import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { InterruptedRun, runOffline } from '../../src/lab/evaluation/offlineRun.ts'
 import type { OfflineProtocol } from '../../src/lab/evaluation/offlineSplit.ts'
 import { writeReport } from '../../src/lab/evaluation/reportFiles.ts'
@@ -100,7 +100,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
 
 /** Which rows can show nothing, because the data lacks what they try. */
 function notesOn(name: Study, { evaluate: { times, features } }: Config, data: OfflineData): string[] {
-  const notes: string[] = []
+  const notes = leftOut(data).map((line) => `${data.name}: ${line}.`)
   if (name === 'context' && times && !data.timed)
     notes.push(`${data.name} has no event times: every step is a second after the one before it, and rows about time show nothing.`)
   if ((name === 'context' || name === 'coldstart') && features && data.catalogue.length === 0)

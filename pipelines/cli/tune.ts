@@ -6,7 +6,7 @@ import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import type { PageSection } from '../../src/lab/evaluation/htmlPage.ts'
-import { loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { filteredUsers, InterruptedRun, validate } from '../../src/lab/evaluation/offlineRun.ts'
 import { splitOffline } from '../../src/lab/evaluation/offlineSplit.ts'
 import { barChart } from '../../src/lab/evaluation/plots.ts'
@@ -44,6 +44,7 @@ export async function tune(config: Config, command: TuneCommand): Promise<void> 
       throw new ConfigError([
         `--data ${data}: no validation users are left after the filter, so nothing tells which settings are better. Give more data`
       ])
+    for (const line of leftOut(loaded)) status.keep(`warning: ${loaded.name}: ${line}`)
     datas.push(loaded)
   }
   const backend = describeBackend(await loadConfiguredBackend())

@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
+import { TopCounts, type TopCountsState } from '../../core/topCounts.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { UserId } from '../../records/interaction.ts'
 import { valueRules } from '../../records/value/valueRules.ts'
@@ -25,13 +26,27 @@ export interface OfflineData {
   readonly periods: readonly { readonly name: string; readonly start: number }[]
   /** Of the contents: two evaluations with the same one saw the same. */
   readonly fingerprint: string
-  /** Interactions of types that do not count (events.types), by type, in words; empty if there are none. */
-  readonly ignored: string
+  readonly records: OfflineRecords
+  /** Types of its interactions that have a weight above 0. */
+  readonly usedTypes: ReadonlySet<string>
   /** What else is to be said of its records. */
   readonly notes: readonly string[]
-  /** Lines that could not be read. */
-  readonly deadLetters: number
 }
+
+/** What became of the records of a data set: read = used + ignored + refused. */
+export interface OfflineRecords {
+  readonly read: number
+  readonly used: number
+  /** Of types without a weight above 0 in events.types. */
+  readonly ignored: number
+  /** Lines that could not be read. */
+  readonly refused: number
+  readonly ignoredTypes: TopCountsState
+}
+
+const ignoredTypesMax = 64
+/** Types that a warning names. */
+const typesShownMax = 6
 
 export interface DataOptions extends DatasetReading {
   readonly data: string
@@ -54,14 +69,18 @@ export async function loadOfflineData(
   const users = new Map<UserId, OfflineStep[]>()
   const hash = createHash('sha256')
   let order = 0
-  const ignoredTypes = new Map<string, number>()
+  const ignoredTypes = new TopCounts(ignoredTypesMax)
+  const usedTypes = new Set<string>()
+  let ignored = 0
   for await (const block of dataset.blocks()) {
     for (const { userId, itemId, type, eventTimeMs } of block) {
       const place = order++
       if (!((own(config.events.types, type) ?? 0) > 0)) {
-        ignoredTypes.set(type, (ignoredTypes.get(type) ?? 0) + 1)
+        ignoredTypes.add(type)
+        ignored++
         continue
       }
+      usedTypes.add(type)
       const steps = users.get(userId) ?? []
       if (steps.length === 0) users.set(userId, steps)
       // Synthetic times of users who were interleaved are noise to a model that looks at ages: one second a step instead.
@@ -70,11 +89,12 @@ export async function loadOfflineData(
       hash.update(`${userId}\t${itemId}\t${timeMs}\n`)
     }
   }
-  const ignored = [...ignoredTypes].map(([type, count]) => `${type} ${count}`).join(', ')
-  if (users.size === 0) {
-    const why = ignored === '' ? 'there is not one interaction in it' : `none of its interactions is of a type that counts: ${ignored}`
-    throw new ConfigError([`--data ${data}: nothing to evaluate: ${why}`])
-  }
+  const refused = dataset.deadLetters
+  const records = { read: order + refused, used: order - ignored, ignored, refused, ignoredTypes: ignoredTypes.state() }
+  if (users.size === 0)
+    throw new ConfigError([
+      `--data ${data}: nothing to evaluate: ${leftOut({ records, usedTypes }).join('. ') || 'there is not one interaction in it'}`
+    ])
   const catalogue: CatalogueItem[] = []
   if (config.evaluate.features) for await (const item of dataset.items()) catalogue.push(item)
   for (const item of catalogue) hash.update(`${JSON.stringify(item)}\n`)
@@ -87,8 +107,26 @@ export async function loadOfflineData(
     timed,
     periods: (await dataset.periods()).map(({ name, start }) => ({ name, start })),
     fingerprint: hash.digest('hex').slice(0, 16),
-    ignored,
-    notes: dataset.notes,
-    deadLetters: dataset.deadLetters
+    records,
+    usedTypes,
+    notes: dataset.notes
   }
+}
+
+/** What was left out, in words, and what to do; empty if everything is used. */
+export function leftOut({ records, usedTypes }: Pick<OfflineData, 'records' | 'usedTypes'>): string[] {
+  const { read, ignored, refused, ignoredTypes } = records
+  const lines: string[] = []
+  if (ignored > 0) {
+    const shown = ignoredTypes.named.slice(0, typesShownMax)
+    const rest = ignored - shown.reduce((sum, [, count]) => sum + count, 0)
+    const types = shown.map(([type, count]) => `${type} ${count.toLocaleString('en')}`)
+    if (rest > 0) types.push(`other types ${rest.toLocaleString('en')}`)
+    const weights = [...usedTypes, ...shown.map(([type]) => type)].map((type) => `${type}=1`).join(',')
+    lines.push(
+      `${ignored.toLocaleString('en')} of ${read.toLocaleString('en')} interactions are left out, because their types have no weight: ${types.join(', ')}. To use them too: --types ${weights}`
+    )
+  }
+  if (refused > 0) lines.push(`${refused.toLocaleString('en')} of ${read.toLocaleString('en')} lines could not be read`)
+  return lines
 }

@@ -52,7 +52,8 @@ test('a learned model: the whole result, and the same again without learning', a
       epochs: 3,
       // 50 rows of 8; attention 8·32 + 32 + 4·8 + 20·4 + 32·4; users 4·8·8 + 4·8; items 8·8 + 8
       parameters: 400 + 528 + 288 + 72,
-      details: 0
+      details: 0,
+      records: { read: 480, used: 480, ignored: 0, refused: 0, ignoredTypes: { named: [], other: 0 } }
     }
   )
   for (const part of [result.metrics, result.withoutHistory] as Record<string, number>[]) {
@@ -79,6 +80,36 @@ test('several seeds: means, spreads, and each run', async () => {
   const [a, b] = summary.runs.map(({ metrics }) => metrics['recall@50']!) as [number, number]
   assert(Math.abs(summary.metrics['recall@50']! - (a + b) / 2) < 1e-12)
   assert(Math.abs(summary.spreads.metrics['recall@50']! - Math.abs(a - b) / Math.SQRT2) < 1e-12)
+})
+
+test('interactions of types without a weight are counted by type, and the option that the warning gives lets them count', async () => {
+  const types = ['hover', 'wiggle', 'click', 'hover']
+  const file = path.join(cwd, 'typed.csv')
+  const rows = Array.from({ length: 400 }, (_, i) => `u${i % 20},i${(i * 7) % 30},${1_700_000_000 + i * 60},${types[i % 4]}`)
+  writeFileSync(file, `${['user_id,item_id,event_time,event_type', ...rows].join('\n')}\n`)
+  const command = ['evaluate', '--data', file, '--model', 'most-popular', '--set', 'evaluate.interactionsMin=1', '--json']
+  const { status, stdout, stderr } = await mtmi(command, { cwd })
+  assert.equal(status, 0, stderr)
+  const ignoredTypes = {
+    named: [
+      ['hover', 200],
+      ['wiggle', 100]
+    ],
+    other: 0
+  }
+  assert.deepEqual(lastLine(stdout).records, { read: 400, used: 100, ignored: 300, refused: 0, ignoredTypes })
+  assert.match(stderr, /300 of 400 interactions are left out, because their types have no weight: hover 200, wiggle 100\./)
+  const [, weights] = /--types (\S+)/.exec(stderr)!
+  const again = await mtmi([...command, '--types', weights!], { cwd })
+  assert.equal(again.status, 0, again.stderr)
+  assert.equal((lastLine(again.stdout).records as Record<string, number>).used, 400)
+  assert.doesNotMatch(again.stderr, /left out/)
+  const none = await mtmi([...command, '--types', 'purchase=1'], { cwd })
+  assert.equal(none.status, 78)
+  assert.match(
+    none.stderr,
+    /nothing to evaluate: 400 of 400 interactions are left out.*hover 200, click 100, wiggle 100.*--types hover=1,click=1,wiggle=1/
+  )
 })
 
 test('killed, it goes on from its last epoch', async () => {
