@@ -47,7 +47,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.match(shown.stdout, /✗ item is missing: nothing at sku: the value is an object with event, user, at/)
     assert(!shown.stdout.includes('\u001b'), 'a record must not reach the terminal as a command')
 
-    const counts = { read: 4, mapped: 1, filtered: 1, refused: 2 }
+    const counts = { reader: 'ingest', read: 4, outcomes: { mapped: 1, filtered: 1, refused: 2 }, waiting: 0 }
     assert.deepEqual(await run('ingest', '--once'), { run: 'live', sources: { 'shop.clicks': counts } })
     const listed = (await run('dlq', 'ls')).topics as { topic: string; letters: number; replayed: number; reasons: { letters: number }[] }[]
     assert.deepEqual(
@@ -74,7 +74,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     // Replayed records are read like any others, and refused again.
     assert.deepEqual(await run('ingest', '--once'), {
       run: 'live',
-      sources: { 'shop.clicks': { read: 2, mapped: 0, filtered: 0, refused: 2 } }
+      sources: { 'shop.clicks': { reader: 'ingest', read: 2, outcomes: { mapped: 0, filtered: 0, refused: 2 }, waiting: 0 } }
     })
 
     const unknown = await mtmi(['mapping', 'try', '--topic', 'nothing'], { cwd })
