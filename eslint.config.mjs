@@ -1,12 +1,15 @@
 // Only what needs types and what Biome cannot see: promises that nothing waits for, those of libraries included; names from outside that look up plain objects.
 import tseslint from 'typescript-eslint'
 import { ownProperty } from './infra/lint/ownProperty.mjs'
+import storedPromises from './infra/eslint/storedPromises.mjs'
+
+const typed = { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } }
 
 export default [
   { ignores: ['dist/', 'node_modules/', 'data/'] },
   {
     files: ['src/**/*.ts', 'pipelines/**/*.ts', 'test/**/*.ts'],
-    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    languageOptions: typed,
     plugins: { '@typescript-eslint': tseslint.plugin },
     rules: {
       '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: [{ from: 'package', package: 'node:test', name: ['test', 'it', 'describe', 'suite'] }] }],
@@ -17,7 +20,7 @@ export default [
   {
     files: ['src/**/*.ts', 'pipelines/**/*.ts'],
     ignores: ['src/core/own.ts'],
-    plugins: { mtmi: { rules: { 'own-property': ownProperty } } },
-    rules: { 'mtmi/own-property': 'error' }
+    plugins: { mtmi: { rules: { 'own-property': ownProperty, 'stored-promises': storedPromises } } },
+    rules: { 'mtmi/own-property': 'error', 'mtmi/stored-promises': 'error' }
   }
 ]

@@ -3,8 +3,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
 import type { Account, AccountNumbers } from '../src/core/account.ts'
+import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
+import { UnavailableError } from '../src/core/errors.ts'
 import type { Offsets } from '../src/core/offsets.ts'
+import { Outage } from '../src/core/outage.ts'
+import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { version } from '../src/core/version.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
@@ -13,7 +17,7 @@ import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
-import { createMetrics, type Metrics, type MetricsReport } from '../src/monitor/metrics.ts'
+import { createMetrics, type Metrics, type MetricsReport, type TaskName } from '../src/monitor/metrics.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/records/interaction.ts'
 import type { SequenceStep } from '../src/records/userSequence.ts'
@@ -55,8 +59,7 @@ export class WholePipeline {
   readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
   #thread!: ModelThread
   #sequencing: Promise<void> = Promise.resolve()
-  #ticking: NodeJS.Timeout | undefined
-  #maintaining: NodeJS.Timeout | undefined
+  readonly #tasks: BackgroundTasks<TaskName>
   #train: TrainStatus | undefined
   #publish: PublishStatus | undefined
   #failure: Error | undefined
@@ -74,6 +77,11 @@ export class WholePipeline {
     this.index = index
     this.#config = wire.config
     this.metrics = createMetrics({ clock: wire.clock })
+    this.#tasks = new BackgroundTasks({
+      clock: wire.clock,
+      onProblem,
+      onFailure: (task) => this.metrics.taskFailures.inc({ task })
+    })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
     this.drift = new DriftWatch({
@@ -126,13 +134,12 @@ export class WholePipeline {
       node: process.versions.node,
       ...(tensorflow === undefined ? {} : { tensorflow })
     })
-    pipeline.#sequencing = pipeline.#sequence.run(pipeline.#stop.signal)
+    pipeline.#sequencing = handledLater(pipeline.#sequence.run(pipeline.#stop.signal))
     pipeline.#sequencing.catch(fail)
-    pipeline.#maintaining = setInterval(
-      () => void wire.maintain().catch((error: Error) => onProblem(`the log could not be maintained: ${error.message}`)),
-      maintainMs
-    )
-    pipeline.#ticking = setInterval(() => void pipeline.#measure().catch(fail), watchMs)
+    const tasks = pipeline.#tasks
+    tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () => wire.maintain())
+    tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () => pipeline.#measureProgress())
+    tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, () => pipeline.#measureIndex())
     return pipeline
   }
 
@@ -218,9 +225,19 @@ export class WholePipeline {
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
     const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
     if (stalled !== undefined) return { ready: false, detail: stalled }
-    if (this.#live === undefined) return { ready: false, detail: 'no vectors are published yet' }
+    if (this.#publish?.outage !== undefined) return { ready: false, detail: this.#publish.outage }
+    if (this.#live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
     const detail = `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish?.held)}`
-    return { ready: true, detail, accounts: this.accounts() }
+    return this.#tasks.readiness({ ready: true, detail, accounts: this.accounts() })
+  }
+
+  /** Asks the index until it answers. @throws what may not be tried again, or what ended a stage */
+  async answered<T>(ask: () => Promise<T>): Promise<T> {
+    const outage = new Outage({ what: 'reading from the index', clock: this.wire.clock, onProblem: this.onProblem })
+    const answer = handledLater(outage.retry(async () => ({ value: await ask() }), this.#stop.signal))
+    const found = await Promise.race([answer, this.failed()])
+    if (found === undefined) throw new UnavailableError('the pipeline was closed before the index answered')
+    return found.value
   }
 
   /** Resolves when everything in the log has been sequenced, learned and published. */
@@ -237,9 +254,8 @@ export class WholePipeline {
 
   /** Finishes what is under way, makes it durable, and lets go of everything. */
   async close(): Promise<void> {
-    clearInterval(this.#ticking)
-    clearInterval(this.#maintaining)
     this.#stop.abort()
+    await this.#tasks.stop()
     const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
     await this.index.close()
     await this.wire.log.close()
@@ -255,7 +271,7 @@ export class WholePipeline {
   }
 
   /** Lags and counts, for /readyz and /metrics. */
-  async #measure(): Promise<void> {
+  async #measureProgress(): Promise<void> {
     const { topics } = this.#config
     const { log, clock } = this.wire
     const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
@@ -278,6 +294,9 @@ export class WholePipeline {
     }
     this.metrics.users.set(this.#sequence.status().users)
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
+  }
+
+  async #measureIndex(): Promise<void> {
     this.#live = await this.index.live()
     if (this.#live === undefined) return
     this.drift.tellRecommended(this.#live.items)

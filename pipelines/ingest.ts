@@ -4,6 +4,7 @@ import { setInterval } from 'node:timers'
 import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
+import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
 import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
@@ -62,7 +63,7 @@ async function ingestInto(
     const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
     begun()
     const stop = new AbortController()
-    const running = stage.run(stop.signal, { untilEnd: once })
+    const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
     say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
     const reporting = setInterval(() => say(summary(stage.accounts())), reportMs)
     try {

@@ -1,12 +1,12 @@
 // What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
 
 import type { AccountNumbers } from '../src/core/account.ts'
+import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
-import { MtmiError } from '../src/core/errors.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { version } from '../src/core/version.ts'
 import type { Wire } from '../src/log/wire.ts'
-import { createMetrics, type Metrics } from '../src/monitor/metrics.ts'
+import { createMetrics, type Metrics, type TaskName } from '../src/monitor/metrics.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
@@ -61,46 +61,34 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
   const watch = new ProgressWatch<WatchedStage>()
-  let unknown: string | undefined = watched === undefined ? undefined : 'nothing has been read yet'
-  let looking = false
+  const tasks = new BackgroundTasks<TaskName>({ clock, onProblem: say, onFailure: (task) => shown.taskFailures.inc({ task }) })
+  let seen = watched === undefined
 
   const look = async () => {
-    if (watched === undefined || looking) return
-    looking = true
-    try {
-      const progress = await watched.look()
-      if (progress === undefined) return
-      const nowMs = clock.nowMs()
-      const { behind, total } = distance(progress)
-      watch.note(watched.stage, behind, total, progress.takenAtMs, nowMs)
-      for (const { stage, lagSeconds, movedAtMs } of watch.lags(nowMs)) {
-        shown.lag.set({ stage }, lagSeconds)
-        shown.progress.at({ stage }, movedAtMs)
-      }
-      unknown = undefined
-    } catch (error) {
-      // Lag and progress keep their last values; the age of progress goes on growing.
-      if (!(error instanceof MtmiError)) throw error
-      unknown = `the log does not say where it ends: ${error.message}`
-    } finally {
-      looking = false
+    const progress = await watched?.look()
+    if (watched === undefined || progress === undefined) return
+    const nowMs = clock.nowMs()
+    const { behind, total } = distance(progress)
+    watch.note(watched.stage, behind, total, progress.takenAtMs, nowMs)
+    for (const { stage, lagSeconds, movedAtMs } of watch.lags(nowMs)) {
+      shown.lag.set({ stage }, lagSeconds)
+      shown.progress.at({ stage }, movedAtMs)
     }
+    seen = true
   }
 
   const readiness = (): Readiness => {
-    const stalled = watch.stalled(clock.nowMs(), config.serve.staleMaxMs)
-    const detail = unknown ?? stalled
-    if (detail !== undefined) return { ready: false, detail }
-    const state = ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` }
+    const detail = watch.stalled(clock.nowMs(), config.serve.staleMaxMs) ?? (seen ? undefined : 'nothing has been read yet')
+    if (detail !== undefined) return tasks.readiness({ ready: false, detail })
+    const state = tasks.readiness(ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` })
     return accounts === undefined ? state : { ...state, accounts: accounts() }
   }
 
   let service: OpsService | undefined
-  let ticking: NodeJS.Timeout | undefined
   if (port !== undefined) {
     service = await startOpsService({ port, metrics: shown, readiness })
     say(`health and metrics on ${service.url}`)
-    ticking = setInterval(() => void look(), watchMs)
+    if (watched !== undefined) tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
   return {
     metrics: shown,
@@ -113,7 +101,7 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
         ...(report.tensorflow === undefined ? {} : { tensorflow: report.tensorflow })
       }),
     async close() {
-      clearInterval(ticking)
+      await tasks.stop()
       await service?.close()
     }
   }

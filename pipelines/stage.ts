@@ -2,15 +2,18 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
+import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
+import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
+import type { IndexState } from '../src/index/vectorIndex.ts'
 import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
-import { createMetrics, type MetricsReport } from '../src/monitor/metrics.ts'
+import { createMetrics, type MetricsReport, type TaskName } from '../src/monitor/metrics.ts'
 import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../src/sequence/sequenceStage.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
@@ -28,6 +31,7 @@ import type { PublishStatus, TrainStatus } from './thread/messages.ts'
 import { versionNumbers } from './versionsReport.ts'
 
 const pollMs = 50
+const watchMs = 1000
 
 type StageName = 'sequence' | 'train' | 'publish' | 'serve'
 
@@ -110,7 +114,7 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     })
   })
   begun()
-  const running = stage.run(stop.signal)
+  const running = handledLater(stage.run(stop.signal))
   say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
   const settled = async () => {
     const { consumed, ends } = await look()
@@ -137,7 +141,10 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     const { consumed, takenAtMs } = status
     return { consumed: offsetsFromJson(consumed), ends: await log.ends(config.topics.userSequences), takenAtMs }
   }
-  const ready = () => ({ ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` })
+  const ready = () =>
+    publish?.outage === undefined
+      ? { ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` }
+      : { ready: false, detail: publish.outage }
   const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })
   const thread = await startModelThread(
@@ -178,41 +185,36 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
 async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
   const { say, warn, style } = journal
   const metrics = createMetrics({ clock: wire.clock })
+  const { clock } = wire
+  const tasks = new BackgroundTasks<TaskName>({ clock, onProblem: warn, onFailure: (task) => metrics.taskFailures.inc({ task }) })
   const index = await openIndex(wire.config, run, {
     searchThread: true,
     measure: (report) => metrics.apply(report),
     onProblem: warn
   })
   try {
-    let live = await index.live()
-    const refreshing = setInterval(
-      () =>
-        void index.live().then(
-          (state) => {
-            live = state
-            metrics.indexPoints.set({ role: 'item' }, state?.items ?? 0)
-            metrics.indexPoints.set({ role: 'user' }, state?.users ?? 0)
-          },
-          () => {
-            live = undefined
-          }
-        ),
-      1000
-    )
+    let live: IndexState | undefined
+    tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, async () => {
+      live = await index.live()
+      metrics.indexPoints.set({ role: 'item' }, live?.items ?? 0)
+      metrics.indexPoints.set({ role: 'user' }, live?.users ?? 0)
+    })
     const readiness = () =>
-      live === undefined
-        ? { ready: false, detail: 'nothing is published yet, or the index does not answer' }
-        : { ready: true, detail: `space ${live.space}, step ${live.step}` }
+      tasks.readiness(
+        live === undefined
+          ? { ready: false, detail: 'nothing is published yet' }
+          : { ready: true, detail: `space ${live.space}, step ${live.step}` }
+      )
     const { sessions } = wire.config.serve
     const thread = sessions
       ? await startModelThread(
           { config: wire.config, dataDir: wire.config.dataDir, run: run.name, stages: ['encode'], logStyle: style },
           (message) => {
             if (message.kind === 'metrics') metrics.apply(message.report)
+            else if (message.kind === 'problem') warn(message.message)
           }
         )
       : undefined
-    thread?.ended.catch((error: Error) => warn(`sessions that are not stored are not answered any more: ${error.message}`))
     const service = await startHttpService(
       {
         wire,
@@ -232,12 +234,16 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
     begun()
     const ops = await startOpsServer({ port: opsPort, wire, metrics, ready: readiness, say })
     say(`serving ${run.root} on ${service.url}`)
-    await untilInterrupted()
-    clearInterval(refreshing)
-    await service.close()
-    await thread?.stop().catch(() => {}) // said above
-    await ops.close()
+    try {
+      // A process that no longer answers sessions ends: whoever supervises it starts another.
+      await Promise.race([untilInterrupted(), ...(thread === undefined ? [] : [thread.ended])])
+    } finally {
+      await service.close()
+      await ops.close()
+    }
+    await thread?.stop()
   } finally {
+    await tasks.stop()
     await index.close()
   }
 }

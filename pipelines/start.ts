@@ -5,6 +5,7 @@ import { Account, type AccountNumbers, unaccounted } from '../src/core/account.t
 import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
 import { ConfigError, MtmiError } from '../src/core/errors.ts'
+import { handledLater } from '../src/core/promises.ts'
 import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
 import { plainText } from '../src/core/terminal.ts'
 import { type Dataset, type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
@@ -87,7 +88,7 @@ async function runWhole(
   const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
   begun()
   for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
-  const interrupted = untilInterrupted()
+  const interrupted = handledLater(untilInterrupted())
   const interruption = new AbortController()
   let isReported = false
   void interrupted.then(() => interruption.abort())
@@ -125,7 +126,7 @@ async function runWhole(
       else process.stdout.write(`\n${textReport(report)}`)
     }
     if (service !== undefined && report !== undefined) {
-      const { items } = await pipeline.index.popular(1)
+      const { items } = await pipeline.answered(() => pipeline.index.popular(1))
       say(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
       await Promise.race([interrupted, pipeline.failed()])
     }
@@ -174,7 +175,7 @@ async function runToReport(
   noteRefused(source, rows)
   pipeline.metrics.apply(meter.entries(rows.numbers()))
   const seconds = (systemClock.nowMs() - feedStartedMs) / 1000
-  const report = await collectReport(pipeline, source, run, { rows: rows.numbers(), seconds })
+  const report = await pipeline.answered(() => collectReport(pipeline, source, run, { rows: rows.numbers(), seconds }))
   run.state(runReport).save(report)
   // Drawing is loaded when it is needed: a pipeline that learns needs none of it.
   const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')

@@ -3,6 +3,7 @@
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { exitCodes } from '../../src/core/errors.ts'
+import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { version } from '../../src/core/version.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
@@ -31,19 +32,16 @@ export async function doctor(config: Config, options: DoctorOptions): Promise<vo
   // A run that is named may not have begun yet: that is a finding, not an error.
   const run = config.run === null ? runToRead(config) : new RunDirectory(config.dataDir, config.run)
   const backend = await loadConfiguredBackend().catch((error: Error) => error)
-  const outside = [
-    inTime('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs)),
-    ...(config.index === 'qdrant'
-      ? [inTime('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))]
-      : []),
-    ...(config.log === 'kafka'
-      ? [
-          inTime('brokers', 2 * limitMs, 'check kafka.brokers', () =>
-            kafkaFindings(config, { clock, limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
-          )
-        ]
-      : [])
-  ]
+  const outside: Promise<Finding[]>[] = []
+  const look = (what: string, waitMs: number, advice: string, ask: () => Promise<Finding[]>) => {
+    outside.push(handledLater(inTime(what, waitMs, advice, ask)))
+  }
+  look('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs))
+  if (config.index === 'qdrant') look('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))
+  if (config.log === 'kafka')
+    look('brokers', 2 * limitMs, 'check kafka.brokers', () =>
+      kafkaFindings(config, { clock, limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
+    )
   const findings = [...machineFindings(config, backend), ...(await runFindings(config, run)), ...(await Promise.all(outside)).flat()]
   const failures = findings.filter(({ verdict }) => verdict === 'failed')
   if (options.json === true) {

@@ -1,6 +1,7 @@
 // The near side of the model thread: starts it, listens, and turns its end into a promise.
 
 import { MtmiError, UnavailableError } from '../../src/core/errors.ts'
+import { handledLater } from '../../src/core/promises.ts'
 import { startSourceWorker } from '../../src/core/sourceWorker.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
@@ -26,15 +27,17 @@ export function startModelThread(task: ModelThreadTask, onMessage: (message: Fro
   const worker = startSourceWorker(new URL('./modelThread', import.meta.url), { workerData: task, name: 'mtmi-model' })
   return new Promise((resolve, reject) => {
     let failure: Error | undefined
-    const ended = new Promise<void>((end, fail) => {
-      worker.on('error', (error) => {
-        failure ??= error
+    const ended = handledLater(
+      new Promise<void>((end, fail) => {
+        worker.on('error', (error) => {
+          failure ??= error
+        })
+        worker.on('exit', (code) => {
+          if (failure === undefined && code === 0) end()
+          else fail(failure ?? new Error(`the model thread ended with status ${code}`))
+        })
       })
-      worker.on('exit', (code) => {
-        if (failure === undefined && code === 0) end()
-        else fail(failure ?? new Error(`the model thread ended with status ${code}`))
-      })
-    })
+    )
     ended.catch(reject)
     const post = (message: ToModelThread) => worker.postMessage(message)
     const encoding = new Map<number, { resolve(session: EncodedSession | undefined): void; reject(error: Error): void }>()

@@ -64,6 +64,8 @@ export interface PublishStatus {
   readonly space: string
   /** New weights that were refused. */
   readonly held?: HeldModel
+  /** What keeps vectors from being written, since when. */
+  readonly outage?: string
 }
 
 export type FromModelThread =

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
+import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
@@ -95,7 +96,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       onPublished: ({ users }) => {
         if (users !== undefined && users.agesMs.length > 0) post({ kind: 'freshness', agesMs: users.agesMs })
       },
-      onProblem: (problem) => post({ kind: 'problem', message: problem.message })
+      onProblem: (message) => post({ kind: 'problem', message })
     })
     const stage = publishing
     const status = (): PublishStatus => {
@@ -111,7 +112,8 @@ async function main(task: ModelThreadTask): Promise<void> {
         waitingUsers: waiting.users,
         step: replica.step,
         space: replica.space,
-        ...(stage.held === undefined ? {} : { held: stage.held })
+        ...(stage.held === undefined ? {} : { held: stage.held }),
+        ...(stage.outage === undefined ? {} : { outage: stage.outage })
       }
     }
     statuses.push(() => ({ kind: 'publish', status: status() }))
@@ -124,7 +126,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       ]
     })
     hurries.push((on) => stage.hurry(on))
-    runs.push(stage.run(stop.signal))
+    runs.push(handledLater(stage.run(stop.signal)))
     closers.push(() => index.close())
   }
 
@@ -132,9 +134,10 @@ async function main(task: ModelThreadTask): Promise<void> {
     const index = await openIndex(config, run, { searchThread: false })
     const replica = new ModelReplica({ gated: true })
     const measure = (report: MetricsReport) => gathered.push(...report)
-    const stage = new EncodeStage({ ...wire, replica, catalogue, index, measure })
+    const onProblem = (message: string) => post({ kind: 'problem', message })
+    const stage = new EncodeStage({ ...wire, replica, catalogue, index, measure, onProblem })
     sessions = new SessionEncoding(replica, () => stage.ready)
-    runs.push(stage.run(stop.signal))
+    runs.push(handledLater(stage.run(stop.signal)))
     closers.push(() => index.close())
   }
 
@@ -196,7 +199,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
     ])
     hurries.push((on) => stage.hurry(on))
-    runs.push(stage.run(stop.signal))
+    runs.push(handledLater(stage.run(stop.signal)))
     closers.push(() => ledger.close())
     closers.push(() => audit?.close())
   }

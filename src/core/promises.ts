@@ -6,7 +6,9 @@
  *
  * @returns the same promise: it still rejects for whoever awaits it
  */
-export function handledLater<P extends PromiseLike<unknown>>(promise: P): P {
-  promise.then(undefined, () => {})
+export function handledLater<T>(promise: Promise<T>): Promise<T>
+export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | undefined
+export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | undefined {
+  promise?.catch(() => {})
   return promise
 }

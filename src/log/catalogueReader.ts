@@ -1,6 +1,7 @@
 // Reads the topic `items` into the one catalogue of this heap, for every stage that runs in it. A heap is a thread: the main thread and the model thread have one each, because
 // JavaScript objects are not shared between threads.
 
+import { handledLater } from '../core/promises.ts'
 import { Catalogue, type CatalogueChange } from '../records/catalogue.ts'
 import type { LogRecord } from './eventLog.ts'
 import { followTopic, type StageReader } from './followTopic.ts'
@@ -60,7 +61,7 @@ export class CatalogueReader {
 
   /** Reads until abort. The first call begins; every other one fails with the same error, and waits for the same end, or for its own abort. */
   follow(signal: AbortSignal): Promise<void> {
-    this.#following ??= this.#follow(signal)
+    this.#following ??= handledLater(this.#follow(signal))
     return Promise.race([this.#following, aborted(signal)])
   }
 

@@ -50,6 +50,9 @@ const batchExamples = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 const stage = ['ingest', 'sequence', 'train', 'publish', 'serve'] as const
 const reader = Object.keys(readers) as readonly Reader[]
 const role = ['item', 'user'] as const
+/** Work beside the stages: offsets and lag, what is live, retention and compaction, the watch of vectors, following the live model. */
+export const taskNames = ['progress', 'index', 'maintenance', 'vectors', 'sessions'] as const
+export type TaskName = (typeof taskNames)[number]
 /** K is at most 16. */
 const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
 
@@ -93,6 +96,9 @@ export const metricDefinitions = {
 
   sourceRead: counter('mtmi_source_read_rows_total', 'Rows read of a data set or a simulation'),
   sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', { outcome: outcomesOf('source') }),
+  taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of work that a process repeats beside its stages; each is tried again', {
+    task: taskNames
+  }),
 
   ingestRead: counter('mtmi_ingest_read_records_total', 'Records read from source topics, whether or not anything has come of them yet'),
   ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),

@@ -3,6 +3,7 @@
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { MtmiError } from '../core/errors.ts'
 import { type Offsets, offsetsSchema } from '../core/offsets.ts'
+import { Outage } from '../core/outage.ts'
 import { own } from '../core/own.ts'
 import type { StateKind } from '../core/stateFile.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
@@ -35,8 +36,6 @@ const restMs = 10
 const catchUpMaxMs = 100
 /** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
 const sweepTickMs = 100
-/** After the index did not answer: first and longest wait. */
-const retryMs = { first: 200, max: 10_000 }
 
 /** How far the users' changes are in the index, kept by the caller: losing it only repeats work. */
 export const publishedOffsets: StateKind<Readonly<Record<string, string>>> = {
@@ -67,7 +66,8 @@ export interface PublishStageOptions extends Wire {
   readonly onVerdict?: (record: GateRecord) => void
   readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
-  readonly onProblem?: (problem: MtmiError) => void
+  /** What fails and is tried again, and that it works again: once an outage. */
+  readonly onProblem?: (text: string) => void
   readonly logger?: StageLogger
 }
 
@@ -93,11 +93,14 @@ export class PublishStage {
   #lastSweepMs = 0
   #lastPopularMs = 0
   #hurry = false
-  #backingOff = false
   readonly #meters = {
     publish: new AccountMeter(new Account('publish').numbers()),
     popularity: new AccountMeter(new Account('popularity').numbers())
   }
+  /** Of the index, of what is published. */
+  readonly #outage: Outage
+  /** Of the index, where vectors are only compared: publishing goes on. */
+  readonly #watchOutage: Outage
   /** Readers that have paused in the middle of what they were given. */
   #midway = 0
 
@@ -107,6 +110,15 @@ export class PublishStage {
     this.#read = new Map()
     const { replica, index, config, clock } = options
     const { spacesKept } = config.publish
+    const { measure, onProblem } = options
+    this.#outage = new Outage({
+      ...{ what: 'writing to the index', clock, onProblem },
+      onFailure: () => measure?.([{ metric: 'publishFailures', value: 1 }])
+    })
+    this.#watchOutage = new Outage({
+      ...{ what: 'comparing vectors with those in the index', clock, onProblem },
+      onFailure: () => measure?.([{ metric: 'taskFailures', labels: { task: 'vectors' }, value: 1 }])
+    })
     this.#catalogue = options.catalogue ?? new CatalogueReader(options, { ...options, stage: 'publish' })
     const { catalogue } = this.#catalogue
     replica.useCatalogue((itemId) => catalogue.featuresOf(itemId))
@@ -134,7 +146,7 @@ export class PublishStage {
       onVerdict: options.onVerdict
     })
     if (options.liveModel !== undefined)
-      this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: options.onProblem })
+      this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: (problem) => onProblem?.(problem.message) })
     this.#vectors = new VectorWatch({
       encoder: replica,
       index,
@@ -186,31 +198,9 @@ export class PublishStage {
     const { config, log, replica } = this.#options
     const model = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
     this.#ends = { model, sequences: await log.ends(config.topics.userSequences) }
-    const kept = await this.#asked(signal, async () => this.#kept?.load(model))
+    const kept = await this.#outage.retry(async () => this.#kept?.load(model), signal)
     const applied = kept === undefined ? undefined : replica.resume(kept)
     if (applied !== undefined) this.#noteModel(applied)
-  }
-
-  /** @returns undefined if aborted before there was an answer */
-  async #asked<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T | undefined> {
-    for (let waitMs = retryMs.first; !signal.aborted; waitMs = Math.min(retryMs.max, waitMs * 2)) {
-      try {
-        return await ask()
-      } catch (error) {
-        await this.#backOff(error, waitMs, signal)
-      }
-    }
-    return undefined
-  }
-
-  /** @throws what time does not mend */
-  async #backOff(error: unknown, waitMs: number, signal: AbortSignal): Promise<void> {
-    if (!(error instanceof MtmiError && error.canRetry)) throw error
-    this.#options.onProblem?.(error)
-    this.#options.measure?.([{ metric: 'publishFailures', value: 1 }])
-    this.#backingOff = true
-    await this.#options.clock.sleep(waitMs, signal)
-    this.#backingOff = false
   }
 
   /** What became of every change of a user, and of every interaction that popularity is counted from, read by this process. */
@@ -243,6 +233,11 @@ export class PublishStage {
     const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched) + Number(!this.#catalogue.isCaughtUp)
     const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
+  }
+
+  /** What keeps vectors from being written, since when; undefined: nothing does. */
+  get outage(): string | undefined {
+    return this.#outage.text
   }
 
   /** Weights that were refused, while nothing newer was accepted. */
@@ -339,7 +334,7 @@ export class PublishStage {
     await clock.sleep(0) // the readers
     do await clock.sleep(0)
     while (this.#midway > 0 && clock.nowMs() - startedMs < catchUpMaxMs)
-    if (!this.#canPublish || this.#backingOff) return
+    if (!this.#canPublish || this.#outage.text !== undefined) return
     try {
       await this.#publishDue()
     } catch (error) {
@@ -347,20 +342,13 @@ export class PublishStage {
     }
   }
 
-  /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often; what waits goes on waiting. */
+  /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often, for as long as it takes; what waits goes on waiting. */
   async #pump(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
-    let waitMs = retryMs.first
+    const publish = async () => this.#canPublish && (await this.#publishDue())
     while (!signal.aborted) {
-      try {
-        const busy = this.#canPublish && (await this.#publishDue())
-        waitMs = retryMs.first
-        if (busy) await clock.sleep(0)
-        else await clock.sleep(restMs)
-      } catch (error) {
-        await this.#backOff(error, waitMs, signal)
-        waitMs = Math.min(retryMs.max, waitMs * 2)
-      }
+      const busy = await this.#outage.retry(publish, signal)
+      await clock.sleep(busy === true ? 0 : restMs, signal)
     }
   }
 
@@ -399,9 +387,18 @@ export class PublishStage {
     for (const update of applied ?? []) this.#noteModel(update)
     await this.#keep()
     busy ||= applied !== undefined || this.#gate.working
-    if (!busy && this.#publisher.waiting().items === 0) await this.#vectors.lookIfDue()
+    if (!busy && this.#publisher.waiting().items === 0) await this.#watchVectors()
     if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
     return busy
+  }
+
+  async #watchVectors(): Promise<void> {
+    try {
+      if (await this.#vectors.lookIfDue()) this.#watchOutage.ended()
+    } catch (error) {
+      if (!(error instanceof MtmiError)) throw error
+      this.#watchOutage.failed(error) // the next look is due in ten seconds
+    }
   }
 
   /** Afterwards there is nothing to keep, until something is awaited. */

@@ -6,6 +6,7 @@
 import type { AccountNumbers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
+import { handledLater } from '../core/promises.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import { areUnits, isUnit } from '../index/unitVectors.ts'
 import { type ItemPoint, isId, popularityPart, type UserPoint, type VectorIndex } from '../index/vectorIndex.ts'
@@ -427,9 +428,11 @@ export class Publisher {
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work).finally(() => {
-      this.#writing = { items: 0, users: 0 }
-    })
+    const result = handledLater(
+      this.#turn.then(work).finally(() => {
+        this.#writing = { items: 0, users: 0 }
+      })
+    )
     this.#turn = result.catch(() => {})
     return result
   }

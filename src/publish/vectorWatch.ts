@@ -74,13 +74,14 @@ export class VectorWatch {
     if (this.#users.get(place)?.userId === userId) this.#users.delete(place)
   }
 
-  /** Looks if it is time. To be called when nothing waits to be published: what has not been written yet is late, not skewed. */
-  async lookIfDue(): Promise<void> {
+  /** Looks if it is time. To be called when nothing waits to be published: what has not been written yet is late, not skewed. @returns whether it looked */
+  async lookIfDue(): Promise<boolean> {
     const { clock, measure, encoder } = this.#watched
-    if (measure === undefined || encoder.dimensions === 0 || clock.nowMs() - this.#lastLookMs < intervalMs) return
+    if (measure === undefined || encoder.dimensions === 0 || clock.nowMs() - this.#lastLookMs < intervalMs) return false
     this.#lastLookMs = clock.nowMs()
     const entries = [...this.#rowNorms(), ...(await this.#lookAtItems()), ...(await this.#lookAtUsers())]
     if (entries.length > 0) measure(entries)
+    return true
   }
 
   #rowNorms(): MetricsEntry[] {

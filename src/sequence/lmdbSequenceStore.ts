@@ -6,6 +6,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { lmdbFault, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
+import { handledLater } from '../core/promises.ts'
 import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
@@ -161,18 +162,19 @@ export class LmdbSequenceStore implements SequenceStore {
     await this.#loadedBefore()
     const empty = this.userCount() === 0
     const { items, types } = this.#dictionary
-    this.#loading = this.#environment.batch(() => {
-      for (const [userId, { bytes, bucket }] of loaded) {
-        const from = empty ? absent : this.#storedBucket(userId)
-        void (bytes === undefined ? this.#windows.remove(userId) : this.#windows.put(userId, bytes as Buffer))
-        if (from === bucket) continue
-        if (from !== absent) void this.#idle.remove([from, userId])
-        if (bucket !== absent) void this.#idle.put([bucket, userId], nothing)
-      }
-      for (; this.#storedItems < items.size; this.#storedItems++) void this.#items.put(this.#storedItems, items.at(this.#storedItems)!)
-      for (; this.#storedTypes < types.size; this.#storedTypes++) void this.#types.put(this.#storedTypes, types.at(this.#storedTypes)!)
-    })
-    this.#loading.catch(() => {}) // met by whoever awaits it next
+    this.#loading = handledLater(
+      this.#environment.batch(() => {
+        for (const [userId, { bytes, bucket }] of loaded) {
+          const from = empty ? absent : this.#storedBucket(userId)
+          void (bytes === undefined ? this.#windows.remove(userId) : this.#windows.put(userId, bytes as Buffer))
+          if (from === bucket) continue
+          if (from !== absent) void this.#idle.remove([from, userId])
+          if (bucket !== absent) void this.#idle.put([bucket, userId], nothing)
+        }
+        for (; this.#storedItems < items.size; this.#storedItems++) void this.#items.put(this.#storedItems, items.at(this.#storedItems)!)
+        for (; this.#storedTypes < types.size; this.#storedTypes++) void this.#types.put(this.#storedTypes, types.at(this.#storedTypes)!)
+      })
+    )
   }
 
   /** @throws UnavailableError if what was loaded could not be written */

@@ -1,5 +1,6 @@
 // Rebuilds a partition's store from the topic that carried its changes, when the local copy is lost.
 
+import { handledLater } from '../core/promises.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserSequence, UserWindow } from '../records/userSequence.ts'
 import type { SequenceStore } from './sequenceStore.ts'
@@ -89,11 +90,11 @@ async function apply(
   for await (const record of records) {
     let pressure: Promise<void> | undefined
     if ('expired' in record) {
-      if (record.erasedAt === undefined || record.erasedAt >= held) pressure = store.load(record.userId, undefined)
+      if (record.erasedAt === undefined || record.erasedAt >= held) pressure = handledLater(store.load(record.userId, undefined))
     } else if (record.partition === partition) {
       if (record.committed > next) next = record.committed
       if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
-      if (!('superseded' in record || isRepeat(record, held))) pressure = store.load(record.userId, windowOf(record))
+      if (!('superseded' in record || isRepeat(record, held))) pressure = handledLater(store.load(record.userId, windowOf(record)))
     } else continue
     changes++
     if (pressure !== undefined) await pressure

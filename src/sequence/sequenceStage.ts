@@ -295,8 +295,8 @@ export class SequenceStage {
       this.#newest.delete(userId)
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
-    const appends = [this.#deadLetters.flush(), this.#late.flush()]
-    if (changes.length > 0) appends.push(log.append(config.topics.userSequences, changes, sequenceFence(partition)))
+    const appends = [handledLater(this.#deadLetters.flush()), handledLater(this.#late.flush())]
+    if (changes.length > 0) appends.push(handledLater(log.append(config.topics.userSequences, changes, sequenceFence(partition))))
     const { next } = owned
     const report: MetricsReport = [
       ...owned.meter.entries(owned.sequencer.report().account),
@@ -309,14 +309,16 @@ export class SequenceStage {
     ]
     // Acknowledged only when those before it are: what is committed has no gap.
     const before = owned.inFlight.at(-1)
-    const sent = Promise.all([before, ...appends]).then(() => {
-      void owned.inFlight.shift()
-      owned.emitted = next
-      this.takenAtMs = takenAtMs
-      for (const step of steps) step.end()
-      this.#options.drift?.observe(sequences)
-      this.#options.measure?.(report)
-    })
+    const sent = handledLater(
+      Promise.all([before, ...appends]).then(() => {
+        void owned.inFlight.shift()
+        owned.emitted = next
+        this.takenAtMs = takenAtMs
+        for (const step of steps) step.end()
+        this.#options.drift?.observe(sequences)
+        this.#options.measure?.(report)
+      })
+    )
     // Met by whoever waits for room or for the commit, or else at the next event.
     sent.catch((error: Error) => {
       this.#failure ??= error

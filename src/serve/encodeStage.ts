@@ -1,7 +1,7 @@
 // model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect when the index has items of theirs: whether they
 // are good enough is the publisher's to judge, and until then the live items are of the weights before.
 
-import { MtmiError } from '../core/errors.ts'
+import { Outage } from '../core/outage.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
@@ -20,6 +20,7 @@ export interface EncodeStageOptions extends Wire {
   readonly catalogue: CatalogueReader
   readonly index: Pick<VectorIndex, 'live'>
   readonly measure?: (report: MetricsReport) => void
+  readonly onProblem?: (text: string) => void
 }
 
 export class EncodeStage {
@@ -49,34 +50,37 @@ export class EncodeStage {
     const readUpdate = ({ offset }: LogRecord) => {
       if (offset + 1n >= end) this.#caughtUp = true
     }
-    const works = [
-      catalogue.follow(both),
-      followTopic(this.#options, {
-        ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: both, measure: this.#options.measure },
-        use: (record, letters) => {
-          if (record.value !== null) replica.apply(codecs.modelUpdate.decode(record.value), record.offset + 1n)
-          addUnfit(letters, codecs, record, replica.takeUnfit())
-          readUpdate(record)
-        },
-        skip: readUpdate
-      }),
-      this.#switch(both)
-    ]
-    const results = await Promise.allSettled(works.map((work) => work.finally(() => own.abort())))
+    const ending = (work: Promise<void>) => work.finally(() => own.abort())
+    const results = await Promise.allSettled([
+      ending(catalogue.follow(both)),
+      ending(
+        followTopic(this.#options, {
+          ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: both, measure: this.#options.measure },
+          use: (record, letters) => {
+            if (record.value !== null) replica.apply(codecs.modelUpdate.decode(record.value), record.offset + 1n)
+            addUnfit(letters, codecs, record, replica.takeUnfit())
+            readUpdate(record)
+          },
+          skip: readUpdate
+        })
+      ),
+      ending(this.#switch(both))
+    ])
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   async #switch(signal: AbortSignal): Promise<void> {
-    const { replica, index, clock } = this.#options
-    while (!signal.aborted) {
-      try {
-        while (this.#caughtUp && (await this.#acceptIfLive(index, replica))) {
-          // and perhaps the next
-        }
-        this.#ready ||= this.#caughtUp
-      } catch (error) {
-        if (!(error instanceof MtmiError && error.canRetry)) throw error // asked again in a moment
+    const { replica, index, clock, measure, onProblem } = this.#options
+    const onFailure = () => measure?.([{ metric: 'taskFailures', labels: { task: 'sessions' }, value: 1 }])
+    const outage = new Outage({ what: 'looking at what is live, for sessions,', clock, onProblem, onFailure })
+    const follow = async () => {
+      while (this.#caughtUp && (await this.#acceptIfLive(index, replica))) {
+        // and perhaps the next
       }
+      this.#ready ||= this.#caughtUp
+    }
+    while (!signal.aborted) {
+      await outage.retry(follow, signal)
       await clock.sleep(lookMs, signal)
     }
   }

@@ -186,7 +186,7 @@ function publish(parts: Parts, life: Life, disk: SimDisk, catalogue?: CatalogueR
     liveModel: simCheckpoints(disk.liveModel, life, faults),
     gates: disk.file<GateHistory>(life, faults, 'gates.json'),
     popularity: disk.file<KeptPopularity>(life, faults, 'popularity.json'),
-    onProblem: (problem) => life.world.trace(life.name, `problem: ${problem.message}`),
+    onProblem: (problem) => life.world.trace(life.name, `problem: ${problem}`),
     measure: () => {}
   })
   const behind = () => {

@@ -2,6 +2,7 @@
 
 import { setTimeout as after } from 'node:timers'
 import { type ErrorCode, MtmiError, UnavailableError } from '../../../src/core/errors.ts'
+import { handledLater } from '../../../src/core/promises.ts'
 
 export interface Finding {
   readonly what: string
@@ -28,12 +29,13 @@ export function failure(what: string, error: unknown, advice: string): Finding {
 /** The findings of `look`, or one that says that they did not come in time: a doctor must not hang where a part does. */
 export async function inTime(what: string, limitMs: number, advice: string, look: () => Promise<Finding[]>): Promise<Finding[]> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = after(() => reject(new UnavailableError(`no answer within ${limitMs / 1000} s`)), limitMs)
-  })
+  const late = handledLater(
+    new Promise<never>((_, reject) => {
+      timer = after(() => reject(new UnavailableError(`no answer within ${limitMs / 1000} s`)), limitMs)
+    })
+  )
   try {
-    const looking = look()
-    looking.catch(() => {}) // too late to be of use
+    const looking = handledLater(look())
     return await Promise.race([looking, late])
   } catch (error) {
     return [failure(what, error, advice)]

@@ -1,6 +1,7 @@
 // The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant one.
 
 import { own } from '../../core/own.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
 import {
   checkLimit,
@@ -156,10 +157,12 @@ export class EmbeddedIndex implements VectorIndex {
 
   /** Waits for what was asked and written. A second call waits for the first. */
   close(): Promise<void> {
-    this.#closed ??= (async () => {
-      await this.#thread?.close()
-      await this.#store.close()
-    })()
+    this.#closed ??= handledLater(
+      (async () => {
+        await this.#thread?.close()
+        await this.#store.close()
+      })()
+    )
     return this.#closed
   }
 

@@ -7,6 +7,7 @@ import { QdrantClient } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { Rng } from '../../core/rng.ts'
 import type { MetricsReport } from '../../monitor/metrics.ts'
 
@@ -84,15 +85,17 @@ export class QdrantRequests {
 
   /** The server's version. @throws ConfigError if it is too old to keep what is promised */
   version(): Promise<string> {
-    this.#version ??= this.write('ask for the version', (client) => client.versionInfo()).then(({ version }) => {
-      const [major = 0, minor = 0] = version.split('.').map(Number)
-      if (major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1])) {
-        throw new ConfigError([
-          `Qdrant at ${this.#options.url} is version ${version}; ${versionMin.join('.')} or later is needed: an older one ignores conditions on writes`
-        ])
-      }
-      return version
-    })
+    this.#version ??= handledLater(
+      this.write('ask for the version', (client) => client.versionInfo()).then(({ version }) => {
+        const [major = 0, minor = 0] = version.split('.').map(Number)
+        if (major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1])) {
+          throw new ConfigError([
+            `Qdrant at ${this.#options.url} is version ${version}; ${versionMin.join('.')} or later is needed: an older one ignores conditions on writes`
+          ])
+        }
+        return version
+      })
+    )
     this.#version.catch(() => {
       this.#version = undefined
     })

@@ -8,6 +8,7 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import { checkShape, incompleteSpace, type SpaceShape } from '../vectorIndex.ts'
 import { interestName, type QdrantNames, type Role, roles } from './qdrantNames.ts'
 import { contextField, contextIndex, contextOf, isRemoved, payloadIndexes } from './qdrantPoints.ts'
@@ -130,9 +131,11 @@ export class QdrantSpaces {
     const known = this.#live
     if (!fresh && known !== undefined && this.#clock.nowMs() - known.readAtMs < this.#options.liveMaxAgeMs) return known.space
     if (fresh || this.#reading === undefined) {
-      const reading = this.#readLive().finally(() => {
-        if (this.#reading === reading) this.#reading = undefined
-      })
+      const reading = handledLater(
+        this.#readLive().finally(() => {
+          if (this.#reading === reading) this.#reading = undefined
+        })
+      )
       this.#reading = reading
     }
     return this.#reading

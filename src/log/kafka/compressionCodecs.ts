@@ -13,6 +13,7 @@ import {
   uncompressSync as snappyUncompressSync
 } from 'snappy'
 import { MtmiError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 
 const { CompressionTypes, CompressionCodecs } = kafkajs
 
@@ -113,7 +114,7 @@ let tested: Promise<void> | undefined
  * @throws MtmiError UNAVAILABLE, canRetry false, if one does not work here
  */
 export function registerCompressionCodecs(): Promise<void> {
-  tested ??= register()
+  tested ??= handledLater(register())
   return tested
 }
 

@@ -11,6 +11,7 @@ import tls from 'node:tls'
 import kafkajs, { type Broker, type Cluster, type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 
 export type { Broker, Cluster } from 'kafkajs'
 
@@ -93,7 +94,7 @@ function oneAtATime(cluster: Cluster): void {
     const key = String(node.nodeId)
     let found = finding.get(key)
     if (found === undefined) {
-      found = findBroker(node).finally(() => finding.delete(key))
+      found = handledLater(findBroker(node).finally(() => finding.delete(key)))
       finding.set(key, found)
     }
     return found
@@ -101,9 +102,11 @@ function oneAtATime(cluster: Cluster): void {
   let connecting: Promise<void> | undefined
   const connect = cluster.connect.bind(cluster)
   cluster.connect = () => {
-    connecting ??= connect().finally(() => {
-      connecting = undefined
-    })
+    connecting ??= handledLater(
+      connect().finally(() => {
+        connecting = undefined
+      })
+    )
     return connecting
   }
 }

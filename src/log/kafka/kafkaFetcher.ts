@@ -1,6 +1,7 @@
 // Reads partitions of one topic ahead of whoever takes the records, as far as a budget of bytes allows. Knows no groups.
 
 import { CorruptError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { LogRecord } from '../eventLog.ts'
 import { type Cluster, kafkaError, protocolErrorOf, retrying } from './kafkaClient.ts'
 import { type FetchedPartition, fetchBatches, recordsOf } from './kafkaRecords.ts'
@@ -50,7 +51,7 @@ export class KafkaFetcher {
   constructor(options: KafkaFetcherOptions, positions: ReadonlyMap<number, bigint>) {
     this.#options = options
     this.#positions = new Map(positions)
-    this.#running = this.#run()
+    this.#running = handledLater(this.#run())
   }
 
   /** Next offset to be fetched: everything before it has been given to the queue, or is no record. */

@@ -3,6 +3,7 @@
 
 import kafkajs from 'kafkajs'
 import { own } from '../../core/own.ts'
+import { handledLater } from '../../core/promises.ts'
 import { assignPartitions } from './kafkaAssignment.ts'
 import { type Cluster, type CoordinatorBroker, findCoordinator, protocolErrorOf, retrying } from './kafkaClient.ts'
 
@@ -210,12 +211,14 @@ export class KafkaGroup {
   async #untilAborted<T>(work: Promise<T>): Promise<T> {
     const { signal } = this.#options
     let abort: () => void = () => {}
-    const aborted = new Promise<never>((_, reject) => {
-      abort = () => reject(new Error('aborted'))
-      if (signal.aborted) abort()
-      else signal.addEventListener('abort', abort)
-    })
-    work.catch(() => {}) // once aborted nobody waits for it
+    const aborted = handledLater(
+      new Promise<never>((_, reject) => {
+        abort = () => reject(new Error('aborted'))
+        if (signal.aborted) abort()
+        else signal.addEventListener('abort', abort)
+      })
+    )
+    void handledLater(work) // once aborted nobody waits for it
     try {
       return await Promise.race([work, aborted])
     } finally {

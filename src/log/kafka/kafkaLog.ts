@@ -7,6 +7,7 @@ import type { Kafka } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import type { Offsets } from '../../core/offsets.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
 import { compressionTypes, registerCompressionCodecs } from './compressionCodecs.ts'
 import { type Cluster, kafkaClient, kafkaError, openCluster, retrying } from './kafkaClient.ts'
@@ -94,7 +95,7 @@ export class KafkaLog implements EventLog {
   /** One after the last committed record, by partition: the markers of transactions behind it are nothing that a reader could wait for. */
   ends(topic: string): Promise<Offsets> {
     // In turn: kafkajs connects twice for two fetches at once, and forgets one of the sockets.
-    const turn = this.#looking.then(() => this.#ends(topic))
+    const turn = handledLater(this.#looking.then(() => this.#ends(topic)))
     this.#looking = turn.catch(() => {})
     return turn
   }

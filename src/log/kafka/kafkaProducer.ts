@@ -6,6 +6,7 @@
 
 import type { Clock } from '../../core/clock.ts'
 import { MtmiError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
 import { type Cluster, type CoordinatorBroker, findCoordinator, protocolErrorOf, type RetryLimits, retrying } from './kafkaClient.ts'
@@ -64,7 +65,7 @@ export class KafkaProducer {
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.#last.then(work)
+    const turn = handledLater(this.#last.then(work))
     this.#last = turn.catch(() => {})
     await turn
   }

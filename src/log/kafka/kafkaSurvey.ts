@@ -7,6 +7,7 @@ import { setTimeout as after } from 'node:timers'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import { type Broker, type Cluster, findCoordinator, kafkaClient, kafkaError, openCluster, protocolErrorOf } from './kafkaClient.ts'
 
 export interface SurveyedBroker {
@@ -178,13 +179,15 @@ interface Metadata {
 /** @throws UnavailableError with these words after that time; what `work` does then is nobody's concern */
 async function within<T>(ms: number, words: string, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = after(() => reject(new UnavailableError(words)), ms)
-  })
+  const late = handledLater(
+    new Promise<never>((_, reject) => {
+      timer = after(() => reject(new UnavailableError(words)), ms)
+    })
+  )
   try {
     return await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
-    work.catch(() => {})
+    void handledLater(work)
   }
 }

@@ -10,6 +10,7 @@ import type { Clock } from '../../core/clock.ts'
 import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, UnavailableError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
 import { blockRecordsMax, packBlocks } from './localLogBlock.ts'
@@ -205,7 +206,7 @@ export class LocalLog implements EventLog {
       }
       const partitions = this.#options.partitions(name)
       if (!Number.isInteger(partitions) || partitions < 1) throw new ConfigError([`topic ${name}: ${partitions} partitions`])
-      opening = LocalLogTopic.open(path.join(this.#directory, name), name, partitions)
+      opening = handledLater(LocalLogTopic.open(path.join(this.#directory, name), name, partitions))
       this.#topics.set(name, opening)
       // A later call may find the obstacle gone.
       opening.catch(() => this.#topics.delete(name))

@@ -14,6 +14,7 @@ import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
 import { openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import type { Offsets } from '../../core/offsets.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { LogRecord } from '../eventLog.ts'
 import { type Block, blockHead, repackBlock, stamp, unpackBlock } from './localLogBlock.ts'
 
@@ -73,7 +74,7 @@ export class LocalLogTopic {
       await closing.get(key)
       let opening = open.get(key)
       if (opening === undefined) {
-        opening = LocalLogTopic.#open(directory, name, partitions)
+        opening = handledLater(LocalLogTopic.#open(directory, name, partitions))
         open.set(key, opening)
         opening.catch(() => open.delete(key))
       }
@@ -138,7 +139,7 @@ export class LocalLogTopic {
     if (--this.#users > 0) return
     const key = path.resolve(this.directory)
     open.delete(key)
-    const closed = this.#env.close().finally(() => closing.delete(key))
+    const closed = handledLater(this.#env.close().finally(() => closing.delete(key)))
     closing.set(key, closed)
     await closed
   }

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../../core/clock.ts'
 import type { RegistryOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { Rng } from '../../core/rng.ts'
 import { definedNames, inlineReferences } from './httpRegistryReferences.ts'
 import { type SchemaRegistry, UnknownSchemaIdError } from './schemaRegistry.ts'
@@ -102,7 +103,7 @@ export class HttpRegistry implements SchemaRegistry {
     if (unknown !== undefined && this.#parts.clock.nowMs() - unknown.sinceMs < unknownMs) throw unknown.error
     let asking = this.#asking.get(id)
     if (asking === undefined) {
-      asking = this.#ask(id).finally(() => this.#asking.delete(id))
+      asking = handledLater(this.#ask(id).finally(() => this.#asking.delete(id)))
       this.#asking.set(id, asking)
     }
     return asking

@@ -5,6 +5,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { open, readdir, rename, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
 import { type CheckpointHead, checkFile, partsOfFile, readHead, writeFile } from './checkpointFile.ts'
 
@@ -139,7 +140,7 @@ export class CheckpointFiles implements CheckpointStore {
 
   /** One after the other. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#saving.then(work)
+    const result = handledLater(this.#saving.then(work))
     this.#saving = result.then(
       () => undefined,
       () => undefined

@@ -2,6 +2,7 @@
 
 import { ConfigError } from '../../core/errors.ts'
 import type { NamedArray } from '../../core/namedArrays.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
 import { jsonOf } from './checkpointJson.ts'
 
@@ -26,7 +27,7 @@ export class CheckpointMemory implements CheckpointStore {
   }
 
   save(step: number, checkpoint: Checkpoint, options: SaveOptions = {}): Promise<{ bytes: number; oldest: number }> {
-    const saved = this.#saving.then(() => this.#save(step, checkpoint, options))
+    const saved = handledLater(this.#saving.then(() => this.#save(step, checkpoint, options)))
     this.#saving = saved.catch(() => undefined)
     return saved
   }

@@ -2,6 +2,7 @@
 // the size of the table.
 
 import type { Clock } from '../../core/clock.ts'
+import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore } from '../../model/replica/checkpoint.ts'
 import type { MetricsReport } from '../../monitor/metrics.ts'
 import type { Extent } from '../batch/changedRows.ts'
@@ -95,7 +96,7 @@ export class CheckpointWriter {
     const also = besides(extent)
     this.#stalled(startedMs)
     const checkpoint: Checkpoint = { header: { ...header, ...also.header }, parts: joined(parts, also.parts) }
-    const writing = this.#write(step, checkpoint, { version, pruneLater, base, copies, onSaved })
+    const writing = handledLater(this.#write(step, checkpoint, { version, pruneLater, base, copies, onSaved }))
     this.#writing = writing
       .catch((cause: unknown) => {
         this.#failure = { cause }
