@@ -34,6 +34,8 @@ import { VectorWatch } from './vectorWatch.ts'
 const restMs = 10
 /** What has been fetched is read before the trainer, on the same thread, goes on: for as long as two of its batches take, at most. */
 const catchUpMaxMs = 100
+/** How often it is saved how far the users are in the index. */
+const saveIntervalMs = 1000
 /** How often the sweep of users whose vectors are older than the weights gets a turn when nobody clicks. */
 const sweepTickMs = 100
 
@@ -82,7 +84,7 @@ export class PublishStage {
   /** Next offset of user-sequences to read, by partition. */
   readonly #read: Offsets
   /** Changes below these were in the index before this process began. */
-  readonly #publishedBefore: Offsets
+  readonly #publishedBefore: Map<number, bigint>
   readonly #traces = new UserTraces()
   #modelNext = 0n
   /** Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to there, at least. */
@@ -106,7 +108,7 @@ export class PublishStage {
 
   constructor(options: PublishStageOptions) {
     this.#options = options
-    this.#publishedBefore = options.offsets.load()
+    this.#publishedBefore = new Map(options.offsets.load())
     this.#read = new Map()
     const { replica, index, config, clock } = options
     const { spacesKept } = config.publish
@@ -197,7 +199,11 @@ export class PublishStage {
   async #begin(signal: AbortSignal): Promise<void> {
     const { config, log, replica } = this.#options
     const model = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
-    this.#ends = { model, sequences: await log.ends(config.topics.userSequences) }
+    const sequences = await log.ends(config.topics.userSequences)
+    this.#ends = { model, sequences }
+    // Of a log that was there before this one.
+    for (const [partition, offset] of this.#publishedBefore)
+      if (offset > (sequences.get(partition) ?? 0n)) this.#publishedBefore.delete(partition)
     const kept = await this.#outage.retry(async () => this.#kept?.load(model), signal)
     const applied = kept === undefined ? undefined : replica.resume(kept)
     if (applied !== undefined) this.#noteModel(applied)
@@ -306,7 +312,7 @@ export class PublishStage {
       const sequence = sequenceOf(this.#options.codecs, record)
       if (offset < (this.#publishedBefore.get(partition) ?? 0n)) this.#publisher.recall(sequence)
       else {
-        this.#publisher.noteSequence(sequence)
+        this.#publisher.noteSequence({ ...sequence, source: { partition, offset } })
         const traces = tracesOfAll(this.#options.config, [record])
         if (traces !== undefined) this.#traces.note(sequence.userId, traces, this.#options.clock.nowMs())
       }
@@ -388,7 +394,7 @@ export class PublishStage {
     await this.#keep()
     busy ||= applied !== undefined || this.#gate.working
     if (!busy && this.#publisher.waiting().items === 0) await this.#watchVectors()
-    if (this.#options.clock.nowMs() - this.#lastSaveMs > 1000) this.#saveOffsets()
+    if (this.#options.clock.nowMs() - this.#lastSaveMs >= saveIntervalMs) this.#saveOffsets()
     return busy
   }
 
@@ -473,9 +479,15 @@ export class PublishStage {
     if (entries.length > 0) measure(entries)
   }
 
+  /**
+   * Up to the oldest change that is not in the index: a restart publishes again what was taken since then, and what was answered since the last save. So it repeats, at most, the
+   * changes of one second and those that were waiting.
+   */
   #saveOffsets(): void {
-    if (!this.#hasReadHistories() || this.#publisher.waiting().users > 0) return
-    this.#options.offsets.save(this.#read)
+    if (!this.#hasReadHistories()) return
+    const next = new Map(this.#read)
+    for (const [partition, offset] of this.#publisher.unanswered()) if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)
+    this.#options.offsets.save(next)
     this.#lastSaveMs = this.#options.clock.nowMs()
   }
 }

@@ -92,13 +92,13 @@ export class Publisher {
   }
 
   /** The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is measured from. */
-  noteSequence({ userId, steps, acceptedAtMs }: UserChange): void {
+  noteSequence({ userId, steps, acceptedAtMs, source }: UserChange): void {
     if (steps.length === 0) {
       this.forget(userId)
       return
     }
     this.#forgotten.delete(userId)
-    this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs())
+    this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs(), source)
   }
 
   /** A window that was published before a restart: taken along by sweeps, without counting as a change. */
@@ -170,6 +170,11 @@ export class Publisher {
   /** Whether a change of the user has not been encoded yet. */
   isWaiting(userId: UserId): boolean {
     return this.#users.isWaiting(userId)
+  }
+
+  /** The oldest change of each partition that is not in the index yet: whatever comes before it need not be published again. */
+  unanswered(): ReadonlyMap<number, bigint> {
+    return this.#users.unanswered()
   }
 
   /** What waits, for gauges. */

@@ -29,6 +29,13 @@ export interface UserChange {
   readonly steps: readonly EncoderStep[]
   /** When the log took the newest of the changes, milliseconds. */
   readonly acceptedAtMs: number
+  /** Where the change is in user-sequences: see `Publisher.unanswered`. */
+  readonly source?: ChangeSource
+}
+
+export interface ChangeSource {
+  readonly partition: number
+  readonly offset: bigint
 }
 
 export interface ModelChange {

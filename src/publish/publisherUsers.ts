@@ -3,6 +3,7 @@
 import { Account, type AccountNumbers } from '../core/account.ts'
 import type { EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { ChangeSource } from './publisherReport.ts'
 import { PublisherWindows } from './publisherWindows.ts'
 
 export interface UserQueueOptions {
@@ -22,13 +23,23 @@ export interface TakenUser {
   readonly acceptedAtMs: number | undefined
   /** When the first change that this answers was noted, milliseconds; without a change of no meaning. */
   readonly notedAtMs: number
+  /** Of the oldest change that this answers. */
+  readonly source?: ChangeSource | undefined
+}
+
+interface Waiting {
+  acceptedAtMs: number
+  readonly notedAtMs: number
+  source: ChangeSource | undefined
 }
 
 export class PublisherUsers {
   readonly windows: PublisherWindows
   readonly #options: UserQueueOptions
   /** Changed since they were last encoded, first noted first. */
-  readonly #waiting = new Map<UserId, { acceptedAtMs: number; readonly notedAtMs: number }>()
+  readonly #waiting = new Map<UserId, Waiting>()
+  /** Taken to be encoded, and neither written nor given up yet → their oldest change. */
+  readonly #taken = new Map<UserId, ChangeSource>()
   /** None of their items is known to the model → oldest change; undefined: no change waits, only other weights. */
   readonly #unknown = new Map<UserId, number | undefined>()
   /** Changes that were taken and are on their way to the index. */
@@ -103,13 +114,30 @@ export class PublisherUsers {
     return dropped
   }
 
-  note(userId: UserId, steps: readonly EncoderStep[], acceptedAtMs: number, nowMs: number): void {
+  /**
+   * The oldest change of each partition that is not in the index yet. Users none of whose items are known are left out: a restart recalls them, and they are encoded when
+   * that changes. Looks at all who wait.
+   */
+  unanswered(): ReadonlyMap<number, bigint> {
+    const oldest = new Map<number, bigint>()
+    const note = (source: ChangeSource | undefined) => {
+      if (source === undefined) return
+      const { partition, offset } = source
+      const before = oldest.get(partition)
+      if (before === undefined || offset < before) oldest.set(partition, offset)
+    }
+    for (const { source } of this.#waiting.values()) note(source)
+    for (const source of this.#taken.values()) note(source)
+    return oldest
+  }
+
+  note(userId: UserId, steps: readonly EncoderStep[], acceptedAtMs: number, nowMs: number, source?: ChangeSource): void {
     this.#account.read()
     this.#keep(userId, steps)
     const unknownSince = this.#unknown.get(userId)
     this.#unknown.delete(userId)
     if (unknownSince !== undefined) this.#account.add('merged')
-    this.#wait(userId, Math.min(acceptedAtMs, unknownSince ?? acceptedAtMs), nowMs)
+    this.#wait(userId, Math.min(acceptedAtMs, unknownSince ?? acceptedAtMs), nowMs, source)
   }
 
   recall(userId: UserId, steps: readonly EncoderStep[]): void {
@@ -165,12 +193,13 @@ export class PublisherUsers {
     const due = hurry ? this.windows.size : Math.floor(this.#credit + 1e-6)
     const changedMax = max - (this.sweeping ? Math.floor(Math.min(max / 4, due)) : 0)
     const taken: TakenUser[] = []
-    for (const [userId, { acceptedAtMs, notedAtMs }] of this.#waiting) {
+    for (const [userId, { acceptedAtMs, notedAtMs, source }] of this.#waiting) {
       if (taken.length >= changedMax) break
       if (!flush && notedAtMs + this.#options.userWaitMs > nowMs) break
       this.#waiting.delete(userId)
       this.#underWay++
-      taken.push({ userId, acceptedAtMs, notedAtMs })
+      if (source !== undefined) this.#taken.set(userId, source)
+      taken.push({ userId, acceptedAtMs, notedAtMs, source })
     }
     const sweepMax = Math.min(max - taken.length, due)
     let swept = 0
@@ -188,19 +217,21 @@ export class PublisherUsers {
 
   /** What was taken is to be encoded again: it could not be written. */
   putBack(taken: readonly TakenUser[], nowMs: number): void {
-    for (const { userId, acceptedAtMs } of taken) {
+    for (const { userId, acceptedAtMs, source } of taken) {
+      this.#taken.delete(userId)
       if (acceptedAtMs === undefined) {
         this.#credit++
         continue
       }
       this.#underWay--
-      if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      if (this.windows.has(userId)) this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs, source)
       else this.#account.add('forgotten')
     }
   }
 
   /** @param generation of the weights, as it was when the user was encoded @param outcome of the change that was taken, if one was */
   wasEncoded({ userId, acceptedAtMs }: TakenUser, generation: number, outcome: 'written' | 'refused'): void {
+    this.#taken.delete(userId)
     this.#end(acceptedAtMs, outcome)
     if (!this.windows.has(userId)) return
     this.#behind.delete(userId)
@@ -210,12 +241,14 @@ export class PublisherUsers {
 
   /** The index kept something else: once more, at the pace of the sweep. */
   wasStale({ userId, acceptedAtMs }: TakenUser): void {
+    this.#taken.delete(userId)
     this.#end(acceptedAtMs, 'stale')
     if (this.windows.has(userId)) this.#setBehind(userId)
   }
 
   /** The model knows none of the user's items. */
   wasUnknown({ userId, acceptedAtMs }: TakenUser): void {
+    this.#taken.delete(userId)
     if (!this.windows.has(userId)) {
       this.#end(acceptedAtMs, 'forgotten')
       return
@@ -253,18 +286,22 @@ export class PublisherUsers {
   /** @param outcome of the change that waits, if one does */
   #leave(userId: UserId, outcome: 'forgotten' | 'dropped'): void {
     if (this.#waiting.delete(userId) || this.#unknown.get(userId) !== undefined) this.#account.add(outcome)
+    this.#taken.delete(userId)
     this.#unknown.delete(userId)
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
   }
 
-  #wait(userId: UserId, acceptedAtMs: number, notedAtMs: number): void {
+  #wait(userId: UserId, acceptedAtMs: number, notedAtMs: number, source?: ChangeSource): void {
     const waiting = this.#waiting.get(userId)
-    if (waiting === undefined) this.#waiting.set(userId, { acceptedAtMs, notedAtMs })
-    else {
-      waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
-      this.#account.add('merged')
+    if (waiting === undefined) {
+      this.#waiting.set(userId, { acceptedAtMs, notedAtMs, source })
+      return
     }
+    this.#account.add('merged')
+    waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
+    // A user's changes are in one partition.
+    if (source !== undefined && !(waiting.source !== undefined && waiting.source.offset < source.offset)) waiting.source = source
   }
 
   #setBehind(userId: UserId): void {

@@ -18,12 +18,14 @@ export class SteppedClock implements StageClock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return Promise.resolve()
     return new Promise((resolve) => {
-      const wait = { atMs: this.#nowMs + ms, wake: resolve }
-      this.#waiting.add(wait)
-      signal?.addEventListener('abort', () => {
+      const wake = () => {
+        signal?.removeEventListener('abort', wake)
         this.#waiting.delete(wait)
         resolve()
-      })
+      }
+      const wait = { atMs: this.#nowMs + ms, wake }
+      this.#waiting.add(wait)
+      signal?.addEventListener('abort', wake)
     })
   }
 
@@ -34,7 +36,6 @@ export class SteppedClock implements StageClock {
       for (let i = 0; i < 3; i++) await nextTurn()
       const next = [...this.#waiting].sort((a, b) => a.atMs - b.atMs)[0]
       if (next === undefined || next.atMs > untilMs) break
-      this.#waiting.delete(next)
       this.#nowMs = Math.max(this.#nowMs, next.atMs)
       next.wake()
     }
