@@ -143,7 +143,7 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
   }
   const ready = () =>
     publish?.outage === undefined
-      ? { ready: true, detail: `${stage} keeps up${heldDetail(publish?.held)}` }
+      ? { ready: true, detail: `${stage} keeps up${heldDetail(publish)}` }
       : { ready: false, detail: publish.outage }
   const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })

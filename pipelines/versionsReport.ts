@@ -5,10 +5,11 @@ import type { Config } from '../src/core/config/config.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { type GateRecord, gateHistory, type HeldModel } from '../src/publish/modelGate.ts'
+import { type HeldPromotion, heldPromotionState } from '../src/publish/publisherReport.ts'
 import type { VersionNumbers } from '../src/serve/http/consoleVersions.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest } from '../src/train/modelControl.ts'
-import { heldText } from './heldText.ts'
+import { heldText, promotionText } from './heldText.ts'
 import { modelControlFile } from './modelControlFile.ts'
 import { openIndexToRead } from './parts.ts'
 
@@ -24,6 +25,8 @@ export interface VersionsReport {
   /** Newest first. */
   readonly gates: readonly GateRecord[]
   readonly held: HeldModel | null
+  /** An index version that does not go live, and why. */
+  readonly heldPromotion: HeldPromotion | null
   /** The trainer sends nothing until `mtmi publish --resume`. */
   readonly updatesHeld: boolean
   /** Asked for and not carried out yet. */
@@ -56,13 +59,17 @@ export async function collectVersions(
   index?: Pick<VectorIndex, 'live' | 'spaces'>
 ): Promise<VersionsReport> {
   const { live, spaces } = index === undefined ? await spacesOnDisk(config, run) : await spacesOf(index)
-  const histories = gateFiles(run).map((file) => run.state(gateHistory, file).load())
+  const histories = publisherFiles(run, 'gates').map((file) => run.state(gateHistory, file).load())
   const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
   const control = modelControlFile(run)
   const request = control.request()
   const { checkpoints, updatesHeld } = await checkpointsOf(config, run)
   return {
     ...{ live, spaces, checkpoints, gates, updatesHeld },
+    heldPromotion:
+      publisherFiles(run, 'promotion')
+        .map((file) => run.state(heldPromotionState, file).load()?.held)
+        .find((held) => held != null) ?? null,
     held: histories.find((history) => history?.held !== undefined)?.held ?? null,
     pending: request !== undefined && request.id > (control.result()?.id ?? 0) ? request : null
   }
@@ -90,9 +97,10 @@ export async function versionNumbers(
 }
 
 /** What keeps the newest of the trainer from those who are served. */
-export function heldTexts({ held, updatesHeld, pending }: VersionsReport): string[] {
+export function heldTexts({ held, heldPromotion, updatesHeld, pending }: VersionsReport): string[] {
   const texts: string[] = []
   if (held !== null) texts.push(heldText(held))
+  if (heldPromotion !== null) texts.push(promotionText(heldPromotion))
   if (updatesHeld) texts.push('the trainer publishes nothing until `mtmi publish --resume`')
   if (pending !== null) {
     const { action, version } = pending
@@ -132,8 +140,8 @@ async function spacesOf(index: Pick<VectorIndex, 'live' | 'spaces'>): Promise<Sp
 }
 
 /** Several publishers of a group have one each. */
-function gateFiles(run: RunDirectory): string[] {
-  return existsSync(run.root) ? readdirSync(run.root).filter((file) => /^gates.*\.json$/.test(file)) : []
+function publisherFiles(run: RunDirectory, name: 'gates' | 'promotion'): string[] {
+  return existsSync(run.root) ? readdirSync(run.root).filter((file) => file.startsWith(name) && /^[a-z]+(-.*)?\.json$/.test(file)) : []
 }
 
 async function checkpointsOf(config: Config, run: RunDirectory): Promise<{ checkpoints: CheckpointEntry[]; updatesHeld: boolean }> {

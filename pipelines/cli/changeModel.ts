@@ -1,11 +1,13 @@
 // `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: asks the trainer, and waits until what comes of it is served.
 
+import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { plainText } from '../../src/core/terminal.ts'
+import { blockedBy } from '../../src/publish/publisherReport.ts'
 import type { LineageReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
@@ -126,6 +128,7 @@ async function change(
   options: ChangeOptions,
   preview: ModelPreview | undefined
 ): Promise<void> {
+  if (asked.action !== 'resume') await refuseIfBlocked(config, run, asked.action)
   const control = modelControlFile(run)
   const lock = run.lock(`mtmi ${asked.action}`, ['control'])
   let request: ControlRequest
@@ -175,6 +178,18 @@ async function change(
     )
   else say(`live: space ${served.space}, step ${served.step}, ${served.items} items, ${served.users} users`)
   tell(options, { run: run.name, preview, request, result, live: served ?? null })
+}
+
+/** @throws ConfigError if no other index version can go live: nothing has been asked for then */
+async function refuseIfBlocked(config: Config, run: RunDirectory, action: LineageReason): Promise<void> {
+  if (config.index === 'embedded' && !existsSync(run.path('index'))) return
+  const index = await openIndexToRead(config, run)
+  try {
+    const blocked = blockedBy((await index.live())?.users ?? 0)
+    if (blocked !== undefined) throw new ConfigError([`the ${action} was not begun: ${blocked}`])
+  } finally {
+    await index.close()
+  }
 }
 
 function tell(

@@ -8,6 +8,7 @@ import type { EncoderStep } from '../../src/model/encoder.ts'
 import type { Detection } from '../../src/monitor/drift/detection.ts'
 import type { MetricsReport } from '../../src/monitor/metrics.ts'
 import type { HeldModel } from '../../src/publish/modelGate.ts'
+import type { HeldPromotion } from '../../src/publish/publisherReport.ts'
 import type { EncodedSession } from '../../src/serve/sessionEncoder.ts'
 import type { ProgressiveReport } from '../../src/train/progressive/progressive.ts'
 import type { LogStyle } from '../journal.ts'
@@ -64,6 +65,8 @@ export interface PublishStatus {
   readonly space: string
   /** New weights that were refused. */
   readonly held?: HeldModel
+  /** Why another index version does not go live. */
+  readonly heldPromotion?: HeldPromotion
   /** What keeps vectors from being written, since when. */
   readonly outage?: string
 }

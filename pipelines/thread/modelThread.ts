@@ -11,6 +11,7 @@ import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
+import { heldPromotionState } from '../../src/publish/publisherReport.ts'
 import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { SessionEncoding } from '../../src/serve/sessionEncoding.ts'
@@ -67,6 +68,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   if (task.stages.includes('publish')) {
     const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
     const published = run.state(publishedOffsets, `published${suffix}.json`)
+    const promotion = run.state(heldPromotionState, `promotion${suffix}.json`)
     const liveModel = new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 })
     const index = await openIndex(config, run, {
       searchThread: false,
@@ -87,6 +89,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       liveModel,
       gates: run.state(gateHistory, `gates${suffix}.json`),
       popularity: run.state(keptPopularity, `popularity${suffix}.json`),
+      onHeldPromotion: (held) => promotion.save({ held: held ?? null }),
       onVerdict: ({ outcome, step, reasons }) => {
         if (outcome === 'refused')
           post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })
@@ -113,6 +116,7 @@ async function main(task: ModelThreadTask): Promise<void> {
         step: replica.step,
         space: replica.space,
         ...(stage.held === undefined ? {} : { held: stage.held }),
+        ...(stage.heldPromotion === undefined ? {} : { heldPromotion: stage.heldPromotion }),
         ...(stage.outage === undefined ? {} : { outage: stage.outage })
       }
     }

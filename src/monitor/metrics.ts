@@ -199,7 +199,7 @@ export const metricDefinitions = {
     'Greatest error of a score because its item vector was left as it was written: at most publish.epsilon, of items that have been looked at since the weights moved'
   ),
   promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
-    outcome: ['done', 'held']
+    outcome: ['done', 'held', 'blocked']
   }),
   gates: counter('mtmi_publish_gated_steps_total', 'New tower weights that were tried before they were published, by the verdict', {
     outcome: ['accepted', 'refused']

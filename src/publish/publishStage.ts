@@ -27,6 +27,7 @@ import { KeptModel, type LiveModelStore } from './keptModel.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
 import { type PopularityStore, PopularityWatch } from './popularityWatch.ts'
 import { type ItemReport, Publisher, type UserReport } from './publisher.ts'
+import type { HeldPromotion, PublisherLimits } from './publisherReport.ts'
 import { UserTraces } from './userTraces.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
@@ -66,6 +67,10 @@ export interface PublishStageOptions extends Wire {
   /** Where the model that is in effect is kept; without it a restart begins with the newest one of the log. */
   readonly liveModel?: LiveModelStore
   readonly onVerdict?: (record: GateRecord) => void
+  /** For tests of what happens at the limits. */
+  readonly limits?: Partial<PublisherLimits>
+  /** Where it is kept why an index version does not go live, for those who ask; undefined: none is held. */
+  readonly onHeldPromotion?: (held: HeldPromotion | undefined) => void
   readonly measure?: (report: MetricsReport) => void
   readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
   /** What fails and is tried again, and that it works again: once an outage. */
@@ -92,6 +97,7 @@ export class PublishStage {
   /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
   takenAtMs = 0
   #lastSaveMs = 0
+  #heldPromotion: (HeldPromotion & { readonly outcome: 'held' | 'blocked' }) | undefined
   #lastSweepMs = 0
   #lastPopularMs = 0
   #hurry = false
@@ -133,7 +139,7 @@ export class PublishStage {
       clock,
       catalogue,
       isCandidate: (itemId) => !catalogue.isDeleted(itemId),
-      limits: { spacesKept },
+      limits: { spacesKept, ...options.limits },
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId)
     })
@@ -164,6 +170,7 @@ export class PublishStage {
     const own = new AbortController()
     const both = AbortSignal.any([signal, own.signal])
     const { config } = this.#options
+    this.#options.onHeldPromotion?.(undefined)
     await this.#begin(both)
     const follow = async (work: Promise<void>) => {
       try {
@@ -239,6 +246,11 @@ export class PublishStage {
     const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched) + Number(!this.#catalogue.isCaughtUp)
     const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
+  }
+
+  /** The index version that is being filled and does not go live, and why. */
+  get heldPromotion(): HeldPromotion | undefined {
+    return this.#heldPromotion
   }
 
   /** What keeps vectors from being written, since when; undefined: nothing does. */
@@ -437,8 +449,21 @@ export class PublishStage {
   }
 
   /** The space before is no longer answered from. */
-  #notePromotion({ promotion }: ItemReport | UserReport): void {
-    if (promotion?.outcome === 'done') this.#options.replica.forgetPrevious()
+  #notePromotion({ promotion, space }: ItemReport | UserReport): void {
+    if (promotion === undefined) return
+    if (promotion.outcome === 'done') {
+      this.#options.replica.forgetPrevious()
+      if (this.#heldPromotion !== undefined) this.#options.onHeldPromotion?.(undefined)
+      this.#heldPromotion = undefined
+      return
+    }
+    const { outcome, reason } = promotion
+    if (this.#heldPromotion?.space === space && this.#heldPromotion.outcome === outcome) return
+    const text = `index version ${space} does not go live: ${reason}`
+    this.#heldPromotion = { space, outcome, sinceMs: this.#options.clock.nowMs(), text }
+    this.#options.onHeldPromotion?.(this.#heldPromotion)
+    this.#options.logger?.warn({ space, outcome }, text)
+    if (outcome === 'blocked') this.#options.onProblem?.(text)
   }
 
   /** Where the time from click to vectors goes. */
@@ -465,7 +490,7 @@ export class PublishStage {
     }
     if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
     const model = `${report.space}@${report.step}`
-    if (report.promotion !== undefined) {
+    if (report.promotion?.outcome === 'done') {
       const { outcome } = report.promotion
       this.#options.logger?.info({ model, outcome }, `space ${report.space}: ${outcome}`)
     }

@@ -1,5 +1,6 @@
 // What the publisher is told, how far it may go, and what it reports.
 
+import { type StateKind, z } from '../core/stateFile.ts'
 import type { EncoderStep } from '../model/encoder.ts'
 import type { CatalogueEntry } from '../records/catalogue.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
@@ -20,6 +21,36 @@ export const defaultPublisherLimits: PublisherLimits = {
   unknownUsersMax: 100_000,
   spacesKept: 2,
   completeShareMin: 0.9
+}
+
+/** An index version that does not go live. */
+export interface HeldPromotion {
+  readonly space: string
+  /** When that was found first, milliseconds. */
+  readonly sinceMs: number
+  readonly text: string
+}
+
+/** Why an index version does not go live, for those who ask. */
+export const heldPromotionState: StateKind<{ readonly held: HeldPromotion | null }> = {
+  file: 'promotion.json',
+  version: 1,
+  schema: z.object({ held: z.object({ space: z.string(), sinceMs: z.number(), text: z.string() }).nullable() }),
+  removed: '`mtmi versions` does not name an index version that does not go live, until the publisher starts again'
+}
+
+/** Why no other index version can take the place of one with so many users, and what to do; undefined: one can. */
+export function blockedBy(
+  liveUsers: number,
+  { usersMax, completeShareMin }: Pick<PublisherLimits, 'usersMax' | 'completeShareMin'> = defaultPublisherLimits
+): string | undefined {
+  const switchable = Math.floor(usersMax / completeShareMin)
+  if (liveUsers <= switchable) return undefined
+  return (
+    `no other index version can go live: a publisher holds at most ${usersMax} users, less than ${completeShareMin} of the ${liveUsers} that the live version has. ` +
+    `Lower sequence.idleMaxMs until at most ${switchable} users are left, or drop the index and let the publisher make it from the log: ` +
+    `the ${usersMax} users who acted last then have vectors, the others a list of what is popular until they act again (OPERATIONS.md, MtmiPromotionHeld)`
+  )
 }
 
 /** The part of a UserSequence that the publisher reads. */
@@ -57,7 +88,8 @@ export interface CatalogueLookup {
 /** What became of an attempt to switch to the space being built. */
 export type Promotion =
   | { readonly outcome: 'done'; readonly items: number; readonly users: number; readonly droppedSpaces: readonly string[] }
-  | { readonly outcome: 'held'; readonly reason: string }
+  /** `blocked`: no attempt can succeed until somebody does what `reason` says. */
+  | { readonly outcome: 'held' | 'blocked'; readonly reason: string }
 
 interface PublishReport {
   readonly space: string

@@ -2,7 +2,7 @@
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
-import type { Promotion, PublisherLimits } from './publisherReport.ts'
+import { blockedBy, type Promotion, type PublisherLimits } from './publisherReport.ts'
 
 export class PublisherSpace {
   readonly #index: VectorIndex
@@ -59,6 +59,8 @@ export class PublisherSpace {
     try {
       const live = await this.#index.live()
       if (live !== undefined) {
+        const blocked = blockedBy(live.users, this.#limits)
+        if (blocked !== undefined) return { outcome: 'blocked', reason: blocked }
         if (pending > 0) return undefined
         const share = this.#limits.completeShareMin
         if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {

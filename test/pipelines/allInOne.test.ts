@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
@@ -8,7 +8,7 @@ import { WholePipeline } from '../../pipelines/allInOne.ts'
 import { Account } from '../../src/core/account.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
-import { makeFolder, RunDirectory } from '../../src/core/runDirectory.ts'
+import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 
 test('an index that fails for a while ends nothing: readiness says so, comes back, and what was asked meanwhile is answered', async () => {
@@ -16,7 +16,7 @@ test('an index that fails for a while ends nothing: readiness says so, comes bac
   const config = resolveConfig({ model: { dimensions: 8, interestCount: 2 }, train: { batchSize: 64 }, dataDir }, {})
   const problems: string[] = []
   const run = new RunDirectory(dataDir, 'run')
-  makeFolder(run.root)
+  mkdirSync(run.root, { recursive: true })
   const pipeline = await WholePipeline.open(config, dataDir, run, (text) => problems.push(text))
   const until = async (ready: boolean) => {
     for (let waited = 0; pipeline.readiness().ready !== ready; waited += 50) {
