@@ -59,19 +59,21 @@ test('every user with a known history and every item is published; an index that
   const wire = await learned()
   const index = new MemoryVectorIndex()
   index.down = true
-  let problems = 0
+  const problems: string[] = []
   const stage = new PublishStage({
     ...wire,
     index,
     replica: new ModelReplica(),
     offsets: new Kept(),
-    onProblem: () => {
-      problems++
-      index.down = false // back after the first complaint
+    onProblem: (problem) => {
+      problems.push(problem)
+      index.down = false // back after the first report
     }
   })
   await publishAll(stage, wire)
-  assert.equal(problems, 1)
+  assert.equal(problems.length, 2, 'an outage is reported when it begins and when it ends')
+  assert.match(problems[0]!, /fails and is tried again: the index is down/)
+  assert.match(problems[1]!, /works again after 0 s/)
   const users = new Set(wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!).userId))
   const live = await index.live()
   assert.equal(live?.users, users.size)
