@@ -1,7 +1,7 @@
 // Only what needs types and what Biome cannot see: promises that nothing waits for, those of libraries included; names from outside that look up plain objects.
 import tseslint from 'typescript-eslint'
 import { ownProperty } from './infra/lint/ownProperty.mjs'
-import storedPromises from './infra/eslint/storedPromises.mjs'
+import storedPromises from './infra/lint/storedPromises.mjs'
 
 const typed = { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } }
 
