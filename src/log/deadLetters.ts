@@ -5,6 +5,7 @@
 
 import { BadEventError } from '../core/errors.ts'
 import { OffsetSet } from '../core/offsetSet.ts'
+import { handledLater } from '../core/promises.ts'
 import { deadLetterOf, deadLetterTopic, readDeadLetter } from './deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from './eventLog.ts'
 
@@ -71,7 +72,7 @@ export class DeadLetters {
     if (letters.length === 0) return this.#turn
     this.#waiting = []
     // One that failed has failed whoever awaited it.
-    this.#turn = this.#turn.catch(() => {}).then(() => this.#write(letters))
+    this.#turn = handledLater(this.#turn.catch(() => {}).then(() => this.#write(letters)))
     return this.#turn
   }
 

@@ -60,8 +60,7 @@ export async function followTopic(wire: Wire, options: FollowOptions): Promise<v
       const isUsed = letters.attempt(record, (each) => use(each, letters))
       if (letters.waiting > 0) await letters.flush()
       if (!isUsed) skip?.(record)
-      const pause = rest?.()
-      if (pause !== undefined) await pause
+      await rest?.()
     }
     onRead?.()
   }
