@@ -3,6 +3,7 @@
 import type { Config } from '../../src/core/config/config.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
 import { own } from '../../src/core/own.ts'
+import type { ItemChange } from '../../src/ingest/mapping/mapItem.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
 import type { Wire } from '../../src/log/wire.ts'
@@ -22,8 +23,8 @@ interface Tried {
   /** What the format says they say; absent where they could not be decoded. */
   readonly decoded?: unknown
   readonly outcome: 'mapped' | 'filtered' | 'refused'
-  readonly interaction?: Interaction
-  readonly item?: unknown
+  readonly interactions?: readonly Interaction[]
+  readonly items?: readonly ItemChange[]
   readonly reason?: string
 }
 
@@ -49,8 +50,8 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
       for (const one of tried) process.stdout.write(`${printable(textOfTried(options.topic, one))}\n\n`)
       const types = new Set(
         tried
-          .map(({ interaction }) => interaction?.type ?? '')
-          .filter((type) => type !== '' && own(config.events.types, type) === undefined)
+          .flatMap(({ interactions = [] }) => interactions.map(({ type }) => type))
+          .filter((type) => own(config.events.types, type) === undefined)
       )
       if (types.size > 0)
         process.stdout.write(`events.types has no ${[...types].join(', ')}: such interactions are ingested, and then ignored\n`)
@@ -91,10 +92,11 @@ function tryOne(mapper: SourceMapper, record: LogRecord): Tried {
   let decoded: { decoded?: unknown } = {}
   try {
     decoded = { decoded: mapper.decode(record) }
-    const mapped = mapper.map(record)
-    if (mapped.kind === 'filtered') return { ...raw, ...decoded, outcome: 'filtered' }
-    if (mapped.kind === 'interaction') return { ...raw, ...decoded, outcome: 'mapped', interaction: mapped.interaction }
-    return { ...raw, ...decoded, outcome: 'mapped', item: mapped.item ?? { itemId: mapped.itemId, deleted: true } }
+    const { interactions, items, refused } = mapper.map(record)
+    const reason = refused === undefined ? {} : { reason: refused.message }
+    if (interactions.length > 0) return { ...raw, ...decoded, outcome: 'mapped', interactions, ...reason }
+    if (items.length > 0) return { ...raw, ...decoded, outcome: 'mapped', items, ...reason }
+    return { ...raw, ...decoded, outcome: 'filtered' }
   } catch (error) {
     if (!(error instanceof BadEventError)) throw error
     return { ...raw, ...decoded, outcome: 'refused', reason: error.message }
@@ -107,17 +109,19 @@ function textOfTried(topic: string, tried: Tried): string {
   // Of JSON the bytes say it already.
   const differs = decoded !== undefined && decoded.replaceAll(' ', '') !== tried.raw.replaceAll(/\s/g, '')
   const became =
-    tried.outcome === 'mapped'
-      ? `→ ${toJson(tried.interaction ?? tried.item)}`
-      : tried.outcome === 'filtered'
-        ? '→ filtered'
-        : `✗ ${tried.reason}`
+    tried.outcome === 'filtered'
+      ? ['→ filtered']
+      : [
+          ...(tried.interactions ?? []).map((interaction) => `→ ${toJson(interaction)}`),
+          ...(tried.items ?? []).map(({ itemId, item }) => `→ ${toJson(item ?? { itemId, deleted: true })}`),
+          ...(tried.reason === undefined ? [] : [`✗ ${tried.reason}`])
+        ]
   return [
     `${topic}/${tried.partition}/${tried.offset}  ${tried.takenAt}  key ${tried.key === '' ? '(none)' : tried.key}`,
     ...(headers.length === 0 ? [] : [`  ${headers.join(' · ')}`]),
     `  ${tried.raw}`,
     ...(differs ? [`  = ${decoded.length > 2000 ? `${decoded.slice(0, 2000)}…` : decoded}`] : []),
-    `  ${became}`
+    ...became.map((line) => `  ${line}`)
   ].join('\n')
 }
 

@@ -33,7 +33,8 @@ export const readers = {
     unit: 'record',
     outcomes: {
       mapped: used('mapped'),
-      filtered: unneeded('left out by a filter or a type name of the configuration'),
+      filtered: unneeded('left out by a filter or a type name of the configuration, or without an element'),
+      partly: lost('mapped in part; their other elements are refused (in the dead-letter topic)'),
       refused: lost('refused (in the dead-letter topic)')
     }
   },

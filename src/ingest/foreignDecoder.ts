@@ -14,6 +14,8 @@ export interface ForeignDecoder {
   prepare(records: readonly LogRecord[]): Promise<void>
   /** undefined where the record has no value. @throws BadEventError with what is wrong */
   decode(record: LogRecord): unknown
+  /** What the key says: by a schema of the registry, as JSON, or else its text. undefined where there is none. @throws BadEventError with what is wrong */
+  decodeKey(record: LogRecord): unknown
 }
 
 /** An interaction takes some hundred bytes and brokers refuse records beyond 1 MiB; parsing far larger ones would hold up everything else. */
@@ -26,10 +28,33 @@ const typesMax = 1000
  * @param schemaJson the writer's schema, of format avro
  * @throws ConfigError if that is no Avro schema
  */
-export function createForeignDecoder(
-  source: Pick<SourceOptions, 'topic' | 'format'>,
-  parts: { readonly registry: SchemaRegistry; readonly codecs: Pick<Codecs, 'interaction'>; readonly schemaJson?: string }
-): ForeignDecoder {
+export function createForeignDecoder(source: DecodedSource, parts: DecoderParts): ForeignDecoder {
+  const { registry } = parts
+  const values = valueDecoder(source, parts)
+  const readers = new Map<number, ReadAvro>()
+  const readsKeys = source.kind === 'items' || mentionsKey.test(JSON.stringify(source))
+  return {
+    decode: values.decode,
+    decodeKey: ({ key, headers }) => (key.length === 0 ? undefined : decodeKey(key, headers, registry, readers)),
+    prepare: async (records) => {
+      await values.prepare(records)
+      if (readsKeys) await loadSchemas(registry, records, ({ key, headers }) => registeredId(key, headers, keyIdHeader)?.id)
+    }
+  }
+}
+
+/** A path through the key: other sources need no schemas of keys. */
+const mentionsKey = /"key(?:[.[|][^"]*)?"/
+
+type DecodedSource = Pick<SourceOptions, 'topic' | 'format'> & Partial<SourceOptions>
+
+interface DecoderParts {
+  readonly registry: SchemaRegistry
+  readonly codecs: Pick<Codecs, 'interaction'>
+  readonly schemaJson?: string
+}
+
+function valueDecoder(source: DecodedSource, parts: DecoderParts): Pick<ForeignDecoder, 'prepare' | 'decode'> {
   const { registry } = parts
   const nothing = async () => {}
   switch (source.format) {
@@ -54,7 +79,7 @@ export function createForeignDecoder(
     case 'avro-registry': {
       const readers = new Map<number, ReadAvro>()
       return {
-        prepare: (records) => loadSchemas(registry, records, (record) => registeredId(record)?.id),
+        prepare: (records) => loadSchemas(registry, records, ({ value, headers }) => registeredId(value, headers, idHeader)?.id),
         decode: (record) => withValue(record, (bytes) => decodeRegistered(record, bytes, registry, readers))
       }
     }
@@ -123,21 +148,33 @@ function decodeCloudEvent(record: LogRecord): unknown {
 /** Where newer Confluent serializers put the schema's id: the value is then the body alone. */
 const idHeader = '__value_schema_id'
 
-/** The schema id of a record, and where its body begins; undefined where it has none. */
-function registeredId({
-  value,
-  headers
-}: Pick<LogRecord, 'value' | 'headers'>): { readonly id: number; readonly start: number } | undefined {
-  const header = Object.hasOwn(headers, idHeader) ? schemaIdOf(headers[idHeader]!) : undefined
+const keyIdHeader = '__key_schema_id'
+
+/** A schema id, and where the body begins; undefined where there is none. */
+function registeredId(
+  bytes: Uint8Array | null,
+  headers: LogRecord['headers'],
+  idHeader: string
+): { readonly id: number; readonly start: number } | undefined {
+  const inHeader = own(headers, idHeader)
+  const header = inHeader === undefined ? undefined : schemaIdOf(inHeader)
   if (header !== undefined) return { id: header, start: 0 }
-  const id = value === null ? undefined : schemaIdOf(value)
+  const id = bytes === null ? undefined : schemaIdOf(bytes)
   return id === undefined ? undefined : { id, start: wireHeaderBytes }
 }
 
 function decodeRegistered(record: LogRecord, bytes: Uint8Array, registry: SchemaRegistry, readers: Map<number, ReadAvro>): unknown {
-  const found = registeredId(record)
+  const found = registeredId(bytes, record.headers, idHeader)
   if (found === undefined) throw new BadEventError(notRegistered(record, bytes))
-  const { id, start } = found
+  return decodeById(bytes, found, registry, readers)
+}
+
+function decodeById(
+  bytes: Uint8Array,
+  { id, start }: { readonly id: number; readonly start: number },
+  registry: SchemaRegistry,
+  readers: Map<number, ReadAvro>
+): unknown {
   let read = readers.get(id)
   if (read === undefined) {
     const schema = registry.cached(id)
@@ -150,6 +187,20 @@ function decodeRegistered(record: LogRecord, bytes: Uint8Array, registry: Schema
   }
   const known = read
   return explained(() => known(bytes, start), `by schema id ${id}`)
+}
+
+/** JSON where it begins like an object, a list or a quoted text, which no id does; other text is itself. */
+function decodeKey(key: Uint8Array, headers: LogRecord['headers'], registry: SchemaRegistry, readers: Map<number, ReadAvro>): unknown {
+  const found = registeredId(key, headers, keyIdHeader)
+  try {
+    if (found !== undefined) return decodeById(key, found, registry, readers)
+    const text = utf8.decode(key)
+    return /^\s*["[{]/.test(text) ? parseExactJson(text) : text
+  } catch (error) {
+    if (error instanceof BadEventError) throw new BadEventError(`key: ${error.message}`)
+    if (error instanceof SyntaxError) return utf8.decode(key)
+    throw new BadEventError(`key is not UTF-8 text: ${key.length} bytes, they begin ${start(key)}`)
+  }
 }
 
 /** What a record is that has no schema id where the registry's serializers put one. */

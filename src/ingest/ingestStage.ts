@@ -4,7 +4,7 @@
 // excepted: DeadLetters writes each once).
 // Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own topic/partition/offset.
 
-import { Account, type AccountNumbers, sumAccounts } from '../core/account.ts'
+import { Account, type AccountNumbers, outcomesOf, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
@@ -161,27 +161,26 @@ export class IngestStage {
     const mapped: NewRecord[] = []
     const steps: TracedStep[] = []
     const startMs = clock.nowMs()
-    let refused = 0
-    let filtered = 0
+    const counts = { mapped: 0, filtered: 0, partly: 0, refused: 0 }
     for (const record of records) {
       try {
-        const result = mapper.map(record)
-        if (result.kind === 'filtered') filtered++
-        else if (result.kind === 'interaction') {
-          const { interaction } = result
+        const { interactions, items, refused } = mapper.map(record)
+        if (interactions.length > 0) {
           const step = goOnTracing(config, 'mtmi ingest', { kind: 'consumer', traces: tracesOfAll(config, [record]), startMs })
           steps.push(step)
-          mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), ...step.carried })
+          for (const interaction of interactions)
+            mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), ...step.carried })
           if (step.fields.traceId !== undefined) logger?.info({ ...placeOf(topic, record), ...step.fields }, 'mapped')
-        } else {
-          const { itemId, item } = result
-          mapped.push({ key: text.encode(itemId), value: item === null ? null : codecs.item.encode(item) })
         }
+        for (const { itemId, item } of items)
+          mapped.push({ key: text.encode(itemId), value: item === null ? null : codecs.item.encode(item) })
+        if (refused !== undefined) letters.add(record, refused)
+        counts[refused !== undefined ? 'partly' : interactions.length + items.length > 0 ? 'mapped' : 'filtered']++
         badShare.note(false)
       } catch (error) {
         if (!(error instanceof BadEventError)) throw error
         letters.add(record, error)
-        refused++
+        counts.refused++
         badShare.note(true)
       }
       if (badShare.exceeded) {
@@ -194,13 +193,13 @@ export class IngestStage {
       }
     }
     await letters.flush()
-    if (mapped.length > 0) await log.append(mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions, mapped)
+    const target = mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions
+    // A record may hold many: an append stays of the size of a slice.
+    for (let i = 0; i < mapped.length; i += sliceRecords) await log.append(target, mapped.slice(i, i + sliceRecords))
     for (const step of steps) step.end()
     const account = this.#accounts.get(topic)!
     this.#waiting.set(topic, this.#waiting.get(topic)! - records.length)
-    account.add('mapped', mapped.length)
-    account.add('filtered', filtered)
-    account.add('refused', refused)
+    for (const outcome of outcomesOf('ingest')) account.add(outcome, counts[outcome])
     this.#measureAccounts()
   }
 

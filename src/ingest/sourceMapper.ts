@@ -2,20 +2,27 @@
 
 import { readFileSync } from 'node:fs'
 import type { SourceOptions } from '../core/config/sources.ts'
-import { ConfigError } from '../core/errors.ts'
+import { BadEventError, ConfigError } from '../core/errors.ts'
+import { listsOf } from '../core/fieldPath.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Wire } from '../log/wire.ts'
 import { admit, futureProblem, interactionProblem } from '../records/admission.ts'
 import type { Interaction } from '../records/interaction.ts'
 import { valueRules } from '../records/value/valueRules.ts'
 import { createForeignDecoder } from './foreignDecoder.ts'
+import type { ForeignRecord } from './mapping/foreignRecord.ts'
 import { compileInteractionMapper } from './mapping/mapInteraction.ts'
 import { compileItemMapper, type ItemChange } from './mapping/mapItem.ts'
+import { elementName, elementsOf, type Fields, parseFields } from './mapping/readField.ts'
 
-export type Mapped =
-  | { readonly kind: 'interaction'; readonly interaction: Interaction }
-  | ({ readonly kind: 'item' } & ItemChange)
-  | { readonly kind: 'filtered' }
+/** What one record says: all its interactions, or all changes of items. Elements that cannot be used do not cost the others. */
+export interface Mapped {
+  /** Both empty: the record is sound and not for us. */
+  readonly interactions: readonly Interaction[]
+  readonly items: readonly ItemChange[]
+  /** Elements that cannot be used, together. */
+  readonly refused?: BadEventError
+}
 
 export interface SourceMapper {
   readonly source: SourceOptions
@@ -23,11 +30,12 @@ export interface SourceMapper {
   prepare(records: readonly LogRecord[]): Promise<void>
   /** What the bytes say; undefined where there are none. @throws BadEventError with what is wrong */
   decode(record: LogRecord): unknown
-  /** What the record becomes, validated. @throws BadEventError with what is wrong */
+  /** What the record becomes, validated. @throws BadEventError with what is wrong, where nothing of it can be used */
   map(record: LogRecord): Mapped
 }
 
-const filtered: Mapped = { kind: 'filtered' }
+/** Reasons that a message lists; the rest are counted. */
+const reasonsMax = 5
 
 /** @throws ConfigError if the schema that the source names cannot be used */
 export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'registry' | 'codecs'>): SourceMapper {
@@ -35,31 +43,63 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
   const { topic } = source
   const schemaJson = schemaOf(source)
   const decoder = createForeignDecoder(source, { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) })
-  const prepare = (records: readonly LogRecord[]) => decoder.prepare(records)
+  const rules = valueRules(config.events)
+  const elements = compileElements(source)
+  const open = (record: LogRecord) => elements({ topic, record, value: decoder.decode(record), key: () => decoder.decodeKey(record) })
+  const { prepare, decode } = decoder
   if (source.kind === 'items') {
-    const mapItem = compileItemMapper(source, valueRules(config.events))
-    return {
-      source,
-      prepare,
-      decode: decoder.decode,
-      map: (record) => {
-        const change = mapItem({ topic, record, value: decoder.decode(record) })
-        return change === 'filtered' ? filtered : { kind: 'item', ...change }
-      }
+    const mapItem = compileItemMapper(source, rules)
+    return { source, prepare, decode, map: (record) => ({ interactions: [], ...mapAll(open(record), mapItem, 'items') }) }
+  }
+  const mapInteraction = compileInteractionMapper(source, rules)
+  const validated = (foreign: ForeignRecord) => {
+    const interaction = mapInteraction(foreign)
+    if (interaction !== 'filtered')
+      admit(interactionProblem(interaction) ?? futureProblem(interaction, foreign.record.timestampMs, config.events.futureMaxMs))
+    return interaction
+  }
+  return { source, prepare, decode, map: (record) => ({ items: [], ...mapAll(open(record), validated, 'interactions') }) }
+}
+
+/** @throws ConfigError if item and user go through different lists: which users belong to which items would be a guess */
+function compileElements({ topic, item = [], user = [] }: SourceOptions): (foreign: ForeignRecord) => readonly ForeignRecord[] {
+  const [items, users] = [parseFields(item), parseFields(user)]
+  const goThroughLists = (fields: Fields) => fields.some((path) => listsOf(path).length > 0)
+  if (!goThroughLists(items)) return goThroughLists(users) ? (foreign) => elementsOf(users, foreign) : (foreign) => [foreign]
+  const lists = new Set(items.flatMap(listsOf))
+  const other = users.find((path) => listsOf(path).some((list) => !lists.has(list)))
+  if (other !== undefined) {
+    throw new ConfigError([
+      `source ${topic}: item goes through the list of ${items.map(({ text }) => text).join(', ')} and user through that of ${other.text}: ` +
+        `which user belongs to which item? Use the same list, or an element of it such as ${other.text.replaceAll('[*]', '[0]')}`
+    ])
+  }
+  return (foreign) => elementsOf(items, foreign)
+}
+
+function mapAll<T, K extends 'interactions' | 'items'>(
+  elements: readonly ForeignRecord[],
+  map: (foreign: ForeignRecord) => T | 'filtered',
+  kind: K
+): Record<K, T[]> & { readonly refused?: BadEventError } {
+  const mapped: T[] = []
+  const reasons: string[] = []
+  for (const foreign of elements) {
+    try {
+      const result = map(foreign)
+      if (result !== 'filtered') mapped.push(result)
+    } catch (error) {
+      if (!(error instanceof BadEventError) || foreign.element === undefined) throw error
+      if (reasons.length < reasonsMax) reasons.push(`element ${elementName(foreign)}: ${error.message}`)
+      else reasons.length++
     }
   }
-  const mapInteraction = compileInteractionMapper(source, valueRules(config.events))
-  return {
-    source,
-    prepare,
-    decode: decoder.decode,
-    map: (record) => {
-      const interaction = mapInteraction({ topic, record, value: decoder.decode(record) })
-      if (interaction === 'filtered') return filtered
-      admit(interactionProblem(interaction) ?? futureProblem(interaction, record.timestampMs, config.events.futureMaxMs))
-      return { kind: 'interaction', interaction }
-    }
-  }
+  const result = { [kind]: mapped } as Record<K, T[]>
+  if (reasons.length === 0) return result
+  const others = reasons.length > reasonsMax ? `; and ${reasons.length - reasonsMax} more` : ''
+  const refused = new BadEventError(`${reasons.slice(0, reasonsMax).join('; ')}${others}`)
+  if (mapped.length === 0) throw refused
+  return { ...result, refused }
 }
 
 function schemaOf({ topic, schema }: SourceOptions): string | undefined {

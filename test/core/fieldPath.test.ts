@@ -26,8 +26,8 @@ test('$ is the value itself, and lets any field be meant', () => {
 })
 
 test('what is not in the value has names of its own', () => {
-  assert.deepEqual(parseFieldPath('key'), { kind: 'key', text: 'key' })
-  assert.deepEqual(parseFieldPath('header:ce_id'), { kind: 'header', text: 'header:ce_id', name: 'ce_id' })
+  assert.deepEqual(parseFieldPath('key'), { kind: 'key', text: 'key', steps: [] })
+  assert.deepEqual(parseFieldPath('header:ce_id'), { kind: 'header', text: 'header:ce_id', name: 'ce_id', steps: [] })
   assert.equal(parseFieldPath('log:time').kind, 'time')
   assert.equal(parseFieldPath('log:source').kind, 'source')
   assert.deepEqual(parseFieldPath('= click '), { kind: 'constant', text: '= click ', value: ' click ' })
@@ -41,7 +41,7 @@ test('what cannot be understood is refused with what to write', () => {
     ['a..b', /expected a name before "\.b"/],
     ['a.', /expected a name at its end/],
     ['.a', /expected a name before/],
-    ['a[x]', /write \[0\], \[-1\] for the last, or \["a name"\]/],
+    ['a[x]', /write \[0\], \[-1\] for the last, \[\*\] for each, \[key=value\] for the one with that value, or \["a name"\]/],
     ['a[0]b', /expected a dot or a bracket before "b"/],
     ['a]', /expected a dot or a bracket/],
     ['header:', /after header: a name/],

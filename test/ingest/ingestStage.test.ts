@@ -4,14 +4,14 @@ import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
 import { progressOf } from '../../pipelines/ingest.ts'
-import type { AccountNumbers } from '../../src/core/account.ts'
+import { type AccountNumbers, unaccounted } from '../../src/core/account.ts'
 import { ManualClock, systemClock } from '../../src/core/clock.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
-import { deadLetterTopic } from '../../src/log/deadLetter.ts'
+import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from '../../src/log/eventLog.ts'
 import { LocalLog } from '../../src/log/local/localLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
@@ -191,7 +191,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
           source: { topic: 'shop.clicks', partition: 0, offset: 3n }
         },
         {
-          eventId: 'trace-1',
+          eventId: 'shop.orders/trace-1',
           userId: '4611686018427387905',
           itemId: 'B2',
           type: 'purchase',
@@ -205,7 +205,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
       assert.equal(new TextDecoder().decode(record.key), interaction.userId)
       assert.equal(record.partition, partitionOf(utf8.encode(interaction.userId), 3))
     }
-    assert.deepEqual(stage.accounts().get('shop.clicks'), account(4, { mapped: 2, filtered: 2, refused: 0 }))
+    assert.deepEqual(stage.accounts().get('shop.clicks'), account(4, { mapped: 2, filtered: 2, partly: 0, refused: 0 }))
     for (const topic of ['shop.clicks', 'shop.orders', 'app.events'])
       assert.deepEqual([...(await log.ends(deadLetterTopic(topic, 'mtmi'))).values()], [0n])
   } finally {
@@ -235,7 +235,7 @@ test('reads on from where it was; without that everything again, under the same 
   await wire.log.append('clicks', [click('c', 'z')])
   const stage = stageOf(wire, offsets)
   await stage.run(never, { untilEnd: true })
-  assert.deepEqual(stage.accounts().get('clicks'), account(1, { mapped: 1, filtered: 0, refused: 0 }))
+  assert.deepEqual(stage.accounts().get('clicks'), account(1, { mapped: 1, filtered: 0, partly: 0, refused: 0 }))
   assert.deepEqual(idsOf(wire), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
   await stageOf(wire, new MemoryOffsets()).run(never, { untilEnd: true })
   assert.deepEqual(idsOf(wire).slice(3), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
@@ -449,7 +449,26 @@ test('what was read and what came of it is counted, and how far the stage is, ov
   )
   assert.deepEqual(
     ['mapped', 'filtered', 'refused'].map((outcome) => value(`mtmi_ingest_records_total{outcome="${outcome}"}`)),
-    [2, 1, 2]
+    [2, 2, 1]
   )
+  wire.dispose()
+})
+
+test('a record with bad elements is one record of the account, one dead letter, and its good elements are used', async () => {
+  const wire = await testWire({ sources: [{ ...simple.sources[0], item: 'items[*].sku' }] })
+  const cart = (...items: object[]) => ({ key: utf8.encode('k'), value: utf8.encode(JSON.stringify({ u: 'a', items })) })
+  await wire.log.append('clicks', [cart({ sku: 'x' }, { sku: 'y' }), cart({ sku: 'z' }, {}, { sku: 7 }, {}), cart({}), cart()])
+  const stage = stageOf(wire, new MemoryOffsets())
+  await stage.run(never, { untilEnd: true })
+  const counts = stage.accounts().get('clicks')!
+  assert.deepEqual(counts, account(4, { mapped: 1, filtered: 1, partly: 1, refused: 1 }))
+  assert.equal(unaccounted(counts), 0)
+  assert.deepEqual(idsOf(wire), ['clicks/0/0#0', 'clicks/0/0#1', 'clicks/0/1#0', 'clicks/0/1#2'])
+  const letters = wire.log.records(deadLetterTopic('clicks', 'mtmi')).map((record) => readDeadLetter(record)!)
+  assert.deepEqual(
+    letters.map(({ offset }) => offset),
+    [1n, 2n]
+  )
+  assert.match(letters[0]!.message, /^element 1: item is missing.*; element 3: item is missing/)
   wire.dispose()
 })

@@ -129,7 +129,8 @@ test('through ingest: dead letters as they came, all others mapped', async () =>
     ]
   }
   const wire = await testWire(settings)
-  const kinds = await poisons(wire)
+  // A tombstone of a topic of others is no dead letter.
+  const kinds = (await poisons(wire)).filter(({ kind }) => kind !== 'null value')
   const poisoned = await lay(wire, 'clicks', kinds)
   const stage = new IngestStage({
     ...wire,
@@ -140,7 +141,7 @@ test('through ingest: dead letters as they came, all others mapped', async () =>
   checkLetters(wire, 'clicks', kinds, poisoned)
   assert.deepEqual(stage.accounts().get('clicks'), {
     ...{ reader: 'ingest', read: 2 * kinds.length + 1, waiting: 0 },
-    outcomes: { mapped: kinds.length + 1, filtered: 0, refused: kinds.length }
+    outcomes: { mapped: kinds.length + 1, filtered: 0, partly: 0, refused: kinds.length }
   })
   const ids = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
   assert.deepEqual(
@@ -190,7 +191,6 @@ test('through ingest of JSON and CloudEvents', async () => {
     ['{"u": "ada"', /not JSON/],
     [Uint8Array.of(0x22, 0xff, 0x22), /not UTF-8/],
     [gzipSync(JSON.stringify(good)), /not UTF-8/],
-    [null, /no value/],
     ['null', /user is missing/],
     [JSON.stringify({ ...good, u: '' }), /user is missing: u is ""/],
     [JSON.stringify({ ...good, u: {} }), /user \(u\) is an object/],

@@ -32,6 +32,11 @@ const filter = z.strictObject({
   exists: z.boolean().optional()
 })
 
+const filters = z.preprocess(
+  (given) => (given === undefined || Array.isArray(given) ? given : [given]),
+  z.array(filter).max(32).default([])
+)
+
 export const sourceSchema = z.strictObject({
   topic: z.string().min(1).max(249),
   kind: z.enum(['interactions', 'items']).default('interactions'),
@@ -59,12 +64,20 @@ export const sourceSchema = z.strictObject({
       zone: z.string().min(1).optional()
     })
   ).optional(),
-  eventId: paths.optional(),
+  eventId: orJustPaths(
+    z.strictObject({
+      path: paths,
+      /** Where the ids are unique: in this source, or in all. An event with an id that was seen before is a repetition. */
+      scope: z.enum(['source', 'global']).default('source')
+    })
+  ).optional(),
   value: paths.optional(),
   context: z.record(z.string().min(1), paths).default({}),
   title: paths.optional(),
   features: z.record(z.string().min(1), orJustPaths(z.strictObject({ path: paths, split: z.string().min(1).optional() }))).default({}),
-  filter: z.preprocess((given) => (given === undefined || Array.isArray(given) ? given : [given]), z.array(filter).max(32).default([]))
+  /** Of kind items: the item is deleted if one of these tests is met. */
+  deleted: filters,
+  filter: filters
 })
 
 export type SourceOptions = z.infer<typeof sourceSchema>
@@ -101,8 +114,8 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
     const foreign: (keyof SourceOptions)[] = items
       ? ['user', 'type', 'eventId', 'value', 'context']
       : mapped
-        ? ['title', 'features']
-        : ['title', 'features', 'user', 'item', 'type', 'time', 'eventId', 'value', 'context']
+        ? ['title', 'features', 'deleted']
+        : ['title', 'features', 'deleted', 'user', 'item', 'type', 'time', 'eventId', 'value', 'context']
     for (const name of foreign) {
       if (has(name))
         problems.push(
@@ -119,8 +132,7 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
     const time = source.time
     if (typeof time === 'object' && time !== null && 'unit' in time && 'format' in time)
       problems.push(`${at}: time has a unit and a format; give one of them`)
-    const filters = Array.isArray(source.filter) ? source.filter : has('filter') ? [source.filter] : []
-    for (const one of filters) {
+    for (const one of [source.filter, source.deleted].flat()) {
       if (typeof one !== 'object' || one === null) continue
       const tests = ['equals', 'in', 'exists'].filter((name) => own(one as Record<string, unknown>, name) !== undefined)
       if (tests.length !== 1) problems.push(`${at}: a filter needs exactly one of equals, in, exists; it has ${tests.join(', ') || 'none'}`)

@@ -1,4 +1,4 @@
-// A record of somebody else's topic, decoded by its format and not yet understood.
+// A record of another program's topic, decoded by its format and not yet understood.
 
 import type { LogRecord } from '../../log/eventLog.ts'
 
@@ -10,4 +10,8 @@ export interface ForeignRecord {
    * bigints or their digits as text. undefined: the record has no value.
    */
   readonly value: unknown
+  /** What the key says, in the same form; absent or undefined: the record has no key. @throws BadEventError if it cannot be read */
+  readonly key?: () => unknown
+  /** Of a record with several elements, the one that is meant: its index in each list, by `EachStep.list`. */
+  readonly element?: ReadonlyMap<string, number>
 }

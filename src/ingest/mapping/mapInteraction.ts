@@ -2,15 +2,17 @@
 
 import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
+import { listsOf } from '../../core/fieldPath.ts'
 import type { Interaction } from '../../records/interaction.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
+import { changeOf } from './envelope.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
-import { type Fields, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
+import { elementName, type Fields, ofElement, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
 import { compileFilters } from './sourceFilter.ts'
 
 /**
- * 'filtered': the record is sound and not for us.
+ * One element of a record → its interaction. 'filtered': it is sound and not for us.
  *
  * @throws BadEventError saying which path, and what was found there
  */
@@ -30,26 +32,20 @@ export function compileInteractionMapper(source: SourceOptions, rules: ValueRule
   const item = parseFields(source.item!)
   const type = compileType(source.type ?? { ...cloudEvents.type, path: [...cloudEvents.type.path] }, rules)
   const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] }, rules)
-  const eventId = source.eventId === undefined ? undefined : parseFields(source.eventId)
+  const eventId = source.eventId === undefined ? undefined : compileEventId(source.eventId, source.topic, rules)
   const value = source.value === undefined ? undefined : parseFields(source.value)
   const context = Object.entries(source.context).map(([name, paths]) => ({ name, role: `context.${name}`, fields: parseFields(paths) }))
   return (foreign) => {
-    // A CloudEvent may say all in its headers.
-    if (foreign.value === undefined && !cloud)
-      throw new BadEventError('the record has no value: an interaction is never deleted by tombstone')
-    if (!passes(foreign)) return 'filtered'
+    // A tombstone, or a row that was deleted: no interaction, and nothing is wrong. A CloudEvent may say all in its headers.
+    if ((foreign.value === undefined && !cloud) || changeOf(foreign.value) === 'other') return 'filtered'
+    if (changeOf(foreign.value) === 'delete' || !passes(foreign)) return 'filtered'
     const ourType = type(foreign)
     if (ourType === undefined) return 'filtered'
     const { topic, record } = foreign
     const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = {
-      eventId:
-        eventId !== undefined
-          ? readRequiredText(eventId, foreign, 'eventId', rules)
-          : cloud
-            ? cloudEventId(foreign, rules)
-            : sourceId(foreign),
-      userId: readRequiredText(user, foreign, 'user', rules),
-      itemId: readRequiredText(item, foreign, 'item', rules),
+      eventId: eventId !== undefined ? eventId(foreign) : numbered(cloud ? cloudEventId(foreign, rules) : sourceId(foreign), foreign),
+      userId: readRequiredText(ofElement(user, foreign), foreign, 'user', rules),
+      itemId: readRequiredText(ofElement(item, foreign), foreign, 'item', rules),
       type: ourType,
       eventTimeMs: time(foreign),
       source: { topic, partition: record.partition, offset: record.offset }
@@ -66,6 +62,29 @@ export function compileInteractionMapper(source: SourceOptions, rules: ValueRule
     }
     return interaction
   }
+}
+
+/** Ids of one topic say nothing about those of another: two tables both count their rows from 1. */
+function compileEventId(
+  { path, scope }: NonNullable<SourceOptions['eventId']>,
+  topic: string,
+  rules: ValueRules
+): (foreign: ForeignRecord) => string {
+  const fields = parseFields(path)
+  const scoped = (id: string) => (scope === 'global' ? id : `${topic}/${id}`)
+  return (foreign) => {
+    const { element } = foreign
+    const own = element === undefined ? undefined : fields.filter((path) => listsOf(path).includes([...element.keys()].at(-1)!))
+    const ownId = own === undefined ? undefined : readText(own, foreign, 'eventId', rules)
+    if (ownId !== undefined) return scoped(ownId)
+    return numbered(scoped(readRequiredText(fields, foreign, 'eventId', rules)), foreign)
+  }
+}
+
+/** The elements of a record share its id: each has its place behind it. */
+function numbered(id: string, foreign: ForeignRecord): string {
+  const element = elementName(foreign)
+  return element === undefined ? id : `${id}#${element}`
 }
 
 /** Unique for ever, and the same however often the record is read. */

@@ -3,25 +3,27 @@
 import type { SourceFilter } from '../../core/config/sources.ts'
 import { parseFieldPath } from '../../core/fieldPath.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
-import { readField } from './readField.ts'
+import { visitField } from './readField.ts'
+
+export type RecordTest = (foreign: ForeignRecord) => boolean
 
 /**
- * True for a record that passes all filters. Values are compared as text: `equals: 1` is met by 1 and by "1".
- * What is not a scalar equals nothing.
+ * One test a filter. Values are compared as text: `equals: 1` is met by 1 and by "1". What is not a scalar equals nothing. A path through a list
+ * is met by any of its elements, or by the one that is meant.
  */
-export function compileFilters(filters: readonly SourceFilter[]): (foreign: ForeignRecord) => boolean {
-  const tests = filters.map((filter) => {
+export function compileTests(filters: readonly SourceFilter[]): readonly RecordTest[] {
+  return filters.map((filter) => {
     const path = parseFieldPath(filter.path)
-    if (filter.exists !== undefined) {
-      const { exists } = filter
-      return (foreign: ForeignRecord) => (readField(path, foreign) !== undefined) === exists
-    }
+    const { exists } = filter
+    if (exists !== undefined) return (foreign) => visitField(path, foreign, () => true) === exists
     const wanted = new Set((filter.in ?? [filter.equals]).map(String))
-    return (foreign: ForeignRecord) => {
-      const found = readField(path, foreign)
-      return found !== undefined && typeof found !== 'object' && wanted.has(String(found))
-    }
+    return (foreign) => visitField(path, foreign, (found) => typeof found !== 'object' && wanted.has(String(found)))
   })
+}
+
+/** True for a record that passes all filters. */
+export function compileFilters(filters: readonly SourceFilter[]): RecordTest {
+  const tests = compileTests(filters)
   return (foreign) => {
     for (const test of tests) if (!test(foreign)) return false
     return true

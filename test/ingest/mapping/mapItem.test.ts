@@ -50,3 +50,44 @@ test('refuses what is no feature', () => {
   refused({ t: '\ud800' }, /title is .* it holds half of a surrogate pair/)
   refused({ id: 'x'.repeat(1025) }, /itemId has 1025 bytes/)
 })
+
+test('a deleted row of a Debezium envelope deletes its item, and so does its tombstone by the key', () => {
+  const map = mapper({ item: ['after.id', 'before.id'], title: 'after.name' })
+  const row = { id: 1004, name: 'Gnome' }
+  const item = { itemId: '1004', title: 'Gnome', features: {}, updatedAtMs: 5000 }
+  assert.deepEqual(map(foreign({ before: null, after: row, op: 'c', ts_ms: 1 })), { itemId: '1004', item })
+  assert.deepEqual(map(foreign({ before: row, after: null, op: 'd', ts_ms: 2 })), { itemId: '1004', item: null })
+  assert.deepEqual(map(foreign(undefined, { key: { id: 1004 } })), { itemId: '1004', item: null })
+  assert.deepEqual(map(foreign(undefined, { key: { schema: {}, payload: { id: 1004 } } })), { itemId: '1004', item: null })
+  assert.deepEqual(mapper({ item: ['after.id', 'key.row.id'] })(foreign(undefined, { key: { row: { id: 5n } } })), {
+    itemId: '5',
+    item: null
+  })
+})
+
+test('a key with fields is never taken as text: which field is the id has to be known', () => {
+  const refused = (given: object, key: unknown, expected: RegExp) =>
+    assert.throws(
+      () => mapper(given)(foreign(undefined, { key })),
+      (error) => error instanceof BadEventError && expected.test(error.message)
+    )
+  refused({ item: 'sku' }, { id: 1004 }, /its key is an object with id: name the id in it, such as item: \[sku, key\.id\]/)
+  refused({ item: 'id' }, { id: 1, shop: 2 }, /its key is an object with id, shop/)
+  refused({ item: 'key' }, { id: 1 }, /item \(key\) is an object with id: .*such as key\.id/)
+})
+
+test('rules say which items are deleted: any of them suffices', () => {
+  const map = mapper({
+    deleted: [
+      { path: 'deleted_at', exists: true },
+      { path: 'status', in: ['archived', 'gone'] }
+    ]
+  })
+  const isDeleted = (value: object) => {
+    const change = map(foreign({ id: 'a', ...value }))
+    return change !== 'filtered' && change.item === null
+  }
+  assert(isDeleted({ deleted_at: '2024-05-01' }))
+  assert(isDeleted({ status: 'gone' }))
+  assert(!isDeleted({ deleted_at: null, status: 'live' }))
+})
