@@ -146,7 +146,7 @@ test('through ingest: dead letters as they came, all others mapped', async () =>
   const ids = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
   assert.deepEqual(
     ids,
-    Array.from({ length: kinds.length + 1 }, (_, i) => `good ${i}`)
+    Array.from({ length: kinds.length + 1 }, (_, i) => `clicks/good ${i}`)
   )
   wire.dispose()
 })
