@@ -239,6 +239,7 @@ program
   .requiredOption('--topic <name>', 'of a source', given('a topic'))
   .requiredOption('--data <file>', 'each line is the value of a record', given('a file'))
   .option('--key <path>', 'where the key of the record is in the line, which is then JSON')
+  .option('--raw', 'lines are whole records: {"key": …, "value": …, "headers": {}}; a string is text, {"hex": "00ff"} bytes, null nothing')
   .addOption(json())
   .action(async (options) => (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() }))
 

@@ -202,7 +202,8 @@ export function reasonOf({ exception, message }: { exception: string; message: s
   const kind = message
     .replace(/"(?:[^"\\]|\\.)*"?|'[^']*'/g, '"…"')
     .replace(/\b0x[0-9a-f]+\b|\b[0-9a-f]{16,}\b/gi, '…')
-    .replace(/-?\d+(\.\d+)?/g, 'N')
+    // A number by itself is a value; within a name, an index or a unit it is part of the reason.
+    .replace(/(?<![\w.[-])-?\d(?:[\d.:T-]*[\dZ])?(?![\w\]])/g, '…')
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
 }
 

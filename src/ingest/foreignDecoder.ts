@@ -8,6 +8,8 @@ import type { Codecs } from '../records/avro/avroCodecs.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
 import { loadSchemas, type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes } from '../records/registry/schemaRegistry.ts'
 import { avroReader } from './avroReader.ts'
+import { delimitedReader } from './delimited.ts'
+import { looksLike } from './notJson.ts'
 
 export interface ForeignDecoder {
   /** Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed does not answer */
@@ -60,6 +62,11 @@ function valueDecoder(source: DecodedSource, parts: DecoderParts): Pick<ForeignD
   switch (source.format) {
     case 'json':
       return { prepare: nothing, decode: (record) => withValue(record, parseJson) }
+    case 'csv':
+    case 'tsv': {
+      const read = delimitedReader(source)
+      return { prepare: nothing, decode: (record) => withValue(record, (bytes) => read(textOf(bytes))) }
+    }
     case 'cloudevents':
       return { prepare: nothing, decode: decodeCloudEvent }
     case 'mtmi':
@@ -104,17 +111,20 @@ function required<T>(record: LogRecord, decode: (bytes: Uint8Array) => T): T {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-function parseJson(bytes: Uint8Array): unknown {
-  let text: string
+function textOf(bytes: Uint8Array): string {
   try {
-    text = utf8.decode(bytes)
+    return utf8.decode(bytes)
   } catch {
-    throw new BadEventError(`the value is not UTF-8 text: ${bytes.length} bytes, they begin ${start(bytes)}`)
+    throw new BadEventError(`the value is not UTF-8 text: ${bytes.length} bytes, they begin ${start(bytes)}${looksLike(bytes)}`)
   }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  const text = textOf(bytes)
   try {
     return parseExactJson(text)
   } catch (error) {
-    throw new BadEventError(`the value is not JSON: ${message(error)}`)
+    throw new BadEventError(`the value is not JSON: ${message(error)}${looksLike(bytes, text)}`)
   }
 }
 

@@ -182,6 +182,57 @@ test('JSON: exact, UTF-8, and of bounded size', () => {
   assert(Array.isArray(json.decode(record(bytes(nested)))))
 })
 
+test('JSON that is none is refused with what it looks like', () => {
+  const json = decoder('json')
+  const kinds: readonly [string | Uint8Array, RegExp][] = [
+    [gzipSync('{}'), /looks like gzip: compress with compression\.type/],
+    [Buffer.from('{"u":"\xe9"}', 'latin1'), /looks like Latin-1/],
+    [Buffer.from('{"u":1}', 'utf16le'), /looks like .*(binary|UTF-16)/],
+    [Uint8Array.of(0, 0, 0, 0, 7, 0xd8, 0x0f), /framed by a schema registry \(schema id 7\): format avro-registry/],
+    [Uint8Array.of(8, 1, 0x12, 3, 97, 98, 99), /a binary format, such as Avro, Protobuf/],
+    ['', /an empty value: a tombstone is null/],
+    ['{"price": NaN}', /JSON with NaN or Infinity/],
+    ["{'user': None}", /a Python literal/],
+    ['{"u":1}\n{"u":2}', /several JSON documents/],
+    ['a\tb', /delimited by tabs: format tsv/],
+    ['a,b', /delimited by commas: format csv/]
+  ]
+  for (const [value, expected] of kinds) refused(() => json.decode(record(typeof value === 'string' ? bytes(value) : value)), expected)
+  assert.deepEqual(json.decode(record(bytes('\ufeff{"u": 1}\r\n'))), { u: 1 })
+})
+
+test('delimited text: fields by name or by place, quotes in CSV, nothing quoted in TSV', () => {
+  const delimited = (format: 'csv' | 'tsv', more: object = {}) =>
+    createForeignDecoder({ topic: 't', format, ...more }, { registry: new Schemas({}), codecs })
+  const read = (text: string, ...options: Parameters<typeof delimited>) => delimited(...options).decode(record(bytes(text)))
+  assert.deepEqual(read('web\t\t"a, b"\r\n', 'tsv'), ['web', null, '"a, b"'])
+  assert.deepEqual(
+    read('1;"a; ""b""\nc";', 'csv', { delimiter: ';', columns: ['u', 'title', '__proto__'] }),
+    JSON.parse('{"u":"1","title":"a; \\"b\\"\\nc","__proto__":null}')
+  )
+  assert.equal(delimited('csv').decode(record(null)), undefined)
+  refused(() => read('1,2', 'csv', { columns: ['u'] }), /has 2 fields, and columns names 1/)
+  refused(() => read('1,2\n3,4', 'csv'), /several lines: a record is one row/)
+  refused(() => read('1\n3', 'tsv'), /several lines/)
+  refused(() => read('1,"2', 'csv'), /never closed/)
+})
+
+test('keys: text, JSON, and Avro of the registry; only what has a schema id is looked up', async () => {
+  const registry = new Schemas({ 7: { type: 'record', name: 'Key', fields: [{ name: 'id', type: 'long' }] } })
+  const items = createForeignDecoder({ topic: 't', format: 'json', kind: 'items' }, { registry, codecs })
+  const keyed = (key: Uint8Array) => ({ ...record(null), key })
+  const framed = keyed(Uint8Array.of(0, 0, 0, 0, 7, 0xd8, 0x0f))
+  await items.prepare([framed])
+  assert.deepEqual({ ...(items.decodeKey(framed) as object) }, { id: 1004n })
+  assert.deepEqual(items.decodeKey(keyed(bytes('{"id":1004}'))), { id: 1004 })
+  assert.equal(items.decodeKey(keyed(bytes('"a"'))), 'a')
+  assert.equal(items.decodeKey(keyed(bytes('1004'))), '1004')
+  assert.equal(items.decodeKey(keyed(bytes('{not JSON'))), '{not JSON')
+  assert.equal(items.decodeKey(keyed(new Uint8Array())), undefined)
+  refused(() => items.decodeKey(keyed(Uint8Array.of(0xc3, 0x28))), /key is not UTF-8 text: 2 bytes, they begin c328/)
+  refused(() => items.decodeKey(keyed(Uint8Array.of(0, 0, 0, 0, 9, 1))), /key: no schema with id 9/)
+})
+
 test('CloudEvents: binary mode with JSON data, and nothing else', () => {
   const cloud = decoder('cloudevents')
   const headers = { ce_specversion: '1.0', 'content-type': 'application/json; charset=utf-8' }

@@ -47,7 +47,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.match(shown.stdout, /✗ item is missing: nothing at sku: the value is an object with event, user, at/)
     assert(!shown.stdout.includes('\u001b'), 'a record must not reach the terminal as a command')
 
-    const counts = { reader: 'ingest', read: 4, outcomes: { mapped: 1, filtered: 1, refused: 2 }, waiting: 0 }
+    const counts = { reader: 'ingest', read: 4, outcomes: { mapped: 1, filtered: 1, partly: 0, refused: 2 }, waiting: 0 }
     assert.deepEqual(await run('ingest', '--once'), { run: 'live', sources: { 'shop.clicks': counts } })
     const listed = (await run('dlq', 'ls')).topics as { topic: string; letters: number; replayed: number; reasons: { letters: number }[] }[]
     assert.deepEqual(
@@ -74,12 +74,44 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     // Replayed records are read like any others, and refused again.
     assert.deepEqual(await run('ingest', '--once'), {
       run: 'live',
-      sources: { 'shop.clicks': { reader: 'ingest', read: 2, outcomes: { mapped: 0, filtered: 0, refused: 2 }, waiting: 0 } }
+      sources: { 'shop.clicks': { ...counts, read: 2, outcomes: { mapped: 0, filtered: 0, partly: 0, refused: 2 } } }
     })
 
     const unknown = await mtmi(['mapping', 'try', '--topic', 'nothing'], { cwd })
     assert.equal(unknown.status, 78)
     assert.match(unknown.stderr, /sources has no topic nothing; it has shop\.clicks/)
+  } finally {
+    rmSync(cwd, { recursive: true })
+  }
+})
+
+test('whole records with keys, headers, bytes and nulls are produced as they are given, or refused by line', async () => {
+  const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-raw-'))
+  try {
+    const sources = [
+      { topic: 'rows', format: 'json', user: 'key.id', item: 'header:sku', type: '=view', time: 't' },
+      { topic: 'tabs', format: 'tsv', user: '[0]', item: '[2]|json[*].sku', type: '=view', time: { path: '[1]', unit: 's' } }
+    ]
+    writeFileSync(path.join(cwd, 'mtmi.yaml'), JSON.stringify({ sources }))
+    const row = { key: '{"id":7}', value: { hex: Buffer.from('\ufeff{"t":1714557976123}').toString('hex') }, headers: { sku: 'A1' } }
+    writeFileSync(path.join(cwd, 'rows.jsonl'), [row, { key: row.key, value: null }].map((one) => JSON.stringify(one)).join('\n'))
+    writeFileSync(path.join(cwd, 'tabs.jsonl'), JSON.stringify({ value: 'ada\t1714557976\t[{"sku":"B"},{"sku":"C"}]' }))
+    writeFileSync(path.join(cwd, 'bad.jsonl'), '{"value":"x"}\n{"value":{"hex":"0"}}\n')
+    for (const name of ['rows', 'tabs']) {
+      const { status, stderr } = await mtmi(['produce', '--raw', '--topic', name, '--data', `${name}.jsonl`], { cwd })
+      assert.equal(status, 0, stderr)
+    }
+    const ingested = lastLine((await mtmi(['ingest', '--once', '--json'], { cwd })).stdout) as { sources: Record<string, unknown> }
+    const none = { filtered: 0, partly: 0, refused: 0 }
+    const counts = (topic: string) => {
+      const { read, outcomes } = ingested.sources[topic] as { read: number; outcomes: object }
+      return { read, ...outcomes }
+    }
+    assert.deepEqual(counts('rows'), { read: 2, mapped: 1, ...none, filtered: 1 })
+    assert.deepEqual(counts('tabs'), { read: 1, mapped: 1, ...none })
+    const bad = await mtmi(['produce', '--raw', '--topic', 'rows', '--data', 'bad.jsonl'], { cwd })
+    assert.equal(bad.status, 78)
+    assert.match(bad.stderr, /bad\.jsonl, line 2: .*hex/s)
   } finally {
     rmSync(cwd, { recursive: true })
   }

@@ -297,7 +297,15 @@ function configOf(world: World): Config {
       },
       popularity: { intervalMs: 500 + rng.integer(5000) },
       sources: [
-        { topic: clicks, format: 'json', user: 'user', item: 'item', type: 'type', time: { path: 'time', unit: 'ms' }, eventId: 'id' },
+        {
+          topic: clicks,
+          format: 'json',
+          user: 'user',
+          item: 'item',
+          type: 'type',
+          time: { path: 'time', unit: 'ms' },
+          eventId: { path: 'id', scope: 'global' }
+        },
         { topic: goods, kind: 'items', format: 'json', item: 'item', title: 'title', features: { colour: 'colour' } }
       ]
     },

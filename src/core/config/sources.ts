@@ -5,7 +5,7 @@ import { ConfigError } from '../errors.ts'
 import { parseFieldPath } from '../fieldPath.ts'
 import { own } from '../own.ts'
 
-export const sourceFormats = ['json', 'avro-registry', 'avro', 'cloudevents', 'mtmi'] as const
+export const sourceFormats = ['json', 'avro-registry', 'avro', 'cloudevents', 'csv', 'tsv', 'mtmi'] as const
 
 const path = z.string().superRefine((text, context) => {
   try {
@@ -43,6 +43,10 @@ export const sourceSchema = z.strictObject({
   format: z.enum(sourceFormats),
   /** Of format avro: a file, or the schema itself. */
   schema: z.union([z.string().min(1), z.record(z.string(), z.unknown())], { error: 'expected a file name or an Avro schema' }).optional(),
+  /** Of csv and tsv: names of the fields, in order. Without them fields are [0], [1], … */
+  columns: z.array(z.string().min(1)).min(1).max(1000).optional(),
+  /** Of csv. Default: a comma. */
+  delimiter: z.string().length(1).optional(),
   user: paths.optional(),
   item: paths.optional(),
   type: orJustPaths(
@@ -129,6 +133,9 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
       )
     }
     if (source.format !== 'avro' && has('schema')) problems.push(`${at}: schema has no meaning for format ${String(source.format)}`)
+    const isDelimited = source.format === 'csv' || source.format === 'tsv'
+    if (!isDelimited && has('columns')) problems.push(`${at}: columns has no meaning for format ${String(source.format)}`)
+    if (source.format !== 'csv' && has('delimiter')) problems.push(`${at}: delimiter has no meaning for format ${String(source.format)}`)
     const time = source.time
     if (typeof time === 'object' && time !== null && 'unit' in time && 'format' in time)
       problems.push(`${at}: time has a unit and a format; give one of them`)

@@ -187,7 +187,11 @@ export function readRequiredText(fields: Fields, foreign: ForeignRecord, role: s
 
 /** @throws BadEventError that says which paths were tried, and how far each leads */
 export function fail(fields: Fields, foreign: ForeignRecord, role: string): never {
-  throw new BadEventError(`${role} is missing: ${fields.map((path) => whereItEnds(path, foreign)).join('; ')}`)
+  const { value } = foreign
+  const inside = fields.find((path) => path.kind === 'value' && typeof path.steps[0] === 'string')?.text
+  const root = Array.isArray(value) ? '[*].' : typeof value === 'string' && /^\s*[{[]/.test(value) ? '$|json.' : undefined
+  const hint = inside === undefined || root === undefined ? '' : `; ${root}${inside} would reach into it`
+  throw new BadEventError(`${role} is missing: ${fields.map((path) => whereItEnds(path, foreign)).join('; ')}${hint}`)
 }
 
 export function scalarText(found: unknown, path: FieldPath, role: string): string {

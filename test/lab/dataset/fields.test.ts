@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { detectDelimiter, splitPlain, splitQuoted } from '../../../src/lab/dataset/fields.ts'
+import { detectDelimiter, splitPlain } from '../../../src/lab/dataset/fields.ts'
+import { splitQuoted } from '../../../src/records/value/splitQuoted.ts'
 
 test('quoted fields hold delimiters and doubled quotes', () => {
   assert.deepEqual(splitQuoted('1,"a, ""b""",,"",c', ','), ['1', 'a, "b"', '', '', 'c'])
