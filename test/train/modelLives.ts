@@ -53,7 +53,7 @@ export function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => num
         const value: unknown = Reflect.get(target, name, target)
         if (typeof value !== 'function') return value
         return (...args: unknown[]): unknown => {
-          if (names.includes(String(name)) && ++writes === nth) throw new Killed()
+          if (names.includes(String(name)) && ++writes >= nth && nth > 0) throw new Killed() // the dead write no more
           return Reflect.apply(value, target, args)
         }
       }
@@ -88,21 +88,24 @@ export async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Prom
     }
   })
   for (const stage of [train, publish]) stage.hurry(true)
-  const running = Promise.all([train.run(stop.signal), publish.run(stop.signal)]).then(() => {})
+  const parts = [train.run(stop.signal), publish.run(stop.signal)]
+  const running = Promise.all(parts).then(() => {})
   running.catch(() => stop.abort())
   const sequences = (await wire.log.ends('user-sequences')).get(0)
-  await Promise.race([
-    running,
-    until(async () => {
+  try {
+    await until(async () => {
       const { sequences: read, model } = publish.consumed()
       const { items, users } = publish.waiting()
       const updates = (await wire.log.ends('model-updates')).get(0) ?? 0n
       const done = train.consumed().get(0) === sequences && train.updatesSent && control.request()?.id === control.result()?.id
       return stop.signal.aborted || (done && read.get(0) === sequences && model === updates && items === 0 && users === 0)
     }, running)
-  ])
-  stop.abort()
-  await running
+    stop.abort()
+    await running
+  } finally {
+    // Both have ended before the next life begins: a trainer that goes on beside its successor would send batches of its own.
+    await Promise.allSettled(parts)
+  }
   return { space: (await disk.index.live())?.space ?? '', trained: train.batch }
 }
 
