@@ -34,8 +34,9 @@ export async function collectReport(
   const live = await pipeline.index.live()
   // After a rollback with --hold, or a refusal of the gate, the trainer's figures are of weights that nobody is served by.
   const held = heldTexts(await collectVersions(config, run, pipeline.index))
-  const found = source.simulation === undefined ? undefined : await findInterests(pipeline, source.simulation)
-  const sample = await sampleUser(pipeline)
+  // Before anything is published there is no list to show; why not is what the rest of the report says.
+  const found = source.simulation === undefined || live === undefined ? undefined : await findInterests(pipeline, source.simulation)
+  const sample = live === undefined ? undefined : await sampleUser(pipeline)
   const freshnessMs = pipeline.freshnessMs()
   return {
     source: source.title,

@@ -126,7 +126,8 @@ async function runWhole(
       else process.stdout.write(`\n${textReport(report)}`)
     }
     if (service !== undefined && report !== undefined) {
-      const { items } = await pipeline.answered(() => pipeline.index.popular(1))
+      const live = await pipeline.answered(() => pipeline.index.live())
+      const { items } = live === undefined ? { items: [] } : await pipeline.answered(() => pipeline.index.popular(1))
       say(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
       await Promise.race([interrupted, pipeline.failed()])
     }

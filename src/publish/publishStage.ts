@@ -238,12 +238,14 @@ export class PublishStage {
   }
 
   /**
-   * What waits to be published; weights that are still to be judged count as an item, and so does popularity that is still to be looked at. In a hurry the users
-   * whose vectors are of older weights count as one.
+   * What waits to be published; weights that are still to be judged count as an item, and so do popularity that is still to be looked at and a switch that the
+   * index did not take. In a hurry the users whose vectors are of older weights count as one.
    */
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
-    const others = Number(this.#options.replica.undecided) + Number(this.#popularity.touched) + Number(!this.#catalogue.isCaughtUp)
+    const { undecided } = this.#options.replica
+    const isOpen = [undecided, this.#popularity.touched, !this.#catalogue.isCaughtUp, this.#publisher.promotionWaits]
+    const others = isOpen.filter((open) => open).length
     const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
   }

@@ -187,6 +187,11 @@ export class Publisher {
     }
   }
 
+  /** The index did not take the switch to a version that is complete. */
+  get promotionWaits(): boolean {
+    return this.#space.promotionWaits
+  }
+
   /** What became of every change of a user that was noted. */
   account(): AccountNumbers<'publish'> {
     return this.#users.account()

@@ -9,6 +9,7 @@ export class PublisherSpace {
   readonly #limits: PublisherLimits
   #name: string | undefined
   #isLive = false
+  #promotionWaits = false
 
   constructor(index: VectorIndex, limits: PublisherLimits) {
     this.#index = index
@@ -24,11 +25,17 @@ export class PublisherSpace {
     return this.#isLive
   }
 
+  /** Complete, and not live: the index did not take the switch. It is tried again with the next batch, an empty one included. */
+  get promotionWaits(): boolean {
+    return this.#promotionWaits
+  }
+
   async open(name: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
     await this.#index.createSpace(name, shape)
     const live = await this.#index.live()
     this.#name = name
     this.#isLive = live?.space === name
+    this.#promotionWaits = false
   }
 
   /** Out of every space, those kept to go back to included: who is forgotten must not return with a rollback. Those removed leave `gone`. */
@@ -59,6 +66,7 @@ export class PublisherSpace {
     try {
       const live = await this.#index.live()
       if (live !== undefined) {
+        this.#promotionWaits = false
         const blocked = blockedBy(live.users, this.#limits)
         if (blocked !== undefined) return { outcome: 'blocked', reason: blocked }
         if (pending > 0) return undefined
@@ -70,10 +78,12 @@ export class PublisherSpace {
       }
       await this.#index.promote(name, { items, users: live === undefined ? 0 : users })
       this.#isLive = true
+      this.#promotionWaits = false
       return { outcome: 'done', items, users, droppedSpaces: await this.#dropOld(name, live?.space) }
     } catch (error) {
-      if (error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive) return { outcome: 'held', reason: error.message }
-      throw error
+      if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive)) throw error
+      this.#promotionWaits = true
+      return { outcome: 'held', reason: error.message }
     }
   }
 

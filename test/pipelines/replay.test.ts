@@ -98,6 +98,28 @@ for (const [name, lines, why] of [
     assert.match(stderr, why)
   })
 
+test('events of a long history that none is learned from are reported so, with 65: there is no list yet to show a user of', async () => {
+  writeFileSync(
+    path.join(cwd, 'weightless.csv'),
+    ['user,item,time,type', ...rows.map(({ item, time }) => `u,${item},${time},click`)].join('\n')
+  )
+  const args = ['start', '--data', 'weightless.csv', '--once', '--set', 'events.types={"click":0}']
+  const { status, stderr } = await mtmi(args, { cwd })
+  assert.equal(status, 65, stderr)
+  assert.match(stderr, /nothing was learned from[\s\S]*160 of a type with weight 0/)
+})
+
+for (const events of [12, 120])
+  test(`a data set of ${events} events is learned, published and reported`, async () => {
+    const name = `tiny${events}.csv`
+    const lines = Array.from({ length: events }, (_, i) => `u${i % Math.ceil(events / 10)},i${i % 7},${1_700_000_000 + i},click`)
+    writeFileSync(path.join(cwd, name), ['user,item,time,type', ...lines].join('\n'))
+    const { status, stdout, stderr } = await mtmi(['start', '--data', name, '--once', '--json'], { cwd })
+    assert.equal(status, 0, stderr)
+    const { items, users } = lastLine(stdout)
+    assert.deepEqual([items, users], [7, Math.ceil(events / 10)])
+  })
+
 test('a run that was begun from other data is not mixed with this one', async () => {
   const other = mkdtempSync(path.join(cwd, 'other-'))
   writeFileSync(path.join(other, 'small.inter'), `${files['small.inter'].join('\n')}\n`)

@@ -50,6 +50,18 @@ test('the first space goes live with its first item, and serves users then', asy
   assert.equal((await index.item('x'))?.payload.count, 7)
 })
 
+test('a first version that the index does not switch to waits, and goes live with the next batch', async () => {
+  const { index, publisher, learn } = setUp()
+  const promote = index.promote.bind(index)
+  index.promote = () => Promise.reject(new UnavailableError('busy'))
+  learn(['x'])
+  assert.equal((await publisher.publishItems()).promotion?.outcome, 'held')
+  assert.deepEqual([publisher.waiting().items, publisher.promotionWaits, await index.live()], [0, true, undefined])
+  index.promote = promote
+  await publisher.publishUsers()
+  assert.deepEqual([publisher.promotionWaits, (await index.live())?.items], [false, 1])
+})
+
 test('changes of one user are written once: the newest window, with the age of the oldest change', async () => {
   const { encoder, publisher, learn, click, clock } = setUp()
   learn(['x', 'y'])
