@@ -7,7 +7,8 @@
 //
 //     added(u, i) ≤ max over types of w(type) · min(1, k / κ)       k items that u has acted on lately, this one included, κ = 5
 //
-// So N invented users who act on c items each add at most N · w_max · min(1, c / κ) to one item: with one click each, N / 5 clicks.
+// So N invented users who act on c items each add at most N · w_max · min(1, c / κ) to one item: with one click each, N / 5 clicks. A context is known by
+// the same shares of users, without weights: each user adds at most min(1, k / κ) to it for an item.
 
 import type { PopularityOptions } from '../core/config/config.ts'
 import { hashKey } from '../core/hashKey.ts'
@@ -81,7 +82,7 @@ export class Popularity {
   note({ userId, itemId, type, eventTimeMs, context = {} }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
     const full = own(this.#types, type) ?? 0
     if (full === 0) return false
-    const weight = this.#added(userId, itemId, full)
+    const { weight, users } = this.#added(userId, itemId, full)
     if (weight === 0) return false
     this.#all.add(itemId, eventTimeMs, weight)
     this.#touched.add(itemId)
@@ -89,7 +90,8 @@ export class Popularity {
       const value = own(context, field)
       if (value === undefined || value === '' || value.length > contextLengthMax) continue
       const key = contextKey(field, value)
-      this.#contexts.add(key, eventTimeMs)
+      // With the same bound: a few invented users make no context known.
+      if (users > 0 || this.#contexts.level(key) === undefined) this.#contexts.add(key, eventTimeMs, users > 0 ? users : weight / full)
       let items = this.#inContext.get(key)
       if (items === undefined) {
         items = new ForwardDecay({ halfLifeMs: this.#options.halfLifeMs, keysMax: this.#options.contextItemsMax })
@@ -125,16 +127,17 @@ export class Popularity {
     return touched
   }
 
-  /** What is new of this interaction: nothing where the user acted on the item before by a type of at least this weight. */
-  #added(userId: string, itemId: ItemId, weight: number): number {
+  /** What is new of this interaction, by weight and as a share of a user: nothing where the user acted on the item before by a type of at least this weight. */
+  #added(userId: string, itemId: ItemId, weight: number): { weight: number; users: number } {
     const both = hashKey(JSON.stringify([userId, itemId])) | 0
     const before = this.#counted.get(both)
-    if (before !== undefined && before >= weight) return 0
+    if (before !== undefined && before >= weight) return { weight: 0, users: 0 }
     this.#counted.set(both, weight)
     const user = hashKey(userId) | 0
     const items = Math.min(establishedItems, (this.#itemsOf.get(user) ?? 0) + (before === undefined ? 1 : 0))
     this.#itemsOf.set(user, items)
-    return (weight - (before ?? 0)) * (items / establishedItems)
+    const share = items / establishedItems
+    return { weight: (weight - (before ?? 0)) * share, users: before === undefined ? share : 0 }
   }
 
   state(): PopularityState {

@@ -97,10 +97,12 @@ test('N invented users add at most N · w_max · min(1, c / 5) to an item: three
   assert(attack('three users with five items each', 3, 5) > 20)
 })
 
-test('contexts are counted by the fields that are named, from enough interactions on, the most frequent of them', () => {
+test('contexts are counted by the fields that are named, from enough users on, the most frequent of them', () => {
   const popularity = make({ contexts: ['country', 'a=b'], contextMin: 3, contextsMax: 4 })
   const act = (userId: string, itemId: string, context: Record<string, string>) =>
     popularity.note({ userId, itemId, type: 'click', eventTimeMs: startMs, context })
+  for (const userId of 'uvwxyz') for (let i = 1; i < 5; i++) act(userId, `${userId}'s ${i}`, {}) // from here on they count in full
+  for (const userId of ['new', 'newer', 'newest']) act(userId, 'tea', { country: 'de' })
   for (const userId of ['u', 'v', 'w']) act(userId, 'tea', { country: 'uk', session: userId })
   act('x', 'tea', { country: 'fr', 'a=b': '"' })
   assert.deepEqual(Object.keys(popularity.of('tea').popularityIn ?? {}), ['country=uk']) // of fr and " there is one each
@@ -133,6 +135,7 @@ test('what was kept goes on as it was, without contexts that are no longer named
 test('types, contexts and items that are called as what every object has are counted like any other, or not at all', () => {
   const popularity = make({ contexts: ['constructor', 'country'] })
   const event = { userId: 'u', eventTimeMs: startMs }
+  for (let i = 1; i < 5; i++) popularity.note({ ...event, itemId: `i${i}`, type: 'click' }) // from here on the user counts in full
   for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty'])
     assert.equal(popularity.note({ ...event, itemId: 'i1', type }), false, type)
   assert.equal(popularity.note({ ...event, itemId: '__proto__', type: 'click', context: { country: '__proto__' } }), true)

@@ -68,7 +68,9 @@ export const popularitySchema = section({
   contextItemsMax: count(10, 100_000).default(1000).describe('Items counted within one of them'),
   contextMin: real(1, 1e9)
     .default(100)
-    .describe('Faded interactions from which on a context is published: fewer are chance, and might tell of a single user'),
+    .describe(
+      'Faded count from which on a context is published, an item of a user counting once and a new user in part: fewer are chance, and might tell of a single user'
+    ),
   intervalMs: count(1, 60 * minuteMs)
     .default(5000)
     .describe('How often items whose popularity moved by more than a tenth are handed on to be written')
