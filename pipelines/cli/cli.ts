@@ -252,6 +252,13 @@ mapping
   .addOption(json())
   .action(async (options) => (await import('./mapping.ts')).tryMapping(configured(), options))
 
+mapping
+  .command('guess')
+  .description('a source of the configuration, guessed from samples of a topic, to check and edit')
+  .requiredOption('--topic <name>', 'any topic', given('a topic'))
+  .option('--samples <number>', 'how many of the newest records', wholeNumber, 200)
+  .action(async (options) => (await import('./mapping.ts')).guessMapping(configured(), options))
+
 const schemas = program.command('schemas').description('our schemas in the schema registry')
 schemas
   .command('check')

@@ -1,6 +1,7 @@
 // `mtmi mapping try`: raw records of a source beside what they become, and what was refused and why. Changes nothing.
 
-import type { Config } from '../../src/core/config/config.ts'
+import { type Config, resolveConfig } from '../../src/core/config/config.ts'
+import type { SourceOptions } from '../../src/core/config/sources.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
 import { own } from '../../src/core/own.ts'
 import type { ItemChange } from '../../src/ingest/mapping/mapItem.ts'
@@ -8,8 +9,11 @@ import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
 import type { Wire } from '../../src/log/wire.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
+import { shownTime } from '../../src/records/value/eventTime.ts'
+import { valueRules } from '../../src/records/value/valueRules.ts'
 import { openWire } from '../parts.ts'
 import { runToRead } from '../runs.ts'
+import { guessedSource, guessFormat, nearestPath } from './guessMapping.ts'
 import { printable, shownBytes } from './shownBytes.ts'
 
 interface Tried {
@@ -47,7 +51,7 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
     for (const { outcome } of tried) counts[outcome]++
     if (options.json === true) process.stdout.write(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
     else {
-      for (const one of tried) process.stdout.write(`${printable(textOfTried(options.topic, one))}\n\n`)
+      for (const one of tried) process.stdout.write(`${printable(textOfTried(source, one))}\n\n`)
       const types = new Set(
         tried
           .flatMap(({ interactions = [] }) => interactions.map(({ type }) => type))
@@ -59,6 +63,38 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
         `${tried.length} records of ${options.topic}: ${counts.mapped} mapped, ${counts.filtered} filtered, ${counts.refused} refused\n`
       )
     }
+  } finally {
+    await wire.log.close()
+  }
+}
+
+/** Prints a source that would read the topic, guessed from its newest records. */
+export async function guessMapping(config: Config, options: { topic: string; samples: number }): Promise<void> {
+  const { topic } = options
+  const wire = await openWire(config, runToRead(config))
+  try {
+    const records = await newest(wire, topic, options.samples)
+    if (records.length === 0) throw new ConfigError([`topic ${topic} is empty: nothing to guess from`])
+    const format = guessFormat(records)
+    if (format === undefined) {
+      throw new ConfigError([
+        `the newest ${records.length} records of ${topic} are neither JSON, CloudEvents, delimited text nor framed by a schema registry: ` +
+          'if they are Avro, use format avro with their schema'
+      ])
+    }
+    const anywhere = { topic, format, user: 'log:source', item: 'log:source', type: '=view', time: 'log:time' }
+    const mapper = openSource(resolveConfig({ sources: [anywhere] }, {}).sources[0]!, wire)
+    await mapper.prepare(records)
+    const values = records.flatMap((record) => {
+      try {
+        return [mapper.decode(record)]
+      } catch (error) {
+        if (error instanceof BadEventError) return []
+        throw error
+      }
+    })
+    process.stdout.write(printable(guessedSource(topic, format, values, valueRules(config.events))))
+    process.stderr.write(`guessed from the names of fields in ${values.length} records: check it, then run \`mtmi mapping try\`\n`)
   } finally {
     await wire.log.close()
   }
@@ -103,7 +139,7 @@ function tryOne(mapper: SourceMapper, record: LogRecord): Tried {
   }
 }
 
-function textOfTried(topic: string, tried: Tried): string {
+function textOfTried(source: SourceOptions, tried: Tried): string {
   const headers = Object.entries(tried.headers).map(([name, value]) => `${name}: ${value}`)
   const decoded = tried.decoded === undefined ? undefined : toJson(tried.decoded)
   // Of JSON the bytes say it already.
@@ -112,12 +148,12 @@ function textOfTried(topic: string, tried: Tried): string {
     tried.outcome === 'filtered'
       ? ['→ filtered']
       : [
-          ...(tried.interactions ?? []).map((interaction) => `→ ${toJson(interaction)}`),
+          ...(tried.interactions ?? []).map((interaction) => `→ ${shownInteraction(interaction, source)}`),
           ...(tried.items ?? []).map(({ itemId, item }) => `→ ${toJson(item ?? { itemId, deleted: true })}`),
-          ...(tried.reason === undefined ? [] : [`✗ ${tried.reason}`])
+          ...(tried.reason === undefined ? [] : [`✗ ${tried.reason}`, ...nearestFix(source, tried)])
         ]
   return [
-    `${topic}/${tried.partition}/${tried.offset}  ${tried.takenAt}  key ${tried.key === '' ? '(none)' : tried.key}`,
+    `${source.topic}/${tried.partition}/${tried.offset}  ${tried.takenAt}  key ${tried.key === '' ? '(none)' : tried.key}`,
     ...(headers.length === 0 ? [] : [`  ${headers.join(' · ')}`]),
     `  ${tried.raw}`,
     ...(differs ? [`  = ${decoded.length > 2000 ? `${decoded.slice(0, 2000)}…` : decoded}`] : []),
@@ -128,4 +164,26 @@ function textOfTried(topic: string, tried: Tried): string {
 /** A long is printed with all its digits, as text. */
 function toJson(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner)) ?? 'null'
+}
+
+function shownInteraction(interaction: Interaction, { time }: SourceOptions): string {
+  const { userId, itemId, type, eventTimeMs, value, context, eventId } = interaction
+  const form = time === undefined ? '' : time.format !== undefined ? ` (format ${time.format})` : ` (unit ${time.unit ?? 'ms'})`
+  const facts = Object.entries(context ?? {}).map(([name, text]) => `${name}=${text}`)
+  return [
+    ...[`user ${userId}`, `item ${itemId}`, `type ${type}`, `time ${shownTime(eventTimeMs)}${form}`],
+    ...(value === undefined ? [] : [`value ${value}`]),
+    ...(facts.length === 0 ? [] : [`context ${facts.join(', ')}`]),
+    `id ${eventId}`
+  ].join('  ')
+}
+
+/** For a field that is missing: where a field of that name is in the record. */
+function nearestFix(source: SourceOptions, { reason = '', decoded }: Tried): string[] {
+  const role = /^(?:element [\d.]+: )?(user|item|type|time|eventId|title) is missing/.exec(reason)?.[1]
+  if (role === undefined) return []
+  const given = source[role as 'user' | 'item' | 'title' | 'type' | 'time' | 'eventId']
+  const paths = given === undefined ? [] : Array.isArray(given) ? given : given.path
+  const nearest = paths.map((path) => nearestPath(path, decoded)).find((path) => path !== undefined)
+  return nearest === undefined ? [] : [`  the record has ${nearest}: write ${role}: ${toJson([...paths, nearest])}`]
 }

@@ -47,6 +47,11 @@ function words(text: string): string[] {
   return text.split(' ')
 }
 
+/** Plain names of columns that usually hold it, likeliest first. */
+export function likelyNames(role: ColumnRole): readonly string[] {
+  return knownNames[role]
+}
+
 /** A name as names are compared: `User-ID`, `user_id` and `userId` are one. */
 export function plainColumnName(name: string): string {
   return name.toLowerCase().replace(/[\s_.-]/g, '')
