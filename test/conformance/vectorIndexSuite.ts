@@ -380,7 +380,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await refused(userPoint('cy', [x, [0, Number.NaN, 0, 0]]), 'DIVERGED', 'cy', 'NaN')
     await refused(itemPoint('', x), 'CONFIG', 'id')
     await refused(itemPoint('e'.repeat(1025), x), 'CONFIG', '1025')
-    await refused(itemPoint('\ud800', x), 'CONFIG', 'well-formed')
+    await refused(itemPoint('\ud800', x), 'CONFIG', 'surrogate')
+    await refused(itemPoint('字'.repeat(342), x), 'CONFIG', '1026')
+    await refused(itemPoint('\u0000', x), 'CONFIG', 'control character')
     await refused(itemPoint('counted', x, { count: Number.NaN }), 'CONFIG', 'counted', 'NaN')
     await refused(itemPoint('popular', x, { popularity: -1 }), 'CONFIG', 'popular', '-1')
     await refused(itemPoint('there', x, { popularityIn: { 'country=es': Number.POSITIVE_INFINITY } }), 'CONFIG', 'there', 'Infinity')
@@ -461,20 +463,33 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(idsOf(await index.search(byVector([0, 1]), 5)), [['east']])
   })
 
-  check('ids are any text', async (index) => {
+  check('ids are any text that admission takes', async (index) => {
     await small(index)
-    const strange = ['ë', 'e\u0308', '商品', '👩‍👩‍👧', 'a/b c', '__proto__', 'constructor', '0', '-1', ' ', '\u0000', 'x'.repeat(1024)]
+    const strange = [
+      'ë',
+      'e\u0308',
+      '商品',
+      '👩‍👩‍👧',
+      'a/b c',
+      '__proto__',
+      'constructor',
+      '0',
+      '-1',
+      ' ',
+      '字'.repeat(341),
+      'x'.repeat(1024)
+    ]
     await index.upsert(
       'a',
       2,
       strange.map((id) => itemPoint(id, z, { title: id, features: { [id]: [id] } }))
     )
-    await index.upsert('a', 2, [userPoint('用户\u0000', [z, z], strange.slice(0, 3))])
+    await index.upsert('a', 2, [userPoint('用户', [z, z], strange.slice(0, 3))])
     for (const id of strange) {
       assert.equal((await index.item(id))?.payload.title, id)
       if (id !== '__proto__') assert.deepEqual(idsOf(await index.search(byVector(z), 3, { features: { [id]: id } })), [[id]])
     }
-    const lists = idsOf(await index.search({ by: { userId: '用户\u0000' } }, strange.length - 3, { features: {} }))
+    const lists = idsOf(await index.search({ by: { userId: '用户' } }, strange.length - 3, { features: {} }))
     assert.deepEqual(lists?.[0]?.toSorted(), strange.slice(3).toSorted())
     await index.remove('a', 'item', ['ë'])
     assert.equal(await index.item('ë'), undefined)
