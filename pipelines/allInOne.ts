@@ -159,7 +159,7 @@ export class WholePipeline {
   /** What became of every record that each stage has read, in the order of the flow. */
   accounts(): readonly AccountNumbers[] {
     const { sequence, train, publish } = this.status()
-    return [sequence.account, ...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
+    return [sequence.account, ...(train === undefined ? [] : [train.account, train.catalogue]), ...(publish?.accounts ?? [])]
   }
 
   /** What ended a stage before its time; undefined while all is well. */

@@ -12,6 +12,7 @@ import type { IndexState } from '../src/index/vectorIndex.ts'
 import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { Wire } from '../src/log/wire.ts'
+import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import { createMetrics, type MetricsReport, type TaskName } from '../src/monitor/metrics.ts'
 import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
@@ -89,13 +90,15 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     const consumed = stage.consumed()
     const ends = await wire.log.ends(wire.config.topics.interactions)
     ops.metrics.users.set(stage.status().users)
+    measure(catalogueMeter.entries(catalogue.account()))
     // Another member of the group reads the other partitions.
     return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
   }
-  const accounts = () => [stage.status().account]
+  const accounts = () => [stage.status().account, catalogue.account()]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, accounts, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
   const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
+  const catalogueMeter = new AccountMeter(catalogue.account())
   const stage = new SequenceStage({
     ...wire,
     openStore: (partition) =>
@@ -145,7 +148,7 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     publish?.outage === undefined
       ? { ready: true, detail: `${stage} keeps up${heldDetail(publish)}` }
       : { ready: false, detail: publish.outage }
-  const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account]), ...(publish?.accounts ?? [])]
+  const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account, train.catalogue]), ...(publish?.accounts ?? [])]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })
   const thread = await startModelThread(
     { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },

@@ -330,6 +330,22 @@ export const dashboards = [
         )
       ],
       [
+        series(
+          'Model updates',
+          'ops',
+          'Read to make vectors, and by outcome',
+          [`sum(rate(mtmi_model_read_updates_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_model_updates_total{${job}}[5m]))`, '{{outcome}}']
+        ),
+        series(
+          'Catalogue',
+          'ops',
+          'Records read, and by outcome',
+          [`sum(rate(mtmi_catalogue_read_records_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_catalogue_records_total{${job}}[5m]))`, '{{outcome}}']
+        )
+      ],
+      [
         series('Published', 'ops', 'Points, by what became of them', [
           `job_role_outcome:mtmi_publish_points:rate5m{${job}}`,
           '{{role}} {{outcome}}'

@@ -32,6 +32,7 @@ export interface TrainStatus {
   readonly batches: number
   readonly examplesLearned: number
   readonly account: AccountNumbers<'train'>
+  readonly catalogue: AccountNumbers<'catalogue'>
   /** Learned, and undone by a rollback. */
   readonly examplesUndone: number
   /** Ranked before the first step. */
@@ -57,7 +58,8 @@ export interface PublishStatus {
   readonly counted: Readonly<Record<string, string>>
   /** When the log took the newest record of it, milliseconds; 0 before the first. */
   readonly takenAtMs: number
-  readonly accounts: readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>]
+  /** Of the publisher first. */
+  readonly accounts: readonly [AccountNumbers<'publish'>, ...AccountNumbers[]]
   readonly model: string
   readonly waitingItems: number
   readonly waitingUsers: number

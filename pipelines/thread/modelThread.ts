@@ -2,12 +2,14 @@
 
 import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
+import { Account } from '../../src/core/account.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import { AccountMeter } from '../../src/monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
@@ -59,6 +61,8 @@ async function main(task: ModelThreadTask): Promise<void> {
   const closers: (() => Promise<void> | void)[] = [() => wire.log.close()]
   const statuses: (() => FromModelThread)[] = []
   const measures: (() => MetricsEntry[])[] = []
+  const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
+  measures.push(() => [...catalogueMeter.entries(catalogue.account())])
   const hurries: ((on: boolean) => void)[] = []
 
   const loggerFor = (stage: string) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
@@ -109,7 +113,7 @@ async function main(task: ModelThreadTask): Promise<void> {
         consumed: offsetsToJson(consumed.sequences),
         counted: offsetsToJson(consumed.interactions),
         takenAtMs: stage.takenAtMs,
-        accounts: stage.accounts(),
+        accounts: [...stage.accounts(), ...(task.stages.includes('train') ? [] : [catalogue.account()])],
         model: String(consumed.model),
         waitingItems: waiting.items,
         waitingUsers: waiting.users,
@@ -140,6 +144,8 @@ async function main(task: ModelThreadTask): Promise<void> {
     const measure = (report: MetricsReport) => gathered.push(...report)
     const onProblem = (message: string) => post({ kind: 'problem', message })
     const stage = new EncodeStage({ ...wire, replica, catalogue, index, measure, onProblem })
+    const meter = new AccountMeter(new Account('model').numbers())
+    measures.push(() => [...meter.entries(stage.account())])
     sessions = new SessionEncoding(replica, () => stage.ready)
     runs.push(handledLater(stage.run(stop.signal)))
     closers.push(() => index.close())
@@ -184,6 +190,7 @@ async function main(task: ModelThreadTask): Promise<void> {
       batches: stage.batch,
       examplesLearned: stage.examplesLearned,
       account: stage.account(),
+      catalogue: catalogue.account(),
       examplesUndone: stage.examplesUndone,
       untrainedTargets: stage.untrainedTargets,
       examplesThisRun,

@@ -84,6 +84,23 @@ export const readers = {
       rejected: unneeded('invalid (dead-lettered by sequence)')
     }
   },
+  model: {
+    unit: 'update',
+    outcomes: {
+      committed: used('part of a commit'),
+      empty: unneeded('without a value'),
+      abandoned: unneeded('dropped: their commit never came, or was refused'),
+      refused: lost('refused (in the dead-letter topic)')
+    }
+  },
+  catalogue: {
+    unit: 'record',
+    outcomes: {
+      applied: used('applied'),
+      removed: used('deletions of an item'),
+      refused: lost('refused (in the dead-letter topic)')
+    }
+  },
   serve: {
     unit: 'event',
     outcomes: {

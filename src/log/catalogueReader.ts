@@ -1,6 +1,7 @@
 // Reads the topic `items` into the one catalogue of this heap, for every stage that runs in it. A heap is a thread: the main thread and the model thread have one each, because
 // JavaScript objects are not shared between threads.
 
+import { Account, type AccountNumbers } from '../core/account.ts'
 import { handledLater } from '../core/promises.ts'
 import { Catalogue, type CatalogueChange } from '../records/catalogue.ts'
 import type { LogRecord } from './eventLog.ts'
@@ -14,6 +15,9 @@ export class CatalogueReader {
   readonly #reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>
   readonly #listeners: ((change: CatalogueChange) => void)[] = []
   readonly #holds = new Set<Promise<void>>()
+  readonly #account = new Account('catalogue')
+  /** 1 while the record that was read last becomes a dead letter. */
+  #refusing = 0
   #next = 0n
   #isCaughtUp = false
   readonly #waiting: (() => void)[] = []
@@ -28,6 +32,11 @@ export class CatalogueReader {
   /** Next offset of `items` to read. */
   get next(): bigint {
     return this.#next
+  }
+
+  /** Of every record that this process has read. */
+  account(): AccountNumbers<'catalogue'> {
+    return this.#account.numbers(this.#refusing)
   }
 
   /** Everything that was in the log when reading began has been read. */
@@ -80,19 +89,25 @@ export class CatalogueReader {
       ...{ ...this.#reader, topic: this.#wire.config.topics.items, signal, untilEnd },
       resume: async () => this.#next,
       use: (record) => this.#take(record),
-      skip: (record) => this.#skip(record)
+      skip: (record) => this.#refuse(record)
     })
   }
 
   #take(record: LogRecord): void {
     const { key, value, offset } = record
+    this.#account.read()
+    this.#refusing = 1 // until it is known that the record can be used
     const item = value === null ? null : this.#wire.codecs.item.decode(value)
     const change = this.catalogue.apply(item?.itemId ?? keyText('item', key), offset, item)
-    this.#skip(record)
+    this.#refusing = 0
+    this.#account.add(item === null ? 'removed' : 'applied')
+    this.#next = offset + 1n
     for (const listener of this.#listeners) listener(change)
   }
 
-  #skip({ offset }: LogRecord): void {
+  #refuse({ offset }: LogRecord): void {
+    this.#refusing = 0
+    this.#account.add('refused')
     this.#next = offset + 1n
   }
 }

@@ -10,6 +10,8 @@ const metricsOf = {
   train: { read: 'trainRead', outcomes: 'examples' },
   publish: { read: 'publishRead', outcomes: 'changes' },
   popularity: { read: 'popularityRead', outcomes: 'popularityEvents' },
+  model: { read: 'modelRead', outcomes: 'modelUpdates' },
+  catalogue: { read: 'catalogueRead', outcomes: 'catalogueRecords' },
   serve: { read: 'postedRead', outcomes: 'posted' }
 } as const satisfies Readonly<Record<Reader, { readonly read: MetricName; readonly outcomes: MetricName }>>
 

@@ -174,6 +174,12 @@ export const metricDefinitions = {
   popularityEvents: counter('mtmi_publish_popularity_events_total', 'Records of interactions read to count popularity, by outcome', {
     outcome: outcomesOf('popularity')
   }),
+  modelRead: counter('mtmi_model_read_updates_total', 'Model updates read to make vectors'),
+  modelUpdates: counter('mtmi_model_updates_total', 'Model updates read to make vectors, by outcome', { outcome: outcomesOf('model') }),
+  catalogueRead: counter('mtmi_catalogue_read_records_total', 'Records of the catalogue read'),
+  catalogueRecords: counter('mtmi_catalogue_records_total', 'Records of the catalogue read, by outcome', {
+    outcome: outcomesOf('catalogue')
+  }),
   published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']

@@ -15,6 +15,7 @@ import { type FollowOptions, followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { Wire } from '../log/wire.ts'
+import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
@@ -91,6 +92,7 @@ export class PublishStage {
   /** Changes below these were in the index before this process began. */
   readonly #publishedBefore: Map<number, bigint>
   readonly #traces = new UserTraces()
+  readonly #model = new ModelAccount()
   #modelNext = 0n
   /** Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to there, at least. */
   #ends: { readonly model: bigint; readonly sequences: Offsets } | undefined
@@ -103,7 +105,8 @@ export class PublishStage {
   #hurry = false
   readonly #meters = {
     publish: new AccountMeter(new Account('publish').numbers()),
-    popularity: new AccountMeter(new Account('popularity').numbers())
+    popularity: new AccountMeter(new Account('popularity').numbers()),
+    model: new AccountMeter(new Account('model').numbers())
   }
   /** Of the index, of what is published. */
   readonly #outage: Outage
@@ -186,7 +189,10 @@ export class PublishStage {
         this.#catalogue.follow(both),
         this.#follow(modelUpdates, both, {
           use: (record, letters) => this.#takeUpdate(record, letters),
-          skip: (record) => this.#readUpdate(record)
+          skip: (record) => {
+            this.#model.refused()
+            this.#readUpdate(record)
+          }
         }),
         this.#follow(userSequences, both, { use: (record) => this.#takeSequence(record), skip: (record) => this.#readSequence(record) }),
         this.#follow(interactions, both, {
@@ -217,14 +223,15 @@ export class PublishStage {
   }
 
   /** What became of every change of a user, and of every interaction that popularity is counted from, read by this process. */
-  accounts(): readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>] {
-    return [this.#publisher.account(), this.#popularity.account()]
+  accounts(): readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>, AccountNumbers<'model'>] {
+    return [this.#publisher.account(), this.#popularity.account(), this.#model.numbers()]
   }
 
-  /** What both accounts gained since the last call. */
+  /** What the accounts gained since the last call. */
   accountEntries(): MetricsReport {
-    const [publish, popularity] = this.accounts()
-    return [...this.#meters.publish.entries(publish), ...this.#meters.popularity.entries(popularity)]
+    const [publish, popularity, model] = this.accounts()
+    const meters = this.#meters
+    return [...meters.publish.entries(publish), ...meters.popularity.entries(popularity), ...meters.model.entries(model)]
   }
 
   /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */
@@ -295,11 +302,16 @@ export class PublishStage {
   }
 
   #takeUpdate(record: LogRecord, letters: DeadLetters): void {
-    if (record.value !== null) {
+    this.#model.read()
+    if (record.value === null) this.#model.empty()
+    else {
       const { codecs, replica } = this.#options
       const update = codecs.modelUpdate.decode(record.value)
+      this.#model.decoded(update)
       const applied = replica.apply(update, record.offset + 1n)
-      addUnfit(letters, codecs, record, replica.takeUnfit())
+      const unfit = replica.takeUnfit()
+      this.#model.applied(unfit.length)
+      addUnfit(letters, codecs, record, unfit)
       if (update.kind === 'item-row' && update.row !== null) this.#vectors.noteRow(update.row)
       if (applied !== undefined) this.#noteModel(applied)
     }

@@ -1,6 +1,7 @@
 // model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect when the index has items of theirs: whether they
 // are good enough is the publisher's to judge, and until then the live items are of the weights before.
 
+import type { AccountNumbers } from '../core/account.ts'
 import { Outage } from '../core/outage.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
@@ -8,6 +9,7 @@ import type { LogRecord } from '../log/eventLog.ts'
 import { followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
 import type { Wire } from '../log/wire.ts'
+import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { ModelReplica } from '../model/replica/modelReplica.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 
@@ -25,6 +27,7 @@ export interface EncodeStageOptions extends Wire {
 
 export class EncodeStage {
   readonly #options: EncodeStageOptions
+  readonly #model = new ModelAccount()
   #caughtUp = false
   #ready = false
 
@@ -35,6 +38,11 @@ export class EncodeStage {
   /** Whether the model is the one whose items are live: not the first of a log that is still being read. */
   get ready(): boolean {
     return this.#ready && this.#options.replica.ready
+  }
+
+  /** Of every model update that this process has read. */
+  account(): AccountNumbers<'model'> {
+    return this.#model.numbers()
   }
 
   /** Until abort, or until one of its readers fails. */
@@ -57,11 +65,22 @@ export class EncodeStage {
         followTopic(this.#options, {
           ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: both, measure: this.#options.measure },
           use: (record, letters) => {
-            if (record.value !== null) replica.apply(codecs.modelUpdate.decode(record.value), record.offset + 1n)
-            addUnfit(letters, codecs, record, replica.takeUnfit())
+            this.#model.read()
+            if (record.value === null) this.#model.empty()
+            else {
+              const update = codecs.modelUpdate.decode(record.value)
+              this.#model.decoded(update)
+              replica.apply(update, record.offset + 1n)
+              const unfit = replica.takeUnfit()
+              this.#model.applied(unfit.length)
+              addUnfit(letters, codecs, record, unfit)
+            }
             readUpdate(record)
           },
-          skip: readUpdate
+          skip: (record) => {
+            this.#model.refused()
+            readUpdate(record)
+          }
         })
       ),
       ending(this.#switch(both))

@@ -10,7 +10,7 @@ import path from 'node:path'
 import { before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import { unaccounted } from '../../src/core/account.ts'
+import { accountText, unaccounted } from '../../src/core/account.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
 import { IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
@@ -390,9 +390,24 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
       waitingUsers === 0 &&
       shared.next === catalogueEnd &&
       served.next === catalogueEnd &&
-      encode.ready
+      encode.ready &&
+      BigInt(encode.account().read) === (await end('model-updates'))
     )
   }, running)
+  for (const account of [train.account(), ...publish.accounts(), encode.account(), shared.account(), served.account()])
+    assert.equal(unaccounted(account), 0, accountText(account))
+  const letters = lettersOf(disk)
+  const refused = (topic: string, stage: string) =>
+    letters.filter((letter) => letter.startsWith(`${topic}/`) && letter.endsWith(` ${stage}`)).length
+  for (const [topic, stage, account] of [
+    ['items', 'train', shared.account()],
+    ['items', 'serve', served.account()],
+    ['model-updates', 'publish', publish.accounts()[2]],
+    ['model-updates', 'serve', encode.account()]
+  ] as const) {
+    assert.equal(BigInt(account.read), await end(topic), `${stage} has read all of ${topic}`)
+    assert.equal(account.outcomes.refused, refused(topic, stage), `${stage} of ${topic}: ${accountText(account)}`)
+  }
   const outcome = {
     learned: [...learned].sort(),
     users: await Promise.all(names.map(async (id) => [id, await index.user(id)])),
