@@ -46,7 +46,11 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       metrics.lag.set({ stage: 'train' }, well ? 0 : 1200)
       metrics.progress.at({ stage: 'train' }, well ? nowMs : nowMs - 1_200_000)
       metrics.events.inc({ outcome: 'placed' }, 100)
-      metrics.rejected.inc({ reason: 'decode' }, well ? 0 : 60)
+      for (const outcome of ['rejected', 'ignored'] as const) metrics.events.inc({ outcome }, well ? 0 : 60)
+      metrics.ingested.inc({ outcome: 'mapped' }, 100)
+      metrics.ingested.inc({ outcome: 'refused' }, well ? 0 : 60)
+      metrics.unaccountedRecords.set({ reader: 'train' }, well ? 0 : -1)
+      metrics.deadLetters.inc({ stage: 'train', topic: 'user-sequences' }, well ? 0 : 1)
       metrics.driftDetectionAge.at({ signal: 'category', detector: 'psi' }, well ? nowMs - 3_600_000 : nowMs - 60_000)
       metrics.intraUserCosine.set(well ? 0.45 : 0.98)
       metrics.hitRate.set({ ranker: 'model', k: '20' }, well ? 0.17 : 0.1)
@@ -80,6 +84,10 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       'MtmiStageFarBehind',
       'MtmiDeadLetters',
       'MtmiDeadLettersMany',
+      'MtmiEventsIgnored',
+      'MtmiRecordsUnaccounted',
+      'MtmiSourceRecordsRefused',
+      'MtmiStageDeadLetters',
       'MtmiInputDrift',
       'MtmiInterestsCollapsed',
       'MtmiHitRateBelowPopularity',
