@@ -71,7 +71,7 @@ export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer
 
 export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/index/embedded/embeddedIndex.ts'
 export type { Candidate, Filter, InterestQuery, PopularItem, SearchResult, VectorIndex, VectorPoint } from '../src/index/vectorIndex.ts'
-export { createMetrics, type Metrics } from '../src/monitor/metrics.ts'
+export { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 export { Publisher } from '../src/publish/publisher.ts'
 export { createHttpService, type HttpService, type HttpServiceParts } from '../src/serve/http/httpService.ts'
 export type { Readiness } from '../src/serve/http/readiness.ts'

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
 import { ManualClock } from '../../src/core/clock.ts'
-import { createMetrics, type MetricsEntry, type MetricsReport, metricDefinitions } from '../../src/monitor/metrics.ts'
+import { type MetricsEntry, type MetricsReport, metricDefinitions } from '../../src/monitor/metrics.ts'
+import { createMetrics } from '../../src/monitor/metricsRegistry.ts'
 
 const make = (clock = new ManualClock(0)) => createMetrics({ clock, processMetrics: false })
 

@@ -2,7 +2,7 @@
 
 import type { RequestListener } from 'node:http'
 import fastify from 'fastify'
-import type { Metrics } from '../../monitor/metrics.ts'
+import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { BoundPort } from './boundPort.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
 import { ProblemError, problemBody, problemContentType, problemOf } from './problem.ts'

@@ -1,7 +1,7 @@
 // What supervisors and Prometheus ask of every process: whether it lives, whether its work gets on, and its numbers.
 
 import type { FastifyInstance } from 'fastify'
-import type { Metrics } from '../../monitor/metrics.ts'
+import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { ProblemError } from './problem.ts'
 import { balanceDetail, type Readiness } from './readiness.ts'
 

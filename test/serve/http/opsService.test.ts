@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { ConfigError, UnavailableError } from '../../../src/core/errors.ts'
-import { createMetrics } from '../../../src/monitor/metrics.ts'
+import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
 import { bindOpsPort, startOpsService } from '../../../src/serve/http/opsService.ts'
 
 const metrics = createMetrics({ clock: new ManualClock(0), processMetrics: false })
