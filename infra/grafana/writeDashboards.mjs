@@ -334,8 +334,8 @@ export const dashboards = [
           'Model updates',
           'ops',
           'Read to make vectors, and by outcome',
-          [`sum(rate(mtmi_model_read_updates_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_model_updates_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_model_read_records_total{${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_model_records_total{${job}}[5m]))`, '{{outcome}}']
         ),
         series(
           'Catalogue',

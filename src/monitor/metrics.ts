@@ -1,4 +1,4 @@
-// Every metric there is. Names are `mtmi_<stage>_<thing>_<unit>[_total]`, units are base units.
+// Every metric there is. Names are `mtmi_<stage or part>_<thing>_<unit>[_total]`, units are base units.
 //
 // A label takes its values from a closed list, so the number of series has a bound that can be read off this page; a user or an item is never one.
 // The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and label values checked by the compiler.
@@ -171,8 +171,8 @@ export const metricDefinitions = {
   popularityEvents: counter('mtmi_publish_popularity_events_total', 'Records of interactions read to count popularity, by outcome', {
     outcome: outcomesOf('popularity')
   }),
-  modelRead: counter('mtmi_model_read_updates_total', 'Model updates read to make vectors'),
-  modelUpdates: counter('mtmi_model_updates_total', 'Model updates read to make vectors, by outcome', { outcome: outcomesOf('model') }),
+  modelRead: counter('mtmi_model_read_records_total', 'Model updates read to make vectors'),
+  modelUpdates: counter('mtmi_model_records_total', 'Model updates read to make vectors, by outcome', { outcome: outcomesOf('model') }),
   catalogueRead: counter('mtmi_catalogue_read_records_total', 'Records of the catalogue read'),
   catalogueRecords: counter('mtmi_catalogue_records_total', 'Records of the catalogue read, by outcome', {
     outcome: outcomesOf('catalogue')
@@ -288,7 +288,7 @@ export const metricDefinitions = {
 
   http: histogram('mtmi_serve_request_seconds', 'HTTP requests, by route pattern and class of status', requestSeconds, {
     route: httpRoutes,
-    status: ['1xx', '2xx', '3xx', '4xx', '5xx']
+    status: ['2xx', '3xx', '4xx', '5xx']
   }),
   httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered, by the role that their route asks for', {
     kind: httpRequestKinds

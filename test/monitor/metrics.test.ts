@@ -66,7 +66,7 @@ type LabelValues = readonly string[] | { readonly max: number }
 
 test('every name follows the conventions', () => {
   for (const { name, help, kind, labels } of Object.values(metricDefinitions)) {
-    assert.match(name, /^mtmi_(stage|source|ingest|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
+    assert.match(name, /^mtmi_(stage|task|source|ingest|sequence|train|catalogue|model|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
     assert.equal(name.endsWith('_total'), kind === 'counter', `${name}: _total is for counters, and for all of them`)
     assert(
       units.includes(
