@@ -64,7 +64,7 @@ export async function openPreviews(config: Config, run: RunDirectory): Promise<P
     const served = await readServed(wire, run, live, catalogue, itemIds)
     if (served === undefined) return undefined
     const items = [...itemIds]
-      .filter((itemId) => !catalogue.isDeleted(itemId))
+      .filter((itemId) => catalogue.isCandidate(itemId, config.events.catalogueOnly))
       .map((itemId): EncoderItem => ({ itemId, features: catalogue.featuresOf(itemId) }))
     const targets = await newestTargets(wire)
     return {

@@ -80,6 +80,7 @@ export const readers = {
     unit: 'event',
     outcomes: {
       counted: used('counted'),
+      unlisted: lost('of items that the catalogue lacks: in no list until it has them (events.catalogueOnly)'),
       uncounted: unneeded('without a weight, repeated, or erasures'),
       rejected: unneeded('invalid (dead-lettered by sequence)')
     }

@@ -38,6 +38,7 @@ const firstReadMax = 1_000_000n
 export class PopularityWatch {
   readonly #wire: Wire
   readonly #store: PopularityStore | undefined
+  readonly #isCandidate: (itemId: ItemId) => boolean
   readonly #popularity: Popularity
   readonly #next: Map<number, bigint>
   /** Of this process. */
@@ -45,8 +46,9 @@ export class PopularityWatch {
   #savedAtMs: number
   #changed = false
 
-  /** @param store default: nothing is kept */
-  constructor(wire: Wire, store?: PopularityStore) {
+  /** @param store undefined: nothing is kept @param isCandidate whether an item may be in lists */
+  constructor(wire: Wire, store: PopularityStore | undefined, isCandidate: (itemId: ItemId) => boolean) {
+    this.#isCandidate = isCandidate
     const { config, clock } = wire
     this.#wire = wire
     this.#store = store
@@ -68,13 +70,14 @@ export class PopularityWatch {
   /** @throws BadEventError for what is no interaction; it has not been taken then */
   take(record: LogRecord): void {
     const { value, timestampMs } = record
-    let isCounted = false
+    let outcome: 'counted' | 'unlisted' | 'uncounted' = 'uncounted'
     if (value !== null) {
       const interaction = this.#wire.codecs.interaction.decode(value)
       admit(futureProblem(interaction, timestampMs, this.#wire.config.events.futureMaxMs))
-      isCounted = this.#popularity.note(interaction)
+      // What the catalogue lacks is counted all the same, so that it is as popular as it is once the catalogue has it.
+      if (this.#popularity.note(interaction)) outcome = this.#isCandidate(interaction.itemId) ? 'counted' : 'unlisted'
     }
-    this.#read(record, isCounted ? 'counted' : 'uncounted')
+    this.#read(record, outcome)
   }
 
   /** The record has become a dead letter. */
@@ -82,7 +85,7 @@ export class PopularityWatch {
     this.#read(record, 'rejected')
   }
 
-  #read({ partition, offset }: LogRecord, outcome: 'counted' | 'uncounted' | 'rejected'): void {
+  #read({ partition, offset }: LogRecord, outcome: 'counted' | 'unlisted' | 'uncounted' | 'rejected'): void {
     this.#next.set(partition, offset + 1n)
     this.#changed = true
     this.#account.read()

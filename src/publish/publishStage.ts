@@ -79,6 +79,9 @@ export interface PublishStageOptions extends Wire {
   readonly logger?: StageLogger
 }
 
+/** A catalogue that arrives while this process runs is taken to be whole when nothing of it has come for so long. Before, its first item would empty the index of all others. */
+const catalogueRestMs = 10_000
+
 export class PublishStage {
   readonly #options: PublishStageOptions
   readonly #catalogue: CatalogueReader
@@ -103,6 +106,10 @@ export class PublishStage {
   #lastSweepMs = 0
   #lastPopularMs = 0
   #hurry = false
+  /** Items that the catalogue lacks are left out. */
+  #isCatalogueOnly = false
+  /** When it last changed after it had been read. */
+  #catalogueChangedMs = Number.NEGATIVE_INFINITY
   readonly #meters = {
     publish: new AccountMeter(new Account('publish').numbers()),
     popularity: new AccountMeter(new Account('popularity').numbers()),
@@ -134,14 +141,15 @@ export class PublishStage {
     const { catalogue } = this.#catalogue
     replica.useCatalogue((itemId) => catalogue.featuresOf(itemId))
     this.#catalogue.onChange((change) => this.#noteCatalogue(change))
-    this.#popularity = new PopularityWatch(options, options.popularity)
+    const { catalogueOnly } = config.events
+    this.#popularity = new PopularityWatch(options, options.popularity, (itemId) => catalogue.isCandidate(itemId, catalogueOnly))
     this.#publisher = new Publisher({
       encoder: replica,
       index,
       options: config.publish,
       clock,
       catalogue,
-      isCandidate: (itemId) => !catalogue.isDeleted(itemId),
+      isCandidate: (itemId) => catalogue.isCandidate(itemId, this.#isCatalogueOnly),
       limits: { spacesKept, ...options.limits },
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId)
@@ -251,7 +259,13 @@ export class PublishStage {
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
     const { undecided } = this.#options.replica
-    const isOpen = [undecided, this.#popularity.touched, !this.#catalogue.isCaughtUp, this.#publisher.promotionWaits]
+    const isOpen = [
+      undecided,
+      this.#popularity.touched,
+      !this.#catalogue.isCaughtUp,
+      this.#publisher.promotionWaits,
+      this.#canPublish && this.#catalogueTurns
+    ]
     const others = isOpen.filter((open) => open).length
     const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
@@ -293,7 +307,20 @@ export class PublishStage {
     const { replica } = this.#options
     replica.featuresChanged(itemId)
     if (isDeleted) this.#publisher.removeItems([itemId])
-    else this.#publisher.noteCatalogue([{ itemId, ...(wasDeleted ? { count: replica.countOf(itemId) } : {}) }])
+    else this.#publisher.noteCatalogue([{ itemId, ...(wasDeleted || this.#isCatalogueOnly ? { count: replica.countOf(itemId) } : {}) }])
+    if (this.#catalogue.isCaughtUp) this.#catalogueChangedMs = this.#options.clock.nowMs()
+  }
+
+  /** There is a catalogue and it was not in effect, or it was and there is none any more. */
+  get #catalogueTurns(): boolean {
+    const isWanted = this.#options.config.events.catalogueOnly && this.#catalogue.catalogue.size > 0
+    return isWanted !== this.#isCatalogueOnly
+  }
+
+  #followCatalogue(nowMs: number): void {
+    if (!this.#catalogueTurns || (!this.#hurry && nowMs - this.#catalogueChangedMs < catalogueRestMs)) return
+    this.#isCatalogueOnly = !this.#isCatalogueOnly
+    this.#publisher.candidatesChanged((itemId) => this.#options.replica.countOf(itemId))
   }
 
   /** Before the catalogue has been read an item that was deleted while this process was down cannot be told from others. */
@@ -389,6 +416,7 @@ export class PublishStage {
     let busy = false
     // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
     const nowMs = this.#options.clock.nowMs()
+    this.#followCatalogue(nowMs)
     const isTurn = this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs
     if (isTurn && this.#hasReadHistories()) {
       this.#lastSweepMs = nowMs

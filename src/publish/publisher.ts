@@ -49,6 +49,8 @@ export class Publisher {
   readonly #expired = new Set<ItemId>()
   /** Without a row in the model since it had one: features may still be enough for a vector. */
   readonly #rowless = new Set<ItemId>()
+  /** The model knows them, and they may not be in lists: taken out of the index once. */
+  readonly #hidden = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
   /** Changes that were taken and are neither written nor put back: they wait as those do that were not taken. */
   #writing = { items: 0, users: 0 }
@@ -116,6 +118,7 @@ export class Publisher {
     const nowMs = this.#clock.nowMs()
     if (reason !== undefined) this.#asked = true
     for (const itemId of expired) {
+      this.#hidden.delete(itemId)
       if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
       else {
         this.#rowless.add(itemId)
@@ -125,7 +128,10 @@ export class Publisher {
     }
     const changed = new Set(changedItems)
     for (const itemId of changed) {
-      if (!this.#isCandidate(itemId)) continue
+      if (!this.#isCandidate(itemId)) {
+        this.#hide(itemId)
+        continue
+      }
       this.#rowless.delete(itemId)
       this.#expired.delete(itemId)
       this.#items.note(itemId, false)
@@ -140,6 +146,7 @@ export class Publisher {
   /** Their titles or features are new, or different: they are written in any case, clicked or not. @param count of interactions, of an item that was removed before */
   noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
     for (const { itemId, count } of items) {
+      this.#hidden.delete(itemId)
       this.#expired.delete(itemId)
       if (count !== undefined) this.#items.noteCount(itemId, count)
       this.#items.note(itemId, true)
@@ -150,6 +157,13 @@ export class Publisher {
   removeItems(itemIds: Iterable<ItemId>): void {
     // An id that no index can hold is in none; to ask for its removal would fail.
     for (const itemId of itemIds) if (isId(itemId)) this.#leave(itemId)
+  }
+
+  /** `isCandidate` answers otherwise than before, of any item. @param countOf interactions of an item as the trainer counted them */
+  candidatesChanged(countOf: (itemId: ItemId) => number): void {
+    for (const itemId of [...this.#items.ids()]) if (!this.#isCandidate(itemId)) this.#hide(itemId)
+    const shown = [...this.#hidden].filter((itemId) => this.#isCandidate(itemId))
+    this.noteCatalogue(shown.map((itemId) => ({ itemId, count: countOf(itemId) })))
   }
 
   /** They were acted on: those whose popularity moved by more than a tenth since it was written are written again. */
@@ -333,6 +347,12 @@ export class Publisher {
         ...(promotion === undefined ? {} : { promotion })
       }
     })
+  }
+
+  #hide(itemId: ItemId): void {
+    if (this.#hidden.has(itemId)) return
+    this.#hidden.add(itemId)
+    this.removeItems([itemId])
   }
 
   #leave(itemId: ItemId): void {

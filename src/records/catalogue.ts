@@ -85,6 +85,15 @@ export class Catalogue {
     return this.#deleted.has(itemId)
   }
 
+  /**
+   * Whether the item may be in lists: a deleted one may not.
+   * @param catalogueOnly nor may one that a catalogue that is not empty lacks
+   */
+  isCandidate(itemId: ItemId, catalogueOnly: boolean): boolean {
+    if (this.#items.has(itemId)) return true
+    return !this.#deleted.has(itemId) && !(catalogueOnly && this.#items.size > 0)
+  }
+
   /** In the order in which they were deleted. */
   deleted(): Iterable<ItemId> {
     return this.#deleted

@@ -159,7 +159,9 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   const items = [...new Set([...catalogue.keys(), ...rows])].sort()
   const encodedItems = replica.itemVectors(items.map((itemId) => ({ itemId, features: featuresOf(itemId) })))
   const [least, most] = [popularityOf(parts, false), popularityOf(parts, true)]
-  const wantedItems = items.filter((itemId, i) => encodedItems.known[i] === 1 && catalogue.get(itemId) !== null)
+  const hasCatalogue = [...catalogue.values()].some((item) => item !== null)
+  const isCandidate = (itemId: string) => (hasCatalogue ? catalogue.get(itemId) != null : catalogue.get(itemId) !== null)
+  const wantedItems = items.filter((itemId, i) => encodedItems.known[i] === 1 && isCandidate(itemId))
   // An item that the model knew by a feature alone, and whose catalogue entry then lost it, keeps the point that it has.
   const unknown = items.filter((itemId, i) => encodedItems.known[i] === 0 && catalogue.get(itemId) != null)
   sameList(

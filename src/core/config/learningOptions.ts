@@ -10,6 +10,12 @@ export const eventsSchema = section({
     .describe(
       'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
     ),
+  catalogueOnly: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Once there is a catalogue, items that it lacks are in no list, whoever clicks on them; they come in when the catalogue has them. Without a catalogue all items may be listed'
+    ),
   nullTexts: z
     .array(z.string())
     .default(['NA', 'N/A', '#N/A', '<NA>', 'nan', 'NaT', 'NULL', '(null)', 'None', 'undefined', '-', '\\N'])
