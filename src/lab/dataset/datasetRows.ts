@@ -50,8 +50,9 @@ async function* readFileRows(file: DatasetFile, listener: RowListener): AsyncGen
   let firstReason = ''
   let badValue = false
   const emit: EmitRow = (userId, itemId, type, eventTimeMs, value) => {
+    position++
     const row = {
-      eventId: layout.listed ? `${name}:${line}:${++position}` : `${name}:${line}`,
+      eventId: layout.listed || position > 1 ? `${name}:${line}:${position}` : `${name}:${line}`,
       userId: userId === undefined ? `${stem}:${line}` : detach(userId),
       itemId: detach(itemId),
       type,

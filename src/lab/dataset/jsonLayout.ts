@@ -1,8 +1,11 @@
 // JSON lines: one object a line, its fields found by a column mapping.
 
 import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { type FieldPath, parseFieldPath } from '../../core/fieldPath.ts'
 import { own } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
+import type { ForeignRecord } from '../../ingest/mapping/foreignRecord.ts'
+import { elementsOf, readField } from '../../ingest/mapping/readField.ts'
 import { compileFilters } from '../../ingest/mapping/sourceFilter.ts'
 import { parseExactJson } from '../../records/avro/exactJson.ts'
 import { compileTimeParser, timeReader } from '../../records/value/eventTime.ts'
@@ -16,7 +19,8 @@ type JsonRecord = Readonly<Record<string, unknown>>
 
 /**
  * @param records of the file's head
- * @param mapping names fields; `a.b` is field b of the object in field a, unless there is a field `a.b`
+ * @param mapping names fields; `a.b` is field b of the object in field a, unless there is a field `a.b`; `items[*].sku` and the other paths of
+ *   docs/mapping.md: an interaction for every element, all of them or, where one is bad, none
  * @throws ConfigError as `tableLayout` does
  */
 export function jsonLayout(
@@ -27,7 +31,11 @@ export function jsonLayout(
   where: string
 ): Layout {
   const { rules } = options
-  const texts = (name: string | undefined) => records.map((record) => jsonField(record, name)).filter((text) => text !== undefined)
+  const item = pathOf(mapping.item)
+  const texts = (name: string | undefined) =>
+    records
+      .flatMap((record) => elementsIn(record, item).map((element) => jsonText(element, name, pathOf(name))))
+      .filter((text) => text !== undefined)
   const times = presentTexts(texts(mapping.time), rules)
   const detected =
     mapping.time === undefined
@@ -39,30 +47,55 @@ export function jsonLayout(
   const parseTime = form === undefined ? undefined : compileTimeParser(form, rules)
   const passes = options.filters.length === 0 ? undefined : compileFilters(options.filters)
   const types = new Map(Object.entries(reading.types ?? {}))
+  const reader = (name: string | undefined) => {
+    const path = pathOf(name)
+    return (element: ForeignRecord) => jsonText(element, name, path)
+  }
+  const [user, itemText, time] = [reader(mapping.user), reader(mapping.item), reader(mapping.time)]
+  const [type, value] = [reader(mapping.type), reader(mapping.value)]
   const parse: LineParser = (line, emit) => {
     const record = parseObject(line)
     if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
-    if (passes !== undefined && !passes({ topic: '', record: noRecord, value: record })) return
-    const userId = checkId('user', jsonField(record, mapping.user), userRules)
-    const itemId = checkId('item', jsonField(record, mapping.item), itemRules)
-    const time = jsonField(record, mapping.time)
-    if (parseTime !== undefined && (time === undefined || cleanText(time, rules) === undefined))
-      throw new BadEventError(`expected a time in field ${mapping.time}, found none in ${shorten(line)}`)
-    const timeMs = parseTime === undefined ? Number.NaN : parseTime(time!)
-    const theirs = cleanText(jsonField(record, mapping.type) ?? '', rules)
-    emit(
-      userId,
-      itemId,
-      theirs === undefined ? reading.type : (types.get(theirs) ?? theirs),
-      timeMs,
-      parseValue(jsonField(record, mapping.value), rules)
-    )
+    if (passes !== undefined && !passes(foreignOf(record))) return
+    // All of them are read before any is emitted.
+    const rows = elementsIn(record, item).map((element) => {
+      const userId = checkId('user', user(element), userRules)
+      const itemId = checkId('item', itemText(element), itemRules)
+      const text = time(element)
+      if (parseTime !== undefined && (text === undefined || cleanText(text, rules) === undefined))
+        throw new BadEventError(`expected a time in field ${mapping.time}, found none in ${shorten(line)}`)
+      const timeMs = parseTime === undefined ? Number.NaN : parseTime(text!)
+      const theirs = cleanText(type(element) ?? '', rules)
+      const ours = theirs === undefined ? reading.type : (types.get(theirs) ?? theirs)
+      return [userId, itemId, ours, timeMs, parseValue(value(element), rules)] as const
+    })
+    for (const row of rows) emit(...row)
   }
   const firstMs = form === undefined || times.length === 0 ? undefined : timeReader(form)(times[0]!)
   return layoutOf(parse, {
     timed: mapping.time !== undefined,
     shown: shownMapping(mapping, jsonNames(records), form === undefined ? undefined : shownTimes(form, firstMs))
   })
+}
+
+/** A name that is a path through lists or texts; undefined for plain names of fields. */
+function pathOf(name: string | undefined): FieldPath | undefined {
+  return name !== undefined && /[[|]/.test(name) ? parseFieldPath(name) : undefined
+}
+
+function foreignOf(value: JsonRecord): ForeignRecord {
+  return { topic: '', record: noRecord, value }
+}
+
+/** The record once for every element that the item's path goes through; once where it goes through no list. */
+function elementsIn(record: JsonRecord, item: FieldPath | undefined): readonly ForeignRecord[] {
+  return item === undefined ? [foreignOf(record)] : elementsOf([item], foreignOf(record))
+}
+
+function jsonText(element: ForeignRecord, name: string | undefined, path: FieldPath | undefined): string | undefined {
+  if (path === undefined) return jsonField(element.value as JsonRecord, name)
+  const found = readField(path, element)
+  return found === undefined || typeof found === 'object' ? undefined : String(found)
 }
 
 const noRecord = { key: new Uint8Array(), value: null, headers: {}, partition: 0, offset: 0n, timestampMs: 0 }

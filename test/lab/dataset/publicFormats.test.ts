@@ -488,3 +488,20 @@ for (const [name, lines, message] of refused) {
     )
   })
 }
+
+test('a JSON line with a list of items is an interaction for each element, with ids of their own; one bad element refuses the line', async () => {
+  const order = (user: string, hour: number, ...items: readonly object[]) =>
+    JSON.stringify({ user, at: `2024-05-01T${hour}:00:00Z`, items })
+  const lines = [
+    order('u1', 10, { sku: 'a', price: 1.5 }, { sku: 'b', price: 2 }),
+    order('u2', 11, { sku: 'a', price: 1.5 }),
+    order('u2', 12),
+    order('u3', 13, { sku: 'a' }, { sku: null })
+  ]
+  const columns = { user: 'user', item: 'items[*].sku', time: 'at', value: 'items[*].price' }
+  const dataset = await open({ 'orders.jsonl': `${lines.join('\n')}\n` }, { columns })
+  const found: string[] = []
+  for await (const { eventId, userId, itemId, value } of dataset.interactions()) found.push(`${eventId} ${userId} ${itemId} ${value}`)
+  assert.deepEqual(found, ['orders.jsonl:1 u1 a 1.5', 'orders.jsonl:1:2 u1 b 2', 'orders.jsonl:2 u2 a 1.5'])
+  assert.equal(dataset.deadLetters, 1)
+})
