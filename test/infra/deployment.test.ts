@@ -164,7 +164,7 @@ test('compose: tokens reach the service as files, each of them a secret that the
     secrets.map((name) => `/run/secrets/${name}`)
   )
   const serve = { ...compose.services.serve!.environment, ...environment }
-  assert.equal(serve.MTMI_SERVE_OPEN, 'false')
+  assert.equal(serve.MTMI_SERVE_HOSTS, 'serve', 'never any name')
 })
 
 test('compose: with Qdrant, publish and serve find it, under settings that exist', () => {

@@ -124,10 +124,16 @@ export const serveSchema = section({
   adminToken: tokens().describe(
     'Whoever sends one of these may do everything: look at users and items, as the console does, and erase a user. With any token set, nothing but health, metrics and descriptions is told without one'
   ),
-  open: z
-    .boolean()
-    .default(false)
-    .describe('Whether a host that others reach may be listened on without tokens: only where something in front asks who they are'),
+  hosts: textList(
+    z
+      .string()
+      .regex(/^(\*|[^\s/:?#@*]+|\[[\da-fA-F:.]+\])$/, 'must be a host name or an address without a port, such as rec.internal, or *'),
+    100
+  )
+    .default([])
+    .describe(
+      'Host names besides loopback ones by which requests without tokens are answered; needed to listen beyond loopback without tokens. Every page whose name resolves to this machine could otherwise ask (DNS rebinding). * is any name: only where something in front asks who they are. As a variable separated by commas'
+    ),
   corsOrigins: textList(
     z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+)$/, 'must be an origin such as https://shop.example, without a path, or *'),
     100

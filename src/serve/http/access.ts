@@ -86,16 +86,16 @@ export class Access {
 }
 
 /** @throws ConfigError where programs of other machines, or any web page, could do everything without a token */
-export function checkExposure(options: AccessOptions & Pick<ServeOptions, 'host' | 'open' | 'corsOrigins'>): void {
+export function checkExposure(options: AccessOptions & Pick<ServeOptions, 'host' | 'hosts' | 'corsOrigins'>): void {
   if (new Access(options).on) return
   if (options.corsOrigins.includes('*'))
     throw new ConfigError([
       'serve.corsOrigins is * and there is no token: any web page could post events. Set serve.eventsToken, or name the origins'
     ])
-  if (options.open || isLoopback(options.host)) return
+  if (options.hosts.length > 0 || isLoopback(options.host)) return
   throw new ConfigError([
     `serve.host is ${options.host}, which others reach, and there is no token: they could read anybody's recommendations and post events in anybody's name. ` +
-      'Give serve.readToken, serve.eventsToken or serve.adminToken (rather by MTMI_SERVE_ADMIN_TOKEN_FILE), or say serve.open: true where something in front asks who they are'
+      'Give serve.readToken, serve.eventsToken or serve.adminToken (rather by MTMI_SERVE_ADMIN_TOKEN_FILE), or, where only trusted programs reach it, serve.hosts with the names by which they do'
   ])
 }
 

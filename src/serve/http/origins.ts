@@ -21,11 +21,14 @@ type Headers = Readonly<Record<string, string>>
 
 export class Origins {
   readonly #anyHost: boolean
+  /** In lower case. */
+  readonly #hosts: ReadonlySet<string>
   readonly #allowed: ReadonlySet<string>
 
   /** @param tokens whether requests need a token: then a foreign page cannot ask for anything, whatever name it uses for this host */
-  constructor({ open, corsOrigins }: Pick<ServeOptions, 'open' | 'corsOrigins'>, tokens: boolean) {
-    this.#anyHost = tokens || open
+  constructor({ hosts, corsOrigins }: Pick<ServeOptions, 'hosts' | 'corsOrigins'>, tokens: boolean) {
+    this.#anyHost = tokens || hosts.includes('*')
+    this.#hosts = new Set(hosts.map((host) => host.toLowerCase().replace(/^\[|\]$/g, '')))
     this.#allowed = new Set(corsOrigins)
   }
 
@@ -34,14 +37,15 @@ export class Origins {
     return this.#allowed.size > 0 && corsRoles.has(role)
   }
 
-  /** @throws ProblemError 421 without tokens, where the request names a host that is not this machine's loopback */
+  /** @throws ProblemError 421 without tokens, where the request names a host that is neither this machine's loopback nor in `serve.hosts` */
   checkHost(host: string | undefined): void {
     if (this.#anyHost) return
     const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host ?? '')
-    if (name !== null && isLoopback((name[1] ?? name[2]!).toLowerCase())) return
+    const asked = (name?.[1] ?? name?.[2])?.toLowerCase()
+    if (asked !== undefined && (isLoopback(asked) || this.#hosts.has(asked))) return
     throw new ProblemError(
       421,
-      `Host is ${shown(host)}; without tokens only localhost, 127.0.0.1 and [::1] are answered. Use one of these, or set serve.readToken, serve.eventsToken or serve.adminToken`
+      `Host is ${shown(host)}; without tokens only localhost, 127.0.0.1 and [::1] are answered, and serve.hosts. Use one of these, or set serve.readToken, serve.eventsToken or serve.adminToken`
     )
   }
 

@@ -123,7 +123,7 @@ test('a host that others reach is not listened on without a token, unless that i
     () => checkExposure(exposed),
     (error: Error) => error instanceof ConfigError && /serve\.host is 0\.0\.0\.0/.test(error.message)
   )
-  checkExposure(serveWith({ host: '0.0.0.0', open: true }))
+  checkExposure(serveWith({ host: '0.0.0.0', hosts: ['serve'] }))
   checkExposure(serveWith({ host: '0.0.0.0', readToken: read }))
   checkExposure(serveWith({}))
   const { service } = await setUp(t, { host: '0.0.0.0' })

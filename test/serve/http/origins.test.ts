@@ -71,7 +71,7 @@ test('without tokens a name that is not loopback is not answered, on any route: 
     for (const [method, url] of everything) {
       const answer = await ask(method, url, { host, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' })
       assert.equal(answer.statusCode, 421, `${method} ${url} as ${host}`)
-      assert.match(answer.json().detail, /without tokens only localhost, 127\.0\.0\.1 and \[::1\] are answered/)
+      assert.match(answer.json().detail, /without tokens only localhost, 127\.0\.0\.1 and \[::1\] are answered, and serve\.hosts/)
     }
   }
   assert.deepEqual(done, [])
@@ -81,17 +81,24 @@ test('without tokens a name that is not loopback is not answered, on any route: 
     assert.equal((await ask('GET', '/v1/users', { host })).statusCode, 200, host)
 })
 
-test('with tokens, or where serve.open says that something in front asks, any host name is answered', async (t) => {
+test('without tokens serve.hosts adds names and * any name; with tokens any name is answered', async (t) => {
   const secured = await setUp(t, tokens)
   const authorization = `Bearer ${adminToken}`
   assert.equal((await secured.ask('GET', '/v1/users', { host: 'rec.example', authorization })).statusCode, 200)
   assert.equal((await secured.ask('GET', '/v1/users', { host: 'rec.example' })).statusCode, 401)
-  const open = await setUp(t, { open: true })
-  assert.equal((await open.ask('GET', '/v1/users', { host: 'rec.example' })).statusCode, 200)
+  const named = await setUp(t, { hosts: 'serve, Rec.example,[fd00::7]' })
+  for (const host of ['serve:8080', 'rec.example', 'REC.EXAMPLE:80', '[fd00::7]:8080', 'localhost:8080'])
+    assert.equal((await named.ask('GET', '/v1/users', { host })).statusCode, 200, host)
+  for (const host of ['evil.example', 'serve.evil.example', 'xrec.example', 'rec.example.', 'fd00::7'])
+    assert.equal((await named.ask('GET', '/v1/users', { host })).statusCode, 421, host)
+  const any = await setUp(t, { hosts: ['*'] })
+  assert.equal((await any.ask('GET', '/v1/users', { host: 'rec.example' })).statusCode, 200)
+  for (const bad of ['rec.example:80', 'http://rec.example', '*.example', 'a b'])
+    assert.throws(() => resolveConfig(undefined, {}, { serve: { hosts: [bad] } }), /serve\.hosts.* must be a host name/, bad)
 })
 
 test('a page of another origin changes nothing, with and without tokens; the own page and programs without an origin do', async (t) => {
-  for (const serve of [{}, tokens, { open: true }, { corsOrigins: [shop] }]) {
+  for (const serve of [{}, tokens, { hosts: ['*'] }, { corsOrigins: [shop] }]) {
     const { ask, done } = await setUp(t, serve)
     const authorization = `Bearer ${adminToken}`
     for (const origin of [
