@@ -28,7 +28,7 @@ import { type RecommendedItem, Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
 import { heldDetail } from './heldText.ts'
 import { logStyle, openJournal } from './journal.ts'
-import { offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
+import { codecEntries, offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
@@ -294,6 +294,7 @@ export class WholePipeline {
       this.metrics.progress.at({ stage }, movedAtMs)
     }
     this.metrics.users.set(this.#sequence.status().users)
+    this.metrics.apply(codecEntries(this.wire.codecs))
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
   }
 

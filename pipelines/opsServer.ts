@@ -11,6 +11,7 @@ import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
+import { codecEntries } from './parts.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
 
@@ -46,7 +47,7 @@ export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort |
 export interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
-  readonly wire: Pick<Wire, 'config' | 'clock'>
+  readonly wire: Pick<Wire, 'config' | 'clock' | 'codecs'>
   /** What is looked at once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
@@ -91,6 +92,8 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
     say(`health and metrics on ${service.url}`)
     if (watched !== undefined) tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
+  const measureCodecs = () => shown.apply(codecEntries(wire.codecs))
+  const ticking = setInterval(measureCodecs, watchMs)
   return {
     metrics: shown,
     readiness,
@@ -103,6 +106,8 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
       }),
     async close() {
       await tasks.stop()
+      clearInterval(ticking)
+      measureCodecs()
       await service?.close()
     }
   }

@@ -8,13 +8,14 @@ import { UnavailableError } from '../src/core/errors.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { Rng } from '../src/core/rng.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
+import { note } from '../src/core/terminal.ts'
 import { EmbeddedIndex } from '../src/index/embedded/embeddedIndex.ts'
 import type { QdrantIndex } from '../src/index/qdrant/qdrantIndex.ts'
 import type { VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
 import type { Wire } from '../src/log/wire.ts'
-import type { MetricsReport } from '../src/monitor/metrics.ts'
-import { createCodecs } from '../src/records/avro/avroCodecs.ts'
+import type { MetricsEntry, MetricsReport } from '../src/monitor/metrics.ts'
+import { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
 import { HttpRegistry } from '../src/records/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/records/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
@@ -30,7 +31,7 @@ export function openRegistry(config: Config, run: RunDirectory): SchemaRegistry 
 }
 
 export function openHttpRegistry(config: Config): HttpRegistry {
-  const onProblem = (problem: string) => process.stderr.write(`warning: ${problem}\n`)
+  const onProblem = (problem: string) => note(`warning: ${problem}`)
   // Processes that lose the registry at once shall not come back at once.
   return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
 }
@@ -39,7 +40,11 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
   const { topics } = config
   const clock = systemClock
   const registry = openRegistry(config, run)
-  const codecs = await createCodecs(registry, topics)
+  const codecs = await createCodecs(registry, topics, (record, cause) =>
+    note(
+      `warning: a record of ${record} is handled by its schema, not by its direct form: ${shownCause(cause)}; further ones are counted only (mtmi_codec_fallbacks_total)`
+    )
+  )
   const partitioned = new Set([topics.interactions, topics.userSequences])
   const compactionLags = new Map([
     [topics.items, topics.minCompactionLagMs],
@@ -62,6 +67,17 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
     while ((await log.maintain()).more) await nextTurn()
   }
   return { config, clock, log, registry, codecs, maintain }
+}
+
+/** With its stack where it is a bug of the direct form: the form itself throws plain errors with a message that says what is unusual. */
+function shownCause(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause)
+  return cause instanceof TypeError || cause instanceof ReferenceError ? (cause.stack ?? cause.message) : cause.message
+}
+
+/** Since the last call. */
+export function codecEntries(codecs: Pick<Codecs, 'takeFallbacks'>): MetricsEntry[] {
+  return [...codecs.takeFallbacks()].map(([record, value]) => ({ metric: 'codecFallbacks', labels: { record }, value }))
 }
 
 /** For those who only ask: nothing is made where nothing is. @throws UnavailableError if the run has no index yet */

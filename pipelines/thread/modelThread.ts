@@ -25,7 +25,7 @@ import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../journal.ts'
 import { modelControlFile } from '../modelControlFile.ts'
-import { offsetsFromJson, offsetsToJson, openIndex, openWire } from '../parts.ts'
+import { codecEntries, offsetsFromJson, offsetsToJson, openIndex, openWire } from '../parts.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
 /** How often status goes to the main thread: as often as a progress bar moves. */
@@ -60,7 +60,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   const runs: Promise<void>[] = []
   const closers: (() => Promise<void> | void)[] = [() => wire.log.close()]
   const statuses: (() => FromModelThread)[] = []
-  const measures: (() => MetricsEntry[])[] = []
+  const measures: (() => MetricsEntry[])[] = [() => codecEntries(wire.codecs)]
   const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
   measures.push(() => [...catalogueMeter.entries(catalogue.account())])
   const hurries: ((on: boolean) => void)[] = []

@@ -91,6 +91,12 @@ export const metricDefinitions = {
     { reader }
   ),
 
+  codecFallbacks: counter(
+    'mtmi_codec_fallbacks_total',
+    'Records that the direct Avro form could not handle and their schema could, by record: slower; many of them are a bug, or an unusual producer',
+    { record: ['interaction', 'item', 'user-sequence', 'model-update'] }
+  ),
+
   sourceRead: counter('mtmi_source_read_rows_total', 'Rows read of a data set or a simulation'),
   sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', { outcome: outcomesOf('source') }),
   taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of work that a process repeats beside its stages; each is tried again', {

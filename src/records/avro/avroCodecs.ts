@@ -25,6 +25,32 @@ export interface Codecs {
   readonly modelUpdate: Codec<ModelUpdate>
   /** Of a user sequence without the rest, which takes a twentieth of the time. @throws BadEventError as `userSequence.decode` does */
   progressOf(bytes: Uint8Array): SequenceProgress
+  /** How many records the direct form could not handle although their schema could, since the last call, by record. */
+  takeFallbacks(): ReadonlyMap<SchemaName, number>
+}
+
+/** Counts what the direct forms leave to the schema. A few foreign records are laid out unusually; many are a slow stream, or a bug of a direct form. */
+class Fallbacks {
+  readonly #reported = new Set<SchemaName>()
+  readonly #onFirst: (record: SchemaName, cause: unknown) => void
+  #counts = new Map<SchemaName, number>()
+
+  constructor(onFirst: (record: SchemaName, cause: unknown) => void) {
+    this.#onFirst = onFirst
+  }
+
+  add(record: SchemaName, cause: unknown): void {
+    this.#counts.set(record, (this.#counts.get(record) ?? 0) + 1)
+    if (this.#reported.has(record)) return
+    this.#reported.add(record)
+    this.#onFirst(record, cause)
+  }
+
+  take(): ReadonlyMap<SchemaName, number> {
+    const counts = this.#counts
+    this.#counts = new Map()
+    return counts
+  }
 }
 
 export type SequenceProgress = Pick<UserSequence, 'partition' | 'committed' | 'watermarkMs'>
@@ -49,12 +75,18 @@ const defaultTopics: SchemaTopics = {
  *
  * `decode` is synchronous. With a registry that is across a network, call `loadSchemas` on each batch before; the embedded registry needs nothing.
  *
+ * @param onFallback gets the first record of each kind that a direct form could not handle although its schema could, with the cause
  * @throws ConfigError if a schema cannot read its subject's earlier records; UnavailableError if the registry does not answer
  */
-export async function createCodecs(registry: SchemaRegistry, topics: SchemaTopics = defaultTopics): Promise<Codecs> {
+export async function createCodecs(
+  registry: SchemaRegistry,
+  topics: SchemaTopics = defaultTopics,
+  onFallback: (record: SchemaName, cause: unknown) => void = () => {}
+): Promise<Codecs> {
+  const fallbacks = new Fallbacks(onFallback)
   const codec = async <T>(name: SchemaName, topic: string, shape: Shape<T>): Promise<AvroCodec<T>> => {
     const schema = schemaText(name)
-    return new AvroCodec(name, schema, await registry.idFor(`${topic}-value`, schema), registry, shape)
+    return new AvroCodec(name, schema, await registry.idFor(`${topic}-value`, schema), registry, shape, fallbacks)
   }
   // One after another: ids are then the same on every fresh machine.
   const interaction = await codec('interaction', topics.interactions, interactionShape)
@@ -62,17 +94,17 @@ export async function createCodecs(registry: SchemaRegistry, topics: SchemaTopic
   const userSequence = await codec('user-sequence', topics.userSequences, userSequenceShape)
   const modelUpdate = await codec('model-update', topics.modelUpdates, modelUpdateShape)
   const progressOf = (bytes: Uint8Array): SequenceProgress => {
-    if (userSequence.isTodays(bytes)) {
-      try {
-        directReader.start(bytes, wireHeaderBytes)
-        return readSequenceProgress(directReader)
-      } catch {
-        // Perhaps it cannot be read: the schema knows.
-      }
+    if (!userSequence.isTodays(bytes)) return userSequence.decode(bytes)
+    try {
+      directReader.start(bytes, wireHeaderBytes)
+      return readSequenceProgress(directReader)
+    } catch (cause) {
+      const read = userSequence.decodeBySchema(bytes) // throws where the record is at fault
+      fallbacks.add('user-sequence', cause)
+      return read
     }
-    return userSequence.decode(bytes)
   }
-  return { interaction, item, userSequence, modelUpdate, progressOf }
+  return { interaction, item, userSequence, modelUpdate, progressOf, takeFallbacks: () => fallbacks.take() }
 }
 
 export type SchemaName = 'interaction' | 'item' | 'user-sequence' | 'model-update'
@@ -99,12 +131,13 @@ const writer = new AvroWriter()
 const directReader = new AvroReader()
 
 class AvroCodec<T> implements Codec<T> {
-  readonly #name: string
+  readonly #name: SchemaName
   readonly #type: avro.Type
   readonly #schema: string
   readonly #id: number
   readonly #registry: SchemaRegistry
   readonly #shape: Shape<T>
+  readonly #fallbacks: Fallbacks
   readonly #readers = new Map<number, Reader>()
   /** Before every record: what it is, and whose. */
   readonly #header = Buffer.alloc(wireHeaderBytes)
@@ -112,7 +145,7 @@ class AvroCodec<T> implements Codec<T> {
   /** Written to first, then copied out at the right length; grows to the longest record seen. */
   #scratch = Buffer.allocUnsafeSlow(4096)
 
-  constructor(name: string, schema: string, id: number, registry: SchemaRegistry, shape: Shape<T>) {
+  constructor(name: SchemaName, schema: string, id: number, registry: SchemaRegistry, shape: Shape<T>, fallbacks: Fallbacks) {
     if (endianness() !== 'LE') throw new Error('vectors travel as little-endian float32, which this big-endian machine would misread')
     this.#name = name
     this.#schema = schema
@@ -122,20 +155,25 @@ class AvroCodec<T> implements Codec<T> {
     this.#header.writeInt32BE(id, 1)
     this.#registry = registry
     this.#shape = shape
+    this.#fallbacks = fallbacks
     this.#last = this.#reader(id)
   }
 
   encode(value: T): Uint8Array {
     const { direct } = this.#shape
-    if (direct !== undefined) {
-      try {
-        writer.start(wireHeaderBytes)
-        direct.write(writer, value)
-        return writer.take(this.#header)
-      } catch {
-        // Perhaps it cannot be written: the schema knows.
-      }
+    if (direct === undefined) return this.#encodeBySchema(value)
+    try {
+      writer.start(wireHeaderBytes)
+      direct.write(writer, value)
+      return writer.take(this.#header)
+    } catch (cause) {
+      const bytes = this.#encodeBySchema(value) // throws where the value is at fault
+      this.#fallbacks.add(this.#name, cause)
+      return bytes
     }
+  }
+
+  #encodeBySchema(value: T): Uint8Array {
     let raw: unknown
     try {
       raw = this.#shape.toAvro(value)
@@ -171,22 +209,31 @@ class AvroCodec<T> implements Codec<T> {
     const reader = id === this.#last.id ? this.#last : this.#reader(id)
     this.#last = reader
     const { direct } = this.#shape
-    if (direct !== undefined && reader.resolver === undefined) {
-      try {
-        directReader.start(bytes, wireHeaderBytes)
-        const value = direct.read(directReader)
-        directReader.end()
-        return value
-      } catch {
-        // Perhaps it cannot be read: the schema knows, and what is wrong with it.
-      }
+    if (direct === undefined || reader.resolver !== undefined) return this.#decodeBySchema(bytes, reader)
+    try {
+      directReader.start(bytes, wireHeaderBytes)
+      const value = direct.read(directReader)
+      directReader.end()
+      return value
+    } catch (cause) {
+      const value = this.#decodeBySchema(bytes, reader) // throws where the record is at fault
+      this.#fallbacks.add(this.#name, cause)
+      return value
     }
+  }
+
+  /** Without the direct form. */
+  decodeBySchema(bytes: Uint8Array): T {
+    return this.#decodeBySchema(bytes, this.#reader(schemaIdOf(bytes) ?? this.#id))
+  }
+
+  #decodeBySchema(bytes: Uint8Array, reader: Reader): T {
     try {
       reader.check(bytes, wireHeaderBytes)
       const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       return this.#shape.fromAvro(this.#type.decode(buffer, wireHeaderBytes, reader.resolver).value)
     } catch (error) {
-      throw new BadEventError(`cannot read ${this.#name} (schema id ${id}): ${explained(error)}`, { cause: error })
+      throw new BadEventError(`cannot read ${this.#name} (schema id ${reader.id}): ${explained(error)}`, { cause: error })
     }
   }
 

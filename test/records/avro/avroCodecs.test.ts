@@ -351,3 +351,23 @@ test('loadSchemas asks a slow registry once for each schema, and leaves unknown 
     assert.deepEqual(codecs.interaction.decode(bytes), plain)
     assert.throws(() => codecs.interaction.decode(unknown), UnknownSchemaIdError)
   }))
+
+test('records that the direct form leaves to the schema are counted and the first is reported with its cause; bad records are not', () =>
+  withCodecs(async (_, registry) => {
+    const reported: [string, string][] = []
+    const codecs = await createCodecs(registry, undefined, (record, cause) => reported.push([record, (cause as Error).message]))
+    const value = { eventId: 'e', userId: 'u', itemId: 'i', type: 'view', eventTimeMs: 1, context: { a: 'b' } }
+    const usual = Buffer.from(codecs.interaction.encode(value))
+    const at = usual.indexOf(Buffer.from([2, 2, 0x61, 2, 0x62, 0]))
+    assert(at > 0)
+    // The same map as a block that gives its length in bytes, as other writers do.
+    const unusual = Buffer.concat([usual.subarray(0, at), Buffer.from([1, 8]), usual.subarray(at + 1)])
+    assert.deepEqual(codecs.interaction.decode(usual), value)
+    assert.equal(codecs.takeFallbacks().size, 0)
+    for (let i = 0; i < 3; i++) assert.deepEqual(codecs.interaction.decode(unusual), value)
+    assert.deepEqual([...codecs.takeFallbacks()], [['interaction', 3]])
+    assert.deepEqual(reported, [['interaction', 'a block of another kind']])
+    assert.throws(() => codecs.interaction.decode(usual.subarray(0, -1)), BadEventError)
+    assert.throws(() => codecs.interaction.encode({ ...value, userId: 7 as unknown as string }), BadEventError)
+    assert.equal(codecs.takeFallbacks().size, 0)
+  }))
