@@ -7,6 +7,7 @@ import { ConfigError } from '../src/core/errors.ts'
 import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
+import { print } from '../src/core/terminal.ts'
 import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
@@ -40,7 +41,7 @@ export async function ingest(config: Config, { once, configFile = null, json }: 
     const takeLock = () => run.lock('mtmi ingest', config.log === 'local' ? ['ingest'] : [])
     await beginRun(run, { configFile }, takeLock, async (_lock, begun) => {
       const accounts = await ingestInto(config, run, { once, port, begun })
-      if (json === true) process.stdout.write(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(accounts) })}\n`)
+      if (json === true) print(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(accounts) })}\n`)
     })
   } finally {
     await port?.close()

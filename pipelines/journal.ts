@@ -2,14 +2,12 @@
 
 import { pino } from 'pino'
 import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
-import { plainText } from '../src/core/terminal.ts'
+import { note, plainText } from '../src/core/terminal.ts'
 import { version } from '../src/core/version.ts'
 import type { LogFields, StageLogger } from '../src/monitor/stageLogger.ts'
 
 /** Shorter ones would be found everywhere. */
 const secretLengthMin = 4
-const standardError = 2
-let stderr: ReturnType<typeof pino.destination> | undefined
 
 export type LogStyle = 'json' | 'text'
 
@@ -26,12 +24,12 @@ export function openStageLogger(
   config: Config,
   stage: string,
   style: LogStyle,
-  write: (line: string) => void = toStandardError
+  write: (line: string) => void = (line) => note(line.trimEnd())
 ): StageLogger {
   const secrets = secretsOf(config)
-  const hide = (line: string) => secrets.reduce((text, secret) => text.replaceAll(secret, '***'), line)
+  const hide = (line: string) => plainText(secrets.reduce((text, secret) => text.replaceAll(secret, '***'), line))
   const destination = { write: (line: string) => write(hide(line)) }
-  if (style === 'text') return wordsOnly(config.logLevel, (line) => write(plainText(hide(line))))
+  if (style === 'text') return wordsOnly(config.logLevel, (line) => write(hide(line)))
   return pino(
     {
       level: config.logLevel,
@@ -94,9 +92,4 @@ function secretsOf(config: Config): string[] {
   }
   look(config, false)
   return [...found].sort((a, b) => b.length - a.length)
-}
-
-function toStandardError(line: string): void {
-  stderr ??= pino.destination({ dest: standardError, sync: true })
-  stderr.write(line)
 }

@@ -42,7 +42,7 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
   const registry = openRegistry(config, run)
   const codecs = await createCodecs(registry, topics, (record, cause) =>
     note(
-      `warning: a record of ${record} is handled by its schema, not by its direct form: ${shownCause(cause)}; further ones are counted only (mtmi_codec_fallbacks_total)`
+      `warning: a record of ${record} is handled by its schema, not by its direct form: ${shownCause(cause)}; further ones are counted only (mtmi_stage_codec_fallback_records_total)`
     )
   )
   const partitioned = new Set([topics.interactions, topics.userSequences])

@@ -2,6 +2,7 @@
 
 import cliProgress from 'cli-progress'
 import type { Clock } from '../src/core/clock.ts'
+import { plainLine, progressStream } from '../src/core/terminal.ts'
 
 /** Between two plain lines: often enough to see that it lives, seldom enough for a log file. */
 const lineIntervalMs = 5000
@@ -20,7 +21,7 @@ export function startProgress(
   total: number,
   unit: string,
   clock: Clock,
-  stream: NodeJS.WriteStream = process.stderr
+  stream: NodeJS.WriteStream = progressStream()
 ): Progress {
   return stream.isTTY ? barProgress(title, total, unit, stream) : lineProgress(title, total, unit, clock, stream)
 }
@@ -28,7 +29,7 @@ export function startProgress(
 function barProgress(title: string, total: number, unit: string, stream: NodeJS.WriteStream): Progress {
   const bar = new cliProgress.SingleBar(
     {
-      format: `${title} {bar} {percentage}% {value}/{total} ${unit} · {detail}`,
+      format: `${plainLine(title)} {bar} {percentage}% {value}/{total} ${unit} · {detail}`,
       barsize: 24,
       hideCursor: true,
       stream,
@@ -41,11 +42,11 @@ function barProgress(title: string, total: number, unit: string, stream: NodeJS.
   return {
     update: (done, detail) => {
       if (done > bar.getTotal()) bar.setTotal(done)
-      bar.update(done, { detail })
+      bar.update(done, { detail: plainLine(detail) })
     },
     finish: (done, detail) => {
       bar.setTotal(Math.max(done, 1))
-      bar.update(done, { detail })
+      bar.update(done, { detail: plainLine(detail) })
     },
     stop: () => bar.stop()
   }
@@ -55,7 +56,7 @@ function lineProgress(title: string, total: number, unit: string, clock: Clock, 
   let lastMs = clock.nowMs()
   let last = ''
   const write = (line: string) => {
-    if (line !== last) stream.write(`${line}\n`)
+    if (line !== last) stream.write(`${plainLine(line)}\n`)
     last = line
   }
   let line = ''

@@ -6,10 +6,10 @@ import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
 import type { ProcessLock } from '../src/core/processLock.ts'
 import { RunDirectory, type RunOrigin } from '../src/core/runDirectory.ts'
+import { note } from '../src/core/terminal.ts'
 
 /** The run that stages begin where none is named. */
 const stagesRun = 'live'
-const say = (text: string) => process.stderr.write(`${text}\n`)
 
 /** What chooses the run: the configuration's data folder, its `run`, and where the log is. */
 type Choice = Pick<Config, 'dataDir' | 'run' | 'log'>
@@ -33,7 +33,7 @@ export function runToRead(config: Choice): RunDirectory {
   if (config.run !== null) return config.log === 'kafka' ? new RunDirectory(config.dataDir, config.run) : existing(config, config.run)
   const [newest, ...others] = listRuns(config.dataDir)
   if (newest === undefined) return new RunDirectory(config.dataDir, stagesRun)
-  if (others.length > 0) say(`run ${newest.name}, the one used last; --run chooses another: ${others.map(({ name }) => name).join(', ')}`)
+  if (others.length > 0) note(`run ${newest.name}, the one used last; --run chooses another: ${others.map(({ name }) => name).join(', ')}`)
   return newest
 }
 
@@ -45,7 +45,7 @@ export function runToChange(config: Choice): RunDirectory {
   const runs = listRuns(config.dataDir)
   if (config.run === null && runs.length > 1) throw ambiguous(config.dataDir, runs, `there are ${runs.length} runs`)
   const run = existing(config, config.run ?? runs[0]?.name)
-  say(`run ${run.name} in ${path.resolve(config.dataDir)}`)
+  note(`run ${run.name} in ${path.resolve(config.dataDir)}`)
   return run
 }
 

@@ -7,7 +7,7 @@ import { type Config, resolveConfig } from '../src/core/config/config.ts'
 import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { handledLater } from '../src/core/promises.ts'
 import { RunDirectory, type RunOrigin, writerRoles } from '../src/core/runDirectory.ts'
-import { plainText } from '../src/core/terminal.ts'
+import { note, print } from '../src/core/terminal.ts'
 import { type Dataset, type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
 import { accountLines, nothingLearned } from '../src/lab/evaluation/accountReport.ts'
 import { type RunReport, runReport, textReport } from '../src/lab/evaluation/textReport.ts'
@@ -52,17 +52,16 @@ interface Source {
 }
 
 export async function start(config: Config, options: StartOptions): Promise<void> {
-  const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
   const run = new RunDirectory(config.dataDir, config.run ?? runName(options))
   const origin = originOf(config, options)
   const anyPort = options.port === undefined && config.serve.port === defaultPort
-  const port = options.once ? undefined : await bindServe(config, anyPort, say)
+  const port = options.once ? undefined : await bindServe(config, anyPort, note)
   try {
     const source = await openSource(config, options, run)
     const takeLock = () => run.lock(`mtmi ${options.data === undefined ? 'start' : 'replay'}`, writerRoles)
     await beginRun(run, origin, takeLock, async (_lock, begun) => {
       checkOrigin(run, origin)
-      await runWhole(config, options, { source, run, port, begun }, say)
+      await runWhole(config, options, { source, run, port, begun })
     })
   } finally {
     await port?.close()
@@ -78,16 +77,11 @@ interface Begun {
   readonly begun: () => void
 }
 
-async function runWhole(
-  config: Config,
-  options: StartOptions,
-  { source, run, port, begun }: Begun,
-  say: (text: string) => void
-): Promise<void> {
+async function runWhole(config: Config, options: StartOptions, { source, run, port, begun }: Begun): Promise<void> {
   const rows = new Account('source')
-  const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => say(`warning: ${problem}`))
+  const pipeline = await WholePipeline.open(config, config.dataDir, run, (problem) => note(`warning: ${problem}`))
   begun()
-  for (const problem of pipeline.backend.problems) say(`warning: ${problem}`)
+  for (const problem of pipeline.backend.problems) note(`warning: ${problem}`)
   const interrupted = handledLater(untilInterrupted())
   const interruption = new AbortController()
   let isReported = false
@@ -112,34 +106,34 @@ async function runWhole(
         },
         port
       )
-    say(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
+    note(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
     const report = await Promise.race([runToReport(pipeline, source, run, rows, interruption.signal), interrupted.then(() => undefined)])
-    for (const note of source.dataset?.notes ?? []) say(`warning: ${note}`)
+    for (const problem of source.dataset?.notes ?? []) note(`warning: ${problem}`)
     if (report?.examplesLearned === 0) {
-      if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
+      if (options.json) print(`${JSON.stringify(jsonReport(report))}\n`)
       throw new MtmiError('BAD_EVENT', nothingLearned(report, source.title))
     }
     if (report !== undefined) {
       isReported = true
-      say(`report with plots: ${path.relative('.', run.path('report.html'))}`)
-      if (options.json) process.stdout.write(`${JSON.stringify(jsonReport(report))}\n`)
-      else process.stdout.write(`\n${textReport(report)}`)
+      note(`report with plots: ${path.relative('.', run.path('report.html'))}`)
+      if (options.json) print(`${JSON.stringify(jsonReport(report))}\n`)
+      else print(`\n${textReport(report)}`)
     }
     if (service !== undefined && report !== undefined) {
       const live = await pipeline.answered(() => pipeline.index.live())
       const { items } = live === undefined ? { items: [] } : await pipeline.answered(() => pipeline.index.popular(1))
-      say(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
+      note(nextSteps(service.url, report.sample?.userId ?? 'u1', items[0]?.itemId ?? 'i1'))
       await Promise.race([interrupted, pipeline.failed()])
     }
   } finally {
     const isInterrupted = interruption.signal.aborted
-    if (isInterrupted || !options.once) say('stopping: finishing what is under way')
+    if (isInterrupted || !options.once) note('stopping: finishing what is under way')
     noteRefused(source, rows)
     const accounts = accountLines([rowsNow(rows), ...pipeline.accounts()])
     await service?.close()
     await pipeline.close()
     if (isInterrupted && !isReported) {
-      say(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))
+      note(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))
       if (options.once) process.exitCode = 130
     }
   }

@@ -136,6 +136,54 @@ for (const [pattern, instead, allowedIn] of banned) {
     ))
 }
 
+test('only src/core/terminal.ts writes to standard output and standard error', () => {
+  const own = 'src/core/terminal.ts'
+  const direct = /\bprocess\.std(out|err)\b|\bconsole\.\w+\(|\bpino\.destination\(|\b_rawDebug\(|writeSync\(\s*[12]\b|output: process\b/
+  assert.match(readFileSync(own, 'utf8'), direct)
+  none(
+    [...sources, ...programs].filter((file) => file !== own && direct.test(readFileSync(file, 'utf8'))),
+    'prints past src/core/terminal.ts'
+  )
+})
+
+/** Handlers that see no error: `catch { … }`, and `.catch(() => …)` whose arrow takes nothing. */
+function blindCatches(file: string, text: string): string[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  const found: string[] = []
+  const visit = (node: ts.Node): void => {
+    const isBlindBlock = ts.isCatchClause(node) && node.variableDeclaration === undefined
+    const isBlindCall =
+      ts.isCallExpression(node) &&
+      ts.isPropertyAccessExpression(node.expression) &&
+      node.expression.name.text === 'catch' &&
+      node.arguments.some((argument) => ts.isArrowFunction(argument) && argument.parameters.length === 0)
+    if (isBlindBlock || isBlindCall) {
+      const { line } = source.getLineAndCharacterOfPosition(isBlindCall ? node.expression.name.getStart() : node.getStart())
+      const lines = text.split('\n')
+      const end = source.getLineAndCharacterOfPosition(node.getEnd()).line
+      const hasReason = lines.slice(Math.max(0, line - 1), end + 1).some((one) => /(^|\s)\/\/ \S/.test(one))
+      // What throws an error of its own reports.
+      const reports = isBlindBlock && node.block.statements.some((statement) => ts.isThrowStatement(statement))
+      if (!hasReason && !reports) found.push(`${file}:${line + 1}`)
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
+test('an error that is caught and dropped has its reason beside it', () => {
+  const planted = ['try { f() } catch {}', 'p.catch(() => {})', 'try { f() } catch {\n  return 1\n}', 'try { f() } catch { // no\n}']
+  assert.deepEqual(
+    planted.map((text) => blindCatches('planted.ts', text).length),
+    [1, 1, 1, 0]
+  )
+  none(
+    [...sources, ...programs].flatMap((file) => blindCatches(file, readFileSync(file, 'utf8'))),
+    'catches that say nothing: narrow them, report the error, or give the reason in a comment'
+  )
+})
+
 test('a file is named after the one thing that it exports', () =>
   none(
     [...sources, ...programs].filter((file) => /^(index|utils?|helpers?|common|misc)\./i.test(path.posix.basename(file))),

@@ -3,6 +3,7 @@
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { plainLine, print } from '../../src/core/terminal.ts'
 import { interestScoreOf } from '../../src/index/interestScore.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
 import { openIndexToRead } from '../parts.ts'
@@ -22,7 +23,7 @@ export async function recommend(config: Config, options: { user: string; limit: 
   const { user: userId, limit, explain } = options
   const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify(answer)}\n`)
+    print(`${JSON.stringify(answer)}\n`)
     return
   }
   const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : `what is popular now, because ${answer.why}`
@@ -35,9 +36,10 @@ export async function recommend(config: Config, options: { user: string; limit: 
       because === undefined || because.length === 0 ? undefined : `because of ${because.join(', ')}`
     ]
       .filter((part) => part !== undefined)
+      .map(plainLine)
       .join('  ')
   )
-  process.stdout.write(`user ${userId} · ${why}\n${lines.join('\n')}\n`)
+  print(`user ${plainLine(userId)} · ${why}\n${lines.join('\n')}\n`)
 }
 
 export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
@@ -47,13 +49,13 @@ export async function similar(config: Config, options: { item: string; limit: nu
     throw new ConfigError([
       `item ${options.item} is not in the index: it is unknown, or too new to have been published. \`mtmi recommend --user …\` shows items that are there`
     ])
-  if (options.json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
+  if (options.json === true) print(`${JSON.stringify(answer)}\n`)
   else {
     const lines = answer.items.map(
       ({ itemId, title, score }, i) =>
-        `${String(i + 1).padStart(3)}. ${score.toFixed(3)}  ${title === undefined ? itemId : `${title} (${itemId})`}`
+        `${String(i + 1).padStart(3)}. ${score.toFixed(3)}  ${plainLine(title === undefined ? itemId : `${title} (${itemId})`)}`
     )
-    process.stdout.write(`near to ${options.item} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
+    print(`near to ${plainLine(options.item)} · vectors of ${answer.version}\n${lines.join('\n')}\n`)
   }
 }
 

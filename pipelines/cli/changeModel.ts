@@ -6,7 +6,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
-import { plainText } from '../../src/core/terminal.ts'
+import { note, print } from '../../src/core/terminal.ts'
 import { blockedBy } from '../../src/publish/publisherReport.ts'
 import type { LineageReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
@@ -18,7 +18,6 @@ import { runToChange } from '../runs.ts'
 import { collectVersions } from '../versionsReport.ts'
 
 const pollMs = 200
-const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
 
 export interface ChangeOptions {
   readonly json?: boolean
@@ -40,12 +39,12 @@ export async function rollback(
 ): Promise<void> {
   const run = runToChange(config)
   if (version === undefined) {
-    if (options.json !== true) process.stdout.write(`${await comparison(config, run)}\n`)
+    if (options.json !== true) print(`${await comparison(config, run)}\n`)
     throw new ConfigError(['rollback needs the step of a checkpoint: `mtmi rollback STEP`. Nothing was changed'])
   }
   await checkpointsOf(config, run).load(version) // complete, or this is where it is reported
   const preview = await refuseLargeLoss(config, run, version, options)
-  say(
+  note(
     `going back to version ${version}${options.hold ? '; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
   )
   await change(config, run, { action: 'rollback', version, hold: options.hold }, options, preview)
@@ -81,12 +80,12 @@ async function refuseLargeLoss(
 ): Promise<ModelPreview | undefined> {
   const previews = await openPreviews(config, run)
   if (previews === undefined) {
-    say('there is no served model yet to compare it with')
+    note('there is no served model yet to compare it with')
     return undefined
   }
   try {
     const preview = await previews.try(step)
-    say(`step ${step}: ${previewText(preview)} (${previews.live.space}, step ${previews.live.step})`)
+    note(`step ${step}: ${previewText(preview)} (${previews.live.space}, step ${previews.live.step})`)
     if (preview.losses.length > 0 && !yes)
       throw new ConfigError([
         `step ${step} would serve much worse lists than now: ${preview.losses.join('; ')}. Nothing was changed. ` +
@@ -147,7 +146,7 @@ async function change(
     lock.release()
   }
   if (others.length === 0) {
-    say(`no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`)
+    note(`no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`)
     tell(options, { run: run.name, preview, request })
     return
   }
@@ -157,12 +156,12 @@ async function change(
     return Promise.resolve(found !== undefined && found.id >= request.id ? found : undefined)
   })
   if (result === undefined) {
-    say(`the trainer has not answered within ${options.wait} s; it will be carried out all the same`)
+    note(`the trainer has not answered within ${options.wait} s; it will be carried out all the same`)
     tell(options, { run: run.name, preview, request })
     return
   }
   if (result.outcome === 'failed') throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
-  say(`the trainer has sent space ${result.space}; waiting until it is complete`)
+  note(`the trainer has sent space ${result.space}; waiting until it is complete`)
   const served = await waitFor(untilMs, async () => {
     const index = await openIndexToRead(config, run)
     try {
@@ -173,10 +172,10 @@ async function change(
     }
   })
   if (served === undefined)
-    say(
+    note(
       `space ${result.space} is not live after ${options.wait} s; what was served goes on being served. \`mtmi versions\` tells how far it is`
     )
-  else say(`live: space ${served.space}, step ${served.step}, ${served.items} items, ${served.users} users`)
+  else note(`live: space ${served.space}, step ${served.step}, ${served.items} items, ${served.users} users`)
   tell(options, { run: run.name, preview, request, result, live: served ?? null })
 }
 
@@ -196,7 +195,7 @@ function tell(
   { json }: ChangeOptions,
   answer: { run: string; preview: ModelPreview | undefined; request: ControlRequest; result?: ControlResult; live?: unknown }
 ): void {
-  if (json === true) process.stdout.write(`${JSON.stringify(answer)}\n`)
+  if (json === true) print(`${JSON.stringify(answer)}\n`)
 }
 
 async function waitFor<T>(untilMs: number, look: () => Promise<T | undefined>): Promise<T | undefined> {

@@ -8,7 +8,7 @@ import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { own, setOwn } from '../../src/core/own.ts'
-import { keepPlain } from '../../src/core/terminal.ts'
+import { keepTerminalPlain } from '../../src/core/terminal.ts'
 import { version } from '../../src/core/version.ts'
 import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMethods.ts'
@@ -20,11 +20,9 @@ import { explainFailure } from './explainFailure.ts'
 /** Where state is kept; known once a command has read its configuration. */
 let dataDir: string | undefined
 
-// Standard error has the progress bar, which moves the cursor: what stages and errors say there is made plain where it is said.
-keepPlain(process.stdout)
-process.on('uncaughtException', (error) => void fail(error))
 // Whoever reads the result may have had enough: `mtmi recommend … | head -1`.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))
+keepTerminalPlain((error) => process.exit(error.code === 'EPIPE' ? 0 : explainFailure(error)))
+process.on('uncaughtException', (error) => void fail(error))
 
 const program = new Command('mtmi')
   .description('Continuous learning of multi-interest recommendations from a clickstream.')

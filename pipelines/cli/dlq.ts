@@ -1,21 +1,19 @@
 // `mtmi dlq ls | show | replay`: what was set aside, why, and back again.
 
-import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { OffsetSet } from '../../src/core/offsetSet.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { type StateKind, z } from '../../src/core/stateFile.ts'
-import { plainText } from '../../src/core/terminal.ts'
+import { confirmed, note, plainLine, print } from '../../src/core/terminal.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { openWire } from '../parts.ts'
 import { runToChange, runToRead } from '../runs.ts'
-import { hexDump, printable, shownBytes, textOf } from './shownBytes.ts'
+import { hexDump, shownBytes, textOf } from './shownBytes.ts'
 
 const app = 'mtmi'
-const say = (text: string) => process.stderr.write(`${plainText(text)}\n`)
 const replayState: StateKind<ReplayState> = {
   file: 'dlq-replayed.json',
   version: 1,
@@ -73,14 +71,14 @@ export async function list(config: Config, options: { topic?: string; json?: boo
       })
     }
   })
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ topics: listed })}\n`)
-  else if (listed.length === 0) process.stdout.write('no dead letters\n')
+  if (options.json === true) print(`${JSON.stringify({ topics: listed })}\n`)
+  else if (listed.length === 0) print('no dead letters\n')
   else
     for (const { topic, letters, records, replayed, reasons } of listed) {
       const of = records === letters ? '' : ` of ${records} records`
-      process.stdout.write(`${topic}: ${letters} letters${of}${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
+      print(`${topic}: ${letters} letters${of}${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
       for (const { stage, reason, letters: count } of reasons)
-        process.stdout.write(`  ${String(count).padStart(7)}  ${printable(`${stage} ${reason}`.trim())}\n`)
+        print(`  ${String(count).padStart(7)}  ${plainLine(`${stage} ${reason}`.trim())}\n`)
     }
 }
 
@@ -99,11 +97,8 @@ export async function show(
       if (shown.length >= options.limit) break
     }
   })
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
-  else
-    process.stdout.write(
-      shown.length === 0 ? 'no such letters\n' : `${printable(shown.map((letter) => letterText(topic, letter)).join('\n\n'))}\n`
-    )
+  if (options.json === true) print(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
+  else print(shown.length === 0 ? 'no such letters\n' : `${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`)
 }
 
 export async function replay(
@@ -132,24 +127,25 @@ export async function replay(
       }
       const due = [...targets.values()].reduce((sum, count) => sum + count, 0)
       const what = `${due} letters of ${topic}${options.reason === undefined ? '' : ` whose reason contains ${JSON.stringify(options.reason)}`}`
-      if (before > 0) say(`${before} were replayed before and stay where they are`)
+      if (before > 0) note(`${before} were replayed before and stay where they are`)
       let replayed = 0
-      if (due > 0 && !options.dryRun && (options.yes || (await confirmed(`Append ${what} to ${[...targets.keys()].join(', ')} again?`))))
+      if (
+        due > 0 &&
+        !options.dryRun &&
+        (options.yes || (await replayIsConfirmed(`Append ${what} to ${[...targets.keys()].join(', ')} again?`)))
+      )
         replayed = await letters.replay(topic, wanted, limits)
-      if (options.json === true) process.stdout.write(`${JSON.stringify({ topic, due, replayed, before, dryRun: options.dryRun })}\n`)
-      else process.stdout.write(options.dryRun ? `would replay ${what}\n` : `replayed ${replayed} of ${what}\n`)
+      if (options.json === true) print(`${JSON.stringify({ topic, due, replayed, before, dryRun: options.dryRun })}\n`)
+      else print(options.dryRun ? `would replay ${what}\n` : `replayed ${replayed} of ${what}\n`)
     })
   } finally {
     lock.release()
   }
 }
 
-async function confirmed(question: string): Promise<boolean> {
+async function replayIsConfirmed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) throw new ConfigError([`${question} Say --yes where nobody can be asked`])
-  const ask = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await ask.question(`${question} [y/N] `)
-  ask.close()
-  return /^y(es)?$/i.test(answer.trim())
+  return confirmed(question)
 }
 
 async function withLetters(
@@ -234,21 +230,23 @@ function bytesJson(bytes: Uint8Array): object {
 
 function letterText(dlq: string, letter: Letter): string {
   const { at, original, exception, message } = letter
-  const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => `  header    ${name}: ${shownBytes(bytes, 200)}`)
+  const headers = Object.entries(original.headers ?? {}).map(
+    ([name, bytes]) => `  header    ${plainLine(`${name}: ${shownBytes(bytes, 200)}`)}`
+  )
   const { value } = original
   const text = value === null ? undefined : textOf(value)
   return [
     `${dlq}, partition ${at.partition}, offset ${at.offset}${letter.replayed ? ' (replayed)' : ''}`,
-    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, written by ${letter.stage || 'another program'} ${new Date(letter.record.timestampMs).toISOString()}`,
-    `  reason    ${exception}: ${message}`,
-    `  key       ${shownBytes(original.key, 200)}`,
+    `  from      ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, written by ${plainLine(letter.stage || 'another program')} ${new Date(letter.record.timestampMs).toISOString()}`,
+    `  reason    ${plainLine(`${exception}: ${message}`)}`,
+    `  key       ${plainLine(shownBytes(original.key, 200))}`,
     ...headers,
     ...(value === null
       ? ['  value     null']
       : [
           ...(text === undefined
             ? [`  value     ${value.length} bytes`]
-            : [`  value     ${text.length > 400 ? `${text.slice(0, 400)}…` : text}`]),
+            : [`  value     ${plainLine(text.length > 400 ? `${text.slice(0, 400)}…` : text)}`]),
           ...hexDump(value, dumpBytes).map((line) => `            ${line}`)
         ])
   ].join('\n')

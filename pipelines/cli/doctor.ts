@@ -5,6 +5,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { exitCodes } from '../../src/core/errors.ts'
 import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
+import { note, print, resultStream } from '../../src/core/terminal.ts'
 import { version } from '../../src/core/version.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { runToRead } from '../runs.ts'
@@ -46,14 +47,13 @@ export async function doctor(config: Config, options: DoctorOptions): Promise<vo
   const failures = findings.filter(({ verdict }) => verdict === 'failed')
   if (options.json === true) {
     const live = backend instanceof Error ? null : backend
-    process.stdout.write(`${JSON.stringify({ version, ok: failures.length === 0, backend: live, findings })}\n`)
-  } else process.stdout.write(`mtmi-stream ${version}\n${findings.flatMap(lines).join('\n')}\n`)
+    print(`${JSON.stringify({ version, ok: failures.length === 0, backend: live, findings })}\n`)
+  } else print(`mtmi-stream ${version}\n${findings.flatMap(lines).join('\n')}\n`)
   if (failures.length === 0) return
-  if (options.json !== true)
-    process.stderr.write(`\n${failures.length} ${failures.length === 1 ? 'thing has' : 'things have'} FAILED and must be mended\n`)
+  if (options.json !== true) note(`\n${failures.length} ${failures.length === 1 ? 'thing has' : 'things have'} FAILED and must be fixed`)
   process.exitCode = statusOf(failures)
   // What did not answer may still be waited for.
-  process.stdout.write('', () => process.exit())
+  resultStream().write('', () => process.exit())
 }
 
 function lines({ what, verdict, detail, advice }: Finding): string[] {

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory, WriterRole } from '../../src/core/runDirectory.ts'
+import { note, print } from '../../src/core/terminal.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
 import { checkId } from '../../src/index/vectorIndex.ts'
 import { runReport } from '../../src/lab/evaluation/textReport.ts'
@@ -69,11 +70,11 @@ export async function erase(config: Config, options: { user: string; json?: bool
   }
   const found = places.some(({ outcome }) => outcome !== 'nothing there')
   places.push(...topicPlaces(config, wire.clock.nowMs()))
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, userId, found, places })}\n`)
-  else for (const { place, outcome, detail } of places) process.stdout.write(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
+  if (options.json === true) print(`${JSON.stringify({ run: run.name, userId, found, places })}\n`)
+  else for (const { place, outcome, detail } of places) print(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
   if (!found)
-    process.stderr.write(
-      `mtmi: nothing of user ${JSON.stringify(userId)} was found in run ${run.name}: is the id right? The request to erase it is in the log all the same\n`
+    note(
+      `mtmi: nothing of user ${JSON.stringify(userId)} was found in run ${run.name}: is the id right? The request to erase it is in the log all the same`
     )
 }
 

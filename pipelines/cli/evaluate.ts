@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { print } from '../../src/core/terminal.ts'
 import type { DatasetReading } from '../../src/lab/dataset/dataset.ts'
 import { offlineSections, streamSections } from '../../src/lab/evaluation/evaluationReport.ts'
 import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
@@ -90,13 +91,13 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
   const report = { title, lead, sections, json: { records, runs: protocol === 'stream' ? stream : offline } }
   status.keep(`report: ${path.relative('.', writeReport(folders.at(-1)!, 'report', report, backend))}`)
   if (protocol === 'stream') {
-    if (command.json) process.stdout.write(`${JSON.stringify({ ...(stream.length === 1 ? stream[0] : { runs: stream }), records })}\n`)
-    else process.stdout.write(`\n${stream.map(streamText).join('\n')}`)
+    if (command.json) print(`${JSON.stringify({ ...(stream.length === 1 ? stream[0] : { runs: stream }), records })}\n`)
+    else print(`\n${stream.map(streamText).join('\n')}`)
     return
   }
   const summary = summarise(offline)
-  if (command.json) process.stdout.write(`${JSON.stringify({ ...(offline.length === 1 ? offline[0] : summary), records })}\n`)
-  else process.stdout.write(`\n${offlineText(summary)}`)
+  if (command.json) print(`${JSON.stringify({ ...(offline.length === 1 ? offline[0] : summary), records })}\n`)
+  else print(`\n${offlineText(summary)}`)
 }
 
 function warn(data: OfflineData, { protocol, data: given }: EvaluateCommand, status: StatusLine): void {
@@ -121,5 +122,5 @@ async function showRun(config: Config, json: boolean): Promise<void> {
       ? report.held
       : [`the report is of ${report.space}, and ${live.space} is served since (\`mtmi versions\`); the next start writes a new one`]
   const shown: RunReport = { ...report, ...(held === undefined ? {} : { held }) }
-  process.stdout.write(json ? `${JSON.stringify(held === undefined ? (report.progressive ?? {}) : { held })}\n` : textReport(shown))
+  print(json ? `${JSON.stringify(held === undefined ? (report.progressive ?? {}) : { held })}\n` : textReport(shown))
 }

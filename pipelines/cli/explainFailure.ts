@@ -3,7 +3,7 @@
 import { diskFault, systemCode } from '../../src/core/diskFault.ts'
 import { exitCodes, MtmiError } from '../../src/core/errors.ts'
 import { own } from '../../src/core/own.ts'
-import { plainText } from '../../src/core/terminal.ts'
+import { note } from '../../src/core/terminal.ts'
 
 /** EX_SOFTWARE of sysexits(3): a bug of ours. */
 const bugStatus = 70
@@ -23,14 +23,10 @@ const systemFaults: Readonly<Record<string, { advice: string; status: number }>>
  * @param dataDir where the command works, for errors that name no file
  * @returns the exit status
  */
-export function explainFailure(
-  error: unknown,
-  say: (text: string) => void = (text) => process.stderr.write(plainText(text)),
-  dataDir = process.cwd()
-): number {
+export function explainFailure(error: unknown, say: (text: string) => void = note, dataDir = process.cwd()): number {
   const known = diskFault(error, dataDir) ?? error
   if (known instanceof MtmiError) {
-    say(`mtmi: ${known.message}\n`)
+    say(`mtmi: ${known.message}`)
     return exitCodes[known.code]
   }
   const { code, exitCode, message } = (error ?? {}) as { code?: string | number; exitCode?: number; message?: string }
@@ -38,9 +34,9 @@ export function explainFailure(
   if (typeof code === 'string' && code.startsWith('commander.')) return exitCode === 0 ? 0 : exitCodes.CONFIG
   const fault = own(systemFaults, systemCode(error) ?? '')
   if (fault !== undefined) {
-    say(`mtmi: ${message ?? code}. ${fault.advice}\n`)
+    say(`mtmi: ${message ?? code}. ${fault.advice}`)
     return fault.status
   }
-  say(`mtmi: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}\n`)
+  say(`mtmi: this is a bug, please report it\n${error instanceof Error ? error.stack : String(error)}`)
   return bugStatus
 }

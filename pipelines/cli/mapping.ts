@@ -4,6 +4,7 @@ import { type Config, resolveConfig } from '../../src/core/config/config.ts'
 import type { SourceOptions } from '../../src/core/config/sources.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
 import { own } from '../../src/core/own.ts'
+import { note, plainLine, print } from '../../src/core/terminal.ts'
 import type { ItemChange } from '../../src/ingest/mapping/mapItem.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
@@ -14,7 +15,7 @@ import { valueRules } from '../../src/records/value/valueRules.ts'
 import { openWire } from '../parts.ts'
 import { runToRead } from '../runs.ts'
 import { guessedSource, guessFormat, nearestPath } from './guessMapping.ts'
-import { printable, shownBytes } from './shownBytes.ts'
+import { shownBytes } from './shownBytes.ts'
 
 interface Tried {
   readonly partition: number
@@ -49,17 +50,17 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
     const tried = records.map((record) => tryOne(mapper, record))
     const counts = { mapped: 0, filtered: 0, refused: 0 }
     for (const { outcome } of tried) counts[outcome]++
-    if (options.json === true) process.stdout.write(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
+    if (options.json === true) print(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
     else {
-      for (const one of tried) process.stdout.write(`${printable(textOfTried(source, one))}\n\n`)
+      for (const one of tried) print(`${textOfTried(source, one)}\n\n`)
       const types = new Set(
         tried
           .flatMap(({ interactions = [] }) => interactions.map(({ type }) => type))
           .filter((type) => own(config.events.types, type) === undefined)
       )
       if (types.size > 0)
-        process.stdout.write(`events.types has no ${[...types].join(', ')}: such interactions are ingested, and then ignored\n`)
-      process.stdout.write(
+        print(`events.types has no ${plainLine([...types].join(', '))}: such interactions are ingested, and then ignored\n`)
+      print(
         `${tried.length} records of ${options.topic}: ${counts.mapped} mapped, ${counts.filtered} filtered, ${counts.refused} refused\n`
       )
     }
@@ -93,8 +94,8 @@ export async function guessMapping(config: Config, options: { topic: string; sam
         throw error
       }
     })
-    process.stdout.write(printable(guessedSource(topic, format, values, valueRules(config.events))))
-    process.stderr.write(`guessed from the names of fields in ${values.length} records: check it, then run \`mtmi mapping try\`\n`)
+    print(guessedSource(topic, format, values, valueRules(config.events)))
+    note(`guessed from the names of fields in ${values.length} records: check it, then run \`mtmi mapping try\``)
   } finally {
     await wire.log.close()
   }
@@ -158,7 +159,9 @@ function textOfTried(source: SourceOptions, tried: Tried): string {
     `  ${tried.raw}`,
     ...(differs ? [`  = ${decoded.length > 2000 ? `${decoded.slice(0, 2000)}…` : decoded}`] : []),
     ...became.map((line) => `  ${line}`)
-  ].join('\n')
+  ]
+    .map(plainLine)
+    .join('\n')
 }
 
 /** A long is printed with all its digits, as text. */

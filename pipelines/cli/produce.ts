@@ -5,6 +5,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { parseFieldPath } from '../../src/core/fieldPath.ts'
 import { z } from '../../src/core/stateFile.ts'
+import { note, print } from '../../src/core/terminal.ts'
 import { readText } from '../../src/ingest/mapping/readField.ts'
 import { readLines } from '../../src/lab/dataset/lineReader.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
@@ -64,8 +65,8 @@ export async function produce(
       }
     }
   )
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ run: run.name, topic, records: count })}\n`)
-  else process.stderr.write(`${count} records → ${topic} in ${run.root}\n`)
+  if (options.json === true) print(`${JSON.stringify({ run: run.name, topic, records: count })}\n`)
+  else note(`${count} records → ${topic} in ${run.root}`)
 }
 
 /** Empty where the line has none: a topic may well hold what its readers cannot use. */
@@ -74,7 +75,7 @@ function keyOf(line: string, path: ReturnType<typeof parseFieldPath>, rules: Ret
     const record = { key: new Uint8Array(), value: null, headers: {}, partition: 0, offset: 0n, timestampMs: 0 }
     return text.encode(readText([path], { topic: '', record, value: parseExactJson(line) }, 'key', rules) ?? '')
   } catch {
-    return new Uint8Array()
+    return new Uint8Array() // no key in this line: as the mapping reads it, an empty one
   }
 }
 

@@ -1,10 +1,10 @@
 // `mtmi reset`: removes the state of one run.
 
 import { rmSync } from 'node:fs'
-import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import { writerRoles } from '../../src/core/runDirectory.ts'
+import { confirmed, note, print } from '../../src/core/terminal.ts'
 import { openQdrantIndex } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 
@@ -14,11 +14,8 @@ export async function reset(config: Config, options: { yes: boolean; json?: bool
   if (!options.yes) {
     if (!process.stdin.isTTY)
       throw new ConfigError([`reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`])
-    const ask = createInterface({ input: process.stdin, output: process.stderr })
-    const answer = await ask.question(`Remove ${root} with its log, histories, model and index? [y/N] `)
-    ask.close()
-    if (!/^y(es)?$/i.test(answer.trim())) {
-      process.stderr.write('nothing was removed\n')
+    if (!(await confirmed(`Remove ${root} with its log, histories, model and index?`))) {
+      note('nothing was removed')
       return
     }
   }
@@ -30,12 +27,12 @@ export async function reset(config: Config, options: { yes: boolean; json?: bool
     if (config.index === 'qdrant') {
       const index = await openQdrantIndex(config, name)
       const dropped = await index.clear().finally(() => index.close())
-      process.stderr.write(`removed ${dropped.length} collections from Qdrant at ${config.qdrant.url}\n`)
+      note(`removed ${dropped.length} collections from Qdrant at ${config.qdrant.url}`)
     }
     rmSync(root, { recursive: true })
   } finally {
     lock.release()
   }
-  process.stderr.write(`removed ${root}\n`)
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ removed: root })}\n`)
+  note(`removed ${root}`)
+  if (options.json === true) print(`${JSON.stringify({ removed: root })}\n`)
 }

@@ -2,13 +2,14 @@
 
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { print } from '../../src/core/terminal.ts'
 import { schemaText } from '../../src/records/avro/avroCodecs.ts'
 import { configuredRegistry, examineSchemas, levelWanted, type SchemaReport } from './schemaReports.ts'
 
 /** Status 78 if a schema is incompatible. Changes nothing. */
 export async function checkSchemas(config: Config, options: { json?: boolean }): Promise<void> {
   const reports = await examineSchemas(config)
-  print(reports, options.json === true, config)
+  printReports(reports, options.json === true, config)
   const wrong = reports.filter(({ state }) => state === 'incompatible')
   if (wrong.length > 0)
     throw new ConfigError(
@@ -32,17 +33,17 @@ export async function registerSchemas(config: Config, options: { json?: boolean 
     if (compatibility !== levelWanted) await registry.setCompatibilityLevel(subject, levelWanted)
     if (state !== 'registered') await registry.register(subject, schemaText(schema))
   }
-  print(await examineSchemas(config), options.json === true, config)
+  printReports(await examineSchemas(config), options.json === true, config)
 }
 
-function print(reports: readonly SchemaReport[], json: boolean, config: Config): void {
+function printReports(reports: readonly SchemaReport[], json: boolean, config: Config): void {
   if (json) {
-    process.stdout.write(`${JSON.stringify({ registry: config.registry.url, schemas: reports })}\n`)
+    print(`${JSON.stringify({ registry: config.registry.url, schemas: reports })}\n`)
     return
   }
   for (const { subject, state, id, version, compatibility } of reports) {
     const where = id === undefined ? '' : `, id ${id}, version ${version}`
     const level = compatibility === levelWanted ? compatibility : `${compatibility}; \`mtmi schemas register\` sets ${levelWanted}`
-    process.stdout.write(`${subject}: ${state}${where}; compatibility ${level}\n`)
+    print(`${subject}: ${state}${where}; compatibility ${level}\n`)
   }
 }

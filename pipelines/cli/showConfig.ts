@@ -2,16 +2,17 @@
 
 import { stringify } from 'yaml'
 import { type Config, describeConfig, isSecretName } from '../../src/core/config/config.ts'
+import { print } from '../../src/core/terminal.ts'
 
 const hidden = '***'
 
 export async function showConfig(config: Config, options: { explain: boolean; json?: boolean }): Promise<void> {
   const shown = withoutSecrets(config)
-  if (options.json === true) process.stdout.write(`${JSON.stringify(shown)}\n`)
+  if (options.json === true) print(`${JSON.stringify(shown)}\n`)
   else if (options.explain)
     for (const { path, variable, value, reason } of describeConfig(shown as Config))
-      process.stdout.write(`${path} = ${JSON.stringify(value)}\n    ${variable}${reason === undefined ? '' : `. ${reason}`}\n`)
-  else process.stdout.write(stringify(shown))
+      print(`${path} = ${JSON.stringify(value)}\n    ${variable}${reason === undefined ? '' : `. ${reason}`}\n`)
+  else print(stringify(shown))
 }
 
 /** A copy in which values under secret names, and passwords within addresses, are stars. A secret that is not set stays visibly so. */

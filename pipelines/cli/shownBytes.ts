@@ -2,18 +2,13 @@
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** The text that they are, printable; undefined if they are not UTF-8. */
+/** The text that they are; undefined if they are not UTF-8. */
 export function textOf(bytes: Uint8Array): string | undefined {
   try {
-    return printable(utf8.decode(bytes))
+    return utf8.decode(bytes)
   } catch {
-    return undefined
+    return undefined // not UTF-8, which is what was asked
   }
-}
-
-/** Line ends and tabs are harmless; other control characters would move a terminal's cursor, or worse. */
-export function printable(text: string): string {
-  return text.replace(/(?![\t\n])\p{Cc}/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
 
 /** Text where it is text, and hexadecimal otherwise. */

@@ -5,6 +5,7 @@ import { createWriteStream, type WriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { note, print, resultStream } from '../../src/core/terminal.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { openWire } from '../parts.ts'
@@ -36,19 +37,19 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     if (options.out === '-' && options.json === true)
       throw new ConfigError(['--out - and --json both want standard output: give --out a file'])
     target = options.out
-    const stream = options.out === '-' ? process.stdout : await openFile(options.out)
+    const stream = options.out === '-' ? resultStream() : await openFile(options.out)
     for (const interaction of simulation.interactions(counts)) {
       if (!stream.write(`${JSON.stringify(interaction)}\n`)) await once(stream, 'drain')
     }
-    if (stream !== process.stdout) {
+    if (options.out !== '-') {
       stream.end()
       await finished(stream)
     }
   }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ ...counts, target })}\n`)
+  if (options.json === true) print(`${JSON.stringify({ ...counts, target })}\n`)
   else
-    process.stderr.write(
-      `${counts.events} events, besides ${counts.duplicates} repeated and ${counts.bad} bad ones; ${counts.outOfOrder} out of order, ${counts.late} late → ${target}\n`
+    note(
+      `${counts.events} events, besides ${counts.duplicates} repeated and ${counts.bad} bad ones; ${counts.outOfOrder} out of order, ${counts.late} late → ${target}`
     )
 }
 

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
 import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { print } from '../../src/core/terminal.ts'
 import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { InterruptedRun, runOffline } from '../../src/lab/evaluation/offlineRun.ts'
 import type { OfflineProtocol } from '../../src/lab/evaluation/offlineSplit.ts'
@@ -95,7 +96,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   }
   const page = writeReport(command.out, name, report, backend)
   status.keep(`${path.relative('.', page)}, and .md and .json beside it`)
-  if (command.json) process.stdout.write(`${JSON.stringify(report.json)}\n`)
+  if (command.json) print(`${JSON.stringify(report.json)}\n`)
 }
 
 /** Which rows can show nothing, because the data lacks what they try. */

@@ -2,6 +2,7 @@
 
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
+import { print } from '../../src/core/terminal.ts'
 import { applyTopics, planTopics, type TopicPlan, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
 
 export async function planTopicsCommand(config: Config, options: { json?: boolean }): Promise<void> {
@@ -20,17 +21,17 @@ function checked(config: Config): Config {
 /** @param verb before what is done with a topic */
 function show(plans: readonly TopicPlan[], verb: string, options: { json?: boolean }): void {
   if (options.json === true) {
-    process.stdout.write(`${JSON.stringify({ topics: plans })}\n`)
+    print(`${JSON.stringify({ topics: plans })}\n`)
     return
   }
   const done = { make: 'made', change: 'changed', keep: 'kept' } as const
   for (const { topic, partitions, settings, action, differences } of plans) {
-    process.stdout.write(`${topic}: ${action === 'keep' ? 'as it is' : `${verb} ${done[action]}`}\n`)
+    print(`${topic}: ${action === 'keep' ? 'as it is' : `${verb} ${done[action]}`}\n`)
     if (action === 'make') {
-      process.stdout.write(`  partitions ${partitions}\n`)
-      for (const [name, value] of Object.entries(settings)) process.stdout.write(`  ${name} ${value}\n`)
+      print(`  partitions ${partitions}\n`)
+      for (const [name, value] of Object.entries(settings)) print(`  ${name} ${value}\n`)
     }
     for (const { what, wanted, found, refused } of differences)
-      process.stdout.write(`  ${what} ${found ?? '(unknown)'} → ${wanted}${refused === undefined ? '' : `: not changed. ${refused}`}\n`)
+      print(`  ${what} ${found ?? '(unknown)'} → ${wanted}${refused === undefined ? '' : `: not changed. ${refused}`}\n`)
   }
 }

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { print } from '../../src/core/terminal.ts'
 import type { PageSection } from '../../src/lab/evaluation/htmlPage.ts'
 import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { filteredUsers, InterruptedRun, validate } from '../../src/lab/evaluation/offlineRun.ts'
@@ -114,10 +115,8 @@ export async function tune(config: Config, command: TuneCommand): Promise<void> 
   }
   const page = writeReport(command.out, 'tune', report, backend)
   status.keep(`${path.relative('.', page)}, and .md and .json beside it`)
-  if (command.json) process.stdout.write(`${JSON.stringify(report.json)}\n`)
-  else
-    for (const { model, judged } of found)
-      process.stdout.write(`${model}: ${settingsText(judged[0]!.trial)} → ${judged[0]!.recall.toFixed(4)}\n`)
+  if (command.json) print(`${JSON.stringify(report.json)}\n`)
+  else for (const { model, judged } of found) print(`${model}: ${settingsText(judged[0]!.trial)} → ${judged[0]!.recall.toFixed(4)}\n`)
 }
 
 function sectionOf({ model, judged }: { model: string; judged: readonly Judged[] }): PageSection {

@@ -1,13 +1,14 @@
 // `mtmi versions`: what is served, what can be gone back to, and what the gate said of the newest weights.
 
 import type { Config } from '../../src/core/config/config.ts'
+import { print } from '../../src/core/terminal.ts'
 import type { GateRecord } from '../../src/publish/modelGate.ts'
 import { runToRead } from '../runs.ts'
 import { collectVersions, gateDetail, heldTexts, type VersionsReport } from '../versionsReport.ts'
 
 export async function versions(config: Config, options: { json?: boolean }): Promise<void> {
   const report = await collectVersions(config, runToRead(config))
-  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : `${versionsText(report)}\n`)
+  print(options.json === true ? `${JSON.stringify(report)}\n` : `${versionsText(report)}\n`)
 }
 
 export function versionsText(report: VersionsReport): string {

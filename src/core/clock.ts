@@ -35,7 +35,7 @@ export const systemClock: StageClock = {
     () => Date.now(),
     () => performance.now()
   ),
-  sleep: (ms, signal) => (ms === 0 ? nextTurn() : pause(ms, undefined, { signal }).catch(() => {}))
+  sleep: (ms, signal) => (ms === 0 ? nextTurn() : pause(ms, undefined, { signal }).catch(() => {})) // the only error is that `signal` was aborted, which ends the wait
 }
 
 /** A clock that only the test moves; waiting takes real time. */

@@ -162,7 +162,7 @@ function readHolder(file: string): LockHolder | undefined {
     const holder = JSON.parse(readFileSync(file, 'utf8')) as Partial<LockHolder> | null
     return typeof holder?.pid === 'number' && typeof holder.host === 'string' ? (holder as LockHolder) : undefined
   } catch {
-    return undefined
+    return undefined // removed meanwhile, or cut short: the caller takes it as no holder
   }
 }
 
@@ -198,6 +198,6 @@ function startTime(pid: number): string | null {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
   } catch {
-    return null
+    return null // no /proc on this system, or the process has ended
   }
 }

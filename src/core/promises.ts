@@ -9,6 +9,6 @@
 export function handledLater<T>(promise: Promise<T>): Promise<T>
 export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | undefined
 export function handledLater<T>(promise: Promise<T> | undefined): Promise<T> | undefined {
-  promise?.catch(() => {})
+  promise?.catch(() => {}) // whoever awaits it later gets the error
   return promise
 }

@@ -92,7 +92,7 @@ export const metricDefinitions = {
   ),
 
   codecFallbacks: counter(
-    'mtmi_codec_fallbacks_total',
+    'mtmi_stage_codec_fallback_records_total',
     'Records that the direct Avro form could not handle and their schema could, by record: slower; many of them are a bug, or an unusual producer',
     { record: ['interaction', 'item', 'user-sequence', 'model-update'] }
   ),

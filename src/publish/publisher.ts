@@ -463,7 +463,7 @@ export class Publisher {
         this.#writing = { items: 0, users: 0 }
       })
     )
-    this.#turn = result.catch(() => {})
+    this.#turn = result.catch(() => {}) // the caller of this turn gets the error
     return result
   }
 }

@@ -277,7 +277,7 @@ function parseScalar(text: string): unknown {
     try {
       return JSON.parse(text)
     } catch {
-      return text
+      return text // text that only looks like JSON: the schema judges it
     }
   }
   return text

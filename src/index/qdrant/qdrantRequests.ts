@@ -96,6 +96,7 @@ export class QdrantRequests {
         return version
       })
     )
+    // Whoever awaits it gets the error; the next caller asks again.
     this.#version.catch(() => {
       this.#version = undefined
     })

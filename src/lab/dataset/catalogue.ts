@@ -257,7 +257,7 @@ function partsOf(texts: readonly string[]): (text: string) => string[] {
       try {
         return scalars(JSON.parse(text))
       } catch {
-        return [text]
+        return [text] // one value that is not JSON: plain text
       }
     }
   }

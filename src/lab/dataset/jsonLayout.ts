@@ -113,7 +113,7 @@ export function parseObject(line: string): JsonRecord | undefined {
     const value = parseExactJson(line)
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonRecord) : undefined
   } catch {
-    return undefined
+    return undefined // not JSON: the caller reports the line
   }
 }
 

@@ -1,6 +1,7 @@
 // How far a long command is, in one line: written over on a terminal, seldom repeated elsewhere. On standard error.
 
 import type { Clock } from '../../core/clock.ts'
+import { plainLine, plainText, progressStream } from '../../core/terminal.ts'
 
 /** Between two lines where nothing can be written over. */
 const intervalMs = 10_000
@@ -14,23 +15,23 @@ export interface StatusLine {
   clear(): void
 }
 
-export function startStatusLine(clock: Clock, stream: NodeJS.WriteStream = process.stderr): StatusLine {
+export function startStatusLine(clock: Clock, stream: NodeJS.WriteStream = progressStream()): StatusLine {
   let shownMs = clock.nowMs()
   const clear = () => {
     if (stream.isTTY) stream.write('\r\x1b[K')
   }
   return {
     show: (text) => {
-      if (stream.isTTY) stream.write(`\r\x1b[K${text.slice(0, Math.max(20, stream.columns - 1))}`)
+      if (stream.isTTY) stream.write(`\r\x1b[K${plainLine(text).slice(0, Math.max(20, stream.columns - 1))}`)
       else if (clock.nowMs() - shownMs >= intervalMs) {
         shownMs = clock.nowMs()
-        stream.write(`${text}\n`)
+        stream.write(`${plainText(text)}\n`)
       }
     },
     keep: (text) => {
       clear()
       shownMs = clock.nowMs()
-      stream.write(`${text}\n`)
+      stream.write(`${plainText(text)}\n`)
     },
     clear
   }

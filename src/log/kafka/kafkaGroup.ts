@@ -194,7 +194,7 @@ export class KafkaGroup {
         await cluster
           .connect()
           .then(() => cluster.refreshMetadata())
-          .catch(() => {})
+          .catch(() => {}) // the session time-out below decides
         if (performance.now() - this.#lastBeatMs > sessionTimeoutMs) {
           clearInterval(this.#beating) // by now the others have taken over
           this.#end()
@@ -233,6 +233,6 @@ function ownedOf(metadata: Buffer): number[] {
     const owned: unknown = JSON.parse(MemberMetadata.decode(metadata)?.userData.toString() ?? '[]')
     return Array.isArray(owned) ? owned.filter((partition): partition is number => Number.isInteger(partition)) : []
   } catch {
-    return []
+    return [] // not JSON, or of another layout: they claim nothing, and get partitions by number
   }
 }

@@ -96,7 +96,7 @@ export class KafkaLog implements EventLog {
   ends(topic: string): Promise<Offsets> {
     // In turn: kafkajs connects twice for two fetches at once, and forgets one of the sockets.
     const turn = handledLater(this.#looking.then(() => this.#ends(topic)))
-    this.#looking = turn.catch(() => {})
+    this.#looking = turn.catch(() => {}) // the caller of this turn gets the error
     return turn
   }
 
@@ -310,7 +310,7 @@ export class KafkaLog implements EventLog {
 
   async #closeCluster(cluster: Cluster): Promise<void> {
     if (!this.#clusters.delete(cluster)) return
-    await cluster.disconnect().catch(() => {})
+    await cluster.disconnect().catch(() => {}) // the sockets are closed either way; nothing more is sent on them
   }
 }
 

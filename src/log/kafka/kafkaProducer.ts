@@ -66,7 +66,7 @@ export class KafkaProducer {
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
     const turn = handledLater(this.#last.then(work))
-    this.#last = turn.catch(() => {})
+    this.#last = turn.catch(() => {}) // the caller of this turn gets the error
     await turn
   }
 

@@ -48,7 +48,7 @@ export class KafkaSurvey {
     try {
       await within(withinMs, `${what}: no answer within ${withinMs} ms`, cluster.connect())
     } catch (error) {
-      await cluster.disconnect().catch(() => {})
+      await cluster.disconnect().catch(() => {}) // the error that is thrown below says more
       throw kafkaError(error, what)
     }
     return new KafkaSurvey(cluster, options)
@@ -135,7 +135,7 @@ export class KafkaSurvey {
   }
 
   async close(): Promise<void> {
-    await this.#cluster.disconnect().catch(() => {})
+    await this.#cluster.disconnect().catch(() => {}) // it has read all it wants; the sockets are closed either way
   }
 
   async #may(what: string, attempt: () => Promise<unknown>): Promise<Right> {

@@ -164,6 +164,6 @@ async function withAdmin<T>(options: KafkaOptions, what: string, work: (admin: A
       return work(admin)
     })
   } finally {
-    await admin.disconnect().catch(() => {})
+    await admin.disconnect().catch(() => {}) // the outcome of the work counts; the sockets are closed either way
   }
 }

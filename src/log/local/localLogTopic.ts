@@ -76,7 +76,7 @@ export class LocalLogTopic {
       if (opening === undefined) {
         opening = handledLater(LocalLogTopic.#open(directory, name, partitions))
         open.set(key, opening)
-        opening.catch(() => open.delete(key))
+        opening.catch(() => open.delete(key)) // whoever awaits it gets the error; the next caller tries again
       }
       const topic = await opening
       if (open.get(key) !== opening) continue

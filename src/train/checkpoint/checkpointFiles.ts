@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
-import { open, readdir, rename, unlink } from 'node:fs/promises'
+import { open, readdir, rename, rm, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -222,14 +222,14 @@ export class CheckpointFiles implements CheckpointStore {
       await this.#setDamagedAside(step)
       await rename(temporary, file)
       if (asVersion === true) await (await open(this.#versionFile(step), 'w')).close()
-      else if (asVersion === false) await unlink(this.#versionFile(step)).catch(() => undefined)
+      else if (asVersion === false) await rm(this.#versionFile(step), { force: true })
       await syncDirectory(this.#directory)
       const { size, mtimeMs } = statSync(file)
       const { id, base } = head
       this.#intact.set(file, { step, id, base, ...written, bytes: size, changedMs: mtimeMs })
       return size
     } catch (cause) {
-      await unlink(temporary).catch(() => undefined)
+      await rm(temporary, { force: true }).catch(() => undefined) // the fault that is thrown below says more
       if (cause instanceof MtmiError || cause instanceof TypeError || cause instanceof RangeError) throw cause
       throw new UnavailableError(`checkpoint ${file} cannot be written: ${reasonOf(cause)}`, { cause })
     }

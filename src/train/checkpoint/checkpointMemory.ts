@@ -28,7 +28,7 @@ export class CheckpointMemory implements CheckpointStore {
 
   save(step: number, checkpoint: Checkpoint, options: SaveOptions = {}): Promise<{ bytes: number; oldest: number }> {
     const saved = handledLater(this.#saving.then(() => this.#save(step, checkpoint, options)))
-    this.#saving = saved.catch(() => undefined)
+    this.#saving = saved.catch(() => undefined) // the caller of this turn gets the error
     return saved
   }
 

@@ -6,7 +6,7 @@ import { ConfigError, CorruptError, DivergedError, UnavailableError } from '../.
 function explained(error: unknown): { status: number; text: string } {
   let text = ''
   const say = (more: string) => {
-    text += more
+    text += `${more}\n`
   }
   const status = explainFailure(error, say, '/data')
   return { status, text }
