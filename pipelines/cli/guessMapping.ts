@@ -82,7 +82,7 @@ export function guessFormat(records: readonly LogRecord[]): string | undefined {
     try {
       return utf8.decode(value)
     } catch {
-      return ''
+      return '' // not of this form, which is what was asked
     }
   }
   if (most((value) => /^\s*[{["]/.test(text(value)) && isJson(text(value)))) return 'json'
@@ -95,7 +95,7 @@ function isJson(text: string): boolean {
     JSON.parse(text)
     return true
   } catch {
-    return false
+    return false // not of this form, which is what was asked
   }
 }
 
