@@ -84,10 +84,21 @@ export function explained(error: unknown, folder: string): unknown {
   return diskFault(error, folder) ?? error
 }
 
-function isFull(folder: string): boolean {
+/** LMDB maps its lock file into memory as it opens; a page of it that the disk has no room for ends the process with a signal. */
+const mappedBytes = 128 * 1024
+
+/** To be called before something is opened that is mapped into memory. @throws UnavailableError if there is no room for it */
+export function refuseFullDisk(folder: string): void {
+  if (!isFull(folder, mappedBytes)) return
+  throw new UnavailableError(
+    `${noRoomPrefix} ${folder}: the disk is full. Make room there and start again; nothing that was committed is lost`
+  )
+}
+
+function isFull(folder: string, bytes = fullBytes): boolean {
   try {
     const { bavail, bsize } = statfsSync(folder)
-    return bavail * bsize < fullBytes
+    return bavail * bsize < bytes
   } catch {
     return false // the folder is gone, or cannot be read: not known to be full
   }

@@ -5,7 +5,7 @@
 // for each other for ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { explained } from './diskFault.ts'
+import { explained, refuseFullDisk } from './diskFault.ts'
 
 /** Transactions under way. */
 let writes = 0
@@ -13,8 +13,13 @@ let writes = 0
 let opening: Promise<void> | undefined
 let lastWriteEnded: (() => void) | undefined
 
-/** @param open opens environments and databases, at once */
-export async function openLmdb<T>(open: () => T): Promise<T> {
+/**
+ * @param folder of the environment; it is there
+ * @param open opens environments and databases, at once
+ * @throws UnavailableError if there is no room
+ */
+export async function openLmdb<T>(folder: string, open: () => T): Promise<T> {
+  refuseFullDisk(folder)
   while (opening !== undefined) await opening
   let through = () => {}
   opening = new Promise((resolve) => {

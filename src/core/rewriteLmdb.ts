@@ -34,10 +34,16 @@ async function rewritten(file: string, { options, databases }: LmdbLayout): Prom
     for (const one of [name, `${name}-lock`]) rmSync(one, { force: true })
   }
   remove(temporary)
-  const [from, to] = await openLmdb(() => [open({ ...options, path: file }), open({ ...options, path: temporary })] as const)
+  const [from, to] = await openLmdb(
+    path.dirname(file),
+    () => [open({ ...options, path: file }), open({ ...options, path: temporary })] as const
+  )
   try {
     for (const [name, databaseOptions] of Object.entries(databases)) {
-      const [source, target] = await openLmdb(() => [from.openDB(name, databaseOptions), to.openDB(name, databaseOptions)] as const)
+      const [source, target] = await openLmdb(
+        path.dirname(file),
+        () => [from.openDB(name, databaseOptions), to.openDB(name, databaseOptions)] as const
+      )
       let pending = 0
       for (const { key, value } of source.getRange()) {
         void target.put(key, value)

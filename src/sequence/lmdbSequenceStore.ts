@@ -111,7 +111,7 @@ export class LmdbSequenceStore implements SequenceStore {
     if (!readOnly) mkdirSync(directory, { recursive: true })
     try {
       if (existsSync(path)) checkHead(path)
-      return await openLmdb(() => new LmdbSequenceStore(path, partition, readOnly))
+      return await openLmdb(directory, () => new LmdbSequenceStore(path, partition, readOnly))
     } catch (cause) {
       if (cause instanceof MtmiError) throw cause
       const fault = diskFault(cause, directory)

@@ -1,8 +1,9 @@
 // Two threads that each open what the other one is writing: once both were waiting for a lock that the other's transaction held until its thread was free.
+
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import os, { tmpdir } from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -44,9 +45,9 @@ test('opening waits for the transactions under way, and the next ones for it', a
     await pause(5)
     order.push('write ends')
   })
-  const opened = openLmdb(() => order.push('open'))
+  const opened = openLmdb(os.tmpdir(), () => order.push('open'))
   const second = writeLmdb('folder', async () => order.push('next write'))
-  const again = openLmdb(() => order.push('open again'))
+  const again = openLmdb(os.tmpdir(), () => order.push('open again'))
   await Promise.all([first, opened, second, again])
   assert.deepEqual(order.slice(0, 3), ['write begins', 'write ends', 'open'])
   assert.deepEqual(order.slice(3).sort(), ['next write', 'open again'])
@@ -56,12 +57,12 @@ test('what fails to open, or to be written, keeps nobody waiting', async () => {
   const failing = (): never => {
     throw new Error('no')
   }
-  await assert.rejects(openLmdb(failing), /no/)
+  await assert.rejects(openLmdb(os.tmpdir(), failing), /no/)
   await assert.rejects(
     writeLmdb('folder', async () => failing()),
     /no/
   )
-  assert.equal(await openLmdb(() => 1), 1)
+  assert.equal(await openLmdb(os.tmpdir(), () => 1), 1)
   assert.equal(await writeLmdb('folder', async () => 2), 2)
 })
 

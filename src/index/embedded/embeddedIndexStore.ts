@@ -71,7 +71,7 @@ export class EmbeddedIndexStore {
 
   /** @throws CorruptError if what is there is not an index, or a damaged one */
   static open(directory: string, options: { changedPointsMax?: number } = {}): Promise<EmbeddedIndexStore> {
-    return openLmdb(() => new EmbeddedIndexStore(directory, options))
+    return openLmdb(directory, () => new EmbeddedIndexStore(directory, options))
   }
 
   private constructor(directory: string, options: { changedPointsMax?: number }) {

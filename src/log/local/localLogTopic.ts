@@ -94,7 +94,7 @@ export class LocalLogTopic {
     let opened: Databases
     try {
       mkdirSync(directory, { recursive: true })
-      opened = await openLmdb(() => openDatabases(directory))
+      opened = await openLmdb(directory, () => openDatabases(directory))
     } catch (error) {
       if (/MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(String(error))) {
         throw new CorruptError(`topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`, {

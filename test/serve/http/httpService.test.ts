@@ -251,7 +251,7 @@ test('one bad event and none is taken; every problem is named', async (t) => {
     '[4].value must be a number, got "much"',
     '[4].context must be an object of texts, got an object'
   ])
-  assert.match(problems?.[8] ?? '', /^\[5\]: eventTimeMs is \d+, 600001 ms ahead/)
+  assert.match(problems?.[8] ?? '', /^\[5\]: eventTimeMs is \d+ \(2023-11-14T22:23:20\.001Z\), 600001 ms ahead/)
   assert.match(problems?.[9] ?? '', /^\[6\]: userId has 1025 bytes/)
   assert.match(problems?.[10] ?? '', /^\[7\]: itemId .* surrogate/)
   assert.deepEqual(accepted, [])
