@@ -29,7 +29,10 @@ const program = new Command('mtmi')
   .version(version)
   .option('--config <file>', 'YAML configuration (default: mtmi.yaml, where there is one)')
   .option('--data-dir <folder>', 'where state is kept (default: data)')
-  .option('--run <name>', 'run: the folder of --data-dir that a command works on (default: see OPERATIONS.md, "Runs")')
+  .option(
+    '--run <name>',
+    'name of the run, the folder of --data-dir with the state of one stream, as in --run ml-100k (default: the only run; start and replay: the name of the data; OPERATIONS.md, "Runs")'
+  )
   .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
   .showSuggestionAfterError()
   .configureHelp({ showGlobalOptions: true })
@@ -97,25 +100,43 @@ for (const [stage, description] of [
     .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() }))
 }
 
-const yes = () => new Option('--yes', 'even where the gate finds that lists get much worse').default(false, 'no')
-const wait = () => new Option('--wait <seconds>', 'how long to wait until it is served').argParser(wholeNumber).default(120)
+/** @param lines command, and what it is for */
+function examples(lines: readonly (readonly [command: string, purpose: string])[]): string {
+  return ['', 'Examples:', ...lines.flatMap(([command, purpose]) => [`  $ ${command}`, `      ${purpose}`])].join('\n')
+}
+
+const yes = () => new Option('--yes', 'serve the model even if the gate finds that lists get much worse').default(false, 'no')
+const wait = () => new Option('--wait <seconds>', 'how long to wait until the model is served').argParser(wholeNumber).default(120)
 program
   .command('publish')
   .description('one stage on the configured parts: model-updates and user-sequences → the index')
   .addOption(once('end when everything in the log has been worked off'))
   .addOption(
-    new Option('--rebuild', 'instead: ask for the same model in a new space, all vectors again')
+    new Option(
+      '--rebuild',
+      'run no stage: ask the running trainer and publisher to write all vectors of the newest model into a new index version, which then goes live'
+    )
       .default(false, 'no')
       .conflicts(['resume', 'once'])
   )
   .addOption(
-    new Option('--resume', 'instead: publish again what is held, after `mtmi rollback --hold` or a refusal')
+    new Option(
+      '--resume',
+      'run no stage: ask them to serve the newest model again, after `mtmi rollback --hold` or after the gate refused it'
+    )
       .default(false, 'no')
       .conflicts('once')
   )
   .addOption(yes())
   .addOption(wait())
   .addOption(json())
+  .addHelpText(
+    'after',
+    examples([
+      ['mtmi publish --rebuild --run ml-100k', 'an index version is damaged, or lost vectors: write all of them again'],
+      ['mtmi publish --resume --run ml-100k', 'the earlier model is no longer needed: serve the newest one']
+    ])
+  )
   .action(async (options) => {
     if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
     else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
@@ -130,16 +151,30 @@ program
 
 program
   .command('rollback')
-  .description("serve an earlier checkpoint's weights: today's histories are encoded into a new space, which then goes live")
+  .description(
+    "serve the model of an earlier checkpoint: all users and items are encoded by it into a new index version, which then goes live. The trainer goes on from that checkpoint; today's model is kept as a version"
+  )
   .argument(
     '[version]',
-    'step of a checkpoint, as `mtmi versions` lists them; without it the versions are compared and nothing changes',
+    'step of the checkpoint, as `mtmi versions` lists them; without it all versions are compared and nothing changes',
     wholeNumber
   )
   .addOption(yes())
-  .option('--hold', 'the trainer keeps its weights and learns on; nothing is published until `mtmi publish --resume`', false)
+  .option(
+    '--hold',
+    'the trainer keeps its newest model and goes on learning; the earlier one is served until `mtmi publish --resume`',
+    false
+  )
   .addOption(wait())
   .addOption(json())
+  .addHelpText(
+    'after',
+    examples([
+      ['mtmi rollback --run ml-100k', 'compare the versions with what is served; nothing changes'],
+      ['mtmi rollback 180 --run ml-100k', 'serve the model of step 180, and train on from it'],
+      ['mtmi rollback 180 --hold --run ml-100k', 'serve it for the time being, while the trainer goes on with its own']
+    ])
+  )
   .action(async (version, options) => (await import('./changeModel.ts')).rollback(configured(), version, options))
 
 program
