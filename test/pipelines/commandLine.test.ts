@@ -34,7 +34,7 @@ const wrong: readonly Wrong[] = [
   { args: ['start', '--format', 'csv'], says: /--format, --columns, .* say how to read a data set: give it with --data/ },
   { args: ['replay', '--data', 'file', '--types', 'view'], says: /--types: expected TYPE=WEIGHT .* found "view"/ },
   { args: ['start', '--port', '70000'], says: /serve.port: .*65535 \(given: 70000/ },
-  { args: ['start', '--once', '--data-dir', 'file'], says: /folder .*file.* cannot be made: .*Choose another --data-dir/ },
+  { args: ['start', '--once', '--data-dir', 'file'], says: /folder .*file.* cannot be made: ENOTDIR.*choose another --data-dir/ },
   { args: ['replay', '--data', 'not there', '--once'], says: /cannot read data set .*not there/ },
   { args: ['replay', '--data', 'nothing', '--once'], says: /nothing/ },
   { args: ['replay', '--data', 'file', '--format', 'excel'], says: /Allowed choices are recbole, / },
