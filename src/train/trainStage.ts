@@ -134,7 +134,9 @@ export class TrainStage {
   #wentBackTo: number | undefined
   /** Of the events that the batch under way holds. */
   #traces: Traces | undefined
+  /** Batches whose rows, and whose weights, were sent last. */
   #sentBatch = 0
+  #sentWeightsBatch = 0
   #versionAtMs = 0
   readonly #catalogue: CatalogueReader
   /** Reading of the catalogue waits for `#restore`. */
@@ -210,9 +212,10 @@ export class TrainStage {
     return this.#batch
   }
 
-  /** Everything learned that is worth it has been sent to those who publish it. */
+  /** Everything learned that is worth it has been sent to those who publish it: while flushing (`hurry`) the tower weights of the last batch too. */
   get updatesSent(): boolean {
-    return this.#sentBatch === this.#batch || !this.#isSound || this.#requests.updatesHeld
+    const sent = this.#hurry ? Math.min(this.#sentBatch, this.#sentWeightsBatch) : this.#sentBatch
+    return sent === this.#batch || !this.#isSound || this.#requests.updatesHeld
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
@@ -453,7 +456,7 @@ export class TrainStage {
       },
       sendAll: async (updates) => {
         const nowMs = this.#options.clock.nowMs()
-        await this.#send(updates)
+        await this.#send(updates, true)
         this.#lastUpdateMs = this.#lastWeightsMs = nowMs
       },
       checkpoint: () => this.#checkpoint()
@@ -476,17 +479,20 @@ export class TrainStage {
     }
   }
 
-  /** Changed rows, and the tower weights when their time has come. */
+  /** Changed rows, and the tower weights when their time has come: those of the last batch are sent even if no other batch follows. */
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const { trainer, config, clock } = this.#options
-    this.#lastUpdateMs = clock.nowMs()
-    if (this.#sentBatch === this.#batch || this.#requests.holdUpdates) return
-    const weightsDue = withWeights || this.#sentBatch === 0 || clock.nowMs() - this.#lastWeightsMs >= config.train.weightsIntervalMs
-    if (weightsDue) this.#lastWeightsMs = clock.nowMs()
-    await this.#send(trainer.takeUpdates(weightsDue, clock.nowMs()))
+    const nowMs = clock.nowMs()
+    this.#lastUpdateMs = nowMs
+    if (this.#requests.holdUpdates) return
+    const isTime = withWeights || this.#sentBatch === 0 || nowMs - this.#lastWeightsMs >= config.train.weightsIntervalMs
+    const weightsDue = isTime && this.#sentWeightsBatch !== this.#batch
+    if (!weightsDue && this.#sentBatch === this.#batch) return
+    if (weightsDue) this.#lastWeightsMs = nowMs
+    await this.#send(trainer.takeUpdates(weightsDue, nowMs), weightsDue)
   }
 
-  async #send(updates: readonly ModelUpdate[]): Promise<void> {
+  async #send(updates: readonly ModelUpdate[], withWeights: boolean): Promise<void> {
     const { log, codecs, config } = this.#options
     const records: NewRecord[] = updates
       // The number of the batch, which never goes back, as the trainer's own does after a divergence.
@@ -494,6 +500,7 @@ export class TrainStage {
       .map((update) => ({ key: text.encode(updateKey(update)), value: codecs.modelUpdate.encode(update), partition: 0 }))
     await log.append(config.topics.modelUpdates, records, fence)
     this.#sentBatch = this.#batch
+    if (withWeights) this.#sentWeightsBatch = this.#batch
   }
 
   /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be restored */

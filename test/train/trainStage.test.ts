@@ -12,7 +12,8 @@ import { checkpointsNaming } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { allArrays } from '../support/copies.ts'
-import { learnAll, newTrainer, wireWithSequences } from '../support/smallStream.ts'
+import { learnAll, newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
+import type { TestWire } from '../support/wire.ts'
 
 before(async () => {
   await loadBackend()
@@ -146,6 +147,48 @@ test('the log is told of the model in whole commits whose number never goes back
   assert.equal(steps.at(-1), stage.batch)
   const firstCommit = updates.findIndex(({ kind }) => kind === 'commit')
   assert(updates.slice(0, firstCommit).some(({ kind }) => kind === 'weights')) // nobody can use rows without weights
+  wire.dispose()
+})
+
+/** Number of the batch whose tower weights were sent last; 0: none. */
+const weightsSent = (wire: TestWire) =>
+  wire.log.records('model-updates').reduce((last, { value }) => {
+    const update = wire.codecs.modelUpdate.decode(value!)
+    return update.kind === 'commit' && update.weightsChanged ? update.step : last
+  }, 0)
+
+test('a flush sends the tower weights of the last batch, also where its rows went before them and an erasure is still waiting', async () => {
+  const wire = await wireWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 3_600_000 })
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  await learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire) }), wire)
+  const last = wire.log.records('user-sequences').at(-1)!
+  const sequence = wire.codecs.userSequence.decode(last.value!)
+  const value = wire.codecs.userSequence.encode({ ...sequence, fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n }] })
+  await wire.log.append('user-sequences', [{ key: last.key, value }, erasedSequence('another', 0, 0n)])
+  const config = { ...wire.config, train: { ...wire.config.train, batchSize: 1 } }
+  const onBatch = () => wire.clock.advance(600)
+  const stage = new TrainStage({ ...wire, ...stores, config, trainer: newTrainer(wire), onBatch })
+  await learnAll(stage, wire)
+  assert.equal(weightsSent(wire), stage.batch)
+  wire.dispose()
+})
+
+test('when no other batch follows, the tower weights of the last are sent after their interval', async () => {
+  const wire = await wireWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 5000, batchWaitMaxMs: 10 })
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const stage = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire) })
+  const stop = new AbortController()
+  const running = stage.run(stop.signal)
+  const end = (await wire.log.ends('user-sequences')).get(0)
+  const latestMs = wire.clock.nowMs() + 3_600_000
+  const isSent = () => stage.consumed().get(0) === end && weightsSent(wire) === stage.batch
+  await until(async () => {
+    wire.clock.advance(50)
+    return isSent() || wire.clock.nowMs() > latestMs
+  }, running)
+  stop.abort()
+  await running
+  assert(isSent(), `after an hour those of batch ${weightsSent(wire)} of ${stage.batch} were the last`)
   wire.dispose()
 })
 
