@@ -28,6 +28,14 @@ export interface PopularityState {
   readonly all: ForwardDecayState
   readonly contexts: ForwardDecayState
   readonly inContext: Readonly<Record<string, ForwardDecayState>>
+  readonly counted: RecentState
+  readonly itemsOf: RecentState
+}
+
+/** Least recently set first, in base64: int32 keys and float64 values, little-endian. 16 bytes an entry. */
+interface RecentState {
+  readonly keys: string
+  readonly values: string
 }
 
 /** Interactions among which a user counts once for an item: one who clicks a thousand times makes nothing popular. About 4 MB. */
@@ -64,9 +72,9 @@ export class Popularity {
   readonly #contexts: ForwardDecay
   readonly #inContext = new Map<string, ForwardDecay>()
   /** What a user added to an item lately, by a hash of both, without the share. */
-  readonly #counted = new Recent<number>(repeatsWithin)
+  readonly #counted = new Recent(repeatsWithin)
   /** Items that a user acted on lately, at most κ, by a hash. */
-  readonly #itemsOf = new Recent<number>(usersWithin)
+  readonly #itemsOf = new Recent(usersWithin)
   #touched = new Set<ItemId>()
 
   /** @param types `events.types`: what does not count there does not count here */
@@ -143,12 +151,15 @@ export class Popularity {
   state(): PopularityState {
     const contexts = this.#contexts.state()
     const kept = contexts.levels.flatMap(([key]) => (this.#inContext.has(key) ? [[key, this.#inContext.get(key)!.state()] as const] : []))
-    return { all: this.#all.state(), contexts, inContext: Object.fromEntries(kept) }
+    const lately = { counted: this.#counted.state(), itemsOf: this.#itemsOf.state() }
+    return { all: this.#all.state(), contexts, inContext: Object.fromEntries(kept), ...lately }
   }
 
   /** Contexts that the configuration no longer names are left behind. */
-  restore({ all, contexts, inContext }: PopularityState): void {
+  restore({ all, contexts, inContext, counted, itemsOf }: PopularityState): void {
     this.#all.restore(all)
+    this.#counted.restore(counted)
+    this.#itemsOf.restore(itemsOf)
     const named = (key: string) => this.#options.contexts.some((field) => key.startsWith(contextKey(field, '')))
     this.#contexts.restore({ ...contexts, levels: contexts.levels.filter(([key]) => named(key)) })
     this.#inContext.clear()
@@ -161,24 +172,41 @@ export class Popularity {
   }
 }
 
-/** The last `max` keys that were set, and their values. */
-class Recent<T> {
+/** The last `max` int32 keys that were set, and their values. */
+class Recent {
   readonly #max: number
-  readonly #values = new Map<number, T>()
+  readonly #values = new Map<number, number>()
 
   constructor(max: number) {
     this.#max = max
   }
 
-  get(key: number): T | undefined {
+  get(key: number): number | undefined {
     return this.#values.get(key)
   }
 
   /** The key is the newest then. */
-  set(key: number, value: T): void {
+  set(key: number, value: number): void {
     this.#values.delete(key)
     this.#values.set(key, value)
     if (this.#values.size > this.#max) this.#values.delete(this.#values.keys().next().value!)
+  }
+
+  state(): RecentState {
+    const bytes = { keys: Buffer.alloc(4 * this.#values.size), values: Buffer.alloc(8 * this.#values.size) }
+    let i = 0
+    for (const [key, value] of this.#values) {
+      bytes.keys.writeInt32LE(key, 4 * i)
+      bytes.values.writeDoubleLE(value, 8 * i++)
+    }
+    return { keys: bytes.keys.toString('base64'), values: bytes.values.toString('base64') }
+  }
+
+  restore(state: RecentState): void {
+    const keys = Buffer.from(state.keys, 'base64')
+    const values = Buffer.from(state.values, 'base64')
+    this.#values.clear()
+    for (let i = 0; 4 * i < keys.length; i++) this.set(keys.readInt32LE(4 * i), values.readDoubleLE(8 * i))
   }
 }
 

@@ -19,8 +19,11 @@ export interface KeptPopularity {
 
 export const keptPopularity: StateKind<KeptPopularity> = {
   file: 'popularity.json',
-  version: 1,
-  schema: z.looseObject({ state: z.looseObject({ all: z.looseObject({}) }), offsets: offsetsSchema }),
+  version: 2,
+  schema: z.looseObject({
+    state: z.looseObject({ all: z.looseObject({}), counted: z.looseObject({}), itemsOf: z.looseObject({}) }),
+    offsets: offsetsSchema
+  }),
   removed: 'popularity is counted again from the newest million interactions of each partition'
 }
 

@@ -148,3 +148,22 @@ test('types, contexts and items that are called as what every object has are cou
   again.restore(JSON.parse(JSON.stringify(popularity.state())))
   assert.deepEqual(again.of('__proto__'), popularity.of('__proto__'))
 })
+
+test('after a restart a user who acts again counts no more than without one, and one who was established counts in full', () => {
+  const before = make()
+  const clicks = (popularity: Popularity, userId: string, itemIds: readonly string[]) => {
+    for (const itemId of itemIds) popularity.note({ userId, itemId, type: 'click', eventTimeMs: startMs })
+  }
+  clicks(before, 'u', ['a', 'b', 'c', 'd', 'e'])
+  const after = make()
+  after.restore(JSON.parse(JSON.stringify(before.state())) as ReturnType<Popularity['state']>)
+  for (const popularity of [before, after]) {
+    popularity.takeTouched()
+    assert.equal(popularity.note({ userId: 'u', itemId: 'a', type: 'click', eventTimeMs: startMs }), false)
+    assert.equal(popularity.note({ userId: 'u', itemId: 'b', type: 'purchase', eventTimeMs: startMs }), true)
+    clicks(popularity, 'u', ['f'])
+    clicks(popularity, 'v', ['f', 'g'])
+  }
+  for (const itemId of ['a', 'b', 'c', 'f', 'g']) assert.deepEqual(after.of(itemId), before.of(itemId), itemId)
+  assert.deepEqual(after.state(), before.state())
+})

@@ -94,19 +94,15 @@ export function eventsByUser({ broker, codecs, config }: Parts): Map<string, str
   return events
 }
 
-/**
- * Each interaction counted once.
- *
- * @param repeats whether a user counts again for the same item and type: a publisher that was started again no longer knows whom it has counted
- */
-export function popularityOf({ broker, codecs, config }: Parts, repeats: boolean): Popularity {
+/** As one process that is never restarted counts. */
+export function popularityOf({ broker, codecs, config }: Parts): Popularity {
   const popularity = new Popularity(config.popularity, config.events.types)
-  for (const { value, timestampMs, partition, offset } of broker.records(config.topics.interactions)) {
+  for (const { value, timestampMs } of broker.records(config.topics.interactions)) {
     if (value === null) continue
     try {
       const interaction = codecs.interaction.decode(value)
       admit(futureProblem(interaction, timestampMs, config.events.futureMaxMs))
-      popularity.note(repeats ? { ...interaction, userId: `${partition}/${offset}` } : interaction)
+      popularity.note(interaction)
     } catch (error) {
       if (!(error instanceof BadEventError)) throw error
     }
