@@ -47,8 +47,6 @@ export class Publisher {
   readonly #users: PublisherUsers
   /** To be taken out of the index. */
   readonly #expired = new Set<ItemId>()
-  /** Without a row in the model since it had one: features may still be enough for a vector. */
-  readonly #rowless = new Set<ItemId>()
   /** The model knows them, and they may not be in lists: taken out of the index once. */
   readonly #hidden = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
@@ -121,7 +119,6 @@ export class Publisher {
       this.#hidden.delete(itemId)
       if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
       else {
-        this.#rowless.add(itemId)
         this.#items.noteCount(itemId, 0)
         this.#items.note(itemId, true)
       }
@@ -132,7 +129,6 @@ export class Publisher {
         this.#hide(itemId)
         continue
       }
-      this.#rowless.delete(itemId)
       this.#expired.delete(itemId)
       this.#items.note(itemId, false)
     }
@@ -191,12 +187,13 @@ export class Publisher {
     return this.#users.unanswered()
   }
 
-  /** What waits, for gauges. */
+  /** What waits. Those who are not yet in a space that is being filled are due at once, and it goes live only with them. */
   waiting(): { items: number; users: number; unknownUsers: number } {
     const { items, users } = this.#writing
+    const unfilled = this.#space.name === undefined || this.#space.isLive ? 0 : this.#users.behind
     return {
       items: this.#items.pending + this.#expired.size + items,
-      users: this.#users.waiting + this.#forgotten.size + users,
+      users: this.#users.waiting + this.#forgotten.size + users + unfilled,
       unknownUsers: this.#users.unknown
     }
   }
@@ -236,6 +233,8 @@ export class Publisher {
       const refusedIds: string[] = []
       const points: ItemPoint[] = []
       const pointsOf: TakenItem[] = []
+      /** The model knows neither them nor their features, and this space may still hold what it was by others. */
+      const withoutVector: TakenItem[] = []
       let unknown = 0
       let unchanged = 0
       let refused = 0
@@ -246,7 +245,7 @@ export class Publisher {
         const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
         if (known[i] === 0) {
           unknown++
-          if (this.#rowless.has(item.itemId)) this.#leave(item.itemId)
+          if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
           continue
         }
         if (!isUnit(vector)) {
@@ -263,7 +262,13 @@ export class Publisher {
           pointsOf.push(item)
         }
       }
-      const written = await this.#write(space, step, points, () => this.#items.putBack(taken))
+      const undo = () => this.#items.putBack(taken)
+      if (withoutVector.length > 0) {
+        const ids = withoutVector.map(({ itemId }) => itemId).filter(isId)
+        await this.#askOr(undo, () => this.#index.remove(space, 'item', ids))
+        for (const item of withoutVector) if (this.#items.holds(item)) this.#items.removed(item.slot)
+      }
+      const written = await this.#write(space, step, points, undo)
       for (const [i, item] of pointsOf.entries()) {
         if (!this.#items.holds(item)) continue
         // Which of them were stale is not told: of all of them it is then unknown what the index holds.
@@ -295,7 +300,7 @@ export class Publisher {
       const { generation } = this.#users
       const startMs = this.#clock.nowMs()
       const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#space.isLive })
-      this.#writing.users = taken.filter(({ acceptedAtMs }) => acceptedAtMs !== undefined).length
+      this.#writing.users = taken.filter(({ acceptedAtMs }) => acceptedAtMs !== undefined || !this.#space.isLive).length
       const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
       const refusedIds: string[] = []
       const points: UserPoint[] = []
@@ -356,7 +361,6 @@ export class Publisher {
   }
 
   #leave(itemId: ItemId): void {
-    this.#rowless.delete(itemId)
     this.#items.remove(itemId)
     this.#expired.add(itemId)
   }

@@ -10,6 +10,9 @@ const chunkItems = 1024
 /** Counts, faded or not, that moved less than this share are not worth a write: they only order what is popular. */
 const countMoveMin = 0.1
 const levelMoveMin = Math.log2(1 + countMoveMin)
+/** Instead of the count that was written: this process has not written the item, but the space may hold it from before; or the space does not hold it. */
+const unknownCount = -1
+const absentCount = -2
 const unpopular: ItemPopularity = { popularity: 0 }
 
 export interface TakenItem {
@@ -25,8 +28,8 @@ export class PublisherItems {
   readonly #free: number[] = []
   /** Interactions as the trainer last said. */
   #count = new Float64Array(chunkItems)
-  /** Interactions as last written; −1: not written in this space. */
-  #writtenCount = new Float64Array(chunkItems).fill(-1)
+  /** Interactions as last written in this space, or one of the two below. */
+  #writtenCount = new Float64Array(chunkItems).fill(unknownCount)
   /** As last written; undefined: not written in this space, or not popular. */
   readonly #writtenPopularity: (ItemPopularity | undefined)[] = []
   #chunks: Float32Array[] = []
@@ -70,7 +73,7 @@ export class PublisherItems {
   beginSpace(dimensions: number): void {
     this.#dimensions = dimensions
     this.#chunks = []
-    this.#writtenCount.fill(-1)
+    this.#writtenCount.fill(unknownCount)
     this.#writtenPopularity.length = 0
     this.#written = 0
     this.sweep()
@@ -109,8 +112,7 @@ export class PublisherItems {
     const slot = this.#slots.get(itemId)
     if (slot === undefined) return false
     this.#changed.delete(slot)
-    if (this.#writtenCount[slot]! >= 0) this.#written--
-    this.#writtenCount[slot] = -1
+    this.unwrote(slot)
     this.#slots.delete(itemId)
     this.#ids[slot] = undefined
     this.#free.push(slot)
@@ -203,8 +205,22 @@ export class PublisherItems {
 
   /** What the index holds of it is not known: the next look writes it in any case. */
   unwrote(slot: number): void {
+    this.#unwrote(slot, unknownCount)
+  }
+
+  /** The space no longer holds it. */
+  removed(slot: number): void {
+    this.#unwrote(slot, absentCount)
+  }
+
+  /** Whether the space is known not to hold it. */
+  isAbsent(slot: number): boolean {
+    return this.#writtenCount[slot] === absentCount
+  }
+
+  #unwrote(slot: number, as: number): void {
     if (this.#writtenCount[slot]! >= 0) this.#written--
-    this.#writtenCount[slot] = -1
+    this.#writtenCount[slot] = as
   }
 
   #slot(itemId: ItemId): number {
@@ -217,7 +233,7 @@ export class PublisherItems {
       const count = new Float64Array(2 * this.#count.length)
       count.set(this.#count)
       this.#count = count
-      const writtenCount = new Float64Array(2 * this.#writtenCount.length).fill(-1)
+      const writtenCount = new Float64Array(2 * this.#writtenCount.length).fill(unknownCount)
       writtenCount.set(this.#writtenCount)
       this.#writtenCount = writtenCount
       const lookedAt = new Int32Array(2 * this.#lookedAt.length).fill(-1)
@@ -225,7 +241,7 @@ export class PublisherItems {
       this.#lookedAt = lookedAt
     }
     this.#count[slot] = 0
-    this.#writtenCount[slot] = -1
+    this.#writtenCount[slot] = unknownCount
     this.#writtenPopularity[slot] = undefined
     this.#lookedAt[slot] = -1
     return slot

@@ -5,6 +5,7 @@ import { feedItems } from '../../src/ingest/feed.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import { Popularity } from '../../src/index/popularity.ts'
 import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
@@ -124,17 +125,12 @@ test('what is popular is in the index, and a restart counts no interaction twice
   const make = () => new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
   await publishAll(make(), wire)
   const interactions = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!))
-  const exactly = (itemId: string): number => {
-    const users = new Map<string, number>()
-    for (const one of interactions) if (one.itemId === itemId && !users.has(one.userId)) users.set(one.userId, one.eventTimeMs)
-    return Math.log2([...users.values()].reduce((sum, timeMs) => sum + 2 ** (timeMs / dayMs - origin), 0)) + origin
-  }
-  const dayMs = wire.config.popularity.halfLifeMs
-  const origin = interactions[0]!.eventTimeMs / dayMs
   const compare = async () => {
+    const counted = new Popularity(wire.config.popularity, wire.config.events.types) // without a restart
+    for (const interaction of interactions) counted.note(interaction)
     const { items } = await index.popular(5)
     for (const { itemId, payload } of items) {
-      const expected = exactly(itemId)
+      const expected = counted.of(itemId).popularity
       assert(Math.abs(payload.popularity! - expected) < Math.log2(1.1), `${itemId}: ${payload.popularity} for ${expected}`)
     }
     return items[0]!.itemId

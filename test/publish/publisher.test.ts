@@ -218,6 +218,48 @@ test('an expired item of the catalogue stays as long as its features make a vect
   assert.deepEqual(index.contents('a').items, ['x'])
 })
 
+test('an item that the model no longer knows, because its entry has other features, leaves the space, also after a restart; it returns with them', async () => {
+  for (const restarts of [false, true]) {
+    const first = setUp()
+    const { encoder, index, catalogue, clock } = first
+    const entry = (genre: string): CatalogueItem => ({ itemId: 'x', title: genre, features: { genre: [genre] }, updatedAtMs: 0 })
+    encoder.angles.set('genre=known', 1)
+    catalogue.set('x', entry('known'))
+    first.learn(['y'])
+    first.publisher.noteCatalogue([entry('known')])
+    await first.publisher.publishItems()
+    assert.deepEqual(index.contents('a').items, ['x', 'y'])
+    const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 60_000, batchSize: 500 }
+    const publisher = restarts ? new Publisher({ encoder, index, options, clock, catalogue }) : first.publisher
+    catalogue.set('x', entry('unknown'))
+    publisher.noteCatalogue([entry('unknown')])
+    await publisher.publishItems()
+    assert.deepEqual(index.contents('a').items, ['y'])
+    encoder.angles.set('genre=unknown', 2)
+    publisher.noteModel({ changedItems: [], expired: [], weightsChanged: true, counts: new Map() })
+    await publisher.publishItems()
+    assert.equal((await index.item('x'))?.payload.title, 'unknown')
+  }
+})
+
+test('users who are not yet in a space that is being filled wait, until it is live', async () => {
+  const { encoder, index, publisher, learn, click, clock } = setUp()
+  learn(['x', 'y'])
+  for (const userId of ['u', 'v', 'w']) click(userId, ['x', 'y'])
+  await publisher.publishItems()
+  clock.advance(50)
+  await publisher.publishUsers()
+  assert.equal(publisher.waiting().users, 0)
+  encoder.space = 'b'
+  learn(['x', 'y'], { weightsChanged: true })
+  await publisher.publishItems()
+  assert.equal(publisher.waiting().users, 3)
+  await publisher.publishUsers(2)
+  assert.equal(publisher.waiting().users, 1)
+  await publisher.publishUsers(2)
+  assert.deepEqual([publisher.waiting().users, index.liveSpace], [0, 'b'])
+})
+
 test('a vector that is not of length 1 is refused, counted, and never written', async () => {
   for (const broken of [Number.NaN, Number.POSITIVE_INFINITY, 0, 0.71, -0.7]) {
     const { encoder, index, publisher, learn, click } = setUp()

@@ -10,8 +10,8 @@ const calls = [
   'item'
 ]
 
-/** Of what is in the live space, a new one has at least this share. Items may leave with it: those that the model knows by features alone, and no more. */
-const completeShares = { items: 0.5, users: 0.9 } as const
+/** Of what is in the live space, a new one has at least this share. */
+const completeShare = 0.9
 
 export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): VectorIndex {
   const called =
@@ -34,7 +34,7 @@ function checkPromotion(held: MemoryVectorIndex, life: Life, space: string): voi
   const [before, after] = [held.contents(live), held.contents(space)]
   for (const role of ['items', 'users'] as const) {
     const missing = before[role].filter((id) => !after[role].includes(id))
-    if (missing.length > (1 - completeShares[role]) * before[role].length)
+    if (missing.length > (1 - completeShare) * before[role].length)
       life.world.violated(`space ${space} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }
 }
