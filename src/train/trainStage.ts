@@ -484,7 +484,7 @@ export class TrainStage {
     const { trainer, config, clock } = this.#options
     const nowMs = clock.nowMs()
     this.#lastUpdateMs = nowMs
-    if (this.#requests.holdUpdates) return
+    if (this.#requests.holdUpdates || this.#again.length > 0) return
     const isTime = withWeights || this.#sentBatch === 0 || nowMs - this.#lastWeightsMs >= config.train.weightsIntervalMs
     const weightsDue = isTime && this.#sentWeightsBatch !== this.#batch
     if (!weightsDue && this.#sentBatch === this.#batch) return
@@ -506,6 +506,9 @@ export class TrainStage {
   /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be restored */
   async #checkpoint(asVersion = false): Promise<void> {
     const { trainer, clock, config } = this.#options
+    // While batches are learned again, commits of later ones are in the log: an index refuses what an earlier one says as old. What is not sent yet is
+    // in no checkpoint, so none is taken either.
+    if (this.#again.length > 0) return
     await this.#writer.saved()
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()

@@ -47,6 +47,7 @@ function checkIngest(parts: Parts, violated: Violated): void {
   const seen = new Set<string>()
   const bad = new Set<string>()
   for (const { partition, offset, value } of broker.records(clicks)) {
+    if (value === null) continue // says that a row of a source was deleted
     const event = parsed(value)
     if (event === undefined || typeof event.item !== 'string' || typeof event.time !== 'number') {
       bad.add(`${clicks}/${partition}/${offset}`)

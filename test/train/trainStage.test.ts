@@ -150,6 +150,32 @@ test('the log is told of the model in whole commits whose number never goes back
   wire.dispose()
 })
 
+test('while batches are learned again after a restart nothing is sent: the number of a commit never goes back', async () => {
+  const wire = await wireWithSequences({ updateIntervalMs: 1, checkpointIntervalMs: 3_600_000 })
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  // The first life ends without a checkpoint, after what it has learned was sent.
+  const killed = new UnavailableError('killed')
+  const onBatch = ({ batch }: BatchReport) => {
+    wire.clock.advance(600)
+    if (batch === 6) throw killed
+  }
+  await assert.rejects(learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch }), wire), killed)
+  assert.deepEqual(await stores.checkpoints.steps(), [])
+  const second = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) })
+  await learnAll(second, wire)
+  const steps = wire.log.records('model-updates').flatMap(({ value }) => {
+    const update = wire.codecs.modelUpdate.decode(value!)
+    return update.kind === 'commit' ? [update.step] : []
+  })
+  assert(steps.includes(5), 'nothing would be proved')
+  assert.deepEqual(
+    steps,
+    [...steps].sort((a, b) => a - b)
+  )
+  assert.equal(steps.at(-1), second.batch)
+  wire.dispose()
+})
+
 /** Number of the batch whose tower weights were sent last; 0: none. */
 const weightsSent = (wire: TestWire) =>
   wire.log.records('model-updates').reduce((last, { value }) => {
