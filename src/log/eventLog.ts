@@ -57,6 +57,10 @@ export interface EventLog {
    * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused:
    * a member's first append under it claims it in that topic, and one of no records does that alone,
    * on Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
+   *
+   * Under a fence a call is atomic: all of its records become readable, or none; and calls are applied in their order. On Kafka an append that failed on the
+   * way refuses all later ones until the fence is claimed again, so of two that were under way the second is never there without the first.
+   * The local log does not promise that: there, whoever is told of a failure claims the fence again before it appends more.
    */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */

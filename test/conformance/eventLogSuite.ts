@@ -263,4 +263,17 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     await log.append(topic, [record('k', 'no fence')])
     assert.deepEqual(values(await readAll(log, topic)), ['old 1', 'old 2', 'new', 'other fence', 'no fence'])
   })
+
+  check('under a fence all records of a call become readable, or none', 2, async ({ log, topic }) => {
+    await log.append(topic, [], 'owner-0')
+    const nowhere = { ...record('k', 'nowhere'), partition: 7 }
+    await assert.rejects(log.append(topic, [record('k', 'beside it'), nowhere], 'owner-0'), RangeError)
+    assert.deepEqual(await readAll(log, topic), [])
+    await log.append(topic, [], 'owner-0')
+    await Promise.all([
+      log.append(topic, [record('k', '1'), record('k', '2')], 'owner-0'),
+      log.append(topic, [record('k', '3')], 'owner-0')
+    ])
+    assert.deepEqual(values(await readAll(log, topic)), ['1', '2', '3'])
+  })
 }

@@ -85,7 +85,13 @@ async function share(): Promise<boolean> {
 async function allPlanted(): Promise<boolean> {
   const copy = copyProduct()
   let missed = 0
-  for (const bug of planted.filter(({ name, isSlow }) => name.includes(values.only) && !(values.short && isSlow === true))) {
+  for (const bug of planted.filter(({ name }) => name.includes(values.only))) {
+    const skipped =
+      values.only !== '' ? undefined : (bug.notFound ?? (values.short && bug.isSlow === true ? 'takes dozens of seeds' : undefined))
+    if (skipped !== undefined) {
+      say(`NOT TRIED: ${bug.name}\n  ${skipped}`)
+      continue
+    }
     const found = await findPlanted(copy, bug, seeds)
     if (found === undefined) missed++
     say(

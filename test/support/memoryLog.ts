@@ -54,11 +54,16 @@ export class MemoryLog implements EventLog {
   async append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
     if (this.#closed) throw new Error(`append to topic ${topic} of a log that was closed`)
     const partitions = this.#partitions(topic)
-    if (fence !== undefined) this.#claim(`${topic}/${fence}`)
-    for (const record of records) {
+    const targets = records.map((record) => {
       const partition = record.partition ?? partitionOf(record.key, partitions.length)
-      const log = partitions[partition]
-      if (log === undefined) throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions.length}`)
+      if (partitions[partition] === undefined)
+        throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions.length}`)
+      return partition
+    })
+    if (fence !== undefined) this.#claim(`${topic}/${fence}`)
+    for (const [i, record] of records.entries()) {
+      const partition = targets[i]!
+      const log = partitions[partition]!
       log.push({
         // Copies: the caller may use its buffers again.
         key: record.key.slice(),
