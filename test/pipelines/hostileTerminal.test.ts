@@ -9,6 +9,8 @@ import { type Finished, mtmi } from '../support/mtmiProcess.ts'
 
 /** Clears the screen, sets the title by a C1 control, rings, returns, reverses the direction, and begins a line of its own. */
 const hostile = '\u001b[2J\u009d0;owned\u009c\u0007\r\u202e\u2066\nforged line'
+/** As an id: admission refuses control characters, not marks of direction. */
+const hostileId = '\u202e\u2066forged'
 const config = `
 events: { types: { view: 1 } }
 sources:
@@ -43,14 +45,14 @@ test('no command lets stored text move the cursor, reverse a line or forge one',
     writeFileSync(path.join(cwd, 'mtmi.yaml'), config)
     const clicks = Array.from({ length: 90 }, (_, i) =>
       JSON.stringify({
-        event: i % 9 === 8 ? `type${hostile}` : 'view',
-        user: `${i % 3 === 0 ? 'u' : 'v'}${hostile}`,
-        sku: `i${i % 3 === 0 ? i % 7 : i % 30}${hostile}`,
+        event: i % 9 === 8 ? `type${hostileId}` : 'view',
+        user: `${i % 3 === 0 ? 'u' : 'v'}${hostileId}`,
+        sku: `i${i % 3 === 0 ? i % 7 : i % 30}${hostileId}`,
         at: 1700000000 + i * 60
       })
     )
     clicks.push(JSON.stringify({ event: `view${hostile}`, user: `u${hostile}` }), `not JSON ${hostile.replace('\n', '')}`)
-    const items = Array.from({ length: 30 }, (_, i) => JSON.stringify({ sku: `i${i}${hostile}`, name: `Title ${i} ${hostile}` }))
+    const items = Array.from({ length: 30 }, (_, i) => JSON.stringify({ sku: `i${i}${hostileId}`, name: `Title ${i} ${hostile}` }))
     writeFileSync(path.join(cwd, 'clicks.jsonl'), `${clicks.join('\n')}\n`)
     writeFileSync(path.join(cwd, 'items.jsonl'), `${items.join('\n')}\n`)
     let shown = 0
@@ -75,13 +77,13 @@ test('no command lets stored text move the cursor, reverse a line or forge one',
     await run([0], 'train', '--once')
     await run([0], 'publish', '--once')
     const lists = [
-      await run([0], 'recommend', '--user', `u${hostile}`, '--explain'),
-      await run([0], 'recommend', '--user', `stranger${hostile}`),
-      await run([0], 'similar', '--item', `i1${hostile}`)
+      await run([0], 'recommend', '--user', `u${hostileId}`, '--explain'),
+      await run([0], 'recommend', '--user', `stranger${hostileId}`),
+      await run([0], 'similar', '--item', `i1${hostileId}`)
     ]
     for (const { stdout } of lists) assert.match(stdout, /Title \d+ \\u001b\[2J/)
     for (const { stdout } of [...lists, tried, letters]) assert.doesNotMatch(stdout, /^forged/m, 'stored text began a line of its own')
-    const { stdout } = await run([0], 'recommend', '--user', `u${hostile}`, '--json')
+    const { stdout } = await run([0], 'recommend', '--user', `u${hostileId}`, '--json')
     const answer = JSON.parse(stdout) as { items: { title: string }[] }
     assert(
       answer.items.every(({ title }) => title.includes(hostile)),
@@ -91,7 +93,7 @@ test('no command lets stored text move the cursor, reverse a line or forge one',
     await run([0], 'versions')
     await run([0], 'doctor')
     await run([0], 'config', '--set', `qdrant.url=http://127.0.0.1/${hostile}`)
-    await run([0], 'erase', '--user', `u${hostile}`)
+    await run([0], 'erase', '--user', `u${hostileId}`)
     // What commander and the configuration say of arguments.
     await run([78], `start${hostile}`)
     await run([78], 'recommend', `--user${hostile}`)
