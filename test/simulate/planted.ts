@@ -110,6 +110,7 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'popularity is kept without how far it was counted',
+    notFound: 'whom it has counted is kept as well, so what is read again does not count',
     file: 'popularityWatch.ts',
     find: '    this.#store.save({ state: this.#popularity.state(), offsets })\n',
     replace: '    this.#store.save({ state: this.#popularity.state(), offsets: {} })\n'
