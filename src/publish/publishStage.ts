@@ -418,7 +418,7 @@ export class PublishStage {
     const nowMs = this.#options.clock.nowMs()
     this.#followCatalogue(nowMs)
     const isTurn = this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs
-    if (isTurn && this.#hasReadHistories()) {
+    if (isTurn && this.#hasCaughtUp()) {
       this.#lastSweepMs = nowMs
       const startedMs = clock.nowMs()
       const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
@@ -467,6 +467,10 @@ export class PublishStage {
     while (this.#kept?.isDue(isHeld()) === true) await this.#kept.keep(isHeld())
   }
 
+  /**
+   * Whether both topics were read to where they ended when this process began. Before, a user would be encoded by an older step than the index has:
+   * the write is refused, and the user waits for the next sweep.
+   */
   #hasCaughtUp(): boolean {
     return this.#ends !== undefined && this.#modelNext >= this.#ends.model && this.#hasReadHistories()
   }
