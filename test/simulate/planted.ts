@@ -47,7 +47,7 @@ export const planted: readonly Planted[] = [
   {
     name: 'a stored promise has no handler',
     file: 'promises.ts',
-    find: '  promise?.catch(() => {})\n',
+    find: '  promise?.catch(() => {}) // whoever awaits it later gets the error\n',
     replace: ''
   },
   {
@@ -126,7 +126,7 @@ export const planted: readonly Planted[] = [
     name: 'old windows are published before the newer ones have been read',
     notFound: 'no seed of 50; presumably the newer window follows too soon for a check to fall between',
     file: 'publishStage.ts',
-    find: '    if (isTurn && this.#hasReadHistories()) {\n',
+    find: '    if (isTurn && this.#hasCaughtUp()) {\n',
     replace: '    if (isTurn) {\n'
   },
   {
