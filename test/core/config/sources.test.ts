@@ -30,6 +30,7 @@ test('short forms mean the long ones', () => {
     time: { path: ['t'] },
     context: { device: ['d'] },
     features: {},
+    deleted: [],
     filter: [{ path: 'bot', equals: false }]
   })
 })
