@@ -20,11 +20,24 @@ export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): V
       faults.call(life, 'index', name, () => {
         if (!['live', 'item', 'user', 'spaces'].includes(name)) life.world.trace(life.name, `index ${name} ${shown(args)}`)
         if (name === 'promote') checkPromotion(held, life, args[0] as string)
+        if (name === 'remove' && args[1] === 'item')
+          for (const id of args[2] as readonly string[]) removedFrom(held, args[0] as string).add(id)
         const method = (held as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[name]!
         return method.apply(held, args)
       })
   const index = Object.fromEntries(calls.map((name) => [name, called(name)]))
   return { ...index, close: async () => {} } as unknown as VectorIndex
+}
+
+/** Items that were taken out of a version on purpose: the catalogue deleted them, or the model does not know them. They are not missing there. */
+const removed = new WeakMap<MemoryVectorIndex, Map<string, Set<string>>>()
+
+function removedFrom(held: MemoryVectorIndex, space: string): Set<string> {
+  const spaces = removed.get(held) ?? new Map<string, Set<string>>()
+  removed.set(held, spaces)
+  const ids = spaces.get(space) ?? new Set<string>()
+  spaces.set(space, ids)
+  return ids
 }
 
 /** Who is asked for must not be missing only because another version is answered from. */
@@ -33,7 +46,7 @@ function checkPromotion(held: MemoryVectorIndex, life: Life, space: string): voi
   if (live === undefined || live === space) return
   const [before, after] = [held.contents(live), held.contents(space)]
   for (const role of ['items', 'users'] as const) {
-    const missing = before[role].filter((id) => !after[role].includes(id))
+    const missing = before[role].filter((id) => !after[role].includes(id) && !(role === 'items' && removedFrom(held, space).has(id)))
     if (missing.length > (1 - completeShare) * before[role].length)
       life.world.violated(`space ${space} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }
