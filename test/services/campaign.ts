@@ -104,7 +104,17 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
       modelUpdates: `${name}.model-updates`,
       partitions: options.partitions
     },
-    sources: [{ topic: `${name}.clicks`, format: 'json', user: 'user', item: 'item', type: 'type', time: 'at', eventId: 'id' }],
+    sources: [
+      {
+        topic: `${name}.clicks`,
+        format: 'json',
+        user: 'user',
+        item: 'item',
+        type: 'type',
+        time: 'at',
+        eventId: { path: 'id', scope: 'global' }
+      }
+    ],
     train: { evaluateItemsMax: 0, replayRatio: 0, updateIntervalMs: 2000 }
   }
   const config = resolveConfig({}, {}, settings)
