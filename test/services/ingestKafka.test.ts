@@ -33,7 +33,12 @@ test('a member without a data folder of its own repeats nothing', { skip }, asyn
       return stage.accounts().get(clicks)
     }
     await append(0, 100)
-    const account = (read: number) => ({ reader: 'ingest', read, outcomes: { mapped: read, partly: 0, filtered: 0, refused: 0 }, waiting: 0 })
+    const account = (read: number) => ({
+      reader: 'ingest',
+      read,
+      outcomes: { mapped: read, partly: 0, filtered: 0, refused: 0 },
+      waiting: 0
+    })
     assert.deepEqual(await ingest(), account(100))
     await append(100, 130)
     assert.deepEqual(await ingest(), account(30))
