@@ -26,6 +26,9 @@ const checks = [
   'ignored_auth'
 ]
 
+/** Answers that reject a request. 431: schemathesis also writes addresses that are longer than the server reads. */
+const rejections = ['400', '401', '403', '404', '405', '406', '408', '409', '411', '413', '415', '422', '428', '429', '431']
+
 const admin = 'api-test-0123456789abcdef'
 
 test('no request that the description allows or forbids is answered by a fault, or by what the description does not say', {
@@ -44,9 +47,9 @@ test('no request that the description allows or forbids is answered by a fault, 
       t.after(() => service.stop('SIGTERM'))
       const base = (await service.says(/Serving on (http:\S+)/))[1]!
       const { status, cases, output } = await schemathesis(tool.command, folder, [`${base}/openapi.json`, ...headers])
-      assert.equal(status, 0, output)
+      assert.equal(status, 0, shorten(output))
       t.diagnostic(`${cases} cases`)
-      assert(cases >= 500, `only ${cases} cases:\n${output}`)
+      assert(cases >= 500, `only ${cases} cases:\n${shorten(output)}`)
       const { status: ready } = await fetch(`${base}/readyz`)
       assert([200, 503].includes(ready), 'the service answers afterwards')
     })
@@ -55,7 +58,7 @@ test('no request that the description allows or forbids is answered by a fault, 
 
 async function schemathesis(command: string, cwd: string, words: readonly string[]) {
   const config = path.join(cwd, 'schemathesis.toml')
-  await writeFile(config, '')
+  await writeFile(config, `[checks.negative_data_rejection]\nexpected-statuses = ${JSON.stringify(rejections)}\n`)
   const child = spawn(
     command,
     [
@@ -72,4 +75,9 @@ async function schemathesis(command: string, cwd: string, words: readonly string
     })
   const [status] = (await once(child, 'close')) as [number | null]
   return { status, cases: Number(/(\d+) generated/.exec(output)?.[1] ?? 0), output }
+}
+
+/** Addresses of many kilobytes hide what failed. */
+function shorten(output: string): string {
+  return output.replace(/.{2000,}/g, (line) => `${line.slice(0, 2000)}… (${line.length} characters)`)
 }
