@@ -1,4 +1,5 @@
-// Makes sure that there is a Chromium for the console's test: Debian's package, where this may install it. Never fails: the test says loudly what it skips.
+// Makes sure that there is a Chromium for the console's test: Debian's package, where this may install it. Never fails:
+// the test says loudly what it skips.
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 
@@ -22,6 +23,7 @@ if (found === undefined) {
       apt('update') // the list of packages may be older than the packages
       result = apt('install', '-y', '--no-install-recommends', 'chromium')
     }
-    if (result.status !== 0) process.stderr.write(`chromium: apt-get could not install it: ${String(result.stderr).trim().slice(-500)}\n`)
+    if (result.status !== 0)
+      process.stderr.write(`chromium: apt-get could not install it: ${String(result.stderr).trim().slice(-500)}\n`)
   }
 }

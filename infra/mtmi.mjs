@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The `mtmi` command. In a clone it makes sure that everything is installed and runs the TypeScript sources; in the installed package it runs what was built.
+// The `mtmi` command. In a clone it makes sure that everything is installed and runs the TypeScript sources; in the
+// installed package it runs what was built.
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'

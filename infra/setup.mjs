@@ -1,6 +1,6 @@
-// Makes a fresh clone, or the installed package, ready to run: dependencies from the lock file where there is one, then tfjs-node's native part.
-// Plain Node without dependencies, because it runs before there are any. Safe to run again, at the same time, and after it was interrupted;
-// a complete set-up is recognised in milliseconds.
+// Makes a fresh clone, or the installed package, ready to run: dependencies from the lock file where there is one, then
+// tfjs-node's native part. Plain Node without dependencies, because it runs before there are any. Safe to run again, at
+// the same time, and after it was interrupted; a complete set-up is recognised in milliseconds.
 //
 //   node infra/setup.mjs     or     mtmi setup     or     import { setUp } from './setup.mjs'
 //   node infra/setup.mjs --quiet     only what is missing, and not again what has failed: before each start and test
@@ -9,9 +9,9 @@
 //   1. it already loads;
 //   2. the official binaries, where their host can be reached (`npm rebuild`);
 //   3. Linux x64: libtensorflow out of the `tensorflow-cpu` 2.13.1 wheel and a g++ compile of the two binding files,
-//      cached in MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or ~/.cache/mtmi-stream), so a second clone pays nothing.
-// Where none of them works, a warning says what was tried: the pipeline then runs on the WASM backend, about ten times slower. That is
-// remembered, and not tried again until somebody asks for it.
+//      cached in MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or ~/.cache/mtmi-stream), so a second clone pays
+//      nothing. Where none of them works, a warning says what was tried: the pipeline then runs on the WASM backend,
+//      about ten times slower. That is remembered, and not tried again until somebody asks for it.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -26,7 +26,8 @@ const abi = `node ${process.versions.modules}`
 const say = (text) => process.stderr.write(`set-up: ${text}\n`)
 
 /**
- * Leaves everything ready to run, or ends the process with a message that says what to do. Prints nothing where nothing is missing.
+ * Leaves everything ready to run, or ends the process with a message that says what to do. Prints nothing where nothing
+ * is missing.
  *
  * @param asked by somebody, for its own sake: then all is checked again, and what failed before is tried again
  */
@@ -49,13 +50,18 @@ function checkNode() {
   if (major < 20 || (major === 20 && minor < 11) || major >= 23) {
     process.stderr.write(
       `set-up: Node ${process.versions.node} is not supported; use Node 20.11 or later of line 20, 21, or 22.\n` +
-        (major >= 23 ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n' : '')
+        (major >= 23
+          ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n'
+          : '')
     )
     process.exit(78)
   }
 }
 
-/** Python, because zip files are in its standard library and not in Node's. Keeps the two libraries and the C API's headers. */
+/**
+ * Python, because zip files are in its standard library and not in Node's. Keeps the two libraries and the C API's
+ * headers.
+ */
 const unpackWheel = `
 import glob, os, shutil, sys, zipfile
 wheel, target, prefix = zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0]), sys.argv[2], 'tensorflow/include/'
@@ -84,7 +90,8 @@ function dependenciesAreThere() {
 /** `npm ci`, when the lock file is not the one that node_modules was made from. */
 function installDependencies() {
   say('installing dependencies from package-lock.json (about 15 s)')
-  // --ignore-scripts: tfjs-node's own install script downloads from a host of its own and, where that fails, rolls everything back.
+  // --ignore-scripts: tfjs-node's own install script downloads from a host of its own and, where that fails, rolls
+  // everything back.
   const done = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
     stdio: ['ignore', 2, 2],
@@ -100,7 +107,10 @@ function installDependencies() {
   fs.writeFileSync(path.join(root, 'node_modules', '.mtmi-lock'), hashOf(path.join(root, 'package-lock.json')))
 }
 
-/** Where tfjs-node is, and the note beside it of what came of its native part. A new installation takes the note away with it. */
+/**
+ * Where tfjs-node is, and the note beside it of what came of its native part. A new installation takes the note away
+ * with it.
+ */
 function nativePaths() {
   const require = createRequire(path.join(root, 'package.json'))
   const tfjsNode = path.dirname(require.resolve('@tensorflow/tfjs-node/package.json'))
@@ -132,7 +142,9 @@ function readNote(file) {
 
 function sayFailedBefore() {
   const { tried, at } = readNote(nativePaths().note)
-  say(`no native tfjs-node since ${at.slice(0, 10)} (${tried.at(-1)}): the slower WASM backend computes. \`mtmi setup\` tries again`)
+  say(
+    `no native tfjs-node since ${at.slice(0, 10)} (${tried.at(-1)}): the slower WASM backend computes. \`mtmi setup\` tries again`
+  )
 }
 
 function installNative() {
@@ -156,7 +168,8 @@ function installNative() {
     tried.push(`libtensorflow from the PyPI wheel: only for linux x64, this is ${process.platform} ${process.arch}`)
   } else {
     const problem = attempt(() => buildFromWheel(require, tfjsNode))
-    if (problem === undefined && loads()) return succeed('libtensorflow 2.13.1 from the PyPI wheel, binding compiled with g++')
+    if (problem === undefined && loads())
+      return succeed('libtensorflow 2.13.1 from the PyPI wheel, binding compiled with g++')
     tried.push(`libtensorflow from the PyPI wheel: ${problem ?? 'built, but does not load'}`)
   }
   fs.writeFileSync(note, JSON.stringify({ abi, tried, at: new Date().toISOString() }))
@@ -170,8 +183,11 @@ function installNative() {
   function loads() {
     const probe = `const tf=require('@tensorflow/tfjs-node');if(tf.getBackend()!=='tensorflow'||tf.tidy(()=>tf.ones([2,2]).matMul(tf.ones([2,2])).dataSync()[0])!==2)process.exit(3)`
     return (
-      spawnSync(process.execPath, ['-e', probe], { cwd: root, stdio: 'ignore', env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3' } })
-        .status === 0
+      spawnSync(process.execPath, ['-e', probe], {
+        cwd: root,
+        stdio: 'ignore',
+        env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3' }
+      }).status === 0
     )
   }
 }
@@ -192,7 +208,8 @@ function attempt(build) {
 
 /** @returns undefined, or what went wrong */
 function buildFromWheel(require, tfjsNode) {
-  const home = process.env.MTMI_CACHE ?? path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream')
+  const home =
+    process.env.MTMI_CACHE ?? path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream')
   const cache = path.join(home, 'libtensorflow-2.13.1')
   if (!fs.existsSync(path.join(cache, 'complete'))) {
     say('fetching libtensorflow out of the tensorflow-cpu 2.13.1 wheel (187 MB, once)')
@@ -220,13 +237,23 @@ function buildFromWheel(require, tfjsNode) {
         '--no-deps',
         '--only-binary=:all:'
       ]
-      const wheelOf = ['--python-version', '3.10', '--implementation', 'cp', '--abi', 'cp310', '--platform', 'manylinux2014_x86_64']
+      const wheelOf = [
+        '--python-version',
+        '3.10',
+        '--implementation',
+        'cp',
+        '--abi',
+        'cp310',
+        '--platform',
+        'manylinux2014_x86_64'
+      ]
       if (!run('python3', [...pip, ...wheelOf, '-d', work, '-r', requirements]))
         return 'python3 -m pip download failed (is pip installed, is PyPI reachable?)'
       const unpacked = path.join(work, 'unpacked')
       if (!run('python3', ['-c', unpackWheel, work, unpacked])) return 'the wheel could not be unpacked'
       const lib = (name) => path.join(unpacked, 'lib', name)
-      for (const name of ['libtensorflow.so', 'libtensorflow.so.2.9.1']) fs.symlinkSync('libtensorflow_cc.so.2', lib(name))
+      for (const name of ['libtensorflow.so', 'libtensorflow.so.2.9.1'])
+        fs.symlinkSync('libtensorflow_cc.so.2', lib(name))
       fs.symlinkSync('libtensorflow_framework.so.2', lib('libtensorflow_framework.so'))
       fs.writeFileSync(path.join(unpacked, 'complete'), '')
       try {
@@ -248,7 +275,12 @@ function buildFromWheel(require, tfjsNode) {
   const binding = path.join(out, 'tfjs_binding.node')
   const compiled = run(process.env.CXX ?? 'g++', [
     ...['-std=c++17', '-O2', '-fPIC', '-shared', '-DNAPI_VERSION=8'],
-    ...[`-I${headers}`, `-I${deps}/include`, `${tfjsNode}/binding/tfjs_backend.cc`, `${tfjsNode}/binding/tfjs_binding.cc`],
+    ...[
+      `-I${headers}`,
+      `-I${deps}/include`,
+      `${tfjsNode}/binding/tfjs_backend.cc`,
+      `${tfjsNode}/binding/tfjs_binding.cc`
+    ],
     ...[`-L${deps}/lib`, '-ltensorflow', '-ltensorflow_framework', '-Wl,-rpath,$ORIGIN/../../deps/lib'],
     ...['-o', `${binding}.part`]
   ])

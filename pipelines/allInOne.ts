@@ -1,4 +1,5 @@
-// The whole way in one process: the log and the sequencer on this thread, training and publishing on another, search on a third.
+// The whole way in one process: the log and the sequencer on this thread, training and publishing on another, search on
+// a third.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
@@ -34,7 +35,10 @@ import { ProgressWatch } from './progressWatch.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
 import type { FromModelThread, PublishStatus, TrainStatus } from './thread/messages.ts'
 
-/** Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few enough that what is learned is what has just happened. */
+/**
+ * Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few
+ * enough that what is learned is what has just happened.
+ */
 const interactionsAheadMax = 4096
 const sequencesAheadMax = 512
 const pollMs = 10
@@ -111,12 +115,23 @@ export class WholePipeline {
   }
 
   /** @param onProblem told of what is wrong but is being tried again */
-  static async open(config: Config, dataDir: string, run: RunDirectory, onProblem: (message: string) => void): Promise<WholePipeline> {
+  static async open(
+    config: Config,
+    dataDir: string,
+    run: RunDirectory,
+    onProblem: (message: string) => void
+  ): Promise<WholePipeline> {
     const wire = await openWire(config, run)
     const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
     const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
     const pipeline: WholePipeline = new WholePipeline(wire, index, run, onProblem)
-    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'] as const, logStyle: logStyle(config, false) }
+    const task = {
+      config,
+      dataDir,
+      run: run.name,
+      stages: ['train', 'publish'] as const,
+      logStyle: logStyle(config, false)
+    }
     try {
       pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
     } catch (error) {
@@ -138,9 +153,15 @@ export class WholePipeline {
     pipeline.#sequencing = handledLater(pipeline.#sequence.run(pipeline.#stop.signal))
     pipeline.#sequencing.catch(fail)
     const tasks = pipeline.#tasks
-    tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () => wire.maintain())
-    tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () => pipeline.#measureProgress())
-    tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, () => pipeline.#measureIndex())
+    tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () =>
+      wire.maintain()
+    )
+    tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () =>
+      pipeline.#measureProgress()
+    )
+    tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, () =>
+      pipeline.#measureIndex()
+    )
     return pipeline
   }
 
@@ -160,7 +181,11 @@ export class WholePipeline {
   /** What became of every record that each stage has read, in the order of the flow. */
   accounts(): readonly AccountNumbers[] {
     const { sequence, train, publish } = this.status()
-    return [sequence.account, ...(train === undefined ? [] : [train.account, train.catalogue]), ...(publish?.accounts ?? [])]
+    return [
+      sequence.account,
+      ...(train === undefined ? [] : [train.account, train.catalogue]),
+      ...(publish?.accounts ?? [])
+    ]
   }
 
   /** What ended a stage before its time; undefined while all is well. */
@@ -206,7 +231,11 @@ export class WholePipeline {
   }
 
   /** @returns how many interactions the feed has put into the log, by this and earlier processes */
-  async feed(name: string, interactions: AsyncIterable<Interaction> | Iterable<Interaction>, account: Account<'source'>): Promise<number> {
+  async feed(
+    name: string,
+    interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
+    account: Account<'source'>
+  ): Promise<number> {
     const { log, codecs, config } = this.wire
     const fed = await feedInteractions(interactions, {
       log,
@@ -284,7 +313,13 @@ export class WholePipeline {
       this.#sequence.takenAtMs,
       nowMs
     )
-    this.#watch.note('train', behind(this.#trained(), sequences), total(this.#trained()), this.#train?.takenAtMs ?? 0, nowMs)
+    this.#watch.note(
+      'train',
+      behind(this.#trained(), sequences),
+      total(this.#trained()),
+      this.#train?.takenAtMs ?? 0,
+      nowMs
+    )
     if (this.#publish !== undefined) {
       const consumed = offsetsFromJson(this.#publish.consumed)
       this.#watch.note('publish', behind(consumed, sequences), total(consumed), this.#publish.takenAtMs, nowMs)
@@ -309,8 +344,14 @@ export class WholePipeline {
   async #hasRoom(): Promise<boolean> {
     this.#throwFailure()
     const { topics } = this.#config
-    const [interactions, sequences] = await Promise.all([this.wire.log.ends(topics.interactions), this.wire.log.ends(topics.userSequences)])
-    return behind(this.#sequence.consumed(), interactions) < interactionsAheadMax && behind(this.#trained(), sequences) < sequencesAheadMax
+    const [interactions, sequences] = await Promise.all([
+      this.wire.log.ends(topics.interactions),
+      this.wire.log.ends(topics.userSequences)
+    ])
+    return (
+      behind(this.#sequence.consumed(), interactions) < interactionsAheadMax &&
+      behind(this.#trained(), sequences) < sequencesAheadMax
+    )
   }
 
   async #isSettled(): Promise<boolean> {
@@ -325,7 +366,11 @@ export class WholePipeline {
     const publish = this.#publish
     if (publish === undefined || behind(offsetsFromJson(publish.consumed), sequences) > 0) return false
     if (behind(offsetsFromJson(publish.counted), interactions) > 0) return false
-    return behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 && publish.waitingItems === 0 && publish.waitingUsers === 0
+    return (
+      behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 &&
+      publish.waitingItems === 0 &&
+      publish.waitingUsers === 0
+    )
   }
 
   #trained(): Offsets {

@@ -2,7 +2,8 @@
 //
 // In the order of the flow. Each name has its documentation where it is defined; the types carry it along.
 
-// Configuration, errors, time and randomness. `loadConfig` reads mtmi.yaml and the environment; `resolveConfig` reads nothing by itself.
+// Configuration, errors, time and randomness. `loadConfig` reads mtmi.yaml and the environment; `resolveConfig` reads
+// nothing by itself.
 
 export { type Clock, ManualClock, systemClock } from '../src/core/clock.ts'
 export {
@@ -70,7 +71,15 @@ export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer
 // Vectors into an index, and recommendations out of it.
 
 export { EmbeddedIndex, type EmbeddedIndexOptions } from '../src/index/embedded/embeddedIndex.ts'
-export type { Candidate, Filter, InterestQuery, PopularItem, SearchResult, VectorIndex, VectorPoint } from '../src/index/vectorIndex.ts'
+export type {
+  Candidate,
+  Filter,
+  InterestQuery,
+  PopularItem,
+  SearchResult,
+  VectorIndex,
+  VectorPoint
+} from '../src/index/vectorIndex.ts'
 export { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 export { Publisher } from '../src/publish/publisher.ts'
 export { createHttpService, type HttpService, type HttpServiceParts } from '../src/serve/http/httpService.ts'

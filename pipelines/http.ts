@@ -27,7 +27,10 @@ export interface ServedParts {
   readonly sessions?: SessionEncoder
   readonly readiness: () => Readiness
   readonly lookup: Omit<LookupParts, 'eventTypes'>
-  /** The stream's, where a recorded one is replayed: an event dated today would make everyone in a data set of 1998 look gone for good. */
+  /**
+   * The stream's, where a recorded one is replayed: an event dated today would make everyone in a data set of 1998 look
+   * gone for good.
+   */
   readonly eventClock?: Clock
 }
 
@@ -42,7 +45,11 @@ const text = new TextEncoder()
  * Before any other work: a port that is taken, and an address that others reach without a token, are found out first.
  * @param anyPort a free port will do where the configured one is taken
  */
-export async function bindServe({ serve }: Pick<Config, 'serve'>, anyPort: boolean, say: (text: string) => void): Promise<BoundPort> {
+export async function bindServe(
+  { serve }: Pick<Config, 'serve'>,
+  anyPort: boolean,
+  say: (text: string) => void
+): Promise<BoundPort> {
   checkExposure(serve)
   try {
     return await bindServePort(serve)
@@ -92,7 +99,11 @@ function countedTypes(types: Readonly<Record<string, number>>): string[] {
 }
 
 /** Resolves when they are durable. */
-async function append({ log, codecs, config }: Wire, interactions: readonly Interaction[], traceparent: string | undefined): Promise<void> {
+async function append(
+  { log, codecs, config }: Wire,
+  interactions: readonly Interaction[],
+  traceparent: string | undefined
+): Promise<void> {
   const span = beginTrace(config, 'mtmi accept', {
     kind: 'server',
     traces: tracesFrom(traceparent),

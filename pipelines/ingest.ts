@@ -65,7 +65,9 @@ async function ingestInto(
     begun()
     const stop = new AbortController()
     const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
-    say(`ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`)
+    say(
+      `ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`
+    )
     const reporting = setInterval(() => say(summary(stage.accounts())), reportMs)
     try {
       await Promise.race([running, untilInterrupted()])
@@ -82,8 +84,14 @@ async function ingestInto(
   }
 }
 
-/** Partitions of all sources under numbers of their own, and only those that are this process's: what other members read is not its lag. */
-export async function progressOf(stage: Pick<IngestStage, 'consumed' | 'takenAtMs'>, log: Pick<EventLog, 'ends'>): Promise<StageProgress> {
+/**
+ * Partitions of all sources under numbers of their own, and only those that are this process's: what other members read
+ * is not its lag.
+ */
+export async function progressOf(
+  stage: Pick<IngestStage, 'consumed' | 'takenAtMs'>,
+  log: Pick<EventLog, 'ends'>
+): Promise<StageProgress> {
   const progress = { consumed: new Map<number, bigint>(), ends: new Map<number, bigint>(), takenAtMs: stage.takenAtMs }
   for (const [topic, partitions] of stage.consumed()) {
     const owned = new Map(partitions)
@@ -104,7 +112,10 @@ export const ingestOffset: StateKind<{ readonly next: string }> = {
   removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
 }
 
-/** A file for each partition, so that processes which share a folder, and hand partitions on, do not overwrite each other's. */
+/**
+ * A file for each partition, so that processes which share a folder, and hand partitions on, do not overwrite each
+ * other's.
+ */
 export function fileOffsets(run: RunDirectory): IngestOffsets {
   const file = (topic: string, partition: number) => run.state(ingestOffset, `ingest/${topic}/${partition}.json`)
   return {

@@ -1,4 +1,5 @@
-// What a stage says while it works: a JSON line each for machines, words for people. Secrets of the configuration are never in it.
+// What a stage says while it works: a JSON line each for machines, words for people. Secrets of the configuration are
+// never in it.
 
 import { pino } from 'pino'
 import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
@@ -11,14 +12,18 @@ const secretLengthMin = 4
 
 export type LogStyle = 'json' | 'text'
 
-/** What `logFormat` comes to. @param goesOn a stage that is to run until it is told to end: nobody watches it but machines */
+/**
+ * What `logFormat` comes to. @param goesOn a stage that is to run until it is told to end: nobody watches it but
+ * machines
+ */
 export function logStyle({ logFormat }: Pick<Config, 'logFormat'>, goesOn: boolean): LogStyle {
   return logFormat === 'auto' ? (goesOn ? 'json' : 'text') : logFormat
 }
 
 /**
- * A line has `time` (ISO), `level`, `stage`, `version` (of the program) and `msg`; what it is about is in fields of the same name everywhere: `topic`, `partition`,
- * `from` and `to` (offsets: first, and the next after the last), `model` (`space@step`), `traceId`. As text only the message is written.
+ * A line has `time` (ISO), `level`, `stage`, `version` (of the program) and `msg`; what it is about is in fields of the
+ * same name everywhere: `topic`, `partition`, `from` and `to` (offsets: first, and the next after the last), `model`
+ * (`space@step`), `traceId`. As text only the message is written.
  */
 export function openStageLogger(
   config: Config,
@@ -76,8 +81,11 @@ function wordsOnly(logLevel: Config['logLevel'], write: (line: string) => void):
 
 /** Offsets are bigint, which JSON has not: as decimal text, which keeps every digit. Errors are left to pino. */
 function plain(fields: Record<string, unknown>): Record<string, unknown> {
-  const shown = (value: unknown) => (typeof value === 'bigint' ? String(value) : value instanceof Error ? value : withoutSecrets(value))
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, isSecretName(name) ? '***' : shown(value)]))
+  const shown = (value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value instanceof Error ? value : withoutSecrets(value)
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, isSecretName(name) ? '***' : shown(value)])
+  )
 }
 
 /** Values of settings that must never be printed, longest first, as they stand in a line of JSON. */

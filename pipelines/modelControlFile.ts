@@ -5,7 +5,8 @@ import { type StateKind, z } from '../src/core/stateFile.ts'
 import { lineageReasons } from '../src/records/modelUpdate.ts'
 import type { ControlRequest, ControlResult, ModelControl } from '../src/train/modelControl.ts'
 
-const removed = 'a request that was not answered is forgotten, and the index version of the next one may be one that is there already'
+const removed =
+  'a request that was not answered is forgotten, and the index version of the next one may be one that is there already'
 
 export const controlRequest: StateKind<ControlRequest> = {
   file: 'control.json',
@@ -17,7 +18,12 @@ export const controlRequest: StateKind<ControlRequest> = {
 export const controlResult: StateKind<ControlResult> = {
   file: 'control-result.json',
   version: 1,
-  schema: z.looseObject({ id: z.int().min(1), action: z.enum(lineageReasons), outcome: z.enum(['done', 'failed']), atMs: z.number() }),
+  schema: z.looseObject({
+    id: z.int().min(1),
+    action: z.enum(lineageReasons),
+    outcome: z.enum(['done', 'failed']),
+    atMs: z.number()
+  }),
   removed
 }
 

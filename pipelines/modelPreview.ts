@@ -1,6 +1,8 @@
-// What the gate finds for a model that is asked for, before anything changes: on the newest targets, beside the model that is served.
+// What the gate finds for a model that is asked for, before anything changes: on the newest targets, beside the model
+// that is served.
 //
-// The served model is read as the publisher keeps it, the other from its checkpoint: nothing has to run, and what runs is not disturbed. Memory: both models' rows.
+// The served model is read as the publisher keeps it, the other from its checkpoint: nothing has to run, and what runs
+// is not disturbed. Memory: both models' rows.
 
 import { existsSync, readdirSync } from 'node:fs'
 import type { Config, GateOptions } from '../src/core/config/config.ts'
@@ -90,8 +92,10 @@ export async function openPreviews(config: Config, run: RunDirectory): Promise<P
 }
 
 /**
- * What the gate would object to, with another bound on hits: the served weights have learned from the newest targets and an earlier version has not, which alone is worth
- * 15% of the hits on MovieLens 100k (717 of 2,000 against 605 to 620) and 36% on the simulation (1,193 against 761). A good version must pass, so a loss is large from half of the hits on.
+ * What the gate would object to, with another bound on hits: the served weights have learned from the newest targets
+ * and an earlier version has not, which alone is worth 15% of the hits on MovieLens 100k (717 of 2,000 against 605 to
+ * 620) and 36% on the simulation (1,193 against 761). A good version must pass, so a loss is large from half of the
+ * hits on.
  */
 export function largeLosses(figures: GateFigures, options: GateOptions): string[] {
   const { hits, lost, gained, chance, targets } = figures
@@ -133,7 +137,10 @@ async function readAll(wire: Wire, topic: string, take: (record: LogRecord) => v
   }
 }
 
-/** The model in effect: as the publisher kept it, and from the log what goes with it. @param itemIds the items that it knows are added */
+/**
+ * The model in effect: as the publisher kept it, and from the log what goes with it. @param itemIds the items that it
+ * knows are added
+ */
 async function readServed(
   wire: Wire,
   run: RunDirectory,
@@ -159,21 +166,34 @@ async function readServed(
     if (value !== null) note(served.apply(codecs.modelUpdate.decode(value), offset + 1n))
   })
   // Without a kept model the log's weights are taken as far as vectors of theirs are served.
-  for (let next = served.propose(); next !== undefined && next.space === live.space && live.step >= next.step; next = served.propose())
+  for (
+    let next = served.propose();
+    next !== undefined && next.space === live.space && live.step >= next.step;
+    next = served.propose()
+  )
     for (const applied of served.accept()) note(applied)
   return served.ready ? served : undefined
 }
 
 /** @throws ConfigError, CorruptError if there is no such checkpoint, or it is damaged */
-async function readCheckpoint(config: Config, run: RunDirectory, step: number, catalogue: Catalogue): Promise<ModelReplica> {
+async function readCheckpoint(
+  config: Config,
+  run: RunDirectory,
+  step: number,
+  catalogue: Catalogue
+): Promise<ModelReplica> {
   const { model, train, sequence, seed } = config
-  const checkpoint: Checkpoint = await new CheckpointFiles({ directory: run.path('checkpoints'), keep: train.checkpointKeep }).load(step)
+  const checkpoint: Checkpoint = await new CheckpointFiles({
+    directory: run.path('checkpoints'),
+    keep: train.checkpointKeep
+  }).load(step)
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
   trainer.restore(checkpoint)
   trainer.beginSpace('preview')
   const candidate = new ModelReplica()
   candidate.useCatalogue((itemId) => catalogue.featuresOf(itemId))
-  for (const update of trainer.takeUpdates(true, 0)) if (update.kind !== 'item-row' || update.row !== null) candidate.apply(update)
+  for (const update of trainer.takeUpdates(true, 0))
+    if (update.kind !== 'item-row' || update.row !== null) candidate.apply(update)
   return candidate
 }
 
@@ -197,11 +217,15 @@ async function newestTargets(wire: Wire): Promise<GateTarget[]> {
       const sequence = usable(() => codecs.userSequence.decode(value))
       if (sequence === undefined) continue
       const examples = cutExamples(sequence, (type) => own(types, type))
-      taken.push({ timestampMs, targets: examples.map(({ userId, history, target }) => ({ userId, history, target: target.itemId })) })
+      taken.push({
+        timestampMs,
+        targets: examples.map(({ userId, history, target }) => ({ userId, history, target: target.itemId }))
+      })
     }
   }
   const newest = new PublisherTargets(max)
-  for (const { targets } of taken.sort((a, b) => a.timestampMs - b.timestampMs)) for (const target of targets) newest.add(target)
+  for (const { targets } of taken.sort((a, b) => a.timestampMs - b.timestampMs))
+    for (const target of targets) newest.add(target)
   return newest.newestFirst()
 }
 

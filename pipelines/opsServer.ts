@@ -1,4 +1,5 @@
-// What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens unless `ops.port` is set.
+// What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens
+// unless `ops.port` is set.
 
 import type { AccountNumbers } from '../src/core/account.ts'
 import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
@@ -58,12 +59,24 @@ export interface OpsServerParts {
   readonly say: (text: string) => void
 }
 
-export async function startOpsServer({ port, wire, watched, ready, accounts, metrics, say }: OpsServerParts): Promise<OpsServer> {
+export async function startOpsServer({
+  port,
+  wire,
+  watched,
+  ready,
+  accounts,
+  metrics,
+  say
+}: OpsServerParts): Promise<OpsServer> {
   const { config, clock } = wire
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
   const watch = new ProgressWatch<WatchedStage>()
-  const tasks = new BackgroundTasks<TaskName>({ clock, onProblem: say, onFailure: (task) => shown.taskFailures.inc({ task }) })
+  const tasks = new BackgroundTasks<TaskName>({
+    clock,
+    onProblem: say,
+    onFailure: (task) => shown.taskFailures.inc({ task })
+  })
   let seen = watched === undefined
 
   const look = async () => {
@@ -80,7 +93,8 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
   }
 
   const readiness = (): Readiness => {
-    const detail = watch.stalled(clock.nowMs(), config.serve.staleMaxMs) ?? (seen ? undefined : 'nothing has been read yet')
+    const detail =
+      watch.stalled(clock.nowMs(), config.serve.staleMaxMs) ?? (seen ? undefined : 'nothing has been read yet')
     if (detail !== undefined) return tasks.readiness({ ready: false, detail })
     const state = tasks.readiness(ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` })
     return accounts === undefined ? state : { ...state, accounts: accounts() }
@@ -90,7 +104,8 @@ export async function startOpsServer({ port, wire, watched, ready, accounts, met
   if (port !== undefined) {
     service = await startOpsService({ port, metrics: shown, readiness })
     say(`health and metrics on ${service.url}`)
-    if (watched !== undefined) tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
+    if (watched !== undefined)
+      tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
   const measureCodecs = () => shown.apply(codecEntries(wire.codecs))
   const ticking = setInterval(measureCodecs, watchMs)

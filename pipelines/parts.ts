@@ -1,4 +1,5 @@
-// The configured parts, opened: which log, which index, and where on disk the embedded ones live. The clients of Kafka and Qdrant are only loaded where they are used.
+// The configured parts, opened: which log, which index, and where on disk the embedded ones live. The clients of Kafka
+// and Qdrant are only loaded where they are used.
 
 import { existsSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -69,7 +70,10 @@ export async function openWire(config: Config, run: RunDirectory): Promise<Wire>
   return { config, clock, log, registry, codecs, maintain }
 }
 
-/** With its stack where it is a bug of the direct form: the form itself throws plain errors with a message that says what is unusual. */
+/**
+ * With its stack where it is a bug of the direct form: the form itself throws plain errors with a message that says
+ * what is unusual.
+ */
 function shownCause(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause)
   return cause instanceof TypeError || cause instanceof ReferenceError ? (cause.stack ?? cause.message) : cause.message

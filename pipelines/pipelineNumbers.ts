@@ -13,7 +13,10 @@ const rounded = (value: number) => Math.round(value * 1e4) / 1e4
 const detectionsShown = 6
 
 /** @param source where the events come from, and what became of its rows */
-export function pipelineNumbers(pipeline: WholePipeline, source: { title: string; rows: AccountNumbers<'source'> }): PipelineNumbers {
+export function pipelineNumbers(
+  pipeline: WholePipeline,
+  source: { title: string; rows: AccountNumbers<'source'> }
+): PipelineNumbers {
   const { sequence, train } = pipeline.status()
   const { backend, tensorflow } = pipeline.backend
   const freshnessMs = pipeline.freshnessMs()
@@ -55,11 +58,16 @@ export function pipelineNumbers(pipeline: WholePipeline, source: { title: string
         .slice(0, detectionsShown)
         .map(({ signal, detector, value, eventTimeMs }) => ({ signal, detector, value: rounded(value), eventTimeMs }))
     },
-    ...(freshnessMs === undefined ? {} : { freshnessMs: { p50: Math.round(freshnessMs.p50), p99: Math.round(freshnessMs.p99) } })
+    ...(freshnessMs === undefined
+      ? {}
+      : { freshnessMs: { p50: Math.round(freshnessMs.p50), p99: Math.round(freshnessMs.p99) } })
   }
 }
 
-/** The better of the two popularity rankings over the whole stream stands for popularity everywhere: switching between them would flatter nobody's curve. */
+/**
+ * The better of the two popularity rankings over the whole stream stands for popularity everywhere: switching between
+ * them would flatter nobody's curve.
+ */
 function quality(progressive: ProgressiveReport) {
   const popularity = progressive.bestPopularity.method
   const numbers = (metrics: Readonly<Record<ProgressiveMethod, RankingMetrics>>): QualityNumbers => ({

@@ -1,4 +1,5 @@
-// How far a long command is: a bar on a terminal, plain lines elsewhere. Always on standard error: standard output belongs to the result.
+// How far a long command is: a bar on a terminal, plain lines elsewhere. Always on standard error: standard output
+// belongs to the result.
 
 import cliProgress from 'cli-progress'
 import type { Clock } from '../src/core/clock.ts'

@@ -31,11 +31,22 @@ export class ProgressWatch<StageName extends string> {
     return undefined
   }
 
-  /** How far each stage is behind the newest record of its input, in the time of the log, when it last moved, and how many records wait and are done. */
-  *lags(nowMs: number): Iterable<{ stage: StageName; lagSeconds: number; movedAtMs: number; waiting: number; done: number }> {
+  /**
+   * How far each stage is behind the newest record of its input, in the time of the log, when it last moved, and how
+   * many records wait and are done.
+   */
+  *lags(
+    nowMs: number
+  ): Iterable<{ stage: StageName; lagSeconds: number; movedAtMs: number; waiting: number; done: number }> {
     for (const [stage, { behind, consumed, takenAtMs, movedAtMs }] of this.#stages) {
       const sinceMs = takenAtMs > 0 ? takenAtMs : movedAtMs
-      yield { stage, lagSeconds: behind === 0 ? 0 : Math.max(0, nowMs - sinceMs) / 1000, movedAtMs, waiting: behind, done: consumed }
+      yield {
+        stage,
+        lagSeconds: behind === 0 ? 0 : Math.max(0, nowMs - sinceMs) / 1000,
+        movedAtMs,
+        waiting: behind,
+        done: consumed
+      }
     }
   }
 }

@@ -32,10 +32,12 @@ export async function collectReport(
   const { config } = pipeline.wire
   const interactions = sequence.account.read
   const live = await pipeline.index.live()
-  // After a rollback with --hold, or a refusal of the gate, the trainer's figures are of weights that nobody is served by.
+  // After a rollback with --hold, or a refusal of the gate, the trainer's figures are of weights that nobody is served
+  // by.
   const held = heldTexts(await collectVersions(config, run, pipeline.index))
   // Before anything is published there is no list to show; why not is what the rest of the report says.
-  const found = source.simulation === undefined || live === undefined ? undefined : await findInterests(pipeline, source.simulation)
+  const found =
+    source.simulation === undefined || live === undefined ? undefined : await findInterests(pipeline, source.simulation)
   const sample = live === undefined ? undefined : await sampleUser(pipeline)
   const freshnessMs = pipeline.freshnessMs()
   return {
@@ -62,12 +64,19 @@ export async function collectReport(
     backend: describeBackend(pipeline.backend),
     version,
     interestCount: interestCountOf(config.model),
-    ...(train === undefined || train.examplesThisRun === 0 ? {} : { examplesPerSecond: train.examplesThisRun / train.trainSeconds }),
+    ...(train === undefined || train.examplesThisRun === 0
+      ? {}
+      : { examplesPerSecond: train.examplesThisRun / train.trainSeconds }),
     ...(freshnessMs === undefined ? {} : { freshnessMs }),
-    ...(train === undefined || held.length > 0 ? {} : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
+    ...(train === undefined || held.length > 0
+      ? {}
+      : { progressive: train.progressive, intraUserCosine: train.intraUserCosine }),
     ...(source.simulation === undefined
       ? {}
-      : { driftMs: source.simulation.driftMs, detections: [...pipeline.drift.detections, ...(train?.detections ?? [])] }),
+      : {
+          driftMs: source.simulation.driftMs,
+          detections: [...pipeline.drift.detections, ...(train?.detections ?? [])]
+        }),
     ...(found === undefined ? {} : { interestsFound: found }),
     ...(sample === undefined ? {} : { sample })
   }
@@ -76,7 +85,8 @@ export async function collectReport(
 /** Beside a progress bar: how good the model is just now. */
 export function progressDetail(pipeline: WholePipeline): string {
   const { train } = pipeline.status()
-  if (train === undefined || train.progressive.targets <= train.untrainedTargets) return 'no target ranked by a trained model yet'
+  if (train === undefined || train.progressive.targets <= train.untrainedTargets)
+    return 'no target ranked by a trained model yet'
   const { progressive } = train
   const ratio = (value: number) => value.toFixed(3).replace(/^0/, '')
   return `hit rate@20 ${ratio(progressive.window.model['hitRate@20'])} (popularity ${ratio(progressive.window.popularity['hitRate@20'])}), loss ${train.loss.toFixed(2)}`
@@ -88,7 +98,10 @@ async function findInterests(pipeline: WholePipeline, simulation: Simulation): P
   for (const userId of simulation.userIds().slice(0, foundSample)) {
     const { lists } = await pipeline.index.search({ by: { userId } }, 10, { excludeRecent: false })
     if (lists === undefined) continue
-    users.push({ planted: simulation.interestsOf(userId, endMs), lists: lists.map((list) => list.map(({ itemId }) => itemId)) })
+    users.push({
+      planted: simulation.interestsOf(userId, endMs),
+      lists: lists.map((list) => list.map(({ itemId }) => itemId))
+    })
   }
   return interestsFound(users, (itemId) => simulation.topicOf(itemId))
 }
@@ -99,7 +112,8 @@ async function sampleUser(pipeline: WholePipeline): Promise<SampleUser | undefin
   if (newest === undefined) return undefined
   const { items } = await pipeline.recommender.recommend({ userId: newest.userId, limit: 10 })
   const recent = []
-  for (const step of newest.steps.slice(-8).reverse()) recent.push((await pipeline.index.item(step.itemId))?.payload.title ?? step.itemId)
+  for (const step of newest.steps.slice(-8).reverse())
+    recent.push((await pipeline.index.item(step.itemId))?.payload.title ?? step.itemId)
   const recommendations = []
   for (const { itemId, title, score, interest } of items) {
     const features = (await pipeline.index.item(itemId))?.payload.features ?? {}
@@ -123,7 +137,9 @@ export function jsonReport(report: RunReport): Record<string, unknown> {
     items: report.items,
     ...(report.held === undefined ? {} : { held: report.held }),
     examplesLearned: report.examplesLearned,
-    accounts: Object.fromEntries(report.accounts.map(({ reader, read, outcomes, waiting }) => [reader, { read, ...outcomes, waiting }])),
+    accounts: Object.fromEntries(
+      report.accounts.map(({ reader, read, outcomes, waiting }) => [reader, { read, ...outcomes, waiting }])
+    ),
     ignoredTypes: report.ignoredTypes,
     otherLosses: report.otherLosses,
     untrainedTargets: report.untrainedTargets,
@@ -132,19 +148,28 @@ export function jsonReport(report: RunReport): Record<string, unknown> {
       'ndcg@20': round(progressive['ndcg@20']),
       'hitRate@50': round(progressive['hitRate@50']),
       'ndcg@50': round(progressive['ndcg@50']),
-      popularity: { 'hitRate@20': round(progressive.popularity['hitRate@20']), 'ndcg@20': round(progressive.popularity['ndcg@20']) },
+      popularity: {
+        'hitRate@20': round(progressive.popularity['hitRate@20']),
+        'ndcg@20': round(progressive.popularity['ndcg@20'])
+      },
       decayedPopularity: {
         'hitRate@20': round(progressive.decayedPopularity['hitRate@20']),
         'ndcg@20': round(progressive.decayedPopularity['ndcg@20'])
       },
-      cooccurrence: { 'hitRate@20': round(progressive.cooccurrence['hitRate@20']), 'ndcg@20': round(progressive.cooccurrence['ndcg@20']) },
+      cooccurrence: {
+        'hitRate@20': round(progressive.cooccurrence['hitRate@20']),
+        'ndcg@20': round(progressive.cooccurrence['ndcg@20'])
+      },
       share: round(progressive.evaluatedShare)
     },
     intraUserCosine: report.intraUserCosine === undefined ? null : round(report.intraUserCosine),
     interactionsThisTime: report.interactionsThisTime,
     seconds: round(report.seconds),
     ...(report.examplesPerSecond === undefined ? {} : { examplesPerSecond: Math.round(report.examplesPerSecond) }),
-    freshnessMs: report.freshnessMs && { p50: Math.round(report.freshnessMs.p50), p99: Math.round(report.freshnessMs.p99) },
+    freshnessMs: report.freshnessMs && {
+      p50: Math.round(report.freshnessMs.p50),
+      p99: Math.round(report.freshnessMs.p99)
+    },
     ...(report.interestsFound === undefined ? {} : { interestsFound: report.interestsFound }),
     backend: report.backend,
     version: report.version

@@ -25,20 +25,24 @@ export function listRuns(dataDir: string): RunDirectory[] {
 }
 
 /**
- * For commands that only read: the named run, or the only one, or, of several, the one used last; which one it is is then said on standard error.
+ * For commands that only read: the named run, or the only one, or, of several, the one used last; which one it is is
+ * then said on standard error.
  * @throws ConfigError if the named run does not exist
  */
 export function runToRead(config: Choice): RunDirectory {
   // On Kafka the log and the index may well be elsewhere, and a command may be used where no stage ever ran.
-  if (config.run !== null) return config.log === 'kafka' ? new RunDirectory(config.dataDir, config.run) : existing(config, config.run)
+  if (config.run !== null)
+    return config.log === 'kafka' ? new RunDirectory(config.dataDir, config.run) : existing(config, config.run)
   const [newest, ...others] = listRuns(config.dataDir)
   if (newest === undefined) return new RunDirectory(config.dataDir, stagesRun)
-  if (others.length > 0) note(`run ${newest.name}, the one used last; --run chooses another: ${others.map(({ name }) => name).join(', ')}`)
+  if (others.length > 0)
+    note(`run ${newest.name}, the one used last; --run chooses another: ${others.map(({ name }) => name).join(', ')}`)
   return newest
 }
 
 /**
- * For commands that change or erase something: the named run, or the only one. Which one it is is said on standard error.
+ * For commands that change or erase something: the named run, or the only one. Which one it is is said on standard
+ * error.
  * @throws ConfigError if there are several and none is named, or if it does not exist
  */
 export function runToChange(config: Choice): RunDirectory {
@@ -50,8 +54,9 @@ export function runToChange(config: Choice): RunDirectory {
 }
 
 /**
- * For stages, and for what fills their log: the named run; otherwise the one that stages with this configuration file began; otherwise, in a data folder without runs, `live`.
- * Never a run that `start` or another configuration began: its state is of other data.
+ * For stages, and for what fills their log: the named run; otherwise the one that stages with this configuration file
+ * began; otherwise, in a data folder without runs, `live`. Never a run that `start` or another configuration began: its
+ * state is of other data.
  * @param configFile absolute; null: there is none
  * @throws ConfigError if that does not decide
  */

@@ -1,4 +1,5 @@
-// `mtmi sequence`, `train`, `publish`, `serve`: one stage a process, on the configured parts. They meet in the log and the index, never in memory.
+// `mtmi sequence`, `train`, `publish`, `serve`: one stage a process, on the configured parts. They meet in the log and
+// the index, never in memory.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
@@ -58,11 +59,17 @@ interface Begun {
   readonly begun: () => void
 }
 
-export async function runStage(stage: StageName, config: Config, { once, configFile = null }: StageRunOptions): Promise<void> {
+export async function runStage(
+  stage: StageName,
+  config: Config,
+  { once, configFile = null }: StageRunOptions
+): Promise<void> {
   const run = runToBegin(config, configFile)
   const shared = config.log === 'kafka' && (stage === 'sequence' || stage === 'publish')
   const takeLock = () =>
-    shared ? run.lockPlace(`mtmi ${stage}`, stage) : { place: stage, ...run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage]) }
+    shared
+      ? run.lockPlace(`mtmi ${stage}`, stage)
+      : { place: stage, ...run.lock(`mtmi ${stage}`, stage === 'serve' ? [] : [stage]) }
   const journal = openJournal(config, stage, !once)
   const servePort = stage === 'serve' ? await bindServe(config, false, journal.say) : undefined
   const opsPort = await bindOps(config)
@@ -93,7 +100,11 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     ops.metrics.users.set(stage.status().users)
     measure(catalogueMeter.entries(catalogue.account()))
     // Another member of the group reads the other partitions.
-    return { consumed, ends: new Map([...ends].filter(([partition]) => consumed.has(partition))), takenAtMs: stage.takenAtMs }
+    return {
+      consumed,
+      ends: new Map([...ends].filter(([partition]) => consumed.has(partition))),
+      takenAtMs: stage.takenAtMs
+    }
   }
   const accounts = () => [stage.status().account, catalogue.account()]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, accounts, say })
@@ -104,7 +115,10 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     ...wire,
     openStore: (partition) =>
       wire.config.log === 'kafka'
-        ? openOwnedSequences({ wire, disk: ownedDisk(run.path(place)), onRestored: (report) => sayRestored(report, journal) }, partition)
+        ? openOwnedSequences(
+            { wire, disk: ownedDisk(run.path(place)), onRestored: (report) => sayRestored(report, journal) },
+            partition
+          )
         : openSequenceStore(run, partition),
     measure,
     ...journal.forStages,
@@ -134,7 +148,10 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   for (const line of ignoredLines({ ignoredTypes, typeWeights: wire.config.events.types, run: run.name })) say(line)
 }
 
-async function model(stage: 'train' | 'publish', { wire, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
+async function model(
+  stage: 'train' | 'publish',
+  { wire, run, place, once, journal, opsPort, begun }: Begun
+): Promise<void> {
   const { config, log } = wire
   const { say, warn, style } = journal
   let train: TrainStatus | undefined
@@ -149,7 +166,10 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     publish?.outage === undefined
       ? { ready: true, detail: `${stage} keeps up${heldDetail(publish)}` }
       : { ready: false, detail: publish.outage }
-  const accounts = (): AccountNumbers[] => [...(train === undefined ? [] : [train.account, train.catalogue]), ...(publish?.accounts ?? [])]
+  const accounts = (): AccountNumbers[] => [
+    ...(train === undefined ? [] : [train.account, train.catalogue]),
+    ...(publish?.accounts ?? [])
+  ]
   const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })
   const thread = await startModelThread(
     { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },
@@ -175,7 +195,9 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     if (publish === undefined || !isAt(offsetsFromJson(publish.consumed), sequences)) return false
     if (!isAt(offsetsFromJson(publish.counted), await log.ends(config.topics.interactions))) return false
     const updates = await log.ends(config.topics.modelUpdates)
-    return isAt(new Map([[0, BigInt(publish.model)]]), updates) && publish.waitingItems === 0 && publish.waitingUsers === 0
+    return (
+      isAt(new Map([[0, BigInt(publish.model)]]), updates) && publish.waitingItems === 0 && publish.waitingUsers === 0
+    )
   }
   await Promise.race([thread.ended, untilInterrupted(), ...(once ? [until(settled)] : [])])
   await thread.stop().finally(() => ops.close())
@@ -183,14 +205,19 @@ async function model(stage: 'train' | 'publish', { wire, run, place, once, journ
     const loss = Number.isFinite(train.loss) ? `, loss ${train.loss.toFixed(3)}` : ''
     say(`trained: ${train.batches} batches${loss}; ${accountText(train.account)}`)
   }
-  if (publish !== undefined) say(`published: space ${publish.space}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
+  if (publish !== undefined)
+    say(`published: space ${publish.space}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
 }
 
 async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
   const { say, warn, style } = journal
   const metrics = createMetrics({ clock: wire.clock })
   const { clock } = wire
-  const tasks = new BackgroundTasks<TaskName>({ clock, onProblem: warn, onFailure: (task) => metrics.taskFailures.inc({ task }) })
+  const tasks = new BackgroundTasks<TaskName>({
+    clock,
+    onProblem: warn,
+    onFailure: (task) => metrics.taskFailures.inc({ task })
+  })
   const index = await openIndex(wire.config, run, {
     searchThread: true,
     measure: (report) => metrics.apply(report),
@@ -252,7 +279,10 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
   }
 }
 
-function sayRestored(report: { partition: number; changes: number; users: number; durationMs: number }, { logger }: Journal): void {
+function sayRestored(
+  report: { partition: number; changes: number; users: number; durationMs: number },
+  { logger }: Journal
+): void {
   const { partition, changes, users, durationMs } = report
   const rate = Math.round((changes * 1000) / Math.max(1, durationMs))
   logger.info(

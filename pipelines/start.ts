@@ -1,4 +1,5 @@
-// `mtmi start` and `mtmi replay`: the whole way in one process, fed by a simulation or a data set; then a report, and HTTP until Ctrl-C.
+// `mtmi start` and `mtmi replay`: the whole way in one process, fed by a simulation or a data set; then a report, and
+// HTTP until Ctrl-C.
 
 import path from 'node:path'
 import { Account, type AccountNumbers, unaccounted } from '../src/core/account.ts'
@@ -96,7 +97,9 @@ async function runWhole(config: Config, options: StartOptions, { source, run, po
           recommender: pipeline.recommender,
           ...(config.serve.sessions ? { sessions: pipeline.sessions } : {}),
           readiness: () => pipeline.readiness(),
-          eventClock: { nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs()) },
+          eventClock: {
+            nowMs: () => (pipeline.watermarkMs() > 0 ? pipeline.watermarkMs() + 1000 : systemClock.nowMs())
+          },
           lookup: {
             index: pipeline.index,
             numbers: () => pipelineNumbers(pipeline, { title: source.title, rows: rowsNow(rows) }),
@@ -107,7 +110,10 @@ async function runWhole(config: Config, options: StartOptions, { source, run, po
         port
       )
     note(`${source.title}; state in ${path.relative('.', run.root) || '.'}`)
-    const report = await Promise.race([runToReport(pipeline, source, run, rows, interruption.signal), interrupted.then(() => undefined)])
+    const report = await Promise.race([
+      runToReport(pipeline, source, run, rows, interruption.signal),
+      interrupted.then(() => undefined)
+    ])
     for (const problem of source.dataset?.notes ?? []) note(`warning: ${problem}`)
     if (report?.examplesLearned === 0) {
       if (options.json) print(`${JSON.stringify(jsonReport(report))}\n`)
@@ -200,8 +206,12 @@ function runName({ data, events }: StartOptions): string {
   return events === undefined ? 'simulation' : `simulation-${events}`
 }
 
-function originOf(config: Config, { data, format, columns, items, itemColumns, filters, events }: StartOptions): RunOrigin {
-  if (data === undefined) return { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
+function originOf(
+  config: Config,
+  { data, format, columns, items, itemColumns, filters, events }: StartOptions
+): RunOrigin {
+  if (data === undefined)
+    return { simulation: { seed: config.seed, graceMs: config.sequence.graceMs, events: events ?? 'default' } }
   return {
     data: path.resolve(data),
     format: format ?? 'recognised',
@@ -268,7 +278,8 @@ function quoted(text: string): string {
 
 function nextSteps(url: string, userId: string, itemId: string): string {
   const event = JSON.stringify({ userId: 'me', itemId, type: 'click' })
-  const recommendations = (user: string) => `  curl ${quoted(`${url}/v1/users/${encodeURIComponent(user)}/recommendations?limit=5`)}`
+  const recommendations = (user: string) =>
+    `  curl ${quoted(`${url}/v1/users/${encodeURIComponent(user)}/recommendations?limit=5`)}`
   return [
     '',
     `Serving on ${url} until Ctrl-C. Try in another shell:`,

@@ -1,4 +1,5 @@
-// What is served, what can be gone back to, and what the gate said of the newest weights: for the command and for the console.
+// What is served, what can be gone back to, and what the gate said of the newest weights: for the command and for the
+// console.
 
 import { existsSync, readdirSync } from 'node:fs'
 import type { Config } from '../src/core/config/config.ts'
@@ -86,7 +87,9 @@ export async function versionNumbers(
   return {
     live: live === null ? null : `${live.space}@${live.step}`,
     kept: spaces.filter((space) => space !== live?.space),
-    gates: gates.slice(0, shownMax).map((gate) => ({ step: gate.step, atMs: gate.atMs, outcome: gate.outcome, detail: gateDetail(gate) })),
+    gates: gates
+      .slice(0, shownMax)
+      .map((gate) => ({ step: gate.step, atMs: gate.atMs, outcome: gate.outcome, detail: gateDetail(gate) })),
     checkpoints: checkpoints.slice(0, shownMax).map(({ step, version, savedAtMs, examplesLearned, damaged }) => ({
       ...{ step, version, examplesLearned: examplesLearned ?? 0 },
       ...(savedAtMs === null ? {} : { savedAtMs }),
@@ -141,10 +144,15 @@ async function spacesOf(index: Pick<VectorIndex, 'live' | 'spaces'>): Promise<Sp
 
 /** Several publishers of a group have one each. */
 function publisherFiles(run: RunDirectory, name: 'gates' | 'promotion'): string[] {
-  return existsSync(run.root) ? readdirSync(run.root).filter((file) => file.startsWith(name) && /^[a-z]+(-.*)?\.json$/.test(file)) : []
+  return existsSync(run.root)
+    ? readdirSync(run.root).filter((file) => file.startsWith(name) && /^[a-z]+(-.*)?\.json$/.test(file))
+    : []
 }
 
-async function checkpointsOf(config: Config, run: RunDirectory): Promise<{ checkpoints: CheckpointEntry[]; updatesHeld: boolean }> {
+async function checkpointsOf(
+  config: Config,
+  run: RunDirectory
+): Promise<{ checkpoints: CheckpointEntry[]; updatesHeld: boolean }> {
   if (!existsSync(run.path('checkpoints'))) return { checkpoints: [], updatesHeld: false }
   const store = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
   const versions = new Set(await store.versions())
@@ -160,7 +168,15 @@ async function checkpointsOf(config: Config, run: RunDirectory): Promise<{ check
       const { savedAtMs = null, examplesLearned = null, space = null } = state
       checkpoints.push({ step, version, bytes, savedAtMs, examplesLearned, space })
     } catch (error) {
-      checkpoints.push({ step, version, bytes: 0, savedAtMs: null, examplesLearned: null, space: null, damaged: (error as Error).message })
+      checkpoints.push({
+        step,
+        version,
+        bytes: 0,
+        savedAtMs: null,
+        examplesLearned: null,
+        space: null,
+        damaged: (error as Error).message
+      })
     }
   }
   return { checkpoints, updatesHeld: updatesHeld ?? false }

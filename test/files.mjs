@@ -1,7 +1,7 @@
 // Which test files `npm test` runs, and which of them share one process.
 //
-// Tests that use no process, thread, file, socket or engine take milliseconds each; a process of its own costs each of them
-// a third of a second of CPU time. test/units.test.ts imports them all. Everything else runs as a process a file.
+// Tests that use no process, thread, file, socket or engine take milliseconds each; a process of its own costs each of
+// them a third of a second of CPU time. test/units.test.ts imports them all. Everything else runs as a process a file.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -14,7 +14,9 @@ const outside =
 
 const files = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' })
   .map((file) => file.replaceAll('\\', '/'))
-  .filter((file) => file.endsWith('.test.ts') && file !== 'units.test.ts' && !campaigns.includes(file.split('/')[0] ?? ''))
+  .filter(
+    (file) => file.endsWith('.test.ts') && file !== 'units.test.ts' && !campaigns.includes(file.split('/')[0] ?? '')
+  )
   .sort()
 
 /** Paths within test/ of the files that share the process of test/units.test.ts. */

@@ -1,5 +1,6 @@
-// Checks on the code itself: which folder may import which, which package belongs where, and calls that would make a run impossible to repeat.
-// One test a rule; a failure lists every place that breaks it. Idea: TigerBeetle's src/tidy.zig.
+// Checks on the code itself: which folder may import which, which package belongs where, and calls that would make a
+// run impossible to repeat. One test a rule; a failure lists every place that breaks it. Idea: TigerBeetle's
+// src/tidy.zig.
 
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -8,7 +9,14 @@ import test from 'node:test'
 import ts from 'typescript'
 
 // A folder imports itself and folders of earlier lines, never another of its own line. `pipelines` may import all.
-const levels = [['core'], ['records'], ['monitor'], ['log', 'index', 'model'], ['ingest', 'sequence', 'train', 'publish', 'serve'], ['lab']]
+const levels = [
+  ['core'],
+  ['records'],
+  ['monitor'],
+  ['log', 'index', 'model'],
+  ['ingest', 'sequence', 'train', 'publish', 'serve'],
+  ['lab']
+]
 const levelOf = new Map(levels.flatMap((folders, level) => folders.map((folder) => [folder, level] as const)))
 
 // Packages, by name or, with a slash at the end, by prefix, and the folders that may import them. Not listed: all may.
@@ -84,7 +92,9 @@ test('a package is imported only by the folders that adapt it', () => {
     [...sources, ...programs].flatMap((file) =>
       importsOf(file)
         .filter((name) => {
-          const folders = packageFolders.find(([known]) => name === known || (known.endsWith('/') && name.startsWith(known)))?.[1]
+          const folders = packageFolders.find(
+            ([known]) => name === known || (known.endsWith('/') && name.startsWith(known))
+          )?.[1]
           return folders !== undefined && !folders.some((folder) => file.startsWith(`${folder}/`))
         })
         .map((name) => `${file} imports ${name}`)
@@ -138,7 +148,8 @@ for (const [pattern, instead, allowedIn] of banned) {
 
 test('only src/core/terminal.ts writes to standard output and standard error', () => {
   const own = 'src/core/terminal.ts'
-  const direct = /\bprocess\.std(out|err)\b|\bconsole\.\w+\(|\bpino\.destination\(|\b_rawDebug\(|writeSync\(\s*[12]\b|output: process\b/
+  const direct =
+    /\bprocess\.std(out|err)\b|\bconsole\.\w+\(|\bpino\.destination\(|\b_rawDebug\(|writeSync\(\s*[12]\b|output: process\b/
   assert.match(readFileSync(own, 'utf8'), direct)
   none(
     [...sources, ...programs].filter((file) => file !== own && direct.test(readFileSync(file, 'utf8'))),
@@ -158,7 +169,9 @@ function blindCatches(file: string, text: string): string[] {
       node.expression.name.text === 'catch' &&
       node.arguments.some((argument) => ts.isArrowFunction(argument) && argument.parameters.length === 0)
     if (isBlindBlock || isBlindCall) {
-      const { line } = source.getLineAndCharacterOfPosition(isBlindCall ? node.expression.name.getStart() : node.getStart())
+      const { line } = source.getLineAndCharacterOfPosition(
+        isBlindCall ? node.expression.name.getStart() : node.getStart()
+      )
       const lines = text.split('\n')
       const end = source.getLineAndCharacterOfPosition(node.getEnd()).line
       const hasReason = lines.slice(Math.max(0, line - 1), end + 1).some((one) => /(^|\s)\/\/ \S/.test(one))
@@ -173,7 +186,12 @@ function blindCatches(file: string, text: string): string[] {
 }
 
 test('an error that is caught and dropped has its reason beside it', () => {
-  const planted = ['try { f() } catch {}', 'p.catch(() => {})', 'try { f() } catch {\n  return 1\n}', 'try { f() } catch { // no\n}']
+  const planted = [
+    'try { f() } catch {}',
+    'p.catch(() => {})',
+    'try { f() } catch {\n  return 1\n}',
+    'try { f() } catch { // no\n}'
+  ]
   assert.deepEqual(
     planted.map((text) => blindCatches('planted.ts', text).length),
     [1, 1, 1, 0]
@@ -186,7 +204,9 @@ test('an error that is caught and dropped has its reason beside it', () => {
 
 test('a file is named after the one thing that it exports', () =>
   none(
-    [...sources, ...programs].filter((file) => /^(index|utils?|helpers?|common|misc)\./i.test(path.posix.basename(file))),
+    [...sources, ...programs].filter((file) =>
+      /^(index|utils?|helpers?|common|misc)\./i.test(path.posix.basename(file))
+    ),
     'names that say nothing'
   ))
 

@@ -1,4 +1,5 @@
-// Runs every test file that needs no process of its own (see files.mjs) in one. A file may still be run by itself; a failure names its file.
+// Runs every test file that needs no process of its own (see files.mjs) in one. A file may still be run by itself; a
+// failure names its file.
 
 import assert from 'node:assert/strict'
 import path from 'node:path'

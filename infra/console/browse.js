@@ -56,7 +56,8 @@ export function browseUsers(root) {
 export function browseItems(root) {
   const list = browser(async (text, signal) => {
     const { items } = await askItems(text, signal)
-    if (items.length === 0) return [note('Items'), empty(text === '' ? 'No item is published yet.' : `No title or id holds “${text}”.`)]
+    if (items.length === 0)
+      return [note('Items'), empty(text === '' ? 'No item is published yet.' : `No title or id holds “${text}”.`)]
     const rows = items.map((one) =>
       h(
         'tr',

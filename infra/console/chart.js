@@ -7,7 +7,12 @@ const height = 304
 const edge = { top: 8, right: 8, bottom: 40, left: 40 }
 
 export function qualityChart() {
-  const drawing = s('svg', { role: 'img', 'aria-label': 'Progressive hit rate at 20 over the stream', height, tabindex: 0 })
+  const drawing = s('svg', {
+    role: 'img',
+    'aria-label': 'Progressive hit rate at 20 over the stream',
+    height,
+    tabindex: 0
+  })
   const legend = h('ul', { class: 'legend' })
   const nothing = empty('The first point comes when some hundred targets have been ranked.')
   const rows = h('tbody')
@@ -24,7 +29,11 @@ export function qualityChart() {
         h(
           'thead',
           {},
-          h('tr', {}, ...['Examples', 'Stream clock', ...Object.values(methods)].map((name) => h('th', { scope: 'col' }, name)))
+          h(
+            'tr',
+            {},
+            ...['Examples', 'Stream clock', ...Object.values(methods)].map((name) => h('th', { scope: 'col' }, name))
+          )
         ),
         rows
       )
@@ -50,7 +59,9 @@ export function qualityChart() {
     if (!shown) return
     const inner = { width: width - edge.left - edge.right, height: height - edge.top - edge.bottom }
     const last = curve.at(-1).examples
-    const top = niceAbove(Math.max(0.02, ...curve.flatMap((point) => Object.keys(methods).map((method) => point[method]))))
+    const top = niceAbove(
+      Math.max(0.02, ...curve.flatMap((point) => Object.keys(methods).map((method) => point[method])))
+    )
     const x = (examples) => edge.left + (examples / last) * inner.width
     const y = (value) => edge.top + (1 - value / top) * inner.height
     const span = curve.at(-1).timeMs - curve[0].timeMs
@@ -80,7 +91,15 @@ export function qualityChart() {
     }
     const point = curve[at ?? curve.length - 1]
     if (at !== undefined) {
-      parts.push(s('line', { class: 'cursor', x1: x(point.examples), x2: x(point.examples), y1: edge.top, y2: height - edge.bottom }))
+      parts.push(
+        s('line', {
+          class: 'cursor',
+          x1: x(point.examples),
+          x2: x(point.examples),
+          y1: edge.top,
+          y2: height - edge.bottom
+        })
+      )
       for (const method of Object.keys(methods).reverse())
         parts.push(s('circle', { class: `dot ${method}`, cx: x(point.examples), cy: y(point[method]), r: 4 }))
     }
@@ -90,12 +109,20 @@ export function qualityChart() {
         h(
           'li',
           { class: method },
-          s('svg', { viewBox: '0 0 26 8', 'aria-hidden': 'true' }, s('line', { class: `series ${method}`, x1: 1, x2: 25, y1: 4, y2: 4 })),
+          s(
+            'svg',
+            { viewBox: '0 0 26 8', 'aria-hidden': 'true' },
+            s('line', { class: `series ${method}`, x1: 1, x2: 25, y1: 4, y2: 4 })
+          ),
           name,
           h('b', {}, ratio(point[method]))
         )
       ),
-      h('li', { class: 'when' }, at === undefined ? 'newest period' : `at ${count(point.examples)} · ${date(point.timeMs)}`)
+      h(
+        'li',
+        { class: 'when' },
+        at === undefined ? 'newest period' : `at ${count(point.examples)} · ${date(point.timeMs)}`
+      )
     )
   }
 
@@ -107,7 +134,8 @@ export function qualityChart() {
     const share = (event.clientX - drawing.getBoundingClientRect().left - edge.left) / (width - edge.left - edge.right)
     const examples = share * (curve.at(-1)?.examples ?? 0)
     let best = 0
-    for (const [i, point] of curve.entries()) if (Math.abs(point.examples - examples) < Math.abs(curve[best].examples - examples)) best = i
+    for (const [i, point] of curve.entries())
+      if (Math.abs(point.examples - examples) < Math.abs(curve[best].examples - examples)) best = i
     move(best)
   })
   drawing.addEventListener('pointerleave', () => move(undefined))

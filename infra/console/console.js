@@ -52,7 +52,10 @@ async function poll() {
   if (!document.hidden) {
     try {
       const status = await ask('/v1/status')
-      shared.statuses = [...shared.statuses.filter(({ nowMs }) => status.nowMs - nowMs <= rateMs && nowMs < status.nowMs), status]
+      shared.statuses = [
+        ...shared.statuses.filter(({ nowMs }) => status.nowMs - nowMs <= rateMs && nowMs < status.nowMs),
+        status
+      ]
       shared.earlier = shared.statuses.length > 1 ? shared.statuses[0] : undefined
       shared.status = status
       lostMs = 0

@@ -54,8 +54,8 @@ export function itemPage(root, id) {
         h(
           'dl',
           { class: 'pairs' },
-          [['Interactions', count(item.count)], ...fields.map(([name, values]) => [name, values.join(', ')])].map(([name, value]) =>
-            h('div', {}, h('dt', {}, name), h('dd', {}, value))
+          [['Interactions', count(item.count)], ...fields.map(([name, values]) => [name, values.join(', ')])].map(
+            ([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))
           )
         ),
         fields.length === 0 && h('p', { class: 'soft small more' }, 'The catalogue tells nothing of it.')

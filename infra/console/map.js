@@ -36,7 +36,10 @@ export function interestMap() {
     let best
     let bestDistance = reach
     for (const point of points) {
-      const distance = Math.hypot(point.x * scale - (event.clientX - box.left), point.y * scale - (event.clientY - box.top))
+      const distance = Math.hypot(
+        point.x * scale - (event.clientX - box.left),
+        point.y * scale - (event.clientY - box.top)
+      )
       if (distance < bestDistance) [best, bestDistance] = [point, distance]
     }
     light(best)
@@ -62,7 +65,10 @@ export function interestMap() {
         if (before?.place !== undefined && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
           // From where it was to where it is.
           group.animate?.(
-            [{ transform: `translate(${before.place[0]}px, ${before.place[1]}px)` }, { transform: `translate(${x}px, ${y}px)` }],
+            [
+              { transform: `translate(${before.place[0]}px, ${before.place[1]}px)` },
+              { transform: `translate(${x}px, ${y}px)` }
+            ],
             { duration: 700, easing: 'ease-in-out' }
           )
         }
@@ -83,7 +89,8 @@ export function interestMap() {
 function pointsOf({ history, interests }) {
   const placed = new Map()
   const put = (one, kind, interest, text = nameOf(one)) => {
-    if (one.at !== undefined) placed.set(one.itemId, { key: `item ${one.itemId}`, kind, at: one.at, interest, text, score: one.score })
+    if (one.at !== undefined)
+      placed.set(one.itemId, { key: `item ${one.itemId}`, kind, at: one.at, interest, text, score: one.score })
   }
   for (const { interest, nearest } of interests) {
     for (const one of nearest) if (!(placed.get(one.itemId)?.score >= one.score)) put(one, 'near', interest)

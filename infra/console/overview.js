@@ -28,7 +28,12 @@ export function overview(root) {
   )
   const only = h('div', { class: 'two' })
   const versionList = h('div', { class: 'stack' })
-  const versionCard = h('section', { class: 'card', hidden: true, id: 'versions' }, h('h2', {}, 'Versions'), versionList)
+  const versionCard = h(
+    'section',
+    { class: 'card', hidden: true, id: 'versions' },
+    h('h2', {}, 'Versions'),
+    versionList
+  )
   let versionsAskedMs = Number.NEGATIVE_INFINITY
   const showVersions = async () => {
     if (performance.now() - versionsAskedMs < versionsMs) return
@@ -55,7 +60,10 @@ export function overview(root) {
       only.hidden = whole
       if (!whole) {
         only.replaceChildren(
-          card('This process only serves', 'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.'),
+          card(
+            'This process only serves',
+            'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.'
+          ),
           figures('Index', pairs(h('dl', { class: 'pairs' }), indexPairs(status)))
         )
         return
@@ -154,11 +162,17 @@ function tilesOf({ training, freshnessMs }) {
       freshnessMs === undefined ? '–' : duration(freshnessMs.p50),
       freshnessMs === undefined ? 'nothing published yet' : `p50; p99 ${duration(freshnessMs.p99)}`
     ),
-    tile('Intra-user cosine', training === undefined ? '–' : ratio(training.intraUserCosine), '0: interests differ · 1: all the same'),
+    tile(
+      'Intra-user cosine',
+      training === undefined ? '–' : ratio(training.intraUserCosine),
+      '0: interests differ · 1: all the same'
+    ),
     tile(
       'Loss',
       training === undefined ? '–' : ratio(training.loss),
-      training === undefined ? 'no step yet' : `${plural(training.batches, 'step')} · ${count(training.batchesDropped)} dropped`
+      training === undefined
+        ? 'no step yet'
+        : `${plural(training.batches, 'step')} · ${count(training.batchesDropped)} dropped`
     )
   ]
 }
@@ -186,10 +200,17 @@ function driftParts({ inputs, detections } = { inputs: [], detections: [] }) {
       ? h('p', { class: 'note' }, 'The reference is being gathered.')
       : pairs(
           h('dl', { class: 'pairs' }),
-          inputs.map(({ feature, psi, threshold }) => [words(feature), `${ratio(psi)} · ${psi < threshold ? 'steady' : 'changed'}`])
+          inputs.map(({ feature, psi, threshold }) => [
+            words(feature),
+            `${ratio(psi)} · ${psi < threshold ? 'steady' : 'changed'}`
+          ])
         ),
     newest &&
-      h('p', { class: 'note' }, `Noticed last: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`)
+      h(
+        'p',
+        { class: 'note' },
+        `Noticed last: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`
+      )
   ].filter((part) => part !== undefined)
 }
 
@@ -213,7 +234,11 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
     pairs(h('dl', { class: 'pairs' }), facts),
     h('h2', {}, 'New weights, tried before they are served'),
     gates.length === 0
-      ? h('p', { class: 'note' }, live === null ? 'None yet.' : 'None: the first weights are served untried, and none have come since.')
+      ? h(
+          'p',
+          { class: 'note' },
+          live === null ? 'None yet.' : 'None: the first weights are served untried, and none have come since.'
+        )
       : table(
           ['Step', 'When', 'Verdict', 'Because'],
           9,
@@ -224,7 +249,9 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
       ? h(
           'p',
           { class: 'note' },
-          live === null ? 'None yet.' : 'None yet: what is served was learned since the start (train.checkpointIntervalMs).'
+          live === null
+            ? 'None yet.'
+            : 'None yet: what is served was learned since the start (train.checkpointIntervalMs).'
         )
       : table(
           ['Step', 'When', 'Examples learned', ''],

@@ -21,7 +21,15 @@ export function userPage(root, id, shared) {
   const body = h('div', { class: 'stack' })
   const said = h('p', { class: 'said', role: 'status' })
   const map = interestMap()
-  root.append(h('div', { class: 'head' }, h('div', {}, h('p', { class: 'soft small' }, 'User'), h('h1', {}, id), facts), search('')), body)
+  root.append(
+    h(
+      'div',
+      { class: 'head' },
+      h('div', {}, h('p', { class: 'soft small' }, 'User'), h('h1', {}, id), facts),
+      search('')
+    ),
+    body
+  )
 
   /** A list that is not personal says so: then there is no profile to ask for. */
   async function load() {
@@ -36,7 +44,11 @@ export function userPage(root, id, shared) {
       facts.textContent = ''
       body.replaceChildren(
         h('p', { class: 'empty bad' }, error.message),
-        h('p', {}, h('button', { type: 'button', onclick: () => dispatchEvent(new HashChangeEvent('hashchange')) }, 'Try again'))
+        h(
+          'p',
+          {},
+          h('button', { type: 'button', onclick: () => dispatchEvent(new HashChangeEvent('hashchange')) }, 'Try again')
+        )
       )
     }
   )
@@ -88,7 +100,11 @@ export function userPage(root, id, shared) {
           move > 0 && h('span', { class: 'move', title: `${plural(move, 'place')} up` }, `▲ ${move}`),
           move < 0 && h('span', { class: 'move down', title: `${plural(-move, 'place')} down` }, `▼ ${-move}`),
           (one.about || one.title !== undefined) &&
-            h('p', { class: 'about' }, [one.about, one.title !== undefined && `id ${one.itemId}`].filter(Boolean).join(' · ')),
+            h(
+              'p',
+              { class: 'about' },
+              [one.about, one.title !== undefined && `id ${one.itemId}`].filter(Boolean).join(' · ')
+            ),
           because.length > 0 && h('p', { class: 'about' }, `because of ${because.join(' · ')}`),
           one.interest === null &&
             h(
@@ -100,7 +116,13 @@ export function userPage(root, id, shared) {
         one.interest !== null && h('span', { class: 'score', title: 'By all interests' }, one.score.toFixed(3)),
         h(
           'button',
-          { type: 'button', class: 'click', disabled: busy, 'aria-label': `Click ${nameOf(one)} as ${id}`, onclick: () => void click(one) },
+          {
+            type: 'button',
+            class: 'click',
+            disabled: busy,
+            'aria-label': `Click ${nameOf(one)} as ${id}`,
+            onclick: () => void click(one)
+          },
           'Click'
         )
       )
@@ -111,7 +133,9 @@ export function userPage(root, id, shared) {
         ? 'Popular now, late clicks counting most. One click is enough to get a personal list.'
         : 'The number is the interest that found it. A click is sent as a real event: watch the list change.',
       said,
-      rows.length > 0 ? h('ol', { class: 'rows', id: 'list' }, rows) : empty('No item is left to recommend: all are in the history.')
+      rows.length > 0
+        ? h('ol', { class: 'rows', id: 'list' }, rows)
+        : empty('No item is left to recommend: all are in the history.')
     )
   }
 
@@ -146,7 +170,10 @@ export function userPage(root, id, shared) {
   }
 
   const coldCard = () =>
-    card('Nothing is known yet', 'History, interests and map appear here after the first click on an item that the model knows.')
+    card(
+      'Nothing is known yet',
+      'History, interests and map appear here after the first click on an item that the model knows.'
+    )
 
   const interestCard = ({ interest, nearest }) =>
     h(
@@ -167,13 +194,20 @@ export function userPage(root, id, shared) {
     const seconds = () => ((performance.now() - startedMs) / 1000).toFixed(2)
     const before = { updatedAtMs: profile?.updatedAtMs ?? 0, items: list.items }
     try {
-      await post({ userId: id, itemId: one.itemId, type: shared.status?.eventTypes[0] ?? 'click', ...(await eventTime()) })
+      await post({
+        userId: id,
+        itemId: one.itemId,
+        type: shared.status?.eventTypes[0] ?? 'click',
+        ...(await eventTime())
+      })
       for (;;) {
         if (closed) return
         say(`Sent the click on “${nameOf(one)}”. Waiting for new vectors … ${seconds()} s`)
         if (await followed(one.itemId, before.updatedAtMs)) break
         if (performance.now() - startedMs > patienceMs)
-          throw new Error(`No new vectors within ${duration(patienceMs)}. The event is in the log; the overview tells which stage lags.`)
+          throw new Error(
+            `No new vectors within ${duration(patienceMs)}. The event is in the log; the overview tells which stage lags.`
+          )
         await new Promise((resolve) => setTimeout(resolve, lookMs))
       }
       const tookSeconds = seconds()

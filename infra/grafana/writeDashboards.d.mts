@@ -1,7 +1,10 @@
 export interface DashboardTable {
   readonly uid: string
   readonly title: string
-  readonly rows: readonly (readonly { readonly title: string; readonly queries: readonly (readonly [expr: string, legend: string])[] }[])[]
+  readonly rows: readonly (readonly {
+    readonly title: string
+    readonly queries: readonly (readonly [expr: string, legend: string])[]
+  }[])[]
 }
 export const dashboards: readonly DashboardTable[]
 /** The JSON that Grafana reads. */

@@ -1,4 +1,5 @@
-// The dashboards, as a table of panels; Grafana's JSON is written from it, so that layout and options are the same everywhere.
+// The dashboards, as a table of panels; Grafana's JSON is written from it, so that layout and options are the same
+// everywhere.
 //
 //   node infra/grafana/writeDashboards.mjs     writes dashboards/*.json
 import fs from 'node:fs'
@@ -27,9 +28,26 @@ export const dashboards = [
     title: 'MTMI: pipeline health',
     rows: [
       [
-        stat('Events a second', 'ops', 'Read by the sequencer, over five minutes', `sum(job:mtmi_sequence_events:rate5m{${job}})`),
-        stat('Greatest lag', 's', 'Of any stage behind its input', `max(job_stage:mtmi_stage_lag_seconds:max{${job}})`, bounds(60, 900)),
-        stat('Freshness p99', 's', 'From click to served vectors', `max(job:mtmi_publish_freshness_seconds:p99_5m{${job}})`, bounds(5, 10)),
+        stat(
+          'Events a second',
+          'ops',
+          'Read by the sequencer, over five minutes',
+          `sum(job:mtmi_sequence_events:rate5m{${job}})`
+        ),
+        stat(
+          'Greatest lag',
+          's',
+          'Of any stage behind its input',
+          `max(job_stage:mtmi_stage_lag_seconds:max{${job}})`,
+          bounds(60, 900)
+        ),
+        stat(
+          'Freshness p99',
+          's',
+          'From click to served vectors',
+          `max(job:mtmi_publish_freshness_seconds:p99_5m{${job}})`,
+          bounds(5, 10)
+        ),
         stat(
           'Dead letters',
           'percentunit',
@@ -37,8 +55,20 @@ export const dashboards = [
           `max(job:mtmi_sequence_rejected_events:ratio_rate5m{${job}})`,
           bounds(0.01, 0.2)
         ),
-        stat('Targets down', 'short', 'Processes that Prometheus cannot reach', `count(up{${job}} == 0) or vector(0)`, bounds(1, 1)),
-        stat('Alerts', 'short', 'Firing now', 'count(ALERTS{alertname=~"Mtmi.*", alertstate="firing"}) or vector(0)', bounds(1, 3))
+        stat(
+          'Targets down',
+          'short',
+          'Processes that Prometheus cannot reach',
+          `count(up{${job}} == 0) or vector(0)`,
+          bounds(1, 1)
+        ),
+        stat(
+          'Alerts',
+          'short',
+          'Firing now',
+          'count(ALERTS{alertname=~"Mtmi.*", alertstate="firing"}) or vector(0)',
+          bounds(1, 3)
+        )
       ],
       [
         series('Lag', 's', 'How far each stage is behind the newest record of its input', [
@@ -101,7 +131,10 @@ export const dashboards = [
           [`sum(rate(mtmi_ingest_read_records_total{${job}}[5m]))`, 'read'],
           [`sum by (outcome) (rate(mtmi_ingest_records_total{${job}}[5m]))`, '{{outcome}}']
         ),
-        series('Ingest', 'Bps', 'Keys and values read from source topics', [`sum(rate(mtmi_ingest_read_bytes_total{${job}}[5m]))`, 'read'])
+        series('Ingest', 'Bps', 'Keys and values read from source topics', [
+          `sum(rate(mtmi_ingest_read_bytes_total{${job}}[5m]))`,
+          'read'
+        ])
       ],
       [
         series('Age of events', 's', 'When nine in ten had happened before they were sequenced', [
@@ -133,7 +166,10 @@ export const dashboards = [
       [
         series('Cores used', 'short', 'By process', [`rate(process_cpu_seconds_total{${job}}[5m])`, '{{instance}}']),
         series('Memory', 'bytes', 'Resident, by process', [`process_resident_memory_bytes{${job}}`, '{{instance}}']),
-        series('Event loop', 's', 'How long the main thread is held up, p99', [`nodejs_eventloop_lag_p99_seconds{${job}}`, '{{instance}}'])
+        series('Event loop', 's', 'How long the main thread is held up, p99', [
+          `nodejs_eventloop_lag_p99_seconds{${job}}`,
+          '{{instance}}'
+        ])
       ]
     ]
   },
@@ -164,7 +200,13 @@ export const dashboards = [
           bounds(0.8, 0.9)
         ),
         stat('Step', 'short', 'Number of the last one', `max(mtmi_train_step{${job}})`),
-        stat('Checkpoint', 's', 'Since the last was durable', `max(mtmi_train_checkpoint_age_seconds{${job}})`, bounds(300, 900))
+        stat(
+          'Checkpoint',
+          's',
+          'Since the last was durable',
+          `max(mtmi_train_checkpoint_age_seconds{${job}})`,
+          bounds(300, 900)
+        )
       ],
       [
         series('Progressive hit rate', 'percentunit', 'Ranked with the weights as they were, then learned', [
@@ -178,7 +220,10 @@ export const dashboards = [
       ],
       [
         series('Loss', 'short', 'Mean of the last step', [`max(mtmi_train_loss{${job}})`, 'loss']),
-        series('Gradient', 'short', 'L2 norm before it is scaled down', [`max(mtmi_train_gradient_norm{${job}})`, 'norm']),
+        series('Gradient', 'short', 'L2 norm before it is scaled down', [
+          `max(mtmi_train_gradient_norm{${job}})`,
+          'norm'
+        ]),
         series(
           'Examples',
           'ops',
@@ -215,10 +260,15 @@ export const dashboards = [
         ]),
         series('Rows', 'short', 'Of the tables', [`max by (table) (mtmi_train_rows{${job}})`, '{{table}}']),
         series('Checkpoint size', 'bytes', 'Of the last', [`max(mtmi_train_checkpoint_bytes{${job}})`, 'bytes']),
-        series('Learning stands still for a checkpoint', 's', 'While state is copied; writing it goes on beside learning', [
-          `histogram_quantile(0.99, sum by (le) (rate(mtmi_train_checkpoint_stall_seconds_bucket{${job}}[15m])))`,
-          'p99'
-        ])
+        series(
+          'Learning stands still for a checkpoint',
+          's',
+          'While state is copied; writing it goes on beside learning',
+          [
+            `histogram_quantile(0.99, sum by (le) (rate(mtmi_train_checkpoint_stall_seconds_bucket{${job}}[15m])))`,
+            'p99'
+          ]
+        )
       ]
     ]
   },
@@ -240,17 +290,22 @@ export const dashboards = [
           `sum by (signal, detector) (increase(mtmi_drift_detections_total{${job}}[1h]))`,
           '{{signal}} by {{detector}}'
         ]),
-        series('Since a change', 's', 'Was last noticed', [`min by (signal) (mtmi_drift_detection_age_seconds{${job}})`, '{{signal}}'])
+        series('Since a change', 's', 'Was last noticed', [
+          `min by (signal) (mtmi_drift_detection_age_seconds{${job}})`,
+          '{{signal}}'
+        ])
       ],
       [
         series('New users and items', 'percentunit', 'Share of interactions by users, or on items, not seen before', [
           `max by (role) (mtmi_drift_new_ratio{${job}})`,
           '{{role}}'
         ]),
-        series('Gap of seen and unseen', 'short', 'Loss on new examples less loss on replayed ones: grows as the model learns by heart', [
-          `max(mtmi_drift_overfit_gap_loss{${job}})`,
-          'gap'
-        ]),
+        series(
+          'Gap of seen and unseen',
+          'short',
+          'Loss on new examples less loss on replayed ones: grows as the model learns by heart',
+          [`max(mtmi_drift_overfit_gap_loss{${job}})`, 'gap']
+        ),
         series('Evenness of towers', 'percentunit', '1 all alike, 0 one takes all', [
           `min(mtmi_drift_tower_wins_entropy_ratio{${job}})`,
           'entropy'
@@ -265,7 +320,10 @@ export const dashboards = [
           `min(mtmi_drift_item_centroid_cosine{${job}})`,
           'cosine'
         ]),
-        series('Length of item rows', 'short', 'Percentiles', [`max by (at) (mtmi_drift_item_row_norm{${job}})`, '{{at}}'])
+        series('Length of item rows', 'short', 'Percentiles', [
+          `max by (at) (mtmi_drift_item_row_norm{${job}})`,
+          '{{at}}'
+        ])
       ],
       [
         series(
@@ -296,9 +354,26 @@ export const dashboards = [
     title: 'MTMI: publishing and freshness',
     rows: [
       [
-        stat('Freshness p50', 's', 'From click to served vectors', `max(job:mtmi_publish_freshness_seconds:p50_5m{${job}})`, bounds(2, 10)),
-        stat('Freshness p99', 's', 'From click to served vectors', `max(job:mtmi_publish_freshness_seconds:p99_5m{${job}})`, bounds(5, 10)),
-        stat('Requests a second', 'reqps', 'Lists, similar items and events', `sum(job_route:mtmi_serve_request_seconds:rate5m{${job}})`),
+        stat(
+          'Freshness p50',
+          's',
+          'From click to served vectors',
+          `max(job:mtmi_publish_freshness_seconds:p50_5m{${job}})`,
+          bounds(2, 10)
+        ),
+        stat(
+          'Freshness p99',
+          's',
+          'From click to served vectors',
+          `max(job:mtmi_publish_freshness_seconds:p99_5m{${job}})`,
+          bounds(5, 10)
+        ),
+        stat(
+          'Requests a second',
+          'reqps',
+          'Lists, similar items and events',
+          `sum(job_route:mtmi_serve_request_seconds:rate5m{${job}})`
+        ),
         stat(
           'Errors',
           'percentunit',
@@ -317,7 +392,10 @@ export const dashboards = [
           [`job:mtmi_publish_freshness_seconds:p50_5m{${job}}`, 'p50'],
           [`job:mtmi_publish_freshness_seconds:p99_5m{${job}}`, 'p99']
         ),
-        series('Age of vectors', 's', 'Since some were last written', [`job_role:mtmi_publish_vectors_age_seconds:max{${job}}`, '{{role}}'])
+        series('Age of vectors', 's', 'Since some were last written', [
+          `job_role:mtmi_publish_vectors_age_seconds:max{${job}}`,
+          '{{role}}'
+        ])
       ],
       [
         series(
@@ -356,7 +434,10 @@ export const dashboards = [
           `job_role_outcome:mtmi_publish_points:rate5m{${job}}`,
           '{{role}} {{outcome}}'
         ]),
-        series('Waiting', 'short', 'Points still to be published', [`sum by (role) (mtmi_publish_waiting_points{${job}})`, '{{role}}']),
+        series('Waiting', 'short', 'Points still to be published', [
+          `sum by (role) (mtmi_publish_waiting_points{${job}})`,
+          '{{role}}'
+        ]),
         series(
           'Step',
           'short',
@@ -425,7 +506,10 @@ export const dashboards = [
         )
       ],
       [
-        series('Lists', 'ops', 'By where they came from', [`sum by (source) (rate(mtmi_serve_lists_total{${job}}[5m]))`, '{{source}}']),
+        series('Lists', 'ops', 'By where they came from', [
+          `sum by (source) (rate(mtmi_serve_lists_total{${job}}[5m]))`,
+          '{{source}}'
+        ]),
         series(
           'Posted events',
           'ops',
@@ -437,7 +521,10 @@ export const dashboards = [
           `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,
           '{{reason}}'
         ]),
-        series('Being answered', 'short', 'Requests at this moment', [`sum(mtmi_serve_active_requests{${job}})`, 'requests'])
+        series('Being answered', 'short', 'Requests at this moment', [
+          `sum(mtmi_serve_active_requests{${job}})`,
+          'requests'
+        ])
       ]
     ]
   }
@@ -453,7 +540,8 @@ export function grafanaJson({ uid, title, rows }) {
   let y = 0
   for (const row of rows) {
     const w = columns / row.length
-    for (const [i, panel] of row.entries()) panels.push(panelJson(panel, panels.length + 1, { x: i * w, y, w, h: heights[panel.type] }))
+    for (const [i, panel] of row.entries())
+      panels.push(panelJson(panel, panels.length + 1, { x: i * w, y, w, h: heights[panel.type] }))
     y += heights[row[0].type]
   }
   const dashboard = {
@@ -488,7 +576,14 @@ function panelJson({ type, title, unit, description, queries, thresholds }, id, 
   const steps = [{ color: 'green', value: null }]
   if (thresholds !== undefined) {
     const { warn, bad } = thresholds
-    if (bad < warn) steps.splice(0, 1, { color: 'red', value: null }, { color: 'yellow', value: bad }, { color: 'green', value: warn })
+    if (bad < warn)
+      steps.splice(
+        0,
+        1,
+        { color: 'red', value: null },
+        { color: 'yellow', value: bad },
+        { color: 'green', value: warn }
+      )
     else steps.push({ color: 'yellow', value: warn }, { color: 'red', value: bad })
   }
   return {
@@ -524,5 +619,6 @@ function panelJson({ type, title, unit, description, queries, thresholds }, id, 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const folder = path.join(path.dirname(fileURLToPath(import.meta.url)), 'dashboards')
   fs.mkdirSync(folder, { recursive: true })
-  for (const dashboard of dashboards) fs.writeFileSync(path.join(folder, `${dashboard.uid}.json`), grafanaJson(dashboard))
+  for (const dashboard of dashboards)
+    fs.writeFileSync(path.join(folder, `${dashboard.uid}.json`), grafanaJson(dashboard))
 }

@@ -3,8 +3,9 @@
 //
 //     node infra/kafka/broker.mjs [--keep] -- npm run something     KAFKA_BROKERS names the broker, KAFKA_BROKER_PID its process
 //
-// The jars come from Maven Central, once, into MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or ~/.cache/mtmi-stream). KAFKA_VERSION chooses another
-// version than 4.3.1. Where Java 17 or Maven is missing, root on Debian gets them by apt-get; others are told what to install.
+// The jars come from Maven Central, once, into MTMI_CACHE (default $XDG_CACHE_HOME/mtmi-stream or
+// ~/.cache/mtmi-stream). KAFKA_VERSION chooses another version than 4.3.1. Where Java 17 or Maven is missing, root on
+// Debian gets them by apt-get; others are told what to install.
 import { spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
@@ -50,7 +51,10 @@ function properties(dataDir, port, controllerPort, more = {}) {
 /** Of the second listener of a broker that was started with `secure`. */
 export const secureUser = { username: 'alice', password: 'alice-secret' }
 
-/** A second listener on TLS, for which every SASL mechanism that we know is switched on; its certificate is its own authority. */
+/**
+ * A second listener on TLS, for which every SASL mechanism that we know is switched on; its certificate is its own
+ * authority.
+ */
 function secureProperties(port, controllerPort, securePort, keystore) {
   const module = (name, more = '') => `org.apache.kafka.common.security.${name} required${more};`
   const jaas = (mechanism) => `listener.name.secure.${mechanism}.sasl.jaas.config`
@@ -60,7 +64,10 @@ function secureProperties(port, controllerPort, securePort, keystore) {
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${port},SECURE://127.0.0.1:${securePort}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL',
     'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER',
-    [jaas('plain')]: module('plain.PlainLoginModule', ` username="broker" password="broker" user_${username}="${password}"`),
+    [jaas('plain')]: module(
+      'plain.PlainLoginModule',
+      ` username="broker" password="broker" user_${username}="${password}"`
+    ),
     [jaas('scram-sha-256')]: module('scram.ScramLoginModule'),
     [jaas('scram-sha-512')]: module('scram.ScramLoginModule'),
     [jaas('oauthbearer')]: module('oauthbearer.OAuthBearerLoginModule', ' unsecuredLoginStringClaim_sub="broker"'),
@@ -98,12 +105,14 @@ export class Broker {
 
   /**
    * @param {string} version of Apache Kafka
-   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: whoever comes by the secure listener may do what was granted, and no more
+   * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: whoever comes by the secure listener may do
+   *   what was granted, and no more
    */
   static async start(version = process.env.KAFKA_VERSION || '4.3.1', { secure = false, authorize = false } = {}) {
     const broker = new Broker()
     const cache = path.join(
-      process.env.MTMI_CACHE || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
+      process.env.MTMI_CACHE ||
+        path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
       `kafka-${version}`
     )
     broker.#libs = jars(cache, version)
@@ -114,8 +123,28 @@ export class Broker {
     let more = {}
     const scram = []
     if (secure) {
-      const store = ['-storetype', 'PKCS12', '-keystore', broker.#file('keys.p12'), '-storepass', keystorePassword, '-alias', 'broker']
-      keytool('-genkeypair', ...store, '-keyalg', 'RSA', '-dname', 'CN=127.0.0.1', '-ext', 'SAN=IP:127.0.0.1', '-validity', '2')
+      const store = [
+        '-storetype',
+        'PKCS12',
+        '-keystore',
+        broker.#file('keys.p12'),
+        '-storepass',
+        keystorePassword,
+        '-alias',
+        'broker'
+      ]
+      keytool(
+        '-genkeypair',
+        ...store,
+        '-keyalg',
+        'RSA',
+        '-dname',
+        'CN=127.0.0.1',
+        '-ext',
+        'SAN=IP:127.0.0.1',
+        '-validity',
+        '2'
+      )
       keytool('-exportcert', '-rfc', ...store, '-file', broker.#file('ca.pem'))
       broker.#securePort = await freePort()
       more = secureProperties(broker.#port, controllerPort, broker.#securePort, broker.#file('keys.p12'))
@@ -124,11 +153,23 @@ export class Broker {
       for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-512'])
         scram.push('--add-scram', `${mechanism}=[name=${username},password=${password}]`)
     }
-    fs.writeFileSync(broker.#file('server.properties'), properties(broker.#file('data'), broker.#port, controllerPort, more))
+    fs.writeFileSync(
+      broker.#file('server.properties'),
+      properties(broker.#file('data'), broker.#port, controllerPort, more)
+    )
     const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A')
-    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', broker.#file('server.properties'), ...scram]
+    const format = [
+      'kafka.tools.StorageTool',
+      'format',
+      '-t',
+      clusterId,
+      '-c',
+      broker.#file('server.properties'),
+      ...scram
+    ]
     const formatted = spawnSync('java', [...jvmArguments(broker.#libs, ['-Xmx128m']), ...format], { encoding: 'utf8' })
-    if (formatted.status !== 0) throw new Error(`formatting the broker's storage failed:\n${formatted.stdout}${formatted.stderr}`)
+    if (formatted.status !== 0)
+      throw new Error(`formatting the broker's storage failed:\n${formatted.stdout}${formatted.stderr}`)
     await broker.run()
     return broker
   }
@@ -156,16 +197,23 @@ export class Broker {
     const firstTime = !fs.existsSync(this.#archive)
     const log = fs.openSync(this.#file('broker.log'), 'a')
     // The classes of the first run, kept in an archive, halve the start of every later one.
-    const sharing = firstTime ? `-XX:ArchiveClassesAtExit=${this.#archive}.${process.pid}` : `-XX:SharedArchiveFile=${this.#archive}`
+    const sharing = firstTime
+      ? `-XX:ArchiveClassesAtExit=${this.#archive}.${process.pid}`
+      : `-XX:SharedArchiveFile=${this.#archive}`
     const memory = process.env.KAFKA_HEAP || '-Xmx384m'
-    this.#process = spawn('java', [...jvmArguments(this.#libs, [memory, sharing]), 'kafka.Kafka', this.#file('server.properties')], {
-      stdio: ['ignore', log, log],
-      cwd: this.#directory
-    })
+    this.#process = spawn(
+      'java',
+      [...jvmArguments(this.#libs, [memory, sharing]), 'kafka.Kafka', this.#file('server.properties')],
+      {
+        stdio: ['ignore', log, log],
+        cwd: this.#directory
+      }
+    )
     fs.closeSync(log)
     if (firstTime)
       this.#process.once('exit', () => {
-        if (fs.existsSync(`${this.#archive}.${process.pid}`)) fs.renameSync(`${this.#archive}.${process.pid}`, this.#archive)
+        if (fs.existsSync(`${this.#archive}.${process.pid}`))
+          fs.renameSync(`${this.#archive}.${process.pid}`, this.#archive)
       })
     const startedMs = performance.now()
     while (!(await isOpen(this.#port))) {
@@ -252,9 +300,18 @@ function jars(cache, version) {
   fs.mkdirSync(cache, { recursive: true })
   const part = fs.mkdtempSync(path.join(cache, 'libs-'))
   const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies'
-  const words = ['-q', '-B', '-f', path.join(here, 'pom.xml'), goal, `-Dkafka.version=${version}`, '-DincludeScope=runtime']
+  const words = [
+    '-q',
+    '-B',
+    '-f',
+    path.join(here, 'pom.xml'),
+    goal,
+    `-Dkafka.version=${version}`,
+    '-DincludeScope=runtime'
+  ]
   const done = spawnSync('mvn', [...words, `-DoutputDirectory=${part}`], { stdio: ['ignore', 2, 2] })
-  if (done.status !== 0) throw new Error(`Maven could not fetch Apache Kafka ${version} (its output is above): is Maven Central reachable?`)
+  if (done.status !== 0)
+    throw new Error(`Maven could not fetch Apache Kafka ${version} (its output is above): is Maven Central reachable?`)
   if (fs.existsSync(libs)) fs.rmSync(part, { recursive: true })
   else fs.renameSync(part, libs)
   return libs

@@ -1,7 +1,9 @@
-// A lint rule with types: a plain object is looked up by a name that is not known in advance through `src/core/own.ts` alone.
+// A lint rule with types: a plain object is looked up by a name that is not known in advance through `src/core/own.ts`
+// alone.
 //
-// `record[name]` finds `constructor` and `__proto__` in every object; one event of type "constructor" once ended the process that way. The rule cannot know where
-// a name comes from, so it takes every string that is not a literal for one from outside.
+// `record[name]` finds `constructor` and `__proto__` in every object; one event of type "constructor" once ended the
+// process that way. The rule cannot know where a name comes from, so it takes every string that is not a literal for
+// one from outside.
 
 import ts from 'typescript'
 
@@ -20,7 +22,8 @@ export const ownProperty = {
     const { program, esTreeNodeToTSNodeMap } = context.sourceCode.parserServices
     const checker = program.getTypeChecker()
     const isRecord = (type) =>
-      (type.flags & ts.TypeFlags.Any) !== 0 || checker.getIndexInfoOfType(checker.getApparentType(type), ts.IndexKind.String) !== undefined
+      (type.flags & ts.TypeFlags.Any) !== 0 ||
+      checker.getIndexInfoOfType(checker.getApparentType(type), ts.IndexKind.String) !== undefined
     const typeOf = (node) => checker.getTypeAtLocation(esTreeNodeToTSNodeMap.get(node))
     const parts = (type) => (type.isUnion() ? type.types : [type])
     return {

@@ -1,8 +1,9 @@
 // ESLint rule: a promise that is stored has a handler from where it is made.
 //
-// `no-floating-promises` is content with a promise that is put into a variable. If it rejects before it is awaited, Node ends the process (unhandledRejection); if it is never
-// awaited, a task is dead and nothing says so. So whatever stores a new promise passes it through `handledLater` (src/core/promises.ts), or ends with `.catch(…)` or
-// `.then(…, …)`, or cannot reject (`Promise.resolve()`, `Promise.allSettled(…)`, `new Promise((resolve) => …)`).
+// `no-floating-promises` is content with a promise that is put into a variable. If it rejects before it is awaited,
+// Node ends the process (unhandledRejection); if it is never awaited, a task is dead and nothing says so. So whatever
+// stores a new promise passes it through `handledLater` (src/core/promises.ts), or ends with `.catch(…)` or `.then(…,
+// …)`, or cannot reject (`Promise.resolve()`, `Promise.allSettled(…)`, `new Promise((resolve) => …)`).
 
 const stores = new Set(['push', 'unshift', 'set', 'add'])
 
@@ -21,9 +22,11 @@ function makes(node) {
 function isHandled(node) {
   if (node.type === 'ChainExpression' || node.type === 'TSNonNullExpression' || node.type === 'TSAsExpression')
     return isHandled(node.expression)
-  if (node.type === 'ConditionalExpression') return [node.consequent, node.alternate].every((branch) => !makes(branch) || isHandled(branch))
+  if (node.type === 'ConditionalExpression')
+    return [node.consequent, node.alternate].every((branch) => !makes(branch) || isHandled(branch))
   if (node.type === 'LogicalExpression') return [node.left, node.right].every((side) => !makes(side) || isHandled(side))
-  if (node.type === 'ArrayExpression') return node.elements.every((element) => element === null || !makes(element) || isHandled(element))
+  if (node.type === 'ArrayExpression')
+    return node.elements.every((element) => element === null || !makes(element) || isHandled(element))
   // The executor of what cannot reject takes `resolve` alone.
   if (node.type === 'NewExpression') return node.callee.name === 'Promise' && node.arguments[0]?.params?.length === 1
   if (node.type !== 'CallExpression') return false
@@ -31,7 +34,8 @@ function isHandled(node) {
   if (callee.type === 'Identifier') return callee.name === 'handledLater'
   if (callee.type !== 'MemberExpression') return false
   const { name } = callee.property
-  if (callee.object.type === 'Identifier' && callee.object.name === 'Promise') return name === 'resolve' || name === 'allSettled'
+  if (callee.object.type === 'Identifier' && callee.object.name === 'Promise')
+    return name === 'resolve' || name === 'allSettled'
   if (name === 'map') return isHandledCallback(node.arguments[0])
   if (name === 'finally') return isHandled(callee.object)
   return (name === 'catch' && node.arguments.length === 1) || (name === 'then' && node.arguments.length === 2)
@@ -39,7 +43,10 @@ function isHandled(node) {
 
 function isHandledCallback(callback) {
   return (
-    callback?.type === 'ArrowFunctionExpression' && !callback.async && callback.body.type !== 'BlockStatement' && isHandled(callback.body)
+    callback?.type === 'ArrowFunctionExpression' &&
+    !callback.async &&
+    callback.body.type !== 'BlockStatement' &&
+    isHandled(callback.body)
   )
 }
 
@@ -56,7 +63,8 @@ export default {
     const services = context.sourceCode.parserServices
     const checker = services.program.getTypeChecker()
     // By name: an instance of Fastify has a `then`, too.
-    const isThenable = (type) => (type.isUnion() ? type.types.some(isThenable) : ['Promise', 'PromiseLike'].includes(type.symbol?.name))
+    const isThenable = (type) =>
+      type.isUnion() ? type.types.some(isThenable) : ['Promise', 'PromiseLike'].includes(type.symbol?.name)
     const isPromise = (node) => {
       const type = checker.getApparentType(services.getTypeAtLocation(node))
       if (isThenable(type)) return true
@@ -73,7 +81,8 @@ export default {
       AssignmentExpression: ({ right }) => check(right),
       PropertyDefinition: ({ value }) => check(value),
       CallExpression({ callee, arguments: values }) {
-        if (callee.type === 'MemberExpression' && stores.has(callee.property.name)) for (const value of values) check(value)
+        if (callee.type === 'MemberExpression' && stores.has(callee.property.name))
+          for (const value of values) check(value)
       }
     }
   }

@@ -1,2 +1,4 @@
 /** Paths, or why there are none and what to do. */
-export function ensurePrometheus(): { readonly prometheus: string; readonly promtool: string } | { readonly missing: string }
+export function ensurePrometheus():
+  | { readonly prometheus: string; readonly promtool: string }
+  | { readonly missing: string }

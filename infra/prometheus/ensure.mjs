@@ -1,4 +1,5 @@
-// Where prometheus and promtool are: on the PATH, or unpacked from Debian's package into the cache. Nothing is installed and no service is started.
+// Where prometheus and promtool are: on the PATH, or unpacked from Debian's package into the cache. Nothing is
+// installed and no service is started.
 //
 //   node infra/prometheus/ensure.mjs     or     import { ensurePrometheus } from './ensure.mjs'
 import { spawnSync } from 'node:child_process'
@@ -7,10 +8,13 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** @returns {{ prometheus: string, promtool: string } | { missing: string }} paths, or why there are none and what to do */
+/**
+ * @returns {{ prometheus: string, promtool: string } | { missing: string }} paths, or why there are none and what to do
+ */
 export function ensurePrometheus() {
   if (runs('prometheus') && runs('promtool')) return { prometheus: 'prometheus', promtool: 'promtool' }
-  const home = process.env.MTMI_CACHE ?? path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream')
+  const home =
+    process.env.MTMI_CACHE ?? path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream')
   const cache = path.join(home, 'prometheus')
   const found = { prometheus: path.join(cache, 'usr/bin/prometheus'), promtool: path.join(cache, 'usr/bin/promtool') }
   if (runs(found.prometheus) && runs(found.promtool)) return found
@@ -38,7 +42,10 @@ function unpackDebianPackage(home, cache) {
   const work = fs.mkdtempSync(path.join(home, 'prometheus-')) // beside the cache: the rename at the end must not cross file systems
   const run = (command, ...args) => spawnSync(command, args, { cwd: work, stdio: 'ignore' }).status === 0
   try {
-    if (!run('apt-get', 'download', 'prometheus') && !(run('apt-get', 'update') && run('apt-get', 'download', 'prometheus')))
+    if (
+      !run('apt-get', 'download', 'prometheus') &&
+      !(run('apt-get', 'update') && run('apt-get', 'download', 'prometheus'))
+    )
       return '`apt-get download prometheus` failed'
     const file = fs.readdirSync(work).find((name) => name.endsWith('.deb'))
     if (file === undefined || !run('dpkg-deb', '-x', file, 'unpacked')) return 'the package could not be unpacked'

@@ -12,13 +12,18 @@ import { runToRead } from '../runs.ts'
 async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
   const index = await openIndexToRead(config, runToRead(config))
   try {
-    return await ask(new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }))
+    return await ask(
+      new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) })
+    )
   } finally {
     await index.close()
   }
 }
 
-export async function recommend(config: Config, options: { user: string; limit: number; explain: boolean; json?: boolean }): Promise<void> {
+export async function recommend(
+  config: Config,
+  options: { user: string; limit: number; explain: boolean; json?: boolean }
+): Promise<void> {
   checkLimit(options.limit, config)
   const { user: userId, limit, explain } = options
   const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
@@ -26,7 +31,8 @@ export async function recommend(config: Config, options: { user: string; limit: 
     print(`${JSON.stringify(answer)}\n`)
     return
   }
-  const why = answer.coldStart === undefined ? `vectors of ${answer.version}` : `what is popular now, because ${answer.why}`
+  const why =
+    answer.coldStart === undefined ? `vectors of ${answer.version}` : `what is popular now, because ${answer.why}`
   const lines = answer.items.map(({ itemId, title, score, interest, about, because }, i) =>
     [
       `${String(i + 1).padStart(3)}. ${score.toFixed(3)}`,
@@ -44,7 +50,9 @@ export async function recommend(config: Config, options: { user: string; limit: 
 
 export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
   checkLimit(options.limit, config)
-  const answer = await withRecommender(config, (recommender) => recommender.similar({ itemId: options.item, limit: options.limit }))
+  const answer = await withRecommender(config, (recommender) =>
+    recommender.similar({ itemId: options.item, limit: options.limit })
+  )
   if (answer === undefined)
     throw new ConfigError([
       `item ${options.item} is not in the index: it is unknown, or too new to have been published. \`mtmi recommend --user …\` shows items that are there`

@@ -1,4 +1,5 @@
-// `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: asks the trainer, and waits until what comes of it is served.
+// `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: asks the trainer, and waits until what comes of it is
+// served.
 
 import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -68,7 +69,11 @@ async function publishNewest(config: Config, action: 'rebuild' | 'resume', optio
 }
 
 function checkpointsOf({ train }: Config, run: RunDirectory): CheckpointFiles {
-  return new CheckpointFiles({ directory: run.path('checkpoints'), keep: train.checkpointKeep, versionKeep: train.versionKeep })
+  return new CheckpointFiles({
+    directory: run.path('checkpoints'),
+    keep: train.checkpointKeep,
+    versionKeep: train.versionKeep
+  })
 }
 
 /** @throws ConfigError if the gate finds a large loss and nobody said yes; nothing has changed */
@@ -146,7 +151,9 @@ async function change(
     lock.release()
   }
   if (others.length === 0) {
-    note(`no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`)
+    note(
+      `no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`
+    )
     tell(options, { run: run.name, preview, request })
     return
   }
@@ -160,7 +167,8 @@ async function change(
     tell(options, { run: run.name, preview, request })
     return
   }
-  if (result.outcome === 'failed') throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
+  if (result.outcome === 'failed')
+    throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
   note(`the trainer has sent space ${result.space}; waiting until it is complete`)
   const served = await waitFor(untilMs, async () => {
     const index = await openIndexToRead(config, run)
@@ -193,7 +201,13 @@ async function refuseIfBlocked(config: Config, run: RunDirectory, action: Lineag
 
 function tell(
   { json }: ChangeOptions,
-  answer: { run: string; preview: ModelPreview | undefined; request: ControlRequest; result?: ControlResult; live?: unknown }
+  answer: {
+    run: string
+    preview: ModelPreview | undefined
+    request: ControlRequest
+    result?: ControlResult
+    live?: unknown
+  }
 ): void {
   if (json === true) print(`${JSON.stringify(answer)}\n`)
 }

@@ -79,14 +79,18 @@ program
   .option('--items <number>', 'items', wholeNumber)
   .option('--out <file>', 'JSON lines; - is standard output. Without it: into the log')
   .addOption(json())
-  .action(async (options) => (await import('./simulate.ts')).simulateEvents(configured(), { ...options, configFile: configFile() }))
+  .action(async (options) =>
+    (await import('./simulate.ts')).simulateEvents(configured(), { ...options, configFile: configFile() })
+  )
 
 program
   .command('ingest')
   .description('one stage on the configured parts: topics of others, as sources says → interactions and items')
   .addOption(once('end when everything in the log has been worked off'))
   .addOption(json())
-  .action(async (options) => (await import('../ingest.ts')).ingest(configured(), { ...options, configFile: configFile() }))
+  .action(async (options) =>
+    (await import('../ingest.ts')).ingest(configured(), { ...options, configFile: configFile() })
+  )
 
 for (const [stage, description] of [
   ['sequence', 'interactions → user-sequences'],
@@ -97,7 +101,9 @@ for (const [stage, description] of [
     .description(`one stage on the configured parts: ${description}`)
     .addOption(once('end when everything in the log has been worked off'))
     .addOption(json())
-    .action(async (options) => (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() }))
+    .action(async (options) =>
+      (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() })
+    )
 }
 
 /** @param lines command, and what it is for */
@@ -105,8 +111,10 @@ function examples(lines: readonly (readonly [command: string, purpose: string])[
   return ['', 'Examples:', ...lines.flatMap(([command, purpose]) => [`  $ ${command}`, `      ${purpose}`])].join('\n')
 }
 
-const yes = () => new Option('--yes', 'serve the model even if the gate finds that lists get much worse').default(false, 'no')
-const wait = () => new Option('--wait <seconds>', 'how long to wait until the model is served').argParser(wholeNumber).default(120)
+const yes = () =>
+  new Option('--yes', 'serve the model even if the gate finds that lists get much worse').default(false, 'no')
+const wait = () =>
+  new Option('--wait <seconds>', 'how long to wait until the model is served').argParser(wholeNumber).default(120)
 program
   .command('publish')
   .description('one stage on the configured parts: model-updates and user-sequences → the index')
@@ -209,8 +217,14 @@ withReading(program.command('evaluate'))
   .description('how well a model does on a data set; without --data the progressive report of a run')
   .addOption(data())
   .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
-  .addOption(new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users'))
-  .addOption(new Option('--policy <name>', 'of --protocol stream: how a model is kept up (default: replay)').choices(streamPolicies))
+  .addOption(
+    new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users')
+  )
+  .addOption(
+    new Option('--policy <name>', 'of --protocol stream: how a model is kept up (default: replay)').choices(
+      streamPolicies
+    )
+  )
   .option('--seed <number...>', 'of the split and of all that is drawn; several give means and spreads', wholeNumbers)
   .option('--fresh', 'learn again what was learned before', false)
   .addOption(json())
@@ -218,10 +232,16 @@ withReading(program.command('evaluate'))
     const { evaluate } = await import('./evaluate.ts')
     const { seed, columns, itemColumns, filter, ...rest } = options
     const config = withModel(options.model, typeSettings(options))
-    await evaluate(config, { ...rest, ...readingOf({ ...rest, columns, itemColumns, filter }), seeds: seed ?? [config.seed] })
+    await evaluate(config, {
+      ...rest,
+      ...readingOf({ ...rest, columns, itemColumns, filter }),
+      seeds: seed ?? [config.seed]
+    })
   })
 
-const studyCommand = program.command('study').description('many evaluations, one question: a table and plots under results')
+const studyCommand = program
+  .command('study')
+  .description('many evaluations, one question: a table and plots under results')
 for (const [name, description] of [
   ['compare', 'all models and simple methods on each data set'],
   ['ablation', 'what each part of mtmi is good for'],
@@ -272,9 +292,14 @@ program
   .requiredOption('--topic <name>', 'of a source', given('a topic'))
   .requiredOption('--data <file>', 'each line is the value of a record', given('a file'))
   .option('--key <path>', 'where the key of the record is in the line, which is then JSON')
-  .option('--raw', 'lines are whole records: {"key": …, "value": …, "headers": {}}; a string is text, {"hex": "00ff"} bytes, null nothing')
+  .option(
+    '--raw',
+    'lines are whole records: {"key": …, "value": …, "headers": {}}; a string is text, {"hex": "00ff"} bytes, null nothing'
+  )
   .addOption(json())
-  .action(async (options) => (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() }))
+  .action(async (options) =>
+    (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() })
+  )
 
 const mapping = program.command('mapping').description('how records of others become ours')
 mapping
@@ -349,7 +374,9 @@ program
 
 program
   .command('doctor')
-  .description('what is installed, which backend is live, what answers and what we may do there, and what to do about the rest')
+  .description(
+    'what is installed, which backend is live, what answers and what we may do there, and what to do about the rest'
+  )
   .addOption(
     new Option('--stage <name>', 'ask for the rights on Kafka of this stage only').choices([
       'ingest',
@@ -407,7 +434,9 @@ function configured(overrides: Record<string, unknown> = {}): Config {
   const all = [...set, overrides, { dataDir: options.dataDir, run }].reduce(mergeDeep, {})
   const engine = environmentVariable('MTMI_BACKEND')
   if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
-    throw new ConfigError([`MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`])
+    throw new ConfigError([
+      `MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`
+    ])
   const loaded = loadConfig(config, all)
   dataDir = path.resolve(loaded.dataDir)
   return loaded
@@ -424,13 +453,17 @@ function withModel(model: string, settings: Record<string, unknown> = {}): Confi
   try {
     return configured({ model: { name: model }, ...settings })
   } catch (error) {
-    if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name'))) throw error
+    if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name')))
+      throw error
     throw new ConfigError(error.problems.map((problem) => `${problem}; simple methods are ${simpleMethods.join(', ')}`))
   }
 }
 
 function startOptions({ columns, itemColumns, filter, ...rest }: GivenOptions & Record<string, unknown>) {
-  return { ...rest, ...readingOf({ ...rest, columns, itemColumns, filter }) } as unknown as import('../start.ts').StartOptions
+  return {
+    ...rest,
+    ...readingOf({ ...rest, columns, itemColumns, filter })
+  } as unknown as import('../start.ts').StartOptions
 }
 
 /** With the options that say how a data set is read. */

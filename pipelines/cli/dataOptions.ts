@@ -10,7 +10,8 @@ import { parseColumnMapping } from '../../src/lab/dataset/columnMapping.ts'
 import type { DatasetReading } from '../../src/lab/dataset/dataset.ts'
 import { formatNames } from '../../src/lab/dataset/formatName.ts'
 
-export const format = () => new Option('--format <name>', 'Format of the data set; default: recognised').choices(formatNames)
+export const format = () =>
+  new Option('--format <name>', 'Format of the data set; default: recognised').choices(formatNames)
 
 /** All of them but `--data`. */
 export const readingOptions = (): Option[] => [
@@ -21,8 +22,14 @@ export const readingOptions = (): Option[] => [
   ),
   new Option('--items <path>', 'Catalogue: a file of items with titles and features, as CSV or JSON lines'),
   new Option('--item-columns <mapping>', 'Columns of the catalogue: item=…,title=…,features=…+…'),
-  new Option('--types <weights>', 'Event types that count, with their weights: view=1,purchase=3; instead of events.types'),
-  new Option('--filter <condition...>', 'Records to read: COLUMN=VALUE,VALUE or COLUMN (has a value) or !COLUMN (has none); all must hold')
+  new Option(
+    '--types <weights>',
+    'Event types that count, with their weights: view=1,purchase=3; instead of events.types'
+  ),
+  new Option(
+    '--filter <condition...>',
+    'Records to read: COLUMN=VALUE,VALUE or COLUMN (has a value) or !COLUMN (has none); all must hold'
+  )
 ]
 
 /** Options as commander hands them over. */
@@ -38,7 +45,10 @@ export interface GivenOptions {
 
 /** @throws ConfigError with what cannot be understood, or has no data set that it is about */
 export function readingOf({ data, format, columns, items, itemColumns, types, filter }: GivenOptions): DatasetReading {
-  if (data === undefined && [columns, format, items, itemColumns, types, filter].some((option) => option !== undefined)) {
+  if (
+    data === undefined &&
+    [columns, format, items, itemColumns, types, filter].some((option) => option !== undefined)
+  ) {
     throw new ConfigError([
       '--format, --columns, --items, --item-columns, --types and --filter say how to read a data set: give it with --data'
     ])

@@ -17,7 +17,9 @@ const app = 'mtmi'
 const replayState: StateKind<ReplayState> = {
   file: 'dlq-replayed.json',
   version: 1,
-  schema: z.looseObject({ replayed: z.record(z.string(), z.record(z.string(), z.array(z.tuple([z.string(), z.string()])))) }),
+  schema: z.looseObject({
+    replayed: z.record(z.string(), z.record(z.string(), z.array(z.tuple([z.string(), z.string()]))))
+  }),
   removed: '`mtmi dlq replay` appends records again that it has replayed before'
 }
 /** Reasons listed one by one; the rest are counted together. */
@@ -89,7 +91,8 @@ export async function show(
   const topic = letterTopic(options.topic)
   const shown: Letter[] = []
   await withLetters(config, runToRead(config), async (letters, log) => {
-    if (!(await isThere(log, topic))) throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
+    if (!(await isThere(log, topic)))
+      throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
     for await (const letter of letters.letters(topic)) {
       if (options.partition !== undefined && letter.at.partition !== options.partition) continue
       if (options.offset !== undefined && letter.at.offset < BigInt(options.offset)) continue
@@ -98,7 +101,10 @@ export async function show(
     }
   })
   if (options.json === true) print(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
-  else print(shown.length === 0 ? 'no such letters\n' : `${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`)
+  else
+    print(
+      shown.length === 0 ? 'no such letters\n' : `${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`
+    )
 }
 
 export async function replay(
@@ -107,7 +113,8 @@ export async function replay(
 ): Promise<void> {
   const topic = letterTopic(options.topic)
   const reason = options.reason?.toLowerCase()
-  const wanted = (letter: Letter) => reason === undefined || `${letter.exception}: ${letter.message}`.toLowerCase().includes(reason)
+  const wanted = (letter: Letter) =>
+    reason === undefined || `${letter.exception}: ${letter.message}`.toLowerCase().includes(reason)
   const run = runToChange(config)
   const lock = run.lock('mtmi dlq replay', ['replay'])
   try {
@@ -122,7 +129,9 @@ export async function replay(
             `records of ${letter.topic} are not replayed: an older record would take the place of a newer one of the same key. Look at them with \`mtmi dlq show\``
           ])
         if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(topic))
-          throw new ConfigError([`${topic} holds a letter from ${letter.topic}: it was put there by somebody else, and is left to them`])
+          throw new ConfigError([
+            `${topic} holds a letter from ${letter.topic}: it was put there by somebody else, and is left to them`
+          ])
         else targets.set(letter.topic, (targets.get(letter.topic) ?? 0) + 1)
       }
       const due = [...targets.values()].reduce((sum, count) => sum + count, 0)
@@ -157,7 +166,10 @@ async function withLetters(
   try {
     const { interactions, items } = config.topics
     const { signal } = new AbortController()
-    await body(await DeadLetterReplay.open({ log, store: fileStore(run), ours: new Set([interactions, items]), signal }), log)
+    await body(
+      await DeadLetterReplay.open({ log, store: fileStore(run), ours: new Set([interactions, items]), signal }),
+      log
+    )
   } finally {
     await log.close()
   }
@@ -203,7 +215,18 @@ export function reasonOf({ exception, message }: { exception: string; message: s
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
 }
 
-function jsonOf({ at, stage, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter): object {
+function jsonOf({
+  at,
+  stage,
+  topic,
+  partition,
+  offset,
+  exception,
+  message,
+  stacktrace,
+  original,
+  replayed
+}: Letter): object {
   const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
     name,
     textOf(bytes) ?? `0x${Buffer.from(bytes).toString('hex')}`

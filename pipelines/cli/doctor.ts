@@ -1,4 +1,5 @@
-// `mtmi doctor`: what is here, what is live, what answers, and for each thing that is wrong what to do. Changes nothing.
+// `mtmi doctor`: what is here, what is live, what answers, and for each thing that is wrong what to do. Changes
+// nothing.
 
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
@@ -38,19 +39,25 @@ export async function doctor(config: Config, options: DoctorOptions): Promise<vo
     outside.push(handledLater(inTime(what, waitMs, advice, ask)))
   }
   look('schema registry', limitMs, 'check registry.url', () => registryFindings(config, clock, requestMs))
-  if (config.index === 'qdrant') look('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))
+  if (config.index === 'qdrant')
+    look('Qdrant', limitMs, 'check qdrant.url', () => qdrantFindings(config, run.name, clock, requestMs))
   if (config.log === 'kafka')
     look('brokers', 2 * limitMs, 'check kafka.brokers', () =>
       kafkaFindings(config, { clock, limitMs, ...(options.stage === undefined ? {} : { stage: options.stage }) })
     )
-  const findings = [...machineFindings(config, backend), ...(await runFindings(config, run)), ...(await Promise.all(outside)).flat()]
+  const findings = [
+    ...machineFindings(config, backend),
+    ...(await runFindings(config, run)),
+    ...(await Promise.all(outside)).flat()
+  ]
   const failures = findings.filter(({ verdict }) => verdict === 'failed')
   if (options.json === true) {
     const live = backend instanceof Error ? null : backend
     print(`${JSON.stringify({ version, ok: failures.length === 0, backend: live, findings })}\n`)
   } else print(`mtmi-stream ${version}\n${findings.flatMap(lines).join('\n')}\n`)
   if (failures.length === 0) return
-  if (options.json !== true) note(`\n${failures.length} ${failures.length === 1 ? 'thing has' : 'things have'} FAILED and must be fixed`)
+  if (options.json !== true)
+    note(`\n${failures.length} ${failures.length === 1 ? 'thing has' : 'things have'} FAILED and must be fixed`)
   process.exitCode = statusOf(failures)
   // What did not answer may still be waited for.
   resultStream().write('', () => process.exit())

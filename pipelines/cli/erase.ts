@@ -1,4 +1,5 @@
-// `mtmi erase --user ID`: the event that says so, and everything on this machine that the stages which would hear of it do not reach, because they do not run.
+// `mtmi erase --user ID`: the event that says so, and everything on this machine that the stages which would hear of it
+// do not reach, because they do not run.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -20,7 +21,9 @@ import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUs
 import { openIndexToRead, openWire } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 
-/** How long stages that run may take to come to the event: a trainer finishes its batch and writes its checkpoints anew. */
+/**
+ * How long stages that run may take to come to the event: a trainer finishes its batch and writes its checkpoints anew.
+ */
 const waitMaxMs = 60_000
 const pollMs = 250
 
@@ -88,7 +91,10 @@ interface Place {
   readonly done?: string
 }
 
-/** By this process where no other has the role; otherwise waits until that one has done it. @param wasThere before the event was appended */
+/**
+ * By this process where no other has the role; otherwise waits until that one has done it. @param wasThere before the
+ * event was appended
+ */
 async function eraseFrom(
   run: RunDirectory,
   { role, place, offline, isGone, done = 'no stage runs: its files were rewritten' }: Place,
@@ -244,7 +250,10 @@ function topicPlaces(config: Config, nowMs: number): ErasedPlace[] {
   ]
 }
 
-/** Files of other kinds that hold the id as a word: lines of a data set that could not be used, damaged checkpoints. Nobody but you can tell what else is in them. */
+/**
+ * Files of other kinds that hold the id as a word: lines of a data set that could not be used, damaged checkpoints.
+ * Nobody but you can tell what else is in them.
+ */
 function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
   const found: ErasedPlace[] = []
   const look = (folder: string, wanted: (name: string) => boolean) => {
@@ -252,7 +261,11 @@ function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
     for (const name of readdirSync(folder)) {
       const file = path.join(folder, name)
       if (wanted(name) && holds(readFileSync(file), userId))
-        found.push({ place: file, outcome: 'left to you', detail: 'it names the user, or something of the same name: look, and remove it' })
+        found.push({
+          place: file,
+          outcome: 'left to you',
+          detail: 'it names the user, or something of the same name: look, and remove it'
+        })
     }
   }
   look(run.root, (name) => name.endsWith('.jsonl'))

@@ -40,7 +40,9 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
   if (command.data === undefined) return showRun(config, command.json)
   const { protocol, model, policy = 'replay' } = command
   if (command.policy !== undefined && protocol !== 'stream')
-    throw new ConfigError([`--policy ${policy} says how a model is updated from period to period: give --protocol stream with it`])
+    throw new ConfigError([
+      `--policy ${policy} says how a model is updated from period to period: give --protocol stream with it`
+    ])
   const status = startStatusLine(systemClock)
   const data = await loadOfflineData(config, { ...command, data: command.data }, (text) => status.keep(text))
   warn(data, command, status)
@@ -80,7 +82,10 @@ export async function evaluate(config: Config, command: EvaluateCommand): Promis
       return
     }
     folders.push(protocol === 'stream' ? streamFolder({ ...run, policy }) : runFolder({ ...run, protocol }))
-    const file = protocol === 'stream' ? path.join(streamFolder({ ...run, policy }), 'result.json') : resultFile({ ...run, protocol })
+    const file =
+      protocol === 'stream'
+        ? path.join(streamFolder({ ...run, policy }), 'result.json')
+        : resultFile({ ...run, protocol })
     status.keep(`${title}: ${path.relative('.', file)}`)
   }
   const sections = protocol === 'stream' ? streamSections(stream) : offlineSections(summarise(offline))
@@ -120,7 +125,9 @@ async function showRun(config: Config, json: boolean): Promise<void> {
   const held =
     live === null || report.space === undefined || live.space === report.space
       ? report.held
-      : [`the report is of ${report.space}, and ${live.space} is served since (\`mtmi versions\`); the next start writes a new one`]
+      : [
+          `the report is of ${report.space}, and ${live.space} is served since (\`mtmi versions\`); the next start writes a new one`
+        ]
   const shown: RunReport = { ...report, ...(held === undefined ? {} : { held }) }
   print(json ? `${JSON.stringify(held === undefined ? (report.progressive ?? {}) : { held })}\n` : textReport(shown))
 }

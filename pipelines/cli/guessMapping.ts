@@ -44,7 +44,10 @@ export function leavesOf(value: unknown): readonly Leaf[] {
     for (const [name, inner] of Object.entries(object)) {
       if (name === except) continue
       const isPlain = /^[\w$@-]+$/.test(name) && !(path === '' && (name === 'key' || name === '$'))
-      visit(isPlain ? `${path}${path === '' ? '' : '.'}${name}` : `${path === '' ? '$' : path}[${JSON.stringify(name)}]`, inner)
+      visit(
+        isPlain ? `${path}${path === '' ? '' : '.'}${name}` : `${path === '' ? '$' : path}[${JSON.stringify(name)}]`,
+        inner
+      )
     }
   }
   visit('', value)
@@ -69,14 +72,16 @@ function nameOf(path: string): string {
 export function nearestPath(wanted: string, value: unknown): string | undefined {
   const name = nameOf(wanted)
   const others = leavesOf(value).filter(({ path }) => path !== wanted)
-  return (others.find(({ path }) => nameOf(path) === name) ?? others.find(({ path }) => nameOf(path).endsWith(name)))?.path
+  return (others.find(({ path }) => nameOf(path) === name) ?? others.find(({ path }) => nameOf(path).endsWith(name)))
+    ?.path
 }
 
 /** The format that the samples have; undefined: none that is read without a schema. */
 export function guessFormat(records: readonly LogRecord[]): string | undefined {
   const values = records.flatMap(({ value }) => (value === null || value.length === 0 ? [] : [value]))
   const most = (test: (value: Uint8Array) => boolean) => values.filter(test).length * 2 > values.length
-  if (records.filter(({ headers }) => Object.hasOwn(headers, 'ce_specversion')).length * 2 > records.length) return 'cloudevents'
+  if (records.filter(({ headers }) => Object.hasOwn(headers, 'ce_specversion')).length * 2 > records.length)
+    return 'cloudevents'
   if (most((value) => value[0] === 0 && value.length > 5)) return 'avro-registry'
   const text = (value: Uint8Array) => {
     try {
@@ -113,22 +118,28 @@ export function guessedSource(topic: string, format: string, values: readonly un
     const [path, ...others] = ranked
     if (path === undefined) {
       if (role !== 'value')
-        lines.push(`    # ${role}: nothing has a name like it${role === 'type' ? '; for a topic of one type: type: =view' : ''}`)
+        lines.push(
+          `    # ${role}: nothing has a name like it${role === 'type' ? '; for a topic of one type: type: =view' : ''}`
+        )
       continue
     }
     used.add(path)
     const found = texts.get(path)!
-    lines.push(`    ${role}: ${role === 'time' ? timeOf(path, found, rules) : quoted(path)}  # ${shownTexts(found)}${also(others)}`)
+    lines.push(
+      `    ${role}: ${role === 'time' ? timeOf(path, found, rules) : quoted(path)}  # ${shownTexts(found)}${also(others)}`
+    )
   }
   const rest = [...texts.keys()].filter((path) => !used.has(path)).slice(0, 30)
-  if (rest.length > 0) lines.push('    # Not used:', ...rest.map((path) => `    #   ${path}: ${shownTexts(texts.get(path)!)}`))
+  if (rest.length > 0)
+    lines.push('    # Not used:', ...rest.map((path) => `    #   ${path}: ${shownTexts(texts.get(path)!)}`))
   return `${lines.join('\n')}\n`
 }
 
 function rankOf(role: ColumnRole, path: string): number {
   const name = nameOf(path)
   const parent = path.split('.').at(-2)
-  const whole = name === 'id' && parent !== undefined ? plainColumnName(parent.replace(/\[.*\]/, '').replace(/s$/, '')) : name
+  const whole =
+    name === 'id' && parent !== undefined ? plainColumnName(parent.replace(/\[.*\]/, '').replace(/s$/, '')) : name
   return likelyNames(role).indexOf(whole)
 }
 
@@ -138,7 +149,8 @@ function timeOf(path: string, texts: readonly string[], rules: ValueRules): stri
   return `{ path: ${quoted(path)}, ${unitOf(detection.form)} }`
 }
 
-const unitOf = ({ unit, format }: TimeForm) => (format === undefined ? `unit: ${unit ?? 'ms'}` : `format: ${JSON.stringify(format)}`)
+const unitOf = ({ unit, format }: TimeForm) =>
+  format === undefined ? `unit: ${unit ?? 'ms'}` : `format: ${JSON.stringify(format)}`
 const quoted = (path: string) => (/^[\w.$-]+$/.test(path) ? path : JSON.stringify(path))
 const also = (paths: readonly string[]) => (paths.length === 0 ? '' : `; or ${paths.slice(0, 3).join(', ')}`)
 

@@ -33,7 +33,10 @@ interface Tried {
   readonly reason?: string
 }
 
-export async function tryMapping(config: Config, options: { topic: string; samples: number; json?: boolean }): Promise<void> {
+export async function tryMapping(
+  config: Config,
+  options: { topic: string; samples: number; json?: boolean }
+): Promise<void> {
   const source = config.sources.find(({ topic }) => topic === options.topic)
   if (source === undefined) {
     const known = config.sources.map(({ topic }) => topic).join(', ')
@@ -45,7 +48,8 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
   try {
     const mapper = openSource(source, wire)
     const records = await newest(wire, options.topic, options.samples)
-    if (records.length === 0) throw new ConfigError([`topic ${options.topic} is empty: nothing to try the mapping with`])
+    if (records.length === 0)
+      throw new ConfigError([`topic ${options.topic} is empty: nothing to try the mapping with`])
     await mapper.prepare(records)
     const tried = records.map((record) => tryOne(mapper, record))
     const counts = { mapped: 0, filtered: 0, refused: 0 }
@@ -59,7 +63,9 @@ export async function tryMapping(config: Config, options: { topic: string; sampl
           .filter((type) => own(config.events.types, type) === undefined)
       )
       if (types.size > 0)
-        print(`events.types has no ${plainLine([...types].join(', '))}: such interactions are ingested, and then ignored\n`)
+        print(
+          `events.types has no ${plainLine([...types].join(', '))}: such interactions are ingested, and then ignored\n`
+        )
       print(
         `${tried.length} records of ${options.topic}: ${counts.mapped} mapped, ${counts.filtered} filtered, ${counts.refused} refused\n`
       )
@@ -171,7 +177,8 @@ function toJson(value: unknown): string {
 
 function shownInteraction(interaction: Interaction, { time }: SourceOptions): string {
   const { userId, itemId, type, eventTimeMs, value, context, eventId } = interaction
-  const form = time === undefined ? '' : time.format !== undefined ? ` (format ${time.format})` : ` (unit ${time.unit ?? 'ms'})`
+  const form =
+    time === undefined ? '' : time.format !== undefined ? ` (format ${time.format})` : ` (unit ${time.unit ?? 'ms'})`
   const facts = Object.entries(context ?? {}).map(([name, text]) => `${name}=${text}`)
   return [
     ...[`user ${userId}`, `item ${itemId}`, `type ${type}`, `time ${shownTime(eventTimeMs)}${form}`],

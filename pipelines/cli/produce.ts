@@ -19,7 +19,8 @@ const text = new TextEncoder()
 
 /**
  * @param options.key a path in each line, which is then JSON; without it keys are empty
- * @param options.raw each line is a whole record: `{"key": …, "value": …, "headers": {"name": …}}`, where a string is text, `{"hex": "00ff"}` bytes and null
+ * @param options.raw each line is a whole record: `{"key": …, "value": …, "headers": {"name": …}}`, where a string is
+ *   text, `{"hex": "00ff"}` bytes and null
  *   nothing
  */
 export async function produce(
@@ -29,7 +30,9 @@ export async function produce(
   const { topic, data } = options
   const ours: string[] = Object.values(config.topics).filter((value) => typeof value === 'string')
   if (ours.includes(topic))
-    throw new ConfigError([`${topic} is what mtmi writes: raw records would be refused there. Choose the topic of a source`])
+    throw new ConfigError([
+      `${topic} is what mtmi writes: raw records would be refused there. Choose the topic of a source`
+    ])
   if (!existsSync(data)) throw new ConfigError([`there is no file ${data}`])
   const keyPath = options.key === undefined ? undefined : parseFieldPath(options.key)
   const rules = valueRules(config.events)
@@ -51,7 +54,11 @@ export async function produce(
             number++
             if (line.trim() === '') continue
             if (options.raw === true) block.push(rawRecord(line, `${data}, line ${number}`))
-            else block.push({ key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath, rules), value: text.encode(line) })
+            else
+              block.push({
+                key: keyPath === undefined ? new Uint8Array() : keyOf(line, keyPath, rules),
+                value: text.encode(line)
+              })
             if (block.length < appendMax) continue
             await wire.log.append(topic, block)
             count += block.length
@@ -70,7 +77,11 @@ export async function produce(
 }
 
 /** Empty where the line has none: a topic may well hold what its readers cannot use. */
-function keyOf(line: string, path: ReturnType<typeof parseFieldPath>, rules: ReturnType<typeof valueRules>): Uint8Array {
+function keyOf(
+  line: string,
+  path: ReturnType<typeof parseFieldPath>,
+  rules: ReturnType<typeof valueRules>
+): Uint8Array {
   try {
     const record = { key: new Uint8Array(), value: null, headers: {}, partition: 0, offset: 0n, timestampMs: 0 }
     return text.encode(readText([path], { topic: '', record, value: parseExactJson(line) }, 'key', rules) ?? '')
@@ -90,7 +101,8 @@ const rawLine = z.strictObject({
 
 /** @throws ConfigError naming the line */
 function rawRecord(line: string, where: string): NewRecord {
-  const bytes = (raw: z.infer<typeof rawBytes>) => (typeof raw === 'string' ? text.encode(raw) : Buffer.from(raw.hex, 'hex'))
+  const bytes = (raw: z.infer<typeof rawBytes>) =>
+    typeof raw === 'string' ? text.encode(raw) : Buffer.from(raw.hex, 'hex')
   try {
     const { key, value, headers } = rawLine.parse(JSON.parse(line))
     return {
@@ -100,6 +112,8 @@ function rawRecord(line: string, where: string): NewRecord {
     }
   } catch (error) {
     const problem = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
-    throw new ConfigError([`${where}: ${problem}. A line of --raw is {"key": "k", "value": "text", "headers": {}}; null is no value`])
+    throw new ConfigError([
+      `${where}: ${problem}. A line of --raw is {"key": "k", "value": "text", "headers": {}}; null is no value`
+    ])
   }
 }

@@ -13,7 +13,9 @@ export async function reset(config: Config, options: { yes: boolean; json?: bool
   const { name, root } = run
   if (!options.yes) {
     if (!process.stdin.isTTY)
-      throw new ConfigError([`reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`])
+      throw new ConfigError([
+        `reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`
+      ])
     if (!(await confirmed(`Remove ${root} with its log, histories, model and index?`))) {
       note('nothing was removed')
       return
@@ -22,7 +24,8 @@ export async function reset(config: Config, options: { yes: boolean; json?: bool
   const lock = run.lock('mtmi reset', writerRoles)
   try {
     const others = run.users().filter((user) => !user.startsWith('mtmi reset '))
-    if (others.length > 0) throw new UnavailableError(`${root} is in use by ${others.join(' and ')}: end that first. Nothing was removed`)
+    if (others.length > 0)
+      throw new UnavailableError(`${root} is in use by ${others.join(' and ')}: end that first. Nothing was removed`)
     // First what is elsewhere: if that fails, the run is still there, and reset may be repeated.
     if (config.index === 'qdrant') {
       const index = await openQdrantIndex(config, name)

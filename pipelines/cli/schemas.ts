@@ -13,11 +13,17 @@ export async function checkSchemas(config: Config, options: { json?: boolean }):
   const wrong = reports.filter(({ state }) => state === 'incompatible')
   if (wrong.length > 0)
     throw new ConfigError(
-      wrong.map(({ subject, messages }) => `schema of ${subject} cannot read records of its earlier schemas: ${messages.join('; ')}`)
+      wrong.map(
+        ({ subject, messages }) =>
+          `schema of ${subject} cannot read records of its earlier schemas: ${messages.join('; ')}`
+      )
     )
 }
 
-/** Registers what is missing, and sets each subject's compatibility level. Nothing is registered if one of them is incompatible. */
+/**
+ * Registers what is missing, and sets each subject's compatibility level. Nothing is registered if one of them is
+ * incompatible.
+ */
 export async function registerSchemas(config: Config, options: { json?: boolean }): Promise<void> {
   const registry = configuredRegistry(config)
   const before = await examineSchemas(config)
@@ -43,7 +49,8 @@ function printReports(reports: readonly SchemaReport[], json: boolean, config: C
   }
   for (const { subject, state, id, version, compatibility } of reports) {
     const where = id === undefined ? '' : `, id ${id}, version ${version}`
-    const level = compatibility === levelWanted ? compatibility : `${compatibility}; \`mtmi schemas register\` sets ${levelWanted}`
+    const level =
+      compatibility === levelWanted ? compatibility : `${compatibility}; \`mtmi schemas register\` sets ${levelWanted}`
     print(`${subject}: ${state}${where}; compatibility ${level}\n`)
   }
 }

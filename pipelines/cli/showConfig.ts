@@ -15,7 +15,10 @@ export async function showConfig(config: Config, options: { explain: boolean; js
   else print(stringify(shown))
 }
 
-/** A copy in which values under secret names, and passwords within addresses, are stars. A secret that is not set stays visibly so. */
+/**
+ * A copy in which values under secret names, and passwords within addresses, are stars. A secret that is not set stays
+ * visibly so.
+ */
 export function withoutSecrets(value: unknown, name = ''): unknown {
   if (typeof value === 'string') {
     if (value === '') return value
@@ -23,6 +26,8 @@ export function withoutSecrets(value: unknown, name = ''): unknown {
   }
   if (Array.isArray(value)) return value.map((inner) => withoutSecrets(inner, name))
   if (typeof value === 'object' && value !== null)
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutSecrets(inner, isSecretName(name) ? name : key)]))
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [key, withoutSecrets(inner, isSecretName(name) ? name : key)])
+    )
   return value
 }

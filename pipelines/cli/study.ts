@@ -39,7 +39,9 @@ export async function study(name: Study, config: Config, command: StudyCommand):
     throw new ConfigError([`study ${name}: nothing is left of it: no row has ${command.only.join(' or ')} in its name`])
   // All at once: a setting that cannot be is found before the first run, not in the night.
   const configs = cells.map((cell) => withSettings(config, settingsOf(cell)))
-  const backend = cells.every(({ model }) => isSimpleMethod(model)) ? 'none' : describeBackend(await loadConfiguredBackend())
+  const backend = cells.every(({ model }) => isSimpleMethod(model))
+    ? 'none'
+    : describeBackend(await loadConfiguredBackend())
   let asked = false
   void untilInterrupted().then(() => {
     asked = true
@@ -57,7 +59,10 @@ export async function study(name: Study, config: Config, command: StudyCommand):
           const key = JSON.stringify([data, features, times])
           const contents =
             loaded.get(key) ??
-            (await loadOfflineData(cellConfig, { data, ...(command.format === undefined ? {} : { format: command.format }) }))
+            (await loadOfflineData(cellConfig, {
+              data,
+              ...(command.format === undefined ? {} : { format: command.format })
+            }))
           loaded.set(key, contents)
           for (const note of notesOn(name, cellConfig, contents)) notes.add(note)
           const title = `${runs.length + 1} of ${all}: ${cell.name} on ${contents.name}, seed ${seed}`
@@ -103,12 +108,16 @@ export async function study(name: Study, config: Config, command: StudyCommand):
 function notesOn(name: Study, { evaluate: { times, features } }: Config, data: OfflineData): string[] {
   const notes = leftOut(data).map((line) => `${data.name}: ${line}.`)
   if (name === 'context' && times && !data.timed)
-    notes.push(`${data.name} has no event times: every step is a second after the one before it, and rows about time show nothing.`)
+    notes.push(
+      `${data.name} has no event times: every step is a second after the one before it, and rows about time show nothing.`
+    )
   if ((name === 'context' || name === 'coldstart') && features && data.catalogue.length === 0)
     notes.push(`${data.name} has no side features: a row without them is the same run.`)
   return notes
 }
 
 function settingsOf({ model, settings }: StudyCell): Record<string, unknown> {
-  return isSimpleMethod(model) ? settings : { ...settings, model: { ...(settings.model as object | undefined), name: model } }
+  return isSimpleMethod(model)
+    ? settings
+    : { ...settings, model: { ...(settings.model as object | undefined), name: model } }
 }

@@ -14,7 +14,8 @@ export async function applyTopicsCommand(config: Config, options: { json?: boole
 }
 
 function checked(config: Config): Config {
-  if (config.log !== 'kafka') throw new ConfigError(['the embedded log makes its topics by itself: topics are planned where log is kafka'])
+  if (config.log !== 'kafka')
+    throw new ConfigError(['the embedded log makes its topics by itself: topics are planned where log is kafka'])
   return config
 }
 
@@ -32,6 +33,8 @@ function show(plans: readonly TopicPlan[], verb: string, options: { json?: boole
       for (const [name, value] of Object.entries(settings)) print(`  ${name} ${value}\n`)
     }
     for (const { what, wanted, found, refused } of differences)
-      print(`  ${what} ${found ?? '(unknown)'} → ${wanted}${refused === undefined ? '' : `: not changed. ${refused}`}\n`)
+      print(
+        `  ${what} ${found ?? '(unknown)'} → ${wanted}${refused === undefined ? '' : `: not changed. ${refused}`}\n`
+      )
   }
 }

@@ -1,4 +1,5 @@
-// `mtmi tune`: which settings do best on the validation users. The test users are not looked at. Stopped, it goes on where it was.
+// `mtmi tune`: which settings do best on the validation users. The test users are not looked at. Stopped, it goes on
+// where it was.
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
@@ -116,7 +117,9 @@ export async function tune(config: Config, command: TuneCommand): Promise<void> 
   const page = writeReport(command.out, 'tune', report, backend)
   status.keep(`${path.relative('.', page)}, and .md and .json beside it`)
   if (command.json) print(`${JSON.stringify(report.json)}\n`)
-  else for (const { model, judged } of found) print(`${model}: ${settingsText(judged[0]!.trial)} → ${judged[0]!.recall.toFixed(4)}\n`)
+  else
+    for (const { model, judged } of found)
+      print(`${model}: ${settingsText(judged[0]!.trial)} → ${judged[0]!.recall.toFixed(4)}\n`)
 }
 
 function sectionOf({ model, judged }: { model: string; judged: readonly Judged[] }): PageSection {
@@ -127,15 +130,22 @@ function sectionOf({ model, judged }: { model: string; judged: readonly Judged[]
         caption: 'Validation Recall@50 of the trials that went furthest',
         svg: barChart({
           label: 'Recall@50',
-          bars: judged
-            .slice(0, 12)
-            .map(({ trial, recall, epochs }) => ({ facet: '', name: `trial ${trial.number}, ${epochs} epochs`, value: recall }))
+          bars: judged.slice(0, 12).map(({ trial, recall, epochs }) => ({
+            facet: '',
+            name: `trial ${trial.number}, ${epochs} epochs`,
+            value: recall
+          }))
         })
       }
     ],
     table: {
       heads: ['trial', 'epochs', 'validation Recall@50', 'settings'],
-      rows: judged.map(({ trial, recall, epochs }) => [`${trial.number}`, `${epochs}`, recall.toFixed(4), settingsText(trial)])
+      rows: judged.map(({ trial, recall, epochs }) => [
+        `${trial.number}`,
+        `${epochs}`,
+        recall.toFixed(4),
+        settingsText(trial)
+      ])
     }
   }
 }

@@ -14,12 +14,18 @@ export async function versions(config: Config, options: { json?: boolean }): Pro
 export function versionsText(report: VersionsReport): string {
   const { live, spaces, checkpoints, gates } = report
   const lines: string[] = []
-  lines.push(live === null ? 'nothing is live yet' : `live   ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
+  lines.push(
+    live === null
+      ? 'nothing is live yet'
+      : `live   ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`
+  )
   for (const space of spaces) if (space !== live?.space) lines.push(`kept   ${space}`)
   for (const text of heldTexts(report)) lines.push(`held   ${text}`)
   lines.push('', checkpoints.length === 0 ? 'no checkpoints' : 'checkpoints (`mtmi rollback STEP`)')
   for (const { step, version, savedAtMs, bytes, examplesLearned, damaged } of checkpoints) {
-    const what = damaged ?? `${savedAtMs === null ? '' : time(savedAtMs)}  ${examplesLearned ?? 0} examples  ${(bytes / 1e6).toFixed(1)} MB`
+    const what =
+      damaged ??
+      `${savedAtMs === null ? '' : time(savedAtMs)}  ${examplesLearned ?? 0} examples  ${(bytes / 1e6).toFixed(1)} MB`
     lines.push(`  ${String(step).padStart(8)}  ${version ? 'version' : '       '}  ${what}`)
   }
   lines.push('', gates.length === 0 ? 'no weights have been tried yet' : 'newest gates')

@@ -13,7 +13,9 @@ const encodingMax = 1024
 
 export interface ModelThread {
   readonly backend: BackendReport
-  /** While on, batches need not be full, and updates are sent as soon as nothing waits: for the end of a bounded stream. */
+  /**
+   * While on, batches need not be full, and updates are sent as soon as nothing waits: for the end of a bounded stream.
+   */
   hurry(on: boolean): void
   /** As SessionEncoder says; waits for a training step that is under way. */
   encode(history: readonly EncoderStep[]): Promise<EncodedSession | undefined>
@@ -23,7 +25,10 @@ export interface ModelThread {
   readonly ended: Promise<void>
 }
 
-export function startModelThread(task: ModelThreadTask, onMessage: (message: FromModelThread) => void): Promise<ModelThread> {
+export function startModelThread(
+  task: ModelThreadTask,
+  onMessage: (message: FromModelThread) => void
+): Promise<ModelThread> {
   const worker = startSourceWorker(new URL('./modelThread', import.meta.url), { workerData: task, name: 'mtmi-model' })
   return new Promise((resolve, reject) => {
     let failure: Error | undefined
@@ -40,12 +45,16 @@ export function startModelThread(task: ModelThreadTask, onMessage: (message: Fro
     )
     ended.catch(reject)
     const post = (message: ToModelThread) => worker.postMessage(message)
-    const encoding = new Map<number, { resolve(session: EncodedSession | undefined): void; reject(error: Error): void }>()
+    const encoding = new Map<
+      number,
+      { resolve(session: EncodedSession | undefined): void; reject(error: Error): void }
+    >()
     let nextId = 0
     let over = false
     const giveUp = () => {
       over = true
-      for (const { reject } of encoding.values()) reject(new UnavailableError('the thread that encodes sessions has ended'))
+      for (const { reject } of encoding.values())
+        reject(new UnavailableError('the thread that encodes sessions has ended'))
       encoding.clear()
     }
     ended.then(giveUp, giveUp)

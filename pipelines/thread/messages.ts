@@ -80,9 +80,19 @@ export type FromModelThread =
   | { readonly kind: 'metrics'; readonly report: MetricsReport }
   | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
   | { readonly kind: 'problem'; readonly message: string }
-  | { readonly kind: 'failed'; readonly code: ErrorCode | undefined; readonly message: string; readonly stack: string | undefined }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode | undefined
+      readonly message: string
+      readonly stack: string | undefined
+    }
   /** Of a session; `problem`: why it could not be encoded. */
-  | { readonly kind: 'encoded'; readonly id: number; readonly session?: EncodedSession | undefined; readonly problem?: string }
+  | {
+      readonly kind: 'encoded'
+      readonly id: number
+      readonly session?: EncodedSession | undefined
+      readonly problem?: string
+    }
   | { readonly kind: 'done' }
 
 export type ToModelThread =

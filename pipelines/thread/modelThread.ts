@@ -1,4 +1,5 @@
-// The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer HTTP.
+// The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer
+// HTTP.
 
 import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -65,7 +66,8 @@ async function main(task: ModelThreadTask): Promise<void> {
   measures.push(() => [...catalogueMeter.entries(catalogue.account())])
   const hurries: ((on: boolean) => void)[] = []
 
-  const loggerFor = (stage: string) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
+  const loggerFor = (stage: string) =>
+    task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {}
   let publishing: PublishStage | undefined
   let sessions: SessionEncoding | undefined
 
@@ -96,7 +98,10 @@ async function main(task: ModelThreadTask): Promise<void> {
       onHeldPromotion: (held) => promotion.save({ held: held ?? null }),
       onVerdict: ({ outcome, step, reasons }) => {
         if (outcome === 'refused')
-          post({ kind: 'problem', message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}` })
+          post({
+            kind: 'problem',
+            message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}`
+          })
       },
       measure: (report) => gathered.push(...report),
       ...loggerFor('publish'),
@@ -249,7 +254,8 @@ function batchMetrics({ evaluation, step, evaluateMs, learnMs }: BatchReport): M
     { metric: 'stepSeconds', value: learnMs / 1000 },
     { metric: 'intraUserCosine', value: evaluation.intraUserCosine }
   ]
-  for (const [k, value] of evaluation.wins.entries()) entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
+  for (const [k, value] of evaluation.wins.entries())
+    entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
   if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }]
   if (step.examples === 0) return entries // nothing in it had a row: no step was made
   return [

@@ -1,12 +1,17 @@
-// What became of every record that a stage read. A record has one outcome, of the closed list of its reader, or it waits:
+// What became of every record that a stage read. A record has one outcome, of the closed list of its reader, or it
+// waits:
 //
 //     read = Σ outcomes + waiting
 //
-// `read` is counted where records come in and outcomes where they end, so the identity can fail, and shows a record that was lost or counted twice.
+// `read` is counted where records come in and outcomes where they end, so the identity can fail, and shows a record
+// that was lost or counted twice.
 
 import { own } from './own.ts'
 
-/** `used`: it did what it is there for. `unneeded`: by design it changes nothing. `lost`: it could have been used, and was not. */
+/**
+ * `used`: it did what it is there for. `unneeded`: by design it changes nothing. `lost`: it could have been used, and
+ * was not.
+ */
 export type OutcomeKind = 'used' | 'unneeded' | 'lost'
 
 interface OutcomeMeaning {
@@ -19,7 +24,9 @@ const used = (text: string): OutcomeMeaning => ({ kind: 'used', text })
 const unneeded = (text: string): OutcomeMeaning => ({ kind: 'unneeded', text })
 const lost = (text: string): OutcomeMeaning => ({ kind: 'lost', text })
 
-/** Every reader, what it counts, and all that can become of one. Whoever adds a way for a record to end adds it here. */
+/**
+ * Every reader, what it counts, and all that can become of one. Whoever adds a way for a record to end adds it here.
+ */
 export const readers = {
   source: {
     unit: 'row',
@@ -110,7 +117,9 @@ export const readers = {
       failed: lost('not appended (answered 5xx)')
     }
   }
-} as const satisfies Readonly<Record<string, { readonly unit: string; readonly outcomes: Readonly<Record<string, OutcomeMeaning>> }>>
+} as const satisfies Readonly<
+  Record<string, { readonly unit: string; readonly outcomes: Readonly<Record<string, OutcomeMeaning>> }>
+>
 
 export type Reader = keyof typeof readers
 export type Outcome<R extends Reader> = keyof (typeof readers)[R]['outcomes'] & string
@@ -182,13 +191,18 @@ export function accountSince<R extends Reader>(now: AccountNumbers<R>, before: A
   return since.numbers(now.waiting)
 }
 
-/** Records of which it is not known what became of them; negative: more outcomes than records. Anything but 0 is a bug of ours. */
+/**
+ * Records of which it is not known what became of them; negative: more outcomes than records. Anything but 0 is a bug
+ * of ours.
+ */
 export function unaccounted({ read, outcomes, waiting }: AccountNumbers): number {
   return Object.values<number>(outcomes).reduce((left, count) => left - count, read - waiting)
 }
 
 /** The outcomes that occurred, in the order of the list. */
-export function occurred(account: AccountNumbers): { outcome: string; count: number; kind: OutcomeKind; text: string }[] {
+export function occurred(
+  account: AccountNumbers
+): { outcome: string; count: number; kind: OutcomeKind; text: string }[] {
   const meanings: Readonly<Record<string, OutcomeMeaning>> = readers[account.reader].outcomes
   const counts: Readonly<Record<string, number>> = account.outcomes
   return Object.entries(meanings).flatMap(([outcome, meaning]) => {

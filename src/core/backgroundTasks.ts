@@ -1,5 +1,6 @@
-// Work that a process repeats beside its stages: measuring, looking at the index, maintaining the log. A task survives whatever its dependencies do: each failure is counted, each
-// outage is reported once, and readiness says what fails, so that no task is dead behind a green probe.
+// Work that a process repeats beside its stages: measuring, looking at the index, maintaining the log. A task survives
+// whatever its dependencies do: each failure is counted, each outage is reported once, and readiness says what fails,
+// so that no task is dead behind a green probe.
 
 import type { StageClock } from './clock.ts'
 import { Outage } from './outage.ts'
@@ -58,7 +59,9 @@ export class BackgroundTasks<Name extends string> {
     })
     const needed = problems.find(({ required }) => required)
     if (needed !== undefined) return { ...own, ready: false, detail: needed.text }
-    return problems.length === 0 ? own : { ...own, detail: [own.detail, ...problems.map(({ text }) => text)].join('; ') }
+    return problems.length === 0
+      ? own
+      : { ...own, detail: [own.detail, ...problems.map(({ text }) => text)].join('; ') }
   }
 
   /** Ends all tasks; a round that hangs is not waited for. */

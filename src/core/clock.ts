@@ -9,13 +9,17 @@ export interface Clock {
 
 /** What the loop of a stage runs by. A test that replaces it decides when the loop goes on (test/simulate). */
 export interface StageClock extends Clock {
-  /** Resolves after `ms`, or as soon as the signal aborts; never rejects. 0: at the next turn of the event loop, after all I/O that is ready. */
+  /**
+   * Resolves after `ms`, or as soon as the signal aborts; never rejects. 0: at the next turn of the event loop, after
+   * all I/O that is ready.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
 /**
- * The wall clock without its steps back: where it is set back, time goes on at half its speed until the wall clock has caught up. Whoever waits
- * until an interval has passed then waits twice as long at most, not for as long as the clock was set back.
+ * The wall clock without its steps back: where it is set back, time goes on at half its speed until the wall clock has
+ * caught up. Whoever waits until an interval has passed then waits twice as long at most, not for as long as the clock
+ * was set back.
  *
  * @param wallMs milliseconds since the Unix epoch @param monotonicMs milliseconds since anything
  */

@@ -1,4 +1,5 @@
-// What the operating system or LMDB refuses (no room, no permission, a read-only file system, a broken disk), as an error of ours that says where and what to do.
+// What the operating system or LMDB refuses (no room, no permission, a read-only file system, a broken disk), as an
+// error of ours that says where and what to do.
 
 import { statfsSync } from 'node:fs'
 import path from 'node:path'
@@ -27,7 +28,10 @@ const refused: Readonly<Record<string, string>> = {
   EROFS: 'the file system is read-only: mount it for writing, or choose another --data-dir'
 }
 
-/** LMDB reports a write that ended early as EIO, which a full disk causes far more often than a broken one does: below this it is full. */
+/**
+ * LMDB reports a write that ended early as EIO, which a full disk causes far more often than a broken one does: below
+ * this it is full.
+ */
 const fullBytes = 1024 * 1024
 
 /** An error and all that caused it. */
@@ -61,7 +65,12 @@ export function diskFault(error: unknown, folder: string): MtmiError | undefined
   const where = typeof at === 'string' ? path.dirname(at) : folder
   const what = error instanceof Error ? error.message : String(error)
   if (noRoom.has(code) || (code === 'EIO' && isFull(where))) {
-    const kind = code === 'EDQUOT' ? 'the quota is used up' : code === 'MDB_MAP_FULL' ? 'the memory map cannot grow' : 'the disk is full'
+    const kind =
+      code === 'EDQUOT'
+        ? 'the quota is used up'
+        : code === 'MDB_MAP_FULL'
+          ? 'the memory map cannot grow'
+          : 'the disk is full'
     return new UnavailableError(
       `${noRoomPrefix} ${where}: ${kind} (${what}). Make room there and start again; nothing that was committed is lost`,
       {
@@ -73,7 +82,8 @@ export function diskFault(error: unknown, folder: string): MtmiError | undefined
   if (error instanceof MtmiError) return undefined
   const advice = own(refused, code)
   if (advice !== undefined) return new ConfigError([`${where} cannot be used: ${what}; ${advice}`], { cause: error })
-  if (code === 'EIO') return new CorruptError(`the disk under ${where} does not read or write as it should: ${what}`, { cause: error })
+  if (code === 'EIO')
+    return new CorruptError(`the disk under ${where} does not read or write as it should: ${what}`, { cause: error })
   return undefined
 }
 
@@ -84,10 +94,16 @@ export function explained(error: unknown, folder: string): unknown {
   return diskFault(error, folder) ?? error
 }
 
-/** LMDB maps its lock file into memory as it opens; a page of it that the disk has no room for ends the process with a signal. */
+/**
+ * LMDB maps its lock file into memory as it opens; a page of it that the disk has no room for ends the process with a
+ * signal.
+ */
 const mappedBytes = 128 * 1024
 
-/** To be called before something is opened that is mapped into memory. @throws UnavailableError if there is no room for it */
+/**
+ * To be called before something is opened that is mapped into memory. @throws UnavailableError if there is no room for
+ * it
+ */
 export function refuseFullDisk(folder: string): void {
   if (!isFull(folder, mappedBytes)) return
   throw new UnavailableError(

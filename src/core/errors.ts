@@ -1,9 +1,18 @@
-// Errors sorted by who must act. Everything that is the world's fault is an MtmiError; a plain Error or AssertionError is our bug.
+// Errors sorted by who must act. Everything that is the world's fault is an MtmiError; a plain Error or AssertionError
+// is our bug.
 
 export type ErrorCode = 'CONFIG' | 'BAD_EVENT' | 'UNAVAILABLE' | 'DIVERGED' | 'CORRUPT'
 
-/** Exit status by code, as sysexits(3) has them where it has one: a supervisor restarts on 1, and must not on 78 or 2. */
-export const exitCodes: Readonly<Record<ErrorCode, number>> = { CONFIG: 78, BAD_EVENT: 65, UNAVAILABLE: 1, DIVERGED: 70, CORRUPT: 2 }
+/**
+ * Exit status by code, as sysexits(3) has them where it has one: a supervisor restarts on 1, and must not on 78 or 2.
+ */
+export const exitCodes: Readonly<Record<ErrorCode, number>> = {
+  CONFIG: 78,
+  BAD_EVENT: 65,
+  UNAVAILABLE: 1,
+  DIVERGED: 70,
+  CORRUPT: 2
+}
 
 export class MtmiError extends Error {
   override readonly name: string = 'MtmiError'
@@ -25,7 +34,11 @@ export class ConfigError extends MtmiError {
   readonly problems: readonly string[]
 
   constructor(problems: readonly string[], options: { cause?: unknown } = {}) {
-    super('CONFIG', problems.length === 1 ? problems[0]! : `${problems.length} problems:\n  - ${problems.join('\n  - ')}`, options)
+    super(
+      'CONFIG',
+      problems.length === 1 ? problems[0]! : `${problems.length} problems:\n  - ${problems.join('\n  - ')}`,
+      options
+    )
     this.problems = problems
   }
 }

@@ -22,7 +22,10 @@ const realDisk: Disk = {
   rename: renameSync
 }
 
-/** @throws ConfigError if it cannot be made; UnavailableError if there is no room. Step by step: Node's own recursive way never returns in folders such as /proc. */
+/**
+ * @throws ConfigError if it cannot be made; UnavailableError if there is no room. Step by step: Node's own recursive
+ *   way never returns in folders such as /proc.
+ */
 export function makeFolder(folder: string): void {
   if (existsSync(folder)) return
   makeFolder(path.dirname(folder))
@@ -33,12 +36,15 @@ export function makeFolder(folder: string): void {
     if (code === 'EEXIST') return // another process was as fast
     const fault = explained(error, folder)
     if (fault instanceof MtmiError && fault.code === 'UNAVAILABLE') throw fault
-    throw new ConfigError([`folder ${folder} cannot be made: ${message}. Correct its permissions, or choose another --data-dir`])
+    throw new ConfigError([
+      `folder ${folder} cannot be made: ${message}. Correct its permissions, or choose another --data-dir`
+    ])
   }
 }
 
 /**
- * Whole or not at all, also after a power loss: under another name, synced, renamed, and the folder synced. Makes the folder.
+ * Whole or not at all, also after a power loss: under another name, synced, renamed, and the folder synced. Makes the
+ * folder.
  *
  * @throws UnavailableError if there is no room; ConfigError if it cannot be written
  */

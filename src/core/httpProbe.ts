@@ -8,8 +8,8 @@ export interface HttpProbe {
   /** Parsed; undefined where it is not JSON. */
   readonly body: unknown
   /**
-   * How far the server's clock is ahead of ours, milliseconds: its `Date` header, which knows whole seconds, against the middle of the request. Good to about
-   * a second and half of how long the answer took. undefined: it does not say.
+   * How far the server's clock is ahead of ours, milliseconds: its `Date` header, which knows whole seconds, against
+   * the middle of the request. Good to about a second and half of how long the answer took. undefined: it does not say.
    */
   readonly clockAheadMs: number | undefined
 }

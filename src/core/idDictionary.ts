@@ -1,22 +1,28 @@
 // Which row an id has, and which id a row: exact, at about 8 + 13 bytes an id besides the id's own bytes.
 //
-// A Map of 10 million strings takes more than a gigabyte and is walked by every full garbage collection. Here ids are bytes in
-// arenas (one for each chunk of rows, so that growth and compaction are bounded) and the way back is an open-addressing hash
-// table of (row, hash) pairs with linear probing and backward-shift deletion (Knuth 6.4, algorithm R: no tombstones).
-// It grows without a pause: the table before is emptied a few slots with every id that is added, and asked as well until then.
+// A Map of 10 million strings takes more than a gigabyte and is walked by every full garbage collection. Here ids are
+// bytes in arenas (one for each chunk of rows, so that growth and compaction are bounded) and the way back is an
+// open-addressing hash table of (row, hash) pairs with linear probing and backward-shift deletion (Knuth 6.4, algorithm
+// R: no tombstones). It grows without a pause: the table before is emptied a few slots with every id that is added, and
+// asked as well until then.
 
 /** Rows of one chunk: the unit of growth, here and in the item table. */
 export const chunkRows = 65_536
 const chunkShift = 16
 const chunkMask = chunkRows - 1
 
-/** Slots of the smaller table that move with each id that is added: done long before the larger one is full, which two would be in time for. */
+/**
+ * Slots of the smaller table that move with each id that is added: done long before the larger one is full, which two
+ * would be in time for.
+ */
 const movedPerId = 8
 
 /** In the smaller table: an id that was deleted there. */
 const deleted = -1
 
-/** Slots are doubled beyond this share: linear probing then still finds an id in under two and a half probes on average. */
+/**
+ * Slots are doubled beyond this share: linear probing then still finds an id in under two and a half probes on average.
+ */
 const loadMax = 0.7
 
 /** Ids whose memory is read at once: what they need fits the smallest cache. */
@@ -30,7 +36,8 @@ export class IdDictionary {
   /** The table before it was doubled, as long as it has slots that have not been moved; those that have stay in it. */
   #before: Int32Array | undefined
   #moved = 0
-  // By chunk: the ids' bytes; how many are written; how many of those are no longer anybody's; (offset, length) of each row.
+  // By chunk: the ids' bytes; how many are written; how many of those are no longer anybody's; (offset, length) of each
+  // row.
   readonly #bytes: Buffer[] = []
   readonly #used: number[] = []
   readonly #garbage: number[] = []
@@ -54,8 +61,8 @@ export class IdDictionary {
   }
 
   /**
-   * The row of each id, or 0, as `find` gives it. What many ids need of memory is asked for together, so that the waits for it overlap: a table of half a million ids is in
-   * no cache, and one by one each id waits three times.
+   * The row of each id, or 0, as `find` gives it. What many ids need of memory is asked for together, so that the waits
+   * for it overlap: a table of half a million ids is in no cache, and one by one each id waits three times.
    *
    * @param out [ids.length], overwritten
    */
@@ -67,7 +74,10 @@ export class IdDictionary {
     }
   }
 
-  /** Reads what finding these ids will read: their slots, then the spans of the rows there, then the bytes. No turn of a loop waits for the one before. */
+  /**
+   * Reads what finding these ids will read: their slots, then the spans of the rows there, then the bytes. No turn of a
+   * loop waits for the one before.
+   */
   #readAhead(ids: readonly string[], from: number, to: number): void {
     const rows = this.#aheadRows
     const slots = this.#slots
@@ -87,7 +97,8 @@ export class IdDictionary {
 
   /** @param row above 0, without an id; @param id not empty, without a row */
   set(row: number, id: string): void {
-    if (row <= 0 || id === '') throw new Error(`IdDictionary.set(${row}, ${JSON.stringify(id)}): a row above 0 and an id are needed`)
+    if (row <= 0 || id === '')
+      throw new Error(`IdDictionary.set(${row}, ${JSON.stringify(id)}): a row above 0 and an id are needed`)
     this.#encode(id)
     this.#insert(row)
   }
@@ -149,7 +160,10 @@ export class IdDictionary {
     for (let from = spans[span]!, end = from + spans[span + 1]!; from < end; ) out[at++] = bytes[from++]!
   }
 
-  /** Makes an id, as the bytes that `copyTo` wrote, the row's: whatever id the row had, and whoever had the id. @param length 0: no id */
+  /**
+   * Makes an id, as the bytes that `copyTo` wrote, the row's: whatever id the row had, and whoever had the id. @param
+   * length 0: no id
+   */
   assign(row: number, bytes: Uint8Array, start: number, length: number): void {
     if (this.#holds(row, bytes, start, length)) return
     this.delete(row)
@@ -280,7 +294,9 @@ export class IdDictionary {
     this.#slots = new Int32Array(2 * (this.#mask + 1))
   }
 
-  /** Moves the next so many slots of the table before. They are left in it: what was probed past them is found as ever. */
+  /**
+   * Moves the next so many slots of the table before. They are left in it: what was probed past them is found as ever.
+   */
   #move(count: number): void {
     const before = this.#before
     if (before === undefined) return
@@ -302,10 +318,13 @@ export class IdDictionary {
     const used = this.#used[chunk]!
     const old = this.#bytes[chunk]!
     if (used + length <= old.length) return
-    // Compact while at least a fifth is garbage, else grow by a quarter: both are then paid for by what was written since.
+    // Compact while at least a fifth is garbage, else grow by a quarter: both are then paid for by what was written
+    // since.
     const live = used - this.#garbage[chunk]!
     const capacity =
-      this.#garbage[chunk]! * 5 >= used && live + length <= old.length ? old.length : Math.ceil((live + length) * 1.25) + 1024
+      this.#garbage[chunk]! * 5 >= used && live + length <= old.length
+        ? old.length
+        : Math.ceil((live + length) * 1.25) + 1024
     const bytes = Buffer.alloc(capacity)
     const spans = this.#spans[chunk]!
     let at = 0
@@ -321,7 +340,10 @@ export class IdDictionary {
     this.#garbage[chunk] = 0
   }
 
-  /** UTF-8 into the scratch bytes, and its hash (FNV-1a, then murmur3's finalizer, since FNV's low bits are weak). Lone surrogates are kept (WTF-8): no two strings become one. */
+  /**
+   * UTF-8 into the scratch bytes, and its hash (FNV-1a, then murmur3's finalizer, since FNV's low bits are weak). Lone
+   * surrogates are kept (WTF-8): no two strings become one.
+   */
   #encode(id: string): void {
     if (this.#scratch.length < 3 * id.length) this.#scratch = new Uint8Array(6 * id.length)
     const scratch = this.#scratch
@@ -378,9 +400,12 @@ function decode(bytes: Uint8Array, start: number, end: number): string {
     const c = bytes[i++]!
     if (c < 0x80) text += String.fromCharCode(c)
     else if (c < 0xe0) text += String.fromCharCode(((c & 0x1f) << 6) | (bytes[i++]! & 0x3f))
-    else if (c < 0xf0) text += String.fromCharCode(((c & 0x0f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f))
+    else if (c < 0xf0)
+      text += String.fromCharCode(((c & 0x0f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f))
     else
-      text += String.fromCodePoint(((c & 0x07) << 18) | ((bytes[i++]! & 0x3f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f))
+      text += String.fromCodePoint(
+        ((c & 0x07) << 18) | ((bytes[i++]! & 0x3f) << 12) | ((bytes[i++]! & 0x3f) << 6) | (bytes[i++]! & 0x3f)
+      )
   }
   return text
 }

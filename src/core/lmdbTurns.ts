@@ -1,8 +1,9 @@
 // Opening takes turns with writing, in each thread.
 //
-// Opening an LMDB environment, or a database in it, takes its write lock, and lmdb-js waits for it on the calling thread. A write transaction holds the lock of its
-// environment until its callback has run, on the thread that asked for it. So two threads or processes, each of which opens what the other one is writing, would wait
-// for each other for ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
+// Opening an LMDB environment, or a database in it, takes its write lock, and lmdb-js waits for it on the calling
+// thread. A write transaction holds the lock of its environment until its callback has run, on the thread that asked
+// for it. So two threads or processes, each of which opens what the other one is writing, would wait for each other for
+// ever. A thread that opens with no transaction of its own under way holds nothing that anybody could wait for.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { explained, refuseFullDisk } from './diskFault.ts'
@@ -58,10 +59,16 @@ export async function writeLmdb<T>(folder: string, write: () => Promise<T>): Pro
   }
 }
 
-/** The error that a failed write of LMDB is: lmdb-js gives the reason of a failed commit as a promise, which is rejected in the same turn. */
+/**
+ * The error that a failed write of LMDB is: lmdb-js gives the reason of a failed commit as a promise, which is rejected
+ * in the same turn.
+ */
 export async function lmdbFault(error: unknown, folder: string): Promise<unknown> {
   const { commitError } = (error ?? {}) as { commitError?: unknown }
   if (!(error instanceof Error && commitError instanceof Promise)) return explained(error, folder)
   const reason = await Promise.race([commitError.catch((cause: unknown) => cause), nextTurn()])
-  return explained(new Error(reason instanceof Error ? `commit failed: ${reason.message}` : error.message, { cause: reason }), folder)
+  return explained(
+    new Error(reason instanceof Error ? `commit failed: ${reason.message}` : error.message, { cause: reason }),
+    folder
+  )
 }

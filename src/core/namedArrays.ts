@@ -17,7 +17,9 @@ type Kind<T extends NamedArray> = { new (length: number): T; readonly name: stri
 export function namedArray<T extends NamedArray>(arrays: NamedArrays, name: string, kind: Kind<T>, length?: number): T {
   const array = arrays.get(name)
   if (!(array instanceof kind)) {
-    throw new CorruptError(`state: expected a ${kind.name} named ${name}, found ${array?.constructor.name ?? 'nothing'}`)
+    throw new CorruptError(
+      `state: expected a ${kind.name} named ${name}, found ${array?.constructor.name ?? 'nothing'}`
+    )
   }
   if (length !== undefined && array.length !== length) {
     throw new CorruptError(`state: ${name} has ${array.length} elements where ${length} were expected`)
@@ -27,10 +29,14 @@ export function namedArray<T extends NamedArray>(arrays: NamedArrays, name: stri
 
 /** The arrays whose names begin with `prefix`, without it. */
 export function withoutPrefix(prefix: string, arrays: NamedArrays): Map<string, NamedArray> {
-  return new Map([...arrays].filter(([name]) => name.startsWith(prefix)).map(([name, array]) => [name.slice(prefix.length), array]))
+  return new Map(
+    [...arrays].filter(([name]) => name.startsWith(prefix)).map(([name, array]) => [name.slice(prefix.length), array])
+  )
 }
 
-/** Texts as one blob and their lengths in bytes; lone surrogates are kept (UTF-16). For small lists only: not compact. */
+/**
+ * Texts as one blob and their lengths in bytes; lone surrogates are kept (UTF-16). For small lists only: not compact.
+ */
 export function packTexts(texts: readonly string[]): { bytes: Uint8Array; lengths: Int32Array } {
   const parts = texts.map((text) => Buffer.from(text, 'utf16le'))
   return { bytes: new Uint8Array(Buffer.concat(parts)), lengths: Int32Array.from(parts, (part) => part.length) }

@@ -1,4 +1,5 @@
-// Something that a loop depends on fails: how long to wait before the next attempt, and one line when it begins and one when it ends.
+// Something that a loop depends on fails: how long to wait before the next attempt, and one line when it begins and one
+// when it ends.
 
 import type { StageClock } from './clock.ts'
 import { MtmiError } from './errors.ts'
@@ -50,7 +51,9 @@ export class Outage {
     if (this.#current === undefined) return
     const { sinceMs, failures } = this.#current
     this.#current = undefined
-    onProblem?.(`${what} works again after ${Math.round((clock.nowMs() - sinceMs) / 1000)} s and ${failures} failed attempts`)
+    onProblem?.(
+      `${what} works again after ${Math.round((clock.nowMs() - sinceMs) / 1000)} s and ${failures} failed attempts`
+    )
   }
 
   /** Asks until there is an answer. @returns undefined: aborted before @throws what may not be tried again */

@@ -1,8 +1,10 @@
-// One process at a time: a file that says who holds something, and can be told from one that a dead process left behind.
+// One process at a time: a file that says who holds something, and can be told from one that a dead process left
+// behind.
 //
-// Node has no flock(2), so the file names its holder: process id and start time (ids are used again: in a container the first process is always
-// 1), and the host. On another host, where processes cannot be looked up, a holder is taken to be gone when it has not touched its file for
-// `silentMaxMs`: a network volume whose machine died is usable again after that.
+// Node has no flock(2), so the file names its holder: process id and start time (ids are used again: in a container the
+// first process is always
+// 1), and the host. On another host, where processes cannot be looked up, a holder is taken to be gone when it has not
+// touched its file for `silentMaxMs`: a network volume whose machine died is usable again after that.
 
 import {
   constants,
@@ -52,7 +54,13 @@ const attemptsMax = 10
  */
 export function takeProcessLock(file: string, what: string, clock: Clock): ProcessLock | LockHolder {
   mkdirSync(path.dirname(file), { recursive: true })
-  const mine: LockHolder = { pid: process.pid, started: startTime(process.pid), host: os.hostname(), what, sinceMs: clock.nowMs() }
+  const mine: LockHolder = {
+    pid: process.pid,
+    started: startTime(process.pid),
+    host: os.hostname(),
+    what,
+    sinceMs: clock.nowMs()
+  }
   const own = `${file}.${process.pid}.tmp`
   writeFileSync(own, `${JSON.stringify(mine)}\n`)
   try {
@@ -73,8 +81,14 @@ export function isLock(result: ProcessLock | LockHolder): result is ProcessLock 
   return 'release' in result
 }
 
-/** Those of the locks in `folder` that a living process holds. @param isWanted by the name of a lock, without `.lock` */
-export function lockHolders(folder: string, clock: Clock, isWanted: (name: string) => boolean = () => true): LockHolder[] {
+/**
+ * Those of the locks in `folder` that a living process holds. @param isWanted by the name of a lock, without `.lock`
+ */
+export function lockHolders(
+  folder: string,
+  clock: Clock,
+  isWanted: (name: string) => boolean = () => true
+): LockHolder[] {
   return listed(folder)
     .filter((name) => name.endsWith('.lock') && isWanted(name.slice(0, -'.lock'.length)))
     .map((name) => liveHolder(path.join(folder, name), clock))
@@ -123,7 +137,10 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/** For file systems without links. A reader may catch it half written, and then takes it for stale: the exact way is the link. */
+/**
+ * For file systems without links. A reader may catch it half written, and then takes it for stale: the exact way is the
+ * link.
+ */
 function copy(from: string, to: string): boolean {
   try {
     copyFileSync(from, to, constants.COPYFILE_EXCL)
@@ -134,7 +151,10 @@ function copy(from: string, to: string): boolean {
   }
 }
 
-/** Moves the file aside before removing it: of two processes that both found it stale, one gets it, and sees if it got a fresh one instead. */
+/**
+ * Moves the file aside before removing it: of two processes that both found it stale, one gets it, and sees if it got a
+ * fresh one instead.
+ */
 function removeStale(file: string, clock: Clock): void {
   const aside = `${file}.${process.pid}.stale`
   try {

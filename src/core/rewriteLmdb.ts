@@ -1,5 +1,5 @@
-// Writes an LMDB file anew, with what is in it and nothing of what once was: LMDB keeps the bytes of deleted records in free pages, and in the gaps of others, until
-// they happen to be used again.
+// Writes an LMDB file anew, with what is in it and nothing of what once was: LMDB keeps the bytes of deleted records in
+// free pages, and in the gaps of others, until they happen to be used again.
 
 import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
@@ -16,8 +16,8 @@ export interface LmdbLayout {
 }
 
 /**
- * Nobody else may have the file open: they would go on with the old one. Killed at any moment it leaves the old file or the new one. Record by record, because a
- * copy by pages (LMDB's own compaction) takes along what is in their gaps.
+ * Nobody else may have the file open: they would go on with the old one. Killed at any moment it leaves the old file or
+ * the new one. Record by record, because a copy by pages (LMDB's own compaction) takes along what is in their gaps.
  */
 export async function rewriteLmdb(file: string, layout: LmdbLayout): Promise<void> {
   if (!existsSync(file)) return

@@ -1,6 +1,9 @@
 // Randomness as an argument: seeded, and its state fits into a checkpoint.
 
-/** sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, 128 bits of state): passes PractRand, and is a few integer operations a number. */
+/**
+ * sfc32 (Chris Doty-Humphrey's Small Fast Counting generator, 128 bits of state): passes PractRand, and is a few
+ * integer operations a number.
+ */
 export class Rng {
   #a: number
   #b: number
@@ -8,7 +11,8 @@ export class Rng {
   #counter: number
 
   constructor(seed: number) {
-    // The seed fills the state as splitmix32 would; the first outputs are thrown away so that near seeds do not give near streams.
+    // The seed fills the state as splitmix32 would; the first outputs are thrown away so that near seeds do not give
+    // near streams.
     let s = seed | 0
     const split = () => {
       s = (s + 0x9e3779b9) | 0

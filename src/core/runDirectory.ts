@@ -62,8 +62,8 @@ export class RunDirectory {
   }
 
   /**
-   * Makes this process the only one with these roles in the run, until it releases them or ends. Without a role it only says that it is here:
-   * any number of processes may, but `reset` waits for them.
+   * Makes this process the only one with these roles in the run, until it releases them or ends. Without a role it only
+   * says that it is here: any number of processes may, but `reset` waits for them.
    *
    * @param what `mtmi start`, for those who are refused
    * @throws UnavailableError if another process has one of the roles
@@ -90,8 +90,8 @@ export class RunDirectory {
   }
 
   /**
-   * For a role that several processes share through a consumer group: takes the first place in the run that is free. What the process keeps there
-   * (`path('sequence-2')`) is its own, and found again by whoever takes the place next.
+   * For a role that several processes share through a consumer group: takes the first place in the run that is free.
+   * What the process keeps there (`path('sequence-2')`) is its own, and found again by whoever takes the place next.
    */
   lockPlace(what: string, role: WriterRole): ProcessLock & { readonly place: string } {
     makeFolder(this.path('locks'))
@@ -102,36 +102,49 @@ export class RunDirectory {
       this.#refuseWhileAlone(what, () => result.release())
       return { place, release: () => result.release() }
     }
-    throw new UnavailableError(`${what} cannot use ${this.root}: ${placesMax} processes do so already. Choose another --data-dir`)
+    throw new UnavailableError(
+      `${what} cannot use ${this.root}: ${placesMax} processes do so already. Choose another --data-dir`
+    )
   }
 
   /**
-   * For a moment in which files are put in the place of others: whoever has the run does not begin meanwhile, and those who use it already are told of by `users`.
-   * Each side first says that it is there and then looks for the other: one of them sees the other.
+   * For a moment in which files are put in the place of others: whoever has the run does not begin meanwhile, and those
+   * who use it already are told of by `users`. Each side first says that it is there and then looks for the other: one
+   * of them sees the other.
    */
   lockAlone(what: string): ProcessLock {
     makeFolder(this.path('locks'))
     const result = takeProcessLock(this.path('locks', `${aloneName}.lock`), what, systemClock)
     if (isLock(result)) return result
-    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(result)} is changing its files. Try again in a moment`)
+    throw new UnavailableError(
+      `${what} cannot use ${this.root}: ${describeHolder(result)} is changing its files. Try again in a moment`
+    )
   }
 
   #refuseWhileAlone(what: string, release: () => void): void {
     const [alone] = lockHolders(this.path('locks'), systemClock, (name) => name === aloneName)
     if (alone === undefined || alone.pid === process.pid) return
     release()
-    throw new UnavailableError(`${what} cannot use ${this.root}: ${describeHolder(alone)} is changing its files. Try again in a moment`)
+    throw new UnavailableError(
+      `${what} cannot use ${this.root}: ${describeHolder(alone)} is changing its files. Try again in a moment`
+    )
   }
 
   /** Who works in this role, in words; one of them, where they share it. */
   holder(role: WriterRole): string | undefined {
-    const [holder] = lockHolders(this.path('locks'), systemClock, (name) => name === role || name.replace(/-\d+$/, '') === role)
+    const [holder] = lockHolders(
+      this.path('locks'),
+      systemClock,
+      (name) => name === role || name.replace(/-\d+$/, '') === role
+    )
     return holder === undefined ? undefined : describeHolder(holder)
   }
 
   /** Every process that uses the run now, in words. */
   users(): string[] {
-    const byProcess = new Map(lockHolders(this.path('locks'), systemClock).map((holder) => [`${holder.host} ${holder.pid}`, holder]))
+    const byProcess = new Map(
+      lockHolders(this.path('locks'), systemClock).map((holder) => [`${holder.host} ${holder.pid}`, holder])
+    )
     return [...byProcess.values()].map(describeHolder)
   }
 

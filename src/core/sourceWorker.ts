@@ -3,7 +3,8 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 
 /**
- * Node 20 does not give a thread the loader that the process was given for TypeScript: there the thread asks for it itself.
+ * Node 20 does not give a thread the loader that the process was given for TypeScript: there the thread asks for it
+ * itself.
  *
  * @param file without its ending, as a URL: `new URL('./searchWorker', import.meta.url)`
  */

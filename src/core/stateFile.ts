@@ -26,13 +26,22 @@ export interface StateKind<T> {
 }
 
 export interface StateFile<T> {
-  /** undefined if it was never saved. @throws CorruptError if it is not what was saved; ConfigError if it cannot be read */
+  /**
+   * undefined if it was never saved. @throws CorruptError if it is not what was saved; ConfigError if it cannot be read
+   */
   load(): T | undefined
-  /** @throws UnavailableError if there is no room; ConfigError if it cannot be written. What was saved before is then still there */
+  /**
+   * @throws UnavailableError if there is no room; ConfigError if it cannot be written. What was saved before is then
+   *   still there
+   */
   save(state: T): void
 }
 
-export function openStateFile<T>(file: string, { file: kind, version, schema, removed }: StateKind<T>, disk?: Disk): StateFile<T> {
+export function openStateFile<T>(
+  file: string,
+  { file: kind, version, schema, removed }: StateKind<T>,
+  disk?: Disk
+): StateFile<T> {
   const damaged = (what: string, cause?: unknown) =>
     new CorruptError(
       `${file} ${what}. Restore it from a copy, or remove it: if it is removed, ${removed}`,
@@ -55,7 +64,8 @@ export function openStateFile<T>(file: string, { file: kind, version, schema, re
       }
       if (typeof parsed !== 'object' || parsed === null || parsed.kind !== kind || !Number.isInteger(parsed.version))
         throw damaged(`is damaged: it is no ${kind}`)
-      if (parsed.version !== version) throw damaged(`is of version ${parsed.version}; this program reads version ${version}`)
+      if (parsed.version !== version)
+        throw damaged(`is of version ${parsed.version}; this program reads version ${version}`)
       if (parsed.sha256 !== checksum(parsed.state)) throw damaged('is damaged: its checksum does not match')
       const { error } = schema.safeParse(parsed.state)
       if (error !== undefined) {

@@ -1,9 +1,12 @@
-// The only way to standard output and standard error. Titles, ids and reasons are text of others: what is printed here cannot move the cursor, change
-// the terminal's title or colours, or reverse the direction of what is read.
+// The only way to standard output and standard error. Titles, ids and reasons are text of others: what is printed here
+// cannot move the cursor, change the terminal's title or colours, or reverse the direction of what is read.
 
 import { createInterface } from 'node:readline/promises'
 
-/** C0 without tab and line feed, DEL and C1; marks, embeddings, overrides and isolates of direction; line and paragraph separators. */
+/**
+ * C0 without tab and line feed, DEL and C1; marks, embeddings, overrides and isolates of direction; line and paragraph
+ * separators.
+ */
 const harmful = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu
 
 /** Each such character as `\u001b`, which is what JSON writes for it, so that a line of JSON still means the same. */
@@ -41,14 +44,20 @@ export async function confirmed(question: string): Promise<boolean> {
   }
 }
 
-/** Standard output, for results that are too long for one string. Text for it goes through `plainText`, as JSON does unharmed. */
+/**
+ * Standard output, for results that are too long for one string. Text for it goes through `plainText`, as JSON does
+ * unharmed.
+ */
 export function resultStream(): NodeJS.WriteStream {
   return process.stdout
 }
 
 const ownWrite = new WeakMap<NodeJS.WriteStream, NodeJS.WriteStream['write']>()
 
-/** From now on all text that is written to this stream is plain, that of libraries and of Node's own warnings included; bytes are left as they are. */
+/**
+ * From now on all text that is written to this stream is plain, that of libraries and of Node's own warnings included;
+ * bytes are left as they are.
+ */
 export function keepPlain(stream: NodeJS.WriteStream): void {
   const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
   ownWrite.set(stream, write as typeof stream.write)
@@ -63,9 +72,14 @@ export function keepTerminalPlain(onOutputError: (error: NodeJS.ErrnoException) 
   process.stdout.on('error', onOutputError)
 }
 
-/** Standard error for progress bars and status lines, which move the cursor: the text inside them must go through `plainLine`. */
+/**
+ * Standard error for progress bars and status lines, which move the cursor: the text inside them must go through
+ * `plainLine`.
+ */
 export function progressStream(): NodeJS.WriteStream {
   const write = ownWrite.get(process.stderr)
   if (write === undefined) return process.stderr
-  return new Proxy(process.stderr, { get: (stream, name) => (name === 'write' ? write : Reflect.get(stream, name, stream)) })
+  return new Proxy(process.stderr, {
+    get: (stream, name) => (name === 'write' ? write : Reflect.get(stream, name, stream))
+  })
 }

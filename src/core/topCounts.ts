@@ -2,7 +2,9 @@
 
 /** JSON-able. */
 export interface TopCountsState {
-  /** Most frequent first; ties in the order of their names. A name that had to make room once has more than its count. */
+  /**
+   * Most frequent first; ties in the order of their names. A name that had to make room once has more than its count.
+   */
   readonly named: readonly (readonly [name: string, count: number])[]
   /** Of all others. */
   readonly other: number
@@ -15,7 +17,9 @@ export class TopCounts {
   readonly #counts: Map<string, number>
   #other: number
 
-  /** @param max names that are kept: the least frequent one makes room for a new one, and its count goes to the others */
+  /**
+   * @param max names that are kept: the least frequent one makes room for a new one, and its count goes to the others
+   */
   constructor(max: number, from: TopCountsState = noTopCounts) {
     this.#max = max
     this.#counts = new Map(from.named)

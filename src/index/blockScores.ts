@@ -1,4 +1,5 @@
-// What the items of one block are worth to the K interests of a user, in numbers that rank as their scores do: what exact lists and ranks are made of.
+// What the items of one block are worth to the K interests of a user, in numbers that rank as their scores do: what
+// exact lists and ranks are made of.
 //
 //     nearest   the greatest cosine
 //     mixture   Σ_k e^((cos_k − 1)/τ), of which the score is the logarithm (see interestScore.ts)
@@ -30,7 +31,8 @@ export class BlockScores {
   }
 
   /**
-   * Values of rows `from` … `to` − 1, within one block; `none`, or less than its own, for a row that is worth no more than `least`.
+   * Values of rows `from` … `to` − 1, within one block; `none`, or less than its own, for a row that is worth no more
+   * than `least`.
    *
    * @returns [to − from], overwritten by the next call
    */
@@ -44,7 +46,8 @@ export class BlockScores {
     for (let first = 0; first < K; first += groupSize) {
       const lanes = Math.min(groupSize, K - first)
       // Lanes without an interest score 0 and must never count.
-      for (let lane = 0; lane < groupSize; lane++) this.#thresholds[lane] = lane < lanes ? threshold : Number.POSITIVE_INFINITY
+      for (let lane = 0; lane < groupSize; lane++)
+        this.#thresholds[lane] = lane < lanes ? threshold : Number.POSITIVE_INFINITY
       const found = this.#table.scan(from, to, first / groupSize, this.#thresholds)
       const { foundRows, foundScores } = this.#table
       for (let i = 0; i < found; i++) {

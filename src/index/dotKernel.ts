@@ -1,11 +1,12 @@
 // The inner loop of exact search: inner products of item rows with the interests of one user.
 //
-// N rows, D dimensions, Q interests of a query, taken four at a time (a group): each row is read once per group, and a block of rows stays in the
-// cache between groups.
+// N rows, D dimensions, Q interests of a query, taken four at a time (a group): each row is read once per group, and a
+// block of rows stays in the cache between groups.
 //
-// What should be possible: at D 64 a row is 256 bytes and, with four interests, 512 floating-point operations. A million rows are 256 MB and 0.5 GFLOP:
-// one core at 10–20 GB/s needs 13–26 ms for the bytes, 128-bit SIMD without fused multiply-add at 3 GHz 10–20 ms for the arithmetic, scalar
-// JavaScript (about 2 GFLOP/s) 250 ms. So: SIMD where there is any (wasmKernel.ts), this file's JavaScript elsewhere.
+// What should be possible: at D 64 a row is 256 bytes and, with four interests, 512 floating-point operations. A
+// million rows are 256 MB and 0.5 GFLOP: one core at 10–20 GB/s needs 13–26 ms for the bytes, 128-bit SIMD without
+// fused multiply-add at 3 GHz 10–20 ms for the arithmetic, scalar JavaScript (about 2 GFLOP/s) 250 ms. So: SIMD where
+// there is any (wasmKernel.ts), this file's JavaScript elsewhere.
 
 /** Rows looked at between two looks at the thresholds; D 64: 256 KiB, within a second-level cache. */
 export const blockRows = 1024
@@ -32,7 +33,8 @@ export interface ItemTable {
    * Scores rows `from` … `to` − 1 (within one block) with interests 4·group … 4·group + 3.
    *
    * @param thresholds [4]
-   * @returns how many rows scored above the threshold of at least one interest; they are in `foundRows` and `foundScores`
+   * @returns how many rows scored above the threshold of at least one interest; they are in `foundRows` and
+   *   `foundScores`
    */
   scan(from: number, to: number, group: number, thresholds: Float32Array): number
 }

@@ -3,9 +3,10 @@
 //     nearest   max_k cos_k
 //     mixture   τ · ln( 1/K · Σ_k e^(cos_k/τ) )
 //
-// The second is what the softmax over all pairs of an interest and an item is trained for: the probability of an item is the sum over the interests, not the greatest of them.
-// An item that two interests like a little less may come before one that a single interest likes a little more. With τ → 0 it is the first. It lies between the mean of the cosines and
-// the greatest, at most τ · ln K below it, and is the same for K = 1.
+// The second is what the softmax over all pairs of an interest and an item is trained for: the probability of an item
+// is the sum over the interests, not the greatest of them. An item that two interests like a little less may come
+// before one that a single interest likes a little more. With τ → 0 it is the first. It lies between the mean of the
+// cosines and the greatest, at most τ · ln K below it, and is the same for K = 1.
 
 import type { ModelOptions } from '../core/config/modelOptions.ts'
 

@@ -8,27 +8,29 @@ import type { Candidate } from './vectorIndex.ts'
 
 export interface MergeOptions {
   /**
-   * Share of the list that is divided evenly among the interests before the rest goes to the best scores, 0 … 1. An interest is guaranteed
-   * ⌊limit · quotaShare / K⌋ places, as far as it has candidates. 0: the best scores alone.
+   * Share of the list that is divided evenly among the interests before the rest goes to the best scores, 0 … 1. An
+   * interest is guaranteed ⌊limit · quotaShare / K⌋ places, as far as it has candidates. 0: the best scores alone.
    *
-   * Default 0.4: of 10 or 20 places four interests get 1 or 2 each, so that none is starved by one whose cosines happen to run higher, while the
-   * larger part of the list stays what the scores say.
+   * Default 0.4: of 10 or 20 places four interests get 1 or 2 each, so that none is starved by one whose cosines happen
+   * to run higher, while the larger part of the list stays what the scores say.
    */
   readonly quotaShare?: number
   /**
-   * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off: the interests are diverse by training, and
-   * vectors of candidates cost something to fetch.
+   * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off:
+   * the interests are diverse by training, and vectors of candidates cost something to fetch.
    */
   readonly diversity?: number
   /**
-   * What `diversity` means by likeness. Absent: the greatest cosine to an item already chosen, of the candidates' own vectors (maximal marginal relevance,
-   * Carbonell and Goldstein 1998); one without a vector is unlike all others. Values of an item, as its genres: the share of the items already chosen that have
-   * one in common with this one (the controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
+   * What `diversity` means by likeness. Absent: the greatest cosine to an item already chosen, of the candidates' own
+   * vectors (maximal marginal relevance, Carbonell and Goldstein 1998); one without a vector is unlike all others.
+   * Values of an item, as its genres: the share of the items already chosen that have one in common with this one (the
+   * controllable diversity of ComiRec, whose λ falls as the list grows, because a share takes the place of its sum).
    */
   readonly valuesOf?: ((itemId: ItemId) => readonly string[]) | undefined
   /**
-   * How an item's cosines become its score; default the greatest. A list does not say what its interest thinks of items that are not on it: they are taken to be far from it. With lists twice
-   * as long as what is chosen from them, Recall@50 was within .004 of what all cosines give.
+   * How an item's cosines become its score; default the greatest. A list does not say what its interest thinks of items
+   * that are not on it: they are taken to be far from it. With lists twice as long as what is chosen from them,
+   * Recall@50 was within .004 of what all cosines give.
    */
   readonly scoring?: InterestScore | undefined
 }
@@ -41,8 +43,8 @@ export interface MergedItem extends Candidate {
 export const defaultQuotaShare = 0.4
 
 /**
- * Chooses up to `limit` items, each once, none of `exclude`, each under the interest that scores it best. The result is sorted by score, best first,
- * equal scores by id: quota and diversity decide what is in it, never the order.
+ * Chooses up to `limit` items, each once, none of `exclude`, each under the interest that scores it best. The result is
+ * sorted by score, best first, equal scores by id: quota and diversity decide what is in it, never the order.
  *
  * @param lists [K], in any order within; scores that are not finite are left out
  */
@@ -87,7 +89,9 @@ function scored(
   }
   const candidates = [...best.values()]
   if (form === 'nearest' || lists.length === 1) return candidates.sort(byScore)
-  return candidates.map((item) => ({ ...item, score: mixtureScore(shares.get(item.itemId)!, lists.length, temperature) })).sort(byScore)
+  return candidates
+    .map((item) => ({ ...item, score: mixtureScore(shares.get(item.itemId)!, lists.length, temperature) }))
+    .sort(byScore)
 }
 
 /** Moves up to `count` of the sorted `from` that are not there yet into what is chosen. */
@@ -105,7 +109,12 @@ function bestFirst(chosen: Set<MergedItem>): Choose {
   }
 }
 
-function unlikeFirst(candidates: readonly MergedItem[], chosen: Set<MergedItem>, diversity: number, likeness: Likeness): Choose {
+function unlikeFirst(
+  candidates: readonly MergedItem[],
+  chosen: Set<MergedItem>,
+  diversity: number,
+  likeness: Likeness
+): Choose {
   const left = new Set(candidates)
   return (from, count) => {
     for (let places = count; places > 0; places--) {
@@ -141,7 +150,8 @@ function cosineLikeness(): Likeness {
     choose({ vector }, left) {
       if (vector === undefined) return
       for (const other of left) {
-        if (other.vector !== undefined) greatest.set(other, Math.max(greatest.get(other) ?? -1, dot(vector, other.vector)))
+        if (other.vector !== undefined)
+          greatest.set(other, Math.max(greatest.get(other) ?? -1, dot(vector, other.vector)))
       }
     }
   }

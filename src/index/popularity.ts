@@ -1,14 +1,16 @@
 // What is popular now, of all and within contexts such as a country: interactions that fade with a half-life.
 //
-// Published with each item as its `popularity`, a level that stays right while nobody acts on the item (see ForwardDecay): items are written again when they
-// are clicked, never because time passes.
+// Published with each item as its `popularity`, a level that stays right while nobody acts on the item (see
+// ForwardDecay): items are written again when they are clicked, never because time passes.
 //
-// It counts users, not interactions. A user adds to an item at most the weight of one interaction, and a new user only a share of it:
+// It counts users, not interactions. A user adds to an item at most the weight of one interaction, and a new user only
+// a share of it:
 //
 //     added(u, i) ≤ max over types of w(type) · min(1, k / κ)       k items that u has acted on lately, this one included, κ = 5
 //
-// So N invented users who act on c items each add at most N · w_max · min(1, c / κ) to one item: with one click each, N / 5 clicks. A context is known by
-// the same shares of users, without weights: each user adds at most min(1, k / κ) to it for an item.
+// So N invented users who act on c items each add at most N · w_max · min(1, c / κ) to one item: with one click each, N
+// / 5 clicks. A context is known by the same shares of users, without weights: each user adds at most min(1, k / κ) to
+// it for an item.
 
 import type { PopularityOptions } from '../core/config/config.ts'
 import { hashKey } from '../core/hashKey.ts'
@@ -38,18 +40,30 @@ interface RecentState {
   readonly values: string
 }
 
-/** Interactions among which a user counts once for an item: one who clicks a thousand times makes nothing popular. About 4 MB. */
+/**
+ * Interactions among which a user counts once for an item: one who clicks a thousand times makes nothing popular. About
+ * 4 MB.
+ */
 const repeatsWithin = 1 << 16
-/** κ: from so many items on a user counts in full. A visitor who looks around reaches it; inventing users then costs five times as many events. */
+/**
+ * κ: from so many items on a user counts in full. A visitor who looks around reaches it; inventing users then costs
+ * five times as many events.
+ */
 const establishedItems = 5
-/** Users whose items are counted, those who acted last; a user beyond them is new again, which never adds to a share. About 8 MB. */
+/**
+ * Users whose items are counted, those who acted last; a user beyond them is new again, which never adds to a share.
+ * About 8 MB.
+ */
 const usersWithin = 1 << 17
 /** Of a context's value: longer ones are no category. */
 const contextLengthMax = 100
 
 const unpopular: ItemPopularity = { popularity: 0 }
 
-/** `country=de`. What is `=` in the field's name, and `"`, `\` and `%` anywhere, as `%3D` and so on: no two become the same, and Qdrant can name them in a path. */
+/**
+ * `country=de`. What is `=` in the field's name, and `"`, `\` and `%` anywhere, as `%3D` and so on: no two become the
+ * same, and Qdrant can name them in a path.
+ */
 export function contextKey(field: string, value: string): string {
   return `${escaped(field, /[%"\\=]/g)}=${escaped(value, /[%"\\]/g)}`
 }
@@ -87,7 +101,13 @@ export class Popularity {
   }
 
   /** @returns whether it counts */
-  note({ userId, itemId, type, eventTimeMs, context = {} }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
+  note({
+    userId,
+    itemId,
+    type,
+    eventTimeMs,
+    context = {}
+  }: Omit<Interaction, 'eventId' | 'value' | 'source'>): boolean {
     const full = own(this.#types, type) ?? 0
     if (full === 0) return false
     const { weight, users } = this.#added(userId, itemId, full)
@@ -99,13 +119,15 @@ export class Popularity {
       if (value === undefined || value === '' || value.length > contextLengthMax) continue
       const key = contextKey(field, value)
       // With the same bound: a few invented users make no context known.
-      if (users > 0 || this.#contexts.level(key) === undefined) this.#contexts.add(key, eventTimeMs, users > 0 ? users : weight / full)
+      if (users > 0 || this.#contexts.level(key) === undefined)
+        this.#contexts.add(key, eventTimeMs, users > 0 ? users : weight / full)
       let items = this.#inContext.get(key)
       if (items === undefined) {
         items = new ForwardDecay({ halfLifeMs: this.#options.halfLifeMs, keysMax: this.#options.contextItemsMax })
         this.#inContext.set(key, items)
         // What the others had to make room for takes its items with it.
-        for (const other of this.#inContext.keys()) if (this.#contexts.level(other) === undefined) this.#inContext.delete(other)
+        for (const other of this.#inContext.keys())
+          if (this.#contexts.level(other) === undefined) this.#inContext.delete(other)
       }
       items.add(itemId, eventTimeMs, weight)
     }
@@ -118,7 +140,8 @@ export class Popularity {
     const popularityIn: Record<string, number> = {}
     for (const [key, items] of this.#inContext) {
       const inIt = items.level(itemId)
-      if (inIt !== undefined && this.#contexts.count(key) >= this.#options.contextMin) setOwn(popularityIn, key, rounded(inIt))
+      if (inIt !== undefined && this.#contexts.count(key) >= this.#options.contextMin)
+        setOwn(popularityIn, key, rounded(inIt))
     }
     return { popularity: rounded(level), ...(Object.keys(popularityIn).length === 0 ? {} : { popularityIn }) }
   }
@@ -135,7 +158,10 @@ export class Popularity {
     return touched
   }
 
-  /** What is new of this interaction, by weight and as a share of a user: nothing where the user acted on the item before by a type of at least this weight. */
+  /**
+   * What is new of this interaction, by weight and as a share of a user: nothing where the user acted on the item
+   * before by a type of at least this weight.
+   */
   #added(userId: string, itemId: ItemId, weight: number): { weight: number; users: number } {
     const both = hashKey(JSON.stringify([userId, itemId])) | 0
     const before = this.#counted.get(both)
@@ -150,7 +176,9 @@ export class Popularity {
 
   state(): PopularityState {
     const contexts = this.#contexts.state()
-    const kept = contexts.levels.flatMap(([key]) => (this.#inContext.has(key) ? [[key, this.#inContext.get(key)!.state()] as const] : []))
+    const kept = contexts.levels.flatMap(([key]) =>
+      this.#inContext.has(key) ? [[key, this.#inContext.get(key)!.state()] as const] : []
+    )
     const lately = { counted: this.#counted.state(), itemsOf: this.#itemsOf.state() }
     return { all: this.#all.state(), contexts, inContext: Object.fromEntries(kept), ...lately }
   }
@@ -210,7 +238,10 @@ class Recent {
   }
 }
 
-/** To a ten-thousandth of a half-life: what is written to the index is compared with what is counted. Never below 0, where nothing is. */
+/**
+ * To a ten-thousandth of a half-life: what is written to the index is compared with what is counted. Never below 0,
+ * where nothing is.
+ */
 function rounded(level: number): number {
   return Math.max(1e-4, Math.round(level * 1e4) / 1e4)
 }

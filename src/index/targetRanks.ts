@@ -33,7 +33,8 @@ export class TargetRanks {
   }
 
   /**
-   * How many items score at least as well as the target. Items that score the same count as better: a model that finds everything alike finds nothing.
+   * How many items score at least as well as the target. Items that score the same count as better: a model that finds
+   * everything alike finds nothing.
    *
    * @param interests [K, D] @param excluded rows of the history, each once, without the target
    * @returns 0 for the best of all; ∞ where the target's score is not a number

@@ -1,6 +1,9 @@
 // Whether vectors may be published.
 
-/** How far a vector's length may be from 1: float32 rounding over 512 dimensions stays below 1e-5, a broken tower does not. */
+/**
+ * How far a vector's length may be from 1: float32 rounding over 512 dimensions stays below 1e-5, a broken tower does
+ * not.
+ */
 const lengthTolerance = 1e-3
 
 /** @param vectors [count, D], count ≥ 1 */

@@ -18,7 +18,9 @@ export interface ItemPayload {
   readonly features?: Readonly<Record<string, readonly string[]>>
   /** Interactions seen by the trainer. */
   readonly count: number
-  /** How popular it is now: a level of faded interactions, in half-lives (see ForwardDecay); absent or 0: not at all. */
+  /**
+   * How popular it is now: a level of faded interactions, in half-lives (see ForwardDecay); absent or 0: not at all.
+   */
   readonly popularity?: number
   /** The same within contexts of interactions: `country=de` → level. */
   readonly popularityIn?: Readonly<Record<string, number>>
@@ -55,7 +57,10 @@ export type VectorPoint = ItemPoint | UserPoint
 
 export interface InterestQuery {
   /** A stored user, or given vectors [K, D], or a stored item (for similar items). */
-  readonly by: { readonly userId: UserId } | { readonly vectors: Float32Array; readonly count: number } | { readonly itemId: ItemId }
+  readonly by:
+    | { readonly userId: UserId }
+    | { readonly vectors: Float32Array; readonly count: number }
+    | { readonly itemId: ItemId }
 }
 
 export interface Filter {
@@ -126,20 +131,23 @@ export interface VectorIndex {
   /** Makes an empty space; nothing if it exists with the same shape. @throws ConfigError if it exists with another. */
   createSpace(space: string, shape: SpaceShape): Promise<void>
   /**
-   * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at a newer one. All points are
-   * checked before any is written; an index on another machine that fails on the way may have written some: the same call again completes it.
-   * Resolves when durable; a search begun afterwards sees it.
+   * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at
+   * a newer one. All points are checked before any is written; an index on another machine that fails on the way may
+   * have written some: the same call again completes it. Resolves when durable; a search begun afterwards sees it.
    *
    * @returns points written, stale ones left out
    * @throws as `checkPoints`; ConfigError if there is no such space
    */
   upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number>
   remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
-  /** Removes users from every space, live or not, and what was kept to remember a removal: nothing holds their ids afterwards. An older write may bring them back. */
+  /**
+   * Removes users from every space, live or not, and what was kept to remember a removal: nothing holds their ids
+   * afterwards. An older write may bring them back.
+   */
   erase(userIds: readonly UserId[]): Promise<void>
   /**
-   * Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points than `expected`, or cannot be
-   * searched as it should yet; then nothing changes.
+   * Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points
+   * than `expected`, or cannot be searched as it should yet; then nothing changes.
    */
   promote(space: string, expected: { items: number; users: number }): Promise<void>
   /** Nothing if there is none. @throws ConfigError for the live one */
@@ -148,25 +156,33 @@ export interface VectorIndex {
   spaces(): Promise<readonly string[]>
   /** undefined: no space is live yet. */
   live(): Promise<IndexState | undefined>
-  /** Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws UnavailableError if none is live. */
+  /**
+   * Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws
+   * UnavailableError if none is live.
+   */
   search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult>
   /**
-   * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no space is live.
+   * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no
+   * space is live.
    * @param context `country=de`: by the popularity within it; none, where the context is not known
    */
   popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems>
   /**
-   * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never mixes two. Those that are not there
-   * are left out; all of them, where the space is gone by now.
+   * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never
+   * mixes two. Those that are not there are left out; all of them, where the space is gone by now.
    */
   items(space: string, ids: readonly ItemId[], wishes?: VectorWishes): Promise<ReadonlyMap<ItemId, DescribedItem>>
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
-  /** Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps ids in order. */
+  /**
+   * Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps
+   * ids in order.
+   */
   usersFrom?(prefix: string, limit: number): Promise<readonly { userId: UserId; payload: UserPayload }[]>
   /**
-   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `popularity` first; `score` as for `popular`.
-   * For people who look for something: only where the index has all titles at hand, and then among some hundred thousand items.
+   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `popularity`
+   * first; `score` as for `popular`. For people who look for something: only where the index has all titles at hand,
+   * and then among some hundred thousand items.
    */
   itemsLike?(text: string, limit: number): Promise<readonly PopularItem[]>
   close(): Promise<void>
@@ -177,13 +193,17 @@ export interface SpaceShape {
   readonly interestCount: number
 }
 
-/** How far from 1 a vector's length may be: float32 keeps it within 1e-6; a vector that was never normalised is far outside. */
+/**
+ * How far from 1 a vector's length may be: float32 keeps it within 1e-6; a vector that was never normalised is far
+ * outside.
+ */
 const lengthTolerance = 1e-3
 
 /**
  * What every index asks of points before it writes any of them.
  *
- * @throws ConfigError for a wrong shape, a bad id, step or count; DivergedError for a vector that is not finite or not of length 1
+ * @throws ConfigError for a wrong shape, a bad id, step or count; DivergedError for a vector that is not finite or not
+ *   of length 1
  */
 export function checkPoints(space: string, shape: SpaceShape, step: number, points: readonly VectorPoint[]): void {
   if (!Number.isSafeInteger(step) || step < 0)
@@ -239,9 +259,10 @@ export function checkVectors(owner: string, vectors: Float32Array, count: number
 
 /** @throws ConfigError */
 export function checkShape(space: string, shape: SpaceShape): void {
-  const bad = Object.entries({ dimensions: [shape.dimensions, 4096], interestCount: [shape.interestCount, 64] } as const).filter(
-    ([, [value, max]]) => !Number.isInteger(value) || value < 1 || value > max
-  )
+  const bad = Object.entries({
+    dimensions: [shape.dimensions, 4096],
+    interestCount: [shape.interestCount, 64]
+  } as const).filter(([, [value, max]]) => !Number.isInteger(value) || value < 1 || value > max)
   if (space.length === 0 || bad.length > 0) {
     throw new ConfigError([
       ...(space.length === 0 ? ['a space needs a name'] : []),

@@ -1,12 +1,14 @@
-// The scan of dotKernel.ts in WebAssembly SIMD, assembled here instruction by instruction: no build step, no binary in the repository.
+// The scan of dotKernel.ts in WebAssembly SIMD, assembled here instruction by instruction: no build step, no binary in
+// the repository.
 //
-// Two rows at a time against four interests: 8 sums in registers; for each 4 dimensions 6 loads, 8 multiplications, 8 additions.
-// The vectors live in the module's own linear memory (at most 4 GiB: 16 million items at D 64), so nothing is copied for a search, and growing
-// the memory moves nothing.
+// Two rows at a time against four interests: 8 sums in registers; for each 4 dimensions 6 loads, 8 multiplications, 8
+// additions. The vectors live in the module's own linear memory (at most 4 GiB: 16 million items at D 64), so nothing
+// is copied for a search, and growing the memory moves nothing.
 
 import { blockRows, groupSize, type ItemTable, queryInterestsMax } from './dotKernel.ts'
 
-// The part of the engine's JavaScript interface that is used here; the compiler's own types for it come only with the whole of a browser's.
+// The part of the engine's JavaScript interface that is used here; the compiler's own types for it come only with the
+// whole of a browser's.
 interface WasmMemory {
   readonly buffer: ArrayBuffer
   grow(pages: number): number
@@ -14,7 +16,10 @@ interface WasmMemory {
 interface WasmEngine {
   validate(bytes: Uint8Array): boolean
   Module: new (bytes: Uint8Array) => object
-  Instance: new (module: object, imports: Record<string, Record<string, unknown>>) => { readonly exports: { readonly scan: unknown } }
+  Instance: new (
+    module: object,
+    imports: Record<string, Record<string, unknown>>
+  ) => { readonly exports: { readonly scan: unknown } }
   Memory: new (pages: { initial: number; maximum: number }) => WasmMemory
 }
 const engine = (globalThis as unknown as { WebAssembly: WasmEngine }).WebAssembly
@@ -38,7 +43,16 @@ const op = {
   i32Add: 0x6a,
   i32Shl: 0x74
 } as const
-const simd = { load: 0x00, store: 0x0b, shuffle: 0x0d, gt: 0x44, anyTrue: 0x53, add: 0xe4, mul: 0xe6, zero: 0x0c } as const
+const simd = {
+  load: 0x00,
+  store: 0x0b,
+  shuffle: 0x0d,
+  gt: 0x44,
+  anyTrue: 0x53,
+  add: 0xe4,
+  mul: 0xe6,
+  zero: 0x0c
+} as const
 const noResult = 0x40
 const i32 = 0x7f
 const v128 = 0x7b
@@ -70,7 +84,8 @@ const constant = (value: number) => [op.i32Const, ...signedLeb(value)]
 const load = (offset: number) => vector(simd.load, 0, ...leb(offset))
 const advance = (local: number, by: number) => [...get(local), ...constant(by), op.i32Add, ...set(local)]
 /** 32-bit lanes of two registers: 0 … 3 are the first's, 4 … 7 the second's. */
-const lanes = (...picked: number[]) => vector(simd.shuffle, ...picked.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)))
+const lanes = (...picked: number[]) =>
+  vector(simd.shuffle, ...picked.flatMap((lane) => [0, 1, 2, 3].map((byte) => lane * 4 + byte)))
 const section = (id: number, body: number[]) => [id, ...leb(body.length), ...body]
 const list = (entries: number[][]) => [...leb(entries.length), ...entries.flat()]
 const name = (text: string) => [...leb(text.length), ...new TextEncoder().encode(text)]
@@ -90,7 +105,9 @@ const quad = (step: number) => [
   ])
 ]
 
-/** Four registers of four partial sums each → one register of four scores (a 4 × 4 transposition, added up on the way). */
+/**
+ * Four registers of four partial sums each → one register of four scores (a 4 × 4 transposition, added up on the way).
+ */
 const reduce = (sum: number) => [
   ...[
     ...get(sum),
@@ -102,9 +119,26 @@ const reduce = (sum: number) => [
     ...vector(simd.add),
     ...set(x)
   ],
-  ...[...get(sum + 2), ...get(sum + 3), ...lanes(0, 4, 1, 5), ...get(sum + 2), ...get(sum + 3), ...lanes(2, 6, 3, 7), ...vector(simd.add)],
+  ...[
+    ...get(sum + 2),
+    ...get(sum + 3),
+    ...lanes(0, 4, 1, 5),
+    ...get(sum + 2),
+    ...get(sum + 3),
+    ...lanes(2, 6, 3, 7),
+    ...vector(simd.add)
+  ],
   ...set(y),
-  ...[...get(x), ...get(y), ...lanes(0, 1, 4, 5), ...get(x), ...get(y), ...lanes(2, 3, 6, 7), ...vector(simd.add), ...set(scores)]
+  ...[
+    ...get(x),
+    ...get(y),
+    ...lanes(0, 1, 4, 5),
+    ...get(x),
+    ...get(y),
+    ...lanes(2, 3, 6, 7),
+    ...vector(simd.add),
+    ...set(scores)
+  ]
 ]
 
 /** Notes row `index + ahead` if it beats a threshold. */
@@ -112,26 +146,56 @@ const note = (ahead: number) => [
   ...[...get(scores), ...get(limits), ...vector(simd.gt), ...vector(simd.anyTrue), op.if, noResult],
   ...[...get(foundRows), ...get(found), ...constant(2), op.i32Shl, op.i32Add],
   ...[...get(firstRow), ...get(index), op.i32Add, ...constant(ahead), op.i32Add, op.i32Store, 2, 0],
-  ...[...get(foundScores), ...get(found), ...constant(4), op.i32Shl, op.i32Add, ...get(scores), ...vector(simd.store, 0, 0)],
+  ...[
+    ...get(foundScores),
+    ...get(found),
+    ...constant(4),
+    op.i32Shl,
+    op.i32Add,
+    ...get(scores),
+    ...vector(simd.store, 0, 0)
+  ],
   ...advance(found, 1),
   op.end
 ]
 
 /**
- * scan(items, rowBytes, count, query, thresholds, foundRows, foundScores, firstRow) → found. All arguments but the counts are addresses;
- * `count` > 0; the row after the last may be read, but never counts.
+ * scan(items, rowBytes, count, query, thresholds, foundRows, foundScores, firstRow) → found. All arguments but the
+ * counts are addresses; `count` > 0; the row after the last may be read, but never counts.
  */
 function assemble(): Uint8Array<ArrayBuffer> {
   const zero = vector(simd.zero, ...new Array<number>(16).fill(0))
   const code = [
     ...[...get(thresholds), ...load(0), ...set(limits)],
     ...[op.loop, noResult],
-    ...[...get(items), ...set(p), ...get(items), ...get(rowBytes), op.i32Add, op.localTee, p2, ...set(stop), ...get(query), ...set(q)],
+    ...[
+      ...get(items),
+      ...set(p),
+      ...get(items),
+      ...get(rowBytes),
+      op.i32Add,
+      op.localTee,
+      p2,
+      ...set(stop),
+      ...get(query),
+      ...set(q)
+    ],
     ...[0, 1, 2, 3, 4, 5, 6, 7].flatMap((k) => [...zero, ...set(sumA + k)]),
     ...[op.loop, noResult, ...quad(0), ...quad(1), ...advance(q, 128), ...advance(p2, 32)],
     ...[...get(p), ...constant(32), op.i32Add, op.localTee, p, ...get(stop), op.i32Ne, op.brIf, 0, op.end],
     ...[...reduce(sumA), ...note(0)],
-    ...[...get(index), ...constant(1), op.i32Add, ...get(count), op.i32LtU, op.if, noResult, ...reduce(sumB), ...note(1), op.end],
+    ...[
+      ...get(index),
+      ...constant(1),
+      op.i32Add,
+      ...get(count),
+      op.i32LtU,
+      op.if,
+      noResult,
+      ...reduce(sumB),
+      ...note(1),
+      op.end
+    ],
     ...[...get(items), ...get(rowBytes), op.i32Add, ...get(rowBytes), op.i32Add, ...set(items)],
     ...[...advance(index, 2), ...get(index), ...get(count), op.i32LtU, op.brIf, 0, op.end],
     ...get(found),
@@ -245,7 +309,16 @@ class WasmTable implements ItemTable {
     this.#floats.set(thresholds, thresholdsAt / 4)
     const rowBytes = this.#stride * 4
     const query = queryAt + group * groupSize * rowBytes
-    return this.#scan(this.#start * 4 + from * rowBytes, rowBytes, to - from, query, thresholdsAt, foundRowsAt, foundScoresAt, from)
+    return this.#scan(
+      this.#start * 4 + from * rowBytes,
+      rowBytes,
+      to - from,
+      query,
+      thresholdsAt,
+      foundRowsAt,
+      foundScoresAt,
+      from
+    )
   }
 
   /** Room for `floats` of memory in all: one row more than the last, which a scan of an odd number of rows reads. */

@@ -1,8 +1,8 @@
 // Reads records of other programs by their writers' Avro schemas.
 //
-// Not avsc: it refuses schemas that Java accepts and that are in registries everywhere (defaults of another type, names with a hyphen or a dollar,
-// unions that it calls ambiguous), although none of that has a part in reading. Counts and lengths are checked against the bytes that are there,
-// so a damaged record costs no more than itself.
+// Not avsc: it refuses schemas that Java accepts and that are in registries everywhere (defaults of another type, names
+// with a hyphen or a dollar, unions that it calls ambiguous), although none of that has a part in reading. Counts and
+// lengths are checked against the bytes that are there, so a damaged record costs no more than itself.
 
 import { isUtf8 } from 'node:buffer'
 import { setOwn } from '../core/own.ts'
@@ -50,8 +50,10 @@ interface NamedSchema {
 
 /**
  * @param schema parsed JSON of the writer's schema
- * @returns a function that reads `bytes` from `start` to their end: records and maps as objects without a prototype, longs as bigints, decimals as exact
- *   text, enums as their symbols, UUIDs as text, times whose unit the schema gives as `AvroTime`. It throws a RangeError with what does not fit
+ * @returns a function that reads `bytes` from `start` to their end: records and maps as objects without a prototype,
+ *   longs as bigints, decimals as exact
+ *   text, enums as their symbols, UUIDs as text, times whose unit the schema gives as `AvroTime`. It throws a
+ *   RangeError with what does not fit
  * @throws Error where the schema is not Avro
  */
 export function avroReader(schema: unknown): (bytes: Uint8Array, start: number) => unknown {
@@ -132,7 +134,10 @@ class SchemaCompiler {
     }
   }
 
-  /** By its full name, by its name in the enclosing namespace, or, as some writers mean it, by the last part of a name that only one type has. */
+  /**
+   * By its full name, by its name in the enclosing namespace, or, as some writers mean it, by the last part of a name
+   * that only one type has.
+   */
   #mention(name: string, namespace: string): Read {
     const last = name.slice(name.lastIndexOf('.') + 1)
     const alike = [...this.#named].filter(([known]) => known === last || known.endsWith(`.${last}`))
@@ -170,10 +175,13 @@ function readInteger(cursor: Cursor, field: string, bytesMax: 5 | 10): number {
     if (byte < 0x80) break
     scale *= 128
     if (cursor.at - start >= bytesMax)
-      throw new RangeError(`${field}: out of range, the number at byte ${start} has more than ${bytesMax === 5 ? 32 : 64} bits`)
+      throw new RangeError(
+        `${field}: out of range, the number at byte ${start} has more than ${bytesMax === 5 ? 32 : 64} bits`
+      )
   }
   const number = value % 2 === 0 ? value / 2 : -(value + 1) / 2
-  if (!Number.isSafeInteger(number)) throw new RangeError(`${field}: out of range, the number at byte ${start} is ${number}`)
+  if (!Number.isSafeInteger(number))
+    throw new RangeError(`${field}: out of range, the number at byte ${start} is ${number}`)
   return number
 }
 
@@ -184,9 +192,11 @@ function readLong(cursor: Cursor, field: string): bigint {
     const byte = cursor.bytes[take(cursor, 1, field)]!
     value |= BigInt(byte & 0x7f) << shift
     if (byte < 0x80) break
-    if (cursor.at - start >= 10) throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
+    if (cursor.at - start >= 10)
+      throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
   }
-  if (value > 0xffffffffffffffffn) throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
+  if (value > 0xffffffffffffffffn)
+    throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
   return (value & 1n) === 0n ? value >> 1n : ~(value >> 1n)
 }
 
@@ -235,7 +245,8 @@ function readFixed(schema: NamedSchema): Read {
     return cursor.bytes.subarray(start, start + size)
   }
   if (logicalType === 'uuid' && size === 16)
-    return (cursor, field) => (read(cursor, field) as Buffer).toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+    return (cursor, field) =>
+      (read(cursor, field) as Buffer).toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
   return annotated(schema, read)
 }
 
@@ -248,7 +259,9 @@ function readBlocks(cursor: Cursor, field: string, entry: () => void): void {
     const count = Math.abs(announced)
     // An entry takes a byte at least. An array of nulls does not, and is refused.
     if (count > cursor.bytes.length - cursor.at)
-      throw new RangeError(`truncated in ${field}: ${count} entries are announced, ${cursor.bytes.length - cursor.at} bytes are left`)
+      throw new RangeError(
+        `truncated in ${field}: ${count} entries are announced, ${cursor.bytes.length - cursor.at} bytes are left`
+      )
     for (let i = 0; i < count; i++) entry()
   }
 }
@@ -307,7 +320,9 @@ function annotated(schema: Annotated, read: Read): Read {
   return (cursor, field) => {
     const value = read(cursor, field)
     if (typeof value !== 'bigint' && typeof value !== 'number' && typeof value !== 'string') return value
-    return time === 'days' ? new AvroTime(String(Number(value) * dayMs), { unit: 'ms' }) : new AvroTime(String(value), time)
+    return time === 'days'
+      ? new AvroTime(String(Number(value) * dayMs), { unit: 'ms' })
+      : new AvroTime(String(value), time)
   }
 }
 

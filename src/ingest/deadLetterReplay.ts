@@ -1,7 +1,8 @@
 // Puts dead letters back into the topic that they came from, each once.
 //
-// What has been replayed is remembered, and what is about to be is noted before it is appended. Should the process end in between, the next one
-// looks for it in the topic, by a header that names the dead letter: so a letter is neither lost nor appended twice.
+// What has been replayed is remembered, and what is about to be is noted before it is appended. Should the process end
+// in between, the next one looks for it in the topic, by a header that names the dead letter: so a letter is neither
+// lost nor appended twice.
 
 import { OffsetSet } from '../core/offsetSet.ts'
 import type { Offsets } from '../core/offsets.ts'
@@ -41,7 +42,9 @@ export interface ReplayStore {
 export interface ReplayOptions {
   readonly log: EventLog
   readonly store: ReplayStore
-  /** Of ours: replayed by their key. A foreign topic may be partitioned otherwise, and its records go where they were. */
+  /**
+   * Of ours: replayed by their key. A foreign topic may be partitioned otherwise, and its records go where they were.
+   */
   readonly ours: ReadonlySet<string>
   readonly signal: AbortSignal
 }
@@ -70,7 +73,9 @@ export class DeadLetterReplay {
     return replay
   }
 
-  /** The letters of a dead-letter topic, up to its ends, or those given. Records that are no dead letters are left out. */
+  /**
+   * The letters of a dead-letter topic, up to its ends, or those given. Records that are no dead letters are left out.
+   */
   async *letters(topic: string, limits?: Offsets): AsyncGenerator<Letter> {
     const { log, signal } = this.#options
     const ends = limits ?? (await log.ends(topic))
@@ -87,7 +92,10 @@ export class DeadLetterReplay {
     }
   }
 
-  /** Letters that are wanted, of records that were not replayed. Several stages may have written one of the same record: it is due once. */
+  /**
+   * Letters that are wanted, of records that were not replayed. Several stages may have written one of the same record:
+   * it is due once.
+   */
   async *due(topic: string, wanted: (letter: Letter) => boolean, limits: Offsets): AsyncGenerator<Letter> {
     const done = new Map<string, OffsetSet>()
     const recordOf = ({ topic: source, partition }: Letter) => `${source}/${partition}`
@@ -138,7 +146,12 @@ export class DeadLetterReplay {
     })
     store.save({
       ...this.#state(),
-      pending: { from: topic, to, ends: Object.fromEntries([...ends].map(([partition, end]) => [partition, String(end)])), letters: names }
+      pending: {
+        from: topic,
+        to,
+        ends: Object.fromEntries([...ends].map(([partition, end]) => [partition, String(end)])),
+        letters: names
+      }
     })
     await log.append(to, records)
     for (const { at } of letters) this.#set(topic, at.partition).add(at.offset)
@@ -172,7 +185,10 @@ export class DeadLetterReplay {
 
   #state(): ReplayState {
     const replayed = [...this.#replayed].map(([topic, sets]) => {
-      const partitions = [...sets].map(([partition, set]) => [partition, set.ranges().map(([from, to]) => [String(from), String(to)])])
+      const partitions = [...sets].map(([partition, set]) => [
+        partition,
+        set.ranges().map(([from, to]) => [String(from), String(to)])
+      ])
       return [topic, Object.fromEntries(partitions)]
     })
     return { replayed: Object.fromEntries(replayed) as ReplayState['replayed'] }

@@ -1,11 +1,19 @@
-// A record's value as one row of delimited text: comma-separated with quotes, or tab-separated as Snowplow's enriched events.
+// A record's value as one row of delimited text: comma-separated with quotes, or tab-separated as Snowplow's enriched
+// events.
 
 import type { SourceOptions } from '../core/config/sources.ts'
 import { BadEventError } from '../core/errors.ts'
 import { splitQuoted } from '../records/value/splitQuoted.ts'
 
-/** @returns the fields by the names of `columns`, or else as a list; a field without text is null. It throws a BadEventError for what is not one row */
-export function delimitedReader({ format, columns, delimiter = ',' }: Partial<SourceOptions>): (text: string) => unknown {
+/**
+ * @returns the fields by the names of `columns`, or else as a list; a field without text is null. It throws a
+ *   BadEventError for what is not one row
+ */
+export function delimitedReader({
+  format,
+  columns,
+  delimiter = ','
+}: Partial<SourceOptions>): (text: string) => unknown {
   const split = format === 'tsv' ? (row: string) => row.split('\t') : (row: string) => splitQuoted(row, delimiter)
   return (text) => {
     const row = text.replace(/^\ufeff/, '').replace(/\r?\n$/, '')

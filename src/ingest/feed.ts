@@ -1,4 +1,5 @@
-// Puts interactions from outside (a data set, a simulation) into the log, once each, no faster than what follows can take them.
+// Puts interactions from outside (a data set, a simulation) into the log, once each, no faster than what follows can
+// take them.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { Account } from '../core/account.ts'
@@ -29,11 +30,15 @@ const text = new TextEncoder()
 const untext = new TextDecoder()
 
 /**
- * Appends the interactions that an earlier, interrupted feed of this name did not. The source must give the same interactions in the same order.
+ * Appends the interactions that an earlier, interrupted feed of this name did not. The source must give the same
+ * interactions in the same order.
  *
  * @returns how many the feed has put into the log, earlier ones included
  */
-export async function feedInteractions(source: AsyncIterable<Interaction> | Iterable<Interaction>, options: FeedOptions): Promise<number> {
+export async function feedInteractions(
+  source: AsyncIterable<Interaction> | Iterable<Interaction>,
+  options: FeedOptions
+): Promise<number> {
   const { log, codecs, topic, name, signal, hasRoom, account = new Account('source') } = options
   const fed = await readFed(log, topic, name, signal)
   let index = 0
@@ -54,7 +59,11 @@ export async function feedInteractions(source: AsyncIterable<Interaction> | Iter
       account.add('fedBefore')
       continue
     }
-    block.push({ key, value: codecs.interaction.encode(interaction), headers: { [feedHeader]: text.encode(`${name}#${number}`) } })
+    block.push({
+      key,
+      value: codecs.interaction.encode(interaction),
+      headers: { [feedHeader]: text.encode(`${name}#${number}`) }
+    })
     if (block.length >= appendMax) await flush()
   }
   await flush()
@@ -62,8 +71,8 @@ export async function feedInteractions(source: AsyncIterable<Interaction> | Iter
 }
 
 /**
- * The greatest number of the feed in each partition, −1 where there is none. A partition has them in order: none below its greatest is missing there, even if
- * an append of several partitions was taken by some of them only.
+ * The greatest number of the feed in each partition, −1 where there is none. A partition has them in order: none below
+ * its greatest is missing there, even if an append of several partitions was taken by some of them only.
  */
 async function readFed(log: EventLog, topic: string, name: string, signal: AbortSignal): Promise<number[]> {
   const fed = new Array<number>((await log.ends(topic)).size).fill(-1)
@@ -85,8 +94,8 @@ function splitLast(value: string, separator: string): [string, string] {
 }
 
 /**
- * Appends catalogue items, unless the log already has some: then only what it lacks or has otherwise. One that was deleted since it was fed stays deleted: a restart feeds the
- * same source once more, and must not bring it back.
+ * Appends catalogue items, unless the log already has some: then only what it lacks or has otherwise. One that was
+ * deleted since it was fed stays deleted: a restart feeds the same source once more, and must not bring it back.
  */
 export async function feedItems(
   items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>,

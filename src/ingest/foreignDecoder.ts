@@ -1,4 +1,5 @@
-// The bytes of somebody else's topic → what they say, by the format that the configuration names. What it means is the mapping's business.
+// The bytes of somebody else's topic → what they say, by the format that the configuration names. What it means is the
+// mapping's business.
 
 import type { SourceOptions } from '../core/config/sources.ts'
 import { BadEventError, ConfigError } from '../core/errors.ts'
@@ -6,21 +7,36 @@ import { own } from '../core/own.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
-import { loadSchemas, type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes } from '../records/registry/schemaRegistry.ts'
+import {
+  loadSchemas,
+  type SchemaRegistry,
+  schemaIdOf,
+  UnknownSchemaIdError,
+  wireHeaderBytes
+} from '../records/registry/schemaRegistry.ts'
 import { avroReader } from './avroReader.ts'
 import { delimitedReader } from './delimited.ts'
 import { looksLike } from './notJson.ts'
 
 export interface ForeignDecoder {
-  /** Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed does not answer */
+  /**
+   * Call it on each batch before decoding, which is synchronous. @throws UnavailableError if a registry that is needed
+   * does not answer
+   */
   prepare(records: readonly LogRecord[]): Promise<void>
   /** undefined where the record has no value. @throws BadEventError with what is wrong */
   decode(record: LogRecord): unknown
-  /** What the key says: by a schema of the registry, as JSON, or else its text. undefined where there is none. @throws BadEventError with what is wrong */
+  /**
+   * What the key says: by a schema of the registry, as JSON, or else its text. undefined where there is none. @throws
+   * BadEventError with what is wrong
+   */
   decodeKey(record: LogRecord): unknown
 }
 
-/** An interaction takes some hundred bytes and brokers refuse records beyond 1 MiB; parsing far larger ones would hold up everything else. */
+/**
+ * An interaction takes some hundred bytes and brokers refuse records beyond 1 MiB; parsing far larger ones would hold
+ * up everything else.
+ */
 export const recordBytesMax = 4 * 1024 * 1024
 
 /** Schemas whose compiled form is kept; topics have a handful, and a flood of made-up ids must not fill the memory. */
@@ -40,7 +56,8 @@ export function createForeignDecoder(source: DecodedSource, parts: DecoderParts)
     decodeKey: ({ key, headers }) => (key.length === 0 ? undefined : decodeKey(key, headers, registry, readers)),
     prepare: async (records) => {
       await values.prepare(records)
-      if (readsKeys) await loadSchemas(registry, records, ({ key, headers }) => registeredId(key, headers, keyIdHeader)?.id)
+      if (readsKeys)
+        await loadSchemas(registry, records, ({ key, headers }) => registeredId(key, headers, keyIdHeader)?.id)
     }
   }
 }
@@ -81,12 +98,16 @@ function valueDecoder(source: DecodedSource, parts: DecoderParts): Pick<ForeignD
       } catch (error) {
         throw new ConfigError([`schema of source ${source.topic} is not valid Avro: ${message(error)}`])
       }
-      return { prepare: nothing, decode: (record) => withValue(record, (bytes) => explained(() => read(bytes, 0), 'by the given schema')) }
+      return {
+        prepare: nothing,
+        decode: (record) => withValue(record, (bytes) => explained(() => read(bytes, 0), 'by the given schema'))
+      }
     }
     case 'avro-registry': {
       const readers = new Map<number, ReadAvro>()
       return {
-        prepare: (records) => loadSchemas(registry, records, ({ value, headers }) => registeredId(value, headers, idHeader)?.id),
+        prepare: (records) =>
+          loadSchemas(registry, records, ({ value, headers }) => registeredId(value, headers, idHeader)?.id),
         decode: (record) => withValue(record, (bytes) => decodeRegistered(record, bytes, registry, readers))
       }
     }
@@ -97,7 +118,8 @@ type ReadAvro = (bytes: Uint8Array, start: number) => unknown
 
 function withValue<T>({ value }: LogRecord, decode: (bytes: Uint8Array) => T): T | undefined {
   if (value === null) return undefined
-  if (value.length > recordBytesMax) throw new BadEventError(`the value has ${value.length} bytes: at most ${recordBytesMax} are read`)
+  if (value.length > recordBytesMax)
+    throw new BadEventError(`the value has ${value.length} bytes: at most ${recordBytesMax} are read`)
   return decode(value)
 }
 
@@ -115,7 +137,9 @@ function textOf(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes)
   } catch {
-    throw new BadEventError(`the value is not UTF-8 text: ${bytes.length} bytes, they begin ${start(bytes)}${looksLike(bytes)}`)
+    throw new BadEventError(
+      `the value is not UTF-8 text: ${bytes.length} bytes, they begin ${start(bytes)}${looksLike(bytes)}`
+    )
   }
 }
 
@@ -173,7 +197,12 @@ function registeredId(
   return id === undefined ? undefined : { id, start: wireHeaderBytes }
 }
 
-function decodeRegistered(record: LogRecord, bytes: Uint8Array, registry: SchemaRegistry, readers: Map<number, ReadAvro>): unknown {
+function decodeRegistered(
+  record: LogRecord,
+  bytes: Uint8Array,
+  registry: SchemaRegistry,
+  readers: Map<number, ReadAvro>
+): unknown {
   const found = registeredId(bytes, record.headers, idHeader)
   if (found === undefined) throw new BadEventError(notRegistered(record, bytes))
   return decodeById(bytes, found, registry, readers)
@@ -200,7 +229,12 @@ function decodeById(
 }
 
 /** JSON where it begins like an object, a list or a quoted text, which no id does; other text is itself. */
-function decodeKey(key: Uint8Array, headers: LogRecord['headers'], registry: SchemaRegistry, readers: Map<number, ReadAvro>): unknown {
+function decodeKey(
+  key: Uint8Array,
+  headers: LogRecord['headers'],
+  registry: SchemaRegistry,
+  readers: Map<number, ReadAvro>
+): unknown {
   const found = registeredId(key, headers, keyIdHeader)
   try {
     if (found !== undefined) return decodeById(key, found, registry, readers)

@@ -1,8 +1,10 @@
-// Topics of others → interactions and items: decode, map, validate, re-key by user; what fails goes to the topic's dead letters, bytes unchanged.
+// Topics of others → interactions and items: decode, map, validate, re-key by user; what fails goes to the topic's dead
+// letters, bytes unchanged.
 //
-// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between appends it again (its dead letters
-// excepted: DeadLetters writes each once).
-// Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own topic/partition/offset.
+// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between
+// appends it again (its dead letters excepted: DeadLetters writes each once).
+// Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own
+// topic/partition/offset.
 
 import { Account, type AccountNumbers, outcomesOf, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
@@ -62,9 +64,11 @@ export class IngestStage {
   }
 
   /**
-   * Until abort, or with `untilEnd` to the ends that the topics had when it began; then everything read is mapped, durable and remembered.
+   * Until abort, or with `untilEnd` to the ends that the topics had when it began; then everything read is mapped,
+   * durable and remembered.
    *
-   * @throws MtmiError BAD_EVENT if more than `events.badShareMax` of a topic's last 1,000 records were refused; UnavailableError
+   * @throws MtmiError BAD_EVENT if more than `events.badShareMax` of a topic's last 1,000 records were refused;
+   *   UnavailableError
    */
   async run(signal: AbortSignal, options: { readonly untilEnd?: boolean } = {}): Promise<void> {
     const failed = new AbortController()
@@ -116,7 +120,10 @@ export class IngestStage {
         const next = remembered > committed ? remembered : committed
         owned.set(partition, { next, saved: next, savedAtMs: clock.nowMs() })
         consumed.set(partition, next)
-        this.#options.logger?.info({ topic, partition, from: next }, `partition ${partition} of ${topic} is ours, from offset ${next}`)
+        this.#options.logger?.info(
+          { topic, partition, from: next },
+          `partition ${partition} of ${topic} is ours, from offset ${next}`
+        )
         return next
       },
       signal,
@@ -148,14 +155,20 @@ export class IngestStage {
           }
         }
         const nowMs = clock.nowMs()
-        for (const [partition, at] of owned) if (nowMs - at.savedAtMs >= config.sequence.commitIntervalMs) save(partition, at)
+        for (const [partition, at] of owned)
+          if (nowMs - at.savedAtMs >= config.sequence.commitIntervalMs) save(partition, at)
       }
     } finally {
       for (const partition of [...owned.keys()]) giveUp(partition)
     }
   }
 
-  async #take(mapper: SourceMapper, records: readonly LogRecord[], badShare: BadShare, letters: DeadLetters): Promise<void> {
+  async #take(
+    mapper: SourceMapper,
+    records: readonly LogRecord[],
+    badShare: BadShare,
+    letters: DeadLetters
+  ): Promise<void> {
     const { log, codecs, config, clock, logger } = this.#options
     const { topic } = mapper.source
     const mapped: NewRecord[] = []
@@ -166,10 +179,18 @@ export class IngestStage {
       try {
         const { interactions, items, refused } = mapper.map(record)
         if (interactions.length > 0) {
-          const step = goOnTracing(config, 'mtmi ingest', { kind: 'consumer', traces: tracesOfAll(config, [record]), startMs })
+          const step = goOnTracing(config, 'mtmi ingest', {
+            kind: 'consumer',
+            traces: tracesOfAll(config, [record]),
+            startMs
+          })
           steps.push(step)
           for (const interaction of interactions)
-            mapped.push({ key: text.encode(interaction.userId), value: codecs.interaction.encode(interaction), ...step.carried })
+            mapped.push({
+              key: text.encode(interaction.userId),
+              value: codecs.interaction.encode(interaction),
+              ...step.carried
+            })
           if (step.fields.traceId !== undefined) logger?.info({ ...placeOf(topic, record), ...step.fields }, 'mapped')
         }
         for (const { itemId, item } of items)
@@ -217,4 +238,9 @@ export class IngestStage {
   }
 }
 
-const placeOf = (topic: string, { partition, offset }: LogRecord) => ({ topic, partition, from: offset, to: offset + 1n })
+const placeOf = (topic: string, { partition, offset }: LogRecord) => ({
+  topic,
+  partition,
+  from: offset,
+  to: offset + 1n
+})

@@ -15,7 +15,10 @@ import { compileInteractionMapper } from './mapping/mapInteraction.ts'
 import { compileItemMapper, type ItemChange } from './mapping/mapItem.ts'
 import { elementName, elementsOf, type Fields, parseFields } from './mapping/readField.ts'
 
-/** What one record says: all its interactions, or all changes of items. Elements that cannot be used do not cost the others. */
+/**
+ * What one record says: all its interactions, or all changes of items. Elements that cannot be used do not cost the
+ * others.
+ */
 export interface Mapped {
   /** Both empty: the record is sound and not for us. */
   readonly interactions: readonly Interaction[]
@@ -42,30 +45,55 @@ export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'r
   const { config, registry, codecs } = wire
   const { topic } = source
   const schemaJson = schemaOf(source)
-  const decoder = createForeignDecoder(source, { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) })
+  const decoder = createForeignDecoder(source, {
+    registry,
+    codecs,
+    ...(schemaJson === undefined ? {} : { schemaJson })
+  })
   const rules = valueRules(config.events)
   const elements = compileElements(source)
-  const open = (record: LogRecord) => elements({ topic, record, value: decoder.decode(record), key: () => decoder.decodeKey(record) })
+  const open = (record: LogRecord) =>
+    elements({ topic, record, value: decoder.decode(record), key: () => decoder.decodeKey(record) })
   const { prepare, decode } = decoder
   if (source.kind === 'items') {
     const mapItem = compileItemMapper(source, rules)
-    return { source, prepare, decode, map: (record) => ({ interactions: [], ...mapAll(open(record), mapItem, 'items') }) }
+    return {
+      source,
+      prepare,
+      decode,
+      map: (record) => ({ interactions: [], ...mapAll(open(record), mapItem, 'items') })
+    }
   }
   const mapInteraction = compileInteractionMapper(source, rules)
   const validated = (foreign: ForeignRecord) => {
     const interaction = mapInteraction(foreign)
     if (interaction !== 'filtered')
-      admit(interactionProblem(interaction) ?? futureProblem(interaction, foreign.record.timestampMs, config.events.futureMaxMs))
+      admit(
+        interactionProblem(interaction) ??
+          futureProblem(interaction, foreign.record.timestampMs, config.events.futureMaxMs)
+      )
     return interaction
   }
-  return { source, prepare, decode, map: (record) => ({ items: [], ...mapAll(open(record), validated, 'interactions') }) }
+  return {
+    source,
+    prepare,
+    decode,
+    map: (record) => ({ items: [], ...mapAll(open(record), validated, 'interactions') })
+  }
 }
 
-/** @throws ConfigError if item and user go through different lists: which users belong to which items would be a guess */
-function compileElements({ topic, item = [], user = [] }: SourceOptions): (foreign: ForeignRecord) => readonly ForeignRecord[] {
+/**
+ * @throws ConfigError if item and user go through different lists: which users belong to which items would be a guess
+ */
+function compileElements({
+  topic,
+  item = [],
+  user = []
+}: SourceOptions): (foreign: ForeignRecord) => readonly ForeignRecord[] {
   const [items, users] = [parseFields(item), parseFields(user)]
   const goThroughLists = (fields: Fields) => fields.some((path) => listsOf(path).length > 0)
-  if (!goThroughLists(items)) return goThroughLists(users) ? (foreign) => elementsOf(users, foreign) : (foreign) => [foreign]
+  if (!goThroughLists(items))
+    return goThroughLists(users) ? (foreign) => elementsOf(users, foreign) : (foreign) => [foreign]
   const lists = new Set(items.flatMap(listsOf))
   const other = users.find((path) => listsOf(path).some((list) => !lists.has(list)))
   if (other !== undefined) {
@@ -103,7 +131,8 @@ function mapAll<T, K extends 'interactions' | 'items'>(
 }
 
 function schemaOf({ topic, schema }: SourceOptions): string | undefined {
-  if (schema === undefined || typeof schema === 'object') return schema === undefined ? undefined : JSON.stringify(schema)
+  if (schema === undefined || typeof schema === 'object')
+    return schema === undefined ? undefined : JSON.stringify(schema)
   if (schema.trimStart().startsWith('{')) return schema
   try {
     return readFileSync(schema, 'utf8')

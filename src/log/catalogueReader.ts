@@ -1,5 +1,5 @@
-// Reads the topic `items` into the one catalogue of this heap, for every stage that runs in it. A heap is a thread: the main thread and the model thread have one each, because
-// JavaScript objects are not shared between threads.
+// Reads the topic `items` into the one catalogue of this heap, for every stage that runs in it. A heap is a thread: the
+// main thread and the model thread have one each, because JavaScript objects are not shared between threads.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { handledLater } from '../core/promises.ts'
@@ -68,7 +68,10 @@ export class CatalogueReader {
     return { release }
   }
 
-  /** Reads until abort. The first call begins; every other one fails with the same error, and waits for the same end, or for its own abort. */
+  /**
+   * Reads until abort. The first call begins; every other one fails with the same error, and waits for the same end, or
+   * for its own abort.
+   */
   follow(signal: AbortSignal): Promise<void> {
     this.#following ??= handledLater(this.#follow(signal))
     return Promise.race([this.#following, aborted(signal)])

@@ -4,7 +4,10 @@ import { own } from '../core/own.ts'
 import type { LogRecord, NewRecord } from './eventLog.ts'
 
 const prefix = '__streams.errors.'
-/** Longest message and stack trace kept, in characters: brokers bound a record's size, and the bytes of the record matter more. */
+/**
+ * Longest message and stack trace kept, in characters: brokers bound a record's size, and the bytes of the record
+ * matter more.
+ */
 const textMax = 8192
 
 export interface DeadLetter {
@@ -27,7 +30,10 @@ export function deadLetterTopic(topic: string, app: string): string {
   return `${topic}.${app}.dlq`
 }
 
-/** @param topic where `record` was read @param stage that could not use it. The original's own headers stay beside ours; those of an earlier failure are replaced. */
+/**
+ * @param topic where `record` was read @param stage that could not use it. The original's own headers stay beside ours;
+ *   those of an earlier failure are replaced.
+ */
 export function deadLetterOf(record: LogRecord, topic: string, error: Error, stage: string): NewRecord {
   return {
     key: record.key,

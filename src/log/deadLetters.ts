@@ -1,7 +1,8 @@
-// The dead letters of one stage for one topic: a record that the stage cannot use goes there once, also when a restart reads it again.
+// The dead letters of one stage for one topic: a record that the stage cannot use goes there once, also when a restart
+// reads it again.
 //
-// Exactly one letter a stage and record as long as one process of the stage reads the partition, which the log sees to where stages share one. What is there
-// already is read before the first letter is written; until then nothing is.
+// Exactly one letter a stage and record as long as one process of the stage reads the partition, which the log sees to
+// where stages share one. What is there already is read before the first letter is written; until then nothing is.
 
 import { BadEventError } from '../core/errors.ts'
 import { OffsetSet } from '../core/offsetSet.ts'
@@ -26,7 +27,10 @@ export interface DeadLettersOptions {
   readonly stage: string
   /** Where letters go. Default: the topic's dead letters. */
   readonly to?: string
-  /** Whether the stage reads on from what it committed: then only the newest letters can be of records that it reads again. */
+  /**
+   * Whether the stage reads on from what it committed: then only the newest letters can be of records that it reads
+   * again.
+   */
   readonly resumes?: boolean
   /** After letters have become durable; at least one. */
   readonly onWritten?: (letters: readonly Unusable[]) => void
@@ -45,7 +49,10 @@ export class DeadLetters {
     this.#to = options.to ?? deadLetterTopic(options.topic, 'mtmi')
   }
 
-  /** Runs `use`. If it throws a BadEventError, the record becomes a dead letter with the next `flush`. @returns whether the record could be used */
+  /**
+   * Runs `use`. If it throws a BadEventError, the record becomes a dead letter with the next `flush`. @returns whether
+   * the record could be used
+   */
   attempt(record: LogRecord, use: (record: LogRecord) => void): boolean {
     try {
       use(record)
@@ -66,7 +73,10 @@ export class DeadLetters {
     this.#waiting.push({ record, error })
   }
 
-  /** Resolves when all letters so far are durable: to be awaited before the records' offsets are committed. @throws as `EventLog.append` does */
+  /**
+   * Resolves when all letters so far are durable: to be awaited before the records' offsets are committed. @throws as
+   * `EventLog.append` does
+   */
   flush(): Promise<void> {
     const letters = this.#waiting
     if (letters.length === 0) return this.#turn
@@ -115,7 +125,10 @@ export class DeadLetters {
   }
 }
 
-function note(written: Map<number, OffsetSet>, { partition, offset }: { readonly partition: number; readonly offset: bigint }): void {
+function note(
+  written: Map<number, OffsetSet>,
+  { partition, offset }: { readonly partition: number; readonly offset: bigint }
+): void {
   const offsets = written.get(partition) ?? new OffsetSet()
   written.set(partition, offsets)
   offsets.add(offset)

@@ -1,10 +1,14 @@
-// How a user is erased: by a record without a value, keyed by the user, in `interactions`. Whoever follows the stream forgets the user when it comes to it.
+// How a user is erased: by a record without a value, keyed by the user, in `interactions`. Whoever follows the stream
+// forgets the user when it comes to it.
 
 import { idProblem } from '../records/admission.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { LogRecord, NewRecord } from './eventLog.ts'
 
-/** On a record without a value in `user-sequences`: the user was erased, not merely idle for too long, so that examples and checkpoints forget them, too. */
+/**
+ * On a record without a value in `user-sequences`: the user was erased, not merely idle for too long, so that examples
+ * and checkpoints forget them, too.
+ */
 const erasureHeader = 'mtmi.erased'
 const text = new TextEncoder()
 const untext = new TextDecoder('utf-8', { fatal: true })
@@ -25,7 +29,9 @@ export function erasedUser({ key, value }: Pick<LogRecord, 'key' | 'value'>): Us
   }
 }
 
-/** The tombstone of an erased user in `user-sequences`. @param offset of the erasure in the partition of `interactions` */
+/**
+ * The tombstone of an erased user in `user-sequences`. @param offset of the erasure in the partition of `interactions`
+ */
 export function erasedSequence(userId: UserId, partition: number, offset: bigint): NewRecord {
   return { ...erasureEvent(userId), headers: { [erasureHeader]: text.encode(String(offset)) }, partition }
 }

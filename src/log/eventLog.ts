@@ -25,18 +25,29 @@ export interface LogRecord {
 export type LogEvent =
   /** Partitions that are now this reader's; their records follow, from what `resume` says. */
   | { readonly kind: 'assigned'; readonly partitions: readonly number[] }
-  /** Partitions that are about to be another's. The reader commits their state before it asks for the next event: only then are they given up. */
+  /**
+   * Partitions that are about to be another's. The reader commits their state before it asks for the next event: only
+   * then are they given up.
+   */
   | { readonly kind: 'revoked'; readonly partitions: readonly number[] }
   /** Records of ONE partition in offset order. `end`: the next offset that the log will give out there, for lag. */
-  | { readonly kind: 'records'; readonly partition: number; readonly records: readonly LogRecord[]; readonly end: bigint }
-  /** Nothing to read right now; said again several times a second while it is so: the turn for what is due by the clock. */
+  | {
+      readonly kind: 'records'
+      readonly partition: number
+      readonly records: readonly LogRecord[]
+      readonly end: bigint
+    }
+  /**
+   * Nothing to read right now; said again several times a second while it is so: the turn for what is due by the clock.
+   */
   | { readonly kind: 'idle' }
 
 export interface ReadOptions {
   /**
-   * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its start.
-   * `committed`: what the group has let the log know, where there is a group and the log keeps that. Never beyond what the reader asked to go on from,
-   * so a reader without state of its own may resume there; for all others it is a hint.
+   * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its
+   * start. `committed`: what the group has let the log know, where there is a group and the log keeps that. Never
+   * beyond what the reader asked to go on from, so a reader without state of its own may resume there; for all others
+   * it is a hint.
    */
   readonly resume: (partition: number, committed?: bigint) => Promise<bigint>
   readonly signal: AbortSignal
@@ -47,20 +58,21 @@ export interface ReadOptions {
 }
 
 /**
- * A partitioned, append-only, replayable log of raw records. Kafka in production, a durable local log by default, an array in tests.
- * Offsets ascend within a partition, but not necessarily by one (compaction, transactions).
+ * A partitioned, append-only, replayable log of raw records. Kafka in production, a durable local log by default, an
+ * array in tests. Offsets ascend within a partition, but not necessarily by one (compaction, transactions).
  */
 export interface EventLog {
   /** Ends on abort without throwing. @throws UnavailableError after bounded retries. */
   read(topic: string, options: ReadOptions): AsyncIterable<LogEvent>
   /**
-   * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence` is refused:
-   * a member's first append under it claims it in that topic, and one of no records does that alone,
-   * on Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
+   * Resolves when every record is durable. At least once: a retry may append twice. A fenced (older) owner of `fence`
+   * is refused: a member's first append under it claims it in that topic, and one of no records does that alone, on
+   * Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
    *
-   * Under a fence a call is atomic: all of its records become readable, or none; and calls are applied in their order. On Kafka an append that failed on the
-   * way refuses all later ones until the fence is claimed again, so of two that were under way the second is never there without the first.
-   * The local log does not promise that: there, whoever is told of a failure claims the fence again before it appends more.
+   * Under a fence a call is atomic: all of its records become readable, or none; and calls are applied in their order.
+   * On Kafka an append that failed on the way refuses all later ones until the fence is claimed again, so of two that
+   * were under way the second is never there without the first. The local log does not promise that: there, whoever is
+   * told of a failure claims the fence again before it appends more.
    */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */

@@ -1,4 +1,5 @@
-// How a stage reads a topic: a record that it cannot use becomes a dead letter of the stage, is counted, and the stage goes on.
+// How a stage reads a topic: a record that it cannot use becomes a dead letter of the stage, is counted, and the stage
+// goes on.
 
 import type { Config } from '../core/config/config.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
@@ -28,7 +29,13 @@ export function stageDeadLetters({ log, config }: Pick<Wire, 'log' | 'config'>, 
     onWritten: (letters) => {
       measure?.([{ metric: 'deadLetters', labels, value: letters.length }])
       const [{ record, error }] = letters as [(typeof letters)[number]]
-      const fields = { topic, partition: record.partition, from: record.offset, records: letters.length, reason: error.message }
+      const fields = {
+        topic,
+        partition: record.partition,
+        from: record.offset,
+        records: letters.length,
+        reason: error.message
+      }
       logger?.warn(fields, 'records that cannot be used became dead letters; `mtmi dlq ls` lists them')
     }
   })

@@ -1,4 +1,5 @@
-// Which partition a key belongs to: murmur2, as Kafka's Java client has it, so that records written by anybody's producer meet.
+// Which partition a key belongs to: murmur2, as Kafka's Java client has it, so that records written by anybody's
+// producer meet.
 
 /** 32-bit murmur2 with Kafka's seed, signed. */
 export function murmur2(key: Uint8Array): number {

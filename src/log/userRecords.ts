@@ -30,8 +30,12 @@ export function keyText(what: 'user' | 'item', key: Uint8Array): string {
 export function sequenceOf(codecs: Pick<Codecs, 'userSequence'>, { key, value, partition }: LogRecord): UserSequence {
   const sequence = codecs.userSequence.decode(value!)
   if (Buffer.compare(key, Buffer.from(sequence.userId)) !== 0)
-    throw new BadEventError(`userId is ${JSON.stringify(sequence.userId.slice(0, 64))}, but the record's key is another`)
+    throw new BadEventError(
+      `userId is ${JSON.stringify(sequence.userId.slice(0, 64))}, but the record's key is another`
+    )
   if (sequence.partition !== partition)
-    throw new BadEventError(`the user lives in partition ${sequence.partition}, but the record is in partition ${partition}`)
+    throw new BadEventError(
+      `the user lives in partition ${sequence.partition}, but the record is in partition ${partition}`
+    )
   return sequence
 }

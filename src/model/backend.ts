@@ -1,10 +1,11 @@
 // Which engine does the arithmetic: libtensorflow through tfjs-node, or WebAssembly where its native part can't be had.
 //
-// All other code uses @tensorflow/tfjs-core alone and does not know which one is live. Only one thread of a process may load tfjs-node.
+// All other code uses @tensorflow/tfjs-core alone and does not know which one is live. Only one thread of a process may
+// load tfjs-node.
 //
-// Threads: libtensorflow takes one thread a core, unless TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS are set in the environment BEFORE the
-// process starts (it reads them once). Sums are split between threads, so a replay is bit-equal only with the same number of threads, and
-// surely only with one.
+// Threads: libtensorflow takes one thread a core, unless TF_NUM_INTRAOP_THREADS and TF_NUM_INTEROP_THREADS are set in
+// the environment BEFORE the process starts (it reads them once). Sums are split between threads, so a replay is
+// bit-equal only with the same number of threads, and surely only with one.
 
 import { createRequire } from 'node:module'
 import os from 'node:os'
@@ -19,7 +20,9 @@ export interface BackendReport {
   readonly backend: BackendName
   /** Version of tfjs-core. */
   readonly tfjs: string
-  /** Version of libtensorflow; undefined with WASM. Stands beside every measured number: the binaries differ in speed. */
+  /**
+   * Version of libtensorflow; undefined with WASM. Stands beside every measured number: the binaries differ in speed.
+   */
   readonly tensorflow: string | undefined
   /** Cores that the engine may use for one operation, as far as can be known from outside. */
   readonly threads: number
@@ -50,26 +53,35 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
       } catch (cause) {
         problems.push(`libtensorflow ${tensorflow} does not run graphs: ${firstLine(cause)}. ${graphlessCost}.`)
       }
-      return { backend: 'tensorflow', tfjs: tf.version_core, tensorflow, threads: intraOpThreads ?? os.availableParallelism(), problems }
+      return {
+        backend: 'tensorflow',
+        tfjs: tf.version_core,
+        tensorflow,
+        threads: intraOpThreads ?? os.availableParallelism(),
+        problems
+      }
     } catch (cause) {
       const tried = `the native backend (@tensorflow/tfjs-node) does not load: ${firstLine(cause)}`
       const remedy = 'Run `mtmi setup` to install libtensorflow'
-      if (preferred === 'tensorflow') throw new UnavailableError(`${tried}. ${remedy}, or allow the WASM backend.`, { cause })
+      if (preferred === 'tensorflow')
+        throw new UnavailableError(`${tried}. ${remedy}, or allow the WASM backend.`, { cause })
       problems.push(`${tried}. ${remedy}. Until then ${wasmCost}.`)
     }
   } else problems.push(`the native backend was not tried, because WASM is asked for (MTMI_BACKEND): ${wasmCost}`)
   try {
     await loadWasm()
   } catch (cause) {
-    throw new UnavailableError([...problems, `the WASM backend does not load either: ${firstLine(cause)}`].join('\n'), { cause })
+    throw new UnavailableError([...problems, `the WASM backend does not load either: ${firstLine(cause)}`].join('\n'), {
+      cause
+    })
   }
   // Its multi-threaded build needs browser workers: in Node it never starts, and it would fall back without a word.
   return { backend: 'wasm', tfjs: tf.version_core, tensorflow: undefined, threads: 1, problems }
 }
 
 /**
- * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs within an operation is not seen;
- * so what would be one graph is computed operation by operation.
+ * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs
+ * within an operation is not seen; so what would be one graph is computed operation by operation.
  *
  * @throws what `f` throws
  */
@@ -103,11 +115,17 @@ async function loadWasm(): Promise<void> {
   await activate('wasm')
 }
 
-/** A backend that cannot be initialised leaves another one live without throwing: so the name is checked, and a product with a known result. */
+/**
+ * A backend that cannot be initialised leaves another one live without throwing: so the name is checked, and a product
+ * with a known result.
+ */
 async function activate(name: BackendName): Promise<void> {
   const live = await tf.setBackend(name)
-  if (!live || tf.getBackend() !== name) throw new Error(`tfjs did not switch to '${name}': '${tf.getBackend()}' is live`)
-  const product = tf.tidy(() => tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).dataSync())
+  if (!live || tf.getBackend() !== name)
+    throw new Error(`tfjs did not switch to '${name}': '${tf.getBackend()}' is live`)
+  const product = tf.tidy(() =>
+    tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).dataSync()
+  )
   const expected = [19, 22, 43, 50]
   if (expected.some((x, i) => product[i] !== x))
     throw new Error(`'${name}' computed [${[...product].join(', ')}], not [${expected.join(', ')}]`)

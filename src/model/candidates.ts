@@ -5,7 +5,9 @@
 import * as tf from '@tensorflow/tfjs-core'
 
 export interface Candidates {
-  /** Each candidate once, so that no column but its own holds an example's target: accidental hits cannot happen. [C, D] */
+  /**
+   * Each candidate once, so that no column but its own holds an example's target: accidental hits cannot happen. [C, D]
+   */
   readonly vectors: tf.Tensor2D
   /** Column of each example's target. [B] int32 */
   readonly positive: tf.Tensor1D

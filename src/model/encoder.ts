@@ -21,7 +21,10 @@ export interface Encoder {
   /** Model lineage whose vectors may be compared, and the step of its weights. */
   readonly space: string
   readonly step: number
-  /** @returns vectors [N, D], and known [N]: 0 where neither a row nor a feature of the item is known (its vector is then meaningless) */
+  /**
+   * @returns vectors [N, D], and known [N]: 0 where neither a row nor a feature of the item is known (its vector is
+   *   then meaningless)
+   */
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array }
   /**
    * @param histories oldest first; items without a row are left out

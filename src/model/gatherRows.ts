@@ -1,10 +1,13 @@
 // Rows by index, with the gradient that belongs to it: a sum by index.
 //
-// tfjs's own gradient of `gather` uses UnsortedSegmentSum, which WASM does not have. There the sum is done in typed arrays.
+// tfjs's own gradient of `gather` uses UnsortedSegmentSum, which WASM does not have. There the sum is done in typed
+// arrays.
 
 import * as tf from '@tensorflow/tfjs-core'
 
-/** What tf.customGrad hands to a forward function, to keep tensors for the backward one. tfjs does not export the type. */
+/**
+ * What tf.customGrad hands to a forward function, to keep tensors for the backward one. tfjs does not export the type.
+ */
 export type GradientSaver = (tensors: tf.Tensor[]) => void
 
 /**
@@ -21,7 +24,8 @@ export function gatherRows(rows: tf.Tensor2D, index: tf.Tensor1D): tf.Tensor2D {
     ;(save as GradientSaver)([index])
     return {
       value: tf.gather(input as tf.Tensor, index),
-      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) => sumByIndex(gradient as tf.Tensor2D, saved[0] as tf.Tensor1D, count)
+      gradFunc: (gradient: tf.Tensor, saved: tf.Tensor[]) =>
+        sumByIndex(gradient as tf.Tensor2D, saved[0] as tf.Tensor1D, count)
     }
   })
   return gather(rows) as tf.Tensor2D
@@ -35,7 +39,8 @@ export function gatherRows(rows: tf.Tensor2D, index: tf.Tensor1D): tf.Tensor2D {
  * @returns [count, D]
  */
 export function sumByIndex(values: tf.Tensor2D, index: tf.Tensor1D, count: number): tf.Tensor2D {
-  if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) return tf.unsortedSegmentSum(values, index, count) as tf.Tensor2D
+  if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined)
+    return tf.unsortedSegmentSum(values, index, count) as tf.Tensor2D
   const width = values.shape[1]
   const from = values.dataSync()
   const at = index.dataSync()

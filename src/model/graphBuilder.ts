@@ -1,6 +1,8 @@
-// A computation as a TensorFlow graph: nodes by name, written down as a saved model, the one form in which tfjs-node takes a graph.
+// A computation as a TensorFlow graph: nodes by name, written down as a saved model, the one form in which tfjs-node
+// takes a graph.
 //
-// The field numbers are those of TensorFlow's graph.proto, node_def.proto, attr_value.proto, tensor.proto, meta_graph.proto and saved_model.proto.
+// The field numbers are those of TensorFlow's graph.proto, node_def.proto, attr_value.proto, tensor.proto,
+// meta_graph.proto and saved_model.proto.
 
 /** A node's output: its name, with `:1`, `:2` … behind it for others than the first. */
 export type Output = string
@@ -22,7 +24,9 @@ const typeNumbers: Readonly<Record<ElementType, number>> = { float: 1, int32: 3,
 const float: Attribute = { type: 'float' }
 const int32: Attribute = { type: 'int32' }
 
-/** Graphs of this version and later ones mean the same by the operations that are used here; TensorFlow 2.0's was 134. */
+/**
+ * Graphs of this version and later ones mean the same by the operations that are used here; TensorFlow 2.0's was 134.
+ */
 const producer = 134
 
 /** Inputs and outputs are floats where nothing else is said. */
@@ -91,7 +95,11 @@ export class GraphBuilder {
   }
 
   matMul(a: Output, b: Output, transposed: Transposed = 'neither'): Output {
-    const attributes = { T: float, transpose_a: { bool: transposed === 'first' }, transpose_b: { bool: transposed === 'second' } }
+    const attributes = {
+      T: float,
+      transpose_a: { bool: transposed === 'first' },
+      transpose_b: { bool: transposed === 'second' }
+    }
     return this.#node('MatMul', [a, b], attributes)
   }
 
@@ -132,7 +140,10 @@ export class GraphBuilder {
     return Array.from({ length: parts }, (_, i) => (i === 0 ? name : `${name}:${i}`))
   }
 
-  /** Always in the same order, so that a replay is bit-equal. AddN is not: it begins with the one whose memory it may keep, and that depends on who was ready first. */
+  /**
+   * Always in the same order, so that a replay is bit-equal. AddN is not: it begins with the one whose memory it may
+   * keep, and that depends on who was ready first.
+   */
   sumOf(parts: readonly Output[]): Output {
     const side = this.#node('Pack', parts, { T: float, N: { int: parts.length }, axis: { int: 0 } })
     return this.sum(side, [0])
@@ -148,7 +159,10 @@ export class GraphBuilder {
     })
   }
 
-  /** out[i] = Σ of the values whose index is i. @param index int32, its shape the first axes of `values` @param count int32 scalar */
+  /**
+   * out[i] = Σ of the values whose index is i. @param index int32, its shape the first axes of `values` @param count
+   * int32 scalar
+   */
   sumByIndex(values: Output, index: Output, count: Output): Output {
     return this.#node('UnsortedSegmentSum', [values, index, count], { T: float, Tindices: int32, Tnumsegments: int32 })
   }
@@ -180,7 +194,8 @@ export class GraphBuilder {
   ): Output {
     const node = new Message().text(1, name).text(2, operation)
     for (const input of inputs) node.text(3, input)
-    for (const [key, value] of Object.entries(attributes)) node.message(5, new Message().text(1, key).message(2, written(value)))
+    for (const [key, value] of Object.entries(attributes))
+      node.message(5, new Message().text(1, key).message(2, written(value)))
     this.#nodes.push(node.serialized())
     return name
   }

@@ -1,6 +1,8 @@
-// A batch's histories as user models read them: positions in the rows that the histories touch, and what is known of each step. As arrays, and as tensors.
+// A batch's histories as user models read them: positions in the rows that the histories touch, and what is known of
+// each step. As arrays, and as tensors.
 //
-// B histories, L steps each. Histories that overlap may share their steps: then W windows of L steps with P histories each, and B = W·P. Otherwise W = B, P = 1.
+// B histories, L steps each. Histories that overlap may share their steps: then W windows of L steps with P histories
+// each, and B = W·P. Otherwise W = B, P = 1.
 
 import * as tf from '@tensorflow/tfjs-core'
 
@@ -10,10 +12,16 @@ export interface HistoryTensors {
   readonly perWindow?: number // P; absent: 1
   readonly steps: tf.Tensor1D // [W·L]      int32, positions in `rows`, oldest first; left-padded where P = 1
   readonly age: tf.Tensor1D // [B·L]      int32, age group (see ageGroup)
-  /** How far the step is from the newest one in the day and in the week (see hourApart, dayApart). Made when asked for, and then the asker's. int32 */
+  /**
+   * How far the step is from the newest one in the day and in the week (see hourApart, dayApart). Made when asked for,
+   * and then the asker's. int32
+   */
   apart(): { readonly hours: tf.Tensor1D; readonly days: tf.Tensor1D } // [B·L] each
   readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding, at steps dropped out and at steps of the window that are not of the history
-  /** Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then step l is at R − L + l. [B·L] int32 */
+  /**
+   * Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then
+   * step l is at R − L + l. [B·L] int32
+   */
   readonly position?: tf.Tensor1D
 }
 
@@ -114,7 +122,16 @@ export function windowArrays(batch: HistoryWindows, historyMax: number): History
 }
 
 /** Owned by the caller. */
-export function tensorsOf({ size, length, perWindow, steps, age, seconds, blocked, position }: HistoryArrays): HistoryTensors {
+export function tensorsOf({
+  size,
+  length,
+  perWindow,
+  steps,
+  age,
+  seconds,
+  blocked,
+  position
+}: HistoryArrays): HistoryTensors {
   return {
     size,
     length,

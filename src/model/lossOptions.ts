@@ -4,7 +4,10 @@
 export const distanceFloorSquared = 1e-6
 /** ε of the inverse distance weights: a tower that sits on the target gets a large weight, not all of it. */
 export const weightEpsilon = 1e-3
-/** Below the least normal float: a probability that underflowed. The reported loss saturates at 87; its gradient stays exact. */
+/**
+ * Below the least normal float: a probability that underflowed. The reported loss saturates at 87; its gradient stays
+ * exact.
+ */
 export const probabilityFloor = 1.2e-38
 
 export interface LossOptions {

@@ -6,7 +6,13 @@
 import * as tf from '@tensorflow/tfjs-core'
 import { type Candidates, softmaxShares } from './candidates.ts'
 import { type GradientSaver, gatherRows, sumByIndex } from './gatherRows.ts'
-import { distanceFloorSquared, isPlainSoftmax, type LossOptions, probabilityFloor, weightEpsilon } from './lossOptions.ts'
+import {
+  distanceFloorSquared,
+  isPlainSoftmax,
+  type LossOptions,
+  probabilityFloor,
+  weightEpsilon
+} from './lossOptions.ts'
 import { softmaxLoss } from './softmaxLoss.ts'
 
 /**
@@ -40,12 +46,16 @@ export function mtmiLoss(
         : hardSoftmaxLosses(users, candidates, options.temperature, options.hardNegativesBeta)
       : tripletLosses(users, toTarget as tf.Tensor2D, candidates, options.margin) //                      [K, B]
   const pull = tf.sum(tf.mul(options.idwStopGradient ? constant(weights, tf.clone) : weights, perTower), 0) //  [B]
-  const loss = options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
+  const loss =
+    options.repelBeta === 0 ? pull : tf.add(pull, tf.mul(options.repelBeta, repel(users, options.repelMargin))) // [B]
   onExamples?.(loss as tf.Tensor1D)
   return tf.sum(tf.mul(weight, loss))
 }
 
-/** Inner products with each user's own target, with their own gradient. @param users [K, B, D] @param targets [B, D] @returns [K, B] */
+/**
+ * Inner products with each user's own target, with their own gradient. @param users [K, B, D] @param targets [B, D]
+ * @returns [K, B]
+ */
 export function cosines(users: tf.Tensor3D, targets: tf.Tensor2D): tf.Tensor2D {
   const product = tf.customGrad((u, v, save) => {
     ;(save as GradientSaver)([u as tf.Tensor, v as tf.Tensor])
@@ -66,12 +76,15 @@ export function distance<T extends tf.Tensor>(cosine: T): T {
 }
 
 function weightsOf(distances: tf.Tensor2D, { idwForm, idwAlpha, idwSoftness, temperature }: LossOptions): tf.Tensor2D {
-  return idwForm === 'power' ? inverseDistanceWeights(distances, idwAlpha) : gaussianWeights(distances, idwSoftness * temperature)
+  return idwForm === 'power'
+    ? inverseDistanceWeights(distances, idwAlpha)
+    : gaussianWeights(distances, idwSoftness * temperature)
 }
 
 /**
- * w_k of the gaussian form, over the first axis. On the unit sphere −d²/2τ is cos/τ less a constant, so with s = 1 w_k = p(k, i₊) / Σ_j p(j, i₊): what interest k answers
- * for of the target. As constants they make the gradient of Σ_k w_k ℓ_k that of −ln Σ_k p(k, i₊), a mixture's likelihood.
+ * w_k of the gaussian form, over the first axis. On the unit sphere −d²/2τ is cos/τ less a constant, so with s = 1 w_k
+ * = p(k, i₊) / Σ_j p(j, i₊): what interest k answers for of the target. As constants they make the gradient of Σ_k w_k
+ * ℓ_k that of −ln Σ_k p(k, i₊), a mixture's likelihood.
  *
  * @param distances [K, B] @param width s·τ @returns [K, B], columns sum to 1
  */
@@ -110,12 +123,14 @@ export function repel(users: tf.Tensor3D, margin: number): tf.Tensor1D {
  *     p(j, i) = exp( u_j·v_i/τ − logQ_i ) / Σ_{j', i'} exp( u_j'·v_i'/τ − logQ_i' )
  *     ∂ Σ_k g_k ℓ_k / ∂u_j = ( G Σ_i p(j, i) v_i − g_j v₊ )/τ        ∂/∂v_i = Σ_j ( G p(j, i) − g_j [i = i₊] ) u_j/τ        G = Σ_k g_k
  *
- * One softmax over all of a user's interests, because they share one list when they are served: the best interest decides an item's place. With a softmax for each
- * interest by itself none would learn to be less sure than the others where it is not the one that matters now, and what it likes would crowd out what is wanted. (One pass
- * over 30,000 simulated events, α 8: hit rate@20 .331 with one softmax, .288 with K. On MovieLens 100k they are equal.)
+ * One softmax over all of a user's interests, because they share one list when they are served: the best interest
+ * decides an item's place. With a softmax for each interest by itself none would learn to be less sure than the others
+ * where it is not the one that matters now, and what it likes would crowd out what is wanted. (One pass over 30,000
+ * simulated events, α 8: hit rate@20 .331 with one softmax, .288 with K. On MovieLens 100k they are equal.)
  *
- * The [B, K·C] table of logits is by far the largest tensor of a step. It is written once by the matmul (logQ rides along as one more
- * dimension), once by the softmax, and read by two matmuls: tfjs's own chain would pass over it some fifteen times.
+ * The [B, K·C] table of logits is by far the largest tensor of a step. It is written once by the matmul (logQ rides
+ * along as one more dimension), once by the softmax, and read by two matmuls: tfjs's own chain would pass over it some
+ * fifteen times.
  *
  * @param users [K, B, D]
  * @returns [K, B]
@@ -155,13 +170,18 @@ export function softmaxLosses(users: tf.Tensor3D, candidates: Candidates, temper
  *     ℓ_k = −s(k, i₊) + ln( Σ_j e^{s(j, i₊)} + N )
  *     N   = Σ e^{(β+1) s} / mean e^{β s}                   over all interests j and negatives i, each of which counts 1/q_i times
  *
- * With β = 0 it is `softmaxLosses`. Source: REMI (Xie et al., RecSys 2023) after Robinson et al. 2021; the 1/q_i, which make the sample stand for the
- * catalogue, are ours: the paper draws its negatives evenly.
+ * With β = 0 it is `softmaxLosses`. Source: REMI (Xie et al., RecSys 2023) after Robinson et al. 2021; the 1/q_i, which
+ * make the sample stand for the catalogue, are ours: the paper draws its negatives evenly.
  *
  * @param users [K, B, D]
  * @returns [K, B]
  */
-export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, temperature: number, beta: number): tf.Tensor2D {
+export function hardSoftmaxLosses(
+  users: tf.Tensor3D,
+  candidates: Candidates,
+  temperature: number,
+  beta: number
+): tf.Tensor2D {
   const { vectors, positive, logQ, blocked } = candidates
   const [K, B, D] = users.shape
   const C = vectors.shape[0]
@@ -172,7 +192,10 @@ export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, te
   if (blocked !== undefined) counts = tf.add(counts, blocked)
   const each = tf.add(tf.zeros([B, K, 1]), tf.expandDims(counts, 1)) //                                           [B, K, C]
   const total = (x: tf.Tensor) => tf.logSumExp(tf.reshape(x, [B, K * C]), 1) //                                   [B]
-  const hard = tf.add(tf.sub(total(tf.add(tf.mul(beta + 1, scores), each)), total(tf.add(tf.mul(beta, scores), each))), total(each)) // [B]
+  const hard = tf.add(
+    tf.sub(total(tf.add(tf.mul(beta + 1, scores), each)), total(tf.add(tf.mul(beta, scores), each))),
+    total(each)
+  ) // [B]
   const targets = gatherRows(vectors, positive) //                                                                [B, D]
   const corrected = tf.sub(tf.div(cosines(users, targets), temperature), tf.gather(logQ, positive)) //            [K, B]
   const all = tf.concat([tf.transpose(corrected), tf.expandDims(hard, 1)], 1) //                                  [B, K + 1]
@@ -182,13 +205,19 @@ export function hardSoftmaxLosses(users: tf.Tensor3D, candidates: Candidates, te
 /**
  * ℓ_k = mean over the negatives i of [ d(u_k, v₊) − min_j d(u_j, v_i) + m ]₊.
  *
- * A negative is scored by the nearest interest: this form knows distances, not probabilities that could be summed (see interestScore.ts).
+ * A negative is scored by the nearest interest: this form knows distances, not probabilities that could be summed (see
+ * interestScore.ts).
  *
  * @param users [K, B, D]
  * @param toTarget d(u_k, v₊), [K, B]
  * @returns [K, B]
  */
-export function tripletLosses(users: tf.Tensor3D, toTarget: tf.Tensor2D, candidates: Candidates, margin: number): tf.Tensor2D {
+export function tripletLosses(
+  users: tf.Tensor3D,
+  toTarget: tf.Tensor2D,
+  candidates: Candidates,
+  margin: number
+): tf.Tensor2D {
   const [K, B, D] = users.shape
   const C = candidates.vectors.shape[0]
   const cosines = tf.reshape(tf.matMul(tf.reshape(users, [K * B, D]), candidates.vectors, false, true), [K, B, C]) // [K, B, C]
@@ -196,7 +225,8 @@ export function tripletLosses(users: tf.Tensor3D, toTarget: tf.Tensor2D, candida
   // Not tf.oneHot: WASM's gives other numbers for floats.
   const others = tf.notEqual(tf.expandDims(candidates.positive, 1), tf.range(0, C, 1, 'int32')) //                    [B, C]
   let negative = tf.cast(others, 'float32') as tf.Tensor //                                                           [B, C]
-  if (candidates.blocked !== undefined) negative = tf.mul(negative, tf.cast(tf.greater(candidates.blocked, -1), 'float32'))
+  if (candidates.blocked !== undefined)
+    negative = tf.mul(negative, tf.cast(tf.greater(candidates.blocked, -1), 'float32'))
   const share = tf.div(negative, tf.maximum(tf.sum(negative, 1, true), 1)) //                                         [B, C]
   const violation = tf.relu(tf.sub(tf.add(tf.expandDims(toTarget, 2), margin), nearest)) //                           [K, B, C]
   return tf.sum(tf.mul(violation, share), 2)
@@ -204,6 +234,9 @@ export function tripletLosses(users: tf.Tensor3D, toTarget: tf.Tensor2D, candida
 
 /** f(x) as a constant: no gradient flows through it. */
 function constant<T extends tf.Tensor>(x: T, f: (x: T) => T): T {
-  const stopped = tf.customGrad((input) => ({ value: f(input as T), gradFunc: (gradient: tf.Tensor) => tf.zerosLike(gradient) }))
+  const stopped = tf.customGrad((input) => ({
+    value: f(input as T),
+    gradFunc: (gradient: tf.Tensor) => tf.zerosLike(gradient)
+  }))
   return stopped(x) as T
 }

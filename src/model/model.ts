@@ -11,7 +11,10 @@ import type { UserModel } from './userModel.ts'
 import { userModelOf } from './userModels.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
 
-/** What decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. Flat, and JSON-able. */
+/**
+ * What decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. Flat,
+ * and JSON-able.
+ */
 export type Architecture = Readonly<Record<string, string | number>>
 
 export interface Model {
@@ -25,7 +28,10 @@ export interface Model {
   /** Of all dense weights, the user model's first. */
   readonly shapes: WeightShapes
   initialWeights(rng: Rng): Weights
-  /** How much of the mean of an item's feature rows is added to its row: 1 for an item without one. @param count interactions of the item */
+  /**
+   * How much of the mean of an item's feature rows is added to its row: 1 for an item without one. @param count
+   * interactions of the item
+   */
   featureShare(count: number): number
   /** @param rows [N, rowWidth] @returns of length 1, [N, D] */
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
@@ -33,7 +39,10 @@ export interface Model {
   readonly graph?: Pick<TowerGraphOptions, 'towers' | 'towerCount' | 'dimensions' | 'historyMax' | 'itemTower'>
 }
 
-/** @param historyMax newest steps of a history that the model reads @throws ConfigError for options that exclude each other */
+/**
+ * @param historyMax newest steps of a history that the model reads @throws ConfigError for options that exclude each
+ *   other
+ */
 export function createModel(options: ModelOptions, historyMax: number): Model {
   const problems = modelProblems(options)
   if (problems.length > 0) throw new ConfigError(problems)
@@ -44,7 +53,15 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
   const { name, itemTables, featuresHalveAt } = options
   const apart = itemTables === 'per-tower'
   return {
-    architecture: { name, interestCount, dimensions: D, historyMax, itemTower: options.itemTower, itemTables, ...user.architecture },
+    architecture: {
+      name,
+      interestCount,
+      dimensions: D,
+      historyMax,
+      itemTower: options.itemTower,
+      itemTables,
+      ...user.architecture
+    },
     user: apart ? withOwnRows(user, D) : user,
     interestCount,
     dimensions: D,
@@ -55,7 +72,15 @@ export function createModel(options: ModelOptions, historyMax: number): Model {
     featureShare: (count) => (featuresHalveAt === 0 ? 1 : featuresHalveAt / (featuresHalveAt + count)),
     ...(user.graph === undefined || apart
       ? {}
-      : { graph: { towers: user.graph, towerCount: user.towers, dimensions: D, historyMax, itemTower: options.itemTower } }),
+      : {
+          graph: {
+            towers: user.graph,
+            towerCount: user.towers,
+            dimensions: D,
+            historyMax,
+            itemTower: options.itemTower
+          }
+        }),
     itemVectors: (weights, rows) => item.vectors(weights, apart ? tf.slice(rows, [0, 0], [rows.shape[0], D]) : rows)
   }
 }
@@ -84,13 +109,17 @@ export function differences(wanted: Architecture, found: Architecture): string[]
 }
 
 /**
- * Names the vectors that may be compared: `mtmi-4x64`, and what is not as usual of the architecture after it, as in `mtmi-4x64-itemtower-none`.
+ * Names the vectors that may be compared: `mtmi-4x64`, and what is not as usual of the architecture after it, as in
+ * `mtmi-4x64-itemtower-none`.
  */
 export function spaceOf(options: ModelOptions): string {
   const { name, interestCount, dimensions, historyMax, ...rest } = createModel(options, 1).architecture
   const usual = createModel({ ...modelSchema.parse({ name }), interestCount: options.interestCount }, 1).architecture
   const special = Object.entries(rest).filter(([key, value]) => value !== own(usual, key))
-  return [`${name}-${interestCount}x${dimensions}`, ...special.map(([key, value]) => `${key.toLowerCase()}-${value}`)].join('-')
+  return [
+    `${name}-${interestCount}x${dimensions}`,
+    ...special.map(([key, value]) => `${key.toLowerCase()}-${value}`)
+  ].join('-')
 }
 
 /** How a model travels: its options and the length of history, as JSON. */
@@ -113,7 +142,9 @@ export function modelFromJson(text: string): Model {
   const { historyMax, ...rest } = parsed
   for (const value of [parsed.interestCount, parsed.dimensions, historyMax]) {
     if (!(Number.isInteger(value) && (value as number) > 0))
-      throw new CorruptError(`the commit's model must have interestCount, dimensions and historyMax above 0: ${text.slice(0, 200)}`)
+      throw new CorruptError(
+        `the commit's model must have interestCount, dimensions and historyMax above 0: ${text.slice(0, 200)}`
+      )
   }
   const options = modelSchema.loose().safeParse(rest)
   if (options.success) return createModel(options.data, historyMax as number)

@@ -1,7 +1,9 @@
-// Multi-Tower Multi-Interest: K user towers that read the history, one item tower that reads the item. Neither sees the other.
+// Multi-Tower Multi-Interest: K user towers that read the history, one item tower that reads the item. Neither sees the
+// other.
 //
-// B users, L history positions, K towers, D dimensions, U item rows touched, A = D hidden units, R positions with a term of their own, G age groups.
-// Source: arXiv 2403.05122, as described in ARCHITECTURE; towers are self-attentive pooling. Every vector that leaves has length 1.
+// B users, L history positions, K towers, D dimensions, U item rows touched, A = D hidden units, R positions with a
+// term of their own, G age groups. Source: arXiv 2403.05122, as described in ARCHITECTURE; towers are self-attentive
+// pooling. Every vector that leaves has length 1.
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../core/config/modelOptions.ts'
@@ -33,23 +35,30 @@ export function mtmi(shape: ModelShape, { communication, context }: ModelOptions
 }
 
 /**
- * One self-attentive vector with the very weights of MTMI at K = `heads`: its towers summed before the length is made 1. What K vectors are worth is the
- * difference between the two.
+ * One self-attentive vector with the very weights of MTMI at K = `heads`: its towers summed before the length is made
+ * 1. What K vectors are worth is the difference between the two.
  */
 export function oneVector(shape: ModelShape, { heads, context }: ModelOptions): UserModel {
-  const towers = towersOf({ ...shape, interestCount: heads }, { summed: true, communicates: false, readsTime: context === 'time' })
+  const towers = towersOf(
+    { ...shape, interestCount: heads },
+    { summed: true, communicates: false, readsTime: context === 'time' }
+  )
   return { ...towers, architecture: { heads, ...towers.architecture } }
 }
 
 function towersOf(shape: ModelShape, options: TowerOptions): UserModel {
   const shapes = mtmiShapes(shape, options)
   return {
-    architecture: { ...(options.communicates ? { communication: 'mean' } : {}), ...(options.readsTime ? { context: 'time' } : {}) },
+    architecture: {
+      ...(options.communicates ? { communication: 'mean' } : {}),
+      ...(options.readsTime ? { context: 'time' } : {})
+    },
     readout: 'idw',
     towers: shape.interestCount,
     shapes,
     initialWeights: (rng) => initialWeights(shape, shapes, rng),
-    interests: (weights, rows, history, scores) => userTowers(weights as MtmiWeights, rows, history, options.summed, scores),
+    interests: (weights, rows, history, scores) =>
+      userTowers(weights as MtmiWeights, rows, history, options.summed, scores),
     rowScores: (weights, rows) => attentionScores(weights as MtmiWeights, rows),
     rowScoreCount: shape.interestCount,
     readsWindows: true,
@@ -74,7 +83,10 @@ function mtmiShapes(
   }
 }
 
-/** Towers start with different memories, from the newest steps alone to the whole window, so that there is something to tell them apart before the attention has learned anything. */
+/**
+ * Towers start with different memories, from the newest steps alone to the whole window, so that there is something to
+ * tell them apart before the attention has learned anything.
+ */
 function initialWeights(
   { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
   shapes: ReturnType<typeof mtmiShapes>,
@@ -152,7 +164,10 @@ function userTowers(
   return P === 1 ? { interests, routing: attention as tf.Tensor3D } : { interests }
 }
 
-/** What each step's distance from the newest in the day and in the week adds to its logits; nothing without `context: time`. @returns [B·L, K] each */
+/**
+ * What each step's distance from the newest in the day and in the week adds to its logits; nothing without `context:
+ * time`. @returns [B·L, K] each
+ */
 function ofTime(weights: MtmiWeights, history: HistoryTensors): tf.Tensor2D[] {
   const { 'attention.hour': ofHour, 'attention.day': ofDay } = weights
   if (ofHour === undefined || ofDay === undefined) return []
@@ -180,8 +195,8 @@ function attentionScores(weights: MtmiWeights, rows: tf.Tensor2D): tf.Tensor2D {
 }
 
 /**
- * tanh(e W + b) Q with its own gradient, in which no table of the size of the hidden units is made twice: they are most of what a step writes to memory. The
- * bias rides along as one more row of W.
+ * tanh(e W + b) Q with its own gradient, in which no table of the size of the hidden units is made twice: they are most
+ * of what a step writes to memory. The bias rides along as one more row of W.
  *
  * @param rows [U, D]
  * @param queries [K·A, K]
@@ -224,7 +239,10 @@ function ofOwnTable(rows: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
   return tf.reshape(tf.transpose(tf.matMul(ofTower, maps), [1, 0, 2]), [U, wide])
 }
 
-/** Pooled where each tower has rows of its own. @param attention [W, P, K, L] @param steps [W, L, K, D] @returns [K, W·P, D] */
+/**
+ * Pooled where each tower has rows of its own. @param attention [W, P, K, L] @param steps [W, L, K, D] @returns [K,
+ * W·P, D]
+ */
 function ofOwnRows(attention: tf.Tensor4D, steps: tf.Tensor4D): tf.Tensor3D {
   const [W, P] = attention.shape
   const [, , K, D] = steps.shape
@@ -233,8 +251,8 @@ function ofOwnRows(attention: tf.Tensor4D, steps: tf.Tensor4D): tf.Tensor3D {
 }
 
 /**
- * The queries on the diagonal of a block matrix: so all towers' scores are one product. A sum over products would be read as well, but its gradient in
- * tfjs makes a table of ones as large as `hidden`.
+ * The queries on the diagonal of a block matrix: so all towers' scores are one product. A sum over products would be
+ * read as well, but its gradient in tfjs makes a table of ones as large as `hidden`.
  *
  * @param query [K, A]
  * @returns [K·A, K]

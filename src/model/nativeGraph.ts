@@ -1,6 +1,8 @@
-// A graph that libtensorflow runs in one go, by its own scheduler: what does not wait for each other is computed on different cores.
+// A graph that libtensorflow runs in one go, by its own scheduler: what does not wait for each other is computed on
+// different cores.
 //
-// tfjs calls operation by operation: each call costs some 10 µs beside the arithmetic, and while one operation runs the other cores wait.
+// tfjs calls operation by operation: each call costs some 10 µs beside the arithmetic, and while one operation runs the
+// other cores wait.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { GraphBuilder, type Output } from './graphBuilder.ts'
@@ -23,7 +25,10 @@ interface NativeBinding {
   runSavedModel(id: number, tensors: readonly number[], inputs: string, outputs: string): { readonly id: number }[]
 }
 
-/** Graphs written: each in a folder of its own, as tfjs-node takes them from folders only, but in libtensorflow's memory. Some 40 KB each, for good. */
+/**
+ * Graphs written: each in a folder of its own, as tfjs-node takes them from folders only, but in libtensorflow's
+ * memory. Some 40 KB each, for good.
+ */
 let written = 0
 
 export interface Fed {
@@ -50,7 +55,10 @@ export function withoutGraphs<T>(f: () => T): T {
   }
 }
 
-/** Runs a small one on libtensorflow. Until it has, and after it failed, no graph is to be run. @throws Error with what libtensorflow says against it */
+/**
+ * Runs a small one on libtensorflow. Until it has, and after it failed, no graph is to be run. @throws Error with what
+ * libtensorflow says against it
+ */
 export function proveGraphs(): void {
   proven = false
   const builder = new GraphBuilder()
@@ -89,7 +97,9 @@ export class NativeGraph<Name extends string> {
     const inputs: number[] = []
     try {
       for (const { shape, values } of Object.values(fed))
-        inputs.push(binding.createTensor(shape, values instanceof Float32Array ? binding.TF_FLOAT : binding.TF_INT32, values))
+        inputs.push(
+          binding.createTensor(shape, values instanceof Float32Array ? binding.TF_FLOAT : binding.TF_INT32, values)
+        )
       const made = binding.runSavedModel(this.#id, inputs, Object.keys(fed).join(','), this.#outputs)
       const values = made.map(({ id }) => binding.tensorDataSync(id))
       for (const { id } of made) binding.deleteTensor(id)

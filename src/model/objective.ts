@@ -1,4 +1,5 @@
-// What a model is trained with: a readout, which says which of a user's interests learn from a target, a loss over candidates, and regularisers.
+// What a model is trained with: a readout, which says which of a user's interests learn from a target, a loss over
+// candidates, and regularisers.
 //
 // B examples, L history positions, K interests, C candidates, D dimensions.
 
@@ -54,14 +55,20 @@ export function objective(
   const users = readout === 'idw' ? user.interests : readVector(user.interests, candidates, readout, options) // [K, B, D] or [1, B, D]
   const { routingRegularisation: lambda } = options
   if (lambda === 0) return mtmiLoss(users, candidates, weight, options, onExamples)
-  if (user.routing === undefined) throw new Error('routingRegularisation: the model has no routing; modelProblems should have said so')
+  if (user.routing === undefined)
+    throw new Error('routingRegularisation: the model has no routing; modelProblems should have said so')
   const added = tf.mul(lambda, routingConcentration(user.routing, history.blocked)) as tf.Tensor1D //             [B]
   const loss = mtmiLoss(users, candidates, weight, options, (losses) => onExamples?.(tf.add(losses, added)))
   return tf.add(loss, tf.sum(tf.mul(weight, added)))
 }
 
 /** The one vector that is scored, by what is nearest to the target. @param users [K, B, D] @returns [1, B, D] */
-function readVector(users: tf.Tensor3D, candidates: Candidates, readout: 'hard' | 'label-aware', options: ObjectiveOptions): tf.Tensor3D {
+function readVector(
+  users: tf.Tensor3D,
+  candidates: Candidates,
+  readout: 'hard' | 'label-aware',
+  options: ObjectiveOptions
+): tf.Tensor3D {
   const targets = gatherRows(candidates.vectors, candidates.positive) //                                          [B, D]
   const near = cosines(users, targets) //                                                                         [K, B]
   if (readout === 'hard') {

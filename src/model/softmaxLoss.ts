@@ -1,7 +1,9 @@
-// The softmax form of the loss in one piece, with its gradient written out: what mtmiLoss says, in some thirty operations instead of two hundred.
+// The softmax form of the loss in one piece, with its gradient written out: what mtmiLoss says, in some thirty
+// operations instead of two hundred.
 //
-// B examples, K towers, C candidates, D dimensions, G = Σ_k g_k. What has as many numbers as there are pairs of an example and a tower is done in plain loops
-// here: each operation of the engine costs as much as some ten thousand multiplications. What has D or C numbers for each of them is left to it.
+// B examples, K towers, C candidates, D dimensions, G = Σ_k g_k. What has as many numbers as there are pairs of an
+// example and a tower is done in plain loops here: each operation of the engine costs as much as some ten thousand
+// multiplications. What has D or C numbers for each of them is left to it.
 //
 //     g_k         = weight(b) · w_k / τ                                                         slope of the loss in a tower's logits
 //     ∂L/∂u_k     = G Σ_i p(k, i) v_i − g_k v₊ + Σ_l r(k, l) u_l
@@ -28,7 +30,12 @@ export function softmaxLoss(
   const loss = tf.customGrad((u, v, save) => {
     const vectors = v as tf.Tensor2D
     const byUser = tf.transpose(u as tf.Tensor3D, [1, 0, 2]) //                                                    [B, K, D]
-    const { share, ofPositive } = softmaxShares(tf.reshape(byUser, [B * K, D]), candidates, vectors, options.temperature) // [B·K, C], [B·K]
+    const { share, ofPositive } = softmaxShares(
+      tf.reshape(byUser, [B * K, D]),
+      candidates,
+      vectors,
+      options.temperature
+    ) // [B·K, C], [B·K]
     const targets = tf.reshape(tf.gather(vectors, candidates.positive), [B, 1, D]) //                              [B, 1, D]
     const toTarget = tf.matMul(byUser, targets, false, true).dataSync() //                                         [B, K, 1]
     const between = repels ? tf.matMul(byUser, byUser, false, true).dataSync() : undefined //                      [B, K, K]

@@ -6,7 +6,10 @@ interface NativeBackend {
   executeSingleOutput(name: string, attributes: readonly unknown[], inputs: readonly tf.Tensor[]): tf.Tensor
 }
 
-/** gradient · (1 − y²), where y = tanh(x): one pass over memory where the engine has it as one operation, else three. @returns of their shape */
+/**
+ * gradient · (1 − y²), where y = tanh(x): one pass over memory where the engine has it as one operation, else three.
+ * @returns of their shape
+ */
 export function tanhGradient(y: tf.Tensor, gradient: tf.Tensor): tf.Tensor {
   if (tf.getBackend() !== 'tensorflow') return tf.mul(gradient, tf.sub(1, tf.square(y)))
   const native = tf.backend() as unknown as NativeBackend

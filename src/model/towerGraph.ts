@@ -1,7 +1,9 @@
-// MTMI's training step as one graph, with its gradient written out: what `userTowers` (mtmi.ts), the item tower and `softmaxLoss` compute.
+// MTMI's training step as one graph, with its gradient written out: what `userTowers` (mtmi.ts), the item tower and
+// `softmaxLoss` compute.
 //
-// B examples; W windows of L steps with P histories each (W = B, P = 1 where each example has its own), H rows that they touch; C candidates; K towers,
-// I interests (K, or 1 where the towers are summed); D dimensions, A = D hidden units; R positions with a term of their own. ofX is the gradient of the loss in x.
+// B examples; W windows of L steps with P histories each (W = B, P = 1 where each example has its own), H rows that
+// they touch; C candidates; K towers, I interests (K, or 1 where the towers are summed); D dimensions, A = D hidden
+// units; R positions with a term of their own. ofX is the gradient of the loss in x.
 
 import type { ModelOptions } from '../core/config/modelOptions.ts'
 import { GraphBuilder, type Output } from './graphBuilder.ts'
@@ -30,12 +32,16 @@ export interface TowerGraphOptions {
 }
 
 /**
- * The rows' hidden units are computed in so many parts, each on the core that is free. A constant, not the number of cores: so sums are in the same order everywhere. On
- * two cores 2, 4 and 8 parts take the same time; splitting windows and examples as well gained nothing.
+ * The rows' hidden units are computed in so many parts, each on the core that is free. A constant, not the number of
+ * cores: so sums are in the same order everywhere. On two cores 2, 4 and 8 parts take the same time; splitting windows
+ * and examples as well gained nothing.
  */
 export const rowParts = 4
 
-/** The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H + spare, D], the last ones 0. */
+/**
+ * The gradient of each dense weight under the weight's name; `loss`, `losses` [B], `candidates` [C, D] and `rows` [H +
+ * spare, D], the last ones 0.
+ */
 export type TowerGraphOutputs = Readonly<Record<string, Output>>
 
 /**
@@ -47,7 +53,8 @@ export type TowerGraphOutputs = Readonly<Record<string, Output>>
  *     candidates [C, D]        positive [B]        weight [B]      minusLogQ [C]
  *     blockedCandidates [B, 1, C], with groups
  *     sizes [rowParts], of the parts of H
- *     shapes: attention (W, P·K, L), places (W, P, K, L), pooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat (B·I, C), spare (rows, D)
+ *     shapes: attention (W, P·K, L), places (W, P, K, L), pooled (W, P·K, D), joint (B, I·C), pairs (B, I, C), flat
+ *     (B·I, C), spare (rows, D)
  */
 export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; outputs: TowerGraphOutputs } {
   const { towerCount: K, dimensions: D, windows, loss } = options
@@ -71,8 +78,13 @@ export function towerGraph(options: TowerGraphOptions): { graph: GraphBuilder; o
 
   // The item tower, and the loss.
   const candidates = g.input('candidates', [-1, D]) //                                                             [C, D]
-  const item = options.itemTower === 'linear' ? { weight: g.input('item.weight', [D, D]), bias: g.input('item.bias', [D]) } : undefined
-  const items = g.unit(item === undefined ? candidates : g.apply('BiasAdd', g.matMul(candidates, item.weight), item.bias)) // [C, D]
+  const item =
+    options.itemTower === 'linear'
+      ? { weight: g.input('item.weight', [D, D]), bias: g.input('item.bias', [D]) }
+      : undefined
+  const items = g.unit(
+    item === undefined ? candidates : g.apply('BiasAdd', g.matMul(candidates, item.weight), item.bias)
+  ) // [C, D]
   const judged = lossOf(g, { users, vectors: items.y, I, D, groups: options.groups, loss })
   const outputs: Record<string, Output> = { loss: judged.loss, losses: judged.losses }
   const { ofUsers } = judged //                                                                                    [B, I, D]
@@ -176,8 +188,16 @@ function pool(
           { name: 'attention.day', index: 'day', count: 7 }
         ]
       : [])
-  ].map(({ name, index, count }) => ({ name, count, index: g.inputInts(index, [-1, -1, -1]), weights: g.input(name, [count, K]) }))
-  let ofPlace = g.add(g.gather(g.input('attention.position', [historyMax, K]), position), g.input('blocked', [-1, -1, -1, 1])) // [W, P, L, K]
+  ].map(({ name, index, count }) => ({
+    name,
+    count,
+    index: g.inputInts(index, [-1, -1, -1]),
+    weights: g.input(name, [count, K])
+  }))
+  let ofPlace = g.add(
+    g.gather(g.input('attention.position', [historyMax, K]), position),
+    g.input('blocked', [-1, -1, -1, 1])
+  ) // [W, P, L, K]
   for (const { weights, index } of terms) ofPlace = g.add(ofPlace, g.gather(weights, index))
   const logits = g.add(g.expand(g.gather(scores, steps), 1), ofPlace) //                                           [W, P, L, K]
   const shape = g.inputInts('attention', [3])
@@ -199,7 +219,9 @@ function pool(
         ofRead: g.sumByIndex(ofRead, steps, rowCount), //                                                          [H, D]
         ofTerms: {
           'attention.position': g.sumByIndex(ofPositions, position, g.int(historyMax)), //                         [R, K]
-          ...Object.fromEntries(terms.map(({ name, index, count }) => [name, g.sumByIndex(ofLogits, index, g.int(count))]))
+          ...Object.fromEntries(
+            terms.map(({ name, index, count }) => [name, g.sumByIndex(ofLogits, index, g.int(count))])
+          )
         }
       }
     }
@@ -241,7 +263,10 @@ function lossOf(g: GraphBuilder, { users, vectors, I, D, groups, loss }: Judged)
     const perPair = (2 * beta) / (I * (I - 1))
     const once = pairMask(g, I, (k, l) => (k < l ? -perPair : 0))
     losses = g.add(losses, g.sum(g.mul(g.apply('Minimum', apart, g.scalar(repelMargin)), once), [1, 2])) //        [B]
-    const near = g.indicator(g.apply('LessEqual', apart, g.scalar(repelMargin)), g.apply('Greater', squared, g.scalar(0)))
+    const near = g.indicator(
+      g.apply('LessEqual', apart, g.scalar(repelMargin)),
+      g.apply('Greater', squared, g.scalar(0))
+    )
     const both = pairMask(g, I, (k, l) => (k === l ? 0 : perPair))
     const push = g.mul(g.div(g.mul(near, both), apart), weights) //                                                [B, I, I]  r(k, l)
     ofUsers = g.add(ofUsers, g.batchMatMul(push, users))
@@ -252,7 +277,12 @@ function lossOf(g: GraphBuilder, { users, vectors, I, D, groups, loss }: Judged)
 }
 
 /** w_k by either form. @param cosines with the target [B, I, 1] */
-function towerShares(g: GraphBuilder, cosines: Output, I: number, { idwForm, idwAlpha, idwSoftness, temperature }: LossOptions): Output {
+function towerShares(
+  g: GraphBuilder,
+  cosines: Output,
+  I: number,
+  { idwForm, idwAlpha, idwSoftness, temperature }: LossOptions
+): Output {
   if (idwForm === 'gaussian') {
     const widths = g.mul(cosines, g.scalar(1 / (idwSoftness * temperature)))
     return g.expand(g.apply('Softmax', g.reshape(widths, [-1, I])), 2)

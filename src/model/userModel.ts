@@ -1,4 +1,5 @@
-// What turns a history into interests: the part in which the models differ. Table, sampler, item tower, loss and trainer are the same for all.
+// What turns a history into interests: the part in which the models differ. Table, sampler, item tower, loss and
+// trainer are the same for all.
 //
 // B users, L history positions, K interests, D dimensions, U item rows touched.
 
@@ -38,21 +39,26 @@ export interface UserModel {
   /** First values, drawn in the order of `shapes`. */
   initialWeights(rng: Rng): Weights
   /**
-   * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence. `routing` is told only where
-   * each history has a window of its own.
+   * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence.
+   * `routing` is told only where each history has a window of its own.
    *
-   * @param rows of the items in the histories: row plus mean of feature rows. [U, D], or [U, towers · D] where each tower has rows of its own
+   * @param rows of the items in the histories: row plus mean of feature rows. [U, D], or [U, towers · D] where each
+   *   tower has rows of its own
    * @param scores what `rowScores` gives for these rows, where it is known already
    */
   interests(weights: WeightTensors, rows: tf.Tensor2D, history: HistoryTensors, scores?: tf.Tensor2D): UserVectors
   /**
-   * What of the work depends on an item's row alone: made once per unique row, and remembered by whoever serves. Absent if there is nothing of the kind.
+   * What of the work depends on an item's row alone: made once per unique row, and remembered by whoever serves. Absent
+   * if there is nothing of the kind.
    *
    * @returns [U, S] with S = `rowScoreCount`
    */
   rowScores?(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
   readonly rowScoreCount: number
-  /** Whether `interests` reads histories that share a window. Where it does not, each history is given steps of its own. Absent: it does not. */
+  /**
+   * Whether `interests` reads histories that share a window. Where it does not, each history is given steps of its own.
+   * Absent: it does not.
+   */
   readonly readsWindows?: boolean
   /** What towerGraph is to be told, where a training step of it can be one graph. */
   readonly graph?: TowerOptions

@@ -18,6 +18,8 @@ export function addUserModels(added: Readonly<Partial<Record<ModelOptions['name'
 export function userModelOf(name: string): MakeUserModel {
   const make = models.get(name)
   if (make === undefined)
-    throw new ConfigError([`model.name ${name} is a model for comparison, and this program has only ${[...models.keys()].join(', ')}`])
+    throw new ConfigError([
+      `model.name ${name} is a model for comparison, and this program has only ${[...models.keys()].join(', ')}`
+    ])
   return make
 }

@@ -1,4 +1,5 @@
-// Dense weights of a model: values by name, in shapes that the model declares. Item and feature rows are not here: they live in tables.
+// Dense weights of a model: values by name, in shapes that the model declares. Item and feature rows are not here: they
+// live in tables.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { ConfigError } from '../core/errors.ts'
@@ -6,7 +7,9 @@ import { own } from '../core/own.ts'
 
 /** Row-major values by name. */
 export type Weights = Readonly<Record<string, Float32Array>>
-/** Shapes by name. The order of the names is that in which first values are drawn, and in which gradients are summed. */
+/**
+ * Shapes by name. The order of the names is that in which first values are drawn, and in which gradients are summed.
+ */
 export type WeightShapes<Name extends string = string> = Readonly<Record<Name, readonly number[]>>
 export type WeightTensors<Name extends string = string> = Readonly<Record<Name, tf.Tensor>>
 
@@ -25,7 +28,10 @@ export function weightTensors(weights: Weights, shapes: WeightShapes): WeightTen
 }
 
 /** A value for each weight, in the order of the shapes. */
-export function mapShapes<T>(shapes: WeightShapes, value: (name: string, shape: readonly number[], at: number) => T): Record<string, T> {
+export function mapShapes<T>(
+  shapes: WeightShapes,
+  value: (name: string, shape: readonly number[], at: number) => T
+): Record<string, T> {
   return Object.fromEntries(Object.entries(shapes).map(([name, shape], at) => [name, value(name, shape, at)]))
 }
 

@@ -1,6 +1,14 @@
-// The counters of every account, told as increments: an account may hold what earlier processes counted, a counter is one process's.
+// The counters of every account, told as increments: an account may hold what earlier processes counted, a counter is
+// one process's.
 
-import { type AccountNumbers, accountSince, type Outcome, outcomesOf, type Reader, unaccounted } from '../core/account.ts'
+import {
+  type AccountNumbers,
+  accountSince,
+  type Outcome,
+  outcomesOf,
+  type Reader,
+  unaccounted
+} from '../core/account.ts'
 import type { MetricName, MetricsEntry, MetricsReport } from './metrics.ts'
 
 const metricsOf = {
@@ -31,7 +39,10 @@ export class AccountMeter<R extends Reader> {
     const { read, outcomes } = metricsOf[reader]
     const counts: MetricsEntry[] = outcomesOf(reader)
       .filter((outcome) => since.outcomes[outcome] !== 0)
-      .map((outcome: Outcome<R>) => ({ metric: outcomes, labels: { outcome }, value: since.outcomes[outcome] }) as MetricsEntry)
+      .map(
+        (outcome: Outcome<R>) =>
+          ({ metric: outcomes, labels: { outcome }, value: since.outcomes[outcome] }) as MetricsEntry
+      )
     return [
       { metric: read, value: since.read },
       ...counts,

@@ -1,4 +1,5 @@
-// Watches what the sequencer emits for drift of the inputs: feeds the detectors, tells the metrics, and keeps what was noticed for the report.
+// Watches what the sequencer emits for drift of the inputs: feeds the detectors, tells the metrics, and keeps what was
+// noticed for the report.
 
 import type { Clock } from '../core/clock.ts'
 import type { DriftOptions } from '../core/config/config.ts'
@@ -25,7 +26,11 @@ export interface DriftWatchState {
 export const driftState: StateKind<DriftWatchState> = {
   file: 'drift.json',
   version: 1,
-  schema: z.looseObject({ input: z.looseObject({}), recommended: z.looseObject({}), detections: z.array(z.looseObject({})) }),
+  schema: z.looseObject({
+    input: z.looseObject({}),
+    recommended: z.looseObject({}),
+    detections: z.array(z.looseObject({}))
+  }),
   removed: 'the drift watch gathers its reference again'
 }
 
@@ -117,7 +122,11 @@ export class DriftWatch {
     this.#lastSaveMs = this.#options.clock.nowMs()
     if (!this.#changed) return
     this.#changed = false
-    this.#options.store?.save({ input: this.#input.state(), recommended: this.#recommended.state(), detections: this.#detections })
+    this.#options.store?.save({
+      input: this.#input.state(),
+      recommended: this.#recommended.state(),
+      detections: this.#detections
+    })
   }
 
   #tell(found: readonly Detection[]): void {
@@ -150,7 +159,10 @@ export function detectionMetrics(found: readonly Detection[], nowMs: number): Me
 }
 
 /** Counters begin at 0 and not when they are first counted up: from nothing to 1 is no increase to Prometheus. */
-export function zeros(signals: readonly Detection['signal'][], detectors: readonly Detection['detector'][]): MetricsEntry[] {
+export function zeros(
+  signals: readonly Detection['signal'][],
+  detectors: readonly Detection['detector'][]
+): MetricsEntry[] {
   return signals.flatMap((signal) =>
     detectors.map((detector): MetricsEntry => ({ metric: 'driftDetections', labels: { signal, detector }, value: 0 }))
   )

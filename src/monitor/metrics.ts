@@ -1,7 +1,8 @@
 // Every metric there is. Names are `mtmi_<stage or part>_<thing>_<unit>[_total]`, units are base units.
 //
-// A label takes its values from a closed list, so the number of series has a bound that can be read off this page; a user or an item is never one.
-// The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and label values checked by the compiler.
+// A label takes its values from a closed list, so the number of series has a bound that can be read off this page; a
+// user or an item is never one. The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and
+// label values checked by the compiler.
 
 import { outcomesOf, type Reader, readers } from '../core/account.ts'
 
@@ -24,7 +25,10 @@ const counter = <const L extends LabelLists = Record<never, never>>(name: string
   ({ kind: 'counter', name, help, labels }) satisfies Definition as Definition<'counter', L>
 const gauge = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
   ({ kind: 'gauge', name, help, labels }) satisfies Definition as Definition<'gauge', L>
-/** Set to a moment, read as the seconds since then: it goes on growing when the thing that sets it has stopped. Absent until first set. */
+/**
+ * Set to a moment, read as the seconds since then: it goes on growing when the thing that sets it has stopped. Absent
+ * until first set.
+ */
 const age = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
   ({ kind: 'age', name, help, labels }) satisfies Definition as Definition<'age', L>
 const histogram = <const L extends LabelLists = Record<never, never>>(
@@ -47,7 +51,10 @@ const batchExamples = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 const stage = ['ingest', 'sequence', 'train', 'publish', 'serve'] as const
 const reader = Object.keys(readers) as readonly Reader[]
 const role = ['item', 'user'] as const
-/** Work beside the stages: offsets and lag, what is live, retention and compaction, the watch of vectors, following the live model. */
+/**
+ * Work beside the stages: offsets and lag, what is live, retention and compaction, the watch of vectors, following the
+ * live model.
+ */
 export const taskNames = ['progress', 'index', 'maintenance', 'vectors', 'sessions'] as const
 export type TaskName = (typeof taskNames)[number]
 /** K is at most 16. */
@@ -77,12 +84,23 @@ export const httpRoutes = [
   'unmatched'
 ] as const
 
-/** Kinds of HTTP requests, each with slots of its own (`serve.activeMax`); `other` has no limit: health, metrics, descriptions, the console's page. */
+/**
+ * Kinds of HTTP requests, each with slots of its own (`serve.activeMax`); `other` has no limit: health, metrics,
+ * descriptions, the console's page.
+ */
 export const httpRequestKinds = ['read', 'events', 'admin', 'other'] as const
 
 export const metricDefinitions = {
-  lag: gauge('mtmi_stage_lag_seconds', 'How far a stage is behind the newest record of its input, in the time of the log', { stage }),
-  progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last got on with its work or found that there was none', { stage }),
+  lag: gauge(
+    'mtmi_stage_lag_seconds',
+    'How far a stage is behind the newest record of its input, in the time of the log',
+    { stage }
+  ),
+  progress: age(
+    'mtmi_stage_progress_age_seconds',
+    'Since a stage last got on with its work or found that there was none',
+    { stage }
+  ),
 
   waitingRecords: gauge('mtmi_stage_waiting_records', 'Records that were read and have no outcome yet', { reader }),
   unaccountedRecords: gauge(
@@ -98,12 +116,21 @@ export const metricDefinitions = {
   ),
 
   sourceRead: counter('mtmi_source_read_rows_total', 'Rows read of a data set or a simulation'),
-  sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', { outcome: outcomesOf('source') }),
-  taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of work that a process repeats beside its stages; each is tried again', {
-    task: taskNames
+  sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', {
+    outcome: outcomesOf('source')
   }),
+  taskFailures: counter(
+    'mtmi_task_failures_total',
+    'Failed rounds of work that a process repeats beside its stages; each is tried again',
+    {
+      task: taskNames
+    }
+  ),
 
-  ingestRead: counter('mtmi_ingest_read_records_total', 'Records read from source topics, whether or not anything has come of them yet'),
+  ingestRead: counter(
+    'mtmi_ingest_read_records_total',
+    'Records read from source topics, whether or not anything has come of them yet'
+  ),
   ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
   ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by outcome', {
     outcome: outcomesOf('ingest')
@@ -113,9 +140,13 @@ export const metricDefinitions = {
   events: counter('mtmi_sequence_events_total', 'Records of interactions read by the sequencer, by outcome', {
     outcome: outcomesOf('sequence')
   }),
-  ignoredEvents: counter('mtmi_sequence_ignored_events_total', 'Events of a type without a weight (events.types), by type', {
-    type: { max: 16 }
-  }),
+  ignoredEvents: counter(
+    'mtmi_sequence_ignored_events_total',
+    'Events of a type without a weight (events.types), by type',
+    {
+      type: { max: 16 }
+    }
+  ),
   deadLetters: counter(
     'mtmi_stage_dead_letter_records_total',
     'Records that a stage could not use and wrote to the dead letters, by the topic they were read from',
@@ -127,7 +158,11 @@ export const metricDefinitions = {
   rejected: counter('mtmi_sequence_rejected_events_total', 'Records set aside as dead letters, by reason', {
     reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
   }),
-  eventAge: histogram('mtmi_sequence_event_age_seconds', 'From when an event happened to when it was sequenced', eventAgeSeconds),
+  eventAge: histogram(
+    'mtmi_sequence_event_age_seconds',
+    'From when an event happened to when it was sequenced',
+    eventAgeSeconds
+  ),
   sequences: counter('mtmi_sequence_sequences_total', 'User sequences emitted'),
   users: gauge('mtmi_sequence_users', 'Users with a window'),
   erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased because that was asked for'),
@@ -135,10 +170,17 @@ export const metricDefinitions = {
   commitSeconds: histogram('mtmi_sequence_commit_seconds', 'Making state and offset durable', requestSeconds),
 
   step: gauge('mtmi_train_step', 'Number of the last step'),
-  stepSeconds: histogram('mtmi_train_step_seconds', 'One step: learning, without the evaluation before it', stepSeconds),
+  stepSeconds: histogram(
+    'mtmi_train_step_seconds',
+    'One step: learning, without the evaluation before it',
+    stepSeconds
+  ),
   evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
-  trainRead: counter('mtmi_train_read_examples_total', 'New steps of histories read by the trainer: each may be an example'),
+  trainRead: counter(
+    'mtmi_train_read_examples_total',
+    'New steps of histories read by the trainer: each may be an example'
+  ),
   examples: counter('mtmi_train_examples_total', 'New steps of histories read by the trainer, by outcome', {
     outcome: outcomesOf('train')
   }),
@@ -147,17 +189,26 @@ export const metricDefinitions = {
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
   diverged: counter('mtmi_train_diverged_steps_total', 'Steps dropped because a loss or gradient was not finite'),
   rollbacks: counter('mtmi_train_rollbacks_total', 'Times that training went back to its last checkpoint'),
-  hitRate: gauge('mtmi_train_progressive_hit_rate_ratio', 'Share of recent targets ranked in the first k before they were learned', {
-    ranker: ['model', 'popularity', 'cooccurrence'],
-    k: ['20', '50']
-  }),
+  hitRate: gauge(
+    'mtmi_train_progressive_hit_rate_ratio',
+    'Share of recent targets ranked in the first k before they were learned',
+    {
+      ranker: ['model', 'popularity', 'cooccurrence'],
+      k: ['20', '50']
+    }
+  ),
   ndcg: gauge('mtmi_train_progressive_ndcg_ratio', 'NDCG of recent targets in the first k before they were learned', {
     ranker: ['model', 'popularity', 'cooccurrence'],
     k: ['20', '50']
   }),
   evaluatedShare: gauge('mtmi_train_evaluated_ratio', 'Share of the examples that are ranked'),
-  intraUserCosine: gauge('mtmi_train_intra_user_cosine', 'Mean cosine between two interests of one user: near 1 the towers have collapsed'),
-  towerWins: gauge('mtmi_train_tower_wins_ratio', 'Share of recent targets to which this tower was the nearest', { tower }),
+  intraUserCosine: gauge(
+    'mtmi_train_intra_user_cosine',
+    'Mean cosine between two interests of one user: near 1 the towers have collapsed'
+  ),
+  towerWins: gauge('mtmi_train_tower_wins_ratio', 'Share of recent targets to which this tower was the nearest', {
+    tower
+  }),
   rows: gauge('mtmi_train_rows', 'Rows of the tables', { table: ['item', 'feature'] }),
   checkpointAge: age('mtmi_train_checkpoint_age_seconds', 'Since the last checkpoint was durable'),
   checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
@@ -168,17 +219,31 @@ export const metricDefinitions = {
   ),
   checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
   forgottenUsers: counter('mtmi_train_forgotten_users_total', 'Users erased from what is kept for replay'),
-  rewrittenCheckpoints: counter('mtmi_train_rewritten_checkpoints_total', 'Older checkpoints written anew without erased users'),
+  rewrittenCheckpoints: counter(
+    'mtmi_train_rewritten_checkpoints_total',
+    'Older checkpoints written anew without erased users'
+  ),
   checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
   publishRead: counter('mtmi_publish_read_records_total', 'Changes of users read by the publisher'),
-  changes: counter('mtmi_publish_records_total', 'Changes of users read by the publisher, by outcome', { outcome: outcomesOf('publish') }),
-  popularityRead: counter('mtmi_publish_read_popularity_events_total', 'Records of interactions read to count popularity'),
-  popularityEvents: counter('mtmi_publish_popularity_events_total', 'Records of interactions read to count popularity, by outcome', {
-    outcome: outcomesOf('popularity')
+  changes: counter('mtmi_publish_records_total', 'Changes of users read by the publisher, by outcome', {
+    outcome: outcomesOf('publish')
   }),
+  popularityRead: counter(
+    'mtmi_publish_read_popularity_events_total',
+    'Records of interactions read to count popularity'
+  ),
+  popularityEvents: counter(
+    'mtmi_publish_popularity_events_total',
+    'Records of interactions read to count popularity, by outcome',
+    {
+      outcome: outcomesOf('popularity')
+    }
+  ),
   modelRead: counter('mtmi_model_read_records_total', 'Model updates read to make vectors'),
-  modelUpdates: counter('mtmi_model_records_total', 'Model updates read to make vectors, by outcome', { outcome: outcomesOf('model') }),
+  modelUpdates: counter('mtmi_model_records_total', 'Model updates read to make vectors, by outcome', {
+    outcome: outcomesOf('model')
+  }),
   catalogueRead: counter('mtmi_catalogue_read_records_total', 'Records of the catalogue read'),
   catalogueRecords: counter('mtmi_catalogue_records_total', 'Records of the catalogue read, by outcome', {
     outcome: outcomesOf('catalogue')
@@ -187,7 +252,10 @@ export const metricDefinitions = {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
   }),
-  publishFailures: counter('mtmi_publish_failures_total', 'Publications that the index did not take; they are tried again'),
+  publishFailures: counter(
+    'mtmi_publish_failures_total',
+    'Publications that the index did not take; they are tried again'
+  ),
   publishSeconds: histogram('mtmi_publish_batch_seconds', 'Encoding and writing one batch', requestSeconds, { role }),
   freshness: histogram(
     'mtmi_publish_freshness_seconds',
@@ -210,10 +278,17 @@ export const metricDefinitions = {
   promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
     outcome: ['done', 'held', 'blocked']
   }),
-  gates: counter('mtmi_publish_gated_steps_total', 'New tower weights that were tried before they were published, by the verdict', {
-    outcome: ['accepted', 'refused']
-  }),
-  gateHeld: gauge('mtmi_publish_held_steps', '1 while new weights are held back because they were refused, 0 otherwise'),
+  gates: counter(
+    'mtmi_publish_gated_steps_total',
+    'New tower weights that were tried before they were published, by the verdict',
+    {
+      outcome: ['accepted', 'refused']
+    }
+  ),
+  gateHeld: gauge(
+    'mtmi_publish_held_steps',
+    '1 while new weights are held back because they were refused, 0 otherwise'
+  ),
   gateSeconds: histogram('mtmi_publish_gate_seconds', 'Work of one trial of new weights', stepSeconds),
   gateHitRate: gauge(
     'mtmi_publish_gate_hit_rate_ratio',
@@ -229,10 +304,14 @@ export const metricDefinitions = {
     "Share of canary users' lists that the live weights and the ones tried last both have"
   ),
   indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
-  indexRequests: counter('mtmi_index_requests_total', 'Requests sent to Qdrant: done, failed but sent again, refused for good, given up', {
-    kind: ['read', 'write'],
-    outcome: ['done', 'retried', 'refused', 'failed']
-  }),
+  indexRequests: counter(
+    'mtmi_index_requests_total',
+    'Requests sent to Qdrant: done, failed but sent again, refused for good, given up',
+    {
+      kind: ['read', 'write'],
+      outcome: ['done', 'retried', 'refused', 'failed']
+    }
+  ),
   indexRequestSeconds: histogram(
     'mtmi_index_request_seconds',
     'From sending a request to Qdrant to its answer, each attempt by itself',
@@ -260,7 +339,11 @@ export const metricDefinitions = {
     signal: [...driftFeature, 'loss', 'hit_rate'],
     detector: ['psi', 'adwin']
   }),
-  driftNew: gauge('mtmi_drift_new_ratio', 'Share of recent interactions by users, or on items, that had not been seen before', { role }),
+  driftNew: gauge(
+    'mtmi_drift_new_ratio',
+    'Share of recent interactions by users, or on items, that had not been seen before',
+    { role }
+  ),
   driftWinsEntropy: gauge(
     'mtmi_drift_tower_wins_entropy_ratio',
     'Evenness of which tower is the nearest to recent targets: 1 all alike, 0 one takes all'
@@ -273,12 +356,18 @@ export const metricDefinitions = {
     'mtmi_drift_recommended_gini_ratio',
     'Inequality of how often items are recommended lately: 0 all alike, near 1 a few take all'
   ),
-  driftRecommendedCoverage: gauge('mtmi_drift_recommended_coverage_ratio', 'Share of the items in the index that were recommended lately'),
+  driftRecommendedCoverage: gauge(
+    'mtmi_drift_recommended_coverage_ratio',
+    'Share of the items in the index that were recommended lately'
+  ),
   driftItemMovement: gauge(
     'mtmi_drift_item_movement_distance',
     'Mean distance that item vectors moved between two versions of the weights'
   ),
-  driftCentroidCosine: gauge('mtmi_drift_item_centroid_cosine', 'Cosine between the mean item vectors of two versions of the weights'),
+  driftCentroidCosine: gauge(
+    'mtmi_drift_item_centroid_cosine',
+    'Cosine between the mean item vectors of two versions of the weights'
+  ),
   driftRowNorm: gauge('mtmi_drift_item_row_norm', 'Length of item rows: 5 of 100 are shorter than p5, and so on', {
     at: ['p5', 'p50', 'p95']
   }),
@@ -296,9 +385,13 @@ export const metricDefinitions = {
     route: httpRoutes,
     status: ['2xx', '3xx', '4xx', '5xx']
   }),
-  httpActive: gauge('mtmi_serve_active_requests', 'HTTP requests being answered, by the role that their route asks for', {
-    kind: httpRequestKinds
-  }),
+  httpActive: gauge(
+    'mtmi_serve_active_requests',
+    'HTTP requests being answered, by the role that their route asks for',
+    {
+      kind: httpRequestKinds
+    }
+  ),
   denied: counter(
     'mtmi_serve_denied_requests_total',
     'HTTP requests refused: no good token, a host name or an origin that is not allowed',
@@ -306,18 +399,23 @@ export const metricDefinitions = {
       reason: ['unauthenticated', 'forbidden', 'host', 'origin']
     }
   ),
-  served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', { source: ['vectors', 'popular', 'similar'] }),
+  served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', {
+    source: ['vectors', 'popular', 'similar']
+  }),
   postedRead: counter('mtmi_serve_read_events_total', 'Events posted'),
   posted: counter('mtmi_serve_events_total', 'Events posted, by outcome', { outcome: outcomesOf('serve') })
 } as const
 
 export type Definitions = typeof metricDefinitions
 export type MetricName = keyof Definitions
-export type LabelsOf<N extends MetricName> = { readonly [L in keyof Definitions[N]['labels']]: Values<Definitions[N]['labels'][L]> }
+export type LabelsOf<N extends MetricName> = {
+  readonly [L in keyof Definitions[N]['labels']]: Values<Definitions[N]['labels'][L]>
+}
 type Values<T> = T extends readonly (infer V)[] ? V : string
 /**
- * One thing measured, as a plain object that survives structured cloning: a worker thread gathers these and posts them. A counter grows by `value`,
- * a gauge is set to it, an age is set to that moment in milliseconds; a histogram takes each of `values`, or `value`.
+ * One thing measured, as a plain object that survives structured cloning: a worker thread gathers these and posts them.
+ * A counter grows by `value`, a gauge is set to it, an age is set to that moment in milliseconds; a histogram takes
+ * each of `values`, or `value`.
  */
 export type MetricsEntry = {
   readonly [N in MetricName]: { readonly metric: N } & (keyof Definitions[N]['labels'] extends never

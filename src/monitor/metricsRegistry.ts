@@ -1,4 +1,5 @@
-// The metrics of `metrics.ts` on a registry of prom-client: names and label values are checked by the compiler, and again when a value is written.
+// The metrics of `metrics.ts` on a registry of prom-client: names and label values are checked by the compiler, and
+// again when a value is written.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Clock } from '../core/clock.ts'
@@ -41,7 +42,10 @@ export interface Metrics extends Facade {
   readonly registry: Registry
   /** Which build this is; replaces what was said before. */
   info(build: BuildInfo): void
-  /** Takes in what another thread measured. An entry that is not finite is left out: a broken loss must not break the page. */
+  /**
+   * Takes in what another thread measured. An entry that is not finite is left out: a broken loss must not break the
+   * page.
+   */
   apply(report: MetricsReport): void
   /** The page that Prometheus reads, and its content type. */
   expose(): Promise<{ contentType: string; body: string }>
@@ -61,7 +65,9 @@ export function createMetrics({ clock, processMetrics = true }: { clock: Clock; 
     writers.set(key, write)
     const labelled = Object.keys(definition.labels).length > 0
     setOwn(facade, key, {
-      [verbs[definition.kind]]: labelled ? (labels: AnyLabels, value = 1) => write(labels, value) : (value = 1) => write(noLabels, value)
+      [verbs[definition.kind]]: labelled
+        ? (labels: AnyLabels, value = 1) => write(labels, value)
+        : (value = 1) => write(noLabels, value)
     })
   }
 
@@ -121,7 +127,8 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
       this.reset()
       // A label-free gauge is 0 after a reset, which would say that the thing is brand-new.
       if (moments.size === 0 && names.length === 0) this.remove()
-      for (const { labels: at, momentMs } of moments.values()) this.set(at, Math.max(0, clock.nowMs() - momentMs) / 1000)
+      for (const { labels: at, momentMs } of moments.values())
+        this.set(at, Math.max(0, clock.nowMs() - momentMs) / 1000)
     }
   })
   return (at, value) =>
@@ -133,7 +140,10 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
     )
 }
 
-/** A label outside its list is our bug, and would be a series too many; a value that is not finite is the world's, and is left out. */
+/**
+ * A label outside its list is our bug, and would be a series too many; a value that is not finite is the world's, and
+ * is left out.
+ */
 function checked(key: string, { kind, labels: lists }: Definition, write: Write): Write {
   const names = Object.keys(lists)
   const allowed = new Map(
@@ -143,7 +153,8 @@ function checked(key: string, { kind, labels: lists }: Definition, write: Write)
     })
   )
   return (labels, value) => {
-    for (const name of Object.keys(labels)) if (!allowed.has(name)) throw new Error(`metric ${key}: there is no label ${name}`)
+    for (const name of Object.keys(labels))
+      if (!allowed.has(name)) throw new Error(`metric ${key}: there is no label ${name}`)
     const written: Record<string, string> = {}
     for (const name of names) {
       const given = own(labels, name)
@@ -151,7 +162,8 @@ function checked(key: string, { kind, labels: lists }: Definition, write: Write)
       const values = allowed.get(name)!
       const isOpen = given !== undefined && 'max' in list
       if (isOpen && values.size < list.max) values.add(given)
-      if (given === undefined || (!isOpen && !values.has(given))) throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
+      if (given === undefined || (!isOpen && !values.has(given)))
+        throw new Error(`metric ${key}: label ${name} cannot be ${String(given)}`)
       setOwn(written, name, values.has(given) ? given : 'other')
     }
     if (!Number.isFinite(value) || (kind === 'counter' && value < 0)) return

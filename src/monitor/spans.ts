@@ -1,7 +1,16 @@
 // Spans through OpenTelemetry's API. Whoever wants to see them loads an SDK of their own choice before the program
-// (NODE_OPTIONS=--require=./tracing.cjs: that reaches every thread); without one the API does nothing, and trace ids still travel from header to header.
+// (NODE_OPTIONS=--require=./tracing.cjs: that reaches every thread); without one the API does nothing, and trace ids
+// still travel from header to header.
 
-import { type Context, isSpanContextValid, ROOT_CONTEXT, type SpanContext, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import {
+  type Context,
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  trace
+} from '@opentelemetry/api'
 import type { Traceparent, Traces } from '../records/traceContext.ts'
 
 /** Attributes have names of ours, low in number; never an id of a user. */

@@ -1,4 +1,5 @@
-// What a stage may say of its work: pino's way round. Who writes it where, and in which form, is not the stage's business.
+// What a stage may say of its work: pino's way round. Who writes it where, and in which form, is not the stage's
+// business.
 
 export type LogFields = Readonly<Record<string, unknown>>
 

@@ -1,7 +1,15 @@
 // How a stage takes part in the traces of events: nothing at all unless `trace.enabled`.
 
 import type { Config } from '../core/config/config.ts'
-import { mergeTraces, readTraceparent, type Traceparent, type Traces, traceHeaders, traceIdOf, tracesOf } from '../records/traceContext.ts'
+import {
+  mergeTraces,
+  readTraceparent,
+  type Traceparent,
+  type Traces,
+  traceHeaders,
+  traceIdOf,
+  tracesOf
+} from '../records/traceContext.ts'
 import { type SpanOptions, startSpan } from './spans.ts'
 
 type Headers = Readonly<Record<string, Uint8Array>>
@@ -22,7 +30,10 @@ export const tracesFrom = (traceparent: string | undefined): Traces | undefined 
 }
 
 /** The traces of the records that a step works off, oldest record first. */
-export function tracesOfAll({ trace }: Pick<Config, 'trace'>, records: Iterable<{ readonly headers: Headers }>): Traces | undefined {
+export function tracesOfAll(
+  { trace }: Pick<Config, 'trace'>,
+  records: Iterable<{ readonly headers: Headers }>
+): Traces | undefined {
   if (!trace.enabled) return undefined
   const all: Traces[] = []
   for (const { headers } of records) {
@@ -40,7 +51,10 @@ export function beginTrace({ trace }: Pick<Config, 'trace'>, name: string, optio
   const links: readonly Traceparent[] = options.traces?.links ?? []
   return {
     carried: { headers: traceHeaders({ newest: traceparent, links }) },
-    fields: { traceId: traceIdOf(traceparent), ...(links.length === 0 ? {} : { linkedTraceIds: links.map(traceIdOf) }) },
+    fields: {
+      traceId: traceIdOf(traceparent),
+      ...(links.length === 0 ? {} : { linkedTraceIds: links.map(traceIdOf) })
+    },
     end
   }
 }

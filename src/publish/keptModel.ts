@@ -1,5 +1,5 @@
-// What the publisher has put into effect, kept for the next life: the towers after every acceptance, and the rows with them as soon as the log goes on
-// without them, by weights that were refused or another space that is being filled.
+// What the publisher has put into effect, kept for the next life: the towers after every acceptance, and the rows with
+// them as soon as the log goes on without them, by weights that were refused or another space that is being filled.
 
 import { CorruptError, type MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'

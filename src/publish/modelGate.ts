@@ -1,4 +1,5 @@
-// Lets other tower weights through to the publisher, or holds them back: tries them on the newest targets, a little at a time, and keeps what was found.
+// Lets other tower weights through to the publisher, or holds them back: tries them on the newest targets, a little at
+// a time, and keeps what was found.
 
 import type { Clock } from '../core/clock.ts'
 import type { GateOptions } from '../core/config/config.ts'

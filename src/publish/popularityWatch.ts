@@ -1,4 +1,5 @@
-// interactions → what is popular now. What was counted and how far the interactions were read are kept together, so that a restart counts nothing twice.
+// interactions → what is popular now. What was counted and how far the interactions were read are kept together, so
+// that a restart counts nothing twice.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { type Offsets, offsetsSchema } from '../core/offsets.ts'
@@ -57,7 +58,9 @@ export class PopularityWatch {
     this.#store = store
     this.#popularity = new Popularity(config.popularity, config.events.types)
     const kept = store?.load()
-    this.#next = new Map(Object.entries(kept?.offsets ?? {}).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+    this.#next = new Map(
+      Object.entries(kept?.offsets ?? {}).map(([partition, offset]) => [Number(partition), BigInt(offset)])
+    )
     if (kept !== undefined) this.#popularity.restore(kept.state)
     this.#savedAtMs = clock.nowMs()
   }

@@ -1,4 +1,5 @@
-// model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and items that changed.
+// model-updates and user-sequences → the index: follows the model from commit to commit, and refreshes the users and
+// items that changed.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { MtmiError } from '../core/errors.ts'
@@ -34,7 +35,10 @@ import { VectorWatch } from './vectorWatch.ts'
 
 /** Between two looks at whether something is due, when nothing was: far below userWaitMs. */
 const restMs = 10
-/** What has been fetched is read before the trainer, on the same thread, goes on: for as long as two of its batches take, at most. */
+/**
+ * What has been fetched is read before the trainer, on the same thread, goes on: for as long as two of its batches
+ * take, at most.
+ */
 const catchUpMaxMs = 100
 /** How often it is saved how far the users are in the index. */
 const saveIntervalMs = 1000
@@ -79,7 +83,10 @@ export interface PublishStageOptions extends Wire {
   readonly logger?: StageLogger
 }
 
-/** A catalogue that arrives while this process runs is taken to be whole when nothing of it has come for so long. Before, its first item would empty the index of all others. */
+/**
+ * A catalogue that arrives while this process runs is taken to be whole when nothing of it has come for so long.
+ * Before, its first item would empty the index of all others.
+ */
 const catalogueRestMs = 10_000
 
 export class PublishStage {
@@ -97,7 +104,10 @@ export class PublishStage {
   readonly #traces = new UserTraces()
   readonly #model = new ModelAccount()
   #modelNext = 0n
-  /** Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to there, at least. */
+  /**
+   * Ends of model-updates and of user-sequences when this process began: weights are judged by what has come up to
+   * there, at least.
+   */
   #ends: { readonly model: bigint; readonly sequences: Offsets } | undefined
   /** When the log took the newest user sequence that was read, milliseconds; 0 before the first. */
   takenAtMs = 0
@@ -142,7 +152,9 @@ export class PublishStage {
     replica.useCatalogue((itemId) => catalogue.featuresOf(itemId))
     this.#catalogue.onChange((change) => this.#noteCatalogue(change))
     const { catalogueOnly } = config.events
-    this.#popularity = new PopularityWatch(options, options.popularity, (itemId) => catalogue.isCandidate(itemId, catalogueOnly))
+    this.#popularity = new PopularityWatch(options, options.popularity, (itemId) =>
+      catalogue.isCandidate(itemId, catalogueOnly)
+    )
     this.#publisher = new Publisher({
       encoder: replica,
       index,
@@ -165,7 +177,12 @@ export class PublishStage {
       onVerdict: options.onVerdict
     })
     if (options.liveModel !== undefined)
-      this.#kept = new KeptModel({ replica, index, store: options.liveModel, onProblem: (problem) => onProblem?.(problem.message) })
+      this.#kept = new KeptModel({
+        replica,
+        index,
+        store: options.liveModel,
+        onProblem: (problem) => onProblem?.(problem.message)
+      })
     this.#vectors = new VectorWatch({
       encoder: replica,
       index,
@@ -202,7 +219,10 @@ export class PublishStage {
             this.#readUpdate(record)
           }
         }),
-        this.#follow(userSequences, both, { use: (record) => this.#takeSequence(record), skip: (record) => this.#readSequence(record) }),
+        this.#follow(userSequences, both, {
+          use: (record) => this.#takeSequence(record),
+          skip: (record) => this.#readSequence(record)
+        }),
         this.#follow(interactions, both, {
           ...{ resume, resumes: true },
           use: (record) => this.#popularity.take(record),
@@ -230,7 +250,10 @@ export class PublishStage {
     if (applied !== undefined) this.#noteModel(applied)
   }
 
-  /** What became of every change of a user, and of every interaction that popularity is counted from, read by this process. */
+  /**
+   * What became of every change of a user, and of every interaction that popularity is counted from, read by this
+   * process.
+   */
   accounts(): readonly [AccountNumbers<'publish'>, AccountNumbers<'popularity'>, AccountNumbers<'model'>] {
     return [this.#publisher.account(), this.#popularity.account(), this.#model.numbers()]
   }
@@ -239,7 +262,11 @@ export class PublishStage {
   accountEntries(): MetricsReport {
     const [publish, popularity, model] = this.accounts()
     const meters = this.#meters
-    return [...meters.publish.entries(publish), ...meters.popularity.entries(popularity), ...meters.model.entries(model)]
+    return [
+      ...meters.publish.entries(publish),
+      ...meters.popularity.entries(popularity),
+      ...meters.model.entries(model)
+    ]
   }
 
   /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */
@@ -253,8 +280,9 @@ export class PublishStage {
   }
 
   /**
-   * What waits to be published; weights that are still to be judged count as an item, and so do popularity that is still to be looked at and a switch that the
-   * index did not take. In a hurry the users whose vectors are of older weights count as one.
+   * What waits to be published; weights that are still to be judged count as an item, and so do popularity that is
+   * still to be looked at and a switch that the index did not take. In a hurry the users whose vectors are of older
+   * weights count as one.
    */
   waiting(): ReturnType<Publisher['waiting']> {
     const waiting = this.#publisher.waiting()
@@ -286,7 +314,11 @@ export class PublishStage {
     return this.#gate.held
   }
 
-  #follow(topic: string, signal: AbortSignal, how: Pick<FollowOptions, 'use' | 'skip' | 'resume' | 'resumes'>): Promise<void> {
+  #follow(
+    topic: string,
+    signal: AbortSignal,
+    how: Pick<FollowOptions, 'use' | 'skip' | 'resume' | 'resumes'>
+  ): Promise<void> {
     const { clock, measure, logger } = this.#options
     let sinceMs = clock.nowMs()
     // Long runs of records must not keep the trainer, on the same thread, from its turn.
@@ -307,7 +339,10 @@ export class PublishStage {
     const { replica } = this.#options
     replica.featuresChanged(itemId)
     if (isDeleted) this.#publisher.removeItems([itemId])
-    else this.#publisher.noteCatalogue([{ itemId, ...(wasDeleted || this.#isCatalogueOnly ? { count: replica.countOf(itemId) } : {}) }])
+    else
+      this.#publisher.noteCatalogue([
+        { itemId, ...(wasDeleted || this.#isCatalogueOnly ? { count: replica.countOf(itemId) } : {}) }
+      ])
     if (this.#catalogue.isCaughtUp) this.#catalogueChangedMs = this.#options.clock.nowMs()
   }
 
@@ -323,7 +358,9 @@ export class PublishStage {
     this.#publisher.candidatesChanged((itemId) => this.#options.replica.countOf(itemId))
   }
 
-  /** Before the catalogue has been read an item that was deleted while this process was down cannot be told from others. */
+  /**
+   * Before the catalogue has been read an item that was deleted while this process was down cannot be told from others.
+   */
   get #canPublish(): boolean {
     return this.#options.replica.ready && this.#catalogue.isCaughtUp
   }
@@ -401,7 +438,10 @@ export class PublishStage {
     }
   }
 
-  /** Publishes what is due, again and again. An index that does not answer is asked again, ever less often, for as long as it takes; what waits goes on waiting. */
+  /**
+   * Publishes what is due, again and again. An index that does not answer is asked again, ever less often, for as long
+   * as it takes; what waits goes on waiting.
+   */
   async #pump(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
     const publish = async () => this.#canPublish && (await this.#publishDue())
@@ -468,19 +508,28 @@ export class PublishStage {
   }
 
   /**
-   * Whether both topics were read to where they ended when this process began. Before, a user would be encoded by an older step than the index has:
-   * the write is refused, and the user waits for the next sweep.
+   * Whether both topics were read to where they ended when this process began. Before, a user would be encoded by an
+   * older step than the index has: the write is refused, and the user waits for the next sweep.
    */
   #hasCaughtUp(): boolean {
     return this.#ends !== undefined && this.#modelNext >= this.#ends.model && this.#hasReadHistories()
   }
 
-  /** Of what was there when this process began. Before, a user's window may be older than the one in the index, and would take its place. */
+  /**
+   * Of what was there when this process began. Before, a user's window may be older than the one in the index, and
+   * would take its place.
+   */
   #hasReadHistories(): boolean {
-    return this.#ends !== undefined && [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
+    return (
+      this.#ends !== undefined &&
+      [...this.#ends.sequences].every(([partition, end]) => (this.#read.get(partition) ?? 0n) >= end)
+    )
   }
 
-  /** The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these vectors answer is then not known. */
+  /**
+   * The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these
+   * vectors answer is then not known.
+   */
   #tellTraced({ answeredIds, space, step }: UserReport): void {
     if (this.#traces.size === 0) return
     const { config, logger } = this.#options
@@ -532,7 +581,8 @@ export class PublishStage {
     const entries: MetricsEntry[] = []
     const outcomes = { unchanged: 0, dropped: 0, ...report }
     for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const) {
-      if (outcomes[outcome] > 0) entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
+      if (outcomes[outcome] > 0)
+        entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
     }
     if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
     const model = `${report.space}@${report.step}`
@@ -540,7 +590,8 @@ export class PublishStage {
       const { outcome } = report.promotion
       this.#options.logger?.info({ model, outcome }, `space ${report.space}: ${outcome}`)
     }
-    if (report.promotion !== undefined) entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })
+    if (report.promotion !== undefined)
+      entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })
     if (report.written > 0) {
       const nowMs = clock.nowMs()
       entries.push({ metric: 'publishSeconds', labels: { role }, value: (nowMs - startedMs) / 1000 })
@@ -551,13 +602,14 @@ export class PublishStage {
   }
 
   /**
-   * Up to the oldest change that is not in the index: a restart publishes again what was taken since then, and what was answered since the last save. So it repeats, at most, the
-   * changes of one second and those that were waiting.
+   * Up to the oldest change that is not in the index: a restart publishes again what was taken since then, and what was
+   * answered since the last save. So it repeats, at most, the changes of one second and those that were waiting.
    */
   #saveOffsets(): void {
     if (!this.#hasReadHistories()) return
     const next = new Map(this.#read)
-    for (const [partition, offset] of this.#publisher.unanswered()) if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)
+    for (const [partition, offset] of this.#publisher.unanswered())
+      if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)
     this.#options.offsets.save(next)
     this.#lastSaveMs = this.#options.clock.nowMs()
   }

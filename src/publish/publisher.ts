@@ -1,7 +1,8 @@
-// Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed, all of them when the
-// weights did, and a new space only when it is complete.
+// Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed,
+// all of them when the weights did, and a new space only when it is complete.
 //
-// D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call after the other.
+// D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call
+// after the other.
 
 import type { AccountNumbers } from '../core/account.ts'
 import type { Clock } from '../core/clock.ts'
@@ -64,7 +65,10 @@ export class Publisher {
     options: PublisherOptions
     clock: Clock
     catalogue: CatalogueLookup
-    /** Whether an item may be in lists. One that may not gets no vector, whatever the model knows of it. Default: all may. */
+    /**
+     * Whether an item may be in lists. One that may not gets no vector, whatever the model knows of it. Default: all
+     * may.
+     */
     isCandidate?: (itemId: ItemId) => boolean
     limits?: Partial<PublisherLimits>
     /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
@@ -91,7 +95,10 @@ export class Publisher {
     })
   }
 
-  /** The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is measured from. */
+  /**
+   * The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is
+   * measured from.
+   */
   noteSequence({ userId, steps, acceptedAtMs, source }: UserChange): void {
     if (steps.length === 0) {
       this.forget(userId)
@@ -132,14 +139,18 @@ export class Publisher {
       this.#expired.delete(itemId)
       this.#items.note(itemId, false)
     }
-    for (const [itemId, count] of counts) if (!this.#expired.has(itemId) && this.#isCandidate(itemId)) this.#items.noteCount(itemId, count)
+    for (const [itemId, count] of counts)
+      if (!this.#expired.has(itemId) && this.#isCandidate(itemId)) this.#items.noteCount(itemId, count)
     if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
     if (!weightsChanged) return
     this.#items.sweep()
     this.#users.weightsChanged(nowMs)
   }
 
-  /** Their titles or features are new, or different: they are written in any case, clicked or not. @param count of interactions, of an item that was removed before */
+  /**
+   * Their titles or features are new, or different: they are written in any case, clicked or not. @param count of
+   * interactions, of an item that was removed before
+   */
   noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
     for (const { itemId, count } of items) {
       this.#hidden.delete(itemId)
@@ -155,7 +166,10 @@ export class Publisher {
     for (const itemId of itemIds) if (isId(itemId)) this.#leave(itemId)
   }
 
-  /** `isCandidate` answers otherwise than before, of any item. @param countOf interactions of an item as the trainer counted them */
+  /**
+   * `isCandidate` answers otherwise than before, of any item. @param countOf interactions of an item as the trainer
+   * counted them
+   */
   candidatesChanged(countOf: (itemId: ItemId) => number): void {
     for (const itemId of [...this.#items.ids()]) if (!this.#isCandidate(itemId)) this.#hide(itemId)
     const shown = [...this.#hidden].filter((itemId) => this.#isCandidate(itemId))
@@ -182,12 +196,17 @@ export class Publisher {
     return this.#users.isWaiting(userId)
   }
 
-  /** The oldest change of each partition that is not in the index yet: whatever comes before it need not be published again. */
+  /**
+   * The oldest change of each partition that is not in the index yet: whatever comes before it need not be published
+   * again.
+   */
   unanswered(): ReadonlyMap<number, bigint> {
     return this.#users.unanswered()
   }
 
-  /** What waits. Those who are not yet in a space that is being filled are due at once, and it goes live only with them. */
+  /**
+   * What waits. Those who are not yet in a space that is being filled are due at once, and it goes live only with them.
+   */
   waiting(): { items: number; users: number; unknownUsers: number } {
     const { items, users } = this.#writing
     const unfilled = this.#space.name === undefined || this.#space.isLive ? 0 : this.#users.behind
@@ -219,7 +238,8 @@ export class Publisher {
   }
 
   /**
-   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count or popularity moved more than a tenth, or whose catalogue entry changed.
+   * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count or popularity moved more
+   * than a tenth, or whose catalogue entry changed.
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
   publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
@@ -287,11 +307,15 @@ export class Publisher {
   }
 
   /**
-   * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those due in a sweep.
+   * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those
+   * due in a sweep.
    * @param flush changed users do not wait `userWaitMs` for more changes, nor the others for their turn in the sweep
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
-  publishUsers(max: number = this.#options.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
+  publishUsers(
+    max: number = this.#options.batchSize,
+    { flush = false }: { flush?: boolean } = {}
+  ): Promise<UserReport> {
     return this.#exclusively(async () => {
       await this.#followSpace()
       const removed = await this.#space.remove('user', this.#forgotten)
@@ -330,7 +354,12 @@ export class Publisher {
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
-      const partsMs = { read: [] as number[], wait: [] as number[], encode: encodedMs - startMs, write: endMs - encodedMs }
+      const partsMs = {
+        read: [] as number[],
+        wait: [] as number[],
+        encode: encodedMs - startMs,
+        write: endMs - encodedMs
+      }
       for (const user of pointsOf) {
         if (written < points.length) this.#users.wasStale(user)
         else {
@@ -344,7 +373,19 @@ export class Publisher {
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{ space, step, written, unknown, stale: points.length - written, refused, refusedIds, removed, agesMs, partsMs, answeredIds },
+        ...{
+          space,
+          step,
+          written,
+          unknown,
+          stale: points.length - written,
+          refused,
+          refusedIds,
+          removed,
+          agesMs,
+          partsMs,
+          answeredIds
+        },
         swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
         waiting: this.#users.waiting,
         waitingUnknown: this.#users.unknown,
@@ -384,7 +425,10 @@ export class Publisher {
     return { itemId, features: item === undefined ? [] : featureKeys(item) }
   }
 
-  #encodeUsers(taken: readonly TakenUser[], windows: readonly EncoderStep[][]): { interests: Float32Array; known: Uint8Array } {
+  #encodeUsers(
+    taken: readonly TakenUser[],
+    windows: readonly EncoderStep[][]
+  ): { interests: Float32Array; known: Uint8Array } {
     if (taken.length === 0) return { interests: new Float32Array(0), known: new Uint8Array(0) }
     try {
       return this.#encoder.interests(windows)
@@ -407,7 +451,12 @@ export class Publisher {
     return { role: 'item', id: itemId, vector, payload }
   }
 
-  async #write(space: string, step: number, points: readonly (ItemPoint | UserPoint)[], undo: () => void): Promise<number> {
+  async #write(
+    space: string,
+    step: number,
+    points: readonly (ItemPoint | UserPoint)[],
+    undo: () => void
+  ): Promise<number> {
     return points.length === 0 ? 0 : this.#askOr(undo, () => this.#index.upsert(space, step, points))
   }
 
@@ -429,7 +478,9 @@ export class Publisher {
   ): Promise<void> {
     const encoder = this.#serving()
     if (encoder === undefined || (await this.#askOr(undo, () => this.#index.live()))?.space !== encoder.space) return
-    const changed = taken.flatMap(({ userId, acceptedAtMs }, b) => (acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]))
+    const changed = taken.flatMap(({ userId, acceptedAtMs }, b) =>
+      acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
+    )
     if (changed.length === 0) return
     const { space, step, dimensions, interestCount } = encoder
     const { interests, known } = encoder.interests(changed.map(({ window }) => window)) // [B, K, D]
@@ -442,7 +493,10 @@ export class Publisher {
     await this.#write(space, step, points, undo)
   }
 
-  /** The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read without awaiting between. */
+  /**
+   * The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read
+   * without awaiting between.
+   */
   async #followSpace(): Promise<void> {
     while (this.#space.name !== this.#encoder.space) {
       const { space, dimensions, interestCount } = this.#encoder

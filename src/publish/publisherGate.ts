@@ -1,6 +1,8 @@
-// The gate before other tower weights: live and candidate rank the same newest targets, and a candidate that is worse, collapsed or broken stays out.
+// The gate before other tower weights: live and candidate rank the same newest targets, and a candidate that is worse,
+// collapsed or broken stays out.
 //
-// N items that both know, K interests of a user, D dimensions. The work comes in pieces of some milliseconds, so that clicks are published in between.
+// N items that both know, K interests of a user, D dimensions. The work comes in pieces of some milliseconds, so that
+// clicks are published in between.
 
 import type { GateOptions } from '../core/config/config.ts'
 import type { InterestScore } from '../index/interestScore.ts'
@@ -141,7 +143,11 @@ export class GateTrial {
         const row = this.#rows.get(itemId)
         if (row !== undefined) excluded.add(row)
       }
-      if (!this.#canaries.has(userId) && this.#canaries.size < this.#parts.options.canaries && this.#rows.size > excluded.size) {
+      if (
+        !this.#canaries.has(userId) &&
+        this.#canaries.size < this.#parts.options.canaries &&
+        this.#rows.size > excluded.size
+      ) {
         this.#canaries.add(userId)
         this.#overlap += shareOfBoth(
           this.#live.ranks.list(ofLive, gateListLength, excluded),
@@ -159,7 +165,10 @@ export class GateTrial {
   }
 
   #figures(): GateFigures {
-    const both = (figure: (side: Side) => number): Both => ({ live: figure(this.#live), candidate: figure(this.#candidate) })
+    const both = (figure: (side: Side) => number): Both => ({
+      live: figure(this.#live),
+      candidate: figure(this.#candidate)
+    })
     return {
       items: this.#rows.size,
       targets: this.#targets,
@@ -176,7 +185,12 @@ export class GateTrial {
 }
 
 /** What speaks against the candidate, worst first. */
-export function objections(figures: GateFigures, options: GateOptions, asked: boolean, before: GateSlide = noSlide): GateReason[] {
+export function objections(
+  figures: GateFigures,
+  options: GateOptions,
+  asked: boolean,
+  before: GateSlide = noSlide
+): GateReason[] {
   const { broken, cosine, targets, lost, gained, chance, canaries, overlap, hits } = figures
   const reasons: GateReason[] = []
   // As many as are broken already go on being left out one by one.
@@ -199,7 +213,8 @@ export function objections(figures: GateFigures, options: GateOptions, asked: bo
     })
   else {
     const slide = slideAfter(before, figures)
-    // Weights that are no worse than the live ones pass, however much was lost before: nothing is won by keeping the live ones.
+    // Weights that are no worse than the live ones pass, however much was lost before: nothing is won by keeping the
+    // live ones.
     if (lost > gained && slide.share > options.hitLossMax && slideChance(slide) < options.chanceMax)
       reasons.push({
         check: 'slide',

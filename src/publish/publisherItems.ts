@@ -1,6 +1,8 @@
-// What is known of every item that has, or may get, a vector in the index: what was last written, and what has to be looked at again.
+// What is known of every item that has, or may get, a vector in the index: what was last written, and what has to be
+// looked at again.
 //
-// D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id: about 0.3 KB at D = 64.
+// D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id:
+// about 0.3 KB at D = 64.
 
 import { own } from '../core/own.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
@@ -10,7 +12,10 @@ const chunkItems = 1024
 /** Counts, faded or not, that moved less than this share are not worth a write: they only order what is popular. */
 const countMoveMin = 0.1
 const levelMoveMin = Math.log2(1 + countMoveMin)
-/** Instead of the count that was written: this process has not written the item, but the space may hold it from before; or the space does not hold it. */
+/**
+ * Instead of the count that was written: this process has not written the item, but the space may hold it from before;
+ * or the space does not hold it.
+ */
 const unknownCount = -1
 const absentCount = -2
 const unpopular: ItemPopularity = { popularity: 0 }
@@ -43,7 +48,10 @@ export class PublisherItems {
   #sweep = 0
   #cursor = 0
   #sweepLeft = 0
-  /** Greatest moves of vectors that were left as written: since the last sweep that came to an end, and before. Every item was looked at since the earlier began. */
+  /**
+   * Greatest moves of vectors that were left as written: since the last sweep that came to an end, and before. Every
+   * item was looked at since the earlier began.
+   */
   #left = 0
   #leftBefore = 0
 
@@ -69,7 +77,9 @@ export class PublisherItems {
     return this.#changed.size + this.#sweepLeft
   }
 
-  /** Forgets what was written, keeps the items and their counts: the next space begins. All items are to be looked at. */
+  /**
+   * Forgets what was written, keeps the items and their counts: the next space begins. All items are to be looked at.
+   */
   beginSpace(dimensions: number): void {
     this.#dimensions = dimensions
     this.#chunks = []
@@ -80,7 +90,10 @@ export class PublisherItems {
     this.#left = this.#leftBefore = 0
   }
 
-  /** All items are to be looked at, each once from here; a sweep under way goes on from where it is, so that none starves. */
+  /**
+   * All items are to be looked at, each once from here; a sweep under way goes on from where it is, so that none
+   * starves.
+   */
   sweep(): void {
     this.#sweep++
     if (this.#sweepLeft === 0) {
@@ -119,7 +132,10 @@ export class PublisherItems {
     return true
   }
 
-  /** Up to `max` items to look at now: those that changed, then those of the sweep, which gets at least a quarter so that it comes to an end. */
+  /**
+   * Up to `max` items to look at now: those that changed, then those of the sweep, which gets at least a quarter so
+   * that it comes to an end.
+   */
   take(max: number): TakenItem[] {
     const taken: TakenItem[] = []
     const changedMax = this.#sweepLeft > 0 ? max - Math.floor(Math.min(max / 4, this.#sweepLeft)) : max
@@ -187,7 +203,8 @@ export class PublisherItems {
   }
 
   /**
-   * Greatest distance between an item's vector and what was last written of it, of all that were looked at since they moved last. So much, at most, are their scores off:
+   * Greatest distance between an item's vector and what was last written of it, of all that were looked at since they
+   * moved last. So much, at most, are their scores off:
    * |⟨u, v⟩ − ⟨u, w⟩| ≤ ‖u‖ ‖v − w‖, and users have length 1.
    */
   get leftMax(): number {
@@ -196,7 +213,8 @@ export class PublisherItems {
 
   wrote(slot: number, vector: Float32Array, count: number, popularity: ItemPopularity): void {
     const chunk = Math.floor(slot / chunkItems)
-    for (let c = this.#chunks.length; c <= chunk; c++) this.#chunks.push(new Float32Array(chunkItems * this.#dimensions))
+    for (let c = this.#chunks.length; c <= chunk; c++)
+      this.#chunks.push(new Float32Array(chunkItems * this.#dimensions))
     this.#chunks[chunk]!.set(vector, (slot % chunkItems) * this.#dimensions)
     if (this.#writtenCount[slot]! < 0) this.#written++
     this.#writtenCount[slot] = count

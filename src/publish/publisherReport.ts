@@ -12,7 +12,10 @@ export interface PublisherLimits {
   readonly unknownUsersMax: number
   /** Spaces kept in the index, the live one included: one older is enough to go back to. */
   readonly spacesKept: number
-  /** A new space replaces a live one when it has at least this share of its items and users: a publisher that has not caught up has not. */
+  /**
+   * A new space replaces a live one when it has at least this share of its items and users: a publisher that has not
+   * caught up has not.
+   */
   readonly completeShareMin: number
 }
 
@@ -87,7 +90,12 @@ export interface CatalogueLookup {
 
 /** What became of an attempt to switch to the space being built. */
 export type Promotion =
-  | { readonly outcome: 'done'; readonly items: number; readonly users: number; readonly droppedSpaces: readonly string[] }
+  | {
+      readonly outcome: 'done'
+      readonly items: number
+      readonly users: number
+      readonly droppedSpaces: readonly string[]
+    }
   /** `blocked`: no attempt can succeed until somebody does what `reason` says. */
   | { readonly outcome: 'held' | 'blocked'; readonly reason: string }
 
@@ -110,7 +118,10 @@ interface PublishReport {
 export interface ItemReport extends PublishReport {
   /** Moved less than ε. */
   readonly unchanged: number
-  /** Of all items that are left as they were written, and were looked at since they moved: no score of theirs is off by more; ≤ ε. */
+  /**
+   * Of all items that are left as they were written, and were looked at since they moved: no score of theirs is off by
+   * more; ≤ ε.
+   */
   readonly scoreErrorMax: number
   /** Still to be looked at. */
   readonly pending: number
@@ -119,10 +130,21 @@ export interface ItemReport extends PublishReport {
 export interface UserReport extends PublishReport {
   /** Of the written ones, those encoded again only because the weights moved. */
   readonly swept: number
-  /** From the log taking the oldest change to its vectors being in the index, milliseconds, for each written user that had changed. */
+  /**
+   * From the log taking the oldest change to its vectors being in the index, milliseconds, for each written user that
+   * had changed.
+   */
   readonly agesMs: readonly number[]
-  /** The parts of these ages, milliseconds: until the publisher had read of the change, until it took the user up, and for the whole batch to encode and to write. */
-  readonly partsMs: { readonly read: readonly number[]; readonly wait: readonly number[]; readonly encode: number; readonly write: number }
+  /**
+   * The parts of these ages, milliseconds: until the publisher had read of the change, until it took the user up, and
+   * for the whole batch to encode and to write.
+   */
+  readonly partsMs: {
+    readonly read: readonly number[]
+    readonly wait: readonly number[]
+    readonly encode: number
+    readonly write: number
+  }
   /** The same users, in the same order. */
   readonly answeredIds: readonly UserId[]
   /** Changed users that still wait. */

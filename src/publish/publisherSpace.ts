@@ -1,4 +1,5 @@
-// The space that points are published to: opened, filled aside while an older one answers, promoted when it is complete.
+// The space that points are published to: opened, filled aside while an older one answers, promoted when it is
+// complete.
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
@@ -25,7 +26,10 @@ export class PublisherSpace {
     return this.#isLive
   }
 
-  /** Complete, and not live: the index did not take the switch. It is tried again with the next batch, an empty one included. */
+  /**
+   * Complete, and not live: the index did not take the switch. It is tried again with the next batch, an empty one
+   * included.
+   */
   get promotionWaits(): boolean {
     return this.#promotionWaits
   }
@@ -38,7 +42,10 @@ export class PublisherSpace {
     this.#promotionWaits = false
   }
 
-  /** Out of every space, those kept to go back to included: who is forgotten must not return with a rollback. Those removed leave `gone`. */
+  /**
+   * Out of every space, those kept to go back to included: who is forgotten must not return with a rollback. Those
+   * removed leave `gone`.
+   */
   async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
     if (gone.size === 0) return 0
     const ids = [...gone]
@@ -49,9 +56,10 @@ export class PublisherSpace {
   }
 
   /**
-   * The first space goes live with its first item: anything is better than nothing. A later one replaces the live one when all that the publisher
-   * knows is in it, and that is about as much as there.
-   * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are safe.
+   * The first space goes live with its first item: anything is better than nothing. A later one replaces the live one
+   * when all that the publisher knows is in it, and that is about as much as there.
+   * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are
+   *   safe.
    */
   async promoteWhenComplete(filled: {
     items: number
@@ -87,7 +95,10 @@ export class PublisherSpace {
     }
   }
 
-  /** All but the live space, the one before it, and the newest others as far as `spacesKept` goes. What cannot be dropped now is dropped after the next promotion. */
+  /**
+   * All but the live space, the one before it, and the newest others as far as `spacesKept` goes. What cannot be
+   * dropped now is dropped after the next promotion.
+   */
   async #dropOld(live: string, before: string | undefined): Promise<string[]> {
     const dropped: string[] = []
     try {

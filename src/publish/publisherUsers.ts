@@ -1,4 +1,5 @@
-// Which users are to be encoded next: those whose history changed, then those whose vectors were made by older tower weights.
+// Which users are to be encoded next: those whose history changed, then those whose vectors were made by older tower
+// weights.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import type { EncoderStep } from '../model/encoder.ts'
@@ -7,7 +8,10 @@ import type { ChangeSource } from './publisherReport.ts'
 import { PublisherWindows } from './publisherWindows.ts'
 
 export interface UserQueueOptions {
-  /** Users whose windows are kept. Beyond it the one whose last change is longest ago keeps the vectors that it has, until it acts again. */
+  /**
+   * Users whose windows are kept. Beyond it the one whose last change is longest ago keeps the vectors that it has,
+   * until it acts again.
+   */
   readonly usersMax: number
   /** Users kept waiting because the model knows none of their items. */
   readonly unknownMax: number
@@ -69,7 +73,10 @@ export class PublisherUsers {
     return this.#waiting.size
   }
 
-  /** Users who were encoded, or found to be unknown, since the space was begun, if nobody is behind. Looks at all who wait. */
+  /**
+   * Users who were encoded, or found to be unknown, since the space was begun, if nobody is behind. Looks at all who
+   * wait.
+   */
   get lookedAt(): number {
     let first = 0
     for (const userId of this.#waiting.keys()) if (!this.#encoded.has(userId)) first++
@@ -100,7 +107,10 @@ export class PublisherUsers {
     return oldest
   }
 
-  /** What became of every change of a user. One that waits is in one place only: with those that changed, with the unknown, or under way. */
+  /**
+   * What became of every change of a user. One that waits is in one place only: with those that changed, with the
+   * unknown, or under way.
+   */
   account(): AccountNumbers<'publish'> {
     let waiting = this.#waiting.size + this.#underWay
     for (const acceptedAtMs of this.#unknown.values()) if (acceptedAtMs !== undefined) waiting++
@@ -115,8 +125,8 @@ export class PublisherUsers {
   }
 
   /**
-   * The oldest change of each partition that is not in the index yet. Users none of whose items are known are left out: a restart recalls them, and they are encoded when
-   * that changes. Looks at all who wait.
+   * The oldest change of each partition that is not in the index yet. Users none of whose items are known are left out:
+   * a restart recalls them, and they are encoded when that changes. Looks at all who wait.
    */
   unanswered(): ReadonlyMap<number, bigint> {
     const oldest = new Map<number, bigint>()
@@ -131,7 +141,13 @@ export class PublisherUsers {
     return oldest
   }
 
-  note(userId: UserId, steps: readonly EncoderStep[], acceptedAtMs: number, nowMs: number, source?: ChangeSource): void {
+  note(
+    userId: UserId,
+    steps: readonly EncoderStep[],
+    acceptedAtMs: number,
+    nowMs: number,
+    source?: ChangeSource
+  ): void {
     this.#account.read()
     this.#keep(userId, steps)
     const unknownSince = this.#unknown.get(userId)
@@ -184,7 +200,8 @@ export class PublisherUsers {
   }
 
   /**
-   * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it comes to an end.
+   * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it
+   * comes to an end.
    * @param flush changed users do not wait for more changes
    * @param hurry all that the sweep has is due
    */
@@ -229,7 +246,10 @@ export class PublisherUsers {
     }
   }
 
-  /** @param generation of the weights, as it was when the user was encoded @param outcome of the change that was taken, if one was */
+  /**
+   * @param generation of the weights, as it was when the user was encoded @param outcome of the change that was taken,
+   *   if one was
+   */
   wasEncoded({ userId, acceptedAtMs }: TakenUser, generation: number, outcome: 'written' | 'refused'): void {
     this.#taken.delete(userId)
     this.#end(acceptedAtMs, outcome)
@@ -301,7 +321,8 @@ export class PublisherUsers {
     this.#account.add('merged')
     waiting.acceptedAtMs = Math.min(waiting.acceptedAtMs, acceptedAtMs)
     // A user's changes are in one partition.
-    if (source !== undefined && !(waiting.source !== undefined && waiting.source.offset < source.offset)) waiting.source = source
+    if (source !== undefined && !(waiting.source !== undefined && waiting.source.offset < source.offset))
+      waiting.source = source
   }
 
   #setBehind(userId: UserId): void {

@@ -1,15 +1,17 @@
 // The last window of every user, packed, so that all of them can be encoded again when the tower weights move.
 //
-// A step takes 8 bytes: the item's number and its age against the user's newest step, as float32 seconds, which is exactly what the towers read.
-// Slots have room for a multiple of 8 steps. With the maps around it a user of 50 steps takes about 0.6 KB: 448 bytes of steps, 14 of fixed
-// fields, and the id in three maps. Anything freed is used again.
+// A step takes 8 bytes: the item's number and its age against the user's newest step, as float32 seconds, which is
+// exactly what the towers read. Slots have room for a multiple of 8 steps. With the maps around it a user of 50 steps
+// takes about 0.6 KB: 448 bytes of steps, 14 of fixed fields, and the id in three maps. Anything freed is used again.
 
 import type { EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 
 /** Steps by which slots grow: at most 7 of a user's places stay empty. */
 const slotSteps = 8
-/** Steps of one page, 64 KiB: large enough that pages are few, small enough that a rare length of window wastes little. */
+/**
+ * Steps of one page, 64 KiB: large enough that pages are few, small enough that a rare length of window wastes little.
+ */
 const pageSteps = 8192
 
 /** Slots of one length. */
@@ -92,7 +94,10 @@ export class PublisherWindows {
     return true
   }
 
-  /** Oldest first; event times to the precision of float32 seconds before the newest. Empty for a user that is not there. */
+  /**
+   * Oldest first; event times to the precision of float32 seconds before the newest. Empty for a user that is not
+   * there.
+   */
   steps(userId: UserId): EncoderStep[] {
     const user = this.#users.get(userId)
     if (user === undefined) return []
@@ -100,7 +105,10 @@ export class PublisherWindows {
     const newestMs = this.#newestMs[user]!
     const steps: EncoderStep[] = new Array(length)
     for (let i = 0; i < length; i++) {
-      steps[i] = { itemId: this.#itemIds[items[from + i]!]!, eventTimeMs: Math.max(0, Math.round(newestMs - ages[from + i]! * 1000)) }
+      steps[i] = {
+        itemId: this.#itemIds[items[from + i]!]!,
+        eventTimeMs: Math.max(0, Math.round(newestMs - ages[from + i]! * 1000))
+      }
     }
     return steps
   }
@@ -126,7 +134,14 @@ export class PublisherWindows {
     const capacity = Math.max(1, Math.ceil(length / slotSteps)) * slotSteps
     let sizeClass = this.#classes.get(capacity)
     if (sizeClass === undefined) {
-      sizeClass = { capacity, slotsPerPage: Math.max(1, Math.floor(pageSteps / capacity)), items: [], ages: [], free: [], used: 0 }
+      sizeClass = {
+        capacity,
+        slotsPerPage: Math.max(1, Math.floor(pageSteps / capacity)),
+        items: [],
+        ages: [],
+        free: [],
+        used: 0
+      }
       this.#classes.set(capacity, sizeClass)
     }
     return sizeClass

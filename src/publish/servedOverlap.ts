@@ -1,4 +1,5 @@
-// What a user loses because vectors in the index are older than the weights: how much of the list that is served would also be served by the weights as they are now.
+// What a user loses because vectors in the index are older than the weights: how much of the list that is served would
+// also be served by the weights as they are now.
 
 import type { InterestScore } from '../index/interestScore.ts'
 import { mergeInterests } from '../index/mergeInterests.ts'
@@ -13,8 +14,9 @@ const listLength = 20
 /** Of each interest, what a list is merged from. */
 const mergedOfInterest = 2 * listLength
 /**
- * Neighbours of each interest that the list by current weights is chosen from: five times as many as it has places. Exact would be to encode the whole catalogue; an item
- * outside would have to climb past 80 others by what its vector moved since it was written, which `publish.epsilon` bounds.
+ * Neighbours of each interest that the list by current weights is chosen from: five times as many as it has places.
+ * Exact would be to encode the whole catalogue; an item outside would have to climb past 80 others by what its vector
+ * moved since it was written, which `publish.epsilon` bounds.
  */
 const candidatesOfInterest = 100
 
@@ -35,10 +37,13 @@ export async function servedOverlap(
   const { dimensions: d, interestCount: K } = encoder
   const stored = await index.search({ by: { userId } }, mergedOfInterest)
   if (stored.lists === undefined || stored.user === undefined) return undefined
-  const merged = (lists: readonly (readonly Candidate[])[]) => mergeInterests(lists, listLength, new Set(), scoring && { scoring })
+  const merged = (lists: readonly (readonly Candidate[])[]) =>
+    mergeInterests(lists, listLength, new Set(), scoring && { scoring })
   const served = merged(stored.lists).map(({ itemId }) => itemId)
   if (served.length === 0) return undefined
-  const near = await index.search({ by: { vectors: interests, count: K } }, candidatesOfInterest, { excludeItems: stored.user.recent })
+  const near = await index.search({ by: { vectors: interests, count: K } }, candidatesOfInterest, {
+    excludeItems: stored.user.recent
+  })
   const all = [...new Set([...stored.lists, ...(near.lists ?? [])].flatMap((list) => list.map(({ itemId }) => itemId)))]
   const encoded = encoder.itemVectors(
     all.map((itemId) => {

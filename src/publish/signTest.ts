@@ -1,8 +1,9 @@
 // Whether one of two paired methods really loses: McNemar's test, exact.
 
 /**
- * P(at least `lost` of `lost + gained` | either way is equally likely): how often chance alone makes a loss of this size, when the pairs that come out
- * alike say nothing. Q. McNemar, Psychometrika 12 (1947); the exact form is the sign test.
+ * P(at least `lost` of `lost + gained` | either way is equally likely): how often chance alone makes a loss of this
+ * size, when the pairs that come out alike say nothing. Q. McNemar, Psychometrika 12 (1947); the exact form is the sign
+ * test.
  *
  *     p = Σ_{i ≥ lost} C(n, i) / 2ⁿ,  n = lost + gained
  *

@@ -1,4 +1,5 @@
-// Traces of users whose vectors are still to be made, until they are: bounded, for a user whose items the model never learns is never answered.
+// Traces of users whose vectors are still to be made, until they are: bounded, for a user whose items the model never
+// learns is never answered.
 
 import type { UserId } from '../records/interaction.ts'
 import { mergeTraces, type Traces } from '../records/traceContext.ts'

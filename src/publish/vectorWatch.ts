@@ -1,4 +1,5 @@
-// Watches vectors, on a sample: how far they move between versions of the weights, and how far those in the index are from what the weights say now.
+// Watches vectors, on a sample: how far they move between versions of the weights, and how far those in the index are
+// from what the weights say now.
 
 import type { Clock } from '../core/clock.ts'
 import { hashKey } from '../core/hashKey.ts'
@@ -34,14 +35,19 @@ interface Watched {
 
 export class VectorWatch {
   readonly #watched: Watched
-  /** By hash of the id: the first to come keeps the place until it is gone, so that the same items are compared again and again. */
+  /**
+   * By hash of the id: the first to come keeps the place until it is gone, so that the same items are compared again
+   * and again.
+   */
   readonly #items = new Map<number, string>()
   /** By hash of the id: whoever clicked last. */
   readonly #users = new Map<number, UserSequence>()
   /** Lengths of the rows that changed last, a ring. */
   readonly #norms = new Float64Array(keptNorms)
   #normCount = 0
-  #before: { readonly space: string; readonly step: number; readonly vectors: ReadonlyMap<string, Float32Array> } | undefined
+  #before:
+    | { readonly space: string; readonly step: number; readonly vectors: ReadonlyMap<string, Float32Array> }
+    | undefined
   #lastLookMs = 0
   /** Looks so far: whose turn it is. */
   #looks = 0
@@ -74,7 +80,10 @@ export class VectorWatch {
     if (this.#users.get(place)?.userId === userId) this.#users.delete(place)
   }
 
-  /** Looks if it is time. To be called when nothing waits to be published: what has not been written yet is late, not skewed. @returns whether it looked */
+  /**
+   * Looks if it is time. To be called when nothing waits to be published: what has not been written yet is late, not
+   * skewed. @returns whether it looked
+   */
   async lookIfDue(): Promise<boolean> {
     const { clock, measure, encoder } = this.#watched
     if (measure === undefined || encoder.dimensions === 0 || clock.nowMs() - this.#lastLookMs < intervalMs) return false
@@ -122,7 +131,8 @@ export class VectorWatch {
       if (found !== undefined) served.set(itemId, found.vector)
     }
     const skew = between(served, now, dimensions)
-    if (skew !== undefined) entries.push({ metric: 'driftServingSkew', labels: { role: 'item' }, value: skew.meanDistance })
+    if (skew !== undefined)
+      entries.push({ metric: 'driftServingSkew', labels: { role: 'item' }, value: skew.meanDistance })
     return entries
   }
 
@@ -144,25 +154,37 @@ export class VectorWatch {
     }
     const skew = between(served, now, dimensions)
     if (skew === undefined) return []
-    return [{ metric: 'driftServingSkew', labels: { role: 'user' }, value: skew.meanDistance }, ...(await this.#compareLists(now))]
+    return [
+      { metric: 'driftServingSkew', labels: { role: 'user' }, value: skew.meanDistance },
+      ...(await this.#compareLists(now))
+    ]
   }
 
   /** @param now interests by the weights as they are now [K, D], of users who are in the index with the same history */
   async #compareLists(now: ReadonlyMap<UserId, Float32Array>): Promise<MetricsEntry[]> {
     const users = [...now]
     const from = (this.#looks++ * comparedUsers) % users.length
-    const turn = Array.from({ length: Math.min(comparedUsers, users.length) }, (_, i) => users[(from + i) % users.length]!)
+    const turn = Array.from(
+      { length: Math.min(comparedUsers, users.length) },
+      (_, i) => users[(from + i) % users.length]!
+    )
     const overlaps: number[] = []
     for (const [userId, interests] of turn) {
       const overlap = await servedOverlap(this.#watched, userId, interests)
       if (overlap !== undefined) overlaps.push(overlap)
     }
     if (overlaps.length === 0) return []
-    return [{ metric: 'publishServedOverlap', value: overlaps.reduce((sum, overlap) => sum + overlap, 0) / overlaps.length }]
+    return [
+      { metric: 'publishServedOverlap', value: overlaps.reduce((sum, overlap) => sum + overlap, 0) / overlaps.length }
+    ]
   }
 }
 
-function movement(before: ReadonlyMap<string, Float32Array>, after: ReadonlyMap<string, Float32Array>, dimensions: number): MetricsEntry[] {
+function movement(
+  before: ReadonlyMap<string, Float32Array>,
+  after: ReadonlyMap<string, Float32Array>,
+  dimensions: number
+): MetricsEntry[] {
   const moved = between(before, after, dimensions)
   if (moved === undefined) return []
   return [
@@ -172,7 +194,11 @@ function movement(before: ReadonlyMap<string, Float32Array>, after: ReadonlyMap<
 }
 
 /** Of the ids that both have. */
-function between(before: ReadonlyMap<string, Float32Array>, after: ReadonlyMap<string, Float32Array>, dimensions: number) {
+function between(
+  before: ReadonlyMap<string, Float32Array>,
+  after: ReadonlyMap<string, Float32Array>,
+  dimensions: number
+) {
   const from: number[] = []
   const to: number[] = []
   for (const [id, vectors] of before) {

@@ -1,4 +1,5 @@
-// What a record may hold. Producers (HTTP, ingest, replay, the catalogue) check what they take; the codecs check what they read; stores and the index rely on it.
+// What a record may hold. Producers (HTTP, ingest, replay, the catalogue) check what they take; the codecs check what
+// they read; stores and the index rely on it.
 //
 // Limits are in bytes of UTF-8, as stores and brokers count them. Every function returns what is wrong, or undefined.
 
@@ -7,7 +8,9 @@ import type { CatalogueItem } from './catalogueItem.ts'
 import type { Interaction } from './interaction.ts'
 import { latestMs, shownTime } from './value/eventTime.ts'
 
-/** Ids, event types, names in a context, features: they become keys of stores, and LMDB's longest key has 1,978 bytes. */
+/**
+ * Ids, event types, names in a context, features: they become keys of stores, and LMDB's longest key has 1,978 bytes.
+ */
 export const idBytesMax = 1024
 /** Titles and the values in a context. */
 export const textBytesMax = 8192
@@ -32,10 +35,16 @@ export function idProblem(field: string, id: unknown, bytesMax = idBytesMax): st
   return surrogateProblem(field, id) ?? `${field} is ${shown(id)}: it holds a control character`
 }
 
-/** Titles and the values in a context: what is shown, never looked up. Control characters are allowed; whatever shows it escapes them. */
+/**
+ * Titles and the values in a context: what is shown, never looked up. Control characters are allowed; whatever shows it
+ * escapes them.
+ */
 export function textProblem(field: string, text: unknown): string | undefined {
   if (typeof text !== 'string') return `${field} is ${shown(text)}: expected text`
-  return lengthProblem(field, text, textBytesMax) ?? (unpairedSurrogate.test(text) ? surrogateProblem(field, text) : undefined)
+  return (
+    lengthProblem(field, text, textBytesMax) ??
+    (unpairedSurrogate.test(text) ? surrogateProblem(field, text) : undefined)
+  )
 }
 
 /** Whole milliseconds since 1970, before 2100. */
@@ -71,7 +80,8 @@ export function interactionProblem({
     idProblem('type', type) ??
     timeProblem('eventTimeMs', eventTimeMs)
   if (problem !== undefined) return problem
-  if (value !== undefined && !Number.isFinite(value)) return `value is ${shown(value)}: expected a finite number, or none`
+  if (value !== undefined && !Number.isFinite(value))
+    return `value is ${shown(value)}: expected a finite number, or none`
   if (context !== undefined) {
     const found = contextProblem(context)
     if (found !== undefined) return found
@@ -85,7 +95,11 @@ export function interactionProblem({
 }
 
 /** @param acceptedAtMs when the log took the record @param futureMaxMs how far an event time may lie ahead of it */
-export function futureProblem({ eventTimeMs }: Interaction, acceptedAtMs: number, futureMaxMs: number): string | undefined {
+export function futureProblem(
+  { eventTimeMs }: Interaction,
+  acceptedAtMs: number,
+  futureMaxMs: number
+): string | undefined {
   if (eventTimeMs <= acceptedAtMs + futureMaxMs) return undefined
   return `eventTimeMs is ${eventTimeMs} (${shownTime(eventTimeMs)}), ${eventTimeMs - acceptedAtMs} ms ahead of when the log took it (${shownTime(acceptedAtMs)}), more than the ${futureMaxMs} ms allowed: check the producer's clock and whether it writes milliseconds`
 }
@@ -94,7 +108,8 @@ function contextProblem(context: unknown): string | undefined {
   if (typeof context !== 'object' || context === null || Array.isArray(context))
     return `context is ${shown(context)}: expected names with text, or none`
   const entries = Object.entries(context as Readonly<Record<string, unknown>>)
-  if (entries.length > contextEntriesMax) return `context has ${entries.length} entries: at most ${contextEntriesMax} are allowed`
+  if (entries.length > contextEntriesMax)
+    return `context has ${entries.length} entries: at most ${contextEntriesMax} are allowed`
   let bytes = 0
   for (const [name, text] of entries) {
     const problem = nameProblem('a name in context', name) ?? textProblem(`context.${shown(name)}`, text)
@@ -111,7 +126,8 @@ export function itemProblem({ itemId, title, features, updatedAtMs }: CatalogueI
     timeProblem('updatedAtMs', updatedAtMs)
   if (problem !== undefined) return problem
   const fields = Object.entries(features)
-  if (fields.length > featureFieldsMax) return `features has ${fields.length} fields: at most ${featureFieldsMax} are allowed`
+  if (fields.length > featureFieldsMax)
+    return `features has ${fields.length} fields: at most ${featureFieldsMax} are allowed`
   let bytes = 0
   for (const [field, values] of fields) {
     const wrong = nameProblem('a field of features', field) ?? valuesProblem(`features.${shown(field)}`, values)
@@ -123,7 +139,8 @@ export function itemProblem({ itemId, title, features, updatedAtMs }: CatalogueI
 }
 
 function valuesProblem(field: string, values: readonly string[]): string | undefined {
-  if (values.length > featureValuesMax) return `${field} has ${values.length} values: at most ${featureValuesMax} are allowed`
+  if (values.length > featureValuesMax)
+    return `${field} has ${values.length} values: at most ${featureValuesMax} are allowed`
   for (const value of values) {
     const problem = idProblem(field, value)
     if (problem !== undefined) return problem
@@ -148,7 +165,9 @@ function lengthProblem(field: string, text: string, bytesMax: number): string | 
   // A UTF-16 unit has three bytes at most.
   if (text.length * 3 <= bytesMax) return undefined
   const bytes = Buffer.byteLength(text)
-  return bytes > bytesMax ? `${field} has ${bytes} bytes, begins ${shown(text)}: at most ${bytesMax} are allowed` : undefined
+  return bytes > bytesMax
+    ? `${field} has ${bytes} bytes, begins ${shown(text)}: at most ${bytesMax} are allowed`
+    : undefined
 }
 
 /** Without its other half it has no UTF-8 form: written and read back it would be another id. */

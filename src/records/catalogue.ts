@@ -1,7 +1,8 @@
 // The catalogue as a fold over the topic `items`: the newest record of each item, and which items were deleted.
 //
-// One per heap: everything in a thread that needs titles or features reads this one. Field names and values are stored once each, and an item as numbers of
-// them: 240 bytes an item with a title of 30 characters and 4 features (measured, 200,000 items).
+// One per heap: everything in a thread that needs titles or features reads this one. Field names and values are stored
+// once each, and an item as numbers of them: 240 bytes an item with a title of 30 characters and 4 features (measured,
+// 200,000 items).
 
 import type { CatalogueItem } from './catalogueItem.ts'
 import type { ItemId } from './interaction.ts'
@@ -58,7 +59,9 @@ export class Catalogue {
       this.#items.delete(itemId)
       this.#deleted.add(itemId)
     } else {
-      const features = Object.entries(item.features).flatMap(([field, values]) => values.map((value) => this.#number(field, value)))
+      const features = Object.entries(item.features).flatMap(([field, values]) =>
+        values.map((value) => this.#number(field, value))
+      )
       this.#items.set(itemId, { title: item.title, features: features.length === 0 ? none : features })
       this.#deleted.delete(itemId)
     }
@@ -80,7 +83,10 @@ export class Catalogue {
     return stored.features.map((number) => this.#features[number]!.key).sort()
   }
 
-  /** The newest record of the item is a tombstone: it is in no list until the catalogue has it again. An item that was never in the catalogue is not deleted. */
+  /**
+   * The newest record of the item is a tombstone: it is in no list until the catalogue has it again. An item that was
+   * never in the catalogue is not deleted.
+   */
   isDeleted(itemId: ItemId): boolean {
     return this.#deleted.has(itemId)
   }

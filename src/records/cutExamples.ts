@@ -17,7 +17,8 @@ export function cutExamples(
   const examples: Example[] = []
   for (const { position, offset } of sequence.fresh) {
     const target = sequence.steps[position]
-    if (target === undefined) throw new Error(`fresh position ${position} in a window of ${sequence.steps.length} steps`)
+    if (target === undefined)
+      throw new Error(`fresh position ${position} in a window of ${sequence.steps.length} steps`)
     const weight = weightOf(target.type) ?? 0
     if (position === 0 || weight <= 0) {
       onLeftOut(weight <= 0 ? 'weightless' : 'first')

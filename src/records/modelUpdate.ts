@@ -1,10 +1,13 @@
-// How a model travels: what the trainer changed, as records of the compacted `model-updates` topic. A reader applies nothing before the commit
-// that closes it, so it never serves half a step.
+// How a model travels: what the trainer changed, as records of the compacted `model-updates` topic. A reader applies
+// nothing before the commit that closes it, so it never serves half a step.
 
 import { idBytesMax, idProblem, timeProblem } from './admission.ts'
 import type { ItemId } from './interaction.ts'
 
-/** Who asked for a lineage, and what for: the same model once more, an earlier one, or the trainer's after publishing was held. */
+/**
+ * Who asked for a lineage, and what for: the same model once more, an earlier one, or the trainer's after publishing
+ * was held.
+ */
 export const lineageReasons = ['rebuild', 'rollback', 'resume'] as const
 export type LineageReason = (typeof lineageReasons)[number]
 
@@ -14,10 +17,15 @@ export type ModelUpdate =
   /** A feature's row (`field=value`). [D] */
   | { readonly kind: 'feature-row'; readonly feature: string; readonly row: Float32Array }
   /** A dense weight by name, whole; only at gated steps. */
-  | { readonly kind: 'weights'; readonly name: string; readonly shape: readonly number[]; readonly values: Float32Array }
+  | {
+      readonly kind: 'weights'
+      readonly name: string
+      readonly shape: readonly number[]
+      readonly values: Float32Array
+    }
   /**
-   * Begins a lineage: what lies before it in the partition, and compaction has left there, belongs to another. All rows and weights follow, then a commit in
-   * `space`. Never sent for the first lineage of a log.
+   * Begins a lineage: what lies before it in the partition, and compaction has left there, belongs to another. All rows
+   * and weights follow, then a commit in `space`. Never sent for the first lineage of a log.
    */
   | { readonly kind: 'lineage'; readonly space: string; readonly reason: LineageReason; readonly begunAtMs: number }
   /** Closes everything before it in the partition. */
@@ -50,7 +58,10 @@ const modelLengthMax = 65_536
 /** `field=value` */
 const featureBytesMax = 2 * idBytesMax + 1
 
-/** What makes the record one that `train` cannot have written; undefined: nothing. Whether rows and weights fit the model is known with the commit. */
+/**
+ * What makes the record one that `train` cannot have written; undefined: nothing. Whether rows and weights fit the
+ * model is known with the commit.
+ */
 export function updateProblem(update: ModelUpdate): string | undefined {
   switch (update.kind) {
     case 'item-row': {
@@ -68,15 +79,18 @@ export function updateProblem(update: ModelUpdate): string | undefined {
       return idProblem('space', update.space) ?? timeProblem('begunAtMs', update.begunAtMs)
     case 'commit': {
       const { step, space, model, committedAtMs } = update
-      if (!Number.isSafeInteger(step) || step < 0 || step > stepMax) return `step is ${step}: expected a whole number from 0 to 2⁴⁰`
-      if (model.length > modelLengthMax) return `model has ${model.length} characters: at most ${modelLengthMax} are allowed`
+      if (!Number.isSafeInteger(step) || step < 0 || step > stepMax)
+        return `step is ${step}: expected a whole number from 0 to 2⁴⁰`
+      if (model.length > modelLengthMax)
+        return `model has ${model.length} characters: at most ${modelLengthMax} are allowed`
       return idProblem('space', space) ?? timeProblem('committedAtMs', committedAtMs)
     }
   }
 }
 
 function rowProblem(row: Float32Array): string | undefined {
-  if (row.length === 0 || row.length > rowLengthMax) return `a row has ${row.length} numbers: expected 1 to ${rowLengthMax}`
+  if (row.length === 0 || row.length > rowLengthMax)
+    return `a row has ${row.length} numbers: expected 1 to ${rowLengthMax}`
   for (let i = 0; i < row.length; i++) if (!Number.isFinite(row[i])) return `number ${i} of a row is ${row[i]}`
   return undefined
 }

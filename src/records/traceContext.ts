@@ -1,5 +1,5 @@
-// Which trace an event belongs to: W3C's `traceparent` as a header of the records that come of the event. Never part of what is folded: histories, schemas
-// and offsets are the same with it and without.
+// Which trace an event belongs to: W3C's `traceparent` as a header of the records that come of the event. Never part of
+// what is folded: histories, schemas and offsets are the same with it and without.
 
 /** `00-<trace id: 32 hex digits>-<span id: 16>-<flags: 2>`, checked by `readTraceparent`. */
 export type Traceparent = string
@@ -22,7 +22,10 @@ const form = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const text = new TextEncoder()
 const untext = new TextDecoder()
 
-/** As W3C Trace Context has it: version ff, ids of zeros, and more fields than version 00 has, are none. @returns in the form of version 00 */
+/**
+ * As W3C Trace Context has it: version ff, ids of zeros, and more fields than version 00 has, are none. @returns in the
+ * form of version 00
+ */
 export function readTraceparent(value: string | undefined): Traceparent | undefined {
   const [, version, trace, span, flags, more] = form.exec(value?.trim() ?? '') ?? []
   if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) return undefined
@@ -32,7 +35,10 @@ export function readTraceparent(value: string | undefined): Traceparent | undefi
 /** 32 hex digits. */
 export const traceIdOf = (traceparent: Traceparent): string => traceparent.slice(3, 35)
 
-/** undefined: the record belongs to no trace. What does not look like one is none: a header of others never fails a record. */
+/**
+ * undefined: the record belongs to no trace. What does not look like one is none: a header of others never fails a
+ * record.
+ */
 export function tracesOf(headers: Readonly<Record<string, Uint8Array>>): Traces | undefined {
   const [header, others] = [headers[traceHeader], headers[linkHeader]]
   const newest = header === undefined ? undefined : readTraceparent(untext.decode(header))
@@ -42,7 +48,10 @@ export function tracesOf(headers: Readonly<Record<string, Uint8Array>>): Traces 
 }
 
 export function traceHeaders({ newest, links }: Traces): Record<string, Uint8Array> {
-  return { [traceHeader]: text.encode(newest), ...(links.length === 0 ? {} : { [linkHeader]: text.encode(links.join(',')) }) }
+  return {
+    [traceHeader]: text.encode(newest),
+    ...(links.length === 0 ? {} : { [linkHeader]: text.encode(links.join(',')) })
+  }
 }
 
 /** Of several events, oldest first. undefined: none of them has one. */

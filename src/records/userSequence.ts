@@ -9,13 +9,15 @@ export interface SequenceStep {
   /** Milliseconds since the Unix epoch. */
   readonly eventTimeMs: number
   /**
-   * Where the event was first seen: orders equal event times. Only while the step is within the grace of the user's newest step;
-   * older steps are in their final order, and forgetting it keeps a step at about nine bytes.
+   * Where the event was first seen: orders equal event times. Only while the step is within the grace of the user's
+   * newest step; older steps are in their final order, and forgetting it keeps a step at about nine bytes.
    */
   readonly source?: { readonly partition: number; readonly offset: bigint }
 }
 
-/** The events that a repeat may still arrive of: those within the grace, whether or not they are still in the window. */
+/**
+ * The events that a repeat may still arrive of: those within the grace, whether or not they are still in the window.
+ */
 export interface RecentEvent {
   /** 64 bits of a hash of the event id, as a signed integer. */
   readonly idHash: bigint
@@ -39,8 +41,8 @@ export interface FreshStep {
 }
 
 /**
- * One record of the `user-sequences` topic: at once the changelog of the state, the stream of training examples and the trigger to refresh a user.
- * Each fresh step is an example: its history is the steps before it.
+ * One record of the `user-sequences` topic: at once the changelog of the state, the stream of training examples and the
+ * trigger to refresh a user. Each fresh step is an example: its history is the steps before it.
  */
 export interface UserSequence extends UserWindow {
   readonly userId: UserId
@@ -48,7 +50,10 @@ export interface UserSequence extends UserWindow {
   readonly fresh: readonly FreshStep[]
   /** Partition of `interactions` that the user lives in. */
   readonly partition: number
-  /** Every interaction of that partition below this offset had been emitted AND committed before: a fresh step below it is a repeat. */
+  /**
+   * Every interaction of that partition below this offset had been emitted AND committed before: a fresh step below it
+   * is a repeat.
+   */
   readonly committed: bigint
   /** Newest event time seen in the partition when this was emitted, milliseconds. */
   readonly watermarkMs: number
@@ -70,16 +75,22 @@ export function sequenceProblem(sequence: UserSequence): string | undefined {
     timeProblem('watermarkMs', watermarkMs) ??
     timeProblem('newestMs', newestMs)
   if (problem !== undefined) return problem
-  if (!Number.isSafeInteger(acceptedAtMs) || acceptedAtMs < 0) return `acceptedAtMs is ${acceptedAtMs}: expected milliseconds since 1970`
+  if (!Number.isSafeInteger(acceptedAtMs) || acceptedAtMs < 0)
+    return `acceptedAtMs is ${acceptedAtMs}: expected milliseconds since 1970`
   if (steps.length > stepsMax || recent.length > recentMax)
     return `${steps.length} steps and ${recent.length} recent events: at most ${stepsMax} and ${recentMax} are allowed`
-  return stepsProblem(steps, newestMs) ?? freshProblem(fresh, steps.length, committed) ?? recentProblem(recent, newestMs)
+  return (
+    stepsProblem(steps, newestMs) ?? freshProblem(fresh, steps.length, committed) ?? recentProblem(recent, newestMs)
+  )
 }
 
 function stepsProblem(steps: readonly SequenceStep[], newestMs: number): string | undefined {
   let beforeMs = 0
   for (const [i, { itemId, type, eventTimeMs }] of steps.entries()) {
-    const problem = idProblem('itemId of a step', itemId) ?? idProblem('type of a step', type) ?? timeProblem('time of a step', eventTimeMs)
+    const problem =
+      idProblem('itemId of a step', itemId) ??
+      idProblem('type of a step', type) ??
+      timeProblem('time of a step', eventTimeMs)
     if (problem !== undefined) return problem
     if (eventTimeMs < beforeMs) return `step ${i} is older than the one before it`
     beforeMs = eventTimeMs
@@ -90,8 +101,10 @@ function stepsProblem(steps: readonly SequenceStep[], newestMs: number): string 
 function freshProblem(fresh: readonly FreshStep[], steps: number, committed: bigint): string | undefined {
   let before = -1
   for (const { position, offset } of fresh) {
-    if (position <= before || position >= steps) return `fresh step ${position} after ${before}, in a window of ${steps} steps`
-    if (offset < committed) return `fresh step of offset ${offset}, but everything below ${committed} was committed before`
+    if (position <= before || position >= steps)
+      return `fresh step ${position} after ${before}, in a window of ${steps} steps`
+    if (offset < committed)
+      return `fresh step of offset ${offset}, but everything below ${committed} was committed before`
     before = position
   }
   return undefined
@@ -99,6 +112,7 @@ function freshProblem(fresh: readonly FreshStep[], steps: number, committed: big
 
 function recentProblem(recent: readonly RecentEvent[], newestMs: number): string | undefined {
   for (const { eventTimeMs } of recent)
-    if (!(eventTimeMs >= 0 && eventTimeMs <= newestMs)) return `a recent event of ${eventTimeMs}, but the newest is of ${newestMs}`
+    if (!(eventTimeMs >= 0 && eventTimeMs <= newestMs))
+      return `a recent event of ${eventTimeMs}, but the newest is of ${newestMs}`
   return undefined
 }

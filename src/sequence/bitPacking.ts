@@ -113,7 +113,8 @@ export class BitReader {
     this.#bytes = bytes
     this.#end = length - 4
     const stored = this.#end < 0 ? -1 : new DataView(bytes.buffer, bytes.byteOffset + this.#end, 4).getUint32(0)
-    if (stored !== checksum(bytes, Math.max(0, this.#end))) throw new CorruptError(`checksum of ${length} bytes is wrong`)
+    if (stored !== checksum(bytes, Math.max(0, this.#end)))
+      throw new CorruptError(`checksum of ${length} bytes is wrong`)
   }
 
   read(width: number): number {

@@ -4,8 +4,8 @@ const halves = new Uint32Array(2)
 const whole = new BigInt64Array(halves.buffer)
 
 /**
- * Two lanes of MurmurHash3's mixing, fed into each other, over two UTF-16 code units at a time. Not for use against an adversary.
- * Among 1,000 remembered ids a false match has probability 5e-17.
+ * Two lanes of MurmurHash3's mixing, fed into each other, over two UTF-16 code units at a time. Not for use against an
+ * adversary. Among 1,000 remembered ids a false match has probability 5e-17.
  *
  * @returns a signed 64-bit integer (as an Avro long is one), the same on every machine
  */

@@ -1,4 +1,5 @@
-// The rolling windows of one partition's users in LMDB: packed, and committed together with the offset that they were made from.
+// The rolling windows of one partition's users in LMDB: packed, and committed together with the offset that they were
+// made from.
 
 import { closeSync, existsSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -14,11 +15,17 @@ import { packWindow, unpackNewestMs, unpackWindow } from './packWindow.ts'
 import { noCounts, type SequenceCounts, type SequenceStore } from './sequenceStore.ts'
 import { newStepDictionary, type StringIndex } from './stepDictionary.ts'
 
-/** Width of the index by newest event time: a user moves in it once a day at most, and `idle` looks at one day's users too many. */
+/**
+ * Width of the index by newest event time: a user moves in it once a day at most, and `idle` looks at one day's users
+ * too many.
+ */
 const bucketMs = 24 * 60 * 60_000
 /** Windows kept unpacked after a commit, at some 3 KB each: active users come back. */
 const cachedMax = 16_384
-/** A user of 50 steps is some 300 bytes: on pages of 4 KiB, 547 with keys, index and room between; on these, 511. Larger ones save 3% more and write more. */
+/**
+ * A user of 50 steps is some 300 bytes: on pages of 4 KiB, 547 with keys, index and room between; on these, 511. Larger
+ * ones save 3% more and write more.
+ */
 const pageBytes = 8192
 /** Users written together while restoring: enough that sorting them pays, and the next ones are packed meanwhile. */
 const loadedMax = 16_384
@@ -99,12 +106,17 @@ export class LmdbSequenceStore implements SequenceStore {
   }
 
   /**
-   * Opens, or makes, the store of one partition of `interactions`: one file in `directory`. One process writes; others may read at the same time.
+   * Opens, or makes, the store of one partition of `interactions`: one file in `directory`. One process writes; others
+   * may read at the same time.
    *
    * @throws CorruptError if the file is there, but not such a store or another partition's
    * @throws ConfigError if it is to be read only and is not there
    */
-  static async open(directory: string, partition: number, options: { readonly readOnly?: boolean } = {}): Promise<LmdbSequenceStore> {
+  static async open(
+    directory: string,
+    partition: number,
+    options: { readonly readOnly?: boolean } = {}
+  ): Promise<LmdbSequenceStore> {
     const path = join(directory, `sequences-${partition}.lmdb`)
     const readOnly = options.readOnly ?? false
     if (readOnly && !existsSync(path)) throw new ConfigError([`${path}: no histories have been stored there yet`])
@@ -171,8 +183,10 @@ export class LmdbSequenceStore implements SequenceStore {
           if (from !== absent) void this.#idle.remove([from, userId])
           if (bucket !== absent) void this.#idle.put([bucket, userId], nothing)
         }
-        for (; this.#storedItems < items.size; this.#storedItems++) void this.#items.put(this.#storedItems, items.at(this.#storedItems)!)
-        for (; this.#storedTypes < types.size; this.#storedTypes++) void this.#types.put(this.#storedTypes, types.at(this.#storedTypes)!)
+        for (; this.#storedItems < items.size; this.#storedItems++)
+          void this.#items.put(this.#storedItems, items.at(this.#storedItems)!)
+        for (; this.#storedTypes < types.size; this.#storedTypes++)
+          void this.#types.put(this.#storedTypes, types.at(this.#storedTypes)!)
       })
     )
   }
@@ -262,7 +276,8 @@ export class LmdbSequenceStore implements SequenceStore {
   }
 
   *users(): Iterable<[UserId, UserWindow]> {
-    // LMDB's binding goes on reading one state until a timer of its own says otherwise; a reader wants what is committed now.
+    // LMDB's binding goes on reading one state until a timer of its own says otherwise; a reader wants what is
+    // committed now.
     if (this.#readOnly) this.#environment.resetReadTxn()
     for (const { key, value } of this.#windows.getRange()) yield [key, this.#unpack(key, value, value.length)]
   }
@@ -329,15 +344,24 @@ export class LmdbSequenceStore implements SequenceStore {
   #storedNewestMs(userId: UserId): number {
     const bytes = this.#windows.getBinaryFast(userId)
     if (bytes === undefined)
-      throw new CorruptError(`${this.#path}: user ${JSON.stringify(userId)} is in the index by time, but has no history`)
+      throw new CorruptError(
+        `${this.#path}: user ${JSON.stringify(userId)} is in the index by time, but has no history`
+      )
     return unpackNewestMs(bytes, bytes.length)
   }
 
   #readMeta(): { next: bigint; watermarkMs: number; counts: SequenceCounts } {
     const meta = this.#meta.get('meta')
     if (meta === undefined) return { next: 0n, watermarkMs: 0, counts: noCounts }
-    if (meta.format !== 1 || meta.partition !== this.#partition || !/^\d+$/.test(meta.next) || !Number.isSafeInteger(meta.watermarkMs)) {
-      throw new CorruptError(`${this.#path} is not a store of partition ${this.#partition} in format 1, but says ${JSON.stringify(meta)}`)
+    if (
+      meta.format !== 1 ||
+      meta.partition !== this.#partition ||
+      !/^\d+$/.test(meta.next) ||
+      !Number.isSafeInteger(meta.watermarkMs)
+    ) {
+      throw new CorruptError(
+        `${this.#path} is not a store of partition ${this.#partition} in format 1, but says ${JSON.stringify(meta)}`
+      )
     }
     return { next: BigInt(meta.next), watermarkMs: meta.watermarkMs, counts: meta.counts }
   }
@@ -365,7 +389,8 @@ function checkHead(path: string): void {
   const file = openSync(path, 'r')
   try {
     const length = readSync(file, head, 0, head.length, 0)
-    if (length > 0 && (length < head.length || head.readUInt32LE(magicAt) !== magic)) throw new Error('not a file of LMDB')
+    if (length > 0 && (length < head.length || head.readUInt32LE(magicAt) !== magic))
+      throw new Error('not a file of LMDB')
   } finally {
     closeSync(file)
   }

@@ -1,7 +1,9 @@
-// The histories of a partition that is this process's for now, on a log that others write to as well: claimed, then brought up to what the log says.
+// The histories of a partition that is this process's for now, on a log that others write to as well: claimed, then
+// brought up to what the log says.
 //
-// A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite. What it holds may be old; how much of
-// user-sequences it holds is written beside it, so that only what is missing is read.
+// A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite.
+// What it holds may be old; how much of user-sequences it holds is written beside it, so that only what is missing is
+// read.
 
 import path from 'node:path'
 import { BadEventError } from '../core/errors.ts'
@@ -27,7 +29,10 @@ const noteIntervalMs = 5000
 /** A process's own disk. */
 export interface OwnedDisk {
   open(partition: number): Promise<SequenceStore>
-  /** How much of user-sequences the partition's store holds: the next offset to read of them. 0 where that is not known: then everything is read. */
+  /**
+   * How much of user-sequences the partition's store holds: the next offset to read of them. 0 where that is not known:
+   * then everything is read.
+   */
   readHeld(partition: number): bigint
   writeHeld(partition: number, held: bigint): void
 }
@@ -40,7 +45,8 @@ export interface OwnedSequencesOptions {
 }
 
 /**
- * Claims the partition and opens its store. From the claim on nobody else can add to the partition's user-sequences, so what they hold then is all there is.
+ * Claims the partition and opens its store. From the claim on nobody else can add to the partition's user-sequences, so
+ * what they hold then is all there is.
  *
  * @returns a store whose `committed` is where to go on: where the store or the topic is further
  */
@@ -68,7 +74,10 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   }
 }
 
-/** Records held until it is known that no later one of the same user is among them: only the last of each is read in full. */
+/**
+ * Records held until it is known that no later one of the same user is among them: only the last of each is read in
+ * full.
+ */
 const heldBytesMax = 32 * 1024 * 1024
 
 async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
@@ -107,7 +116,8 @@ async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIte
     const userId = used(letters, record, () => userOf(record))
     if (userId === undefined) continue
     const before = newest.get(userId)
-    const progress = before === undefined || before.value === null ? undefined : used(letters, before, () => superseded(before))
+    const progress =
+      before === undefined || before.value === null ? undefined : used(letters, before, () => superseded(before))
     if (progress !== undefined) yield progress
     newest.set(userId, record)
     bytes += record.key.length + (record.value?.length ?? 0)
@@ -147,7 +157,9 @@ function changeOf(codecs: Codecs, record: LogRecord, interactionsEnd: bigint): S
 /** @throws BadEventError if more was committed than there ever was: reading on from there would leave events out */
 function ofThisLog<T extends { readonly committed: bigint }>(progress: T, interactionsEnd: bigint): T {
   if (progress.committed <= interactionsEnd) return progress
-  throw new BadEventError(`everything below offset ${progress.committed} was committed, but interactions end at ${interactionsEnd}`)
+  throw new BadEventError(
+    `everything below offset ${progress.committed} was committed, but interactions end at ${interactionsEnd}`
+  )
 }
 
 /** Passes everything on, and notes now and then how much of user-sequences the store holds. */
@@ -156,7 +168,10 @@ class OwnedSequences implements SequenceStore {
   readonly #wire: Wire
   readonly #partition: number
   readonly #disk: OwnedDisk
-  /** An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was still ours when it was looked up. */
+  /**
+   * An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was
+   * still ours when it was looked up.
+   */
   #candidate: bigint | undefined
   #emittedSince = false
   #looking = false

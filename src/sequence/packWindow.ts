@@ -1,6 +1,7 @@
 // A user's window as few bytes, for the store; and as bytes that two runs can compare.
 //
-// A step is its item's index, its type's index and the gap to the next step, in as many bits as the window's largest index and its range of gaps need.
+// A step is its item's index, its type's index and the gap to the next step, in as many bits as the window's largest
+// index and its range of gaps need.
 
 import { CorruptError } from '../core/errors.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -19,7 +20,8 @@ let typeIndexes = new Int32Array(1024)
 let gaps = new Float64Array(1024)
 
 /**
- * Equal windows and equal dictionaries give equal bytes. New items and types are added to the dictionary, which must be stored with the bytes.
+ * Equal windows and equal dictionaries give equal bytes. New items and types are added to the dictionary, which must be
+ * stored with the bytes.
  *
  * @param window steps ascending by time; those with a source are the last ones
  * @returns owned by the caller; the last four bytes are a checksum
@@ -118,7 +120,8 @@ export function unpackWindow(bytes: Uint8Array, dictionary: StepDictionary, leng
   const reader = open(bytes, length)
   const newestMs = reader.number()
   const count = reader.number()
-  // A step takes at least no bits at all (one item, one type, equal times), so the length says nothing; a configuration allows 1,000.
+  // A step takes at least no bits at all (one item, one type, equal times), so the length says nothing; a configuration
+  // allows 1,000.
   if (count > 1_000_000) throw new CorruptError(`a window of ${count} steps`)
   const steps = new Array<SequenceStep>(count)
   if (count > 0) {
@@ -131,7 +134,8 @@ export function unpackWindow(bytes: Uint8Array, dictionary: StepDictionary, leng
     for (let i = count - 1; i >= 0; i--) {
       const itemId = dictionary.items.at(reader.read(itemBits))
       const type = dictionary.types.at(reader.read(typeBits))
-      if (itemId === undefined || type === undefined) throw new CorruptError('an item or a type that the dictionary does not know')
+      if (itemId === undefined || type === undefined)
+        throw new CorruptError('an item or a type that the dictionary does not know')
       steps[i] = { itemId, type, eventTimeMs: timeMs }
       if (i > 0) timeMs -= unit * reader.mantissa(lengthMin + reader.read(lengthBits))
     }
@@ -166,7 +170,10 @@ function open(bytes: Uint8Array, length: number): BitReader {
 
 const encoder = new TextEncoder()
 
-/** A line of JSON in UTF-8 that needs no dictionary: two runs have byte-equal histories exactly if these are equal for every user. */
+/**
+ * A line of JSON in UTF-8 that needs no dictionary: two runs have byte-equal histories exactly if these are equal for
+ * every user.
+ */
 export function canonicalWindow(userId: UserId, window: UserWindow): Uint8Array {
   return encoder.encode(
     JSON.stringify([

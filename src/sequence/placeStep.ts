@@ -16,7 +16,10 @@ export interface Placed {
   readonly window: UserWindow
   /** Of the new step, in the new window. */
   readonly position: number
-  /** Steps that the window lost at its old end, to length or age: a step at p is now at p − dropped, plus one if that is not before `position`. */
+  /**
+   * Steps that the window lost at its old end, to length or age: a step at p is now at p − dropped, plus one if that is
+   * not before `position`.
+   */
   readonly dropped: number
   /** Ids within the grace that no longer fit into `recentMax`: a repeat of one of them may be taken for a new event. */
   readonly forgotten: number
@@ -29,22 +32,30 @@ const duplicate: Placement = { outcome: 'duplicate' }
 const late: Placement = { outcome: 'late' }
 
 /**
- * The window with the arrival in its place by (event time, source partition, source offset); arrivals that agree in all three keep their order of arrival.
+ * The window with the arrival in its place by (event time, source partition, source offset); arrivals that agree in all
+ * three keep their order of arrival.
  *
- * Late is what is older than the user's newest event by more than `graceMs`, and what is in the grace but would fall off a full window (or be too old for it) at once:
- * no example can be made of it.
+ * Late is what is older than the user's newest event by more than `graceMs`, and what is in the grace but would fall
+ * off a full window (or be too old for it) at once: no example can be made of it.
  *
- * What is promised about the order of arrival. Take events of one user with distinct ids and distinct (event time, source partition, source offset), and any order of
- * arrival in which each event arrives while it is at most `graceMs` older than the newest before it. Then:
+ * What is promised about the order of arrival. Take events of one user with distinct ids and distinct (event time,
+ * source partition, source offset), and any order of arrival in which each event arrives while it is at most `graceMs`
+ * older than the newest before it. Then:
  *
- * - `steps` and `newestMs` at the end are those of arrival in sorted order. For the window keeps the greatest `historyMax` of what it was given, whatever the order of
+ * - `steps` and `newestMs` at the end are those of arrival in sorted order. For the window keeps the greatest
+ *   `historyMax` of what it was given, whatever the order of
  *   giving, and the age limit and the forgetting of `source` depend on the newest event alone.
- * - `recent` is too, as long as no event falls off at once: an event that does is not remembered, where in sorted order it would have been placed, and evicted later.
- *   This can't change `steps`, because a repeat of it falls off again: the oldest step that a full window keeps never gets older.
- * - Copies of an event (all fields equal) anywhere after the first change nothing, `recent` included: within the grace they are duplicates, or fall off; beyond it they
- *   are late. This holds while at most `recentMax` ids are within the grace; beyond that it still holds for copies with the same source, as a re-read log has them.
+ * - `recent` is too, as long as no event falls off at once: an event that does is not remembered, where in sorted order
+ *   it would have been placed, and evicted later.
+ *   This can't change `steps`, because a repeat of it falls off again: the oldest step that a full window keeps never
+ *   gets older.
+ * - Copies of an event (all fields equal) anywhere after the first change nothing, `recent` included: within the grace
+ *   they are duplicates, or fall off; beyond it they
+ *   are late. This holds while at most `recentMax` ids are within the grace; beyond that it still holds for copies with
+ *   the same source, as a re-read log has them.
  *
- * Not promised: which events become examples, and with which history. A step that was placed and evicted has been an example; one that fell off at once has not.
+ * Not promised: which events become examples, and with which history. A step that was placed and evicted has been an
+ * example; one that fell off at once has not.
  *
  * @param window undefined for a user who is not there
  */
@@ -102,7 +113,9 @@ export function placeStep(window: UserWindow | undefined, arrival: Arrival, opti
   }
 }
 
-/** Negative if `a` comes before `b`. A step that has no source any more comes before those of its time that have one. */
+/**
+ * Negative if `a` comes before `b`. A step that has no source any more comes before those of its time that have one.
+ */
 export function compareSteps(a: SequenceStep, b: SequenceStep): number {
   if (a.eventTimeMs !== b.eventTimeMs) return a.eventTimeMs - b.eventTimeMs
   const [one, other] = [a.source, b.source]
@@ -116,14 +129,18 @@ function withoutSource(step: SequenceStep): SequenceStep {
 }
 
 /**
- * `recent` from `start` on with one more, less the oldest `forgotten`; by (event time, hash), which is one order: equal sets are equal bytes.
- * The new event may be among the oldest itself.
+ * `recent` from `start` on with one more, less the oldest `forgotten`; by (event time, hash), which is one order: equal
+ * sets are equal bytes. The new event may be among the oldest itself.
  */
 function remember(recent: readonly RecentEvent[], start: number, forgotten: number, event: RecentEvent): RecentEvent[] {
   let at = recent.length // where the new event goes
   for (; at > start; at--) {
     const other = recent[at - 1]!
-    if (other.eventTimeMs < event.eventTimeMs || (other.eventTimeMs === event.eventTimeMs && other.idHash < event.idHash)) break
+    if (
+      other.eventTimeMs < event.eventTimeMs ||
+      (other.eventTimeMs === event.eventTimeMs && other.idHash < event.idHash)
+    )
+      break
   }
   const from = start + forgotten
   if (at < from) return recent.slice(from - 1)

@@ -33,16 +33,19 @@ export interface RestoreReport {
 }
 
 /**
- * The latest record of each user wins; the next offset is the greatest `committed`, the watermark the greatest `watermarkMs`. Sequencing on from there gives the same
- * histories as if nothing had been lost:
+ * The latest record of each user wins; the next offset is the greatest `committed`, the watermark the greatest
+ * `watermarkMs`. Sequencing on from there gives the same histories as if nothing had been lost:
  *
- * - With C the greatest `committed`, every change from below C had been emitted before C was committed: each window holds at least what is below C, and perhaps more,
+ * - With C the greatest `committed`, every change from below C had been emitted before C was committed: each window
+ *   holds at least what is below C, and perhaps more,
  *   since what follows C may have been emitted as well.
- * - What is read again from C on and is in a window already is a duplicate there, or late by now; so it changes nothing, and is not emitted a second time.
+ * - What is read again from C on and is in a window already is a duplicate there, or late by now; so it changes
+ *   nothing, and is not emitted a second time.
  *
- * Three things would show: copies of one event with different event times; copies with different sources where a user has more than `recentMax` ids within the grace,
- * for the first copy's may be forgotten by then; and an event time that leaps by more than `idleMaxMs` between C and the end of the topic, for what is read again is
- * judged against the watermark after the leap.
+ * Three things would show: copies of one event with different event times; copies with different sources where a user
+ * has more than `recentMax` ids within the grace, for the first copy's may be forgotten by then; and an event time that
+ * leaps by more than `idleMaxMs` between C and the end of the topic, for what is read again is judged against the
+ * watermark after the leap.
  *
  * A restore that was cut short is simply done again: `next` stays 0 until everything is in.
  *
@@ -65,10 +68,11 @@ export async function restoreStore(
 }
 
 /**
- * Brings a store that was left behind up to what others have emitted since: the same as `restoreStore`, for the changes from some point on alone. It goes on from
- * where the store or the topic is further.
+ * Brings a store that was left behind up to what others have emitted since: the same as `restoreStore`, for the changes
+ * from some point on alone. It goes on from where the store or the topic is further.
  *
- * @param records from any point on before which the store holds every change; changes that it holds already do no harm, as long as the later ones follow
+ * @param records from any point on before which the store holds every change; changes that it holds already do no harm,
+ *   as long as the later ones follow
  */
 export async function catchUpStore(
   store: SequenceStore,
@@ -90,11 +94,13 @@ async function apply(
   for await (const record of records) {
     let pressure: Promise<void> | undefined
     if ('expired' in record) {
-      if (record.erasedAt === undefined || record.erasedAt >= held) pressure = handledLater(store.load(record.userId, undefined))
+      if (record.erasedAt === undefined || record.erasedAt >= held)
+        pressure = handledLater(store.load(record.userId, undefined))
     } else if (record.partition === partition) {
       if (record.committed > next) next = record.committed
       if (record.watermarkMs > watermarkMs) watermarkMs = record.watermarkMs
-      if (!('superseded' in record || isRepeat(record, held))) pressure = handledLater(store.load(record.userId, windowOf(record)))
+      if (!('superseded' in record || isRepeat(record, held)))
+        pressure = handledLater(store.load(record.userId, windowOf(record)))
     } else continue
     changes++
     if (pressure !== undefined) await pressure
@@ -104,8 +110,9 @@ async function apply(
 }
 
 /**
- * Whether the store has all that the record tells of: it was emitted again by somebody who read on from further back. Where a user was erased in
- * between, such a record may have a part of the window only, as the repeated erasure has none.
+ * Whether the store has all that the record tells of: it was emitted again by somebody who read on from further back.
+ * Where a user was erased in between, such a record may have a part of the window only, as the repeated erasure has
+ * none.
  */
 function isRepeat({ fresh }: UserSequence, held: bigint): boolean {
   return fresh.length > 0 && fresh.every(({ offset }) => offset < held)
@@ -113,5 +120,9 @@ function isRepeat({ fresh }: UserSequence, held: bigint): boolean {
 
 /** A codec may read 64 bits as unsigned; here they are signed, as they were made. */
 function windowOf({ steps, recent, newestMs }: UserSequence): UserWindow {
-  return { steps, recent: recent.map(({ idHash, eventTimeMs }) => ({ idHash: BigInt.asIntN(64, idHash), eventTimeMs })), newestMs }
+  return {
+    steps,
+    recent: recent.map(({ idHash, eventTimeMs }) => ({ idHash: BigInt.asIntN(64, idHash), eventTimeMs })),
+    newestMs
+  }
 }

@@ -1,4 +1,5 @@
-// interactions → user-sequences: decode, validate, place each step in its user's window, emit, and make state and offset durable together.
+// interactions → user-sequences: decode, validate, place each step in its user's window, emit, and make state and
+// offset durable together.
 
 import { type AccountNumbers, accountSince, occurred, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError } from '../core/errors.ts'
@@ -32,8 +33,8 @@ const text = new TextEncoder()
 /** Whoever writes the user-sequences of a partition of interactions claims this. */
 export const sequenceFence = (partition: number) => `sequence-${partition}`
 /**
- * Emissions of a partition that may await their acknowledgement at once: while one is on its way the next is made ready. With more, a crash would repeat more
- * and nothing would be faster: the log takes them in turn.
+ * Emissions of a partition that may await their acknowledgement at once: while one is on its way the next is made
+ * ready. With more, a crash would repeat more and nothing would be faster: the log takes them in turn.
  */
 const inFlightMax = 2
 /** How many of the newest events the share of bad ones is taken over. */
@@ -49,7 +50,10 @@ const tellMs = 60_000
 export interface SequenceStatus {
   readonly account: AccountNumbers<'sequence'>
   readonly ignoredTypes: TopCountsState
-  /** Event ids dropped within the grace for want of room (`sequence.recentMax`): a repeat of one may have been taken for a new event. */
+  /**
+   * Event ids dropped within the grace for want of room (`sequence.recentMax`): a repeat of one may have been taken for
+   * a new event.
+   */
   readonly forgottenIds: number
   readonly users: number
   /** Records read by this process alone. */
@@ -130,7 +134,8 @@ export class SequenceStage {
         if (this.#failure !== undefined) throw this.#failure
         if (event.kind === 'assigned') for (const letters of [this.#deadLetters, this.#late]) letters.reassigned()
         else if (event.kind === 'records') await this.#take(event.partition, event.records)
-        else if (event.kind === 'idle') for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
+        else if (event.kind === 'idle')
+          for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
       }
       whole = true
@@ -159,10 +164,14 @@ export class SequenceStage {
   }
 
   status(): SequenceStatus {
-    const reports = [...this.#owned.values()].map(({ sequencer, store }) => ({ ...sequencer.report(), users: store.userCount() }))
+    const reports = [...this.#owned.values()].map(({ sequencer, store }) => ({
+      ...sequencer.report(),
+      users: store.userCount()
+    }))
     const ignored = new TopCounts(ignoredTypesMax)
     for (const { ignoredTypes } of reports) ignored.merge(ignoredTypes)
-    const sum = (of: (report: (typeof reports)[number]) => number) => reports.reduce((total, report) => total + of(report), 0)
+    const sum = (of: (report: (typeof reports)[number]) => number) =>
+      reports.reduce((total, report) => total + of(report), 0)
     return {
       account: sumAccounts(
         'sequence',
@@ -175,7 +184,10 @@ export class SequenceStage {
     }
   }
 
-  /** Of the first users of each partition that are looked at: the one whose newest event is the newest, with at least `stepsMin` steps. */
+  /**
+   * Of the first users of each partition that are looked at: the one whose newest event is the newest, with at least
+   * `stepsMin` steps.
+   */
   newestUser(stepsMin: number): { userId: UserId; steps: readonly SequenceStep[] } | undefined {
     let newest: { userId: UserId; steps: readonly SequenceStep[]; newestMs: number } | undefined
     for (const { store } of this.#owned.values()) {
@@ -231,8 +243,9 @@ export class SequenceStage {
   }
 
   /**
-   * Accepts some records and appends what came of them to the log. The state is committed later, when that is acknowledged: a crash in between repeats, never loses.
-   * The log keeps the order of the calls for each topic, so a user's records stay in order though several emissions are on their way.
+   * Accepts some records and appends what came of them to the log. The state is committed later, when that is
+   * acknowledged: a crash in between repeats, never loses. The log keeps the order of the calls for each topic, so a
+   * user's records stay in order though several emissions are on their way.
    */
   #emit(owned: Owned, partition: number, records: readonly LogRecord[]): void {
     const { log, codecs, config } = this.#options
@@ -261,8 +274,10 @@ export class SequenceStage {
         admit(futureProblem(interaction, record.timestampMs, config.events.futureMaxMs))
         reason = 'other'
         const outcome = owned.sequencer.accept(interaction, record.offset, record.timestampMs)
-        if (outcome === 'late') this.#late.add(record, new BadEventError('late: older than the grace against the newest event of its user'))
-        if (outcome === 'placed' && config.trace.enabled && record.headers[traceHeader] !== undefined) traced.set(record.offset, record)
+        if (outcome === 'late')
+          this.#late.add(record, new BadEventError('late: older than the grace against the newest event of its user'))
+        if (outcome === 'placed' && config.trace.enabled && record.headers[traceHeader] !== undefined)
+          traced.set(record.offset, record)
         if (outcome === 'ignored') ignoredTypes.set(interaction.type, (ignoredTypes.get(interaction.type) ?? 0) + 1)
         if (outcome === 'placed') agesSeconds.push(Math.max(0, record.timestampMs - interaction.eventTimeMs) / 1000)
         this.#judge(false)
@@ -284,7 +299,12 @@ export class SequenceStage {
     for (const sequence of sequences) {
       const step = this.#trace(sequence, traced, startMs)
       if (step !== undefined) steps.push(step)
-      changes.push({ key: text.encode(sequence.userId), value: codecs.userSequence.encode(sequence), partition, ...step?.carried })
+      changes.push({
+        key: text.encode(sequence.userId),
+        value: codecs.userSequence.encode(sequence),
+        partition,
+        ...step?.carried
+      })
     }
     for (const { userId } of sequences) {
       this.#newest.delete(userId)
@@ -296,7 +316,8 @@ export class SequenceStage {
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
     const appends = [handledLater(this.#deadLetters.flush()), handledLater(this.#late.flush())]
-    if (changes.length > 0) appends.push(handledLater(log.append(config.topics.userSequences, changes, sequenceFence(partition))))
+    if (changes.length > 0)
+      appends.push(handledLater(log.append(config.topics.userSequences, changes, sequenceFence(partition))))
     const { next } = owned
     const report: MetricsReport = [
       ...owned.meter.entries(owned.sequencer.report().account),
@@ -327,7 +348,11 @@ export class SequenceStage {
   }
 
   /** A record answers all of its fresh steps: the trace of the newest goes on, those of the others are linked. */
-  #trace({ fresh, partition }: UserSequence, traced: ReadonlyMap<bigint, LogRecord>, startMs: number): TracedStep | undefined {
+  #trace(
+    { fresh, partition }: UserSequence,
+    traced: ReadonlyMap<bigint, LogRecord>,
+    startMs: number
+  ): TracedStep | undefined {
     if (traced.size === 0) return undefined
     const offsets = fresh.map(({ offset }) => offset).sort((a, b) => (a < b ? -1 : 1))
     const { config } = this.#options
@@ -360,7 +385,10 @@ export class SequenceStage {
     owned.told = { next, atMs: clock.nowMs(), account }
     if (next === told.next) return
     const since = accountSince(account, told.account)
-    const done = { read: since.read, ...Object.fromEntries(occurred(since).map(({ outcome, count }) => [outcome, count])) }
+    const done = {
+      read: since.read,
+      ...Object.fromEntries(occurred(since).map(({ outcome, count }) => [outcome, count]))
+    }
     logger?.info(
       { topic: config.topics.interactions, partition, from: told.next, to: next, ...done },
       `partition ${partition} sequenced to ${next}`
@@ -379,7 +407,10 @@ export class SequenceStage {
     await owned.store.close()
   }
 
-  /** Stops where most of what arrives is bad: then it is our schema that is wrong, and the stream would end up among the dead letters. */
+  /**
+   * Stops where most of what arrives is bad: then it is our schema that is wrong, and the stream would end up among the
+   * dead letters.
+   */
   #judge(bad: boolean): void {
     this.#recent.push(bad)
     if (bad) this.#bad++
@@ -400,6 +431,7 @@ export function lateTopic(topic: string): string {
 }
 
 function decode(codecs: Codecs, record: LogRecord): Interaction {
-  if (record.value === null) throw new BadEventError("the record has no value, which would erase a user, but its key is no user's id")
+  if (record.value === null)
+    throw new BadEventError("the record has no value, which would erase a user, but its key is no user's id")
   return codecs.interaction.decode(record.value)
 }

@@ -21,20 +21,26 @@ export const noCounts: SequenceCounts = {
   expired: 0
 }
 
-/** The rolling windows of the users of ONE partition of `interactions`. Reads see earlier puts; durability comes with `commit`. */
+/**
+ * The rolling windows of the users of ONE partition of `interactions`. Reads see earlier puts; durability comes with
+ * `commit`.
+ */
 export interface SequenceStore {
   /** undefined for a user never seen, deleted or expired. */
   get(userId: UserId): UserWindow | undefined
   put(userId: UserId, window: UserWindow): void
   delete(userId: UserId): void
   /**
-   * A put, or without a window a delete, of one among very many: nothing of it is kept in memory, and it may be durable before the commit that follows. Until then
-   * neither `get` nor `put` nor `delete` may be called.
+   * A put, or without a window a delete, of one among very many: nothing of it is kept in memory, and it may be durable
+   * before the commit that follows. Until then neither `get` nor `put` nor `delete` may be called.
    *
    * @returns where there is more under way than is good: to be awaited before the next
    */
   load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined
-  /** Makes all puts and deletes, `next`, the watermark and the counts durable together, or none of them. Without counts the earlier ones stay. */
+  /**
+   * Makes all puts and deletes, `next`, the watermark and the counts durable together, or none of them. Without counts
+   * the earlier ones stay.
+   */
   commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
   /** The next offset to read; 0 for an empty store. */
   committed(): bigint
@@ -44,7 +50,9 @@ export interface SequenceStore {
   counts(): SequenceCounts
   /** Users by id, as of the last commit. */
   users(): Iterable<[UserId, UserWindow]>
-  /** Up to `limit` users whose newest event is older than `beforeMs`, as of the last commit; cheap when there are none. */
+  /**
+   * Up to `limit` users whose newest event is older than `beforeMs`, as of the last commit; cheap when there are none.
+   */
   idle(beforeMs: number, limit: number): UserId[]
   userCount(): number
   close(): Promise<void>

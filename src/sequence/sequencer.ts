@@ -10,26 +10,38 @@ import { hashEventId } from './eventIdHash.ts'
 import { type Placed, placeStep } from './placeStep.ts'
 import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 
-export type SequencerOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'>
+export type SequencerOptions = Pick<
+  SequenceOptions,
+  'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'
+>
 
 export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'duplicate' | 'late' | 'ignored'>
 
 /** What is to be appended to `user-sequences` before the next commit. */
 export interface Taken {
-  /** In the order of appending. More than one for a user only where one record would not hold the same examples, or too little of their histories. */
+  /**
+   * In the order of appending. More than one for a user only where one record would not hold the same examples, or too
+   * little of their histories.
+   */
   readonly sequences: readonly UserSequence[]
   /** Users who expired: a record without a value, so that compaction forgets them. None of them is in `sequences`. */
   readonly expired: readonly UserId[]
-  /** Users who were erased: a record without a value as well, to be appended before the sequences, for what is in these came after. */
+  /**
+   * Users who were erased: a record without a value as well, to be appended before the sequences, for what is in these
+   * came after.
+   */
   readonly erased: readonly UserId[]
 }
 
-/** Users swept per commit: some 10 ms of work; at one commit a second, a million users that expire together are gone after 17 minutes. */
+/**
+ * Users swept per commit: some 10 ms of work; at one commit a second, a million users that expire together are gone
+ * after 17 minutes.
+ */
 const sweepMax = 1000
 
 /**
- * A record holds one window for all its fresh steps, so of a burst the first ones lose what the last ones pushed out. Beyond this share of a full history the
- * record is cut: one record for every ten steps of a burst, at 50 a window.
+ * A record holds one window for all its fresh steps, so of a burst the first ones lose what the last ones pushed out.
+ * Beyond this share of a full history the record is cut: one record for every ten steps of a burst, at 50 a window.
  */
 const historyLossMax = 0.2
 
@@ -52,13 +64,15 @@ interface Pending {
  *
  *     accept a batch → take → append what was taken, await the acknowledgement → now and then: commit
  *
- * Histories are a pure fold over the partition's records: how they are batched, when commits happen, where a crash falls and when expired users are swept make no
- * difference to them. Nor to which steps are emitted as fresh: each exactly once between two commits. Nor to which of these are examples: those that had a step before
- * them when they were placed. (The window that a fresh step is emitted with does depend on the batch: later steps of the batch are in it already, and may have pushed
- * out its oldest ones.)
+ * Histories are a pure fold over the partition's records: how they are batched, when commits happen, where a crash
+ * falls and when expired users are swept make no difference to them. Nor to which steps are emitted as fresh: each
+ * exactly once between two commits. Nor to which of these are examples: those that had a step before them when they
+ * were placed. (The window that a fresh step is emitted with does depend on the batch: later steps of the batch are in
+ * it already, and may have pushed out its oldest ones.)
  *
- * Expiry is by event time: with W the newest event time of a counted type in the partition so far, a user whose newest event is older than W − `idleMaxMs` is not there,
- * whether or not the sweep has come by, and an event that old is late.
+ * Expiry is by event time: with W the newest event time of a counted type in the partition so far, a user whose newest
+ * event is older than W − `idleMaxMs` is not there, whether or not the sweep has come by, and an event that old is
+ * late.
  */
 export class Sequencer {
   readonly #store: SequenceStore
@@ -144,7 +158,10 @@ export class Sequencer {
       itemId,
       type,
       eventTimeMs,
-      source: source === undefined ? { partition: this.#partition, offset } : { partition: source.partition, offset: source.offset }
+      source:
+        source === undefined
+          ? { partition: this.#partition, offset }
+          : { partition: source.partition, offset: source.offset }
     }
     const placement = placeStep(window, { step, idHash: hashEventId(interaction.eventId) }, this.#options)
     if (placement.outcome !== 'placed') return placement.outcome
@@ -152,8 +169,18 @@ export class Sequencer {
     this.#forgotten += placement.forgotten
     const { position, dropped } = placement
     if (pending === undefined) {
-      this.#pending.set(userId, { window: placement.window, positions: [position], offsets: [offset], dropped: 0, acceptedAtMs })
-    } else if (window === undefined || changesExamples(pending, placement) || pending.dropped + dropped > this.#droppedMax) {
+      this.#pending.set(userId, {
+        window: placement.window,
+        positions: [position],
+        offsets: [offset],
+        dropped: 0,
+        acceptedAtMs
+      })
+    } else if (
+      window === undefined ||
+      changesExamples(pending, placement) ||
+      pending.dropped + dropped > this.#droppedMax
+    ) {
       this.#cut.push({ userId, pending: { ...pending } })
       pending.positions = [position]
       pending.offsets = [offset]
@@ -169,7 +196,10 @@ export class Sequencer {
     return 'placed'
   }
 
-  /** The users with fresh steps since the last call, and those who have expired. To be appended, and acknowledged, before `commit`. */
+  /**
+   * The users with fresh steps since the last call, and those who have expired. To be appended, and acknowledged,
+   * before `commit`.
+   */
   take(): Taken {
     const sequences = this.#cut.map(({ userId, pending }) => this.#sequence(userId, pending))
     this.#cut = []
@@ -208,7 +238,8 @@ export class Sequencer {
       throw new Error(
         `commit(${next}) with ${this.#pending.size + this.#erased.size} users that were not taken: they would never be emitted`
       )
-    if (next < this.#next) throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
+    if (next < this.#next)
+      throw new Error(`commit(${next}) after offset ${this.#next - 1n} was accepted: it would be counted twice`)
     this.#next = next
     this.#sweepDue = true
     await this.#store.commit(next, this.#watermarkMs, this.report())
@@ -221,7 +252,10 @@ export class Sequencer {
     this.#account.add('rejected')
   }
 
-  /** Forgets the user: what was placed and not taken yet, too. What comes afterwards begins a new history. @param offset as in `accept` */
+  /**
+   * Forgets the user: what was placed and not taken yet, too. What comes afterwards begins a new history. @param offset
+   * as in `accept`
+   */
   erase(userId: UserId, offset: bigint): void {
     this.#read(offset)
     this.#next = offset + 1n
@@ -269,7 +303,8 @@ export class Sequencer {
 
   #refuse(offset: bigint): never {
     const committed = this.#store.committed()
-    if (offset >= committed) throw new Error(`offset ${offset} of partition ${this.#partition} after offset ${this.#next - 1n}`)
+    if (offset >= committed)
+      throw new Error(`offset ${offset} of partition ${this.#partition} after offset ${this.#next - 1n}`)
     throw new CorruptError(
       `partition ${this.#partition} was read at offset ${offset}, but the sequencer's state already holds everything below ${committed}: ` +
         `the log was replaced, or the state is another log's. Give back the log, or remove the state (mtmi reset)`
@@ -278,8 +313,9 @@ export class Sequencer {
 }
 
 /**
- * Whether the record of what is pending and of the new step would hold other examples than a record of each: its first fresh step would fall off, lose
- * the last step of its history, or get a history that it did not have when it was placed. (The other fresh steps have the first one before them.)
+ * Whether the record of what is pending and of the new step would hold other examples than a record of each: its first
+ * fresh step would fall off, lose the last step of its history, or get a history that it did not have when it was
+ * placed. (The other fresh steps have the first one before them.)
  */
 function changesExamples({ positions }: Pending, { position, dropped }: Placed): boolean {
   return positions[0]! <= dropped && (dropped > 0 || position === 0)

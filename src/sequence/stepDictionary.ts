@@ -9,7 +9,10 @@ export class StringIndex {
     return this.#indexes.get(text) ?? this.append(text)
   }
 
-  /** Gives the next index whether or not the string has one: for what was stored, whose indexes must not shift even if two strings were stored as the same bytes. */
+  /**
+   * Gives the next index whether or not the string has one: for what was stored, whose indexes must not shift even if
+   * two strings were stored as the same bytes.
+   */
   append(text: string): number {
     const index = this.#strings.length
     this.#strings.push(text)
@@ -27,7 +30,10 @@ export class StringIndex {
   }
 }
 
-/** What packed windows refer to. Only grows: it is stored with the windows, and as many items as were ever seen stay in it (and in memory). */
+/**
+ * What packed windows refer to. Only grows: it is stored with the windows, and as many items as were ever seen stay in
+ * it (and in memory).
+ */
 export interface StepDictionary {
   readonly items: StringIndex
   readonly types: StringIndex

@@ -1,5 +1,6 @@
-// model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect when the index has items of theirs: whether they
-// are good enough is the publisher's to judge, and until then the live items are of the weights before.
+// model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect
+// when the index has items of theirs: whether they are good enough is the publisher's to judge, and until then the live
+// items are of the weights before.
 
 import type { AccountNumbers } from '../core/account.ts'
 import { Outage } from '../core/outage.ts'

@@ -1,4 +1,5 @@
-// What the index knows of one user or one item, in a form that a person can look at: the interests by the items nearest to them, and all of it on a plane.
+// What the index knows of one user or one item, in a form that a person can look at: the interests by the items nearest
+// to them, and all of it on a plane.
 //
 // D dimensions, K interests.
 
@@ -65,7 +66,10 @@ export interface UserProfileRequest {
 const historyShownMax = 50
 /** Points of a map: more are a blot, and the plane's cost grows with their cube. */
 const mapPointsMax = 160
-/** Of interests, when the plane is laid: its square is what counts, so that a hundred items do not outvote four interests. */
+/**
+ * Of interests, when the plane is laid: its square is what counts, so that a hundred items do not outvote four
+ * interests.
+ */
 const interestWeight = 100
 /** Digits of coordinates and scores: a pixel is coarser. */
 const rounded = (value: number) => Math.round(value * 1e4) / 1e4
@@ -81,7 +85,10 @@ export class Profiles {
     this.#clock = parts.clock
   }
 
-  /** undefined: the user has no vectors. @throws UnavailableError if nothing is published yet, or the index does not answer */
+  /**
+   * undefined: the user has no vectors. @throws UnavailableError if nothing is published yet, or the index does not
+   * answer
+   */
   async user({ userId, nearest, map, vectors: withVectors }: UserProfileRequest): Promise<UserProfile | undefined> {
     const found = await this.#index.search({ by: { userId } }, nearest, { excludeRecent: false })
     // The map may be of a moment after the lists, where the user was published in between: the next question mends it.
@@ -144,9 +151,10 @@ export class Profiles {
 }
 
 /**
- * The interests on the plane along which they differ most, and as many of the items as a map can hold where they lie on it; interests and items each about their
- * own middle. Both kinds lie in a cone of their own: what lies between the cones, and how items differ among themselves, would fill the map and leave the
- * interests in one spot. Where the interests leave an axis free, the items decide.
+ * The interests on the plane along which they differ most, and as many of the items as a map can hold where they lie on
+ * it; interests and items each about their own middle. Both kinds lie in a cone of their own: what lies between the
+ * cones, and how items differ among themselves, would fill the map and leave the interests in one spot. Where the
+ * interests leave an axis free, the items decide.
  */
 function placed(interests: readonly Float32Array[], items: ReadonlyMap<ItemId, NonNullable<Located>>) {
   const shown = [...items].slice(0, mapPointsMax - interests.length)

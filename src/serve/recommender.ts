@@ -30,7 +30,10 @@ export type FeatureFilter = Readonly<Record<string, string>>
 
 export interface RecommendedItem {
   readonly itemId: ItemId
-  /** What the list is sorted by, −1 … 1: the cosine to the nearest interest, or what `model.score` makes of the cosines to all of them; where the list is of what is popular, its faded interactions as a share of the most popular item's. */
+  /**
+   * What the list is sorted by, −1 … 1: the cosine to the nearest interest, or what `model.score` makes of the cosines
+   * to all of them; where the list is of what is popular, its faded interactions as a share of the most popular item's.
+   */
   readonly score: number
   /** 0-based tower that found it; null: popular. */
   readonly interest: number | null
@@ -51,7 +54,10 @@ export interface Recommendations {
   readonly coldStart?: 'popular'
   /** Why it is not, in words. */
   readonly why?: string
-  /** The context of the request within which the first items are popular, `country=de`; absent: none, all are popular with everybody. */
+  /**
+   * The context of the request within which the first items are popular, `country=de`; absent: none, all are popular
+   * with everybody.
+   */
   readonly popularIn?: string
   /** How old the user's vectors are, milliseconds. */
   readonly vectorsAgeMs?: number
@@ -60,7 +66,12 @@ export interface Recommendations {
 export interface SimilarItems {
   readonly itemId: ItemId
   readonly version: string
-  readonly items: readonly { readonly itemId: ItemId; readonly score: number; readonly title?: string; readonly about?: string }[]
+  readonly items: readonly {
+    readonly itemId: ItemId
+    readonly score: number
+    readonly title?: string
+    readonly about?: string
+  }[]
 }
 
 /** What a list may be asked to be; absent: as configured. */
@@ -78,7 +89,10 @@ export interface ListRequest {
   /** '': by vectors. */
   readonly diversityBy?: string
   readonly repeats?: boolean
-  /** Of who asks, such as country or device: what is popular there comes first, where nothing else is known. The first that says anything counts. */
+  /**
+   * Of who asks, such as country or device: what is popular there comes first, where nothing else is known. The first
+   * that says anything counts.
+   */
   readonly context?: Readonly<Record<string, string>>
 }
 
@@ -86,7 +100,10 @@ export interface ListRequest {
 const mixtureCandidatesPerPlace = 2
 /** Spaces that may be dropped under one request before it gives up. */
 const attemptsMax = 3
-/** More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions multiplications on the caller's thread. */
+/**
+ * More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions
+ * multiplications on the caller's thread.
+ */
 const extraCandidatesMax = 100
 
 export class Recommender {
@@ -112,8 +129,8 @@ export class Recommender {
   }
 
   /**
-   * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than `limit` where there are not as many.
-   * Everything in the answer is from the one space that it names.
+   * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than
+   * `limit` where there are not as many. Everything in the answer is from the one space that it names.
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
@@ -126,7 +143,9 @@ export class Recommender {
         list && {
           userId,
           ...list,
-          ...(found.user === undefined ? {} : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
+          ...(found.user === undefined
+            ? {}
+            : { vectorsAgeMs: Math.max(0, this.#clock.nowMs() - found.user.updatedAtMs) })
         }
       )
     })
@@ -155,11 +174,15 @@ export class Recommender {
   }
 
   /**
-   * What is popular now, without the history: within the context first, where the request gives one in which enough happened.
+   * What is popular now, without the history: within the context first, where the request gives one in which enough
+   * happened.
    * @param why there is nothing better to show, in words
    * @throws UnavailableError if nothing is published yet
    */
-  async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<Omit<Recommendations, 'userId'>> {
+  async popular(
+    request: ListRequest & { history?: readonly ItemId[] },
+    why: string
+  ): Promise<Omit<Recommendations, 'userId'>> {
     const { limit, filter, exclude = [], history = [], context = {} } = request
     const without = { ...filterOf(filter), excludeItems: [...history, ...exclude] }
     let within: { readonly context: string; readonly found: PopularItems } | undefined
@@ -181,19 +204,43 @@ export class Recommender {
       found ??= others
       rest = others.items
     }
-    const items = [...first, ...rest].map(({ itemId, score, payload }) => ({ itemId, score, interest: null, ...wordsOf(payload) }))
+    const items = [...first, ...rest].map(({ itemId, score, payload }) => ({
+      itemId,
+      score,
+      interest: null,
+      ...wordsOf(payload)
+    }))
     this.#onList?.(items)
-    return { version: versionOf(found), items, coldStart: 'popular', why, ...(within === undefined ? {} : { popularIn: within.context }) }
+    return {
+      version: versionOf(found),
+      items,
+      coldStart: 'popular',
+      why,
+      ...(within === undefined ? {} : { popularIn: within.context })
+    }
   }
 
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
-  async similar({ itemId, limit, filter }: { itemId: ItemId; limit: number; filter?: FeatureFilter }): Promise<SimilarItems | undefined> {
+  async similar({
+    itemId,
+    limit,
+    filter
+  }: {
+    itemId: ItemId
+    limit: number
+    filter?: FeatureFilter
+  }): Promise<SimilarItems | undefined> {
     const similar = await this.#fromOneSpace(async () => {
-      const found = await this.#index.search({ by: { itemId } }, limit + 1, { ...filterOf(filter), excludeItems: [itemId] })
+      const found = await this.#index.search({ by: { itemId } }, limit + 1, {
+        ...filterOf(filter),
+        excludeItems: [itemId]
+      })
       if (found.lists === undefined) return 'unknown'
       const merged = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
       const described = await this.#described(found, merged)
-      return described && { itemId, version: versionOf(found), items: described.map(({ interest: _, ...item }) => item) }
+      return (
+        described && { itemId, version: versionOf(found), items: described.map(({ interest: _, ...item }) => item) }
+      )
     })
     return similar === 'unknown' ? undefined : similar
   }
@@ -202,29 +249,49 @@ export class Recommender {
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
     const { limit, exclude = [] } = request
     const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
-    // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among the best `limit` of each. For a mixture see MergeOptions.
-    const perPlace = diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
+    // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
+    // the best `limit` of each. For a mixture see MergeOptions.
+    const perPlace =
+      diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
     const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
-    const filter = { ...filterOf(request.filter), excludeItems: [...(repeats ? [] : history), ...exclude], excludeRecent: !repeats }
+    const filter = {
+      ...filterOf(request.filter),
+      excludeItems: [...(repeats ? [] : history), ...exclude],
+      excludeRecent: !repeats
+    }
     return this.#index.search(query, fetch, filter, { vectors: diversity > 0 && diversityBy === '' })
   }
 
   /** @param history newest first @returns undefined: the space that was searched is gone */
-  async #list(found: SearchResult, request: ListRequest, history: readonly ItemId[]): Promise<Omit<Recommendations, 'userId'> | undefined> {
+  async #list(
+    found: SearchResult,
+    request: ListRequest,
+    history: readonly ItemId[]
+  ): Promise<Omit<Recommendations, 'userId'> | undefined> {
     const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
     const lists = found.lists ?? []
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
-    const merged = mergeInterests(lists, request.limit, excluded, { quotaShare, diversity, scoring: this.#scoring, valuesOf })
+    const merged = mergeInterests(lists, request.limit, excluded, {
+      quotaShare,
+      diversity,
+      scoring: this.#scoring,
+      valuesOf
+    })
     const described = await this.#described(found, merged, request.explain === true ? history : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
     return { version: versionOf(found), items: described }
   }
 
-  /** What the candidates of a search have in a field of their features. Its own fields only: a field may be called `constructor`. */
+  /**
+   * What the candidates of a search have in a field of their features. Its own fields only: a field may be called
+   * `constructor`.
+   */
   async #valuesOf({ space, lists = [] }: SearchResult, field: string): Promise<(itemId: ItemId) => readonly string[]> {
-    const items = await this.#index.items(space, [...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))])
+    const items = await this.#index.items(space, [
+      ...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))
+    ])
     return (itemId) => {
       const { features = {} } = items.get(itemId)?.payload ?? {}
       return own(features, field) ?? []
@@ -311,7 +378,10 @@ function filterOf(features: FeatureFilter | undefined): Filter {
 const aboutMax = 4
 
 /** What a reader is told of an item. */
-export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): { title?: string; about?: string } {
+export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): {
+  title?: string
+  about?: string
+} {
   const values = Object.values(features).flat().slice(0, aboutMax)
   return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
 }

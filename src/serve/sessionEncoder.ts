@@ -1,4 +1,5 @@
-// Makes the interests of a session that is not stored. It may be far from the caller's thread: a model's step must not hold up other answers.
+// Makes the interests of a session that is not stored. It may be far from the caller's thread: a model's step must not
+// hold up other answers.
 
 import type { EncoderStep } from '../model/encoder.ts'
 

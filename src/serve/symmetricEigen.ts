@@ -1,4 +1,5 @@
-// Eigenvalues and eigenvectors of a symmetric matrix: Householder's reduction to three diagonals, then QL with implicit shifts (EISPACK tred2 and tql2).
+// Eigenvalues and eigenvectors of a symmetric matrix: Householder's reduction to three diagonals, then QL with implicit
+// shifts (EISPACK tred2 and tql2).
 //
 // N rows and columns. About 6 N³ multiplications: 64 rows take 2 ms, 160 rows 25 ms.
 
@@ -13,7 +14,8 @@ export function symmetricEigen(matrix: Float64Array, size: number): Float64Array
   const diagonal = new Float64Array(size)
   const beside = new Float64Array(size)
   if (size === 0) return diagonal
-  // What is far below the rounding of the greatest entry changes nothing but, squared, would be lost and leave vectors without a length.
+  // What is far below the rounding of the greatest entry changes nothing but, squared, would be lost and leave vectors
+  // without a length.
   let greatest = 0
   for (const entry of matrix) greatest = Math.max(greatest, Math.abs(entry))
   const least = Math.max(1e-140, greatest * 1e-30)

@@ -8,7 +8,10 @@ import { guardWithout } from './batch/floodGuard.ts'
 /** Parts that name users. */
 const naming = ['reservoir', 'guard']
 
-/** @returns the part without the users' examples and those of them learned lately, or the very part. Weights stay: what was learned from one cannot be told from what was learned from others */
+/**
+ * @returns the part without the users' examples and those of them learned lately, or the very part. Weights stay: what
+ *   was learned from one cannot be told from what was learned from others
+ */
 function partWithout(part: CheckpointPart, userIds: readonly UserId[]): CheckpointPart {
   const without = part.name === 'guard' ? guardWithout : examplesWithout
   let { arrays } = part
@@ -17,7 +20,8 @@ function partWithout(part: CheckpointPart, userIds: readonly UserId[]): Checkpoi
 }
 
 /**
- * Rewrites every kept checkpoint that holds examples of the users. Killed at any moment, each is as it was or without them; to be repeated then.
+ * Rewrites every kept checkpoint that holds examples of the users. Killed at any moment, each is as it was or without
+ * them; to be repeated then.
  *
  * @returns how many checkpoints were rewritten, and which are damaged and could not be looked at
  */

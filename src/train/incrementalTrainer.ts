@@ -52,8 +52,9 @@ const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', '
 const featuresMax = 1_000_000
 
 /**
- * Standard deviation of a new row's numbers, in units of 1/√D. Vectors are scaled to length 1 anyway, so a short row is a row that turns fast: the first
- * steps of Adagrad, whose length does not depend on it, decide where a new item points, not chance.
+ * Standard deviation of a new row's numbers, in units of 1/√D. Vectors are scaled to length 1 anyway, so a short row is
+ * a row that turns fast: the first steps of Adagrad, whose length does not depend on it, decide where a new item
+ * points, not chance.
  */
 const initialRowLength = 0.1
 
@@ -103,14 +104,25 @@ export class IncrementalTrainer implements Trainer {
       rng: rng.fork('items'),
       initialScale
     })
-    this.features = new ItemTable({ dimensions, itemsMax: featuresMax, admissionMin: 1, rng: rng.fork('features'), initialScale })
+    this.features = new ItemTable({
+      dimensions,
+      itemsMax: featuresMax,
+      admissionMin: 1,
+      rng: rng.fork('features'),
+      initialScale
+    })
     this.#sampler = new CandidateSampler({ items: this.items })
     this.#featuresOf = (itemId) => this.#own.get(itemId) ?? []
     const featuresOf = (itemId: ItemId) => this.#featuresOf(itemId)
     const assembler = { items: this.items, features: this.features, sampler: this.#sampler, historyMax, featuresOf }
     this.#assembler = new BatchAssembler({ ...assembler, negatives: train.negatives, rng: rng.fork('negatives') })
     this.#evaluationAssembler = new BatchAssembler({ ...assembler, negatives: 0, rng: rng.fork('unused') })
-    this.#reservoir = new Reservoir({ items: this.items, examplesMax: train.reservoirMax, historyMax, rng: rng.fork('reservoir') })
+    this.#reservoir = new Reservoir({
+      items: this.items,
+      examplesMax: train.reservoirMax,
+      historyMax,
+      rng: rng.fork('reservoir')
+    })
     const { guardExamples, userShareMax, itemShareMax } = train
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
@@ -137,7 +149,10 @@ export class IncrementalTrainer implements Trainer {
     return this.#space
   }
 
-  /** From here on vectors belong to another space: the next `takeUpdates` sends every row. Not part of a checkpoint, nor changed by going back to one. */
+  /**
+   * From here on vectors belong to another space: the next `takeUpdates` sends every row. Not part of a checkpoint, nor
+   * changed by going back to one.
+   */
   beginSpace(space: string): void {
     this.#space = space
     this.resendAll()
@@ -175,7 +190,10 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /** Ranks the targets before anything is known of them: an item first seen here counts as a miss. */
-  evaluateExamples(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; batch: MiniBatch } {
+  evaluateExamples(
+    examples: readonly Example[],
+    ranges: OffsetRanges
+  ): { evaluation: EvaluationReport; batch: MiniBatch } {
     this.items.releaseFreed()
     this.features.releaseFreed()
     const batch = this.#evaluationAssembler.assemble(examples, ranges)
@@ -183,12 +201,14 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /**
-   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay. Examples of which one user or one item has too many
-   * (see FloodGuard) are left out of all of it.
+   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay. Examples of which
+   * one user or one item has too many (see FloodGuard) are left out of all of it.
    *
    * @param evaluated what `evaluateExamples` returned for them: its ranges are passed on
-   * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed and nothing was kept for replay, but
-   *   the targets have been counted and admitted and the random streams have moved on: so the same stream from the same checkpoint does the same again.
+   * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed
+   *   and nothing was kept for replay, but
+   *   the targets have been counted and admitted and the random streams have moved on: so the same stream from the same
+   *   checkpoint does the same again.
    */
   learnExamples(examples: readonly Example[], evaluated: MiniBatch): StepReport {
     const { replayRatio, itemIdleMaxMs } = this.#options.train
@@ -216,15 +236,23 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /**
-   * Learns positions that share their users' windows, in one pass (see WindowBatch): several times as fast as one by one where windows have many. The
-   * targets were observed before; nothing is counted, admitted, drawn for replay or kept.
+   * Learns positions that share their users' windows, in one pass (see WindowBatch): several times as fast as one by
+   * one where windows have many. The targets were observed before; nothing is counted, admitted, drawn for replay or
+   * kept.
    *
    * @param replayed learned beside them, as those that were learned before
    * @throws DivergedError as `learn` does
    */
-  learnWindows(windows: readonly TrainingWindow[], ranges: OffsetRanges, replayed: readonly TrainingWindow[] = []): StepReport {
+  learnWindows(
+    windows: readonly TrainingWindow[],
+    ranges: OffsetRanges,
+    replayed: readonly TrainingWindow[] = []
+  ): StepReport {
     const fresh = windows.reduce((sum, { targets }) => sum + targets.length, 0)
-    return this.learn(this.#assembler.assembleWindows(replayed.length === 0 ? windows : [...windows, ...replayed], ranges), fresh)
+    return this.learn(
+      this.#assembler.assembleWindows(replayed.length === 0 ? windows : [...windows, ...replayed], ranges),
+      fresh
+    )
   }
 
   evaluate(batch: MiniBatch): EvaluationReport {
@@ -254,7 +282,8 @@ export class IncrementalTrainer implements Trainer {
           'If it happens again lower train.denseLearningRate and train.rowLearningRate, or raise model.temperature'
       )
     }
-    const scale = train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
+    const scale =
+      train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
     const rowRate = train.rowLearningRate * this.#rateScale
     this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale)
     const touchedRows =
@@ -274,18 +303,23 @@ export class IncrementalTrainer implements Trainer {
 
   /** Multiplies both learning rates from now on; stays in checkpoints taken afterwards. @param factor above 0 */
   slowDown(factor: number): void {
-    if (!(factor > 0 && Number.isFinite(factor))) throw new RangeError(`slowDown: the factor must be above 0, not ${factor}`)
+    if (!(factor > 0 && Number.isFinite(factor)))
+      throw new RangeError(`slowDown: the factor must be above 0, not ${factor}`)
     this.#rateScale *= factor
   }
 
-  /** Erases a user from what is kept for replay, and from whose examples were learned lately. @returns how many examples that were */
+  /**
+   * Erases a user from what is kept for replay, and from whose examples were learned lately. @returns how many examples
+   * that were
+   */
   forgetUser(userId: UserId): number {
     this.#guard.remove(userId)
     return this.#reservoir.remove(userId)
   }
 
   /**
-   * What changed since the last call: rows of items and features, expired items, the dense weights if asked for, and the commit that closes it.
+   * What changed since the last call: rows of items and features, expired items, the dense weights if asked for, and
+   * the commit that closes it.
    *
    * @param withWeights whether dense weights travel; the first time they must
    */
@@ -295,7 +329,12 @@ export class IncrementalTrainer implements Trainer {
     for (const itemId of this.items.takeExpired()) updates.push({ kind: 'item-row', itemId, row: null, count: 0 })
     this.features.takeExpired()
     for (const row of this.items.takeDirty())
-      updates.push({ kind: 'item-row', itemId: this.items.idOf(row), row: this.items.values(row).slice(), count: this.items.count(row) })
+      updates.push({
+        kind: 'item-row',
+        itemId: this.items.idOf(row),
+        row: this.items.values(row).slice(),
+        count: this.items.count(row)
+      })
     for (const row of this.features.takeDirty())
       updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
     if (withWeights) {
@@ -308,7 +347,9 @@ export class IncrementalTrainer implements Trainer {
     return updates
   }
 
-  /** The next `takeUpdates` sends every row: after going back to a checkpoint that later updates were already sent from. */
+  /**
+   * The next `takeUpdates` sends every row: after going back to a checkpoint that later updates were already sent from.
+   */
   resendAll(): void {
     for (const table of [this.items, this.features]) for (const row of table.admitted()) table.markDirty(row)
   }
@@ -320,10 +361,11 @@ export class IncrementalTrainer implements Trainer {
   }
 
   /**
-   * The trainer as it is at this moment. Its parts are made when they are fetched, while learning goes on: what a step is about to change is set aside for them first. To be fetched to
-   * the end before the next checkpoint begins.
+   * The trainer as it is at this moment. Its parts are made when they are fetched, while learning goes on: what a step
+   * is about to change is set aside for them first. To be fetched to the end before the next checkpoint begins.
    *
-   * @param extent `changed`: of rows and examples only those that changed since the last checkpoint was begun, or restored. With its parts after those of that one it is whole
+   * @param extent `changed`: of rows and examples only those that changed since the last checkpoint was begun, or
+   *   restored. With its parts after those of that one it is whole
    */
   beginCheckpoint(extent: Extent): Checkpoint {
     this.#copies++
@@ -372,12 +414,16 @@ export class IncrementalTrainer implements Trainer {
 
   /**
    * @param others gets the parts that somebody else has put beside the trainer's, in their order
-   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is then not to be used
+   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is
+   *   then not to be used
    */
   restore(checkpoint: Checkpoint, others: (part: CheckpointPart) => void = () => {}): void {
-    const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> & Record<string, unknown>
+    const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> &
+      Record<string, unknown>
     if (header.formatVersion !== formatVersion)
-      throw new CorruptError(`the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`)
+      throw new CorruptError(
+        `the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`
+      )
     const problems = differences(this.#model.architecture, header.architecture as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
     this.#copies++
@@ -411,7 +457,11 @@ export class IncrementalTrainer implements Trainer {
 }
 
 /** @param losses [B] @param weight [B] */
-function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number): Pick<StepReport, 'freshLosses' | 'replayedLoss'> {
+function splitLosses(
+  losses: Float32Array,
+  weight: Float32Array,
+  fresh: number
+): Pick<StepReport, 'freshLosses' | 'replayedLoss'> {
   let sum = 0
   let replayed = 0
   for (let b = fresh; b < losses.length; b++) {
@@ -426,7 +476,8 @@ function splitLosses(losses: Float32Array, weight: Float32Array, fresh: number):
 /** Of the first `fresh` of a batch. Without a weight is whose target has no row, or else whose history has none. */
 function freshOutcomes({ weight, target }: Pick<MiniBatch, 'weight' | 'target'>, fresh: number): StepReport['fresh'] {
   const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
-  for (let b = 0; b < fresh; b++) outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
+  for (let b = 0; b < fresh; b++)
+    outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
   return outcomes
 }
 

@@ -1,6 +1,8 @@
-// What the towers read of an item: its row, plus a share of the mean of its features' rows, the smaller the more often the item was met. And back: a gradient to those rows.
+// What the towers read of an item: its row, plus a share of the mean of its features' rows, the smaller the more often
+// the item was met. And back: a gradient to those rows.
 //
-// U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one tensor.
+// U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one
+// tensor.
 
 import type { Model } from '../model/model.ts'
 import type { ItemTable } from './batch/itemTable.ts'
@@ -23,7 +25,8 @@ export class ItemInputs {
   /**
    * @param rows [U] of the item table; 0 gives zeros, plus features if it has any
    * @param features of the U items
-   * @returns [U, D], valid until the next call: megabytes of new memory for each step would keep the garbage collector busy
+   * @returns [U, D], valid until the next call: megabytes of new memory for each step would keep the garbage collector
+   *   busy
    */
   gather(rows: Int32Array, features: ItemFeatures): Float32Array {
     const d = this.#items.dimensions
@@ -50,7 +53,11 @@ export class ItemInputs {
    * @param gradients [U, D] with respect to the inputs; the item rows' own gradients are the same numbers
    * @returns rows [V], unique, and gradients [V, D]
    */
-  featureGradients(items: Int32Array, features: ItemFeatures, gradients: Float32Array): { rows: Int32Array; gradients: Float32Array } {
+  featureGradients(
+    items: Int32Array,
+    features: ItemFeatures,
+    gradients: Float32Array
+  ): { rows: Int32Array; gradients: Float32Array } {
     const d = this.#items.dimensions
     if (this.#slots.length < this.#features.rows) this.#slots = new Int32Array(2 * this.#features.rows)
     const slots = this.#slots

@@ -1,14 +1,20 @@
-// What somebody asks of the trainer's model while it runs or before it starts: to go back, to be published once more, to go on.
+// What somebody asks of the trainer's model while it runs or before it starts: to go back, to be published once more,
+// to go on.
 
 import type { LineageReason } from '../records/modelUpdate.ts'
 
 export interface ControlRequest {
-  /** Ascending from 1. The space that comes of it bears the number, so that a request repeated after a crash fills the same space. */
+  /**
+   * Ascending from 1. The space that comes of it bears the number, so that a request repeated after a crash fills the
+   * same space.
+   */
   readonly id: number
   readonly action: LineageReason
   /** Of a rollback: step of the checkpoint. */
   readonly version?: number
-  /** Of a rollback: the trainer keeps its own weights and learns on, but publishes nothing until it is told to resume. */
+  /**
+   * Of a rollback: the trainer keeps its own weights and learns on, but publishes nothing until it is told to resume.
+   */
   readonly hold?: boolean
   readonly requestedAtMs: number
 }

@@ -1,4 +1,5 @@
-// Carries out what somebody asks of the trainer's model: to go back to a version, to publish everything once more, to go on after a pause.
+// Carries out what somebody asks of the trainer's model: to go back to a version, to publish everything once more, to
+// go on after a pause.
 
 import type { Clock } from '../core/clock.ts'
 import type { ModelOptions } from '../core/config/config.ts'
@@ -73,8 +74,9 @@ export class ModelRequests {
   }
 
   /**
-   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the request, and the checkpoint that
-   * says it is done comes after everything was sent. Killed before, the trainer does it again.
+   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the
+   * request, and the checkpoint that says it is done comes after everything was sent. Killed before, the trainer does
+   * it again.
    */
   async obey(): Promise<void> {
     const { control, clock, trainer, stage } = this.#options
@@ -116,7 +118,10 @@ export class ModelRequests {
     control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
   }
 
-  /** Of a rollback. @returns what the trainer goes on with, where that is not the version @throws ConfigError, CorruptError if there is no such version; nothing has changed */
+  /**
+   * Of a rollback. @returns what the trainer goes on with, where that is not the version @throws ConfigError,
+   * CorruptError if there is no such version; nothing has changed
+   */
   async #restoreRequested({ action, version, hold }: ControlRequest): Promise<Checkpoint | undefined> {
     if (action !== 'rollback') return
     const { trainer, checkpoints, stage } = this.#options
@@ -137,7 +142,9 @@ export class ModelRequests {
     const nowMs = clock.nowMs()
     trainer.beginSpace(space)
     // Nothing has to leave a space that is empty.
-    const updates = trainer.takeUpdates(true, nowMs).filter((update) => update.kind !== 'item-row' || update.row !== null)
+    const updates = trainer
+      .takeUpdates(true, nowMs)
+      .filter((update) => update.kind !== 'item-row' || update.row !== null)
     return [{ kind: 'lineage', space, reason: action, begunAtMs: nowMs }, ...updates]
   }
 }

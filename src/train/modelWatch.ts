@@ -1,4 +1,5 @@
-// Watches what each batch says for drift of the model: feeds the detectors, tells the metrics, and keeps what was noticed for the report.
+// Watches what each batch says for drift of the model: feeds the detectors, tells the metrics, and keeps what was
+// noticed for the report.
 
 import type { Clock } from '../core/clock.ts'
 import type { Detection } from '../monitor/drift/detection.ts'
@@ -22,7 +23,11 @@ export class ModelWatch {
   readonly #measure: ((report: MetricsReport) => void) | undefined
   #detections: readonly Detection[] = []
 
-  constructor(setup: { options: { readonly confidence: number }; clock: Clock; measure?: ((report: MetricsReport) => void) | undefined }) {
+  constructor(setup: {
+    options: { readonly confidence: number }
+    clock: Clock
+    measure?: ((report: MetricsReport) => void) | undefined
+  }) {
     this.#drift = new ModelDrift(setup.options)
     this.#clock = setup.clock
     this.#measure = setup.measure
@@ -34,7 +39,9 @@ export class ModelWatch {
     return this.#detections
   }
 
-  /** @param step undefined if the batch was dropped @param eventTimeMs of the newest example @returns what was noticed */
+  /**
+   * @param step undefined if the batch was dropped @param eventTimeMs of the newest example @returns what was noticed
+   */
   observe(evaluation: EvaluationReport, step: StepReport | undefined, eventTimeMs: number): readonly Detection[] {
     const found = this.#drift.observe({
       ranks: evaluation.ranks,

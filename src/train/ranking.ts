@@ -29,7 +29,10 @@ export interface Ranking {
 /** Numbers of one chunk of scores: 32 MiB, about what the caches and one allocation bear. */
 const chunkNumbers = 8 * 1024 * 1024
 
-/** Scores this close are ties, and ties count against the model: the same product, taken in another order, differs by this much. */
+/**
+ * Scores this close are ties, and ties count against the model: the same product, taken in another order, differs by
+ * this much.
+ */
 const tie = 1e-6
 
 /**
@@ -44,7 +47,8 @@ export function rankTargets(input: RankingInput): Ranking {
   const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
   const mixed = score.form === 'mixture' && K > 1
   const threshold = new Float32Array(B)
-  for (let b = 0; b < B; b++) threshold[b] = mixed ? leastShares(toTarget, b, B, K, score.temperature) : leastCosine(toTarget, b, B, K)
+  for (let b = 0; b < B; b++)
+    threshold[b] = mixed ? leastShares(toTarget, b, B, K, score.temperature) : leastCosine(toTarget, b, B, K)
   const counts = new Float64Array(B)
   const chunk = Math.max(1, Math.min(N, Math.floor(chunkNumbers / (K * B))))
   const lists = exclusions(target, excluded, B, L)
@@ -72,7 +76,10 @@ export function rankTargets(input: RankingInput): Ranking {
       for (const [i, b] of owners.entries()) if (!(left[i]! < threshold[b]!)) counts[b]!--
     })
   }
-  return { ranks: Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, counts[b]!))), toTarget }
+  return {
+    ranks: Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, counts[b]!))),
+    toTarget
+  }
 }
 
 /** Of the nearest interest. */
@@ -97,7 +104,8 @@ function nearest(users: tf.Tensor3D, vectors: tf.Tensor2D): tf.Tensor1D {
 }
 
 /**
- * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are within the product, by one more column of each side: by themselves they would take two more ways through [K·B, n] numbers.
+ * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are within the product, by one more column of each side: by themselves they
+ * would take two more ways through [K·B, n] numbers.
  *
  * @param users [K, B, D] @param vectors [n, D] @returns [B·n]
  */
@@ -105,7 +113,12 @@ function mixtures(users: tf.Tensor3D, vectors: tf.Tensor2D, temperature: number)
   const [K, B, D] = users.shape
   const n = vectors.shape[0]
   const scaled = tf.mul(tf.concat([tf.reshape(users, [K * B, D]), tf.fill([K * B, 1], -1)], 1), 1 / temperature) // [K·B, D + 1]
-  const exponents = tf.matMul(scaled as tf.Tensor2D, tf.concat([vectors, tf.ones([n, 1])], 1) as tf.Tensor2D, false, true) // [K·B, n]
+  const exponents = tf.matMul(
+    scaled as tf.Tensor2D,
+    tf.concat([vectors, tf.ones([n, 1])], 1) as tf.Tensor2D,
+    false,
+    true
+  ) // [K·B, n]
   return tf.sum(tf.exp(tf.reshape(exponents, [K, B * n])), 0)
 }
 

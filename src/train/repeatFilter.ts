@@ -13,13 +13,16 @@ interface Seen {
 }
 
 /**
- * Every fresh step passes once, if the records of one partition of `interactions` come in the order in which they were emitted (as they do when `user-sequences` is
- * keyed by user and has as many partitions) and none before the filter's state is left out.
+ * Every fresh step passes once, if the records of one partition of `interactions` come in the order in which they were
+ * emitted (as they do when `user-sequences` is keyed by user and has as many partitions) and none before the filter's
+ * state is left out.
  *
  * Why. Let C be the greatest `committed` seen in the partition.
  * 1. A fresh step at an offset ≥ C passes exactly if it is not in the set, which holds all that passed from C on.
- * 2. A fresh step below C is a repeat: C was committed only after every record with a fresh step below C had been acknowledged, so these were appended before the
- *    first record that says C, and have been read before it. They passed then, at a time when the floor was not above them: a record that says C' carries only
+ * 2. A fresh step below C is a repeat: C was committed only after every record with a fresh step below C had been
+ *    acknowledged, so these were appended before the
+ *    first record that says C, and have been read before it. They passed then, at a time when the floor was not above
+ *    them: a record that says C' carries only
  *    fresh offsets ≥ C', because a sequencer that has committed C' reads on from C'.
  * 3. What is not fresh but in the window was fresh in another record.
  * The set holds what is emitted between two commits, and is empty again soon after.
@@ -27,7 +30,10 @@ interface Seen {
 export class RepeatFilter {
   readonly #partitions = new Map<number, Seen>()
 
-  /** The record with only the fresh steps that were not in any record before: the very same object if these are all, as they nearly always are. */
+  /**
+   * The record with only the fresh steps that were not in any record before: the very same object if these are all, as
+   * they nearly always are.
+   */
   admit(sequence: UserSequence): UserSequence {
     let seen = this.#partitions.get(sequence.partition)
     if (seen === undefined) {

@@ -1,4 +1,5 @@
-// Where the targets of a batch rank among all items, before it is learned: the progressive quality. Beyond some number of items for a share of the examples.
+// Where the targets of a batch rank among all items, before it is learned: the progressive quality. Beyond some number
+// of items for a share of the examples.
 //
 // B examples, L history positions, K interests, D dimensions, N items with a row, U rows touched.
 
@@ -15,7 +16,10 @@ import type { ItemInputs } from './itemInputs.ts'
 import { rankTargets } from './ranking.ts'
 import { type EvaluationReport, unknownRank } from './trainer.ts'
 
-/** Beyond `evaluateItemsMax`: examples ranked of a batch that is ranked at all. Making N item vectors then costs about as much as scoring them. */
+/**
+ * Beyond `evaluateItemsMax`: examples ranked of a batch that is ranked at all. Making N item vectors then costs about
+ * as much as scoring them.
+ */
 const sampledExamples = 32
 
 /** Share of a learning step's arithmetic that ranking may cost beyond `evaluateItemsMax`. */
@@ -114,7 +118,10 @@ export class TargetRanker {
     return { ranks, candidates: N, intraUserCosine, wins }
   }
 
-  /** Examples of a batch that are ranked: all, or beyond `evaluateItemsMax` a few of some batches, chosen by hash, so that a replay chooses the same. */
+  /**
+   * Examples of a batch that are ranked: all, or beyond `evaluateItemsMax` a few of some batches, chosen by hash, so
+   * that a replay chooses the same.
+   */
   #chooseRanked(batch: MiniBatch, N: number): number[] {
     const { model, train } = this.#parts
     const all = Array.from({ length: batch.size }, (_, b) => b)
@@ -125,7 +132,8 @@ export class TargetRanker {
     const { replayRatio, negatives } = train
     // Multiplications and additions; the item rows' way through memory counts as much as their tower.
     const B = batch.size * (1 + replayRatio)
-    const learning = 3 * (batch.items.length * D * K * D + 2 * B * batch.length * K * D + B * K * D * D + B * K * (B + negatives) * D)
+    const learning =
+      3 * (batch.items.length * D * K * D + 2 * B * batch.length * K * D + B * K * D * D + B * K * (B + negatives) * D)
     const ranking = 2 * N * D * D + sampledExamples * K * N * D
     const every = Math.max(1, Math.ceil(ranking / (rankingShare * learning)))
     if (hash(number, this.#hashSeed) % every !== 0) return []

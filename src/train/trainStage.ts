@@ -1,4 +1,5 @@
-// user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so that a restart learns the very same batches again.
+// user-sequences → model-updates: each mini-batch is ranked, then learned; its boundaries are written down first, so
+// that a restart learns the very same batches again.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
@@ -143,9 +144,15 @@ export class TrainStage {
   readonly #held: { release(): void }
   /** Next offset of the catalogue that the trainer knows of. */
   #catalogueKnown = 0n
-  /** Changes read but not to be known yet: a batch that is learned again must not know more of its items than it did then. */
+  /**
+   * Changes read but not to be known yet: a batch that is learned again must not know more of its items than it did
+   * then.
+   */
   #catalogueAhead: CatalogueChange[] = []
-  /** Features as the trainer still knows them, and how many of the item's changes are ahead. Empty unless batches are learned again. */
+  /**
+   * Features as the trainer still knows them, and how many of the item's changes are ahead. Empty unless batches are
+   * learned again.
+   */
   readonly #asKnown = new Map<string, { features: readonly string[]; ahead: number }>()
 
   constructor(options: TrainStageOptions) {
@@ -154,13 +161,28 @@ export class TrainStage {
     this.#catalogue = options.catalogue ?? new CatalogueReader(options, { ...options, stage: 'train' })
     this.#held = this.#catalogue.hold()
     this.#catalogue.onChange((change) => this.#noteCatalogue(change))
-    options.trainer.useCatalogue((itemId) => this.#asKnown.get(itemId)?.features ?? this.#catalogue.catalogue.featuresOf(itemId))
+    options.trainer.useCatalogue(
+      (itemId) => this.#asKnown.get(itemId)?.features ?? this.#catalogue.catalogue.featuresOf(itemId)
+    )
     const { userSequences: topic } = options.config.topics
     this.#letters = stageDeadLetters(options, { ...options, stage: 'train', topic, resumes: true })
     this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
-    this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks: () => this.evaluator.waitingBlocks })
-    this.#requests = new ModelRequests({ control, trainer, checkpoints, model: config.model, clock, stage: this.#requested() })
+    this.#writer = new CheckpointWriter({
+      trainer,
+      checkpoints,
+      clock,
+      measure,
+      waitingBlocks: () => this.evaluator.waitingBlocks
+    })
+    this.#requests = new ModelRequests({
+      control,
+      trainer,
+      checkpoints,
+      model: config.model,
+      clock,
+      stage: this.#requested()
+    })
   }
 
   /** Until abort; then a checkpoint is taken. */
@@ -188,7 +210,8 @@ export class TrainStage {
     }
     await following
     await this.#writer.saved()
-    const isKept = this.#taken?.batch === this.#batch && this.#taken.next === JSON.stringify(offsetsOf(this.#waiting.next))
+    const isKept =
+      this.#taken?.batch === this.#batch && this.#taken.next === JSON.stringify(offsetsOf(this.#waiting.next))
     if (this.#isSound && !isKept) await this.#checkpoint()
     await this.#writer.saved()
   }
@@ -212,7 +235,10 @@ export class TrainStage {
     return this.#batch
   }
 
-  /** Everything learned that is worth it has been sent to those who publish it: while flushing (`hurry`) the tower weights of the last batch too. */
+  /**
+   * Everything learned that is worth it has been sent to those who publish it: while flushing (`hurry`) the tower
+   * weights of the last batch too.
+   */
   get updatesSent(): boolean {
     const sent = this.#hurry ? Math.min(this.#sentBatch, this.#sentWeightsBatch) : this.#sentBatch
     return sent === this.#batch || !this.#isSound || this.#requests.updatesHeld
@@ -260,7 +286,8 @@ export class TrainStage {
         continue
       }
       const full = this.#waiting.examples >= config.train.batchSize
-      const due = idle && !this.#waiting.isEmpty && (this.#hurry || this.#waiting.waitedMs >= config.train.batchWaitMaxMs)
+      const due =
+        idle && !this.#waiting.isEmpty && (this.#hurry || this.#waiting.waitedMs >= config.train.batchWaitMaxMs)
       if (!full && !due) return
       const ranges = this.#waiting.nextRanges(config.train.batchSize)
       await this.#learn(this.#cut(ranges), ranges, undefined)
@@ -275,13 +302,18 @@ export class TrainStage {
     return taken.map(({ sequence }) => sequence)
   }
 
-  async #learn(records: readonly WaitingRecord['sequence'][], ranges: OffsetRanges, again: LedgerEntry | undefined): Promise<void> {
+  async #learn(
+    records: readonly WaitingRecord['sequence'][],
+    ranges: OffsetRanges,
+    again: LedgerEntry | undefined
+  ): Promise<void> {
     const { config, ledger } = this.#options
     this.#learnCatalogue(again)
     const types = config.events.types
     const { sequences, erased } = withoutErased(records)
     const all = records.filter((record): record is UserSequence => !('erased' in record))
-    // Not those that an erasure follows: where a restarted sequencer has repeated it, what came after it is emitted once more, and is then no repeat.
+    // Not those that an erasure follows: where a restarted sequencer has repeated it, what came after it is emitted
+    // once more, and is then no repeat.
     const admitted = new Map(sequences.map((sequence) => [sequence, this.#repeats.admit(sequence)]))
     const examples = sequences
       .flatMap((sequence) =>
@@ -298,7 +330,12 @@ export class TrainStage {
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
     this.#batch++
     if (again === undefined)
-      ledger.append({ step: this.#batch, ranges, examples: examples.length, detail: { catalogue: String(this.#catalogueKnown) } })
+      ledger.append({
+        step: this.#batch,
+        ranges,
+        examples: examples.length,
+        detail: { catalogue: String(this.#catalogueKnown) }
+      })
     else if (again.step !== this.#batch || again.examples !== examples.length)
       throw new CorruptError(
         `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
@@ -338,19 +375,26 @@ export class TrainStage {
     const topic = config.topics.userSequences
     const read = [...ranges].map(([partition, { from, to }]) => ({ partition, from: String(from), to: String(to) }))
     const fields = { topic, ranges: read, batch: this.#batch, examples, ...span.fields }
-    if (step === undefined) logger?.warn(fields, `batch ${this.#batch} was dropped: its loss or a gradient was not finite`)
+    if (step === undefined)
+      logger?.warn(fields, `batch ${this.#batch} was dropped: its loss or a gradient was not finite`)
     else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'learned')
     else logger?.debug({ ...fields, loss: step.loss }, 'learned')
   }
 
-  /** Erasures that no batch waits with: at once. Between the same two batches they would be applied when these are learned again. */
+  /**
+   * Erasures that no batch waits with: at once. Between the same two batches they would be applied when these are
+   * learned again.
+   */
   async #forgetWaiting(): Promise<void> {
     const erased = this.#waiting.takeErased()
     for (const userId of erased) this.#options.trainer.forgetUser(userId)
     await this.#forgetInCheckpoints(erased)
   }
 
-  /** The kept ones first: the checkpoint that says that the erasures have been read comes when there is nothing left to do for them. */
+  /**
+   * The kept ones first: the checkpoint that says that the erasures have been read comes when there is nothing left to
+   * do for them.
+   */
   async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
     if (erased.length === 0) return
     const { checkpoints, measure } = this.#options
@@ -364,7 +408,10 @@ export class TrainStage {
     ])
   }
 
-  #step(examples: readonly Example[], ranges: OffsetRanges): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
+  #step(
+    examples: readonly Example[],
+    ranges: OffsetRanges
+  ): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
     const { trainer, clock } = this.#options
     const startedMs = clock.nowMs()
     const isTrained = this.examplesLearned > 0
@@ -377,7 +424,8 @@ export class TrainStage {
     const evaluateMs = evaluatedMs - startedMs
     try {
       const step = trainer.learnExamples(examples, batch)
-      for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const) this.#account.add(outcome, step.fresh[outcome])
+      for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const)
+        this.#account.add(outcome, step.fresh[outcome])
       this.#account.add('flooded', step.refused ?? 0)
       if (step.examples > 0) this.loss = step.loss
       this.#divergedInARow = 0
@@ -399,9 +447,9 @@ export class TrainStage {
   }
 
   /**
-   * After several batches in a row that were not finite: the weights of the last checkpoint, at half the rate, from here on. What was learned since that
-   * checkpoint is gone from the weights, because learning it again would lead to the same cliff. Where that checkpoint does no better, it was taken too late: then
-   * the one before.
+   * After several batches in a row that were not finite: the weights of the last checkpoint, at half the rate, from
+   * here on. What was learned since that checkpoint is gone from the weights, because learning it again would lead to
+   * the same cliff. Where that checkpoint does no better, it was taken too late: then the one before.
    */
   async #goBack(): Promise<void> {
     const { trainer, checkpoints } = this.#options
@@ -479,7 +527,10 @@ export class TrainStage {
     }
   }
 
-  /** Changed rows, and the tower weights when their time has come: those of the last batch are sent even if no other batch follows. */
+  /**
+   * Changed rows, and the tower weights when their time has come: those of the last batch are sent even if no other
+   * batch follows.
+   */
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const { trainer, config, clock } = this.#options
     const nowMs = clock.nowMs()
@@ -497,22 +548,31 @@ export class TrainStage {
     const records: NewRecord[] = updates
       // The number of the batch, which never goes back, as the trainer's own does after a divergence.
       .map((update) => (update.kind === 'commit' ? { ...update, step: this.#batch } : update))
-      .map((update) => ({ key: text.encode(updateKey(update)), value: codecs.modelUpdate.encode(update), partition: 0 }))
+      .map((update) => ({
+        key: text.encode(updateKey(update)),
+        value: codecs.modelUpdate.encode(update),
+        partition: 0
+      }))
     await log.append(config.topics.modelUpdates, records, fence)
     this.#sentBatch = this.#batch
     if (withWeights) this.#sentWeightsBatch = this.#batch
   }
 
-  /** Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be restored */
+  /**
+   * Takes a checkpoint; it is written while learning goes on. Updates first: rows that changed but were not sent are
+   * not part of it. @param asVersion kept as a version, and no other is deleted for it: one of them is about to be
+   * restored
+   */
   async #checkpoint(asVersion = false): Promise<void> {
     const { trainer, clock, config } = this.#options
-    // While batches are learned again, commits of later ones are in the log: an index refuses what an earlier one says as old. What is not sent yet is
-    // in no checkpoint, so none is taken either.
+    // While batches are learned again, commits of later ones are in the log: an index refuses what an earlier one says
+    // as old. What is not sent yet is in no checkpoint, so none is taken either.
     if (this.#again.length > 0) return
     await this.#writer.saved()
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
-    const version = config.train.versionKeep > 0 && (asVersion || startedMs - this.#versionAtMs >= config.train.versionIntervalMs)
+    const version =
+      config.train.versionKeep > 0 && (asVersion || startedMs - this.#versionAtMs >= config.train.versionIntervalMs)
     if (version) this.#versionAtMs = startedMs
     const next = offsetsOf(this.#waiting.next)
     const { loss } = this
@@ -556,7 +616,10 @@ export class TrainStage {
     ledger.truncateBefore(oldest + 1)
     const savedMs = clock.nowMs()
     const offsets = Object.entries(next).map(([partition, to]) => ({ partition: Number(partition), to }))
-    logger?.info({ topic: config.topics.userSequences, next: offsets, batch, bytes, loss }, `checkpoint of batch ${batch}`)
+    logger?.info(
+      { topic: config.topics.userSequences, next: offsets, batch, bytes, loss },
+      `checkpoint of batch ${batch}`
+    )
     measure?.([
       { metric: 'checkpoints', value: 1 },
       { metric: 'checkpointAge', value: savedMs },
@@ -585,7 +648,9 @@ export class TrainStage {
     if (latest !== undefined) {
       const state = this.#restoreModel(latest.checkpoint)
       this.#batch = state.batch
-      this.#waiting.restore(new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)])))
+      this.#waiting.restore(
+        new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+      )
       this.#repeats = RepeatFilter.from(state.repeats)
       if (state.drift !== undefined) this.drift.restore(state.drift)
       this.#account = new Account('train', state.account)
@@ -655,7 +720,10 @@ function freshSteps(sequences: readonly UserSequence[]): number {
   return count
 }
 
-/** Who is erased, and the sequences without those that came before their user's erasure: what is not learned need not be forgotten. */
+/**
+ * Who is erased, and the sequences without those that came before their user's erasure: what is not learned need not be
+ * forgotten.
+ */
 function withoutErased(records: readonly WaitingRecord['sequence'][]): { sequences: UserSequence[]; erased: UserId[] } {
   const erased = new Set<UserId>()
   const sequences: UserSequence[] = []
@@ -668,6 +736,8 @@ function withoutErased(records: readonly WaitingRecord['sequence'][]): { sequenc
 
 function byTime(a: Example, b: Example): number {
   return (
-    a.target.eventTimeMs - b.target.eventTimeMs || a.source.partition - b.source.partition || (a.source.offset < b.source.offset ? -1 : 1)
+    a.target.eventTimeMs - b.target.eventTimeMs ||
+    a.source.partition - b.source.partition ||
+    (a.source.offset < b.source.offset ? -1 : 1)
   )
 }

@@ -6,14 +6,17 @@ import type { IncrementalTrainer } from './incrementalTrainer.ts'
 
 export interface EvaluationReport {
   /**
-   * [B] exact rank of the target among all items the model knows, 0 best, history excluded (unless the target itself repeats an item of it);
-   * ties and not-finite scores count against the model. −1: not evaluated (not in the sampled share).
-   * `unknownRank` where the model has no row for the target.
+   * [B] exact rank of the target among all items the model knows, 0 best, history excluded (unless the target itself
+   * repeats an item of it); ties and not-finite scores count against the model. −1: not evaluated (not in the sampled
+   * share). `unknownRank` where the model has no row for the target.
    */
   readonly ranks: Int32Array
   /** How many items were ranked. */
   readonly candidates: number
-  /** Mean cosine between two interests of the same user, over the batch; NaN where nothing was ranked, and for a model of one vector: it cannot collapse. */
+  /**
+   * Mean cosine between two interests of the same user, over the batch; NaN where nothing was ranked, and for a model
+   * of one vector: it cannot collapse.
+   */
   readonly intraUserCosine: number
   /** Share of the examples in which interest k was the nearest to the target. [K] */
   readonly wins: Float32Array
@@ -31,11 +34,20 @@ export interface StepReport {
   readonly touchedRows: number
   /** Examples learned from, replayed ones included. */
   readonly examples: number
-  /** What became of the examples that are not replayed: learned, or left out because their target, or all of their history, has no row. */
+  /**
+   * What became of the examples that are not replayed: learned, or left out because their target, or all of their
+   * history, has no row.
+   */
   readonly fresh: { readonly learned: number; readonly unknownItem: number; readonly unknownHistory: number }
-  /** Examples left out because their user, or their item, had too many of those learned lately (see FloodGuard). Undefined where nobody was asked. */
+  /**
+   * Examples left out because their user, or their item, had too many of those learned lately (see FloodGuard).
+   * Undefined where nobody was asked.
+   */
   readonly refused?: number
-  /** Of the examples that are not replayed and count, before they were learned: comparable with `replayedLoss`, of the same weights and candidates. */
+  /**
+   * Of the examples that are not replayed and count, before they were learned: comparable with `replayedLoss`, of the
+   * same weights and candidates.
+   */
   readonly freshLosses?: Float32Array
   /** Mean over the replayed examples that count; undefined if there were none. */
   readonly replayedLoss?: number

@@ -1,4 +1,5 @@
-// Records of user-sequences that were read and that no batch holds yet, and where the next batch begins in each partition.
+// Records of user-sequences that were read and that no batch holds yet, and where the next batch begins in each
+// partition.
 
 import type { Clock } from '../core/clock.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
@@ -71,7 +72,9 @@ export class WaitingRecords {
     if (this.isEmpty) this.#next.set(partition, offset + 1n)
   }
 
-  /** The ranges of as many records as make a batch. Batches end between records: a record's fresh steps stay together. */
+  /**
+   * The ranges of as many records as make a batch. Batches end between records: a record's fresh steps stay together.
+   */
   nextRanges(batchSize: number): OffsetRanges {
     const ranges = new Map<number, { from: bigint; to: bigint }>()
     let examples = 0
@@ -86,10 +89,15 @@ export class WaitingRecords {
 
   /** Whether everything in the ranges has been read. */
   covers(ranges: OffsetRanges): boolean {
-    return [...ranges].every(([partition, { to }]) => (this.#read.get(partition) ?? this.#next.get(partition) ?? 0n) >= to)
+    return [...ranges].every(
+      ([partition, { to }]) => (this.#read.get(partition) ?? this.#next.get(partition) ?? 0n) >= to
+    )
   }
 
-  /** Takes the records of the ranges out; every partition's are its first ones. In one order whatever the interleaving of the partitions was. */
+  /**
+   * Takes the records of the ranges out; every partition's are its first ones. In one order whatever the interleaving
+   * of the partitions was.
+   */
   cut(ranges: OffsetRanges): WaitingRecord[] {
     const taken: WaitingRecord[] = []
     const left: WaitingRecord[] = []

@@ -1,4 +1,5 @@
-// The whole HTTP API of a running `mtmi start` against its own description, by cases that schemathesis makes of it: `npm run test:api`.
+// The whole HTTP API of a running `mtmi start` against its own description, by cases that schemathesis makes of it:
+// `npm run test:api`.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -14,7 +15,10 @@ const tool = ensureSchemathesis()
 const skip = 'missing' in tool && `THE API IS NOT TESTED BY ITS DESCRIPTION: ${tool.missing}`
 if (skip !== false) process.stderr.write(`${skip}\n`)
 
-/** What a request must never cause, and what an answer must be. `positive_data_acceptance` and `use_after_free` do not fit: unknown ids are 404, and an erasure is not immediate. */
+/**
+ * What a request must never cause, and what an answer must be. `positive_data_acceptance` and `use_after_free` do not
+ * fit: unknown ids are 404, and an erasure is not immediate.
+ */
 const checks = [
   'not_a_server_error',
   'status_code_conformance',
@@ -27,7 +31,23 @@ const checks = [
 ]
 
 /** Answers that reject a request. 431: schemathesis also writes addresses that are longer than the server reads. */
-const rejections = ['400', '401', '403', '404', '405', '406', '408', '409', '411', '413', '415', '422', '428', '429', '431']
+const rejections = [
+  '400',
+  '401',
+  '403',
+  '404',
+  '405',
+  '406',
+  '408',
+  '409',
+  '411',
+  '413',
+  '415',
+  '422',
+  '428',
+  '429',
+  '431'
+]
 
 const admin = 'api-test-0123456789abcdef'
 
@@ -43,7 +63,10 @@ test('no request that the description allows or forbids is answered by a fault, 
   ] as const) {
     await t.test(name, async (t) => {
       const dataDir = path.join(folder, name.replace(' ', '-'))
-      const service = new MtmiProcess(['--data-dir', dataDir, 'start', '--events', '3000', '--port', '0'], { cwd: folder, env })
+      const service = new MtmiProcess(['--data-dir', dataDir, 'start', '--events', '3000', '--port', '0'], {
+        cwd: folder,
+        env
+      })
       t.after(() => service.stop('SIGTERM'))
       const base = (await service.says(/Serving on (http:\S+)/))[1]!
       const { status, cases, output } = await schemathesis(tool.command, folder, [`${base}/openapi.json`, ...headers])
@@ -64,7 +87,16 @@ async function schemathesis(command: string, cwd: string, words: readonly string
     [
       ...['--config-file', config, '--no-color', 'run', ...words, '--checks', checks.join(',')],
       ...['--phases', 'examples,coverage,fuzzing', '--max-examples', '50', '--seed', '1', '--continue-on-failure'],
-      ...['--generation-database', 'none', '--suppress-health-check', 'all', '--request-timeout', '20', '--warnings', 'off']
+      ...[
+        '--generation-database',
+        'none',
+        '--suppress-health-check',
+        'all',
+        '--request-timeout',
+        '20',
+        '--warnings',
+        'off'
+      ]
     ],
     { cwd, stdio: ['ignore', 'pipe', 'pipe'] }
   )

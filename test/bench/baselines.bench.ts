@@ -2,7 +2,8 @@
 //
 //     MTMI_DATA=<folder with ml-100k> node --import tsx test/bench/baselines.bench.ts
 //
-// What should be possible: an example sums 50 history items × 128 neighbours = 6,400 additions, about 10 µs, so some 50,000 examples/s at best.
+// What should be possible: an example sums 50 history items × 128 neighbours = 6,400 additions, about 10 µs, so some
+// 50,000 examples/s at best.
 
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -27,7 +28,8 @@ function movieLens(file: string, historyMax: number): Example[] {
   for (const { userId, itemId, eventTimeMs, offset } of rows) {
     const target = { itemId, type: 'rating', eventTimeMs }
     const history = histories.get(userId) ?? []
-    if (history.length > 0) examples.push({ userId, history, target, source: { partition: 0, offset: BigInt(offset) }, weight: 1 })
+    if (history.length > 0)
+      examples.push({ userId, history, target, source: { partition: 0, offset: BigInt(offset) }, weight: 1 })
     histories.set(userId, [...history, target].slice(-historyMax))
   }
   return examples
@@ -52,7 +54,12 @@ for (const historyMax of [50, 1000]) {
     `history ${historyMax}: ${report.targets} targets, ${report.repeats} repeats, ${Math.round(examples.length / seconds)} examples/s\n`
   )
   for (const method of progressiveMethods.slice(1)) {
-    const { 'hitRate@20': hit20, 'ndcg@20': ndcg20, 'hitRate@50': hit50, 'ndcg@50': ndcg50 } = report[method as 'popularity']
+    const {
+      'hitRate@20': hit20,
+      'ndcg@20': ndcg20,
+      'hitRate@50': hit50,
+      'ndcg@50': ndcg50
+    } = report[method as 'popularity']
     process.stdout.write(
       `  ${method.padEnd(18)} hitRate@20 ${hit20.toFixed(4)}  ndcg@20 ${ndcg20.toFixed(4)}  hitRate@50 ${hit50.toFixed(4)}  ndcg@50 ${ndcg50.toFixed(4)}\n`
     )

@@ -10,7 +10,9 @@ const names = readdirSync(folder)
 
 const [name, ...rest] = process.argv.slice(2)
 if (name === undefined || !names.includes(name)) {
-  process.stderr.write(`${name === undefined ? '' : `there is no benchmark ${name}; `}npm run bench -- ${names.join(' | ')}\n`)
+  process.stderr.write(
+    `${name === undefined ? '' : `there is no benchmark ${name}; `}npm run bench -- ${names.join(' | ')}\n`
+  )
   process.exit(78)
 }
 process.argv.splice(2, process.argv.length, ...rest)

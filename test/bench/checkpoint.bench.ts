@@ -1,12 +1,15 @@
-// How long a checkpoint holds up learning, how long it takes to write while learning goes on, and how long a start from it takes.
+// How long a checkpoint holds up learning, how long it takes to write while learning goes on, and how long a start from
+// it takes.
 //
 //     npm run bench -- checkpoint [--json] [--items N] [--dim D] [--steps S] [--rounds R]
 //
-// N items with a row, a full reservoir, B 256, L 50, ids by N^u. A whole checkpoint, then R of changes after S steps each; the start reads all of them. Beside each time stands the processor's of this process, which others
-// on the machine do not stretch (but for what they do to caches).
+// N items with a row, a full reservoir, B 256, L 50, ids by N^u. A whole checkpoint, then R of changes after S steps
+// each; the start reads all of them. Beside each time stands the processor's of this process, which others on the
+// machine do not stretch (but for what they do to caches).
 //
-// What should be possible: marking passes over a byte a row, 1 ms a million. A row of 64 numbers is 300 bytes with all: copied, hashed (1.6 GB/s) and written (a page cache takes 2 GB/s) in some 600 ns, .6 s a million; read twice, hashed and put
-// into the dictionary in 1 µs, 1 s a million.
+// What should be possible: marking passes over a byte a row, 1 ms a million. A row of 64 numbers is 300 bytes with all:
+// copied, hashed (1.6 GB/s) and written (a page cache takes 2 GB/s) in some 600 ns, .6 s a million; read twice, hashed
+// and put into the dictionary in 1 µs, 1 s a million.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -42,7 +45,11 @@ const { model, train } = configSchema.parse({
 const makeTrainer = () => new IncrementalTrainer({ model, train, historyMax, seed: 1 })
 const rng = new Rng(2)
 let offset = 0n
-const stepOf = (i: number) => ({ itemId: `item-${Math.floor(N ** rng.uniform())}`, type: 'click', eventTimeMs: 1e12 + i * 1000 })
+const stepOf = (i: number) => ({
+  itemId: `item-${Math.floor(N ** rng.uniform())}`,
+  type: 'click',
+  eventTimeMs: 1e12 + i * 1000
+})
 const nextBatch = () =>
   Array.from({ length: batchSize }, (): Example => {
     const history = Array.from({ length: historyMax }, (_, i) => stepOf(i))
@@ -68,7 +75,8 @@ function since(startedMs: number, cpu: NodeJS.CpuUsage): Span {
 }
 
 const round = (value: number) => Number(value.toFixed(1))
-const median = (values: readonly number[]) => round([...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN)
+const median = (values: readonly number[]) =>
+  round([...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN)
 
 /** Most memory that the process has had at one time; 0 where the system does not tell. */
 function peakBytes(): number {

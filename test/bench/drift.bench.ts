@@ -48,7 +48,8 @@ function streamOf(seed: number, plant: Planted, size: number): DriftStream {
   if (flags.stream === 'movielens') return movieLensStream(flags.data, seed)
   if (flags.stream === 'movielens-sessions') return movieLensSessionStream(flags.data, seed)
   if (flags.stream === 'diginetica') return digineticaStream(flags.data, seed, events)
-  const drift = plant === 'drift' ? { driftAt: at / events, driftItemShare: size, driftUserShare: Math.min(1, 5 * size) } : {}
+  const drift =
+    plant === 'drift' ? { driftAt: at / events, driftItemShare: size, driftUserShare: Math.min(1, 5 * size) } : {}
   return simulatedStream(seed, { events, ...drift, ...ofSimulation })
 }
 
@@ -59,7 +60,9 @@ for (const plant of flags.plant.split(',') as Planted[]) {
 async function measured(plant: Planted, size: number) {
   let taken = 0
   let compared = 0
-  const signals = Object.fromEntries(inputFeatures.map((feature) => [feature, { early: 0, delays: [] as number[], nearest: 0 }]))
+  const signals = Object.fromEntries(
+    inputFeatures.map((feature) => [feature, { early: 0, delays: [] as number[], nearest: 0 }])
+  )
   const noticed: number[] = []
   const first = Number(flags.first)
   for (let seed = first; seed < first + Number(flags.seeds); seed++) {
@@ -99,7 +102,9 @@ async function measured(plant: Planted, size: number) {
 }
 
 function print(row: object): void {
-  process.stdout.write(`${JSON.stringify(row, (_, value) => (typeof value === 'number' ? Number(value.toFixed(3)) : value))}\n`)
+  process.stdout.write(
+    `${JSON.stringify(row, (_, value) => (typeof value === 'number' ? Number(value.toFixed(3)) : value))}\n`
+  )
 }
 
 function median(values: readonly number[]): number | undefined {

@@ -5,8 +5,8 @@
 //     npm run bench -- driftModel --recorded FILE,FILE [--seeds 20] [--events 100000] [--drops 0,.1,.2,.4]
 //     npm run bench -- driftModel --recorded FILE,FILE --as-recorded
 //
-// The first trains on the simulation once and records, the second watches series drawn from recorded ones, the third those
-// recorded.
+// The first trains on the simulation once and records, the second watches series drawn from recorded ones, the third
+// those recorded.
 //
 // A drawn series is made of runs of eight batches of the recorded ones, from 20,000 examples on, in random order:
 // stationary, and as dependent as recorded. A drop of .2 makes every fifth hit a miss and adds .2 to every loss, from
@@ -60,7 +60,8 @@ const runBatches = 8
 if (flags.record !== undefined) await record(flags.record)
 else {
   const recordings = flags.recorded!.split(',').map((file) => JSON.parse(readFileSync(file, 'utf8')) as Recording)
-  if (flags['as-recorded']) for (const { seed, driftAt, batches } of recordings) print({ seed, driftAt, alarms: watch(batches) })
+  if (flags['as-recorded'])
+    for (const { seed, driftAt, batches } of recordings) print({ seed, driftAt, alarms: watch(batches) })
   else for (const drop of flags.drops.split(',').map(Number)) print(await drawn(recordings, drop))
 }
 
@@ -117,7 +118,9 @@ function watch(batches: Iterable<Batch>): { signal: string; value: number; at: n
 
 async function drawn(recordings: readonly Recording[], drop: number) {
   const events = Number(flags.events)
-  const counts = Object.fromEntries(['hit_rate', 'loss'].map((signal) => [signal, { alarms: 0, noticed: 0, delays: [] as number[] }]))
+  const counts = Object.fromEntries(
+    ['hit_rate', 'loss'].map((signal) => [signal, { alarms: 0, noticed: 0, delays: [] as number[] }])
+  )
   for (let seed = 1; seed <= Number(flags.seeds); seed++) {
     const rng = new Rng(seed)
     const settled = settledOf(recordings[rng.integer(recordings.length)]!)
@@ -133,7 +136,9 @@ async function drawn(recordings: readonly Recording[], drop: number) {
     }
   }
   const of = ({ alarms, noticed, delays }: { alarms: number; noticed: number; delays: number[] }) =>
-    drop === 0 ? { alarms } : { early: alarms, noticed, delay: delays.sort((a, b) => a - b)[Math.floor((delays.length - 1) / 2)] }
+    drop === 0
+      ? { alarms }
+      : { early: alarms, noticed, delay: delays.sort((a, b) => a - b)[Math.floor((delays.length - 1) / 2)] }
   return {
     drop,
     seeds: Number(flags.seeds),
@@ -153,7 +158,10 @@ function* drawnBatches(settled: readonly Batch[], events: number, drop: number, 
     const from = rng.integer(settled.length - runBatches)
     for (const { hits, losses } of settled.slice(from, from + runBatches)) {
       const worse = at >= events / 2 ? drop : 0
-      yield { hits: hits.map((hit) => (hit === 1 && rng.uniform() >= worse ? 1 : 0)), losses: losses.map((loss) => loss + worse) }
+      yield {
+        hits: hits.map((hit) => (hit === 1 && rng.uniform() >= worse ? 1 : 0)),
+        losses: losses.map((loss) => loss + worse)
+      }
       at += losses.length
     }
   }

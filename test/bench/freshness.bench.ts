@@ -1,13 +1,17 @@
-// From click to answer: how long after the log took an event a search finds the vectors that it changed, by stage, at a steady rate and with training on.
+// From click to answer: how long after the log took an event a search finds the vectors that it changed, by stage, at a
+// steady rate and with training on.
 //
-// What should be possible: sequencing emits within milliseconds, publisher and trainer share a thread: a user waits for the step under way (60–90 ms), userWaitMs (50 ms)
-// and the batch of others. An item that is new waits for its first batch and for the next of the updates (train.updateIntervalMs).
+// What should be possible: sequencing emits within milliseconds, publisher and trainer share a thread: a user waits for
+// the step under way (60–90 ms), userWaitMs (50 ms) and the batch of others. An item that is new waits for its first
+// batch and for the next of the updates (train.updateIntervalMs).
 //
-// node --import tsx test/bench/freshness.bench.ts [--rate 1000 --rate 3000] [--seconds 20] [--kafka] [--set section.key=value …] [--json]
+// node --import tsx test/bench/freshness.bench.ts [--rate 1000 --rate 3000] [--seconds 20] [--kafka] [--set
+// section.key=value …] [--json]
 // --kafka: over the brokers of KAFKA_BROKERS, or one that is started for it. QDRANT_URL: into that index.
 //
-// byStage: `accepted`, the event's way into the log; then, each from where the one before ends, `sequenced`, until the user's window is in user-sequences; `read`,
-// until the publisher knows of it; `wait`, until it takes the user up; `encode` and `write`, of the batch. `users` is from accepted to found by a search.
+// byStage: `accepted`, the event's way into the log; then, each from where the one before ends, `sequenced`, until the
+// user's window is in user-sequences; `read`, until the publisher knows of it; `wait`, until it takes the user up;
+// `encode` and `write`, of the batch. `users` is from accepted to found by a search.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -81,7 +85,9 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
     {
       ...settings,
       dataDir,
-      ...(brokers === undefined ? {} : { log: 'kafka', kafka: { ...settings.kafka, brokers, clientId: `bench-${suffix}` } }),
+      ...(brokers === undefined
+        ? {}
+        : { log: 'kafka', kafka: { ...settings.kafka, brokers, clientId: `bench-${suffix}` } }),
       ...(qdrant === undefined
         ? {}
         : { index: 'qdrant', qdrant: { prefix: `bench_${process.pid}_${rate}_`, ...settings.qdrant, url: qdrant } }),
@@ -89,14 +95,19 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
         ? {}
         : {
             topics: Object.fromEntries(
-              ['interactions', 'items', 'userSequences', 'modelUpdates'].map((topic) => [topic, `bench-${suffix}-${topic}`])
+              ['interactions', 'items', 'userSequences', 'modelUpdates'].map((topic) => [
+                topic,
+                `bench-${suffix}-${topic}`
+              ])
             )
           })
     }
   )
   if (brokers !== undefined) await applyTopics(config.kafka, wantedTopics(config))
   const run = new RunDirectory(dataDir, `bench-${suffix}`).make({ configFile: null })
-  const pipeline = await WholePipeline.open(config, dataDir, run, (problem) => process.stderr.write(`warning: ${problem}\n`))
+  const pipeline = await WholePipeline.open(config, dataDir, run, (problem) =>
+    process.stderr.write(`warning: ${problem}\n`)
+  )
   const stop = new AbortController()
   const { log, codecs } = pipeline.wire
   const total = rate * (warmupSeconds + seconds)
@@ -156,7 +167,10 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
     ages.users.push(foundMs - probe.acceptedMs)
     if (probe.sequencedMs !== undefined) ages.sequenced.push(Math.max(0, probe.sequencedMs - probe.acceptedMs))
   }
-  const lookForItem = async (itemId: string, { acceptedMs, measured }: { readonly acceptedMs: number; readonly measured: boolean }) => {
+  const lookForItem = async (
+    itemId: string,
+    { acceptedMs, measured }: { readonly acceptedMs: number; readonly measured: boolean }
+  ) => {
     const item = await pipeline.index.item(itemId)
     if (item === undefined || item.payload.count === 0) return
     newItems.delete(itemId)
@@ -216,8 +230,11 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
     await pause(tickMs)
   }
   await Promise.all(appends)
-  const lagAtEnd = Object.fromEntries([...pipeline.stages()].map(({ stage, lagSeconds }) => [stage, Number(lagSeconds.toFixed(1))]))
-  for (const deadline = performance.now() + patienceMs; waiting.size > 0 && performance.now() < deadline; ) await pause(pollMs)
+  const lagAtEnd = Object.fromEntries(
+    [...pipeline.stages()].map(({ stage, lagSeconds }) => [stage, Number(lagSeconds.toFixed(1))])
+  )
+  for (const deadline = performance.now() + patienceMs; waiting.size > 0 && performance.now() < deadline; )
+    await pause(pollMs)
   const learned = pipeline.status().train?.examplesThisRun ?? 0
   const elapsedSeconds = (performance.now() - startMs) / 1000
   stop.abort()

@@ -1,9 +1,10 @@
 // The embedded index: latency of a search, rate of writing, time of loading, memory.
 //
-// What should be possible at D 64, K 4: a search reads 256 bytes an item, 13–26 ms a million at 10–20 GB/s, and adds up 0.5 GFLOP in about as long;
-// a load decodes some 3 µs an item; a durable write is bound by one flush to disk a batch.
+// What should be possible at D 64, K 4: a search reads 256 bytes an item, 13–26 ms a million at 10–20 GB/s, and adds up
+// 0.5 GFLOP in about as long; a load decodes some 3 µs an item; a durable write is bound by one flush to disk a batch.
 //
-// node --import tsx test/bench/index.bench.ts [sizes …], default 10000 100000 1000000. Needs 2 GiB of disk and of memory for the last.
+// node --import tsx test/bench/index.bench.ts [sizes …], default 10000 100000 1000000. Needs 2 GiB of disk and of
+// memory for the last.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -47,7 +48,12 @@ function user(i: number): UserPoint {
   const vectors = new Float32Array(K * D)
   for (let k = 0; k < K; k++) vectors.set(unit(), k * D)
   const recent = Array.from({ length: 50 }, () => `item-${rng.integer(10_000)}`)
-  return { role: 'user', id: `user-${i}`, vectors, payload: { recent, historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 } }
+  return {
+    role: 'user',
+    id: `user-${i}`,
+    vectors,
+    payload: { recent, historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 }
+  }
 }
 
 const seconds = (since: number) => (performance.now() - since) / 1000

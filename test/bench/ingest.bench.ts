@@ -1,9 +1,11 @@
-// What exactness costs: `sequence` on Kafka (decode, drop repeats, order, store durably, emit in transactions) against bare kafkajs that consumes and decodes the same
-// records and produces the very bytes that `sequence` emitted, in turns, in one run. `npm run bench -- ingest [--json] [--events N] [--users N] [--partitions N]`
+// What exactness costs: `sequence` on Kafka (decode, drop repeats, order, store durably, emit in transactions) against
+// bare kafkajs that consumes and decodes the same records and produces the very bytes that `sequence` emitted, in
+// turns, in one run. `npm run bench -- ingest [--json] [--events N] [--users N] [--partitions N]`
 //
-// What should be possible. An interaction is 90 bytes, a record of user-sequences 800: 40,000 events a second are 36 MB/s, a tenth of what a disk or loopback takes. CPU a
-// event: read and decode 1.5 µs, place 2, encode 50 steps 4, write the batch .5, its lz4 and checksum 1, LMDB's share (a pack and a put for each user and commit) 6: 15 µs
-// or 65,000 a second on a core of its own, as long as nothing waits for the broker.
+// What should be possible. An interaction is 90 bytes, a record of user-sequences 800: 40,000 events a second are 36
+// MB/s, a tenth of what a disk or loopback takes. CPU a event: read and decode 1.5 µs, place 2, encode 50 steps 4,
+// write the batch .5, its lz4 and checksum 1, LMDB's share (a pack and a put for each user and commit) 6: 15 µs or
+// 65,000 a second on a core of its own, as long as nothing waits for the broker.
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -31,12 +33,9 @@ const { values } = parseArgs({
     repeats: { type: 'string', default: '5' }
   }
 })
-const [events, users, partitions, repeats] = [values.events, values.users, values.partitions, values.repeats].map(Number) as [
-  number,
-  number,
-  number,
-  number
-]
+const [events, users, partitions, repeats] = [values.events, values.users, values.partitions, values.repeats].map(
+  Number
+) as [number, number, number, number]
 const text = new TextEncoder()
 const say = (line: string) => {
   if (!values.json) process.stderr.write(`${line}\n`)
@@ -66,7 +65,10 @@ async function measured(work: () => Promise<void>): Promise<Run> {
 
 /** Until everything that the topic holds is emitted and committed. */
 async function runSequence(wire: Wire, folder: string): Promise<void> {
-  const stage = new SequenceStage({ ...wire, openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition) })
+  const stage = new SequenceStage({
+    ...wire,
+    openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition)
+  })
   const ends = await wire.log.ends(wire.config.topics.interactions)
   const stop = new AbortController()
   const running = stage.run(stop.signal)
@@ -80,7 +82,11 @@ async function runSequence(wire: Wire, folder: string): Promise<void> {
 
 async function recordsOf({ log }: Wire, topic: string): Promise<Map<number, LogRecord[]>> {
   const records = new Map<number, LogRecord[]>()
-  for await (const event of log.read(topic, { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true })) {
+  for await (const event of log.read(topic, {
+    resume: async () => 0n,
+    signal: new AbortController().signal,
+    untilEnd: true
+  })) {
     if (event.kind !== 'records') continue
     const list = records.get(event.partition) ?? []
     list.push(...event.records)
@@ -89,7 +95,10 @@ async function recordsOf({ log }: Wire, topic: string): Promise<Map<number, LogR
   return records
 }
 
-/** kafkajs as its documentation has it: a batch at a time, of several partitions at once, each with its share of the output before the next. */
+/**
+ * kafkajs as its documentation has it: a batch at a time, of several partitions at once, each with its share of the
+ * output before the next.
+ */
 async function runBare(
   wire: Wire,
   brokers: string[],
@@ -138,7 +147,10 @@ async function runBare(
   await Promise.all([consumer.disconnect(), producer.disconnect()])
 }
 
-/** Of the pages that histories and their index by time are on; those that are free or hold the dictionary of items are not a user's. */
+/**
+ * Of the pages that histories and their index by time are on; those that are free or hold the dictionary of items are
+ * not a user's.
+ */
 function bytesPerUser(folder: string): number {
   let bytes = 0
   let count = 0
@@ -181,7 +193,13 @@ const configOf = (repeat: number): Config =>
       log: 'kafka',
       kafka: { brokers, clientId: `${name}-${repeat}` },
       // Everybody reads the same interactions, and writes topics of their own.
-      topics: { interactions: `${name}.i`, items: `${name}.c`, userSequences: `${name}.s${repeat}`, modelUpdates: `${name}.m`, partitions }
+      topics: {
+        interactions: `${name}.i`,
+        items: `${name}.c`,
+        userSequences: `${name}.s${repeat}`,
+        modelUpdates: `${name}.m`,
+        partitions
+      }
     }
   )
 try {
@@ -192,7 +210,16 @@ try {
   let block: NewRecord[] = []
   let inputBytes = 0
   let count = 0
-  const options = { seed: 1, users, events, items: 20_000, userSkew: 0, duplicateShare: 0.02, lateShare: 0.005, badShare: 0 }
+  const options = {
+    seed: 1,
+    users,
+    events,
+    items: 20_000,
+    userSkew: 0,
+    duplicateShare: 0.02,
+    lateShare: 0.005,
+    badShare: 0
+  }
   for (const simulated of simulate(options).interactions()) {
     // As `ingest` writes them: an id of the producer's, and where the record came from.
     const eventId = `${simulated.eventId.padStart(12, '0')}-5f7c-4d2e-9a41-c0ffee`
@@ -225,7 +252,10 @@ try {
     if (before !== undefined && after !== undefined) written = after - before
     const outputs = await recordsOf(wire, config.topics.userSequences)
     const all = [...outputs.values()].flat()
-    emitted = { records: all.length, bytes: all.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0) }
+    emitted = {
+      records: all.length,
+      bytes: all.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0)
+    }
     const copies = `${name}.o${repeat}`
     await applyTopics(config.kafka, [{ topic: copies, partitions, settings: {} }])
     const bare = await measured(() => runBare(wire, brokers, copies, outputs, `${name}-bare-${repeat}`))

@@ -1,8 +1,8 @@
-// How fast the local log takes and gives records of 200 bytes, in appends of 500, each durable before the next; and how fast interactions are
-// encoded and decoded. Prints one line of JSON.
+// How fast the local log takes and gives records of 200 bytes, in appends of 500, each durable before the next; and how
+// fast interactions are encoded and decoded. Prints one line of JSON.
 //
-// What should be possible: an append is a checksum and a copy of 110 kB and one fsync, so about 500 records per fsync (1–4 ms on an SSD); a read is a
-// copy and 500 objects, so millions a second.
+// What should be possible: an append is a checksum and a copy of 110 kB and one fsync, so about 500 records per fsync
+// (1–4 ms on an SSD); a read is a copy and 500 objects, so millions a second.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -21,7 +21,10 @@ const perSecond = (count: number, sinceMs: number) => (count * 1000) / (performa
 
 const directory = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
 const log = await LocalLog.open(path.join(directory, 'log'), { partitions: () => 1, clock: systemClock })
-const records = Array.from({ length: batch }, (_, i) => ({ key: Buffer.from(`user-${i}`), value: Buffer.alloc(200, i) }))
+const records = Array.from({ length: batch }, (_, i) => ({
+  key: Buffer.from(`user-${i}`),
+  value: Buffer.alloc(200, i)
+}))
 const rates: Record<string, number[]> = { append: [], appendPipelined: [], read: [], encode: [], decode: [] }
 
 for (let repeat = 0; repeat <= repeats; repeat++) {
@@ -41,7 +44,11 @@ for (let repeat = 0; repeat <= repeats; repeat++) {
 
   since = performance.now()
   let count = 0
-  for await (const event of log.read(topic, { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true })) {
+  for await (const event of log.read(topic, {
+    resume: async () => 0n,
+    signal: new AbortController().signal,
+    untilEnd: true
+  })) {
     if (event.kind === 'records') count += event.records.length
   }
   const read = perSecond(count, since)
@@ -63,7 +70,9 @@ for (let repeat = 0; repeat <= repeats; repeat++) {
   const decode = perSecond(200_000, since)
 
   // The first round warms up.
-  if (repeat > 0) for (const [name, rate] of Object.entries({ append, appendPipelined, read, encode, decode })) rates[name]!.push(rate)
+  if (repeat > 0)
+    for (const [name, rate] of Object.entries({ append, appendPipelined, read, encode, decode }))
+      rates[name]!.push(rate)
 }
 await log.close()
 rmSync(directory, { recursive: true })

@@ -1,8 +1,10 @@
-// Writing to Qdrant: the index against the bare client with the same points, payloads and concurrency, in turns; and against the bare client that sets the
-// same condition on the step, so that it shows what of the difference is the server's work on the condition.
+// Writing to Qdrant: the index against the bare client with the same points, payloads and concurrency, in turns; and
+// against the bare client that sets the same condition on the step, so that it shows what of the difference is the
+// server's work on the condition.
 //
-// What should be possible: the client takes some 10 µs to write a 64-dimensional point as JSON, the server some 15 to 35 µs to take it in; both share the
-// machine here. The index adds a check of each vector, an id, a condition on the step and, once a call, the question whether something is newer.
+// What should be possible: the client takes some 10 µs to write a 64-dimensional point as JSON, the server some 15 to
+// 35 µs to take it in; both share the machine here. The index adds a check of each vector, an id, a condition on the
+// step and, once a call, the question whether something is newer.
 //
 // QDRANT_URL=http://127.0.0.1:6333 npm run bench -- publish [--json] [items, default 10000] [users, default 2000]
 
@@ -39,7 +41,12 @@ const users: UserPoint[] = Array.from({ length: userCount }, (_, u) => {
   const vectors = new Float32Array(K * D)
   for (let k = 0; k < K; k++) vectors.set(randomUnit(rng, D), k * D)
   const recent = Array.from({ length: 50 }, () => `item-${rng.integer(itemCount)}`)
-  return { role: 'user', id: `user-${u}`, vectors, payload: { recent, historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 } }
+  return {
+    role: 'user',
+    id: `user-${u}`,
+    vectors,
+    payload: { recent, historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 }
+  }
 })
 
 const tagsOf = ({ payload }: ItemPoint) =>
@@ -49,10 +56,20 @@ const options = { ...resolveConfig({}, {}).qdrant, url, prefix }
 const index = new QdrantIndex(options, { clock: systemClock, rng: new Rng(2), run: 'bench', historyMax: 50 })
 const bare = new QdrantClient({ url, headers: { 'accept-encoding': 'identity' }, checkCompatibility: false })
 
-/** What a program would send that knows nothing of retries or removals, and without `condition` nothing of steps; the same collection settings. */
-async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[], space: string, condition: boolean): Promise<void> {
+/**
+ * What a program would send that knows nothing of retries or removals, and without `condition` nothing of steps; the
+ * same collection settings.
+ */
+async function writeBare(
+  role: 'item' | 'user',
+  points: readonly VectorPoint[],
+  space: string,
+  condition: boolean
+): Promise<void> {
   const size = batch[role]
-  const batches = Array.from({ length: Math.ceil(points.length / size) }, (_, i) => points.slice(i * size, (i + 1) * size))
+  const batches = Array.from({ length: Math.ceil(points.length / size) }, (_, i) =>
+    points.slice(i * size, (i + 1) * size)
+  )
   const next = batches.values()
   const worker = async () => {
     for (const some of next) {
@@ -65,9 +82,17 @@ async function writeBare(role: 'item' | 'user', points: readonly VectorPoint[], 
             point.role === 'item'
               ? Array.from(point.vector)
               : Object.fromEntries(
-                  Array.from({ length: K }, (_, k) => [interestName(k), Array.from(point.vectors.subarray(k * D, (k + 1) * D))])
+                  Array.from({ length: K }, (_, k) => [
+                    interestName(k),
+                    Array.from(point.vectors.subarray(k * D, (k + 1) * D))
+                  ])
                 ),
-          payload: { id: point.id, version: 1, ...point.payload, ...(point.role === 'item' ? { tags: tagsOf(point) } : {}) }
+          payload: {
+            id: point.id,
+            version: 1,
+            ...point.payload,
+            ...(point.role === 'item' ? { tags: tagsOf(point) } : {})
+          }
         }))
       }
       const write = () => bare.upsert(`${prefix}${role}s-${space}`, body)
@@ -105,7 +130,8 @@ async function compare(role: 'item' | 'user', points: readonly VectorPoint[]): P
   for (let i = 0; i <= repeats; i++) {
     const fresh = points.map((point) => ({ ...point, id: `${point.id}-${i}` }))
     for (const way of ways.map((_, w) => ways[(w + i) % ways.length]!)) {
-      const write = () => (way === 'index' ? index.upsert(way, 1, fresh) : writeBare(role, fresh, way, way === 'bareWithCondition'))
+      const write = () =>
+        way === 'index' ? index.upsert(way, 1, fresh) : writeBare(role, fresh, way, way === 'bareWithCondition')
       taken[way].push(await perSecond(points.length, write))
     }
   }

@@ -1,12 +1,15 @@
-// Whether what is learned is as good as it was: recall on two data sets with three seeds, beside the stored figures. After every change of arithmetic.
+// Whether what is learned is as good as it was: recall on two data sets with three seeds, beside the stored figures.
+// After every change of arithmetic.
 //
-//     MTMI_DATA=… npm run bench -- quality [--seed 1 2 3] [--set train.userShareMax=1 …] [--only stream | epochs] [--store]
+//     MTMI_DATA=… npm run bench -- quality [--seed 1 2 3] [--set train.userShareMax=1 …] [--only stream | epochs]
+//     [--store]
 //
 //     stream   MovieLens 100k, its first 20,000 ratings, as the trainer meets them: tested, then learned, with replay, guard and admission as configured.
 //              One target an example, so that recall@20 is the hit rate
 //     epochs   3,000 users of Gowalla's tail, four epochs by windows, as `mtmi evaluate` learns: recall@50 of the 600 held out
 //
-// `worse` and `better`: the mean difference, seed by seed, is beyond two standard errors and beyond what threads make of the order of sums.
+// `worse` and `better`: the mean difference, seed by seed, is beyond two standard errors and beyond what threads make
+// of the order of sums.
 // --store writes the figures down, for what comes after. Status 1 where something is worse.
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -72,15 +75,20 @@ const rows = measured.map(({ name, values, seconds }) => {
   const theirs = both.map((seed) => of!.values[of!.seeds.indexOf(seed)]!)
   const difference = both.length === 0 ? undefined : pairedDifference(ours, theirs)
   const counts = Math.abs(difference?.mean ?? 0) > noise && difference?.verdict !== 'tied'
-  const verdict = difference === undefined ? 'nothing stored' : !counts ? 'as stored' : difference.mean < 0 ? 'worse' : 'better'
+  const verdict =
+    difference === undefined ? 'nothing stored' : !counts ? 'as stored' : difference.mean < 0 ? 'worse' : 'better'
   return { name, mean: round(found.mean), deviation: round(found.deviation), values: values.map(round), change: difference && round(difference.mean), verdict, seconds: Math.round(seconds) } // biome-ignore format: one row
 })
 for (const { name, mean, deviation, change, verdict, seconds } of rows)
-  process.stderr.write(`${name.padEnd(18)} ${mean} ± ${deviation}   change ${change ?? '–'}   ${verdict}   ${seconds} s\n`)
+  process.stderr.write(
+    `${name.padEnd(18)} ${mean} ± ${deviation}   change ${change ?? '–'}   ${verdict}   ${seconds} s\n`
+  )
 const result = {
   seeds,
   set: flags.set.join(' '),
-  measured: Object.fromEntries(rows.map(({ name, values, mean, deviation }) => [name, { seeds, values, mean, deviation }])),
+  measured: Object.fromEntries(
+    rows.map(({ name, values, mean, deviation }) => [name, { seeds, values, mean, deviation }])
+  ),
   machine: { cpu: os.cpus()[0]?.model, cores: os.availableParallelism(), node: process.version, ...backend }
 }
 if (flags.store === true) writeFileSync(stored, `${JSON.stringify(result, undefined, 2)}\n`)
@@ -103,7 +111,12 @@ async function streamed(folder: string): Promise<(seed: number) => number> {
   const examples = stream.examples.slice(0, streamExamples)
   const { batchSize } = config.train
   return (seed) => {
-    const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax: config.sequence.historyMax, seed })
+    const trainer = new IncrementalTrainer({
+      model: config.model,
+      train: config.train,
+      historyMax: config.sequence.historyMax,
+      seed
+    })
     trainer.learnCatalogue(stream.catalogue)
     let hits = 0
     for (let from = 0; from < examples.length; from += batchSize) {

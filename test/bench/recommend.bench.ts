@@ -1,10 +1,12 @@
-// Recommendations over HTTP: what a caller waits for, at a steady rate of requests that does not wait for answers (open loop: a late answer delays no other request, so
-// that a stall is seen by all who would have met it).
+// Recommendations over HTTP: what a caller waits for, at a steady rate of requests that does not wait for answers (open
+// loop: a late answer delays no other request, so that a stall is seen by all who would have met it).
 //
-// What should be possible: a search of 100,000 items × 4 interests reads 26 MB, 2–3 ms at 10 GB/s; HTTP, JSON and two thread hops take well under a millisecond.
+// What should be possible: a search of 100,000 items × 4 interests reads 26 MB, 2–3 ms at 10 GB/s; HTTP, JSON and two
+// thread hops take well under a millisecond.
 //
-// node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--rounds 3] [--only embedded | qdrant] [--json]
-// With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the median of the rounds' differences.
+// node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--rounds 3] [--only
+// embedded | qdrant] [--json] With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the
+// median of the rounds' differences.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -117,7 +119,10 @@ async function latencyOf(act: (i: number) => Promise<unknown>): Promise<Latency>
   return { requests: total, failed, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(0.999999) }
 }
 
-/** What somebody sends who asks Qdrant for the same: CONTRACT.md's batch of K look-ups, over plain HTTP, by the names of the collections. */
+/**
+ * What somebody sends who asks Qdrant for the same: CONTRACT.md's batch of K look-ups, over plain HTTP, by the names of
+ * the collections.
+ */
 function bareQdrant(url: string, prefix: string): { ask(i: number): Promise<unknown>; close(): void } {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 })
   const { sequence } = resolveConfig(undefined, {})
@@ -201,15 +206,21 @@ try {
         rounds.push({ bare, ours })
       }
       plain.close()
-      say('Qdrant, search alone', await latencyOf((i) => qdrant.search({ by: { userId: `user-${i % userCount}` } }, limit)))
-      const median = (of: (round: (typeof rounds)[number]) => number) => rounds.map(of).sort((x, y) => x - y)[rounds.length >> 1]!
+      say(
+        'Qdrant, search alone',
+        await latencyOf((i) => qdrant.search({ by: { userId: `user-${i % userCount}` } }, limit))
+      )
+      const median = (of: (round: (typeof rounds)[number]) => number) =>
+        rounds.map(of).sort((x, y) => x - y)[rounds.length >> 1]!
       overhead = {
         p50Ms: Number(median(({ bare, ours }) => ours.p50Ms - bare.p50Ms).toFixed(2)),
         p99Ms: Number(median(({ bare, ours }) => ours.p99Ms - bare.p99Ms).toFixed(2)),
         oursP99Ms: median(({ ours }) => ours.p99Ms)
       }
       if (!values.json)
-        process.stdout.write(`overhead, median of ${rounds.length} rounds: p50 ${overhead.p50Ms} ms, p99 ${overhead.p99Ms} ms\n`)
+        process.stdout.write(
+          `overhead, median of ${rounds.length} rounds: p50 ${overhead.p50Ms} ms, p99 ${overhead.p99Ms} ms\n`
+        )
     } finally {
       await qdrant.clear()
       await qdrant.close()

@@ -1,4 +1,5 @@
-// A data set as the stream that it once was: an example for each interaction that has one before it, in their common order.
+// A data set as the stream that it once was: an example for each interaction that has one before it, in their common
+// order.
 
 import type { Config } from '../../src/core/config/config.ts'
 import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
@@ -19,7 +20,10 @@ export async function recordedStream(config: Config, data: string): Promise<Reco
     for (let at = 1; at < steps.length; at++) {
       const { order } = steps[at]!
       const history = steps.slice(Math.max(0, at - historyMax), at)
-      found.push({ order, example: { userId, history, target: steps[at]!, source: { partition: 0, offset: BigInt(order) }, weight: 1 } })
+      found.push({
+        order,
+        example: { userId, history, target: steps[at]!, source: { partition: 0, offset: BigInt(order) }, weight: 1 }
+      })
     }
   }
   return { name, catalogue, examples: found.sort((a, b) => a.order - b.order).map(({ example }) => example) }

@@ -2,8 +2,9 @@
 //
 //     node --import tsx test/bench/replica.bench.ts
 //
-// What should be possible, D 64, K 4: 1,000 users touch at most 50,000 rows in four chunks of 256 users: scores 2·50,000·D·K·D = 1.6 GFLOP, 16 ms at
-// 100 GFLOP/s; finding 50,000 ids some 10 ms. Popular items repeat: then a tenth of the scores. Items: 2·D² = 8 kFLOP and one id each.
+// What should be possible, D 64, K 4: 1,000 users touch at most 50,000 rows in four chunks of 256 users: scores
+// 2·50,000·D·K·D = 1.6 GFLOP, 16 ms at 100 GFLOP/s; finding 50,000 ids some 10 ms. Popular items repeat: then a tenth
+// of the scores. Items: 2·D² = 8 kFLOP and one id each.
 
 import { configSchema } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
@@ -24,7 +25,9 @@ const applyMs = performance.now() - applying
 
 const rng = new Rng(1)
 const histories = (draw: () => number) =>
-  Array.from({ length: 1000 }, () => Array.from({ length: 50 }, (_, i) => ({ itemId: `item-${draw()}`, eventTimeMs: i * 60_000 })))
+  Array.from({ length: 1000 }, () =>
+    Array.from({ length: 50 }, (_, i) => ({ itemId: `item-${draw()}`, eventTimeMs: i * 60_000 }))
+  )
 const popular = histories(() => Math.floor(itemCount ** rng.uniform()))
 const uniform = histories(() => rng.integer(itemCount))
 const items = Array.from({ length: itemCount }, (_, i) => ({ itemId: `item-${i}`, features: [] }))
@@ -49,7 +52,10 @@ process.stdout.write(
       popularItems: measure(() => replica.interests(popular)),
       uniformItems: measure(() => replica.interests(uniform))
     },
-    itemVectorsPerSecond: { best: Math.round((1000 * itemCount) / itemMs.least), median: Math.round((1000 * itemCount) / itemMs.median) },
+    itemVectorsPerSecond: {
+      best: Math.round((1000 * itemCount) / itemMs.least),
+      median: Math.round((1000 * itemCount) / itemMs.median)
+    },
     backend: backend.backend,
     tensorflow: backend.tensorflow,
     node: process.version

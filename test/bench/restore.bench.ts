@@ -1,7 +1,9 @@
-// How fast the histories of a partition come back from user-sequences, where a process has no copy of its own: `npm run bench -- restore [users]`.
+// How fast the histories of a partition come back from user-sequences, where a process has no copy of its own: `npm run
+// bench -- restore [users]`.
 //
-// What should be possible. A user of 50 steps is 760 bytes, lz4 half of it. To read them .5 µs, to find and decode 50 steps 4, to pack them 6: 10 µs and 95,000 users a
-// second on one core; a second one writes LMDB's pages meanwhile, 5 µs a user.
+// What should be possible. A user of 50 steps is 760 bytes, lz4 half of it. To read them .5 µs, to find and decode 50
+// steps 4, to pack them 6: 10 µs and 95,000 users a second on one core; a second one writes LMDB's pages meanwhile, 5
+// µs a user.
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -16,13 +18,20 @@ import { benchBroker } from './benchBroker.ts'
 
 // One JSON line either way: `--json` is for those who give it to every benchmark.
 const users = Number(process.argv.slice(2).find((argument) => argument !== '--json') ?? 50_000)
-if (!(Number.isInteger(users) && users > 0)) throw new Error(`restore: give a whole number of users above 0, not ${process.argv[2]}`)
+if (!(Number.isInteger(users) && users > 0))
+  throw new Error(`restore: give a whole number of users above 0, not ${process.argv[2]}`)
 const stepsPerUser = 50
 const repeats = 5
 const { brokers, stop } = await benchBroker()
 const dataDir = mkdtempSync(path.join(os.tmpdir(), 'mtmi-restore-'))
 const name = `restore-${process.pid}`
-const topics = { interactions: `${name}.i`, items: `${name}.c`, userSequences: `${name}.s`, modelUpdates: `${name}.m`, partitions: 1 }
+const topics = {
+  interactions: `${name}.i`,
+  items: `${name}.c`,
+  userSequences: `${name}.s`,
+  modelUpdates: `${name}.m`,
+  partitions: 1
+}
 const config = resolveConfig({}, {}, { dataDir, log: 'kafka', kafka: { brokers, clientId: name }, topics })
 await applyTopics(config.kafka, wantedTopics(config))
 const run = new RunDirectory(dataDir, 'live')
@@ -68,7 +77,10 @@ try {
     const store = await openOwnedSequences({ wire, disk: ownedDisk(folder) }, 0)
     const seconds = (performance.now() - startedMs) / 1000
     const { user, system } = process.cpuUsage(cpu)
-    results.push({ usersPerSecond: Math.round(store.userCount() / seconds), cpuSeconds: Number(((user + system) / 1e6).toFixed(2)) })
+    results.push({
+      usersPerSecond: Math.round(store.userCount() / seconds),
+      cpuSeconds: Number(((user + system) / 1e6).toFixed(2))
+    })
     await store.close()
   }
   results.sort((a, b) => a.usersPerSecond - b.usersPerSecond)

@@ -1,9 +1,11 @@
-// A model on a part of a data set, with fewer candidates: a minute where `mtmi evaluate` takes many. For choosing what to evaluate.
+// A model on a part of a data set, with fewer candidates: a minute where `mtmi evaluate` takes many. For choosing what
+// to evaluate.
 //
 //     npm run bench -- screen --data PATH [--users N] [--epochs E] [--seed S] [--set model.name=mind …]
 //
-// The first N users after the filter; users apart 8 : 1 : 1, history kept; the epoch with the best Recall@50 on the validation users counts.
-// `held-out` is Recall@50 over validation and test users together: less noise, and a little flattered by the choice of the epoch, alike for all models.
+// The first N users after the filter; users apart 8 : 1 : 1, history kept; the epoch with the best Recall@50 on the
+// validation users counts. `held-out` is Recall@50 over validation and test users together: less noise, and a little
+// flattered by the choice of the epoch, alike for all models.
 
 import { parseArgs } from 'node:util'
 import { resolveConfig } from '../../src/core/config/config.ts'
@@ -60,4 +62,6 @@ for (let epoch = 1; epoch <= Number(flags.epochs); epoch++) {
 const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toFixed(4)) : value)
 const seconds = Math.round((performance.now() - started) / 1000)
 const asked = { data: flags.data, users: users.length, seed, set: flags.set.join(' ') }
-process.stdout.write(`${JSON.stringify({ ...asked, ...best, ...result, seconds, backend: backend.backend }, rounded)}\n`)
+process.stdout.write(
+  `${JSON.stringify({ ...asked, ...best, ...result, seconds, backend: backend.backend }, rounded)}\n`
+)

@@ -1,9 +1,12 @@
-// How fast the sequencer is, and how much a user takes on disk. `node --import tsx test/bench/sequence.bench.ts [events] [users on disk]` prints one line of JSON.
+// How fast the sequencer is, and how much a user takes on disk. `node --import tsx test/bench/sequence.bench.ts
+// [events] [users on disk]` prints one line of JSON.
 //
-// What should be possible. accept: a hash of a 36-character id (.1 µs), two map look-ups (.2 µs), two arrays of some 50 pointers copied (.2 µs), six small objects
-// (.3 µs): 1 million a second. With LMDB, a user who is not cached costs a read and an unpack of 50 steps (5 µs) and, once per commit, a pack and a put (8 µs):
-// 70,000 a second where no user comes twice in a second. A user: 50 steps · 46 bits (17 of item, 2 of type, 27 of gap) = 288 bytes, 24 of time, id and checksum,
-// 22 of key and node, 38 in the index by time: 372; over LMDB's pages, which are two thirds full in random order, 0.5 KiB.
+// What should be possible. accept: a hash of a 36-character id (.1 µs), two map look-ups (.2 µs), two arrays of some 50
+// pointers copied (.2 µs), six small objects (.3 µs): 1 million a second. With LMDB, a user who is not cached costs a
+// read and an unpack of 50 steps (5 µs) and, once per commit, a pack and a put (8 µs): 70,000 a second where no user
+// comes twice in a second. A user: 50 steps · 46 bits (17 of item, 2 of type, 27 of gap) = 288 bytes, 24 of time, id
+// and checksum, 22 of key and node, 38 in the index by time: 372; over LMDB's pages, which are two thirds full in
+// random order, 0.5 KiB.
 
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -28,7 +31,10 @@ const gapMs = (rng: Rng) => Math.round(60_000 * (3 * 24 * 60) ** rng.uniform())
 /** Popular items come early in the dictionary, as they are seen first. */
 const itemOf = (rng: Rng) => `item-${Math.floor(catalogue * rng.uniform() ** 2)}`
 
-/** A stream of 50 events a second, up to a minute out of order. @param skew 1: users are drawn alike; larger: few users make most events */
+/**
+ * A stream of 50 events a second, up to a minute out of order. @param skew 1: users are drawn alike; larger: few users
+ * make most events
+ */
 function stream(rng: Rng, events: number, users: number, skew: number): Interaction[] {
   return Array.from({ length: events }, (_, i) => ({
     eventId: `${rng.uint32().toString(16).padStart(8, '0')}-5f7c-4d2e-9a41-${i.toString(16).padStart(12, '0')}`,
@@ -88,7 +94,10 @@ async function inDirectory<T>(use: (directory: string) => Promise<T>): Promise<T
   }
 }
 
-/** A store that has grown as stores do: users in random order, whose windows grow in five rounds to 50 steps, in commits of 1/200 of the users (a million users, 5,000 of them active in a second). */
+/**
+ * A store that has grown as stores do: users in random order, whose windows grow in five rounds to 50 steps, in commits
+ * of 1/200 of the users (a million users, 5,000 of them active in a second).
+ */
 async function fill(directory: string): Promise<{ bytesPerUser: number; usersPerSecond: number }> {
   const rng = new Rng(2)
   const store = await LmdbSequenceStore.open(directory, 0)
@@ -110,14 +119,21 @@ async function fill(directory: string): Promise<{ bytesPerUser: number; usersPer
       })
       const newest = { ...steps.at(-1)!, source: { partition: 3, offset: BigInt(round * 1_000_000 + user) } }
       steps[steps.length - 1] = newest
-      store.put(`user-${user}`, { steps, recent: [{ idHash: BigInt(own.uint32()) << 31n, eventTimeMs }], newestMs: eventTimeMs })
+      store.put(`user-${user}`, {
+        steps,
+        recent: [{ idHash: BigInt(own.uint32()) << 31n, eventTimeMs }],
+        newestMs: eventTimeMs
+      })
       if (++writes % perCommit === 0) await store.commit(BigInt(writes), eventTimeMs)
     }
     await store.commit(BigInt(writes), 1)
   }
   const seconds = (performance.now() - start) / 1000
   await store.close()
-  return { bytesPerUser: statSync(join(directory, 'sequences-0.lmdb')).size / usersOnDisk, usersPerSecond: writes / seconds }
+  return {
+    bytesPerUser: statSync(join(directory, 'sequences-0.lmdb')).size / usersOnDisk,
+    usersPerSecond: writes / seconds
+  }
 }
 
 const memory: number[] = []

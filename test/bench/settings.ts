@@ -11,7 +11,9 @@ export function settingsOf(
   for (const setting of given) {
     const [key, text] = setting.split('=') as [string, string]
     const [section, ...path] = key.split('.') as [string, ...string[]]
-    const value: unknown = /^(true|false|-?[\d.]+(e-?\d+)?|[{[].*)$/.test(text) ? JSON.parse(text.replace(/^(-?)\./, '$10.')) : text
+    const value: unknown = /^(true|false|-?[\d.]+(e-?\d+)?|[{[].*)$/.test(text)
+      ? JSON.parse(text.replace(/^(-?)\./, '$10.'))
+      : text
     const inner = path.reduceRight<unknown>((nested, name) => ({ [name]: nested }), value) as Record<string, unknown>
     settings[section] = { ...settings[section], ...inner }
   }

@@ -1,9 +1,11 @@
-// Bytes: of records in the log, of a user in the embedded index, of an item in the trainer. What OPERATIONS.md § Sizing multiplies.
+// Bytes: of records in the log, of a user in the embedded index, of an item in the trainer. What OPERATIONS.md § Sizing
+// multiplies.
 //
 //     node --expose-gc --import tsx test/bench/sizes.bench.ts [--items N] [--users N]      (without --expose-gc: npm run bench -- sizes)
 //
-// What should be possible, D 64, K 4, 50 steps: a row and its accumulator are 4·D + 4 = 260 bytes and an item's id, counts and links some 100 more; a user's
-// K vectors are 4·K·D = 1,024 bytes, 50 short item ids some 400 more; a step of user-sequences about 9 bytes and its part of the ids' dictionary.
+// What should be possible, D 64, K 4, 50 steps: a row and its accumulator are 4·D + 4 = 260 bytes and an item's id,
+// counts and links some 100 more; a user's K vectors are 4·K·D = 1,024 bytes, 50 short item ids some 400 more; a step
+// of user-sequences about 9 bytes and its part of the ids' dictionary.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -28,7 +30,11 @@ const config = configSchema.parse({})
 const { dimensions: D, interestCount: K } = config.model
 const folder = mkdtempSync(path.join(tmpdir(), 'mtmi-sizes-'))
 try {
-  const results = { ...(await records()), ...(await indexedUser(Number(flags.users))), ...trainerItem(Number(flags.items)) }
+  const results = {
+    ...(await records()),
+    ...(await indexedUser(Number(flags.users))),
+    ...trainerItem(Number(flags.items))
+  }
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
   process.stdout.write(
     `${JSON.stringify({ benchmark: 'sizes', commit, cpu: cpus()[0]?.model, node: process.version, D, K, ...results })}\n`
@@ -37,7 +43,10 @@ try {
   rmSync(folder, { recursive: true })
 }
 
-/** Values and keys of the simulation's records, each event sequenced by itself: means, and that of histories that are full. */
+/**
+ * Values and keys of the simulation's records, each event sequenced by itself: means, and that of histories that are
+ * full.
+ */
 async function records() {
   const codecs = await createCodecs(new LocalRegistry(path.join(folder, 'schemas')))
   const sequencer = new Sequencer({
@@ -59,7 +68,12 @@ async function records() {
       fullBytes += codecs.userSequence.encode(sequence).length + Buffer.byteLength(sequence.userId)
     }
   }
-  const itemRow = codecs.modelUpdate.encode({ kind: 'item-row', itemId: 'item-1234', row: new Float32Array(D).fill(0.1), count: 1 })
+  const itemRow = codecs.modelUpdate.encode({
+    kind: 'item-row',
+    itemId: 'item-1234',
+    row: new Float32Array(D).fill(0.1),
+    count: 1
+  })
   return {
     interactionBytes: Math.round(interactionBytes / interactions),
     userSequenceBytes: Math.round(fullBytes / full),
@@ -109,7 +123,13 @@ function trainerItem(items: number) {
   const beforeReservoir = process.memoryUsage().rss
   for (let i = 0; i < reservoirMax; i++) {
     const history = Array.from({ length: historyMax }, step)
-    reservoir.add({ userId: `user-${i}`, history, target: step(), source: { partition: 0, offset: BigInt(i) }, weight: 1 })
+    reservoir.add({
+      userId: `user-${i}`,
+      history,
+      target: step(),
+      source: { partition: 0, offset: BigInt(i) },
+      weight: 1
+    })
   }
   globalThis.gc?.()
   const reservoirBytes = process.memoryUsage().rss - beforeReservoir

@@ -1,7 +1,8 @@
-// One pass over a stream, tested then learned: progressive quality beside popularity's and a Markov chain's, on items by how often they were met before,
-// how soon it is back after the simulation's drift, and speed.
+// One pass over a stream, tested then learned: progressive quality beside popularity's and a Markov chain's, on items
+// by how often they were met before, how soon it is back after the simulation's drift, and speed.
 //
-//     npm run bench -- stream --data PATH | --simulation [--limit N] [--seed S] [--curve] [--set train.replayRatio=0 …] [--set simulation.events=24000 …]
+//     npm run bench -- stream --data PATH | --simulation [--limit N] [--seed S] [--curve] [--set train.replayRatio=0 …]
+//     [--set simulation.events=24000 …]
 
 import { parseArgs } from 'node:util'
 import { type Config, resolveConfig } from '../../src/core/config/config.ts'
@@ -108,7 +109,9 @@ process.stdout.write(
       window: report.window.model['hitRate@20'],
       popularity: report.bestPopularity['hitRate@20'],
       markov: report.markov['hitRate@20'],
-      byTimesMet: Object.fromEntries(bands.slice(1).map(({ title, hits, targets }) => [title, { hitRate: hits / targets, targets }])),
+      byTimesMet: Object.fromEntries(
+        bands.slice(1).map(({ title, hits, targets }) => [title, { hitRate: hits / targets, targets }])
+      ),
       ...(stream.driftAt === undefined ? {} : { recovery: recovery(curve, stream.driftAt) }),
       ...(flags.curve === true ? { curve: curve.map(({ value }) => value) } : {}),
       detections,
@@ -131,5 +134,10 @@ async function simulated({ sequence, events }: Config): Promise<Stream> {
     found.push(...cut.sort((a, b) => a.target.eventTimeMs - b.target.eventTimeMs))
   }
   const driftAt = found.findIndex(({ target }) => target.eventTimeMs >= simulation.driftMs)
-  return { name: 'simulation', catalogue: [...simulation.items()], examples: found, ...(driftAt < 0 ? {} : { driftAt }) }
+  return {
+    name: 'simulation',
+    catalogue: [...simulation.items()],
+    examples: found,
+    ...(driftAt < 0 ? {} : { driftAt })
+  }
 }

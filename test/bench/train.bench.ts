@@ -1,15 +1,20 @@
 // One training step from examples to updated rows, on ids drawn by N^u, u uniform: as the PyTorch reference draws them.
 //
-//     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--model NAME] [--interests K] [--negatives M] [--hot H] [--steps S] [--targets T]
+//     npm run bench -- train [--json] [--items N] [--batch B] [--length L] [--dim D] [--model NAME] [--interests K]
+//     [--negatives M] [--hot H] [--steps S] [--targets T]
 //                            [--reference CMD]
 //
-// --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch), instead of one history each.
-// --reference CMD: runs CMD in the shell after the first and after the last step and prints what it says: a peer measured in the same minute.
-// --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in the reference (in-batch alone).
+// --targets T: windows of up to L + T steps with T targets each, B targets in all, computed together (see WindowBatch),
+// instead of one history each.
+// --reference CMD: runs CMD in the shell after the first and after the last step and prints what it says: a peer
+// measured in the same minute.
+// --hot H draws from the first H items only, whatever N: equal touched rows while the table grows. Negatives: 0 as in
+// the reference (in-batch alone).
 //
-// What should be possible, B 256, L 50, D 64, K 4, H ≈ 5,500 unique rows in histories: scores 2·H·D·K·D = 180 MFLOP, pooling 2·B·L·K·D = 7, projections
-// 2·B·K·D² = 8, logits 2·B·K·B·D = 34: some 230 MFLOP forward, three times that with the backward pass: 700 MFLOP: 3 ms of a core at 250 GFLOP/s (AVX-512).
-// Bytes: the gathered steps [B·L, D] are 3.3 MB, passed over about six times; the hidden units [H, K·D] 5.6 MB, about eight times: 65 MB, 7 ms at 10 GB/s.
+// What should be possible, B 256, L 50, D 64, K 4, H ≈ 5,500 unique rows in histories: scores 2·H·D·K·D = 180 MFLOP,
+// pooling 2·B·L·K·D = 7, projections 2·B·K·D² = 8, logits 2·B·K·B·D = 34: some 230 MFLOP forward, three times that with
+// the backward pass: 700 MFLOP: 3 ms of a core at 250 GFLOP/s (AVX-512). Bytes: the gathered steps [B·L, D] are 3.3 MB,
+// passed over about six times; the hidden units [H, K·D] 5.6 MB, about eight times: 65 MB, 7 ms at 10 GB/s.
 
 import '../../src/lab/models/comparisonModels.ts'
 import { execSync } from 'node:child_process'
@@ -115,7 +120,8 @@ for (let i = 0; i < warmUp + steps; i++) {
   before = process.cpuUsage()
   const marks = [performance.now()]
   assembler.observe(examples)
-  const batch = targets === undefined ? assembler.assemble(examples, new Map()) : assembler.assembleWindows(windows, new Map())
+  const batch =
+    targets === undefined ? assembler.assemble(examples, new Map()) : assembler.assembleWindows(windows, new Map())
   learned = batch.size
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)

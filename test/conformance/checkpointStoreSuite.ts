@@ -1,7 +1,12 @@
 // What every CheckpointStore promises.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { arraysOf, type Checkpoint, type CheckpointPart, type CheckpointStore } from '../../src/model/replica/checkpoint.ts'
+import {
+  arraysOf,
+  type Checkpoint,
+  type CheckpointPart,
+  type CheckpointStore
+} from '../../src/model/replica/checkpoint.ts'
 
 export function checkpointOf(step: number): Checkpoint {
   return {
@@ -68,15 +73,19 @@ export function checkpointStoreSuite(
     assert.deepEqual([await store.steps(), await store.versions()], [[2, 3], []])
   })
 
-  withStore('a save that prunes later deletes nothing: a checkpoint that is being restored stays until the next save', 1, async (store) => {
-    await store.save(1, checkpointOf(1))
-    const restored = await store.load(1)
-    assert.equal((await store.save(2, checkpointOf(2), { version: true, pruneLater: true })).oldest, 0)
-    assert.deepEqual(await store.steps(), [1, 2])
-    assert.deepEqual(listed(restored), checkpointOf(1))
-    await store.save(3, checkpointOf(3))
-    assert.equal((await store.steps()).includes(1), false)
-  })
+  withStore(
+    'a save that prunes later deletes nothing: a checkpoint that is being restored stays until the next save',
+    1,
+    async (store) => {
+      await store.save(1, checkpointOf(1))
+      const restored = await store.load(1)
+      assert.equal((await store.save(2, checkpointOf(2), { version: true, pruneLater: true })).oldest, 0)
+      assert.deepEqual(await store.steps(), [1, 2])
+      assert.deepEqual(listed(restored), checkpointOf(1))
+      await store.save(3, checkpointOf(3))
+      assert.equal((await store.steps()).includes(1), false)
+    }
+  )
 
   withStore('a checkpoint without parts or header entries is one', 1, async (store) => {
     await store.save(0, { header: {}, parts: [] })
@@ -104,7 +113,10 @@ export function checkpointStoreSuite(
   })
 
   withStore('one of changes comes after what it builds on, and is kept as long as that is', 2, async (store) => {
-    const part = (step: number): CheckpointPart => ({ name: `of ${step}`, arrays: new Map([['step', Int32Array.of(step)]]) })
+    const part = (step: number): CheckpointPart => ({
+      name: `of ${step}`,
+      arrays: new Map([['step', Int32Array.of(step)]])
+    })
     const save = (step: number, since?: number) =>
       store.save(step, { header: { step }, parts: [part(step)] }, since === undefined ? {} : { since })
     await save(1)
@@ -123,30 +135,40 @@ export function checkpointStoreSuite(
     assert.deepEqual(await store.steps(), [3, 4, 6, 7])
   })
 
-  withStore('what is kept can be written anew, whatever its age, and what builds on it still does', 3, async (store) => {
-    await store.save(10, checkpointOf(10))
-    await store.save(20, { header: {}, parts: [{ name: 'first', arrays: new Map([['odd', Uint8Array.of(7)]]) }] }, { since: 10 })
-    await store.save(30, checkpointOf(30))
-    const names: string[] = []
-    const withoutSevens = (part: CheckpointPart): CheckpointPart => {
-      names.push(part.name)
-      return part.arrays.get('odd')?.[0] === 7 ? { ...part, arrays: new Map([['odd', Uint8Array.of(0)]]) } : part
+  withStore(
+    'what is kept can be written anew, whatever its age, and what builds on it still does',
+    3,
+    async (store) => {
+      await store.save(10, checkpointOf(10))
+      await store.save(
+        20,
+        { header: {}, parts: [{ name: 'first', arrays: new Map([['odd', Uint8Array.of(7)]]) }] },
+        { since: 10 }
+      )
+      await store.save(30, checkpointOf(30))
+      const names: string[] = []
+      const withoutSevens = (part: CheckpointPart): CheckpointPart => {
+        names.push(part.name)
+        return part.arrays.get('odd')?.[0] === 7 ? { ...part, arrays: new Map([['odd', Uint8Array.of(0)]]) } : part
+      }
+      assert.deepEqual(await store.rewrite(['first'], withoutSevens, true), { rewritten: 1, damaged: [] })
+      assert.equal(arraysOf(await store.load(20), 'first').get('odd')![0], 7)
+      assert.deepEqual(await store.rewrite(['first'], withoutSevens), { rewritten: 1, damaged: [] })
+      assert.deepEqual(await store.rewrite(['first'], withoutSevens), { rewritten: 0, damaged: [] })
+      assert.deepEqual(new Set(names), new Set(['first']))
+      assert.equal(arraysOf(await store.load(20), 'first').get('odd')![0], 0)
+      const above = (part: CheckpointPart): CheckpointPart =>
+        part.arrays.get('odd')?.[0] === 1 ? { ...part, arrays: new Map([['odd', Uint8Array.of(9)]]) } : part
+      assert.deepEqual(await store.rewrite(['first'], above), { rewritten: 2, damaged: [] })
+      assert.deepEqual(
+        [...(await store.load(20)).parts]
+          .filter(({ name }) => name === 'first')
+          .map(({ arrays }) => arrays.get('odd')![0]),
+        [9, 0]
+      )
+      assert.deepEqual(await store.steps(), [10, 20, 30])
     }
-    assert.deepEqual(await store.rewrite(['first'], withoutSevens, true), { rewritten: 1, damaged: [] })
-    assert.equal(arraysOf(await store.load(20), 'first').get('odd')![0], 7)
-    assert.deepEqual(await store.rewrite(['first'], withoutSevens), { rewritten: 1, damaged: [] })
-    assert.deepEqual(await store.rewrite(['first'], withoutSevens), { rewritten: 0, damaged: [] })
-    assert.deepEqual(new Set(names), new Set(['first']))
-    assert.equal(arraysOf(await store.load(20), 'first').get('odd')![0], 0)
-    const above = (part: CheckpointPart): CheckpointPart =>
-      part.arrays.get('odd')?.[0] === 1 ? { ...part, arrays: new Map([['odd', Uint8Array.of(9)]]) } : part
-    assert.deepEqual(await store.rewrite(['first'], above), { rewritten: 2, damaged: [] })
-    assert.deepEqual(
-      [...(await store.load(20)).parts].filter(({ name }) => name === 'first').map(({ arrays }) => arrays.get('odd')![0]),
-      [9, 0]
-    )
-    assert.deepEqual(await store.steps(), [10, 20, 30])
-  })
+  )
 
   withStore('after going back, latest is the one saved last', 3, async (store) => {
     for (const step of [10, 20, 30]) await store.save(step, checkpointOf(step))

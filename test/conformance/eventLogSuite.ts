@@ -1,4 +1,5 @@
-// What every EventLog does. Offsets ascend, but need not be contiguous, and nothing is assumed of how long anything takes.
+// What every EventLog does. Offsets ascend, but need not be contiguous, and nothing is assumed of how long anything
+// takes.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -18,7 +19,10 @@ export interface LogUnderTest {
 
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : new TextDecoder().decode(bytes))
 const bytes = (from: string) => new TextEncoder().encode(from)
-const record = (key: string, value: string | null): NewRecord => ({ key: bytes(key), value: value === null ? null : bytes(value) })
+const record = (key: string, value: string | null): NewRecord => ({
+  key: bytes(key),
+  value: value === null ? null : bytes(value)
+})
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, i) => record('k', String(from + i)))
 const values = (records: readonly LogRecord[]) => records.map((r) => text(r.value))
 const fromStart = async () => 0n
@@ -33,7 +37,11 @@ async function readAll(log: EventLog, topic: string, resume: ReadOptions['resume
 }
 
 /** Follows the topic, giving every event to `take` until it says that this was enough. */
-async function follow(log: EventLog, topic: string, take: (event: LogEvent) => Promise<boolean> | boolean): Promise<void> {
+async function follow(
+  log: EventLog,
+  topic: string,
+  take: (event: LogEvent) => Promise<boolean> | boolean
+): Promise<void> {
   const abort = new AbortController()
   for await (const event of log.read(topic, { resume: fromStart, signal: abort.signal })) {
     if (await take(event)) abort.abort()
@@ -53,59 +61,80 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     })
   }
 
-  check('gives records back in the order of their appends, offsets ascending, times never going back', 1, async ({ log, topic }) => {
-    await log.append(topic, numbered(700))
-    await Promise.all([log.append(topic, numbered(3, 700)), log.append(topic, numbered(3, 703)), log.append(topic, numbered(1, 706))])
-    const records = await readAll(log, topic)
-    assert.deepEqual(values(records), values(numbered(707) as LogRecord[]))
-    for (let i = 1; i < records.length; i++) {
-      assert(records[i]!.offset > records[i - 1]!.offset)
-      assert(records[i]!.timestampMs >= records[i - 1]!.timestampMs)
+  check(
+    'gives records back in the order of their appends, offsets ascending, times never going back',
+    1,
+    async ({ log, topic }) => {
+      await log.append(topic, numbered(700))
+      await Promise.all([
+        log.append(topic, numbered(3, 700)),
+        log.append(topic, numbered(3, 703)),
+        log.append(topic, numbered(1, 706))
+      ])
+      const records = await readAll(log, topic)
+      assert.deepEqual(values(records), values(numbered(707) as LogRecord[]))
+      for (let i = 1; i < records.length; i++) {
+        assert(records[i]!.offset > records[i - 1]!.offset)
+        assert(records[i]!.timestampMs >= records[i - 1]!.timestampMs)
+      }
+      const end = (await log.ends(topic)).get(0)!
+      assert(end > records.at(-1)!.offset)
     }
-    const end = (await log.ends(topic)).get(0)!
-    assert(end > records.at(-1)!.offset)
-  })
+  )
 
-  check('says what is assigned first, then records of one partition at a time, with the end', 3, async ({ log, topic }) => {
-    await log.append(
-      topic,
-      Array.from({ length: 60 }, (_, i) => record(`user-${i}`, String(i)))
-    )
-    const events: LogEvent[] = []
-    for await (const event of log.read(topic, { resume: fromStart, signal: new AbortController().signal, untilEnd: true }))
-      events.push(event)
-    const assigned = events.filter((event) => event.kind === 'assigned').flatMap((event) => event.partitions)
-    assert.deepEqual(
-      [...assigned].sort((a, b) => a - b),
-      [0, 1, 2]
-    )
-    assert.equal(events[0]?.kind, 'assigned')
-    for (const event of events) {
-      if (event.kind !== 'records') continue
-      assert(event.records.length > 0)
-      assert(event.records.every((r) => r.partition === event.partition && r.offset < event.end))
+  check(
+    'says what is assigned first, then records of one partition at a time, with the end',
+    3,
+    async ({ log, topic }) => {
+      await log.append(
+        topic,
+        Array.from({ length: 60 }, (_, i) => record(`user-${i}`, String(i)))
+      )
+      const events: LogEvent[] = []
+      for await (const event of log.read(topic, {
+        resume: fromStart,
+        signal: new AbortController().signal,
+        untilEnd: true
+      }))
+        events.push(event)
+      const assigned = events.filter((event) => event.kind === 'assigned').flatMap((event) => event.partitions)
+      assert.deepEqual(
+        [...assigned].sort((a, b) => a - b),
+        [0, 1, 2]
+      )
+      assert.equal(events[0]?.kind, 'assigned')
+      for (const event of events) {
+        if (event.kind !== 'records') continue
+        assert(event.records.length > 0)
+        assert(event.records.every((r) => r.partition === event.partition && r.offset < event.end))
+      }
     }
-  })
+  )
 
-  check('asks where to resume once a partition, after it was assigned, and reads on from there', 2, async ({ log, topic }) => {
-    await log.append(
-      topic,
-      numbered(1200).map((r, i) => ({ ...r, partition: i % 2 }))
-    )
-    const all = await readAll(log, topic)
-    for (const index of [0, 1, 299, 300, 511, 512, 599]) {
-      const wanted = [0, 1].map((partition) => all.filter((r) => r.partition === partition).slice(index))
-      const asked: number[] = []
-      const again = await readAll(log, topic, async (partition) => {
-        asked.push(partition)
-        return wanted[partition]![0]!.offset
-      })
-      assert.deepEqual(asked.sort(), [0, 1])
-      for (const partition of [0, 1]) assert.deepEqual(values(again.filter((r) => r.partition === partition)), values(wanted[partition]!))
+  check(
+    'asks where to resume once a partition, after it was assigned, and reads on from there',
+    2,
+    async ({ log, topic }) => {
+      await log.append(
+        topic,
+        numbered(1200).map((r, i) => ({ ...r, partition: i % 2 }))
+      )
+      const all = await readAll(log, topic)
+      for (const index of [0, 1, 299, 300, 511, 512, 599]) {
+        const wanted = [0, 1].map((partition) => all.filter((r) => r.partition === partition).slice(index))
+        const asked: number[] = []
+        const again = await readAll(log, topic, async (partition) => {
+          asked.push(partition)
+          return wanted[partition]![0]!.offset
+        })
+        assert.deepEqual(asked.sort(), [0, 1])
+        for (const partition of [0, 1])
+          assert.deepEqual(values(again.filter((r) => r.partition === partition)), values(wanted[partition]!))
+      }
+      const ends = await log.ends(topic)
+      assert.deepEqual(await readAll(log, topic, async (partition) => ends.get(partition)!), [])
     }
-    const ends = await log.ends(topic)
-    assert.deepEqual(await readAll(log, topic, async (partition) => ends.get(partition)!), [])
-  })
+  )
 
   check(
     "puts a record where murmur2 of its key says, or where it says itself; a key's records stay in order",
@@ -128,7 +157,12 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
   check('keeps null, empty, binary values, and headers', 1, async ({ log, topic }) => {
     const binary = Uint8Array.from({ length: 256 }, (_, i) => i)
     const headers = { reason: bytes('ünïcode'), empty: new Uint8Array(0), bits: binary }
-    await log.append(topic, [record('a', null), record('b', ''), { key: binary, value: binary, headers }, record('c', 'plain')])
+    await log.append(topic, [
+      record('a', null),
+      record('b', ''),
+      { key: binary, value: binary, headers },
+      record('c', 'plain')
+    ])
     const [deleted, empty, full, plain] = await readAll(log, topic)
     assert.equal(deleted?.value, null)
     assert.equal(text(deleted!.key), 'a')
@@ -160,17 +194,25 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     assert.deepEqual(values(await readAll(log, topic)), ['before'])
   })
 
-  check('ends at the end that there was when reading began, though more is appended meanwhile', 1, async ({ log, topic }) => {
-    await log.append(topic, numbered(5))
-    const read: LogRecord[] = []
-    for await (const event of log.read(topic, { resume: fromStart, signal: new AbortController().signal, untilEnd: true })) {
-      if (event.kind !== 'records') continue
-      await log.append(topic, [record('k', 'later')])
-      read.push(...event.records)
+  check(
+    'ends at the end that there was when reading began, though more is appended meanwhile',
+    1,
+    async ({ log, topic }) => {
+      await log.append(topic, numbered(5))
+      const read: LogRecord[] = []
+      for await (const event of log.read(topic, {
+        resume: fromStart,
+        signal: new AbortController().signal,
+        untilEnd: true
+      })) {
+        if (event.kind !== 'records') continue
+        await log.append(topic, [record('k', 'later')])
+        read.push(...event.records)
+      }
+      assert.deepEqual(values(read).slice(0, 5), ['0', '1', '2', '3', '4'])
+      assert(read.length <= 6)
     }
-    assert.deepEqual(values(read).slice(0, 5), ['0', '1', '2', '3', '4'])
-    assert(read.length <= 6)
-  })
+  )
 
   check('ends at once when there is nothing, and it is to be read to the end', 2, async ({ log, topic }) => {
     assert.deepEqual(await readAll(log, topic), [])
@@ -202,7 +244,8 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     assert.equal(given, 5)
     await follow(log, topic, (event) => event.kind === 'records')
     const before = AbortSignal.abort()
-    for await (const event of log.read(topic, { resume: fromStart, signal: before })) assert.fail(`an event after abort: ${event.kind}`)
+    for await (const event of log.read(topic, { resume: fromStart, signal: before }))
+      assert.fail(`an event after abort: ${event.kind}`)
   })
 
   check('a reader that leaves early harms nobody', 1, async ({ log, topic }) => {
@@ -213,36 +256,44 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     assert.equal((await readAll(log, topic)).length, 5)
   })
 
-  check('gives everything to each of several readers, of another member too, while it is appended', 1, async ({ log, topic, another }) => {
-    const other = await another()
-    const reader = async (from: EventLog) => {
-      const read: LogRecord[] = []
-      await follow(from, topic, (event) => {
-        if (event.kind === 'records') read.push(...event.records)
-        return read.length >= 300
-      })
-      return values(read)
+  check(
+    'gives everything to each of several readers, of another member too, while it is appended',
+    1,
+    async ({ log, topic, another }) => {
+      const other = await another()
+      const reader = async (from: EventLog) => {
+        const read: LogRecord[] = []
+        await follow(from, topic, (event) => {
+          if (event.kind === 'records') read.push(...event.records)
+          return read.length >= 300
+        })
+        return values(read)
+      }
+      const readers = [reader(log), reader(log), reader(other)]
+      for (let i = 0; i < 300; i += 10) await (i % 20 === 0 ? log : other).append(topic, numbered(10, i))
+      const wanted = Array.from({ length: 300 }, (_, i) => String(i))
+      for (const read of await Promise.all(readers)) assert.deepEqual(read, wanted)
     }
-    const readers = [reader(log), reader(log), reader(other)]
-    for (let i = 0; i < 300; i += 10) await (i % 20 === 0 ? log : other).append(topic, numbered(10, i))
-    const wanted = Array.from({ length: 300 }, (_, i) => String(i))
-    for (const read of await Promise.all(readers)) assert.deepEqual(read, wanted)
-  })
+  )
 
-  check('several members appending at once lose nothing and keep their own order', 1, async ({ log, topic, another }) => {
-    const members = [log, await another(), await another()]
-    await Promise.all(
-      members.map(async (member, m) => {
-        for (let i = 0; i < 20; i++) await member.append(topic, [record('k', `${m}:${i}`), record('k', `${m}:${i}b`)])
-      })
-    )
-    const read = values(await readAll(log, topic))
-    assert.equal(read.length, 120)
-    for (let m = 0; m < 3; m++) {
-      const own = read.filter((value) => value!.startsWith(`${m}:`))
-      assert.deepEqual(own, Array.from({ length: 20 }, (_, i) => [`${m}:${i}`, `${m}:${i}b`]).flat())
+  check(
+    'several members appending at once lose nothing and keep their own order',
+    1,
+    async ({ log, topic, another }) => {
+      const members = [log, await another(), await another()]
+      await Promise.all(
+        members.map(async (member, m) => {
+          for (let i = 0; i < 20; i++) await member.append(topic, [record('k', `${m}:${i}`), record('k', `${m}:${i}b`)])
+        })
+      )
+      const read = values(await readAll(log, topic))
+      assert.equal(read.length, 120)
+      for (let m = 0; m < 3; m++) {
+        const own = read.filter((value) => value!.startsWith(`${m}:`))
+        assert.deepEqual(own, Array.from({ length: 20 }, (_, i) => [`${m}:${i}`, `${m}:${i}b`]).flat())
+      }
     }
-  })
+  )
 
   check('refuses the older owner of a fence for good, and nobody else', 1, async ({ log, topic, another }) => {
     const newer = await another()

@@ -7,7 +7,11 @@ export function itemPoint(id: string, vector: readonly number[], more: Partial<I
   return { role: 'item', id, vector: Float32Array.from(vector), payload: { count: 1, updatedAtMs: 1000, ...more } }
 }
 
-export function userPoint(id: string, vectors: readonly (readonly number[])[], recent: readonly string[] = []): UserPoint {
+export function userPoint(
+  id: string,
+  vectors: readonly (readonly number[])[],
+  recent: readonly string[] = []
+): UserPoint {
   return {
     role: 'user',
     id,

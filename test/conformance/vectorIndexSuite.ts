@@ -26,7 +26,9 @@ function towards(degrees: number): number[] {
   return [Math.cos(radians), Math.sin(radians), 0, 0]
 }
 
-const byVector = (...vectors: (readonly number[])[]) => ({ by: { vectors: Float32Array.from(vectors.flat()), count: vectors.length } })
+const byVector = (...vectors: (readonly number[])[]) => ({
+  by: { vectors: Float32Array.from(vectors.flat()), count: vectors.length }
+})
 const ids = (list: readonly Candidate[] | undefined) => list?.map(({ itemId }) => itemId)
 const idsOf = (result: SearchResult) => result.lists?.map(ids)
 
@@ -60,7 +62,12 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   async function small(index: VectorIndex): Promise<void> {
     await index.createSpace('a', shape)
     await index.upsert('a', 1, [
-      itemPoint('east', x, { count: 5, popularity: 7, title: 'East', features: { genre: ['war', 'drama'], year: ['1999'] } }),
+      itemPoint('east', x, {
+        count: 5,
+        popularity: 7,
+        title: 'East',
+        features: { genre: ['war', 'drama'], year: ['1999'] }
+      }),
       itemPoint('between', towards(30), { count: 9, popularity: 10, features: { genre: ['drama'], year: ['2001'] } }),
       itemPoint('north', y, { count: 6, popularity: 8, features: { genre: ['war'], year: ['2001'] } }),
       userPoint('ann', [x, y], ['east'])
@@ -89,8 +96,14 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     if (index.usersFrom === undefined || index.itemsLike === undefined) return
     assert.deepEqual(await index.usersFrom('', 3), [])
     await small(index)
-    await index.upsert('a', 1, [userPoint('anna', [x, y]), userPoint('bob', [x, y]), userPoint('an€', [x, y]), userPoint('aé', [x, y])])
-    const from = async (prefix: string, limit: number) => (await index.usersFrom!(prefix, limit)).map(({ userId }) => userId)
+    await index.upsert('a', 1, [
+      userPoint('anna', [x, y]),
+      userPoint('bob', [x, y]),
+      userPoint('an€', [x, y]),
+      userPoint('aé', [x, y])
+    ])
+    const from = async (prefix: string, limit: number) =>
+      (await index.usersFrom!(prefix, limit)).map(({ userId }) => userId)
     assert.deepEqual(await from('', 9), ['ann', 'anna', 'an€', 'aé', 'bob'])
     assert.deepEqual(await from('ann', 9), ['ann', 'anna'])
     assert.deepEqual(await from('ann', 1), ['ann'])
@@ -151,17 +164,20 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(idsOf(await index.search(byVector(y), 1)), [['north']])
   })
 
-  check('a search by user uses the stored vectors, excludes what is recent unless told not to, and returns the payload', async (index) => {
-    await small(index)
-    const result = await index.search({ by: { userId: 'ann' } }, 2)
-    assert.deepEqual(idsOf(result), [
-      ['between', 'north'],
-      ['north', 'between']
-    ])
-    assert.deepEqual(result.user, { recent: ['east'], historyLength: 1, newestMs: 500, updatedAtMs: 1000 })
-    const all = await index.search({ by: { userId: 'ann' } }, 1, { excludeRecent: false })
-    assert.deepEqual(idsOf(all), [['east'], ['north']])
-  })
+  check(
+    'a search by user uses the stored vectors, excludes what is recent unless told not to, and returns the payload',
+    async (index) => {
+      await small(index)
+      const result = await index.search({ by: { userId: 'ann' } }, 2)
+      assert.deepEqual(idsOf(result), [
+        ['between', 'north'],
+        ['north', 'between']
+      ])
+      assert.deepEqual(result.user, { recent: ['east'], historyLength: 1, newestMs: 500, updatedAtMs: 1000 })
+      const all = await index.search({ by: { userId: 'ann' } }, 1, { excludeRecent: false })
+      assert.deepEqual(idsOf(all), [['east'], ['north']])
+    }
+  )
 
   check('excluded items make room for the next best', async (index) => {
     await small(index)
@@ -187,7 +203,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
 
   check('a feature filter asks for all its features', async (index) => {
     await small(index)
-    const found = async (features: Record<string, string>) => idsOf(await index.search(byVector(x), 5, { features }))?.[0]
+    const found = async (features: Record<string, string>) =>
+      idsOf(await index.search(byVector(x), 5, { features }))?.[0]
     assert.deepEqual(await found({ genre: 'drama' }), ['east', 'between'])
     assert.deepEqual(await found({ genre: 'war', year: '2001' }), ['north'])
     assert.deepEqual(await found({ genre: 'war', year: '2002' }), [])
@@ -224,26 +241,39 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.equal(scores[3], 0) // nobody has acted on it
   })
 
-  check('popular within a context is by the popularity there; a context that is not known has nothing', async (index) => {
-    await small(index)
-    const spain = 'country=es'
-    await index.upsert('a', 2, [
-      itemPoint('east', x, { popularity: 7, popularityIn: { [spain]: 3 }, features: { genre: ['war'] } }),
-      itemPoint('north', y, { popularity: 8, popularityIn: { [spain]: 5, 'country=fr': 8 }, features: { genre: ['war'] } }),
-      itemPoint('south', towards(200), { popularity: 1, popularityIn: { [spain]: 1, [contextKey('a=b', 'say "\\"')]: 1 } })
-    ])
-    const { items: list, space } = await index.popular(9, {}, spain)
-    assert.equal(space, 'a')
-    assert.deepEqual(ids(list), ['north', 'east', 'south'])
-    near(list[1]?.score, 1 / 4)
-    assert.deepEqual(ids((await index.popular(9, { features: { genre: 'war' }, excludeItems: ['north'] }, spain)).items), ['east'])
-    assert.deepEqual(ids((await index.popular(1, {}, 'country=fr')).items), ['north'])
-    assert.deepEqual(ids((await index.popular(9, {}, contextKey('a=b', 'say "\\"'))).items), ['south'])
-    assert.deepEqual((await index.popular(9, {}, 'country=no')).items, [])
-    assert.deepEqual((await index.item('north'))?.payload.popularityIn, { [spain]: 5, 'country=fr': 8 })
-    await index.upsert('a', 3, [itemPoint('north', y, { popularity: 8 })])
-    assert.deepEqual(ids((await index.popular(9, {}, spain)).items), ['east', 'south'])
-  })
+  check(
+    'popular within a context is by the popularity there; a context that is not known has nothing',
+    async (index) => {
+      await small(index)
+      const spain = 'country=es'
+      await index.upsert('a', 2, [
+        itemPoint('east', x, { popularity: 7, popularityIn: { [spain]: 3 }, features: { genre: ['war'] } }),
+        itemPoint('north', y, {
+          popularity: 8,
+          popularityIn: { [spain]: 5, 'country=fr': 8 },
+          features: { genre: ['war'] }
+        }),
+        itemPoint('south', towards(200), {
+          popularity: 1,
+          popularityIn: { [spain]: 1, [contextKey('a=b', 'say "\\"')]: 1 }
+        })
+      ])
+      const { items: list, space } = await index.popular(9, {}, spain)
+      assert.equal(space, 'a')
+      assert.deepEqual(ids(list), ['north', 'east', 'south'])
+      near(list[1]?.score, 1 / 4)
+      assert.deepEqual(
+        ids((await index.popular(9, { features: { genre: 'war' }, excludeItems: ['north'] }, spain)).items),
+        ['east']
+      )
+      assert.deepEqual(ids((await index.popular(1, {}, 'country=fr')).items), ['north'])
+      assert.deepEqual(ids((await index.popular(9, {}, contextKey('a=b', 'say "\\"'))).items), ['south'])
+      assert.deepEqual((await index.popular(9, {}, 'country=no')).items, [])
+      assert.deepEqual((await index.item('north'))?.payload.popularityIn, { [spain]: 5, 'country=fr': 8 })
+      await index.upsert('a', 3, [itemPoint('north', y, { popularity: 8 })])
+      assert.deepEqual(ids((await index.popular(9, {}, spain)).items), ['east', 'south'])
+    }
+  )
 
   check('a search brings the vectors of what it found, where that is asked for', async (index) => {
     await small(index)
@@ -367,37 +397,51 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.equal((await index.live())?.items, 3)
   })
 
-  check('vectors that are not finite, not of length 1 or of another shape are refused, with everything beside them', async (index) => {
-    await small(index)
-    const refused = (point: ItemPoint | UserPoint, code: string, ...texts: string[]) =>
-      assert.rejects(index.upsert('a', 2, [itemPoint('beside', x), point]), refusedWith(code, ...texts))
-    await refused(itemPoint('broken', [Number.NaN, 0, 0, 0]), 'DIVERGED', 'broken', 'NaN')
-    await refused(itemPoint('broken', [0, Number.POSITIVE_INFINITY, 0, 0]), 'DIVERGED', 'broken', 'Infinity')
-    await refused(itemPoint('long', [1.01, 0, 0, 0]), 'DIVERGED', 'long', '1.00999')
-    await refused(itemPoint('zero', [0, 0, 0, 0]), 'DIVERGED', 'zero', 'length 0')
-    await refused(itemPoint('short', [1, 0, 0]), 'CONFIG', 'short', '3')
-    await refused(userPoint('cy', [x]), 'CONFIG', 'cy', '2 × 4')
-    await refused(userPoint('cy', [x, [0, Number.NaN, 0, 0]]), 'DIVERGED', 'cy', 'NaN')
-    await refused(itemPoint('', x), 'CONFIG', 'id')
-    await refused(itemPoint('e'.repeat(1025), x), 'CONFIG', '1025')
-    await refused(itemPoint('\ud800', x), 'CONFIG', 'surrogate')
-    await refused(itemPoint('字'.repeat(342), x), 'CONFIG', '1026')
-    await refused(itemPoint('\u0000', x), 'CONFIG', 'control character')
-    await refused(itemPoint('counted', x, { count: Number.NaN }), 'CONFIG', 'counted', 'NaN')
-    await refused(itemPoint('popular', x, { popularity: -1 }), 'CONFIG', 'popular', '-1')
-    await refused(itemPoint('there', x, { popularityIn: { 'country=es': Number.POSITIVE_INFINITY } }), 'CONFIG', 'there', 'Infinity')
-    await assert.rejects(index.upsert('a', -1, [itemPoint('beside', x)]), refusedWith('CONFIG', '-1'))
-    assert.equal(await index.item('beside'), undefined)
-    assert.equal((await index.live())?.items, 3)
-    await index.upsert('a', 2, [itemPoint('fine', [1.0005, 0, 0, 0])])
-    assert(((await index.search(byVector(x), 1)).lists?.[0]?.[0]?.score ?? 2) <= 1)
-  })
+  check(
+    'vectors that are not finite, not of length 1 or of another shape are refused, with everything beside them',
+    async (index) => {
+      await small(index)
+      const refused = (point: ItemPoint | UserPoint, code: string, ...texts: string[]) =>
+        assert.rejects(index.upsert('a', 2, [itemPoint('beside', x), point]), refusedWith(code, ...texts))
+      await refused(itemPoint('broken', [Number.NaN, 0, 0, 0]), 'DIVERGED', 'broken', 'NaN')
+      await refused(itemPoint('broken', [0, Number.POSITIVE_INFINITY, 0, 0]), 'DIVERGED', 'broken', 'Infinity')
+      await refused(itemPoint('long', [1.01, 0, 0, 0]), 'DIVERGED', 'long', '1.00999')
+      await refused(itemPoint('zero', [0, 0, 0, 0]), 'DIVERGED', 'zero', 'length 0')
+      await refused(itemPoint('short', [1, 0, 0]), 'CONFIG', 'short', '3')
+      await refused(userPoint('cy', [x]), 'CONFIG', 'cy', '2 × 4')
+      await refused(userPoint('cy', [x, [0, Number.NaN, 0, 0]]), 'DIVERGED', 'cy', 'NaN')
+      await refused(itemPoint('', x), 'CONFIG', 'id')
+      await refused(itemPoint('e'.repeat(1025), x), 'CONFIG', '1025')
+      await refused(itemPoint('\ud800', x), 'CONFIG', 'surrogate')
+      await refused(itemPoint('字'.repeat(342), x), 'CONFIG', '1026')
+      await refused(itemPoint('\u0000', x), 'CONFIG', 'control character')
+      await refused(itemPoint('counted', x, { count: Number.NaN }), 'CONFIG', 'counted', 'NaN')
+      await refused(itemPoint('popular', x, { popularity: -1 }), 'CONFIG', 'popular', '-1')
+      await refused(
+        itemPoint('there', x, { popularityIn: { 'country=es': Number.POSITIVE_INFINITY } }),
+        'CONFIG',
+        'there',
+        'Infinity'
+      )
+      await assert.rejects(index.upsert('a', -1, [itemPoint('beside', x)]), refusedWith('CONFIG', '-1'))
+      assert.equal(await index.item('beside'), undefined)
+      assert.equal((await index.live())?.items, 3)
+      await index.upsert('a', 2, [itemPoint('fine', [1.0005, 0, 0, 0])])
+      assert(((await index.search(byVector(x), 1)).lists?.[0]?.[0]?.score ?? 2) <= 1)
+    }
+  )
 
   check('a query that makes no sense is refused', async (index) => {
     await small(index)
     await assert.rejects(index.search(byVector([Number.NaN, 0, 0, 0]), 3), refusedWith('DIVERGED', 'NaN'))
-    await assert.rejects(index.search({ by: { vectors: Float32Array.from([1, 0, 0]), count: 1 } }, 3), refusedWith('CONFIG', '3'))
-    await assert.rejects(index.search({ by: { vectors: new Float32Array(0), count: 0 } }, 3), refusedWith('CONFIG', '0'))
+    await assert.rejects(
+      index.search({ by: { vectors: Float32Array.from([1, 0, 0]), count: 1 } }, 3),
+      refusedWith('CONFIG', '3')
+    )
+    await assert.rejects(
+      index.search({ by: { vectors: new Float32Array(0), count: 0 } }, 3),
+      refusedWith('CONFIG', '0')
+    )
     await assert.rejects(index.search(byVector(x), 0), refusedWith('CONFIG', '0'))
     await assert.rejects(index.search(byVector(x), 1.5), refusedWith('CONFIG', '1.5'))
     await assert.rejects(index.popular(-1), refusedWith('CONFIG', '-1'))
@@ -408,7 +452,10 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.createSpace('a', shape)
     assert.equal((await index.live())?.items, 3)
     await assert.rejects(index.createSpace('a', { ...shape, dimensions: 8 }), refusedWith('CONFIG', '8'))
-    await assert.rejects(index.createSpace('b', { dimensions: 0, interestCount: 2 }), refusedWith('CONFIG', 'dimensions', '0'))
+    await assert.rejects(
+      index.createSpace('b', { dimensions: 0, interestCount: 2 }),
+      refusedWith('CONFIG', 'dimensions', '0')
+    )
     assert.deepEqual(await index.spaces(), ['a'])
   })
 
@@ -448,20 +495,23 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(idsOf(await index.search(byVector(x), 1)), [['east']])
   })
 
-  check('the live space is not dropped; another is, and may be made again, empty, with another shape', async (index) => {
-    await small(index)
-    await index.createSpace('b', shape)
-    await index.upsert('b', 50, [itemPoint('east', y), userPoint('ann', [z, z])])
-    await assert.rejects(index.dropSpace('a'), refusedWith('CONFIG', 'a'))
-    await index.dropSpace('b')
-    assert.deepEqual(await index.spaces(), ['a'])
-    await index.createSpace('b', { dimensions: 2, interestCount: 1 })
-    assert.equal(await index.upsert('b', 1, [itemPoint('east', [0, 1])]), 1) // no memory of step 50
-    await index.promote('b', { items: 1, users: 0 })
-    assert.deepEqual(await index.live(), { space: 'b', step: 1, items: 1, users: 0, dimensions: 2, interestCount: 1 })
-    await index.dropSpace('a')
-    assert.deepEqual(idsOf(await index.search(byVector([0, 1]), 5)), [['east']])
-  })
+  check(
+    'the live space is not dropped; another is, and may be made again, empty, with another shape',
+    async (index) => {
+      await small(index)
+      await index.createSpace('b', shape)
+      await index.upsert('b', 50, [itemPoint('east', y), userPoint('ann', [z, z])])
+      await assert.rejects(index.dropSpace('a'), refusedWith('CONFIG', 'a'))
+      await index.dropSpace('b')
+      assert.deepEqual(await index.spaces(), ['a'])
+      await index.createSpace('b', { dimensions: 2, interestCount: 1 })
+      assert.equal(await index.upsert('b', 1, [itemPoint('east', [0, 1])]), 1) // no memory of step 50
+      await index.promote('b', { items: 1, users: 0 })
+      assert.deepEqual(await index.live(), { space: 'b', step: 1, items: 1, users: 0, dimensions: 2, interestCount: 1 })
+      await index.dropSpace('a')
+      assert.deepEqual(idsOf(await index.search(byVector([0, 1]), 5)), [['east']])
+    }
+  )
 
   check('ids are any text that admission takes', async (index) => {
     await small(index)
@@ -487,7 +537,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.upsert('a', 2, [userPoint('用户', [z, z], strange.slice(0, 3))])
     for (const id of strange) {
       assert.equal((await index.item(id))?.payload.title, id)
-      if (id !== '__proto__') assert.deepEqual(idsOf(await index.search(byVector(z), 3, { features: { [id]: id } })), [[id]])
+      if (id !== '__proto__')
+        assert.deepEqual(idsOf(await index.search(byVector(z), 3, { features: { [id]: id } })), [[id]])
     }
     const lists = idsOf(await index.search({ by: { userId: '用户' } }, strange.length - 3, { features: {} }))
     assert.deepEqual(lists?.[0]?.toSorted(), strange.slice(3).toSorted())
@@ -510,10 +561,15 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.promote('a', { items: N, users: 0 })
     const query = Array.from({ length: 3 }, () => randomUnit(rng, D))
     const excluded = new Set(['item 0', 'item 77', 'item 9999'])
-    const { lists } = await index.search(byVector(...query.map((vector) => [...vector])), 50, { excludeItems: [...excluded] })
+    const { lists } = await index.search(byVector(...query.map((vector) => [...vector])), 50, {
+      excludeItems: [...excluded]
+    })
     query.forEach((interest, k) => {
       const expected = vectors
-        .map((vector, i) => ({ id: `item ${i}`, score: vector.reduce((sum, value, d) => sum + value * interest[d]!, 0) }))
+        .map((vector, i) => ({
+          id: `item ${i}`,
+          score: vector.reduce((sum, value, d) => sum + value * interest[d]!, 0)
+        }))
         .filter(({ id }) => !excluded.has(id))
         .sort((a, b) => b.score - a.score)
         .slice(0, 50)
@@ -536,7 +592,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.promote('a', { items: 0, users: 0 })
     const writes = Array.from({ length: 20 }, (_, i) => (i * 7) % 20) // the steps, not in order
     await Promise.all(
-      writes.map((step) => index.upsert('a', step, [itemPoint('shared', towards(step), { title: `${step}` }), itemPoint(`own ${step}`, x)]))
+      writes.map((step) =>
+        index.upsert('a', step, [itemPoint('shared', towards(step), { title: `${step}` }), itemPoint(`own ${step}`, x)])
+      )
     )
     assert.equal((await index.item('shared'))?.payload.title, '19')
     assert.equal((await index.live())?.items, 21)
@@ -560,8 +618,13 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   check('an answer is from one space alone while spaces are switched', async (index) => {
     for (const space of ['a', 'b']) {
       await index.createSpace(space, shape)
-      const points = Array.from({ length: 30 }, (_, i) => itemPoint(`item ${i}`, towards(i), { title: space, features: { of: [space] } }))
-      await index.upsert(space, space === 'a' ? 1 : 2, [...points, userPoint('ann', space === 'a' ? [x, y] : [y, x], [`${space} recent`])])
+      const points = Array.from({ length: 30 }, (_, i) =>
+        itemPoint(`item ${i}`, towards(i), { title: space, features: { of: [space] } })
+      )
+      await index.upsert(space, space === 'a' ? 1 : 2, [
+        ...points,
+        userPoint('ann', space === 'a' ? [x, y] : [y, x], [`${space} recent`])
+      ])
     }
     await index.promote('a', { items: 30, users: 1 })
     let done = false

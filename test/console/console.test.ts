@@ -1,4 +1,5 @@
-// The console in a real Chromium, on a real pipeline: `npm run test:console`. CONSOLE_SHOTS names a folder that keeps the pictures.
+// The console in a real Chromium, on a real pipeline: `npm run test:console`. CONSOLE_SHOTS names a folder that keeps
+// the pictures.
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
@@ -15,7 +16,8 @@ const names = ['chromium', 'chromium-browser', 'google-chrome']
 const executablePath = names
   .flatMap((name) => (process.env.PATH ?? '').split(':').map((folder) => path.join(folder, name)))
   .find((file) => existsSync(file))
-const skip = executablePath === undefined && 'THERE IS NO CHROMIUM, so nobody has looked at the console: apt-get install chromium'
+const skip =
+  executablePath === undefined && 'THERE IS NO CHROMIUM, so nobody has looked at the console: apt-get install chromium'
 
 let folder: string
 let shots: string
@@ -82,7 +84,8 @@ async function someUser(): Promise<string> {
   return users.find(({ historyLength }) => historyLength >= 5)!.userId
 }
 
-const listed = (page: Page) => page.locator('#list > li').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-item')))
+const listed = (page: Page) =>
+  page.locator('#list > li').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-item')))
 const whole = (n: number) => n.toLocaleString('en')
 
 test('the overview shows what /v1/status tells', { skip }, async () => {
@@ -94,12 +97,15 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   assert(events !== undefined && training !== undefined && index !== null && freshnessMs !== undefined)
   const flow = await page.locator('.flow .big').allInnerTexts()
   assert.deepEqual(flow.slice(0, 4), [events.read, users!, training.examplesLearned, index.items].map(whole))
-  // A stage may be at its last records when the page opens: the page is asked again until all have caught up, or it times out.
+  // A stage may be at its last records when the page opens: the page is asked again until all have caught up, or it
+  // times out.
   await page.waitForFunction(
     "[...document.querySelectorAll('.flow .lag')].filter((lag) => lag.textContent.includes('no lag')).length === 3"
   )
   const pairs = Object.fromEntries(
-    await page.locator('.pairs > div').evaluateAll((rows) => rows.map((row) => [...row.children].map((part) => part.textContent ?? '')))
+    await page
+      .locator('.pairs > div')
+      .evaluateAll((rows) => rows.map((row) => [...row.children].map((part) => part.textContent ?? '')))
   )
   for (const { reader, text } of records.filter(({ reader }) => reader !== 'publish')) assert.equal(pairs[reader], text)
   assert.match(pairs.sequence!, /placed in a history, .* repeated, .* invalid/, 'the simulation has some of each')
@@ -121,7 +127,10 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   // By keyboard: the cursor goes to the first point, and the legend tells its values.
   await page.locator('svg[tabindex]').focus()
   await page.keyboard.press('ArrowRight')
-  assert.match(await page.locator('.legend .when').innerText(), new RegExp(`^at ${whole(training.curve[0]!.examples)} · `))
+  assert.match(
+    await page.locator('.legend .when').innerText(),
+    new RegExp(`^at ${whole(training.curve[0]!.examples)} · `)
+  )
   await page.keyboard.press('Escape')
   // Versions come by a question of their own.
   await page.locator('#versions tbody tr').first().waitFor()
@@ -129,7 +138,9 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   assert.equal(await page.locator('#versions dd').first().innerText(), live)
   assert(gates.length > 0, 'weights were published, and so had been tried')
   // A checkpoint may have been written since the page asked: it asks again every five seconds.
-  await page.waitForFunction(`document.querySelectorAll('#versions tbody tr').length === ${gates.length + checkpoints.length}`)
+  await page.waitForFunction(
+    `document.querySelectorAll('#versions tbody tr').length === ${gates.length + checkpoints.length}`
+  )
   await shoot(page, 'overview')
   assert.deepEqual(complaints, [])
   await page.close()
@@ -165,7 +176,8 @@ test('a click is a real event, and the list follows it', { skip }, async () => {
     await page.locator('#list .badge').allInnerTexts(),
     items.map(({ interest }) => String(interest + 1))
   )
-  if (items.some(({ because }) => because.length > 0)) assert.match(await page.locator('#list').innerText(), /because of /)
+  if (items.some(({ because }) => because.length > 0))
+    assert.match(await page.locator('#list').innerText(), /because of /)
   assert.equal(await page.locator('.interests > section').count(), 4)
   assert.equal(await page.locator('.map .centre:not(.keys *)').count(), 4)
   await shoot(page, 'user')
@@ -177,7 +189,9 @@ test('a click is a real event, and the list follows it', { skip }, async () => {
   await page.locator('.said.done, .said.bad').waitFor({ timeout: 40_000 }) // words of a failure show themselves below
   assert.match(await page.locator('.said').innerText(), /^The list followed in \d+\.\d\d s: \d+ of 10 are new\.$/)
   assert(!(await listed(page)).includes(clicked.itemId), 'what was clicked is history now')
-  const later = await ask<{ historyLength: number; updatedAtMs: number; history: { itemId: string }[] }>(`/v1/users/${userId}`)
+  const later = await ask<{ historyLength: number; updatedAtMs: number; history: { itemId: string }[] }>(
+    `/v1/users/${userId}`
+  )
   assert.equal(later.history[0]?.itemId, clicked.itemId)
   assert.equal(later.historyLength, Math.min(50, earlier.historyLength + 1))
   assert(later.updatedAtMs > earlier.updatedAtMs)
@@ -296,7 +310,10 @@ test('a service that is gone is said to be gone', { skip }, async () => {
 })
 
 test('a process that only serves shows what it knows, and says what it does not', { skip }, async () => {
-  service = new MtmiProcess(['--data-dir', path.join(folder, 'data'), '--run', 'simulation-4000', 'serve', '--port', '0'], { cwd: folder })
+  service = new MtmiProcess(
+    ['--data-dir', path.join(folder, 'data'), '--run', 'simulation-4000', 'serve', '--port', '0'],
+    { cwd: folder }
+  )
   base = (await service.says(/serving .* on (http:[^\s"]+)/))[1]!
   const { page, complaints } = await open('#/')
   await page.getByRole('heading', { name: 'This process only serves' }).waitFor()

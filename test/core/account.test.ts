@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { Account, accountSince, accountText, outcomesOf, type Reader, readers, sumAccounts, unaccounted } from '../../src/core/account.ts'
+import {
+  Account,
+  accountSince,
+  accountText,
+  outcomesOf,
+  type Reader,
+  readers,
+  sumAccounts,
+  unaccounted
+} from '../../src/core/account.ts'
 
 const names = Object.keys(readers) as Reader[]
 
@@ -39,7 +48,12 @@ test('accounts of partitions add up, and what came since is what a later one has
   second.read(2)
   second.add('ignored')
   const now = second.numbers(1)
-  assert.deepEqual(sumAccounts('sequence', [before, now]).outcomes, { ...before.outcomes, placed: 6, late: 4, ignored: 1 })
+  assert.deepEqual(sumAccounts('sequence', [before, now]).outcomes, {
+    ...before.outcomes,
+    placed: 6,
+    late: 4,
+    ignored: 1
+  })
   const since = accountSince(now, before)
   assert.deepEqual([since.read, since.outcomes.ignored, since.outcomes.placed, since.waiting], [2, 1, 0, 1])
   assert.equal(before.read, 5, 'an account that goes on from another one leaves it as it was')

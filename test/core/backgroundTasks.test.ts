@@ -10,7 +10,11 @@ function started(required: boolean) {
   const clock = new SteppedClock(1_700_000_000_000)
   const problems: string[] = []
   let failures = 0
-  const tasks = new BackgroundTasks<'look'>({ clock, onProblem: (text) => problems.push(text), onFailure: () => failures++ })
+  const tasks = new BackgroundTasks<'look'>({
+    clock,
+    onProblem: (text) => problems.push(text),
+    onFailure: () => failures++
+  })
   const server = { down: false, hangs: false, rounds: 0 }
   tasks.every('look', 'looking', { intervalMs: 1000, required }, async () => {
     if (server.hangs) await new Promise(() => {})

@@ -41,7 +41,10 @@ test('what cannot be understood is refused with what to write', () => {
     ['a..b', /expected a name before "\.b"/],
     ['a.', /expected a name at its end/],
     ['.a', /expected a name before/],
-    ['a[x]', /write \[0\], \[-1\] for the last, \[\*\] for each, \[key=value\] for the one with that value, or \["a name"\]/],
+    [
+      'a[x]',
+      /write \[0\], \[-1\] for the last, \[\*\] for each, \[key=value\] for the one with that value, or \["a name"\]/
+    ],
     ['a[0]b', /expected a dot or a bracket before "b"/],
     ['a]', /expected a dot or a bracket/],
     ['header:', /after header: a name/],
@@ -59,13 +62,16 @@ test('what cannot be understood is refused with what to write', () => {
 
 test('every field name can be written in brackets', () => {
   fc.assert(
-    fc.property(fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.integer({ min: -9, max: 99 })), { maxLength: 5 }), (names) => {
-      const text = `$${names.map((name) => `[${typeof name === 'number' ? (Object.is(name, -0) ? 0 : name) : JSON.stringify(name)}]`).join('')}`
-      fc.pre(text.trim() === text)
-      assert.deepEqual(
-        steps(text),
-        names.map((name) => (Object.is(name, -0) ? 0 : name))
-      )
-    })
+    fc.property(
+      fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.integer({ min: -9, max: 99 })), { maxLength: 5 }),
+      (names) => {
+        const text = `$${names.map((name) => `[${typeof name === 'number' ? (Object.is(name, -0) ? 0 : name) : JSON.stringify(name)}]`).join('')}`
+        fc.pre(text.trim() === text)
+        assert.deepEqual(
+          steps(text),
+          names.map((name) => (Object.is(name, -0) ? 0 : name))
+        )
+      }
+    )
   )
 })

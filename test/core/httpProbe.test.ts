@@ -37,7 +37,11 @@ test('an answer without a date, or that is not JSON, is an answer', async () => 
     response.writeHead(401).end('<p>no')
   }
   await withServer(answer, async (url) => {
-    assert.deepEqual(await httpProbe(url, { clock, timeoutMs: 60_000 }), { status: 401, body: undefined, clockAheadMs: undefined })
+    assert.deepEqual(await httpProbe(url, { clock, timeoutMs: 60_000 }), {
+      status: 401,
+      body: undefined,
+      clockAheadMs: undefined
+    })
   })
 })
 

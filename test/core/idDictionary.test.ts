@@ -4,7 +4,21 @@ import fc from 'fast-check'
 import { chunkRows, IdDictionary } from '../../src/core/idDictionary.ts'
 
 test('ids are told apart exactly: other scripts, surrogates alone and in pairs', () => {
-  const ids = ['a', 'A', 'ä', 'a\u0308', '商品', '😀', '\ud83d', '\ude00', '\ufffd', '\u0000', 'a\u0000', 'x'.repeat(5000), 'é'.repeat(700)]
+  const ids = [
+    'a',
+    'A',
+    'ä',
+    'a\u0308',
+    '商品',
+    '😀',
+    '\ud83d',
+    '\ude00',
+    '\ufffd',
+    '\u0000',
+    'a\u0000',
+    'x'.repeat(5000),
+    'é'.repeat(700)
+  ]
   const dictionary = new IdDictionary()
   for (const [i, id] of ids.entries()) dictionary.set(i + 1, id)
   for (const [i, id] of ids.entries()) {
@@ -53,7 +67,8 @@ test('it behaves as a Map through growth, deletion, reuse of rows and compaction
         }
       }
       assert.equal(dictionary.size, rows.size)
-      for (let number = 0; number <= 2000; number++) assert.equal(dictionary.find(`item-${number}`), rows.get(`item-${number}`) ?? 0)
+      for (let number = 0; number <= 2000; number++)
+        assert.equal(dictionary.find(`item-${number}`), rows.get(`item-${number}`) ?? 0)
       const all = Array.from({ length: 2001 }, (_, number) => `item-${number}`)
       const found = new Int32Array(all.length)
       dictionary.findAll(all, found)

@@ -1,4 +1,5 @@
-// Two threads that each open what the other one is writing: once both were waiting for a lock that the other's transaction held until its thread was free.
+// Two threads that each open what the other one is writing: once both were waiting for a lock that the other's
+// transaction held until its thread was free.
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -14,10 +15,13 @@ const script = new URL('./lmdbTurnsThread.ts', import.meta.url)
 
 /** A thread that writes one topic and opens another in between. @returns its exit status */
 function writerOf(directory: string, writes: string, opens: string): { worker: Worker; exit: Promise<number> } {
-  const worker = new Worker(`import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(script.href)}) })`, {
-    eval: true,
-    argv: [directory, writes, opens]
-  })
+  const worker = new Worker(
+    `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(script.href)}) })`,
+    {
+      eval: true,
+      argv: [directory, writes, opens]
+    }
+  )
   return { worker, exit: once(worker, 'exit').then(([status]) => status as number) }
 }
 
@@ -68,7 +72,8 @@ test('what fails to open, or to be written, keeps nobody waiting', async () => {
 
 test('a commit that fails for want of room is an error of ours: lmdb-js gives the reason in a promise', async () => {
   const reason = Object.assign(new Error('No space left on device'), { code: 28 })
-  const failed = (commitError: unknown) => Object.assign(new Error('Commit failed (see commitError for details)'), { commitError })
+  const failed = (commitError: unknown) =>
+    Object.assign(new Error('Commit failed (see commitError for details)'), { commitError })
   const fault = (await lmdbFault(failed(Promise.reject(reason)), '/data')) as Error
   assert.match(fault.message, /^no room on \/data: the disk is full \(commit failed: No space left on device\)/)
   // One that is never settled is not waited for.

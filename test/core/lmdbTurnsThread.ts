@@ -1,4 +1,5 @@
-// Writes one topic without a break, and opens and closes another while its own transactions are under way. A thread of lmdbTurns.test.ts.
+// Writes one topic without a break, and opens and closes another while its own transactions are under way. A thread of
+// lmdbTurns.test.ts.
 
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'

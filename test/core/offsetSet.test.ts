@@ -18,7 +18,8 @@ test('is a set, whatever the order, and survives being written down', () => {
       const set = new OffsetSet()
       for (const offset of offsets) set.add(offset)
       const again = new OffsetSet(set.ranges())
-      for (let offset = -1n; offset <= 41n; offset++) assert.equal(again.has(offset), offsets.includes(offset), String(offset))
+      for (let offset = -1n; offset <= 41n; offset++)
+        assert.equal(again.has(offset), offsets.includes(offset), String(offset))
       // As few ranges as can be: none touches the next.
       for (const [i, [from, to]] of set.ranges().entries()) {
         assert(from < to)

@@ -27,7 +27,9 @@ test('the lint rule reports reads and writes by a string that is no literal, and
 `
   // In the place of a file that the rule applies to: types come from the project.
   const [result] = await eslint.lintText(text, { filePath: 'src/core/rng.ts' })
-  const reports = result!.messages.filter(({ ruleId }) => ruleId === 'mtmi/own-property').map(({ line, messageId }) => [line, messageId])
+  const reports = result!.messages
+    .filter(({ ruleId }) => ruleId === 'mtmi/own-property')
+    .map(({ line, messageId }) => [line, messageId])
   assert.deepEqual(reports, [
     [2, 'write'],
     [4, 'read'],

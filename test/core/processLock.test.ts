@@ -48,7 +48,9 @@ test('what a killed process left behind is taken over', async () => {
   const script = `const { takeProcessLock } = await import('${source}')
     takeProcessLock(${JSON.stringify(file)}, 'the other', { nowMs: () => 5 })
     console.log('taken'); setInterval(() => {}, 1000)`
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   await once(child.stdout, 'data')
   const held = takeProcessLock(file, 'test', clock)
   assert(!isLock(held))
@@ -62,7 +64,10 @@ test('what a killed process left behind is taken over', async () => {
 /** Writes a lock as another process would have. */
 function leave(file: string, holder: Partial<LockHolder>): void {
   take(file).release()
-  writeFileSync(file, JSON.stringify({ pid: process.pid, started: null, host: os.hostname(), what: 'left', sinceMs: 0, ...holder }))
+  writeFileSync(
+    file,
+    JSON.stringify({ pid: process.pid, started: null, host: os.hostname(), what: 'left', sinceMs: 0, ...holder })
+  )
 }
 
 test('a process id that was given to another process since does not hold', () => {

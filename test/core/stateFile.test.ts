@@ -90,7 +90,11 @@ test('a damaged file is refused with its name and what happens if it is removed,
         /is no thing\.json/
       ]),
       ['another kind', other({ ...thing, file: 'other.json' }, { name: 'x', count: 1 }), /is no thing\.json/],
-      ['an older version', other({ ...thing, version: 2 }, { name: 'x', count: 1 }), /is of version 2; this program reads version 3/],
+      [
+        'an older version',
+        other({ ...thing, version: 2 }, { name: 'x', count: 1 }),
+        /is of version 2; this program reads version 3/
+      ],
       ['another type', other({ ...thing, schema: z.unknown() }, { name: 'x', count: '1' }), /is damaged: count: /],
       ['a field missing', other({ ...thing, schema: z.unknown() }, { count: 1 }), /is damaged: name: /],
       ['twice', Buffer.concat([good, good]), /is not JSON/]
@@ -150,9 +154,17 @@ test('whichever call of a save fails, the file holds what it held or what was sa
     openStateFile(name, thing, disk).save(before)
     assert.equal(calls(), 8)
     for (const [code, kind, words] of [
-      ['ENOSPC', UnavailableError, new RegExp(`^no room on ${folder}: the disk is full .*Make room there and start again`)],
+      [
+        'ENOSPC',
+        UnavailableError,
+        new RegExp(`^no room on ${folder}: the disk is full .*Make room there and start again`)
+      ],
       ['EDQUOT', UnavailableError, new RegExp(`^no room on ${folder}: the quota is used up`)],
-      ['EROFS', ConfigError, new RegExp(`^${folder} cannot be used: .*read-only: mount it for writing, or choose another --data-dir`)],
+      [
+        'EROFS',
+        ConfigError,
+        new RegExp(`^${folder} cannot be used: .*read-only: mount it for writing, or choose another --data-dir`)
+      ],
       ['EACCES', ConfigError, new RegExp(`^${folder} cannot be used: .*correct its permissions`)],
       ['EIO', CorruptError, new RegExp(`^the disk under ${folder} does not read or write as it should`)]
     ] as const) {
@@ -182,8 +194,14 @@ test('a fault of the disk is found in what caused an error, by name and by numbe
     assert.match(fault.message, /^no room on \/data\/run: the disk is full/)
     assert.equal(diskFault(fault, '/elsewhere'), fault, 'said once')
   }
-  assert.match(diskFault(Object.assign(new Error('MDB_MAP_FULL'), { code: -30792 }), '/d')?.message ?? '', /the memory map cannot grow/)
-  const named = Object.assign(new Error('ENOSPC: no space left on device, open'), { code: 'ENOSPC', path: '/data/run/checkpoints/c.tmp' })
+  assert.match(
+    diskFault(Object.assign(new Error('MDB_MAP_FULL'), { code: -30792 }), '/d')?.message ?? '',
+    /the memory map cannot grow/
+  )
+  const named = Object.assign(new Error('ENOSPC: no space left on device, open'), {
+    code: 'ENOSPC',
+    path: '/data/run/checkpoints/c.tmp'
+  })
   assert.match(diskFault(named, '/elsewhere')?.message ?? '', /^no room on \/data\/run\/checkpoints: /)
   for (const error of [
     new TypeError('x'),

@@ -3,7 +3,10 @@ import { test } from 'node:test'
 import { keepPlain, plainText } from '../../src/core/terminal.ts'
 
 test('no control character and no change of direction reaches a terminal; tabs, line ends and all letters do', () => {
-  assert.equal(plainText('\u001b]0;title\u0007\u001b[2J\r\u009b31m'), '\\u001b]0;title\\u0007\\u001b[2J\\u000d\\u009b31m')
+  assert.equal(
+    plainText('\u001b]0;title\u0007\u001b[2J\r\u009b31m'),
+    '\\u001b]0;title\\u0007\\u001b[2J\\u000d\\u009b31m'
+  )
   assert.equal(
     plainText('\u202egnp.exe\u202c \u2066x\u2069 \u200f\u061c\u2028'),
     '\\u202egnp.exe\\u202c \\u2066x\\u2069 \\u200f\\u061c\\u2028'

@@ -1,4 +1,5 @@
-// The whole pipeline on one thread, on the real parts, with a killer around each of them. A composition root for tests only.
+// The whole pipeline on one thread, on the real parts, with a killer around each of them. A composition root for tests
+// only.
 //
 //   node --import tsx child.ts '<ChildTask as JSON>'        prints one JSON object, if it lives so long
 
@@ -31,7 +32,9 @@ export interface ChildTask {
   readonly kill?: KillPoint
   /** Of the stream's interactions, this many in all: so that later lives have something to do. Default: all. */
   readonly feedTo?: number
-  /** Nothing but learning, all of it, from the first batch on, by the boundaries that an earlier run has written down. */
+  /**
+   * Nothing but learning, all of it, from the first batch on, by the boundaries that an earlier run has written down.
+   */
   readonly relearn?: boolean
 }
 
@@ -57,7 +60,9 @@ const killer = new Killer(task.kill)
 await loadBackend()
 const wire = await openWire(config, run)
 const { topics } = config
-const log: EventLog = killer.around(wire.log, (method, [topic]) => (method === 'append' ? placeOfTopic(topic as string) : undefined))
+const log: EventLog = killer.around(wire.log, (method, [topic]) =>
+  method === 'append' ? placeOfTopic(topic as string) : undefined
+)
 const stop = new AbortController()
 
 process.stdout.write(`${JSON.stringify(task.relearn === true ? await relearn() : await wholeRun())}\n`)
@@ -66,7 +71,11 @@ process.stdout.write(`${JSON.stringify(task.relearn === true ? await relearn() :
 
 async function wholeRun(): Promise<ChildReport> {
   const index = killer.around(await openIndex(config, run, { searchThread: false }), (method) =>
-    method === 'upsert' || method === 'promote' || method === 'remove' ? method : method === 'createSpace' ? 'space' : undefined
+    method === 'upsert' || method === 'promote' || method === 'remove'
+      ? method
+      : method === 'createSpace'
+        ? 'space'
+        : undefined
   )
   const sequence = new SequenceStage({
     ...wire,
@@ -116,7 +125,8 @@ async function wholeRun(): Promise<ChildReport> {
     topic: topics.interactions,
     name: 'stream',
     hasRoom: async () =>
-      (await ahead()) < interactionsAheadMax && behind(train.consumed(), await log.ends(topics.userSequences)) < interactionsAheadMax
+      (await ahead()) < interactionsAheadMax &&
+      behind(train.consumed(), await log.ends(topics.userSequences)) < interactionsAheadMax
   })
   for (const stage of [sequence, train, publish]) stage.hurry(true)
   const settled = async () => {
@@ -126,7 +136,11 @@ async function wholeRun(): Promise<ChildReport> {
     const { items, users } = publish.waiting()
     const consumed = publish.consumed()
     const updates = await log.ends(topics.modelUpdates)
-    return items + users === 0 && behind(consumed.sequences, sequences) === 0 && behind(new Map([[0, consumed.model]]), updates) === 0
+    return (
+      items + users === 0 &&
+      behind(consumed.sequences, sequences) === 0 &&
+      behind(new Map([[0, consumed.model]]), updates) === 0
+    )
   }
   while (!stop.signal.aborted && !(await settled())) await pause(5)
   const { account, users } = sequence.status()
@@ -149,13 +163,18 @@ async function wholeRun(): Promise<ChildReport> {
 
 /** What the weights would be had nobody been killed, given the same boundaries of batches. */
 async function relearn(): Promise<{ batches: number }> {
-  const { train, ledger } = trainStage('relearned', new BatchLedgerFile({ file: run.path('relearned', 'batches.ledger') }), () => {})
+  const { train, ledger } = trainStage(
+    'relearned',
+    new BatchLedgerFile({ file: run.path('relearned', 'batches.ledger') }),
+    () => {}
+  )
   const learning = train.run(stop.signal)
   let failure: unknown
   learning.catch((error: unknown) => {
     failure ??= error
   })
-  while (failure === undefined && behind(train.consumed(), await wire.log.ends(topics.userSequences)) > 0) await pause(5)
+  while (failure === undefined && behind(train.consumed(), await wire.log.ends(topics.userSequences)) > 0)
+    await pause(5)
   stop.abort()
   await learning
   ledger.close()
@@ -206,7 +225,12 @@ function slicedCheckpoints(checkpoints: CheckpointFiles): CheckpointFiles {
 
 /** Reads as the log does; what is appended goes nowhere. */
 function silent(log: EventLog): EventLog {
-  return { read: (...args) => log.read(...args), append: async () => {}, ends: (topic) => log.ends(topic), close: () => log.close() }
+  return {
+    read: (...args) => log.read(...args),
+    append: async () => {},
+    ends: (topic) => log.ends(topic),
+    close: () => log.close()
+  }
 }
 
 function placeOfTopic(topic: string): Place {

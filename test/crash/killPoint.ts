@@ -1,4 +1,5 @@
-// Where a process is to die: at the n-th call of a named operation. A proxy around the part counts the calls and pulls the trigger.
+// Where a process is to die: at the n-th call of a named operation. A proxy around the part counts the calls and pulls
+// the trigger.
 
 /** A boundary where something has become durable, or is about to. */
 export const places = [

@@ -24,7 +24,10 @@ export interface Life {
 }
 
 export interface LifeOptions {
-  /** Kills `afterMs` after the process has said, on standard error, something that matches `when`; without `when` after it was started. */
+  /**
+   * Kills `afterMs` after the process has said, on standard error, something that matches `when`; without `when` after
+   * it was started.
+   */
   readonly kill?: { readonly when?: RegExp; readonly afterMs: number }
   readonly environment?: Readonly<Record<string, string>>
   /** A process that hangs is killed after this, and counts as a failure. */
@@ -58,7 +61,8 @@ export function live(args: readonly string[], { kill, environment, timeoutMs }: 
     child.on('close', (status, signal) => {
       clearTimeout(timer)
       clearTimeout(patience)
-      if (hung) reject(new Error(`still not at its end after ${timeoutMs} ms: ${args.join(' ')}\n${stderr.slice(-2000)}`))
+      if (hung)
+        reject(new Error(`still not at its end after ${timeoutMs} ms: ${args.join(' ')}\n${stderr.slice(-2000)}`))
       else resolve({ killed: signal === 'SIGKILL', status, stdout, stderr })
     })
   })

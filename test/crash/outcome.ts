@@ -15,7 +15,10 @@ import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts
 import { allArrays } from '../support/copies.ts'
 import type { Scenario } from './scenario.ts'
 
-/** User → bytes of the history, by partition and user. Those who have expired are left out, whether or not they have been swept away. */
+/**
+ * User → bytes of the history, by partition and user. Those who have expired are left out, whether or not they have
+ * been swept away.
+ */
 export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<string, string>> {
   const histories = new Map<string, string>()
   const directory = path.join(run, 'sequences')
@@ -32,8 +35,9 @@ export async function historiesOf(run: string, idleMaxMs: number): Promise<Map<s
 }
 
 /**
- * The examples that the weights have learned, by source offset, sorted. A batch that was learned before a crash and again after it counts once, and must
- * have held the same examples in the same order both times; an example in two batches is a failure.
+ * The examples that the weights have learned, by source offset, sorted. A batch that was learned before a crash and
+ * again after it counts once, and must have held the same examples in the same order both times; an example in two
+ * batches is a failure.
  */
 export function learnedOf(auditFile: string): string[] {
   const batches = new Map<number, string>()
@@ -63,8 +67,8 @@ export function checkpointsIn(folder: string): string[] {
 }
 
 /**
- * All that the newest checkpoint holds: weights, rows, optimizer state, counts, reservoir, random streams, progressive numbers. Left out is when it was taken, by the
- * clock on the wall: two runs are not at the same time.
+ * All that the newest checkpoint holds: weights, rows, optimizer state, counts, reservoir, random streams, progressive
+ * numbers. Left out is when it was taken, by the clock on the wall: two runs are not at the same time.
  */
 export async function newestCheckpoint(
   folder: string,

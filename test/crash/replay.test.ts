@@ -1,11 +1,13 @@
-// Crash anywhere, same result: processes are killed again and again while they learn from a stream, and what they leave is compared with an undisturbed run.
+// Crash anywhere, same result: processes are killed again and again while they learn from a stream, and what they leave
+// is compared with an undisturbed run.
 //
 //   CRASH_SEED    first seed (default 1); a failure names the seed that repeats it
 //   CRASH_ROUNDS  seeds to try, each with another stream and other settings (default 1); each kills once at every place
 //   CRASH_EVENTS  events of a stream (default 1500)
 //
-// Compared are: histories byte for byte, the set of examples learned (each once), the counts of the report, and the last checkpoint (weights, rows, optimizer
-// state and all) bit for bit with one that was learned in one go by the same boundaries of batches.
+// Compared are: histories byte for byte, the set of examples learned (each once), the counts of the report, and the
+// last checkpoint (weights, rows, optimizer state and all) bit for bit with one that was learned in one go by the same
+// boundaries of batches.
 
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -39,8 +41,10 @@ describe('crash anywhere, same result', { concurrency: 2 }, () => {
     const scenario = scenarioOf(seed, events)
     const again = `repeat with CRASH_SEED=${seed} CRASH_ROUNDS=1 CRASH_EVENTS=${events} npm run test:crash`
     test(`seed ${seed}: killed at every boundary`, () => saying(again, () => atEveryBoundary(scenario)))
-    test(`seed ${seed}: killed at random moments, mtmi start`, () => saying(again, () => atRandomMoments(scenario, 'start')))
-    test(`seed ${seed}: killed at random moments, mtmi replay`, () => saying(again, () => atRandomMoments(scenario, 'replay')))
+    test(`seed ${seed}: killed at random moments, mtmi start`, () =>
+      saying(again, () => atRandomMoments(scenario, 'start')))
+    test(`seed ${seed}: killed at random moments, mtmi replay`, () =>
+      saying(again, () => atRandomMoments(scenario, 'replay')))
   }
 })
 
@@ -57,7 +61,8 @@ async function atEveryBoundary(scenario: Scenario): Promise<string> {
 
     const order = killPoints(new Rng(scenario.seed).fork('kill points'))
     const missed: string[] = []
-    // A place that a life did not come to, because nothing was late or nothing was to be learned again, has a second one.
+    // A place that a life did not come to, because nothing was late or nothing was to be learned again, has a second
+    // one.
     const queue = order.map((kill) => ({ kill, isSecond: false }))
     for (const [lives, { kill, isSecond }] of queue.entries()) {
       const feedTo = Math.ceil(scenario.events * Math.min(1, (lives + 1) / (1.25 * order.length)))
@@ -67,9 +72,17 @@ async function atEveryBoundary(scenario: Scenario): Promise<string> {
       if (isSecond) missed.push(`${kill.when} ${kill.place}`)
       else queue.push({ kill: { ...kill, nth: 1 }, isSecond: true })
     }
-    assert.ok(missed.length < order.length / 3, `the points are not where they were thought: not reached ${missed.join(', ')}`)
+    assert.ok(
+      missed.length < order.length / 3,
+      `the points are not where they were thought: not reached ${missed.join(', ')}`
+    )
     const disturbed = resultOf<ChildReport>(await live(task('disturbed'), { timeoutMs }))
-    await compare(scenario, path.join(folder, 'disturbed', 'run'), path.join(folder, 'undisturbed', 'run'), 'learned.tsv')
+    await compare(
+      scenario,
+      path.join(folder, 'disturbed', 'run'),
+      path.join(folder, 'undisturbed', 'run'),
+      'learned.tsv'
+    )
     for (const { accounts } of [disturbed, undisturbed])
       for (const account of accounts) assert.equal(unaccounted(account), 0, accountText(account))
     assert.deepEqual(counts(disturbed), counts(undisturbed))
@@ -112,7 +125,11 @@ async function atRandomMoments(scenario: Scenario, verb: 'start' | 'replay'): Pr
           ...(verb === 'replay' ? ['--data', file] : ['--events', String(scenario.events)]),
           ...['--once', '--json']
         ],
-        { timeoutMs, environment: { MTMI_TRAIN_AUDIT_FILE: path.join(folder, `${name}.tsv`) }, ...(kill === undefined ? {} : { kill }) }
+        {
+          timeoutMs,
+          environment: { MTMI_TRAIN_AUDIT_FILE: path.join(folder, `${name}.tsv`) },
+          ...(kill === undefined ? {} : { kill })
+        }
       )
     const startedMs = Date.now()
     const undisturbed = resultOf<CliReport>(await life('undisturbed'))
@@ -129,7 +146,8 @@ async function atRandomMoments(scenario: Scenario, verb: 'start' | 'replay'): Pr
       const each = await life('disturbed', starting ? { afterMs } : { when: /state in/, afterMs })
       if (!each.killed) disturbed = resultOf<CliReport>(each)
     }
-    const run = (name: string) => path.join(folder, name, verb === 'replay' ? path.basename(file) : `simulation-${scenario.events}`)
+    const run = (name: string) =>
+      path.join(folder, name, verb === 'replay' ? path.basename(file) : `simulation-${scenario.events}`)
     await compare(scenario, run('disturbed'), run('undisturbed'), path.join('..', '..'))
     const results = ({ interactions, items, accounts: { sequence, train } }: CliReport) => ({
       ...{ interactions, items, sequence, train: taught(train!) }
@@ -155,8 +173,9 @@ interface CliReport {
 }
 
 /**
- * What a kill must not change of the trainer's account. Steps that a restarted sequencer emits again are read and left out; and batches have other boundaries, so that
- * an item has its row a batch sooner or later: which examples had rows to learn from may differ, how many there were may not.
+ * What a kill must not change of the trainer's account. Steps that a restarted sequencer emits again are read and left
+ * out; and batches have other boundaries, so that an item has its row a batch sooner or later: which examples had rows
+ * to learn from may differ, how many there were may not.
  */
 function taught({ learned = 0, unknownItem = 0, unknownHistory = 0, ...outcomes }: Readonly<Record<string, number>>) {
   return { ...outcomes, read: 0, repeated: 0, examples: learned + unknownItem + unknownHistory }

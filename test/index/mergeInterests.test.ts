@@ -40,7 +40,11 @@ test('an interest with too few candidates leaves its places to the others', () =
 })
 
 test('with diversity a near-duplicate gives way to something else', () => {
-  const vectors: Record<string, Float32Array> = { a: Float32Array.of(1, 0), copy: Float32Array.of(1, 0), other: Float32Array.of(0, 1) }
+  const vectors: Record<string, Float32Array> = {
+    a: Float32Array.of(1, 0),
+    copy: Float32Array.of(1, 0),
+    other: Float32Array.of(0, 1)
+  }
   const lists = [list({ a: 0.9, copy: 0.89, other: 0.5 }, vectors)]
   assert.equal(brief(mergeInterests(lists, 2, new Set(), { quotaShare: 0 })), 'a0 copy0')
   // After a: copy is worth 0.5 · 0.89 − 0.5 · 1 = −0.055, other 0.5 · 0.5 − 0 = 0.25.
@@ -57,7 +61,8 @@ test('diversity by values, such as genres: the share of the list that has a valu
     brief(mergeInterests(lists, limit, new Set(), { quotaShare: 0, diversity, valuesOf }))
   const genresOf = (itemId: string) => genres[itemId]!
   assert.equal(by(0, genresOf), 'a0 b0 c0')
-  // After a (war), at ½: b ½ · .8 − ½ · 1 = −.1, c −.15, d .3, e .075: d. Then of {a, d}: b shares with both, ½ · .8 − ½ · 1 = −.1; c with a: .35 − .25 = .1; e .075.
+  // After a (war), at ½: b ½ · .8 − ½ · 1 = −.1, c −.15, d .3, e .075: d. Then of {a, d}: b shares with both, ½ · .8 −
+  // ½ · 1 = −.1; c with a: .35 − .25 = .1; e .075.
   assert.equal(by(0.5, genresOf), 'a0 c0 d0')
   // At .6: b .32 − .6, c .28 − .3 = −.02, e .06.
   assert.equal(by(0.6, genresOf), 'a0 d0 e0')
@@ -95,28 +100,35 @@ const lists = fc.array(
 const unit = fc.constantFrom(0, 0.1, 0.4, 0.5, 1)
 test('for any lists: no history, no repeats, in order, as long as it can be, each under its best interest', () => {
   fc.assert(
-    fc.property(lists, fc.nat(15), fc.subarray([...'abcdefghijkl']), unit, unit, (lists, limit, history, quotaShare, diversity) => {
-      const exclude = new Set(history)
-      const merged = mergeInterests(lists, limit, exclude, { quotaShare, diversity })
-      const possible = new Set(
-        lists
-          .flat()
-          .map(({ itemId }) => itemId)
-          .filter((itemId) => !exclude.has(itemId))
-      )
-      assert.equal(merged.length, Math.min(limit, possible.size))
-      assert.equal(new Set(merged.map(({ itemId }) => itemId)).size, merged.length)
-      for (const [i, { itemId, score, interest }] of merged.entries()) {
-        assert(possible.has(itemId))
-        const scores = lists.map((list) =>
-          Math.max(...list.filter((neighbour) => neighbour.itemId === itemId).map((neighbour) => neighbour.score))
+    fc.property(
+      lists,
+      fc.nat(15),
+      fc.subarray([...'abcdefghijkl']),
+      unit,
+      unit,
+      (lists, limit, history, quotaShare, diversity) => {
+        const exclude = new Set(history)
+        const merged = mergeInterests(lists, limit, exclude, { quotaShare, diversity })
+        const possible = new Set(
+          lists
+            .flat()
+            .map(({ itemId }) => itemId)
+            .filter((itemId) => !exclude.has(itemId))
         )
-        assert.equal(score, Math.max(...scores))
-        assert.equal(interest, scores.indexOf(score))
-        const before = merged[i - 1]
-        assert(before === undefined || before.score > score || (before.score === score && before.itemId < itemId))
+        assert.equal(merged.length, Math.min(limit, possible.size))
+        assert.equal(new Set(merged.map(({ itemId }) => itemId)).size, merged.length)
+        for (const [i, { itemId, score, interest }] of merged.entries()) {
+          assert(possible.has(itemId))
+          const scores = lists.map((list) =>
+            Math.max(...list.filter((neighbour) => neighbour.itemId === itemId).map((neighbour) => neighbour.score))
+          )
+          assert.equal(score, Math.max(...scores))
+          assert.equal(interest, scores.indexOf(score))
+          const before = merged[i - 1]
+          assert(before === undefined || before.score > score || (before.score === score && before.itemId < itemId))
+        }
       }
-    }),
+    ),
     { numRuns: 500 }
   )
 })
@@ -126,7 +138,10 @@ test('for any lists: the order within a list does not matter', () => {
     fc.property(lists, fc.nat(15), unit, unit, (lists, limit, quotaShare, diversity) => {
       const options = { quotaShare, diversity }
       const reversed = lists.map((list) => [...list].reverse())
-      assert.deepEqual(mergeInterests(reversed, limit, new Set(), options), mergeInterests(lists, limit, new Set(), options))
+      assert.deepEqual(
+        mergeInterests(reversed, limit, new Set(), options),
+        mergeInterests(lists, limit, new Set(), options)
+      )
     })
   )
 })
@@ -152,6 +167,11 @@ test('by a mixture an item that two interests like comes before one that a singl
   const merged = mergeInterests(lists, 3, new Set(), { quotaShare: 0, scoring })
   assert.equal(brief(merged), 'both0 one0 same0')
   const expected = [0.7, 0.75 + 0.2 * Math.log(1 / 2), 0.1]
-  for (const [i, { score }] of merged.entries()) assert.ok(Math.abs(score - expected[i]!) < 1e-12, `${score}, expected ${expected[i]}`)
-  assert.deepEqual(mergeInterests([lists[0]!], 3, new Set(), { scoring }), mergeInterests([lists[0]!], 3), 'one interest: its cosines')
+  for (const [i, { score }] of merged.entries())
+    assert.ok(Math.abs(score - expected[i]!) < 1e-12, `${score}, expected ${expected[i]}`)
+  assert.deepEqual(
+    mergeInterests([lists[0]!], 3, new Set(), { scoring }),
+    mergeInterests([lists[0]!], 3),
+    'one interest: its cosines'
+  )
 })

@@ -10,7 +10,10 @@ const tenYearsMs = 3650 * 24 * hourMs
 const types = { click: 1, purchase: 3 }
 
 function make(options: Record<string, unknown> = {}): Popularity {
-  return new Popularity(resolveConfig(undefined, {}, { popularity: { halfLifeMs: hourMs, contextMin: 1, ...options } }).popularity, types)
+  return new Popularity(
+    resolveConfig(undefined, {}, { popularity: { halfLifeMs: hourMs, contextMin: 1, ...options } }).popularity,
+    types
+  )
 }
 
 /** Of the items, the most popular first. */
@@ -24,7 +27,8 @@ test('what is popular follows a drift within about a half-life; a count that doe
   const fading = make({ halfLifeMs: halfLife * 1000 })
   const counts = new Map<string, number>()
   const lately: string[] = []
-  const overlap = (list: readonly string[], truth: ReadonlySet<string>) => list.slice(0, 20).filter((id) => truth.has(id)).length
+  const overlap = (list: readonly string[], truth: ReadonlySet<string>) =>
+    list.slice(0, 20).filter((id) => truth.has(id)).length
   const best = (of: ReadonlyMap<string, number>) =>
     [...of]
       .sort((a, b) => b[1] - a[1])
@@ -49,12 +53,16 @@ test('what is popular follows a drift within about a half-life; a count that doe
   assert(before.fading >= 10, `before the drift ${before.fading} of the 20 most clicked lately`)
   assert(afterOne.fading >= 10, `a half-life after it ${afterOne.fading} of 20`)
   assert(afterTwo.fading >= 13, `two half-lives after it ${afterTwo.fading} of 20`)
-  assert(afterOne.counted <= 2 && afterTwo.counted <= 8, `without fading ${afterOne.counted} and ${afterTwo.counted} of 20`)
+  assert(
+    afterOne.counted <= 2 && afterTwo.counted <= 8,
+    `without fading ${afterOne.counted} and ${afterTwo.counted} of 20`
+  )
 })
 
 test('types count by their weight, and one user who acts again and again counts once', () => {
   const popularity = make()
-  const act = (userId: string, itemId: string, type = 'click') => popularity.note({ userId, itemId, type, eventTimeMs: startMs })
+  const act = (userId: string, itemId: string, type = 'click') =>
+    popularity.note({ userId, itemId, type, eventTimeMs: startMs })
   for (const user of ['u', 'v', 'w']) for (let i = 1; i < 5; i++) act(user, `${user}'s ${i}`) // from here on they count in full
   popularity.takeTouched()
   assert.equal(act('u', 'flooded'), true)
@@ -65,9 +73,16 @@ test('types count by their weight, and one user who acts again and again counts 
   act('v', 'twice')
   act('w', 'twice')
   assert.equal(act('v', 'unknown type', 'hover'), false)
-  assert.deepEqual(order(popularity, ['flooded', 'twice', 'bought', 'unknown type']), ['bought', 'twice', 'flooded', 'unknown type'])
+  assert.deepEqual(order(popularity, ['flooded', 'twice', 'bought', 'unknown type']), [
+    'bought',
+    'twice',
+    'flooded',
+    'unknown type'
+  ])
   assert.equal(popularity.of('unknown type').popularity, 0)
-  assert(Math.abs(popularityScore(popularity.of('twice').popularity, popularity.of('bought').popularity) - 2 / 3) < 1e-3)
+  assert(
+    Math.abs(popularityScore(popularity.of('twice').popularity, popularity.of('bought').popularity) - 2 / 3) < 1e-3
+  )
   assert.deepEqual([...popularity.takeTouched()], ['flooded', 'bought', 'twice'])
   assert.equal(popularity.touched, false)
 })
@@ -76,7 +91,13 @@ test('N invented users add at most N · w_max · min(1, c / 5) to an item: three
   const popularity = make({ halfLifeMs: tenYearsMs })
   const ids = new Set<string>()
   let eventTimeMs = startMs
-  for (const { userId, itemId, type } of simulate({ events: 40_000, users: 10_000, items: 2000, topics: 20, badShare: 0 }).interactions()) {
+  for (const { userId, itemId, type } of simulate({
+    events: 40_000,
+    users: 10_000,
+    items: 2000,
+    topics: 20,
+    badShare: 0
+  }).interactions()) {
     popularity.note({ userId, itemId, type, eventTimeMs: eventTimeMs++ })
     ids.add(itemId)
   }
@@ -85,8 +106,10 @@ test('N invented users add at most N · w_max · min(1, c / 5) to an item: three
     popularityScore(popularity.of(itemId).popularity, twentieth) * 2 ** (twentieth - eventTimeMs / tenYearsMs)
   const attack = (itemId: string, users: number, clicks: number) => {
     for (let u = 0; u < users; u++) {
-      for (let c = 1; c < clicks; c++) popularity.note({ userId: `${itemId} ${u}`, itemId: `${itemId}'s ${c}`, type: 'click', eventTimeMs })
-      for (const type of ['click', 'purchase', 'click']) popularity.note({ userId: `${itemId} ${u}`, itemId, type, eventTimeMs })
+      for (let c = 1; c < clicks; c++)
+        popularity.note({ userId: `${itemId} ${u}`, itemId: `${itemId}'s ${c}`, type: 'click', eventTimeMs })
+      for (const type of ['click', 'purchase', 'click'])
+        popularity.note({ userId: `${itemId} ${u}`, itemId, type, eventTimeMs })
     }
     ids.add(itemId)
     const bound = users * types.purchase * Math.min(1, clicks / 5)
@@ -138,7 +161,10 @@ test('types, contexts and items that are called as what every object has are cou
   for (let i = 1; i < 5; i++) popularity.note({ ...event, itemId: `i${i}`, type: 'click' }) // from here on the user counts in full
   for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty'])
     assert.equal(popularity.note({ ...event, itemId: 'i1', type }), false, type)
-  assert.equal(popularity.note({ ...event, itemId: '__proto__', type: 'click', context: { country: '__proto__' } }), true)
+  assert.equal(
+    popularity.note({ ...event, itemId: '__proto__', type: 'click', context: { country: '__proto__' } }),
+    true
+  )
   assert.equal(popularity.note({ ...event, itemId: 'constructor', type: 'click', context: {} }), true)
   const { popularity: level, popularityIn } = popularity.of('__proto__')
   assert(level > 0)

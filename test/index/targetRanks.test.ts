@@ -23,8 +23,12 @@ for (const [K, scoring] of [1, 3, 4, 6].flatMap((K) => scorings.map((scoring) =>
     for (let user = 0; user < 20; user++) {
       const interests = Float32Array.from(Array.from({ length: K }, () => [...unit(rng, D)]).flat())
       const score = (item: Float32Array) => {
-        const cosines = Array.from({ length: K }, (_, k) => item.reduce((sum, x, d) => sum + x * interests[k * D + d]!, 0))
-        return scoring.form === 'nearest' ? Math.max(...cosines) : cosines.reduce((sum, x) => sum + Math.exp(x / 0.2), 0)
+        const cosines = Array.from({ length: K }, (_, k) =>
+          item.reduce((sum, x, d) => sum + x * interests[k * D + d]!, 0)
+        )
+        return scoring.form === 'nearest'
+          ? Math.max(...cosines)
+          : cosines.reduce((sum, x) => sum + Math.exp(x / 0.2), 0)
       }
       const target = rng.integer(N)
       const excluded = new Set(Array.from({ length: 30 }, () => rng.integer(N)).filter((row) => row !== target))

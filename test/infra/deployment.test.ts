@@ -14,7 +14,9 @@ import { configSchema, resolveConfig, variablePaths } from '../../src/core/confi
 const settings = variablePaths(configSchema)
 /** @throws AssertionError or ConfigError where a variable does not exist, or a value cannot be */
 function checkVariables(where: string, variables: Readonly<Record<string, string>>): void {
-  const ours = Object.fromEntries(Object.entries(variables).filter(([name]) => name.startsWith('MTMI_') && !name.endsWith('_FILE')))
+  const ours = Object.fromEntries(
+    Object.entries(variables).filter(([name]) => name.startsWith('MTMI_') && !name.endsWith('_FILE'))
+  )
   for (const name of Object.keys(variables)) {
     if (!name.startsWith('MTMI_')) continue
     const setting = settings.has(name) ? name : name.replace(/_FILE$/, '')
@@ -23,15 +25,19 @@ function checkVariables(where: string, variables: Readonly<Record<string, string
   assert.doesNotThrow(() => resolveConfig(undefined, ours), where)
 }
 
-// The image ---------------------------------------------------------------------------------------------------------------
+// The image
+// ---------------------------------------------------------------------------------------------------------------
 
 const dockerfile = readFileSync('infra/Dockerfile', 'utf8')
 const lastStage = dockerfile.slice(dockerfile.lastIndexOf('\nFROM ') + 1)
 
 test('the image: pinned, not root, with a health check, and nothing copied that the ignore file keeps out', () => {
-  for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm)) assert.match(image!, /:\d+\.\d+\.\d+-/, 'an image without its full version')
+  for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm))
+    assert.match(image!, /:\d+\.\d+\.\d+-/, 'an image without its full version')
   assert.match(lastStage, /^USER 1000:1000$/m)
-  assert(lastStage.indexOf('USER') < lastStage.indexOf('ENTRYPOINT') && lastStage.indexOf('COPY') < lastStage.indexOf('USER'))
+  assert(
+    lastStage.indexOf('USER') < lastStage.indexOf('ENTRYPOINT') && lastStage.indexOf('COPY') < lastStage.indexOf('USER')
+  )
   assert.match(lastStage, /^HEALTHCHECK .* CMD \["node", "infra\/healthcheck\.mjs"\]$/m)
   const allowed = readFileSync('infra/Dockerfile.dockerignore', 'utf8')
     .split('\n')
@@ -81,18 +87,24 @@ test('what the last stage copies is enough to run: built, and without the source
     assert.equal((JSON.parse(doctor.stdout.trim().split('\n').at(-1)!) as { ok: boolean }).ok, true)
     const report = run('start', '--events', '500', '--once', '--json')
     assert.equal(report.status, 0, report.stderr)
-    assert.equal((JSON.parse(report.stdout.trim().split('\n').at(-1)!) as { interactions: number }).interactions >= 500, true)
+    assert.equal(
+      (JSON.parse(report.stdout.trim().split('\n').at(-1)!) as { interactions: number }).interactions >= 500,
+      true
+    )
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 })
 
 test('the health check fails where nothing listens', () => {
-  const { status } = spawnSync(process.execPath, ['infra/healthcheck.mjs'], { env: { ...process.env, MTMI_OPS_PORT: '1' } })
+  const { status } = spawnSync(process.execPath, ['infra/healthcheck.mjs'], {
+    env: { ...process.env, MTMI_OPS_PORT: '1' }
+  })
   assert.equal(status, 1)
 })
 
-// The compose file --------------------------------------------------------------------------------------------------------
+// The compose file
+// --------------------------------------------------------------------------------------------------------
 
 interface Service {
   readonly image: string
@@ -110,7 +122,9 @@ const compose = parse(readFileSync('infra/compose.yaml', 'utf8'), { merge: true 
   volumes: Record<string, null>
 }
 const services = Object.entries(compose.services)
-const verbs = new Set([...readFileSync('pipelines/cli/cli.ts', 'utf8').matchAll(/(?:command\(|\[)'(\w+)'/g)].map(([, verb]) => verb!))
+const verbs = new Set(
+  [...readFileSync('pipelines/cli/cli.ts', 'utf8').matchAll(/(?:command\(|\[)'(\w+)'/g)].map(([, verb]) => verb!)
+)
 
 test('compose: every setting, command, volume and dependency exists, and images are pinned', () => {
   for (const [name, service] of services) {
@@ -125,7 +139,8 @@ test('compose: every setting, command, volume and dependency exists, and images 
       )
     for (const volume of service.volumes ?? []) {
       const source = volume.split(':')[0]!
-      if (source.startsWith('./')) assert(source === './mtmi.yaml' || existsSync(path.join('infra', source)), `${name}: ${source}`)
+      if (source.startsWith('./'))
+        assert(source === './mtmi.yaml' || existsSync(path.join('infra', source)), `${name}: ${source}`)
       else assert(source in compose.volumes, `${name}: there is no volume ${source}`)
     }
     const needs = Array.isArray(service.depends_on)
@@ -145,8 +160,13 @@ test('compose: Prometheus asks the stages that have an ops port, at that port; n
     scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
   }
   const targets = scrape_configs[0]!.static_configs[0]!.targets
-  const watched = services.filter(([, { image, healthcheck }]) => image.startsWith('mtmi-stream:') && healthcheck?.disable !== true)
-  assert.deepEqual([...targets].sort(), watched.map(([name, { environment }]) => `${name}:${environment?.MTMI_OPS_PORT}`).sort())
+  const watched = services.filter(
+    ([, { image, healthcheck }]) => image.startsWith('mtmi-stream:') && healthcheck?.disable !== true
+  )
+  assert.deepEqual(
+    [...targets].sort(),
+    watched.map(([name, { environment }]) => `${name}:${environment?.MTMI_OPS_PORT}`).sort()
+  )
   for (const [name, { ports }] of services) for (const port of ports ?? []) assert.match(port, /^127\.0\.0\.1:/, name)
 })
 
@@ -195,7 +215,8 @@ test('compose: only publish and serve share a folder, and then the numbers of th
   assert.equal(compose.services.serve!.pid, 'service:publish')
 })
 
-// The manifests -----------------------------------------------------------------------------------------------------------
+// The manifests
+// -----------------------------------------------------------------------------------------------------------
 
 interface Container {
   readonly name: string
@@ -252,20 +273,26 @@ const stagesOf: Readonly<Record<string, readonly string[]>> = {
   'infra/k8s/overlays/qdrant-here': ['mtmi-prepare', 'mtmi-publish', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train']
 }
 /** Servers of others have images, settings and probes of their own. */
-const isOurs = ({ spec }: Manifest) => spec.template!.spec.containers.every(({ image }) => image.startsWith('mtmi-stream:'))
+const isOurs = ({ spec }: Manifest) =>
+  spec.template!.spec.containers.every(({ image }) => image.startsWith('mtmi-stream:'))
 
 for (const [folder, stages] of Object.entries(stagesOf)) {
-  test(`${folder}: settings exist, probes and services name ports that are there, nothing runs as root`, { skip }, () => {
+  test(`${folder}: settings exist, probes and services name ports that are there, nothing runs as root`, {
+    skip
+  }, () => {
     const manifests = build(folder)
     const config = manifests.find(({ kind }) => kind === 'ConfigMap')!
     checkVariables(folder, config.data!)
     const workloads = manifests.filter(({ spec }) => spec?.template !== undefined)
     const ours = workloads.filter(isOurs)
     assert.deepEqual(ours.map(({ metadata }) => metadata.name).sort(), stages)
-    for (const { metadata, spec } of workloads) assert.equal(spec.template!.spec.securityContext.runAsNonRoot, true, metadata.name)
+    for (const { metadata, spec } of workloads)
+      assert.equal(spec.template!.spec.securityContext.runAsNonRoot, true, metadata.name)
     for (const { kind, metadata, spec } of ours) {
       const pod = spec.template!.spec
-      const volumes = new Set([...pod.volumes, ...(spec.volumeClaimTemplates ?? []).map((claim) => claim.metadata)].map(({ name }) => name))
+      const volumes = new Set(
+        [...pod.volumes, ...(spec.volumeClaimTemplates ?? []).map((claim) => claim.metadata)].map(({ name }) => name)
+      )
       const opsPorts = new Set<number>()
       for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
         const at = `${metadata.name}/${container.name}`
@@ -273,7 +300,10 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
         assert(verbs.has(container.args[0]!), `${at}: ${container.args.join(' ')}`)
         const own = Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]))
         checkVariables(at, { ...config.data, ...own })
-        assert(container.securityContext.readOnlyRootFilesystem && !container.securityContext.allowPrivilegeEscalation, at)
+        assert(
+          container.securityContext.readOnlyRootFilesystem && !container.securityContext.allowPrivilegeEscalation,
+          at
+        )
         assert(container.resources.requests.cpu && container.resources.limits.memory, `${at} has no resources`)
         for (const { name } of container.volumeMounts) assert(volumes.has(name), `${at}: there is no volume ${name}`)
         assert(
@@ -309,7 +339,9 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
 
     const portsOf = (selector: Record<string, unknown>) =>
       workloads
-        .filter(({ spec }) => Object.entries(selector).every(([label, value]) => spec.template!.metadata.labels[label] === value))
+        .filter(({ spec }) =>
+          Object.entries(selector).every(([label, value]) => spec.template!.metadata.labels[label] === value)
+        )
         .flatMap(({ spec }) => spec.template!.spec.containers.flatMap(({ ports }) => ports ?? []))
     const watched = new Set<string>()
     for (const { metadata, spec } of manifests.filter(({ kind }) => kind === 'Service')) {
@@ -331,7 +363,9 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
         .filter(({ kind }) => kind === 'NetworkPolicy')
         .flatMap(({ spec }) => (spec.ingress ?? []).flatMap(({ ports }) => ports!.map(({ port }) => port)))
     )
-    for (const { containerPort } of workloads.flatMap(({ spec }) => spec.template!.spec.containers.flatMap(({ ports }) => ports ?? [])))
+    for (const { containerPort } of workloads.flatMap(({ spec }) =>
+      spec.template!.spec.containers.flatMap(({ ports }) => ports ?? [])
+    ))
       assert(open.has(containerPort), `no policy lets anybody reach port ${containerPort}`)
     for (const { metadata, spec } of manifests.filter(({ kind }) => kind === 'PodDisruptionBudget')) {
       const { matchLabels } = spec.selector as { matchLabels: Record<string, string> }
@@ -340,7 +374,9 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
   })
 }
 
-test('every object that Kubernetes itself knows matches its schema, of the oldest and the newest version we mean', { skip }, (t) => {
+test('every object that Kubernetes itself knows matches its schema, of the oldest and the newest version we mean', {
+  skip
+}, (t) => {
   const validator = ensureValidator()
   if ('missing' in validator) {
     t.skip(`no kubernetes-validate: ${validator.missing}`)
@@ -353,7 +389,8 @@ test('every object that Kubernetes itself knows matches its schema, of the oldes
     return spawnSync(validator.command, ['--strict', '--quiet', '-k', version, file], { encoding: 'utf8' })
   }
   try {
-    // Those of the Prometheus operator are not Kubernetes' own: promtool has read the rules, and a test above the ServiceMonitor.
+    // Those of the Prometheus operator are not Kubernetes' own: promtool has read the rules, and a test above the
+    // ServiceMonitor.
     const own = Object.keys(stagesOf)
       .flatMap(build)
       .filter(({ kind }) => !['ServiceMonitor', 'PrometheusRule'].includes(kind))

@@ -21,7 +21,8 @@ const files = readdirSync(folder).sort()
 
 test('the files are what the table says: node infra/grafana/writeDashboards.mjs', () => {
   assert.deepEqual(files, dashboards.map(({ uid }) => `${uid}.json`).sort())
-  for (const dashboard of dashboards) assert.equal(readFileSync(`${folder}/${dashboard.uid}.json`, 'utf8'), grafanaJson(dashboard))
+  for (const dashboard of dashboards)
+    assert.equal(readFileSync(`${folder}/${dashboard.uid}.json`, 'utf8'), grafanaJson(dashboard))
 })
 
 test('uids are what links rely on, and every panel reads the provisioned source', () => {
@@ -32,7 +33,8 @@ test('uids are what links rely on, and every panel reads the provisioned source'
   const { datasources } = parse(readFileSync('infra/grafana/provisioning/datasources/prometheus.yaml', 'utf8')) as {
     datasources: { uid: string }[]
   }
-  for (const file of files) for (const { datasource } of read(file).panels) assert.equal(datasource.uid, datasources[0]!.uid)
+  for (const file of files)
+    for (const { datasource } of read(file).panels) assert.equal(datasource.uid, datasources[0]!.uid)
 })
 
 for (const file of files) {
@@ -43,7 +45,10 @@ for (const file of files) {
       for (const { expr, legendFormat } of targets) {
         assertExported(expr.replace(/count\(ALERTS\{[^}]*\}\)/, 'up'), recorded)
         for (const [, label] of legendFormat.matchAll(/\{\{(\w+)\}\}/g))
-          assert(label === 'instance' || expr.includes(label!) || expr.includes(':'), `${title}: legend {{${label}}} of ${expr}`)
+          assert(
+            label === 'instance' || expr.includes(label!) || expr.includes(':'),
+            `${title}: legend {{${label}}} of ${expr}`
+          )
       }
     }
   })
@@ -62,7 +67,9 @@ for (const file of files) {
 
 test('nothing that is exported is left unseen: every metric is in a dashboard, a rule or both', () => {
   const seen = [...files.flatMap((file) => read(file).panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)))]
-  const names = new Set([...seen, ...alerts().map(({ expr }) => expr)].flatMap((expr) => selectorsOf(expr).map(({ name }) => name)))
+  const names = new Set(
+    [...seen, ...alerts().map(({ expr }) => expr)].flatMap((expr) => selectorsOf(expr).map(({ name }) => name))
+  )
   const text = [...names].join('\n')
   const unseen = Object.values(metricDefinitions).filter(({ name }) => !text.includes(name.replace(/_total$/, '')))
   // How long a checkpoint takes is part of what a step shows; sequences emitted follow from events.

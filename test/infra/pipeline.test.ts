@@ -1,4 +1,5 @@
-// A real pipeline under a real Prometheus: the recording rules have values, nothing alarms while all is well, and a stopped process is noticed.
+// A real pipeline under a real Prometheus: the recording rules have values, nothing alarms while all is well, and a
+// stopped process is noticed.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -16,13 +17,19 @@ async function call(url: string): Promise<void> {
   const headers = { 'content-type': 'application/json' }
   const posted = await fetch(`${url}/v1/events`, { method: 'POST', headers, body: JSON.stringify(event) })
   assert.equal(posted.status, 202)
-  for (const user of ['u1', 'nobody']) assert.equal((await fetch(`${url}/v1/users/${user}/recommendations`)).status, 200)
+  for (const user of ['u1', 'nobody'])
+    assert.equal((await fetch(`${url}/v1/users/${user}/recommendations`)).status, 200)
 }
 
-test('a running pipeline feeds every recording rule; when it stops, the alert fires, and resolves when it goes on', { skip }, async () => {
+test('a running pipeline feeds every recording rule; when it stops, the alert fires, and resolves when it goes on', {
+  skip
+}, async () => {
   await withDataDir(async (dataDir) => {
     const port = await freePort()
-    const prometheus = await PrometheusServer.start(binary, { rules: ruleFiles.map(shortened), targets: [`127.0.0.1:${port}`] })
+    const prometheus = await PrometheusServer.start(binary, {
+      rules: ruleFiles.map(shortened),
+      targets: [`127.0.0.1:${port}`]
+    })
     const pipeline = new MtmiProcess(dataDir, ['start', '--events', '4000', '--port', String(port)])
     const url = `http://127.0.0.1:${port}`
     try {
@@ -30,7 +37,8 @@ test('a running pipeline feeds every recording rule; when it stops, the alert fi
       const seen = new Set<string>()
       await prometheus.until('every recording rule has had a value', async () => {
         assert(pipeline.alive, pipeline.output)
-        // What callers would do once there is something to answer with; it goes on after the simulation has been worked off.
+        // What callers would do once there is something to answer with; it goes on after the simulation has been worked
+        // off.
         if ((await fetch(`${url}/readyz`).catch(() => undefined))?.ok === true) await call(url)
         for (const { metric } of await prometheus.query('{__name__=~".+:.+"}')) seen.add(metric.__name__!)
         return [...wanted].every((name) => seen.has(name))

@@ -30,7 +30,8 @@ export class MtmiProcess {
   /** @throws Error with what it said if it does not end well */
   async end(): Promise<string> {
     await this.#ended
-    if (this.child.exitCode !== 0) throw new Error(`mtmi ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.output}`)
+    if (this.child.exitCode !== 0)
+      throw new Error(`mtmi ended with ${this.child.exitCode ?? this.child.signalCode}:\n${this.output}`)
     return this.output
   }
 

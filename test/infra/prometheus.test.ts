@@ -1,4 +1,5 @@
-// A real Prometheus with the real rules, their durations shortened: what is planted in our own registry makes the right alerts fire, and resolve.
+// A real Prometheus with the real rules, their durations shortened: what is planted in our own registry makes the right
+// alerts fire, and resolve.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -24,7 +25,10 @@ async function withExporter(
     readiness: () => ({ ready: true, detail: '' })
   })
   try {
-    const prometheus = await PrometheusServer.start(binary, { rules: ruleFiles.map(shortened), targets: [new URL(service.url).host] })
+    const prometheus = await PrometheusServer.start(binary, {
+      rules: ruleFiles.map(shortened),
+      targets: [new URL(service.url).host]
+    })
     try {
       await use(prometheus, metrics)
     } finally {
@@ -61,7 +65,8 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       for (let i = 0; i < 100; i++) metrics.freshness.observe(well ? 0.4 : 25)
       metrics.publishFailures.inc(well ? 0 : 1)
       const route = '/v1/users/:id/recommendations'
-      for (let i = 0; i < 20; i++) metrics.http.observe({ route, status: well || i < 15 ? '2xx' : '5xx' }, well ? 0.002 : 0.8)
+      for (let i = 0; i < 20; i++)
+        metrics.http.observe({ route, status: well || i < 15 ? '2xx' : '5xx' }, well ? 0.002 : 0.8)
       if (!well) metrics.promotions.inc({ outcome: 'held' })
       if (!well) metrics.posted.inc({ outcome: 'failed' })
     }
@@ -107,7 +112,9 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
       firing = new Map([...now].filter(([, { state }]) => state === 'firing'))
       return expected.every((name) => firing.has(name)) && [...firing.keys()].every((name) => expected.includes(name))
     })
-    const pending = await prometheus.query('count_over_time(ALERTS{alertname="MtmiInterestsCollapsed", alertstate="pending"}[10m])')
+    const pending = await prometheus.query(
+      'count_over_time(ALERTS{alertname="MtmiInterestsCollapsed", alertstate="pending"}[10m])'
+    )
     assert(pending.length > 0, 'a collapse is pending before it fires')
     const { labels, annotations } = firing.get('MtmiStageStalled')!
     assert.equal(labels.stage, 'train')
@@ -118,7 +125,8 @@ test('a planted stall, drift, divergence, refusals and failing requests raise th
     )
     assert.match(firing.get('MtmiHttpErrors')!.annotations.description!, /^\d+(\.\d+)?% of requests/)
     for (const alert of firing.values())
-      for (const text of Object.values(alert.annotations)) assert.doesNotMatch(text, /\{\{|%!|NaN|<error/, `${alert.name}: ${text}`)
+      for (const text of Object.values(alert.annotations))
+        assert.doesNotMatch(text, /\{\{|%!|NaN|<error/, `${alert.name}: ${text}`)
 
     well = true
     await prometheus.until('all alerts are gone', async () => (await states()).size === 0)

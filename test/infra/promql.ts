@@ -35,7 +35,9 @@ const others: Readonly<Record<string, readonly string[]>> = {
   nodejs_eventloop_lag_p99_seconds: []
 }
 
-const definitions = new Map(Object.values(metricDefinitions).map((definition) => [definition.name as string, definition]))
+const definitions = new Map(
+  Object.values(metricDefinitions).map((definition) => [definition.name as string, definition])
+)
 
 /** Every selector of an expression: names that are neither functions, keywords nor labels. */
 export function selectorsOf(expression: string): Selector[] {
@@ -45,13 +47,17 @@ export function selectorsOf(expression: string): Selector[] {
     .replace(/\[[^\]]*\]/g, ' ')
     .replace(/\boffset\s+\w+/g, ' ')
   const selectors: Selector[] = []
-  for (const [, name, body] of bare.matchAll(/(?<![\w:."'])([a-zA-Z_:][\w:]*)(?![\w:]*\s*\()\s*(?:\{((?:[^}"]|"[^"]*")*)\})?/g)) {
+  for (const [, name, body] of bare.matchAll(
+    /(?<![\w:."'])([a-zA-Z_:][\w:]*)(?![\w:]*\s*\()\s*(?:\{((?:[^}"]|"[^"]*")*)\})?/g
+  )) {
     if (words.has(name!.toLowerCase())) continue
-    const matchers = [...(body ?? '').matchAll(/(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"/g)].map(([, label, operator, value]) => ({
-      label: label!,
-      operator: operator!,
-      value: value!
-    }))
+    const matchers = [...(body ?? '').matchAll(/(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"/g)].map(
+      ([, label, operator, value]) => ({
+        label: label!,
+        operator: operator!,
+        value: value!
+      })
+    )
     selectors.push({ name: name!, matchers })
   }
   return selectors
@@ -59,7 +65,8 @@ export function selectorsOf(expression: string): Selector[] {
 
 /**
  * @param recorded names of recording rules
- * @throws AssertionError naming what is asked for and does not exist: a metric, a label of it, or a value that the label never has
+ * @throws AssertionError naming what is asked for and does not exist: a metric, a label of it, or a value that the
+ *   label never has
  */
 export function assertExported(expression: string, recorded: ReadonlySet<string>): void {
   const selectors = selectorsOf(expression)

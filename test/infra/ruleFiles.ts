@@ -32,7 +32,10 @@ export function shortened(file: string): string {
       ...group,
       rules: group.rules.map((rule) => ({
         ...rule,
-        expr: rule.expr.replace(/(\[|\boffset\s+)(\d+[smhd])/g, (_, before: string, duration: string) => before + short(duration, 5)),
+        expr: rule.expr.replace(
+          /(\[|\boffset\s+)(\d+[smhd])/g,
+          (_, before: string, duration: string) => before + short(duration, 5)
+        ),
         ...(rule.for === undefined ? {} : { for: short(rule.for, 1) })
       }))
     }))

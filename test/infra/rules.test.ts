@@ -36,7 +36,9 @@ test('every alert fires when it should and not when it should not', { skip }, ()
 })
 
 test('every alert has a unit test of both kinds', () => {
-  const { tests } = parse(readFileSync(unitTests, 'utf8')) as { tests: { name: string; promql_expr_test: { expr: string }[] }[] }
+  const { tests } = parse(readFileSync(unitTests, 'utf8')) as {
+    tests: { name: string; promql_expr_test: { expr: string }[] }[]
+  }
   for (const { alert } of alerts()) {
     for (const kind of ['fires', 'does not fire']) {
       const cases = tests.filter(({ name }) => name.startsWith(`${alert} ${kind}: `))
@@ -91,9 +93,9 @@ test('names of recording rules say level, metric and operation', () => {
 
 test('what an expression asks for is found in it, and what does not exist is noticed', () => {
   assert.deepEqual(
-    selectorsOf('sum by (le, job) (rate(a_bucket{x="(y", z=~"q|r"}[5m] offset 1h)) / on (job) (b:c:d > 0) and up unless e').map(
-      ({ name }) => name
-    ),
+    selectorsOf(
+      'sum by (le, job) (rate(a_bucket{x="(y", z=~"q|r"}[5m] offset 1h)) / on (job) (b:c:d > 0) and up unless e'
+    ).map(({ name }) => name),
     ['a_bucket', 'b:c:d', 'up', 'e']
   )
   const none = new Set<string>()
@@ -115,12 +117,18 @@ test('promtool finds no fault with what is exported, but for names that prom-cli
           value: 1,
           ...(Object.keys(labels).length === 0
             ? {}
-            : { labels: Object.fromEntries(Object.entries(labels).map(([label, list]) => [label, 'max' in list ? 'any' : list[0]])) })
+            : {
+                labels: Object.fromEntries(
+                  Object.entries(labels).map(([label, list]) => [label, 'max' in list ? 'any' : list[0]])
+                )
+              })
         }) as unknown as MetricsEntry
     )
   )
   const { status, output } = run(['check', 'metrics'], (await metrics.expose()).body)
   assert(status === 0 || status === 3, output)
-  const ours = output.split('\n').filter((line) => line !== '' && !/^nodejs_active_(handles|requests|resources)_total /.test(line))
+  const ours = output
+    .split('\n')
+    .filter((line) => line !== '' && !/^nodejs_active_(handles|requests|resources)_total /.test(line))
   assert.deepEqual(ours, [])
 })

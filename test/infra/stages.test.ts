@@ -26,13 +26,17 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
       const until = async (what: string, condition: () => Promise<boolean>) => {
         while (!(await condition())) {
           for (const { alive, output } of processes) assert(alive, output)
-          assert(performance.now() < deadline, `waited in vain until ${what}: ${processes.map(({ output }) => output).join('\n')}`)
+          assert(
+            performance.now() < deadline,
+            `waited in vain until ${what}: ${processes.map(({ output }) => output).join('\n')}`
+          )
           await pause(200)
         }
       }
       const sample = async (stage: string, pattern: RegExp) =>
         Number(pattern.exec((await (await ask(stage, '/metrics'))?.text()) ?? '')?.[1])
-      for (const stage of stages) await until(`${stage} is ready`, async () => (await ask(stage, '/readyz'))?.ok === true)
+      for (const stage of stages)
+        await until(`${stage} is ready`, async () => (await ask(stage, '/readyz'))?.ok === true)
       for (const stage of stages) assert.deepEqual(await (await ask(stage, '/livez'))!.json(), { live: true })
       // 600 genuine events: the simulation adds copies of some, which are not placed again.
       await until(
@@ -47,11 +51,15 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
         'something is published',
         async () => (await sample('publish', /^mtmi_publish_points_total\{role="user",outcome="written"\} (\d+)$/m)) > 0
       )
-      await until('something is served', async () => (await sample('serve', /^mtmi_index_points\{role="user"\} (\d+)$/m)) > 0)
+      await until(
+        'something is served',
+        async () => (await sample('serve', /^mtmi_index_points\{role="user"\} (\d+)$/m)) > 0
+      )
       for (const stage of ['sequence', 'train', 'publish'])
         await until(
           `${stage} has caught up`,
-          async () => (await sample(stage, new RegExp(`^mtmi_stage_lag_seconds\\{stage="${stage}"\\} (.+)$`, 'm'))) === 0
+          async () =>
+            (await sample(stage, new RegExp(`^mtmi_stage_lag_seconds\\{stage="${stage}"\\} (.+)$`, 'm'))) === 0
         )
       const missing = await ask('train', '/v1/events')
       assert.equal(missing?.status, 404)

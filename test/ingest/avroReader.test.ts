@@ -1,4 +1,5 @@
-// Records of other programs by schemas as they are in registries: what Java accepts is read, and what does not fit is refused with its place.
+// Records of other programs by schemas as they are in registries: what Java accepts is read, and what does not fit is
+// refused with its place.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -11,7 +12,9 @@ const record = (...fields: readonly object[]) => ({ type: 'record', name: 'Click
 const read = (schema: unknown, bytes: string) => {
   const value = avroReader(schema)(hex(bytes), 0)
   // Objects without a prototype compare as plain ones.
-  return JSON.parse(JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part))) as unknown
+  return JSON.parse(
+    JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part))
+  ) as unknown
 }
 
 test('defaults have no part in reading, be they of another type or none of the symbols', () => {
@@ -21,11 +24,18 @@ test('defaults have no part in reading, be they of another type or none of the s
   assert.deepEqual(read(withDefault('string', 0), '0278'), { extra: 'x' })
   assert.deepEqual(read(withDefault('boolean', 'false'), '01'), { extra: true })
   assert.deepEqual(read(withDefault({ type: 'enum', name: 'K', symbols: ['A', 'B'] }, 'C'), '02'), { extra: 'B' })
-  assert.deepEqual(read(withDefault({ type: 'bytes', logicalType: 'decimal', scale: 2 }, '\u0000'), '04 04d2'), { extra: '12.34' })
+  assert.deepEqual(read(withDefault({ type: 'bytes', logicalType: 'decimal', scale: 2 }, '\u0000'), '04 04d2'), {
+    extra: '12.34'
+  })
 })
 
 test('names do not matter to the bytes: hyphens, dollars, dots, accents, a namespace beside a full name', () => {
-  const named = { type: 'record', name: 'my-Click$Payload', namespace: 'db-1.inventory', fields: [{ name: 'page-url', type: 'string' }] }
+  const named = {
+    type: 'record',
+    name: 'my-Click$Payload',
+    namespace: 'db-1.inventory',
+    fields: [{ name: 'page-url', type: 'string' }]
+  }
   assert.deepEqual(read(named, '0278'), { 'page-url': 'x' })
   assert.deepEqual(read(record({ name: 'geo.country', type: 'string' }, { name: 'durée', type: 'int' }), '0278 04'), {
     'geo.country': 'x',
@@ -59,9 +69,15 @@ test('a time keeps the unit that its schema gives: logical types, Kafka Connect,
   const long = (more: object) => ({ type: 'long', ...more })
   const timeOf = (schema: unknown, bytes: string) => avroReader(schema)(hex(bytes), 0)
   assert.deepEqual(timeOf(long({ logicalType: 'timestamp-millis' }), '04'), new AvroTime('2', { unit: 'ms' }))
-  assert.deepEqual(timeOf(['null', long({ logicalType: 'timestamp-micros' })], '02 04'), new AvroTime('2', { unit: 'us' }))
+  assert.deepEqual(
+    timeOf(['null', long({ logicalType: 'timestamp-micros' })], '02 04'),
+    new AvroTime('2', { unit: 'us' })
+  )
   assert.deepEqual(timeOf(long({ logicalType: 'timestamp-nanos' }), '04'), new AvroTime('2', { unit: 'ns' }))
-  assert.deepEqual(timeOf(long({ logicalType: 'local-timestamp-micros' }), '04'), new AvroTime('2', { unit: 'us', isLocal: true }))
+  assert.deepEqual(
+    timeOf(long({ logicalType: 'local-timestamp-micros' }), '04'),
+    new AvroTime('2', { unit: 'us', isLocal: true })
+  )
   assert.deepEqual(timeOf({ type: 'int', logicalType: 'date' }, '04'), new AvroTime('172800000', { unit: 'ms' }))
   assert.deepEqual(
     timeOf(long({ 'connect.name': 'io.debezium.time.MicroTimestamp' }), '04'),
@@ -85,10 +101,15 @@ test('unions give the value of their branch, UUIDs are text, maps cannot reach t
     ]
   }
   assert.deepEqual(read(record({ name: 'body', type: [view, buy] }), '02 0278 02'), { body: { sku: 'x', n: 1 } })
-  assert.deepEqual(read(['null', { type: 'map', values: ['null', 'string', 'long'] }], '02 02 0261 04 06 00'), { a: '3n' })
+  assert.deepEqual(read(['null', { type: 'map', values: ['null', 'string', 'long'] }], '02 02 0261 04 06 00'), {
+    a: '3n'
+  })
   const uuid = { type: 'fixed', name: 'Uid', size: 16, logicalType: 'uuid' }
   assert.equal(read(uuid, '00112233445566778899aabbccddeeff'), '00112233-4455-6677-8899-aabbccddeeff')
-  const map = avroReader({ type: 'map', values: 'int' })(hex('02 12 5f5f70726f746f5f5f 02 00'), 0) as Record<string, unknown>
+  const map = avroReader({ type: 'map', values: 'int' })(hex('02 12 5f5f70726f746f5f5f 02 00'), 0) as Record<
+    string,
+    unknown
+  >
   assert.deepEqual([Object.getPrototypeOf(map), Object.keys(map)], [null, ['__proto__']])
 })
 
@@ -96,7 +117,14 @@ test('types may contain themselves and be mentioned by the last part of their na
   const tree = record({ name: 'v', type: 'int' }, { name: 'kids', type: { type: 'array', items: 'Click' } })
   assert.deepEqual(read(tree, '02 02 04 00 00'), { v: 1, kids: [{ v: 2, kids: [] }] })
   assert.throws(() => avroReader(record({ name: 'a', type: 'Nothing' })), /mentions Nothing before defining it/)
-  for (const bad of [null, 7, { type: 'record', name: 'X' }, { type: 'fixed', name: 'F', size: -1 }, { name: 'x' }, 'strin'])
+  for (const bad of [
+    null,
+    7,
+    { type: 'record', name: 'X' },
+    { type: 'fixed', name: 'F', size: -1 },
+    { name: 'x' },
+    'strin'
+  ])
     assert.throws(() => avroReader(bad), Error, JSON.stringify(bad))
 })
 

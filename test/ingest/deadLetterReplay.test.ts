@@ -34,12 +34,15 @@ async function lay(): Promise<{ log: MemoryLog; store: Store }> {
   await log.append('clicks', records)
   const letters = log
     .records('clicks')
-    .map((record) => deadLetterOf(record, 'clicks', new Error(record.offset === 1n ? 'too odd' : 'not JSON'), 'sequence'))
+    .map((record) =>
+      deadLetterOf(record, 'clicks', new Error(record.offset === 1n ? 'too odd' : 'not JSON'), 'sequence')
+    )
   await log.append(dlq, letters)
   return { log, store: new Store() }
 }
 
-const open = (log: MemoryLog, store: Store, ours: string[] = []) => DeadLetterReplay.open({ log, store, ours: new Set(ours), signal })
+const open = (log: MemoryLog, store: Store, ours: string[] = []) =>
+  DeadLetterReplay.open({ log, store, ours: new Set(ours), signal })
 const replayed = (log: MemoryLog) =>
   log
     .records('clicks')
@@ -86,7 +89,10 @@ test('our own topics are keyed: the key decides where a record goes', async () =
   )
   const where = (records: readonly { key: Uint8Array; partition: number }[]) =>
     records.map(({ key, partition }) => `${key[1]} ${partition}`).sort()
-  assert.deepEqual(where(log.records('clicks').filter(({ headers }) => headers[replayedHeader] !== undefined)), where(keyed.records('x')))
+  assert.deepEqual(
+    where(log.records('clicks').filter(({ headers }) => headers[replayedHeader] !== undefined)),
+    where(keyed.records('x'))
+  )
 })
 
 test('what fails anew meanwhile is not replayed in a circle', async () => {

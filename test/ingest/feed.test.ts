@@ -23,7 +23,8 @@ async function withWire(run: (wire: TestWire) => Promise<void>): Promise<void> {
   }
 }
 
-const ids = (wire: TestWire) => wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+const ids = (wire: TestWire) =>
+  wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
 
 test('a feed that was interrupted goes on where it was, however often', () =>
   withWire(async (wire) => {
@@ -43,7 +44,8 @@ test('a feed that was interrupted goes on where it was, however often', () =>
         },
         account
       })
-      if (stopAfter === Number.POSITIVE_INFINITY) assert.deepEqual([unaccounted(account.numbers()), account.of('fedBefore') > 0], [0, true])
+      if (stopAfter === Number.POSITIVE_INFINITY)
+        assert.deepEqual([unaccounted(account.numbers()), account.of('fedBefore') > 0], [0, true])
     }
     assert.deepEqual(
       ids(wire),

@@ -45,7 +45,11 @@ const decoder = (
   format: 'json' | 'avro' | 'avro-registry' | 'cloudevents',
   schemaJson?: string,
   registry: SchemaRegistry = new Schemas({})
-) => createForeignDecoder({ topic: 't', format }, { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) })
+) =>
+  createForeignDecoder(
+    { topic: 't', format },
+    { registry, codecs, ...(schemaJson === undefined ? {} : { schemaJson }) }
+  )
 
 const clickSchema = {
   type: 'record',
@@ -65,9 +69,22 @@ const click = foreignType(
     ...clickSchema,
     fields: clickSchema.fields.map((field) => (field.name === 'price' ? { name: 'price', type: 'bytes' } : field))
   })
-).toBuffer({ user: 2n ** 53n + 1n, at: 1_700_000_000_123_456n, kind: 'BOUGHT', price: Buffer.from('fb1e', 'hex'), sku: 'é' })
-const framed = (id: number, body: Uint8Array) => Buffer.concat([Buffer.from([0]), Buffer.from(Uint32Array.of(id).buffer).swap32(), body])
-const sound = { user: 9007199254740993n, at: new AvroTime('1700000000123456', { unit: 'us' }), kind: 'BOUGHT', price: '-12.50', sku: 'é' }
+).toBuffer({
+  user: 2n ** 53n + 1n,
+  at: 1_700_000_000_123_456n,
+  kind: 'BOUGHT',
+  price: Buffer.from('fb1e', 'hex'),
+  sku: 'é'
+})
+const framed = (id: number, body: Uint8Array) =>
+  Buffer.concat([Buffer.from([0]), Buffer.from(Uint32Array.of(id).buffer).swap32(), body])
+const sound = {
+  user: 9007199254740993n,
+  at: new AvroTime('1700000000123456', { unit: 'us' }),
+  kind: 'BOUGHT',
+  price: '-12.50',
+  sku: 'é'
+}
 const shown = (value: unknown) => ({ ...(value as object) })
 
 function refused(work: () => unknown, expected: RegExp): void {
@@ -82,7 +99,10 @@ test('Avro by a given schema: longs are bigints, decimals exact text, enums name
   const avroDecoder = decoder('avro', JSON.stringify(clickSchema))
   assert.deepEqual(shown(avroDecoder.decode(record(click))), sound)
   assert.equal(avroDecoder.decode(record(null)), undefined)
-  refused(() => avroDecoder.decode(record(click.subarray(0, -1))), /not readable as Avro by the given schema: truncated in sku/)
+  refused(
+    () => avroDecoder.decode(record(click.subarray(0, -1))),
+    /not readable as Avro by the given schema: truncated in sku/
+  )
   refused(() => avroDecoder.decode(record(Buffer.concat([click, click]))), /trailing bytes/)
   const sku = Buffer.from(click)
   sku[sku.length - 1] = 0x28
@@ -92,7 +112,11 @@ test('Avro by a given schema: longs are bigints, decimals exact text, enums name
 
 test('Avro by the registry: each record by its writer’s schema', async () => {
   const later = { ...clickSchema, fields: [...clickSchema.fields, { name: 'more', type: 'boolean' }] }
-  const registered = decoder('avro-registry', undefined, new Schemas({ 4: clickSchema, 70000: later, 5: '{"type": "nothing"}' }))
+  const registered = decoder(
+    'avro-registry',
+    undefined,
+    new Schemas({ 4: clickSchema, 70000: later, 5: '{"type": "nothing"}' })
+  )
   const records = [record(framed(4, click)), record(framed(70000, Buffer.concat([click, Buffer.from([1])])))]
   const bad = [
     record(Buffer.from([1, 0, 0, 0, 4, 2])),
@@ -117,7 +141,8 @@ test('Avro by the registry: each record by its writer’s schema', async () => {
 test('by the registry: JSON Schema records and ids in headers are read; other framings are refused by their names', async () => {
   const schemas = Object.assign(new Schemas({ 4: clickSchema, 6: '{"type": "object"}' }), {
     isJson: (id: number) => id === 6,
-    whyUnknown: (id: number) => (id === 7 ? new UnknownSchemaIdError(7, 'schema id 7 is PROTOBUF: only AVRO and JSON are read') : undefined)
+    whyUnknown: (id: number) =>
+      id === 7 ? new UnknownSchemaIdError(7, 'schema id 7 is PROTOBUF: only AVRO and JSON are read') : undefined
   })
   const registered = decoder('avro-registry', undefined, schemas)
   const withHeader = (header: string, value: Uint8Array) => ({
@@ -164,7 +189,9 @@ test('branches of a union are read through, whatever they are called', () => {
   }
   const type = avro.Type.forSchema(schema as avro.Schema)
   const written = type.toBuffer({ payload: { Order: { user: 'ada', lines: [{ int: 1 }, { string: 'x' }] } } })
-  const value = decoder('avro', JSON.stringify(schema)).decode(record(written)) as { payload: { user: string; lines: unknown[] } }
+  const value = decoder('avro', JSON.stringify(schema)).decode(record(written)) as {
+    payload: { user: string; lines: unknown[] }
+  }
   assert.equal(value.payload.user, 'ada')
   assert.deepEqual([...value.payload.lines], [1, 'x'])
 })
@@ -197,14 +224,16 @@ test('JSON that is none is refused with what it looks like', () => {
     ['a\tb', /delimited by tabs: format tsv/],
     ['a,b', /delimited by commas: format csv/]
   ]
-  for (const [value, expected] of kinds) refused(() => json.decode(record(typeof value === 'string' ? bytes(value) : value)), expected)
+  for (const [value, expected] of kinds)
+    refused(() => json.decode(record(typeof value === 'string' ? bytes(value) : value)), expected)
   assert.deepEqual(json.decode(record(bytes('\ufeff{"u": 1}\r\n'))), { u: 1 })
 })
 
 test('delimited text: fields by name or by place, quotes in CSV, nothing quoted in TSV', () => {
   const delimited = (format: 'csv' | 'tsv', more: object = {}) =>
     createForeignDecoder({ topic: 't', format, ...more }, { registry: new Schemas({}), codecs })
-  const read = (text: string, ...options: Parameters<typeof delimited>) => delimited(...options).decode(record(bytes(text)))
+  const read = (text: string, ...options: Parameters<typeof delimited>) =>
+    delimited(...options).decode(record(bytes(text)))
   assert.deepEqual(read('web\t\t"a, b"\r\n', 'tsv'), ['web', null, '"a, b"'])
   assert.deepEqual(
     read('1;"a; ""b""\nc";', 'csv', { delimiter: ';', columns: ['u', 'title', '__proto__'] }),
@@ -237,9 +266,12 @@ test('CloudEvents: binary mode with JSON data, and nothing else', () => {
   const cloud = decoder('cloudevents')
   const headers = { ce_specversion: '1.0', 'content-type': 'application/json; charset=utf-8' }
   assert.deepEqual(cloud.decode(record(bytes('{"a": 1}'), headers)), { a: 1 })
-  assert.deepEqual(cloud.decode(record(bytes('{"a": 1}'), { CE_SpecVersion: '1.0', 'Content-Type': 'application/vnd.shop+json' })), {
-    a: 1
-  })
+  assert.deepEqual(
+    cloud.decode(record(bytes('{"a": 1}'), { CE_SpecVersion: '1.0', 'Content-Type': 'application/vnd.shop+json' })),
+    {
+      a: 1
+    }
+  )
   assert.equal(cloud.decode(record(null, { ce_specversion: '1.0' })), undefined)
   refused(() => cloud.decode(record(bytes('{}'))), /ce_specversion is missing/)
   refused(() => cloud.decode(record(bytes('{}'), { ce_specversion: '0.3' })), /ce_specversion is "0\.3"/)

@@ -43,7 +43,12 @@ async function recordsOf(log: EventLog, topic: string): Promise<LogRecord[]> {
   return records
 }
 
-const account = (read: number, outcomes: AccountNumbers<'ingest'>['outcomes']) => ({ reader: 'ingest', read, outcomes, waiting: 0 })
+const account = (read: number, outcomes: AccountNumbers<'ingest'>['outcomes']) => ({
+  reader: 'ingest',
+  read,
+  outcomes,
+  waiting: 0
+})
 
 test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user, on the local log', async () => {
   const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-ingest-'))
@@ -75,7 +80,13 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
           eventId: 'header:trace',
           value: 'line.amount'
         },
-        { topic: 'app.events', format: 'cloudevents', user: 'header:ce_subject', item: 'data.item', context: { country: 'data.country' } }
+        {
+          topic: 'app.events',
+          format: 'cloudevents',
+          user: 'header:ce_subject',
+          item: 'data.item',
+          context: { country: 'data.country' }
+        }
       ]
     },
     {}
@@ -124,11 +135,24 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
         })
       },
       { key: none, value: json({ event: 'newsletter', payload: { visitor: 'v' } }) },
-      { key: none, value: json({ event: 'product_view', payload: { visitor: 'v', items: [{ sku: 'A1' }], ts: 1, bot: true } }) },
-      { key: none, value: json({ event: 'add_to_cart', payload: { visitor: 'väter', items: [{ sku: 'A1' }], ts: 1_700_000_001.5 } }) }
+      {
+        key: none,
+        value: json({ event: 'product_view', payload: { visitor: 'v', items: [{ sku: 'A1' }], ts: 1, bot: true } })
+      },
+      {
+        key: none,
+        value: json({
+          event: 'add_to_cart',
+          payload: { visitor: 'väter', items: [{ sku: 'A1' }], ts: 1_700_000_001.5 }
+        })
+      }
     ])
     await log.append('shop.orders', [
-      { key: none, value: Buffer.concat([Buffer.from([0, 0, 0, 0, orderId]), order]), headers: { trace: utf8.encode('trace-1') } }
+      {
+        key: none,
+        value: Buffer.concat([Buffer.from([0, 0, 0, 0, orderId]), order]),
+        headers: { trace: utf8.encode('trace-1') }
+      }
     ])
     const ce = {
       ce_specversion: '1.0',
@@ -217,14 +241,20 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-const simple = { sources: [{ topic: 'clicks', format: 'json', user: 'u', item: 'i', type: '=click', time: 'log:time' }] }
-const click = (u: string, i: string): NewRecord => ({ key: new Uint8Array(), value: utf8.encode(JSON.stringify({ u, i })) })
+const simple = {
+  sources: [{ topic: 'clicks', format: 'json', user: 'u', item: 'i', type: '=click', time: 'log:time' }]
+}
+const click = (u: string, i: string): NewRecord => ({
+  key: new Uint8Array(),
+  value: utf8.encode(JSON.stringify({ u, i }))
+})
 
 function stageOf(wire: TestWire, offsets: IngestOffsets): IngestStage {
   return new IngestStage({ ...wire, sources: wire.config.sources.map((source) => openSource(source, wire)), offsets })
 }
 
-const idsOf = (wire: TestWire) => wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+const idsOf = (wire: TestWire) =>
+  wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
 
 test('reads on from where it was; without that everything again, under the same event ids', async () => {
   const wire = await testWire(simple)
@@ -259,7 +289,12 @@ test('goes on from where its group was, if that is further than it remembers', a
   const read = async (remembered: bigint | undefined, committed: bigint) => {
     const offsets = new MemoryOffsets()
     if (remembered !== undefined) offsets.save('clicks', 0, remembered)
-    const stage = new IngestStage({ ...wire, log: kept(committed), sources: [openSource(wire.config.sources[0]!, wire)], offsets })
+    const stage = new IngestStage({
+      ...wire,
+      log: kept(committed),
+      sources: [openSource(wire.config.sources[0]!, wire)],
+      offsets
+    })
     await stage.run(never, { untilEnd: true })
     return stage.accounts().get('clicks')?.read
   }
@@ -289,7 +324,14 @@ test('what is not durable is not remembered', async () => {
 })
 
 test('a catalogue topic becomes items: the newest state, and deletions', async () => {
-  const source = { topic: 'products', kind: 'items', format: 'json', item: 'key', title: 'name', features: { brand: 'brand' } }
+  const source = {
+    topic: 'products',
+    kind: 'items',
+    format: 'json',
+    item: 'key',
+    title: 'name',
+    features: { brand: 'brand' }
+  }
   const wire = await testWire({ sources: [source] })
   const product = (key: string, value: object | null): NewRecord => ({
     key: utf8.encode(key),
@@ -375,7 +417,9 @@ test('while the registry is away it waits, and loses nothing', async () => {
     onProblem: () => failed()
   })
   const source = openSource(wire.config.sources[0]!, { ...wire, registry })
-  const running = new IngestStage({ ...wire, sources: [source], offsets: new MemoryOffsets() }).run(never, { untilEnd: true })
+  const running = new IngestStage({ ...wire, sources: [source], offsets: new MemoryOffsets() }).run(never, {
+    untilEnd: true
+  })
   await failing
   assert.equal(wire.log.records('interactions').length, 0)
   server.fail(3, 500)
@@ -395,13 +439,24 @@ test('while the registry is away it waits, and loses nothing', async () => {
   const stop = new AbortController()
   stop.signal.addEventListener('abort', () => again.close())
   const offsets = new MemoryOffsets()
-  await new IngestStage({ ...wire, sources: [openSource(wire.config.sources[0]!, { ...wire, registry: again })], offsets }).run(stop.signal)
+  await new IngestStage({
+    ...wire,
+    sources: [openSource(wire.config.sources[0]!, { ...wire, registry: again })],
+    offsets
+  }).run(stop.signal)
   assert.equal(offsets.saved.size, 0)
   wire.dispose()
 })
 
 test('what was read and what came of it is counted, and how far the stage is, over all sources', async () => {
-  const mapping = { format: 'json', user: 'u', item: 'i', type: '=click', time: 't', filter: { path: 'bot', exists: false } }
+  const mapping = {
+    format: 'json',
+    user: 'u',
+    item: 'i',
+    type: '=click',
+    time: 't',
+    filter: { path: 'bot', exists: false }
+  }
   const wire = await testWire({
     sources: [
       { topic: 'clicks', ...mapping },
@@ -419,7 +474,12 @@ test('what was read and what came of it is counted, and how far the stage is, ov
   await wire.log.append('views', [record(good)])
   const metrics = createMetrics({ clock: wire.clock, processMetrics: false })
   const sources = wire.config.sources.map((source) => openSource(source, wire))
-  const stage = new IngestStage({ ...wire, sources, offsets: new MemoryOffsets(), measure: (report) => metrics.apply(report) })
+  const stage = new IngestStage({
+    ...wire,
+    sources,
+    offsets: new MemoryOffsets(),
+    measure: (report) => metrics.apply(report)
+  })
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   const done = async () => {
@@ -456,8 +516,16 @@ test('what was read and what came of it is counted, and how far the stage is, ov
 
 test('a record with bad elements is one record of the account, one dead letter, and its good elements are used', async () => {
   const wire = await testWire({ sources: [{ ...simple.sources[0], item: 'items[*].sku' }] })
-  const cart = (...items: object[]) => ({ key: utf8.encode('k'), value: utf8.encode(JSON.stringify({ u: 'a', items })) })
-  await wire.log.append('clicks', [cart({ sku: 'x' }, { sku: 'y' }), cart({ sku: 'z' }, {}, { sku: 7 }, {}), cart({}), cart()])
+  const cart = (...items: object[]) => ({
+    key: utf8.encode('k'),
+    value: utf8.encode(JSON.stringify({ u: 'a', items }))
+  })
+  await wire.log.append('clicks', [
+    cart({ sku: 'x' }, { sku: 'y' }),
+    cart({ sku: 'z' }, {}, { sku: 7 }, {}),
+    cart({}),
+    cart()
+  ])
   const stage = stageOf(wire, new MemoryOffsets())
   await stage.run(never, { untilEnd: true })
   const counts = stage.accounts().get('clicks')!

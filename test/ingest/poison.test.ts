@@ -1,4 +1,5 @@
-// Records that nobody can use, of every kind that has been met: each goes to the dead letters with its bytes unchanged, and the stream goes on.
+// Records that nobody can use, of every kind that has been met: each goes to the dead letters with its bytes unchanged,
+// and the stream goes on.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -66,7 +67,11 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
     { kind: 'null value', value: null, reason: /the record has no value/ },
     { kind: 'oversized', value: encode({ userId: 'x'.repeat(100_000) }), reason: /userId has 100000 bytes/ },
     { kind: 'bad UTF-8', value: badText, reason: /userId: not UTF-8/ },
-    { kind: 'far future', value: encode({ eventTimeMs: wire.clock.nowMs() + 365 * dayMs }), reason: /ahead of when the log took it/ },
+    {
+      kind: 'far future',
+      value: encode({ eventTimeMs: wire.clock.nowMs() + 365 * dayMs }),
+      reason: /ahead of when the log took it/
+    },
     {
       kind: 'microseconds for milliseconds',
       value: encode({ eventTimeMs: wire.clock.nowMs() * 1000 }),
@@ -77,7 +82,11 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
     { kind: 'empty user id', value: encode({ userId: '' }), reason: /user(Id is ""| is missing)/ },
     { kind: 'empty item id', value: encode({ itemId: '' }), reason: /item(Id is ""| is missing)/ },
     { kind: 'empty type', value: encode({ type: '' }), reason: /type is (""|missing)/ },
-    { kind: 'value that is no number', value: encode({ value: Number.POSITIVE_INFINITY }), reason: /value (is|\(value\) is) Infinity/ },
+    {
+      kind: 'value that is no number',
+      value: encode({ value: Number.POSITIVE_INFINITY }),
+      reason: /value (is|\(value\) is) Infinity/
+    },
     { kind: 'unknown codec', value: gzipSync(sound), reason: /first byte is 31 instead of the magic byte/ },
     { kind: 'text', value: text.encode('{"userId": "ada"}'), reason: /first byte is 123 instead of the magic byte/ }
   ]
@@ -85,7 +94,9 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
 
 /** Good, poisoned, good, poisoned, …, good. @returns what was poisoned, by offset */
 async function lay(wire: TestWire, topic: string, kinds: readonly Poison[]): Promise<NewRecord[]> {
-  const poisoned = kinds.map(({ kind, value }): NewRecord => ({ key: Uint8Array.of(255, 0), value, headers: { kind: text.encode(kind) } }))
+  const poisoned = kinds.map(
+    ({ kind, value }): NewRecord => ({ key: Uint8Array.of(255, 0), value, headers: { kind: text.encode(kind) } })
+  )
   const good = (i: number) => ({
     key: text.encode('ada'),
     value: wire.codecs.interaction.encode(interaction(wire, { eventId: `good ${i}`, itemId: `item ${i}` }))
@@ -205,7 +216,12 @@ test('through ingest of JSON and CloudEvents', async () => {
     ...json.map(([value]) => ({ key: new Uint8Array(), value: bytes(value) })),
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)) }
   ])
-  const ce = { ce_specversion: text.encode('1.0'), ce_id: text.encode('1'), ce_source: text.encode('/s'), ce_type: text.encode('click') }
+  const ce = {
+    ce_specversion: text.encode('1.0'),
+    ce_id: text.encode('1'),
+    ce_source: text.encode('/s'),
+    ce_type: text.encode('click')
+  }
   const { ce_id: _, ...anonymous } = ce
   await wire.log.append('cloud', [
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: {} },
@@ -216,9 +232,12 @@ test('through ingest of JSON and CloudEvents', async () => {
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: ce }
   ])
   const sources = wire.config.sources.map((source) => openSource(source, wire))
-  await new IngestStage({ ...wire, sources, offsets: { load: () => undefined, save: () => {} } }).run(new AbortController().signal, {
-    untilEnd: true
-  })
+  await new IngestStage({ ...wire, sources, offsets: { load: () => undefined, save: () => {} } }).run(
+    new AbortController().signal,
+    {
+      untilEnd: true
+    }
+  )
   const letters = wire.log.records('json.mtmi.dlq')
   assert.equal(letters.length, json.length)
   for (const [i, letter] of letters.entries()) {

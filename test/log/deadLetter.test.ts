@@ -23,7 +23,9 @@ const asRead = (letter: ReturnType<typeof deadLetterOf>): LogRecord => ({
 })
 
 test('keeps the bytes and the headers, and says where and why', () => {
-  const letter = readDeadLetter(asRead(deadLetterOf(record, 'interactions', new BadEventError('userId is empty'), 'sequence')))!
+  const letter = readDeadLetter(
+    asRead(deadLetterOf(record, 'interactions', new BadEventError('userId is empty'), 'sequence'))
+  )!
   assert.deepEqual(letter.original, { key: record.key, value: record.value, headers: record.headers })
   assert.equal(letter.exception, 'BadEventError')
   assert.equal(letter.message, 'userId is empty')
@@ -41,7 +43,10 @@ test('a letter that fails again tells of the later failure only, and a null stay
 
 test('a record without the headers is no dead letter', () => {
   assert.equal(readDeadLetter(record), undefined)
-  const headers = { ...deadLetterOf(record, 't', new Error('x'), 'sequence').headers, '__streams.errors.offset': bytes('many') }
+  const headers = {
+    ...deadLetterOf(record, 't', new Error('x'), 'sequence').headers,
+    '__streams.errors.offset': bytes('many')
+  }
   assert.equal(readDeadLetter({ ...record, headers }), undefined)
 })
 

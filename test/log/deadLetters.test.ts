@@ -30,7 +30,10 @@ test('a record that cannot be used becomes one letter of each stage, also when a
       await letters.flush()
     }
   }
-  assert.deepEqual(written(log).sort(), ['train 0/5', 'train 1/5', 'train 0/9', 'publish 0/5', 'publish 1/5', 'publish 0/9'].sort())
+  assert.deepEqual(
+    written(log).sort(),
+    ['train 0/5', 'train 1/5', 'train 0/9', 'publish 0/5', 'publish 1/5', 'publish 0/9'].sort()
+  )
 })
 
 test('only a BadEventError makes a dead letter; anything else is thrown', async () => {

@@ -11,7 +11,8 @@ export function close(a: number, b: number, tolerance: number, what: string): vo
 }
 
 /**
- * A scalar and its gradient in every part, against a plain function of the same numbers: its value, and its central differences.
+ * A scalar and its gradient in every part, against a plain function of the same numbers: its value, and its central
+ * differences.
  *
  * @param constants parts whose gradient is 0 although the scalar depends on them: what a stop-gradient means
  */
@@ -28,7 +29,8 @@ export function checkGradients<Name extends string>(
   let gradients: (Float32Array | Int32Array | Uint8Array)[] = []
   tf.tidy(() => {
     const leaves = names.map((name) => tf.tensor(Float32Array.from(parts[name].values), parts[name].shape as number[]))
-    const named = (tensors: tf.Tensor[]) => Object.fromEntries(names.map((name, i) => [name, tensors[i]!])) as Record<Name, tf.Tensor>
+    const named = (tensors: tf.Tensor[]) =>
+      Object.fromEntries(names.map((name, i) => [name, tensors[i]!])) as Record<Name, tf.Tensor>
     const found = tf.valueAndGrads((...tensors: tf.Tensor[]) => scalar(named(tensors)))(leaves)
     value = found.value.dataSync()[0]!
     gradients = found.grads.map((gradient) => gradient.dataSync())

@@ -12,7 +12,8 @@ import { checkGradients, close } from './gradientCheck.ts'
 import { referenceInterests, referenceItem } from './reference.ts'
 
 const [K, D, R, U] = [2, 4, 5, 4]
-const options = (model: Record<string, unknown>) => configSchema.parse({ model: { interestCount: K, dimensions: D, ...model } }).model
+const options = (model: Record<string, unknown>) =>
+  configSchema.parse({ model: { interestCount: K, dimensions: D, ...model } }).model
 const apart = createModel(options({ itemTables: 'per-tower' }), R)
 const shape = { interestCount: K, dimensions: D, historyMax: R }
 const rng = new Rng(3)
@@ -49,7 +50,10 @@ onEveryBackend(async (t) => {
       { rows: { values: rows, shape: [U, 3 * D] } },
       (x) =>
         tf.sum(
-          tf.mul(apart.user.interests(tensors(), x.rows as tf.Tensor2D, histories()).interests, tf.tensor3d(slopes, [K, 2, D]))
+          tf.mul(
+            apart.user.interests(tensors(), x.rows as tf.Tensor2D, histories()).interests,
+            tf.tensor3d(slopes, [K, 2, D])
+          )
         ) as tf.Scalar,
       (values) =>
         reference(values.rows)
@@ -61,13 +65,17 @@ onEveryBackend(async (t) => {
       .interests(tensors(), tf.tensor2d(Float32Array.from(rows), [U, 3 * D]), histories(), scores)
       .interests.arraySync()
     for (const [k, users] of reference(rows).entries())
-      for (const [b, u] of users.entries()) for (const [d, x] of u.entries()) close(known[k]![b]![d]!, x, 1e-5, `${k} ${b} ${d}`)
+      for (const [b, u] of users.entries())
+        for (const [d, x] of u.entries()) close(known[k]![b]![d]!, x, 1e-5, `${k} ${b} ${d}`)
   })
 
   await t.test('the item tower reads the first part', () => {
-    const vectors = apart.itemVectors(weightTensors(weights, apart.shapes), tf.tensor2d(Float32Array.from(rows), [U, 3 * D])).arraySync()
+    const vectors = apart
+      .itemVectors(weightTensors(weights, apart.shapes), tf.tensor2d(Float32Array.from(rows), [U, 3 * D]))
+      .arraySync()
     const input = { shape, weights, candidateRows: table(rows, 0) } as unknown as Parameters<typeof referenceItem>[0]
-    for (let i = 1; i < U; i++) for (const [d, x] of referenceItem(input, i).entries()) close(vectors[i]![d]!, x, 1e-5, `${i} ${d}`)
+    for (let i = 1; i < U; i++)
+      for (const [d, x] of referenceItem(input, i).entries()) close(vectors[i]![d]!, x, 1e-5, `${i} ${d}`)
   })
 
   await t.test('without a tower an item is its row, of length 1', () => {

@@ -39,14 +39,20 @@ test('a model travels as JSON; options that came later are as they were before',
   const options = optionsOf({ dimensions: 8, interestCount: 3, temperature: 0.3 })
   const model = modelFromJson(modelToJson(options, 7))
   assert.deepEqual(model.architecture, createModel(options, 7).architecture)
-  assert.deepEqual(modelFromJson('{"name":"mtmi","interestCount":3,"dimensions":8,"historyMax":7}').architecture, model.architecture)
+  assert.deepEqual(
+    modelFromJson('{"name":"mtmi","interestCount":3,"dimensions":8,"historyMax":7}').architecture,
+    model.architecture
+  )
   assert.equal(spaceOf(options), 'mtmi-3x8')
   assert.equal(spaceOf(optionsOf({ dimensions: 8, itemTower: 'none', idwAlpha: 4 })), 'mtmi-4x8-itemtower-none')
 })
 
 test('a model that this program does not know is refused by name; what is no model is corrupt', () => {
   const text = '{"name":"oracle","interestCount":3,"dimensions":8,"historyMax":7}'
-  assert.throws(() => modelFromJson(text), { name: 'ConfigError', message: /model has name "oracle", which this program does not know/ })
+  assert.throws(() => modelFromJson(text), {
+    name: 'ConfigError',
+    message: /model has name "oracle", which this program does not know/
+  })
   assert.throws(() => modelFromJson('{'), CorruptError)
   assert.throws(() => modelFromJson('{"name":"mtmi","interestCount":3,"dimensions":8}'), CorruptError)
 })

@@ -1,5 +1,5 @@
-// The model against a second, plain implementation: values of the towers and of both losses, and the gradient of every weight and row against
-// finite differences of that other implementation. On every backend that loads.
+// The model against a second, plain implementation: values of the towers and of both losses, and the gradient of every
+// weight and row against finite differences of that other implementation. On every backend that loads.
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
@@ -11,10 +11,20 @@ import { mtmiLoss } from '../../src/model/losses.ts'
 import type { LossOptions } from '../../src/model/lossOptions.ts'
 import { createModel } from '../../src/model/model.ts'
 import { mapShapes, type Weights, weightTensors } from '../../src/model/weights.ts'
-import { type ReferenceInput, referenceDistances, referenceIdw, referenceInterests, referenceItem, referenceLoss } from './reference.ts'
+import {
+  type ReferenceInput,
+  referenceDistances,
+  referenceIdw,
+  referenceInterests,
+  referenceItem,
+  referenceLoss
+} from './reference.ts'
 
 const shape = { interestCount: 3, dimensions: 4, historyMax: 5 }
-const model = createModel(configSchema.parse({ model: { name: 'mtmi', interestCount: 3, dimensions: 4 } }).model, shape.historyMax)
+const model = createModel(
+  configSchema.parse({ model: { name: 'mtmi', interestCount: 3, dimensions: 4 } }).model,
+  shape.historyMax
+)
 const weightNames = Object.keys(model.shapes)
 const softmax: LossOptions = {
   loss: 'softmax',
@@ -127,16 +137,24 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       const input = makeInput(softmax)
       const users = tf.tidy(() =>
         model.user
-          .interests(weightTensors(input.weights as Weights, model.shapes), asTensors(input)[0] as tf.Tensor2D, historyTensors(input))
+          .interests(
+            weightTensors(input.weights as Weights, model.shapes),
+            asTensors(input)[0] as tf.Tensor2D,
+            historyTensors(input)
+          )
           .interests.arraySync()
       )
       for (const [b, interests] of referenceInterests(input).entries())
         for (const [k, interest] of interests.entries())
-          for (const [d, x] of interest.entries()) close(users[k]![b]![d]!, x, 1e-5, `user ${b}, interest ${k}, dimension ${d}`)
+          for (const [d, x] of interest.entries())
+            close(users[k]![b]![d]!, x, 1e-5, `user ${b}, interest ${k}, dimension ${d}`)
       const items = tf.tidy(() =>
-        model.itemVectors(weightTensors(input.weights as Weights, model.shapes), asTensors(input)[1] as tf.Tensor2D).arraySync()
+        model
+          .itemVectors(weightTensors(input.weights as Weights, model.shapes), asTensors(input)[1] as tf.Tensor2D)
+          .arraySync()
       )
-      for (let i = 0; i < 5; i++) for (const [d, x] of referenceItem(input, i).entries()) close(items[i]![d]!, x, 1e-5, `item ${i}`)
+      for (let i = 0; i < 5; i++)
+        for (const [d, x] of referenceItem(input, i).entries()) close(items[i]![d]!, x, 1e-5, `item ${i}`)
     })
 
     const variants: [string, LossOptions][] = [
@@ -158,7 +176,9 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
         const reference = frozen === undefined ? input : { ...input, frozen }
         const { value, grads } = tf.tidy(() => {
           const integers = integersOf(input)
-          const { value, grads } = tf.valueAndGrads((...tensors) => lossOf(integers, options, tensors))(asTensors(input))
+          const { value, grads } = tf.valueAndGrads((...tensors) => lossOf(integers, options, tensors))(
+            asTensors(input)
+          )
           return { value: tf.keep(value), grads: grads.map((g) => tf.keep(g)) }
         })
         close(value.dataSync()[0]!, referenceLoss(input), 1e-5, 'loss')
@@ -180,7 +200,12 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
             const down = Float64Array.from(values)
             up[i]! += h
             down[i]! -= h
-            close(gradient[i]!, (referenceLoss(changed(up)) - referenceLoss(changed(down))) / (2 * h), 2e-4, `${part}[${i}]`)
+            close(
+              gradient[i]!,
+              (referenceLoss(changed(up)) - referenceLoss(changed(down))) / (2 * h),
+              2e-4,
+              `${part}[${i}]`
+            )
           }
         }
         tf.dispose([value, ...grads])
@@ -188,7 +213,8 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
     }
 
     await t.test('a blocked candidate is no negative', () => {
-      // One user, two candidates besides the target, at 90° each: ℓ = ln(1 + e^(0−1)) with one of them, ln(1 + 2 e^(−1)) with both.
+      // One user, two candidates besides the target, at 90° each: ℓ = ln(1 + e^(0−1)) with one of them, ln(1 + 2
+      // e^(−1)) with both.
       const loss = (blocked: number) =>
         tf.tidy(() => {
           const users = tf.tensor3d([[[1, 0, 0]]])
@@ -199,7 +225,11 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
             logQ: tf.zeros([3]) as tf.Tensor1D,
             blocked: tf.tensor2d([[0, blocked, 0]])
           }
-          return mtmiLoss(users, candidates, tf.tensor1d([1]), { ...softmax, temperature: 1, repelBeta: 0 }).dataSync()[0]!
+          return mtmiLoss(users, candidates, tf.tensor1d([1]), {
+            ...softmax,
+            temperature: 1,
+            repelBeta: 0
+          }).dataSync()[0]!
         })
       close(loss(0), Math.log(1 + 2 * Math.exp(-1)), 1e-6, 'both')
       close(loss(-1e9), Math.log(1 + Math.exp(-1)), 1e-6, 'one')
@@ -210,16 +240,27 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       const loss = tf.tidy(() => {
         const vectors = tf.tensor2d([1, 0, 0, 1], [2, 2])
         const candidates = { vectors, positive: tf.tensor1d([0], 'int32'), logQ: tf.tensor1d([0, Math.log(2)]) }
-        return mtmiLoss(tf.tensor3d([[[1, 0]]]), candidates, tf.tensor1d([1]), { ...softmax, temperature: 1 }).dataSync()[0]!
+        return mtmiLoss(tf.tensor3d([[[1, 0]]]), candidates, tf.tensor1d([1]), {
+          ...softmax,
+          temperature: 1
+        }).dataSync()[0]!
       })
       close(loss, Math.log(Math.E + 0.5) - 1, 1e-6, 'loss')
     })
 
     await t.test('repel is bounded by its margin: never below −m_r', () => {
-      // The triplet form has nothing to lose where there are no negatives. Opposite towers are 2 apart, more than m_r = 1.2; equal ones 0 (to the floor of 1e-3).
+      // The triplet form has nothing to lose where there are no negatives. Opposite towers are 2 apart, more than m_r =
+      // 1.2; equal ones 0 (to the floor of 1e-3).
       const empty = { vectors: tf.tensor2d([[1, 0]]), positive: tf.tensor1d([0], 'int32'), logQ: tf.tensor1d([0]) }
       const loss = (users: number[][][]) =>
-        tf.tidy(() => mtmiLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), { ...softmax, loss: 'triplet', repelBeta: 1 }).dataSync()[0]!)
+        tf.tidy(
+          () =>
+            mtmiLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), {
+              ...softmax,
+              loss: 'triplet',
+              repelBeta: 1
+            }).dataSync()[0]!
+        )
       close(loss([[[1, 0]], [[-1, 0]]]), -1.2, 1e-6, 'opposite')
       close(loss([[[1, 0]], [[1, 0]]]), -1e-3, 1e-5, 'equal')
     })
@@ -244,7 +285,10 @@ test('age groups are doublings of seconds', () => {
 test('apart in the day and in the week: rounded, the same whatever the time zone', () => {
   const hours = (n: number) => 3600 * n
   assert.deepEqual([0, hours(0.4), hours(0.6), hours(23), hours(23.7), hours(49)].map(hourApart), [0, 0, 1, 23, 0, 1])
-  assert.deepEqual([0, hours(11), hours(13), hours(24 * 6), hours(24 * 7), hours(24 * 8)].map(dayApart), [0, 0, 1, 6, 0, 1])
+  assert.deepEqual(
+    [0, hours(11), hours(13), hours(24 * 6), hours(24 * 7), hours(24 * 8)].map(dayApart),
+    [0, 0, 1, 6, 0, 1]
+  )
   assert.deepEqual(
     [Number.NaN, -5].flatMap((age) => [hourApart(age), dayApart(age)]),
     [0, 0, 0, 0]

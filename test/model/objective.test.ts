@@ -1,4 +1,5 @@
-// Readouts, hard negatives and the routing regulariser against plain loops, values and gradients. IDW and repel: mtmi.test.ts.
+// Readouts, hard negatives and the routing regulariser against plain loops, values and gradients. IDW and repel:
+// mtmi.test.ts.
 import '../../src/lab/models/comparisonModels.ts'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
@@ -75,7 +76,8 @@ const softmax = (x: readonly number[]) => {
   return x.map((y) => Math.exp(y) / total)
 }
 const hardChoice = (cosines: number[]) => cosines.map((c) => (c === Math.max(...cosines) ? 1 : 0))
-const labelAware = (p: number) => (cosines: number[]) => softmax(cosines.map((c) => Math.sign(c) * Math.abs(c / 0.3) ** p))
+const labelAware = (p: number) => (cosines: number[]) =>
+  softmax(cosines.map((c) => Math.sign(c) * Math.abs(c / 0.3) ** p))
 
 const history = (): HistoryTensors => ({
   size: B,
@@ -97,10 +99,26 @@ const candidatesOf = (vectors: tf.Tensor) => ({
 onEveryBackend(async (t) => {
   const readouts: [string, Record<string, unknown>, (values: Values) => number][] = [
     ['hard', { readout: 'hard' }, (values) => referenceReadout(values, hardChoice)],
-    ['label-aware, p 2', { readout: 'label-aware', labelAwarePower: 2 }, (values) => referenceReadout(values, labelAware(2))],
-    ['label-aware, p 1', { readout: 'label-aware', labelAwarePower: 1 }, (values) => referenceReadout(values, labelAware(1))],
-    ['label-aware, p 0: the mean', { readout: 'label-aware', labelAwarePower: 0 }, (values) => referenceReadout(values, () => [1, 1, 1])],
-    ['hard, with hard negatives', { readout: 'hard', hardNegativesBeta: 0.7 }, (values) => referenceReadout(values, hardChoice, 0.7)]
+    [
+      'label-aware, p 2',
+      { readout: 'label-aware', labelAwarePower: 2 },
+      (values) => referenceReadout(values, labelAware(2))
+    ],
+    [
+      'label-aware, p 1',
+      { readout: 'label-aware', labelAwarePower: 1 },
+      (values) => referenceReadout(values, labelAware(1))
+    ],
+    [
+      'label-aware, p 0: the mean',
+      { readout: 'label-aware', labelAwarePower: 0 },
+      (values) => referenceReadout(values, () => [1, 1, 1])
+    ],
+    [
+      'hard, with hard negatives',
+      { readout: 'hard', hardNegativesBeta: 0.7 },
+      (values) => referenceReadout(values, hardChoice, 0.7)
+    ]
   ]
   for (const [name, model, reference] of readouts) {
     await t.test(`readout ${name}`, () => {
@@ -108,7 +126,14 @@ onEveryBackend(async (t) => {
       checkGradients(
         { users, vectors },
         (x) =>
-          objective({ interests: x.users as tf.Tensor3D }, history(), candidatesOf(x.vectors), tf.tensor1d(weight), options(model), 'idw'),
+          objective(
+            { interests: x.users as tf.Tensor3D },
+            history(),
+            candidatesOf(x.vectors),
+            tf.tensor1d(weight),
+            options(model),
+            'idw'
+          ),
         (values) => reference({ ...values, routing: [] })
       )
     })
@@ -130,14 +155,20 @@ onEveryBackend(async (t) => {
         close(withoutHardness[k]![b]!, plain[k]![b]!, 1e-5, `β 0: user ${b}, interest ${k}`)
       }
     }
-    // Two negatives at cosines 1 and 0, τ 1, β 1: N = (e² + 1)/((e + 1)/2) = 4.512; without hardness e + 1 = 3.718. The target is at 0.
+    // Two negatives at cosines 1 and 0, τ 1, β 1: N = (e² + 1)/((e + 1)/2) = 4.512; without hardness e + 1 = 3.718. The
+    // target is at 0.
     const two = {
       vectors: tf.tensor2d([0, 1, 1, 0, 0, -1], [3, 2]),
       positive: tf.tensor1d([0], 'int32'),
       logQ: tf.zeros([3]) as tf.Tensor1D
     }
     const user = tf.tensor3d([[[1, 0]]])
-    close(hardSoftmaxLosses(user, two, 1, 1).dataSync()[0]!, Math.log(1 + (2 * (Math.E ** 2 + 1)) / (Math.E + 1)), 1e-5, 'β 1')
+    close(
+      hardSoftmaxLosses(user, two, 1, 1).dataSync()[0]!,
+      Math.log(1 + (2 * (Math.E ** 2 + 1)) / (Math.E + 1)),
+      1e-5,
+      'β 1'
+    )
     close(hardSoftmaxLosses(user, two, 1, 0).dataSync()[0]!, Math.log(1 + Math.E + 1), 1e-5, 'β 0')
     // One that is blocked does not count: then N = (e²)/(e) = e.
     const blocked = { ...two, blocked: tf.tensor2d([[0, 0, -1e9]]) }
@@ -170,7 +201,9 @@ onEveryBackend(async (t) => {
         let total = referenceReadout(values, hardChoice)
         for (let b = 0; b < B; b++) {
           for (let k = 0; k < K; k++) {
-            const shares = Array.from({ length: L }, (_, l) => values.routing[(b * K + k) * L + l]!).filter((_, l) => real(b, l))
+            const shares = Array.from({ length: L }, (_, l) => values.routing[(b * K + k) * L + l]!).filter((_, l) =>
+              real(b, l)
+            )
             if (shares.length === 0) continue
             const mean = shares.reduce((x, y) => x + y) / shares.length
             total += weight[b]! * lambda * (shares.reduce((sum, x) => sum + (x - mean) ** 2, 0) / shares.length) ** 2
@@ -182,6 +215,7 @@ onEveryBackend(async (t) => {
     const values = { users: parts.users.values, vectors: parts.vectors.values, routing: parts.routing.values }
     const withoutIt = referenceReadout(values, hardChoice)
     const sum = ofExamples.reduce((total, loss, b) => total + weight[b]! * loss, 0)
-    if (!(sum > withoutIt)) throw new Error(`what is shown of the examples must include the regulariser: ${sum}, without ${withoutIt}`)
+    if (!(sum > withoutIt))
+      throw new Error(`what is shown of the examples must include the regulariser: ${sum}, without ${withoutIt}`)
   })
 })

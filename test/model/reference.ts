@@ -1,4 +1,5 @@
-// MTMI written a second time: plain loops in double precision, from the equations, sharing no code with src/model. What the tests compare with.
+// MTMI written a second time: plain loops in double precision, from the equations, sharing no code with src/model. What
+// the tests compare with.
 
 export interface ReferenceInput {
   readonly shape: { interestCount: number; dimensions: number; historyMax: number }
@@ -28,8 +29,10 @@ const unit = (a: readonly number[]) => {
   const length = Math.sqrt(dot(a, a))
   return a.map((x) => x / length)
 }
-const apart = (a: readonly number[], b: readonly number[]) => Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0))
-const slice = (a: ArrayLike<number>, row: number, width: number) => Array.from({ length: width }, (_, i) => a[row * width + i]!)
+const apart = (a: readonly number[], b: readonly number[]) =>
+  Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0))
+const slice = (a: ArrayLike<number>, row: number, width: number) =>
+  Array.from({ length: width }, (_, i) => a[row * width + i]!)
 
 export function referenceInterests(input: ReferenceInput): number[][][] {
   const { interestCount: K, dimensions: D, historyMax: R } = input.shape
@@ -65,11 +68,17 @@ export function referenceItem(input: ReferenceInput, row: number): number[] {
   const D = input.shape.dimensions
   const e = slice(input.candidateRows, row, D)
   const w = input.weights['item.weight']!
-  return unit(Array.from({ length: D }, (_, j) => e.reduce((sum, x, i) => sum + x * w[i * D + j]!, input.weights['item.bias']![j]!)))
+  return unit(
+    Array.from({ length: D }, (_, j) =>
+      e.reduce((sum, x, i) => sum + x * w[i * D + j]!, input.weights['item.bias']![j]!)
+    )
+  )
 }
 
 export function referenceDistances(input: ReferenceInput): number[][] {
-  return referenceInterests(input).map((u, b) => u.map((interest) => apart(interest, referenceItem(input, input.positive[b]!))))
+  return referenceInterests(input).map((u, b) =>
+    u.map((interest) => apart(interest, referenceItem(input, input.positive[b]!)))
+  )
 }
 
 export function referenceIdw(
@@ -108,7 +117,8 @@ export function referenceLoss(input: ReferenceInput): number {
       if (loss === 'softmax') {
         const scores = u.map((other) => candidates.map((v, c) => dot(other, v) / temperature - input.logQ[c]!))
         const total = scores.flat().reduce((sum, s) => sum + Math.exp(s), 0)
-        example += idw[k]! * (Math.log(total) - (dot(interest, candidates[positive]!) / temperature - input.logQ[positive]!))
+        example +=
+          idw[k]! * (Math.log(total) - (dot(interest, candidates[positive]!) / temperature - input.logQ[positive]!))
       } else {
         const negatives = candidates.filter((_, c) => c !== positive)
         const mean = negatives.reduce(

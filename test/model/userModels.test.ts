@@ -1,4 +1,5 @@
-// Every user model against its equations in plain loops: interests, routing, and the gradient of every weight and row. And what holds for all of them.
+// Every user model against its equations in plain loops: interests, routing, and the gradient of every weight and row.
+// And what holds for all of them.
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
@@ -89,7 +90,12 @@ function make(name: ModelName, options: Record<string, unknown> = {}) {
     steps: histories[b]!.slice(-R).map(([row, seconds]) => ({ row, ageGroup: groupOf(seconds), seconds }))
   })
   const read = (lists: readonly List[], length: number, scores?: tf.Tensor2D) =>
-    user.interests(weightTensors(weights, user.shapes), tf.tensor2d(Float32Array.from(rows), [U, width]), tensorsOf(lists, length), scores)
+    user.interests(
+      weightTensors(weights, user.shapes),
+      tf.tensor2d(Float32Array.from(rows), [U, width]),
+      tensorsOf(lists, length),
+      scores
+    )
   return { user, K: interestCount, weights, rows, width, input, read }
 }
 
@@ -119,27 +125,33 @@ test('every model has a reference and is among those tested', () => {
 
 test('one vector has as many weights as MTMI with as many towers as it has heads', () => {
   const countOf = (name: 'mtmi' | 'one-vector') =>
-    Object.values(createModel(configSchema.parse({ model: { name, interestCount: 4, heads: 4 } }).model, 50).shapes).reduce(
-      (sum, shape) => sum + sizeOf(shape),
-      0
-    )
+    Object.values(
+      createModel(configSchema.parse({ model: { name, interestCount: 4, heads: 4 } }).model, 50).shapes
+    ).reduce((sum, shape) => sum + sizeOf(shape), 0)
   assert.equal(countOf('one-vector'), countOf('mtmi'))
 })
 
 onEveryBackend(async (t) => {
-  await t.test('towers that communicate or read the time start as those that do not; one tower has nobody to talk to', () => {
-    const plain = make('mtmi')
-    for (const options of [{ communication: 'mean' }, { context: 'time' }]) {
-      const { user } = make('mtmi', options)
-      const first = user.initialWeights(new Rng(5))
-      assert.deepEqual(Object.keys(first), Object.keys(user.shapes))
-      const of = (model: typeof user, weights: Weights) =>
-        tf.tidy(() => model.interests(weightTensors(weights, model.shapes), tf.ones([U, D]), tensorsOf(histories, 6)).interests.dataSync())
-      assert.deepEqual(of(user, first), of(plain.user, plain.user.initialWeights(new Rng(5))))
-      assert.deepEqual(user.architecture, options)
+  await t.test(
+    'towers that communicate or read the time start as those that do not; one tower has nobody to talk to',
+    () => {
+      const plain = make('mtmi')
+      for (const options of [{ communication: 'mean' }, { context: 'time' }]) {
+        const { user } = make('mtmi', options)
+        const first = user.initialWeights(new Rng(5))
+        assert.deepEqual(Object.keys(first), Object.keys(user.shapes))
+        const of = (model: typeof user, weights: Weights) =>
+          tf.tidy(() =>
+            model
+              .interests(weightTensors(weights, model.shapes), tf.ones([U, D]), tensorsOf(histories, 6))
+              .interests.dataSync()
+          )
+        assert.deepEqual(of(user, first), of(plain.user, plain.user.initialWeights(new Rng(5))))
+        assert.deepEqual(user.architecture, options)
+      }
+      assert.deepEqual(make('mtmi', { communication: 'mean', interestCount: 1 }).user.architecture, {})
     }
-    assert.deepEqual(make('mtmi', { communication: 'mean', interestCount: 1 }).user.architecture, {})
-  })
+  )
 
   for (const [name, options] of variants) {
     await t.test(`${name} ${JSON.stringify(options)}`, () => {
@@ -153,7 +165,8 @@ onEveryBackend(async (t) => {
       for (const [b, output] of outputs.entries()) {
         assert.equal(output.interests.length, K)
         for (const [k, u] of output.interests.entries())
-          for (const [d, x] of u.entries()) close(interests[k]![b]![d]!, x, 2e-5, `user ${b}, interest ${k}, dimension ${d}`)
+          for (const [d, x] of u.entries())
+            close(interests[k]![b]![d]!, x, 2e-5, `user ${b}, interest ${k}, dimension ${d}`)
         for (const [k, shares] of (output.routing ?? []).entries())
           for (const [l, share] of shares.entries())
             close(routing![b]![k]![R - shares.length + l]!, share, 2e-5, `user ${b}, interest ${k}, step ${l}`)
@@ -205,9 +218,15 @@ onEveryBackend(async (t) => {
           close(five[k]![0]![d]!, x, 1e-5, `empty, interest ${k}, dimension ${d}`)
           close(together[k]![1]![d]!, x, 1e-5, `empty beside others, interest ${k}, dimension ${d}`)
         }
-        // Where there is a bias, an unknown user has an interest; where there is none, none: a zero vector, which scores all items alike.
+        // Where there is a bias, an unknown user has an interest; where there is none, none: a zero vector, which
+        // scores all items alike.
         const length = Math.hypot(...users[0]!)
-        close(length, ['mind', 'comirec-dr', 'comirec-sa'].includes(name) ? 0 : 1, 1e-5, 'length of an empty history’s interest')
+        close(
+          length,
+          ['mind', 'comirec-dr', 'comirec-sa'].includes(name) ? 0 : 1,
+          1e-5,
+          'length of an empty history’s interest'
+        )
       }
     })
 
@@ -215,7 +234,10 @@ onEveryBackend(async (t) => {
       const { user, weights, rows, width, read } = make(name)
       assert.equal(user.rowScores === undefined, user.rowScoreCount === 0)
       if (user.rowScores === undefined) return
-      const scores = user.rowScores(weightTensors(weights, user.shapes), tf.tensor2d(Float32Array.from(rows), [U, width]))
+      const scores = user.rowScores(
+        weightTensors(weights, user.shapes),
+        tf.tensor2d(Float32Array.from(rows), [U, width])
+      )
       assert.deepEqual(scores.shape, [U, user.rowScoreCount])
       assert.deepEqual(read(histories, 6, scores).interests.dataSync(), read(histories, 6).interests.dataSync())
     })

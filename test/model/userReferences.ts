@@ -1,4 +1,5 @@
-// Every user model written a second time: plain loops in double precision, from the equations, sharing no code with src/model. One user at a time.
+// Every user model written a second time: plain loops in double precision, from the equations, sharing no code with
+// src/model. One user at a time.
 
 export interface UserInput {
   readonly interestCount: number // K
@@ -28,7 +29,8 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 const dot = (a: Vector, b: Vector) => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
 const add = (a: Vector, b: Vector) => a.map((x, i) => x + b[i]!)
 const scaled = (a: Vector, by: number) => a.map((x) => x * by)
-const slice = (values: ArrayLike<number>, from: number, length: number): Vector => range(length).map((i) => values[from + i]!)
+const slice = (values: ArrayLike<number>, from: number, length: number): Vector =>
+  range(length).map((i) => values[from + i]!)
 const softmax = (x: Vector) => {
   const most = Math.max(...x)
   const total = x.reduce((sum, y) => sum + Math.exp(y - most), 0)
@@ -103,7 +105,12 @@ export function referenceComirecSa(input: UserInput): UserOutput {
   const A = 4 * D
   const vectors = steps.map(({ row }) => rowOf(input, row))
   const hidden = vectors.map((e, l) =>
-    times(add(e, slice(weights['attention.position']!, (R - steps.length + l) * D, D)), weights['attention.inner']!, 0, A).map(Math.tanh)
+    times(
+      add(e, slice(weights['attention.position']!, (R - steps.length + l) * D, D)),
+      weights['attention.inner']!,
+      0,
+      A
+    ).map(Math.tanh)
   )
   const routing = range(K).map((k) =>
     softmax(hidden.map((h) => h.reduce((sum, x, a) => sum + x * weights['attention.outer']![a * K + k]!, 0)))
@@ -125,7 +132,10 @@ function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing
         if ('attention.hour' in weights) score += w('attention.hour')[(Math.round(seconds / 3600) % 24) * K + k]!
         if ('attention.day' in weights) score += w('attention.day')[(Math.round(seconds / 86_400) % 7) * K + k]!
         for (const a of range(D)) {
-          const hidden = e.reduce((sum, x, d) => sum + x * w('attention.weight')[d * K * D + k * D + a]!, w('attention.bias')[k * D + a]!)
+          const hidden = e.reduce(
+            (sum, x, d) => sum + x * w('attention.weight')[d * K * D + k * D + a]!,
+            w('attention.bias')[k * D + a]!
+          )
           score += Math.tanh(hidden) * w('attention.query')[k * D + a]!
         }
         return score
@@ -167,7 +177,9 @@ export function referenceTransformer(input: UserInput): UserOutput {
     let x =
       steps.length === 0
         ? [position(0)]
-        : steps.map(({ row }, l) => add(unit(slice(input.rows, row * width + (input.ownRows ? k * D : 0), D)), position(l)))
+        : steps.map(({ row }, l) =>
+            add(unit(slice(input.rows, row * width + (input.ownRows ? k * D : 0), D)), position(l))
+          )
     for (const n of range(layers)) {
       const map = (y: Vector, name: string) => times(y, weights[`layer${n}.${name}`]!, k * D * D, D)
       const bias = (name: string) => slice(weights[`layer${n}.${name}`]!, k * D, D)

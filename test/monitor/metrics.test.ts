@@ -38,7 +38,10 @@ function parse(page: string): { samples: Sample[]; types: Map<string, string>; h
 const find = (samples: readonly Sample[], name: string, labels = '') =>
   samples.find((sample) => sample.name === name && sample.labels === labels)?.value
 
-/** What a name may end with before `_total`: base units first, then what is counted, then quantities without a unit, which carry their own name. */
+/**
+ * What a name may end with before `_total`: base units first, then what is counted, then quantities without a unit,
+ * which carry their own name.
+ */
 const units = [
   ...['seconds', 'bytes', 'ratio', 'info'],
   ...[
@@ -66,7 +69,11 @@ type LabelValues = readonly string[] | { readonly max: number }
 
 test('every name follows the conventions', () => {
   for (const { name, help, kind, labels } of Object.values(metricDefinitions)) {
-    assert.match(name, /^mtmi_(stage|task|source|ingest|sequence|train|catalogue|model|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
+    assert.match(
+      name,
+      /^mtmi_(stage|task|source|ingest|sequence|train|catalogue|model|publish|index|drift|serve)_[a-z][a-z_]*$/,
+      name
+    )
     assert.equal(name.endsWith('_total'), kind === 'counter', `${name}: _total is for counters, and for all of them`)
     assert(
       units.includes(
@@ -79,7 +86,10 @@ test('every name follows the conventions', () => {
     )
     assert(!/_(ms|millis|milliseconds|kb|mb|percent)\b/.test(name), `${name} is not in base units`)
     if (kind === 'age') assert.match(name, /_age_seconds$/)
-    assert(help.length >= 12 && !help.endsWith('.') && /^[A-Z0-9]/.test(help), `${name}: help says what it is, as a phrase: ${help}`)
+    assert(
+      help.length >= 12 && !help.endsWith('.') && /^[A-Z0-9]/.test(help),
+      `${name}: help says what it is, as a phrase: ${help}`
+    )
     for (const label of Object.keys(labels)) {
       assert.match(label, /^[a-z]+$/)
       assert(!['le', 'quantile', 'user', 'item', 'id'].includes(label), `${name}: label ${label}`)
@@ -125,7 +135,8 @@ test('what is measured is what is read', async () => {
   assert.equal(find(samples, 'mtmi_train_loss'), 1.5)
   assert.equal(find(samples, 'mtmi_train_diverged_steps_total'), 1)
   // 4 ms is above the bucket of 2.5 ms and within that of 5 ms.
-  const bucket = (le: string) => find(samples, 'mtmi_serve_request_seconds_bucket', `{le="${le}",route="/livez",status="2xx"}`)
+  const bucket = (le: string) =>
+    find(samples, 'mtmi_serve_request_seconds_bucket', `{le="${le}",route="/livez",status="2xx"}`)
   assert.equal(bucket('0.0025'), 0)
   assert.equal(bucket('0.005'), 1)
 })
@@ -189,7 +200,8 @@ test('a loss that is not finite leaves the page readable', async () => {
 
 test('the number of series has a bound that traffic does not move', async () => {
   const metrics = make()
-  // Every combination of label values, each with the series of its kind: a histogram has its buckets, +Inf, sum and count.
+  // Every combination of label values, each with the series of its kind: a histogram has its buckets, +Inf, sum and
+  // count.
   let bound = 1
   for (const definition of Object.values(metricDefinitions)) {
     const combinations = Object.values<LabelValues>(definition.labels).reduce(
@@ -205,7 +217,10 @@ test('the number of series has a bound that traffic does not move', async () => 
     fc.property(fc.nat(entries.length - 1), fc.nat(), fc.float(), fc.string(), (which, pick, value, userId) => {
       const [metric, { labels }] = entries[which]!
       const chosen = Object.fromEntries(
-        Object.entries<LabelValues>(labels).map(([name, values]) => [name, 'max' in values ? userId : values[pick % values.length]!])
+        Object.entries<LabelValues>(labels).map(([name, values]) => [
+          name,
+          'max' in values ? userId : values[pick % values.length]!
+        ])
       )
       metrics.apply([{ metric, labels: chosen, value } as MetricsEntry])
       if (Object.values<LabelValues>(labels).every((values) => 'max' in values)) return

@@ -16,7 +16,8 @@ test('without an SDK the trace goes on as it came, and none is begun', () => {
 })
 
 test('with one, a span is a child of the newest trace, linked to the others, and its own id goes on', () => {
-  const started: { name: string; options: SpanOptions; parent: string | undefined; ended: number; status: unknown }[] = []
+  const started: { name: string; options: SpanOptions; parent: string | undefined; ended: number; status: unknown }[] =
+    []
   const tracer: Tracer = {
     startSpan(name: string, options: SpanOptions = {}, context?: Context): Span {
       const parent = context === undefined ? undefined : trace.getSpanContext(context)
@@ -38,7 +39,12 @@ test('with one, a span is a child of the newest trace, linked to the others, and
     startActiveSpan: () => assert.fail('spans are ended by hand')
   }
   assert(trace.setGlobalTracerProvider({ getTracer: () => tracer }))
-  const span = startSpan('mtmi publish', { kind: 'consumer', traces: { newest: one, links: [two] }, attributes: { step: 7 }, startMs: 5 })
+  const span = startSpan('mtmi publish', {
+    kind: 'consumer',
+    traces: { newest: one, links: [two] },
+    attributes: { step: 7 },
+    startMs: 5
+  })
   assert.equal(span.traceparent, `00-${'1'.repeat(32)}-${'d'.repeat(16)}-01`)
   span.end(new Error('no room'))
   assert.equal(startSpan('mtmi accept').traceparent, `00-${'9'.repeat(32)}-${'d'.repeat(16)}-01`)

@@ -25,7 +25,11 @@ test('an index that fails for a while ends nothing: readiness says so, comes bac
     }
   }
   try {
-    await pipeline.feed('s', simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 }).interactions(), new Account('source'))
+    await pipeline.feed(
+      's',
+      simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 }).interactions(),
+      new Account('source')
+    )
     await pipeline.settle()
     await until(true)
     const { index } = pipeline

@@ -1,4 +1,5 @@
-// What the command line says to what cannot be, and which status it ends with: 78 for what the caller must mend, 1 for what may pass.
+// What the command line says to what cannot be, and which status it ends with: 78 for what the caller must mend, 1 for
+// what may pass.
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -24,17 +25,30 @@ const wrong: readonly Wrong[] = [
   { args: ['recomend'], says: /unknown command 'recomend'\n.*Did you mean recommend\?/ },
   { args: ['recommend'], says: /required option '--user <id>' not specified/ },
   { args: ['recommend', '--user', 'u1', '--limit', '201'], says: /--limit must be 1…200, got 201/ },
-  { args: ['recommend', '--user', 'u1'], says: /nothing has been published in .*data.live yet: run `mtmi start`/, status: 1 },
+  {
+    args: ['recommend', '--user', 'u1'],
+    says: /nothing has been published in .*data.live yet: run `mtmi start`/,
+    status: 1
+  },
   { args: ['similar', '--item', 'i1', '--json'], says: /nothing has been published/, status: 1 },
   { args: ['evaluate'], says: /there is no report in .*: run `mtmi start`/ },
   { args: ['reset', '--yes'], says: /there is no run in .*`mtmi start`/ },
   { args: ['start', '--evnts', '5'], says: /unknown option '--evnts'\n.*Did you mean --events\?/ },
   { args: ['start', '--events', 'many'], says: /'--events <number>' argument 'many' is invalid. Give a whole number/ },
-  { args: ['start', '--events', '5', '--data', 'file'], says: /'--events <number>' cannot be used with option '--data <path>'/ },
-  { args: ['start', '--format', 'csv'], says: /--format, --columns, .* say how to read a data set: give it with --data/ },
+  {
+    args: ['start', '--events', '5', '--data', 'file'],
+    says: /'--events <number>' cannot be used with option '--data <path>'/
+  },
+  {
+    args: ['start', '--format', 'csv'],
+    says: /--format, --columns, .* say how to read a data set: give it with --data/
+  },
   { args: ['replay', '--data', 'file', '--types', 'view'], says: /--types: expected TYPE=WEIGHT .* found "view"/ },
   { args: ['start', '--port', '70000'], says: /serve.port: .*65535 \(given: 70000/ },
-  { args: ['start', '--once', '--data-dir', 'file'], says: /folder .*file.* cannot be made: ENOTDIR.*choose another --data-dir/ },
+  {
+    args: ['start', '--once', '--data-dir', 'file'],
+    says: /folder .*file.* cannot be made: ENOTDIR.*choose another --data-dir/
+  },
   { args: ['replay', '--data', 'not there', '--once'], says: /cannot read data set .*not there/ },
   { args: ['replay', '--data', 'nothing', '--once'], says: /nothing/ },
   { args: ['replay', '--data', 'file', '--format', 'excel'], says: /Allowed choices are recbole, / },
@@ -109,9 +123,13 @@ suite('what is in force', { concurrency: 2 }, () => {
   test('help and version are results', async () => {
     const help = await mtmi(['--help'], { cwd })
     assert.equal(help.status, 0)
-    for (const verb of 'start simulate replay sequence train publish serve recommend similar evaluate setup doctor config reset'.split(' '))
+    for (const verb of 'start simulate replay sequence train publish serve recommend similar evaluate setup doctor config reset'.split(
+      ' '
+    ))
       assert.match(help.stdout, new RegExp(`^ {2}${verb}\\b`, 'm'))
-    const { version } = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8')) as { version: string }
+    const { version } = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8')) as {
+      version: string
+    }
     assert.equal((await mtmi(['--version'], { cwd })).stdout, `${version}\n`)
   })
 })

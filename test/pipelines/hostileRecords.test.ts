@@ -1,5 +1,6 @@
-// No record can stop a stage. Hostile records, admissible and not, go into every topic: by HTTP, by ingest and straight into the log. At the end every stage has read
-// everything, the results are those of a run without the bad records, and each bad record has one dead letter of each stage that met it.
+// No record can stop a stage. Hostile records, admissible and not, go into every topic: by HTTP, by ingest and straight
+// into the log. At the end every stage has read everything, the results are those of a run without the bad records, and
+// each bad record has one dead letter of each stage that met it.
 //
 // HOSTILE_RUNS=100 HOSTILE_SEED=7 node --import tsx --test test/pipelines/hostileRecords.test.ts   runs longer.
 
@@ -60,7 +61,18 @@ const settings = {
   model: { dimensions: 8, interestCount: 2 },
   train: { batchSize: 32, negatives: 16, reservoirMax: 100, checkpointIntervalMs: 1000, updateIntervalMs: 1000 },
   popularity: { contexts: ['constructor', 'country'], contextMin: 1 },
-  sources: [{ topic: 'clicks', format: 'json', user: 'u', item: 'i', type: 't', time: 'ms', eventId: 'id', context: { country: 'c' } }]
+  sources: [
+    {
+      topic: 'clicks',
+      format: 'json',
+      user: 'u',
+      item: 'i',
+      type: 't',
+      time: 'ms',
+      eventId: 'id',
+      context: { country: 'c' }
+    }
+  ]
 }
 
 /** Sound, however strange: each name is a user and an item, some are a country. */
@@ -86,15 +98,29 @@ interface Bad {
   readonly record: (wire: TestWire) => Partial<NewRecord> | string
 }
 
-const badId = fc.constantFrom('', '字'.repeat(342), 'x'.repeat(1025), 'a\u0000b', '\u001b[2J', '\u0085', 'x'.repeat(50_000))
+const badId = fc.constantFrom(
+  '',
+  '字'.repeat(342),
+  'x'.repeat(1025),
+  'a\u0000b',
+  '\u001b[2J',
+  '\u0085',
+  'x'.repeat(50_000)
+)
 const halfPair = fc.constantFrom('\ud83d', 'x\ude00')
 const rubbish = fc.oneof(
   fc.uint8Array({ maxLength: 40 }).filter((bytes) => bytes[0] !== 0),
   fc.uint8Array({ maxLength: 4 }),
-  fc.constantFrom(Uint8Array.of(0, 255, 255, 255, 254, 1), Uint8Array.of(0, 0, 0, 16, 200, 2, 65), gzipSync('{"userId":"u"}'))
+  fc.constantFrom(
+    Uint8Array.of(0, 255, 255, 255, 254, 1),
+    Uint8Array.of(0, 0, 0, 16, 200, 2, 65),
+    gzipSync('{"userId":"u"}')
+  )
 )
-const fieldOf = <F extends string>(...fields: F[]) => fc.tuple(fc.constantFrom(...fields), badId).map(([field, id]) => ({ [field]: id }))
-const entries = (count: number, value: string) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, value]))
+const fieldOf = <F extends string>(...fields: F[]) =>
+  fc.tuple(fc.constantFrom(...fields), badId).map(([field, id]) => ({ [field]: id }))
+const entries = (count: number, value: string) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, value]))
 
 /** Rubbish, a record cut short, or a record that can be read and does not hold what it must. */
 function broken<T>(
@@ -173,7 +199,14 @@ const badSequence = broken(
   ({ codecs }, change) => ({ key: text.encode('ghost'), value: codecs.userSequence.encode({ ...sequence, ...change }) })
 )
 
-const commit = { kind: 'commit', step: 1, space: 's', model: '{', weightsChanged: false, committedAtMs: startMs } as const
+const commit = {
+  kind: 'commit',
+  step: 1,
+  space: 's',
+  model: '{',
+  weightsChanged: false,
+  committedAtMs: startMs
+} as const
 const badUpdate = broken(
   'model-updates',
   fc.constantFrom<ModelUpdate>(
@@ -197,9 +230,22 @@ const badClick = fc
   .oneof(
     fieldOf('u', 'i', 't', 'id'),
     halfPair.map((half) => ({ i: half })),
-    fc.constantFrom({ ms: 1e300 }, { ms: -1 }, { ms: 'noon' }, { u: {} }, { u: ['ada'] }, { i: null }, { c: 'x'.repeat(9000) })
+    fc.constantFrom(
+      { ms: 1e300 },
+      { ms: -1 },
+      { ms: 'noon' },
+      { u: {} },
+      { u: ['ada'] },
+      { i: null },
+      { c: 'x'.repeat(9000) }
+    )
   )
-  .map((change): Omit<Bad, 'at'> => ({ route: 'clicks', record: () => ({ value: text.encode(JSON.stringify({ ...click, ...change })) }) }))
+  .map(
+    (change): Omit<Bad, 'at'> => ({
+      route: 'clicks',
+      record: () => ({ value: text.encode(JSON.stringify({ ...click, ...change })) })
+    })
+  )
 const badClickBytes = rubbish.map((value): Omit<Bad, 'at'> => ({ route: 'clicks', record: () => ({ value }) }))
 const badPost = fc
   .oneof(
@@ -225,7 +271,10 @@ const badText = fc
 
 const anyBad = fc.array(
   fc
-    .tuple(fc.nat(80), fc.oneof(badInteraction, badItem, badSequence, badUpdate, badClick, badClickBytes, badPost, badText))
+    .tuple(
+      fc.nat(80),
+      fc.oneof(badInteraction, badItem, badSequence, badUpdate, badClick, badClickBytes, badPost, badText)
+    )
     .map(([at, bad]): Bad => ({ at, ...bad })),
   { minLength: 30, maxLength: 60 }
 )
@@ -249,7 +298,12 @@ before(() => loadBackend())
 /** Everything that outlives a process. */
 async function openDisk(directory: string) {
   return {
-    ...{ directory, wire: await testWire(settings), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() },
+    ...{
+      directory,
+      wire: await testWire(settings),
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory()
+    },
     learned: new Set<string>(),
     offsets: new Map<string, bigint>()
   }
@@ -273,7 +327,8 @@ async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
       )
   })
   const post = async (payload: string) =>
-    (await app.inject({ method: 'POST', url: '/v1/events', headers: { 'content-type': 'application/json' }, payload })).statusCode
+    (await app.inject({ method: 'POST', url: '/v1/events', headers: { 'content-type': 'application/json' }, payload }))
+      .statusCode
   const putBad = async ({ route, record }: Bad) => {
     const made = record(wire)
     if (route === 'http') {
@@ -296,11 +351,15 @@ async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
     }
     for (const one of waiting) await putBad(one)
   }
-  await weave('items', items, (item) => log.append('items', [{ key: text.encode(item.itemId), value: codecs.item.encode(item) }]))
+  await weave('items', items, (item) =>
+    log.append('items', [{ key: text.encode(item.itemId), value: codecs.item.encode(item) }])
+  )
   for (const route of ['user-sequences', 'model-updates'] as const) for (const one of of(route)) await putBad(one)
   const third = (n: number) => good.filter((_, i) => i % 3 === n)
   await weave('clicks', third(0), ({ eventId: id, userId: u, itemId: i, type: t, eventTimeMs: ms, context }) =>
-    log.append('clicks', [{ key: new Uint8Array(), value: text.encode(JSON.stringify({ id, u, i, t, ms, c: context!.country })) }])
+    log.append('clicks', [
+      { key: new Uint8Array(), value: text.encode(JSON.stringify({ id, u, i, t, ms, c: context!.country })) }
+    ])
   )
   await weave('http', third(1), async ({ eventTimeMs: eventTime, ...event }) =>
     assert.equal(await post(JSON.stringify({ ...event, eventTime })), 202)
@@ -329,7 +388,10 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   const end = async (topic: string) => (await log.ends(topic)).get(0) ?? 0n
   await new IngestStage({
     ...{ ...wire, sources: config.sources.map((source) => openSource(source, wire)) },
-    offsets: { load: (topic) => disk.offsets.get(topic), save: (topic, _partition, next) => void disk.offsets.set(topic, next) }
+    offsets: {
+      load: (topic) => disk.offsets.get(topic),
+      save: (topic, _partition, next) => void disk.offsets.set(topic, next)
+    }
   }).run(new AbortController().signal, { untilEnd: true })
 
   const stop = new AbortController()
@@ -346,7 +408,8 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   const interactions = await end('interactions')
   const catalogueEnd = await end('items')
   await until(
-    async () => sequencing.consumed().get(0) === interactions && sequencing.committed && catalogue.next === catalogueEnd,
+    async () =>
+      sequencing.consumed().get(0) === interactions && sequencing.committed && catalogue.next === catalogueEnd,
     sequenced
   )
   const { account } = sequencing.status()
@@ -374,7 +437,11 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   const served = new CatalogueReader(wire, { stage: 'serve' })
   const encode = new EncodeStage({ ...wire, catalogue: served, index, replica: new ModelReplica({ gated: true }) })
   for (const stage of [train, publish]) stage.hurry(true)
-  const running = Promise.all([train.run(stopModel.signal), publish.run(stopModel.signal), encode.run(stopModel.signal)]).then(() => {})
+  const running = Promise.all([
+    train.run(stopModel.signal),
+    publish.run(stopModel.signal),
+    encode.run(stopModel.signal)
+  ]).then(() => {})
   running.catch(() => stopModel.abort())
   const sequences = await end('user-sequences')
   await until(async () => {

@@ -1,4 +1,5 @@
-// What others wrote reaches the terminal as text: the real commands on a run whose ids, titles, types, keys, headers and reasons hold escapes.
+// What others wrote reaches the terminal as text: the real commands on a run whose ids, titles, types, keys, headers
+// and reasons hold escapes.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,7 +8,10 @@ import path from 'node:path'
 import test from 'node:test'
 import { type Finished, mtmi } from '../support/mtmiProcess.ts'
 
-/** Clears the screen, sets the title by a C1 control, rings, returns, reverses the direction, and begins a line of its own. */
+/**
+ * Clears the screen, sets the title by a C1 control, rings, returns, reverses the direction, and begins a line of its
+ * own.
+ */
 const hostile = '\u001b[2J\u009d0;owned\u009c\u0007\r\u202e\u2066\nforged line'
 /** As an id: admission refuses control characters, not marks of direction. */
 const hostileId = '\u202e\u2066forged'
@@ -51,8 +55,13 @@ test('no command lets stored text move the cursor, reverse a line or forge one',
         at: 1700000000 + i * 60
       })
     )
-    clicks.push(JSON.stringify({ event: `view${hostile}`, user: `u${hostile}` }), `not JSON ${hostile.replace('\n', '')}`)
-    const items = Array.from({ length: 30 }, (_, i) => JSON.stringify({ sku: `i${i}${hostileId}`, name: `Title ${i} ${hostile}` }))
+    clicks.push(
+      JSON.stringify({ event: `view${hostile}`, user: `u${hostile}` }),
+      `not JSON ${hostile.replace('\n', '')}`
+    )
+    const items = Array.from({ length: 30 }, (_, i) =>
+      JSON.stringify({ sku: `i${i}${hostileId}`, name: `Title ${i} ${hostile}` })
+    )
     writeFileSync(path.join(cwd, 'clicks.jsonl'), `${clicks.join('\n')}\n`)
     writeFileSync(path.join(cwd, 'items.jsonl'), `${items.join('\n')}\n`)
     let shown = 0
@@ -82,7 +91,8 @@ test('no command lets stored text move the cursor, reverse a line or forge one',
       await run([0], 'similar', '--item', `i1${hostileId}`)
     ]
     for (const { stdout } of lists) assert.match(stdout, /Title \d+ \\u001b\[2J/)
-    for (const { stdout } of [...lists, tried, letters]) assert.doesNotMatch(stdout, /^forged/m, 'stored text began a line of its own')
+    for (const { stdout } of [...lists, tried, letters])
+      assert.doesNotMatch(stdout, /^forged/m, 'stored text began a line of its own')
     const { stdout } = await run([0], 'recommend', '--user', `u${hostileId}`, '--json')
     const answer = JSON.parse(stdout) as { items: { title: string }[] }
     assert(

@@ -29,13 +29,20 @@ test('a line of JSON says which stage of which version, and offsets with every d
 })
 
 test('secrets are never written: not as a field, not inside a message, not in JSON’s own spelling', () => {
-  const config = { kafka: { sasl: { mechanism: 'plain', username: 'ann', password: 'pass"word\\1' } }, registry: { token: 'tok-en-42' } }
+  const config = {
+    kafka: { sasl: { mechanism: 'plain', username: 'ann', password: 'pass"word\\1' } },
+    registry: { token: 'tok-en-42' }
+  }
   for (const style of ['json', 'text'] as const) {
     const { logger, written } = lines(config, style)
-    logger.info({ password: 'hunter2', nested: { apiKey: 'hunter3' } }, 'with Bearer tok-en-42 and pass"word\\1 it went on')
+    logger.info(
+      { password: 'hunter2', nested: { apiKey: 'hunter3' } },
+      'with Bearer tok-en-42 and pass"word\\1 it went on'
+    )
     logger.error({ err: new Error('refused tok-en-42') }, 'so it is')
     const all = written.join('')
-    for (const secret of ['hunter2', 'hunter3', 'tok-en-42', 'word\\1', 'word\\\\1']) assert(!all.includes(secret), `${secret} in ${all}`)
+    for (const secret of ['hunter2', 'hunter3', 'tok-en-42', 'word\\1', 'word\\\\1'])
+      assert(!all.includes(secret), `${secret} in ${all}`)
     assert.match(all, /with Bearer \*\*\* and \*\*\* it went on/)
   }
 })
@@ -47,5 +54,8 @@ test('for people only the words, with what is wrong marked', () => {
   logger.error({}, 'and here')
   assert.deepEqual(written, ['warning: look here\n', 'error: and here\n'])
   const style = (logFormat: string, goesOn: boolean) => logStyle(resolveConfig({ logFormat }, {}), goesOn)
-  assert.deepEqual([style('auto', true), style('auto', false), style('text', true), style('json', false)], ['json', 'text', 'text', 'json'])
+  assert.deepEqual(
+    [style('auto', true), style('auto', false), style('text', true), style('json', false)],
+    ['json', 'text', 'text', 'json']
+  )
 })

@@ -50,9 +50,19 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.match(shown.stdout, /✗ item is missing: nothing at sku: the value is an object with event, user, at/)
     assert(!shown.stdout.includes('\u001b'), 'a record must not reach the terminal as a command')
 
-    const counts = { reader: 'ingest', read: 4, outcomes: { mapped: 1, filtered: 1, partly: 0, refused: 2 }, waiting: 0 }
+    const counts = {
+      reader: 'ingest',
+      read: 4,
+      outcomes: { mapped: 1, filtered: 1, partly: 0, refused: 2 },
+      waiting: 0
+    }
     assert.deepEqual(await run('ingest', '--once'), { run: 'live', sources: { 'shop.clicks': counts } })
-    const listed = (await run('dlq', 'ls')).topics as { topic: string; letters: number; replayed: number; reasons: { letters: number }[] }[]
+    const listed = (await run('dlq', 'ls')).topics as {
+      topic: string
+      letters: number
+      replayed: number
+      reasons: { letters: number }[]
+    }[]
     assert.deepEqual(
       listed.map(({ topic, letters, replayed, reasons }) => [topic, letters, replayed, reasons.length]),
       [['shop.clicks.mtmi.dlq', 2, 0, 2]]
@@ -68,12 +78,24 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.equal(Buffer.from(letters[0]!.value.hex, 'hex').toString(), lines[3])
 
     const replay = (...args: string[]) => run('dlq', 'replay', '--topic', 'shop.clicks', ...args)
-    assert.deepEqual(await replay('--dry-run'), { topic: 'shop.clicks.mtmi.dlq', due: 2, replayed: 0, before: 0, dryRun: true })
+    assert.deepEqual(await replay('--dry-run'), {
+      topic: 'shop.clicks.mtmi.dlq',
+      due: 2,
+      replayed: 0,
+      before: 0,
+      dryRun: true
+    })
     const unasked = await mtmi(['dlq', 'replay', '--topic', 'shop.clicks'], { cwd })
     assert.equal(unasked.status, 78)
     assert.match(unasked.stderr, /Append 2 letters of shop\.clicks\.mtmi\.dlq to shop\.clicks again\? Say --yes/)
     assert.equal((await replay('--yes', '--reason', 'NOT json')).replayed, 1)
-    assert.deepEqual(await replay('--yes'), { topic: 'shop.clicks.mtmi.dlq', due: 1, replayed: 1, before: 1, dryRun: false })
+    assert.deepEqual(await replay('--yes'), {
+      topic: 'shop.clicks.mtmi.dlq',
+      due: 1,
+      replayed: 1,
+      before: 1,
+      dryRun: false
+    })
     // Replayed records are read like any others, and refused again.
     assert.deepEqual(await run('ingest', '--once'), {
       run: 'live',
@@ -93,18 +115,34 @@ test('whole records with keys, headers, bytes and nulls are produced as they are
   try {
     const sources = [
       { topic: 'rows', format: 'json', user: 'key.id', item: 'header:sku', type: '=view', time: 't' },
-      { topic: 'tabs', format: 'tsv', user: '[0]', item: '[2]|json[*].sku', type: '=view', time: { path: '[1]', unit: 's' } }
+      {
+        topic: 'tabs',
+        format: 'tsv',
+        user: '[0]',
+        item: '[2]|json[*].sku',
+        type: '=view',
+        time: { path: '[1]', unit: 's' }
+      }
     ]
     writeFileSync(path.join(cwd, 'mtmi.yaml'), JSON.stringify({ sources }))
-    const row = { key: '{"id":7}', value: { hex: Buffer.from('\ufeff{"t":1714557976123}').toString('hex') }, headers: { sku: 'A1' } }
-    writeFileSync(path.join(cwd, 'rows.jsonl'), [row, { key: row.key, value: null }].map((one) => JSON.stringify(one)).join('\n'))
+    const row = {
+      key: '{"id":7}',
+      value: { hex: Buffer.from('\ufeff{"t":1714557976123}').toString('hex') },
+      headers: { sku: 'A1' }
+    }
+    writeFileSync(
+      path.join(cwd, 'rows.jsonl'),
+      [row, { key: row.key, value: null }].map((one) => JSON.stringify(one)).join('\n')
+    )
     writeFileSync(path.join(cwd, 'tabs.jsonl'), JSON.stringify({ value: 'ada\t1714557976\t[{"sku":"B"},{"sku":"C"}]' }))
     writeFileSync(path.join(cwd, 'bad.jsonl'), '{"value":"x"}\n{"value":{"hex":"0"}}\n')
     for (const name of ['rows', 'tabs']) {
       const { status, stderr } = await mtmi(['produce', '--raw', '--topic', name, '--data', `${name}.jsonl`], { cwd })
       assert.equal(status, 0, stderr)
     }
-    const ingested = lastLine((await mtmi(['ingest', '--once', '--json'], { cwd })).stdout) as { sources: Record<string, unknown> }
+    const ingested = lastLine((await mtmi(['ingest', '--once', '--json'], { cwd })).stdout) as {
+      sources: Record<string, unknown>
+    }
     const none = { filtered: 0, partly: 0, refused: 0 }
     const counts = (topic: string) => {
       const { read, outcomes } = ingested.sources[topic] as { read: number; outcomes: object }

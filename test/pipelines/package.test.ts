@@ -38,7 +38,8 @@ test('the tarball has what is needed at run time, and neither tests nor sources'
   const [{ files }] = JSON.parse(packed.stdout) as [{ files: { path: string }[] }]
   const paths = files.map((file) => file.path)
   for (const schema of readdirSync(path.join(root, 'schemas'))) assert(paths.includes(`schemas/${schema}`), schema)
-  for (const needed of ['package.json', 'LICENSE', 'infra/mtmi.mjs', 'infra/setup.mjs']) assert(paths.includes(needed), needed)
+  for (const needed of ['package.json', 'LICENSE', 'infra/mtmi.mjs', 'infra/setup.mjs'])
+    assert(paths.includes(needed), needed)
   assert.deepEqual(
     paths.filter((file) => /^(test|src|pipelines|data|node_modules)\//.test(file)),
     []
@@ -50,9 +51,24 @@ const exported: Readonly<Record<string, unknown>> = { ...api }
 test('the API has what the README names', () => {
   const { version, systemClock, Recommender, simulate } = api
   assert.equal(version, manifest.version)
-  for (const name of ['Sequencer', 'LocalLog', 'EmbeddedIndex', 'IncrementalTrainer', 'ModelReplica', 'Publisher', 'Recommender'])
+  for (const name of [
+    'Sequencer',
+    'LocalLog',
+    'EmbeddedIndex',
+    'IncrementalTrainer',
+    'ModelReplica',
+    'Publisher',
+    'Recommender'
+  ])
     assert.equal(typeof exported[name], 'function', name)
-  for (const name of ['createHttpService', 'loadConfig', 'resolveConfig', 'openDataset', 'loadBackend', 'createMetrics'])
+  for (const name of [
+    'createHttpService',
+    'loadConfig',
+    'resolveConfig',
+    'openDataset',
+    'loadBackend',
+    'createMetrics'
+  ])
     assert.equal(typeof exported[name], 'function', name)
   assert(new api.ConfigError(['x']) instanceof api.MtmiError)
   assert.equal([...simulate({ seed: 1, events: 5, duplicateShare: 0, badShare: 0 }).interactions()].length, 5)
@@ -64,11 +80,13 @@ test('what was built is importable by the name of the package, and has types', a
   const newest = newestMs('src', 'pipelines')
   const made = path.join(root, built.default)
   if (!existsSync(made)) return t.skip('THERE IS NO BUILD: npm run build, to test what is shipped')
-  if (statSync(made).mtimeMs < newest) return t.skip('THE BUILD IS OLDER THAN THE SOURCES: npm run build, to test what is shipped')
+  if (statSync(made).mtimeMs < newest)
+    return t.skip('THE BUILD IS OLDER THAN THE SOURCES: npm run build, to test what is shipped')
   const shipped = (await import(import.meta.resolve(manifest.name))) as Record<string, unknown>
   assert.deepEqual(Object.keys(shipped).sort(), Object.keys(exported).sort())
   const types = readFileSync(path.join(root, built.types), 'utf8')
-  for (const name of ['Sequencer', 'VectorIndex', 'EventLog', 'Config']) assert.match(types, new RegExp(`\\b${name}\\b`))
+  for (const name of ['Sequencer', 'VectorIndex', 'EventLog', 'Config'])
+    assert.match(types, new RegExp(`\\b${name}\\b`))
   for (const [, imported] of types.matchAll(/from '(\..+?)\.ts'/g))
     assert(existsSync(path.join(path.dirname(path.join(root, built.types)), `${imported}.d.ts`)), `${imported}.d.ts`)
 })
@@ -77,6 +95,7 @@ function newestMs(...folders: string[]): number {
   let newest = 0
   for (const folder of folders)
     for (const entry of readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true }))
-      if (entry.name.endsWith('.ts')) newest = Math.max(newest, statSync(path.join(entry.parentPath, entry.name)).mtimeMs)
+      if (entry.name.endsWith('.ts'))
+        newest = Math.max(newest, statSync(path.join(entry.parentPath, entry.name)).mtimeMs)
   return newest
 }

@@ -19,17 +19,25 @@ const rows = Array.from({ length: 160 }, (_, i) => ({
 }))
 
 const files = {
-  'small.inter': ['user_id:token\titem_id:token\ttimestamp:float', ...rows.map(({ user, item, time }) => `${user}\t${item}\t${time}`)],
+  'small.inter': [
+    'user_id:token\titem_id:token\ttimestamp:float',
+    ...rows.map(({ user, item, time }) => `${user}\t${item}\t${time}`)
+  ],
   'small.csv': ['who,what,at', ...rows.map(({ user, item, time }) => `${user},${item},${time}`), 'a line that is none'],
   'small.jsonl': rows.map(({ user, item, time }) => JSON.stringify({ user_id: user, item_id: item, timestamp: time }))
 }
-const columns: Partial<Record<keyof typeof files, string[]>> = { 'small.csv': ['--columns', 'user=who,item=what,time=at'] }
+const columns: Partial<Record<keyof typeof files, string[]>> = {
+  'small.csv': ['--columns', 'user=who,item=what,time=at']
+}
 
 suite('replay', { concurrency: 2 }, () => {
   for (const [name, lines] of Object.entries(files) as [keyof typeof files, string[]][])
     test(name, async () => {
       writeFileSync(path.join(cwd, name), `${lines.join('\n')}\n`)
-      const { status, stdout, stderr } = await mtmi(['replay', '--data', name, '--once', '--json', ...(columns[name] ?? [])], { cwd })
+      const { status, stdout, stderr } = await mtmi(
+        ['replay', '--data', name, '--once', '--json', ...(columns[name] ?? [])],
+        { cwd }
+      )
       assert.equal(status, 0, stderr)
       assert.equal(stdout.split('\n').length, 2)
       const bad = name === 'small.csv' ? 1 : 0
@@ -83,7 +91,11 @@ test('events of types without a weight are counted by type, and the setting that
 
 for (const [name, lines, why] of [
   ['header.csv', withTypes.slice(0, 1), /0 rows read[\s\S]*It has no rows/],
-  ['unknown.csv', withTypes.filter((line) => !line.endsWith('click')), /107 of types without a weight[\s\S]*mtmi reset --run unknown\.csv/],
+  [
+    'unknown.csv',
+    withTypes.filter((line) => !line.endsWith('click')),
+    /107 of types without a weight[\s\S]*mtmi reset --run unknown\.csv/
+  ],
   [
     'once.csv',
     [withTypes[0]!, 'u1,a,1700000000,click', 'u2,a,1700000060,click'],
@@ -112,7 +124,10 @@ test('events of a long history that none is learned from are reported so, with 6
 for (const events of [12, 120])
   test(`a data set of ${events} events is learned, published and reported`, async () => {
     const name = `tiny${events}.csv`
-    const lines = Array.from({ length: events }, (_, i) => `u${i % Math.ceil(events / 10)},i${i % 7},${1_700_000_000 + i},click`)
+    const lines = Array.from(
+      { length: events },
+      (_, i) => `u${i % Math.ceil(events / 10)},i${i % 7},${1_700_000_000 + i},click`
+    )
     writeFileSync(path.join(cwd, name), ['user,item,time,type', ...lines].join('\n'))
     const { status, stdout, stderr } = await mtmi(['start', '--data', name, '--once', '--json'], { cwd })
     assert.equal(status, 0, stderr)

@@ -16,11 +16,21 @@ after(() => rmSync(cwd, { recursive: true, force: true }))
 test('a loss is large from half of the hits on, if it is not by chance; lists and collapse count as at the gate', () => {
   const options = resolveConfig({}, {}).publish.gate
   const figures = (candidate: number, more: Partial<GateFigures> = {}): GateFigures => ({
-    ...{ items: 900, targets: 2000, hits: { live: 681, candidate }, lost: Math.max(0, 700 - candidate), gained: 19, chance: 1e-9 },
+    ...{
+      items: 900,
+      targets: 2000,
+      hits: { live: 681, candidate },
+      lost: Math.max(0, 700 - candidate),
+      gained: 19,
+      chance: 1e-9
+    },
     ...{ cosine: { live: 0.41, candidate: 0.42 }, broken: { live: 0, candidate: 0 }, canaries: 64, overlap: 0.6 },
     ...more
   })
-  assert.match(largeLosses(figures(105), options).join(), /of 2000 targets it finds 105 .*what is served now 681: fewer than half/)
+  assert.match(
+    largeLosses(figures(105), options).join(),
+    /of 2000 targets it finds 105 .*what is served now 681: fewer than half/
+  )
   // What a version from before the newest targets loses: 36% on the simulation.
   assert.deepEqual(largeLosses(figures(435), options), [])
   assert.deepEqual(largeLosses(figures(105, { chance: 0.01 }), options), [], 'so few targets that chance may make it')
@@ -43,9 +53,12 @@ test('going back shows both models first, refuses a large loss, keeps what is le
   const first = await mtmi([...start, '--set', 'train.versionKeep=200'], { cwd })
   assert.equal(first.status, 0, first.stderr)
   const checkpoints = path.join(cwd, 'data', 'simulation-6000', 'checkpoints')
-  const versions = () => readdirSync(checkpoints).flatMap((name) => (/^checkpoint-0*(\d+)\.version$/.exec(name) ?? []).slice(1).map(Number))
+  const versions = () =>
+    readdirSync(checkpoints).flatMap((name) => (/^checkpoint-0*(\d+)\.version$/.exec(name) ?? []).slice(1).map(Number))
   const early = versions().find((step) => step > 0)!
-  const newest = Math.max(...readdirSync(checkpoints).map((name) => Number(/^checkpoint-0*(\d+)\.mtmi$/.exec(name)?.[1] ?? 0)))
+  const newest = Math.max(
+    ...readdirSync(checkpoints).map((name) => Number(/^checkpoint-0*(\d+)\.mtmi$/.exec(name)?.[1] ?? 0))
+  )
   assert(early < newest / 2, `versions ${versions().join(', ')}, newest ${newest}: nothing would be proved`)
 
   const compared = await mtmi(['rollback'], { cwd })
@@ -74,9 +87,16 @@ test('going back shows both models first, refuses a large loss, keeps what is le
   const second = await mtmi([...start, '--set', 'train.versionKeep=3'], { cwd })
   assert.equal(second.status, 0, second.stderr)
   assert(versions().includes(newest), `${newest} is not among the versions ${versions().join(', ')}`)
-  type Report = { examplesLearned: number; otherLosses: { examplesUndone: number }; progressive: { 'hitRate@20': number } }
+  type Report = {
+    examplesLearned: number
+    otherLosses: { examplesUndone: number }
+    progressive: { 'hitRate@20': number }
+  }
   const [before, now] = [lastLine(first.stdout), lastLine(second.stdout)] as unknown as Report[]
-  assert(now!.otherLosses.examplesUndone > before!.examplesLearned / 2, `${now!.otherLosses.examplesUndone} of ${before!.examplesLearned}`)
+  assert(
+    now!.otherLosses.examplesUndone > before!.examplesLearned / 2,
+    `${now!.otherLosses.examplesUndone} of ${before!.examplesLearned}`
+  )
   assert.notEqual(now!.progressive['hitRate@20'], before!.progressive['hitRate@20'])
 
   // With --hold the trainer goes on with other weights than those that are served: its figures are not shown.

@@ -95,7 +95,8 @@ test('a command that only reads takes the run used last, and says which one wher
 
 test('stages never work in a run that `start` or another configuration began, unless it is named', () => {
   const [a, b] = ['/etc/a.yaml', '/etc/b.yaml']
-  const begin = (dataDir: string, file: string | null, run?: string) => chosen(() => runToBegin(choice(dataDir, run), file)).name
+  const begin = (dataDir: string, file: string | null, run?: string) =>
+    chosen(() => runToBegin(choice(dataDir, run), file)).name
   assert.equal(begin(dataFolder({}), null), 'live')
   assert.equal(begin(dataFolder({ live: stages(a) }), a), 'live')
   assert.equal(begin(dataFolder({ live: stages(a), simulation }), a), 'live', 'a simulation beside it changes nothing')
@@ -110,7 +111,10 @@ test('stages never work in a run that `start` or another configuration began, un
   )
   const shared = dataFolder({ shopA: stages(a), shopB: stages(b) })
   assert.deepEqual([begin(shared, a), begin(shared, b), begin(shared, null, 'shopC')], ['shopA', 'shopB', 'shopC'])
-  assert.match(begin(dataFolder({ one: stages(a), two: stages(a) }), a), /^refused: stages with \/etc\/a\.yaml began 2 runs/)
+  assert.match(
+    begin(dataFolder({ one: stages(a), two: stages(a) }), a),
+    /^refused: stages with \/etc\/a\.yaml began 2 runs/
+  )
   assert.equal(begin(dataFolder({ simulation }), null, 'simulation'), 'simulation')
 })
 
@@ -136,7 +140,10 @@ test('a start that fails leaves nothing behind; what began before, or is used by
     fails(false, () => {
       // Another process, as its lock says: pid 1 is always there.
       const lock = path.join(run.root, 'locks', 'sequence.lock')
-      writeFileSync(lock, JSON.stringify({ pid: 1, started: null, host: os.hostname(), what: 'mtmi sequence', sinceMs: 0 }))
+      writeFileSync(
+        lock,
+        JSON.stringify({ pid: 1, started: null, host: os.hostname(), what: 'mtmi sequence', sinceMs: 0 })
+      )
       held = { release: () => rmSync(lock) }
     }),
     /no room/
@@ -161,7 +168,11 @@ test('a port that is taken, data that is not there, a registry that is away: the
       [['sequence', '--once', '--set', `ops.port=${port}`], 1, /ops\.port/],
       [['start', '--data', 'nowhere.csv'], 78, /nowhere\.csv/],
       [['serve', '--port', '0', '--set', 'serve.host=0.0.0.0'], 78, /there is no token/],
-      [['sequence', '--once', '--set', 'registry.url=http://127.0.0.1:1', '--set', 'registry.retryMaxMs=1'], 1, /registry/i]
+      [
+        ['sequence', '--once', '--set', 'registry.url=http://127.0.0.1:1', '--set', 'registry.retryMaxMs=1'],
+        1,
+        /registry/i
+      ]
     ] as const) {
       const ended = await mtmi([...args], { cwd })
       assert.equal(ended.status, status, `${args.join(' ')}: ${ended.stderr}`)

@@ -40,7 +40,11 @@ test('a session gets the list of a stored user with the same history, from `star
     const { newestEventMs } = await get<{ newestEventMs: number }>('/v1/status')
     const steps = items.map(({ itemId }, i) => ({ itemId, eventTime: newestEventMs + i * 1000 }))
     const events = JSON.stringify(steps.map((step) => ({ ...step, userId: 'twin', type: 'click' })))
-    const posted = await fetch(`${base}/v1/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: events })
+    const posted = await fetch(`${base}/v1/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: events
+    })
     assert.equal(posted.status, 202)
     let twin: { historyLength?: number } = {}
     for (const deadline = performance.now() + patienceMs; twin.historyLength !== 3; twin = await get('/v1/users/twin'))
@@ -62,7 +66,10 @@ test('a session gets the list of a stored user with the same history, from `star
     const served = (await alone.says(/serving .* on (http:[^\s"]+)/))[1]!
     // It comes to know the model as it reads the log: until then what is popular.
     let list = await ask(served, { history: steps, limit: 5 })
-    for (const deadline = performance.now() + patienceMs; list.coldStart !== undefined && performance.now() < deadline; )
+    for (
+      const deadline = performance.now() + patienceMs;
+      list.coldStart !== undefined && performance.now() < deadline;
+    )
       list = await ask(served, { history: steps, limit: 5 })
     // Weights may have moved on since the twin's vectors were made: the same taste, if not the same list.
     const twins = (await (await fetch(`${served}/v1/users/twin/recommendations?limit=50`)).json()) as List
@@ -72,9 +79,12 @@ test('a session gets the list of a stored user with the same history, from `star
       list.items.filter(({ itemId }) => twins.items.some((item) => item.itemId === itemId)).length >= 3,
       `${JSON.stringify(list)} against ${JSON.stringify(twins)}`
     )
-    const off = new MtmiProcess([...args, '--set', 'serve.sessions=false', 'serve', '--run', 'simulation-2500', '--port', '0'], {
-      cwd: folder
-    })
+    const off = new MtmiProcess(
+      [...args, '--set', 'serve.sessions=false', 'serve', '--run', 'simulation-2500', '--port', '0'],
+      {
+        cwd: folder
+      }
+    )
     servers.push(off)
     const without = (await off.says(/serving .* on (http:[^\s"]+)/))[1]!
     const refused = await fetch(`${without}/v1/recommendations`, {

@@ -50,10 +50,19 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   const { status, stdout, stderr } = await serving.ended
   assert.equal(status, 0, stderr)
   assert.match(stderr, /stopping: /)
-  // Nothing was new: no rate, no freshness, and the numbers of the first run. Only the vectors of users are newer: all were made again with the last weights.
+  // Nothing was new: no rate, no freshness, and the numbers of the first run. Only the vectors of users are newer: all
+  // were made again with the last weights.
   const again = lastLine(stdout)
   assert.equal(again.interactionsThisTime, 0)
-  const kept = ({ interactions, users, items, examplesLearned, progressive, ignoredTypes, accounts }: Record<string, unknown>) => ({
+  const kept = ({
+    interactions,
+    users,
+    items,
+    examplesLearned,
+    progressive,
+    ignoredTypes,
+    accounts
+  }: Record<string, unknown>) => ({
     ...{ interactions, users, items, examplesLearned, progressive, ignoredTypes },
     ...{ sequence: (accounts as typeof report).sequence, train: (accounts as typeof report).train }
   })
@@ -108,7 +117,8 @@ async function serve(url: string, cwd: string): Promise<void> {
   // u1 … are the simulation's users: the first with vectors will do.
   const known = await firstPersonal(url)
   assert.equal(known.items.length, 7)
-  for (const { interest, score } of known.items) assert(interest !== null && interest >= 0 && interest < 4 && score <= 1.0001)
+  for (const { interest, score } of known.items)
+    assert(interest !== null && interest >= 0 && interest < 4 && score <= 1.0001)
   const itemId = known.items[0]!.itemId
   const near = await get<Answer>(`${url}/v1/items/${encodeURIComponent(itemId)}/similar?limit=5`)
   assert.equal(near.status, 200)
@@ -159,7 +169,10 @@ async function whileItRuns(cwd: string): Promise<void> {
   ])
   for (const refused of [second, reset, stage]) {
     assert.equal(refused.status, 1, refused.stderr)
-    assert.match(refused.stderr, /^mtmi: mtmi \w+ cannot use .*simulation-3000: mtmi start \(process \d+, since .*\) is using it/m)
+    assert.match(
+      refused.stderr,
+      /^mtmi: mtmi \w+ cannot use .*simulation-3000: mtmi start \(process \d+, since .*\) is using it/m
+    )
     assert.equal(refused.stdout, '')
   }
   assert.equal(doctor.status, 0, doctor.stdout)
@@ -181,7 +194,10 @@ async function afterwards(cwd: string, report: Record<string, unknown>): Promise
   assert.equal(unknown.status, 78)
   assert.equal(unknown.stdout, '')
   assert.match(unknown.stderr, /item never heard of is not in the index/)
-  assert.match(stranger.stdout, /^user another stranger · what is popular now, because there are no vectors of this user: no interaction/)
+  assert.match(
+    stranger.stdout,
+    /^user another stranger · what is popular now, because there are no vectors of this user: no interaction/
+  )
   assert.equal(stranger.stdout.trimEnd().split('\n').length, 4)
 
   const reset = await mtmi(['reset', '--yes', '--json'], { cwd })

@@ -40,7 +40,11 @@ for (const [name, command] of readers) {
     const file = path.join(run, name)
     // A result is read while a request waits for it.
     const asked = name === 'control-result.json'
-    if (asked) assert.equal((await mtmi(['--data-dir', dataDir(), 'publish', '--rebuild', '--wait', '0'], { cwd: folder })).status, 0)
+    if (asked)
+      assert.equal(
+        (await mtmi(['--data-dir', dataDir(), 'publish', '--rebuild', '--wait', '0'], { cwd: folder })).status,
+        0
+      )
     const good = existsSync(file) ? readFileSync(file) : undefined
     const source = readFileSync(path.join(run, 'source.json'))
     const damages: [string, Uint8Array | string][] = [
@@ -50,7 +54,8 @@ for (const [name, command] of readers) {
     ]
     if (good !== undefined) damages.push(['truncated', good.subarray(0, good.length / 2)])
     if (good !== undefined) damages.push(['another version', String(good).replace(/"version":\d+/, '"version":999')])
-    // Each costs a process that loads everything: the first of `start` alone, whose others test/core/stateFile.test.ts has.
+    // Each costs a process that loads everything: the first of `start` alone, whose others test/core/stateFile.test.ts
+    // has.
     for (const [what, content] of command === start ? damages.slice(-1) : damages) {
       writeFileSync(file, content)
       const { status, stderr } = await mtmi(['--data-dir', dataDir(), ...command], { cwd: folder })

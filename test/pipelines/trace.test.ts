@@ -1,4 +1,5 @@
-// A trace from the header of a request to the vectors that came of its event: the whole way in one process, on the local log.
+// A trace from the header of a request to the vectors that came of its event: the whole way in one process, on the
+// local log.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,7 +16,9 @@ test('the trace of a posted event is told by every stage up to the index', async
   const process = new MtmiProcess([...on, 'start', '--events', '1000', '--port', '0'], { cwd })
   try {
     const url = (await process.says(/Serving on (http:\S+) until/))[1]!
-    const { items } = (await (await fetch(`${url}/v1/users/nobody/recommendations?limit=2`)).json()) as { items: { itemId: string }[] }
+    const { items } = (await (await fetch(`${url}/v1/users/nobody/recommendations?limit=2`)).json()) as {
+      items: { itemId: string }[]
+    }
     const post = async (itemId: string, digit: string) => {
       const traceId = digit.repeat(32)
       const response = await fetch(`${url}/v1/events`, {

@@ -1,4 +1,5 @@
-// `mtmi versions`, `rollback`, `publish --rebuild` and `--resume`, `erase`: what a stranger reads, and what is refused. In this process, on files made by hand.
+// `mtmi versions`, `rollback`, `publish --rebuild` and `--resume`, `erase`: what a stranger reads, and what is refused.
+// In this process, on files made by hand.
 
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -54,7 +55,16 @@ const figures: GateRecord['figures'] = {
   ...{ items: 900, targets: 2000, hits: { live: 840, candidate: 851 }, lost: 10, gained: 21, chance: 0.98 },
   ...{ cosine: { live: 0.41, candidate: 0.42 }, broken: { live: 0, candidate: 0 }, canaries: 64, overlap: 0.87 }
 }
-const accepted: GateRecord = { outcome: 'accepted', reasons: [], figures, step: 40, space: 'mtmi-1x2', atMs, workMs: 12, tookMs: 30 }
+const accepted: GateRecord = {
+  outcome: 'accepted',
+  reasons: [],
+  figures,
+  step: 40,
+  space: 'mtmi-1x2',
+  atMs,
+  workMs: 12,
+  tookMs: 30
+}
 const refused: GateRecord = {
   ...{ outcome: 'refused', step: 60, space: 'mtmi-1x2', atMs: atMs + 60_000, workMs: 13, tookMs: 31 },
   reasons: [{ check: 'collapse', text: 'two interests of a user have a cosine of 0.97' }],
@@ -80,7 +90,10 @@ async function furnished() {
   }
   const file = run.path('checkpoints', 'checkpoint-000000000040.mtmi')
   writeFileSync(file, readFileSync(file).subarray(0, 30))
-  const history: GateHistory = { records: [accepted, refused], held: { step: 60, sinceMs: atMs + 60_000, text: refused.reasons[0]!.text } }
+  const history: GateHistory = {
+    records: [accepted, refused],
+    held: { step: 60, sinceMs: atMs + 60_000, text: refused.reasons[0]!.text }
+  }
   run.state(gateHistory).save(history)
   return made
 }
@@ -109,7 +122,10 @@ test('versions: of a run that is not there, and of one with everything in it', a
     ''
   ])
   const report = JSON.parse((await said(() => versions(full.config, { json: true }))).out) as Record<string, unknown>
-  assert.deepEqual([(report.live as { space: string }).space, report.updatesHeld, report.pending], ['mtmi-1x2', false, null])
+  assert.deepEqual(
+    [(report.live as { space: string }).space, report.updatesHeld, report.pending],
+    ['mtmi-1x2', false, null]
+  )
 })
 
 test('rollback, rebuild, resume, erase: where there is no run they say so, and leave none behind', async () => {
@@ -139,7 +155,10 @@ test('rollback: a version that is unknown or damaged is refused; without a versi
   const none = await to()
   assert.equal(none.code, 'CONFIG')
   assert.match(none.problem, /^rollback needs the step of a checkpoint: `mtmi rollback STEP`\. Nothing was changed$/)
-  assert.match(none.out, /^served now: mtmi-1x2, step 40\n +60 {2}newest .*\n +40 .*cut off.*\n +20 {2}version .*20000 examples/)
+  assert.match(
+    none.out,
+    /^served now: mtmi-1x2, step 40\n +60 {2}newest .*\n +40 .*cut off.*\n +20 {2}version .*20000 examples/
+  )
   assert.equal(existsSync(run.path('control.json')), false, 'nothing was asked for')
 })
 
@@ -150,10 +169,16 @@ test('while no trainer runs a request is written down for the next one, and show
     first.err,
     /^run live in .*\nthere is no served model yet to compare it with\ngoing back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
   )
-  assert.match(first.err, /\nno trainer is running in .*: it is carried out when `mtmi start`, or `train` and `publish`, run next\n$/)
+  assert.match(
+    first.err,
+    /\nno trainer is running in .*: it is carried out when `mtmi start`, or `train` and `publish`, run next\n$/
+  )
   const { request } = JSON.parse(first.out) as { request: Record<string, unknown> }
   assert.deepEqual([request.id, request.action, request.version, request.hold], [1, 'rollback', 20, true])
-  assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rollback to 20$/m)
+  assert.match(
+    (await said(() => versions(config, {}))).out,
+    /^held {3}asked for and not carried out yet: rollback to 20$/m
+  )
   assert.equal((await said(() => rebuild(config, { wait: 0 }))).out, '')
   assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rebuild$/m)
   assert.equal((run.state(controlRequest).load() ?? { id: 0 }).id, 2)
@@ -170,7 +195,10 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     )
     const impatient = await said(() => rebuild(config, { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
-    assert.match(impatient.problem, /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/)
+    assert.match(
+      impatient.problem,
+      /^an earlier request \(resume, number 1\) is still being carried out: wait for it, then ask again$/
+    )
     const answer = { id: 2, action: 'rebuild', outcome: 'failed', message: 'its disk is full', atMs } as const
     run.state(controlResult).save(answer)
     const failed = await said(() => rebuild(config, { wait: 0 }))
@@ -199,7 +227,10 @@ test('erase: an id that cannot be one; every place by name, with what became of 
   for (const user of ['', 'x'.repeat(1025)]) {
     const { code, problem } = await said(() => erase(config, { user }))
     assert.equal(code, 'CONFIG')
-    assert.match(problem, /^user id (is "": expected text that is not empty|has 1025 bytes, .* at most 1024 are allowed)/)
+    assert.match(
+      problem,
+      /^user id (is "": expected text that is not empty|has 1025 bytes, .* at most 1024 are allowed)/
+    )
   }
   rmSync(run.path('checkpoints'), { recursive: true }) // of the format of a trainer's there are none
   const { out } = await said(() => erase(config, { user: 'ann' }))

@@ -19,13 +19,21 @@ before(async () => {
 
 test('up to 1,111,111 users another index version can go live, beyond that none can, and what to do is said', () => {
   assert.equal(blockedBy(1_111_111), undefined)
-  assert.match(blockedBy(1_111_112)!, /at most 1000000 users.*1111112.*sequence\.idleMaxMs.*at most 1111111.*OPERATIONS\.md/)
+  assert.match(
+    blockedBy(1_111_112)!,
+    /at most 1000000 users.*1111112.*sequence\.idleMaxMs.*at most 1111111.*OPERATIONS\.md/
+  )
 })
 
 test('an index version that cannot go live is reported once, with the reason and what to do, and goes live when the cause is gone', async () => {
   const small = await wireWithSequences()
   await learnAll(
-    new TrainStage({ ...small, trainer: newTrainer(small), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    new TrainStage({
+      ...small,
+      trainer: newTrainer(small),
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory()
+    }),
     small
   )
   const clock = new SteppedClock(small.clock.nowMs())
@@ -39,7 +47,10 @@ test('an index version that cannot go live is reported once, with the reason and
     ...{ role: 'user' as const, id: `old ${i}`, payload },
     vectors: Float32Array.from([...unit, ...unit])
   }))
-  await index.upsert('before', 1, [{ role: 'item', id: 'x', vector: unit, payload: { count: 1, updatedAtMs: 0 } }, ...users])
+  await index.upsert('before', 1, [
+    { role: 'item', id: 'x', vector: unit, payload: { count: 1, updatedAtMs: 0 } },
+    ...users
+  ])
   await index.promote('before', { items: 1, users: 60 })
   const problems: string[] = []
   const kept: (HeldPromotion | undefined)[] = []

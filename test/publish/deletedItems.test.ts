@@ -22,7 +22,12 @@ for (const name of ['memory', 'embedded'])
     await withIndex(name, async (index) => {
       const disk = await history(index)
       const { wire, desk } = disk
-      await feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
+      await feedItems(catalogue, {
+        log: wire.log,
+        codecs: wire.codecs,
+        topic: 'items',
+        signal: new AbortController().signal
+      })
       const [earliest] = await disk.checkpoints.steps()
       desk.ask('rebuild')
       const { space: kept } = await live(disk)
@@ -67,7 +72,12 @@ test('an item that is deleted while a write of it is under way leaves the index 
   const index = new MemoryVectorIndex()
   const disk = await history(index)
   const { wire } = disk
-  await feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
+  await feedItems(catalogue, {
+    log: wire.log,
+    codecs: wire.codecs,
+    topic: 'items',
+    signal: new AbortController().signal
+  })
   let deleted = false
   index.beforeUpsert = async () => {
     if (deleted) return
@@ -82,7 +92,8 @@ test('an item that is deleted while a write of it is under way leaves the index 
 
 test('feeding the same catalogue once more, as a restart does, does not bring a deleted item back', async () => {
   const wire = await wireWithSequences()
-  const feed = () => feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
+  const feed = () =>
+    feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
   await feed()
   await write(wire, 'i1')
   const end = (await wire.log.ends('items')).get(0)
@@ -94,11 +105,19 @@ test('feeding the same catalogue once more, as a restart does, does not bring a 
 test('a batch that is learned again after a crash knows of its items what it knew then, though they were deleted or changed since', async () => {
   const learn = async (change: 'never' | 'after the crash' | 'before') => {
     const wire = await wireWithSequences()
-    await feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
+    await feedItems(catalogue, {
+      log: wire.log,
+      codecs: wire.codecs,
+      topic: 'items',
+      signal: new AbortController().signal
+    })
     const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
     const changeAll = async () => {
       for (const item of catalogue)
-        await write(wire, Number(item.itemId.slice(1)) % 2 === 0 ? item.itemId : { ...item, features: { topic: ['other'] } })
+        await write(
+          wire,
+          Number(item.itemId.slice(1)) % 2 === 0 ? item.itemId : { ...item, features: { topic: ['other'] } }
+        )
     }
     const life = async (crash: boolean) => {
       const trainer = newTrainer(wire)

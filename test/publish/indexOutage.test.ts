@@ -23,7 +23,12 @@ before(async () => {
 async function learned() {
   const wire = await wireWithSequences()
   await learnAll(
-    new TrainStage({ ...wire, trainer: newTrainer(wire), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    new TrainStage({
+      ...wire,
+      trainer: newTrainer(wire),
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory()
+    }),
     wire
   )
   const clock = new SteppedClock(wire.clock.nowMs())
@@ -33,7 +38,14 @@ async function learned() {
   }
   const problems: string[] = []
   const index = new MemoryVectorIndex()
-  return { wire: { ...wire, clock }, clock, counted, problems, index, parts: { measure, onProblem: (text: string) => problems.push(text) } }
+  return {
+    wire: { ...wire, clock },
+    clock,
+    counted,
+    problems,
+    index,
+    parts: { measure, onProblem: (text: string) => problems.push(text) }
+  }
 }
 
 test('the publisher waits for an index that is away for a minute, at its start and later, and then publishes everything', async () => {
@@ -76,9 +88,20 @@ test('the publisher waits for an index that is away for a minute, at its start a
 
 test('sessions are encoded again after an index was away for a minute', async () => {
   const { wire, clock, counted, problems, index, parts } = await learned()
-  const publish = new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: { load: () => new Map(), save: () => {} } })
+  const publish = new PublishStage({
+    ...wire,
+    index,
+    replica: new ModelReplica(),
+    offsets: { load: () => new Map(), save: () => {} }
+  })
   const replica = new ModelReplica({ gated: true })
-  const stage = new EncodeStage({ ...wire, ...parts, index, replica, catalogue: new CatalogueReader(wire, { stage: 'serve' }) })
+  const stage = new EncodeStage({
+    ...wire,
+    ...parts,
+    index,
+    replica,
+    catalogue: new CatalogueReader(wire, { stage: 'serve' })
+  })
   const stop = new AbortController()
   const running = Promise.all([publish.run(stop.signal), stage.run(stop.signal)])
   await clock.pass(1000)

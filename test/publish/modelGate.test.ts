@@ -1,4 +1,5 @@
-// A publisher meets weights that are worse than the live ones, or broken: what is live stays, and the next good ones go on.
+// A publisher meets weights that are worse than the live ones, or broken: what is live stays, and the next good ones go
+// on.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { loadBackend } from '../../src/model/backend.ts'
@@ -71,21 +72,30 @@ async function send(wire: TestWire, updates: readonly ModelUpdate[]): Promise<vo
   }
   await wire.log.append(
     'model-updates',
-    updates.map((update) => ({ key: new TextEncoder().encode(key(update)), value: wire.codecs.modelUpdate.encode(update), partition: 0 }))
+    updates.map((update) => ({
+      key: new TextEncoder().encode(key(update)),
+      value: wire.codecs.modelUpdate.encode(update),
+      partition: 0
+    }))
   )
 }
 
 test('bad weights are held, with all that comes beside them; serving goes on; good ones pass', async () => {
   const wire = await wireWithSequences()
   const trainer = newTrainer(wire)
-  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  await learnAll(
+    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    wire
+  )
   const index = new MemoryVectorIndex()
   const gates = new Gates()
   const { stage, settle, end } = liveOn(wire, { index, gates })
   await settle()
   // Rarely a target, or the gate would miss it where its row is another.
   const { items } = trainer
-  const itemId = items.idOf([...items.admitted()].reduce((rare, row) => (items.count(row) < items.count(rare) ? row : rare)))
+  const itemId = items.idOf(
+    [...items.admitted()].reduce((rare, row) => (items.count(row) < items.count(rare) ? row : rare))
+  )
   const served = await index.item(itemId)
   const good = trainer.takeUpdates(true, 0)
   const commit = good.at(-1)!
@@ -119,7 +129,10 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
 test('restarted while weights are held, again and again: what was live comes back, goes on answering clicks, and goes on holding', async () => {
   const wire = await wireWithSequences()
   const trainer = newTrainer(wire)
-  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  await learnAll(
+    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    wire
+  )
   const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
   let life = liveOn(wire, { index, gates, liveModel })
   await life.settle()
@@ -169,7 +182,10 @@ test('restarted while weights are held, again and again: what was live comes bac
 test('killed while weights are tried: they are tried again, and not taken for those that are live', async () => {
   const wire = await wireWithSequences()
   const trainer = newTrainer(wire)
-  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  await learnAll(
+    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    wire
+  )
   const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
   const first = liveOn(wire, { index, gates, liveModel })
   await first.settle()

@@ -13,7 +13,9 @@ import type { TestWire } from '../support/wire.ts'
 import type { Disk } from '../train/modelLives.ts'
 
 const text = new TextEncoder()
-export const catalogue = [...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()]
+export const catalogue = [
+  ...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()
+]
 
 export async function write(wire: TestWire, item: CatalogueItem | string): Promise<void> {
   const [itemId, value] = typeof item === 'string' ? [item, null] : [item.itemId, wire.codecs.item.encode(item)]
@@ -31,13 +33,16 @@ export async function click(wire: TestWire, userId: string, itemIds: readonly st
     await wire.log.append('interactions', [{ key: text.encode(userId), value }])
   }
   const sequence = { ...last, userId, steps, fresh, newestMs: steps.at(-1)!.eventTimeMs }
-  await wire.log.append('user-sequences', [{ key: text.encode(userId), value: wire.codecs.userSequence.encode(sequence) }])
+  await wire.log.append('user-sequences', [
+    { key: text.encode(userId), value: wire.codecs.userSequence.encode(sequence) }
+  ])
 }
 
 /** Where an item still is: index versions, and lists of every kind. */
 export async function places(index: VectorIndex, { wire }: Disk, itemId: string): Promise<string[]> {
   const found: string[] = []
-  for (const space of await index.spaces()) if ((await index.items(space, [itemId])).size > 0) found.push(`index version ${space}`)
+  for (const space of await index.spaces())
+    if ((await index.items(space, [itemId])).size > 0) found.push(`index version ${space}`)
   const recommender = new Recommender({ index, clock: wire.clock })
   const holds = (items: readonly { readonly itemId: string }[]) => items.some((item) => item.itemId === itemId)
   const users = new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))

@@ -33,7 +33,12 @@ class Kept {
 async function learned(): Promise<TestWire> {
   const wire = await wireWithSequences()
   await learnAll(
-    new TrainStage({ ...wire, trainer: newTrainer(wire), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    new TrainStage({
+      ...wire,
+      trainer: newTrainer(wire),
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory()
+    }),
     wire
   )
   return wire
@@ -50,7 +55,9 @@ async function publishAll(stage: PublishStage, wire: TestWire): Promise<void> {
   await until(async () => {
     const { sequences: read, model, interactions: counted } = stage.consumed()
     const { items, users } = stage.waiting()
-    return read.get(0) === sequences && model === updates && counted.get(0) === interactions && items === 0 && users === 0
+    return (
+      read.get(0) === sequences && model === updates && counted.get(0) === interactions && items === 0 && users === 0
+    )
   }, running)
   stop.abort()
   await running
@@ -75,7 +82,9 @@ test('every user with a known history and every item is published; an index that
   assert.equal(problems.length, 2, 'an outage is reported when it begins and when it ends')
   assert.match(problems[0]!, /fails and is tried again: the index is down/)
   assert.match(problems[1]!, /works again after 0 s/)
-  const users = new Set(wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!).userId))
+  const users = new Set(
+    wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!).userId)
+  )
   const live = await index.live()
   assert.equal(live?.users, users.size)
   for (const userId of users) {
@@ -131,7 +140,10 @@ test('what is popular is in the index, and a restart counts no interaction twice
     const { items } = await index.popular(5)
     for (const { itemId, payload } of items) {
       const expected = counted.of(itemId).popularity
-      assert(Math.abs(payload.popularity! - expected) < Math.log2(1.1), `${itemId}: ${payload.popularity} for ${expected}`)
+      assert(
+        Math.abs(payload.popularity! - expected) < Math.log2(1.1),
+        `${itemId}: ${payload.popularity} for ${expected}`
+      )
     }
     return items[0]!.itemId
   }
@@ -140,7 +152,13 @@ test('what is popular is in the index, and a restart counts no interaction twice
   const rising = interactions.at(-1)!
   const key = new TextEncoder().encode('u')
   for (let i = 0; i < 50; i++) {
-    const interaction = { ...rising, userId: `visitor ${i}`, eventId: `visit ${i}`, itemId: 'i7', eventTimeMs: rising.eventTimeMs + i }
+    const interaction = {
+      ...rising,
+      userId: `visitor ${i}`,
+      eventId: `visit ${i}`,
+      itemId: 'i7',
+      eventTimeMs: rising.eventTimeMs + i
+    }
     interactions.push(interaction)
     await wire.log.append('interactions', [{ key, value: wire.codecs.interaction.encode(interaction) }])
   }
@@ -158,10 +176,18 @@ test('an item of the catalogue that nobody has clicked yet gets a vector from it
   const { signal } = new AbortController()
   const items = [...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()]
   const topics = [...new Set(items.map(({ features }) => features.topic![0]!))]
-  const fresh = topics.map((topic) => ({ ...items[0]!, itemId: `new in ${topic}`, title: `New, ${topic}`, features: { topic: [topic] } }))
+  const fresh = topics.map((topic) => ({
+    ...items[0]!,
+    itemId: `new in ${topic}`,
+    title: `New, ${topic}`,
+    features: { topic: [topic] }
+  }))
   await feedItems([...items, ...fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
   const trainer = newTrainer(wire)
-  await learnAll(new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }), wire)
+  await learnAll(
+    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    wire
+  )
   const index = new MemoryVectorIndex()
   await publishAll(new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept() }), wire)
   const stored = await index.item(fresh[0]!.itemId)

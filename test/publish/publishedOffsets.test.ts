@@ -20,7 +20,12 @@ before(async () => {
 test('a publisher that always has users waiting repeats after a crash no more than the changes of a second and those that waited', async () => {
   const small = await wireWithSequences()
   await learnAll(
-    new TrainStage({ ...small, trainer: newTrainer(small), checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    new TrainStage({
+      ...small,
+      trainer: newTrainer(small),
+      checkpoints: new CheckpointMemory(3),
+      ledger: new BatchLedgerMemory()
+    }),
     small
   )
   const clock = new SteppedClock(small.clock.nowMs())
@@ -59,7 +64,10 @@ test('a publisher that always has users waiting repeats after a crash no more th
   // Waiting is gathering: userWaitMs; a batch follows within a turn of the loop.
   const boundMs = 1000 + wire.config.publish.userWaitMs + 100
   const lag = Number(end - (saved.get(0) ?? 0n))
-  assert(lag > 0 && lag <= boundMs / everyMs, `${lag} of ${end} changes would be published again; ${boundMs / everyMs} are allowed`)
+  assert(
+    lag > 0 && lag <= boundMs / everyMs,
+    `${lag} of ${end} changes would be published again; ${boundMs / everyMs} are allowed`
+  )
   index.beforeUpsert = async () => Promise.reject(crash)
   await clock.pass(1000)
   await running

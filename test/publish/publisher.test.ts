@@ -17,7 +17,15 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
   const clock = new ManualClock(1_000_000)
   const catalogue = new Map<string, CatalogueItem>()
   const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 60_000, batchSize: 500 }
-  const publisher = new Publisher({ encoder, index, options, clock, catalogue, limits, ...(popularityOf && { popularityOf }) })
+  const publisher = new Publisher({
+    encoder,
+    index,
+    options,
+    clock,
+    catalogue,
+    limits,
+    ...(popularityOf && { popularityOf })
+  })
   /** Gives the items rows in the model: one `angle` apart. */
   const learn = (
     itemIds: readonly string[],
@@ -32,7 +40,8 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
 }
 
 /** One step a second, the first at second 100. */
-const stepsOf = (itemIds: readonly string[]): EncoderStep[] => itemIds.map((itemId, i) => ({ itemId, eventTimeMs: 100_000 + i * 1000 }))
+const stepsOf = (itemIds: readonly string[]): EncoderStep[] =>
+  itemIds.map((itemId, i) => ({ itemId, eventTimeMs: 100_000 + i * 1000 }))
 
 test('the first space goes live with its first item, and serves users then', async () => {
   const { index, publisher, learn, click, clock } = setUp()
@@ -40,13 +49,21 @@ test('the first space goes live with its first item, and serves users then', asy
   assert.equal((await publisher.publishItems()).promotion, undefined) // nothing to show yet
   learn(['x', 'y'], { counts: { x: 7, y: 2 } })
   const items = await publisher.publishItems()
-  assert.deepEqual([items.written, items.pending, items.promotion], [2, 0, { outcome: 'done', items: 2, users: 0, droppedSpaces: [] }])
+  assert.deepEqual(
+    [items.written, items.pending, items.promotion],
+    [2, 0, { outcome: 'done', items: 2, users: 0, droppedSpaces: [] }]
+  )
   clock.advance(50)
   const users = await publisher.publishUsers()
   assert.deepEqual([users.written, users.agesMs, users.waiting], [1, [250], 0]) // 200 before it was noted, 50 waiting
   assert.deepEqual(users.partsMs, { read: [200], wait: [50], encode: 0, write: 0 })
   const stored = await index.user('u')
-  assert.deepEqual(stored?.payload, { recent: ['x', 'y'], historyLength: 3, newestMs: 102_000, updatedAtMs: clock.nowMs() })
+  assert.deepEqual(stored?.payload, {
+    recent: ['x', 'y'],
+    historyLength: 3,
+    newestMs: 102_000,
+    updatedAtMs: clock.nowMs()
+  })
   assert.equal((await index.item('x'))?.payload.count, 7)
 })
 
@@ -222,7 +239,12 @@ test('an item that the model no longer knows, because its entry has other featur
   for (const restarts of [false, true]) {
     const first = setUp()
     const { encoder, index, catalogue, clock } = first
-    const entry = (genre: string): CatalogueItem => ({ itemId: 'x', title: genre, features: { genre: [genre] }, updatedAtMs: 0 })
+    const entry = (genre: string): CatalogueItem => ({
+      itemId: 'x',
+      title: genre,
+      features: { genre: [genre] },
+      updatedAtMs: 0
+    })
     encoder.angles.set('genre=known', 1)
     catalogue.set('x', entry('known'))
     first.learn(['y'])
@@ -455,7 +477,12 @@ test('another space is built aside, goes live when complete, and the old ones go
     assert.equal((await publisher.publishItems(2)).promotion, undefined) // all items, no users
     click('u', ['x', 'y'])
     const report = await publisher.publishUsers(10, { flush: true }) // no pace: nobody reads it yet
-    assert.deepEqual(report.promotion, { outcome: 'done', items: 3, users: 2, droppedSpaces: space === 'c' ? ['a'] : [] })
+    assert.deepEqual(report.promotion, {
+      outcome: 'done',
+      items: 3,
+      users: 2,
+      droppedSpaces: space === 'c' ? ['a'] : []
+    })
     assert.equal((await index.live())?.space, space)
     assert.deepEqual((await index.user('u'))?.payload.recent, ['y', 'x'])
     assert.deepEqual(await index.spaces(), kept)
@@ -520,11 +547,10 @@ test('older weights than the index has seen replace nothing, and are told', asyn
   learn(['x'])
   click('u', ['x', 'x'])
   assert.deepEqual(((report) => [report.written, report.stale])(await publisher.publishItems()), [0, 1])
-  assert.deepEqual(((report) => [report.written, report.stale, report.agesMs])(await publisher.publishUsers(10, { flush: true })), [
-    0,
-    1,
-    []
-  ])
+  assert.deepEqual(
+    ((report) => [report.written, report.stale, report.agesMs])(await publisher.publishUsers(10, { flush: true })),
+    [0, 1, []]
+  )
   // Once it has caught up, the next look writes: what the index holds is not what was last sent.
   encoder.step = 6
   learn(['x'])

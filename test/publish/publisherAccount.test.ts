@@ -16,7 +16,14 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
     const encoder = new PlainEncoder()
     const index = new MemoryVectorIndex()
     const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 1000, batchSize: 4 }
-    const publisher = new Publisher({ encoder, index, options, clock, catalogue: new Map(), limits: { usersMax: 12, unknownUsersMax: 3 } })
+    const publisher = new Publisher({
+      encoder,
+      index,
+      options,
+      clock,
+      catalogue: new Map(),
+      limits: { usersMax: 12, unknownUsersMax: 3 }
+    })
     let noted = 0
     const check = () => {
       const account = publisher.account()
@@ -26,7 +33,10 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
     const change = () => {
       noted++
       const userId = `u${rng.integer(16)}`
-      const steps = Array.from({ length: 1 + rng.integer(3) }, (_, i) => ({ itemId: `i${rng.integer(9)}`, eventTimeMs: 100_000 + i }))
+      const steps = Array.from({ length: 1 + rng.integer(3) }, (_, i) => ({
+        itemId: `i${rng.integer(9)}`,
+        eventTimeMs: 100_000 + i
+      }))
       const kind = rng.integer(10)
       if (kind === 0) publisher.forget(userId)
       else if (kind === 1) publisher.recall({ userId, steps })
@@ -44,13 +54,19 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
       if (rng.integer(8) === 0) {
         const itemId = `i${rng.integer(9)}`
         encoder.angles.set(itemId, rng.integer(9))
-        publisher.noteModel({ changedItems: [itemId], expired: [], weightsChanged: rng.integer(2) === 0, counts: new Map() })
+        publisher.noteModel({
+          changedItems: [itemId],
+          expired: [],
+          weightsChanged: rng.integer(2) === 0,
+          counts: new Map()
+        })
       }
       if (rng.integer(3) > 0) await publisher.publishItems().catch(retryable)
       await publisher.publishUsers(4, { flush: rng.integer(2) === 0 }).catch(retryable)
       check()
     }
-    for (const [outcome, count] of Object.entries(publisher.account().outcomes)) met.set(outcome, (met.get(outcome) ?? 0) + count)
+    for (const [outcome, count] of Object.entries(publisher.account().outcomes))
+      met.set(outcome, (met.get(outcome) ?? 0) + count)
   }
   for (const outcome of ['written', 'merged', 'removed', 'publishedBefore', 'forgotten', 'dropped'])
     assert(met.get(outcome)! > 0, `${outcome} never occurred: nothing is shown of it`)

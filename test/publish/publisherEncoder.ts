@@ -1,4 +1,5 @@
-// The plainest encoder: an item's vector is what the test says, a user's interests are the vectors of the newest known items.
+// The plainest encoder: an item's vector is what the test says, a user's interests are the vectors of the newest known
+// items.
 
 import type { Encoder, EncoderItem, EncoderStep } from '../../src/model/encoder.ts'
 
@@ -32,8 +33,8 @@ export class PlainEncoder implements Encoder {
   }
 
   #circle(angles: readonly (number | undefined)[]): Float32Array {
-    return Float32Array.from(angles.flatMap((angle = 0) => [Math.cos(angle + this.turn), Math.sin(angle + this.turn)])).map(
-      (x) => this.broken ?? x
-    )
+    return Float32Array.from(
+      angles.flatMap((angle = 0) => [Math.cos(angle + this.turn), Math.sin(angle + this.turn)])
+    ).map((x) => this.broken ?? x)
   }
 }

@@ -1,4 +1,5 @@
-// 400 items around the circle. A user's first interest is the newest item of the history, so items near to it in angle are what is found.
+// 400 items around the circle. A user's first interest is the newest item of the history, so items near to it in angle
+// are what is found.
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
@@ -36,13 +37,23 @@ function judge(live: PlainEncoder, candidate: PlainEncoder, asked = false, slide
 
 const checks = (verdict: GateVerdict) => verdict.reasons.map(({ check }) => check)
 
-/** Items 3, 6, … go to the other side of the circle: each costs the user before it the target, and the user whose newest item it is theirs. */
-const displaced = (moved: number) => encoder((i) => (2 * Math.PI * i) / N + (i % 3 === 0 && i >= 3 && i <= 3 * moved ? Math.PI : 0))
+/**
+ * Items 3, 6, … go to the other side of the circle: each costs the user before it the target, and the user whose newest
+ * item it is theirs.
+ */
+const displaced = (moved: number) =>
+  encoder((i) => (2 * Math.PI * i) / N + (i % 3 === 0 && i >= 3 && i <= 3 * moved ? Math.PI : 0))
 
 test('the same weights pass, and so do some that only turn everything', () => {
   const verdict = judge(encoder(), encoder())
-  assert.deepEqual([verdict.outcome, verdict.figures.targets, verdict.figures.hits], ['accepted', 300, { live: 300, candidate: 300 }])
-  assert.deepEqual([verdict.figures.lost, verdict.figures.gained, verdict.figures.overlap, verdict.figures.chance], [0, 0, 1, 1])
+  assert.deepEqual(
+    [verdict.outcome, verdict.figures.targets, verdict.figures.hits],
+    ['accepted', 300, { live: 300, candidate: 300 }]
+  )
+  assert.deepEqual(
+    [verdict.figures.lost, verdict.figures.gained, verdict.figures.overlap, verdict.figures.chance],
+    [0, 0, 1, 1]
+  )
   const turned = encoder()
   turned.turn = 1
   assert.equal(judge(encoder(), turned).outcome, 'accepted')
@@ -53,7 +64,10 @@ test('a loss is refused when it is larger than the margin and not by chance', ()
   assert.equal(judge(encoder(), displaced(1)).outcome, 'accepted')
   // 10 of 300 are 3.3%, but chance loses 10 of 10 once in 1,024 times.
   const ten = judge(encoder(), displaced(5))
-  assert.deepEqual([ten.outcome, ten.figures.lost - ten.figures.gained, Math.round(1 / ten.figures.chance)], ['accepted', 10, 1024])
+  assert.deepEqual(
+    [ten.outcome, ten.figures.lost - ten.figures.gained, Math.round(1 / ten.figures.chance)],
+    ['accepted', 10, 1024]
+  )
   // 2^−26 = 1.5e-8 < 1e-6.
   const many = judge(encoder(), displaced(13))
   assert.deepEqual([many.outcome, checks(many)], ['refused', ['hits']])
@@ -109,7 +123,8 @@ test('what only one of the two knows does not decide', () => {
   for (let i = 0; i < 100; i++) fewer.angles.delete(`i${i}`)
   const verdict = judge(fewer, encoder())
   assert.equal(verdict.figures.items, 300)
-  // Targets 100 … 299 have their own item and one of the history; 0 … 98 lost the target, 99 only the newest of its history, which then is i199.
+  // Targets 100 … 299 have their own item and one of the history; 0 … 98 lost the target, 99 only the newest of its
+  // history, which then is i199.
   assert.equal(verdict.figures.targets, 201)
 })
 
@@ -127,7 +142,8 @@ test('collapse that is live already does not hold back what is no worse; few can
 
 test('the ring keeps the newest targets, leaves out what cannot be recommended, and forgets a user', () => {
   const ring = new PublisherTargets(3)
-  const add = (userId: string, target: string) => ring.add({ userId, history: [{ itemId: 'x', eventTimeMs: 0 }], target })
+  const add = (userId: string, target: string) =>
+    ring.add({ userId, history: [{ itemId: 'x', eventTimeMs: 0 }], target })
   const order = () => ring.newestFirst().map(({ target }) => target)
   add('u', 'x')
   assert.deepEqual(order(), [])

@@ -30,7 +30,12 @@ async function published(recent: readonly string[] = []) {
   await index.createSpace('s', { dimensions: 2, interestCount: 1 })
   const payload = { features: {}, count: 1, updatedAtMs: 0 }
   await index.upsert('s', 1, [
-    ...Array.from({ length: items }, (_, i) => ({ role: 'item' as const, id: `${i}`, vector: Float32Array.from(at(place(i))), payload })),
+    ...Array.from({ length: items }, (_, i) => ({
+      role: 'item' as const,
+      id: `${i}`,
+      vector: Float32Array.from(at(place(i))),
+      payload
+    })),
     {
       role: 'user' as const,
       id: 'ann',
@@ -43,7 +48,11 @@ async function published(recent: readonly string[] = []) {
 }
 
 const overlap = async (index: MemoryVectorIndex, turnOfUser: number, turnOfItems = 0) =>
-  servedOverlap({ encoder: encoderOf(turnOfItems), index, catalogue: new Map() }, 'ann', Float32Array.from(at(user + turnOfUser)))
+  servedOverlap(
+    { encoder: encoderOf(turnOfItems), index, catalogue: new Map() },
+    'ann',
+    Float32Array.from(at(user + turnOfUser))
+  )
 
 test('the same weights serve the same list', async () => {
   assert.equal(await overlap(await published(), 0), 1)

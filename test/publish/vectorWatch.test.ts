@@ -1,4 +1,5 @@
-// Embedding drift and training-serving skew where they are measured: planted in an encoder and in an index, and seen in what is exported.
+// Embedding drift and training-serving skew where they are measured: planted in an encoder and in an index, and seen in
+// what is exported.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -28,7 +29,10 @@ class Turned implements Encoder {
   }
 
   interests(histories: readonly unknown[]): { interests: Float32Array; known: Uint8Array } {
-    return { interests: Float32Array.from(histories.flatMap(() => at(this.user))), known: new Uint8Array(histories.length).fill(1) }
+    return {
+      interests: Float32Array.from(histories.flatMap(() => at(this.user))),
+      known: new Uint8Array(histories.length).fill(1)
+    }
   }
 }
 
@@ -72,7 +76,8 @@ async function setUp() {
       (
         told.find(
           (entry) =>
-            entry.metric === metric && (label === undefined || Object.values((entry as { labels?: object }).labels ?? {}).includes(label))
+            entry.metric === metric &&
+            (label === undefined || Object.values((entry as { labels?: object }).labels ?? {}).includes(label))
         ) as { value?: number } | undefined
       )?.value
     return {

@@ -41,7 +41,8 @@ test('an interaction may be all that it should be, to the edges', () => {
 })
 
 test('an interaction that holds anything else is refused, with the field named', () => {
-  const entries = (count: number, text = '') => Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, text]))
+  const entries = (count: number, text = '') =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`n${i}`, text]))
   const wrong: [string, object][] = [
     ['eventId', { eventId: '' }],
     ['userId', { userId: undefined }],
@@ -75,7 +76,8 @@ test('an interaction that holds anything else is refused, with the field named',
     ['source.offset', { source: { topic: 't', partition: 0, offset: -1n } }],
     ['source.offset', { source: { topic: 't', partition: 0, offset: 5 } }]
   ]
-  for (const [expected, change] of wrong) assert(problemOf(change)?.includes(expected), `${expected}: ${problemOf(change)}`)
+  for (const [expected, change] of wrong)
+    assert(problemOf(change)?.includes(expected), `${expected}: ${problemOf(change)}`)
 })
 
 test('an event time may lie ahead of when the log took it by so much and no more', () => {
@@ -102,5 +104,6 @@ test('an item may have titles as people write them, and features that are catego
     ['features', { features: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`f${i}`, ['x']])) }],
     ['features', { features: JSON.parse('{"__proto__": ["a"]}') }]
   ]
-  for (const [expected, change] of wrong) assert(problemOfItem(change)?.includes(expected), `${expected}: ${problemOfItem(change)}`)
+  for (const [expected, change] of wrong)
+    assert(problemOfItem(change)?.includes(expected), `${expected}: ${problemOfItem(change)}`)
 })

@@ -38,7 +38,10 @@ test('the catalogue holds the newest record of each item, whatever names its fea
         const said = Object.entries(item?.features ?? {}).filter(([, values]) => values.length > 0)
         assert.deepEqual(Object.entries(held?.features ?? {}), said)
       }
-      assert.deepEqual(new Set(catalogue.deleted()), new Set([...newest].filter(([, item]) => item === null).map(([itemId]) => itemId)))
+      assert.deepEqual(
+        new Set(catalogue.deleted()),
+        new Set([...newest].filter(([, item]) => item === null).map(([itemId]) => itemId))
+      )
       assert.equal(catalogue.isDeleted('never seen'), false)
     })
   )

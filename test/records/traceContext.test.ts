@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { linksMax, mergeTraces, readTraceparent, traceHeaders, traceIdOf, tracesOf } from '../../src/records/traceContext.ts'
+import {
+  linksMax,
+  mergeTraces,
+  readTraceparent,
+  traceHeaders,
+  traceIdOf,
+  tracesOf
+} from '../../src/records/traceContext.ts'
 
 const one = `00-${'1'.repeat(32)}-${'a'.repeat(16)}-01`
 const two = `00-${'2'.repeat(32)}-${'b'.repeat(16)}-00`
@@ -34,7 +41,10 @@ test('headers carry the newest trace and links to the others; what others wrote 
   const text = new TextEncoder()
   assert.equal(tracesOf({}), undefined)
   assert.equal(tracesOf({ traceparent: Uint8Array.of(0xff, 0xfe) }), undefined)
-  assert.deepEqual(tracesOf({ traceparent: text.encode(one), 'mtmi.traces': text.encode(`junk,${two},`) }), { newest: one, links: [two] })
+  assert.deepEqual(tracesOf({ traceparent: text.encode(one), 'mtmi.traces': text.encode(`junk,${two},`) }), {
+    newest: one,
+    links: [two]
+  })
 })
 
 test('of several events the newest goes on and the others are linked, each once, up to a bound', () => {
@@ -42,7 +52,9 @@ test('of several events the newest goes on and the others are linked, each once,
   assert.equal(mergeTraces([]), undefined)
   assert.deepEqual(mergeTraces([of(one), of(two), of(one), of(three)]), of(three, one, two))
   assert.deepEqual(mergeTraces([of(one, two), of(one)]), of(one, two))
-  const many = Array.from({ length: 40 }, (_, i) => of(`00-${(i + 1).toString(16).padStart(32, '0')}-${'a'.repeat(16)}-01`))
+  const many = Array.from({ length: 40 }, (_, i) =>
+    of(`00-${(i + 1).toString(16).padStart(32, '0')}-${'a'.repeat(16)}-01`)
+  )
   const merged = mergeTraces(many)!
   assert.equal(merged.newest, many[39]!.newest)
   assert.equal(merged.links.length, linksMax)

@@ -53,9 +53,13 @@ test(
   withDirectory(async (directory) => {
     let announced = 0
     for (const kills of [1, 7, 40]) {
-      const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(import.meta.url), 'commit-for-ever', directory], {
-        stdio: ['ignore', 'pipe', 'inherit']
-      })
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', fileURLToPath(import.meta.url), 'commit-for-ever', directory],
+        {
+          stdio: ['ignore', 'pipe', 'inherit']
+        }
+      )
       const exit = new Promise((resolve) => child.on('exit', resolve))
       const until = announced + kills
       for await (const line of createInterface({ input: child.stdout })) {

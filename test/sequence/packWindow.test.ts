@@ -21,13 +21,20 @@ const window: fc.Arbitrary<UserWindow> = fc
   .record({
     firstMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 2 ** 41 })),
     steps: fc.array(
-      fc.record({ itemId: fc.oneof(fc.string(), fc.nat(300).map(String)), type: fc.constantFrom('click', 'view', '', 'purchase'), gap }),
+      fc.record({
+        itemId: fc.oneof(fc.string(), fc.nat(300).map(String)),
+        type: fc.constantFrom('click', 'view', '', 'purchase'),
+        gap
+      }),
       { maxLength: 70 }
     ),
     sources: fc.array(fc.record({ partition: fc.nat(2 ** 31), offset }), { maxLength: 10 }),
-    recent: fc.array(fc.record({ idHash: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), ageMs: fc.nat(1_000_000) }), {
-      maxLength: 10
-    }),
+    recent: fc.array(
+      fc.record({ idHash: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), ageMs: fc.nat(1_000_000) }),
+      {
+        maxLength: 10
+      }
+    ),
     behindMs: fc.oneof(fc.constant(0), fc.nat(1000))
   })
   .map(({ firstMs, steps, sources, recent, behindMs }) => {
@@ -35,10 +42,19 @@ const window: fc.Arbitrary<UserWindow> = fc
     const placed = steps.map((step, i) => {
       eventTimeMs += step.gap
       const source = sources[i - (steps.length - sources.length)]
-      return { itemId: step.itemId, type: step.type, eventTimeMs, ...(source === undefined ? {} : { source: { ...source } }) }
+      return {
+        itemId: step.itemId,
+        type: step.type,
+        eventTimeMs,
+        ...(source === undefined ? {} : { source: { ...source } })
+      }
     })
     const newestMs = eventTimeMs + behindMs
-    return { steps: placed, recent: recent.map(({ idHash, ageMs }) => ({ idHash, eventTimeMs: Math.max(0, newestMs - ageMs) })), newestMs }
+    return {
+      steps: placed,
+      recent: recent.map(({ idHash, ageMs }) => ({ idHash, eventTimeMs: Math.max(0, newestMs - ageMs) })),
+      newestMs
+    }
   })
 
 test('a window comes back from its bytes as it was, whatever the dictionary held before', () => {
@@ -79,12 +95,16 @@ test('any changed byte, and any missing one, is noticed', () => {
 })
 
 test('a window whose items the dictionary does not know is corrupt', () => {
-  const bytes = packWindow({ steps: [{ itemId: 'a', type: 'click', eventTimeMs: 1 }], recent: [], newestMs: 1 }, newStepDictionary())
+  const bytes = packWindow(
+    { steps: [{ itemId: 'a', type: 'click', eventTimeMs: 1 }], recent: [], newestMs: 1 },
+    newStepDictionary()
+  )
   assert.throws(() => unpackWindow(bytes, newStepDictionary()), /dictionary does not know/)
 })
 
 test('fifty steps at realistic gaps of a catalogue of 100,000 items take less than six bytes each', () => {
-  // An item's index: 17 bits; a type of three: 2 bits; a gap of up to three days: 28 bits + 4 for its length at most. 51 bits at most; gaps are shorter in the mean.
+  // An item's index: 17 bits; a type of three: 2 bits; a gap of up to three days: 28 bits + 4 for its length at most.
+  // 51 bits at most; gaps are shorter in the mean.
   const dictionary = newStepDictionary()
   for (let i = 0; i < 100_000; i++) dictionary.items.add(`item ${i}`)
   for (const type of ['click', 'view', 'purchase']) dictionary.types.add(type)
@@ -159,5 +179,8 @@ test('bits: numbers of every width come back', () => {
       }
     })
   )
-  assert.deepEqual([0, 1, 2, 255, 256, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1].map(bitLength), [0, 1, 2, 8, 9, 31, 32, 33, 53])
+  assert.deepEqual(
+    [0, 1, 2, 255, 256, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 53 - 1].map(bitLength),
+    [0, 1, 2, 8, 9, 31, 32, 33, 53]
+  )
 })

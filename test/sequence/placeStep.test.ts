@@ -37,7 +37,11 @@ test('steps stand in order of event time, then source partition, then source off
 })
 
 test('an event is late when it is older than the newest by more than the grace, not by exactly the grace', () => {
-  assert.deepEqual(place([arrival('a', 100), arrival('b', 90), arrival('c', 89)]).outcomes, ['placed', 'placed', 'late'])
+  assert.deepEqual(place([arrival('a', 100), arrival('b', 90), arrival('c', 89)]).outcomes, [
+    'placed',
+    'placed',
+    'late'
+  ])
 })
 
 test('a repeat within the grace is a duplicate, even where its step has been pushed out of the window', () => {
@@ -56,7 +60,11 @@ test('a step older than all of a full window is late at once, and leaves no trac
 })
 
 test('steps older than the age limit against the newest are dropped, those exactly as old are kept', () => {
-  const placement = placeStep(place([arrival('a', 1), arrival('b', 2), arrival('c', 3)]).window, arrival('d', 1002), options)
+  const placement = placeStep(
+    place([arrival('a', 1), arrival('b', 2), arrival('c', 3)]).window,
+    arrival('d', 1002),
+    options
+  )
   assert.ok(placement.outcome === 'placed')
   assert.equal(items(placement.window), 'bcd')
   assert.equal(placement.dropped, 1)
@@ -64,11 +72,10 @@ test('steps older than the age limit against the newest are dropped, those exact
 })
 
 test('with an age limit shorter than the grace, what is too old already is late', () => {
-  assert.deepEqual(place([arrival('a', 100), arrival('b', 94), arrival('c', 95)], { ...options, historyAgeMaxMs: 5 }).outcomes, [
-    'placed',
-    'late',
-    'placed'
-  ])
+  assert.deepEqual(
+    place([arrival('a', 100), arrival('b', 94), arrival('c', 95)], { ...options, historyAgeMaxMs: 5 }).outcomes,
+    ['placed', 'late', 'placed']
+  )
 })
 
 test('source and id are forgotten when the step is older than the grace, not before', () => {
@@ -101,7 +108,11 @@ test('beyond recentMax the oldest ids are forgotten, and counted', () => {
 
 test('a source record read twice is one event even where its id was forgotten; another item at its place is not', () => {
   const limits = { ...options, recentMax: 1 }
-  assert.deepEqual(place([arrival('a', 100), arrival('b', 101), arrival('a', 100)], limits).outcomes, ['placed', 'placed', 'duplicate'])
+  assert.deepEqual(place([arrival('a', 100), arrival('b', 101), arrival('a', 100)], limits).outcomes, [
+    'placed',
+    'placed',
+    'duplicate'
+  ])
   const tie = place([arrival('a', 100), arrival('b', 101), arrival('z', 100)], limits)
   assert.equal(items(tie.window), 'azb')
 })
@@ -114,18 +125,33 @@ test('a window longer than the limit, from an earlier configuration, shrinks wit
   assert.equal(placement.dropped, 3)
 })
 
-// Events with distinct ids and sources, small times so that ties are common, and for each the delay (within the grace) after which it arrives.
+// Events with distinct ids and sources, small times so that ties are common, and for each the delay (within the grace)
+// after which it arrives.
 const events = fc
   .array(
-    fc.record({ gap: fc.nat(8), delay: fc.nat(options.graceMs), partition: fc.nat(1), copies: fc.array(fc.nat(40), { maxLength: 2 }) }),
+    fc.record({
+      gap: fc.nat(8),
+      delay: fc.nat(options.graceMs),
+      partition: fc.nat(1),
+      copies: fc.array(fc.nat(40), { maxLength: 2 })
+    }),
     { maxLength: 40 }
   )
   .map((parts) => {
     let timeMs = 0
     return parts.map(({ gap, delay, partition, copies }, i) => {
       timeMs += gap
-      const step = { itemId: `item ${i}`, type: 'click', eventTimeMs: timeMs, source: { partition, offset: BigInt((i * 7) % 41) } }
-      return { arrival: { step, idHash: BigInt(i) }, arrivesMs: timeMs + delay, copies: copies.map((later) => timeMs + delay + later) }
+      const step = {
+        itemId: `item ${i}`,
+        type: 'click',
+        eventTimeMs: timeMs,
+        source: { partition, offset: BigInt((i * 7) % 41) }
+      }
+      return {
+        arrival: { step, idHash: BigInt(i) },
+        arrivesMs: timeMs + delay,
+        copies: copies.map((later) => timeMs + delay + later)
+      }
     })
   })
 const limits = fc.record({
@@ -139,7 +165,8 @@ test('any order of arrival within the grace gives the steps of sorted arrival', 
   fc.assert(
     fc.property(events, limits, (made, limit) => {
       const sorted = made.map((event) => event.arrival).sort((a, b) => compareSteps(a.step, b.step))
-      // An event arrives at most `delay` ≤ grace after its time, so nothing that arrived before it is newer by more than the grace.
+      // An event arrives at most `delay` ≤ grace after its time, so nothing that arrived before it is newer by more
+      // than the grace.
       const shuffled = [...made].sort((a, b) => a.arrivesMs - b.arrivesMs).map((event) => event.arrival)
       const [one, other] = [place(sorted, limit), place(shuffled, limit)]
       assert.deepEqual(other.window?.steps, one.window?.steps)
@@ -158,7 +185,9 @@ test('copies of an event after the first change nothing', () => {
   fc.assert(
     fc.property(events, limits, fc.boolean(), (made, limit, forgetful) => {
       const limited = forgetful ? { ...limit, recentMax: 2 } : limit
-      const once = made.map(({ arrival, arrivesMs }) => ({ arrival, arrivesMs })).sort((a, b) => a.arrivesMs - b.arrivesMs)
+      const once = made
+        .map(({ arrival, arrivesMs }) => ({ arrival, arrivesMs }))
+        .sort((a, b) => a.arrivesMs - b.arrivesMs)
       const repeats = made.flatMap(({ arrival, copies }) => copies.map((arrivesMs) => ({ arrival, arrivesMs })))
       // Stable: a copy that arrives with its original comes after it.
       const twice = [...once, ...repeats].sort((a, b) => a.arrivesMs - b.arrivesMs)

@@ -12,7 +12,14 @@ const text = new TextEncoder()
 const hourMs = 3_600_000
 
 function click(wire: TestWire, userId: string, itemId: string, more: Partial<Interaction> = {}) {
-  const interaction = { eventId: `${userId} ${itemId}`, userId, itemId, type: 'click', eventTimeMs: wire.clock.nowMs() - hourMs, ...more }
+  const interaction = {
+    eventId: `${userId} ${itemId}`,
+    userId,
+    itemId,
+    type: 'click',
+    eventTimeMs: wire.clock.nowMs() - hourMs,
+    ...more
+  }
   return { key: text.encode(userId), value: wire.codecs.interaction.encode(interaction) }
 }
 
@@ -62,7 +69,11 @@ test('good records become sequences; bad and late ones are set aside with their 
   assert.deepEqual(disk.counts.ignoredTypes, { named: [['hover', 1]], other: 0 })
   const sequences = wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!))
   assert.deepEqual(
-    sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
+    sequences.map(({ userId, steps, fresh }) => [
+      userId,
+      steps.map(({ itemId }) => itemId),
+      fresh.map(({ offset }) => offset)
+    ]),
     [['u', ['a', 'b'], [0n, 2n]]]
   )
   wire.dispose()
@@ -177,7 +188,12 @@ function holdEmissions(wire: TestWire): {
 test('while an emission awaits its acknowledgement the next is made, no third; only what is acknowledged is consumed and committed', async () => {
   const wire = await testWire({ sequence: { emitEventsMax: 1, commitIntervalMs: 60_000 } })
   const disk = new MemoryDisk()
-  await wire.log.append('interactions', [click(wire, 'u', 'a'), click(wire, 'v', 'b'), click(wire, 'w', 'c'), click(wire, 'u', 'd')])
+  await wire.log.append('interactions', [
+    click(wire, 'u', 'a'),
+    click(wire, 'v', 'b'),
+    click(wire, 'w', 'c'),
+    click(wire, 'u', 'd')
+  ])
   const store = new MemorySequenceStore(disk)
   const { held, until } = holdEmissions(wire)
   const stage = new SequenceStage({ ...wire, openStore: async () => store })

@@ -9,7 +9,11 @@ const options: SequencerOptions = { historyMax: 4, historyAgeMaxMs: 1000, graceM
 
 function start(disk = new MemoryDisk(), limits = options) {
   const store = new MemorySequenceStore(disk)
-  return { store, disk, sequencer: new Sequencer({ store, partition: 5, options: limits, eventTypes: { click: 1, seen: 0 } }) }
+  return {
+    store,
+    disk,
+    sequencer: new Sequencer({ store, partition: 5, options: limits, eventTypes: { click: 1, seen: 0 } })
+  }
 }
 
 function click(userId: string, itemId: string, eventTimeMs: number, more: Partial<Interaction> = {}): Interaction {
@@ -100,7 +104,9 @@ test('of a burst no fresh step is lost, and none loses more than a fifth of its 
   for (let i = 0; i < 18; i++) sequencer.accept(click('u', `${i}`, 100 + i), BigInt(i), i)
   const { sequences } = sequencer.take()
   assert.deepEqual(
-    sequences.map((sequence) => sequence.fresh.map((fresh) => `${fresh.offset}=${sequence.steps[fresh.position]?.itemId}`)),
+    sequences.map((sequence) =>
+      sequence.fresh.map((fresh) => `${fresh.offset}=${sequence.steps[fresh.position]?.itemId}`)
+    ),
     [
       ['0=0', '1=1', '2=2', '3=3', '4=4', '5=5', '6=6', '7=7', '8=8', '9=9'],
       // Step 10 pushes out 0, which is fresh. Then 2 of 10 steps may be missing: 13 would make it 3.
@@ -219,7 +225,11 @@ test('an erased user is forgotten with what was not taken yet, and begins anew',
   const { sequences, expired, erased } = sequencer.take()
   assert.deepEqual([expired, erased], [[], ['u', 'nobody']])
   assert.deepEqual(
-    sequences.map(({ userId, steps, fresh }) => [userId, steps.map(({ itemId }) => itemId), fresh.map(({ offset }) => offset)]),
+    sequences.map(({ userId, steps, fresh }) => [
+      userId,
+      steps.map(({ itemId }) => itemId),
+      fresh.map(({ offset }) => offset)
+    ]),
     [['u', ['a'], [5n]]]
   )
   await sequencer.commit(6n)

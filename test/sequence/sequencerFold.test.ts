@@ -1,4 +1,5 @@
-// The sequencer as a fold: batches, commits, crashes and sweeps leave no trace in the histories, and every fresh step passes the filter once.
+// The sequencer as a fold: batches, commits, crashes and sweeps leave no trace in the histories, and every fresh step
+// passes the filter once.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -62,7 +63,10 @@ const log: fc.Arbitrary<Logged[]> = fc
         eventTimeMs: Math.max(0, nowMs - back)
       }
       logged.push({
-        interaction: i % 2 === 0 ? interaction : { ...interaction, source: { topic: 't', partition: i % 3, offset: BigInt(1000 - i) } },
+        interaction:
+          i % 2 === 0
+            ? interaction
+            : { ...interaction, source: { topic: 't', partition: i % 3, offset: BigInt(1000 - i) } },
         offset
       })
     })
@@ -71,10 +75,16 @@ const log: fc.Arbitrary<Logged[]> = fc
 
 const actions: fc.Arbitrary<Action[]> = fc.array(
   fc.oneof(
-    { arbitrary: fc.record({ kind: fc.constant('accept' as const), count: fc.integer({ min: 1, max: 15 }) }), weight: 4 },
+    {
+      arbitrary: fc.record({ kind: fc.constant('accept' as const), count: fc.integer({ min: 1, max: 15 }) }),
+      weight: 4
+    },
     { arbitrary: fc.constant({ kind: 'emit' as const }), weight: 3 },
     { arbitrary: fc.constant({ kind: 'commit' as const }), weight: 2 },
-    { arbitrary: fc.record({ kind: fc.constant('crash' as const), share: fc.double({ min: 0, max: 1, noNaN: true }) }), weight: 1 }
+    {
+      arbitrary: fc.record({ kind: fc.constant('crash' as const), share: fc.double({ min: 0, max: 1, noNaN: true }) }),
+      weight: 1
+    }
   ),
   { maxLength: 60 }
 )
@@ -91,7 +101,10 @@ const options: fc.Arbitrary<SequencerOptions> = fc
 
 type Record = UserSequence | ExpiredUser
 
-/** Runs the log through processes that live and die as the actions say; to `finish`, what is left is accepted, emitted and committed. */
+/**
+ * Runs the log through processes that live and die as the actions say; to `finish`, what is left is accepted, emitted
+ * and committed.
+ */
 async function run(
   logged: readonly Logged[],
   script: readonly Action[],
@@ -100,7 +113,13 @@ async function run(
   topic: Record[] = [],
   finish = true
 ) {
-  const begin = () => new Sequencer({ store: new MemorySequenceStore(disk), partition, options: limits, eventTypes: { click: 1, seen: 0 } })
+  const begin = () =>
+    new Sequencer({
+      store: new MemorySequenceStore(disk),
+      partition,
+      options: limits,
+      eventTypes: { click: 1, seen: 0 }
+    })
   const from = (next: bigint) => {
     const at = logged.findIndex((each) => each.offset >= next)
     return at < 0 ? logged.length : at
@@ -108,7 +127,8 @@ async function run(
   let sequencer = begin()
   let at = from(disk.next)
   const accept = (count: number) => {
-    for (const end = Math.min(logged.length, at + count); at < end; at++) sequencer.accept(logged[at]!.interaction, logged[at]!.offset, at)
+    for (const end = Math.min(logged.length, at + count); at < end; at++)
+      sequencer.accept(logged[at]!.interaction, logged[at]!.offset, at)
   }
   const emit = (share = 1) => {
     const { sequences, expired } = sequencer.take()
@@ -191,7 +211,9 @@ test('whatever the crashes, every fresh step passes the filter exactly once, and
 test('which steps are examples is decided when they are placed: batches and crashes make no difference', async () => {
   const examples = (topic: readonly Record[]) => {
     const filter = new RepeatFilter()
-    const sequences = topic.filter((record): record is UserSequence => !('expired' in record)).map((record) => filter.admit(record))
+    const sequences = topic
+      .filter((record): record is UserSequence => !('expired' in record))
+      .map((record) => filter.admit(record))
     return sequences.flatMap((sequence) => cutExamples(sequence, () => 1).map(({ source }) => source.offset)).sort()
   }
   await fc.assert(
@@ -230,13 +252,21 @@ test('a store restored from the topic, compacted or not, goes on to the same his
       fc.integer({ min: 1, max: 40 }),
       fc.double({ min: 0, max: 1, noNaN: true }),
       async (logged, script, wide, compacted, cut, share) => {
-        // The provisos: event time does not leap by more than idleMaxMs within what is read again, and a user's ids within the grace are all remembered.
+        // The provisos: event time does not leap by more than idleMaxMs within what is read again, and a user's ids
+        // within the grace are all remembered.
         const limits = { ...wide, idleMaxMs: 1_000_000, recentMax: 100 }
         const undisturbed = await run(logged, [], limits)
         const disk = new MemoryDisk()
         const topic: Record[] = []
         // A machine that dies somewhere, with part of what it had just taken in the topic, and its disk lost.
-        await run(logged, [...script, { kind: 'accept', count: cut }, { kind: 'crash', share }], limits, disk, topic, false)
+        await run(
+          logged,
+          [...script, { kind: 'accept', count: cut }, { kind: 'crash', share }],
+          limits,
+          disk,
+          topic,
+          false
+        )
         const records = compacted ? [...new Map(topic.map((record) => [record.userId, record])).values()] : topic
         const restored = new MemoryDisk()
         const { next } = await restoreStore(new MemorySequenceStore(restored), partition, records)
@@ -252,7 +282,12 @@ test('a store restored from the topic, compacted or not, goes on to the same his
 
 test('a partition that goes from owner to owner, each with a disk that was left behind, keeps the same histories, and nothing passes twice or is lost', async () => {
   const turns = fc.array(
-    fc.record({ owner: fc.nat(2), script: actions, share: fc.double({ min: 0, max: 1, noNaN: true }), gracefully: fc.boolean() }),
+    fc.record({
+      owner: fc.nat(2),
+      script: actions,
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      gracefully: fc.boolean()
+    }),
     {
       minLength: 1,
       maxLength: 6
@@ -269,7 +304,9 @@ test('a partition that goes from owner to owner, each with a disk that was left 
         const store = new MemorySequenceStore(disk)
         const missing = topic.slice(store.committed() === 0n ? 0 : held)
         const records = compacted ? [...new Map(missing.map((record) => [record.userId, record])).values()] : missing
-        await (store.committed() === 0n ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
+        await (store.committed() === 0n
+          ? restoreStore(store, partition, records)
+          : catchUpStore(store, partition, records))
         owners[owner]!.held = topic.length
         return disk
       }

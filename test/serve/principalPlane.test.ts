@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { principalPlane } from '../../src/serve/principalPlane.ts'
 
 const close = (a: number, b: number, tolerance = 1e-5) => assert(Math.abs(a - b) <= tolerance, `${a} is not ${b}`)
-const distance = (c: Float64Array, a: number, b: number) => Math.hypot(c[2 * a]! - c[2 * b]!, c[2 * a + 1]! - c[2 * b + 1]!)
+const distance = (c: Float64Array, a: number, b: number) =>
+  Math.hypot(c[2 * a]! - c[2 * b]!, c[2 * a + 1]! - c[2 * b + 1]!)
 
 test('points on a line lie on the first axis, in their own distances', () => {
   // Along (3, 4, 0) / 5 at −2, 0, 2 from the middle: coordinates ±2, all of the variance.
@@ -50,7 +51,8 @@ test('few points of many dimensions, and many of few, by either matrix', () => {
         for (let a = 0; a < count; a++) {
           for (let b = 0; b < a; b++) {
             let squares = 0
-            for (let d = 0; d < dimensions; d++) squares += (points[a * dimensions + d]! - points[b * dimensions + d]!) ** 2
+            for (let d = 0; d < dimensions; d++)
+              squares += (points[a * dimensions + d]! - points[b * dimensions + d]!) ** 2
             assert(distance(coordinates, a, b) <= Math.sqrt(squares) + 1e-3)
             if (dimensions <= 2 || count <= 3) close(distance(coordinates, a, b), Math.sqrt(squares), 1e-3)
           }

@@ -9,9 +9,11 @@ import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 /** Unit vector at an angle in degrees: the cosine of two is the cosine of the angle between them. */
 const at = (...degrees: number[]) =>
   Float32Array.from(degrees.flatMap((d) => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)]))
-const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
+const near = (actual: number, expected: number) =>
+  assert(Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
 
-// East: jazz at 0° … 20°. North: films at 80° … 100°. User u has one interest in each, and has heard jazz0 and seen film90.
+// East: jazz at 0° … 20°. North: films at 80° … 100°. User u has one interest in each, and has heard jazz0 and seen
+// film90.
 const angles = { jazz0: 0, jazz10: 10, jazz20: 20, film80: 80, film90: 90, film100: 100, west: 180 }
 
 async function setUp(options: Partial<RecommenderOptions> = {}) {
@@ -108,7 +110,13 @@ test('an explanation names the nearest items of the user’s own history', async
   const { items } = await recommender.recommend({ userId: 'u', limit: 5, explain: true })
   const because = Object.fromEntries(items.map(({ itemId, because }) => [itemId, because]))
   // jazz20 is 20° from jazz0 and 70° from film90: cos 70° = 0.34 ≥ 0.3. jazz10 is 80° from film90: cos 80° = 0.17.
-  assert.deepEqual(because, { jazz10: ['jazz0'], jazz20: ['jazz0', 'film90'], film80: ['film90'], film100: ['film90'], west: [] })
+  assert.deepEqual(because, {
+    jazz10: ['jazz0'],
+    jazz20: ['jazz0', 'film90'],
+    film80: ['film90'],
+    film100: ['film90'],
+    west: []
+  })
 })
 
 test('an item of the history that has left the index explains nothing and is still excluded', async () => {
@@ -153,8 +161,11 @@ test('a session that is not stored gets lists from its own vectors, if they are 
 test('diversity prefers an item unlike those already chosen', async () => {
   const request = { vectors: at(0, 90), count: 2, space: 's', limit: 2, history: ['jazz0'] }
   const ids = async (options: Partial<RecommenderOptions>) =>
-    (await (await setUp({ quotaShare: 0, ...options })).recommender.recommendFor(request)).items.map(({ itemId }) => itemId)
-  // film90 scores 1; then film100, film80 and jazz10 are equal at cos 10° = 0.985, and the least id of those that rounding leaves on top follows.
+    (await (await setUp({ quotaShare: 0, ...options })).recommender.recommendFor(request)).items.map(
+      ({ itemId }) => itemId
+    )
+  // film90 scores 1; then film100, film80 and jazz10 are equal at cos 10° = 0.985, and the least id of those that
+  // rounding leaves on top follows.
   const [first, second] = await ids({})
   assert.equal(first, 'film90')
   assert(second !== undefined && ['film100', 'film80', 'jazz10'].includes(second))
@@ -203,7 +214,12 @@ test('where the space is dropped before its items are described, the one that is
   await index.createSpace('t', { dimensions: 2, interestCount: 1 })
   await index.upsert('t', 9, [
     { role: 'item', id: 'other', vector: Float32Array.of(1, 0), payload: { title: 'Other', count: 1, updatedAtMs: 0 } },
-    { role: 'user', id: 'u', vectors: Float32Array.of(1, 0), payload: { recent: [], historyLength: 1, newestMs: 0, updatedAtMs: 0 } }
+    {
+      role: 'user',
+      id: 'u',
+      vectors: Float32Array.of(1, 0),
+      payload: { recent: [], historyLength: 1, newestMs: 0, updatedAtMs: 0 }
+    }
   ])
   let drop = true
   const watched: Pick<VectorIndex, 'search' | 'items'> = {
@@ -225,7 +241,10 @@ test('where the space is dropped before its items are described, the one that is
     [['other', 'Other']]
   )
   // And again and again: then it says so.
-  const gone: Pick<VectorIndex, 'search' | 'items'> = { search: (...query) => index.search(...query), items: async () => new Map() }
+  const gone: Pick<VectorIndex, 'search' | 'items'> = {
+    search: (...query) => index.search(...query),
+    items: async () => new Map()
+  }
   const never = new Recommender({ index: gone as VectorIndex, clock: new ManualClock(10_000) })
   await assert.rejects(never.recommend({ userId: 'u', limit: 5 }), UnavailableError)
 })

@@ -20,7 +20,11 @@ test('a matrix whose eigenvalues are known', () => {
 })
 
 test('of any symmetric matrix: A v = λ v, vectors of length 1 and at right angles', () => {
-  const entry = fc.oneof(fc.integer({ min: -9, max: 9 }), fc.constant(0), fc.double({ min: -1e3, max: 1e3, noNaN: true }))
+  const entry = fc.oneof(
+    fc.integer({ min: -9, max: 9 }),
+    fc.constant(0),
+    fc.double({ min: -1e3, max: 1e3, noNaN: true })
+  )
   const matrices = fc
     .integer({ min: 1, max: 14 })
     .chain((size) => fc.tuple(fc.constant(size), fc.array(entry, { minLength: size * size, maxLength: size * size })))

@@ -1,4 +1,5 @@
-// Limits are for a test that hangs: where many things run at once on two cores, starting a process alone takes ten seconds.
+// Limits are for a test that hangs: where many things run at once on two cores, starting a process alone takes ten
+// seconds.
 
 import test from 'node:test'
 import { campaignDefaults, runCampaign } from './campaign.ts'
@@ -10,10 +11,21 @@ test('three of each stage and a trainer, killed 30 times and stopped at random, 
   skip,
   timeout: 1_800_000
 }, async () => {
-  await runCampaign({ ...campaignDefaults, kills: 30, stops: 2, users: 20_000, events: 300_000, blowIntervalMs: 3000, say })
+  await runCampaign({
+    ...campaignDefaults,
+    kills: 30,
+    stops: 2,
+    users: 20_000,
+    events: 300_000,
+    blowIntervalMs: 3000,
+    say
+  })
 })
 
-test('an owner that is stopped, taken for dead, and goes on: none of its records counts', { skip, timeout: 1_800_000 }, async () => {
+test('an owner that is stopped, taken for dead, and goes on: none of its records counts', {
+  skip,
+  timeout: 1_800_000
+}, async () => {
   const none = { ingesters: 0, publishers: 0, train: false, kills: 0 }
   await runCampaign({
     ...campaignDefaults,

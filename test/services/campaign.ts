@@ -1,8 +1,10 @@
-// Several processes of `ingest`, `sequence` and `publish` and one of `train` on a real broker, killed and stopped at random while events keep coming. Afterwards the
-// histories must be, byte for byte, those of one process that nobody disturbed; every step must have been emitted exactly once; and the dead letters must be
-// exactly the records that were made to be refused.
+// Several processes of `ingest`, `sequence` and `publish` and one of `train` on a real broker, killed and stopped at
+// random while events keep coming. Afterwards the histories must be, byte for byte, those of one process that nobody
+// disturbed; every step must have been emitted exactly once; and the dead letters must be exactly the records that were
+// made to be refused.
 //
-//     node infra/kafka/broker.mjs -- node --import tsx test/services/campaign.ts --kills 30 --stops 10 --users 20000 --events 300000 [--seed 1]
+//     node infra/kafka/broker.mjs -- node --import tsx test/services/campaign.ts --kills 30 --stops 10 --users 20000
+//     --events 300000 [--seed 1]
 
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -47,7 +49,10 @@ export interface CampaignOptions {
   readonly sequencers: number
   readonly publishers: number
   readonly train: boolean
-  /** Events come as evenly as can be over the time of the blows; otherwise at once, so that every blow falls on a busy process. */
+  /**
+   * Events come as evenly as can be over the time of the blows; otherwise at once, so that every blow falls on a busy
+   * process.
+   */
   readonly paced: boolean
   /** Between two blows, milliseconds. */
   readonly blowIntervalMs: number
@@ -121,7 +126,10 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   const run = new RunDirectory(dataDir, 'live')
   mkdirSync(run.root, { recursive: true })
   const source = config.sources[0]!.topic
-  await applyTopics(config.kafka, [...wantedTopics(config), { topic: source, partitions: options.partitions, settings: {} }])
+  await applyTopics(config.kafka, [
+    ...wantedTopics(config),
+    { topic: source, partitions: options.partitions, settings: {} }
+  ])
   const wire = await openWire(config, run)
   const rng = new Rng(options.seed)
   const fleet = new Fleet(settings, dataDir, options.say)
@@ -132,7 +140,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     if (options.train) fleet.start('train')
     const feeding = feed(wire, options, rng.fork('feed'))
     const blows = { kills: 0, stops: 0 }
-    const striking = untilAllEmit(wire).then(() => strike(fleet, { ...options, sessionTimeoutMs }, rng.fork('blows'), blows))
+    const striking = untilAllEmit(wire).then(() =>
+      strike(fleet, { ...options, sessionTimeoutMs }, rng.fork('blows'), blows)
+    )
     const [fed] = await Promise.all([feeding, striking])
     options.say(`${blows.kills} kills, ${blows.stops} stops, ${fleet.restarts} restarts; waiting for rest`)
 
@@ -155,7 +165,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     compareHistories(expected.histories, emitted.histories)
     compareFresh(expected.fresh, emitted.fresh)
     const deadLetters = await compareDeadLetters(wire, records, expected, fed.poison)
-    const indexedUsers = options.train && options.publishers > 0 ? await untilIndexed(wire.config, run, expected.histories.size, fleet) : 0
+    const indexedUsers =
+      options.train && options.publishers > 0 ? await untilIndexed(wire.config, run, expected.histories.size, fleet) : 0
     return {
       ...blows,
       restarts: fleet.restarts,
@@ -168,7 +179,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     }
   } finally {
     await fleet.end()
-    if (process.env.CAMPAIGN_VERBOSE !== undefined) for (const words of fleet.lastWords) process.stderr.write(`${words}\n-----\n`)
+    if (process.env.CAMPAIGN_VERBOSE !== undefined)
+      for (const words of fleet.lastWords) process.stderr.write(`${words}\n-----\n`)
     await wire.log.close()
     rmSync(dataDir, { recursive: true, force: true })
   }
@@ -192,11 +204,21 @@ interface Fed {
   readonly sourcePoison: Set<string>
 }
 
-/** Puts the events into the topic, as evenly over the time of the blows as can be, and between them what nobody can use. */
+/**
+ * Puts the events into the topic, as evenly over the time of the blows as can be, and between them what nobody can use.
+ */
 async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Fed> {
   const { log, codecs, config } = wire
   const { seed, users, events } = options
-  const simulation = simulate({ seed, users, events, items: Math.max(500, users / 5), duplicateShare: 0.02, lateShare: 0.005, badShare: 0 })
+  const simulation = simulate({
+    seed,
+    users,
+    events,
+    items: Math.max(500, users / 5),
+    duplicateShare: 0.02,
+    lateShare: 0.005,
+    badShare: 0
+  })
   await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal: new AbortController().signal })
   const durationMs = (options.kills + options.stops) * options.blowIntervalMs
   const blockMs = (durationMs * appendMax) / events
@@ -219,9 +241,13 @@ async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Fed
     const value = codecs.interaction.encode(interaction)
     const key = text.encode(userId)
     fed.events.add(eventId)
-    // Keyed by user there as well: what members of a group read of several partitions has no order that anybody could rely on.
+    // Keyed by user there as well: what members of a group read of several partitions has no order that anybody could
+    // rely on.
     if (toSource)
-      sourced.push({ key, value: text.encode(JSON.stringify({ id: eventId, user: userId, item: itemId, type, at: eventTimeMs })) })
+      sourced.push({
+        key,
+        value: text.encode(JSON.stringify({ id: eventId, user: userId, item: itemId, type, at: eventTimeMs }))
+      })
     else direct.push({ key, value })
     if (rng.uniform() < 0.001) {
       const bad = `poison-${fed.poison.size}`
@@ -272,7 +298,10 @@ interface Outcome {
 }
 
 /** What one process makes of the same records in memory, from the first to the last, without being disturbed. */
-async function undisturbed(wire: Wire, records: readonly LogRecord[]): Promise<Outcome & { readonly rejected: Set<string> }> {
+async function undisturbed(
+  wire: Wire,
+  records: readonly LogRecord[]
+): Promise<Outcome & { readonly rejected: Set<string> }> {
   const { config } = wire
   const { interactions, userSequences } = config.topics
   const log = new MemoryLog({
@@ -296,7 +325,8 @@ async function undisturbed(wire: Wire, records: readonly LogRecord[]): Promise<O
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   const ends = await log.ends(interactions)
-  while (![...ends].every(([partition, end]) => (stage.consumed().get(partition) ?? 0n) >= end)) await Promise.race([pause(20), running])
+  while (![...ends].every(([partition, end]) => (stage.consumed().get(partition) ?? 0n) >= end))
+    await Promise.race([pause(20), running])
   stop.abort()
   await running
   const rejected = new Set<string>()
@@ -392,7 +422,8 @@ async function untilEmitted(wire: Wire, expected: Outcome, fleet: Fleet): Promis
 function compareHistories(expected: ReadonlyMap<string, string>, found: ReadonlyMap<string, string>): void {
   const different = [...expected].filter(([key, bytes]) => found.get(key) !== bytes).map(([key]) => key)
   const first = different[0]
-  const example = first === undefined ? '' : `; ${first}\n  expected ${expected.get(first)}\n  found    ${found.get(first)}`
+  const example =
+    first === undefined ? '' : `; ${first}\n  expected ${expected.get(first)}\n  found    ${found.get(first)}`
   assert.equal(different.length, 0, `${different.length} of ${expected.size} histories differ${example}`)
   assert.equal(found.size, expected.size)
 }
@@ -450,7 +481,8 @@ async function untilIndexed(config: Config, run: RunDirectory, users: number, fl
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const number = (value: string | boolean | undefined, otherwise: number) => (typeof value === 'string' ? Number(value) : otherwise)
+  const number = (value: string | boolean | undefined, otherwise: number) =>
+    typeof value === 'string' ? Number(value) : otherwise
   const names = [
     'seed',
     'kills',
@@ -464,11 +496,19 @@ if (process.argv[1] === import.meta.filename) {
     'blowIntervalMs'
   ] as const
   const flags = Object.fromEntries(names.map((name) => [name, { type: 'string' as const }]))
-  const { values } = parseArgs({ options: { ...flags, 'no-train': { type: 'boolean' as const }, busy: { type: 'boolean' as const } } }) as {
+  const { values } = parseArgs({
+    options: { ...flags, 'no-train': { type: 'boolean' as const }, busy: { type: 'boolean' as const } }
+  }) as {
     values: Record<string, string | boolean | undefined>
   }
   const given = Object.fromEntries(names.map((name) => [name, number(values[name], campaignDefaults[name])]))
   const say = (line: string) => process.stderr.write(`campaign: ${line}\n`)
-  const report = await runCampaign({ ...campaignDefaults, ...given, train: values['no-train'] !== true, paced: values.busy !== true, say })
+  const report = await runCampaign({
+    ...campaignDefaults,
+    ...given,
+    train: values['no-train'] !== true,
+    paced: values.busy !== true,
+    say
+  })
   process.stdout.write(`${JSON.stringify(report)}\n`)
 }

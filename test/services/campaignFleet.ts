@@ -102,7 +102,12 @@ export interface Blows {
 }
 
 /** @param blows counts them */
-export async function strike(fleet: Fleet, options: Blows, rng: Rng, blows: { kills: number; stops: number }): Promise<void> {
+export async function strike(
+  fleet: Fleet,
+  options: Blows,
+  rng: Rng,
+  blows: { kills: number; stops: number }
+): Promise<void> {
   const stops: Promise<void>[] = []
   while (blows.kills < options.kills || blows.stops < options.stops) {
     await pause(options.blowIntervalMs * (0.5 + rng.uniform()))

@@ -1,4 +1,5 @@
-// `mtmi erase` where others keep the data: members of a group on a real broker (KAFKA_BROKERS), vectors in a real Qdrant (QDRANT_URL).
+// `mtmi erase` where others keep the data: members of a group on a real broker (KAFKA_BROKERS), vectors in a real
+// Qdrant (QDRANT_URL).
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -72,7 +73,10 @@ test('Kafka: out of the histories of every member, by the command while none run
       const ends = await members[0]!.wire.log.ends(interactions)
       for (;;) {
         const consumed = new Map(members.flatMap(({ stage }) => [...stage.consumed()]))
-        if ([...ends].every(([partition, end]) => (consumed.get(partition) ?? 0n) >= end) && members.every(({ stage }) => stage.committed))
+        if (
+          [...ends].every(([partition, end]) => (consumed.get(partition) ?? 0n) >= end) &&
+          members.every(({ stage }) => stage.committed)
+        )
           return
         await Promise.race([pause(50), ...members.map(({ running }) => running)])
       }
@@ -103,7 +107,9 @@ test('Kafka: out of the histories of every member, by the command while none run
   }
   const kept = () => filesThatName(dataDir, erased).filter((file) => file.startsWith('live/sequence-'))
   const tombstones = async () =>
-    (await recordsOf(userSequences)).filter((record) => isErasure(record) && new TextDecoder().decode(record.key) === erased).length
+    (await recordsOf(userSequences)).filter(
+      (record) => isErasure(record) && new TextDecoder().decode(record.key) === erased
+    ).length
   try {
     await click([erased, ...Array.from({ length: 30 }, (_, i) => `user-${i}`)], 'first')
     await sequence()
@@ -113,20 +119,27 @@ test('Kafka: out of the histories of every member, by the command while none run
     // Members that come to the event write the tombstone, and bring nothing back.
     await sequence()
     assert.ok((await tombstones()) > 0)
-    assert.equal((await recordsOf(userSequences)).findLast(({ key }) => new TextDecoder().decode(key) === erased)?.value, null)
+    assert.equal(
+      (await recordsOf(userSequences)).findLast(({ key }) => new TextDecoder().decode(key) === erased)?.value,
+      null
+    )
     assert.ok(filesThatName(dataDir, 'user-7').some((file) => file.startsWith('live/sequence-')))
 
     await click([erased], 'second')
     let before = 0
     await sequence(async () => {
-      // A member that has a partition from the log alone, which tells of no erasure how far it was, applies the first one again: that is a tombstone more.
+      // A member that has a partition from the log alone, which tells of no erasure how far it was, applies the first
+      // one again: that is a tombstone more.
       before = await tombstones()
       const log = await openLog()
       await log.append(interactions, [erasureEvent(erased)])
       await log.close()
     })
     assert.ok((await tombstones()) > before)
-    assert.equal((await recordsOf(userSequences)).findLast(({ key }) => new TextDecoder().decode(key) === erased)?.value, null)
+    assert.equal(
+      (await recordsOf(userSequences)).findLast(({ key }) => new TextDecoder().decode(key) === erased)?.value,
+      null
+    )
     await erase(config, { user: erased, json: true }) // LMDB's free pages
     assert.deepEqual(kept(), [])
   } finally {
@@ -146,7 +159,9 @@ if (qdrantGiven('Qdrant: erase')) {
     /** Every payload of every collection, as Qdrant itself tells it. */
     const payloads = async () => {
       const answers: string[] = []
-      const { result } = (await (await fetch(`${qdrantUrl}/collections`)).json()) as { result: { collections: { name: string }[] } }
+      const { result } = (await (await fetch(`${qdrantUrl}/collections`)).json()) as {
+        result: { collections: { name: string }[] }
+      }
       for (const { name } of result.collections.filter((collection) => collection.name.startsWith(options.prefix))) {
         const body = JSON.stringify({ limit: 1000, with_payload: true, with_vector: true })
         const scrolled = await fetch(`${qdrantUrl}/collections/${name}/points/scroll`, {
@@ -172,7 +187,10 @@ if (qdrantGiven('Qdrant: erase')) {
       await erase(config, { user: erased, json: true })
       assert.deepEqual([await naming(erased), await naming('Arthur-Dent')], [0, 2])
       await index.promote('a', { items: 1, users: 1 }) // back to the space before
-      assert.deepEqual([await index.user(erased), (await index.user('Arthur-Dent'))?.payload.recent], [undefined, ['x']])
+      assert.deepEqual(
+        [await index.user(erased), (await index.user('Arthur-Dent'))?.payload.recent],
+        [undefined, ['x']]
+      )
     } finally {
       await index.close()
       await clearQdrant(options)

@@ -28,7 +28,12 @@ test('a member without a data folder of its own repeats nothing', { skip }, asyn
       )
     const ingest = async () => {
       const forgetful = { load: () => undefined, save: () => {} }
-      const stage = new IngestStage({ ...wire, log, sources: [openSource(wire.config.sources[0]!, wire)], offsets: forgetful })
+      const stage = new IngestStage({
+        ...wire,
+        log,
+        sources: [openSource(wire.config.sources[0]!, wire)],
+        offsets: forgetful
+      })
       await stage.run(new AbortController().signal, { untilEnd: true })
       return stage.accounts().get(clicks)
     }

@@ -8,7 +8,10 @@ import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 
 export const brokers = (process.env.KAFKA_BROKERS ?? '').split(',').filter((broker) => broker !== '')
 
-/** Longest time of a test, milliseconds: only for one that hangs. Where many things run at once, what takes seconds takes minutes. */
+/**
+ * Longest time of a test, milliseconds: only for one that hangs. Where many things run at once, what takes seconds
+ * takes minutes.
+ */
 export const hangMs = 900_000
 
 /** For `test`'s options: a reason to skip, or false. */
@@ -17,7 +20,11 @@ export const skip: string | false =
 
 /** As configured, with short waits: a member that is killed is missed after `sessionTimeoutMs`. */
 export function kafkaOptions(changes: Partial<KafkaOptions> = {}): KafkaOptions {
-  const { kafka } = resolveConfig({}, {}, { kafka: { brokers, sessionTimeoutMs: 6000, heartbeatMs: 100, retryMs: 60_000 } })
+  const { kafka } = resolveConfig(
+    {},
+    {},
+    { kafka: { brokers, sessionTimeoutMs: 6000, heartbeatMs: 100, retryMs: 60_000 } }
+  )
   return { ...kafka, ...changes }
 }
 
@@ -25,7 +32,10 @@ export function openLog(changes: Partial<KafkaOptions> = {}): Promise<KafkaLog> 
   return KafkaLog.open(kafkaOptions(changes), systemClock)
 }
 
-export const kafka = new kafkajs.Kafka({ brokers: brokers.length > 0 ? brokers : ['none:1'], logLevel: kafkajs.logLevel.NOTHING })
+export const kafka = new kafkajs.Kafka({
+  brokers: brokers.length > 0 ? brokers : ['none:1'],
+  logLevel: kafkajs.logLevel.NOTHING
+})
 
 /** @returns a name that nobody else uses */
 export async function makeTopic(partitions: number, config: Readonly<Record<string, string>> = {}): Promise<string> {
@@ -33,8 +43,13 @@ export async function makeTopic(partitions: number, config: Readonly<Record<stri
   const admin = kafka.admin()
   await admin.connect()
   try {
-    const configEntries = Object.entries({ 'message.timestamp.type': 'LogAppendTime', ...config }).map(([name, value]) => ({ name, value }))
-    await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }], waitForLeaders: false })
+    const configEntries = Object.entries({ 'message.timestamp.type': 'LogAppendTime', ...config }).map(
+      ([name, value]) => ({ name, value })
+    )
+    await admin.createTopics({
+      topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
+      waitForLeaders: false
+    })
   } finally {
     await admin.disconnect()
   }

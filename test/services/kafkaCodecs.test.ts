@@ -18,7 +18,11 @@ test('every codec is read and written', { skip, timeout: hangMs }, async () => {
       const producer = kafka.producer({ idempotent: true })
       await producer.connect()
       const foreign = Array.from({ length: 100 }, (_, i) => textOf(`kafkajs ${name}`, i))
-      await producer.send({ topic, compression: compressionTypes[name], messages: foreign.map((value) => ({ key: 'k', value })) })
+      await producer.send({
+        topic,
+        compression: compressionTypes[name],
+        messages: foreign.map((value) => ({ key: 'k', value }))
+      })
       await producer.disconnect()
       const log = await openLog({ compression: name })
       const ours = Array.from({ length: 100 }, (_, i) => textOf(`ours ${name}`, i))
@@ -30,7 +34,11 @@ test('every codec is read and written', { skip, timeout: hangMs }, async () => {
       wanted.push(...foreign, ...ours)
     }
     const read: string[] = []
-    for await (const event of reader.read(topic, { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true })) {
+    for await (const event of reader.read(topic, {
+      resume: async () => 0n,
+      signal: new AbortController().signal,
+      untilEnd: true
+    })) {
       if (event.kind === 'records') for (const { value } of event.records) read.push(Buffer.from(value!).toString())
     }
     assert.deepEqual(read, wanted)

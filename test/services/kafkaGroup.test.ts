@@ -1,4 +1,5 @@
-// Members of a group that come and go while records keep coming: nothing is lost, nothing counts twice, no partition has two owners.
+// Members of a group that come and go while records keep coming: nothing is lost, nothing counts twice, no partition
+// has two owners.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -10,7 +11,10 @@ import { hangMs, makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 const partitions = 8
 const bytes = (value: string) => new TextEncoder().encode(value)
 
-/** What all members write to, as a database would be: per partition the values that count, and the next offset, in one step. */
+/**
+ * What all members write to, as a database would be: per partition the values that count, and the next offset, in one
+ * step.
+ */
 class State {
   readonly next = new Map<number, bigint>()
   readonly counted: string[] = []
@@ -75,7 +79,10 @@ class Member {
     }
   }
 
-  /** Values and offset together, or neither: what is not committed when a partition goes is read again by its next owner. */
+  /**
+   * Values and offset together, or neither: what is not committed when a partition goes is read again by its next
+   * owner.
+   */
   #commit(partition: number): void {
     const pending = this.#pending.get(partition)
     if (pending === undefined) return
@@ -105,7 +112,10 @@ test('1 → 3 → 2 → 4 → 1 members under load lose and double nothing', { s
   let feeding = true
   const feed = (async () => {
     while (feeding) {
-      const block = Array.from({ length: 400 }, () => ({ key: bytes(`user-${sent % 97}`), value: bytes(String(sent++)) }))
+      const block = Array.from({ length: 400 }, () => ({
+        key: bytes(`user-${sent % 97}`),
+        value: bytes(String(sent++))
+      }))
       await feeder.append(topic, block)
       await pause(10)
     }
@@ -184,7 +194,11 @@ test('a long stretch of work between two events costs nobody its membership', { 
   const kinds: string[] = []
   try {
     await log.append(topic, [{ key: bytes('k'), value: bytes('1') }])
-    for await (const event of log.read(topic, { resume: async () => 0n, signal: stop.signal, group: `group-of-${topic}` })) {
+    for await (const event of log.read(topic, {
+      resume: async () => 0n,
+      signal: stop.signal,
+      group: `group-of-${topic}`
+    })) {
       kinds.push(event.kind)
       if (event.kind === 'records') await pause(11_000) // more than two sessions
       if (event.kind === 'idle' && kinds.includes('records')) stop.abort()
@@ -200,7 +214,10 @@ test('a long stretch of work between two events costs nobody its membership', { 
   }
 })
 
-test('whoever gets a partition back claims it back; the one between is refused from then on', { skip, timeout: hangMs }, async () => {
+test('whoever gets a partition back claims it back; the one between is refused from then on', {
+  skip,
+  timeout: hangMs
+}, async () => {
   const topic = await makeTopic(1)
   const [a, b] = [await openLog(), await openLog()]
   try {
@@ -215,7 +232,11 @@ test('whoever gets a partition back claims it back; the one between is refused f
       (error) => error instanceof MtmiError && !error.canRetry
     )
     const values: string[] = []
-    for await (const event of a.read(topic, { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true })) {
+    for await (const event of a.read(topic, {
+      resume: async () => 0n,
+      signal: new AbortController().signal,
+      untilEnd: true
+    })) {
       if (event.kind === 'records') for (const { value } of event.records) values.push(new TextDecoder().decode(value!))
     }
     assert.deepEqual(values, ['a1', 'b1', 'a2'])

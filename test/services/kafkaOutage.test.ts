@@ -1,4 +1,5 @@
-// The broker is killed while members write and read, and comes back: nothing that was acknowledged is lost, and everything gets on by itself.
+// The broker is killed while members write and read, and comes back: nothing that was acknowledged is lost, and
+// everything gets on by itself.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -36,7 +37,10 @@ test('a broker that is killed twice for some seconds costs nothing', { skip, tim
     const sent = { plain: 0, fenced: 0 }
     const write = async (topic: 'plain' | 'fenced') => {
       while (writing) {
-        const records = Array.from({ length: 20 }, (_, i) => ({ key: bytes(`k${i % 5}`), value: bytes(String(sent[topic] + i)) }))
+        const records = Array.from({ length: 20 }, (_, i) => ({
+          key: bytes(`k${i % 5}`),
+          value: bytes(String(sent[topic] + i))
+        }))
         await writer.append(topic, records, topic === 'fenced' ? 'owner' : undefined)
         sent[topic] += records.length
         await pause(5)
@@ -46,7 +50,11 @@ test('a broker that is killed twice for some seconds costs nothing', { skip, tim
     const read = async (topic: 'plain' | 'fenced', group?: string) => {
       const next = new Map<number, bigint>()
       const resume = async (partition: number) => next.get(partition) ?? 0n
-      for await (const event of reader.read(topic, { resume, signal: stop.signal, ...(group === undefined ? {} : { group }) })) {
+      for await (const event of reader.read(topic, {
+        resume,
+        signal: stop.signal,
+        ...(group === undefined ? {} : { group })
+      })) {
         if (event.kind !== 'records') continue
         next.set(event.partition, event.records.at(-1)!.offset + 1n)
         for (const { value } of event.records) {
@@ -59,13 +67,15 @@ test('a broker that is killed twice for some seconds costs nothing', { skip, tim
     const readers = [read('plain', 'group'), read('fenced')]
     for (let outage = 0; outage < 2; outage++) {
       const before = { ...sent }
-      while (sent.plain < before.plain + 200 || sent.fenced < before.fenced + 200) await Promise.race([pause(20), ...work, ...readers])
+      while (sent.plain < before.plain + 200 || sent.fenced < before.fenced + 200)
+        await Promise.race([pause(20), ...work, ...readers])
       await broker.stop('SIGKILL')
       await pause(3000)
       await broker.run()
     }
     const after = { ...sent }
-    while (sent.plain < after.plain + 200 || sent.fenced < after.fenced + 200) await Promise.race([pause(20), ...work, ...readers])
+    while (sent.plain < after.plain + 200 || sent.fenced < after.fenced + 200)
+      await Promise.race([pause(20), ...work, ...readers])
     writing = false
     await Promise.all(work)
     for (const topic of ['plain', 'fenced'] as const) {
@@ -88,7 +98,10 @@ test('a broker that is killed twice for some seconds costs nothing', { skip, tim
   }
 })
 
-test('brokers that stay away are given up after retryMs, with their addresses', { skip: noBroker, timeout: hangMs }, async () => {
+test('brokers that stay away are given up after retryMs, with their addresses', {
+  skip: noBroker,
+  timeout: hangMs
+}, async () => {
   const options = kafkaOptions({ brokers: ['127.0.0.1:1'], retryMs: 500 })
   await assert.rejects(
     KafkaLog.open(options, systemClock),

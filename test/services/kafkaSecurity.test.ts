@@ -34,7 +34,12 @@ test('TLS with PLAIN, SCRAM and OAUTHBEARER; secrets come from files', { skip, t
   const secret = (from: string) => (from === password ? secureUser.password : assert.fail(`read ${from}`))
   const optionsOf = (sasl: object, tls: object = { enabled: true, caFile: broker.caFile }) => {
     const environment = { MTMI_KAFKA_SASL_PASSWORD_FILE: password }
-    return resolveConfig({}, environment, { kafka: { brokers: [broker.secureAddress], retryMs: 3000, tls, sasl } }, secret).kafka
+    return resolveConfig(
+      {},
+      environment,
+      { kafka: { brokers: [broker.secureAddress], retryMs: 3000, tls, sasl } },
+      secret
+    ).kafka
   }
   try {
     const admin = new kafkajs.Kafka({ brokers: [broker.address], logLevel: kafkajs.logLevel.NOTHING }).admin()
@@ -84,9 +89,12 @@ test('settings that do not go together are all named', { skip: false }, async ()
   const open = (kafka: object) => KafkaLog.open(resolveConfig({}, {}, { kafka }).kafka, systemClock)
   await assert.rejects(open({ sasl: { mechanism: 'plain' } }), /needs username and password/)
   await assert.rejects(open({ sasl: { mechanism: 'oauthbearer' } }), /needs a token/)
-  await assert.rejects(open({ tls: { enabled: true, caFile: '/none/ca.pem', certFile: '/none/cert.pem' } }), (error) => {
-    assert(error instanceof ConfigError)
-    assert.equal(error.problems.length, 3)
-    return true
-  })
+  await assert.rejects(
+    open({ tls: { enabled: true, caFile: '/none/ca.pem', certFile: '/none/cert.pem' } }),
+    (error) => {
+      assert(error instanceof ConfigError)
+      assert.equal(error.problems.length, 3)
+      return true
+    }
+  )
 })

@@ -1,4 +1,5 @@
-// What a look at the brokers tells of topics and rights: with a broker that lets its user do what was granted, and no more.
+// What a look at the brokers tells of topics and rights: with a broker that lets its user do what was granted, and no
+// more.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -19,10 +20,18 @@ const { AclOperationTypes: operations, AclResourceTypes: resources, ResourcePatt
 
 interface Report {
   readonly ok: boolean
-  readonly findings: readonly { readonly what: string; readonly verdict: string; readonly detail: string; readonly advice?: string }[]
+  readonly findings: readonly {
+    readonly what: string
+    readonly verdict: string
+    readonly detail: string
+    readonly advice?: string
+  }[]
 }
 
-test('topics and rights are told as they are, and nothing is changed by asking', { skip, timeout: hangMs }, async () => {
+test('topics and rights are told as they are, and nothing is changed by asking', {
+  skip,
+  timeout: hangMs
+}, async () => {
   assert.equal(provideJava(), undefined)
   const broker = await Broker.start(undefined, { secure: true, authorize: true })
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-survey-'))
@@ -47,7 +56,10 @@ test('topics and rights are told as they are, and nothing is changed by asking',
     })
   try {
     await admin.connect()
-    await admin.createTopics({ topics: ['read', 'write', 'none'].map((topic) => ({ topic, numPartitions: 2 })), waitForLeaders: true })
+    await admin.createTopics({
+      topics: ['read', 'write', 'none'].map((topic) => ({ topic, numPartitions: 2 })),
+      waitForLeaders: true
+    })
     await grant(resources.TOPIC, 'read', operations.READ)
     await grant(resources.TOPIC, 'write', operations.WRITE)
     await grant(resources.TOPIC, 'gone', operations.READ)
@@ -130,5 +142,8 @@ test('topics and rights are told as they are, and nothing is changed by asking',
 test('brokers that do not answer are given up in time', async () => {
   // Port 9 of this machine: nobody listens there.
   const { kafka } = resolveConfig({}, {}, { kafka: { brokers: ['127.0.0.1:9'] } })
-  await assert.rejects(KafkaSurvey.open(kafka, 5000), (error) => error instanceof UnavailableError && /127\.0\.0\.1:9/.test(error.message))
+  await assert.rejects(
+    KafkaSurvey.open(kafka, 5000),
+    (error) => error instanceof UnavailableError && /127\.0\.0\.1:9/.test(error.message)
+  )
 })

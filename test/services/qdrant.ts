@@ -1,4 +1,5 @@
-// A Qdrant server for tests, where QDRANT_URL names one: each index gets a prefix of its own, and takes its collections along when it goes.
+// A Qdrant server for tests, where QDRANT_URL names one: each index gets a prefix of its own, and takes its collections
+// along when it goes.
 
 import { randomBytes } from 'node:crypto'
 import test from 'node:test'
@@ -20,7 +21,13 @@ export function qdrantGiven(what: string): boolean {
 }
 
 export function qdrantOptions(more: Partial<QdrantOptions> = {}): QdrantOptions {
-  return { ...resolveConfig({}, {}).qdrant, url: qdrantUrl, prefix: `t${randomBytes(6).toString('hex')}_`, liveMaxAgeMs: 0, ...more }
+  return {
+    ...resolveConfig({}, {}).qdrant,
+    url: qdrantUrl,
+    prefix: `t${randomBytes(6).toString('hex')}_`,
+    liveMaxAgeMs: 0,
+    ...more
+  }
 }
 
 export function openQdrant(
@@ -33,5 +40,6 @@ export function openQdrant(
 /** Every collection with the prefix. */
 export async function clearQdrant({ url, prefix }: QdrantOptions): Promise<void> {
   const client = new QdrantClient({ url, checkCompatibility: false })
-  for (const { name } of (await client.getCollections()).collections) if (name.startsWith(prefix)) await client.deleteCollection(name)
+  for (const { name } of (await client.getCollections()).collections)
+    if (name.startsWith(prefix)) await client.deleteCollection(name)
 }

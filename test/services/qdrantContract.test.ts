@@ -1,4 +1,5 @@
-// The examples of infra/qdrant/CONTRACT.md, run as they stand there against a real server, must agree with what this product answers.
+// The examples of infra/qdrant/CONTRACT.md, run as they stand there against a real server, must agree with what this
+// product answers.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -11,7 +12,9 @@ import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from '
 
 const root = new URL('../..', import.meta.url).pathname
 const blocks = [
-  ...readFileSync(path.join(root, 'infra/qdrant/CONTRACT.md'), 'utf8').matchAll(/```(ts|python|bash)( fused)?\n(.*?)```/gs)
+  ...readFileSync(path.join(root, 'infra/qdrant/CONTRACT.md'), 'utf8').matchAll(
+    /```(ts|python|bash)( fused)?\n(.*?)```/gs
+  )
 ].map(([, language, fused, code]) => ({ language: language!, fused: fused !== undefined, code: code! }))
 const hasPython = spawnSync('python3', ['-c', 'import qdrant_client']).status === 0
 
@@ -44,10 +47,17 @@ if (qdrantGiven('Qdrant: examples of the contract')) {
   const run = (language: string, code: string, category?: string): { id: string; score: number }[] => {
     const file = path.join(folder, `example.${{ ts: 'mts', python: 'py', bash: 'sh' }[language]}`)
     writeFileSync(file, code.replaceAll(/\b(items|users)_live/g, `${options.prefix}$1_live`))
-    const [command, ...args] = { ts: [process.execPath, '--import', 'tsx', file], python: ['python3', file], bash: ['bash', file] }[
-      language
-    ]!
-    const environment = { ...process.env, QDRANT_URL: qdrantUrl, USER_ID: 'u 1', ...(category === undefined ? {} : { CATEGORY: category }) }
+    const [command, ...args] = {
+      ts: [process.execPath, '--import', 'tsx', file],
+      python: ['python3', file],
+      bash: ['bash', file]
+    }[language]!
+    const environment = {
+      ...process.env,
+      QDRANT_URL: qdrantUrl,
+      USER_ID: 'u 1',
+      ...(category === undefined ? {} : { CATEGORY: category })
+    }
     const { stdout, stderr, status } = spawnSync(command!, args, { env: environment, encoding: 'utf8', cwd: root })
     assert.equal(status, 0, stderr)
     return JSON.parse(stdout.trim().split('\n').at(-1)!) as { id: string; score: number }[]

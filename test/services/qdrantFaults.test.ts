@@ -22,7 +22,10 @@ function pointsOf(space: string, step: number, round = 0): VectorPoint[] {
   const degrees = (i: number) => ((i * 6 + step) * Math.PI) / 180
   return [
     ...Array.from({ length: items }, (_, i) =>
-      itemPoint(`item ${i}`, [Math.cos(degrees(i)), Math.sin(degrees(i)), 0, 0], { title: `${space} ${step} ${round}`, count: i + 1 })
+      itemPoint(`item ${i}`, [Math.cos(degrees(i)), Math.sin(degrees(i)), 0, 0], {
+        title: `${space} ${step} ${round}`,
+        count: i + 1
+      })
     ),
     ...Array.from({ length: users }, (_, u) => userPoint(`user ${u}`, [x, y], [`${space} ${step} ${round}`]))
   ]
@@ -39,14 +42,24 @@ async function contentOf(
   )
   const recent = new Set<string | undefined>()
   for (let u = 0; u < users; u++) recent.add((await index.user(`user ${u}`))?.payload.recent[0])
-  return { titles: new Set([...found.values()].map(({ payload }) => payload.title)), recent, items: found.size, users: live!.users }
+  return {
+    titles: new Set([...found.values()].map(({ payload }) => payload.title)),
+    recent,
+    items: found.size,
+    users: live!.users
+  }
 }
 
 const whole = (text: string) => ({ titles: new Set([text]), recent: new Set([text]), items, users })
 
 async function behindProxy(
   fate: (request: SeenRequest) => Fate,
-  body: (parts: { proxy: FaultProxy; index: QdrantIndex; direct: QdrantIndex; options: QdrantOptions }) => Promise<void>,
+  body: (parts: {
+    proxy: FaultProxy
+    index: QdrantIndex
+    direct: QdrantIndex
+    options: QdrantOptions
+  }) => Promise<void>,
   more: Partial<QdrantOptions> = {}
 ): Promise<void> {
   const proxy = await new FaultProxy(qdrantUrl, fate).start()
@@ -114,7 +127,10 @@ if (qdrantGiven('Qdrant: faults')) {
         await proxy.stop()
         const writing = index.upsert('a', 2, pointsOf('a', 2))
         await assert.rejects(
-          openQdrant({ ...qdrantOptions(), url: proxy.url, searchRetryMs: 100 }).search({ by: { itemId: 'item 1' } }, 1),
+          openQdrant({ ...qdrantOptions(), url: proxy.url, searchRetryMs: 100 }).search(
+            { by: { itemId: 'item 1' } },
+            1
+          ),
           { code: 'UNAVAILABLE' }
         )
         await pause(1500) // the outage: a minute, made short
@@ -193,7 +209,11 @@ if (qdrantGiven('Qdrant: faults')) {
             () => false
           )
           const seen = await contentOf(direct)
-          assert.deepEqual(seen, seen.titles.has('a 3 0') ? whole('a 3 0') : whole('b 9 0'), `killed at request ${killAt}`)
+          assert.deepEqual(
+            seen,
+            seen.titles.has('a 3 0') ? whole('a 3 0') : whole('b 9 0'),
+            `killed at request ${killAt}`
+          )
           const again = openQdrant({ ...options, url: qdrantUrl })
           await rebuild(again)
           assert.deepEqual(await contentOf(direct), whole('b 9 0'))

@@ -1,4 +1,5 @@
-// A Qdrant of our own that is killed while a space is rebuilt, and started again on what it left. QDRANT_BIN names the program.
+// A Qdrant of our own that is killed while a space is rebuilt, and started again on what it left. QDRANT_BIN names the
+// program.
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -75,11 +76,16 @@ test('killed three times while a space is rebuilt: what was acknowledged is ther
 }, async () => {
   const server = await OwnQdrant.make()
   await server.start()
-  const options = { ...qdrantOptions({ retryMs: 60_000, searchRetryMs: 60_000, batchBytesMax: 10_000 }), url: server.url }
+  const options = {
+    ...qdrantOptions({ retryMs: 60_000, searchRetryMs: 60_000, batchBytesMax: 10_000 }),
+    url: server.url
+  }
   const index = openQdrant(options)
   const count = 300
   const pointsOf = (space: string, step: number) => [
-    ...Array.from({ length: count }, (_, i) => itemPoint(`item ${i}`, [Math.cos(i), Math.sin(i)], { title: `${space} ${step}` })),
+    ...Array.from({ length: count }, (_, i) =>
+      itemPoint(`item ${i}`, [Math.cos(i), Math.sin(i)], { title: `${space} ${step}` })
+    ),
     userPoint('ann', [[1, 0]], [`${space} ${step}`])
   ]
   const shape = { dimensions: 2, interestCount: 1 }

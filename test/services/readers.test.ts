@@ -19,7 +19,9 @@ import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions } from './qdrant.ts
 const full = process.env.MTMI_READERS === 'full'
 const [switches, rollbacks] = full ? [100, 20] : [12, 4]
 const ratePerSecond = 200
-/** At least this long between two switches: the reader's knowledge of what is live, 50 ms here, is renewed in between. */
+/**
+ * At least this long between two switches: the reader's knowledge of what is live, 50 ms here, is renewed in between.
+ */
 const betweenMs = 100
 const shape = { dimensions: 4, interestCount: 2 }
 const [items, users] = [60, 8]
@@ -37,7 +39,9 @@ function pointsOf(number: number): VectorPoint[] {
         features: { space: [`${number}`], parity: [i % 2 === 0 ? 'even' : 'odd'] }
       })
     ),
-    ...Array.from({ length: users }, (_, u) => userPoint(`user ${u}`, [at(u + number), at(90 + u + number)], [`item ${number % items}`]))
+    ...Array.from({ length: users }, (_, u) =>
+      userPoint(`user ${u}`, [at(u + number), at(90 + u + number)], [`item ${number % items}`])
+    )
   ]
 }
 
@@ -145,7 +149,8 @@ test(`embedded index: ${what}`, async (t) => {
 
 if (qdrantGiven('Qdrant: readers')) {
   test(`Qdrant: ${what}`, async (t) => {
-    // Patient, so that a machine that is busy with other tests is no failure: what is asked for is that an answer comes, and is whole.
+    // Patient, so that a machine that is busy with other tests is no failure: what is asked for is that an answer
+    // comes, and is whole.
     const options = qdrantOptions({ liveMaxAgeMs: 50, searchTimeoutMs: 20_000, searchRetryMs: 60_000 })
     const [writer, reader] = [openQdrant(options), openQdrant(options)]
     try {

@@ -1,4 +1,5 @@
-// Killed between two writes of a rollback, trainer and publisher together, on indexes that keep their data elsewhere: files, and a Qdrant (QDRANT_URL).
+// Killed between two writes of a rollback, trainer and publisher together, on indexes that keep their data elsewhere:
+// files, and a Qdrant (QDRANT_URL).
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -22,7 +22,11 @@ export class TopicTail {
   /** In the order of each partition. */
   async records(): Promise<readonly LogRecord[]> {
     const resume = async (partition: number) => this.#next.get(partition) ?? 0n
-    for await (const event of this.wire.log.read(this.#topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
+    for await (const event of this.wire.log.read(this.#topic, {
+      resume,
+      signal: new AbortController().signal,
+      untilEnd: true
+    })) {
       if (event.kind !== 'records') continue
       for (const record of event.records) this.#records.push(record)
       this.#next.set(event.partition, event.records.at(-1)!.offset + 1n)
@@ -31,8 +35,13 @@ export class TopicTail {
   }
 }
 
-/** Looks until `done`, as long as `amount` goes on changing: how long it takes is the machine's affair, that it goes on is ours. @returns whether it was done */
-export async function whileMoving(look: () => Promise<{ readonly done: boolean; readonly amount: number }>): Promise<boolean> {
+/**
+ * Looks until `done`, as long as `amount` goes on changing: how long it takes is the machine's affair, that it goes on
+ * is ours. @returns whether it was done
+ */
+export async function whileMoving(
+  look: () => Promise<{ readonly done: boolean; readonly amount: number }>
+): Promise<boolean> {
   let amount = -1
   let movedMs = performance.now()
   for (;;) {

@@ -1,4 +1,5 @@
-// What a run must have come to: computed from the log that it left, in one undisturbed pass over each topic, a record at a time.
+// What a run must have come to: computed from the log that it left, in one undisturbed pass over each topic, a record
+// at a time.
 
 import { BadEventError } from '../../src/core/errors.ts'
 import { Popularity } from '../../src/index/popularity.ts'

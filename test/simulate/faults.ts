@@ -1,4 +1,5 @@
-// What goes wrong in a run, drawn from its seed. Each kind of fault is absent from half of the runs: together they would hide what each does alone.
+// What goes wrong in a run, drawn from its seed. Each kind of fault is absent from half of the runs: together they
+// would hide what each does alone.
 
 import { UnavailableError } from '../../src/core/errors.ts'
 import type { Life, World } from './world.ts'
@@ -41,7 +42,8 @@ export class Faults {
     this.#latencyMs = world.between(0.2, 30)
     this.#slowShare = sometimes(() => world.between(0, 0.05))
     this.repeatShare = sometimes(() => world.between(0, 0.2))
-    const rarely = (fromMs: number, toMs: number) => sometimes(() => world.between(fromMs, toMs)) || Number.POSITIVE_INFINITY
+    const rarely = (fromMs: number, toMs: number) =>
+      sometimes(() => world.between(fromMs, toMs)) || Number.POSITIVE_INFINITY
     this.killMeanMs = rarely(5_000, 60_000)
     this.outageMeanMs = rarely(20_000, 120_000)
     this.rebalanceMeanMs = rarely(10_000, 60_000)
@@ -73,8 +75,8 @@ export class Faults {
   }
 
   /**
-   * One call of a service: some time, the effect at one moment, some more time. It may fail before the effect or after it. A service that is away
-   * is asked again for a while, as its clients do, and then given up.
+   * One call of a service: some time, the effect at one moment, some more time. It may fail before the effect or after
+   * it. A service that is away is asked again for a while, as its clients do, and then given up.
    *
    * @throws UnavailableError
    */

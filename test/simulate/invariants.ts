@@ -16,7 +16,11 @@ const tolerance = 1e-4
 /** A level that moved by less than a tenth of the interactions is not written again. */
 const popularityTolerance = Math.log2(1.1) + 1e-6
 
-export async function checkInvariants(parts: Parts, processes: readonly { readonly disk: SimDisk }[], world: World): Promise<void> {
+export async function checkInvariants(
+  parts: Parts,
+  processes: readonly { readonly disk: SimDisk }[],
+  world: World
+): Promise<void> {
   const violated = (what: string) => world.violated(what)
   const expected = await expectedOf(parts)
   checkIngest(parts, violated)
@@ -25,7 +29,10 @@ export async function checkInvariants(parts: Parts, processes: readonly { readon
   await checkIndex(parts, expected, violated)
 }
 
-/** As soon as nothing waits, without anybody's hurry: who clicked is in the index with what was clicked, by whatever weights. */
+/**
+ * As soon as nothing waits, without anybody's hurry: who clicked is in the index with what was clicked, by whatever
+ * weights.
+ */
 export async function checkAtRest(parts: Parts, world: World): Promise<void> {
   const { index, replicas } = parts
   if (!replicas.some((replica) => replica.ready)) return
@@ -73,7 +80,12 @@ function parsed(value: Uint8Array | null): Record<string, unknown> | undefined {
 }
 
 /** Those that no stage can use, at least once each; nothing else. */
-function checkDeadLetters({ broker }: Parts, topics: readonly string[], bad: ReadonlySet<string>, violated: Violated): void {
+function checkDeadLetters(
+  { broker }: Parts,
+  topics: readonly string[],
+  bad: ReadonlySet<string>,
+  violated: Violated
+): void {
   const found = new Set<string>()
   for (const topic of topics) {
     for (const record of broker.records(deadLetterTopic(topic, 'mtmi'))) {
@@ -87,7 +99,12 @@ function checkDeadLetters({ broker }: Parts, topics: readonly string[], bad: Rea
 }
 
 /** What was emitted last of each user, and what is kept on disk, is the fold over the log. */
-function checkHistories(parts: Parts, expected: Expected, processes: readonly { readonly disk: SimDisk }[], violated: Violated): void {
+function checkHistories(
+  parts: Parts,
+  expected: Expected,
+  processes: readonly { readonly disk: SimDisk }[],
+  violated: Violated
+): void {
   const { broker, codecs, config } = parts
   const emitted = new Map<string, string>()
   for (const { key, value } of broker.records(config.topics.userSequences)) {
@@ -106,7 +123,9 @@ function checkHistories(parts: Parts, expected: Expected, processes: readonly { 
     if (unaccounted(account) !== 0) violated(`partition ${partition}: ${accountText(account)}`)
     const alone = processes.length <= 3
     if (alone && (BigInt(account.read) !== end || account.outcomes.erasure !== expected.erased[partition]))
-      violated(`partition ${partition} has ${end} records and ${expected.erased[partition]} erasures, but: ${accountText(account)}`)
+      violated(
+        `partition ${partition} has ${end} records and ${expected.erased[partition]} erasures, but: ${accountText(account)}`
+      )
   }
   checkDeadLetters(parts, [config.topics.interactions], expected.bad, violated)
 }
@@ -119,7 +138,8 @@ function checkExamples(parts: Parts, { examples, maybe }: Expected, violated: Vi
     learned.add(name)
   }
   for (const name of examples)
-    if (!learned.has(name) && !maybe.has(name)) violated(`example ${name} was not learned; fresh in ${freshIn(parts, name)}`)
+    if (!learned.has(name) && !maybe.has(name))
+      violated(`example ${name} was not learned; fresh in ${freshIn(parts, name)}`)
 }
 
 /** Records of user-sequences in which it was to be learned. */
@@ -153,7 +173,8 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   }
   if (!replica.ready) return
   const live = await index.live()
-  if (live?.space !== replica.space) return violated(`the index answers from ${live?.space}, the model's space is ${replica.space}`)
+  if (live?.space !== replica.space)
+    return violated(`the index answers from ${live?.space}, the model's space is ${replica.space}`)
   const { dimensions, interestCount } = replica
   const held = index.contents(live.space)
 
@@ -161,7 +182,8 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   const encodedItems = replica.itemVectors(items.map((itemId) => ({ itemId, features: featuresOf(itemId) })))
   const counted = popularityOf(parts)
   const hasCatalogue = [...catalogue.values()].some((item) => item !== null)
-  const isCandidate = (itemId: string) => (hasCatalogue ? catalogue.get(itemId) != null : catalogue.get(itemId) !== null)
+  const isCandidate = (itemId: string) =>
+    hasCatalogue ? catalogue.get(itemId) != null : catalogue.get(itemId) !== null
   const wantedItems = items.filter((itemId, i) => encodedItems.known[i] === 1 && isCandidate(itemId))
   sameList('items in the index', wantedItems, held.items, violated)
   for (const [i, itemId] of items.entries()) {
@@ -173,7 +195,8 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
     const wanted = counted.of(itemId).popularity
     if (Math.abs(popularity - wanted) > popularityTolerance)
       violated(`item ${itemId} is in the index with popularity ${popularity}, which is ${wanted}`)
-    if (found.payload.title !== catalogue.get(itemId)?.title) violated(`item ${itemId} is in the index with title ${found.payload.title}`)
+    if (found.payload.title !== catalogue.get(itemId)?.title)
+      violated(`item ${itemId} is in the index with title ${found.payload.title}`)
   }
 
   const users = [...expected.windows.keys()].sort()
@@ -200,7 +223,12 @@ function shown(value: unknown): string {
   return JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? String(inner) : inner))
 }
 
-function same(what: string, wanted: ReadonlyMap<string, unknown>, found: ReadonlyMap<string, unknown>, violated: Violated): void {
+function same(
+  what: string,
+  wanted: ReadonlyMap<string, unknown>,
+  found: ReadonlyMap<string, unknown>,
+  violated: Violated
+): void {
   for (const name of new Set([...wanted.keys(), ...found.keys()])) {
     const [w, f] = [shown(wanted.get(name)), shown(found.get(name))]
     if (w !== f) violated(`${what} ${name}: expected ${w}, found ${f}`)
@@ -208,5 +236,6 @@ function same(what: string, wanted: ReadonlyMap<string, unknown>, found: Readonl
 }
 
 function sameList(what: string, wanted: readonly string[], found: readonly string[], violated: Violated): void {
-  if (wanted.join() !== [...found].sort().join()) violated(`${what}: expected ${wanted.join()}, found ${[...found].sort().join()}`)
+  if (wanted.join() !== [...found].sort().join())
+    violated(`${what}: expected ${wanted.join()}, found ${[...found].sort().join()}`)
 }

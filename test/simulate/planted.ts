@@ -1,5 +1,5 @@
-// Bugs that the simulator has to find. Each is a change of the product's text, made in a copy: where the text is no longer there, the list is to be
-// brought up to date. Most stood in the product once.
+// Bugs that the simulator has to find. Each is a change of the product's text, made in a copy: where the text is no
+// longer there, the list is to be brought up to date. Most stood in the product once.
 
 import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -23,7 +23,8 @@ export const planted: readonly Planted[] = [
     name: 'the tombstone of a deleted item is dropped',
     file: 'catalogueReader.ts',
     find: '    const change = this.catalogue.apply(',
-    replace: '    if (item === null) {\n      this.#next = offset + 1n\n      return\n    }\n    const change = this.catalogue.apply('
+    replace:
+      '    if (item === null) {\n      this.#next = offset + 1n\n      return\n    }\n    const change = this.catalogue.apply('
   },
   {
     name: 'the tombstone of an erased user is dropped',
@@ -54,7 +55,8 @@ export const planted: readonly Planted[] = [
     name: 'another version goes live before it is complete',
     file: 'publisherSpace.ts',
     find: '        if (pending > 0) return undefined\n',
-    replace: '        if (pending >= 0) return await this.#index.promote(name, { items, users: 0 }).then(() => undefined)\n'
+    replace:
+      '        if (pending >= 0) return await this.#index.promote(name, { items, users: 0 }).then(() => undefined)\n'
   },
   {
     name: 'a promotion can never complete',
@@ -79,7 +81,8 @@ export const planted: readonly Planted[] = [
     isSlow: true,
     file: 'ingestStage.ts',
     find: '            await this.#take(mapper, slice, badShare, letters)\n            at.next = slice.at(-1)!.offset + 1n\n',
-    replace: '            at.next = slice.at(-1)!.offset + 1n\n            await this.#take(mapper, slice, badShare, letters)\n'
+    replace:
+      '            at.next = slice.at(-1)!.offset + 1n\n            await this.#take(mapper, slice, badShare, letters)\n'
   },
   {
     name: 'a checkpoint forgets which fresh steps it has seen',
@@ -96,7 +99,8 @@ export const planted: readonly Planted[] = [
   },
   {
     name: 'a checkpoint is taken before the rows that it leaves out are sent',
-    notFound: 'no seed of 20 since nothing is sent while batches are learned again; seed by seed it was not looked into',
+    notFound:
+      'no seed of 20 since nothing is sent while batches are learned again; seed by seed it was not looked into',
     file: 'trainStage.ts',
     find: '    await this.#writer.saved()\n    await this.#sendUpdates(false)\n    const startedMs',
     replace: '    await this.#writer.saved()\n    const startedMs'
@@ -168,23 +172,42 @@ export function copyProduct(): string {
 
 /** @returns puts the text back @throws Error if the text is not there exactly once */
 function plant(copy: string, { file, find, replace, name }: Planted): () => void {
-  const found = readdirSync(path.join(copy, 'src'), { recursive: true, encoding: 'utf8' }).filter((each) => path.basename(each) === file)
+  const found = readdirSync(path.join(copy, 'src'), { recursive: true, encoding: 'utf8' }).filter(
+    (each) => path.basename(each) === file
+  )
   const target = path.join(copy, 'src', found[0] ?? file)
   const text = found.length === 1 ? readFileSync(target, 'utf8') : ''
   const parts = text.split(find)
   if (parts.length !== 2)
-    throw new Error(`planted bug '${name}': its text is not exactly once in ${file}; bring test/simulate/planted.ts up to date`)
+    throw new Error(
+      `planted bug '${name}': its text is not exactly once in ${file}; bring test/simulate/planted.ts up to date`
+    )
   writeFileSync(target, parts.join(replace))
   return () => writeFileSync(target, text)
 }
 
-/** @param copy as `copyProduct` made it @returns the first seed that finds the bug, and what it says; undefined: none of them does */
-export async function findPlanted(copy: string, bug: Planted, seeds: number): Promise<{ seed: number; violation: string } | undefined> {
+/**
+ * @param copy as `copyProduct` made it @returns the first seed that finds the bug, and what it says; undefined: none of
+ *   them does
+ */
+export async function findPlanted(
+  copy: string,
+  bug: Planted,
+  seeds: number
+): Promise<{ seed: number; violation: string } | undefined> {
   const takeOut = plant(copy, bug)
   try {
-    const output = await run(copy, ['--import', 'tsx', 'test/simulate/simulate.ts', '--seeds', String(seeds), '--first'])
+    const output = await run(copy, [
+      '--import',
+      'tsx',
+      'test/simulate/simulate.ts',
+      '--seeds',
+      String(seeds),
+      '--first'
+    ])
     const [, seed, violation] = /seed (\d+) violates:\n {2}(.*)/.exec(output) ?? []
-    if (seed === undefined && !/ 0 failed/.test(output)) throw new Error(`planted bug '${bug.name}': the simulator ended with\n${output}`)
+    if (seed === undefined && !/ 0 failed/.test(output))
+      throw new Error(`planted bug '${bug.name}': the simulator ended with\n${output}`)
     return seed === undefined ? undefined : { seed: Number(seed), violation: violation! }
   } finally {
     takeOut()
@@ -195,7 +218,8 @@ function run(cwd: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.on('error', reject)
     child.on('close', () => resolve(output))
   })

@@ -1,4 +1,5 @@
-// What happens to the pipeline from outside: clicks, a catalogue, erasures, and records that should not be there. All of it drawn from the seed.
+// What happens to the pipeline from outside: clicks, a catalogue, erasures, and records that should not be there. All
+// of it drawn from the seed.
 
 import { erasureEvent } from '../../src/log/erasure.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
@@ -42,7 +43,9 @@ export function play(world: World, broker: SimBroker): Scenario {
     at(atMs, `${user} ${type} ${item}`, () => {
       const newest = newestMs.get(user) ?? epochMs - 86_400_000
       // Some come out of order, a few of them too late.
-      const time = world.chance(0.15) ? newest - 1000 * world.rng.integer(90) : newest + 1000 * (1 + world.rng.integer(30))
+      const time = world.chance(0.15)
+        ? newest - 1000 * world.rng.integer(90)
+        : newest + 1000 * (1 + world.rng.integer(30))
       newestMs.set(user, Math.max(newest, time))
       const record = { key: text.encode(user), value: json({ id: `e${number}`, user, item, type, time }) }
       broker.append(clicks, world.chance(0.05) ? [record, record] : [record])
@@ -61,7 +64,9 @@ export function play(world: World, broker: SimBroker): Scenario {
   if (world.chance(0.5))
     for (let i = 0; i < 1 + world.rng.integer(3); i++) {
       const user = world.pick(userIds)
-      at(lengthMs * world.rng.uniform(), `${user} is to be erased`, () => broker.append('interactions', [erasureEvent(user)]))
+      at(lengthMs * world.rng.uniform(), `${user} is to be erased`, () =>
+        broker.append('interactions', [erasureEvent(user)])
+      )
     }
   if (world.chance(0.5))
     for (let i = 0; i < 1 + world.rng.integer(5); i++) {
@@ -71,11 +76,16 @@ export function play(world: World, broker: SimBroker): Scenario {
   return { lengthMs, events }
 }
 
-/** Last of all, so that the trainer sends its weights once more: vectors of users are made again when these move, not when a row does. */
+/**
+ * Last of all, so that the trainer sends its weights once more: vectors of users are made again when these move, not
+ * when a row does.
+ */
 export function playLast(world: World, broker: SimBroker): void {
   const user = world.pick(userIds)
   world.trace('outside', `${user} clicks i0, last of all`)
-  broker.append(clicks, [{ key: text.encode(user), value: json({ id: 'last', user, item: 'i0', type: 'click', time: epochMs }) }])
+  broker.append(clicks, [
+    { key: text.encode(user), value: json({ id: 'last', user, item: 'i0', type: 'click', time: epochMs }) }
+  ])
 }
 
 const key = text.encode('u1')

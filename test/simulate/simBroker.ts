@@ -1,5 +1,5 @@
-// The log's server of a simulated run: topics, fences and consumer groups, as they are for everybody. It does not fail by itself: what is asked of
-// it over `SimLog` does.
+// The log's server of a simulated run: topics, fences and consumer groups, as they are for everybody. It does not fail
+// by itself: what is asked of it over `SimLog` does.
 
 import { MtmiError } from '../../src/core/errors.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
@@ -88,7 +88,8 @@ export class Group {
     const order = [...this.members]
     this.#world.rng.shuffle(order)
     for (const member of order) member.partitions = []
-    for (let partition = 0; partition < this.#partitions; partition++) order[partition % order.length]!.partitions.push(partition)
+    for (let partition = 0; partition < this.#partitions; partition++)
+      order[partition % order.length]!.partitions.push(partition)
     const shares = order.map(({ life, partitions }) => `${life.name} [${partitions}]`).join(', ')
     this.#world.trace(this.name, `generation ${this.generation}: ${shares}`)
     for (const member of order) {
@@ -151,11 +152,15 @@ export class SimBroker {
     }
   }
 
-  /** @param mine epoch that the caller has; undefined: it claims the fence. @returns the epoch @throws MtmiError if somebody has claimed it since */
+  /**
+   * @param mine epoch that the caller has; undefined: it claims the fence. @returns the epoch @throws MtmiError if
+   *   somebody has claimed it since
+   */
   claim(fence: string, mine: number | undefined): number {
     const newest = this.#epochs.get(fence) ?? 0
     const epoch = mine ?? newest + 1
-    if (newest > epoch) throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+    if (newest > epoch)
+      throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
     this.#epochs.set(fence, epoch)
     return epoch
   }

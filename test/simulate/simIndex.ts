@@ -1,4 +1,5 @@
-// The index as one process sees it: every call takes time and may fail. What it holds is shared, and outlives the processes.
+// The index as one process sees it: every call takes time and may fail. What it holds is shared, and outlives the
+// processes.
 
 import type { VectorIndex } from '../../src/index/vectorIndex.ts'
 import type { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
@@ -6,7 +7,20 @@ import type { Faults } from './faults.ts'
 import type { Life } from './world.ts'
 
 const calls = [
-  ...['createSpace', 'upsert', 'remove', 'erase', 'promote', 'dropSpace', 'spaces', 'live', 'search', 'popular', 'items', 'user'],
+  ...[
+    'createSpace',
+    'upsert',
+    'remove',
+    'erase',
+    'promote',
+    'dropSpace',
+    'spaces',
+    'live',
+    'search',
+    'popular',
+    'items',
+    'user'
+  ],
   'item'
 ]
 
@@ -18,7 +32,8 @@ export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): V
     (name: string) =>
     (...args: unknown[]) =>
       faults.call(life, 'index', name, () => {
-        if (!['live', 'item', 'user', 'spaces'].includes(name)) life.world.trace(life.name, `index ${name} ${shown(args)}`)
+        if (!['live', 'item', 'user', 'spaces'].includes(name))
+          life.world.trace(life.name, `index ${name} ${shown(args)}`)
         if (name === 'promote') checkPromotion(held, life, args[0] as string)
         if (name === 'remove' && args[1] === 'item')
           for (const id of args[2] as readonly string[]) removedFrom(held, args[0] as string).add(id)
@@ -29,7 +44,10 @@ export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): V
   return { ...index, close: async () => {} } as unknown as VectorIndex
 }
 
-/** Items that were taken out of a version on purpose: the catalogue deleted them, or the model does not know them. They are not missing there. */
+/**
+ * Items that were taken out of a version on purpose: the catalogue deleted them, or the model does not know them. They
+ * are not missing there.
+ */
 const removed = new WeakMap<MemoryVectorIndex, Map<string, Set<string>>>()
 
 function removedFrom(held: MemoryVectorIndex, space: string): Set<string> {
@@ -46,7 +64,9 @@ function checkPromotion(held: MemoryVectorIndex, life: Life, space: string): voi
   if (live === undefined || live === space) return
   const [before, after] = [held.contents(live), held.contents(space)]
   for (const role of ['items', 'users'] as const) {
-    const missing = before[role].filter((id) => !after[role].includes(id) && !(role === 'items' && removedFrom(held, space).has(id)))
+    const missing = before[role].filter(
+      (id) => !after[role].includes(id) && !(role === 'items' && removedFrom(held, space).has(id))
+    )
     if (missing.length > (1 - completeShare) * before[role].length)
       life.world.violated(`space ${space} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }

@@ -28,8 +28,9 @@ export class SimLog implements EventLog {
   }
 
   /**
-   * Under a fence it is one transaction, and after one that failed all later ones are refused until the fence is claimed again, as by KafkaProducer:
-   * of two emissions that are on their way the second is never there without the first.
+   * Under a fence it is one transaction, and after one that failed all later ones are refused until the fence is
+   * claimed again, as by KafkaProducer: of two emissions that are on their way the second is never there without the
+   * first.
    */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
     const before = this.#appending.get(topic) ?? Promise.resolve()
@@ -87,7 +88,8 @@ export class SimLog implements EventLog {
         yield { kind: 'assigned', partitions }
         const positions = new Map<number, bigint>()
         for (const partition of partitions)
-          if (!signal.aborted && !group.isOver(member)) positions.set(partition, await resume(partition, group.committed.get(partition)))
+          if (!signal.aborted && !group.isOver(member))
+            positions.set(partition, await resume(partition, group.committed.get(partition)))
         if (!signal.aborted && !group.isOver(member)) yield* this.#followShare(topic, group, member, positions, signal)
         if (partitions.length > 0) yield { kind: 'revoked', partitions }
       }
@@ -136,7 +138,9 @@ export class SimLog implements EventLog {
       world.rng.shuffle(partitions)
       let found = false
       const fetched = await this.#faults.call(this.#life, 'log', `fetch ${topic}`, () =>
-        partitions.map((partition) => [partition, this.#fetch(topic, partition, positions.get(partition)!, ends)] as const)
+        partitions.map(
+          (partition) => [partition, this.#fetch(topic, partition, positions.get(partition)!, ends)] as const
+        )
       )
       for (const [partition, records] of fetched) {
         if (signal.aborted || over()) return

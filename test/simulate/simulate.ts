@@ -1,4 +1,5 @@
-// npm run test:simulate -- [--seeds N] [--from S] [--jobs J] [--first] | --seed S [--trace] | --planted [--seeds N] [--short] [--only TEXT]
+// npm run test:simulate -- [--seeds N] [--from S] [--jobs J] [--first] | --seed S [--trace] | --planted [--seeds N]
+// [--short] [--only TEXT]
 //
 // docs/testing.md explains the world, the faults and what has to be true after each run.
 
@@ -30,7 +31,14 @@ const seeds = number('seeds', values.seeds)
 const from = number('from', values.from)
 const jobs = number('jobs', values.jobs)
 
-const run = values.seed !== undefined ? one(number('seed', values.seed)) : values.planted ? allPlanted() : jobs > 1 ? share() : many()
+const run =
+  values.seed !== undefined
+    ? one(number('seed', values.seed))
+    : values.planted
+      ? allPlanted()
+      : jobs > 1
+        ? share()
+        : many()
 process.exit((await run) ? 0 : 1)
 
 function number(name: string, text: string): number {
@@ -73,9 +81,13 @@ async function share(): Promise<boolean> {
   const ends: Promise<boolean>[] = []
   for (let first = from; first < from + seeds; first += size) {
     const own = ['--seeds', String(Math.min(size, from + seeds - first)), '--from', String(first)]
-    const child = spawn(process.execPath, ['--import', 'tsx', import.meta.filename, ...own, ...(values.first ? ['--first'] : [])], {
-      stdio: 'inherit'
-    })
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', import.meta.filename, ...own, ...(values.first ? ['--first'] : [])],
+      {
+        stdio: 'inherit'
+      }
+    )
     ends.push(new Promise((resolve) => child.on('close', (code) => resolve(code === 0))))
   }
   return (await Promise.all(ends)).every((isGood) => isGood)
@@ -87,7 +99,9 @@ async function allPlanted(): Promise<boolean> {
   let missed = 0
   for (const bug of planted.filter(({ name }) => name.includes(values.only))) {
     const skipped =
-      values.only !== '' ? undefined : (bug.notFound ?? (values.short && bug.isSlow === true ? 'takes dozens of seeds' : undefined))
+      values.only !== ''
+        ? undefined
+        : (bug.notFound ?? (values.short && bug.isSlow === true ? 'takes dozens of seeds' : undefined))
     if (skipped !== undefined) {
       say(`NOT TRIED: ${bug.name}\n  ${skipped}`)
       continue

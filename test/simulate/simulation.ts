@@ -1,4 +1,5 @@
-// One simulated run: the pipeline's processes in a world that a seed decides about, until nothing more goes wrong and everything has come to rest.
+// One simulated run: the pipeline's processes in a world that a seed decides about, until nothing more goes wrong and
+// everything has come to rest.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -15,7 +16,18 @@ import { checkAtRest, checkInvariants } from './invariants.ts'
 import { clicks, goods, play, playLast } from './scenario.ts'
 import { SimBroker } from './simBroker.ts'
 import { SimDisk } from './simState.ts'
-import { encode, ingest, lag, type Parts, publishAlone, type Running, type Start, sequenceShare, trainAlone, whole } from './stages.ts'
+import {
+  encode,
+  ingest,
+  lag,
+  type Parts,
+  publishAlone,
+  type Running,
+  type Start,
+  sequenceShare,
+  trainAlone,
+  whole
+} from './stages.ts'
 import { Life, World } from './world.ts'
 
 /** After the last fault everything has to be at rest within so much virtual time. */
@@ -62,11 +74,14 @@ interface Process {
 
 export async function simulateRun(seed: number, { registry, codecs }: Setting): Promise<Outcome> {
   const world = new World(seed)
-  const onUnhandled = (reason: unknown) => world.violated(`a rejection that nobody handles: ${(reason as Error)?.stack ?? String(reason)}`)
+  const onUnhandled = (reason: unknown) =>
+    world.violated(`a rejection that nobody handles: ${(reason as Error)?.stack ?? String(reason)}`)
   process.on('unhandledRejection', onUnhandled)
   const partitions = { [clicks]: 2, [goods]: 1, interactions: 1 + world.rng.integer(3) } as const
   const shared = { ...partitions, 'user-sequences': partitions.interactions }
-  const broker = new SimBroker(world, (topic) => (Object.hasOwn(shared, topic) ? shared[topic as keyof typeof shared] : 1))
+  const broker = new SimBroker(world, (topic) =>
+    Object.hasOwn(shared, topic) ? shared[topic as keyof typeof shared] : 1
+  )
   const faults = new Faults(world)
   const parts: Parts = {
     config: configOf(world),
@@ -105,7 +120,15 @@ class Simulation {
       ['serve', encode]
     ]
     this.#processes = starts.map(([name, start]) => ({
-      ...{ name, start, disk: new SimDisk(), life: new Life(world, name), stop: new AbortController(), running: [], ended: 'stopped' }
+      ...{
+        name,
+        start,
+        disk: new SimDisk(),
+        life: new Life(world, name),
+        stop: new AbortController(),
+        running: [],
+        ended: 'stopped'
+      }
     }))
   }
 
@@ -113,7 +136,8 @@ class Simulation {
     const world = this.#world
     const { faults } = this.#parts
     const { lengthMs } = play(world, this.#parts.broker)
-    for (const process of this.#processes) world.schedule(world.outside, world.between(0, 3000), () => this.#launch(process))
+    for (const process of this.#processes)
+      world.schedule(world.outside, world.between(0, 3000), () => this.#launch(process))
     this.#plan(lengthMs)
     await world.run(() => world.violations.length > 0, lengthMs * 1.2)
     if (world.violations.length > 0) return
@@ -130,7 +154,10 @@ class Simulation {
 
   async #settle(): Promise<boolean> {
     const world = this.#world
-    const settled = await world.run(() => world.violations.length > 0 || this.#behind() === undefined, world.nowMs + settleMs)
+    const settled = await world.run(
+      () => world.violations.length > 0 || this.#behind() === undefined,
+      world.nowMs + settleMs
+    )
     if (world.violations.length > 0) return false
     if (settled) world.trace('world', 'everything is at rest')
     else world.violated(`not at rest ${settleMs / 60_000} minutes after the last fault: ${this.#behind()}`)
@@ -175,7 +202,9 @@ class Simulation {
     const run = async () => {
       process.running = process.start(this.#parts, life, process.disk)
       if (this.#hurries) for (const running of process.running) running.hurry(true)
-      const results = await Promise.allSettled(process.running.map((running) => running.run(stop.signal).finally(() => stop.abort())))
+      const results = await Promise.allSettled(
+        process.running.map((running) => running.run(stop.signal).finally(() => stop.abort()))
+      )
       for (const result of results) if (result.status === 'rejected') throw result.reason
     }
     const asked = () => process.life === life && process.ended === 'stopped'
@@ -201,7 +230,8 @@ class Simulation {
     for (const group of this.#parts.broker.groups) group.lookAfter(life)
     const wasAsked = process.ended === 'stopped'
     process.ended = 'failed'
-    if (!wasAsked) world.schedule(world.outside, world.between(100, 5000), () => process.life === life && this.#launch(process))
+    if (!wasAsked)
+      world.schedule(world.outside, world.between(100, 5000), () => process.life === life && this.#launch(process))
   }
 
   #disturb(process: Process): void {

@@ -66,7 +66,8 @@ export function wireOf({ config, broker, registry, codecs, faults }: Parts, life
     log: new SimLog(broker, life, faults),
     // Schemas are asked for once a process, so that each has to meet a registry that is away.
     registry: {
-      idFor: (subject, schema) => faults.call(life, 'registry', 'id of a schema', () => registry.idFor(subject, schema)),
+      idFor: (subject, schema) =>
+        faults.call(life, 'registry', 'id of a schema', () => registry.idFor(subject, schema)),
       schemaOf: (id) =>
         faults.call(life, 'registry', `schema ${id}`, async () => {
           const schema = await registry.schemaOf(id)
@@ -95,7 +96,8 @@ export const ingest: Start = (parts, life, disk) => {
       const saved = disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).load()
       return saved === undefined ? undefined : BigInt(saved)
     },
-    save: (topic, partition, next) => disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).save(String(next))
+    save: (topic, partition, next) =>
+      disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).save(String(next))
   }
   const sources = parts.config.sources.map((source) => openSource(source, wire))
   const stage = new IngestStage({ ...wire, sources, offsets })
@@ -124,11 +126,19 @@ function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Run
     ...wire,
     ...{ drift, catalogue },
     openStore: (partition) =>
-      shared ? openOwnedSequences({ wire, disk: disk.owned(life, faults) }, partition) : disk.store(life, faults, partition),
+      shared
+        ? openOwnedSequences({ wire, disk: disk.owned(life, faults) }, partition)
+        : disk.store(life, faults, partition),
     measure: () => {}
   })
   const behind = () => (stage.committed ? undefined : 'not committed')
-  return { name: life.name, run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind, consumed: () => stage.consumed() }
+  return {
+    name: life.name,
+    run: (signal) => stage.run(signal),
+    hurry: (on) => stage.hurry(on),
+    behind,
+    consumed: () => stage.consumed()
+  }
 }
 
 /** A member of the group. */
@@ -156,19 +166,28 @@ function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Runnin
     onLearned: (batch, examples) => {
       const names = examples.map(({ source }) => `${source.partition}/${source.offset}`).join(' ')
       const before = parts.batches.get(batch)
-      if (before !== undefined && before !== names) life.world.violated(`batch ${batch} was ${before}, and is learned again as ${names}`)
+      if (before !== undefined && before !== names)
+        life.world.violated(`batch ${batch} was ${before}, and is learned again as ${names}`)
       parts.batches.set(batch, names)
     },
     ...beside
   })
   const behind = () => {
     if ((results.load()?.id ?? 0) < (parts.request?.id ?? 0)) return `request ${parts.request?.id} is not carried out`
-    return lag(broker, config.topics.userSequences, stage.consumed()) ?? (stage.updatesSent ? undefined : 'updates are not sent')
+    return (
+      lag(broker, config.topics.userSequences, stage.consumed()) ??
+      (stage.updatesSent ? undefined : 'updates are not sent')
+    )
   }
   return { name: 'train', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind }
 }
 
-function publish(parts: Parts, life: Life, disk: SimDisk, catalogue?: CatalogueReader): Running & { stage: PublishStage } {
+function publish(
+  parts: Parts,
+  life: Life,
+  disk: SimDisk,
+  catalogue?: CatalogueReader
+): Running & { stage: PublishStage } {
   const wire = wireOf(parts, life)
   const { config, broker, faults } = parts
   const replica = new ModelReplica({ gated: true })

@@ -1,5 +1,6 @@
-// A trainer that only counts: the interface of IncrementalTrainer without its arithmetic. An item's row says how often the item was learned, so
-// vectors in the index tell which interactions they know of; and it remembers by name which examples it was given.
+// A trainer that only counts: the interface of IncrementalTrainer without its arithmetic. An item's row says how often
+// the item was learned, so vectors in the index tell which interactions they know of; and it remembers by name which
+// examples it was given.
 
 import type { ModelOptions } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
@@ -25,7 +26,10 @@ export class StandInTrainer implements StageTrainer {
   readonly #historyMax: number
   readonly #model: ReturnType<typeof createModel>
   #state: State = { step: 0, counts: {}, features: [], learned: [] }
-  /** Items and features whose row was not sent since it changed. Not part of a checkpoint, as with the real one: learning again makes them dirty again. */
+  /**
+   * Items and features whose row was not sent since it changed. Not part of a checkpoint, as with the real one:
+   * learning again makes them dirty again.
+   */
   #dirtyItems = new Set<string>()
   #dirtyFeatures = new Set<string>()
   #featuresOf: (itemId: string) => readonly string[] = () => []
@@ -68,7 +72,9 @@ export class StandInTrainer implements StageTrainer {
   featuresChanged(): void {}
 
   evaluateExamples(examples: readonly Example[]): ReturnType<StageTrainer['evaluateExamples']> {
-    const ranks = new Int32Array(examples.length).map((_, b) => (this.#state.counts[`i:${examples[b]!.target.itemId}`] ? b : unknownRank))
+    const ranks = new Int32Array(examples.length).map((_, b) =>
+      this.#state.counts[`i:${examples[b]!.target.itemId}`] ? b : unknownRank
+    )
     const wins = new Float32Array(this.#options.interestCount)
     const candidates = Object.keys(this.#state.counts).length
     return { evaluation: { ranks, candidates, intraUserCosine: 0.5, wins }, batch: {} as MiniBatch }
@@ -124,7 +130,14 @@ export class StandInTrainer implements StageTrainer {
     }
     const model = modelToJson(this.#options, this.#historyMax)
     const { space } = this
-    updates.push({ kind: 'commit', step: this.#state.step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
+    updates.push({
+      kind: 'commit',
+      step: this.#state.step,
+      space,
+      model,
+      weightsChanged: withWeights,
+      committedAtMs: nowMs
+    })
     return updates
   }
 

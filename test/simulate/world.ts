@@ -1,6 +1,8 @@
-// Virtual time and the one scheduler: everything that waits in a simulated run waits here, and a seed decides in which order it goes on.
+// Virtual time and the one scheduler: everything that waits in a simulated run waits here, and a seed decides in which
+// order it goes on.
 //
-// Between two entries of the queue all microtasks run to their end, so a process is always at rest when it is killed: what it awaits never comes.
+// Between two entries of the queue all microtasks run to their end, so a process is always at rest when it is killed:
+// what it awaits never comes.
 
 import { type StageClock, steadyClock } from '../../src/core/clock.ts'
 import { Rng } from '../../src/core/rng.ts'
@@ -112,7 +114,8 @@ export class World {
     )
     return {
       nowMs,
-      sleep: (ms, signal) => life.wait(ms + (ms === 0 ? this.rng.uniform() : this.lazinessMs * this.rng.uniform() ** 3), signal)
+      sleep: (ms, signal) =>
+        life.wait(ms + (ms === 0 ? this.rng.uniform() : this.lazinessMs * this.rng.uniform() ** 3), signal)
     }
   }
 

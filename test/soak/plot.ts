@@ -8,7 +8,10 @@ const width = 800
 const height = 160
 const margin = 40
 
-/** Curves below each other over one time, as SVG; each from 0 to its greatest value, so that a small slope looks small. @param xName of the axis */
+/**
+ * Curves below each other over one time, as SVG; each from 0 to its greatest value, so that a small slope looks small.
+ * @param xName of the axis
+ */
 export function plot(curves: readonly Curve[], xName: string): string {
   const xMax = Math.max(1e-9, ...curves.flatMap(({ points }) => points.map(([x]) => x)))
   const parts = curves.map(({ name, unit, points }, i) => {

@@ -1,4 +1,5 @@
-// A stream that never ends and never grows: a fixed number of users, and items that keep coming while as many are forgotten.
+// A stream that never ends and never grows: a fixed number of users, and items that keep coming while as many are
+// forgotten.
 
 import { Rng } from '../../src/core/rng.ts'
 import type { Example } from '../../src/records/example.ts'

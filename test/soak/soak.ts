@@ -2,13 +2,16 @@
 //
 //     npm run soak -- [--minutes M] [--folder F] [--seed S]        10 minutes by default; 2 in continuous integration
 //
-// Everything of the trainer is at work: ranking, learning, replay, items that come and go, updates for the publisher, checkpoints on the disk. Written to the
-// folder are soak.json (every sample), soak.svg (the plot); printed is one JSON line. Status 1: something grows.
+// Everything of the trainer is at work: ranking, learning, replay, items that come and go, updates for the publisher,
+// checkpoints on the disk. Written to the folder are soak.json (every sample), soak.svg (the plot); printed is one JSON
+// line. Status 1: something grows.
 //
-// Memory is judged by the process's own pages (RssAnon), where the system tells them: pages of files that are mapped into it count as resident too, and come and go as
-// the system likes. What waits to be collected is collected before each look. It is the line through the least of each of eight parts of the run after its first third and 200,000 examples: it grows
-// if the slope is above a megabyte an hour by more than three standard errors, and by more than a twentieth of all within the run. A short run can therefore only find
-// a large leak; the error printed says how large, and the slopes of heap and buffers where to look.
+// Memory is judged by the process's own pages (RssAnon), where the system tells them: pages of files that are mapped
+// into it count as resident too, and come and go as the system likes. What waits to be collected is collected before
+// each look. It is the line through the least of each of eight parts of the run after its first third and 200,000
+// examples: it grows if the slope is above a megabyte an hour by more than three standard errors, and by more than a
+// twentieth of all within the run. A short run can therefore only find a large leak; the error printed says how large,
+// and the slopes of heap and buffers where to look.
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -38,7 +41,10 @@ if (!(minutes > 0)) throw new RangeError(`--minutes must be above 0, not ${flags
 const slopeMax = 1024 * 1024
 const samples = 120
 const parts = 8
-/** Until so many have been learned, buffers of libtensorflow and of the reservoir still fill, however fast or slow the machine is. */
+/**
+ * Until so many have been learned, buffers of libtensorflow and of the reservoir still fill, however fast or slow the
+ * machine is.
+ */
 const warmUpExamples = 200_000
 const stepsPerUpdate = 20
 const stepsPerCheckpoint = 100
@@ -61,9 +67,17 @@ interface Sample {
 }
 
 const { model, train, sequence } = configSchema.parse({
-  // Small enough that a minute sees every part many times; full tables and a full reservoir long before the first third is over.
+  // Small enough that a minute sees every part many times; full tables and a full reservoir long before the first third
+  // is over.
   model: { dimensions: 32 },
-  train: { batchSize: 256, negatives: 256, reservoirMax: 2000, itemsMax: 3000, guardExamples: 2000, evaluateItemsMax: 1000 },
+  train: {
+    batchSize: 256,
+    negatives: 256,
+    reservoirMax: 2000,
+    itemsMax: 3000,
+    guardExamples: 2000,
+    evaluateItemsMax: 1000
+  },
   sequence: { historyMax: 20 }
 })
 const backend = await loadBackend()
@@ -71,7 +85,12 @@ const scratch = mkdtempSync(path.join(tmpdir(), 'mtmi-soak-'))
 mkdirSync(flags.folder, { recursive: true })
 const checkpoints = new CheckpointFiles({ directory: scratch, keep: 2 })
 const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed: Number(flags.seed) })
-const stream = new ShiftingStream({ users: 2000, items: 4000, historyMax: sequence.historyMax, seed: Number(flags.seed) })
+const stream = new ShiftingStream({
+  users: 2000,
+  items: 4000,
+  historyMax: sequence.historyMax,
+  seed: Number(flags.seed)
+})
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
@@ -175,7 +194,10 @@ process.stdout.write(
     rssBytes: warm.at(-1)!.rssBytes,
     tensors,
     handles,
-    examplesPerSecond: { firstHalf: Math.round(median(speeds.slice(0, half))), secondHalf: Math.round(median(speeds.slice(half))) },
+    examplesPerSecond: {
+      firstHalf: Math.round(median(speeds.slice(0, half))),
+      secondHalf: Math.round(median(speeds.slice(half)))
+    },
     backend: backend.backend,
     tensorflow: backend.tensorflow,
     problems

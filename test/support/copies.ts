@@ -22,7 +22,9 @@ export function restoreFrom(one: Copied, parts: Iterable<NamedArrays>): void {
 }
 
 /** Every array by part, number of the part among those of its name, and name. */
-export function allArrays(checkpoint: Checkpoint): Map<string, NamedArrays extends ReadonlyMap<string, infer A> ? A : never> {
+export function allArrays(
+  checkpoint: Checkpoint
+): Map<string, NamedArrays extends ReadonlyMap<string, infer A> ? A : never> {
   const seen = new Map<string, number>()
   return new Map(
     [...checkpoint.parts].flatMap(({ name, arrays }) => {

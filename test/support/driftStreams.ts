@@ -22,7 +22,8 @@ export function simulatedStream(seed: number, options: Partial<SimulationOptions
   const simulation = simulate({ seed, driftAt: 1, badShare: 0, ...options })
   const rng = new Rng(seed).fork('types')
   function* typed(): Generator<Interaction> {
-    for (const interaction of simulation.interactions()) yield rng.uniform() < 0.2 ? { ...interaction, type: 'purchase' } : interaction
+    for (const interaction of simulation.interactions())
+      yield rng.uniform() < 0.2 ? { ...interaction, type: 'purchase' } : interaction
   }
   return { catalogue: [...simulation.items()], interactions: typed() }
 }
@@ -31,7 +32,12 @@ export function simulatedStream(seed: number, options: Partial<SimulationOptions
 export function independentStream(seed: number, events: number): DriftStream {
   const rng = new Rng(seed)
   const features = (i: number) => ({ category: [`c${i % 7}`] })
-  const catalogue = Array.from({ length: 200 }, (_, i) => ({ itemId: `i${i}`, title: `item ${i}`, features: features(i), updatedAtMs: 0 }))
+  const catalogue = Array.from({ length: 200 }, (_, i) => ({
+    itemId: `i${i}`,
+    title: `item ${i}`,
+    features: features(i),
+    updatedAtMs: 0
+  }))
   const interactions = Array.from({ length: events }, (_, at): Interaction => {
     const itemId = `i${Math.floor(200 * rng.uniform() ** 2)}`
     const type = rng.uniform() < 0.2 ? 'purchase' : 'view'
@@ -44,7 +50,10 @@ export function independentStream(seed: number, events: number): DriftStream {
 export function movieLensStream(dataDir: string, seed: number): DriftStream {
   const rng = new Rng(seed).fork('order')
   const ratings = shuffled(movieLensRatings(dataDir), rng)
-  return { catalogue: movieLensItems(dataDir), interactions: ratings.map((rating, at) => ratedAt(rating, rating.userId, at)) }
+  return {
+    catalogue: movieLensItems(dataDir),
+    interactions: ratings.map((rating, at) => ratedAt(rating, rating.userId, at))
+  }
 }
 
 /**
@@ -83,12 +92,23 @@ function movieLensRatings(dataDir: string): Rating[] {
   return lines
     .filter((line) => line !== '')
     .map((line) => line.split('\t'))
-    .map(([userId, itemId, stars, seconds]) => ({ userId: userId!, itemId: itemId!, stars: Number(stars), seconds: Number(seconds) }))
+    .map(([userId, itemId, stars, seconds]) => ({
+      userId: userId!,
+      itemId: itemId!,
+      stars: Number(stars),
+      seconds: Number(seconds)
+    }))
     .sort((a, b) => a.seconds - b.seconds)
 }
 
 function ratedAt({ itemId, stars }: Rating, userId: string, at: number): Interaction {
-  return { eventId: `e${at}`, userId, itemId, type: stars >= 4 ? 'purchase' : 'view', eventTimeMs: startMs + at * spacingMs }
+  return {
+    eventId: `e${at}`,
+    userId,
+    itemId,
+    type: stars >= 4 ? 'purchase' : 'view',
+    eventTimeMs: startMs + at * spacingMs
+  }
 }
 
 function shuffled<T>(list: readonly T[], rng: Rng): T[] {
@@ -152,7 +172,13 @@ export function digineticaStream(dataDir: string, seed: number, events: number):
     const one = running[i]!
     const at = interactions.length
     const type = rng.uniform() < 0.05 ? 'purchase' : 'view'
-    interactions.push({ eventId: `e${at}`, userId: one.userId, itemId: one.items[one.at++]!, type, eventTimeMs: startMs + at * spacingMs })
+    interactions.push({
+      eventId: `e${at}`,
+      userId: one.userId,
+      itemId: one.items[one.at++]!,
+      type,
+      eventTimeMs: startMs + at * spacingMs
+    })
     if (one.at === one.items.length) running.splice(i, 1)
   }
   return { catalogue: [], interactions }

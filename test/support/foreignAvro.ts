@@ -5,7 +5,9 @@ import { bigintType } from '../../src/records/avro/longType.ts'
 
 export function foreignType(schemaJson: string): avro.Type {
   const typeHook = (schema: unknown) => {
-    const long = schema === 'long' || (typeof schema === 'object' && schema !== null && (schema as { type?: unknown }).type === 'long')
+    const long =
+      schema === 'long' ||
+      (typeof schema === 'object' && schema !== null && (schema as { type?: unknown }).type === 'long')
     return long ? bigintType : undefined
   }
   return avro.Type.forSchema(JSON.parse(schemaJson), { typeHook, omitRecordMethods: true })

@@ -88,7 +88,8 @@ export class MemoryLog implements EventLog {
     for (const partition of numbers) positions.push(Number(await resume(partition)))
     const ends = partitions.map((log) => log.length)
     for (const partition of numbers) {
-      if (positions[partition]! > ends[partition]!) throw new CorruptError(`asked to read on from beyond the end of topic ${topic}`)
+      if (positions[partition]! > ends[partition]!)
+        throw new CorruptError(`asked to read on from beyond the end of topic ${topic}`)
     }
     while (!stopped()) {
       let found = false
@@ -129,7 +130,8 @@ export class MemoryLog implements EventLog {
   #claim(fence: string): void {
     const newest = this.#store.epochs.get(fence) ?? 0
     const mine = this.#epochs.get(fence) ?? newest + 1
-    if (newest > mine) throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+    if (newest > mine)
+      throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
     this.#epochs.set(fence, mine)
     this.#store.epochs.set(fence, mine)
   }

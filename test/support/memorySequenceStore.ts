@@ -45,7 +45,8 @@ export class MemorySequenceStore implements SequenceStore {
     this.#disk.counts = counts
     for (const [userId, window] of this.#changed) {
       if (window === undefined) this.#disk.windows.delete(userId)
-      else this.#disk.windows.set(userId, { bytes: packWindow(window, this.#disk.dictionary), newestMs: window.newestMs })
+      else
+        this.#disk.windows.set(userId, { bytes: packWindow(window, this.#disk.dictionary), newestMs: window.newestMs })
     }
     this.#changed.clear()
     this.#disk.next = next

@@ -1,4 +1,5 @@
-// The plainest VectorIndex that keeps the contract: Maps and loops, nothing durable, nothing fast. For tests of what uses an index.
+// The plainest VectorIndex that keeps the contract: Maps and loops, nothing durable, nothing fast. For tests of what
+// uses an index.
 
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type {
@@ -76,7 +77,9 @@ export class MemoryVectorIndex implements VectorIndex {
     this.#check()
     const { items, users } = this.#space(space)
     if (items.size < expected.items || users.size < expected.users) {
-      throw new UnavailableError(`space ${space} holds ${items.size} items and ${users.size} users, fewer than expected`)
+      throw new UnavailableError(
+        `space ${space} holds ${items.size} items and ${users.size} users, fewer than expected`
+      )
     }
     this.#live = space
   }
@@ -100,7 +103,12 @@ export class MemoryVectorIndex implements VectorIndex {
     return { space: this.#live, step, items: space.items.size, users: space.users.size, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter: Filter = {}, wishes: VectorWishes = {}): Promise<SearchResult> {
+  async search(
+    query: InterestQuery,
+    limit: number,
+    filter: Filter = {},
+    wishes: VectorWishes = {}
+  ): Promise<SearchResult> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no space is live')
     const space = this.#space(state.space)
@@ -141,11 +149,19 @@ export class MemoryVectorIndex implements VectorIndex {
       .filter(({ payload }) => context === undefined || level(payload) > 0)
       .sort((a, b) => level(b.payload) - level(a.payload) || (a.id < b.id ? -1 : 1))
       .slice(0, limit)
-      .map(({ id, payload }) => ({ itemId: id, payload, score: level(payload) === 0 ? 0 : 2 ** (level(payload) - greatest) }))
+      .map(({ id, payload }) => ({
+        itemId: id,
+        payload,
+        score: level(payload) === 0 ? 0 : 2 ** (level(payload) - greatest)
+      }))
     return { space: state.space, step: state.step, items }
   }
 
-  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+  async items(
+    space: string,
+    ids: readonly ItemId[],
+    { vectors = false }: VectorWishes = {}
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#check()
     const held = this.#spaces.get(space)?.items
     return new Map(
@@ -183,7 +199,9 @@ export class MemoryVectorIndex implements VectorIndex {
     const wanted = Object.entries(filter.features ?? {})
     return [...space.items.values()]
       .map(({ point }) => point)
-      .filter(({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => hasFeature(payload, field, value)))
+      .filter(
+        ({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => hasFeature(payload, field, value))
+      )
   }
 
   #space(name: string): Space {

@@ -60,8 +60,12 @@ export class MtmiProcess {
     for (;;) {
       const match = pattern.exec(this.#stderr)
       if (match !== null) return match
-      const more = await Promise.race([once(this.#child.stderr!, 'data').then(() => true), this.ended.then(() => false)])
-      if (!more && !pattern.test(this.#stderr)) throw new Error(`mtmi ended without saying ${pattern}; it said:\n${this.#stderr}`)
+      const more = await Promise.race([
+        once(this.#child.stderr!, 'data').then(() => true),
+        this.ended.then(() => false)
+      ])
+      if (!more && !pattern.test(this.#stderr))
+        throw new Error(`mtmi ended without saying ${pattern}; it said:\n${this.#stderr}`)
     }
   }
 

@@ -1,11 +1,13 @@
-// Requests at a steady rate that does not wait for answers: a late answer delays no other request, so that a stall is seen by all who would have met it.
+// Requests at a steady rate that does not wait for answers: a late answer delays no other request, so that a stall is
+// seen by all who would have met it.
 
 import { Agent, request } from 'node:http'
 
 /**
  * Each request at its own moment, whatever became of those before. Resolves when all have ended.
  *
- * @param act tells of its own failures. `dueMs`: when it was to be sent, by `performance.now()`; what a caller waits for is measured from there
+ * @param act tells of its own failures. `dueMs`: when it was to be sent, by `performance.now()`; what a caller waits
+ *   for is measured from there
  */
 export async function openLoop(
   ratePerSecond: number,

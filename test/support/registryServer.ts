@@ -91,7 +91,10 @@ export class RegistryServer {
       if (this.authorization !== undefined && request.headers.authorization !== this.authorization)
         throw new Refusal(401, 401, 'Unauthorized')
       this.requests.push(`${request.method} ${url.pathname}`)
-      send(200, this.#route(request.method ?? 'GET', url, text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)))
+      send(
+        200,
+        this.#route(request.method ?? 'GET', url, text === '' ? {} : (JSON.parse(text) as Record<string, unknown>))
+      )
     } catch (error) {
       if (error instanceof Refusal) send(error.status, { error_code: error.code, message: error.message })
       else send(500, { error_code: 500, message: String(error) })
@@ -123,7 +126,8 @@ export class RegistryServer {
         if (at < 0) throw new Refusal(404, 40403, 'Schema not found')
         return { subject: first, version: at + 1, ...view(versions[at]!), id: versions[at]!.id }
       }
-      if (method === 'GET' && second === 'versions' && third === undefined) return this.#versions(first).map((_, i) => i + 1)
+      if (method === 'GET' && second === 'versions' && third === undefined)
+        return this.#versions(first).map((_, i) => i + 1)
       if (method === 'GET' && second === 'versions') {
         const versions = this.#versions(first)
         const at = third === 'latest' ? versions.length : Number(third)
@@ -135,13 +139,17 @@ export class RegistryServer {
     if (resource === 'compatibility' && method === 'POST') {
       const subject = rest[1] ?? ''
       const messages = this.#incompatible(subject, posted(), this.#versions(subject))
-      return { is_compatible: messages.length === 0, ...(url.searchParams.get('verbose') === 'true' ? { messages } : {}) }
+      return {
+        is_compatible: messages.length === 0,
+        ...(url.searchParams.get('verbose') === 'true' ? { messages } : {})
+      }
     }
     if (resource === 'config') {
       if (method === 'GET') {
         if (first === '') return { compatibilityLevel: this.#level }
         const level = this.#levels.get(first)
-        if (level === undefined) throw new Refusal(404, 40408, `Subject '${first}' does not have subject-level compatibility configured`)
+        if (level === undefined)
+          throw new Refusal(404, 40408, `Subject '${first}' does not have subject-level compatibility configured`)
         return { compatibilityLevel: level }
       }
       if (method === 'PUT') {
@@ -168,7 +176,11 @@ export class RegistryServer {
     if (known !== undefined) return known
     const messages = this.#incompatible(subject, posted, versions)
     if (messages.length > 0)
-      throw new Refusal(409, 409, `Schema being registered is incompatible with an earlier schema: ${messages.join('; ')}`)
+      throw new Refusal(
+        409,
+        409,
+        `Schema being registered is incompatible with an earlier schema: ${messages.join('; ')}`
+      )
     let stored = this.#schemas.find((other) => same(other, posted))
     if (stored === undefined) {
       stored = { id: this.#schemas.length + 1, ...posted }
@@ -219,12 +231,17 @@ export class RegistryServer {
 }
 
 function view({ schema, schemaType, references }: Stored): object {
-  return { schema, ...(schemaType === 'AVRO' ? {} : { schemaType }), ...(references.length === 0 ? {} : { references }) }
+  return {
+    schema,
+    ...(schemaType === 'AVRO' ? {} : { schemaType }),
+    ...(references.length === 0 ? {} : { references })
+  }
 }
 
 /** As the registry does it: by what the schema says, not by how it is spaced. */
 function same(a: Omit<Stored, 'id'>, b: Omit<Stored, 'id'>): boolean {
-  const canonical = ({ schema, schemaType }: Omit<Stored, 'id'>) => (schemaType === 'AVRO' ? tryCanonical(schema) : schema)
+  const canonical = ({ schema, schemaType }: Omit<Stored, 'id'>) =>
+    schemaType === 'AVRO' ? tryCanonical(schema) : schema
   return a.schemaType === b.schemaType && canonical(a) === canonical(b)
 }
 

@@ -10,10 +10,17 @@ import { Recommender } from '../../src/serve/recommender.ts'
 import { getter } from './openLoop.ts'
 
 /** By default settings, on a free port. `get` throws for a status that is not 200; `close` leaves the index open. */
-export async function servedIndex(index: VectorIndex): Promise<{ get(path: string): Promise<string>; close(): Promise<void> }> {
+export async function servedIndex(
+  index: VectorIndex
+): Promise<{ get(path: string): Promise<string>; close(): Promise<void> }> {
   const config = resolveConfig(undefined, {}, { serve: { port: 0 } })
   const service = createHttpService({
-    recommender: new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) }),
+    recommender: new Recommender({
+      index,
+      clock: systemClock,
+      options: config.recommend,
+      scoring: interestScoreOf(config.model)
+    }),
     accept: async () => {},
     erase: async () => {},
     readiness: () => ({ ready: true, detail: '' }),

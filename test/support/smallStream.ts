@@ -11,7 +11,14 @@ import { type TestWire, testWire } from './wire.ts'
 
 const settings = {
   model: { dimensions: 8, interestCount: 2 },
-  train: { batchSize: 32, negatives: 16, reservoirMax: 100, checkpointIntervalMs: 1000, updateIntervalMs: 1000, divergedMax: 3 }
+  train: {
+    batchSize: 32,
+    negatives: 16,
+    reservoirMax: 100,
+    checkpointIntervalMs: 1000,
+    updateIntervalMs: 1000,
+    divergedMax: 3
+  }
 }
 
 /** A log with sequences of a few hundred simulated clicks. @param train settings besides */
@@ -31,7 +38,10 @@ export async function wireWithSequences(train: Readonly<Record<string, unknown>>
   const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
   stage.hurry(true)
   const running = stage.run(stop.signal)
-  await until(async () => stage.consumed().get(0) === (await wire.log.ends('interactions')).get(0) && stage.committed, running)
+  await until(
+    async () => stage.consumed().get(0) === (await wire.log.ends('interactions')).get(0) && stage.committed,
+    running
+  )
   stop.abort()
   await running
   return wire

@@ -29,7 +29,10 @@ export class SteppedClock implements StageClock {
     })
   }
 
-  /** Moves on by `ms`; every wait that ends on the way ends at its own time, and what follows from it is done before the next. */
+  /**
+   * Moves on by `ms`; every wait that ends on the way ends at its own time, and what follows from it is done before the
+   * next.
+   */
   async pass(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms
     for (;;) {

@@ -20,7 +20,10 @@ export interface WatchedStream {
 }
 
 export async function watchStream(
-  { catalogue, interactions }: { readonly catalogue: readonly CatalogueItem[]; readonly interactions: Iterable<Interaction> },
+  {
+    catalogue,
+    interactions
+  }: { readonly catalogue: readonly CatalogueItem[]; readonly interactions: Iterable<Interaction> },
   config: Config
 ): Promise<WatchedStream> {
   const features = new Map(catalogue.map((item) => [item.itemId, featureKeys(item)]))

@@ -1,4 +1,5 @@
-// What a flood does to everybody else: hit rates of the others in a clean stream, in a poisoned one, and in a poisoned one without the guard.
+// What a flood does to everybody else: hit rates of the others in a clean stream, in a poisoned one, and in a poisoned
+// one without the guard.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
@@ -35,14 +36,23 @@ const walk = (rng: Rng): Example => {
   )
 }
 
-/** A click of one user after another, or of many users on one item: after an item of a ring comes what never follows it. */
+/**
+ * A click of one user after another, or of many users on one item: after an item of a ring comes what never follows it.
+ */
 const junk = {
   user: (rng: Rng): Example =>
-    exampleOf('bot', [`r${rng.integer(rings)}-${rng.integer(ringLength)}`, `r${rng.integer(rings)}-${rng.integer(ringLength)}`]),
-  item: (rng: Rng): Example => exampleOf(`s${rng.integer(100_000)}`, [`r${rng.integer(rings)}-${rng.integer(ringLength)}`, 'spam'])
+    exampleOf('bot', [
+      `r${rng.integer(rings)}-${rng.integer(ringLength)}`,
+      `r${rng.integer(rings)}-${rng.integer(ringLength)}`
+    ]),
+  item: (rng: Rng): Example =>
+    exampleOf(`s${rng.integer(100_000)}`, [`r${rng.integer(rings)}-${rng.integer(ringLength)}`, 'spam'])
 }
 
-/** Hit rate@1 of the others over the second half of 90 batches, and how many of the flood's examples were refused in all. */
+/**
+ * Hit rate@1 of the others over the second half of 90 batches, and how many of the flood's examples were refused in
+ * all.
+ */
 function run(flood: 'none' | keyof typeof junk, train: Record<string, unknown>): { hitRate: number; refused: number } {
   const config = configSchema.parse({
     model: { dimensions: 16, interestCount: 2 },
@@ -74,7 +84,8 @@ for (const flood of ['user', 'item'] as const) {
     const figures = `clean ${clean.hitRate.toFixed(3)}, guarded ${guarded.hitRate.toFixed(3)}, open ${open.hitRate.toFixed(3)}`
     assert.equal(clean.refused, 0)
     assert.equal(open.refused, 0)
-    // 90 · 160 = 14,400 were offered; at most a tenth of about 3,000 learned may be theirs, and what fits in before the others have filled the window.
+    // 90 · 160 = 14,400 were offered; at most a tenth of about 3,000 learned may be theirs, and what fits in before the
+    // others have filled the window.
     assert.ok(guarded.refused > 12_000, `${guarded.refused} refused`)
     assert.ok(guarded.hitRate > clean.hitRate - 0.1, figures)
     assert.ok(guarded.hitRate > open.hitRate, figures)

@@ -31,7 +31,10 @@ function makeTrainer(
   return new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
 }
 
-/** Users walk round one of four rings of ten items: after item i of a ring comes i + 1; or, in any order, any item of the same ring. */
+/**
+ * Users walk round one of four rings of ten items: after item i of a ring comes i + 1; or, in any order, any item of
+ * the same ring.
+ */
 function* rings(seed: number, size = 32, anyOrder = false): Generator<Example[]> {
   const rng = new Rng(seed)
   for (let offset = 0; ; ) {
@@ -157,8 +160,14 @@ test('a checkpoint that is written while it learns on is of the moment when it w
 test('a checkpoint of another shape, format or with missing parts is refused', () => {
   const checkpoint = makeTrainer().checkpoint()
   assert.throws(() => makeTrainer({ dimensions: 8 }).restore(checkpoint), ConfigError)
-  assert.throws(() => makeTrainer({ interestCount: 3 }).restore(checkpoint), /interestCount is 3, but the checkpoint has 2/)
-  assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, formatVersion: 99 } }), CorruptError)
+  assert.throws(
+    () => makeTrainer({ interestCount: 3 }).restore(checkpoint),
+    /interestCount is 3, but the checkpoint has 2/
+  )
+  assert.throws(
+    () => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, formatVersion: 99 } }),
+    CorruptError
+  )
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: {} }), CorruptError)
   const architecture = { ...(checkpoint.header.architecture as Record<string, unknown>), name: 'mind' }
   assert.throws(() => makeTrainer().restore({ ...checkpoint, header: { ...checkpoint.header, architecture } }), {
@@ -189,7 +198,8 @@ test('a loss that is not finite changes no weight, and the same stream does the 
     const after = trainer.checkpoint()
     const arrays = allArrays(after)
     for (const [name, array] of before) {
-      if (!/^(weights|adam|features|items\/.*\/(values|accumulators)|reservoir\/.*\/(rows|offsets))/.test(name)) continue
+      if (!/^(weights|adam|features|items\/.*\/(values|accumulators)|reservoir\/.*\/(rows|offsets))/.test(name))
+        continue
       // The failed step's targets have been admitted: new rows follow the old ones.
       assert.deepEqual(arrays.get(name)!.slice(0, array.length), array, name)
     }
@@ -212,10 +222,19 @@ test('a batch with nothing to learn is no step: no examples, histories unknown, 
   const trainer = makeTrainer({}, { admissionMin: 3 })
   assert.equal(trainer.step([], new Map()).report.examples, 0)
   const target = { itemId: 'a', type: 'click', eventTimeMs: 1 }
-  const example: Example = { userId: 'u', history: [{ ...target, itemId: 'b' }], target, source: { partition: 0, offset: 0n }, weight: 1 }
+  const example: Example = {
+    userId: 'u',
+    history: [{ ...target, itemId: 'b' }],
+    target,
+    source: { partition: 0, offset: 0n },
+    weight: 1
+  }
   for (let i = 0; i < 3; i++) {
     const { evaluation, report } = trainer.step([example], ranges)
-    assert.deepEqual([...evaluation.ranks], i === 0 || evaluation.candidates === 0 ? [-1].map(() => evaluation.ranks[0]!) : [unknownRank])
+    assert.deepEqual(
+      [...evaluation.ranks],
+      i === 0 || evaluation.candidates === 0 ? [-1].map(() => evaluation.ranks[0]!) : [unknownRank]
+    )
     assert.equal(report.examples, 0)
   }
   assert.equal(trainer.itemCount, 1)
@@ -247,11 +266,16 @@ test('a new item with features lies near its kind before its first click', () =>
   const replica = new ModelReplica()
   for (const update of trainer.takeUpdates(true, 0)) replica.apply(update)
   const all = [...catalogue, { itemId: 'new', features: { ring: ['2'] }, updatedAtMs: 0 }]
-  const { vectors, known } = replica.itemVectors(all.map((item) => ({ itemId: item.itemId, features: featureKeys(item) })))
+  const { vectors, known } = replica.itemVectors(
+    all.map((item) => ({ itemId: item.itemId, features: featureKeys(item) }))
+  )
   replica.dispose()
   assert.equal(known[40], 1)
-  const cosine = (i: number) => Array.from({ length: 16 }, (_, d) => vectors[i * 16 + d]! * vectors[40 * 16 + d]!).reduce((a, b) => a + b)
-  const toRing = [0, 1, 2, 3].map((ring) => Array.from({ length: 10 }, (_, i) => cosine(ring * 10 + i)).reduce((a, b) => a + b) / 10)
+  const cosine = (i: number) =>
+    Array.from({ length: 16 }, (_, d) => vectors[i * 16 + d]! * vectors[40 * 16 + d]!).reduce((a, b) => a + b)
+  const toRing = [0, 1, 2, 3].map(
+    (ring) => Array.from({ length: 10 }, (_, i) => cosine(ring * 10 + i)).reduce((a, b) => a + b) / 10
+  )
   assert.ok(
     [0, 1, 3].every((ring) => toRing[2]! > toRing[ring]! + 0.2),
     `mean cosine with each ring's items: ${toRing}`

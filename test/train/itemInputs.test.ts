@@ -16,7 +16,10 @@ function setUp(featuresHalveAt: number) {
   for (let i = 0; i < 2; i++) items.observe('thrice', 0)
   const [a, b] = ['a', 'b'].map((feature) => features.observe(feature, 0)) as [number, number]
   // An item met once, one met three times, and one without a row that is known by a feature.
-  const batch = { items: Int32Array.of(...rows, 0), features: { start: Int32Array.of(0, 2, 3, 4), rows: Int32Array.of(a, b, b, a) } }
+  const batch = {
+    items: Int32Array.of(...rows, 0),
+    features: { start: Int32Array.of(0, 2, 3, 4), rows: Int32Array.of(a, b, b, a) }
+  }
   const model = createModel(modelSchema.parse({ dimensions: D, featuresHalveAt }), 5)
   const valuesOf = (of: ItemTable, row: number) => {
     const out = new Float32Array(D)
@@ -24,7 +27,15 @@ function setUp(featuresHalveAt: number) {
     return out
   }
   const [rowA, rowB] = [valuesOf(features, a), valuesOf(features, b)]
-  return { inputs: new ItemInputs(items, features, model), batch, a, b, rowA, rowB, own: rows.map((row) => valuesOf(items, row)) }
+  return {
+    inputs: new ItemInputs(items, features, model),
+    batch,
+    a,
+    b,
+    rowA,
+    rowB,
+    own: rows.map((row) => valuesOf(items, row))
+  }
 }
 
 for (const { halveAt, once, thrice } of [

@@ -14,7 +14,11 @@ import { MemorySequenceStore } from '../support/memorySequenceStore.ts'
 before(() => loadBackend())
 
 const hourMs = 3_600_000
-const config = configSchema.parse({ model: { dimensions: 8, interestCount: 2 }, train: { negatives: 0 }, sequence: { graceMs: hourMs } })
+const config = configSchema.parse({
+  model: { dimensions: 8, interestCount: 2 },
+  train: { negatives: 0 },
+  sequence: { graceMs: hourMs }
+})
 
 function stream() {
   const sequencer = new Sequencer({
@@ -32,7 +36,9 @@ function stream() {
     },
     /** What is learned now of what was accepted. */
     examples: (): Example[] =>
-      sequencer.take().sequences.flatMap((sequence) => cutExamples(repeats.admit(sequence), (type) => config.events.types[type]))
+      sequencer
+        .take()
+        .sequences.flatMap((sequence) => cutExamples(repeats.admit(sequence), (type) => config.events.types[type]))
   }
 }
 
@@ -70,7 +76,8 @@ test('learned late, it is a step like any other: no age is negative, and its ite
   accept('d', 25)
   const [late] = examples()
   const { batch } = trainer.evaluateExamples([late!], new Map())
-  // Rows are of targets: b and c, at 10 and 20 minutes; counted back from the newest of them, not from now nor from the target.
+  // Rows are of targets: b and c, at 10 and 20 minutes; counted back from the newest of them, not from now nor from the
+  // target.
   assert.deepEqual([...batch.age], [600, 0])
   const report = trainer.learnExamples([late!], batch)
   assert.equal(report.examples, 2, 'it, and one replayed beside it')

@@ -33,7 +33,10 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
   // What cannot be done is said, and changes nothing.
   disk.desk.ask('rollback', { version: 5 })
   assert.equal((await live(disk)).space, 'mtmi-2x8.2')
-  assert.deepEqual([disk.desk.answered?.outcome, /no checkpoint of step 5/.test(disk.desk.answered?.message ?? '')], ['failed', true])
+  assert.deepEqual(
+    [disk.desk.answered?.outcome, /no checkpoint of step 5/.test(disk.desk.answered?.message ?? '')],
+    ['failed', true]
+  )
   disk.wire.dispose()
 })
 

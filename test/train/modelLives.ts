@@ -73,13 +73,23 @@ export function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => num
 }
 
 /** Trains and publishes in one life, until there is nothing to do. @param batches to learn at most */
-export async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Promise<{ space: string; trained: number }> {
+export async function live(
+  disk: Disk,
+  batches = Number.POSITIVE_INFINITY
+): Promise<{ space: string; trained: number }> {
   const { wire, desk: control } = disk
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
   const { index, liveModel } = disk
   const catalogue = new CatalogueReader(wire, { stage: 'train' })
-  const publish = new PublishStage({ ...wire, catalogue, index, liveModel, replica, offsets: { load: () => new Map(), save: () => {} } })
+  const publish = new PublishStage({
+    ...wire,
+    catalogue,
+    index,
+    liveModel,
+    replica,
+    offsets: { load: () => new Map(), save: () => {} }
+  })
   const trainer = newTrainer(wire)
   const train = new TrainStage({
     ...{ ...wire, catalogue, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
@@ -97,13 +107,17 @@ export async function live(disk: Disk, batches = Number.POSITIVE_INFINITY): Prom
       const { sequences: read, model } = publish.consumed()
       const { items, users } = publish.waiting()
       const updates = (await wire.log.ends('model-updates')).get(0) ?? 0n
-      const done = train.consumed().get(0) === sequences && train.updatesSent && control.request()?.id === control.result()?.id
-      return stop.signal.aborted || (done && read.get(0) === sequences && model === updates && items === 0 && users === 0)
+      const done =
+        train.consumed().get(0) === sequences && train.updatesSent && control.request()?.id === control.result()?.id
+      return (
+        stop.signal.aborted || (done && read.get(0) === sequences && model === updates && items === 0 && users === 0)
+      )
     }, running)
     stop.abort()
     await running
   } finally {
-    // Both have ended before the next life begins: a trainer that goes on beside its successor would send batches of its own.
+    // Both have ended before the next life begins: a trainer that goes on beside its successor would send batches of
+    // its own.
     await Promise.allSettled(parts)
   }
   return { space: (await disk.index.live())?.space ?? '', trained: train.batch }
@@ -139,11 +153,14 @@ export async function serves(disk: Disk, step: number): Promise<boolean> {
 }
 
 /**
- * A rollback that dies before its n-th write, for every n that `tried` wants: the old or the new space is live, whole; the next life finishes it, and what is
- * served then is what an undisturbed one serves.
+ * A rollback that dies before its n-th write, for every n that `tried` wants: the old or the new space is live, whole;
+ * the next life finishes it, and what is served then is what an undisturbed one serves.
  * @returns writes of an undisturbed rollback
  */
-export async function killRollbacks(openIndex: (kill: number) => Promise<VectorIndex>, tried: (kill: number) => boolean): Promise<number> {
+export async function killRollbacks(
+  openIndex: (kill: number) => Promise<VectorIndex>,
+  tried: (kill: number) => boolean
+): Promise<number> {
   for (let nth = 1; ; nth++) {
     if (!tried(nth)) continue
     const disk = await history(await openIndex(nth))

@@ -1,4 +1,5 @@
-// Each model learns from a stream: one pass over a small simulation, every target ranked before it is learned, beside what was most popular until then.
+// Each model learns from a stream: one pass over a small simulation, every target ranked before it is learned, beside
+// what was most popular until then.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
@@ -9,7 +10,10 @@ import type { Example } from '../../src/records/example.ts'
 import type { SequenceStep } from '../../src/records/userSequence.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 
-/** How much above popularity's hit rate@20 each model must end. A model that learned nothing would be at 20/400 = .05, far below popularity. */
+/**
+ * How much above popularity's hit rate@20 each model must end. A model that learned nothing would be at 20/400 = .05,
+ * far below popularity.
+ */
 const margin = 0.2
 const historyMax = 20
 const batchSize = 64
@@ -47,10 +51,21 @@ for (const name of Object.keys(userModels)) {
   })
 }
 
-/** 8,000 clicks of 300 users on 400 items of twelve topics, nothing wrong with them, no drift, nothing told of the items. */
+/**
+ * 8,000 clicks of 300 users on 400 items of twelve topics, nothing wrong with them, no drift, nothing told of the
+ * items.
+ */
 function smallStream(): Example[] {
   const faultless = { duplicateShare: 0, outOfOrderShare: 0, lateShare: 0, badShare: 0 }
-  const simulation = simulate({ users: 300, items: 400, topics: 12, events: 8000, driftAt: 1, newItemShare: 0, ...faultless })
+  const simulation = simulate({
+    users: 300,
+    items: 400,
+    topics: 12,
+    events: 8000,
+    driftAt: 1,
+    newItemShare: 0,
+    ...faultless
+  })
   const histories = new Map<string, SequenceStep[]>()
   const found: Example[] = []
   for (const { userId, itemId, type, eventTimeMs } of simulation.interactions()) {

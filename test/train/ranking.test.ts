@@ -29,7 +29,15 @@ function rank(
     )
   ) as tf.Tensor2D
   const vectors = (from: number, to: number) => tf.slice(all, [from, 0], [to - from, D])
-  const ranking = rankTargets({ users: tf.tensor3d(users, [K, B, D]), vectors, items: N, target, targetVectors: of, excluded, score })
+  const ranking = rankTargets({
+    users: tf.tensor3d(users, [K, B, D]),
+    vectors,
+    items: N,
+    target,
+    targetVectors: of,
+    excluded,
+    score
+  })
   tf.engine().endScope()
   return ranking
 }
@@ -42,7 +50,9 @@ test('ranks are the number of better items, whatever the chunks: 3 interests, 20
   const users = floats(K * B * D)
   const items = floats(N * D)
   const target = Int32Array.from({ length: B }, (_, b) => (b === 3 ? -1 : rng.integer(N)))
-  const excluded = Int32Array.from({ length: B * L }, (_, i) => (i % 7 === 0 ? -1 : i % 5 === 1 ? N - 1 : rng.integer(N)))
+  const excluded = Int32Array.from({ length: B * L }, (_, i) =>
+    i % 7 === 0 ? -1 : i % 5 === 1 ? N - 1 : rng.integer(N)
+  )
   excluded[2 * L] = target[2]! // a repeat of the history: still ranked
   excluded[2 * L + 1] = excluded[2 * L + 2]! // excluded once
   const { ranks } = rank(users, [K, B, D], items, target, excluded)
@@ -81,5 +91,8 @@ test('ties and scores that are not numbers count against the model', () => {
   // Without the equal one.
   assert.deepEqual([...rank(Float32Array.of(1, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(1)).ranks], [1])
   // A broken user: everything is better.
-  assert.deepEqual([...rank(Float32Array.of(Number.NaN, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(-1)).ranks], [3])
+  assert.deepEqual(
+    [...rank(Float32Array.of(Number.NaN, 0), [1, 1, 2], items, Int32Array.of(0), Int32Array.of(-1)).ranks],
+    [3]
+  )
 })

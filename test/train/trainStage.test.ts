@@ -26,7 +26,8 @@ test('every example is learned once, in the order of time within a batch, across
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   const learned = new Map<number, bigint[]>()
   const note = (batch: number, examples: readonly Example[]) => {
-    for (let i = 1; i < examples.length; i++) assert(examples[i - 1]!.target.eventTimeMs <= examples[i]!.target.eventTimeMs)
+    for (let i = 1; i < examples.length; i++)
+      assert(examples[i - 1]!.target.eventTimeMs <= examples[i]!.target.eventTimeMs)
     learned.set(batch, names(examples))
   }
   const stop = new AbortController()
@@ -60,7 +61,10 @@ test('an erased user is out of every kept checkpoint as soon as the event is rea
   const wire = await wireWithSequences()
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   const learn = () =>
-    learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) }), wire)
+    learnAll(
+      new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) }),
+      wire
+    )
   await learn()
   const steps = await stores.checkpoints.steps()
   assert.ok(steps.length > 3, 'nothing would be proved of older ones')
@@ -159,9 +163,17 @@ test('while batches are learned again after a restart nothing is sent: the numbe
     wire.clock.advance(600)
     if (batch === 6) throw killed
   }
-  await assert.rejects(learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch }), wire), killed)
+  await assert.rejects(
+    learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch }), wire),
+    killed
+  )
   assert.deepEqual(await stores.checkpoints.steps(), [])
-  const second = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) })
+  const second = new TrainStage({
+    ...wire,
+    ...stores,
+    trainer: newTrainer(wire),
+    onBatch: () => wire.clock.advance(600)
+  })
   await learnAll(second, wire)
   const steps = wire.log.records('model-updates').flatMap(({ value }) => {
     const update = wire.codecs.modelUpdate.decode(value!)
@@ -189,7 +201,10 @@ test('a flush sends the tower weights of the last batch, also where its rows wen
   await learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire) }), wire)
   const last = wire.log.records('user-sequences').at(-1)!
   const sequence = wire.codecs.userSequence.decode(last.value!)
-  const value = wire.codecs.userSequence.encode({ ...sequence, fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n }] })
+  const value = wire.codecs.userSequence.encode({
+    ...sequence,
+    fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n }]
+  })
   await wire.log.append('user-sequences', [{ key: last.key, value }, erasedSequence('another', 0, 0n)])
   const config = { ...wire.config, train: { ...wire.config.train, batchSize: 1 } }
   const onBatch = () => wire.clock.advance(600)
@@ -230,7 +245,11 @@ class SlowStore extends CheckpointMemory {
     this.#release(failure)
   }
 
-  override async save(step: number, checkpoint: Checkpoint, options?: SaveOptions): Promise<{ bytes: number; oldest: number }> {
+  override async save(
+    step: number,
+    checkpoint: Checkpoint,
+    options?: SaveOptions
+  ): Promise<{ bytes: number; oldest: number }> {
     if (this.saved.length === 0) await this.#held
     const saved = await super.save(step, checkpoint, options)
     this.saved.push(step)
@@ -316,7 +335,8 @@ function sameButForDirty(actual: IncrementalTrainer, expected: IncrementalTraine
   const [a, b] = [actual.checkpoint(), expected.checkpoint()]
   assert.deepEqual(a.header, b.header)
   const arrays = allArrays(b)
-  for (const [name, array] of allArrays(a)) if (!name.endsWith('/dirty')) assert.deepEqual(array, arrays.get(name), name)
+  for (const [name, array] of allArrays(a))
+    if (!name.endsWith('/dirty')) assert.deepEqual(array, arrays.get(name), name)
 }
 
 /** A bit flips in memory. */

@@ -32,7 +32,10 @@ test('WASM is reported as what it is', async () => {
 
 test('the same steps on WASM and on libtensorflow: losses and ranks agree', async (t) => {
   const run = (loss: 'softmax' | 'triplet') => {
-    const { model, train } = configSchema.parse({ model: { loss, dimensions: 8, dropout: 0.1 }, train: { negatives: 8 } })
+    const { model, train } = configSchema.parse({
+      model: { loss, dimensions: 8, dropout: 0.1 },
+      train: { negatives: 8 }
+    })
     const trainer = new IncrementalTrainer({ model, train, historyMax: 4, seed: 1 })
     return Array.from({ length: 6 }, (_, i) => trainer.step(someExamples(i), new Map()))
   }
@@ -48,7 +51,10 @@ test('the same steps on WASM and on libtensorflow: losses and ranks agree', asyn
   for (const [l, steps] of native.entries()) {
     for (const [i, { report, evaluation }] of steps.entries()) {
       const other = wasm[l]![i]!
-      assert.ok(Math.abs(other.report.loss - report.loss) < 1e-3, `loss ${l}, step ${i}: ${other.report.loss}, ${report.loss}`)
+      assert.ok(
+        Math.abs(other.report.loss - report.loss) < 1e-3,
+        `loss ${l}, step ${i}: ${other.report.loss}, ${report.loss}`
+      )
       const apart = evaluation.ranks.filter((rank, b) => Math.abs(rank - other.evaluation.ranks[b]!) > 1).length
       assert.ok(apart <= 1, `loss ${l}, step ${i}: ${apart} ranks differ by more than one`)
     }

@@ -1,4 +1,5 @@
-// Windows against one by one: the same losses, and the same gradient of every weight and row, up to the rounding of sums in another order.
+// Windows against one by one: the same losses, and the same gradient of every weight and row, up to the rounding of
+// sums in another order.
 import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
@@ -54,20 +55,44 @@ for (const settings of [
       const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...settings } })
       const rng = new Rng(4)
       const model = createModel(options, historyMax)
-      const items = new ItemTable({ dimensions: model.rowWidth, itemsMax: 100, admissionMin: 1, rng: rng.fork('items') })
-      const features = new ItemTable({ dimensions: model.rowWidth, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })
+      const items = new ItemTable({
+        dimensions: model.rowWidth,
+        itemsMax: 100,
+        admissionMin: 1,
+        rng: rng.fork('items')
+      })
+      const features = new ItemTable({
+        dimensions: model.rowWidth,
+        itemsMax: 100,
+        admissionMin: 1,
+        rng: rng.fork('features')
+      })
       const sampler = new CandidateSampler({ items })
       // Two of the 30 items have no row.
       for (let i = 0; i < 28; i++) sampler.observe(items.observe(`i${i}`, 0))
-      const assembler = new BatchAssembler({ items, features, sampler, historyMax, negatives: 6, rng: rng.fork('n'), featuresOf: () => [] })
+      const assembler = new BatchAssembler({
+        items,
+        features,
+        sampler,
+        historyMax,
+        negatives: 6,
+        rng: rng.fork('n'),
+        featuresOf: () => []
+      })
       const first = model.initialWeights(rng.fork('weights'))
       // Nothing at zero, so that every term counts.
-      const weights = Object.fromEntries(Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())]))
+      const weights = Object.fromEntries(
+        Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())])
+      )
       const batch = assembler.assembleWindows(windowsOf(rng, 6, targetsMax), new Map())
       const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
       const tensors = tf.memory().numTensors
       const together = stepGradients(batch, inputs, undefined, weights, { model, loss: options, logQ: true })
-      const oneByOne = stepGradients(unrolled(batch, historyMax), inputs, undefined, weights, { model, loss: options, logQ: true })
+      const oneByOne = stepGradients(unrolled(batch, historyMax), inputs, undefined, weights, {
+        model,
+        loss: options,
+        logQ: true
+      })
       assert.equal(tf.memory().numTensors, tensors)
       const known = (losses: Float32Array) => losses.filter((_, b) => batch.weight[b]! > 0)
       assert.ok(known(together.losses).length > 15)
@@ -91,13 +116,25 @@ test("a user's other targets are not negatives", () => {
   const features = new ItemTable({ dimensions: 8, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })
   const sampler = new CandidateSampler({ items })
   for (const id of ['a', 'b', 'c']) items.observe(id, 0)
-  const assembler = new BatchAssembler({ items, features, sampler, historyMax, negatives: 0, rng: rng.fork('n'), featuresOf: () => [] })
+  const assembler = new BatchAssembler({
+    items,
+    features,
+    sampler,
+    historyMax,
+    negatives: 0,
+    rng: rng.fork('n'),
+    featuresOf: () => []
+  })
   const model = createModel(options, historyMax)
   const steps = ['a', 'b', 'c'].map((itemId, i) => ({ itemId, type: 'click', eventTimeMs: i }))
-  const batch = assembler.assembleWindows(cutWindows('u', steps, { historyMax, targetsMax: 9, weightOf: () => 1 }), new Map())
+  const batch = assembler.assembleWindows(
+    cutWindows('u', steps, { historyMax, targetsMax: 9, weightOf: () => 1 }),
+    new Map()
+  )
   const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
   const run = (groups: Int32Array) => stepGradients({ ...batch, groups }, inputs, undefined, model.initialWeights(new Rng(2)), { model, loss: options, logQ: false }).losses // biome-ignore format: one call
-  // Candidates are b and c alone. One group: each target's only rivals are blocked, and with two equal interests a softmax over 2 × 1 columns is left.
+  // Candidates are b and c alone. One group: each target's only rivals are blocked, and with two equal interests a
+  // softmax over 2 × 1 columns is left.
   const together = run(Int32Array.of(0, 0))
   for (const loss of together) assert.ok(Math.abs(loss - Math.LN2) < 0.2, `${loss}`)
   const apart = run(Int32Array.of(0, 1))
@@ -114,7 +151,11 @@ test('learnWindows: learns what comes next on rings of items', () => {
   const walk = (user: number) => {
     const ring = rng.integer(4)
     const start = rng.integer(10)
-    const steps = Array.from({ length: 8 }, (_, i) => ({ itemId: `r${ring}-${(start + i) % 10}`, type: 'click', eventTimeMs: 1000 * i }))
+    const steps = Array.from({ length: 8 }, (_, i) => ({
+      itemId: `r${ring}-${(start + i) % 10}`,
+      type: 'click',
+      eventTimeMs: 1000 * i
+    }))
     return cutWindows(`u${user}`, steps, { historyMax, targetsMax: 8, weightOf: () => 1 })
   }
   const examples = Array.from({ length: 40 }, (_, i) => ({
@@ -125,7 +166,8 @@ test('learnWindows: learns what comes next on rings of items', () => {
     weight: 1
   }))
   trainer.step(examples, new Map())
-  for (let step = 0; step < 60; step++) trainer.learnWindows(Array.from({ length: 8 }, (_, u) => walk(u)).flat(), new Map())
+  for (let step = 0; step < 60; step++)
+    trainer.learnWindows(Array.from({ length: 8 }, (_, u) => walk(u)).flat(), new Map())
   const { evaluation } = trainer.evaluateExamples(examples, new Map())
   // By chance 3 of 39 are among the first three: .08.
   const hits = evaluation.ranks.filter((rank) => rank < 3).length

@@ -14,5 +14,7 @@ export function clockFinding(server: string, aheadMs: number | undefined, { even
   const advice = 'run NTP on both machines: ages, lateness and freshness are measured from one clock to the other'
   if (Math.abs(aheadMs) > events.futureMaxMs)
     return failed(what, `${detail}: events are refused as from the future (events.futureMaxMs)`, advice)
-  return Math.abs(aheadMs) > skewMaxMs ? doubtful(what, detail, advice) : fine(what, 'agrees with this machine’s to a second or two')
+  return Math.abs(aheadMs) > skewMaxMs
+    ? doubtful(what, detail, advice)
+    : fine(what, 'agrees with this machine’s to a second or two')
 }

@@ -15,7 +15,12 @@ export interface Finding {
 }
 
 export const fine = (what: string, detail: string): Finding => ({ what, verdict: 'ok', detail })
-export const doubtful = (what: string, detail: string, advice: string): Finding => ({ what, verdict: 'warning', detail, advice })
+export const doubtful = (what: string, detail: string, advice: string): Finding => ({
+  what,
+  verdict: 'warning',
+  detail,
+  advice
+})
 export const failed = (what: string, detail: string, advice: string, code: ErrorCode = 'UNAVAILABLE'): Finding => ({
   ...{ what, verdict: 'failed', detail, advice, code }
 })
@@ -26,8 +31,15 @@ export function failure(what: string, error: unknown, advice: string): Finding {
   return failed(what, (error as Error).message, advice, code)
 }
 
-/** The findings of `look`, or one that says that they did not come in time: a doctor must not hang where a part does. */
-export async function inTime(what: string, limitMs: number, advice: string, look: () => Promise<Finding[]>): Promise<Finding[]> {
+/**
+ * The findings of `look`, or one that says that they did not come in time: a doctor must not hang where a part does.
+ */
+export async function inTime(
+  what: string,
+  limitMs: number,
+  advice: string,
+  look: () => Promise<Finding[]>
+): Promise<Finding[]> {
   let timer: NodeJS.Timeout | undefined
   const late = handledLater(
     new Promise<never>((_, reject) => {

@@ -26,8 +26,13 @@ export async function kafkaFindings(config: Config, { clock, limitMs, stage }: K
     return [failure('brokers', error, reachAdvice)]
   }
   try {
-    const findings = [await brokers(survey), ...(await topics(config, survey, limitMs)), ...(await sources(config, survey))]
-    for (const needs of stageNeeds(config)) if (stage === undefined || needs.stage === stage) findings.push(await rights(survey, needs))
+    const findings = [
+      await brokers(survey),
+      ...(await topics(config, survey, limitMs)),
+      ...(await sources(config, survey))
+    ]
+    for (const needs of stageNeeds(config))
+      if (stage === undefined || needs.stage === stage) findings.push(await rights(survey, needs))
     findings.push(await brokerClock(config, survey, clock))
     return findings
   } finally {
@@ -38,9 +43,14 @@ export async function kafkaFindings(config: Config, { clock, limitMs, stage }: K
 async function brokers(survey: KafkaSurvey): Promise<Finding> {
   const all = await survey.brokers()
   const silent = all.filter(({ problem }) => problem !== undefined)
-  if (silent.length === 0) return fine('brokers', `${all.length} of ${all.length} answer: ${all.map(({ address }) => address).join(', ')}`)
+  if (silent.length === 0)
+    return fine('brokers', `${all.length} of ${all.length} answer: ${all.map(({ address }) => address).join(', ')}`)
   const detail = silent.map(({ nodeId, address, problem }) => `broker ${nodeId} at ${address}: ${problem}`).join('; ')
-  return failed('brokers', detail, 'they are advertised at these addresses: mend advertised.listeners of the brokers, or start them')
+  return failed(
+    'brokers',
+    detail,
+    'they are advertised at these addresses: mend advertised.listeners of the brokers, or start them'
+  )
 }
 
 async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Promise<Finding[]> {
@@ -48,7 +58,8 @@ async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Pro
   try {
     plans = await planTopics({ ...config.kafka, retryMs: limitMs / 4 }, wantedTopics(config))
   } catch (error) {
-    const advice = 'grant DescribeConfigs on our topics to whoever runs this, or ask somebody who may: `mtmi topics plan`'
+    const advice =
+      'grant DescribeConfigs on our topics to whoever runs this, or ask somebody who may: `mtmi topics plan`'
     return [{ ...failure('topics', error, advice), verdict: 'warning' }]
   }
   const findings: Finding[] = []
@@ -58,12 +69,24 @@ async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Pro
       const { state } = await survey.topic(plan.topic)
       if (state === 'missing') findings.push(failed(what, 'is not there', '`mtmi topics apply` makes it', 'CONFIG'))
       else
-        findings.push(failed(what, 'is not there, or not for us to see', 'grant Describe on it, or make it: `mtmi topics apply`', 'CONFIG'))
+        findings.push(
+          failed(
+            what,
+            'is not there, or not for us to see',
+            'grant Describe on it, or make it: `mtmi topics apply`',
+            'CONFIG'
+          )
+        )
     } else if (plan.differences.length > 0) {
-      const detail = plan.differences.map(({ what, wanted, found }) => `${what} is ${found ?? 'unknown'}, not ${wanted}`).join('; ')
+      const detail = plan.differences
+        .map(({ what, wanted, found }) => `${what} is ${found ?? 'unknown'}, not ${wanted}`)
+        .join('; ')
       const held = plan.differences.flatMap(({ refused }) => (refused === undefined ? [] : [refused]))
       findings.push(doubtful(what, detail, held.length > 0 ? held.join('; ') : '`mtmi topics apply` changes it'))
-    } else findings.push(fine(what, `${plan.partitions} ${plan.partitions === 1 ? 'partition' : 'partitions'}, settings as wanted`))
+    } else
+      findings.push(
+        fine(what, `${plan.partitions} ${plan.partitions === 1 ? 'partition' : 'partitions'}, settings as wanted`)
+      )
   }
   return [...findings, ...(await samePartitions(config, survey))]
 }
@@ -71,7 +94,8 @@ async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Pro
 /** A user's history is in the partition of the same number as the user's interactions. */
 async function samePartitions({ topics }: Config, survey: KafkaSurvey): Promise<Finding[]> {
   const [interactions, sequences] = [await survey.topic(topics.interactions), await survey.topic(topics.userSequences)]
-  if (interactions.state !== 'there' || sequences.state !== 'there' || interactions.partitions === sequences.partitions) return []
+  if (interactions.state !== 'there' || sequences.state !== 'there' || interactions.partitions === sequences.partitions)
+    return []
   return [
     failed(
       'partitions',
@@ -106,7 +130,8 @@ async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fence
   for (const topic of reads) note(await survey.mayRead(topic), `Read on topic ${topic}`)
   for (const topic of writes) note(await survey.mayWrite(topic), `Write on topic ${topic}`)
   for (const group of groups) note(await survey.mayJoin(group), `Read on group ${group}`)
-  for (const { topic, fence } of fences) note(await survey.mayFence(topic, fence), `Write on the transactional ids of ${topic}`)
+  for (const { topic, fence } of fences)
+    note(await survey.mayFence(topic, fence), `Write on the transactional ids of ${topic}`)
   if (missing.length > 0)
     return failed(
       what,
@@ -115,11 +140,15 @@ async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fence
       'CONFIG'
     )
   const asked = reads.length + writes.length + groups.length + fences.length
-  if (unknown.length > 0) return doubtful(what, `cannot be told before the topics are there: ${unknown.join(', ')}`, '`mtmi topics apply`')
+  if (unknown.length > 0)
+    return doubtful(what, `cannot be told before the topics are there: ${unknown.join(', ')}`, '`mtmi topics apply`')
   return fine(what, `all ${asked} granted`)
 }
 
-/** Brokers do not tell the time, but they stamp records: one from our future shows that they are ahead. That they are behind cannot be seen. */
+/**
+ * Brokers do not tell the time, but they stamp records: one from our future shows that they are ahead. That they are
+ * behind cannot be seen.
+ */
 async function brokerClock({ topics }: Config, survey: KafkaSurvey, clock: Clock): Promise<Finding> {
   const what = 'clock of the brokers'
   for (const topic of [topics.interactions, topics.userSequences, topics.modelUpdates]) {

@@ -44,7 +44,10 @@ function engine(backend: BackendReport | Error): Finding {
 /** Only of use where the native part is still to be made. */
 function buildTools(backend: BackendReport | Error): Finding {
   const has = (command: string, ...args: string[]) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
-  const missing = [...(has('python3', '-m', 'pip', '--version') ? [] : ['python3 with pip']), ...(has('g++', '--version') ? [] : ['g++'])]
+  const missing = [
+    ...(has('python3', '-m', 'pip', '--version') ? [] : ['python3 with pip']),
+    ...(has('g++', '--version') ? [] : ['g++'])
+  ]
   if (missing.length === 0) return fine('build tools', 'python3 with pip, g++ (to make the native backend)')
   const needed = backend instanceof Error || backend.backend !== 'tensorflow'
   const detail = `${missing.join(' and ')} missing`
@@ -59,7 +62,10 @@ function libraries(): Finding[] {
       const entry = require.resolve(name)
       const folder = path.join('node_modules', ...name.split('/'))
       const root = entry.slice(0, entry.lastIndexOf(folder) + folder.length)
-      return fine(name, (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version)
+      return fine(
+        name,
+        (JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as { version: string }).version
+      )
     } catch (error) {
       return failed(name, `does not load: ${(error as Error).message.split('\n')[0]}`, 'run `node infra/setup.mjs`')
     }
@@ -80,9 +86,17 @@ function dataDirectory({ dataDir }: Config): Finding {
     const free = Number(bavail) * Number(bsize)
     const detail = `${full}, ${(free / 2 ** 30).toFixed(1)} GiB free`
     return free < diskFreeMin
-      ? doubtful(what, `${detail}: less than 1 GiB`, 'make room: a full disk stops every stage; nothing that was committed is lost')
+      ? doubtful(
+          what,
+          `${detail}: less than 1 GiB`,
+          'make room: a full disk stops every stage; nothing that was committed is lost'
+        )
       : fine(what, detail)
   } catch (error) {
-    return failed(what, `${full} cannot be written: ${(error as Error).message}`, 'mend its permissions, or choose another --data-dir')
+    return failed(
+      what,
+      `${full} cannot be written: ${(error as Error).message}`,
+      'mend its permissions, or choose another --data-dir'
+    )
   }
 }

@@ -47,7 +47,11 @@ export async function qdrantFindings(config: Config, run: string, clock: Clock, 
   } catch (error) {
     return [failure(what, error, reachAdvice)]
   }
-  return [await index(config, run, what, timeoutMs), ...findings, ...named(new QdrantNames(qdrant.prefix), listed, aliases)]
+  return [
+    await index(config, run, what, timeoutMs),
+    ...findings,
+    ...named(new QdrantNames(qdrant.prefix), listed, aliases)
+  ]
 }
 
 async function index(config: Config, run: string, what: string, timeoutMs: number): Promise<Finding> {
@@ -57,7 +61,10 @@ async function index(config: Config, run: string, what: string, timeoutMs: numbe
     const version = await opened.version()
     const live = await opened.live()
     if (live === undefined) return fine(what, `version ${version}, nothing published yet`)
-    return fine(what, `version ${version}; space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
+    return fine(
+      what,
+      `version ${version}; space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`
+    )
   } catch (error) {
     return failure(what, error, reachAdvice)
   } finally {
@@ -69,14 +76,19 @@ async function index(config: Config, run: string, what: string, timeoutMs: numbe
 function named(names: QdrantNames, listed: Listed, { result }: Listed): Finding[] {
   const collections = (listed.result?.collections ?? []).map(({ name }) => name)
   const ours = collections.filter((name) => roles.some((role) => names.spaceOf(role, name) !== undefined))
-  const target = (role: Role) => result?.aliases?.find(({ alias_name }) => alias_name === names.alias(role))?.collection_name
+  const target = (role: Role) =>
+    result?.aliases?.find(({ alias_name }) => alias_name === names.alias(role))?.collection_name
   const [items, users] = [target('item'), target('user')]
-  const findings = [fine('collections', ours.length === 0 ? `none of ours among ${collections.length}` : ours.sort().join(', '))]
+  const findings = [
+    fine('collections', ours.length === 0 ? `none of ours among ${collections.length}` : ours.sort().join(', '))
+  ]
   const what = 'aliases'
-  if (items === undefined && users === undefined) return [...findings, fine(what, 'none yet: the first promotion makes them')]
+  if (items === undefined && users === undefined)
+    return [...findings, fine(what, 'none yet: the first promotion makes them')]
   const spaces = [items && names.spaceOf('item', items), users && names.spaceOf('user', users)]
   const told = `${names.alias('item')} → ${items ?? 'nothing'}, ${names.alias('user')} → ${users ?? 'nothing'}`
   if (spaces[0] !== undefined && spaces[0] === spaces[1]) return [...findings, fine(what, told)]
-  const advice = 'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one space by hand'
+  const advice =
+    'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one space by hand'
   return [...findings, failed(what, `do not belong together: ${told}`, advice, 'CONFIG')]
 }

@@ -35,15 +35,20 @@ export async function registryFindings(config: Config, clock: Clock, timeoutMs: 
   }
 }
 
-function schemaFinding({ subject, state, id, version, compatibility, messages }: SchemaReport, mayRegister: boolean): Finding {
+function schemaFinding(
+  { subject, state, id, version, compatibility, messages }: SchemaReport,
+  mayRegister: boolean
+): Finding {
   const what = `schema ${subject}`
   const register = '`mtmi schemas register`, by somebody who may'
   if (state === 'incompatible') {
     const detail = `cannot read what its earlier schemas wrote: ${messages.join('; ')}`
     return failed(what, detail, 'use the version of this program that wrote them, or other topics', 'CONFIG')
   }
-  if (state !== 'registered' && !mayRegister) return failed(what, 'is not registered, and registry.register is false', register, 'CONFIG')
-  const detail = state === 'registered' ? `id ${id}, version ${version}` : 'not registered yet: the first stage that writes does it'
+  if (state !== 'registered' && !mayRegister)
+    return failed(what, 'is not registered, and registry.register is false', register, 'CONFIG')
+  const detail =
+    state === 'registered' ? `id ${id}, version ${version}` : 'not registered yet: the first stage that writes does it'
   if (compatibility === levelWanted) return fine(what, detail)
   return doubtful(what, `${detail}; compatibility is ${compatibility}, not ${levelWanted}`, register)
 }

@@ -21,7 +21,8 @@ function localLog(directory: RunDirectory): Finding {
   const root = directory.path('log')
   const topics = existsSync(root) ? readdirSync(root) : []
   let bytes = 0
-  for (const topic of topics) bytes += statSync(path.join(root, topic, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
+  for (const topic of topics)
+    bytes += statSync(path.join(root, topic, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0
   return fine('log', `local, ${topics.length} topics, ${(bytes / 2 ** 20).toFixed(1)} MiB`)
 }
 
@@ -34,6 +35,10 @@ async function index(config: Config, directory: RunDirectory): Promise<Finding> 
     if (live === undefined) return fine('index', 'nothing published yet')
     return fine('index', `space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
   } catch (error) {
-    return failure('index', error, 'stop `publish` and `serve`, remove index/ and published.json of the run, start: it is made again')
+    return failure(
+      'index',
+      error,
+      'stop `publish` and `serve`, remove index/ and published.json of the run, start: it is made again'
+    )
   }
 }

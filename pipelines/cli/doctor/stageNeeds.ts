@@ -37,7 +37,13 @@ export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources
     {
       stage: 'sequence',
       // User sequences to restore histories.
-      reads: [interactions, items, userSequences, ...letters(interactions, items, userSequences), lateTopic(interactions)],
+      reads: [
+        interactions,
+        items,
+        userSequences,
+        ...letters(interactions, items, userSequences),
+        lateTopic(interactions)
+      ],
       writes: [userSequences, ...letters(interactions, items, userSequences), lateTopic(interactions)],
       groups: [`${app}-sequence`],
       fences: [{ topic: userSequences, fence: sequenceFence(0) }]

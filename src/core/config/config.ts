@@ -7,7 +7,15 @@ import { own, setOwn } from '../own.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
 import { evaluateSchema, eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelProblems, modelSchema } from './modelOptions.ts'
-import { driftSchema, opsSchema, popularitySchema, publishSchema, recommendSchema, serveSchema, traceSchema } from './servingOptions.ts'
+import {
+  driftSchema,
+  opsSchema,
+  popularitySchema,
+  publishSchema,
+  recommendSchema,
+  serveSchema,
+  traceSchema
+} from './servingOptions.ts'
 import { count } from './settingTypes.ts'
 import { sourceProblems, sourceSchema } from './sources.ts'
 
@@ -18,8 +26,12 @@ export const configSchema = z.strictObject({
     .regex(/^\w[\w.-]{0,99}$/, 'a run is named with letters, digits, _ . and -, such as shop')
     .nullable()
     .default(null)
-    .describe('Name of the run: the folder of `dataDir` that holds its state. Without it the rules of OPERATIONS.md, "Runs", decide'),
-  seed: count(0, 0xffffffff).default(1).describe('Seed of everything drawn at random: the same input and seed give the same run'),
+    .describe(
+      'Name of the run: the folder of `dataDir` that holds its state. Without it the rules of OPERATIONS.md, "Runs", decide'
+    ),
+  seed: count(0, 0xffffffff)
+    .default(1)
+    .describe('Seed of everything drawn at random: the same input and seed give the same run'),
   log: z.enum(['local', 'kafka']).default('local').describe('Where events and updates travel'),
   index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Where vectors are published and searched'),
 
@@ -52,7 +64,9 @@ export const configSchema = z.strictObject({
   logFormat: z
     .enum(['auto', 'text', 'json'])
     .default('auto')
-    .describe('On standard error. `auto`: JSON lines for a stage that goes on until it is told to end, words for everything else'),
+    .describe(
+      'On standard error. `auto`: JSON lines for a stage that goes on until it is told to end, words for everything else'
+    ),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
 })
 
@@ -77,8 +91,8 @@ const prefix = 'MTMI_'
 const reserved = new Set(['MTMI_CONFIG', 'MTMI_DATA', 'MTMI_CACHE', 'MTMI_NATIVE', 'MTMI_BACKEND'])
 
 /**
- * The configuration in force: defaults, under the file's values, under `MTMI_…` variables (`MTMI_TRAIN_BATCH_SIZE=512`), under `overrides`.
- * `MTMI_X_FILE` reads the value of X from a file, for secrets.
+ * The configuration in force: defaults, under the file's values, under `MTMI_…` variables
+ * (`MTMI_TRAIN_BATCH_SIZE=512`), under `overrides`. `MTMI_X_FILE` reads the value of X from a file, for secrets.
  *
  * @param file parsed YAML, or undefined
  * @param overrides from the command line, as nested objects
@@ -111,8 +125,19 @@ export function resolveConfig(
   merged = merge(merged, overrides as Record<string, unknown>)
   const parsed = configSchema.safeParse(merged)
   const topics = isMapping(merged.topics) ? merged.topics : {}
-  const names = { interactions: 'interactions', items: 'items', userSequences: 'user-sequences', modelUpdates: 'model-updates', ...topics }
-  problems.push(...sourceProblems(merged.sources, [names.interactions, names.items, names.userSequences, names.modelUpdates].map(String)))
+  const names = {
+    interactions: 'interactions',
+    items: 'items',
+    userSequences: 'user-sequences',
+    modelUpdates: 'model-updates',
+    ...topics
+  }
+  problems.push(
+    ...sourceProblems(
+      merged.sources,
+      [names.interactions, names.items, names.userSequences, names.modelUpdates].map(String)
+    )
+  )
   if (isMapping(merged.registry) && merged.registry.token && merged.registry.username) {
     problems.push('registry.username and registry.token are both given: it is either basic or bearer authentication')
   }
@@ -141,7 +166,9 @@ export function configFromEnvironment(
   return resolveConfig(file, process.env, overrides, readSecret)
 }
 
-/** A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force. */
+/**
+ * A variable that is not part of the schema: where data sets or the configuration file are, or which backend to force.
+ */
 export function environmentVariable(
   name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE' | 'TF_NUM_INTRAOP_THREADS'
 ): string | undefined {
@@ -150,7 +177,9 @@ export function environmentVariable(
 
 /** Whether the value of a setting with this name must never be printed. Names of files that hold secrets may be. */
 export function isSecretName(name: string): boolean {
-  return /password|passphrase|secret|token|apiKey|api_key|credential|privateKey/i.test(name) && !/File$|_FILE$/.test(name)
+  return (
+    /password|passphrase|secret|token|apiKey|api_key|credential|privateKey/i.test(name) && !/File$|_FILE$/.test(name)
+  )
 }
 
 export interface SettingDescription {
@@ -170,7 +199,12 @@ export function describeConfig(config: Config): SettingDescription[] {
       schema = own((unwrap(schema) as z.ZodObject).shape, key) as z.ZodType
       value = own(value as Record<string, unknown>, key)
     }
-    return { path: path.join('.'), variable, value: isSecret(path.at(-1)) && value !== '' ? '***' : value, reason: schema.description }
+    return {
+      path: path.join('.'),
+      variable,
+      value: isSecret(path.at(-1)) && value !== '' ? '***' : value,
+      reason: schema.description
+    }
   })
 }
 
@@ -178,7 +212,10 @@ export function describeConfig(config: Config): SettingDescription[] {
 export function withoutSecrets<T>(value: T): T {
   if (Array.isArray(value)) return value.map(withoutSecrets) as T
   if (!isMapping(value)) return value
-  const shown = Object.entries(value).map(([key, inner]) => [key, isSecret(key) && inner !== '' ? '***' : withoutSecrets(inner)])
+  const shown = Object.entries(value).map(([key, inner]) => [
+    key,
+    isSecret(key) && inner !== '' ? '***' : withoutSecrets(inner)
+  ])
   return Object.fromEntries(shown) as T
 }
 
@@ -190,7 +227,9 @@ function isSecret(key: string | undefined): boolean {
 export function variablePaths(schema: z.ZodType, path: readonly string[] = []): Map<string, readonly string[]> {
   const inner = unwrap(schema)
   if (!(inner instanceof z.ZodObject)) return new Map([[variableName(path), path]])
-  return new Map(Object.entries(inner.shape).flatMap(([key, value]) => [...variablePaths(value as z.ZodType, [...path, key])]))
+  return new Map(
+    Object.entries(inner.shape).flatMap(([key, value]) => [...variablePaths(value as z.ZodType, [...path, key])])
+  )
 }
 
 function variableName(path: readonly string[]): string {
@@ -219,9 +258,13 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
     (inner, key) => (typeof inner === 'object' && inner !== null ? own(inner as Record<string, unknown>, key) : inner),
     input
   )
-  const variable = at.map((_, i) => variableName(at.slice(0, at.length - i))).find((name) => variablePaths(configSchema).has(name))
+  const variable = at
+    .map((_, i) => variableName(at.slice(0, at.length - i)))
+    .find((name) => variablePaths(configSchema).has(name))
   const given = isSecret(at.at(-1)) ? '***' : JSON.stringify(withoutSecrets(value))
-  return [`${at.join('.') || 'configuration'}: ${issue.message} (given: ${given}${variable === undefined ? '' : `; variable ${variable}`})`]
+  return [
+    `${at.join('.') || 'configuration'}: ${issue.message} (given: ${given}${variable === undefined ? '' : `; variable ${variable}`})`
+  ]
 }
 
 function shapeAt(path: readonly string[]): string[] {
@@ -229,7 +272,8 @@ function shapeAt(path: readonly string[]): string[] {
   for (const key of path) {
     const inner = unwrap(schema)
     if (inner instanceof z.ZodArray) schema = inner.element as z.ZodType
-    else if (inner instanceof z.ZodObject && own(inner.shape, key) !== undefined) schema = own(inner.shape, key) as z.ZodType
+    else if (inner instanceof z.ZodObject && own(inner.shape, key) !== undefined)
+      schema = own(inner.shape, key) as z.ZodType
     else return []
   }
   const inner = unwrap(schema)
@@ -247,7 +291,8 @@ function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
     row = next
   }
   return row[b.length]!

@@ -34,7 +34,8 @@ function readYaml(file: string): unknown {
     throw new ConfigError([`configuration file ${file} cannot be read: ${(cause as Error).message}`])
   }
   const document = parseDocument(text, { uniqueKeys: true })
-  if (document.errors.length > 0) throw new ConfigError(document.errors.map((error) => `${file}: ${error.message.split('\n')[0]}`))
+  if (document.errors.length > 0)
+    throw new ConfigError(document.errors.map((error) => `${file}: ${error.message.split('\n')[0]}`))
   return document.toJS() as unknown
 }
 

@@ -1,4 +1,5 @@
-// What can be configured of what lies outside: the log and its topics, brokers, the vector database, the schema registry.
+// What can be configured of what lies outside: the log and its topics, brokers, the vector database, the schema
+// registry.
 
 import { z } from 'zod'
 import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
@@ -44,9 +45,15 @@ export const kafkaSchema = section({
     username: z.string().default(''),
     password: z.string().default('').describe('A secret: rather by MTMI_KAFKA_SASL_PASSWORD_FILE'),
     token: z.string().default('').describe('For oauthbearer: a token that lives as long as the process'),
-    tokenFile: z.string().default('').describe('For oauthbearer: read again for each connection, so that whoever renews it is heard')
+    tokenFile: z
+      .string()
+      .default('')
+      .describe('For oauthbearer: read again for each connection, so that whoever renews it is heard')
   }),
-  compression: z.enum(['none', 'gzip', 'snappy', 'lz4', 'zstd']).default('lz4').describe('Of what we write. Everything can be read'),
+  compression: z
+    .enum(['none', 'gzip', 'snappy', 'lz4', 'zstd'])
+    .default('lz4')
+    .describe('Of what we write. Everything can be read'),
   requestBytesMax: count(10_000, 1_000_000_000)
     .default(900_000)
     .describe("Of one batch; below the topics' max.message.bytes, which is 1 MiB unless told otherwise"),
@@ -59,8 +66,12 @@ export const kafkaSchema = section({
   heartbeatMs: durationMs(minuteMs).default(500).describe('How soon a member hears of a rebalance'),
   retryMs: durationMs(60 * minuteMs)
     .default(120_000)
-    .describe('How long brokers that do not answer are tried again before the stage gives up: longer than they take to restart'),
-  replicationFactor: count(0, 32).default(0).describe('Of topics that `mtmi topics apply` makes; 0 leaves it to the brokers')
+    .describe(
+      'How long brokers that do not answer are tried again before the stage gives up: longer than they take to restart'
+    ),
+  replicationFactor: count(0, 32)
+    .default(0)
+    .describe('Of topics that `mtmi topics apply` makes; 0 leaves it to the brokers')
 })
 
 export const qdrantSchema = section({
@@ -68,13 +79,17 @@ export const qdrantSchema = section({
     .string()
     .refine(isHttpUrl, 'expected an http:// or https:// address without a user in it')
     .default('http://127.0.0.1:6333')
-    .describe('Of the server, or of any node of the cluster. An authority that Node does not know: NODE_EXTRA_CA_CERTS=FILE'),
+    .describe(
+      'Of the server, or of any node of the cluster. An authority that Node does not know: NODE_EXTRA_CA_CERTS=FILE'
+    ),
   apiKey: z.string().default('').describe('A secret: rather by MTMI_QDRANT_API_KEY_FILE'),
   prefix: z
     .string()
     .regex(/^[A-Za-z0-9_]{0,64}$/)
     .default('')
-    .describe('Before the names of collections and aliases, so that several runs can share a server: `shop_` gives shop_items_live'),
+    .describe(
+      'Before the names of collections and aliases, so that several runs can share a server: `shop_` gives shop_items_live'
+    ),
   timeoutMs: count(1, 10 * minuteMs)
     .default(30_000)
     .describe('Of one write'),
@@ -91,10 +106,14 @@ export const qdrantSchema = section({
     .describe('How long a question is asked again: somebody waits for the answer'),
   concurrency: count(1, 64).default(4).describe('Writes on their way at a time; more make a small server time out'),
   connectionsMax: count(1, 1024).default(64),
-  batchBytesMax: count(10_000, 30_000_000).default(4_000_000).describe('Of one write. Servers take 32 MB; beyond 5 MB they stall others'),
+  batchBytesMax: count(10_000, 30_000_000)
+    .default(4_000_000)
+    .describe('Of one write. Servers take 32 MB; beyond 5 MB they stall others'),
   liveMaxAgeMs: durationMs(minuteMs)
     .default(250)
-    .describe('How old the knowledge of which space is live may be: a switch made by another process is seen so late. 0 asks each time'),
+    .describe(
+      'How old the knowledge of which space is live may be: a switch made by another process is seen so late. 0 asks each time'
+    ),
   greenWaitMs: durationMs(60 * minuteMs)
     .default(2000)
     .describe('How long a switch waits for the new space to be indexed, before it is put off until the next write'),
@@ -110,7 +129,9 @@ export const qdrantSchema = section({
     .default('none')
     .describe('int8: a quarter of the memory for searching; candidates are scored again with the exact vectors'),
   oversampling: real(1, 16).default(2).describe('With quantization: candidates for each neighbour that is asked for'),
-  searchEffort: count(0, 10_000).default(0).describe('hnsw_ef: candidates that a search keeps; 0 leaves it to the server'),
+  searchEffort: count(0, 10_000)
+    .default(0)
+    .describe('hnsw_ef: candidates that a search keeps; 0 leaves it to the server'),
   exact: z.boolean().default(false).describe('Compare with every vector instead of using the graph')
 })
 

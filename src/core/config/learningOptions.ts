@@ -1,4 +1,5 @@
-// What can be configured between event and model: which events count, how histories are kept, how the model learns from them, how it is judged.
+// What can be configured between event and model: which events count, how histories are kept, how the model learns from
+// them, how it is judged.
 
 import { z } from 'zod'
 import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
@@ -6,7 +7,18 @@ import { count, dayMs, durationMs, minuteMs, real, section } from './settingType
 export const eventsSchema = section({
   types: z
     .record(z.string(), real(0, 1000))
-    .default({ click: 1, view: 1, rating: 1, like: 1, addtocart: 2, cart: 2, purchase: 3, transaction: 3, checkin: 1, review: 1 })
+    .default({
+      click: 1,
+      view: 1,
+      rating: 1,
+      like: 1,
+      addtocart: 2,
+      cart: 2,
+      purchase: 3,
+      transaction: 3,
+      checkin: 1,
+      review: 1
+    })
     .describe(
       'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
     ),
@@ -19,16 +31,24 @@ export const eventsSchema = section({
   nullTexts: z
     .array(z.string())
     .default(['NA', 'N/A', '#N/A', '<NA>', 'nan', 'NaT', 'NULL', '(null)', 'None', 'undefined', '-', '\\N'])
-    .describe('Texts that stand for no value in files and topics of others, in upper or lower case: they are never an id'),
+    .describe(
+      'Texts that stand for no value in files and topics of others, in upper or lower case: they are never an id'
+    ),
   earliestYear: count(1970, 2100)
     .default(1990)
-    .describe('An event time before this year is refused in files and topics of others: it is one in the wrong unit or form'),
+    .describe(
+      'An event time before this year is refused in files and topics of others: it is one in the wrong unit or form'
+    ),
   futureMaxMs: durationMs(365 * dayMs)
     .default(10 * minuteMs)
-    .describe('An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'),
+    .describe(
+      'An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'
+    ),
   badShareMax: real(0, 1)
     .default(0.5)
-    .describe('Above this share of bad events in a window of 1,000 the stage stops: then it is our schema that is wrong')
+    .describe(
+      'Above this share of bad events in a window of 1,000 the stage stops: then it is our schema that is wrong'
+    )
 })
 
 export const sequenceSchema = section({
@@ -58,13 +78,17 @@ export const trainSchema = section({
   batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('A batch that is not full is learned after this'),
   negatives: count(0, 16384)
     .default(1024)
-    .describe('Sampled by popularity, shared by the batch. With 1,700 items 256 do as well; a larger catalogue needs more'),
+    .describe(
+      'Sampled by popularity, shared by the batch. With 1,700 items 256 do as well; a larger catalogue needs more'
+    ),
   denseLearningRate: real(0, 1)
     .default(0.005)
     .describe('Adam, for the towers. A stream is seen once: .002 learns as well but later, .01 is worse'),
   rowLearningRate: real(0, 10)
     .default(0.05)
-    .describe('Row-wise Adagrad, for item and feature rows. Between .025 and .1 it hardly matters: vectors are scaled to length 1'),
+    .describe(
+      'Row-wise Adagrad, for item and feature rows. Between .025 and .1 it hardly matters: vectors are scaled to length 1'
+    ),
   gradientNormMax: real(0, 1e6).default(5).describe('Gradients are scaled down to this norm; 0 switches it off'),
   replayRatio: real(0, 8)
     .default(1)
@@ -73,7 +97,9 @@ export const trainSchema = section({
     ),
   reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
   admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
-  itemsMax: count(16, 100_000_000).default(10_000_000).describe('Rows of the item table; the least recently seen make room'),
+  itemsMax: count(16, 100_000_000)
+    .default(10_000_000)
+    .describe('Rows of the item table; the least recently seen make room'),
   itemIdleMaxMs: durationMs(3650 * dayMs)
     .default(365 * dayMs)
     .describe('An item this long unseen, by event time, loses its row'),
@@ -83,7 +109,9 @@ export const trainSchema = section({
   checkpointIntervalMs: durationMs(dayMs)
     .default(5000)
     .describe('What came since the last one is learned again after a crash. Most of them tell only what has changed'),
-  checkpointKeep: count(1, 1000).default(3).describe('Whole ones kept, with those that tell of changes since the oldest of them'),
+  checkpointKeep: count(1, 1000)
+    .default(3)
+    .describe('Whole ones kept, with those that tell of changes since the oldest of them'),
   versionIntervalMs: durationMs(365 * dayMs)
     .default(60 * minuteMs)
     .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),
@@ -101,7 +129,9 @@ export const trainSchema = section({
     .describe('Examples learned lately, of which no user and no item may have more than its share'),
   userShareMax: real(0, 1)
     .default(0.05)
-    .describe('Of these, one user at most, or eight times the mean; more of his are ranked, not learned. 1 switches it off'),
+    .describe(
+      'Of these, one user at most, or eight times the mean; more of his are ranked, not learned. 1 switches it off'
+    ),
   itemShareMax: real(0, 1)
     .default(0.1)
     .describe(
@@ -110,7 +140,9 @@ export const trainSchema = section({
   divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
   updateIntervalMs: durationMs(60 * minuteMs)
     .default(2000)
-    .describe('How often changed rows are sent to the publisher: an item that is new to the model is unknown to others for so long'),
+    .describe(
+      'How often changed rows are sent to the publisher: an item that is new to the model is unknown to others for so long'
+    ),
   weightsIntervalMs: durationMs(24 * 60 * minuteMs)
     .default(10_000)
     .describe('How often tower weights are')
@@ -119,15 +151,21 @@ export const trainSchema = section({
 export const evaluateSchema = section({
   interactionsMin: count(1, 1000)
     .default(5)
-    .describe('Of `mtmi evaluate --data`: items with fewer interactions are left out, then users with fewer. 5 is what papers use'),
+    .describe(
+      'Of `mtmi evaluate --data`: items with fewer interactions are left out, then users with fewer. 5 is what papers use'
+    ),
   historyMax: count(1, 1000)
     .default(20)
     .describe('Newest steps of a history that the model reads. 20 is usual for the data sets of the papers'),
-  batchSize: count(1, 8192).default(1024).describe('Positions a step. ComiRec gains a fifth of recall from 1,024 instead of 128'),
+  batchSize: count(1, 8192)
+    .default(1024)
+    .describe('Positions a step. ComiRec gains a fifth of recall from 1,024 instead of 128'),
   negatives: count(0, 16384)
     .default(2048)
     .describe('Drawn by popularity, shared by the batch: as good as a softmax over all items at a third of its cost'),
-  denseLearningRate: real(0, 1).default(0.002).describe('Adam, for the towers. Many epochs bear less than one pass of a stream'),
+  denseLearningRate: real(0, 1)
+    .default(0.002)
+    .describe('Adam, for the towers. Many epochs bear less than one pass of a stream'),
   rowLearningRate: real(0, 10).default(0.05).describe('Row-wise Adagrad, for item and feature rows'),
   dropout: real(0, 0.9)
     .default(0.2)
@@ -145,10 +183,14 @@ export const evaluateSchema = section({
   epochsMax: count(1, 10_000).default(40),
   patience: count(1, 1000)
     .default(3)
-    .describe('Epochs without a better Recall@50 on the validation users after which it stops; the best weights are kept'),
+    .describe(
+      'Epochs without a better Recall@50 on the validation users after which it stops; the best weights are kept'
+    ),
   periods: count(2, 10_000)
     .default(10)
-    .describe('Of --protocol stream, where the files of the data set are not periods themselves: parts of as many interactions each'),
+    .describe(
+      'Of --protocol stream, where the files of the data set are not periods themselves: parts of as many interactions each'
+    ),
   periodTargetsMax: count(0, 100_000_000)
     .default(5000)
     .describe(
@@ -156,7 +198,9 @@ export const evaluateSchema = section({
     ),
   periodFrom: count(1, 10_000)
     .default(1)
-    .describe('Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'),
+    .describe(
+      'Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'
+    ),
   periodEpochs: count(1, 1000).default(10).describe('At most, over a period, or all of them, that are learned anew'),
   periodPatience: count(1, 1000)
     .default(1)
@@ -165,8 +209,13 @@ export const evaluateSchema = section({
     ),
   updateEpochs: count(1, 1000)
     .default(3)
-    .describe('Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'),
+    .describe(
+      'Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'
+    ),
   updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
   times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
-  features: z.boolean().default(true).describe('Whether the towers read side features of items, where the data set has any')
+  features: z
+    .boolean()
+    .default(true)
+    .describe('Whether the towers read side features of items, where the data set has any')
 })

@@ -52,8 +52,13 @@ export const modelSchema = z.strictObject({
     .describe(
       'How weights fall with the distance d: power, d^−α; gaussian, e^(−d²/2sτ). With s 1 they are what each interest answers for of the target’s likelihood, as in expectation maximisation'
     ),
-  idwSoftness: real(0.1, 100).default(1.4).describe('s of the gaussian form: above 1 further towers learn more than they answer for'),
-  idwStopGradient: z.boolean().default(true).describe('Weights as constants; without it far towers are pushed away for α > 1'),
+  idwSoftness: real(0.1, 100)
+    .default(1.4)
+    .describe('s of the gaussian form: above 1 further towers learn more than they answer for'),
+  idwStopGradient: z
+    .boolean()
+    .default(true)
+    .describe('Weights as constants; without it far towers are pushed away for α > 1'),
   repelBeta: real(0, 100)
     .default(1)
     .describe('β of user representation repel: below .1 the towers collapse into one. Counts with readout idw'),
@@ -67,7 +72,9 @@ export const modelSchema = z.strictObject({
       'λ of REMI: times the sum over interests of the squared variance of their shares in the steps, against an interest that lives on one step'
     ),
   routingIterations: count(1, 10).default(3).describe('Of dynamic routing (mind, comirec-dr), as published'),
-  heads: count(1, 16).default(4).describe('Of one-vector’s attention; of each transformer’s, where they must divide `dimensions`'),
+  heads: count(1, 16)
+    .default(4)
+    .describe('Of one-vector’s attention; of each transformer’s, where they must divide `dimensions`'),
   layers: count(1, 8).default(2).describe('Of each transformer'),
   communication: z
     .enum(['none', 'mean'])
@@ -120,7 +127,9 @@ export function modelProblems(options: ModelOptions): string[] {
   const problems: string[] = []
   const isTransformer = name === 'transformer' || name === 'mtmi-transformer'
   if (isTransformer && dimensions % heads !== 0) {
-    problems.push(`model.heads (${heads}) must divide model.dimensions (${dimensions}): each head of a transformer reads a share of them`)
+    problems.push(
+      `model.heads (${heads}) must divide model.dimensions (${dimensions}): each head of a transformer reads a share of them`
+    )
   }
   if (isTransformer && routingRegularisation > 0) {
     problems.push(

@@ -1,4 +1,5 @@
-// What can be configured between model and answer: publishing, what is popular, lists, the HTTP services, and what is watched.
+// What can be configured between model and answer: publishing, what is popular, lists, the HTTP services, and what is
+// watched.
 
 import { z } from 'zod'
 import { count, dayMs, durationMs, minuteMs, real, section, textList } from './settingTypes.ts'
@@ -16,9 +17,13 @@ const tokens = () =>
 export const publishSchema = section({
   epsilon: real(0, 2)
     .default(0.02)
-    .describe('An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'),
+    .describe(
+      'An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'
+    ),
   userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
-  sweepIntervalMs: durationMs(dayMs).default(60_000).describe('No user vector is older than this after the tower weights moved'),
+  sweepIntervalMs: durationMs(dayMs)
+    .default(60_000)
+    .describe('No user vector is older than this after the tower weights moved'),
   batchSize: count(1, 10_000).default(500),
   spacesKept: count(1, 100)
     .default(2)
@@ -26,7 +31,9 @@ export const publishSchema = section({
   gate: section({
     targets: count(0, 100_000)
       .default(2000)
-      .describe('Newest targets on which new tower weights are compared with the live ones before they are published; 0 looks at none'),
+      .describe(
+        'Newest targets on which new tower weights are compared with the live ones before they are published; 0 looks at none'
+      ),
     hitLossMax: real(0, 1)
       .default(0.01)
       .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance'),
@@ -37,7 +44,9 @@ export const publishSchema = section({
       ),
     cosineMax: real(-1, 1)
       .default(0.9)
-      .describe("Mean cosine between a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed ones .95"),
+      .describe(
+        "Mean cosine between a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed ones .95"
+      ),
     canaries: count(0, 10_000).default(64).describe('Users whose lists by both weights are compared'),
     overlapMin: real(0, 1)
       .default(0.1)
@@ -46,7 +55,9 @@ export const publishSchema = section({
       ),
     timeShareMax: real(0.001, 1)
       .default(0.1)
-      .describe('Of the time that gates may take: with a large catalogue they come less often, and weights are published later')
+      .describe(
+        'Of the time that gates may take: with a large catalogue they come less often, and weights are published later'
+      )
   })
 })
 
@@ -94,7 +105,9 @@ export const recommendSchema = section({
     .describe('A field of catalogue features, such as genre, in which items are to differ. Empty: their vectors'),
   candidatesPerPlace: count(1, 20)
     .default(3)
-    .describe('With diversity, items looked at for each place of a list: enough that leaving a near-duplicate out finds another'),
+    .describe(
+      'With diversity, items looked at for each place of a list: enough that leaving a near-duplicate out finds another'
+    ),
   repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again"),
   becauseMax: count(1, 50).default(3).describe('Items of the history that explain one result: more is not read'),
   becauseScoreMin: real(-1, 1)
@@ -127,7 +140,10 @@ export const serveSchema = section({
   hosts: textList(
     z
       .string()
-      .regex(/^(\*|[^\s/:?#@*]+|\[[\da-fA-F:.]+\])$/, 'must be a host name or an address without a port, such as rec.internal, or *'),
+      .regex(
+        /^(\*|[^\s/:?#@*]+|\[[\da-fA-F:.]+\])$/,
+        'must be a host name or an address without a port, such as rec.internal, or *'
+      ),
     100
   )
     .default([])
@@ -135,7 +151,12 @@ export const serveSchema = section({
       'Host names besides loopback ones by which requests without tokens are answered; needed to listen beyond loopback without tokens. Every page whose name resolves to this machine could otherwise ask (DNS rebinding). * is any name: only where something in front asks who they are. As a variable separated by commas'
     ),
   corsOrigins: textList(
-    z.string().regex(/^(\*|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+)$/, 'must be an origin such as https://shop.example, without a path, or *'),
+    z
+      .string()
+      .regex(
+        /^(\*|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]+)$/,
+        'must be an origin such as https://shop.example, without a path, or *'
+      ),
     100
   )
     .default([])
@@ -151,8 +172,12 @@ export const serveSchema = section({
   console: z
     .boolean()
     .default(true)
-    .describe('The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'),
-  staleMaxMs: durationMs(dayMs).default(120_000).describe('Work that waits longer than this without progress makes /readyz fail')
+    .describe(
+      'The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'
+    ),
+  staleMaxMs: durationMs(dayMs)
+    .default(120_000)
+    .describe('Work that waits longer than this without progress makes /readyz fail')
 })
 
 export const opsSchema = section({
@@ -180,8 +205,12 @@ export const driftSchema = section({
     ),
   confidence: real(1e-12, 0.5)
     .default(1e-4)
-    .describe('δ of ADWIN on hit rate and loss. Clicks of one session hang together, so it is far stricter than the paper’s .002'),
-  stateIntervalMs: durationMs(dayMs).default(30_000).describe('How often the state of the watch on interactions is written down')
+    .describe(
+      'δ of ADWIN on hit rate and loss. Clicks of one session hang together, so it is far stricter than the paper’s .002'
+    ),
+  stateIntervalMs: durationMs(dayMs)
+    .default(30_000)
+    .describe('How often the state of the watch on interactions is written down')
 })
 
 export const traceSchema = section({

@@ -1,4 +1,5 @@
-// What `sources` in the configuration may say: which topics of others are read, in which format, and where in their records our fields are.
+// What `sources` in the configuration may say: which topics of others are read, in which format, and where in their
+// records our fields are.
 
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
@@ -42,7 +43,9 @@ export const sourceSchema = z.strictObject({
   kind: z.enum(['interactions', 'items']).default('interactions'),
   format: z.enum(sourceFormats),
   /** Of format avro: a file, or the schema itself. */
-  schema: z.union([z.string().min(1), z.record(z.string(), z.unknown())], { error: 'expected a file name or an Avro schema' }).optional(),
+  schema: z
+    .union([z.string().min(1), z.record(z.string(), z.unknown())], { error: 'expected a file name or an Avro schema' })
+    .optional(),
   /** Of csv and tsv: names of the fields, in order. Without them fields are [0], [1], … */
   columns: z.array(z.string().min(1)).min(1).max(1000).optional(),
   /** Of csv. Default: a comma. */
@@ -71,14 +74,18 @@ export const sourceSchema = z.strictObject({
   eventId: orJustPaths(
     z.strictObject({
       path: paths,
-      /** Where the ids are unique: in this source, or in all. An event with an id that was seen before is a repetition. */
+      /**
+       * Where the ids are unique: in this source, or in all. An event with an id that was seen before is a repetition.
+       */
       scope: z.enum(['source', 'global']).default('source')
     })
   ).optional(),
   value: paths.optional(),
   context: z.record(z.string().min(1), paths).default({}),
   title: paths.optional(),
-  features: z.record(z.string().min(1), orJustPaths(z.strictObject({ path: paths, split: z.string().min(1).optional() }))).default({}),
+  features: z
+    .record(z.string().min(1), orJustPaths(z.strictObject({ path: paths, split: z.string().min(1).optional() })))
+    .default({}),
   /** Of kind items: the item is deleted if one of these tests is met. */
   deleted: filters,
   filter: filters
@@ -88,8 +95,8 @@ export type SourceOptions = z.infer<typeof sourceSchema>
 export type SourceFilter = SourceOptions['filter'][number]
 
 /**
- * What is wrong between the parts of sources, each of which may be sound. Looks at sources as they were given, so that these problems are
- * reported together with those of single values.
+ * What is wrong between the parts of sources, each of which may be sound. Looks at sources as they were given, so that
+ * these problems are reported together with those of single values.
  *
  * @param ours names of our own topics
  */
@@ -103,8 +110,10 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
     const at = `sources.${i}${typeof source.topic === 'string' ? ` (${source.topic})` : ''}`
     const has = (name: keyof SourceOptions) => source[name] !== undefined
     if (typeof source.topic === 'string') {
-      if (seen.has(source.topic)) problems.push(`${at}: the topic is named twice; give alternatives as lists: user: [a.id, b.id]`)
-      if (ours.includes(source.topic)) problems.push(`${at}: this topic is what mtmi writes; a stage would read what it has written`)
+      if (seen.has(source.topic))
+        problems.push(`${at}: the topic is named twice; give alternatives as lists: user: [a.id, b.id]`)
+      if (ours.includes(source.topic))
+        problems.push(`${at}: this topic is what mtmi writes; a stage would read what it has written`)
       seen.add(source.topic)
     }
     const items = source.kind === 'items'
@@ -113,7 +122,8 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
     // A CloudEvent has its type and time in its headers.
     if (mapped && !items && source.format !== 'cloudevents') needed.push('type', 'time')
     for (const name of needed) {
-      if (!has(name)) problems.push(`${at}: ${name} is missing: where in a record is it? ${hints[name] ?? ''}`.trimEnd())
+      if (!has(name))
+        problems.push(`${at}: ${name} is missing: where in a record is it? ${hints[name] ?? ''}`.trimEnd())
     }
     const foreign: (keyof SourceOptions)[] = items
       ? ['user', 'type', 'eventId', 'value', 'context']
@@ -126,23 +136,28 @@ export function sourceProblems(sources: unknown, ours: readonly string[]): strin
           `${at}: ${name} has no meaning for ${items || mapped ? `kind ${items ? 'items' : 'interactions'}` : 'format mtmi, whose records have it'}`
         )
     }
-    if (items && !mapped) problems.push(`${at}: format mtmi is for interactions; a topic of our items needs no mapping: set topics.items`)
+    if (items && !mapped)
+      problems.push(`${at}: format mtmi is for interactions; a topic of our items needs no mapping: set topics.items`)
     if (source.format === 'avro' && !has('schema')) {
       problems.push(
         `${at}: schema is missing: format avro needs the writer's schema, as a file name or inline; with a registry the format is avro-registry`
       )
     }
-    if (source.format !== 'avro' && has('schema')) problems.push(`${at}: schema has no meaning for format ${String(source.format)}`)
+    if (source.format !== 'avro' && has('schema'))
+      problems.push(`${at}: schema has no meaning for format ${String(source.format)}`)
     const isDelimited = source.format === 'csv' || source.format === 'tsv'
-    if (!isDelimited && has('columns')) problems.push(`${at}: columns has no meaning for format ${String(source.format)}`)
-    if (source.format !== 'csv' && has('delimiter')) problems.push(`${at}: delimiter has no meaning for format ${String(source.format)}`)
+    if (!isDelimited && has('columns'))
+      problems.push(`${at}: columns has no meaning for format ${String(source.format)}`)
+    if (source.format !== 'csv' && has('delimiter'))
+      problems.push(`${at}: delimiter has no meaning for format ${String(source.format)}`)
     const time = source.time
     if (typeof time === 'object' && time !== null && 'unit' in time && 'format' in time)
       problems.push(`${at}: time has a unit and a format; give one of them`)
     for (const one of [source.filter, source.deleted].flat()) {
       if (typeof one !== 'object' || one === null) continue
       const tests = ['equals', 'in', 'exists'].filter((name) => own(one as Record<string, unknown>, name) !== undefined)
-      if (tests.length !== 1) problems.push(`${at}: a filter needs exactly one of equals, in, exists; it has ${tests.join(', ') || 'none'}`)
+      if (tests.length !== 1)
+        problems.push(`${at}: a filter needs exactly one of equals, in, exists; it has ${tests.join(', ') || 'none'}`)
     }
   }
   return problems

@@ -1,4 +1,5 @@
-// The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant one.
+// The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant
+// one.
 
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -24,7 +25,10 @@ import { EmbeddedIndexStore, type SpaceState } from './embeddedIndexStore.ts'
 import { EmbeddedIndexThread } from './embeddedIndexThread.ts'
 
 export interface EmbeddedIndexOptions {
-  /** Search on a thread of its own. Without it searches hold up the caller: for a command that asks once, and for a process that only writes. Default true. */
+  /**
+   * Search on a thread of its own. Without it searches hold up the caller: for a command that asks once, and for a
+   * process that only writes. Default true.
+   */
   readonly searchThread?: boolean
 }
 
@@ -32,8 +36,8 @@ export interface EmbeddedIndexOptions {
 const catchUpMs = 200
 
 /**
- * Any number of these may be open on one directory, in any threads and processes, for reading and writing: a search begun after a write resolved,
- * wherever that was, sees it.
+ * Any number of these may be open on one directory, in any threads and processes, for reading and writing: a search
+ * begun after a write resolved, wherever that was, sees it.
  */
 export class EmbeddedIndex implements VectorIndex {
   readonly #store: EmbeddedIndexStore
@@ -47,7 +51,8 @@ export class EmbeddedIndex implements VectorIndex {
   }
 
   /**
-   * Makes the directory if there is none. With a search thread, resolves when every item is in memory; without one the first search loads them.
+   * Makes the directory if there is none. With a search thread, resolves when every item is in memory; without one the
+   * first search loads them.
    *
    * @throws CorruptError if what is there is damaged, or is no index
    */
@@ -55,7 +60,8 @@ export class EmbeddedIndex implements VectorIndex {
     const store = await EmbeddedIndexStore.open(directory)
     try {
       await store.sweep()
-      const thread = options.searchThread === false ? undefined : await EmbeddedIndexThread.start({ directory, catchUpMs })
+      const thread =
+        options.searchThread === false ? undefined : await EmbeddedIndexThread.start({ directory, catchUpMs })
       return new EmbeddedIndex(store, thread)
     } catch (error) {
       await store.close()
@@ -114,7 +120,11 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter, context })
   }
 
-  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+  async items(
+    space: string,
+    ids: readonly ItemId[],
+    { vectors = false }: VectorWishes = {}
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
     const { spaces } = this.#store.state()
     const state = own(spaces, space)
@@ -122,7 +132,9 @@ export class EmbeddedIndex implements VectorIndex {
     return new Map(
       ids.flatMap((id) => {
         const item = this.#store.item(state, id)
-        return item === undefined ? [] : [[id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) }] as const]
+        return item === undefined
+          ? []
+          : [[id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) }] as const]
       })
     )
   }
@@ -142,7 +154,9 @@ export class EmbeddedIndex implements VectorIndex {
   async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {
     checkLimit(limit)
     const live = this.#live()
-    return live === undefined ? [] : this.#store.usersFrom(live.space, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
+    return live === undefined
+      ? []
+      : this.#store.usersFrom(live.space, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
   }
 
   async itemsLike(text: string, limit: number): Promise<readonly PopularItem[]> {

@@ -1,5 +1,5 @@
-// A look at an LMDB file before it is mapped into memory: reading past the end of a file that was cut short would kill the process with SIGBUS,
-// which no handler turns into an error.
+// A look at an LMDB file before it is mapped into memory: reading past the end of a file that was cut short would kill
+// the process with SIGBUS, which no handler turns into an error.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { CorruptError } from '../../core/errors.ts'
@@ -14,7 +14,10 @@ const lastPageAt = 144
 const transactionAt = 152
 const metaBytes = 160
 
-/** Pages at the end that LMDB gave out but never had to write, so that an undamaged file may be this much shorter than its last page says. */
+/**
+ * Pages at the end that LMDB gave out but never had to write, so that an undamaged file may be this much shorter than
+ * its last page says.
+ */
 const unwrittenPagesMax = 256
 
 /** @throws CorruptError if the file is not an LMDB environment, or is shorter than its newest meta page says */
@@ -35,7 +38,9 @@ export function checkEnvironmentFile(file: string): void {
     }
     const newest = second.readBigUInt64LE(transactionAt) > first.readBigUInt64LE(transactionAt) ? second : first
     const none = 2n ** 64n - 1n // the root of an empty tree
-    const roots = [newest.readBigUInt64LE(freeRootAt), newest.readBigUInt64LE(mainRootAt)].map((page) => (page === none ? 0n : page))
+    const roots = [newest.readBigUInt64LE(freeRootAt), newest.readBigUInt64LE(mainRootAt)].map((page) =>
+      page === none ? 0n : page
+    )
     const written = newest.readBigUInt64LE(lastPageAt) - BigInt(unwrittenPagesMax)
     const pagesMin = [written, ...roots].reduce((a, b) => (b > a ? b : a)) + 1n
     const { size } = fstatSync(descriptor)

@@ -5,7 +5,13 @@
 //   8  step                   f64        32  vectors, [1, D] or [K, D]          f32, then the rest of the payload as JSON
 
 import { CorruptError } from '../../core/errors.ts'
-import { type ItemPayload, popularityPart, type SpaceShape, type UserPayload, type VectorPoint } from '../vectorIndex.ts'
+import {
+  type ItemPayload,
+  popularityPart,
+  type SpaceShape,
+  type UserPayload,
+  type VectorPoint
+} from '../vectorIndex.ts'
 
 export interface StoredItem {
   readonly step: number
@@ -28,7 +34,12 @@ export function encodePoint(step: number, point: VectorPoint): Buffer {
   const vectors = point.role === 'item' ? point.vector : point.vectors
   const rest =
     point.role === 'item'
-      ? [point.payload.title ?? null, point.payload.features ?? null, point.payload.popularity ?? 0, point.payload.popularityIn ?? null]
+      ? [
+          point.payload.title ?? null,
+          point.payload.features ?? null,
+          point.payload.popularity ?? 0,
+          point.payload.popularityIn ?? null
+        ]
       : [point.payload.historyLength, ...point.payload.recent]
   const text = JSON.stringify(rest)
   const bytes = Buffer.allocUnsafe(headerBytes + vectors.byteLength + Buffer.byteLength(text))
@@ -59,7 +70,12 @@ export function isStump(bytes: Buffer): boolean {
 }
 
 /** @returns undefined for a stump @throws CorruptError if the bytes are not those that were written */
-export function decodePoint(role: 'item' | 'user', id: string, bytes: Buffer, shape: SpaceShape): StoredItem | StoredUser | undefined {
+export function decodePoint(
+  role: 'item' | 'user',
+  id: string,
+  bytes: Buffer,
+  shape: SpaceShape
+): StoredItem | StoredUser | undefined {
   const vectorBytes = 4 * shape.dimensions * (role === 'item' ? 1 : shape.interestCount)
   if (
     bytes.length < stumpBytes ||
@@ -99,7 +115,10 @@ export function decodePoint(role: 'item' | 'user', id: string, bytes: Buffer, sh
   return { step, vectors, payload: { recent, historyLength, newestMs: number, updatedAtMs } }
 }
 
-/** FNV-1a over 32-bit words (the last bytes one by one), without the checksum itself: finds any single damaged word, at a nanosecond a word. */
+/**
+ * FNV-1a over 32-bit words (the last bytes one by one), without the checksum itself: finds any single damaged word, at
+ * a nanosecond a word.
+ */
 function checksum(bytes: Buffer): number {
   let hash = 0x811c9dc5
   const words = bytes.length & ~3

@@ -25,7 +25,10 @@ export class EmbeddedIndexSearcher {
     this.#state = store.state()
   }
 
-  /** Applies what was committed since the last time. Everything is read in one turn, hence from one snapshot of the store. @throws CorruptError */
+  /**
+   * Applies what was committed since the last time. Everything is read in one turn, hence from one snapshot of the
+   * store. @throws CorruptError
+   */
   catchUp(): void {
     this.#store.refresh()
     const state = this.#store.state()

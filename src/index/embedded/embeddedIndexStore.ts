@@ -5,8 +5,8 @@
 //   points   [generation, role, id] → step, vectors and payload; a removed point keeps a stump with its step for a while
 //   changes  change number → which points changed; a searcher reads on from the last change it knows
 //
-// Every write that a searcher must hear of takes the next change number in its own transaction. User vectors are read from here by each search and
-// are not held in memory, so only their removals are noted (for the stumps' sake).
+// Every write that a searcher must hear of takes the next change number in its own transaction. User vectors are read
+// from here by each search and are not held in memory, so only their removals are noted (for the stumps' sake).
 
 import { existsSync } from 'node:fs'
 import path from 'node:path'
@@ -19,7 +19,15 @@ import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
 import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../vectorIndex.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
-import { decodePoint, encodePoint, encodeStump, isStump, pointStep, type StoredItem, type StoredUser } from './embeddedIndexPoint.ts'
+import {
+  decodePoint,
+  encodePoint,
+  encodeStump,
+  isStump,
+  pointStep,
+  type StoredItem,
+  type StoredUser
+} from './embeddedIndexPoint.ts'
 import { liveSpace, sameShape, unknownSpace } from './exactIndex.ts'
 
 export interface SpaceState extends SpaceShape {
@@ -50,14 +58,20 @@ type Change = readonly [generation: number, role: Role, ids: readonly string[]]
 const fileName = 'index.mdb'
 const layout = {
   options: { maxDbs: 3, overlappingSync: true },
-  databases: { state: { encoding: 'json' }, points: { encoding: 'binary', keyEncoding: 'binary' }, changes: { encoding: 'json' } }
+  databases: {
+    state: { encoding: 'json' },
+    points: { encoding: 'binary', keyEncoding: 'binary' },
+    changes: { encoding: 'json' }
+  }
 } as const satisfies LmdbLayout
 /**
- * Changed points that are remembered. A searcher further behind loads everything again, which takes about as long as applying this many;
- * and a removed point's stump, which refuses older writes, lives as long as its change.
+ * Changed points that are remembered. A searcher further behind loads everything again, which takes about as long as
+ * applying this many; and a removed point's stump, which refuses older writes, lives as long as its change.
  */
 const changedPointsDefault = 200_000
-/** Points deleted in one transaction when a space is dropped: a few milliseconds, so that others may write in between. */
+/**
+ * Points deleted in one transaction when a space is dropped: a few milliseconds, so that others may write in between.
+ */
 const dropBatch = 2_000
 
 export class EmbeddedIndexStore {
@@ -97,14 +111,24 @@ export class EmbeddedIndexStore {
     return rewriteLmdb(path.join(directory, fileName), layout)
   }
 
-  /** From here on, reads of this turn see everything committed before it, by any thread or process, and all the same. */
+  /**
+   * From here on, reads of this turn see everything committed before it, by any thread or process, and all the same.
+   */
   refresh(): void {
     this.#root.resetReadTxn()
   }
 
   state(): StoreState {
     return (
-      this.#state.get('state') ?? { format: 1, change: 0, forgotten: 0, changedPoints: 0, live: undefined, nextGeneration: 1, spaces: {} }
+      this.#state.get('state') ?? {
+        format: 1,
+        change: 0,
+        forgotten: 0,
+        changedPoints: 0,
+        live: undefined,
+        nextGeneration: 1,
+        spaces: {}
+      }
     )
   }
 
@@ -243,7 +267,8 @@ export class EmbeddedIndexStore {
     await this.#write((state) => {
       const space = own(state.spaces, name)
       const held = { items: space?.items ?? 0, users: space?.users ?? 0 }
-      if (space === undefined || held.items < expected.items || held.users < expected.users) throw incompleteSpace(name, held, expected)
+      if (space === undefined || held.items < expected.items || held.users < expected.users)
+        throw incompleteSpace(name, held, expected)
       if (state.live === name) return
       state.live = name
       state.change++
@@ -283,7 +308,10 @@ export class EmbeddedIndexStore {
     await this.#root.close()
   }
 
-  /** One transaction over the state: all of `change`, or nothing if it throws (a child transaction: lmdb-js joins plain ones that are under way at once). Resolves when it is on disk. */
+  /**
+   * One transaction over the state: all of `change`, or nothing if it throws (a child transaction: lmdb-js joins plain
+   * ones that are under way at once). Resolves when it is on disk.
+   */
   async #write<T>(change: (state: StoreState) => T): Promise<T> {
     const outcome = await writeLmdb(this.#directory, () =>
       this.#root.childTransaction(() => {
@@ -348,8 +376,11 @@ function guarded<T>(directory: string, act: () => T): T {
     const fault = diskFault(error, directory)
     if (fault !== undefined) throw fault
     const message = error instanceof Error ? error.message : String(error)
-    throw new CorruptError(`the index in ${directory} cannot be read: ${message}. Restore it from a copy, or remove it and publish again`, {
-      cause: error
-    })
+    throw new CorruptError(
+      `the index in ${directory} cannot be read: ${message}. Restore it from a copy, or remove it and publish again`,
+      {
+        cause: error
+      }
+    )
   }
 }

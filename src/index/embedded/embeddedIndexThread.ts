@@ -13,7 +13,10 @@ interface Waiting {
   reject(error: Error): void
 }
 
-/** Requests that may wait for the thread. At 20 ms a search of a million items this is 20 s of work: more would only make everyone wait longer. */
+/**
+ * Requests that may wait for the thread. At 20 ms a search of a million items this is 20 s of work: more would only
+ * make everyone wait longer.
+ */
 const pendingMax = 1024
 /** Threads in a row that may die without having answered anything before the index gives up. */
 const deathsMax = 5
@@ -49,12 +52,16 @@ export class EmbeddedIndexThread {
     return thread
   }
 
-  /** @throws UnavailableError if too many requests wait, or the thread dies before it answers; else what the request met */
+  /**
+   * @throws UnavailableError if too many requests wait, or the thread dies before it answers; else what the request met
+   */
   async ask<T>(request: ThreadRequest): Promise<T> {
     if (this.#failed !== undefined) throw this.#failed
     if (this.#closing) throw new UnavailableError('the index is closed')
     if (this.#pending.size >= pendingMax) {
-      throw new UnavailableError(`${pendingMax} searches wait already: the index is asked more than it can answer; try again later`)
+      throw new UnavailableError(
+        `${pendingMax} searches wait already: the index is asked more than it can answer; try again later`
+      )
     }
     const id = this.#nextId++
     this.#worker.postMessage({ ...request, id })
@@ -71,7 +78,8 @@ export class EmbeddedIndexThread {
   async close(): Promise<void> {
     if (this.#closing) return this.#exited
     this.#closing = true
-    if (this.#failed === undefined) this.#worker.postMessage({ kind: 'close', id: this.#nextId++ } satisfies WorkerRequest)
+    if (this.#failed === undefined)
+      this.#worker.postMessage({ kind: 'close', id: this.#nextId++ } satisfies WorkerRequest)
     await this.#exited
   }
 

@@ -40,7 +40,9 @@ export interface WorkerFailure {
 }
 
 /** id 0: the first load is done, or has failed. */
-export type WorkerReply = { readonly id: number; readonly result: unknown } | { readonly id: number; readonly failure: WorkerFailure }
+export type WorkerReply =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly failure: WorkerFailure }
 
 function failureOf(error: unknown): WorkerFailure {
   const known = error instanceof Error ? error : new Error(String(error))
@@ -86,8 +88,10 @@ if (port !== null) {
         return
       }
       try {
-        if (request.kind === 'search') reply({ id, result: searcher.search(request.query, request.limit, request.filter, request.wishes) })
-        else if (request.kind === 'popular') reply({ id, result: searcher.popular(request.limit, request.filter, request.context) })
+        if (request.kind === 'search')
+          reply({ id, result: searcher.search(request.query, request.limit, request.filter, request.wishes) })
+        else if (request.kind === 'popular')
+          reply({ id, result: searcher.popular(request.limit, request.filter, request.context) })
         else if (request.kind === 'like') reply({ id, result: searcher.like(request.text, request.limit) })
         else reply({ id, result: searcher.report() })
       } catch (error) {

@@ -1,4 +1,5 @@
-// The index as a plain data structure: exact, in memory, gone with the process. The durable one (io/embeddedIndex.ts) searches with the same parts.
+// The index as a plain data structure: exact, in memory, gone with the process. The durable one (io/embeddedIndex.ts)
+// searches with the same parts.
 //
 // D dimensions, K interests a user, Q interests of a query.
 
@@ -34,7 +35,10 @@ export interface SearchedSpace {
   user(userId: UserId): { payload: UserPayload; vectors: Float32Array } | undefined
 }
 
-/** Answers a query from one space. @throws ConfigError for given vectors that are not Q unit vectors of D, or a bad limit */
+/**
+ * Answers a query from one space. @throws ConfigError for given vectors that are not Q unit vectors of D, or a bad
+ * limit
+ */
 export function searchSpace(
   space: SearchedSpace,
   query: InterestQuery,
@@ -61,12 +65,20 @@ export function searchSpace(
     exclude.push(by.itemId)
   } else {
     if (!Number.isInteger(by.count) || by.count < 1 || by.count > queryInterestsMax) {
-      throw new ConfigError([`search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${by.count}`])
+      throw new ConfigError([
+        `search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${by.count}`
+      ])
     }
     vectors = by.vectors
     checkVectors('search by vectors', vectors, by.count, items.dimensions)
   }
-  const lists = items.search(vectors, vectors.length / items.dimensions, limit, { exclude, features: filter.features }, wishes)
+  const lists = items.search(
+    vectors,
+    vectors.length / items.dimensions,
+    limit,
+    { exclude, features: filter.features },
+    wishes
+  )
   return payload === undefined ? { ...answer, lists } : { ...answer, lists, user: payload }
 }
 
@@ -165,7 +177,8 @@ export class ExactIndex implements VectorIndex {
   async promote(space: string, expected: { items: number; users: number }): Promise<void> {
     const target = this.#spaces.get(space)
     const held = { items: target?.items.size ?? 0, users: target?.users.size ?? 0 }
-    if (target === undefined || held.items < expected.items || held.users < expected.users) throw incompleteSpace(space, held, expected)
+    if (target === undefined || held.items < expected.items || held.users < expected.users)
+      throw incompleteSpace(space, held, expected)
     this.#live = target
   }
 
@@ -194,7 +207,11 @@ export class ExactIndex implements VectorIndex {
     return popularInSpace(this.#live, limit, filter, context)
   }
 
-  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+  async items(
+    space: string,
+    ids: readonly ItemId[],
+    { vectors = false }: VectorWishes = {}
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const items = this.#spaces.get(space)?.items
     return new Map(
       ids.flatMap((id) => {
@@ -243,7 +260,9 @@ function removalKey(role: 'item' | 'user', id: string): string {
 export function sameShape(space: string, before: SpaceShape, shape: SpaceShape): void {
   if (before.dimensions === shape.dimensions && before.interestCount === shape.interestCount) return
   const text = (of: SpaceShape) => `${of.interestCount} interests of ${of.dimensions} dimensions`
-  throw new ConfigError([`space ${space} exists with ${text(before)}, not ${text(shape)}: another model needs another space`])
+  throw new ConfigError([
+    `space ${space} exists with ${text(before)}, not ${text(shape)}: another model needs another space`
+  ])
 }
 
 export function unknownSpace(space: string, known: readonly string[]): ConfigError {

@@ -1,13 +1,19 @@
 // The items of one space in memory, and exact search among them.
 //
-// N items, D dimensions, Q interests of a query. An item is a row; a removed one leaves a gap that counts for nothing until the gaps are a quarter
-// of all rows and are closed. An item whose features change moves to a new row, so that a row, while it lives, has the features it began with, and
-// the lists of rows by feature only ever grow at the end.
+// N items, D dimensions, Q interests of a query. An item is a row; a removed one leaves a gap that counts for nothing
+// until the gaps are a quarter of all rows and are closed. An item whose features change moves to a new row, so that a
+// row, while it lives, has the features it began with, and the lists of rows by feature only ever grow at the end.
 
 import { own } from '../../core/own.ts'
 import { blockRows, groupSize, type ItemTable, JavaScriptTable, queryInterestsMax } from '../dotKernel.ts'
 import { popularityScore } from '../popularity.ts'
-import { type Candidate, type ItemPayload, type PopularItem, popularityPart, type VectorWishes } from '../vectorIndex.ts'
+import {
+  type Candidate,
+  type ItemPayload,
+  type PopularItem,
+  popularityPart,
+  type VectorWishes
+} from '../vectorIndex.ts'
 import { wasmTable } from '../wasmKernel.ts'
 
 export interface ItemFilter {
@@ -23,7 +29,10 @@ interface Profile {
   uses: number
 }
 
-/** Below this share of all rows a feature's own rows are scored one by one: a call a row costs about 8 × its share of a whole block. */
+/**
+ * Below this share of all rows a feature's own rows are scored one by one: a call a row costs about 8 × its share of a
+ * whole block.
+ */
 const listShareMax = 1 / 8
 /** Rows that a search by words looks at: some 50 ms, for which other searches wait. */
 const likeRowsMax = 300_000
@@ -126,7 +135,13 @@ export class ExactItems {
    *
    * @param vectors [Q, D], of length 1
    */
-  search(vectors: Float32Array, count: number, limit: number, filter: ItemFilter, wishes: VectorWishes = {}): Candidate[][] {
+  search(
+    vectors: Float32Array,
+    count: number,
+    limit: number,
+    filter: ItemFilter,
+    wishes: VectorWishes = {}
+  ): Candidate[][] {
     if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
     const size = Math.min(limit, this.#rows.size)
     const tops = Array.from({ length: count }, () => new TopRows(size))
@@ -139,8 +154,11 @@ export class ExactItems {
       .fill(Number.POSITIVE_INFINITY)
       .fill(Number.NEGATIVE_INFINITY, 0, count)
     const scan = (from: number, to: number) => this.#scan(from, to, tops, thresholds, excluded, keys)
-    if (shortest !== undefined && shortest.length < this.#ids.length * listShareMax) for (const row of shortest) scan(row, row + 1)
-    else for (let from = 0; from < this.#ids.length; from += blockRows) scan(from, Math.min(from + blockRows, this.#ids.length))
+    if (shortest !== undefined && shortest.length < this.#ids.length * listShareMax)
+      for (const row of shortest) scan(row, row + 1)
+    else
+      for (let from = 0; from < this.#ids.length; from += blockRows)
+        scan(from, Math.min(from + blockRows, this.#ids.length))
     const withVectors = wishes.vectors === true
     return tops.map((top) =>
       top.sorted((row, score) => {
@@ -150,7 +168,10 @@ export class ExactItems {
     )
   }
 
-  /** The `limit` most popular items, in the context if one is given, best first; score: as a share of the most popular one's. */
+  /**
+   * The `limit` most popular items, in the context if one is given, best first; score: as a share of the most popular
+   * one's.
+   */
   popular(limit: number, filter: ItemFilter, context?: string): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const excluded = this.#rowsOf(filter.exclude)
@@ -165,7 +186,10 @@ export class ExactItems {
     return this.#byPopularity(top, context)
   }
 
-  /** The `limit` most popular items among those whose id or title holds `text`, whatever its case; among the newest `likeRowsMax` rows. */
+  /**
+   * The `limit` most popular items among those whose id or title holds `text`, whatever its case; among the newest
+   * `likeRowsMax` rows.
+   */
   like(text: string, limit: number): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const wanted = text.toLowerCase()
@@ -180,13 +204,19 @@ export class ExactItems {
 
   /** −∞: the context says nothing of the item. */
   #level(row: number, context: string | undefined): number {
-    return context === undefined ? this.#popularity[row]! : (own(this.#popularityIn[row] ?? {}, context) ?? Number.NEGATIVE_INFINITY)
+    return context === undefined
+      ? this.#popularity[row]!
+      : (own(this.#popularityIn[row] ?? {}, context) ?? Number.NEGATIVE_INFINITY)
   }
 
   #byPopularity(top: TopRows, context?: string): PopularItem[] {
     let greatest = 0
     for (let row = 0; row < this.#ids.length; row++) greatest = Math.max(greatest, this.#level(row, context))
-    return top.sorted((row, level) => ({ itemId: this.#ids[row]!, score: popularityScore(level, greatest), payload: this.#payload(row) }))
+    return top.sorted((row, level) => ({
+      itemId: this.#ids[row]!,
+      score: popularityScore(level, greatest),
+      payload: this.#payload(row)
+    }))
   }
 
   #scan(
@@ -204,7 +234,8 @@ export class ExactItems {
       const { foundRows, foundScores } = this.#table
       for (let i = 0; i < found; i++) {
         const row = foundRows[i]!
-        // While the thresholds rise within a block most of what was found is too low by now: look at that before anything dearer.
+        // While the thresholds rise within a block most of what was found is too low by now: look at that before
+        // anything dearer.
         let admitted = false
         for (let lane = 0; lane < groupSize && first + lane < tops.length; lane++) {
           const score = foundScores[i * groupSize + lane]!
@@ -217,7 +248,9 @@ export class ExactItems {
           top.offer(row, score)
         }
       }
-      if (found > 0) for (let lane = 0; lane < groupSize && first + lane < tops.length; lane++) limits[lane] = tops[first + lane]!.threshold
+      if (found > 0)
+        for (let lane = 0; lane < groupSize && first + lane < tops.length; lane++)
+          limits[lane] = tops[first + lane]!.threshold
     }
   }
 
@@ -260,7 +293,9 @@ export class ExactItems {
     const text = featuresText(features)
     let profile = this.#shared.get(text)
     if (profile === undefined) {
-      const keys = new Set(Object.entries(features).flatMap(([field, values]) => values.map((value) => featureKey(field, value))))
+      const keys = new Set(
+        Object.entries(features).flatMap(([field, values]) => values.map((value) => featureKey(field, value)))
+      )
       profile = { features, keys, uses: 0 }
       this.#shared.set(text, profile)
     }
@@ -329,7 +364,10 @@ export class ExactItems {
   }
 }
 
-/** The same text for the same features in the same order, and another for any other (every part says its length): JSON would do, but a load does this once an item. */
+/**
+ * The same text for the same features in the same order, and another for any other (every part says its length): JSON
+ * would do, but a load does this once an item.
+ */
 function featuresText(features: Readonly<Record<string, readonly string[]>>): string {
   let text = ''
   for (const field in features) {
@@ -363,7 +401,11 @@ class TopRows {
 
   /** Only a greater score is of interest. */
   get threshold(): number {
-    return this.#held < this.#size ? Number.NEGATIVE_INFINITY : this.#held === 0 ? Number.POSITIVE_INFINITY : this.#scores[0]!
+    return this.#held < this.#size
+      ? Number.NEGATIVE_INFINITY
+      : this.#held === 0
+        ? Number.POSITIVE_INFINITY
+        : this.#scores[0]!
   }
 
   /** @param score greater than `threshold` */

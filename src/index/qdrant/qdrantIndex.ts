@@ -93,7 +93,13 @@ export class QdrantIndex implements VectorIndex {
     this.#names = new QdrantNames(options.prefix)
     this.#requests = new QdrantRequests(options, parts)
     this.#itemIds = new QdrantItemIds(this.#requests)
-    this.#spaces = new QdrantSpaces({ requests: this.#requests, names: this.#names, options, clock: parts.clock, run: parts.run })
+    this.#spaces = new QdrantSpaces({
+      requests: this.#requests,
+      names: this.#names,
+      options,
+      clock: parts.clock,
+      run: parts.run
+    })
   }
 
   /** Of the server. */
@@ -117,7 +123,9 @@ export class QdrantIndex implements VectorIndex {
       if (last.size === 0) continue
       total += points.filter((point) => point.role === role).length
       const batches = inBatches([...last.values()], this.#options.batchBytesMax, batchPointsMax)
-      const written = await Promise.allSettled(batches.map((batch) => this.#writeBatch(space, role, step, batch, shape)))
+      const written = await Promise.allSettled(
+        batches.map((batch) => this.#writeBatch(space, role, step, batch, shape))
+      )
       for (const result of written) if (result.status === 'rejected') throw this.#asMissing(space, result.reason)
       stale += await this.#countStale(space, role, step, [...last.keys()])
     }
@@ -141,7 +149,9 @@ export class QdrantIndex implements VectorIndex {
       const collection = this.#names.collection('user', space)
       for (let from = 0; from < userIds.length; from += batchPointsMax) {
         const points = userIds.slice(from, from + batchPointsMax).map(pointId)
-        await this.#requests.write(`erase users from ${collection}`, (client) => client.delete(collection, { points, wait: true }))
+        await this.#requests.write(`erase users from ${collection}`, (client) =>
+          client.delete(collection, { points, wait: true })
+        )
       }
     }
   }
@@ -170,7 +180,12 @@ export class QdrantIndex implements VectorIndex {
     })
   }
 
-  async search({ by }: InterestQuery, limit: number, filter: Filter = {}, wishes: VectorWishes = {}): Promise<SearchResult> {
+  async search(
+    { by }: InterestQuery,
+    limit: number,
+    filter: Filter = {},
+    wishes: VectorWishes = {}
+  ): Promise<SearchResult> {
     checkLimit(limit)
     const found = await this.#inLiveSpace<SearchResult>(
       async (space) => ({ space, step: await this.#step(space), lists: undefined }),
@@ -203,13 +218,21 @@ export class QdrantIndex implements VectorIndex {
         return context === undefined ? popularity : (own(popularityIn, context) ?? 0)
       }
       const greatest = level(top[0])
-      return { space, step: stepOf(newest), items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest))) }
+      return {
+        space,
+        step: stepOf(newest),
+        items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
+      }
     })
     if (answer === undefined) throw nothingLive()
     return answer
   }
 
-  async items(space: string, ids: readonly ItemId[], { vectors = false }: VectorWishes = {}): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+  async items(
+    space: string,
+    ids: readonly ItemId[],
+    { vectors = false }: VectorWishes = {}
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const collection = this.#names.collection('item', space)
     const wanted = [...new Set(ids)]
     if (wanted.length === 0) return new Map()
@@ -220,7 +243,12 @@ export class QdrantIndex implements VectorIndex {
       const items = new Map(
         found.flatMap(({ payload, vector }) =>
           typeof payload?.id === 'string'
-            ? [[payload.id, { payload: toItemPayload(payload), ...(vectors ? { vector: toVector(vector) } : {}) }] as const]
+            ? [
+                [
+                  payload.id,
+                  { payload: toItemPayload(payload), ...(vectors ? { vector: toVector(vector) } : {}) }
+                ] as const
+              ]
             : []
         )
       )
@@ -261,7 +289,13 @@ export class QdrantIndex implements VectorIndex {
     return this.#requests.close()
   }
 
-  async #writeBatch(space: string, role: Role, step: number, batch: readonly VectorPoint[], shape: SpaceShape): Promise<void> {
+  async #writeBatch(
+    space: string,
+    role: Role,
+    step: number,
+    batch: readonly VectorPoint[],
+    shape: SpaceShape
+  ): Promise<void> {
     const collection = this.#names.collection(role, space)
     await this.#requests.write(`write ${batch.length} points to ${collection}`, (client) =>
       client.upsert(collection, {
@@ -277,7 +311,9 @@ export class QdrantIndex implements VectorIndex {
     const collection = this.#names.collection(role, space)
     const newer = { key: 'version', range: { gt: step } }
     const count = (must: Schemas['Condition'][]) =>
-      this.#requests.write(`count newer points of ${collection}`, (client) => client.count(collection, { exact: true, filter: { must } }))
+      this.#requests.write(`count newer points of ${collection}`, (client) =>
+        client.count(collection, { exact: true, filter: { must } })
+      )
     if ((await count([newer])).count === 0) return 0
     let stale = 0
     for (let from = 0; from < ids.length; from += batchPointsMax) {
@@ -286,10 +322,17 @@ export class QdrantIndex implements VectorIndex {
     return stale
   }
 
-  /** Puts tombstones where the points are, with the version that they have: what is newer by then stays, what is older will not come back. */
+  /**
+   * Puts tombstones where the points are, with the version that they have: what is newer by then stays, what is older
+   * will not come back.
+   */
   async #removeBatch(collection: string, ids: readonly string[]): Promise<void> {
     const stored = await this.#requests.write(`read versions from ${collection}`, (client) =>
-      client.retrieve(collection, { ids: ids.map(pointId), with_payload: ['version', 'removedAtMs'], with_vector: false })
+      client.retrieve(collection, {
+        ids: ids.map(pointId),
+        with_payload: ['version', 'removedAtMs'],
+        with_vector: false
+      })
     )
     const byVersion = new Map<number, string[]>()
     for (const { id, payload } of stored) {
@@ -300,9 +343,14 @@ export class QdrantIndex implements VectorIndex {
     if (byVersion.size === 0) return
     const removedAtMs = this.#clock.nowMs()
     const operations = [...byVersion].map(([version, uuids]) => ({
-      upsert: { points: uuids.map((uuid) => tombstone(uuid, version, removedAtMs)), update_filter: notNewerThan(version) }
+      upsert: {
+        points: uuids.map((uuid) => tombstone(uuid, version, removedAtMs)),
+        update_filter: notNewerThan(version)
+      }
     }))
-    await this.#requests.write(`remove points from ${collection}`, (client) => client.batchUpdate(collection, { operations, wait: true }))
+    await this.#requests.write(`remove points from ${collection}`, (client) =>
+      client.batchUpdate(collection, { operations, wait: true })
+    )
   }
 
   /** Takes tombstones out that are older than any write may be late. */
@@ -311,16 +359,22 @@ export class QdrantIndex implements VectorIndex {
     if (nowMs - (this.#purgedAtMs.get(collection) ?? Number.NEGATIVE_INFINITY) < purgeIntervalMs) return
     this.#purgedAtMs.set(collection, nowMs)
     const filter = { must: [{ key: 'removedAtMs', range: { lt: nowMs - this.#options.tombstoneMs } }] }
-    await this.#requests.write(`clear tombstones of ${collection}`, (client) => client.delete(collection, { filter, wait: true }))
+    await this.#requests.write(`clear tombstones of ${collection}`, (client) =>
+      client.delete(collection, { filter, wait: true })
+    )
   }
 
   async #searchByVectors(space: string, vectors: Float32Array, count: number, wanted: Wanted): Promise<SearchResult> {
     if (!Number.isInteger(count) || count < 1 || count > queryInterestsMax) {
-      throw new ConfigError([`search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${count}`])
+      throw new ConfigError([
+        `search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${count}`
+      ])
     }
     const { dimensions } = await this.#spaces.shape(space)
     checkVectors('search by vectors', vectors, count, dimensions)
-    const queries = Array.from({ length: count }, (_, k) => ({ query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions)) }))
+    const queries = Array.from({ length: count }, (_, k) => ({
+      query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions))
+    }))
     return this.#answer(space, await this.#nearest(space, queries, wanted))
   }
 
@@ -401,7 +455,9 @@ export class QdrantIndex implements VectorIndex {
 
   async #query(space: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
     const collection = this.#names.collection('item', space)
-    const answers = await this.#requests.read(`${what} in ${collection}`, (client) => client.queryBatch(collection, { searches }))
+    const answers = await this.#requests.read(`${what} in ${collection}`, (client) =>
+      client.queryBatch(collection, { searches })
+    )
     return answers.map(({ points }) => points)
   }
 
@@ -413,7 +469,8 @@ export class QdrantIndex implements VectorIndex {
     withVector: boolean
   ): Promise<{ payload: QdrantPayload; vector: unknown } | undefined> {
     const collection = this.#names.collection(role, space)
-    const read = (client: QdrantClient) => client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
+    const read = (client: QdrantClient) =>
+      client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
     const [stored] = await this.#requests.read(`read ${role} from ${collection}`, read)
     const payload = stored?.payload ?? {}
     if (stored === undefined || payload.removedAtMs !== undefined) return undefined
@@ -422,9 +479,13 @@ export class QdrantIndex implements VectorIndex {
 
   /**
    * Asks one space, the live one. If it was dropped while it was asked, the one that is live by then.
-   * @returns undefined if no space is live. `missing`: what a question comes to that starts from a point that is not there
+   * @returns undefined if no space is live. `missing`: what a question comes to that starts from a point that is not
+   *   there
    */
-  async #inLiveSpace<T>(missing: ((space: string) => Promise<T>) | undefined, ask: (space: string) => Promise<T>): Promise<T | undefined> {
+  async #inLiveSpace<T>(
+    missing: ((space: string) => Promise<T>) | undefined,
+    ask: (space: string) => Promise<T>
+  ): Promise<T | undefined> {
     let before: string | undefined
     for (let attempt = 1; ; attempt++) {
       const space = await this.#spaces.live(attempt > 1)
@@ -432,7 +493,9 @@ export class QdrantIndex implements VectorIndex {
       try {
         return space === before && missing !== undefined ? await missing(space) : await ask(space)
       } catch (error) {
-        const isGone = error instanceof NotInQdrantError || (error instanceof ConfigError && error.message === noSuchSpace(space).message)
+        const isGone =
+          error instanceof NotInQdrantError ||
+          (error instanceof ConfigError && error.message === noSuchSpace(space).message)
         if (!isGone || attempt >= attemptsMax) throw error
         if (space === before) this.#spaces.forget(space)
         before = space
@@ -458,10 +521,16 @@ export class QdrantIndex implements VectorIndex {
 }
 
 /** Of all items, tombstones among them. */
-const newestStep = { query: { order_by: { key: 'version', direction: 'desc' as const } }, limit: 1, with_payload: ['version'] }
+const newestStep = {
+  query: { order_by: { key: 'version', direction: 'desc' as const } },
+  limit: 1,
+  with_payload: ['version']
+}
 
 function contextsOf(points: readonly VectorPoint[]): Set<string> {
-  return new Set(points.flatMap((point) => (point.role === 'item' ? Object.keys(point.payload.popularityIn ?? {}) : [])))
+  return new Set(
+    points.flatMap((point) => (point.role === 'item' ? Object.keys(point.payload.popularityIn ?? {}) : []))
+  )
 }
 
 /** [D] */

@@ -1,7 +1,7 @@
 // Which item a point of Qdrant is.
 //
-// A point's id is a UUID made of the item's id, the same in every space for ever; the way back is in its payload. To read hundreds of payloads costs a search more than
-// the search itself, so what was read once is remembered.
+// A point's id is a UUID made of the item's id, the same in every space for ever; the way back is in its payload. To
+// read hundreds of payloads costs a search more than the search itself, so what was read once is remembered.
 
 import type { ItemId } from '../../records/interaction.ts'
 import type { QdrantRequests } from './qdrantRequests.ts'

@@ -40,9 +40,13 @@ export class QdrantNames {
     return `${this.#prefix}${role}s_live`
   }
 
-  /** `items-<space>`. Never an alias's name: those have an underscore there. @throws ConfigError if the space's name is too long */
+  /**
+   * `items-<space>`. Never an alias's name: those have an underscore there. @throws ConfigError if the space's name is
+   * too long
+   */
   collection(role: Role, space: string): string {
-    const name = this.#beginning(role) + space.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
+    const name =
+      this.#beginning(role) + space.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
     if (name.length > nameMax)
       throw new ConfigError([`space ${space}: ${name} is longer than the ${nameMax} characters of a collection's name`])
     return name
@@ -52,7 +56,9 @@ export class QdrantNames {
   spaceOf(role: Role, collection: string): string | undefined {
     const beginning = this.#beginning(role)
     if (!collection.startsWith(beginning) || collection.length === beginning.length) return undefined
-    return collection.slice(beginning.length).replace(/~([0-9a-f]+)~/g, (_, hex: string) => Buffer.from(hex, 'hex').toString('utf8'))
+    return collection
+      .slice(beginning.length)
+      .replace(/~([0-9a-f]+)~/g, (_, hex: string) => Buffer.from(hex, 'hex').toString('utf8'))
   }
 
   #beginning(role: Role): string {

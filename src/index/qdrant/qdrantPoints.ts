@@ -1,4 +1,5 @@
-// What a point looks like in Qdrant, and what a filter does. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
+// What a point looks like in Qdrant, and what a filter does. Part of the contract with other programs:
+// infra/qdrant/CONTRACT.md.
 //
 // D dimensions, K interests a user.
 
@@ -19,7 +20,9 @@ export type QdrantPoint = Schemas['PointStruct']
 export type QdrantFilter = Schemas['Filter']
 export type QdrantPayload = Record<string, unknown>
 
-/** Payload indexes, made before anything is written: HNSW gets links for a filter only where the index was there first. */
+/**
+ * Payload indexes, made before anything is written: HNSW gets links for a filter only where the index was there first.
+ */
 export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schemas['PayloadSchemaParams']>>>> = {
   item: {
     version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
@@ -60,7 +63,10 @@ const contextBytes = 8
 /** Of a character in JSON at most: \u0000. */
 const characterBytes = 6
 
-/** A feature as one keyword, `genre=drama`; `=` and `%` within the field's name are escaped, so that no two features become the same. */
+/**
+ * A feature as one keyword, `genre=drama`; `=` and `%` within the field's name are escaped, so that no two features
+ * become the same.
+ */
 export function tagOf(field: string, value: string): string {
   return `${field.replace(/[%=]/g, (character) => (character === '%' ? '%25' : '%3D'))}=${value}`
 }
@@ -89,16 +95,16 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
 }
 
 /**
- * What stays of a removed point, so that an older write does not bring it back: its version, and neither vector nor text. A search by vector and an
- * order by `popularity` never meet it.
+ * What stays of a removed point, so that an older write does not bring it back: its version, and neither vector nor
+ * text. A search by vector and an order by `popularity` never meet it.
  */
 export function tombstone(uuid: string, version: number, removedAtMs: number): QdrantPoint {
   return { id: uuid, vector: {}, payload: { version, removedAtMs } }
 }
 
 /**
- * With nine decimals. As doubles, float32 numbers take some 19 digits; a cosine of two unit vectors is off by at most 5e-10 · √D this way, less than by float32
- * itself, and the request is two fifths shorter.
+ * With nine decimals. As doubles, float32 numbers take some 19 digits; a cosine of two unit vectors is off by at most
+ * 5e-10 · √D this way, less than by float32 itself, and the request is two fifths shorter.
  */
 function toNumbers(vector: Float32Array): number[] {
   const numbers = new Array<number>(vector.length)
@@ -114,7 +120,10 @@ export function notNewerThan(step: number): QdrantFilter {
 export const isRemoved: QdrantFilter = { must: [{ key: 'removedAtMs', range: { gte: 0 } }] }
 
 /** undefined: everything. `also` are point ids to leave out. */
-export function toQdrantFilter({ excludeItems = [], features = {} }: Filter, also: readonly string[] = []): QdrantFilter | undefined {
+export function toQdrantFilter(
+  { excludeItems = [], features = {} }: Filter,
+  also: readonly string[] = []
+): QdrantFilter | undefined {
   const tags = Object.entries(features).map(([field, value]) => tagOf(field, value))
   const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
   if (tags.length === 0 && excluded.length === 0) return undefined
@@ -172,7 +181,12 @@ export function toItemPayload(payload: QdrantPayload): ItemPayload {
 
 export function toUserPayload(payload: QdrantPayload): UserPayload {
   const { recent, historyLength, newestMs, updatedAtMs } = payload as Partial<UserPayload>
-  return { recent: recent ?? [], historyLength: historyLength ?? 0, newestMs: newestMs ?? 0, updatedAtMs: updatedAtMs ?? 0 }
+  return {
+    recent: recent ?? [],
+    historyLength: historyLength ?? 0,
+    newestMs: newestMs ?? 0,
+    updatedAtMs: updatedAtMs ?? 0
+  }
 }
 
 export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined }, score: number): PopularItem {

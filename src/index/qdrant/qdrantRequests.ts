@@ -1,6 +1,7 @@
 // Requests to Qdrant that wait their turn, are sent again where that can help, and fail in the product's own terms.
 //
-// The client sends each request once. Everything sent from here may be sent twice: writes carry the step they are made for.
+// The client sends each request once. Everything sent from here may be sent twice: writes carry the step they are made
+// for.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { QdrantClient } from '@qdrant/js-client-rest'
@@ -30,7 +31,10 @@ export class NotInQdrantError extends MtmiError {
 
 const retryFirstMs = 100
 const retryLongestMs = 5000
-/** The oldest server that knows `update_filter`. An older one would leave it out without a word, and old writes would replace new ones. */
+/**
+ * The oldest server that knows `update_filter`. An older one would leave it out without a word, and old writes would
+ * replace new ones.
+ */
 const versionMin: readonly [number, number] = [1, 16]
 
 type Kind = 'read' | 'write'
@@ -66,7 +70,10 @@ export class QdrantRequests {
     this.#clients = { read: client(searchTimeoutMs), write: client(timeoutMs) }
   }
 
-  /** A question that somebody waits for. @throws NotInQdrantError; UnavailableError when `searchRetryMs` are over; ConfigError for a refusal */
+  /**
+   * A question that somebody waits for. @throws NotInQdrantError; UnavailableError when `searchRetryMs` are over;
+   * ConfigError for a refusal
+   */
   read<T>(what: string, request: (client: QdrantClient) => Promise<T>): Promise<T> {
     return this.#attempts('read', what, request)
   }
@@ -129,7 +136,8 @@ export class QdrantRequests {
             this.#measured(kind, 'refused', clock.nowMs() - startedMs)
             throw this.#refusal(what, failure)
           }
-          const backoffMs = Math.min(retryLongestMs, retryFirstMs * 2 ** Math.min(attempt, 20)) * (0.5 + rng.uniform() / 2)
+          const backoffMs =
+            Math.min(retryLongestMs, retryFirstMs * 2 ** Math.min(attempt, 20)) * (0.5 + rng.uniform() / 2)
           const waitMs = Math.max(backoffMs, failure.waitMs ?? 0)
           const problem = `Qdrant at ${url} does not ${what}: ${failure.message}`
           const spentMs = clock.nowMs() - beganMs
@@ -178,7 +186,10 @@ interface Failure {
   readonly waitMs?: number | undefined
 }
 
-/** Connection lost or refused, no answer in time, too many requests, an error of the server: worth another attempt. A refusal is not. */
+/**
+ * Connection lost or refused, no answer in time, too many requests, an error of the server: worth another attempt. A
+ * refusal is not.
+ */
 function failureOf(error: unknown): Failure {
   const { name, message, status, data, retry_after, cause } = error as Error & {
     status?: number

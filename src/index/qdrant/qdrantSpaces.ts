@@ -1,7 +1,7 @@
 // Spaces in Qdrant: two collections each, one of them live by two aliases.
 //
-// Every question names collections, never aliases: which space is live is read once a request, from the alias of the items alone, so that no answer
-// mixes two. The aliases are for other programs.
+// Every question names collections, never aliases: which space is live is read once a request, from the alias of the
+// items alone, so that no answer mixes two. The aliases are for other programs.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Schemas } from '@qdrant/js-client-rest'
@@ -38,7 +38,13 @@ export class QdrantSpaces {
   /** Switches made from here. */
   #switches = 0
 
-  constructor(parts: { requests: QdrantRequests; names: QdrantNames; options: QdrantOptions; clock: Clock; run: string }) {
+  constructor(parts: {
+    requests: QdrantRequests
+    names: QdrantNames
+    options: QdrantOptions
+    clock: Clock
+    run: string
+  }) {
     this.#requests = parts.requests
     this.#names = parts.names
     this.#options = parts.options
@@ -46,7 +52,10 @@ export class QdrantSpaces {
     this.#run = parts.run
   }
 
-  /** Makes what is missing of the two collections and their payload indexes: a crash in between leaves a space that the next call completes. */
+  /**
+   * Makes what is missing of the two collections and their payload indexes: a crash in between leaves a space that the
+   * next call completes.
+   */
   async create(space: string, shape: SpaceShape): Promise<void> {
     checkShape(space, shape)
     await this.#requests.version()
@@ -54,10 +63,12 @@ export class QdrantSpaces {
       const name = this.#names.collection(role, space)
       if (!(await this.#checkExisting(role, space, shape))) {
         const made = await this.#requests.write(`make collection ${name}`, (client) =>
-          client.createCollection(name, this.#definition(role, space, shape)).catch((error: Error & { status?: number }) => {
-            if (error.status === 409) return false // somebody was as fast, or the answer to an earlier attempt was lost
-            throw error
-          })
+          client
+            .createCollection(name, this.#definition(role, space, shape))
+            .catch((error: Error & { status?: number }) => {
+              if (error.status === 409) return false // somebody was as fast, or the answer to an earlier attempt was lost
+              throw error
+            })
         )
         if (!made) await this.#checkExisting(role, space, shape)
       }
@@ -81,19 +92,27 @@ export class QdrantSpaces {
     return shape
   }
 
-  /** Contexts by whose popularity items can be ordered, as of `contextsMaxAgeMs` ago at most. @throws NotInQdrantError if there is no such space */
+  /**
+   * Contexts by whose popularity items can be ordered, as of `contextsMaxAgeMs` ago at most. @throws NotInQdrantError
+   * if there is no such space
+   */
   async contexts(space: string): Promise<ReadonlySet<string>> {
     return (await this.#readContexts(space)).contexts
   }
 
-  /** From here on items can be ordered by these contexts. Beyond `contextIndexesMax` in a collection no more are made: what changes all the time is no context. */
+  /**
+   * From here on items can be ordered by these contexts. Beyond `contextIndexesMax` in a collection no more are made:
+   * what changes all the time is no context.
+   */
   async indexContexts(space: string, contexts: Iterable<string>): Promise<void> {
     for (const context of contexts) {
       const { contexts: known } = await this.#readContexts(space)
       if (known.has(context) || known.size >= contextIndexesMax) continue
       const name = this.#names.collection('item', space)
       const index = { field_name: contextField(context), field_schema: contextIndex, wait: true }
-      await this.#requests.write(`index ${index.field_name} of ${name}`, (client) => client.createPayloadIndex(name, index))
+      await this.#requests.write(`index ${index.field_name} of ${name}`, (client) =>
+        client.createPayloadIndex(name, index)
+      )
       known.add(context)
     }
   }
@@ -120,7 +139,9 @@ export class QdrantSpaces {
   async list(): Promise<string[]> {
     const { collections } = await this.#requests.read('list collections', (client) => client.getCollections())
     const found = new Set(
-      roles.flatMap((role) => collections.map(({ name }) => this.#names.spaceOf(role, name))).filter((space) => space !== undefined)
+      roles
+        .flatMap((role) => collections.map(({ name }) => this.#names.spaceOf(role, name)))
+        .filter((space) => space !== undefined)
     )
     const dated = await Promise.all([...found].map(async (space) => ({ space, madeAtMs: await this.#madeAtMs(space) })))
     return dated.sort((a, b) => a.madeAtMs - b.madeAtMs || (a.space < b.space ? -1 : 1)).map(({ space }) => space)
@@ -129,7 +150,8 @@ export class QdrantSpaces {
   /** The live space, as of `liveMaxAgeMs` ago at most; undefined: none. @param fresh ask now */
   async live(fresh = false): Promise<string | undefined> {
     const known = this.#live
-    if (!fresh && known !== undefined && this.#clock.nowMs() - known.readAtMs < this.#options.liveMaxAgeMs) return known.space
+    if (!fresh && known !== undefined && this.#clock.nowMs() - known.readAtMs < this.#options.liveMaxAgeMs)
+      return known.space
     if (fresh || this.#reading === undefined) {
       const reading = handledLater(
         this.#readLive().finally(() => {
@@ -145,7 +167,9 @@ export class QdrantSpaces {
     const name = this.#names.collection(role, space)
     const [all, removed] = await Promise.all([
       this.#requests.read(`count ${name}`, (client) => client.count(name, { exact: true })),
-      this.#requests.read(`count what was removed from ${name}`, (client) => client.count(name, { exact: true, filter: isRemoved }))
+      this.#requests.read(`count what was removed from ${name}`, (client) =>
+        client.count(name, { exact: true, filter: isRemoved })
+      )
     ])
     return Math.max(0, all.count - removed.count)
   }
@@ -178,7 +202,8 @@ export class QdrantSpaces {
 
   /** @throws ConfigError for the live one */
   async drop(space: string): Promise<void> {
-    if ((await this.live(true)) === space) throw new ConfigError([`space ${space} is live: promote another one before dropping it`])
+    if ((await this.live(true)) === space)
+      throw new ConfigError([`space ${space} is live: promote another one before dropping it`])
     for (const role of roles) {
       const name = this.#names.collection(role, space)
       await this.#requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
@@ -241,14 +266,20 @@ export class QdrantSpaces {
         `collection ${name} at ${this.#options.url} belongs to ${typeof run === 'string' ? `run ${run}` : 'another program'}, not to run ${this.#run}: choose another qdrant.prefix`
       ])
     }
-    const [is, wanted] = role === 'item' ? [sizeOf(info), shape.dimensions] : [`${namedVectors(info)} × ${sizeOf(info)}`, shapeText(shape)]
-    if (is !== wanted) throw new ConfigError([`space ${space} exists with another shape: ${name} has vectors of ${is}, not ${wanted}`])
+    const [is, wanted] =
+      role === 'item' ? [sizeOf(info), shape.dimensions] : [`${namedVectors(info)} × ${sizeOf(info)}`, shapeText(shape)]
+    if (is !== wanted)
+      throw new ConfigError([`space ${space} exists with another shape: ${name} has vectors of ${is}, not ${wanted}`])
     return true
   }
 
   #definition(role: Role, space: string, { dimensions, interestCount }: SpaceShape): Schemas['CreateCollection'] {
     const { shards, replicas, writeConsistency, onDisk, quantization } = this.#options
-    const vector: Schemas['VectorParams'] = { size: dimensions, distance: 'Cosine', ...(onDisk ? { on_disk: true } : {}) }
+    const vector: Schemas['VectorParams'] = {
+      size: dimensions,
+      distance: 'Cosine',
+      ...(onDisk ? { on_disk: true } : {})
+    }
     const named = Array.from({ length: interestCount }, (_, k) => [interestName(k), vector] as const)
     return {
       vectors: role === 'item' ? vector : Object.fromEntries(named),
@@ -279,7 +310,9 @@ export class QdrantSpaces {
       if (status === 'green') return
       // After a restart, indexing waits for a first change.
       if (status === 'grey') {
-        await this.#requests.write(`go on indexing ${name}`, (client) => client.updateCollection(name, { optimizers_config: {} }))
+        await this.#requests.write(`go on indexing ${name}`, (client) =>
+          client.updateCollection(name, { optimizers_config: {} })
+        )
       }
       if (this.#clock.nowMs() >= untilMs) {
         throw new UnavailableError(
@@ -307,7 +340,9 @@ export class QdrantSpaces {
     )
     found.forEach(({ points: [best] }, i) => {
       if (best === undefined || best.score < canaryScoreMin)
-        throw failed(`item ${String(points[i]!.payload?.id)} is not found by its own vector (best score ${best?.score ?? 'none'})`)
+        throw failed(
+          `item ${String(points[i]!.payload?.id)} is not found by its own vector (best score ${best?.score ?? 'none'})`
+        )
     })
     if (held.users === 0) return
     const { interestCount } = await this.shape(space)

@@ -8,7 +8,16 @@ import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import { changeOf } from './envelope.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
-import { elementName, type Fields, ofElement, parseFields, readField, readRequiredText, readText, scalarText } from './readField.ts'
+import {
+  elementName,
+  type Fields,
+  ofElement,
+  parseFields,
+  readField,
+  readRequiredText,
+  readText,
+  scalarText
+} from './readField.ts'
 import { compileFilters } from './sourceFilter.ts'
 
 /**
@@ -19,7 +28,10 @@ import { compileFilters } from './sourceFilter.ts'
 export type InteractionMapper = (foreign: ForeignRecord) => Interaction | 'filtered'
 
 /** Where a CloudEvent has what a source does not say itself. */
-const cloudEvents = { type: { path: ['header:ce_type'], others: 'filter' }, time: { path: ['header:ce_time', 'log:time'] } } as const
+const cloudEvents = {
+  type: { path: ['header:ce_type'], others: 'filter' },
+  time: { path: ['header:ce_time', 'log:time'] }
+} as const
 
 /** @param source of kind interactions, as the configuration's schema has checked it */
 export function compileInteractionMapper(source: SourceOptions, rules: ValueRules): InteractionMapper {
@@ -34,16 +46,24 @@ export function compileInteractionMapper(source: SourceOptions, rules: ValueRule
   const time = compileTime(source.time ?? { path: [...cloudEvents.time.path] }, rules)
   const eventId = source.eventId === undefined ? undefined : compileEventId(source.eventId, source.topic, rules)
   const value = source.value === undefined ? undefined : parseFields(source.value)
-  const context = Object.entries(source.context).map(([name, paths]) => ({ name, role: `context.${name}`, fields: parseFields(paths) }))
+  const context = Object.entries(source.context).map(([name, paths]) => ({
+    name,
+    role: `context.${name}`,
+    fields: parseFields(paths)
+  }))
   return (foreign) => {
-    // A tombstone, or a row that was deleted: no interaction, and nothing is wrong. A CloudEvent may say all in its headers.
+    // A tombstone, or a row that was deleted: no interaction, and nothing is wrong. A CloudEvent may say all in its
+    // headers.
     if ((foreign.value === undefined && !cloud) || changeOf(foreign.value) === 'other') return 'filtered'
     if (changeOf(foreign.value) === 'delete' || !passes(foreign)) return 'filtered'
     const ourType = type(foreign)
     if (ourType === undefined) return 'filtered'
     const { topic, record } = foreign
     const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = {
-      eventId: eventId !== undefined ? eventId(foreign) : numbered(cloud ? cloudEventId(foreign, rules) : sourceId(foreign), foreign),
+      eventId:
+        eventId !== undefined
+          ? eventId(foreign)
+          : numbered(cloud ? cloudEventId(foreign, rules) : sourceId(foreign), foreign),
       userId: readRequiredText(ofElement(user, foreign), foreign, 'user', rules),
       itemId: readRequiredText(ofElement(item, foreign), foreign, 'item', rules),
       type: ourType,
@@ -74,7 +94,8 @@ function compileEventId(
   const scoped = (id: string) => (scope === 'global' ? id : `${topic}/${id}`)
   return (foreign) => {
     const { element } = foreign
-    const own = element === undefined ? undefined : fields.filter((path) => listsOf(path).includes([...element.keys()].at(-1)!))
+    const own =
+      element === undefined ? undefined : fields.filter((path) => listsOf(path).includes([...element.keys()].at(-1)!))
     const ownId = own === undefined ? undefined : readText(own, foreign, 'eventId', rules)
     if (ownId !== undefined) return scoped(ownId)
     return numbered(scoped(readRequiredText(fields, foreign, 'eventId', rules)), foreign)
@@ -132,7 +153,9 @@ function readNumber(fields: Fields, foreign: ForeignRecord, role: string, rules:
     if (text === undefined) continue
     const number = typeof found === 'boolean' ? Number.NaN : Number(text)
     if (!Number.isFinite(number))
-      throw new BadEventError(`${role} (${path.text}) is ${JSON.stringify(text.slice(0, 64))}: expected a finite number`)
+      throw new BadEventError(
+        `${role} (${path.text}) is ${JSON.stringify(text.slice(0, 64))}: expected a finite number`
+      )
     return number
   }
   return undefined

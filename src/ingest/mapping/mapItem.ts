@@ -10,7 +10,16 @@ import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
 import { changeOf } from './envelope.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { compileTime } from './mapTime.ts'
-import { type Fields, ofElement, parseFields, readField, readRequiredText, readText, scalarText, shown } from './readField.ts'
+import {
+  type Fields,
+  ofElement,
+  parseFields,
+  readField,
+  readRequiredText,
+  readText,
+  scalarText,
+  shown
+} from './readField.ts'
 import { compileFilters, compileTests } from './sourceFilter.ts'
 
 /** An item as it is now, or that it is gone. */
@@ -20,8 +29,9 @@ export type ItemChange = { readonly itemId: ItemId; readonly item: CatalogueItem
 export type ItemMapper = (foreign: ForeignRecord) => ItemChange | 'filtered'
 
 /**
- * A record deletes its item if it has no value, if a test of `deleted` is met, or if it is the envelope of a deleted row. The item of a record without a
- * value is where `item` says if that is the key or a header, and otherwise in the key.
+ * A record deletes its item if it has no value, if a test of `deleted` is met, or if it is the envelope of a deleted
+ * row. The item of a record without a value is where `item` says if that is the key or a header, and otherwise in the
+ * key.
  *
  * @param source of kind items, as the configuration's schema has checked it
  */
@@ -31,11 +41,16 @@ export function compileItemMapper(source: SourceOptions, rules: ValueRules): Ite
   const outside = item.filter(({ kind }) => kind === 'key' || kind === 'header')
   const deletes = compileTests(source.deleted)
   const title = source.title === undefined ? undefined : parseFields(source.title)
-  const features = Object.entries(source.features).map(([name, { path, split }]) => ({ name, fields: parseFields(path), split }))
+  const features = Object.entries(source.features).map(([name, { path, split }]) => ({
+    name,
+    fields: parseFields(path),
+    split
+  }))
   const time = compileTime(source.time ?? { path: ['log:time'] }, rules)
   return (foreign) => {
     if (foreign.value === undefined) {
-      const itemId = outside.length > 0 ? readRequiredText(outside, foreign, 'item', rules) : keyId(foreign, item, rules)
+      const itemId =
+        outside.length > 0 ? readRequiredText(outside, foreign, 'item', rules) : keyId(foreign, item, rules)
       admit(idProblem('item', itemId))
       return { itemId, item: null }
     }
@@ -60,8 +75,8 @@ export function compileItemMapper(source: SourceOptions, rules: ValueRules): Ite
 }
 
 /**
- * The id that a key holds when no path says where: the key itself, or its only field if that has the name of an item's field in the value, as keys
- * of Debezium have.
+ * The id that a key holds when no path says where: the key itself, or its only field if that has the name of an item's
+ * field in the value, as keys of Debezium have.
  */
 function keyId(foreign: ForeignRecord, item: Fields, rules: ValueRules): string {
   const found = foreign.key?.()
@@ -79,7 +94,13 @@ function keyId(foreign: ForeignRecord, item: Fields, rules: ValueRules): string 
 }
 
 /** The scalars of a list, or one scalar, taken apart where `split` says so; each once. */
-function readValues(fields: Fields, foreign: ForeignRecord, role: string, split: string | undefined, rules: ValueRules): string[] {
+function readValues(
+  fields: Fields,
+  foreign: ForeignRecord,
+  role: string,
+  split: string | undefined,
+  rules: ValueRules
+): string[] {
   for (const path of fields) {
     const found = readField(path, foreign)
     if (found === undefined) continue
@@ -89,7 +110,9 @@ function readValues(fields: Fields, foreign: ForeignRecord, role: string, split:
       .map((text) => (path.kind === 'constant' ? text : cleanText(text, rules)))
       .filter((text) => text !== undefined)
     if (texts.length > featureValuesMax) {
-      throw new BadEventError(`${role} (${path.text}) has ${texts.length} values: at most ${featureValuesMax} are allowed`)
+      throw new BadEventError(
+        `${role} (${path.text}) has ${texts.length} values: at most ${featureValuesMax} are allowed`
+      )
     }
     if (texts.length > 0) return [...new Set(texts)]
   }

@@ -10,11 +10,16 @@ import type { ForeignRecord } from './foreignRecord.ts'
 import { fail, parseFields, readField, scalarText } from './readField.ts'
 
 /**
- * @param time how the times in the record are written: by `unit` or by `format`. Absent: milliseconds, and ISO where it is the header `ce_time`.
- *   `log:time` is milliseconds in any case, and a time whose unit an Avro schema gives needs neither; `zone` holds for its local times
+ * @param time how the times in the record are written: by `unit` or by `format`. Absent: milliseconds, and ISO where it
+ *   is the header `ce_time`.
+ *   `log:time` is milliseconds in any case, and a time whose unit an Avro schema gives needs neither; `zone` holds for
+ *   its local times
  * @returns the time of the first path that is there
  */
-export function compileTime(time: NonNullable<SourceOptions['time']>, rules: ValueRules): (foreign: ForeignRecord) => number {
+export function compileTime(
+  time: NonNullable<SourceOptions['time']>,
+  rules: ValueRules
+): (foreign: ForeignRecord) => number {
   const fields = parseFields(time.path).map((path) => {
     const form: TimeForm =
       time.format !== undefined

@@ -17,7 +17,10 @@ export function parseFields(paths: readonly string[]): Fields {
   return paths.map(parseFieldPath)
 }
 
-/** The first value at the path; undefined where nothing is, null included. @throws BadEventError for a key or header that cannot be read */
+/**
+ * The first value at the path; undefined where nothing is, null included. @throws BadEventError for a key or header
+ * that cannot be read
+ */
 export function readField(path: FieldPath, foreign: ForeignRecord): unknown {
   let first: unknown
   visitField(path, foreign, (found) => {
@@ -76,7 +79,10 @@ function walk(
   return found !== undefined && found !== null && take(found)
 }
 
-function isMet({ field, equals }: { readonly field: readonly string[]; readonly equals: string }, one: unknown): boolean {
+function isMet(
+  { field, equals }: { readonly field: readonly string[]; readonly equals: string },
+  one: unknown
+): boolean {
   let found = one
   for (const name of field) found = child(found, name)
   return found !== undefined && found !== null && typeof found !== 'object' && String(found) === equals
@@ -101,9 +107,11 @@ function parsedText(found: unknown, path: FieldPath): unknown {
 }
 
 /**
- * The elements of the lists that a record's interactions or items are taken from: one of each for every element, none where a list is empty.
+ * The elements of the lists that a record's interactions or items are taken from: one of each for every element, none
+ * where a list is empty.
  *
- * @param fields the first of them through a list that is there counts; where none is, or none goes through a list, the record is one
+ * @param fields the first of them through a list that is there counts; where none is, or none goes through a list, the
+ *   record is one
  */
 export function elementsOf(fields: Fields, foreign: ForeignRecord): readonly ForeignRecord[] {
   let isEmpty = false
@@ -138,7 +146,8 @@ function enumerate(
       if (!Array.isArray(found)) break
       if (step.kind === 'where') found = found.find((one) => isMet(step, one))
       else {
-        for (const [index, one] of found.entries()) enumerate(one, path, at + 1, new Map(element).set(step.list, index), elements)
+        for (const [index, one] of found.entries())
+          enumerate(one, path, at + 1, new Map(element).set(step.list, index), elements)
         return true
       }
     }
@@ -148,7 +157,10 @@ function enumerate(
   return element.size > 0
 }
 
-/** Of alternatives, those that mean the element and nothing outside of it: one through another list would be of another element. */
+/**
+ * Of alternatives, those that mean the element and nothing outside of it: one through another list would be of another
+ * element.
+ */
 export function ofElement(fields: Fields, { element }: ForeignRecord): Fields {
   if (element === undefined) return fields
   const own = fields.filter((path) => listsOf(path).every((list) => element.has(list)))
@@ -161,7 +173,8 @@ export function elementName({ element }: ForeignRecord): string | undefined {
 }
 
 /**
- * The first of the alternatives that is there, as text without white space around it. Texts that stand for no value count as not there.
+ * The first of the alternatives that is there, as text without white space around it. Texts that stand for no value
+ * count as not there.
  *
  * @param role what it is for, as the message names it
  * @throws BadEventError if what is there is neither text nor a number nor a boolean, or a number that has lost digits
@@ -189,7 +202,11 @@ export function readRequiredText(fields: Fields, foreign: ForeignRecord, role: s
 export function fail(fields: Fields, foreign: ForeignRecord, role: string): never {
   const { value } = foreign
   const inside = fields.find((path) => path.kind === 'value' && typeof path.steps[0] === 'string')?.text
-  const root = Array.isArray(value) ? '[*].' : typeof value === 'string' && /^\s*[{[]/.test(value) ? '$|json.' : undefined
+  const root = Array.isArray(value)
+    ? '[*].'
+    : typeof value === 'string' && /^\s*[{[]/.test(value)
+      ? '$|json.'
+      : undefined
   const hint = inside === undefined || root === undefined ? '' : `; ${root}${inside} would reach into it`
   throw new BadEventError(`${role} is missing: ${fields.map((path) => whereItEnds(path, foreign)).join('; ')}${hint}`)
 }
@@ -261,7 +278,11 @@ function whereItEnds(path: FieldPath, foreign: ForeignRecord): string {
     }
     const index = typeof step === 'object' && step.kind === 'each' ? (foreign.element?.get(step.list) ?? 0) : step
     const next =
-      typeof index !== 'object' ? child(found, index) : Array.isArray(found) ? found.find((one) => isMet(index as never, one)) : undefined
+      typeof index !== 'object'
+        ? child(found, index)
+        : Array.isArray(found)
+          ? found.find((one) => isMet(index as never, one))
+          : undefined
     if (next === undefined || next === null) {
       const what = typeof index === 'number' ? `element ${index}` : String(index)
       return `nothing at ${path.text}: ${reached} is ${shown(found)}${next === null ? `, and ${what} is null` : ''}`

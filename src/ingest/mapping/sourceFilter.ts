@@ -8,8 +8,8 @@ import { visitField } from './readField.ts'
 export type RecordTest = (foreign: ForeignRecord) => boolean
 
 /**
- * One test a filter. Values are compared as text: `equals: 1` is met by 1 and by "1". What is not a scalar equals nothing. A path through a list
- * is met by any of its elements, or by the one that is meant.
+ * One test a filter. Values are compared as text: `equals: 1` is met by 1 and by "1". What is not a scalar equals
+ * nothing. A path through a list is met by any of its elements, or by the one that is meant.
  */
 export function compileTests(filters: readonly SourceFilter[]): readonly RecordTest[] {
   return filters.map((filter) => {

@@ -119,23 +119,25 @@ export function catalogueLayout(
     ])
   if (name === 'u.item' && width === 24) return movieLens100kCatalogue(rules)
   if (name === 'news.tsv' && plain?.delimiter === '\t' && width === 8) {
-    return tableCatalogue({ ...withoutHeader(plain, 8), quoted: false }, { item: '1', title: '4', features: ['2', '3'] }, rules, where, [
-      'id',
-      'category',
-      'subcategory',
-      'title',
-      'abstract',
-      'url',
-      'title entities',
-      'abstract entities'
-    ])
+    return tableCatalogue(
+      { ...withoutHeader(plain, 8), quoted: false },
+      { item: '1', title: '4', features: ['2', '3'] },
+      rules,
+      where,
+      ['id', 'category', 'subcategory', 'title', 'abstract', 'url', 'title entities', 'abstract entities']
+    )
   }
   const split = tableOf(head)
-  if (split === undefined) throw new ConfigError([`${where}: expected a catalogue of items with a header, found ${shorten(first)}`])
+  if (split === undefined)
+    throw new ConfigError([`${where}: expected a catalogue of items with a header, found ${shorten(first)}`])
   if (!hasHeader(split.rows, rules) && given.item === undefined) {
-    throw new ConfigError([`${where}: this catalogue has no header; number its columns: --item-columns item=1,title=2,features=3+4`])
+    throw new ConfigError([
+      `${where}: this catalogue has no header; number its columns: --item-columns item=1,title=2,features=3+4`
+    ])
   }
-  const table = hasHeader(split.rows, rules) ? withHeader(split) : withoutHeader(split, commonWidth(split.rows) ?? split.rows[0]!.length)
+  const table = hasHeader(split.rows, rules)
+    ? withHeader(split)
+    : withoutHeader(split, commonWidth(split.rows) ?? split.rows[0]!.length)
   return tableCatalogue(table, given, rules, where)
 }
 
@@ -152,7 +154,11 @@ function tableCatalogue(
   const chosen = chooseColumns(names, values, given, rules, where)
   const at = (column: string | undefined) => (column === undefined ? -1 : names.indexOf(column))
   const [item, title] = [at(chosen.item), at(chosen.title)]
-  const features = chosen.features.map((column) => ({ name: shownNames[at(column)]!, at: at(column), parts: partsOf(values(column)) }))
+  const features = chosen.features.map((column) => ({
+    name: shownNames[at(column)]!,
+    at: at(column),
+    parts: partsOf(values(column))
+  }))
   const idRules = { ...rules, integral: isFloatColumn(values(chosen.item), rules) }
   const split = splitterOf(delimiter, quoted)
   return {
@@ -219,8 +225,13 @@ function chooseColumns(
 ): ChosenColumns {
   const problems: string[] = []
   const named = (wanted: string) => {
-    const found = names.includes(wanted) ? wanted : /^[1-9]\d{0,3}$/.test(wanted) ? names[Number(wanted) - 1] : undefined
-    if (found === undefined) problems.push(`${where}: there is no column ${JSON.stringify(wanted)}; there are ${names.join(', ')}`)
+    const found = names.includes(wanted)
+      ? wanted
+      : /^[1-9]\d{0,3}$/.test(wanted)
+        ? names[Number(wanted) - 1]
+        : undefined
+    if (found === undefined)
+      problems.push(`${where}: there is no column ${JSON.stringify(wanted)}; there are ${names.join(', ')}`)
     return found ?? wanted
   }
   const item = given.item === undefined ? idColumn(names) : named(given.item)
@@ -229,12 +240,17 @@ function chooseColumns(
     given.features?.map(named) ??
     names.filter((name) => name !== item && name !== title && isFeature(presentTexts(values(name), rules), rules))
   if (item === undefined)
-    problems.push(`${where}: no column is known to be the item; there are ${names.join(', ')}; name it with --item-columns item=…`)
+    problems.push(
+      `${where}: no column is known to be the item; there are ${names.join(', ')}; name it with --item-columns item=…`
+    )
   if (problems.length > 0) throw new ConfigError(problems)
   return { item: item!, title, features }
 }
 
-/** Short texts that items share. Numbers with fractions, times, links and prose are none: a feature has an embedding row a value. */
+/**
+ * Short texts that items share. Numbers with fractions, times, links and prose are none: a feature has an embedding row
+ * a value.
+ */
 function isFeature(texts: readonly string[], rules: ValueRules): boolean {
   if (texts.length === 0) return false
   const parts = partsOf(texts)
@@ -242,7 +258,8 @@ function isFeature(texts: readonly string[], rules: ValueRules): boolean {
   const distinct = new Set(values)
   if (distinct.size < 2 && values.length > 1) return false
   if (values.length >= distinctRowsMin && distinct.size > values.length * distinctShareMax) return false
-  if (values.some((value) => value.includes('://')) || values.every((value) => /^[+-]?\d+\.\d+$/.test(value))) return false
+  if (values.some((value) => value.includes('://')) || values.every((value) => /^[+-]?\d+\.\d+$/.test(value)))
+    return false
   if (values.reduce((sum, value) => sum + value.length, 0) > values.length * featureCharsMax) return false
   const years = values.every((value) => /^\d{4}$/.test(value))
   return years || detectTime(texts.slice(0, 100), rules).kind === 'none'
@@ -251,7 +268,8 @@ function isFeature(texts: readonly string[], rules: ValueRules): boolean {
 /** How a field's text falls into values: lists and objects in JSON, or with bars between them. */
 function partsOf(texts: readonly string[]): (text: string) => string[] {
   const present = texts.filter((text) => text.trim() !== '')
-  const share = (pattern: RegExp) => present.length > 0 && present.filter((text) => pattern.test(text)).length * 2 > present.length
+  const share = (pattern: RegExp) =>
+    present.length > 0 && present.filter((text) => pattern.test(text)).length * 2 > present.length
   if (share(/^\s*[[{].*[\]}]\s*$/)) {
     return (text) => {
       try {
@@ -271,7 +289,12 @@ function scalars(value: unknown): string[] {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : []
 }
 
-function addFeature(features: Record<string, readonly string[]>, name: string, values: readonly string[], rules: ValueRules): void {
+function addFeature(
+  features: Record<string, readonly string[]>,
+  name: string,
+  values: readonly string[],
+  rules: ValueRules
+): void {
   const present = [...new Set(values.map((value) => cleanText(value, rules)).filter((value) => value !== undefined))]
   if (present.length > featureValuesMax)
     throw new BadEventError(`${name} has ${present.length} values: at most ${featureValuesMax} are allowed`)
@@ -290,17 +313,31 @@ function itemOf(
   return item
 }
 
-function shownItems({ item, title, features }: ChosenColumns, names: readonly string[], nameOf: (column: string) => string): string {
+function shownItems(
+  { item, title, features }: ChosenColumns,
+  names: readonly string[],
+  nameOf: (column: string) => string
+): string {
   const taken = [
     ['item', nameOf(item)] as const,
     ...(title === undefined ? [] : [['title', nameOf(title)] as const]),
     ...(features.length === 0 ? [] : [['features', features.map(nameOf).join(' + ')] as const])
   ]
-  return shownRoles(taken, names.filter((name) => name !== item && name !== title && !features.includes(name)).map(nameOf))
+  return shownRoles(
+    taken,
+    names.filter((name) => name !== item && name !== title && !features.includes(name)).map(nameOf)
+  )
 }
 
-/** `token` columns become features with one value, `token_seq` ones with several, separated by blanks as RecBole has them. */
-function atomicCatalogue(head: readonly string[], columns: readonly AtomicColumn[], rules: ValueRules): CatalogueLayout {
+/**
+ * `token` columns become features with one value, `token_seq` ones with several, separated by blanks as RecBole has
+ * them.
+ */
+function atomicCatalogue(
+  head: readonly string[],
+  columns: readonly AtomicColumn[],
+  rules: ValueRules
+): CatalogueLayout {
   const names = columns.map(({ name }) => name)
   const [item, title] = [names.indexOf('item_id'), names.indexOf(titleColumn(names) ?? '')]
   const features = columns.flatMap(({ name, type }, i) =>
@@ -317,9 +354,12 @@ function atomicCatalogue(head: readonly string[], columns: readonly AtomicColumn
     parse: (line) => {
       const fields = line.split('\t')
       if (fields.length !== columns.length)
-        throw new BadEventError(`expected ${columns.length} fields (${names.join(', ')}), found ${fields.length}: ${shorten(line)}`)
+        throw new BadEventError(
+          `expected ${columns.length} fields (${names.join(', ')}), found ${fields.length}: ${shorten(line)}`
+        )
       const found: Record<string, readonly string[]> = {}
-      for (const { name, type, at } of features) addFeature(found, name, type === 'token' ? [fields[at]!] : fields[at]!.split(' '), rules)
+      for (const { name, type, at } of features)
+        addFeature(found, name, type === 'token' ? [fields[at]!] : fields[at]!.split(' '), rules)
       return itemOf(checkId('item', fields[item], idRules), fields[title], found, rules)
     }
   }
@@ -337,7 +377,10 @@ function metarankCatalogue(rules: ValueRules): CatalogueLayout {
       const record = parseObject(line)
       if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
       if (record.event !== 'item') return undefined
-      const fields = (Array.isArray(record.fields) ? record.fields : []) as readonly { readonly name?: unknown; readonly value?: unknown }[]
+      const fields = (Array.isArray(record.fields) ? record.fields : []) as readonly {
+        readonly name?: unknown
+        readonly value?: unknown
+      }[]
       const texts = fields.map(({ name, value }) => ({
         name: String(name),
         values: (Array.isArray(value) ? value : [value]).filter((one) => typeof one === 'string')
@@ -345,7 +388,8 @@ function metarankCatalogue(rules: ValueRules): CatalogueLayout {
       const title = texts.find(({ name }) => plainColumnName(name) === 'title')
       const found: Record<string, readonly string[]> = {}
       for (const { name, values } of texts) {
-        if (name !== title?.name && values.every((value) => value.length <= featureCharsMax)) addFeature(found, name, values, rules)
+        if (name !== title?.name && values.every((value) => value.length <= featureCharsMax))
+          addFeature(found, name, values, rules)
       }
       return itemOf(checkId('item', scalars(record.item)[0], idRules), title?.values[0], found, rules)
     }

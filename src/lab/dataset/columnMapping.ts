@@ -7,7 +7,10 @@ import { type TimeForm, type TimeUnit, timeUnits } from '../../records/value/eve
 export const roles = ['user', 'item', 'time', 'type', 'value'] as const
 export type ColumnRole = (typeof roles)[number]
 
-/** Names of columns by role, or their numbers from 1; `time: none` leaves times out. Beside them how times are written, detected where absent. */
+/**
+ * Names of columns by role, or their numbers from 1; `time: none` leaves times out. Beside them how times are written,
+ * detected where absent.
+ */
 export interface ColumnMapping extends TimeForm {
   readonly user?: string
   readonly item?: string
@@ -39,7 +42,9 @@ const knownNames: Readonly<Record<ColumnRole, readonly string[]>> = {
       'eventtimems eventtimestamp clicktimestamp ts unixreviewtime datetime createdat dateadded date eventdate ' +
       'tdat invoicedate transactiondt transactiondate reviewtime purchasedate orderdate'
   ),
-  type: words('type eventtype event eventname behavior behaviour behaviortype action actiontype feedbacktype interactiontype'),
+  type: words(
+    'type eventtype event eventname behavior behaviour behaviortype action actiontype feedbacktype interactiontype'
+  ),
   value: words('rating bookrating overall value eventvalue score stars weight playcount plays')
 }
 
@@ -67,10 +72,15 @@ export function parseColumnMapping(text: string): ColumnMapping {
     const key = part.slice(0, Math.max(0, equals)).trim()
     const value = part.slice(equals + 1).trim()
     if (equals < 0 || !keys.includes(key) || value === '') {
-      problems.push(`--columns: expected ${keys.map((known) => `${known}=…`).join(', ')}, found ${JSON.stringify(part)}`)
-    } else if (own(mapping, key) !== undefined) problems.push(`--columns: ${key} is given twice, as ${own(mapping, key)} and ${value}`)
+      problems.push(
+        `--columns: expected ${keys.map((known) => `${known}=…`).join(', ')}, found ${JSON.stringify(part)}`
+      )
+    } else if (own(mapping, key) !== undefined)
+      problems.push(`--columns: ${key} is given twice, as ${own(mapping, key)} and ${value}`)
     else if (key === 'unit' && !(timeUnits as readonly string[]).includes(value)) {
-      problems.push(`--columns: unit must be one of ${timeUnits.join(', ')}, not ${JSON.stringify(value)}; a pattern is given as format=…`)
+      problems.push(
+        `--columns: unit must be one of ${timeUnits.join(', ')}, not ${JSON.stringify(value)}; a pattern is given as format=…`
+      )
     } else setOwn(mapping, key, value)
   }
   if (mapping.unit !== undefined && mapping.format !== undefined)
@@ -118,22 +128,30 @@ export function completeMapping(
   for (const role of roles) {
     const wanted = given[role]
     if (wanted === noColumn && !names.includes(noColumn)) continue
-    const named = wanted ?? (formats[role] === undefined || columnOf(formats[role], names) === undefined ? undefined : formats[role])
+    const named =
+      wanted ??
+      (formats[role] === undefined || columnOf(formats[role], names) === undefined ? undefined : formats[role])
     const known = columnsKnownAs(role, names).filter((name) => !Object.values(mapping).includes(name))
     const found = named === undefined ? (known.find((name) => !empty(name)) ?? known[0]) : columnOf(named, names)
     if (found !== undefined) mapping[role] = found
     else if (wanted !== undefined)
       problems.push(`${where}: there is no column ${JSON.stringify(wanted)} for ${role}; there are ${names.join(', ')}`)
     else if (role === 'user' || role === 'item') {
-      problems.push(`${where}: no column is known to be the ${role}; there are ${names.join(', ')}; name it with --columns ${role}=…`)
+      problems.push(
+        `${where}: no column is known to be the ${role}; there are ${names.join(', ')}; name it with --columns ${role}=…`
+      )
     }
   }
-  if (mapping.user !== undefined && mapping.user === mapping.item) problems.push(`${where}: user and item are both column ${mapping.user}`)
+  if (mapping.user !== undefined && mapping.user === mapping.item)
+    problems.push(`${where}: user and item are both column ${mapping.user}`)
   if (problems.length > 0) throw new ConfigError(problems)
   return mapping as ColumnMapping
 }
 
-/** A column by its name, or by its number from 1. A nested JSON field is looked up line by line: the sample may not have it. */
+/**
+ * A column by its name, or by its number from 1. A nested JSON field is looked up line by line: the sample may not have
+ * it.
+ */
 function columnOf(wanted: string, names: readonly string[]): string | undefined {
   if (names.includes(wanted) || wanted.includes('.')) return wanted
   return /^[1-9]\d{0,3}$/.test(wanted) ? names[Number(wanted) - 1] : undefined

@@ -1,7 +1,8 @@
 // A data set on disk → interactions in event-time order, items, and lists per user.
 //
-// What it costs: data that is in time order is read twice (once to see that it is); data that is not is sorted, outside memory if need be. Lists per user
-// without a common order are read twice and sorted by a random key. Memory: `memoryMaxBytes` for the sort, and about 100 bytes per user for interleaving.
+// What it costs: data that is in time order is read twice (once to see that it is); data that is not is sorted, outside
+// memory if need be. Lists per user without a common order are read twice and sorted by a random key. Memory:
+// `memoryMaxBytes` for the sort, and about 100 bytes per user for interleaving.
 
 import { tmpdir } from 'node:os'
 import { basename } from 'node:path'
@@ -83,14 +84,23 @@ export async function openDataset(path: string, options: DatasetOptions): Promis
     filters: options.filters ?? [],
     rules: options.rules ?? valueRules(resolveConfig(undefined, {}).events)
   }
-  const wanted = { path, format: format as FormatName | undefined, items: options.items, itemColumns: options.itemColumns ?? {}, reading }
+  const wanted = {
+    path,
+    format: format as FormatName | undefined,
+    items: options.items,
+    itemColumns: options.itemColumns ?? {},
+    reading
+  }
   return new Dataset(path, await findDatasetFiles(wanted), options)
 }
 
 export class Dataset {
   readonly format: FormatName
   readonly ordering: Ordering
-  /** One line for the user: what was recognised, in which files, what each column was taken for, and what was assumed of their order. */
+  /**
+   * One line for the user: what was recognised, in which files, what each column was taken for, and what was assumed of
+   * their order.
+   */
   readonly describe: string
   readonly #found: DatasetFiles
   readonly #options: DatasetOptions
@@ -123,8 +133,12 @@ export class Dataset {
     return [
       ...(skipped === 0
         ? []
-        : [`${skipped} records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)`]),
-      ...(value === 0 ? [] : [`${value} interactions have a value that is no number and count without it; the first: ${valueExample}`])
+        : [
+            `${skipped} records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)`
+          ]),
+      ...(value === 0
+        ? []
+        : [`${value} interactions have a value that is no number and count without it; the first: ${valueExample}`])
     ]
   }
 
@@ -132,7 +146,10 @@ export class Dataset {
     return this.#letters.path
   }
 
-  /** All interactions in event-time order; the same at every call. @throws ConfigError if more than half of a file's first lines are bad */
+  /**
+   * All interactions in event-time order; the same at every call. @throws ConfigError if more than half of a file's
+   * first lines are bad
+   */
   async *interactions(): AsyncGenerator<Interaction, void, undefined> {
     for await (const block of this.blocks()) yield* block
   }
@@ -157,10 +174,14 @@ export class Dataset {
     for (const file of this.#found.catalogues) yield* this.#itemsOf(file)
   }
 
-  /** One list of items per user, oldest first, users in file order; in memory, 8–16 bytes a row. One pass, no sort of rows. */
+  /**
+   * One list of items per user, oldest first, users in file order; in memory, 8–16 bytes a row. One pass, no sort of
+   * rows.
+   */
   async lists(): Promise<UserItemLists> {
     const builder = new UserItemListsBuilder(this.ordering === 'time')
-    for await (const { rows } of this.#rows()) for (const row of rows) builder.add(row.userId, row.itemId, row.eventTimeMs)
+    for await (const { rows } of this.#rows())
+      for (const row of rows) builder.add(row.userId, row.itemId, row.eventTimeMs)
     return builder.build()
   }
 
@@ -174,7 +195,8 @@ export class Dataset {
       const startMs = clock.at(file)
       if (periods.length <= file) {
         // A file without a sound line is a period in which nothing happened.
-        while (periods.length < file) periods.push({ name: stem(this.#found.files[periods.length]!.name), start, startMs })
+        while (periods.length < file)
+          periods.push({ name: stem(this.#found.files[periods.length]!.name), start, startMs })
         periods.push({ name: stem(this.#found.files[file]!.name), start, startMs })
       }
       clock.pass(rows.length)
@@ -204,7 +226,8 @@ export class Dataset {
   #note(file: DatasetFile, line: number, what: 'skipped' | 'value', raw: string): void {
     if (!this.#isFirst(`${what} ${file.path}`, line)) return
     this.#notes[what]++
-    if (what === 'value' && this.#notes.valueExample === '') this.#notes.valueExample = `${file.path}:${line}: ${shorten(raw)}`
+    if (what === 'value' && this.#notes.valueExample === '')
+      this.#notes.valueExample = `${file.path}:${line}: ${shorten(raw)}`
   }
 
   /** Whether no earlier pass has met the line. */
@@ -234,7 +257,9 @@ export class Dataset {
     }
   }
 
-  /** Stops at the first row out of order: data that must be sorted is found out at once, data in order is read through. */
+  /**
+   * Stops at the first row out of order: data that must be sorted is found out at once, data in order is read through.
+   */
   async #isSorted(): Promise<boolean> {
     if (this.#sorted !== undefined) return this.#sorted
     let newest = 0
@@ -304,7 +329,13 @@ export class Dataset {
   #periodMs(): number {
     if (this.#found.files.length < 2) return 0
     const named = (what: RegExp) => this.#found.files.every(({ name }) => what.test(name))
-    return named(/day[_-]?\d+/i) ? dayMs : named(/(period|week)[_-]?\d+/i) ? 7 * dayMs : named(/month[_-]?\d+/i) ? 30 * dayMs : 0
+    return named(/day[_-]?\d+/i)
+      ? dayMs
+      : named(/(period|week)[_-]?\d+/i)
+        ? 7 * dayMs
+        : named(/month[_-]?\d+/i)
+          ? 30 * dayMs
+          : 0
   }
 }
 
@@ -357,7 +388,9 @@ function orderingOf({ format, files }: DatasetFiles, path: string): Ordering {
 function describe(found: DatasetFiles, ordering: Ordering, seed: number): string {
   const { files } = found
   const names =
-    files.length <= 3 ? files.map(({ name }) => name).join(', ') : `${files.length} files, ${files[0]!.name} … ${files.at(-1)!.name}`
+    files.length <= 3
+      ? files.map(({ name }) => name).join(', ')
+      : `${files.length} files, ${files[0]!.name} … ${files.at(-1)!.name}`
   const order = {
     time: 'in the order of their times',
     order: 'an order but no times: synthetic times, one second apart',
@@ -365,7 +398,8 @@ function describe(found: DatasetFiles, ordering: Ordering, seed: number): string
   }[ordering]
   const shown = [...new Set(files.map(({ layout }) => layout.shown))].join(' | ')
   const items = found.catalogues.map(
-    ({ path, layout, encoding }) => `; items from ${plainName(path)}${encoding === 'utf-8' ? '' : ' (read as Latin-1)'}: ${layout.shown}`
+    ({ path, layout, encoding }) =>
+      `; items from ${plainName(path)}${encoding === 'utf-8' ? '' : ' (read as Latin-1)'}: ${layout.shown}`
   )
   const aside = found.leftAside.length > 0 ? `; not read: ${found.leftAside.join(', ')}` : ''
   return `${found.format} (${found.because}): ${names}: ${shown}; ${order}${items.join('')}${aside}`

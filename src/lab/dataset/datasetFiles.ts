@@ -47,7 +47,10 @@ export interface FilesWanted {
   readonly reading: ReadingOptions
 }
 
-/** Lines that a format is recognised by: enough for sessions to come back after one another, few enough to be read at once. */
+/**
+ * Lines that a format is recognised by: enough for sessions to come back after one another, few enough to be read at
+ * once.
+ */
 const headLines = 2000
 const headChars = 4 * 1024 * 1024
 
@@ -73,18 +76,28 @@ export async function findDatasetFiles(wanted: FilesWanted): Promise<DatasetFile
       throw new ConfigError([`${file}: lines end with carriage returns only; convert the file first: tr '\\r' '\\n'`])
     } else samples.push({ path: file, name: plainName(file), head })
   }
-  if (samples.length === 0) throw new ConfigError([`${path}: there is no text to read: ${leftAside.join(', ') || 'the folder is empty'}`])
+  if (samples.length === 0)
+    throw new ConfigError([`${path}: there is no text to read: ${leftAside.join(', ') || 'the folder is empty'}`])
   const chosen = choose(path, samples, format, reading)
   const files = chosen.files
-    .map(({ file, layout }) => ({ path: file.path, name: file.name, layout, usersRecur: usersRecur(usersOf(file, layout)) }))
+    .map(({ file, layout }) => ({
+      path: file.path,
+      name: file.name,
+      layout,
+      usersRecur: usersRecur(usersOf(file, layout))
+    }))
     .sort((a, b) => inReadingOrder(a.name, b.name))
   const twice = files.find((file, i) => files[i + 1]?.name === file.name)
   if (twice !== undefined) {
-    throw new ConfigError([`${path}: ${twice.name} is there with and without .gz; remove one of them, or give one file`])
+    throw new ConfigError([
+      `${path}: ${twice.name} is there with and without .gz; remove one of them, or give one file`
+    ])
   }
   const catalogues = wanted.items === undefined ? chosen.catalogues : [wanted.items]
   leftAside.push(
-    ...samples.filter(({ path: file }) => !files.some((one) => one.path === file) && !catalogues.includes(file)).map(({ name }) => name)
+    ...samples
+      .filter(({ path: file }) => !files.some((one) => one.path === file) && !catalogues.includes(file))
+      .map(({ name }) => name)
   )
   return {
     format: chosen.format,
@@ -106,7 +119,9 @@ async function openCatalogue(path: string, { itemColumns, reading }: FilesWanted
   return { path, encoding, layout: catalogueLayout(plainName(path), head, itemColumns, reading.rules, path) }
 }
 
-/** `period_2` before `period_10`; `prev…` before `last…`, `train` before `valid` before `test`: names that say an order. */
+/**
+ * `period_2` before `period_10`; `prev…` before `last…`, `train` before `valid` before `test`: names that say an order.
+ */
 export function inReadingOrder(a: string, b: string): number {
   return phase(a) - phase(b) || a.localeCompare(b, 'en', { numeric: true }) || (a < b ? -1 : a > b ? 1 : 0)
 }
@@ -156,10 +171,15 @@ async function candidates(path: string): Promise<{ paths: string[]; packed: stri
   try {
     found = await stat(path)
   } catch (error) {
-    throw new ConfigError([`cannot read data set ${path}: ${(error as Error).message}; give the path of a file, or of a folder of files`])
+    throw new ConfigError([
+      `cannot read data set ${path}: ${(error as Error).message}; give the path of a file, or of a folder of files`
+    ])
   }
   if (!found.isDirectory()) {
-    if (!found.isFile()) throw new ConfigError([`${path} is neither a file nor a folder; data is read several times, so it must be a file`])
+    if (!found.isFile())
+      throw new ConfigError([
+        `${path} is neither a file nor a folder; data is read several times, so it must be a file`
+      ])
     return { paths: [path, ...(await cataloguesBeside(path))], packed: [] }
   }
   const entries = await readdir(path, { withFileTypes: true })
@@ -174,7 +194,9 @@ async function candidates(path: string): Promise<{ paths: string[]; packed: stri
   const packed = names.filter((name) => archives.test(name))
   const paths = names.filter((name) => !archives.test(name)).map((name) => join(path, name))
   if (paths.length > 0) return { paths: paths.sort(), packed }
-  const folders = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name)
+  const folders = entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map((entry) => entry.name)
   const hints = [
     packed.length > 0 ? `; unpack first: ${packed.join(', ')}` : '',
     folders.length > 0 ? `; give one of its folders: ${folders.join(', ')}` : ''
@@ -189,8 +211,16 @@ interface Chosen {
   readonly catalogues: readonly string[]
 }
 
-/** The files of interactions that belong together. @throws ConfigError where there are none, or where it must be said which */
-function choose(path: string, samples: readonly SampledFile[], format: FormatName | undefined, reading: ReadingOptions): Chosen {
+/**
+ * The files of interactions that belong together. @throws ConfigError where there are none, or where it must be said
+ * which
+ */
+function choose(
+  path: string,
+  samples: readonly SampledFile[],
+  format: FormatName | undefined,
+  reading: ReadingOptions
+): Chosen {
   const several = samples.length > 1
   let found = samples.map((file) => ({ file, ...recognise(file, several ? undefined : format, reading) }))
   // Where no file shows the format by itself, all that could have it are read by it.
@@ -199,9 +229,13 @@ function choose(path: string, samples: readonly SampledFile[], format: FormatNam
     format !== undefined &&
     (plainFormats.has(format) || !found.some((one) => one.kind === 'interactions' && one.format === format))
   ) {
-    found = found.map((one) => (canHave(one.file, format) ? { file: one.file, ...recognise(one.file, format, reading) } : one))
+    found = found.map((one) =>
+      canHave(one.file, format) ? { file: one.file, ...recognise(one.file, format, reading) } : one
+    )
   }
-  const catalogues = found.filter(({ kind, file }) => kind === 'catalogue' || isKnownCatalogue(file.name)).map(({ file }) => file.path)
+  const catalogues = found
+    .filter(({ kind, file }) => kind === 'catalogue' || isKnownCatalogue(file.name))
+    .map(({ file }) => file.path)
   let known = found.filter((one) => one.kind === 'interactions').filter(({ file }) => !catalogues.includes(file.path))
   if (format !== undefined) known = known.filter((one) => one.format === format)
   const asked = found.find((one) => one.kind === 'ask')
@@ -218,12 +252,16 @@ function choose(path: string, samples: readonly SampledFile[], format: FormatNam
   if (known.some((one) => one.format === 'clicks'))
     known = known.map((one) => (one.format === 'pairs' ? { ...one, format: 'clicks', signature: 'clicks' } : one))
   // A data set that is known by name has its other tables beside it.
-  const named = known.filter(({ signature, format: one }) => signature === one && (!plainFormats.has(one) || one === 'recbole'))
+  const named = known.filter(
+    ({ signature, format: one }) => signature === one && (!plainFormats.has(one) || one === 'recbole')
+  )
   if (named.length > 0) known = named
   const signatures = new Set(known.map(({ signature }) => signature))
   if (signatures.size > 1) {
     const list = known.map((one) => `    ${one.file.name}: ${one.format}: ${one.layout.shown}`)
-    throw new ConfigError([`${path} holds files of several kinds; give one of them, or --format if they are one:\n${list.join('\n')}`])
+    throw new ConfigError([
+      `${path} holds files of several kinds; give one of them, or --format if they are one:\n${list.join('\n')}`
+    ])
   }
   const first = known.find(({ because }) => !because.startsWith('two columns, and each')) ?? known[0]!
   const own = metarankItems(known)
@@ -232,12 +270,21 @@ function choose(path: string, samples: readonly SampledFile[], format: FormatNam
     because: first.because,
     files: known.map(({ file, layout }) => ({ file, layout })),
     // Of several catalogues it must be said which.
-    catalogues: own.length > 0 ? own : catalogues.length === 1 ? catalogues : catalogues.filter((file) => isKnownCatalogue(plainName(file)))
+    catalogues:
+      own.length > 0
+        ? own
+        : catalogues.length === 1
+          ? catalogues
+          : catalogues.filter((file) => isKnownCatalogue(plainName(file)))
   }
 }
 
 function canHave(file: SampledFile, format: FormatName): boolean {
-  return !isKnownCatalogue(file.name) && !/\.(user|link|kg|net)$/.test(file.name) && (format !== 'recbole' || file.name.endsWith('.inter'))
+  return (
+    !isKnownCatalogue(file.name) &&
+    !/\.(user|link|kg|net)$/.test(file.name) &&
+    (format !== 'recbole' || file.name.endsWith('.inter'))
+  )
 }
 
 /** Catalogues without a header that says so. */

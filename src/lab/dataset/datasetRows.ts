@@ -18,7 +18,9 @@ export interface RowBlock {
 export interface RowListener {
   /** A record that cannot be used. */
   setAside(file: DatasetFile, line: number, reason: string, raw: string): void
-  /** A record that no interaction is wanted of, or an interaction whose value is no number and which counts without it. */
+  /**
+   * A record that no interaction is wanted of, or an interaction whose value is no number and which counts without it.
+   */
   note(file: DatasetFile, line: number, what: 'skipped' | 'value', raw: string): void
 }
 
@@ -28,10 +30,13 @@ export const judgedRecords = 1000
 const sharedCharsMin = 13
 
 /**
- * @throws ConfigError if more than half of a file's first 1,000 records (or of all, if it has less) are bad: then it is the format that is wrong.
- * No row of the file has been given by then.
+ * @throws ConfigError if more than half of a file's first 1,000 records (or of all, if it has less) are bad: then it is
+ *   the format that is wrong. No row of the file has been given by then.
  */
-export async function* readRows(files: readonly DatasetFile[], listener: RowListener): AsyncGenerator<RowBlock, void, undefined> {
+export async function* readRows(
+  files: readonly DatasetFile[],
+  listener: RowListener
+): AsyncGenerator<RowBlock, void, undefined> {
   for (const [index, file] of files.entries()) {
     for await (const rows of readFileRows(file, listener)) if (rows.length > 0) yield { file: index, rows }
   }
@@ -81,7 +86,8 @@ async function* readFileRows(file: DatasetFile, listener: RowListener): AsyncGen
     position = 0
     judged++
     try {
-      if (text.includes('\ufffd')) throw new BadEventError('expected UTF-8, found other bytes (convert the file: iconv -f LATIN1 -t UTF-8)')
+      if (text.includes('\ufffd'))
+        throw new BadEventError('expected UTF-8, found other bytes (convert the file: iconv -f LATIN1 -t UTF-8)')
       const before = rows.length
       parse(text, emit)
       if (rows.length === before) listener.note(file, number, 'skipped', text)

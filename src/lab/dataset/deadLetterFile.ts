@@ -14,7 +14,9 @@ export interface DeadLetter {
   readonly raw: string
 }
 
-/** One file of dead letters. It is made with the first letter, and replaces that of an earlier run over the same input. */
+/**
+ * One file of dead letters. It is made with the first letter, and replaces that of an earlier run over the same input.
+ */
 export class DeadLetterFile {
   readonly path: string
   readonly #directory: string

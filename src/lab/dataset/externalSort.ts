@@ -1,4 +1,5 @@
-// Sorts more than memory holds: sorted runs on disk, merged (Knuth, TAOCP 3, § 5.4). What fits is sorted in memory and never written.
+// Sorts more than memory holds: sorted runs on disk, merged (Knuth, TAOCP 3, § 5.4). What fits is sorted in memory and
+// never written.
 
 import { mkdir, mkdtemp, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,7 +12,10 @@ export interface ExternalSortOptions<T> {
   readonly memoryMaxBytes: number
   /** Bytes that a value takes in memory, roughly. */
   readonly sizeOf: (value: T) => number
-  /** Runs merged at once. Each has a block of 256 KiB in memory while it is read. Default 32: 8 MiB, and two rounds reach 1,024 runs. */
+  /**
+   * Runs merged at once. Each has a block of 256 KiB in memory while it is read. Default 32: 8 MiB, and two rounds
+   * reach 1,024 runs.
+   */
   readonly fanInMax?: number
 }
 
@@ -21,8 +25,8 @@ const blockRows = 1024
 const writeChars = 256 * 1024
 
 /**
- * Takes values with numeric keys, then gives them by ascending key; equal keys stay in the order of `add`. Values travel through JSON where they do not fit.
- * Add, then read `sorted()` once; `close` in any case.
+ * Takes values with numeric keys, then gives them by ascending key; equal keys stay in the order of `add`. Values
+ * travel through JSON where they do not fit. Add, then read `sorted()` once; `close` in any case.
  */
 export class ExternalSort<T> {
   readonly #options: ExternalSortOptions<T>
@@ -210,7 +214,8 @@ function siftUp<T>(heap: Cursor<T>[]): void {
 function siftDown<T>(heap: Cursor<T>[]): void {
   for (let i = 0; ; ) {
     let least = i
-    for (const child of [2 * i + 1, 2 * i + 2]) if (child < heap.length && before(heap[child]!, heap[least]!)) least = child
+    for (const child of [2 * i + 1, 2 * i + 2])
+      if (child < heap.length && before(heap[child]!, heap[least]!)) least = child
     if (least === i) return
     ;[heap[i], heap[least]] = [heap[least]!, heap[i]!]
     i = least

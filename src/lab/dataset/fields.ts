@@ -13,15 +13,18 @@ export function splitPlain(line: string, delimiter: Delimiter): string[] {
   return fields.includes('') || line.includes('\t') ? line.trim().split(/\s+/) : fields
 }
 
-/** The delimiter by which most of the lines fall into the same number of fields, at least two. undefined: there is none. */
+/**
+ * The delimiter by which most of the lines fall into the same number of fields, at least two. undefined: there is none.
+ */
 export function detectDelimiter(lines: readonly string[]): Delimiter | undefined {
   let best: { delimiter: Delimiter; agreeing: number; fields: number } | undefined
   // In order of how seldom each is part of a value.
   for (const delimiter of ['\t', '::', ',', ';', '|', 'space'] as const) {
     const counts = new Map<number, number>()
     for (const line of lines) {
-      const fields = (delimiter === 'space' || delimiter === '\t' ? splitPlain(line, delimiter) : (splitQuoted(line, delimiter) ?? []))
-        .length
+      const fields = (
+        delimiter === 'space' || delimiter === '\t' ? splitPlain(line, delimiter) : (splitQuoted(line, delimiter) ?? [])
+      ).length
       if (fields >= 2) counts.set(fields, (counts.get(fields) ?? 0) + 1)
     }
     const [fields, agreeing] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [0, 0]
@@ -38,8 +41,8 @@ const quotedLinesMax = 100
 /**
  * Puts lines together into records: a quoted field may go on over line ends.
  *
- * A quote that is never closed, or is closed where the record then is not whole, costs its own line only: that line is handed on as it is, and those
- * after it are looked at on their own.
+ * A quote that is never closed, or is closed where the record then is not whole, costs its own line only: that line is
+ * handed on as it is, and those after it are looked at on their own.
  *
  * @param quotedDelimiter what stands between fields; undefined where nothing is quoted: then each line is a record
  * @param take gets each record that is not empty, with the number of its first line
@@ -51,7 +54,11 @@ export class RecordAssembler {
   readonly #isWhole: (record: string) => boolean
   #open: { line: number; lines: string[] } | undefined
 
-  constructor(quotedDelimiter: string | undefined, take: (line: number, record: string) => void, isWhole: (record: string) => boolean) {
+  constructor(
+    quotedDelimiter: string | undefined,
+    take: (line: number, record: string) => void,
+    isWhole: (record: string) => boolean
+  ) {
     this.#delimiter = quotedDelimiter
     this.#take = take
     this.#isWhole = isWhole
@@ -98,7 +105,10 @@ export class RecordAssembler {
   }
 }
 
-/** What the first quote of a line within a quoted field does: it ends the field if a delimiter follows, or the end of the line; otherwise it is stray. */
+/**
+ * What the first quote of a line within a quoted field does: it ends the field if a delimiter follows, or the end of
+ * the line; otherwise it is stray.
+ */
 function quoteIn(text: string, delimiter: string): 'closes' | 'stray' | 'none' {
   const quote = /^(?:[^"]|"")*"(?!")/.exec(text)
   if (quote === null) return 'none'

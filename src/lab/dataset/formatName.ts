@@ -21,7 +21,8 @@ export const formats = {
   'amazon-2023': 'Amazon reviews of 2023: JSON lines or CSV with user_id, parent_asin, rating, timestamp',
   'amazon-json': 'Amazon reviews of 2014 and 2018 as JSON lines: reviewerID, asin, unixReviewTime, overall',
   gowalla: "SNAP's Gowalla and Brightkite check-ins: user, ISO time, latitude, longitude, location, tab-separated",
-  foursquare: 'Foursquare check-ins (TSMC2014): user, venue, category id and name, latitude, longitude, offset, time, tab-separated',
+  foursquare:
+    'Foursquare check-ins (TSMC2014): user, venue, category id and name, latitude, longitude, offset, time, tab-separated',
   retailrocket: "Retail Rocket's events.csv: timestamp,visitorid,event,itemid,transactionid",
   yoochoose: 'RecSys 2015 clicks (session,time,item,category) and buys (session,time,item,price,quantity), no header',
   mind: 'MIND behaviors.tsv: impression, user, time, history, impressions; history and clicked items are clicks',
@@ -120,7 +121,12 @@ export const headerFormats: readonly NamedColumns[] = [
       'interaction item rating'
     ]
   },
-  { format: 'amazon-2023', names: ['user_id', 'parent_asin', 'rating', 'timestamp'], mapping: { item: 'parent_asin' }, type: 'review' }
+  {
+    format: 'amazon-2023',
+    names: ['user_id', 'parent_asin', 'rating', 'timestamp'],
+    mapping: { item: 'parent_asin' },
+    type: 'review'
+  }
 ]
 
 export const jsonFormats: readonly NamedColumns[] = [
@@ -138,7 +144,10 @@ export const jsonFormats: readonly NamedColumns[] = [
   }
 ]
 
-/** A format without a header: fixed columns, `-` where one is not used. Columns of `evidence` must look like that for the format to be recognised. */
+/**
+ * A format without a header: fixed columns, `-` where one is not used. Columns of `evidence` must look like that for
+ * the format to be recognised.
+ */
 export interface FixedColumns {
   readonly format: FormatName
   readonly columns: readonly string[]
@@ -146,7 +155,10 @@ export interface FixedColumns {
   readonly types?: Readonly<Record<string, string>>
   readonly time?: TimeForm
   readonly quoted?: false
-  /** What makes the format sure, beside the number of columns: the file's name, or what its columns hold. undefined: it must be named. */
+  /**
+   * What makes the format sure, beside the number of columns: the file's name, or what its columns hold. undefined: it
+   * must be named.
+   */
   readonly fileName?: RegExp
   readonly delimiter?: string
   readonly evidence?: readonly (RegExp | undefined)[]
@@ -159,7 +171,13 @@ const reviewer = /^A[0-9A-Z]{7,}$/
 export const fixedFormats: readonly FixedColumns[] = [
   { format: 'amazon-2014', columns: ['user', 'item', 'value', 'time'], type: 'rating', evidence: [reviewer, asin] },
   { format: 'amazon-2018', columns: ['item', 'user', 'value', 'time'], type: 'rating', evidence: [asin, reviewer] },
-  { format: 'movielens', columns: ['user', 'item', 'value', 'time'], type: 'rating', time: { unit: 's' }, fileName: /^u\.data$/ },
+  {
+    format: 'movielens',
+    columns: ['user', 'item', 'value', 'time'],
+    type: 'rating',
+    time: { unit: 's' },
+    fileName: /^u\.data$/
+  },
   {
     format: 'movielens',
     columns: ['user', 'item', 'value', 'time'],
@@ -240,7 +258,12 @@ export const fixedFormats: readonly FixedColumns[] = [
   // Without evidence: only by name, or by its number of columns where nothing could be swapped.
   { format: 'user-item-time', columns: ['user', 'item', 'time'], type: 'review' },
   { format: 'user-item-rating-time', columns: ['user', 'item', 'value', 'time'], type: 'rating' },
-  { format: 'flagged-pairs', columns: ['user', 'item', '-flag'], type: 'checkin', evidence: [undefined, undefined, /^1$/] },
+  {
+    format: 'flagged-pairs',
+    columns: ['user', 'item', '-flag'],
+    type: 'checkin',
+    evidence: [undefined, undefined, /^1$/]
+  },
   { format: 'pairs', columns: ['user', 'item'], type: 'click' },
   { format: 'clicks', columns: ['user', 'item'], type: 'click' }
 ]

@@ -48,8 +48,10 @@ function kindOf(texts: readonly string[], rules: ValueRules): ColumnKind {
   const distinct = new Set(texts)
   if (distinct.size === 1 && texts.length > 1) return { kind: 'constant' }
   const all = (pattern: RegExp) => texts.every((text) => pattern.test(text))
-  if (distinct.size <= typesMax && distinct.size * 2 <= texts.length && all(/^[A-Za-z][A-Za-z_ -]*$/)) return { kind: 'type' }
-  if (distinct.size <= valuesMax && distinct.size < texts.length && all(/^(10|\d)([.,][05]0*)?$/)) return { kind: 'value' }
+  if (distinct.size <= typesMax && distinct.size * 2 <= texts.length && all(/^[A-Za-z][A-Za-z_ -]*$/))
+    return { kind: 'type' }
+  if (distinct.size <= valuesMax && distinct.size < texts.length && all(/^(10|\d)([.,][05]0*)?$/))
+    return { kind: 'value' }
   if (all(/^[+-]?\d+[.,]\d+$/) && !all(/^\d+\.0+$/)) return { kind: 'decimal' }
   return { kind: all(/^\S+$/) ? 'id' : 'text' }
 }
@@ -64,7 +66,10 @@ export interface TableColumns {
 const userLike = /^(u|us|usr|user|cust|customer|member|visitor|account|session|sess)[_:-]?\d+$/i
 const itemLike = /^(i|it|item|p|prod|product|sku|art|article|movie|asin|video|track|song|book)[_:-]?\d+$/i
 
-/** The readings of a table with at least a user and an item, one if something in it says which is which. Empty: there are no two columns of ids. */
+/**
+ * The readings of a table with at least a user and an item, one if something in it says which is which. Empty: there
+ * are no two columns of ids.
+ */
 export function tableReadings(table: Table, rules: ValueRules): TableColumns[] {
   const kinds = columnKinds(table, rules)
   const places = (kind: ColumnKind['kind']) => kinds.flatMap((found, i) => (found.kind === kind ? [i] : []))
@@ -89,8 +94,10 @@ export function tableReadings(table: Table, rules: ValueRules): TableColumns[] {
   const items = ids.filter((i) => mostly(i, itemLike))
   const [user, item] = [users.length === 1 ? users[0] : undefined, items.length === 1 ? items[0] : undefined]
   if (user !== undefined && item !== undefined) return [reading(user, item, 'ids that say what they are')]
-  if (ids.length === 2 && user !== undefined) return [reading(user, ids.find((i) => i !== user)!, 'ids of users that say what they are')]
-  if (ids.length === 2 && item !== undefined) return [reading(ids.find((i) => i !== item)!, item, 'ids of items that say what they are')]
+  if (ids.length === 2 && user !== undefined)
+    return [reading(user, ids.find((i) => i !== user)!, 'ids of users that say what they are')]
+  if (ids.length === 2 && item !== undefined)
+    return [reading(ids.find((i) => i !== item)!, item, 'ids of items that say what they are')]
   return [reading(ids[0]!, ids[1]!, ''), reading(ids[1]!, ids[0]!, '')]
 }
 
@@ -106,7 +113,8 @@ export function shownReadings(table: Table, readings: readonly TableColumns[], r
           .map(([role, name]) => {
             const kind = kinds[at(name)]!
             const text = row[at(name)] ?? ''
-            const date = kind.kind === 'time' && kind.form !== undefined ? timeReader(kind.form)(text.trim()) : Number.NaN
+            const date =
+              kind.kind === 'time' && kind.form !== undefined ? timeReader(kind.form)(text.trim()) : Number.NaN
             return `${role} ${Number.isNaN(date) ? text : shownTime(date)}`
           })
           .join('  ')

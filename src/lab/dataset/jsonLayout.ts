@@ -19,7 +19,8 @@ type JsonRecord = Readonly<Record<string, unknown>>
 
 /**
  * @param records of the file's head
- * @param mapping names fields; `a.b` is field b of the object in field a, unless there is a field `a.b`; `items[*].sku` and the other paths of
+ * @param mapping names fields; `a.b` is field b of the object in field a, unless there is a field `a.b`; `items[*].sku`
+ *   and the other paths of
  *   docs/mapping.md: an interaction for every element, all of them or, where one is bad, none
  * @throws ConfigError as `tableLayout` does
  */
@@ -41,7 +42,8 @@ export function jsonLayout(
     mapping.time === undefined
       ? undefined
       : (givenTimeForm(options.columns) ?? reading.time ?? timeFormOf(times, mapping.time, rules, where))
-  const form = detected === undefined || detected.zone !== undefined ? detected : { ...detected, zone: options.columns.zone }
+  const form =
+    detected === undefined || detected.zone !== undefined ? detected : { ...detected, zone: options.columns.zone }
   const idRules = (name: string | undefined) => ({ ...rules, integral: isFloatColumn(texts(name), rules) })
   const [userRules, itemRules] = [idRules(mapping.user), idRules(mapping.item)]
   const parseTime = form === undefined ? undefined : compileTimeParser(form, rules)
@@ -126,7 +128,8 @@ export function rejectOtherJson(head: readonly string[], where: string): void {
     ])
   }
   // One broken line is no document.
-  const broken = first.startsWith('{') && head.length > 1 && head.slice(0, 10).every((line) => parseObject(line) === undefined)
+  const broken =
+    first.startsWith('{') && head.length > 1 && head.slice(0, 10).every((line) => parseObject(line) === undefined)
   if (/^[[{]\s*$/.test(first) || first.startsWith('[{') || broken) {
     throw new ConfigError([
       `${where} begins ${shorten(first, 40)}: it looks like one JSON document, and JSON is read one object a line; convert it first: jq -c '.[]' FILE > FILE.jsonl`
@@ -142,7 +145,8 @@ export function jsonField(record: JsonRecord, name: string | undefined): string 
     value = name
       .split('.')
       .reduce<unknown>(
-        (inner, key) => (typeof inner === 'object' && inner !== null ? own(inner as Record<string, unknown>, key) : undefined),
+        (inner, key) =>
+          typeof inner === 'object' && inner !== null ? own(inner as Record<string, unknown>, key) : undefined,
         record
       )
   }

@@ -41,10 +41,17 @@ export function layoutOf(
 }
 
 /** Columns by role, with how times are read, and those unused. */
-export function shownMapping(mapping: ColumnMapping, names: readonly string[], times: string | undefined, plusMs?: string): string {
+export function shownMapping(
+  mapping: ColumnMapping,
+  names: readonly string[],
+  times: string | undefined,
+  plusMs?: string
+): string {
   const taken = roles.flatMap((role): [string, string][] => {
     const column = mapping[role]
-    return column === undefined ? [] : [[role, role === 'time' && times !== undefined ? `${column} (${times})` : column]]
+    return column === undefined
+      ? []
+      : [[role, role === 'time' && times !== undefined ? `${column} (${times})` : column]]
   })
   const used = new Set<string | undefined>([
     ...roles.map((role) => mapping[role]),
@@ -57,7 +64,10 @@ export function shownMapping(mapping: ColumnMapping, names: readonly string[], t
   )
 }
 
-export function shownRoles(taken: readonly (readonly [role: string, column: string])[], unused: readonly string[]): string {
+export function shownRoles(
+  taken: readonly (readonly [role: string, column: string])[],
+  unused: readonly string[]
+): string {
   const names = unused.map((name) => (name === '' ? '""' : name))
   const left = names.length > 12 ? `${names.slice(0, 10).join(', ')} and ${names.length - 10} more` : names.join(', ')
   return `${taken.map(([role, column]) => `${role} = ${column}`).join(', ')}; unused: ${names.length === 0 ? 'none' : left}`

@@ -12,11 +12,17 @@ import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
  * @param eventTimeMs NaN where the format has no time
  * @param value NaN where there is one that is no number: the interaction counts without it
  */
-export type EmitRow = (userId: string | undefined, itemId: string, type: string, eventTimeMs: number, value: number | undefined) => void
+export type EmitRow = (
+  userId: string | undefined,
+  itemId: string,
+  type: string,
+  eventTimeMs: number,
+  value: number | undefined
+) => void
 
 /**
- * Reads one record and emits its interactions in order; none where it holds none that are wanted. A record is used whole or not at all: nothing is
- * emitted before all of it is checked.
+ * Reads one record and emits its interactions in order; none where it holds none that are wanted. A record is used
+ * whole or not at all: nothing is emitted before all of it is checked.
  *
  * @throws BadEventError with what was expected and what was there
  */
@@ -30,7 +36,10 @@ const roundedBySpreadsheet = /^\d\.\d+[eE]\+\d{2}$/
 
 /** How ids of one column are read. */
 export interface IdRules extends ValueRules {
-  /** Every id of the column's sample is a whole number, some written as `12.0`, as a column of floats is: `12.0` and `12` are one id. */
+  /**
+   * Every id of the column's sample is a whole number, some written as `12.0`, as a column of floats is: `12.0` and
+   * `12` are one id.
+   */
   readonly integral: boolean
 }
 
@@ -39,11 +48,16 @@ export function checkId(what: 'user' | 'item', text: string | undefined, rules: 
   const id = text === undefined ? undefined : cleanText(text, rules)
   const named = what === 'user' ? 'a user' : 'an item'
   if (id === undefined) {
-    const found = text === undefined || text.trim() === '' ? 'nothing' : `${shorten(text)}, which stands for no value (events.nullTexts)`
+    const found =
+      text === undefined || text.trim() === ''
+        ? 'nothing'
+        : `${shorten(text)}, which stands for no value (events.nullTexts)`
     throw new BadEventError(`expected ${named} id, found ${found}`)
   }
   if (id.length > idCharsMax) {
-    throw new BadEventError(`expected ${named} id of at most ${idCharsMax} characters, found ${id.length}: ${shorten(id)}`)
+    throw new BadEventError(
+      `expected ${named} id of at most ${idCharsMax} characters, found ${id.length}: ${shorten(id)}`
+    )
   }
   if (roundedBySpreadsheet.test(id)) {
     throw new BadEventError(
@@ -54,7 +68,9 @@ export function checkId(what: 'user' | 'item', text: string | undefined, rules: 
   if (!rules.integral) return id
   const whole = /^(\d+)(?:\.0+)?$/.exec(id)
   if (whole === null)
-    throw new BadEventError(`expected ${named} id that is a whole number, as the first ones of the column are, found ${shorten(id)}`)
+    throw new BadEventError(
+      `expected ${named} id that is a whole number, as the first ones of the column are, found ${shorten(id)}`
+    )
   return whole[1]!
 }
 
@@ -65,7 +81,8 @@ export function isFloatColumn(texts: readonly string[], rules: ValueRules): bool
 }
 
 /**
- * A rating or another number; undefined where there is none, NaN where there is something else: an event is not lost for it.
+ * A rating or another number; undefined where there is none, NaN where there is something else: an event is not lost
+ * for it.
  *
  * @param decimalComma whether `4,5` is 4.5, as where semicolons separate fields
  */

@@ -1,4 +1,5 @@
-// Reads a text file by lines, a block at a time: UTF-8, any line end, gzip and zstd by their first bytes, in bounded memory. Parquet becomes JSON lines.
+// Reads a text file by lines, a block at a time: UTF-8, any line end, gzip and zstd by their first bytes, in bounded
+// memory. Parquet becomes JSON lines.
 
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -18,7 +19,10 @@ export interface LineBlock {
   readonly cut: readonly number[]
 }
 
-/** Bytes read at once. Larger ones bring no speed (measured: 64 KiB .. 1 MiB within 5%), and a row that is kept may keep its block. */
+/**
+ * Bytes read at once. Larger ones bring no speed (measured: 64 KiB .. 1 MiB within 5%), and a row that is kept may keep
+ * its block.
+ */
 const blockBytes = 256 * 1024
 
 /** No format has longer lines: the longest user of the public sets has some 10,000 items of 10 characters. */
@@ -26,7 +30,8 @@ export const lineCharsMax = 4 * 1024 * 1024
 
 /**
  * @param options.encoding of the text: UTF-8, or what catalogues of old data sets are in
- * @throws ConfigError if the file cannot be read, is UTF-16, or is packed in a way that is not read; CorruptError if packed data is damaged
+ * @throws ConfigError if the file cannot be read, is UTF-16, or is packed in a way that is not read; CorruptError if
+ *   packed data is damaged
  */
 export async function* readLines(
   path: string,
@@ -125,7 +130,12 @@ async function* unpacked(path: string, packing: string | undefined): AsyncGenera
 }
 
 /** The first lines of a file that are not empty, at most `linesMax` lines and `charsMax` characters of them. */
-export async function readHead(path: string, linesMax: number, charsMax: number, encoding?: 'utf-8' | 'windows-1252'): Promise<string[]> {
+export async function readHead(
+  path: string,
+  linesMax: number,
+  charsMax: number,
+  encoding?: 'utf-8' | 'windows-1252'
+): Promise<string[]> {
   const head: string[] = []
   let chars = 0
   for await (const block of readLines(path, encoding === undefined ? {} : { encoding })) {

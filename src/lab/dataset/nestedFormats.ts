@@ -1,4 +1,5 @@
-// Formats whose records hold several interactions, or need those before them: lists, MIND, OTTO, Metarank, the Netflix Prize.
+// Formats whose records hold several interactions, or need those before them: lists, MIND, OTTO, Metarank, the Netflix
+// Prize.
 
 import { BadEventError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
@@ -10,7 +11,10 @@ import { jsonField, parseObject } from './jsonLayout.ts'
 import { type Layout, layoutOf } from './layout.ts'
 import { checkId, type LineParser, parseValue } from './lineParser.ts'
 
-/** A list of items a line, oldest first. @param withUser whether the first field is the user's id; without it a line is a session */
+/**
+ * A list of items a line, oldest first. @param withUser whether the first field is the user's id; without it a line is
+ * a session
+ */
 export function listLayout(delimiter: Delimiter, withUser: boolean, rules: ValueRules): Layout {
   const first = withUser ? 1 : 0
   const idRules = { ...rules, integral: false }
@@ -30,10 +34,11 @@ export function listLayout(delimiter: Delimiter, withUser: boolean, rules: Value
 const weekMs = 7 * 24 * 60 * 60 * 1000
 
 /**
- * MIND's behaviors.tsv: impression, user, time, history, impressions as `N1-0 N2-1`. What was clicked (`-1`) are clicks; what was only shown is not.
+ * MIND's behaviors.tsv: impression, user, time, history, impressions as `N1-0 N2-1`. What was clicked (`-1`) are
+ * clicks; what was only shown is not.
  *
- * The history has no times, and is the same in all lines of a user: it is given once, a week before the first of them (a file covers six days), one second
- * apart.
+ * The history has no times, and is the same in all lines of a user: it is given once, a week before the first of them
+ * (a file covers six days), one second apart.
  */
 export function mindLayout(rules: ValueRules): Layout {
   const idRules = { ...rules, integral: false }
@@ -58,7 +63,8 @@ export function mindLayout(rules: ValueRules): Layout {
       })
       if (!seen.has(userId)) {
         seen.add(userId)
-        for (const [i, itemId] of history.entries()) emit(userId, itemId, 'click', timeMs - weekMs - (history.length - i) * 1000, undefined)
+        for (const [i, itemId] of history.entries())
+          emit(userId, itemId, 'click', timeMs - weekMs - (history.length - i) * 1000, undefined)
       }
       for (const itemId of clicked) emit(userId, itemId, 'click', timeMs, undefined)
     }
@@ -83,7 +89,11 @@ export function ottoLayout(rules: ValueRules): Layout {
     const found = events.map((event: Readonly<Record<string, unknown>>) => {
       const type = jsonField(event, 'type') ?? 'click'
       const time = jsonField(event, 'ts') ?? ''
-      return { itemId: checkId('item', jsonField(event, 'aid'), idRules), type: own(ottoTypes, type) ?? type, timeMs: parseTime(time) }
+      return {
+        itemId: checkId('item', jsonField(event, 'aid'), idRules),
+        type: own(ottoTypes, type) ?? type,
+        timeMs: parseTime(time)
+      }
     })
     for (const { itemId, type, timeMs } of found) emit(userId, itemId, type, timeMs, undefined)
   }
@@ -102,10 +112,20 @@ export function metarankLayout(rules: ValueRules): Layout {
     if (record === undefined) throw new BadEventError(`expected a JSON object, found ${shorten(line)}`)
     if (record.event !== 'interaction') return
     const user = jsonField(record, 'user')
-    const userId = checkId('user', cleanText(user ?? '', rules) === undefined ? jsonField(record, 'session') : user, idRules)
+    const userId = checkId(
+      'user',
+      cleanText(user ?? '', rules) === undefined ? jsonField(record, 'session') : user,
+      idRules
+    )
     const itemId = checkId('item', jsonField(record, 'item'), idRules)
     const time = jsonField(record, 'timestamp') ?? ''
-    emit(userId, itemId, jsonField(record, 'type') ?? 'click', (time.includes('-') ? parseIsoTime : parseTime)(time), undefined)
+    emit(
+      userId,
+      itemId,
+      jsonField(record, 'type') ?? 'click',
+      (time.includes('-') ? parseIsoTime : parseTime)(time),
+      undefined
+    )
   }
   const shown =
     'user = user (or session), item = item, time = timestamp (unit ms or iso), type = type; unused: ranking, fields, and events that are no interactions'
@@ -129,5 +149,9 @@ export function netflixLayout(rules: ValueRules): Layout {
       emit(checkId('user', fields[0], idRules), movie, 'rating', parseTime(fields[2]!), parseValue(fields[1], rules))
     }
   }
-  return layoutOf(open, { timed: true, shown: 'item = lines with a colon, user = 1, value = 2, time = 3 (unit iso); unused: none' }, true)
+  return layoutOf(
+    open,
+    { timed: true, shown: 'item = lines with a colon, user = 1, value = 2, time = 3 (unit iso); unused: none' },
+    true
+  )
 }

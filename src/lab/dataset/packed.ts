@@ -6,7 +6,12 @@ const hex = (text: string) => Uint8Array.from(text.match(/../g)!.map((byte) => N
 const ascii = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0))
 
 /** A kind: its first bytes, where they stand, and what to do where it is not read. */
-const kinds: readonly { readonly kind: string; readonly bytes: Uint8Array; readonly at?: number; readonly advice?: string }[] = [
+const kinds: readonly {
+  readonly kind: string
+  readonly bytes: Uint8Array
+  readonly at?: number
+  readonly advice?: string
+}[] = [
   { kind: 'gzip', bytes: hex('1f8b') },
   { kind: 'zstd', bytes: hex('28b52ffd') },
   { kind: 'parquet', bytes: ascii('PAR1') },
@@ -35,7 +40,8 @@ const kinds: readonly { readonly kind: string; readonly bytes: Uint8Array; reado
   {
     kind: 'an Avro file',
     bytes: hex('4f626a01'),
-    advice: 'convert it to JSON lines first: avro-tools tojson FILE > FILE.jsonl; topics of Avro records are read as sources'
+    advice:
+      'convert it to JSON lines first: avro-tools tojson FILE > FILE.jsonl; topics of Avro records are read as sources'
   },
   {
     kind: 'an SQLite database',
@@ -47,8 +53,16 @@ const kinds: readonly { readonly kind: string; readonly bytes: Uint8Array; reado
     bytes: hex('894844460d0a1a0a'),
     advice: 'convert it to Parquet or CSV first: pandas.read_hdf(FILE).to_parquet(…)'
   },
-  { kind: 'a NumPy array', bytes: hex('934e554d5059'), advice: 'save it as CSV first: numpy.savetxt(…, fmt="%d", delimiter=",")' },
-  { kind: 'a Python pickle', bytes: hex('8004'), advice: 'convert it to Parquet or CSV first: pandas.read_pickle(FILE).to_csv(…)' },
+  {
+    kind: 'a NumPy array',
+    bytes: hex('934e554d5059'),
+    advice: 'save it as CSV first: numpy.savetxt(…, fmt="%d", delimiter=",")'
+  },
+  {
+    kind: 'a Python pickle',
+    bytes: hex('8004'),
+    advice: 'convert it to Parquet or CSV first: pandas.read_pickle(FILE).to_csv(…)'
+  },
   { kind: 'a PDF', bytes: ascii('%PDF'), advice: 'give a file of data' },
   { kind: 'UTF-16 text', bytes: hex('fffe'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8' },
   { kind: 'UTF-16 text', bytes: hex('feff'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8' }
@@ -56,9 +70,12 @@ const kinds: readonly { readonly kind: string; readonly bytes: Uint8Array; reado
 
 /** What a file is that begins so; undefined: text, as far as can be seen. */
 export function packingOf(start: Uint8Array): string | undefined {
-  const found = kinds.find(({ bytes, at = 0 }) => start.length >= at + bytes.length && bytes.every((byte, i) => start[at + i] === byte))
+  const found = kinds.find(
+    ({ bytes, at = 0 }) => start.length >= at + bytes.length && bytes.every((byte, i) => start[at + i] === byte)
+  )
   // A workbook is a zip archive whose first entries say so.
-  if (found?.kind === 'a zip archive' && /\[Content_Types\]\.xml|xl\//.test(Buffer.from(start).toString('latin1'))) return workbook.kind
+  if (found?.kind === 'a zip archive' && /\[Content_Types\]\.xml|xl\//.test(Buffer.from(start).toString('latin1')))
+    return workbook.kind
   return found?.kind
 }
 
@@ -68,5 +85,6 @@ const workbook = { kind: 'an Excel workbook', advice: 'save the sheet as CSV (UT
 export function rejectPacked(path: string, packing: string | undefined): void {
   if (packing === undefined) return
   const advice = packing === workbook.kind ? workbook.advice : kinds.find(({ kind }) => kind === packing)?.advice
-  if (advice !== undefined) throw new ConfigError([`${path} is ${packing}, which is not read; ${advice.replaceAll('FILE', path)}`])
+  if (advice !== undefined)
+    throw new ConfigError([`${path} is ${packing}, which is not read; ${advice.replaceAll('FILE', path)}`])
 }

@@ -16,14 +16,23 @@ export async function* parquetLines(path: string): AsyncGenerator<string[], void
     for (const group of metadata.row_groups) {
       const end = start + Number(group.num_rows)
       for (; start < end; start = Math.min(end, start + rowsMax)) {
-        const rows = await parquetReadObjects({ file, metadata, compressors, rowStart: start, rowEnd: Math.min(end, start + rowsMax) })
+        const rows = await parquetReadObjects({
+          file,
+          metadata,
+          compressors,
+          rowStart: start,
+          rowEnd: Math.min(end, start + rowsMax)
+        })
         yield rows.map((row) => JSON.stringify(row, exact))
       }
     }
   } catch (cause) {
-    throw new CorruptError(`${path}: the Parquet file cannot be read (${(cause as Error).message}); fetch it again, or convert it to CSV`, {
-      cause
-    })
+    throw new CorruptError(
+      `${path}: the Parquet file cannot be read (${(cause as Error).message}); fetch it again, or convert it to CSV`,
+      {
+        cause
+      }
+    )
   }
 }
 

@@ -16,7 +16,9 @@ export function atomicHeader(line: string): AtomicColumn[] | undefined {
     const colon = field.lastIndexOf(':')
     return { name: field.slice(0, colon).trim(), type: field.slice(colon + 1).trim() }
   })
-  return columns.every(({ name, type }) => name !== '' && atomicTypes.includes(type)) ? (columns as AtomicColumn[]) : undefined
+  return columns.every(({ name, type }) => name !== '' && atomicTypes.includes(type))
+    ? (columns as AtomicColumn[])
+    : undefined
 }
 
 /** @throws ConfigError for an .inter file that holds whole lists, which is another protocol's data */

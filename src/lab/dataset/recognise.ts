@@ -1,13 +1,29 @@
-// What a file is, by its name and its first lines: which format, and how its columns are read. What could be read in two ways is asked, not guessed.
+// What a file is, by its name and its first lines: which format, and how its columns are read. What could be read in
+// two ways is asked, not guessed.
 
 import { ConfigError } from '../../core/errors.ts'
 import { shorten } from '../../core/shorten.ts'
 import { timeReader } from '../../records/value/eventTime.ts'
 import type { ValueRules } from '../../records/value/valueRules.ts'
 import { looksLikeCatalogue } from './catalogue.ts'
-import { type ColumnMapping, columnsKnownAs, completeMapping, looksMapped, namesColumns, roles } from './columnMapping.ts'
+import {
+  type ColumnMapping,
+  columnsKnownAs,
+  completeMapping,
+  looksMapped,
+  namesColumns,
+  roles
+} from './columnMapping.ts'
 import { splitPlain } from './fields.ts'
-import { type FixedColumns, type FormatName, fixedFormats, formats, headerFormats, jsonFormats, type NamedColumns } from './formatName.ts'
+import {
+  type FixedColumns,
+  type FormatName,
+  fixedFormats,
+  formats,
+  headerFormats,
+  jsonFormats,
+  type NamedColumns
+} from './formatName.ts'
 import { columnKinds, shownReadings, tableReadings } from './inspectTable.ts'
 import { jsonLayout, jsonNames, parseObject, rejectOtherJson } from './jsonLayout.ts'
 import type { Layout, ReadingOptions } from './layout.ts'
@@ -62,9 +78,14 @@ const nested: ReadonlySet<FormatName> = new Set(['otto', 'metarank', 'mind', 'ne
 /** @throws ConfigError for what the user says and nothing would come of */
 function rejectUnusable(path: string, format: FormatName, { filters, columns }: ReadingOptions): void {
   if (!nested.has(format)) return
-  const unusable = [...(filters.length > 0 ? ['--filter'] : []), ...(Object.keys(columns).length > 0 ? ['--columns'] : [])]
+  const unusable = [
+    ...(filters.length > 0 ? ['--filter'] : []),
+    ...(Object.keys(columns).length > 0 ? ['--columns'] : [])
+  ]
   if (unusable.length > 0)
-    throw new ConfigError([`${path}: ${unusable.join(' and ')} cannot be used with ${format}, whose records are no rows of columns`])
+    throw new ConfigError([
+      `${path}: ${unusable.join(' and ')} cannot be used with ${format}, whose records are no rows of columns`
+    ])
 }
 
 function recogniseFile(file: SampledFile, format: FormatName | undefined, options: ReadingOptions): Recognition {
@@ -74,7 +95,10 @@ function recogniseFile(file: SampledFile, format: FormatName | undefined, option
   if (format === 'otto' || format === 'metarank' || format === 'jsonl' || format === 'amazon-json') {
     throw new ConfigError([`${file.path}: expected a JSON object on every line, found ${shorten(first)}`])
   }
-  if (format === 'recbole' || (format === undefined && file.name.endsWith('.inter') && atomicHeader(first) !== undefined)) {
+  if (
+    format === 'recbole' ||
+    (format === undefined && file.name.endsWith('.inter') && atomicHeader(first) !== undefined)
+  ) {
     return recogniseAtomic(file, options)
   }
   if (format === undefined && /\.(item|user|link|kg|net)$/.test(file.name)) return { kind: 'unknown' }
@@ -89,11 +113,16 @@ function interactions(format: FormatName, because: string, layout: Layout, signa
   return { kind: 'interactions', format, because, layout, signature }
 }
 
-function recogniseJson({ path, head }: SampledFile, format: FormatName | undefined, options: ReadingOptions): Recognition {
+function recogniseJson(
+  { path, head }: SampledFile,
+  format: FormatName | undefined,
+  options: ReadingOptions
+): Recognition {
   rejectOtherJson(head, path)
   const records = head.map(parseObject).filter((record) => record !== undefined)
   const [record] = records
-  if (record === undefined) throw new ConfigError([`${path}: expected a JSON object on every line, found ${shorten(head[0]!)}`])
+  if (record === undefined)
+    throw new ConfigError([`${path}: expected a JSON object on every line, found ${shorten(head[0]!)}`])
   const names = jsonNames(records)
   const guessing = format === undefined && !namesColumns(options.columns)
   if (format === 'otto' || (guessing && 'session' in record && Array.isArray(record.events))) {
@@ -106,7 +135,9 @@ function recogniseJson({ path, head }: SampledFile, format: FormatName | undefin
   ) {
     return interactions('metarank', 'events named interaction, ranking, item or user', metarankLayout(options.rules))
   }
-  const spec = jsonFormats.find((one) => (format === undefined || one.format === format) && one.names.every((name) => names.includes(name)))
+  const spec = jsonFormats.find(
+    (one) => (format === undefined || one.format === format) && one.names.every((name) => names.includes(name))
+  )
   if (spec === undefined && format !== undefined && format !== 'jsonl') throw notOf(path, format, names)
   if (spec === undefined && guessing && !looksMapped(names)) {
     return looksLikeCatalogue(names)
@@ -151,7 +182,9 @@ function recogniseTable(file: SampledFile, format: FormatName | undefined, optio
   const split = tableOf(file.head)
   if (split === undefined) {
     if (format !== undefined)
-      throw new ConfigError([`${file.path}: expected fields with a delimiter between them, found ${shorten(file.head[0]!)}`])
+      throw new ConfigError([
+        `${file.path}: expected fields with a delimiter between them, found ${shorten(file.head[0]!)}`
+      ])
     return { kind: 'unknown' }
   }
   const mind = recogniseMind(file, format, options.rules)
@@ -165,7 +198,9 @@ function recogniseTable(file: SampledFile, format: FormatName | undefined, optio
     return recogniseHeader(file, withHeader(split), format, options)
   }
   if (format !== undefined && format !== 'csv' && fixed.length === 0) throw notOf(file.path, format, split.rows[0]!)
-  const given = [...new Set(fixed.map(({ columns }) => columns.length))].sort((a, b) => rowsOf(split.rows, b) - rowsOf(split.rows, a))[0]
+  const given = [...new Set(fixed.map(({ columns }) => columns.length))].sort(
+    (a, b) => rowsOf(split.rows, b) - rowsOf(split.rows, a)
+  )[0]
   if (given !== undefined && rowsOf(split.rows, given) === 0) throw notOf(file.path, format!, split.rows[0]!)
   const width = given ?? commonWidth(split.rows)
   if (width === undefined || width < 2) {
@@ -184,14 +219,22 @@ function rowsOf(rows: readonly (readonly string[])[], width: number): number {
 
 /** Whether all names that are given, and are no numbers, are in the first row. */
 function isNamed(row: readonly string[], columns: ColumnMapping): boolean {
-  const given = roles.map((role) => columns[role]).filter((name) => name !== undefined && !/^\d+$/.test(name) && name !== 'none')
+  const given = roles
+    .map((role) => columns[role])
+    .filter((name) => name !== undefined && !/^\d+$/.test(name) && name !== 'none')
   return given.length > 0 && given.every((name) => row.some((cell) => cell.trim() === name))
 }
 
-function recogniseMind({ name, head }: SampledFile, format: FormatName | undefined, rules: ValueRules): Recognition | undefined {
+function recogniseMind(
+  { name, head }: SampledFile,
+  format: FormatName | undefined,
+  rules: ValueRules
+): Recognition | undefined {
   const readTime = timeReader({ format: 'M/d/yyyy h:mm:ss a' })
   const rows = head.slice(0, 100).map((line) => line.split('\t'))
-  const fits = rows.filter((row) => row.length === 5 && !Number.isNaN(readTime(row[2]!)) && /^(\S+-[01]( |$))+/.test(row[4]!)).length
+  const fits = rows.filter(
+    (row) => row.length === 5 && !Number.isNaN(readTime(row[2]!)) && /^(\S+-[01]( |$))+/.test(row[4]!)
+  ).length
   if (format !== 'mind' && (format !== undefined || fits * 2 <= rows.length)) return undefined
   return interactions(
     'mind',
@@ -200,7 +243,12 @@ function recogniseMind({ name, head }: SampledFile, format: FormatName | undefin
   )
 }
 
-function recogniseHeader(file: SampledFile, table: Table, format: FormatName | undefined, options: ReadingOptions): Recognition {
+function recogniseHeader(
+  file: SampledFile,
+  table: Table,
+  format: FormatName | undefined,
+  options: ReadingOptions
+): Recognition {
   const { names, rows } = table
   const has = (spec: NamedColumns) => spec.names.every((name) => names.includes(name))
   const spec = headerFormats.find((one) => (format === undefined || one.format === format) && has(one))
@@ -231,7 +279,12 @@ function recogniseHeader(file: SampledFile, table: Table, format: FormatName | u
   )
 }
 
-function recogniseFixed(file: SampledFile, table: Table, format: FormatName | undefined, options: ReadingOptions): Recognition {
+function recogniseFixed(
+  file: SampledFile,
+  table: Table,
+  format: FormatName | undefined,
+  options: ReadingOptions
+): Recognition {
   const { names } = table
   const wide = fixedFormats.filter((one) => one.columns.length === names.length)
   if (format !== undefined && format !== 'csv') {
@@ -251,7 +304,8 @@ function recogniseFixed(file: SampledFile, table: Table, format: FormatName | un
   }
   if (format === undefined) {
     const spec = wide.find((one) => fitsFixed(one, file, table))
-    if (spec !== undefined) return fixed(spec, table, `${names.length} columns as ${spec.format} has them`, options, file.path)
+    if (spec !== undefined)
+      return fixed(spec, table, `${names.length} columns as ${spec.format} has them`, options, file.path)
     if (names.length === 2 && columnKinds(table, options.rules).every(({ kind }) => kind !== 'time'))
       return recognisePairs(file, table, options)
   }
@@ -274,7 +328,9 @@ function fitsFixed(spec: FixedColumns, { name }: SampledFile, table: Table): boo
 }
 
 function fixed(spec: FixedColumns, table: Table, why: string, options: ReadingOptions, where: string): Recognition {
-  const roleOf = Object.fromEntries(spec.columns.flatMap((column, i) => (column.startsWith('-') ? [] : [[column, table.names[i]!]])))
+  const roleOf = Object.fromEntries(
+    spec.columns.flatMap((column, i) => (column.startsWith('-') ? [] : [[column, table.names[i]!]]))
+  )
   const mapping = completeMapping(options.columns, roleOf, table.names, where)
   const unquoted = spec.quoted === false ? { ...table, quoted: false } : table
   return interactions(spec.format, why, tableLayout(unquoted, mapping, spec, options, where))
@@ -288,7 +344,13 @@ function recognisePairs({ name, path }: SampledFile, table: Table, options: Read
   const why = recur
     ? 'two columns, and the ids of the first come back after others: taken as one time order'
     : "two columns, and each id of the first in one run: taken as each user's own order"
-  return fixed(spec(recur ? 'clicks' : 'pairs'), table, `${why}; if the first is the item: --columns user=2,item=1`, options, path)
+  return fixed(
+    spec(recur ? 'clicks' : 'pairs'),
+    table,
+    `${why}; if the first is the item: --columns user=2,item=1`,
+    options,
+    path
+  )
 }
 
 /** Two columns of ids without names: which of them is the user is known by evidence, or asked. */
@@ -309,7 +371,9 @@ function recogniseReadings({ path, name }: SampledFile, table: Table, options: R
     .filter((one) => one.columns.length === table.names.length && one.quoted !== false)
     .map((one) => one.format)
     .filter((one, i, all) => all.indexOf(one) === i && one !== 'flagged-pairs')
-  const lists = columnKinds(table, options.rules).every(({ kind }) => kind === 'id' || kind === 'value') ? ['user-items', 'sessions'] : []
+  const lists = columnKinds(table, options.rules).every(({ kind }) => kind === 'id' || kind === 'value')
+    ? ['user-items', 'sessions']
+    : []
   return {
     kind: 'ask',
     message:
@@ -318,8 +382,14 @@ function recogniseReadings({ path, name }: SampledFile, table: Table, options: R
   }
 }
 
-/** Lists begin with a user's id if that id is a line's own: never a line's first twice, and ascending or never an item. */
-function recogniseLists({ head, path }: SampledFile, given: 'user-items' | 'sessions' | undefined, rules: ValueRules): Recognition {
+/**
+ * Lists begin with a user's id if that id is a line's own: never a line's first twice, and ascending or never an item.
+ */
+function recogniseLists(
+  { head, path }: SampledFile,
+  given: 'user-items' | 'sessions' | undefined,
+  rules: ValueRules
+): Recognition {
   const split = tableOf(head, false)
   if (split === undefined && given === undefined) return { kind: 'unknown' }
   const delimiter = split?.delimiter ?? 'space'
@@ -345,12 +415,19 @@ function recogniseLists({ head, path }: SampledFile, given: 'user-items' | 'sess
   const ascending = firsts.every((id, i) => /^\d+$/.test(id) && (i === 0 || Number(id) > Number(firsts[i - 1])))
   const items = new Set(lists.flatMap((row) => row.slice(1)))
   if (unique && lists.every((row) => row.length > 1)) {
-    if (ascending) return list('user-items', 'lists whose first ids ascend: taken as users (if they are items: --format sessions)')
+    if (ascending)
+      return list('user-items', 'lists whose first ids ascend: taken as users (if they are items: --format sessions)')
     if (!firsts.some((id) => items.has(id))) {
-      return list('user-items', 'lists whose first ids are never elsewhere: taken as users (if they are items: --format sessions)')
+      return list(
+        'user-items',
+        'lists whose first ids are never elsewhere: taken as users (if they are items: --format sessions)'
+      )
     }
   }
-  return list('sessions', 'lists whose first ids come again like items: a line is a session (if they are users: --format user-items)')
+  return list(
+    'sessions',
+    'lists whose first ids come again like items: a line is a session (if they are users: --format user-items)'
+  )
 }
 
 /** Whether an id comes back after another one. */

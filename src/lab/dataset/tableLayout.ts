@@ -51,13 +51,23 @@ export function splitterOf(delimiter: Delimiter, quoted: boolean): (record: stri
  * @param mapping names among `table.names`; user and item are there
  * @throws ConfigError if the times of the column cannot be understood, or can be understood in two ways
  */
-export function tableLayout(table: Table, mapping: ColumnMapping, reading: TableReading, options: ReadingOptions, where: string): Layout {
+export function tableLayout(
+  table: Table,
+  mapping: ColumnMapping,
+  reading: TableReading,
+  options: ReadingOptions,
+  where: string
+): Layout {
   const { names, rows, quoted, delimiter } = table
   const twice = names.find((name, i) => names.indexOf(name) !== i && roles.some((role) => mapping[role] === name))
-  if (twice !== undefined) throw new ConfigError([`${where}: column ${JSON.stringify(twice)} is in the header twice; rename one of them`])
+  if (twice !== undefined)
+    throw new ConfigError([`${where}: column ${JSON.stringify(twice)} is in the header twice; rename one of them`])
   const cells = (name: string) => rows.map((row) => row[names.indexOf(name)] ?? '')
   const prefix = reading.timePrefix ?? ''
-  const times = mapping.time === undefined ? [] : presentTexts(cells(mapping.time), options.rules).map((text) => prefixed(prefix, text))
+  const times =
+    mapping.time === undefined
+      ? []
+      : presentTexts(cells(mapping.time), options.rules).map((text) => prefixed(prefix, text))
   const form =
     mapping.time === undefined
       ? undefined
@@ -69,7 +79,12 @@ export function tableLayout(table: Table, mapping: ColumnMapping, reading: Table
     timed: mapping.time !== undefined,
     quotedDelimiter: quoted && delimiter !== 'space' && delimiter !== '::' ? delimiter : undefined,
     isWhole: (record) => splitterOf(delimiter, quoted)(record)?.length === names.length,
-    shown: shownMapping(mapping, names, withZone === undefined ? undefined : shownTimes(withZone, firstMs), reading.plusMs)
+    shown: shownMapping(
+      mapping,
+      names,
+      withZone === undefined ? undefined : shownTimes(withZone, firstMs),
+      reading.plusMs
+    )
   })
 }
 
@@ -111,9 +126,14 @@ function tableParser(
   const { names, delimiter, quoted, rows } = table
   const split = splitterOf(delimiter, quoted)
   const at = (name: string | undefined) => (name === undefined ? -1 : names.indexOf(name))
-  const [user, item, time, type, value, plus] = [mapping.user, mapping.item, mapping.time, mapping.type, mapping.value, reading.plusMs].map(
-    at
-  ) as [number, number, number, number, number, number]
+  const [user, item, time, type, value, plus] = [
+    mapping.user,
+    mapping.item,
+    mapping.time,
+    mapping.type,
+    mapping.value,
+    reading.plusMs
+  ].map(at) as [number, number, number, number, number, number]
   const idRules = (column: number) => ({
     ...rules,
     integral: isFloatColumn(
@@ -132,7 +152,9 @@ function tableParser(
     const fields = split(record)
     if (fields === undefined) throw new BadEventError(`a quoted field never ends: ${shorten(record)}`)
     if (fields.length !== names.length) {
-      throw new BadEventError(`expected ${names.length} fields (${shortNames(names)}), found ${fields.length}: ${shorten(record)}`)
+      throw new BadEventError(
+        `expected ${names.length} fields (${shortNames(names)}), found ${fields.length}: ${shorten(record)}`
+      )
     }
     // Files that were put together have their header again.
     if (table.headerLines > 0 && fields[user] === names[user] && fields[item] === names[item]) return

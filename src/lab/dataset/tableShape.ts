@@ -5,7 +5,10 @@ import { columnsKnownAs, roles } from './columnMapping.ts'
 import { type Delimiter, detectDelimiter, RecordAssembler } from './fields.ts'
 import { presentTexts, splitterOf, type Table } from './tableLayout.ts'
 
-/** @param quoted false: quotes are characters like others, and each line is a record. @returns undefined if lines have no delimiter */
+/**
+ * @param quoted false: quotes are characters like others, and each line is a record. @returns undefined if lines have
+ *   no delimiter
+ */
 export function tableOf(
   head: readonly string[],
   quoted = true,
@@ -77,6 +80,10 @@ export function hasHeader(rows: readonly (readonly string[])[], rules: ValueRule
       others.map((row) => row[i] ?? ''),
       rules
     )
-    return texts.length > 0 && texts.filter((text) => /\d/.test(text)).length * 10 >= texts.length * 9 && !/\d/.test(names[i]!)
+    return (
+      texts.length > 0 &&
+      texts.filter((text) => /\d/.test(text)).length * 10 >= texts.length * 9 &&
+      !/\d/.test(names[i]!)
+    )
   })
 }

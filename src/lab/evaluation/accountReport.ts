@@ -1,4 +1,5 @@
-// What became of every record of a run, and what was lost: the sections of the report that may say that nothing went wrong, and only then do.
+// What became of every record of a run, and what was lost: the sections of the report that may say that nothing went
+// wrong, and only then do.
 
 import { type AccountNumbers, accountText, occurred, unaccounted } from '../../core/account.ts'
 import { own } from '../../core/own.ts'
@@ -34,7 +35,10 @@ export function accountLines(accounts: readonly AccountNumbers[]): string[] {
   return accounts.map((account) => `${account.reader.padEnd(width)}  ${accountText(account)}`)
 }
 
-/** What was lost, a line or more for each kind of loss; empty only if every counter of a loss is 0 and every account balances. */
+/**
+ * What was lost, a line or more for each kind of loss; empty only if every counter of a loss is 0 and every account
+ * balances.
+ */
 export function lossLines(run: AccountedRun): string[] {
   const lines: string[] = []
   for (const account of run.accounts) {
@@ -44,7 +48,8 @@ export function lossLines(run: AccountedRun): string[] {
       else lines.push(`${account.reader}: ${count.toLocaleString('en')} ${text}.`)
     }
     const missing = unaccounted(account)
-    if (missing !== 0) lines.push(`${account.reader}: ${missing.toLocaleString('en')} unaccounted for: this is a bug, please report it.`)
+    if (missing !== 0)
+      lines.push(`${account.reader}: ${missing.toLocaleString('en')} unaccounted for: this is a bug, please report it.`)
     if (account.waiting > 0) lines.push(`${account.reader}: ${account.waiting.toLocaleString('en')} still waiting.`)
   }
   for (const [loss, text] of Object.entries(otherLosses)) {
@@ -55,7 +60,11 @@ export function lossLines(run: AccountedRun): string[] {
 }
 
 /** Which types have no weight, and how to give them one. */
-export function ignoredLines({ ignoredTypes, typeWeights, run }: Pick<AccountedRun, 'ignoredTypes' | 'typeWeights' | 'run'>): string[] {
+export function ignoredLines({
+  ignoredTypes,
+  typeWeights,
+  run
+}: Pick<AccountedRun, 'ignoredTypes' | 'typeWeights' | 'run'>): string[] {
   const { named, other } = ignoredTypes
   const total = named.reduce((sum, [, count]) => sum + count, other)
   if (total === 0) return []
@@ -79,7 +88,9 @@ export function nothingLearned({ accounts, ...run }: AccountedRun, source: strin
   const of = (reader: AccountNumbers['reader'], outcome?: string): number => {
     const account = accounts.find((one) => one.reader === reader)
     if (account === undefined) return 0
-    return outcome === undefined ? account.read : (own(account.outcomes as Readonly<Record<string, number>>, outcome) ?? 0)
+    return outcome === undefined
+      ? account.read
+      : (own(account.outcomes as Readonly<Record<string, number>>, outcome) ?? 0)
   }
   const advice =
     of('source') === 0 && of('sequence') === 0
@@ -92,7 +103,9 @@ export function nothingLearned({ accounts, ...run }: AccountedRun, source: strin
         : of('sequence', 'ignored') > 0
           ? ignoredLines(run)
           : ['Every row was refused: the dead-letter file and the dead-letter topic (`mtmi dlq ls`) say why.']
-  return [`nothing was learned from ${source}.`, ...accountLines(accounts).map((line) => `  ${line}`), ...advice].join('\n')
+  return [`nothing was learned from ${source}.`, ...accountLines(accounts).map((line) => `  ${line}`), ...advice].join(
+    '\n'
+  )
 }
 
 function clipped(type: string): string {

@@ -42,7 +42,11 @@ export function historyPoint(length: number, cases: readonly OfflineCase[], list
 }
 
 /** @param countOf interactions of an item in the training data */
-export function itemPoints(cases: readonly OfflineCase[], lists: Lists, countOf: (itemId: ItemId) => number): ColdPoint[] {
+export function itemPoints(
+  cases: readonly OfflineCase[],
+  lists: Lists,
+  countOf: (itemId: ItemId) => number
+): ColdPoint[] {
   const asked = itemCounts.map(() => 0)
   const found = itemCounts.map(() => 0)
   for (const [i, { targets }] of cases.entries()) {

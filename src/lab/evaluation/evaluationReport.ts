@@ -34,7 +34,9 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
         { value: ratio(metrics['recall@50']), label: 'Recall@50' },
         { value: ratio(metrics['hitRate@50']), label: 'hit rate@50' },
         { value: ratio(summary.coverage), label: 'of the items on some list' },
-        ...(summary.intraUserCosine === null ? [] : [{ value: ratio(summary.intraUserCosine), label: 'cosine of two interests' }]),
+        ...(summary.intraUserCosine === null
+          ? []
+          : [{ value: ratio(summary.intraUserCosine), label: 'cosine of two interests' }]),
         ...(summary.parameters === 0
           ? []
           : [
@@ -59,7 +61,10 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
           caption: 'Recall@50 by epoch: of validation users, and of training users asked alike',
           svg: lineChart({ xLabel: 'epoch', yLabel: 'Recall@50', points: curves })
         },
-        { caption: 'Loss by epoch', svg: lineChart({ xLabel: 'epoch', yLabel: 'loss', points: losses, yFromZero: false }) }
+        {
+          caption: 'Loss by epoch',
+          svg: lineChart({ xLabel: 'epoch', yLabel: 'loss', points: losses, yFromZero: false })
+        }
       ]
     })
   sections.push({
@@ -71,14 +76,20 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
       },
       {
         caption: 'Share of targets found, by interactions of the item in training',
-        svg: barChart({ label: 'found', bars: items.map(({ name, 'recall@50': value }) => ({ facet: '', name, value: value ?? 0 })) })
+        svg: barChart({
+          label: 'found',
+          bars: items.map(({ name, 'recall@50': value }) => ({ facet: '', name, value: value ?? 0 }))
+        })
       },
       ...(towers.length < 2
         ? []
         : [
             {
               caption: 'Share of the targets to which this tower is the nearest',
-              svg: barChart({ label: 'share', bars: towers.map((value, k) => ({ facet: '', name: `tower ${k + 1}`, value })) })
+              svg: barChart({
+                label: 'share',
+                bars: towers.map((value, k) => ({ facet: '', name: `tower ${k + 1}`, value }))
+              })
             }
           ])
     ]
@@ -87,7 +98,8 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
     details.findings.map(({ signature, message, remedy }) => [signature, `${seed}`, `${message}; ${remedy}`])
   )
   const title = 'What looks wrong'
-  if (wrong.length > 0) sections.push({ title, table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } })
+  if (wrong.length > 0)
+    sections.push({ title, table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } })
   else if (summary.parameters > 0) sections.push({ title, text: nothingFound })
   return sections
 }
@@ -120,7 +132,11 @@ export function streamSections(runs: readonly StreamResult[]): PageSection[] {
         },
         {
           caption: 'Seconds of each update',
-          svg: lineChart({ xLabel: 'period', yLabel: 'seconds', points: line('update', ({ updateSeconds }) => updateSeconds) })
+          svg: lineChart({
+            xLabel: 'period',
+            yLabel: 'seconds',
+            points: line('update', ({ updateSeconds }) => updateSeconds)
+          })
         }
       ],
       table: streamTable(run)
@@ -171,7 +187,13 @@ export function runSections(report: RunReport): PageSection[] {
         heads: ['', 'HR@20', 'NDCG@20', 'HR@50', 'NDCG@50'],
         rows: methods.map((method) => {
           const found = method === 'model' ? progressive : progressive[method]
-          return [shown[method], ratio(found['hitRate@20']), ratio(found['ndcg@20']), ratio(found['hitRate@50']), ratio(found['ndcg@50'])]
+          return [
+            shown[method],
+            ratio(found['hitRate@20']),
+            ratio(found['ndcg@20']),
+            ratio(found['hitRate@50']),
+            ratio(found['ndcg@50'])
+          ]
         })
       }
     })
@@ -182,7 +204,12 @@ export function runSections(report: RunReport): PageSection[] {
       text: `Took last: ${sample.recent.join(', ')}.`,
       table: {
         heads: ['recommended', 'interest', 'score', 'about'],
-        rows: sample.recommendations.map(({ title, interest, score, about }) => [title, `${interest + 1}`, score.toFixed(3), about ?? ''])
+        rows: sample.recommendations.map(({ title, interest, score, about }) => [
+          title,
+          `${interest + 1}`,
+          score.toFixed(3),
+          about ?? ''
+        ])
       }
     })
   return sections

@@ -13,7 +13,14 @@ export const overfitRatioMin = 2.5
 /** Recall@50 still rises by this share of itself with each of the last epochs. */
 export const slowRiseMin = 0.02
 
-export const signatures = ['collapsed-towers', 'lone-tower', 'over-fitting', 'divergence', 'slow-convergence', 'not-learning'] as const
+export const signatures = [
+  'collapsed-towers',
+  'lone-tower',
+  'over-fitting',
+  'divergence',
+  'slow-convergence',
+  'not-learning'
+] as const
 
 /** What a report says where it has found none. */
 export const nothingFound = `None of ${signatures.join(', ')}.`
@@ -34,7 +41,11 @@ export interface RunSymptoms {
   readonly diverged: number
   /** Whether it ended because nothing got better, rather than at the last epoch allowed. */
   readonly stoppedEarly: boolean
-  readonly curve: readonly { readonly loss: number; readonly trainRecall: number; readonly validationRecall: number | null }[]
+  readonly curve: readonly {
+    readonly loss: number
+    readonly trainRecall: number
+    readonly validationRecall: number | null
+  }[]
   /** Recall@50 of the most popular items on the validation users; null where there are none. */
   readonly popularRecall: number | null
   /** Epoch (from 1) whose weights were kept; 0 if none. */
@@ -75,7 +86,8 @@ export function failureSignatures(run: RunSymptoms): Finding[] {
       findings.push({
         signature: 'not-learning',
         message: `Recall@50 of ${best.validationRecall.toFixed(3)} on validation users is no better than that of the most popular items, ${run.popularRecall.toFixed(3)}`,
-        remedy: 'there may be too little data (evaluate.interactionsMin), too few epochs (evaluate.epochsMax), or rates that are too low'
+        remedy:
+          'there may be too little data (evaluate.interactionsMin), too few epochs (evaluate.epochsMax), or rates that are too low'
       })
   }
   if (!run.stoppedEarly && risesStill(curve.map(({ validationRecall }) => validationRecall)))

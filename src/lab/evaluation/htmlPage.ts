@@ -37,7 +37,10 @@ th { font-weight: 600; color: var(--quiet) } footer { margin-top: 3rem; color: v
 /** A cell with more characters is a sentence, and may be broken. */
 const longMin = 50
 
-/** Numbers come with units of one or two letters, and a dash where there is none. The first column is aligned as words in any case. */
+/**
+ * Numbers come with units of one or two letters, and a dash where there is none. The first column is aligned as words
+ * in any case.
+ */
 function hasWords(rows: readonly (readonly string[])[], column: number): boolean {
   return column > 0 && rows.some((row) => /\p{L}{3}/u.test(row[column] ?? ''))
 }
@@ -55,10 +58,13 @@ function sectionHtml({ title, text, figures = [], plots = [], table }: PageSecti
   const parts = [`<h2>${escaped(title)}</h2>`]
   if (text !== undefined) parts.push(`<p>${escaped(text)}</p>`)
   if (figures.length > 0) {
-    const all = figures.map(({ value, label }) => `<div class="figure"><b>${escaped(value)}</b><span>${escaped(label)}</span></div>`)
+    const all = figures.map(
+      ({ value, label }) => `<div class="figure"><b>${escaped(value)}</b><span>${escaped(label)}</span></div>`
+    )
     parts.push(`<div class="figures">${all.join('')}</div>`)
   }
-  for (const { caption, svg } of plots) parts.push(`<figure><figcaption>${escaped(caption)}</figcaption>${svg}</figure>`)
+  for (const { caption, svg } of plots)
+    parts.push(`<figure><figcaption>${escaped(caption)}</figcaption>${svg}</figure>`)
   if (table !== undefined) parts.push(`<div class="scroll">${tableHtml(table)}</div>`)
   return parts.join('\n')
 }

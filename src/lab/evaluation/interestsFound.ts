@@ -19,8 +19,8 @@ export interface InterestsFound {
   /** How many have more than half of them found. */
   readonly usersWithMostFound: number
   /**
-   * Planted interests that are found for more than half of the users who have them, of those that enough users have (`usersOfInterestMin`): by chance
-   * alone an interest of three users is found for all of them or for none.
+   * Planted interests that are found for more than half of the users who have them, of those that enough users have
+   * (`usersOfInterestMin`): by chance alone an interest of three users is found for all of them or for none.
    */
   readonly interestsFoundForMost: number
   /** How many planted interests so many users have. */
@@ -50,7 +50,10 @@ export function foundInterests(user: UserTowers, topicOf: (itemId: ItemId) => nu
 }
 
 /** @param topicOf the truth; undefined for an item that has none, which counts for no interest */
-export function interestsFound(users: Iterable<UserTowers>, topicOf: (itemId: ItemId) => number | undefined): InterestsFound {
+export function interestsFound(
+  users: Iterable<UserTowers>,
+  topicOf: (itemId: ItemId) => number | undefined
+): InterestsFound {
   let count = 0
   let shares = 0
   let all = 0

@@ -83,7 +83,8 @@ export async function loadOfflineData(
       usedTypes.add(type)
       const steps = users.get(userId) ?? []
       if (steps.length === 0) users.set(userId, steps)
-      // Synthetic times of users who were interleaved are noise to a model that looks at ages: one second a step instead.
+      // Synthetic times of users who were interleaved are noise to a model that looks at ages: one second a step
+      // instead.
       const timeMs = timed ? eventTimeMs : steps.length * 1000
       steps.push({ itemId, type, eventTimeMs: timeMs, order: place })
       hash.update(`${userId}\t${itemId}\t${timeMs}\n`)

@@ -10,7 +10,9 @@ export const topMax = 50
 
 const measures = ['recall', 'hitRate', 'ndcg'] as const
 export type MetricName = `${(typeof measures)[number]}@${(typeof cuts)[number]}`
-export const metricNames: readonly MetricName[] = cuts.flatMap((cut) => measures.map((measure) => `${measure}@${cut}` as const))
+export const metricNames: readonly MetricName[] = cuts.flatMap((cut) =>
+  measures.map((measure) => `${measure}@${cut}` as const)
+)
 
 /** Means over users, 0 … 1; 0 where there are none. */
 export type OfflineMetrics = Readonly<Record<MetricName, number>>
@@ -26,9 +28,14 @@ export function listLength({ history }: OfflineCase): number {
 /**
  * Recall: hits / targets. Hit rate: any hit. NDCG: its ideal has min(cut, targets) hits on top.
  *
- * @param withoutHistory leave the history's items out of the targets and of the lists; a user without a target then is not counted
+ * @param withoutHistory leave the history's items out of the targets and of the lists; a user without a target then is
+ *   not counted
  */
-export function offlineMetrics(cases: readonly OfflineCase[], lists: Lists, withoutHistory = false): { users: number } & OfflineMetrics {
+export function offlineMetrics(
+  cases: readonly OfflineCase[],
+  lists: Lists,
+  withoutHistory = false
+): { users: number } & OfflineMetrics {
   const sums = Object.fromEntries(metricNames.map((name) => [name, 0])) as Record<MetricName, number>
   let users = 0
   for (const [i, { history, targets: all }] of cases.entries()) {

@@ -46,7 +46,9 @@ export interface OfflineDetails {
   readonly byHistoryLength: readonly ColdPoint[]
   /** Targets by how often they were met in training. */
   readonly byItemCount: readonly ColdPoint[]
-  /** Tensors of the first step of learning at the most; absent for simple methods, and in results of an earlier release. */
+  /**
+   * Tensors of the first step of learning at the most; absent for simple methods, and in results of an earlier release.
+   */
   readonly stepBytes?: number
   readonly findings: readonly Finding[]
   /** Engine and version. */
@@ -80,7 +82,9 @@ export function summarise(runs: readonly OfflineResult[]): OfflineSummary {
   const first = runs[0]!
   const of = (value: (run: OfflineResult) => number) => spread(runs.map(value))
   const metrics = (part: 'metrics' | 'withoutHistory', pick: (found: Spread) => number) =>
-    Object.fromEntries(metricNames.map((name) => [name, pick(of((run) => run[part][name]))])) as unknown as OfflineMetrics
+    Object.fromEntries(
+      metricNames.map((name) => [name, pick(of((run) => run[part][name]))])
+    ) as unknown as OfflineMetrics
   const cosine = first.intraUserCosine === null ? undefined : of((run) => run.intraUserCosine ?? Number.NaN)
   const { details: _, ...same } = first
   return {

@@ -1,4 +1,5 @@
-// One model, one data set, one seed: learn, stop early, keep the best weights, score. Killed, it goes on from its last epoch.
+// One model, one data set, one seed: learn, stop early, keep the best weights, score. Killed, it goes on from its last
+// epoch.
 
 import { createHash } from 'node:crypto'
 import path from 'node:path'
@@ -75,8 +76,17 @@ export class InterruptedRun extends Error {}
 
 /** Where a run keeps its state: the same for the same data, model, settings and seed. */
 export function runFolder({ config, data, model, protocol, seed }: OfflineRunOptions): string {
-  const { interactionsMin, historyMax, batchSize, negatives, denseLearningRate, rowLearningRate, dropout, temperature, featuresHalveAt } =
-    config.evaluate
+  const {
+    interactionsMin,
+    historyMax,
+    batchSize,
+    negatives,
+    denseLearningRate,
+    rowLearningRate,
+    dropout,
+    temperature,
+    featuresHalveAt
+  } = config.evaluate
   // The model's own share of features is for one pass, and not used.
   const { featuresHalveAt: _, ...ownModel } = config.model
   const filter = { interactionsMin }
@@ -97,14 +107,21 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
       }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, protocol, seed, settings })
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 12)
-  return path.resolve(config.dataDir, 'evaluations', `${data.name}-${model}-${protocol}-${seed}-${digest}`.replace(/[^\w.-]/g, '_'))
+  return path.resolve(
+    config.dataDir,
+    'evaluations',
+    `${data.name}-${model}-${protocol}-${seed}-${digest}`.replace(/[^\w.-]/g, '_')
+  )
 }
 
 /** Of one budget: with a larger one the same run goes on. */
 export function resultFile(options: OfflineRunOptions): string {
   const { epochsMax, patience } = options.config.evaluate
   const what = options.judge === 'validation' ? 'validation' : 'result'
-  return path.join(runFolder(options), isSimpleMethod(options.model) ? 'result.json' : `${what}-${epochsMax}-${patience}.json`)
+  return path.join(
+    runFolder(options),
+    isSimpleMethod(options.model) ? 'result.json' : `${what}-${epochsMax}-${patience}.json`
+  )
 }
 
 /** Best Recall@50 on the validation users, within the epochs allowed. The test users are not asked. */
@@ -128,7 +145,12 @@ const resultKind: StateKind<OfflineResult> = {
 const progressKind: StateKind<Progress> = {
   file: 'progress.json',
   version: 1,
-  schema: z.looseObject({ curve: z.array(z.looseObject({})), trainSeconds: z.number(), examples: z.number(), diverged: z.number() }),
+  schema: z.looseObject({
+    curve: z.array(z.looseObject({})),
+    trainSeconds: z.number(),
+    examples: z.number(),
+    diverged: z.number()
+  }),
   removed: 'training begins again'
 }
 
@@ -152,11 +174,14 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     interactions: users.reduce((sum, { steps }) => sum + steps.length, 0)
   }
   makeFolder(folder)
-  const found = isSimpleMethod(options.model) ? scoreSimple(options, split) : await learnAndScore(options, split, folder, items)
+  const found = isSimpleMethod(options.model)
+    ? scoreSimple(options, split)
+    : await learnAndScore(options, split, folder, items)
   const { lists, listsOf, dispose, ...measured } = found
   const few = split.test.slice(0, shortenedUsersMax)
   const counted = new Map<string, number>()
-  for (const { steps } of split.train) for (const { itemId } of steps) counted.set(itemId, (counted.get(itemId) ?? 0) + 1)
+  for (const { steps } of split.train)
+    for (const { itemId } of steps) counted.set(itemId, (counted.get(itemId) ?? 0) + 1)
   const withHistory = offlineMetrics(split.test, lists)
   const without = offlineMetrics(split.test, lists, true)
   const result: OfflineResult = {
@@ -212,7 +237,12 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
   }
 }
 
-async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, folder: string, among: ReadonlySet<ItemId>) {
+async function learnAndScore(
+  options: OfflineRunOptions,
+  split: OfflineSplit,
+  folder: string,
+  among: ReadonlySet<ItemId>
+) {
   const { config, model, seed, onNews } = options
   const modelOptions = modelOptionsOf(config, model)
   const trainer = new OfflineTrainer(split.train, options.data.catalogue, {
@@ -242,7 +272,8 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
   let stoppedEarly = false
   try {
     for (;;) {
-      if (trainer.epochs > 0 && trainer.epochs >= bestEpochOf(progress.curve) + patience && split.validation.length > 0) stoppedEarly = true
+      if (trainer.epochs > 0 && trainer.epochs >= bestEpochOf(progress.curve) + patience && split.validation.length > 0)
+        stoppedEarly = true
       if (stoppedEarly || trainer.epochs >= epochsMax) break
       const before = trainer.checkpoint()
       try {
@@ -254,13 +285,19 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
         progress = { ...progress, diverged: progress.diverged + 1 }
         continue
       }
-      const judged = encoderLists(trainer.publish(replica), trainer.candidates(among), [...split.validation, ...asked], top)
+      const judged = encoderLists(
+        trainer.publish(replica),
+        trainer.candidates(among),
+        [...split.validation, ...asked],
+        top
+      )
       const ofValidation = judged.lists.slice(0, split.validation.length)
       const ofTraining = judged.lists.slice(split.validation.length)
       const report: EpochReport = {
         epoch: trainer.epochs,
         loss: progress.curve.at(-1)!.loss,
-        validationRecall: split.validation.length === 0 ? null : offlineMetrics(split.validation, ofValidation)['recall@50'],
+        validationRecall:
+          split.validation.length === 0 ? null : offlineMetrics(split.validation, ofValidation)['recall@50'],
         trainRecall: offlineMetrics(asked, ofTraining)['recall@50'],
         intraUserCosine: judged.intraUserCosine
       }
@@ -305,7 +342,8 @@ async function learnAndScore(options: OfflineRunOptions, split: OfflineSplit, fo
           diverged,
           stoppedEarly,
           curve,
-          popularRecall: split.validation.length === 0 ? null : offlineMetrics(split.validation, popularLists)['recall@50'],
+          popularRecall:
+            split.validation.length === 0 ? null : offlineMetrics(split.validation, popularLists)['recall@50'],
           bestEpoch
         })
       }
@@ -337,7 +375,13 @@ async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: 
     if (options.interrupted()) throw new InterruptedRun(`stopped within epoch ${trainer.epochs + 1}`)
   }
   // What is not known yet is filled in when the epoch has been judged.
-  const unjudged: EpochReport = { epoch: trainer.epochs, loss, validationRecall: null, trainRecall: 0, intraUserCosine: null }
+  const unjudged: EpochReport = {
+    epoch: trainer.epochs,
+    loss,
+    validationRecall: null,
+    trainRecall: 0,
+    intraUserCosine: null
+  }
   return {
     ...progress,
     curve: [...progress.curve, unjudged],

@@ -6,8 +6,10 @@ import type { ItemId, UserId } from '../../records/interaction.ts'
 import type { SequenceStep } from '../../records/userSequence.ts'
 
 /**
- * - `users`: users apart (ComiRec): 8 : 1 : 1; of a held-out user the first four fifths are the history, the rest the targets
- * - `leave-one-out`: every user's last item is a test target, the one before it a validation target, the rest is learned
+ * - `users`: users apart (ComiRec): 8 : 1 : 1; of a held-out user the first four fifths are the history, the rest the
+ *   targets
+ * - `leave-one-out`: every user's last item is a test target, the one before it a validation target, the rest is
+ *   learned
  * - `time`: what happened in the first 80% of all interactions is learned, the next 10% validate, the last 10% test
  */
 export const offlineProtocols = ['users', 'leave-one-out', 'time'] as const
@@ -39,7 +41,10 @@ export interface OfflineSplit {
   readonly test: readonly OfflineCase[]
 }
 
-/** In one pass: items with at least `min` interactions, then users with at least `min` left. A second pass could take more; published splits make one. */
+/**
+ * In one pass: items with at least `min` interactions, then users with at least `min` left. A second pass could take
+ * more; published splits make one.
+ */
 export function coreFilter(users: readonly UserSteps[], min = 5): UserSteps[] {
   const counts = new Map<ItemId, number>()
   for (const { steps } of users) for (const { itemId } of steps) counts.set(itemId, (counts.get(itemId) ?? 0) + 1)
@@ -54,7 +59,11 @@ export function splitUsers<T>(users: readonly T[], seed: number): { train: T[]; 
   new Rng(seed).shuffle(order)
   const trainEnd = Math.floor(order.length * 0.8)
   const validationEnd = trainEnd + Math.floor(order.length * 0.1)
-  return { train: order.slice(0, trainEnd), validation: order.slice(trainEnd, validationEnd), test: order.slice(validationEnd) }
+  return {
+    train: order.slice(0, trainEnd),
+    validation: order.slice(trainEnd, validationEnd),
+    test: order.slice(validationEnd)
+  }
 }
 
 /** The first ⌊.8 n⌋ steps as history, the rest as targets. @returns undefined where one of them is empty */
@@ -67,7 +76,8 @@ export function lastFifth({ userId, steps }: UserSteps): OfflineCase | undefined
  * @throws ConfigError if nothing is left to learn from or to test with: how much there was, and what to do
  */
 export function splitOffline(users: readonly UserSteps[], protocol: OfflineProtocol, seed: number): OfflineSplit {
-  const split = protocol === 'users' ? byUsers(users, seed) : protocol === 'leave-one-out' ? leaveOneOut(users) : byTime(users)
+  const split =
+    protocol === 'users' ? byUsers(users, seed) : protocol === 'leave-one-out' ? leaveOneOut(users) : byTime(users)
   const interactions = users.reduce((sum, { steps }) => sum + steps.length, 0)
   const had = `${users.length} users with ${interactions} interactions are left after the filter (evaluate.interactionsMin)`
   const positions = split.train.reduce((sum, { steps }) => sum + Math.max(0, steps.length - 1), 0)
@@ -77,7 +87,9 @@ export function splitOffline(users: readonly UserSteps[], protocol: OfflineProto
   ]
   if (problems.length > 0)
     throw new ConfigError(
-      problems.map((problem) => `${problem}; ${had}. Give more data, lower evaluate.interactionsMin, or choose another --protocol`)
+      problems.map(
+        (problem) => `${problem}; ${had}. Give more data, lower evaluate.interactionsMin, or choose another --protocol`
+      )
     )
   return split
 }
@@ -89,7 +101,9 @@ function byUsers(users: readonly UserSteps[], seed: number): OfflineSplit {
 
 function leaveOneOut(users: readonly UserSteps[]): OfflineSplit {
   const last = (back: number) =>
-    casesOf(users.map(({ userId, steps }) => caseAt(userId, steps.slice(0, steps.length - back + 1), steps.length - back)))
+    casesOf(
+      users.map(({ userId, steps }) => caseAt(userId, steps.slice(0, steps.length - back + 1), steps.length - back))
+    )
   return {
     train: users.map(({ userId, steps }) => ({ userId, steps: steps.slice(0, Math.max(0, steps.length - 2)) })),
     validation: last(2),

@@ -16,17 +16,27 @@ export function offlineText(summary: OfflineSummary): string {
   ]
   const row = (title: string, values: OfflineMetrics, deviations: OfflineMetrics) =>
     `${title.padEnd(18)}${metricNames
-      .map((name) => (several ? `${ratio(values[name])} ± ${ratio(deviations[name])}` : ratio(values[name])).padStart(several ? 15 : 12))
+      .map((name) =>
+        (several ? `${ratio(values[name])} ± ${ratio(deviations[name])}` : ratio(values[name])).padStart(
+          several ? 15 : 12
+        )
+      )
       .join('')}`
-  lines.push(row('all items', summary.metrics, spreads.metrics), row('without history', summary.withoutHistory, spreads.withoutHistory), '')
+  lines.push(
+    row('all items', summary.metrics, spreads.metrics),
+    row('without history', summary.withoutHistory, spreads.withoutHistory),
+    ''
+  )
   lines.push(`coverage of the lists ${ratio(summary.coverage)} of the items`)
-  if (summary.intraUserCosine !== null) lines.push(`cosine of two interests of a user ${ratio(summary.intraUserCosine)}`)
+  if (summary.intraUserCosine !== null)
+    lines.push(`cosine of two interests of a user ${ratio(summary.intraUserCosine)}`)
   if (summary.parameters > 0) {
     lines.push(
       `${number(summary.parameters)} parameters; ${summary.epochs.toFixed(several ? 1 : 0)} epochs, ${number(summary.trainSeconds)} s of learning, ${number(summary.examplesPerSecond)} examples/s (${details.backend})`
     )
   }
   for (const run of runs)
-    for (const { signature, message, remedy } of run.details.findings) lines.push(`seed ${run.seed}: ${signature}: ${message}; ${remedy}`)
+    for (const { signature, message, remedy } of run.details.findings)
+      lines.push(`seed ${run.seed}: ${signature}: ${message}; ${remedy}`)
   return `${lines.join('\n')}\n`
 }

@@ -1,7 +1,9 @@
-// The stream's trainer on data that is all there: epochs over the positions of the training users, in an order drawn anew for each.
+// The stream's trainer on data that is all there: epochs over the positions of the training users, in an order drawn
+// anew for each.
 //
-// Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what would run. Positions are learned by
-// windows (see TrainingWindow), whichever the model: a model that cannot read a window is given each history by itself, but the same batches.
+// Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what
+// would run. Positions are learned by windows (see TrainingWindow), whichever the model: a model that cannot read a
+// window is given each history by itself, but the same batches.
 
 import '../models/comparisonModels.ts'
 import type { ModelOptions, TrainOptions } from '../../core/config/config.ts'
@@ -58,7 +60,12 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
     this.#catalogue = catalogue
     this.#options = options
     const train = { ...options.train, replayRatio: 0, reservoirMax: 0, evaluateItemsMax: 0 }
-    this.#trainer = new IncrementalTrainer({ model: options.model, train, historyMax: options.historyMax, seed: options.seed })
+    this.#trainer = new IncrementalTrainer({
+      model: options.model,
+      train,
+      historyMax: options.historyMax,
+      seed: options.seed
+    })
     this.#trainer.learnCatalogue(catalogue)
   }
 
@@ -77,7 +84,8 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
   }
 
   /**
-   * What is learned from now on; what was given before becomes older. Ask `observe` next, unless a checkpoint has observed it already.
+   * What is learned from now on; what was given before becomes older. Ask `observe` next, unless a checkpoint has
+   * observed it already.
    *
    * @param learns whether a step that has one before it is a target; it is in histories all the same
    */
@@ -92,21 +100,25 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
   }
 
   /**
-   * Counts every fresh target once, before the first epoch over them: so that no history lacks an item that is only met later, and negatives are drawn by
-   * true popularity.
+   * Counts every fresh target once, before the first epoch over them: so that no history lacks an item that is only met
+   * later, and negatives are drawn by true popularity.
    */
   observe(): void {
     for (const windows of this.#batches('observe', this.#options.train.batchSize))
       this.#trainer.observe(
-        windows.flatMap(({ steps, targets }) => targets.map(({ at }) => ({ target: steps[at]!, history: steps.slice(0, at) })))
+        windows.flatMap(({ steps, targets }) =>
+          targets.map(({ at }) => ({ target: steps[at]!, history: steps.slice(0, at) }))
+        )
       )
   }
 
   /**
-   * One epoch, a batch for each value asked for: windows of many users, with up to `train.batchSize` positions in all. Their order depends on the seed and
-   * the number of the epoch alone, so that an evaluation goes on from a checkpoint as if it had never stopped.
+   * One epoch, a batch for each value asked for: windows of many users, with up to `train.batchSize` positions in all.
+   * Their order depends on the seed and the number of the epoch alone, so that an evaluation goes on from a checkpoint
+   * as if it had never stopped.
    *
-   * @param replay older positions learned beside each fresh one, on average: older windows are drawn uniformly, and learned whole
+   * @param replay older positions learned beside each fresh one, on average: older windows are drawn uniformly, and
+   *   learned whole
    * @throws DivergedError if a loss or a gradient is not finite
    */
   *epoch(replay = 0): Generator<OfflineProgress, void, undefined> {
@@ -139,7 +151,8 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
   }
 
   /**
-   * Items that can be recommended: those that were a target, and as when serving those of the catalogue that have a feature in common with one.
+   * Items that can be recommended: those that were a target, and as when serving those of the catalogue that have a
+   * feature in common with one.
    *
    * @param among what a test may ask for: of the catalogue no other items are candidates
    */

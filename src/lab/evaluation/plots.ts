@@ -1,9 +1,13 @@
-// Plots as SVG text: axes and words in the colour of the text around them, series in one palette that reads on light and dark.
+// Plots as SVG text: axes and words in the colour of the text around them, series in one palette that reads on light
+// and dark.
 
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
 
-/** Of a series by its place: blue, orange, green, purple, red, grey; by Okabe and Ito, lightened where the dark ground needs it. */
+/**
+ * Of a series by its place: blue, orange, green, purple, red, grey; by Okabe and Ito, lightened where the dark ground
+ * needs it.
+ */
 export const palette = ['#3b82c4', '#e0872e', '#2f9e77', '#a970c4', '#d6604d', '#8a8f98'] as const
 
 const width = 760
@@ -36,13 +40,25 @@ export function lineChart({ xLabel, yLabel, points, xScale = 'linear', yFromZero
     marginLeft: 56,
     marginBottom: 44,
     marginRight: 12 + 6.5 * Math.max(4, ...series.map((name) => name.length)),
-    x: { label: xLabel, labelOffset: 38, type: xScale, ...(xNames === undefined ? wholeTicks(known) : namedTicks(xNames)) },
+    x: {
+      label: xLabel,
+      labelOffset: 38,
+      type: xScale,
+      ...(xNames === undefined ? wholeTicks(known) : namedTicks(xNames))
+    },
     y: { label: yLabel, grid: true, ...(yFromZero ? { zero: true } : {}), nice: true },
     color: colours(series),
     marks: [
       Plot.lineY(known, { x: 'x', y: 'y', stroke: 'series', strokeWidth: 1.8 }),
       ...(known.length <= 200 ? [Plot.dot(known, { x: 'x', y: 'y', fill: 'series', r: 2.5 })] : []),
-      Plot.text(endLabels(known, yFromZero), { x: 'x', y: 'y', text: 'series', fill: 'series', textAnchor: 'start', dx: 6 })
+      Plot.text(endLabels(known, yFromZero), {
+        x: 'x',
+        y: 'y',
+        text: 'series',
+        fill: 'series',
+        textAnchor: 'start',
+        dx: 6
+      })
     ]
   })
 }
@@ -146,7 +162,12 @@ export function heatMap({
     height: 100 + 44 * new Set(cells.map(({ y }) => y)).size,
     marginLeft: 50,
     marginBottom: 50,
-    x: { type: 'band', label: xLabel, labelOffset: 40, domain: [...new Set(cells.map(({ x }) => x))].sort((a, b) => a - b) },
+    x: {
+      type: 'band',
+      label: xLabel,
+      labelOffset: 40,
+      domain: [...new Set(cells.map(({ x }) => x))].sort((a, b) => a - b)
+    },
     y: { type: 'band', label: yLabel, domain: [...new Set(cells.map(({ y }) => y))].sort((a, b) => b - a) },
     color: { type: 'linear', domain: [least, most === least ? least + 1 : most], range: ['#dbe9f6', '#2a6cab'] },
     marks: [
@@ -166,7 +187,11 @@ function colours(names: readonly string[]) {
 }
 
 function shown(value: number): string {
-  return Math.abs(value) >= 10 ? value.toFixed(0) : Math.abs(value) >= 1 ? value.toFixed(2) : value.toFixed(3).replace(/^(-?)0/, '$1')
+  return Math.abs(value) >= 10
+    ? value.toFixed(0)
+    : Math.abs(value) >= 1
+      ? value.toFixed(2)
+      : value.toFixed(3).replace(/^(-?)0/, '$1')
 }
 
 function svg(options: Plot.PlotOptions): string {

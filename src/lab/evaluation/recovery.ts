@@ -10,11 +10,16 @@ export interface RecoveryPoint {
 export interface Recovery {
   /** Mean of the last `levelPoints` periods that ended before the drift. */
   readonly before: number
-  /** Whether it fell below `enough` times the level before within `onsetPoints` periods: a later fall has another cause. */
+  /**
+   * Whether it fell below `enough` times the level before within `onsetPoints` periods: a later fall has another cause.
+   */
   readonly fell: boolean
   /** The least of a period from the drift until it was back; of the first `onsetPoints` if it never fell. */
   readonly lowest: number
-  /** End of the first period after the fall that together with the next reaches `enough` times the level before; undefined: none yet, or it never fell. */
+  /**
+   * End of the first period after the fall that together with the next reaches `enough` times the level before;
+   * undefined: none yet, or it never fell.
+   */
   readonly recoveredAt: number | undefined
   readonly recoveredValue: number | undefined
   /** `recoveredAt` less the drift. */

@@ -15,7 +15,12 @@ export interface Report {
 }
 
 /** @returns the path of the HTML file */
-export function writeReport(folder: string, name: string, { title, lead, sections, json }: Report, backend: string): string {
+export function writeReport(
+  folder: string,
+  name: string,
+  { title, lead, sections, json }: Report,
+  backend: string
+): string {
   makeFolder(path.resolve(folder))
   const file = (ending: string) => path.resolve(folder, `${name}.${ending}`)
   const machine = describeMachine(backend)

@@ -4,7 +4,14 @@ import type { ItemId } from '../../records/interaction.ts'
 import type { SequenceStep } from '../../records/userSequence.ts'
 import type { UserSteps } from './offlineSplit.ts'
 
-export const simpleMethods = ['most-popular', 'recently-popular', 'co-occurrence', 'item-to-item', 'markov', 'replay-history'] as const
+export const simpleMethods = [
+  'most-popular',
+  'recently-popular',
+  'co-occurrence',
+  'item-to-item',
+  'markov',
+  'replay-history'
+] as const
 export type SimpleMethod = (typeof simpleMethods)[number]
 
 /** Items for a history, best first. */
@@ -15,7 +22,10 @@ type Neighbours = Map<ItemId, Map<ItemId, number>>
 
 /** Of recently-popular, as a share of the training interactions: an interaction this far back counts half. */
 const recentShare = 0.05
-/** Of item-to-item: steps looked back, what one step further back counts less, and the count that keeps chance pairs from the top (see itemToItem.ts). */
+/**
+ * Of item-to-item: steps looked back, what one step further back counts less, and the count that keeps chance pairs
+ * from the top (see itemToItem.ts).
+ */
 const [window, recency, shrinkage] = [10, 0.8, 30]
 
 export function isSimpleMethod(name: string): name is SimpleMethod {
@@ -26,7 +36,8 @@ export function isSimpleMethod(name: string): name is SimpleMethod {
  * - `most-popular`: most interactions first, equal counts by first appearance
  * - `recently-popular`: the same with interactions fading, half of it within a twentieth of them all
  * - `co-occurrence`: users who have both, summed over the history
- * - `item-to-item`: near in the sequence, both ways, fading with the distance, divided by what chance would give; newer steps of the history count more
+ * - `item-to-item`: near in the sequence, both ways, fading with the distance, divided by what chance would give; newer
+ *   steps of the history count more
  * - `markov`: how often it came right after the last item
  * - `replay-history`: the history, newest first
  *
@@ -48,13 +59,17 @@ export function simpleMethod(name: SimpleMethod, train: readonly UserSteps[]): R
     case 'markov':
       return filled(markov(train), popular)
     case 'replay-history':
-      // Of keys that come twice a Map takes the last value: oldest first, so that an item counts where it was last seen.
+      // Of keys that come twice a Map takes the last value: oldest first, so that an item counts where it was last
+      // seen.
       return filled((history) => new Map(history.map(({ itemId }, at) => [itemId, at])), popular)
   }
 }
 
 /** The best by score, then the most popular of those that have none. */
-function filled(scoresOf: (history: readonly SequenceStep[]) => Map<ItemId, number>, popular: readonly ItemId[]): Recommend {
+function filled(
+  scoresOf: (history: readonly SequenceStep[]) => Map<ItemId, number>,
+  popular: readonly ItemId[]
+): Recommend {
   return (history, limit) => {
     const scores = scoresOf(history)
     const list = byCount(scores).slice(0, limit)
@@ -75,7 +90,8 @@ function recentPopularity(train: readonly UserSteps[]): Map<ItemId, number> {
   const oldest = steps.reduce((min, { order }) => Math.min(min, order), newest)
   const halfLife = Math.max(1, recentShare * (newest - oldest))
   const counts = new Map<ItemId, number>()
-  for (const { itemId, order } of steps) counts.set(itemId, (counts.get(itemId) ?? 0) + 2 ** ((order - newest) / halfLife))
+  for (const { itemId, order } of steps)
+    counts.set(itemId, (counts.get(itemId) ?? 0) + 2 ** ((order - newest) / halfLife))
   return counts
 }
 
@@ -124,7 +140,8 @@ function itemToItem(train: readonly UserSteps[]): (history: readonly SequenceSte
 
 function markov(train: readonly UserSteps[]): (history: readonly SequenceStep[]) => Map<ItemId, number> {
   const next: Neighbours = new Map()
-  for (const { steps } of train) for (let at = 1; at < steps.length; at++) add(next, steps[at - 1]!.itemId, steps[at]!.itemId, 1)
+  for (const { steps } of train)
+    for (let at = 1; at < steps.length; at++) add(next, steps[at - 1]!.itemId, steps[at]!.itemId, 1)
   return (history) => next.get(history.at(-1)!.itemId) ?? new Map()
 }
 

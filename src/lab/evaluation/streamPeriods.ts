@@ -29,14 +29,18 @@ export interface PeriodCases {
   readonly unknown: number
 }
 
-/** Files as they are; otherwise `count` parts of as many interactions each. @param total interactions of the data set */
+/**
+ * Files as they are; otherwise `count` parts of as many interactions each. @param total interactions of the data set
+ */
 export function cutPeriods(
   files: readonly { readonly name: string; readonly start: number }[],
   total: number,
   count: number
 ): StreamPeriod[] {
   if (files.length > 1)
-    return files.map(({ name, start }, i) => ({ name, from: start, to: files[i + 1]?.start ?? total })).filter(({ from, to }) => to > from)
+    return files
+      .map(({ name, start }, i) => ({ name, from: start, to: files[i + 1]?.start ?? total }))
+      .filter(({ from, to }) => to > from)
   return Array.from({ length: count }, (_, i) => ({
     name: `part ${i + 1}`,
     from: Math.round((i * total) / count),
@@ -48,12 +52,14 @@ export function cutPeriods(
 export function firstSeen(users: readonly UserSteps[]): Map<ItemId, number> {
   const first = new Map<ItemId, number>()
   for (const { steps } of users)
-    for (const { itemId, order } of steps) if (order < (first.get(itemId) ?? Number.POSITIVE_INFINITY)) first.set(itemId, order)
+    for (const { itemId, order } of steps)
+      if (order < (first.get(itemId) ?? Number.POSITIVE_INFINITY)) first.set(itemId, order)
   return first
 }
 
 /**
- * What a period asks: each step that has one before it, of items that were met before the period; the others are dropped, from histories as well.
+ * What a period asks: each step that has one before it, of items that were met before the period; the others are
+ * dropped, from histories as well.
  *
  * @param before the period learned last, which decides which items are new
  */

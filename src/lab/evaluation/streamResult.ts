@@ -33,7 +33,10 @@ export interface PeriodResult {
   readonly updateSeconds: number
   /** Positions learned in it, with repetitions. */
   readonly updatePositions: number
-  /** `updateSeconds` as a share of learning all periods so far anew at this run's speed; null for a policy that does so, and for counting. */
+  /**
+   * `updateSeconds` as a share of learning all periods so far anew at this run's speed; null for a policy that does so,
+   * and for counting.
+   */
   readonly shareOfRetrain: number | null
 }
 

@@ -1,4 +1,5 @@
-// Learn up to a period, test on all of the next, update, and so on. Killed, it goes on from the last period that was tested.
+// Learn up to a period, test on all of the next, update, and so on. Killed, it goes on from the last period that was
+// tested.
 
 import { createHash } from 'node:crypto'
 import path from 'node:path'
@@ -38,10 +39,16 @@ export interface StreamRunOptions {
 
 const methodVersion = 3
 
-/** One in so many users of the first period is never learned from: what they ask shows what is forgotten. Of a period that is learned anew, as many tell when to stop. */
+/**
+ * One in so many users of the first period is never learned from: what they ask shows what is forgotten. Of a period
+ * that is learned anew, as many tell when to stop.
+ */
 const heldOutEvery = 20
 
-/** Targets by which it is known when to stop, at most: an epoch of a few thousand is otherwise judged for as long as it is learned. */
+/**
+ * Targets by which it is known when to stop, at most: an epoch of a few thousand is otherwise judged for as long as it
+ * is learned.
+ */
 const judgedMax = 2000
 
 /** What a policy does with a model. */
@@ -68,7 +75,11 @@ export function streamFolder({ config, data, model, policy, seed }: StreamRunOpt
     : { evaluate: config.evaluate, model: config.model }
   const key = JSON.stringify({ methodVersion, data: data.fingerprint, model, policy, seed, settings })
   const digest = createHash('sha256').update(key).digest('hex').slice(0, 12)
-  return path.resolve(config.dataDir, 'evaluations', `${data.name}-${model}-stream-${policy}-${seed}-${digest}`.replace(/[^\w.-]/g, '_'))
+  return path.resolve(
+    config.dataDir,
+    'evaluations',
+    `${data.name}-${model}-stream-${policy}-${seed}-${digest}`.replace(/[^\w.-]/g, '_')
+  )
 }
 
 export function isCounting(policy: StreamPolicy): boolean {
@@ -100,7 +111,9 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
   const end = data.users.reduce((max, { steps }) => Math.max(max, steps.at(-1)!.order + 1), 0)
   const periods = cutPeriods(data.periods, end, config.evaluate.periods)
   if (periods.length < 2)
-    throw new ConfigError([`${data.name} has ${periods.length} period: nothing would be tested. Give more data, or raise evaluate.periods`])
+    throw new ConfigError([
+      `${data.name} has ${periods.length} period: nothing would be tested. Give more data, or raise evaluate.periods`
+    ])
   makeFolder(folder)
   const first = firstSeen(data.users)
   const heldOut = heldOutUsers(data.users, periods[0]!, seed)
@@ -240,13 +253,18 @@ async function modelLearner(
       if (options.interrupted()) throw new InterruptedRun('stopped within a period')
     }
   }
-  /** Until what the newest period's held-out users took is found no better. @returns epochs learned, the one that counts being the last */
+  /**
+   * Until what the newest period's held-out users took is found no better. @returns epochs learned, the one that counts
+   * being the last
+   */
   const learnAnew = async (asked: readonly NextItem[]): Promise<number> => {
     let best = { epoch: 0, recall: -1, checkpoint: trainer.checkpoint() }
     for (let number = 1; number <= periodEpochs && number <= best.epoch + periodPatience; number++) {
       await epoch(`epoch ${number}`, 0)
       const recall = nextItemMetrics(lists(asked).map((list, i) => list.indexOf(asked[i]!.target)))['recall@20'] ?? 0
-      options.onNews(`learned anew, epoch ${number}: Recall@20 ${recall.toFixed(4)} of ${asked.length} held-out targets`)
+      options.onNews(
+        `learned anew, epoch ${number}: Recall@20 ${recall.toFixed(4)} of ${asked.length} held-out targets`
+      )
       if (recall > best.recall || asked.length === 0) best = { epoch: number, recall, checkpoint: trainer.checkpoint() }
       else if (number === periodEpochs || number === best.epoch + periodPatience) {
         trainer.restore(best.checkpoint)
@@ -261,7 +279,9 @@ async function modelLearner(
     top.load(encoder.itemVectors(items).vectors)
     const { interests } = encoder.interests(cases.map(({ history }) => history)) // [B, K, D]
     const size = encoder.interestCount * encoder.dimensions
-    return cases.map((_, b) => Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!.itemId))
+    return cases.map((_, b) =>
+      Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!.itemId)
+    )
   }
   return {
     get parameters() {

@@ -6,7 +6,8 @@ import type { StreamResult } from './streamResult.ts'
 
 export function streamText(result: StreamResult): string {
   const { model, data, policy, seed, users, items, interactions, mean, forgetting } = result
-  const row = (cells: readonly string[]) => cells.map((cell, i) => (i === 0 ? cell.slice(0, 13).padEnd(14) : cell.padStart(12))).join('')
+  const row = (cells: readonly string[]) =>
+    cells.map((cell, i) => (i === 0 ? cell.slice(0, 13).padEnd(14) : cell.padStart(12))).join('')
   const { heads, rows } = streamTable(result)
   return `${[
     `${model}, policy ${policy}, on ${data}, seed ${seed}: ${number(users)} users, ${number(items)} items, ${number(interactions)} interactions`,

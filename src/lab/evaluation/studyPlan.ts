@@ -49,10 +49,14 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
     model: of,
     settings
   })
-  const mtmi = (question: string, name: string, settings: Record<string, unknown>) => model(question, name, { model: settings })
+  const mtmi = (question: string, name: string, settings: Record<string, unknown>) =>
+    model(question, name, { model: settings })
   const simple = (names: readonly SimpleMethod[]) => names.map((name) => model('simple methods', name, {}, name))
   /** All but the first are held against the first. */
-  const againstFirst = ([first, ...others]: StudyCell[]) => [first!, ...others.map((cell) => ({ ...cell, against: first!.name }))]
+  const againstFirst = ([first, ...others]: StudyCell[]) => [
+    first!,
+    ...others.map((cell) => ({ ...cell, against: first!.name }))
+  ]
   switch (study) {
     case 'compare':
       return [...options.models.map((name) => model('learned models', name, {}, name)), ...simple(options.simple)]
@@ -105,11 +109,17 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
       const hearing = [4, 8].flatMap((interestCount) => [
         mtmi('towers', independent(interestCount), { interestCount }),
         {
-          ...mtmi('towers', `towers that hear the others, K ${interestCount}`, { interestCount, communication: 'mean' }),
+          ...mtmi('towers', `towers that hear the others, K ${interestCount}`, {
+            interestCount,
+            communication: 'mean'
+          }),
           against: independent(interestCount)
         }
       ])
-      return [...hearing, { ...model('towers', 'one vector: the towers added up', {}, 'one-vector'), against: independent(4) }]
+      return [
+        ...hearing,
+        { ...model('towers', 'one vector: the towers added up', {}, 'one-vector'), against: independent(4) }
+      ]
     }
   }
 }

@@ -229,7 +229,9 @@ const ofItems = 'Share of targets found among 50, by how often the item was met 
 type ColdPart = 'byHistoryLength' | 'byItemCount'
 
 function coldLines(rows: readonly Row[], part: ColdPart, xLabel: string): string {
-  const points = rows.flatMap((row) => coldValues(row, part).map(({ recall }, i) => ({ series: row.cell.name, x: i, y: recall })))
+  const points = rows.flatMap((row) =>
+    coldValues(row, part).map(({ recall }, i) => ({ series: row.cell.name, x: i, y: recall }))
+  )
   const xNames = rows[0]!.results[0]!.details[part].map(({ name }) => name)
   return lineChart({ xLabel, yLabel: 'Recall@50', points, xNames })
 }
@@ -248,7 +250,10 @@ function coldSections(data: string, rows: readonly Row[]): PageSection[] {
       table: {
         heads: ['', ...first.map(({ name }) => name)],
         rows: [
-          ...rows.map((row) => [row.cell.name, ...coldValues(row, part).map(({ recall }) => (recall === null ? '–' : ratio(recall)))]),
+          ...rows.map((row) => [
+            row.cell.name,
+            ...coldValues(row, part).map(({ recall }) => (recall === null ? '–' : ratio(recall)))
+          ]),
           [asked, ...first.map((point) => number(point.asked))]
         ]
       }
@@ -261,7 +266,11 @@ function coldValues({ results }: Row, part: ColdPart): { name: string; asked: nu
   return results[0]!.details[part].map(({ name }, i) => {
     const points = results.map(({ details }) => details[part][i]!)
     const known = points.flatMap(({ 'recall@50': recall }) => (recall === null ? [] : [recall]))
-    return { name, asked: points.reduce((sum, { asked }) => sum + asked, 0), recall: known.length === 0 ? null : spread(known).mean }
+    return {
+      name,
+      asked: points.reduce((sum, { asked }) => sum + asked, 0),
+      recall: known.length === 0 ? null : spread(known).mean
+    }
   })
 }
 

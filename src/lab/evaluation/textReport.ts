@@ -1,4 +1,5 @@
-// What a run says at its end, in plain text for a person: does it learn, are the interests different, is it fresh, what went wrong, what would a user get.
+// What a run says at its end, in plain text for a person: does it learn, are the interests different, is it fresh, what
+// went wrong, what would a user get.
 
 import { type StateKind, z } from '../../core/stateFile.ts'
 import type { Detection } from '../../monitor/drift/detection.ts'
@@ -47,12 +48,18 @@ export interface RunReport extends AccountedRun {
   /** Mean cosine between two interests of one user, −1 … 1. */
   readonly intraUserCosine?: number
   readonly interestsFound?: InterestsFound
-  /** From the log's taking a click to the user's new vectors being searchable, milliseconds, by the process that wrote this. */
+  /**
+   * From the log's taking a click to the user's new vectors being searchable, milliseconds, by the process that wrote
+   * this.
+   */
   readonly freshnessMs?: { readonly p50: number; readonly p99: number }
   readonly sample?: SampleUser
   /** Index version that was served. */
   readonly space?: string
-  /** Why other weights are served than the trainer's, in words: then its figures are not shown. Absent: they are the same. */
+  /**
+   * Why other weights are served than the trainer's, in words: then its figures are not shown. Absent: they are the
+   * same.
+   */
   readonly held?: readonly string[]
 }
 
@@ -96,8 +103,13 @@ function headline(report: RunReport): string[] {
   const { interactions, interactionsThisTime: now, seconds } = report
   const timing = `in ${seconds.toFixed(1)} s, ${whole(seconds > 0 ? now / seconds : 0)} events/s`
   const read =
-    now === 0 ? ', all read by earlier runs' : now === interactions ? ` ${timing}` : `, ${whole(now)} of them new, read ${timing}`
-  const rate = report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while training`
+    now === 0
+      ? ', all read by earlier runs'
+      : now === interactions
+        ? ` ${timing}`
+        : `, ${whole(now)} of them new, read ${timing}`
+  const rate =
+    report.examplesPerSecond === undefined ? '' : `, ${whole(report.examplesPerSecond)} a second while training`
   const lines = [
     `MTMI Stream: ${report.source}`,
     `  ${count(interactions, 'event')}${interactions === 0 ? '' : read}`,
@@ -119,7 +131,8 @@ function learning(report: RunReport): string[] {
     ]
   if (progressive === undefined) return []
   if (progressive.targets === 0) {
-    const why = progressive.repeats === 0 ? 'no user had a second step' : 'every one of them was in its own history already'
+    const why =
+      progressive.repeats === 0 ? 'no user had a second step' : 'every one of them was in its own history already'
     return ['Does it learn?', `  No target was ranked: ${why}.`]
   }
   if (progressive.targets <= report.untrainedTargets) {
@@ -137,16 +150,25 @@ function learning(report: RunReport): string[] {
           `  ${whole(report.untrainedTargets)} of them ${report.untrainedTargets === 1 ? 'was' : 'were'} ranked before the first training step.`
         ]
       : []),
-    ...(progressive.evaluatedShare < 0.9995 ? [`  They are ${percent(progressive.evaluatedShare)} of all, chosen by hash.`] : []),
+    ...(progressive.evaluatedShare < 0.9995
+      ? [`  They are ${percent(progressive.evaluatedShare)} of all, chosen by hash.`]
+      : []),
     ...(progressive.repeats > 0
-      ? [`  ${count(progressive.repeats, 'repeated click')} cannot be ranked so, and ${progressive.repeats === 1 ? 'is' : 'are'} left out.`]
+      ? [
+          `  ${count(progressive.repeats, 'repeated click')} cannot be ranked so, and ${progressive.repeats === 1 ? 'is' : 'are'} left out.`
+        ]
       : []),
     '',
     `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(17)}`,
     row(methodNames.model, progressive['hitRate@20'], progressive['ndcg@20'], ''),
     ...([progressive.bestPopularity.method, 'cooccurrence', 'markov'] as const).map((method) => {
       const other = progressive[method]
-      return row(methodNames[method], other['hitRate@20'], other['ndcg@20'], times(progressive['hitRate@20'], other['hitRate@20']))
+      return row(
+        methodNames[method],
+        other['hitRate@20'],
+        other['ndcg@20'],
+        times(progressive['hitRate@20'], other['hitRate@20'])
+      )
     })
   ]
   if (progressive.curve.length < 2) return lines
@@ -154,11 +176,16 @@ function learning(report: RunReport): string[] {
   const methods = ['model', progressive.bestPopularity.method, 'cooccurrence'] as const
   const highest = Math.max(...curve.flatMap((point) => methods.map((method) => point.metrics[method]['hitRate@20'])))
   const driftIndex = report.driftMs === undefined ? -1 : curve.findIndex((point) => point.timeMs > report.driftMs!)
-  lines.push('', `  hit rate@20 over the stream, bars from 0 to ${decimal(highest)}${driftIndex > 0 ? ', │ marks the drift' : ''}`)
+  lines.push(
+    '',
+    `  hit rate@20 over the stream, bars from 0 to ${decimal(highest)}${driftIndex > 0 ? ', │ marks the drift' : ''}`
+  )
   for (const method of methods) {
     const bars = curve.map((point) => bar(point.metrics[method]['hitRate@20'], highest))
     if (driftIndex > 0) bars.splice(driftIndex, 0, '│')
-    lines.push(`  ${methodNames[method].padEnd(19)} ${bars.join('')} ${decimal(curve.at(-1)!.metrics[method]['hitRate@20'])}`)
+    lines.push(
+      `  ${methodNames[method].padEnd(19)} ${bars.join('')} ${decimal(curve.at(-1)!.metrics[method]['hitRate@20'])}`
+    )
   }
   lines.push(...drifted(progressive, report.driftMs))
   lines.push(...noticed(progressive, report))
@@ -176,7 +203,8 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
     driftAt
   )
   if (told === undefined) return []
-  if (!told.fell) return [`  At the drift it held its level: ${short(told.before)} before, no less than ${short(told.lowest)} after.`]
+  if (!told.fell)
+    return [`  At the drift it held its level: ${short(told.before)} before, no less than ${short(told.lowest)} after.`]
   const fell = `  It fell from ${short(told.before)} to ${short(told.lowest)} at the drift`
   if (told.recoveredAt === undefined || told.recoveredValue === undefined) {
     return [
@@ -209,7 +237,9 @@ function noticed({ curve }: ProgressiveReport, { driftMs, detections }: RunRepor
     if (eventTimeMs < driftMs) early++
     else if (!first.has(signal)) first.set(signal, (clicksAt(curve, eventTimeMs) ?? curve.at(-1)!.examples) - planted)
   }
-  const after = [...first].slice(0, 3).map(([signal, clicks]) => `${signalNames[signal]} ${whole(Math.round(clicks / 100) * 100)} clicks`)
+  const after = [...first]
+    .slice(0, 3)
+    .map(([signal, clicks]) => `${signalNames[signal]} ${whole(Math.round(clicks / 100) * 100)} clicks`)
   const alarms = early === 0 ? 'no alarm before it' : `${count(early, 'alarm')} before it`
   return [
     after.length === 0
@@ -218,26 +248,34 @@ function noticed({ curve }: ProgressiveReport, { driftMs, detections }: RunRepor
   ]
 }
 
-/** How many clicks had been learned at a moment of the stream; undefined before the first period ended and after the last. */
+/**
+ * How many clicks had been learned at a moment of the stream; undefined before the first period ended and after the
+ * last.
+ */
 function clicksAt(curve: ProgressiveReport['curve'], timeMs: number): number | undefined {
   const index = curve.findIndex((point) => point.timeMs > timeMs)
   if (index < 1) return undefined
   const before = curve[index - 1]!
   const after = curve[index]!
-  return before.examples + ((timeMs - before.timeMs) / (after.timeMs - before.timeMs)) * (after.examples - before.examples)
+  return (
+    before.examples + ((timeMs - before.timeMs) / (after.timeMs - before.timeMs)) * (after.examples - before.examples)
+  )
 }
 
 function interests(report: RunReport): string[] {
   const lines: string[] = []
   if (report.intraUserCosine !== undefined && Number.isFinite(report.intraUserCosine)) {
-    const whose = report.interestCount === undefined ? "a user's interests" : `a user's ${report.interestCount} interests`
+    const whose =
+      report.interestCount === undefined ? "a user's interests" : `a user's ${report.interestCount} interests`
     const verdict =
       report.intraUserCosine > 0.95
         ? 'they have collapsed into one'
         : report.intraUserCosine > 0.8
           ? 'they are close to each other'
           : 'they differ'
-    lines.push(`  Two of ${whose} have a cosine of ${short(report.intraUserCosine)} on average (1: the same): ${verdict}.`)
+    lines.push(
+      `  Two of ${whose} have a cosine of ${short(report.intraUserCosine)} on average (1: the same): ${verdict}.`
+    )
   }
   const found = report.interestsFound
   if (found !== undefined && found.users > 0) {
@@ -262,7 +300,9 @@ function freshness(report: RunReport): string[] {
 }
 
 function outcomes({ accounts }: RunReport): string[] {
-  return accounts.length === 0 ? [] : ['What became of every record?', ...accountLines(accounts).flatMap((line) => wrapped(line))]
+  return accounts.length === 0
+    ? []
+    : ['What became of every record?', ...accountLines(accounts).flatMap((line) => wrapped(line))]
 }
 
 function troubles(report: RunReport): string[] {

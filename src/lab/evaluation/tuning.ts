@@ -1,4 +1,5 @@
-// Random search with successive halving: many settings for few epochs, the better ones for more. The same draws for every model.
+// Random search with successive halving: many settings for few epochs, the better ones for more. The same draws for
+// every model.
 
 import { setOwn } from '../../core/own.ts'
 import type { Rng } from '../../core/rng.ts'
@@ -43,7 +44,10 @@ const space: Readonly<Record<`${'model' | 'evaluate'}.${string}`, Draw>> = {
   'model.repelMargin': uniform(0.6, 1.4)
 }
 
-/** Every setting is drawn for every trial, whether the model knows it or not: so that trial n is the same for each model. */
+/**
+ * Every setting is drawn for every trial, whether the model knows it or not: so that trial n is the same for each
+ * model.
+ */
 export function drawTrials(count: number, rng: Rng): Trial[] {
   return Array.from({ length: count }, (_, number): Trial => {
     const settings: Trial['settings'] = { model: {}, evaluate: {} }
@@ -57,10 +61,17 @@ export function drawTrials(count: number, rng: Rng): Trial[] {
   })
 }
 
-/** @param trials of the first rung @param epochsMax of the last one @returns each with a third of the trials and three times the epochs of the one before */
+/**
+ * @param trials of the first rung @param epochsMax of the last one @returns each with a third of the trials and three
+ *   times the epochs of the one before
+ */
 export function rungs(trials: number, epochsMax: number): Rung[] {
   const steps: Rung[] = []
-  for (let left = trials, back = Math.floor(Math.log(trials) / Math.log(3)); back >= 0; left = Math.max(1, Math.floor(left / 3)), back--)
+  for (
+    let left = trials, back = Math.floor(Math.log(trials) / Math.log(3));
+    back >= 0;
+    left = Math.max(1, Math.floor(left / 3)), back--
+  )
     steps.push({ epochs: Math.max(1, Math.round(epochsMax / 3 ** back)), trials: left })
   return steps
 }

@@ -1,7 +1,9 @@
-// Dynamic routing from the steps of a history (low capsules) to interests (high capsules): what MIND and ComiRec-DR share.
+// Dynamic routing from the steps of a history (low capsules) to interests (high capsules): what MIND and ComiRec-DR
+// share.
 //
 // B users, L history positions, K interests, D dimensions.
-// Source: Sabour et al. 2017; MIND (Li et al., CIKM 2019); ComiRec (Cen et al., KDD 2020), whose code stops the gradient at the routing.
+// Source: Sabour et al. 2017; MIND (Li et al., CIKM 2019); ComiRec (Cen et al., KDD 2020), whose code stops the
+// gradient at the routing.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { stopGradient } from '../../model/stopGradient.ts'
@@ -55,7 +57,11 @@ function agreement(capsules: tf.Tensor3D, votes: tf.Tensor4D): tf.Tensor3D {
   const [B, each, L, D] = votes.shape
   const K = capsules.shape[1]
   if (each === 1) return tf.matMul(capsules, tf.reshape(votes, [B, L, D]), false, true) //                        [B, K, L]
-  return tf.reshape(tf.matMul(tf.reshape(capsules, [B * K, 1, D]), tf.reshape(votes, [B * K, L, D]), false, true), [B, K, L])
+  return tf.reshape(tf.matMul(tf.reshape(capsules, [B * K, 1, D]), tf.reshape(votes, [B * K, L, D]), false, true), [
+    B,
+    K,
+    L
+  ])
 }
 
 function squash(z: tf.Tensor3D): tf.Tensor3D {

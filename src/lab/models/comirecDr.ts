@@ -1,4 +1,5 @@
-// ComiRec-DR: dynamic routing as in CapsNet. Every position votes for every interest through a map of its own; routing starts even.
+// ComiRec-DR: dynamic routing as in CapsNet. Every position votes for every interest through a map of its own; routing
+// starts even.
 //
 // B users, L history positions, K interests, D dimensions, R positions.
 // Source: Cen et al., KDD 2020 (arXiv 2005.09347), whose code has the maps by position; they hold R·K·D² numbers.
@@ -14,7 +15,10 @@ import { combine, routeVotes } from './capsules.ts'
 
 type DrWeight = 'routing.maps'
 
-export function comirecDr({ interestCount: K, dimensions: D, historyMax: R }: ModelShape, options: ModelOptions): UserModel {
+export function comirecDr(
+  { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
+  options: ModelOptions
+): UserModel {
   const shapes: WeightShapes<DrWeight> = {
     'routing.maps': [R, D, K * D] // row R − 1 is of the newest step
   }
@@ -24,7 +28,8 @@ export function comirecDr({ interestCount: K, dimensions: D, historyMax: R }: Mo
     readout: 'hard',
     towers: 1,
     shapes,
-    // The identity for each interest, as for the other models, and noise half as long: it is all that tells the interests apart.
+    // The identity for each interest, as for the other models, and noise half as long: it is all that tells the
+    // interests apart.
     initialWeights: (rng) => ({
       'routing.maps': filled(shapes['routing.maps'], (i) => {
         const [from, to] = [Math.floor(i / (K * D)) % D, i % D]

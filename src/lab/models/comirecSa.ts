@@ -1,10 +1,12 @@
-// ComiRec-SA: K heads of self-attention over one history. Heads share their hidden units; nothing comes after the pooling.
+// ComiRec-SA: K heads of self-attention over one history. Heads share their hidden units; nothing comes after the
+// pooling.
 //
 // B users, L history positions, K interests, D dimensions, U item rows, R positions, A = 4D hidden units.
 // Source: Cen et al., KDD 2020 (arXiv 2005.09347).
 //
-// Its controllable diversity at serving needs nothing of the model but its interests: a list is chosen greedily from the K lists merged by best score, by
-// score + λ · (how many of those chosen already have another category), so it needs a category for each item and λ.
+// Its controllable diversity at serving needs nothing of the model but its interests: a list is chosen greedily from
+// the K lists merged by best score, by score + λ · (how many of those chosen already have another category), so it
+// needs a category for each item and λ.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { gatherRows } from '../../model/gatherRows.ts'

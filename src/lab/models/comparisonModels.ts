@@ -1,5 +1,5 @@
-// Every model that MTMI is compared with. Importing this file adds them to the user models of the thread: `mtmi evaluate`, `study` and `tune` do,
-// and the thread of the stream where `model.name` is one of them.
+// Every model that MTMI is compared with. Importing this file adds them to the user models of the thread: `mtmi
+// evaluate`, `study` and `tune` do, and the thread of the stream where `model.name` is one of them.
 
 import { mtmi, oneVector } from '../../model/mtmi.ts'
 import { addUserModels } from '../../model/userModels.ts'

@@ -1,7 +1,9 @@
-// MIND: behaviour-to-interest dynamic routing. All steps vote through one shared map; what tells the interests apart is where each starts.
+// MIND: behaviour-to-interest dynamic routing. All steps vote through one shared map; what tells the interests apart is
+// where each starts.
 //
 // B users, L history positions, K interests, D dimensions, U item rows, R positions.
-// Source: Li et al., CIKM 2019 (arXiv 1904.08030). Every user has K interests here, where the paper gives short histories fewer; no layers after the capsules.
+// Source: Li et al., CIKM 2019 (arXiv 1904.08030). Every user has K interests here, where the paper gives short
+// histories fewer; no layers after the capsules.
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
@@ -29,7 +31,8 @@ export function mind({ interestCount: K, dimensions: D, historyMax: R }: ModelSh
     shapes,
     initialWeights: (rng) => ({
       'routing.map': filled(shapes['routing.map'], nearIdentity(D, rng)),
-      // Drawn once and never learned: the paper draws them anew for each user, and then a published vector would not be made again.
+      // Drawn once and never learned: the paper draws them anew for each user, and then a published vector would not be
+      // made again.
       'routing.logits': filled(shapes['routing.logits'], () => rng.normal())
     }),
     interests: (weights, rows, history) =>

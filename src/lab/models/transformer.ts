@@ -1,8 +1,9 @@
-// Causal transformers as towers: K independent ones, each of which reads the whole history; what stands at the newest step is the interest.
+// Causal transformers as towers: K independent ones, each of which reads the whole history; what stands at the newest
+// step is the interest.
 //
 // B users, L history positions, K towers, D dimensions, H heads, U item rows, R positions, G age groups.
-// Source: SASRec (Kang & McAuley, ICDM 2018), with the normalisation before each part (its gains and offsets are in the maps that follow) and an age term
-// in the attention, as MTMI has.
+// Source: SASRec (Kang & McAuley, ICDM 2018), with the normalisation before each part (its gains and offsets are in the
+// maps that follow) and an age term in the attention, as MTMI has.
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
@@ -35,7 +36,11 @@ export function transformer(shape: ModelShape, options: ModelOptions): UserModel
   }
 }
 
-function transformerShapes({ interestCount: K, dimensions: D, historyMax: R }: ModelShape, heads: number, layers: number): WeightShapes {
+function transformerShapes(
+  { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
+  heads: number,
+  layers: number
+): WeightShapes {
   const ofLayers = Array.from({ length: layers }, (_, n) => [
     ...maps.map((name): [string, readonly number[]] => [`layer${n}.${name}`, [K, D, D]]),
     ...biases.map((name): [string, readonly number[]] => [`layer${n}.${name}`, [K, 1, D]])
@@ -49,7 +54,10 @@ function transformerShapes({ interestCount: K, dimensions: D, historyMax: R }: M
   }
 }
 
-/** What a layer adds starts small beside what it reads: a tower begins as the newest item, and learns what the others change about it. */
+/**
+ * What a layer adds starts small beside what it reads: a tower begins as the newest item, and learns what the others
+ * change about it.
+ */
 function initialWeights(shapes: WeightShapes, D: number, rng: Rng): Weights {
   const firstValue = (name: string): ((i: number) => number) => {
     if (name === 'user.weight') return nearIdentity(D, rng)
@@ -89,7 +97,10 @@ function interests(
     const heads = (of: tf.Tensor, from: tf.Tensor, length: number) =>
       tf.transpose(tf.reshape(map(from, of), [K * B, length, H, D / H]), [0, 2, 1, 3]) //                         [K·B, H, length, D/H]
     const scores = tf.matMul(heads(of('query'), asked, Q), heads(of('key'), read, L), false, true) //             [K·B, H, Q, L]
-    const logits = tf.add(tf.add(tf.div(scores, Math.sqrt(D / H)), keyTerms(weights, history, K, H, n)), last ? 0 : causal(L)) // [K·B, H, Q, L]
+    const logits = tf.add(
+      tf.add(tf.div(scores, Math.sqrt(D / H)), keyTerms(weights, history, K, H, n)),
+      last ? 0 : causal(L)
+    ) // [K·B, H, Q, L]
     const kept = tf.reshape(tf.tile(real, [K, 1, 1, 1]), [K * B, 1, 1, L]) //                                     [K·B, 1, 1, L]
     // Times `kept`, or a query with nothing to read would read padding.
     const pooled = tf.matMul(tf.mul(tf.softmax(logits), kept), heads(of('value'), read, L)) //                    [K·B, H, Q, D/H]

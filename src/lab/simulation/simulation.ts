@@ -1,8 +1,9 @@
 // A clickstream whose truth is known: users with several planted interests click through the topics of a catalogue.
 //
-// Items of a topic have a popularity (Zipf) and a place on a hidden ring. A session picks one interest of its user and clicks a few items of
-// the topic, each near the last on the ring or by popularity. Items arrive all the time. At the drift users swap interests, topics their popularity,
-// and items of a topic their places. Everything follows from the seed; a stream is made as it is read and may be read again.
+// Items of a topic have a popularity (Zipf) and a place on a hidden ring. A session picks one interest of its user and
+// clicks a few items of the topic, each near the last on the ring or by popularity. Items arrive all the time. At the
+// drift users swap interests, topics their popularity, and items of a topic their places. Everything follows from the
+// seed; a stream is made as it is read and may be read again.
 
 import { Rng } from '../../core/rng.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
@@ -22,11 +23,16 @@ export interface SimulationCounts {
   bad: number
 }
 
-/** Clicks that a user does not repeat, as far as the topic has others: people seldom want the same item again at once. */
+/**
+ * Clicks that a user does not repeat, as far as the topic has others: people seldom want the same item again at once.
+ */
 const recentMax = 32
 /** A resumed session takes up the ring where the user left it this often. */
 const resumeShare = 0.5
-/** On the ring a click goes 1 … 5 items on, and one in five goes back instead: a neighbourhood, not a chain that Markov counts could memorise. */
+/**
+ * On the ring a click goes 1 … 5 items on, and one in five goes back instead: a neighbourhood, not a chain that Markov
+ * counts could memorise.
+ */
 const ringStepMax = 5
 const ringBackShare = 0.2
 /** Mean seconds between clicks of a session. */
@@ -58,10 +64,14 @@ export class Simulation {
     this.options = options
     const { users, items, topics, interestsMin, interestsMax } = options
     const rng = new Rng(options.seed)
-    this.driftMs = options.driftAt < 1 ? options.startMs + Math.floor(options.durationMs * options.driftAt) : Number.POSITIVE_INFINITY
+    this.driftMs =
+      options.driftAt < 1
+        ? options.startMs + Math.floor(options.durationMs * options.driftAt)
+        : Number.POSITIVE_INFINITY
 
     const itemRng = rng.fork('items')
-    // The first items give every topic one that is there from the start; the others are dealt out evenly, in random order.
+    // The first items give every topic one that is there from the start; the others are dealt out evenly, in random
+    // order.
     const dealt = shuffle(
       Int32Array.from({ length: items - topics }, (_, i) => i % topics),
       itemRng
@@ -69,7 +79,9 @@ export class Simulation {
     this.#topicOf = Int32Array.from({ length: items }, (_, i) => (i < topics ? i : dealt[i - topics]!))
     const fresh = Math.floor(items * options.newItemShare)
     this.#arrivalMs = Float64Array.from({ length: items }, (_, i) =>
-      i < items - fresh ? options.startMs : options.startMs + Math.floor((options.durationMs * (i - (items - fresh) + 1)) / (fresh + 1))
+      i < items - fresh
+        ? options.startMs
+        : options.startMs + Math.floor((options.durationMs * (i - (items - fresh) + 1)) / (fresh + 1))
     )
     const members: number[][] = Array.from({ length: topics }, () => [])
     for (let i = 0; i < items; i++) members[this.#topicOf[i]!]!.push(i)
@@ -117,7 +129,10 @@ export class Simulation {
     this.#interests = [first, second]
   }
 
-  /** The catalogue, in order of arrival (`updatedAtMs`); the title names the topic and the place on the ring before the drift. */
+  /**
+   * The catalogue, in order of arrival (`updatedAtMs`); the title names the topic and the place on the ring before the
+   * drift.
+   */
   items(): CatalogueItem[] {
     return Array.from(this.#topicOf, (topic, item) => {
       const { name, category } = simulationTopic(topic)
@@ -127,7 +142,12 @@ export class Simulation {
           : this.options.features === 'topic'
             ? { topic: [name], category: [category] }
             : { category: [category] }
-      return { itemId: itemId(item), title: `${name} #${this.#placeOf[0][item]! + 1}`, features, updatedAtMs: this.#arrivalMs[item]! }
+      return {
+        itemId: itemId(item),
+        title: `${name} #${this.#placeOf[0][item]! + 1}`,
+        features,
+        updatedAtMs: this.#arrivalMs[item]!
+      }
     })
   }
 
@@ -144,7 +164,10 @@ export class Simulation {
     return Array.from({ length: this.options.users }, (_, user) => userId(user))
   }
 
-  /** The topics that the user is interested in at an event time. @returns empty for a user that is not of this simulation */
+  /**
+   * The topics that the user is interested in at an event time. @returns empty for a user that is not of this
+   * simulation
+   */
   interestsOf(id: UserId, timeMs: number): number[] {
     const user = indexOf(id, 'u')
     const { interestsMax } = this.options
@@ -157,7 +180,9 @@ export class Simulation {
    *
    * @param counts filled in as the stream is read
    */
-  *interactions(counts: SimulationCounts = { events: 0, duplicates: 0, outOfOrder: 0, late: 0, bad: 0 }): Generator<Interaction> {
+  *interactions(
+    counts: SimulationCounts = { events: 0, duplicates: 0, outOfOrder: 0, late: 0, bad: 0 }
+  ): Generator<Interaction> {
     const { duplicateShare, outOfOrderShare, lateShare, badShare, graceMs } = this.options
     const rng = new Rng(this.options.seed).fork('arrivals')
     const held = new Map<Session, Interaction>() // waits for the next click of its session
@@ -176,7 +201,10 @@ export class Simulation {
     }
     for (const click of this.#clicks()) {
       // The same event again, a few arrivals later, but soon enough that its id is still remembered.
-      while (repeats.length > 0 && (repeats[0]!.after <= serial || click.timeMs - repeats[0]!.interaction.eventTimeMs > graceMs / 2)) {
+      while (
+        repeats.length > 0 &&
+        (repeats[0]!.after <= serial || click.timeMs - repeats[0]!.interaction.eventTimeMs > graceMs / 2)
+      ) {
         out.push(repeats.shift()!.interaction)
         counts.duplicates++
       }
@@ -214,8 +242,10 @@ export class Simulation {
       counts.duplicates++
       yield interaction
     }
-    // Users who did not come back: most of what was kept from them is their newest, and so neither late nor out of order.
-    for (const [user, interaction] of [...late].sort((a, b) => a[1].eventTimeMs - b[1].eventTimeMs)) arrive(user, interaction)
+    // Users who did not come back: most of what was kept from them is their newest, and so neither late nor out of
+    // order.
+    for (const [user, interaction] of [...late].sort((a, b) => a[1].eventTimeMs - b[1].eventTimeMs))
+      arrive(user, interaction)
     yield* out
   }
 
@@ -260,7 +290,8 @@ export class Simulation {
       }
       session.left--
       yield { session, item, timeMs, last: session.left === 0 }
-      if (session.left > 0) running.push(timeMs + 1 + Math.floor(Math.min(gapCapMs - 1, -Math.log(1 - rng.uniform()) * gapMeanMs)), session)
+      if (session.left > 0)
+        running.push(timeMs + 1 + Math.floor(Math.min(gapCapMs - 1, -Math.log(1 - rng.uniform()) * gapMeanMs)), session)
     }
   }
 
@@ -302,7 +333,8 @@ export class Simulation {
       if (this.#arrivalMs[item]! <= timeMs && !seen.includes(item)) return item
     }
     // A topic that the user has nearly used up: the next one that is there.
-    for (let i = 0; i < ring.length && this.#arrivalMs[item]! > timeMs; i++) item = ring[(placeOf[item]! + 1) % ring.length]!
+    for (let i = 0; i < ring.length && this.#arrivalMs[item]! > timeMs; i++)
+      item = ring[(placeOf[item]! + 1) % ring.length]!
     return item
   }
 }
@@ -326,7 +358,13 @@ interface Click {
 }
 
 function event(serial: number, click: Click): Interaction {
-  return { eventId: `e${serial}`, userId: userId(click.session.user), itemId: itemId(click.item), type: 'click', eventTimeMs: click.timeMs }
+  return {
+    eventId: `e${serial}`,
+    userId: userId(click.session.user),
+    itemId: itemId(click.item),
+    type: 'click',
+    eventTimeMs: click.timeMs
+  }
 }
 
 /** Four ways in which producers get it wrong, in turn. */

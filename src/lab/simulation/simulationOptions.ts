@@ -25,7 +25,10 @@ export interface SimulationOptions {
   readonly driftAt: number
   /** Share of the users who then swap one or two interests for others. */
   readonly driftUserShare: number
-  /** Share of the items that then change places within their topic: what is popular there, and what goes with what, is then no longer what it was. */
+  /**
+   * Share of the items that then change places within their topic: what is popular there, and what goes with what, is
+   * then no longer what it was.
+   */
   readonly driftItemShare: number
   /** Exponent of the popularity of topics by rank: 0 is flat. */
   readonly topicSkew: number
@@ -39,7 +42,10 @@ export interface SimulationOptions {
   readonly noiseShare: number
   /** Mean clicks in a session, geometric. */
   readonly sessionMean: number
-  /** What the catalogue tells of an item besides its title: nothing, a coarse category of four topics, or its very topic. */
+  /**
+   * What the catalogue tells of an item besides its title: nothing, a coarse category of four topics, or its very
+   * topic.
+   */
   readonly features: 'none' | 'category' | 'topic'
   /** Share of the events that arrive twice. */
   readonly duplicateShare: number
@@ -67,8 +73,9 @@ export const simulationDefaults: SimulationOptions = {
   newItemShare: 0.2,
   driftAt: 0.5,
   driftUserShare: 0.5,
-  // Users who change their minds alone hardly hurt: a session shows at once what they want now. And the more items change places, the longer their old steps in
-  // the windows mislead: with .25 even a model begun anew at the drift reaches only .41 of the .45 before.
+  // Users who change their minds alone hardly hurt: a session shows at once what they want now. And the more items
+  // change places, the longer their old steps in the windows mislead: with .25 even a model begun anew at the drift
+  // reaches only .41 of the .45 before.
   driftItemShare: 0.1,
   topicSkew: 0.7, // the first of 24 topics is 9 times the last
   itemSkew: 0.8, // about what click logs of shops and of video sites show
@@ -90,7 +97,9 @@ export function checkSimulationOptions(options: SimulationOptions): void {
   const within = (name: keyof SimulationOptions, min: number, max: number, whole: boolean) => {
     const value = options[name] as number
     if (!(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
-      problems.push(`simulation ${name} is ${value}: give ${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`)
+      problems.push(
+        `simulation ${name} is ${value}: give ${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`
+      )
     }
   }
   within('seed', -0x80000000, 0xffffffff, true)
@@ -119,7 +128,9 @@ export function checkSimulationOptions(options: SimulationOptions): void {
   for (const name of shares) within(name, 0, 1, false)
   for (const name of ['topicSkew', 'itemSkew', 'userSkew'] as const) within(name, 0, 4, false)
   if (options.interestsMin > options.interestsMax) {
-    problems.push(`simulation interestsMin (${options.interestsMin}) must not be above interestsMax (${options.interestsMax})`)
+    problems.push(
+      `simulation interestsMin (${options.interestsMin}) must not be above interestsMax (${options.interestsMax})`
+    )
   }
   if (options.interestsMax > options.topics) {
     problems.push(
@@ -133,7 +144,9 @@ export function checkSimulationOptions(options: SimulationOptions): void {
     )
   }
   if (options.duplicateShare + options.outOfOrderShare + options.lateShare > 1) {
-    problems.push('simulation duplicateShare, outOfOrderShare and lateShare must not sum to more than 1: an event has one fault at most')
+    problems.push(
+      'simulation duplicateShare, outOfOrderShare and lateShare must not sum to more than 1: an event has one fault at most'
+    )
   }
   if (problems.length > 0) throw new ConfigError(problems)
 }

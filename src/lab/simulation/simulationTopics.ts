@@ -10,7 +10,10 @@ const categories: readonly (readonly [category: string, topics: readonly string[
 ]
 const perCategory = 4
 
-/** @returns a name of its own for every topic, and the category that four topics share; beyond 24 topics they are numbered */
+/**
+ * @returns a name of its own for every topic, and the category that four topics share; beyond 24 topics they are
+ *   numbered
+ */
 export function simulationTopic(topic: number): { readonly name: string; readonly category: string } {
   const round = Math.floor(topic / (categories.length * perCategory))
   const [category, names] = categories[Math.floor(topic / perCategory) % categories.length]!

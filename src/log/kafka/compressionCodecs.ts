@@ -1,4 +1,5 @@
-// The codecs that Kafka's producers may have used, for kafkajs, which brings only gzip: without them a consumer fails on the first foreign batch, hours later.
+// The codecs that Kafka's producers may have used, for kafkajs, which brings only gzip: without them a consumer fails
+// on the first foreign batch, hours later.
 
 import { promisify } from 'node:util'
 import { gunzip, gunzipSync, gzip, gzipSync } from 'node:zlib'
@@ -33,13 +34,17 @@ export const compressionTypes: Readonly<Record<CompressionName, number>> = {
   zstd: CompressionTypes.ZSTD
 }
 
-/** Java's clients cut snappy into blocks of 32 KiB behind this header (xerial's SnappyOutputStream); others write one bare block. Both are read. */
+/**
+ * Java's clients cut snappy into blocks of 32 KiB behind this header (xerial's SnappyOutputStream); others write one
+ * bare block. Both are read.
+ */
 const xerialHeader = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00, 0, 0, 0, 1, 0, 0, 0, 1])
 const xerialMagicBytes = 8
 const xerialBlockBytes = 32 * 1024
 /**
- * Fewer bytes are worked on where they are. An answer of a busy topic holds hundreds of small batches, and a thread that computes between its turns gets one
- * batch back from another thread a turn: seconds for what takes microseconds each.
+ * Fewer bytes are worked on where they are. An answer of a busy topic holds hundreds of small batches, and a thread
+ * that computes between its turns gets one batch back from another thread a turn: seconds for what takes microseconds
+ * each.
  */
 const handOverBytesMin = 32 * 1024
 /** zstd's own default: beyond it each level costs more time than it saves bytes. */
@@ -58,11 +63,13 @@ export const snappyCodec: CompressionCodec = {
     return Buffer.concat(parts)
   },
   async decompress(bytes) {
-    if (bytes.compare(xerialHeader, 0, xerialMagicBytes, 0, Math.min(xerialMagicBytes, bytes.length)) !== 0) return uncompressed(bytes)
+    if (bytes.compare(xerialHeader, 0, xerialMagicBytes, 0, Math.min(xerialMagicBytes, bytes.length)) !== 0)
+      return uncompressed(bytes)
     const parts: Buffer[] = []
     for (let at = xerialHeader.length; at < bytes.length; ) {
       const length = bytes.readInt32BE(at)
-      if (length < 0 || at + 4 + length > bytes.length) throw new Error(`a snappy block of ${length} bytes in ${bytes.length - at - 4}`)
+      if (length < 0 || at + 4 + length > bytes.length)
+        throw new Error(`a snappy block of ${length} bytes in ${bytes.length - at - 4}`)
       parts.push(await uncompressed(bytes.subarray(at + 4, at + 4 + length)))
       at += 4 + length
     }
@@ -139,7 +146,9 @@ async function register(): Promise<void> {
 }
 
 async function uncompressed(block: Buffer): Promise<Buffer> {
-  return (isSmall(block) ? snappyUncompressSync(block, { asBuffer: true }) : await snappyUncompress(block, { asBuffer: true })) as Buffer
+  return (
+    isSmall(block) ? snappyUncompressSync(block, { asBuffer: true }) : await snappyUncompress(block, { asBuffer: true })
+  ) as Buffer
 }
 
 function isSmall(bytes: Buffer): boolean {

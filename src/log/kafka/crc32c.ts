@@ -1,6 +1,8 @@
 // CRC-32C (Castagnoli), which Kafka puts over each batch. Node's own function is another polynomial.
 
-/** Eight tables, so that eight bytes take one step: `tables[256 k + b]` is the CRC of byte b followed by k zero bytes. */
+/**
+ * Eight tables, so that eight bytes take one step: `tables[256 k + b]` is the CRC of byte b followed by k zero bytes.
+ */
 const tables = new Int32Array(8 * 256)
 /** x³² + x²⁸ + x²⁷ + …, with its bits in reverse. */
 const polynomial = 0x82f63b78

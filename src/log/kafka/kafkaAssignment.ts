@@ -1,4 +1,5 @@
-// Which member of a group gets which partitions: as even as can be, and moving as few as can be, since each that moves has its state restored elsewhere.
+// Which member of a group gets which partitions: as even as can be, and moving as few as can be, since each that moves
+// has its state restored elsewhere.
 
 export interface AssignedMember {
   readonly id: string
@@ -11,7 +12,10 @@ export interface AssignedMember {
  *
  * @returns by member id, partitions ascending; the same for the same arguments, in whatever order the members come
  */
-export function assignPartitions(members: readonly AssignedMember[], partitions: readonly number[]): Map<string, number[]> {
+export function assignPartitions(
+  members: readonly AssignedMember[],
+  partitions: readonly number[]
+): Map<string, number[]> {
   const sorted = [...members].sort((a, b) => b.owned.length - a.owned.length || (a.id < b.id ? -1 : 1))
   const free = new Set(partitions)
   const least = Math.floor(partitions.length / sorted.length)

@@ -1,8 +1,8 @@
 // How brokers are reached: addresses, TLS, SASL, retries; and what their errors mean to us.
 //
-// kafkajs gives a connection to the cluster to every partition assigner, with typed calls for fetching, and untyped ones for groups and transactions. We use
-// these directly and none of its consumer and producer: their loops re-join without telling, reuse sequence numbers after a failure, and cannot end a
-// transaction a second time.
+// kafkajs gives a connection to the cluster to every partition assigner, with typed calls for fetching, and untyped
+// ones for groups and transactions. We use these directly and none of its consumer and producer: their loops re-join
+// without telling, reuse sequence numbers after a failure, and cannot end a transaction a second time.
 
 import { readFileSync } from 'node:fs'
 import net from 'node:net'
@@ -53,12 +53,15 @@ export function kafkaClient(
 }
 
 /**
- * A socket as kafkajs makes them itself, but for its end. While a broker is away kafkajs lets go of the connections that it lost again at each attempt, and
- * `unref` of a socket that is gone waits for it to connect: a listener more each time, and after ten of them Node warns of a leak.
+ * A socket as kafkajs makes them itself, but for its end. While a broker is away kafkajs lets go of the connections
+ * that it lost again at each attempt, and `unref` of a socket that is gone waits for it to connect: a listener more
+ * each time, and after ten of them Node warns of a leak.
  */
 export function kafkaSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): net.Socket {
   const serverName = net.isIP(host) === 0 ? { servername: host } : {}
-  const socket = ssl ? tls.connect({ host, port, ...serverName, ...ssl }, onConnect) : net.connect({ host, port }, onConnect)
+  const socket = ssl
+    ? tls.connect({ host, port, ...serverName, ...ssl }, onConnect)
+    : net.connect({ host, port }, onConnect)
   socket.setKeepAlive(true, keepAliveMs)
   socket.once('close', () => {
     socket.unref = () => socket
@@ -66,7 +69,10 @@ export function kafkaSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs):
   return socket
 }
 
-/** A connection pool of its own. A broker answers one request of a connection after the other, so what waits (a fetch, a join) needs one for itself. */
+/**
+ * A connection pool of its own. A broker answers one request of a connection after the other, so what waits (a fetch, a
+ * join) needs one for itself.
+ */
 export function openCluster(kafka: Kafka): Cluster {
   let cluster: Cluster | undefined
   // Only the cluster is wanted: this consumer is never connected.
@@ -77,7 +83,12 @@ export function openCluster(kafka: Kafka): Cluster {
     partitionAssigners: [
       (given) => {
         cluster = given.cluster
-        return { name: 'unused', version: 0, assign: async () => [], protocol: () => ({ name: 'unused', metadata: Buffer.alloc(0) }) }
+        return {
+          name: 'unused',
+          version: 0,
+          assign: async () => [],
+          protocol: () => ({ name: 'unused', metadata: Buffer.alloc(0) })
+        }
       }
     ]
   })
@@ -86,7 +97,9 @@ export function openCluster(kafka: Kafka): Cluster {
   return cluster
 }
 
-/** Two who ask for the same broker at once would connect to it twice, and one of the sockets would be forgotten, open. */
+/**
+ * Two who ask for the same broker at once would connect to it twice, and one of the sockets would be forgotten, open.
+ */
 function oneAtATime(cluster: Cluster): void {
   const finding = new Map<string, Promise<Broker>>()
   const findBroker = cluster.findBroker.bind(cluster)
@@ -120,7 +133,12 @@ export interface CoordinatorBroker extends Broker {
     rebalanceTimeout: number
     memberId: string
     groupProtocols: { name: string; metadata: Buffer }[]
-  }): Promise<{ generationId: number; leaderId: string; memberId: string; members: { memberId: string; memberMetadata: Buffer }[] }>
+  }): Promise<{
+    generationId: number
+    leaderId: string
+    memberId: string
+    members: { memberId: string; memberMetadata: Buffer }[]
+  }>
   syncGroup(request: {
     groupId: string
     generationId: number
@@ -129,8 +147,13 @@ export interface CoordinatorBroker extends Broker {
   }): Promise<{ memberAssignment: Buffer }>
   heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>
-  initProducerId(request: { transactionalId?: string; transactionTimeout?: number }): Promise<{ producerId: string; producerEpoch: number }>
-  addPartitionsToTxn(request: TransactionRequest & { topics: { topic: string; partitions: number[] }[] }): Promise<{ errors?: unknown }>
+  initProducerId(request: {
+    transactionalId?: string
+    transactionTimeout?: number
+  }): Promise<{ producerId: string; producerEpoch: number }>
+  addPartitionsToTxn(
+    request: TransactionRequest & { topics: { topic: string; partitions: number[] }[] }
+  ): Promise<{ errors?: unknown }>
   endTxn(request: TransactionRequest & { transactionResult: boolean }): Promise<unknown>
 }
 
@@ -141,7 +164,11 @@ export interface TransactionRequest {
 }
 
 /** @param what kind of coordinator, as the protocol numbers them */
-export async function findCoordinator(cluster: Cluster, id: string, what: 'group' | 'transaction'): Promise<CoordinatorBroker> {
+export async function findCoordinator(
+  cluster: Cluster,
+  id: string,
+  what: 'group' | 'transaction'
+): Promise<CoordinatorBroker> {
   const request = { groupId: id, coordinatorType: what === 'group' ? 0 : 1 }
   try {
     return (await cluster.findGroupCoordinator(request)) as CoordinatorBroker
@@ -156,7 +183,11 @@ export async function findCoordinator(cluster: Cluster, id: string, what: 'group
 
 /** `REBALANCE_IN_PROGRESS` and the like, as the protocol names its errors; undefined for others. */
 export function protocolErrorOf(error: unknown): string | undefined {
-  for (let at = error as { type?: unknown; cause?: unknown } | undefined; at !== undefined && at !== null; at = at.cause as typeof at) {
+  for (
+    let at = error as { type?: unknown; cause?: unknown } | undefined;
+    at !== undefined && at !== null;
+    at = at.cause as typeof at
+  ) {
     if (typeof at.type === 'string') return at.type
   }
   return undefined
@@ -196,9 +227,13 @@ export function kafkaError(error: unknown, what: string): unknown {
   if (name === 'KafkaJSSASLAuthenticationError' || /SASL/.test(type ?? ''))
     return new ConfigError([`${what}: the brokers refuse the credentials (${message}): see kafka.sasl`])
   if (type !== undefined && /AUTHORIZATION_FAILED/.test(type))
-    return new ConfigError([`${what}: not allowed (${type}): give the user of kafka.sasl the right, or mend the setting`])
+    return new ConfigError([
+      `${what}: not allowed (${type}): give the user of kafka.sasl the right, or mend the setting`
+    ])
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE')
-    return new ConfigError([`${what}: larger than the topic takes. Raise its max.message.bytes, or lower kafka.requestBytesMax`])
+    return new ConfigError([
+      `${what}: larger than the topic takes. Raise its max.message.bytes, or lower kafka.requestBytesMax`
+    ])
   if (type !== undefined && hopeless.has(type))
     return new MtmiError('UNAVAILABLE', `${what}: ${type}: ${message}`, { cause: error, canRetry: false })
   return new UnavailableError(`${what}: ${type ?? name}: ${message}`, { cause: error })
@@ -208,13 +243,16 @@ export function kafkaError(error: unknown, what: string): unknown {
 function mayHeal(error: unknown): boolean {
   if (error instanceof MtmiError) return error.canRetry
   const { name } = error as Error
-  if (name === 'RangeError' || name === 'TypeError' || name === 'AssertionError' || name === 'KafkaJSNotImplemented') return false
+  if (name === 'RangeError' || name === 'TypeError' || name === 'AssertionError' || name === 'KafkaJSNotImplemented')
+    return false
   if (name === 'KafkaJSSASLAuthenticationError') return false
   const type = protocolErrorOf(error)
   return type === undefined || !hopeless.has(type)
 }
 
-/** A topic that was just made is not known to every broker at once; one that is not there now will not come by itself. */
+/**
+ * A topic that was just made is not known to every broker at once; one that is not there now will not come by itself.
+ */
 const unknownTopicMs = 5000
 
 export interface RetryLimits {
@@ -243,11 +281,17 @@ export async function retrying<T>(
     } catch (error) {
       const spentMs = performance.now() - started
       const unknownTopic =
-        protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' || (error as Error).name === 'KafkaJSTopicMetadataNotLoaded'
+        protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ||
+        (error as Error).name === 'KafkaJSTopicMetadataNotLoaded'
       const limitMs = unknownTopic ? Math.min(unknownTopicMs, limits.retryMs) : limits.retryMs
-      if (!mayHeal(error) || limits.signal?.aborted === true || spentMs + waitMs > limitMs) throw kafkaError(error, what)
+      if (!mayHeal(error) || limits.signal?.aborted === true || spentMs + waitMs > limitMs)
+        throw kafkaError(error, what)
       // Jitter, so that many members do not come back at the same instant. Its seed is nobody's business.
-      await pause(waitMs * (0.5 + jitter()), undefined, limits.signal === undefined ? {} : { signal: limits.signal }).catch(() => {})
+      await pause(
+        waitMs * (0.5 + jitter()),
+        undefined,
+        limits.signal === undefined ? {} : { signal: limits.signal }
+      ).catch(() => {})
       waitMs = Math.min(waitMs * 2, retryMs.max)
       await heal(error).catch(() => {}) // the next attempt shows whether it helped
     }
@@ -286,10 +330,12 @@ function saslOf({ sasl }: KafkaOptions): KafkaConfig['sasl'] {
   const { mechanism, username, password, token, tokenFile } = sasl
   if (mechanism === 'none') return undefined
   if (mechanism === 'oauthbearer') {
-    if (token === '' && tokenFile === '') throw new ConfigError(['kafka.sasl: oauthbearer needs a token, or a tokenFile'])
+    if (token === '' && tokenFile === '')
+      throw new ConfigError(['kafka.sasl: oauthbearer needs a token, or a tokenFile'])
     return { mechanism, oauthBearerProvider: async () => ({ value: tokenFile === '' ? token : readToken(tokenFile) }) }
   }
-  if (username === '' || password === '') throw new ConfigError([`kafka.sasl: ${mechanism} needs username and password`])
+  if (username === '' || password === '')
+    throw new ConfigError([`kafka.sasl: ${mechanism} needs username and password`])
   if (mechanism === 'plain') return { mechanism, username, password }
   return mechanism === 'scram-sha-256' ? { mechanism, username, password } : { mechanism, username, password }
 }

@@ -1,4 +1,5 @@
-// Reads partitions of one topic ahead of whoever takes the records, as far as a budget of bytes allows. Knows no groups.
+// Reads partitions of one topic ahead of whoever takes the records, as far as a budget of bytes allows. Knows no
+// groups.
 
 import { CorruptError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -47,7 +48,10 @@ export class KafkaFetcher {
   #failure: unknown
   readonly #running: Promise<void>
 
-  /** @param positions next offset to read, by partition; checked against the log's start and end with `checkedPositions` before */
+  /**
+   * @param positions next offset to read, by partition; checked against the log's start and end with `checkedPositions`
+   *   before
+   */
   constructor(options: KafkaFetcherOptions, positions: ReadonlyMap<number, bigint>) {
     this.#options = options
     this.#positions = new Map(positions)
@@ -59,7 +63,10 @@ export class KafkaFetcher {
     return this.#positions.get(partition) ?? 0n
   }
 
-  /** Records, or `idle` once after each look that found nothing while the queue was empty, or undefined: wait to be woken. @throws what reading failed with */
+  /**
+   * Records, or `idle` once after each look that found nothing while the queue was empty, or undefined: wait to be
+   * woken. @throws what reading failed with
+   */
   take(): Fetched | 'idle' | undefined {
     const next = this.#queue.shift()
     if (next !== undefined) {
@@ -101,7 +108,8 @@ export class KafkaFetcher {
             const before = fetched
             const round = new AbortController()
             const leaders = cluster.findLeaderForPartitions(topic, [...this.#positions.keys()])
-            if (Object.keys(leaders).length === 0) throw new UnavailableError(`no broker leads any partition of ${topic}`)
+            if (Object.keys(leaders).length === 0)
+              throw new UnavailableError(`no broker leads any partition of ${topic}`)
             try {
               await Promise.all(
                 Object.entries(leaders).map(async ([nodeId, partitions]) => {
@@ -139,7 +147,12 @@ export class KafkaFetcher {
     for (const [partition, start] of starts) if (start > this.position(partition)) this.#positions.set(partition, start)
   }
 
-  async #follow(nodeId: string, partitions: readonly number[], round: AbortSignal, onFetched: () => void): Promise<void> {
+  async #follow(
+    nodeId: string,
+    partitions: readonly number[],
+    round: AbortSignal,
+    onFetched: () => void
+  ): Promise<void> {
     const { cluster, topic, readAheadBytesMax, wake } = this.#options
     const stopped = () => round.aborted || this.#stop.signal.aborted
     while (!stopped()) {
@@ -155,7 +168,11 @@ export class KafkaFetcher {
         continue
       }
       const broker = await cluster.findBroker({ nodeId })
-      const positions = partitions.map((partition) => ({ partition, offset: this.position(partition), bytesMax: partitionBytesMax }))
+      const positions = partitions.map((partition) => ({
+        partition,
+        offset: this.position(partition),
+        bytesMax: partitionBytesMax
+      }))
       const bytesMax = Math.max(partitionBytesMax, readAheadBytesMax - this.#queuedBytes)
       const found = await fetchBatches(broker, topic, positions, { maxWaitMs, minBytes: 1, bytesMax })
       onFetched()
@@ -173,7 +190,8 @@ export class KafkaFetcher {
     const { records, next, bytes } = recordsOf(fetched, from)
     if (next > from) this.#positions.set(partition, next)
     const end = endOf(fetched)
-    // A reader slower than the fetches gets what came meanwhile together: each time it takes costs it the same, be it for one record or for thousands.
+    // A reader slower than the fetches gets what came meanwhile together: each time it takes costs it the same, be it
+    // for one record or for thousands.
     let open = this.#queue.findLast((waiting) => waiting.partition === partition)
     for (let at = 0; at < records.length; ) {
       if (open === undefined || open.records.length >= chunkMax) {
@@ -218,7 +236,10 @@ export async function checkedPositions(
   positions: ReadonlyMap<number, bigint>
 ): Promise<Map<number, bigint>> {
   const partitions = [...positions.keys()]
-  const [starts, ends] = [await logOffsets(cluster, topic, partitions, 'start'), await logOffsets(cluster, topic, partitions, 'end')]
+  const [starts, ends] = [
+    await logOffsets(cluster, topic, partitions, 'start'),
+    await logOffsets(cluster, topic, partitions, 'end')
+  ]
   const checked = new Map<number, bigint>()
   for (const [partition, position] of positions) {
     const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
@@ -232,7 +253,8 @@ export async function checkedPositions(
 }
 
 /**
- * One after the last committed record, by partition: unlike the log's end it does not count the markers of transactions, which nobody is ever given.
+ * One after the last committed record, by partition: unlike the log's end it does not count the markers of
+ * transactions, which nobody is ever given.
  *
  * @param ends the log's ends
  */

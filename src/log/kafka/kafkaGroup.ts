@@ -1,5 +1,6 @@
-// Membership in a consumer group, by Kafka's classic protocol: join, share out, sync, beat. Every rebalance is a full stop: the reader gives up what it has, with
-// its state, before it asks to join again, so that no partition has two owners but for one that was taken for dead; and that one is fenced where it writes.
+// Membership in a consumer group, by Kafka's classic protocol: join, share out, sync, beat. Every rebalance is a full
+// stop: the reader gives up what it has, with its state, before it asks to join again, so that no partition has two
+// owners but for one that was taken for dead; and that one is fenced where it writes.
 
 import kafkajs from 'kafkajs'
 import { own } from '../../core/own.ts'
@@ -96,7 +97,8 @@ export class KafkaGroup {
       })
       for (const response of responses) {
         // -1 where nothing was committed.
-        for (const { partition, offset } of response.partitions) if (BigInt(offset) >= 0n) known.set(partition, BigInt(offset))
+        for (const { partition, offset } of response.partitions)
+          if (BigInt(offset) >= 0n) known.set(partition, BigInt(offset))
       }
     } catch {
       // A hint: whoever has state of their own does not need it.
@@ -113,7 +115,9 @@ export class KafkaGroup {
         groupId,
         groupGenerationId: this.#generationId,
         memberId: this.#memberId,
-        topics: [{ topic, partitions: [...offsets].map(([partition, offset]) => ({ partition, offset: String(offset) })) }]
+        topics: [
+          { topic, partitions: [...offsets].map(([partition, offset]) => ({ partition, offset: String(offset) })) }
+        ]
       })
     } catch {
       // the next one will do

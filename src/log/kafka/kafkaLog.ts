@@ -1,7 +1,8 @@
 // The EventLog on Kafka.
 //
-// Where a reader goes on is the reader's own business: it says so in `resume`, from the state that it commits together with its offsets. Offsets in the group
-// are written as a hint: for dashboards, and for a reader that has no state of its own (`committed` of `resume`). Readers see committed records only.
+// Where a reader goes on is the reader's own business: it says so in `resume`, from the state that it commits together
+// with its offsets. Offsets in the group are written as a hint: for dashboards, and for a reader that has no state of
+// its own (`committed` of `resume`). Readers see committed records only.
 
 import type { Kafka } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
@@ -39,7 +40,9 @@ export class KafkaLog implements EventLog {
     await registerCompressionCodecs()
     const log = new KafkaLog(kafkaClient(options), options, clock)
     try {
-      await retrying(`connecting to ${options.brokers.join(', ')}`, { retryMs: options.retryMs }, () => log.#adminCluster().connect())
+      await retrying(`connecting to ${options.brokers.join(', ')}`, { retryMs: options.retryMs }, () =>
+        log.#adminCluster().connect()
+      )
     } catch (error) {
       await log.close()
       throw error
@@ -54,10 +57,12 @@ export class KafkaLog implements EventLog {
   }
 
   /**
-   * Of several calls at once the order is kept. With a `fence` the records of a call become readable together, and the first call under it claims it: a
-   * transactional id, `<client id>.<topic>.<fence>`. A call of no records claims it each time: whoever gets a partition back has to.
+   * Of several calls at once the order is kept. With a `fence` the records of a call become readable together, and the
+   * first call under it claims it: a transactional id, `<client id>.<topic>.<fence>`. A call of no records claims it
+   * each time: whoever gets a partition back has to.
    *
-   * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed, or that failed on the way: nothing more is taken under it
+   * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed, or that failed on the
+   *   way: nothing more is taken under it
    */
   async append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
     if (this.#closed) throw new Error(`append to topic ${topic} of a log that was closed`)
@@ -70,7 +75,10 @@ export class KafkaLog implements EventLog {
     else await producer.append(topic, records)
   }
 
-  /** @throws ConfigError if there is no such topic; CorruptError if `resume` is beyond the log's end; UnavailableError after `retryMs` without an answer */
+  /**
+   * @throws ConfigError if there is no such topic; CorruptError if `resume` is beyond the log's end; UnavailableError
+   *   after `retryMs` without an answer
+   */
   async *read(topic: string, options: ReadOptions): AsyncGenerator<LogEvent, void, undefined> {
     if (options.signal.aborted || this.#closed) return
     const stop = new AbortController()
@@ -92,7 +100,10 @@ export class KafkaLog implements EventLog {
     }
   }
 
-  /** One after the last committed record, by partition: the markers of transactions behind it are nothing that a reader could wait for. */
+  /**
+   * One after the last committed record, by partition: the markers of transactions behind it are nothing that a reader
+   * could wait for.
+   */
   ends(topic: string): Promise<Offsets> {
     // In turn: kafkajs connects twice for two fetches at once, and forgets one of the sockets.
     const turn = handledLater(this.#looking.then(() => this.#ends(topic)))
@@ -149,7 +160,9 @@ export class KafkaLog implements EventLog {
     if (signal.aborted) return
     const positions = await this.#tried(cluster, topic, signal, () => checkedPositions(cluster, topic, wanted))
     const ends =
-      untilEnd === true ? await this.#tried(cluster, topic, signal, () => logOffsets(cluster, topic, partitions, 'end')) : undefined
+      untilEnd === true
+        ? await this.#tried(cluster, topic, signal, () => logOffsets(cluster, topic, partitions, 'end'))
+        : undefined
     yield* this.#follow(cluster, topic, positions, signal, () => false, ends)
   }
 
@@ -189,7 +202,9 @@ export class KafkaLog implements EventLog {
         if (!signal.aborted && !group.over) {
           const positions = await this.#tried(cluster, topic, signal, () => checkedPositions(cluster, topic, wanted))
           const ends =
-            untilEnd === true ? await this.#tried(cluster, topic, signal, () => logOffsets(cluster, topic, partitions, 'end')) : undefined
+            untilEnd === true
+              ? await this.#tried(cluster, topic, signal, () => logOffsets(cluster, topic, partitions, 'end'))
+              : undefined
           const given = new Map(positions)
           let hintedMs = performance.now()
           const follow = this.#follow(
@@ -240,7 +255,10 @@ export class KafkaLog implements EventLog {
     signal.addEventListener('abort', abort)
     try {
       for (;;) {
-        const ended = ends !== undefined && !fetcher.queued && [...ends].every(([partition, end]) => fetcher.position(partition) >= end)
+        const ended =
+          ends !== undefined &&
+          !fetcher.queued &&
+          [...ends].every(([partition, end]) => fetcher.position(partition) >= end)
         if (ended || signal.aborted || over()) return
         const taken = positions.size === 0 ? 'idle' : fetcher.take()
         if (taken === undefined) await turn.next()

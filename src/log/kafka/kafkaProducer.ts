@@ -1,15 +1,23 @@
 // Writes to Kafka: idempotent always; in one transaction a call where an owner is to be fenced.
 //
-// What makes it safe is bookkeeping that kafkajs' producer does not keep: batches of a failed call are sent again with the very sequence numbers that they
-// had, the end of a transaction is asked for until it is known, and a transactional id is claimed once, on purpose, never as part of a retry: a former
-// owner who was stopped and runs again must not claim it back.
+// What makes it safe is bookkeeping that kafkajs' producer does not keep: batches of a failed call are sent again with
+// the very sequence numbers that they had, the end of a transaction is asked for until it is known, and a transactional
+// id is claimed once, on purpose, never as part of a retry: a former owner who was stopped and runs again must not
+// claim it back.
 
 import type { Clock } from '../../core/clock.ts'
 import { MtmiError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
-import { type Cluster, type CoordinatorBroker, findCoordinator, protocolErrorOf, type RetryLimits, retrying } from './kafkaClient.ts'
+import {
+  type Cluster,
+  type CoordinatorBroker,
+  findCoordinator,
+  protocolErrorOf,
+  type RetryLimits,
+  retrying
+} from './kafkaClient.ts'
 import { produceBatches } from './kafkaRecords.ts'
 import { recordBytesMax } from './recordBatch.ts'
 
@@ -24,7 +32,9 @@ export interface KafkaProducerOptions {
   readonly transactionalId?: string
 }
 
-/** A transaction that its producer left open is aborted by the brokers after this; until then readers wait behind it. */
+/**
+ * A transaction that its producer left open is aborted by the brokers after this; until then readers wait behind it.
+ */
 const transactionTimeoutMs = 60_000
 const sequenceEnd = 2 ** 31
 
@@ -45,7 +55,10 @@ export class KafkaProducer {
     this.#options = options
   }
 
-  /** Takes the transactional id, again if need be: whoever had it before is refused from here on, and its open transaction is aborted. */
+  /**
+   * Takes the transactional id, again if need be: whoever had it before is refused from here on, and its open
+   * transaction is aborted.
+   */
   claim(): Promise<void> {
     return this.#inTurn(() => {
       this.#identity = undefined
@@ -75,7 +88,8 @@ export class KafkaProducer {
     if (this.#refusal !== undefined) throw this.#refusal
     if (this.#identity !== undefined) return
     const { cluster, transactionalId } = this.#options
-    const what = transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`
+    const what =
+      transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`
     this.#identity = await retrying(
       what,
       this.#limits,
@@ -114,7 +128,10 @@ export class KafkaProducer {
     }
   }
 
-  /** Whether a batch was written is not known: its numbers must not be used again for others. A plain producer gets a new identity; one with a claim ends. */
+  /**
+   * Whether a batch was written is not known: its numbers must not be used again for others. A plain producer gets a
+   * new identity; one with a claim ends.
+   */
   #afterFailure(what: string, error: unknown): never {
     const { transactionalId } = this.#options
     if (transactionalId === undefined) {
@@ -174,12 +191,18 @@ export class KafkaProducer {
     for (const round of rounds) {
       await this.#produce(what, topic, round)
       for (const { partition, records } of round) {
-        this.#sequences.set(`${topic}/${partition}`, ((this.#sequences.get(`${topic}/${partition}`) ?? 0) + records.length) % sequenceEnd)
+        this.#sequences.set(
+          `${topic}/${partition}`,
+          ((this.#sequences.get(`${topic}/${partition}`) ?? 0) + records.length) % sequenceEnd
+        )
       }
     }
   }
 
-  /** Sends a round until every leader has acknowledged its part: what was written by an attempt that seemed to fail is recognised by its sequence. */
+  /**
+   * Sends a round until every leader has acknowledged its part: what was written by an attempt that seemed to fail is
+   * recognised by its sequence.
+   */
   async #produce(what: string, topic: string, round: readonly Batch[]): Promise<void> {
     const { cluster, clock, compression, transactionalId } = this.#options
     const timestampMs = clock.nowMs()
@@ -212,7 +235,8 @@ export class KafkaProducer {
           })
         )
         for (const result of results) if (result.status === 'rejected') throw finalOf(result.reason)
-        if (waiting.size > 0) throw new UnavailableError(`nobody leads partitions ${[...waiting.keys()].join(', ')} of ${topic}`)
+        if (waiting.size > 0)
+          throw new UnavailableError(`nobody leads partitions ${[...waiting.keys()].join(', ')} of ${topic}`)
       },
       () => this.#refresh()
     )
@@ -233,7 +257,11 @@ export class KafkaProducer {
   }
 
   /** Waits while the transaction before is still being ended; otherwise looks for the coordinator anew. */
-  async #askCoordinator(what: string, transactionalId: string, ask: (coordinator: CoordinatorBroker) => Promise<unknown>): Promise<void> {
+  async #askCoordinator(
+    what: string,
+    transactionalId: string,
+    ask: (coordinator: CoordinatorBroker) => Promise<unknown>
+  ): Promise<void> {
     await retrying(
       what,
       this.#limits,

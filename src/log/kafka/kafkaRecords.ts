@@ -1,4 +1,5 @@
-// Fetching and producing through kafkajs' connections, with the records read and written by us: kafkajs makes the request and understands the answer around them.
+// Fetching and producing through kafkajs' connections, with the records read and written by us: kafkajs makes the
+// request and understands the answer around them.
 
 import type { LogRecord, NewRecord } from '../eventLog.ts'
 import type { Broker } from './kafkaClient.ts'
@@ -31,7 +32,11 @@ export async function fetchBatches(
   positions: readonly FetchPosition[],
   limits: { readonly maxWaitMs: number; readonly minBytes: number; readonly bytesMax: number }
 ): Promise<readonly FetchedPartition[]> {
-  const partitions = positions.map(({ partition, offset, bytesMax }) => ({ partition, fetchOffset: String(offset), maxBytes: bytesMax }))
+  const partitions = positions.map(({ partition, offset, bytesMax }) => ({
+    partition,
+    fetchOffset: String(offset),
+    maxBytes: bytesMax
+  }))
   const request = {
     isolationLevel: readCommitted,
     maxWaitTime: limits.maxWaitMs,
@@ -74,16 +79,23 @@ export async function produceBatches(broker: Broker, options: ProduceOptions): P
   const transactional = transactionalId !== undefined
   const written: { partition: number; bytes: Buffer }[] = []
   for (const { partition, firstSequence, records } of batches) {
-    const bytes = await writeRecordBatch(records, timestampMs, compression, { producerId, producerEpoch, firstSequence, transactional })
+    const bytes = await writeRecordBatch(records, timestampMs, compression, {
+      producerId,
+      producerEpoch,
+      firstSequence,
+      transactional
+    })
     written.push({ partition, bytes })
   }
   const writing = withExchange(broker, ({ request, ...rest }) => ({
     ...rest,
     request: { ...request, encode: async () => encoded(produceRequest(topic, written, transactionalId)) }
   }))
-  await writing.produce({ topicData: [], acks: allReplicas, ...(transactional ? { transactionalId } : {}) } as Parameters<
-    Broker['produce']
-  >[0])
+  await writing.produce({
+    topicData: [],
+    acks: allReplicas,
+    ...(transactional ? { transactionalId } : {})
+  } as Parameters<Broker['produce']>[0])
 }
 
 // Versions 3 to 7, those that kafkajs asks for, are alike.
@@ -133,7 +145,8 @@ async function readFetchResponse(payload: Buffer, version: number, older: Decode
       const lastStableOffset = cursor.int64()
       if (version >= 5) cursor.at += 8 // the log's start
       const aborted: { producerId: bigint; firstOffset: bigint }[] = []
-      for (let left = cursor.int32(); left > 0; left--) aborted.push({ producerId: cursor.int64(), firstOffset: cursor.int64() })
+      for (let left = cursor.int32(); left > 0; left--)
+        aborted.push({ producerId: cursor.int64(), firstOffset: cursor.int64() })
       if (version >= 11) cursor.at += 4 // a replica to read from instead
       const batches = await readRecordBatches(cursor.bytes())
       if (batches === undefined) return readOldResponse(payload, older)
@@ -167,10 +180,18 @@ async function readOldResponse(payload: Buffer, older: Decode): Promise<unknown>
       for (const { key, value, offset, timestamp } of messages) {
         const record = { key: key ?? Buffer.alloc(0), value }
         const plain = { producerId: -1n, producerEpoch: -1, firstSequence: -1, transactional: false }
-        const [batch] = (await readRecordBatches(await writeRecordBatch([record], Number(timestamp ?? 0), 0, plain))) ?? []
+        const [batch] =
+          (await readRecordBatches(await writeRecordBatch([record], Number(timestamp ?? 0), 0, plain))) ?? []
         batches.push({ ...batch!, firstOffset: BigInt(offset), next: BigInt(offset) + 1n })
       }
-      found.push({ partition, errorCode, highWatermark: BigInt(highWatermark), lastStableOffset: -1n, aborted: [], batches })
+      found.push({
+        partition,
+        errorCode,
+        highWatermark: BigInt(highWatermark),
+        lastStableOffset: -1n,
+        aborted: [],
+        batches
+      })
     }
     rewritten.push({ topicName, partitions: found })
   }
@@ -178,11 +199,15 @@ async function readOldResponse(payload: Buffer, older: Decode): Promise<unknown>
 }
 
 /**
- * The records of a fetched partition from `from` on: without those of aborted transactions and without the markers that end transactions.
+ * The records of a fetched partition from `from` on: without those of aborted transactions and without the markers that
+ * end transactions.
  *
  * @returns `next`: where to read on, beyond markers and beyond what compaction has removed
  */
-export function recordsOf(fetched: FetchedPartition, from: bigint): { records: LogRecord[]; next: bigint; bytes: number } {
+export function recordsOf(
+  fetched: FetchedPartition,
+  from: bigint
+): { records: LogRecord[]; next: bigint; bytes: number } {
   const aborted = [...fetched.aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1))
   const aborting = new Set<bigint>()
   const records: LogRecord[] = []
@@ -221,7 +246,9 @@ interface Exchange {
 function withExchange(broker: Broker, change: (exchange: Exchange) => Exchange): Broker {
   const { connectionPool } = broker as unknown as { connectionPool: { send: (exchange: Exchange) => Promise<unknown> } }
   const send = (exchange: Exchange) => connectionPool.send(change(exchange))
-  return Object.create(broker, { connectionPool: { value: Object.create(connectionPool, { send: { value: send } }) } }) as Broker
+  return Object.create(broker, {
+    connectionPool: { value: Object.create(connectionPool, { send: { value: send } }) }
+  }) as Broker
 }
 
 /** As kafkajs wants what it is to send. */

@@ -1,14 +1,24 @@
-// A look at the brokers that changes nothing: which answer, which topics there are, and what our credentials may do with them.
+// A look at the brokers that changes nothing: which answer, which topics there are, and what our credentials may do
+// with them.
 //
-// Rights are asked for by requests that brokers refuse for another reason once they have found us allowed: a fetch from beyond the end, a batch without
-// records, a heartbeat of a member that is none, a transaction of a producer that is none. Nothing is read, written or joined.
+// Rights are asked for by requests that brokers refuse for another reason once they have found us allowed: a fetch from
+// beyond the end, a batch without records, a heartbeat of a member that is none, a transaction of a producer that is
+// none. Nothing is read, written or joined.
 
 import { setTimeout as after } from 'node:timers'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
-import { type Broker, type Cluster, findCoordinator, kafkaClient, kafkaError, openCluster, protocolErrorOf } from './kafkaClient.ts'
+import {
+  type Broker,
+  type Cluster,
+  findCoordinator,
+  kafkaClient,
+  kafkaError,
+  openCluster,
+  protocolErrorOf
+} from './kafkaClient.ts'
 
 export interface SurveyedBroker {
   readonly nodeId: number
@@ -19,7 +29,9 @@ export interface SurveyedBroker {
 }
 
 /** `hidden`: not there, or not for us to see; brokers that let nobody know do not tell which. */
-export type SurveyedTopic = { readonly state: 'there'; readonly partitions: number } | { readonly state: 'missing' | 'hidden' }
+export type SurveyedTopic =
+  | { readonly state: 'there'; readonly partitions: number }
+  | { readonly state: 'missing' | 'hidden' }
 
 /** undefined: what was asked about does not exist, so nobody knows. */
 export type Right = boolean | undefined
@@ -39,7 +51,10 @@ export class KafkaSurvey {
   readonly #cluster: Cluster
   readonly #options: KafkaOptions
 
-  /** @throws ConfigError for settings or credentials that cannot be used; UnavailableError if no broker answers within `withinMs` */
+  /**
+   * @throws ConfigError for settings or credentials that cannot be used; UnavailableError if no broker answers within
+   *   `withinMs`
+   */
   static async open(options: KafkaOptions, withinMs: number): Promise<KafkaSurvey> {
     const cluster = openCluster(
       kafkaClient(options, { connectTimeoutMs: Math.min(withinMs, requestTimeoutMs), requestTimeoutMs, retries: 0 })
@@ -59,7 +74,10 @@ export class KafkaSurvey {
     this.#options = options
   }
 
-  /** All brokers of the cluster, each asked at the address that it advertises: what a client that was let in has to reach as well. */
+  /**
+   * All brokers of the cluster, each asked at the address that it advertises: what a client that was let in has to
+   * reach as well.
+   */
   async brokers(): Promise<SurveyedBroker[]> {
     const { brokers } = await this.#metadata([])
     return Promise.all(
@@ -76,7 +94,10 @@ export class KafkaSurvey {
   async topic(topic: string): Promise<SurveyedTopic> {
     try {
       const { topicMetadata } = await this.#metadata([topic])
-      return { state: 'there', partitions: topicMetadata.find((one) => one.topic === topic)?.partitionMetadata.length ?? 0 }
+      return {
+        state: 'there',
+        partitions: topicMetadata.find((one) => one.topic === topic)?.partitionMetadata.length ?? 0
+      }
     } catch (error) {
       const type = protocolErrorOf(error) ?? ''
       if (refused.test(type)) return { state: 'hidden' }
@@ -129,7 +150,9 @@ export class KafkaSurvey {
   /** Whether the brokers have stamped a record of the topic with a time at or after `timeMs`. */
   async hasRecordsSince(topic: string, timeMs: number): Promise<boolean> {
     await this.#target(topic)
-    const partitions = this.#cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => ({ partition: partitionId }))
+    const partitions = this.#cluster
+      .findTopicPartitionMetadata(topic)
+      .map(({ partitionId }) => ({ partition: partitionId }))
     const found = await this.#cluster.fetchTopicsOffset([{ topic, partitions, fromTimestamp: timeMs }])
     return found.some((one) => one.partitions.some(({ offset }) => BigInt(offset) >= 0n))
   }
@@ -167,7 +190,9 @@ export class KafkaSurvey {
   }
 
   async #metadata(topics: readonly string[]): Promise<Metadata> {
-    return (this.#cluster as unknown as { metadata(of: { topics: readonly string[] }): Promise<Metadata> }).metadata({ topics })
+    return (this.#cluster as unknown as { metadata(of: { topics: readonly string[] }): Promise<Metadata> }).metadata({
+      topics
+    })
   }
 }
 

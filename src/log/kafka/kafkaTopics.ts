@@ -1,4 +1,5 @@
-// The topics that we need on Kafka: what they should be like, what the brokers have, and how to make the one of the other.
+// The topics that we need on Kafka: what they should be like, what the brokers have, and how to make the one of the
+// other.
 
 import kafkajs, { type Admin } from 'kafkajs'
 import type { Config, KafkaOptions } from '../../core/config/config.ts'
@@ -24,7 +25,10 @@ export interface TopicDifference {
 }
 
 export interface TopicPlan extends WantedTopic {
-  /** `make`: it is not there. `change`: differences can be applied. `keep`: nothing to do, or nothing that we would dare. */
+  /**
+   * `make`: it is not there. `change`: differences can be applied. `keep`: nothing to do, or nothing that we would
+   * dare.
+   */
   readonly action: 'make' | 'change' | 'keep'
   readonly differences: readonly TopicDifference[]
 }
@@ -32,7 +36,8 @@ export interface TopicPlan extends WantedTopic {
 /** A replaced row of the model is of no use to anybody: only a reader under way must meet no gap. */
 const modelUpdatesLagMs = 60_000
 /**
- * An item is deleted until the catalogue has it again, so its tombstone is kept: some 100 bytes. Not the greatest number there is: brokers add it to the time.
+ * An item is deleted until the catalogue has it again, so its tombstone is kept: some 100 bytes. Not the greatest
+ * number there is: brokers add it to the time.
  */
 const tombstonesKeptMs = 100 * 365 * 24 * 60 * 60 * 1000
 const app = 'mtmi'
@@ -40,10 +45,15 @@ const app = 'mtmi'
 /** @returns ours, then those for dead letters */
 export function wantedTopics({ topics, sources }: Pick<Config, 'topics' | 'sources'>): WantedTopic[] {
   const { partitions } = topics
-  // When the log took a record is what lateness, freshness and clocks that go wrong are judged against: the broker's word, not a producer's.
+  // When the log took a record is what lateness, freshness and clocks that go wrong are judged against: the broker's
+  // word, not a producer's.
   const stamped = { 'message.timestamp.type': 'LogAppendTime' }
   const kept = { ...stamped, 'cleanup.policy': 'delete', 'retention.ms': String(topics.retentionMs) }
-  const compacted = (lagMs: number) => ({ ...stamped, 'cleanup.policy': 'compact', 'min.compaction.lag.ms': String(lagMs) })
+  const compacted = (lagMs: number) => ({
+    ...stamped,
+    'cleanup.policy': 'compact',
+    'min.compaction.lag.ms': String(lagMs)
+  })
   const wanted: WantedTopic[] = [
     { topic: topics.interactions, partitions, settings: kept },
     {
@@ -56,7 +66,13 @@ export function wantedTopics({ topics, sources }: Pick<Config, 'topics' | 'sourc
     { topic: topics.modelUpdates, partitions: 1, settings: compacted(modelUpdatesLagMs) },
     { topic: `${topics.interactions}.${app}.late`, partitions: 1, settings: kept }
   ]
-  const read = [topics.interactions, topics.items, topics.userSequences, topics.modelUpdates, ...sources.map(({ topic }) => topic)]
+  const read = [
+    topics.interactions,
+    topics.items,
+    topics.userSequences,
+    topics.modelUpdates,
+    ...sources.map(({ topic }) => topic)
+  ]
   for (const topic of read) wanted.push({ topic: deadLetterTopic(topic, app), partitions: 1, settings: kept })
   return wanted
 }
@@ -110,13 +126,23 @@ export function compareTopic(
   if (found === undefined) return { ...wanted, action: 'make', differences: [] }
   const differences: TopicDifference[] = []
   if (found.partitions !== wanted.partitions) {
-    const refused = 'users would move to other partitions than their histories: make new topics, or set topics.partitions to what there is'
-    differences.push({ what: 'partitions', wanted: String(wanted.partitions), found: String(found.partitions), refused })
+    const refused =
+      'users would move to other partitions than their histories: make new topics, or set topics.partitions to what there is'
+    differences.push({
+      what: 'partitions',
+      wanted: String(wanted.partitions),
+      found: String(found.partitions),
+      refused
+    })
   }
   for (const [what, value] of Object.entries(wanted.settings)) {
     if (own(found.settings, what) !== value) differences.push({ what, wanted: value, found: own(found.settings, what) })
   }
-  return { ...wanted, action: differences.some(({ refused }) => refused === undefined) ? 'change' : 'keep', differences }
+  return {
+    ...wanted,
+    action: differences.some(({ refused }) => refused === undefined) ? 'change' : 'keep',
+    differences
+  }
 }
 
 async function plan(admin: Admin, wanted: readonly WantedTopic[]): Promise<TopicPlan[]> {
@@ -128,7 +154,9 @@ async function plan(admin: Admin, wanted: readonly WantedTopic[]): Promise<Topic
   return wanted.map((one) =>
     compareTopic(
       one,
-      there.has(one.topic) ? { partitions: partitions.get(one.topic) ?? 0, settings: settings.get(one.topic)?.all ?? {} } : undefined
+      there.has(one.topic)
+        ? { partitions: partitions.get(one.topic) ?? 0, settings: settings.get(one.topic)?.all ?? {} }
+        : undefined
     )
   )
 }

@@ -1,7 +1,7 @@
 // The embedded twin of Kafka: a durable, partitioned, replayable log in a directory, on LMDB.
 //
-// Any number of threads and processes may read and append at once. There are no consumer groups: every reader gets all partitions, and `group` is
-// ignored, since sharing work needs a coordinator, which is what Kafka is for.
+// Any number of threads and processes may read and append at once. There are no consumer groups: every reader gets all
+// partitions, and `group` is ignored, since sharing work needs a coordinator, which is what Kafka is for.
 
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import path from 'node:path'
@@ -20,18 +20,25 @@ export interface LocalLogOptions {
   /** Of a topic when it is made; afterwards it must stay the same. */
   readonly partitions: (topic: string) => number
   /**
-   * Of a topic that keeps the newest record of each key for ever: how old an older one, or a deletion, must be before it may go, milliseconds. A reader that
-   * lags less sees all of them. undefined, and the default for every topic: not compacted.
+   * Of a topic that keeps the newest record of each key for ever: how old an older one, or a deletion, must be before
+   * it may go, milliseconds. A reader that lags less sees all of them. undefined, and the default for every topic: not
+   * compacted.
    */
   readonly compactionLagMs?: (topic: string) => number | undefined
-  /** Whether compaction of a topic keeps a record without a value, as the newest of its key. Default: no, key and all are gone. */
+  /**
+   * Whether compaction of a topic keeps a record without a value, as the newest of its key. Default: no, key and all
+   * are gone.
+   */
   readonly keepsTombstones?: (topic: string) => boolean
   /** Records of topics that are not compacted are removed after this. Default: never. */
   readonly retentionMs?: number
   readonly clock: Clock
 }
 
-/** How often a reader that waits looks for appends of other threads and processes. Those of its own LocalLog wake it at once. */
+/**
+ * How often a reader that waits looks for appends of other threads and processes. Those of its own LocalLog wake it at
+ * once.
+ */
 const pollMs = 15
 /** As in Kafka; it keeps names inside their directory as well. */
 const topicName = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}$/
@@ -66,8 +73,8 @@ export class LocalLog implements EventLog {
   /**
    * Resolves when all records are on the disk; those of one call become readable together.
    *
-   * The first append of this LocalLog under a `fence` claims it in that topic; one of no records claims it and does nothing else. From then on every
-   * LocalLog that had claimed it before is refused.
+   * The first append of this LocalLog under a `fence` claims it in that topic; one of no records claims it and does
+   * nothing else. From then on every LocalLog that had claimed it before is refused.
    *
    * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed; nothing was appended
    */
@@ -88,14 +95,19 @@ export class LocalLog implements EventLog {
     const recordsMax = this.#isCompacted(topic) ? 1 : blockRecordsMax
     const blocks = new Map([...groups].map(([partition, group]) => [partition, packBlocks(group, recordsMax)]))
     try {
-      await this.#tracked(partitioned.append(blocks, this.#options.clock, fence === undefined ? undefined : this.#fence(topic, fence)))
+      await this.#tracked(
+        partitioned.append(blocks, this.#options.clock, fence === undefined ? undefined : this.#fence(topic, fence))
+      )
     } catch (error) {
       throw unavailable(error, `cannot append ${records.length} records to topic ${topic} in ${this.#directory}`)
     }
     if (records.length > 0) this.#wake(topic)
   }
 
-  /** A topic that is not there yet is made, and waited on. @throws CorruptError if `resume` is beyond the log's end: then the log was reset, and the reader's state was not */
+  /**
+   * A topic that is not there yet is made, and waited on. @throws CorruptError if `resume` is beyond the log's end:
+   * then the log was reset, and the reader's state was not
+   */
   async *read(topic: string, options: ReadOptions): AsyncGenerator<LogEvent, void, undefined> {
     const { resume, signal, untilEnd } = options
     if (signal.aborted) return
@@ -144,13 +156,16 @@ export class LocalLog implements EventLog {
 
   /** Names of the topics there are, other processes' included. */
   topics(): string[] {
-    const names = readdirSync(this.#directory, { withFileTypes: true }).filter((entry) => entry.isDirectory() && topicName.test(entry.name))
+    const names = readdirSync(this.#directory, { withFileTypes: true }).filter(
+      (entry) => entry.isDirectory() && topicName.test(entry.name)
+    )
     return names.map((entry) => entry.name).filter((name) => existsSync(this.#path(name)))
   }
 
   /**
-   * Removes what retention and compaction allow, in all topics, a bounded part of it: call it every few seconds, and again at once while there is
-   * `more`. Several processes may do so. The space is used again by later appends; files do not shrink.
+   * Removes what retention and compaction allow, in all topics, a bounded part of it: call it every few seconds, and
+   * again at once while there is `more`. Several processes may do so. The space is used again by later appends; files
+   * do not shrink.
    *
    * @returns records removed, and whether there may be more to do
    */
@@ -202,10 +217,13 @@ export class LocalLog implements EventLog {
     let opening = this.#topics.get(name)
     if (opening === undefined) {
       if (!topicName.test(name)) {
-        throw new ConfigError([`topic name ${JSON.stringify(name)}: 1 to 249 letters, digits, dots, dashes and underlines are allowed`])
+        throw new ConfigError([
+          `topic name ${JSON.stringify(name)}: 1 to 249 letters, digits, dots, dashes and underlines are allowed`
+        ])
       }
       const partitions = this.#options.partitions(name)
-      if (!Number.isInteger(partitions) || partitions < 1) throw new ConfigError([`topic ${name}: ${partitions} partitions`])
+      if (!Number.isInteger(partitions) || partitions < 1)
+        throw new ConfigError([`topic ${name}: ${partitions} partitions`])
       opening = handledLater(LocalLogTopic.open(path.join(this.#directory, name), name, partitions))
       this.#topics.set(name, opening)
       // A later call may find the obstacle gone.

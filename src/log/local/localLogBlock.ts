@@ -8,7 +8,8 @@
 //     byte 20   uint32   count of the records still in it
 //     byte 24   records: varints (offset − base, key bytes, value bytes + 1 or 0 for null, headers), headers, key, value
 //
-// All numbers little-endian. The base is in the key that the block is stored under, so that a block can be made before its offsets are known.
+// All numbers little-endian. The base is in the key that the block is stored under, so that a block can be made before
+// its offsets are known.
 
 import { ok as assert } from 'node:assert'
 import * as zlib from 'node:zlib'
@@ -23,7 +24,10 @@ const headerBytes = 24
 /** `zlib.crc32` came with Node 20.15: before it, blocks are written and read unchecked. */
 const crc32: ((data: Uint8Array, value?: number) => number) | undefined = zlib.crc32
 
-/** Most records and bytes of one block: enough that a block costs little beside its records, little enough to read for one of them. */
+/**
+ * Most records and bytes of one block: enough that a block costs little beside its records, little enough to read for
+ * one of them.
+ */
 export const blockRecordsMax = 512
 export const blockBytesMax = 256 * 1024
 
@@ -79,7 +83,11 @@ export function stamp(bytes: Buffer, timestampMs: number): void {
 }
 
 /** What can be said of a block without reading its records. */
-export function blockHead(bytes: Buffer): { readonly timestampMs: number; readonly span: number; readonly count: number } {
+export function blockHead(bytes: Buffer): {
+  readonly timestampMs: number
+  readonly span: number
+  readonly count: number
+} {
   return { timestampMs: bytes.readDoubleLE(8), span: bytes.readUInt32LE(16), count: bytes.readUInt32LE(20) }
 }
 
@@ -90,7 +98,14 @@ export function blockHead(bytes: Buffer): { readonly timestampMs: number; readon
  * @returns the offset after the block
  * @throws CorruptError if the block is not what was written
  */
-export function unpackBlock(bytes: Buffer, partition: number, base: bigint, position: bigint, into: LogRecord[], where: string): bigint {
+export function unpackBlock(
+  bytes: Buffer,
+  partition: number,
+  base: bigint,
+  position: bigint,
+  into: LogRecord[],
+  where: string
+): bigint {
   const corrupt = (what: string) =>
     new CorruptError(
       `${where}, partition ${partition}, block at offset ${base}: ${what}. Its bytes are not what was written: restore the directory, or reset it`
@@ -175,7 +190,12 @@ function sizeMax(record: NewRecord | LogRecord): number {
   return size
 }
 
-function pack(records: readonly (NewRecord | LogRecord)[], deltas: readonly number[] | undefined, span: number, contentMax: number): Block {
+function pack(
+  records: readonly (NewRecord | LogRecord)[],
+  deltas: readonly number[] | undefined,
+  span: number,
+  contentMax: number
+): Block {
   const bytes = Buffer.allocUnsafeSlow(headerBytes + contentMax)
   bytes.fill(0, 0, headerBytes)
   bytes[0] = format

@@ -18,7 +18,10 @@ import { handledLater } from '../../core/promises.ts'
 import type { LogRecord } from '../eventLog.ts'
 import { type Block, blockHead, repackBlock, stamp, unpackBlock } from './localLogBlock.ts'
 
-/** A batch that is read ends with the block that reaches either. A block has at most 512 records and 256 KiB, or one large record. */
+/**
+ * A batch that is read ends with the block that reaches either. A block has at most 512 records and 256 KiB, or one
+ * large record.
+ */
 const readRecordsMax = 512
 const readBytesMax = 1024 * 1024
 /** Work of one clean-up transaction: a few milliseconds in which the event loop and other writers wait. */
@@ -62,7 +65,8 @@ export class LocalLogTopic {
   #users = 0
 
   /**
-   * Opens, or makes, the topic. All LocalLogs of a thread share what is open: lmdb-js has one writer for an environment and thread.
+   * Opens, or makes, the topic. All LocalLogs of a thread share what is open: lmdb-js has one writer for an environment
+   * and thread.
    *
    * @param directory of the topic alone
    * @throws ConfigError if it has another number of partitions; CorruptError; UnavailableError
@@ -97,12 +101,16 @@ export class LocalLogTopic {
       opened = await openLmdb(directory, () => openDatabases(directory))
     } catch (error) {
       if (/MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(String(error))) {
-        throw new CorruptError(`topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`, {
-          cause: error
-        })
+        throw new CorruptError(
+          `topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`,
+          {
+            cause: error
+          }
+        )
       }
       throw (
-        diskFault(error, directory) ?? new UnavailableError(`topic ${name}: cannot open ${directory}: ${String(error)}`, { cause: error })
+        diskFault(error, directory) ??
+        new UnavailableError(`topic ${name}: cannot open ${directory}: ${String(error)}`, { cause: error })
       )
     }
     const { env, state } = opened
@@ -116,7 +124,8 @@ export class LocalLogTopic {
         )
       }
       const bytes = state.get(topicKey)
-      if (bytes === undefined) throw new CorruptError(`topic ${name}: ${directory} holds no state: restore it, or reset it`)
+      if (bytes === undefined)
+        throw new CorruptError(`topic ${name}: ${directory} holds no state: restore it, or reset it`)
       return new LocalLogTopic(directory, name, unpackState(bytes, directory).length, opened)
     } catch (error) {
       await env.close()
@@ -145,7 +154,11 @@ export class LocalLogTopic {
   }
 
   /** Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may */
-  async append(groups: ReadonlyMap<number, readonly Block[]>, clock: { nowMs(): number }, fence?: Fence): Promise<void> {
+  async append(
+    groups: ReadonlyMap<number, readonly Block[]>,
+    clock: { nowMs(): number },
+    fence?: Fence
+  ): Promise<void> {
     await this.#write(() => {
       if (fence !== undefined) this.#checkFence(fence)
       const states = this.#states()
@@ -177,8 +190,8 @@ export class LocalLogTopic {
   }
 
   /**
-   * Records of one partition from `position` on, below `until`; `next` is where to go on. No records and `next` = `position`: there are none yet.
-   * Records and `next` both move on where compaction left a gap.
+   * Records of one partition from `position` on, below `until`; `next` is where to go on. No records and `next` =
+   * `position`: there are none yet. Records and `next` both move on where compaction left a gap.
    */
   read(partition: number, position: bigint, until?: bigint): { records: LogRecord[]; next: bigint; end: bigint } {
     this.#env.resetReadTxn()
@@ -204,7 +217,9 @@ export class LocalLogTopic {
     return { records, next: next > position ? next : position, end }
   }
 
-  /** Removes blocks taken before `beforeMs`, oldest first. @returns records removed, and whether there may be more to do */
+  /**
+   * Removes blocks taken before `beforeMs`, oldest first. @returns records removed, and whether there may be more to do
+   */
   async expire(beforeMs: number): Promise<{ removed: number; more: boolean }> {
     this.#env.resetReadTxn()
     // Seen without the write lock first: mostly there is nothing to do.
@@ -221,8 +236,8 @@ export class LocalLogTopic {
   }
 
   /**
-   * Of the records taken before `beforeMs`, keeps the newest of each key, and nothing of a key whose newest is a null, unless tombstones are kept. A part of
-   * the work: call again while there is `more`.
+   * Of the records taken before `beforeMs`, keeps the newest of each key, and nothing of a key whose newest is a null,
+   * unless tombstones are kept. A part of the work: call again while there is `more`.
    */
   async compact(beforeMs: number, keepTombstones = false): Promise<{ removed: number; more: boolean }> {
     this.#env.resetReadTxn()
@@ -312,7 +327,8 @@ export class LocalLogTopic {
 
   #states(): PartitionState[] {
     const bytes = this.#state.get(topicKey)
-    if (bytes === undefined) throw new CorruptError(`topic ${this.name}: its state is gone from ${this.directory}: restore it, or reset it`)
+    if (bytes === undefined)
+      throw new CorruptError(`topic ${this.name}: its state is gone from ${this.directory}: restore it, or reset it`)
     return unpackState(bytes, this.directory)
   }
 
@@ -354,7 +370,10 @@ function offsetOf(key: Buffer): bigint {
   return key.readBigUInt64BE(4)
 }
 
-/** 16 bytes of a hash instead of the key, which may be longer than LMDB's keys: no two keys of a topic will ever share them. */
+/**
+ * 16 bytes of a hash instead of the key, which may be longer than LMDB's keys: no two keys of a topic will ever share
+ * them.
+ */
 function latestKey(record: LogRecord): Buffer {
   const key = Buffer.allocUnsafe(20)
   key.writeUInt32BE(record.partition, 0)
@@ -381,8 +400,14 @@ function packState(states: readonly PartitionState[]): Buffer {
 
 function openDatabases(directory: string): Databases {
   const options = { encoding: 'binary', keyEncoding: 'binary' } as const
-  // Without overlapping sync a record is on the disk before anybody can read it, so no reader's state is ever ahead of the log after a power loss.
-  const env = openEnvironment<Buffer, Buffer>(directory, { ...options, noSubdir: false, overlappingSync: false, maxReaders: 1024 })
+  // Without overlapping sync a record is on the disk before anybody can read it, so no reader's state is ever ahead of
+  // the log after a power loss.
+  const env = openEnvironment<Buffer, Buffer>(directory, {
+    ...options,
+    noSubdir: false,
+    overlappingSync: false,
+    maxReaders: 1024
+  })
   const database = (name: string) => env.openDB(name, options) as Database<Buffer, Buffer>
   try {
     return { env, state: database('state'), blocks: database('blocks'), latest: database('latest') }
@@ -399,7 +424,11 @@ function unpackState(bytes: Buffer, directory: string): PartitionState[] {
   }
   return Array.from({ length: count }, (_, i) => {
     const at = stateHeaderBytes + statePartitionBytes * i
-    return { end: bytes.readBigUInt64LE(at), timestampMs: bytes.readDoubleLE(at + 8), cleaned: bytes.readBigUInt64LE(at + 16) }
+    return {
+      end: bytes.readBigUInt64LE(at),
+      timestampMs: bytes.readDoubleLE(at + 8),
+      cleaned: bytes.readBigUInt64LE(at + 16)
+    }
   })
 }
 
@@ -407,8 +436,8 @@ const lmdbMagic = 0xbeefc0de
 const pageHeaderBytes = 24
 
 /**
- * LMDB maps the file into memory and believes it: a file that is none, or that was cut short, would end the process with a signal. So its first two
- * pages are looked at before.
+ * LMDB maps the file into memory and believes it: a file that is none, or that was cut short, would end the process
+ * with a signal. So its first two pages are looked at before.
  *
  * @throws CorruptError
  */
@@ -433,12 +462,15 @@ function problemOf(descriptor: number): string | undefined {
   let newest = -1n
   let roots: bigint[] = []
   for (let i = 0; i < 2; i++) {
-    if (readSync(descriptor, page, 0, page.length, i * pageBytes) < page.length) return `${fstatSync(descriptor).size} bytes long`
+    if (readSync(descriptor, page, 0, page.length, i * pageBytes) < page.length)
+      return `${fstatSync(descriptor).size} bytes long`
     if (page.readUInt32LE(pageHeaderBytes) !== lmdbMagic) return `page ${i} does not begin as it should`
-    // Behind the magic: version, address, size of the map; the free list's tree, whose first number is the page size; the main tree; last page, transaction.
+    // Behind the magic: version, address, size of the map; the free list's tree, whose first number is the page size;
+    // the main tree; last page, transaction.
     const trees = pageHeaderBytes + 24
     if (i === 0) pageBytes = page.readUInt32LE(trees)
-    if (pageBytes < 256 || pageBytes > 65536 || (pageBytes & (pageBytes - 1)) !== 0) return `pages of ${pageBytes} bytes`
+    if (pageBytes < 256 || pageBytes > 65536 || (pageBytes & (pageBytes - 1)) !== 0)
+      return `pages of ${pageBytes} bytes`
     const transaction = page.readBigUInt64LE(trees + 104)
     if (transaction >= newest) {
       newest = transaction

@@ -1,4 +1,5 @@
-// A checkpoint is one JSON-able header and a row of parts, each a few named arrays; `io` writes it atomically with a checksum.
+// A checkpoint is one JSON-able header and a row of parts, each a few named arrays; `io` writes it atomically with a
+// checksum.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
 
@@ -12,8 +13,9 @@ export interface Checkpoint {
   /** Small state: step, rng states, offsets as decimal strings, options, format version. JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
   /**
-   * Large state, a bounded piece at a time, in the order in which it is restored: of two parts that tell of the same row the later one is right. Those of a checkpoint that is
-   * taken while learning goes on can be walked through once, and must be walked to the end.
+   * Large state, a bounded piece at a time, in the order in which it is restored: of two parts that tell of the same
+   * row the later one is right. Those of a checkpoint that is taken while learning goes on can be walked through once,
+   * and must be walked to the end.
    */
   readonly parts: Iterable<CheckpointPart>
 }
@@ -21,7 +23,9 @@ export interface Checkpoint {
 export interface SaveOptions {
   /** Kept to be gone back to, beyond the newest ones. Such a checkpoint is a whole one. */
   readonly version?: boolean
-  /** Older ones are deleted with the next save, not with this one: one of them is about to be restored. Default: false. */
+  /**
+   * Older ones are deleted with the next save, not with this one: one of them is about to be restored. Default: false.
+   */
   readonly pruneLater?: boolean
   /** Step of the checkpoint to which this one tells only the changes; undefined: it is whole. */
   readonly since?: number
@@ -30,13 +34,24 @@ export interface SaveOptions {
 /** Where checkpoints are kept. A failed or interrupted `save` leaves the earlier ones untouched. */
 export interface CheckpointStore {
   /**
-   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, those after the oldest of them that tell of changes, and the newest versions; all others are gone.
+   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, those after the oldest of them that
+   * tell of changes, and the newest versions; all others are gone.
    * @returns how large it is, and the oldest step that is kept otherwise than as a version
    */
-  save(step: number, checkpoint: Checkpoint, options?: SaveOptions): Promise<{ readonly bytes: number; readonly oldest: number }>
-  /** The newest intact one; a damaged newer one is reported in `skipped`, never deleted. @throws CorruptError if there are some and none is intact. */
+  save(
+    step: number,
+    checkpoint: Checkpoint,
+    options?: SaveOptions
+  ): Promise<{ readonly bytes: number; readonly oldest: number }>
+  /**
+   * The newest intact one; a damaged newer one is reported in `skipped`, never deleted. @throws CorruptError if there
+   * are some and none is intact.
+   */
   latest(): Promise<{ step: number; checkpoint: Checkpoint; skipped: readonly string[] } | undefined>
-  /** Whole: one that tells of changes comes after all that it builds on. Its parts may be walked through again and again, while it is kept. */
+  /**
+   * Whole: one that tells of changes comes after all that it builds on. Its parts may be walked through again and
+   * again, while it is kept.
+   */
   load(step: number): Promise<Checkpoint>
   /**
    * Writes those anew, each atomically, of which `change` makes something else; all others stay.
@@ -60,7 +75,8 @@ export interface CheckpointStore {
 /** The arrays of the parts of that name, of one that has no array twice. */
 export function arraysOf(checkpoint: Checkpoint, name: string): NamedArrays {
   const arrays = new Map()
-  for (const part of checkpoint.parts) if (part.name === name) for (const [key, array] of part.arrays) arrays.set(key, array)
+  for (const part of checkpoint.parts)
+    if (part.name === name) for (const [key, array] of part.arrays) arrays.set(key, array)
   return arrays
 }
 

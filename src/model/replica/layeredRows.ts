@@ -1,4 +1,5 @@
-// Rows as they would be after some changes, without making them: what is live stays as it is while a candidate is judged.
+// Rows as they would be after some changes, without making them: what is live stays as it is while a candidate is
+// judged.
 
 import { RowStore, type Rows } from './rowStore.ts'
 
@@ -11,7 +12,10 @@ export class LayeredRows implements Rows {
   readonly #gone = new Set<string>()
 
   /** @param changes by id, row null: it is no more */
-  constructor(below: Rows, changes: Iterable<readonly [string, { readonly row: Float32Array | null; readonly count: number }]>) {
+  constructor(
+    below: Rows,
+    changes: Iterable<readonly [string, { readonly row: Float32Array | null; readonly count: number }]>
+  ) {
     this.dimensions = below.dimensions
     this.#below = below
     this.#changed = new RowStore(below.dimensions)

@@ -79,7 +79,9 @@ export function takeUnfit({ items, features, weights, model }: ModelChanges): Un
     if (shape !== undefined && sizeOf(shape) === values.length) continue
     weights.delete(name)
     const problem =
-      shape === undefined ? `the model has no weight ${JSON.stringify(name)}` : `${values.length} values; the model has ${sizeOf(shape)}`
+      shape === undefined
+        ? `the model has no weight ${JSON.stringify(name)}`
+        : `${values.length} values; the model has ${sizeOf(shape)}`
     unfit.push({ values, problem })
   }
   return unfit

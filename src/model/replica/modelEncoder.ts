@@ -22,7 +22,10 @@ export interface ModelEncoderParts {
   readonly weights: Weights
   readonly items: Rows
   readonly features: Rows
-  /** `field=value` of an item, whatever the rows; undefined or empty: none. A change of the answer is followed by `featuresChanged`. */
+  /**
+   * `field=value` of an item, whatever the rows; undefined or empty: none. A change of the answer is followed by
+   * `featuresChanged`.
+   */
   readonly featuresOf: (itemId: ItemId) => readonly string[] | undefined
 }
 
@@ -72,7 +75,11 @@ export class ModelEncoder implements Encoder {
   /** The rows that it was made with have changed: what was remembered of them is forgotten. */
   advanced(
     step: number,
-    changed: { readonly weights?: Weights; readonly items: Iterable<number>; readonly features: 'none' | 'known' | 'new' }
+    changed: {
+      readonly weights?: Weights
+      readonly items: Iterable<number>
+      readonly features: 'none' | 'known' | 'new'
+    }
   ): void {
     this.#step = step
     if (changed.weights !== undefined) {
@@ -105,7 +112,9 @@ export class ModelEncoder implements Encoder {
         if (row !== 0 || rows.length > 0) known[i] = 1
         this.#addInput(row, rows, inputs, (i - from) * rowWidth)
       }
-      tf.tidy(() => vectors.set(model.itemVectors(tensors, tf.tensor2d(inputs, [to - from, rowWidth])).dataSync(), from * d))
+      tf.tidy(() =>
+        vectors.set(model.itemVectors(tensors, tf.tensor2d(inputs, [to - from, rowWidth])).dataSync(), from * d)
+      )
     }
     return { vectors, known }
   }
@@ -160,7 +169,8 @@ export class ModelEncoder implements Encoder {
     }
     const unique = this.#unique.take() // [U]
     const inputs = new Float32Array(unique.length * rowWidth)
-    for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * rowWidth)
+    for (let u = 1; u < unique.length; u++)
+      this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * rowWidth)
     const scores = this.#scoresOf(unique, inputs)
     tf.tidy(() => {
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
@@ -172,8 +182,8 @@ export class ModelEncoder implements Encoder {
   }
 
   /**
-   * What the model computes of rows alone: remembered until the row, a feature or the weights change. With attention it is most of the work, and popular
-   * items come again and again.
+   * What the model computes of rows alone: remembered until the row, a feature or the weights change. With attention it
+   * is most of the work, and popular items come again and again.
    *
    * @param rows [U] @param inputs [U, rowWidth] @returns [U, S], or undefined where the model has nothing of the kind
    */
@@ -195,7 +205,8 @@ export class ModelEncoder implements Encoder {
     for (let u = 1; u < rows.length; u++) if (this.#scored[rows[u]!] === 0) missing.push(u)
     if (missing.length > 0) {
       const fresh = new Float32Array(missing.length * rowWidth)
-      for (const [i, u] of missing.entries()) for (let j = 0; j < rowWidth; j++) fresh[i * rowWidth + j] = inputs[u * rowWidth + j]!
+      for (const [i, u] of missing.entries())
+        for (let j = 0; j < rowWidth; j++) fresh[i * rowWidth + j] = inputs[u * rowWidth + j]!
       tf.tidy(() => {
         const scores = model.user.rowScores!(tensors, tf.tensor2d(fresh, [missing.length, rowWidth])).dataSync() // [missing, S]
         for (const [i, u] of missing.entries()) {
@@ -207,7 +218,8 @@ export class ModelEncoder implements Encoder {
     }
     // Padding, u = 0, is blocked: its score counts for nothing.
     const scores = new Float32Array(rows.length * S)
-    for (let u = 1; u < rows.length; u++) for (let k = 0; k < S; k++) scores[u * S + k] = this.#scores[rows[u]! * S + k]!
+    for (let u = 1; u < rows.length; u++)
+      for (let k = 0; k < S; k++) scores[u * S + k] = this.#scores[rows[u]! * S + k]!
     return scores
   }
 

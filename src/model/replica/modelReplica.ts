@@ -46,9 +46,10 @@ export interface UnfitRecord {
 
 export interface ModelReplicaOptions {
   /**
-   * Tower weights, and another space, take effect only when `accept` is called for what `propose` gave; until then rows that were trained
-   * beside them wait too, because vectors of old towers over new rows are neither model's. Rows alone take effect with their commit, as without a
-   * gate. The first model takes effect at once: there is nothing to compare it with.
+   * Tower weights, and another space, take effect only when `accept` is called for what `propose` gave; until then rows
+   * that were trained beside them wait too, because vectors of old towers over new rows are neither model's. Rows alone
+   * take effect with their commit, as without a gate. The first model takes effect at once: there is nothing to compare
+   * it with.
    */
   readonly gated?: boolean
 }
@@ -115,7 +116,9 @@ export class ModelReplica implements Encoder {
     return this.#items.size
   }
 
-  /** Offset of the log behind the last commit that took effect, and behind the last of those that brought dense weights. */
+  /**
+   * Offset of the log behind the last commit that took effect, and behind the last of those that brought dense weights.
+   */
   get inEffect(): { readonly next: bigint; readonly weights: bigint } {
     return { next: this.#liveNext, weights: this.#weightsNext }
   }
@@ -147,19 +150,23 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name replaces an earlier one.
+   * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name
+   * replaces an earlier one.
    *
    * @param next offset behind the record; needed where a model that was kept is to be gone on with
-   * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has brought all weights, and for what
+   * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has
+   *   brought all weights, and for what
    *   has to be proposed first
-   * @throws BadEventError if the commit names a model that this program does not know, or weights of it are missing. The replica is then as before, and what was
+   * @throws BadEventError if the commit names a model that this program does not know, or weights of it are missing.
+   *   The replica is then as before, and what was
    *   not committed is dropped
    */
   apply(update: ModelUpdate, next = 0n): AppliedUpdate | undefined {
     const resumed = this.#resumed
     if (resumed !== undefined && next <= resumed.next) {
       if (resumed.rows !== undefined || update.kind === 'weights') return undefined
-      // What went with the weights, as far as the log still has it, is closed by the commit that took effect last, or the first behind it.
+      // What went with the weights, as far as the log still has it, is closed by the commit that took effect last, or
+      // the first behind it.
       if (update.kind === 'commit' && next < resumed.next) return undefined
     }
     switch (update.kind) {
@@ -192,17 +199,23 @@ export class ModelReplica implements Encoder {
     return unfit
   }
 
-  /** What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights that were refused or another space */
+  /**
+   * What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights
+   * that were refused or another space
+   */
   liveModel(whole: boolean): LiveModel {
     const { space, step, weights } = this.#ready()
     const live = { space, step, model: this.#liveText, next: this.#liveNext, weights }
     if (!whole) return live
-    return { ...live, rows: { items: this.#items.state(), features: this.#features.state(), counts: this.#items.counts() } }
+    return {
+      ...live,
+      rows: { items: this.#items.state(), features: this.#features.state(), counts: this.#items.counts() }
+    }
   }
 
   /**
-   * Goes on with a model that was kept: before any record, which then all have to come with their offsets, from the log's beginning. Weights that came behind it
-   * have to be proposed.
+   * Goes on with a model that was kept: before any record, which then all have to come with their offsets, from the
+   * log's beginning. Weights that came behind it have to be proposed.
    *
    * @returns what is in effect already: a model that was kept whole
    */
@@ -225,7 +238,10 @@ export class ModelReplica implements Encoder {
     return { step, space, changedItems, weightsChanged: true, expired: [], counts }
   }
 
-  /** Another model to be judged, frozen until `accept` or `refuse`; undefined: there is none, or it has been refused already. Asked again, it is the same. */
+  /**
+   * Another model to be judged, frozen until `accept` or `refuse`; undefined: there is none, or it has been refused
+   * already. Asked again, it is the same.
+   */
   propose(): CandidateModel | undefined {
     const held = this.#held
     const live = this.#live
@@ -264,7 +280,10 @@ export class ModelReplica implements Encoder {
     if (next !== undefined) this.#hold(next)
   }
 
-  /** Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Histories name items by id alone, and the towers read an item's features with its row. */
+  /**
+   * Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Histories name items by id
+   * alone, and the towers read an item's features with its row.
+   */
   useCatalogue(featuresOf: (itemId: ItemId) => readonly string[]): void {
     this.#featuresOf = featuresOf
   }
@@ -314,8 +333,8 @@ export class ModelReplica implements Encoder {
     for (const { values, problem } of takeUnfit(closed)) this.#unfit.push({ ...this.#recordOf.get(values)!, problem })
     if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
     const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
-    // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of an older set compaction
-    // leaves no more than what was not sent again before the log was cleaned.
+    // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of
+    // an older set compaction leaves no more than what was not sent again before the log was cleaned.
     if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {
       this.#pending = pending
       return undefined
@@ -333,10 +352,14 @@ export class ModelReplica implements Encoder {
     return undefined
   }
 
-  /** Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be proposed. */
+  /**
+   * Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be
+   * proposed.
+   */
   #goOn(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
     const { weights: newer, step } = closed
-    // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step replaces them.
+    // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step
+    // replaces them.
     const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
     const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
     this.#weightsNext = resumed.next
@@ -344,7 +367,9 @@ export class ModelReplica implements Encoder {
     return applied
   }
 
-  /** Weights of the changes' lineage as they would be with them. @throws ConfigError if some are missing or do not fit */
+  /**
+   * Weights of the changes' lineage as they would be with them. @throws ConfigError if some are missing or do not fit
+   */
   #weightsWith(changes: ModelChanges): Weights {
     const weights: Record<string, Float32Array> = {}
     if (this.#live !== undefined && isLineage(changes, this.#live)) Object.assign(weights, this.#live.weights)

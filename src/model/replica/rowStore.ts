@@ -34,7 +34,9 @@ export class RowStore implements Rows {
     this.dimensions = dimensions
   }
 
-  /** @param arrays as `state` gave them @param counts as `counts` did, if it did @throws CorruptError if they are not */
+  /**
+   * @param arrays as `state` gave them @param counts as `counts` did, if it did @throws CorruptError if they are not
+   */
   static from(arrays: NamedArrays, dimensions: number, counts?: Float64Array): RowStore {
     const store = new RowStore(dimensions)
     const [rows, size] = namedArray(arrays, 'shape', Float64Array, 2)

@@ -1,16 +1,22 @@
 // ADWIN: a window that grows while its values look alike and drops its old part when they do not.
 //
-// Bifet & Gavaldà, Learning from Time-Changing Data with Adaptive Windowing (SDM 2007), the version with exponential buckets (ADWIN2):
-// O(log n) memory for a window of n values.
+// Bifet & Gavaldà, Learning from Time-Changing Data with Adaptive Windowing (SDM 2007), the version with exponential
+// buckets (ADWIN2): O(log n) memory for a window of n values.
 
 export interface AdwinOptions {
-  /** δ: bound on the chance of a false alarm at any one moment, for independent values in 0 … 1. Values of a stream hang together, so give less than you can bear. */
+  /**
+   * δ: bound on the chance of a false alarm at any one moment, for independent values in 0 … 1. Values of a stream hang
+   * together, so give less than you can bear.
+   */
   readonly confidence: number
   /** Values between two looks for a cut: each costs as many comparisons as there are buckets. */
   readonly checkEvery: number
   /** Values that each side of a cut holds at least. */
   readonly sideMin: number
-  /** Values that the window holds at most, older ones are dropped: so that old times cannot outvote a slow decline for ever. */
+  /**
+   * Values that the window holds at most, older ones are dropped: so that old times cannot outvote a slow decline for
+   * ever.
+   */
   readonly lengthMax: number
 }
 
@@ -46,7 +52,8 @@ export class Adwin {
   constructor(options: Partial<AdwinOptions> = {}) {
     this.#options = { ...adwinDefaults, ...options }
     const { confidence } = this.#options
-    if (!(confidence > 0 && confidence < 1)) throw new RangeError(`ADWIN's confidence must be between 0 and 1, not ${confidence}`)
+    if (!(confidence > 0 && confidence < 1))
+      throw new RangeError(`ADWIN's confidence must be between 0 and 1, not ${confidence}`)
   }
 
   /** Values in the window. */
@@ -151,7 +158,12 @@ export class Adwin {
   }
 
   state(): AdwinState {
-    return { sums: [...this.#sums], deviations: [...this.#deviations], sizes: [...this.#sizes], sinceCheck: this.#sinceCheck }
+    return {
+      sums: [...this.#sums],
+      deviations: [...this.#deviations],
+      sizes: [...this.#sizes],
+      sinceCheck: this.#sinceCheck
+    }
   }
 
   restore({ sums, deviations, sizes, sinceCheck }: AdwinState): void {

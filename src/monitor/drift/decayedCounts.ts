@@ -1,6 +1,7 @@
 // How often each of any number of keys has occurred lately, in fixed memory: a count-min sketch whose counts fade.
 //
-// Cormode & Muthukrishnan, An improved data stream summary (2005); fading by growing increments: Cormode et al., Forward Decay (ICDE 2009).
+// Cormode & Muthukrishnan, An improved data stream summary (2005); fading by growing increments: Cormode et al.,
+// Forward Decay (ICDE 2009).
 
 import { hashKey } from '../../core/hashKey.ts'
 
@@ -17,7 +18,10 @@ export interface DecayedCountsState {
   readonly waiting: readonly number[]
 }
 
-/** Two rows of 16,384 cells, 128 KiB. With a half-life of H occurrences a count is too large by about 1.44 H / 16,384 in either row, and the smaller one is taken. */
+/**
+ * Two rows of 16,384 cells, 128 KiB. With a half-life of H occurrences a count is too large by about 1.44 H / 16,384 in
+ * either row, and the smaller one is taken.
+ */
 export class DecayedCounts {
   readonly #cells = new Float32Array(2 * width) // [2, width]
   readonly #growth: number
@@ -29,14 +33,20 @@ export class DecayedCounts {
   #next = 0
   #held = 0
 
-  /** @param halfLife in occurrences, of all keys together @param lag an occurrence counts only after so many others: 0, at once */
+  /**
+   * @param halfLife in occurrences, of all keys together @param lag an occurrence counts only after so many others: 0,
+   *   at once
+   */
   constructor(halfLife: number, lag = 0) {
     if (!(halfLife > 0)) throw new RangeError(`decayed counts: the half-life must be above 0, not ${halfLife}`)
     this.#growth = 2 ** (1 / halfLife)
     this.#waiting = new Int32Array(lag)
   }
 
-  /** Takes one occurrence. @returns the key's share of all occurrences up to `lag` ago, older ones faded: 0 … 1, never too small; 0 while there are none */
+  /**
+   * Takes one occurrence. @returns the key's share of all occurrences up to `lag` ago, older ones faded: 0 … 1, never
+   * too small; 0 while there are none
+   */
   add(key: string): number {
     const h = hashKey(key) | 0
     const share = this.#total === 0 ? 0 : Math.min(this.#cells[h & mask]!, this.#cells[secondCell(h)]!) / this.#total

@@ -1,7 +1,8 @@
 // How evenly something is spread: among towers, among items.
 
 /**
- * H / ln K: Shannon's entropy of the shares as a part of the greatest there can be (Pielou's evenness, 1966). 1: all alike; 0: one has it all.
+ * H / ln K: Shannon's entropy of the shares as a part of the greatest there can be (Pielou's evenness, 1966). 1: all
+ * alike; 0: one has it all.
  *
  * @param shares [K], ≥ 0, of any sum
  * @returns 1 for a single share; NaN where all are 0
@@ -21,7 +22,8 @@ export function entropyRatio(shares: ArrayLike<number>): number {
 }
 
 /**
- * Gini's index: 0 all alike, (N − 1)/N one has it all. G = Σ_i (2i − N − 1) x_i / (N Σ x), x ascending, i from 1 (Dagum's form).
+ * Gini's index: 0 all alike, (N − 1)/N one has it all. G = Σ_i (2i − N − 1) x_i / (N Σ x), x ascending, i from 1
+ * (Dagum's form).
  *
  * @param counts those above 0 suffice
  * @param size N, those with 0 included; at least counts.length

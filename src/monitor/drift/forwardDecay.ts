@@ -4,8 +4,9 @@
 //
 //     level(key) = log2 Σ_j weight_j · 2^(t_j / H)          faded count at time t = 2^(level − t / H)
 //
-// As time passes all faded counts shrink by the same factor, so levels change only when something occurs: their order is right at any time without
-// touching the others, and events may come in any order. By logarithms, because 2^(t / H) itself would not fit into a number.
+// As time passes all faded counts shrink by the same factor, so levels change only when something occurs: their order
+// is right at any time without touching the others, and events may come in any order. By logarithms, because 2^(t / H)
+// itself would not fit into a number.
 
 /** Faded counts below this are nothing: an item must have been quiet for seven half-lives after a single occurrence. */
 const tinyCount = 2 ** -7
@@ -27,7 +28,8 @@ export class ForwardDecay {
   /** @param keysMax kept for certain: those with the greatest levels */
   constructor({ halfLifeMs, keysMax }: { readonly halfLifeMs: number; readonly keysMax: number }) {
     if (!(halfLifeMs > 0)) throw new RangeError(`forward decay: the half-life must be above 0, not ${halfLifeMs}`)
-    if (!(Number.isInteger(keysMax) && keysMax > 0)) throw new RangeError(`forward decay: keysMax must be at least 1, not ${keysMax}`)
+    if (!(Number.isInteger(keysMax) && keysMax > 0))
+      throw new RangeError(`forward decay: keysMax must be at least 1, not ${keysMax}`)
     this.#halfLifeMs = halfLifeMs
     this.#keysMax = keysMax
   }
@@ -60,7 +62,10 @@ export class ForwardDecay {
     if (timeMs > this.#newestMs) this.#newestMs = timeMs
     const before = this.#levels.get(key)
     const level = timeMs / this.#halfLifeMs + Math.log2(weight)
-    this.#levels.set(key, before === undefined ? level : Math.max(before, level) + Math.log2(1 + 2 ** -Math.abs(before - level)))
+    this.#levels.set(
+      key,
+      before === undefined ? level : Math.max(before, level) + Math.log2(1 + 2 ** -Math.abs(before - level))
+    )
     if (before === undefined && this.#levels.size > this.#keysMax * slack) this.dropLeast()
   }
 

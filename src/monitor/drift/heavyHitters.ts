@@ -1,6 +1,7 @@
 // The most frequent names of a stream in bounded memory, each with a number of its own.
 //
-// Space-Saving: Metwally, Agrawal & El Abbadi, Efficient Computation of Frequent and Top-k Elements in Data Streams (ICDT 2005).
+// Space-Saving: Metwally, Agrawal & El Abbadi, Efficient Computation of Frequent and Top-k Elements in Data Streams
+// (ICDT 2005).
 
 export interface HeavyHittersState {
   readonly entries: readonly (readonly [name: string, slot: number, count: number, error: number])[]
@@ -14,7 +15,10 @@ interface Entry {
   readonly error: number
 }
 
-/** A name with more than total/capacity occurrences is always among the followed ones; its count is too large by at most total/capacity. */
+/**
+ * A name with more than total/capacity occurrences is always among the followed ones; its count is too large by at most
+ * total/capacity.
+ */
 export class HeavyHitters {
   readonly #capacity: number
   #entries = new Map<string, Entry>()
@@ -39,7 +43,8 @@ export class HeavyHitters {
   /**
    * Counts one occurrence.
    *
-   * @returns the slot of the name, and whether another name had to give it up. O(capacity) then, O(1) for a name that is followed
+   * @returns the slot of the name, and whether another name had to give it up. O(capacity) then, O(1) for a name that
+   *   is followed
    */
   add(name: string): { slot: number; evicted: boolean } {
     this.#total++
@@ -74,7 +79,10 @@ export class HeavyHitters {
   }
 
   state(): HeavyHittersState {
-    return { entries: [...this.#entries].map(([name, { slot, count, error }]) => [name, slot, count, error] as const), total: this.#total }
+    return {
+      entries: [...this.#entries].map(([name, { slot, count, error }]) => [name, slot, count, error] as const),
+      total: this.#total
+    }
   }
 
   restore({ entries, total }: HeavyHittersState): void {

@@ -217,7 +217,8 @@ export class InputDrift {
       const compared = compare(feature, this.#windows[feature], this.#options.psiMin)
       if (compared === undefined) continue
       features[feature] = compared
-      if (this.#raises(feature, compared)) found.push({ signal: feature, detector: 'psi', value: compared.psi, eventTimeMs })
+      if (this.#raises(feature, compared))
+        found.push({ signal: feature, detector: 'psi', value: compared.psi, eventTimeMs })
     }
     this.#report = { features, newUserShare: users[1]! / (users[0]! + users[1]!) }
     return found
@@ -265,7 +266,11 @@ export class InputDrift {
 }
 
 /** @returns undefined where there are too few values in the newest window, or in one of the reference's */
-function compare(feature: InputFeature, counts: ReferenceWindow, psiMin: number): { psi: number; threshold: number } | undefined {
+function compare(
+  feature: InputFeature,
+  counts: ReferenceWindow,
+  psiMin: number
+): { psi: number; threshold: number } | undefined {
   const windows = [counts.window(), ...counts.referenceWindows()]
   if (windows.some((window) => total(window) < valuesMin)) return undefined
   const all = added(windows.slice(1))

@@ -18,7 +18,8 @@ const smoothing = 0.5
  */
 export function populationStability(reference: ArrayLike<number>, current: ArrayLike<number>): number {
   const bins = reference.length
-  if (current.length !== bins) throw new RangeError(`PSI of ${bins} bins against ${current.length}: both windows need the same bins`)
+  if (current.length !== bins)
+    throw new RangeError(`PSI of ${bins} bins against ${current.length}: both windows need the same bins`)
   const n = sum(reference)
   const m = sum(current)
   if (n === 0 || m === 0) return 0

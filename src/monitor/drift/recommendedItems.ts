@@ -1,8 +1,10 @@
 // Which part of the catalogue recommendations come from, and how evenly, in bounded memory.
 //
-// Coverage as in Ge, Delgado-Battenfeld & Jannach, Beyond Accuracy (RecSys 2010), evenness by Gini as in Fleder & Hosanagar (Management Science 2009).
+// Coverage as in Ge, Delgado-Battenfeld & Jannach, Beyond Accuracy (RecSys 2010), evenness by Gini as in Fleder &
+// Hosanagar (Management Science 2009).
 //
-// Beyond a number of items only a share of them is followed, chosen by hash, the same for ever: adaptive sampling (Flajolet, On adaptive sampling, 1990).
+// Beyond a number of items only a share of them is followed, chosen by hash, the same for ever: adaptive sampling
+// (Flajolet, On adaptive sampling, 1990).
 
 import { hashKey } from '../../core/hashKey.ts'
 import { giniIndex } from './evenness.ts'
@@ -43,7 +45,8 @@ export class RecommendedItems {
     }
     while (this.#now.size > this.#options.followedMax) {
       this.#level++
-      for (const map of [this.#now, this.#before]) for (const itemId of map.keys()) if (!this.#follows(itemId)) map.delete(itemId)
+      for (const map of [this.#now, this.#before])
+        for (const itemId of map.keys()) if (!this.#follows(itemId)) map.delete(itemId)
     }
     if (++this.#lists < this.#options.halfLists) return
     this.#lists = 0
@@ -53,7 +56,8 @@ export class RecommendedItems {
 
   /**
    * @param items in the index
-   * @returns the share of them that was recommended lately, and how unevenly, those never recommended counted with 0; undefined before the first list
+   * @returns the share of them that was recommended lately, and how unevenly, those never recommended counted with 0;
+   *   undefined before the first list
    */
   report(items: number): { coverage: number; gini: number } | undefined {
     const counts = new Map(this.#before)

@@ -2,16 +2,20 @@
 //
 // N vectors of D dimensions. Distances are Euclidean: for unit vectors √(2 − 2 cos), 0 … 2.
 //
-// Distances between two versions of the same vector as the measure of embedding drift: Hamilton, Leskovec & Jurafsky, Diachronic Word Embeddings (ACL 2016).
-// Vectors of the serving path against those computed anew, as the test for training-serving skew: Breck et al., The ML Test Score (IEEE Big Data 2017), Monitor 3;
-// Zinkevich, Rules of Machine Learning, rule 37.
+// Distances between two versions of the same vector as the measure of embedding drift: Hamilton, Leskovec & Jurafsky,
+// Diachronic Word Embeddings (ACL 2016). Vectors of the serving path against those computed anew, as the test for
+// training-serving skew: Breck et al., The ML Test Score (IEEE Big Data 2017), Monitor 3; Zinkevich, Rules of Machine
+// Learning, rule 37.
 
 export interface VectorMovement {
   /** Mean distance between the two versions of a vector. */
   readonly meanDistance: number
   /** The farthest one moved. */
   readonly maxDistance: number
-  /** Between the means of all vectors: all may move while their middle stays, and the other way round. NaN where a middle is 0. */
+  /**
+   * Between the means of all vectors: all may move while their middle stays, and the other way round. NaN where a
+   * middle is 0.
+   */
   readonly centroidCosine: number
 }
 
@@ -20,9 +24,15 @@ export interface VectorMovement {
  * @param after [N, D], in the same order
  * @returns undefined without vectors
  */
-export function vectorMovement(before: Float32Array, after: Float32Array, dimensions: number): VectorMovement | undefined {
+export function vectorMovement(
+  before: Float32Array,
+  after: Float32Array,
+  dimensions: number
+): VectorMovement | undefined {
   if (before.length !== after.length || before.length % dimensions !== 0) {
-    throw new RangeError(`${before.length} numbers against ${after.length}, of ${dimensions} dimensions: give the same vectors twice`)
+    throw new RangeError(
+      `${before.length} numbers against ${after.length}, of ${dimensions} dimensions: give the same vectors twice`
+    )
   }
   const N = before.length / dimensions
   if (N === 0) return undefined

@@ -1,11 +1,15 @@
 // Walks a record by its writer's schema without making anything of it, and refuses what does not fit its bytes.
 //
-// avsc trusts the counts that it reads: five bytes that claim an array of a billion would cost it all memory before it noticed that the record
-// ended long ago. One damaged record must cost no more than itself, so every record is walked before it is decoded.
+// avsc trusts the counts that it reads: five bytes that claim an array of a billion would cost it all memory before it
+// noticed that the record ended long ago. One damaged record must cost no more than itself, so every record is walked
+// before it is decoded.
 
 import { isUtf8 } from 'node:buffer'
 
-/** Position after the value, or throws. `bytes` may be read past its end (as undefined); the caller compares the position with the length. */
+/**
+ * Position after the value, or throws. `bytes` may be read past its end (as undefined); the caller compares the
+ * position with the length.
+ */
 type Walk = (bytes: Uint8Array, position: number) => number
 
 /** Parsed schema JSON: named types by name, so that a later mention finds them. */
@@ -18,7 +22,8 @@ const proto = Buffer.from('\x12__proto__')
 const depthMax = 64
 
 /**
- * A function that throws a RangeError, saying where, unless `bytes` from `start` to its end are exactly one value of the schema.
+ * A function that throws a RangeError, saying where, unless `bytes` from `start` to its end are exactly one value of
+ * the schema.
  *
  * @param schema parsed JSON of a valid Avro schema
  */
@@ -28,7 +33,8 @@ export function boundsOf(schema: unknown): (bytes: Uint8Array, start: number) =>
     depth = 0
     const end = walk(bytes, start)
     if (end > bytes.length) throw truncated('record', bytes)
-    if (end < bytes.length) throw new RangeError(`${bytes.length - end} trailing bytes after the record's end at byte ${end}`)
+    if (end < bytes.length)
+      throw new RangeError(`${bytes.length - end} trailing bytes after the record's end at byte ${end}`)
   }
 }
 
@@ -48,7 +54,9 @@ function varint(bytes: Uint8Array, position: number, field: string, bytesMax: nu
   let scale = 128
   do {
     if (i - position >= bytesMax) {
-      throw new RangeError(`${field}: out of range, the number at byte ${position} has more than ${bytesMax === 5 ? 32 : 64} bits`)
+      throw new RangeError(
+        `${field}: out of range, the number at byte ${position} has more than ${bytesMax === 5 ? 32 : 64} bits`
+      )
     }
     if (i >= bytes.length) throw truncated(field, bytes)
     byte = bytes[i++]!
@@ -190,7 +198,12 @@ function union(schemas: readonly unknown[], named: Named, namespace: string, fie
   }
 }
 
-function block(schema: { type: string; items?: unknown; values?: unknown }, named: Named, namespace: string, field: string): Walk {
+function block(
+  schema: { type: string; items?: unknown; values?: unknown },
+  named: Named,
+  namespace: string,
+  field: string
+): Walk {
   const item = compile(schema.type === 'map' ? schema.values : schema.items, named, namespace, field)
   const key = schema.type === 'map' ? primitive('string', field)! : undefined
   return (bytes, start) => {

@@ -1,6 +1,8 @@
-// Avro's primitives over bytes, for the records that every event passes through: without a tree of types, and with strings that many records share made once.
+// Avro's primitives over bytes, for the records that every event passes through: without a tree of types, and with
+// strings that many records share made once.
 //
-// What is unusual is refused with an exception; whoever calls this then reads or writes the record by its schema, which knows what was wrong, or that nothing was.
+// What is unusual is refused with an exception; whoever calls this then reads or writes the record by its schema, which
+// knows what was wrong, or that nothing was.
 
 import { isUtf8 } from 'node:buffer'
 

@@ -1,4 +1,5 @@
-// Our four records as Avro in the Confluent wire format: byte 0, schema id (big-endian int32), Avro body. The same bytes in Kafka and in the local log.
+// Our four records as Avro in the Confluent wire format: byte 0, schema id (big-endian int32), Avro body. The same
+// bytes in Kafka and in the local log.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { endianness } from 'node:os'
@@ -10,7 +11,13 @@ import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Codec } from '../codec.ts'
 import type { Interaction } from '../interaction.ts'
 import type { ModelUpdate } from '../modelUpdate.ts'
-import { type SchemaRegistry, schemaIdOf, UnknownSchemaIdError, wireHeaderBytes, wireMagic } from '../registry/schemaRegistry.ts'
+import {
+  type SchemaRegistry,
+  schemaIdOf,
+  UnknownSchemaIdError,
+  wireHeaderBytes,
+  wireMagic
+} from '../registry/schemaRegistry.ts'
 import type { UserSequence } from '../userSequence.ts'
 import { boundsOf } from './avroBounds.ts'
 import { AvroReader, AvroWriter } from './avroBytes.ts'
@@ -23,13 +30,19 @@ export interface Codecs {
   readonly item: Codec<CatalogueItem>
   readonly userSequence: Codec<UserSequence>
   readonly modelUpdate: Codec<ModelUpdate>
-  /** Of a user sequence without the rest, which takes a twentieth of the time. @throws BadEventError as `userSequence.decode` does */
+  /**
+   * Of a user sequence without the rest, which takes a twentieth of the time. @throws BadEventError as
+   * `userSequence.decode` does
+   */
   progressOf(bytes: Uint8Array): SequenceProgress
   /** How many records the direct form could not handle although their schema could, since the last call, by record. */
   takeFallbacks(): ReadonlyMap<SchemaName, number>
 }
 
-/** Counts what the direct forms leave to the schema. A few foreign records are laid out unusually; many are a slow stream, or a bug of a direct form. */
+/**
+ * Counts what the direct forms leave to the schema. A few foreign records are laid out unusually; many are a slow
+ * stream, or a bug of a direct form.
+ */
 class Fallbacks {
   readonly #reported = new Set<SchemaName>()
   readonly #onFirst: (record: SchemaName, cause: unknown) => void
@@ -73,10 +86,13 @@ const defaultTopics: SchemaTopics = {
 /**
  * Registers today's schemas and gives codecs that write them and read them and every earlier one.
  *
- * `decode` is synchronous. With a registry that is across a network, call `loadSchemas` on each batch before; the embedded registry needs nothing.
+ * `decode` is synchronous. With a registry that is across a network, call `loadSchemas` on each batch before; the
+ * embedded registry needs nothing.
  *
- * @param onFallback gets the first record of each kind that a direct form could not handle although its schema could, with the cause
- * @throws ConfigError if a schema cannot read its subject's earlier records; UnavailableError if the registry does not answer
+ * @param onFallback gets the first record of each kind that a direct form could not handle although its schema could,
+ *   with the cause
+ * @throws ConfigError if a schema cannot read its subject's earlier records; UnavailableError if the registry does not
+ *   answer
  */
 export async function createCodecs(
   registry: SchemaRegistry,
@@ -112,7 +128,9 @@ export type SchemaName = 'interaction' | 'item' | 'user-sequence' | 'model-updat
 /** Today's schema as one line of JSON. */
 export function schemaText(name: SchemaName): string {
   // `schemas/` is at the package's root, which is two folders up from the sources and three from the build.
-  const candidates = ['../../../schemas/', '../../../../schemas/'].map((up) => fileURLToPath(new URL(`${up}${name}.avsc`, import.meta.url)))
+  const candidates = ['../../../schemas/', '../../../../schemas/'].map((up) =>
+    fileURLToPath(new URL(`${up}${name}.avsc`, import.meta.url))
+  )
   const path = candidates.find((candidate) => existsSync(candidate))
   if (path === undefined) throw new Error(`no ${name}.avsc in ${candidates.join(' or ')}: the package is incomplete`)
   return JSON.stringify(JSON.parse(readFileSync(path, 'utf8')))
@@ -145,8 +163,16 @@ class AvroCodec<T> implements Codec<T> {
   /** Written to first, then copied out at the right length; grows to the longest record seen. */
   #scratch = Buffer.allocUnsafeSlow(4096)
 
-  constructor(name: SchemaName, schema: string, id: number, registry: SchemaRegistry, shape: Shape<T>, fallbacks: Fallbacks) {
-    if (endianness() !== 'LE') throw new Error('vectors travel as little-endian float32, which this big-endian machine would misread')
+  constructor(
+    name: SchemaName,
+    schema: string,
+    id: number,
+    registry: SchemaRegistry,
+    shape: Shape<T>,
+    fallbacks: Fallbacks
+  ) {
+    if (endianness() !== 'LE')
+      throw new Error('vectors travel as little-endian float32, which this big-endian machine would misread')
     this.#name = name
     this.#schema = schema
     this.#type = parseSchema(schema)
@@ -187,7 +213,9 @@ class AvroCodec<T> implements Codec<T> {
         this.#scratch = Buffer.allocUnsafeSlow(2 * (scratch.length - end))
       }
     } catch (error) {
-      throw new BadEventError(`cannot write ${this.#name}: ${this.#whatIsInvalid(raw) ?? message(error)}`, { cause: error })
+      throw new BadEventError(`cannot write ${this.#name}: ${this.#whatIsInvalid(raw) ?? message(error)}`, {
+        cause: error
+      })
     }
   }
 
@@ -233,7 +261,9 @@ class AvroCodec<T> implements Codec<T> {
       const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       return this.#shape.fromAvro(this.#type.decode(buffer, wireHeaderBytes, reader.resolver).value)
     } catch (error) {
-      throw new BadEventError(`cannot read ${this.#name} (schema id ${reader.id}): ${explained(error)}`, { cause: error })
+      throw new BadEventError(`cannot read ${this.#name} (schema id ${reader.id}): ${explained(error)}`, {
+        cause: error
+      })
     }
   }
 
@@ -250,11 +280,18 @@ class AvroCodec<T> implements Codec<T> {
     let reader: Reader
     try {
       const same = schema === this.#schema
-      reader = { id, check: boundsOf(JSON.parse(schema)), resolver: same ? undefined : this.#type.createResolver(parseSchema(schema)) }
+      reader = {
+        id,
+        check: boundsOf(JSON.parse(schema)),
+        resolver: same ? undefined : this.#type.createResolver(parseSchema(schema))
+      }
     } catch (error) {
-      throw new BadEventError(`cannot read ${this.#name}: schema id ${id} is incompatible with today's schema: ${message(error)}`, {
-        cause: error
-      })
+      throw new BadEventError(
+        `cannot read ${this.#name}: schema id ${id} is incompatible with today's schema: ${message(error)}`,
+        {
+          cause: error
+        }
+      )
     }
     this.#readers.set(id, reader)
     return reader
@@ -274,12 +311,19 @@ class AvroCodec<T> implements Codec<T> {
 }
 
 function shown(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' && value !== null ? 'an object' : String(value)
+  const text =
+    typeof value === 'string'
+      ? JSON.stringify(value)
+      : typeof value === 'object' && value !== null
+        ? 'an object'
+        : String(value)
   return `${text.slice(0, 80)} (${typeof value})`
 }
 
 function explained(error: unknown): string {
-  return message(error) === 'potential precision loss' ? 'a long out of the range that a number holds exactly (±2⁵³)' : message(error)
+  return message(error) === 'potential precision loss'
+    ? 'a long out of the range that a number holds exactly (±2⁵³)'
+    : message(error)
 }
 
 function message(error: unknown): string {

@@ -1,15 +1,25 @@
-// Between our types and the values that avsc writes and reads: absent against null, indices against names, bytes against vectors.
+// Between our types and the values that avsc writes and reads: absent against null, indices against names, bytes
+// against vectors.
 
 import { interactionProblem, itemProblem } from '../admission.ts'
 import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Interaction, Source } from '../interaction.ts'
 import { lineageReasons, type ModelUpdate, updateProblem } from '../modelUpdate.ts'
-import { type FreshStep, type RecentEvent, type SequenceStep, sequenceProblem, type UserSequence } from '../userSequence.ts'
+import {
+  type FreshStep,
+  type RecentEvent,
+  type SequenceStep,
+  sequenceProblem,
+  type UserSequence
+} from '../userSequence.ts'
 import { type DirectForm, directInteraction, directUserSequence } from './directForms.ts'
 
 export interface Shape<T> {
   toAvro(value: T): unknown
-  /** @param raw as the schema has it: avsc has checked its form. @throws Error for what the form allows and the meaning does not */
+  /**
+   * @param raw as the schema has it: avsc has checked its form. @throws Error for what the form allows and the meaning
+   *   does not
+   */
   fromAvro(raw: unknown): T
   /** Why the record may not be used; undefined: it may. */
   problem(value: T): string | undefined
@@ -35,10 +45,17 @@ export const interactionShape: Shape<Interaction> = {
   toAvro: (value) => value,
   fromAvro(raw) {
     const { eventId, userId, itemId, type, eventTimeMs, value, context, source } = raw as RawInteraction
-    const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = { eventId, userId, itemId, type, eventTimeMs }
+    const interaction: { -readonly [F in keyof Interaction]: Interaction[F] } = {
+      eventId,
+      userId,
+      itemId,
+      type,
+      eventTimeMs
+    }
     if (value !== null) interaction.value = value
     if (context !== null) interaction.context = context
-    if (source !== null) interaction.source = { topic: source.topic, partition: source.partition, offset: source.offset }
+    if (source !== null)
+      interaction.source = { topic: source.topic, partition: source.partition, offset: source.offset }
     return interaction
   }
 }
@@ -47,7 +64,9 @@ export const itemShape: Shape<CatalogueItem> = {
   problem: itemProblem,
   toAvro: (value) => value,
   fromAvro(raw) {
-    const { itemId, title, features, updatedAtMs } = raw as Omit<CatalogueItem, 'title'> & { readonly title: string | null }
+    const { itemId, title, features, updatedAtMs } = raw as Omit<CatalogueItem, 'title'> & {
+      readonly title: string | null
+    }
     return title === null ? { itemId, features, updatedAtMs } : { itemId, title, features, updatedAtMs }
   }
 }
@@ -81,7 +100,8 @@ export const userSequenceShape: Shape<UserSequence> = {
       // A handful of types: looking along the list beats a map.
       let type = types.indexOf(step.type)
       if (type < 0) type = types.push(step.type) - 1
-      if (step.source !== undefined) sources.push({ position, partition: step.source.partition, offset: step.source.offset })
+      if (step.source !== undefined)
+        sources.push({ position, partition: step.source.partition, offset: step.source.offset })
       const gapMs = step.eventTimeMs - beforeMs
       beforeMs = step.eventTimeMs
       return { itemId: step.itemId, type, gapMs }
@@ -109,12 +129,14 @@ export const userSequenceShape: Shape<UserSequence> = {
   fromAvro(raw): UserSequence {
     const read = raw as RawSequence
     let timeMs = read.firstMs
-    const steps: { -readonly [F in keyof SequenceStep]: SequenceStep[F] }[] = read.steps.map(({ itemId, type, gapMs }) => {
-      timeMs += gapMs
-      const name = read.types[type]
-      if (name === undefined) throw new RangeError(`a step of type ${type}, but ${read.types.length} types are named`)
-      return { itemId, type: name, eventTimeMs: timeMs }
-    })
+    const steps: { -readonly [F in keyof SequenceStep]: SequenceStep[F] }[] = read.steps.map(
+      ({ itemId, type, gapMs }) => {
+        timeMs += gapMs
+        const name = read.types[type]
+        if (name === undefined) throw new RangeError(`a step of type ${type}, but ${read.types.length} types are named`)
+        return { itemId, type: name, eventTimeMs: timeMs }
+      }
+    )
     for (const { position, partition, offset } of read.sources) {
       const step = steps[position]
       if (step === undefined) throw new RangeError(`a source of step ${position} of ${steps.length}`)
@@ -148,7 +170,13 @@ export const userSequenceShape: Shape<UserSequence> = {
 type RawUpdate =
   | { readonly 'stream.mtmi.ItemRow': { readonly itemId: string; readonly row: Buffer | null; readonly count: number } }
   | { readonly 'stream.mtmi.FeatureRow': { readonly feature: string; readonly row: Buffer } }
-  | { readonly 'stream.mtmi.Weights': { readonly name: string; readonly shape: readonly number[]; readonly values: Buffer } }
+  | {
+      readonly 'stream.mtmi.Weights': {
+        readonly name: string
+        readonly shape: readonly number[]
+        readonly values: Buffer
+      }
+    }
   | { readonly 'stream.mtmi.Commit': Omit<Extract<ModelUpdate, { kind: 'commit' }>, 'kind'> }
   | { readonly 'stream.mtmi.Lineage': Omit<Extract<ModelUpdate, { kind: 'lineage' }>, 'kind'> }
 
@@ -164,7 +192,9 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
         return { update: { 'stream.mtmi.FeatureRow': { feature: value.feature, row: bytesOf(value.row) } } }
       case 'weights':
         checkShape(value.shape, value.values.length)
-        return { update: { 'stream.mtmi.Weights': { name: value.name, shape: value.shape, values: bytesOf(value.values) } } }
+        return {
+          update: { 'stream.mtmi.Weights': { name: value.name, shape: value.shape, values: bytesOf(value.values) } }
+        }
       case 'commit':
         return { update: { 'stream.mtmi.Commit': value } }
       case 'lineage':
@@ -191,7 +221,9 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
     if ('stream.mtmi.Lineage' in update) {
       const { space, reason, begunAtMs } = update['stream.mtmi.Lineage']
       if (!lineageReasons.some((known) => known === reason))
-        throw new RangeError(`a lineage begun for ${JSON.stringify(reason)}: this program knows ${lineageReasons.join(', ')}`)
+        throw new RangeError(
+          `a lineage begun for ${JSON.stringify(reason)}: this program knows ${lineageReasons.join(', ')}`
+        )
       return { kind: 'lineage', space, reason, begunAtMs }
     }
     const { step, space, model, weightsChanged, committedAtMs } = update['stream.mtmi.Commit']

@@ -1,6 +1,8 @@
-// Interactions and user sequences to and from Avro without avsc, which takes five times as long over them. The same bytes: the tests write and read with both.
+// Interactions and user sequences to and from Avro without avsc, which takes five times as long over them. The same
+// bytes: the tests write and read with both.
 //
-// Only what is usual: everything that throws here is left to avsc and the schema. A change of schemas/interaction.avsc or user-sequence.avsc is a change here.
+// Only what is usual: everything that throws here is left to avsc and the schema. A change of schemas/interaction.avsc
+// or user-sequence.avsc is a change here.
 
 import { own, setOwn } from '../../core/own.ts'
 import type { Interaction } from '../interaction.ts'
@@ -66,7 +68,8 @@ export const directInteraction: DirectForm<Interaction> = {
       if (count > 0) reader.endOfArray()
       interaction.context = context
     }
-    if (isPresent(reader)) interaction.source = { topic: reader.sharedString(), partition: reader.int(), offset: reader.long() }
+    if (isPresent(reader))
+      interaction.source = { topic: reader.sharedString(), partition: reader.int(), offset: reader.long() }
     return interaction
   }
 }
@@ -164,14 +167,17 @@ export const directUserSequence: DirectForm<UserSequence> = {
     const hashes = reader.bytes()
     const recent = new Array<RecentEvent>(reader.count())
     if (hashes.length !== 8 * recent.length) throw new RangeError('hashes and times of different events')
-    for (let i = 0; i < recent.length; i++) recent[i] = { idHash: hashes.readBigInt64LE(8 * i), eventTimeMs: newestMs - reader.number() }
+    for (let i = 0; i < recent.length; i++)
+      recent[i] = { idHash: hashes.readBigInt64LE(8 * i), eventTimeMs: newestMs - reader.number() }
     if (recent.length > 0) reader.endOfArray()
     return { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, recent, fresh }
   }
 }
 
 /** The beginning of a user sequence, of which the rest is left unread. */
-export function readSequenceProgress(reader: AvroReader): Pick<UserSequence, 'partition' | 'committed' | 'watermarkMs'> {
+export function readSequenceProgress(
+  reader: AvroReader
+): Pick<UserSequence, 'partition' | 'committed' | 'watermarkMs'> {
   reader.skipString()
   return { partition: reader.int(), committed: reader.long(), watermarkMs: reader.number() }
 }

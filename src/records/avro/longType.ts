@@ -1,7 +1,7 @@
 // How Avro's longs become JavaScript values, without loss.
 //
-// A plain long (an offset) is a bigint. A long with a unit (`logicalType: timestamp-millis`, or our attribute `unit`) is a number, and one that a
-// number cannot hold exactly is an error, never a rounded value.
+// A plain long (an offset) is a bigint. A long with a unit (`logicalType: timestamp-millis`, or our attribute `unit`)
+// is a number, and one that a number cannot hold exactly is an error, never a rounded value.
 
 import avro from 'avsc'
 

@@ -1,7 +1,9 @@
-// A Confluent schema registry over HTTP (also Karapace, Redpanda, Apicurio's compatible API): ids ↔ schemas, registration, compatibility.
+// A Confluent schema registry over HTTP (also Karapace, Redpanda, Apicurio's compatible API): ids ↔ schemas,
+// registration, compatibility.
 //
-// Plain fetch instead of @kafkajs/confluent-schema-registry: that one decodes by itself, with its own longs and without bounds, keeps every schema
-// for ever, treats a registry that is away as a bad record, and brings an HTTP client, ajv and protobufjs. What is needed is a dozen requests.
+// Plain fetch instead of @kafkajs/confluent-schema-registry: that one decodes by itself, with its own longs and without
+// bounds, keeps every schema for ever, treats a registry that is away as a bad record, and brings an HTTP client, ajv
+// and protobufjs. What is needed is a dozen requests.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../../core/clock.ts'
@@ -81,7 +83,11 @@ export class HttpRegistry implements SchemaRegistry {
     this.#urls = options.url.split(',').map((url) => url.trim().replace(/\/+$/, ''))
     const { username, password, token } = options
     this.#authorization =
-      token !== '' ? `Bearer ${token}` : username !== '' ? `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` : undefined
+      token !== ''
+        ? `Bearer ${token}`
+        : username !== ''
+          ? `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+          : undefined
   }
 
   async idFor(subject: string, schemaJson: string): Promise<number> {
@@ -132,7 +138,9 @@ export class HttpRegistry implements SchemaRegistry {
 
   /** undefined: the subject does not have this schema. */
   async lookUp(subject: string, schemaJson: string): Promise<RegisteredSchema | undefined> {
-    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}`, { schema: schemaJson })
+    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}`, {
+      schema: schemaJson
+    })
     if (status === 404 && [subjectNotFound, schemaNotFound].includes(Number(body.error_code))) return undefined
     this.#expect(status, body, `look up the schema of ${subject}`)
     return { id: Number(body.id), version: Number(body.version) }
@@ -147,7 +155,9 @@ export class HttpRegistry implements SchemaRegistry {
 
   /** Idempotent. @throws ConfigError if it is incompatible with earlier ones, or not valid */
   async register(subject: string, schemaJson: string): Promise<number> {
-    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema: schemaJson })
+    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, {
+      schema: schemaJson
+    })
     if (status === 409) {
       throw new ConfigError([
         `schema of ${subject} cannot read records of its earlier schemas: ${text(body.message)}; give new fields a default, or use another topic`
@@ -165,7 +175,8 @@ export class HttpRegistry implements SchemaRegistry {
     if (status === 405 || (status === 404 && body.error_code === 404)) {
       ;({ status, body } = await this.#request('POST', `${path}/latest?verbose=true`, { schema: schemaJson }))
     }
-    if (status === 404 && [subjectNotFound, versionNotFound].includes(Number(body.error_code))) return { compatible: true, messages: [] }
+    if (status === 404 && [subjectNotFound, versionNotFound].includes(Number(body.error_code)))
+      return { compatible: true, messages: [] }
     this.#expect(status, body, `check the schema of ${subject}`)
     const messages = Array.isArray(body.messages) ? body.messages.map(text) : []
     return { compatible: body.is_compatible === true, messages }
@@ -183,7 +194,9 @@ export class HttpRegistry implements SchemaRegistry {
   }
 
   async setCompatibilityLevel(subject: string, level: string): Promise<void> {
-    const { status, body } = await this.#request('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility: level })
+    const { status, body } = await this.#request('PUT', `/config/${encodeURIComponent(subject)}`, {
+      compatibility: level
+    })
     this.#expect(status, body, `set the compatibility level of ${subject}`)
   }
 
@@ -204,7 +217,9 @@ export class HttpRegistry implements SchemaRegistry {
     const type = body.schemaType ?? 'AVRO'
     if (type === 'JSON') this.#json.add(id)
     else if (type !== 'AVRO')
-      throw this.#remember(new UnknownSchemaIdError(id, `schema id ${id} is ${text(type)}: only AVRO and JSON are read`))
+      throw this.#remember(
+        new UnknownSchemaIdError(id, `schema id ${id} is ${text(type)}: only AVRO and JSON are read`)
+      )
     const schema = type === 'JSON' ? text(body.schema) : await this.#resolved(id, body)
     this.#keep(id, schema)
     return schema
@@ -219,16 +234,28 @@ export class HttpRegistry implements SchemaRegistry {
     try {
       return JSON.stringify(inlineReferences(JSON.parse(schema), definitions))
     } catch (error) {
-      throw this.#remember(new UnknownSchemaIdError(id, `schema id ${id} and its references do not fit together: ${String(error)}`))
+      throw this.#remember(
+        new UnknownSchemaIdError(id, `schema id ${id} and its references do not fit together: ${String(error)}`)
+      )
     }
   }
 
-  async #collect(id: number, references: readonly Reference[], definitions: Map<string, unknown>, depth: number): Promise<void> {
+  async #collect(
+    id: number,
+    references: readonly Reference[],
+    definitions: Map<string, unknown>,
+    depth: number
+  ): Promise<void> {
     if (depth > depthMax)
-      throw this.#remember(new UnknownSchemaIdError(id, `schema id ${id} has references nested deeper than ${depthMax}`))
+      throw this.#remember(
+        new UnknownSchemaIdError(id, `schema id ${id} has references nested deeper than ${depthMax}`)
+      )
     for (const { name, subject, version } of references) {
       if (definitions.has(name)) continue
-      const { status, body } = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions/${version}`)
+      const { status, body } = await this.#request(
+        'GET',
+        `/subjects/${encodeURIComponent(subject)}/versions/${version}`
+      )
       if (status === 404 && [subjectNotFound, versionNotFound].includes(Number(body.error_code))) {
         throw this.#remember(
           new UnknownSchemaIdError(
@@ -278,7 +305,10 @@ export class HttpRegistry implements SchemaRegistry {
     throw new ConfigError([`the registry at ${this.#address} refuses to ${what} (${status}${said})${hint}`])
   }
 
-  /** @returns the registry's answer, be it an error. @throws UnavailableError if for `retryMaxMs` none of the addresses gives one */
+  /**
+   * @returns the registry's answer, be it an error. @throws UnavailableError if for `retryMaxMs` none of the addresses
+   *   gives one
+   */
   async #request(method: string, path: string, body?: unknown): Promise<Answer> {
     const { clock, rng, onProblem } = this.#parts
     const { signal } = this.#closed
@@ -317,7 +347,8 @@ export class HttpRegistry implements SchemaRegistry {
         ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
       const content = await response.text()
-      if (response.status >= 500 || response.status === 429 || response.status === 408) return `status ${response.status}`
+      if (response.status >= 500 || response.status === 429 || response.status === 408)
+        return `status ${response.status}`
       let parsed: unknown
       try {
         parsed = JSON.parse(content)
@@ -325,7 +356,10 @@ export class HttpRegistry implements SchemaRegistry {
         // A proxy in front of it, or another server altogether.
         return response.ok ? 'the answer is not JSON' : { status: response.status, body: {} }
       }
-      return { status: response.status, body: typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {} }
+      return {
+        status: response.status,
+        body: typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}
+      }
     } catch (error) {
       if (timeout.aborted) return `no answer within ${this.#options.timeoutMs} ms`
       const { cause, message } = error as Error & { cause?: { code?: string; message?: string } }

@@ -1,4 +1,5 @@
-// One schema from several: the named types that it refers to, in the registry's other subjects, written where they are first mentioned.
+// One schema from several: the named types that it refers to, in the registry's other subjects, written where they are
+// first mentioned.
 
 type Schema = unknown
 interface Named {
@@ -26,7 +27,12 @@ export function definedNames(schema: Schema): string[] {
   return [named.name.includes('.') || space === '' ? named.name : `${space}.${named.name}`]
 }
 
-function inline(schema: Schema, namespace: string, definitions: ReadonlyMap<string, Schema>, defined: Set<string>): Schema {
+function inline(
+  schema: Schema,
+  namespace: string,
+  definitions: ReadonlyMap<string, Schema>,
+  defined: Set<string>
+): Schema {
   if (typeof schema === 'string') return mention(schema, namespace, definitions, defined)
   if (Array.isArray(schema)) return schema.map((branch) => inline(branch, namespace, definitions, defined))
   if (typeof schema !== 'object' || schema === null) return schema
@@ -37,7 +43,10 @@ function inline(schema: Schema, namespace: string, definitions: ReadonlyMap<stri
     const name = named.name.slice(named.name.lastIndexOf('.') + 1)
     defined.add(own === '' ? name : `${own}.${name}`)
     if (named.fields === undefined) return schema
-    return { ...named, fields: named.fields.map((field) => ({ ...field, type: inline(field.type, own, definitions, defined) })) }
+    return {
+      ...named,
+      fields: named.fields.map((field) => ({ ...field, type: inline(field.type, own, definitions, defined) }))
+    }
   }
   const { items, values } = schema as { items?: Schema; values?: Schema }
   if (type === 'array') return { ...schema, items: inline(items, namespace, definitions, defined) }
@@ -45,7 +54,12 @@ function inline(schema: Schema, namespace: string, definitions: ReadonlyMap<stri
   return { ...schema, type: inline(type, namespace, definitions, defined) }
 }
 
-function mention(name: string, namespace: string, definitions: ReadonlyMap<string, Schema>, defined: Set<string>): Schema {
+function mention(
+  name: string,
+  namespace: string,
+  definitions: ReadonlyMap<string, Schema>,
+  defined: Set<string>
+): Schema {
   if (primitives.has(name)) return name
   const candidates = name.includes('.') || namespace === '' ? [name] : [`${namespace}.${name}`, name]
   for (const full of candidates) {

@@ -1,10 +1,21 @@
 // The embedded schema registry: one small file per schema, `<id>.json` in a directory.
 //
-// A file appears under its final name whole or not at all (written aside, then linked), and a link to a name that is taken fails: so several
-// processes may register at once without a lock, each id is given once, and nothing needs mending after a crash.
+// A file appears under its final name whole or not at all (written aside, then linked), and a link to a name that is
+// taken fails: so several processes may register at once without a lock, each id is given once, and nothing needs
+// mending after a crash.
 
 import { randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from 'node:fs'
 import path from 'node:path'
 import { ConfigError, CorruptError, UnavailableError } from '../../core/errors.ts'
 import { parseSchema } from '../avro/longType.ts'
@@ -18,7 +29,10 @@ interface Entry {
 
 export class LocalRegistry implements SchemaRegistry {
   readonly #directory: string
-  /** By id, which count from 1 without gaps. A pair of the same schema and another subject is an entry of its own, with a later id. */
+  /**
+   * By id, which count from 1 without gaps. A pair of the same schema and another subject is an entry of its own, with
+   * a later id.
+   */
   readonly #entries: Entry[] = []
 
   /** @throws CorruptError if a file of it cannot be read back; UnavailableError if the directory cannot be made */
@@ -27,7 +41,9 @@ export class LocalRegistry implements SchemaRegistry {
     try {
       mkdirSync(directory, { recursive: true })
     } catch (error) {
-      throw new UnavailableError(`cannot make the schema registry's directory ${directory}: ${String(error)}`, { cause: error })
+      throw new UnavailableError(`cannot make the schema registry's directory ${directory}: ${String(error)}`, {
+        cause: error
+      })
     }
     this.#refresh()
   }
@@ -80,13 +96,17 @@ export class LocalRegistry implements SchemaRegistry {
       }
       try {
         const entry = JSON.parse(text) as Partial<Entry>
-        if (entry.id !== id || typeof entry.subject !== 'string' || typeof entry.schema !== 'string') throw new Error('fields are missing')
+        if (entry.id !== id || typeof entry.subject !== 'string' || typeof entry.schema !== 'string')
+          throw new Error('fields are missing')
         parseSchema(entry.schema)
         this.#entries.push({ id, subject: entry.subject, schema: entry.schema })
       } catch (error) {
-        throw new CorruptError(`schema ${file} is not what was written (${String(error)}): restore it, or reset the data directory`, {
-          cause: error
-        })
+        throw new CorruptError(
+          `schema ${file} is not what was written (${String(error)}): restore it, or reset the data directory`,
+          {
+            cause: error
+          }
+        )
       }
     }
   }
@@ -113,7 +133,9 @@ export class LocalRegistry implements SchemaRegistry {
       try {
         type.createResolver(parseSchema(entry.schema))
       } catch (error) {
-        problems.push(`schema of ${subject} cannot read records of its schema ${entry.id}: ${String(error)}; give new fields a default`)
+        problems.push(
+          `schema of ${subject} cannot read records of its schema ${entry.id}: ${String(error)}; give new fields a default`
+        )
       }
     }
     if (problems.length > 0) throw new ConfigError(problems)
@@ -131,7 +153,9 @@ export class LocalRegistry implements SchemaRegistry {
       return true
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
-      throw new UnavailableError(`cannot write schema ${entry.id} to ${this.#directory}: ${String(error)}`, { cause: error })
+      throw new UnavailableError(`cannot write schema ${entry.id} to ${this.#directory}: ${String(error)}`, {
+        cause: error
+      })
     } finally {
       rmSync(temporary, { force: true })
     }

@@ -4,13 +4,18 @@ import { BadEventError } from '../../core/errors.ts'
 
 export interface SchemaRegistry {
   /**
-   * The id of a schema under a subject (`<topic>-value`), registering it if need be. The same schema has the same id under every subject.
-   * @throws ConfigError if the schema could not read records of the subject's earlier schemas; UnavailableError if the registry does not answer
+   * The id of a schema under a subject (`<topic>-value`), registering it if need be. The same schema has the same id
+   * under every subject.
+   * @throws ConfigError if the schema could not read records of the subject's earlier schemas; UnavailableError if the
+   *   registry does not answer
    */
   idFor(subject: string, schemaJson: string): Promise<number>
   /** @throws UnknownSchemaIdError if the registry has no such id; UnavailableError if it does not answer */
   schemaOf(id: number): Promise<string>
-  /** What is known of `id` without waiting: whatever `idFor` or `schemaOf` has seen. undefined: `schemaOf` may know more. */
+  /**
+   * What is known of `id` without waiting: whatever `idFor` or `schemaOf` has seen. undefined: `schemaOf` may know
+   * more.
+   */
   cached(id: number): string | undefined
   /** Whether a cached id is that of a JSON Schema: its records are JSON. */
   isJson?(id: number): boolean
@@ -20,7 +25,10 @@ export interface SchemaRegistry {
   close?(): void
 }
 
-/** A record names a schema that is not known here. After `loadSchemas` it means that the registry does not know it either. */
+/**
+ * A record names a schema that is not known here. After `loadSchemas` it means that the registry does not know it
+ * either.
+ */
 export class UnknownSchemaIdError extends BadEventError {
   readonly schemaId: number
   constructor(
@@ -43,8 +51,9 @@ export function schemaIdOf(value: Uint8Array): number | undefined {
 }
 
 /**
- * Call it on each batch before decoding, which is synchronous: afterwards every schema that the registry has is cached. Costs a comparison per
- * record where nothing is new. Ids that the registry does not know are left for `decode` to refuse, record by record.
+ * Call it on each batch before decoding, which is synchronous: afterwards every schema that the registry has is cached.
+ * Costs a comparison per record where nothing is new. Ids that the registry does not know are left for `decode` to
+ * refuse, record by record.
  *
  * @param idOf where a record has its schema id; by default in the first bytes of its value
  * @throws UnavailableError if the registry does not answer

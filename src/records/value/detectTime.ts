@@ -77,13 +77,17 @@ export function detectTime(texts: readonly string[], rules: ValueRules): TimeDet
   if (first === undefined || best * 2 <= trimmed.length) return { kind: 'none', shown: shownTexts(trimmed, rules) }
   if (first.form.unit === 'ns' && spread.every((text) => first.read(text) < ticksLatestMs))
     return { kind: 'none', shown: shownTexts(trimmed, rules) }
-  const differs = (a: (text: string) => number, b: (text: string) => number) => spread.some((text) => a(text) !== b(text))
+  const differs = (a: (text: string) => number, b: (text: string) => number) =>
+    spread.some((text) => a(text) !== b(text))
   const all = [first]
   for (const rival of others) if (all.every(({ read }) => differs(read, rival.read))) all.push(rival)
   if (all.length === 1) return { kind: 'form', form: first.form }
   const shown = trimmed
     .slice(0, 3)
-    .map((text) => `${shorten(text, 40)} is ${all.map(({ form, read }) => `${shownTime(read(text))} by ${shownForm(form)}`).join(' or ')}`)
+    .map(
+      (text) =>
+        `${shorten(text, 40)} is ${all.map(({ form, read }) => `${shownTime(read(text))} by ${shownForm(form)}`).join(' or ')}`
+    )
     .join('; ')
   return { kind: 'ambiguous', forms: all.map(({ form }) => form), shown }
 }

@@ -17,7 +17,9 @@ export interface TimeForm {
   readonly zone?: string | undefined
 }
 
-/** @returns milliseconds since the Unix epoch. @throws BadEventError with what was expected and what the text looks like */
+/**
+ * @returns milliseconds since the Unix epoch. @throws BadEventError with what was expected and what the text looks like
+ */
 export type TimeParser = (text: string) => number
 
 /** 2100-01-01: a later time is one in the wrong unit, not an event. */
@@ -31,8 +33,9 @@ const unitNames = { s: 'seconds', ms: 'milliseconds', us: 'microseconds', ns: 'n
 const number = /^[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$/
 
 /**
- * ISO 8601 and RFC 3339, extended or basic: `2010-10-19T23:55:27.123Z`, `2010-10-19 23:55:27+00`, `20101019T235527`, `2010-10-19`; also with a zone's
- * name behind it, as Java and Go write it: `2010-10-19T23:55:27[Europe/Berlin]`, `2010-10-19 23:55:27 +0000 UTC`.
+ * ISO 8601 and RFC 3339, extended or basic: `2010-10-19T23:55:27.123Z`, `2010-10-19 23:55:27+00`, `20101019T235527`,
+ * `2010-10-19`; also with a zone's name behind it, as Java and Go write it: `2010-10-19T23:55:27[Europe/Berlin]`,
+ * `2010-10-19 23:55:27 +0000 UTC`.
  */
 const isoTime =
   /^(\d{4})(-?)(\d\d)\2(\d\d)(?:([Tt]|\s+|)(\d\d)(:?)(\d\d)(?:\7(\d\d)(?:[.,](\d{1,9}))?)?\s*(?:([Zz]|UTC|GMT)|([+\-−])(\d\d):?(\d\d)?(?: [A-Z]{3,4})?)?)?(?:\[([\w/+-]+)\])?$/
@@ -51,7 +54,10 @@ export function compileTimeParser(form: TimeForm, rules: ValueRules): TimeParser
   }
 }
 
-/** As `compileTimeParser`, without bounds: NaN where the text is no time of this form. @throws ConfigError if the zone or the pattern cannot be used */
+/**
+ * As `compileTimeParser`, without bounds: NaN where the text is no time of this form. @throws ConfigError if the zone
+ * or the pattern cannot be used
+ */
 export function timeReader(form: TimeForm): (text: string) => number {
   if (form.zone !== undefined) checkZone(form.zone)
   return form.format === undefined ? byUnit(form.unit ?? 'ms', form.zone) : patternTime(form.format, form.zone)
@@ -96,13 +102,17 @@ export function timeReadings(text: string, rules: ValueRules): TimeReading[] {
   if (within(ticksMs)) readings.push({ what: '.NET ticks', timeMs: ticksMs })
   if (readings.length > 0) return readings
   const value = number.test(trimmed) ? Number(trimmed) : Number.NaN
-  if (/^(0?[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$/.test(trimmed)) readings.push({ what: 'month and day without a year (MMDD)' })
+  if (/^(0?[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$/.test(trimmed))
+    readings.push({ what: 'month and day without a year (MMDD)' })
   if (/^(19|20)\d\d$/.test(trimmed)) readings.push({ what: 'a year' })
   if (/^\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])?$/.test(trimmed))
     readings.push({ what: 'a date with a year of two digits' })
-  if (value >= 32_874 && value < 73_051) readings.push({ what: "a spreadsheet's day number", timeMs: (value - 25_569) * 86_400_000 })
-  if (value >= 1.16e16 && value < 1.6e16) readings.push({ what: 'microseconds since 1601', timeMs: value / 1000 - 11_644_473_600_000 })
-  if (value >= 1.16e17 && value < 1.6e17) readings.push({ what: 'a Windows file time', timeMs: value / 10_000 - 11_644_473_600_000 })
+  if (value >= 32_874 && value < 73_051)
+    readings.push({ what: "a spreadsheet's day number", timeMs: (value - 25_569) * 86_400_000 })
+  if (value >= 1.16e16 && value < 1.6e16)
+    readings.push({ what: 'microseconds since 1601', timeMs: value / 1000 - 11_644_473_600_000 })
+  if (value >= 1.16e17 && value < 1.6e17)
+    readings.push({ what: 'a Windows file time', timeMs: value / 10_000 - 11_644_473_600_000 })
   if (readings.length === 0 && Math.abs(value) < 1e8)
     readings.push({ what: 'a count of something else, such as days, or a place in an order' })
   return readings
@@ -121,7 +131,11 @@ function hint(text: string, rules: ValueRules): string {
 }
 
 function described(unit: TimeUnit): string {
-  return unit === 'iso' ? 'an ISO time' : unit === 'rfc2822' ? 'an RFC 2822 time' : `a time in ${unitNames[unit]} since 1970 (unit ${unit})`
+  return unit === 'iso'
+    ? 'an ISO time'
+    : unit === 'rfc2822'
+      ? 'an RFC 2822 time'
+      : `a time in ${unitNames[unit]} since 1970 (unit ${unit})`
 }
 
 function byUnit(unit: TimeUnit, zone: string | undefined): (text: string) => number {
@@ -135,14 +149,32 @@ function byUnit(unit: TimeUnit, zone: string | undefined): (text: string) => num
 function isoTimeMs(text: string, zone: string | undefined): number {
   const match = isoTime.exec(text)
   if (match === null) return Number.NaN
-  const [, years, dash, months, days, between, hours, , minutes, seconds, fraction, utc, sign, zoneHours, zoneMinutes, zoneName] = match
+  const [
+    ,
+    years,
+    dash,
+    months,
+    days,
+    between,
+    hours,
+    ,
+    minutes,
+    seconds,
+    fraction,
+    utc,
+    sign,
+    zoneHours,
+    zoneMinutes,
+    zoneName
+  ] = match
   // Digits that simply go on are the basic form's.
   if (dash === '-' && between === '') return Number.NaN
   const [year, month, day] = [Number(years), Number(months), Number(days)]
   const [hour, minute, second] = [Number(hours ?? 0), Number(minutes ?? 0), Number(seconds ?? 0)]
   const dayMs = Date.UTC(year, month - 1, day)
   // Date.UTC carries over: the 31st of June would be the 1st of July.
-  if (new Date(dayMs).getUTCDate() !== day || month < 1 || month > 12 || hour > 23 || minute > 59 || second > 60) return Number.NaN
+  if (new Date(dayMs).getUTCDate() !== day || month < 1 || month > 12 || hour > 23 || minute > 59 || second > 60)
+    return Number.NaN
   const fractionMs = fraction === undefined ? 0 : Number(fraction.slice(0, 3).padEnd(3, '0'))
   const localMs = dayMs + ((hour * 60 + minute) * 60 + second) * 1000 + fractionMs
   if (utc !== undefined) return localMs

@@ -1,8 +1,8 @@
 // A row of delimited text → its fields, in files and in records of a topic.
 
 /**
- * Fields as in RFC 4180: a field that begins with a quote ends with one, and holds delimiters, line ends and doubled quotes.
- * A quote within an unquoted field is just a character.
+ * Fields as in RFC 4180: a field that begins with a quote ends with one, and holds delimiters, line ends and doubled
+ * quotes. A quote within an unquoted field is just a character.
  *
  * @returns undefined if a quoted field is still open at the end: the record goes on in the next line, or is broken
  */

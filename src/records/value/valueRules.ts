@@ -8,7 +8,10 @@ export interface ValueRules {
 }
 
 /** @param options `events` of the configuration */
-export function valueRules(options: { readonly nullTexts: readonly string[]; readonly earliestYear: number }): ValueRules {
+export function valueRules(options: {
+  readonly nullTexts: readonly string[]
+  readonly earliestYear: number
+}): ValueRules {
   return {
     nullTexts: new Set(['', ...options.nullTexts.map((text) => text.trim().toLowerCase())]),
     earliestMs: Date.UTC(options.earliestYear, 0, 1)

@@ -1,4 +1,5 @@
-// Who may ask what of the HTTP service: bearer tokens with roles (RFC 6750). Without tokens everybody who reaches the port may do everything.
+// Who may ask what of the HTTP service: bearer tokens with roles (RFC 6750). Without tokens everybody who reaches the
+// port may do everything.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { ServeOptions } from '../../core/config/config.ts'
@@ -7,7 +8,8 @@ import { own } from '../../core/own.ts'
 import { ProblemError } from './problem.ts'
 
 /**
- * `read`: recommendations and similar items. `events`: posting interactions. `admin`: both, looking at users, items and the state of the flow, and erasing a user.
+ * `read`: recommendations and similar items. `events`: posting interactions. `admin`: both, looking at users, items and
+ * the state of the flow, and erasing a user.
  */
 export type Role = 'read' | 'events' | 'admin'
 
@@ -34,7 +36,11 @@ export function neededRole(route: string): Role | undefined {
 }
 
 /** Roles that a token may have given, by the role that is asked for. */
-const enough: Readonly<Record<Role, readonly Role[]>> = { read: ['read', 'admin'], events: ['events', 'admin'], admin: ['admin'] }
+const enough: Readonly<Record<Role, readonly Role[]>> = {
+  read: ['read', 'admin'],
+  events: ['events', 'admin'],
+  admin: ['admin']
+}
 
 /** Longer is no token of ours, and is not worth hashing. */
 const tokenLengthMax = 1024
@@ -78,9 +84,13 @@ export class Access {
       })
     }
     if (!enough[role].some((one) => roles.has(one))) {
-      throw new ProblemError(403, `the token is for ${[...roles].join(' and ')}; this needs one for ${enough[role].join(' or ')}`, {
-        headers: { 'www-authenticate': `Bearer realm="mtmi", error="insufficient_scope", scope="${role}"` }
-      })
+      throw new ProblemError(
+        403,
+        `the token is for ${[...roles].join(' and ')}; this needs one for ${enough[role].join(' or ')}`,
+        {
+          headers: { 'www-authenticate': `Bearer realm="mtmi", error="insufficient_scope", scope="${role}"` }
+        }
+      )
     }
   }
 }

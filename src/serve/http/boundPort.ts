@@ -1,4 +1,5 @@
-// A port that is bound before the service behind it exists: a port that is taken is found out before any other work, and probes are answered meanwhile.
+// A port that is bound before the service behind it exists: a port that is taken is found out before any other work,
+// and probes are answered meanwhile.
 
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -34,7 +34,9 @@ export const consoleHeaders = {
 /** @returns undefined where the program was copied without them */
 export function loadConsoleFiles(): ConsoleFiles | undefined {
   // From src/io, and from dist/src/io.
-  const folders = ['../../../infra/console/', '../../../../infra/console/'].map((up) => fileURLToPath(new URL(up, import.meta.url)))
+  const folders = ['../../../infra/console/', '../../../../infra/console/'].map((up) =>
+    fileURLToPath(new URL(up, import.meta.url))
+  )
   const folder = folders.find((one) => existsSync(path.join(one, 'index.html')))
   if (folder === undefined) return undefined
   const files = new Map<string, ConsoleFile>()

@@ -35,7 +35,8 @@ export function consolePaths({ lookups, console, limit, common, failed }: Shared
           '/v1/status': {
             get: {
               operationId: 'status',
-              summary: 'The whole flow in one small answer: counts, lags, quality, freshness, index; what this process knows of it',
+              summary:
+                'The whole flow in one small answer: counts, lags, quality, freshness, index; what this process knows of it',
               responses: { '200': json('As of now', ref('Status')), ...failed }
             }
           },
@@ -93,7 +94,11 @@ export function consolePaths({ lookups, console, limit, common, failed }: Shared
     ...(console
       ? {
           '/': {
-            get: { operationId: 'console', summary: 'A page for people', responses: { '200': page('The page', ['text/html']), ...failed } }
+            get: {
+              operationId: 'console',
+              summary: 'A page for people',
+              responses: { '200': page('The page', ['text/html']), ...failed }
+            }
           },
           '/console/{file}': {
             get: {
@@ -112,8 +117,16 @@ export function consolePaths({ lookups, console, limit, common, failed }: Shared
   }
 }
 
-const count = (description?: string): Json => ({ type: 'integer', minimum: 0, ...(description === undefined ? {} : { description }) })
-const time = (description: string): Json => ({ type: 'number', minimum: 0, description: `${description}, milliseconds since 1970` })
+const count = (description?: string): Json => ({
+  type: 'integer',
+  minimum: 0,
+  ...(description === undefined ? {} : { description })
+})
+const time = (description: string): Json => ({
+  type: 'number',
+  minimum: 0,
+  description: `${description}, milliseconds since 1970`
+})
 const number = (description: string): Json => ({ type: 'number', description })
 const ratio = (description: string): Json => ({ type: 'number', minimum: 0, maximum: 1, description })
 const vector = list({ type: 'number' }, { description: 'Of length 1' })
@@ -166,11 +179,14 @@ export function consoleSchemas(lookups: boolean): Json {
             intraUserCosine: number('Mean cosine between two interests of one user: near 1 the towers have collapsed'),
             recent: object(quality, qualityNames, 'Of the newest targets'),
             curve: list(
-              object({ ...quality, examples: count('Seen by the end of the period'), timeMs: time('Newest event time by then') }, [
-                ...qualityNames,
-                'examples',
-                'timeMs'
-              ])
+              object(
+                {
+                  ...quality,
+                  examples: count('Seen by the end of the period'),
+                  timeMs: time('Newest event time by then')
+                },
+                [...qualityNames, 'examples', 'timeMs']
+              )
             )
           },
           ['examplesLearned', 'batches', 'batchesDropped', 'rollbacks', 'loss', 'intraUserCosine', 'recent', 'curve']
@@ -203,7 +219,11 @@ export function consoleSchemas(lookups: boolean): Json {
           ['inputs', 'detections'],
           'How far the newest interactions are from those of the reference'
         ),
-        freshnessMs: object(quantiles, ['p50', 'p99'], 'From the log taking a click to the new vectors being searchable'),
+        freshnessMs: object(
+          quantiles,
+          ['p50', 'p99'],
+          'From the log taking a click to the new vectors being searchable'
+        ),
         index: {
           ...object(
             {
@@ -286,12 +306,19 @@ export function consoleSchemas(lookups: boolean): Json {
         newestMs: time('Newest event'),
         updatedAtMs: time('When the vectors were made'),
         vectorsAgeMs: { type: 'number', minimum: 0 },
-        history: list(object({ ...words, at, interest: count('The nearest one') }, ['itemId']), { description: 'Newest first' }),
+        history: list(object({ ...words, at, interest: count('The nearest one') }, ['itemId']), {
+          description: 'Newest first'
+        }),
         interests: list(
           object(
             {
               interest: count('0-based'),
-              nearest: list(object({ ...words, at, score: { type: 'number', minimum: -1.001, maximum: 1.001 } }, ['itemId', 'score'])),
+              nearest: list(
+                object({ ...words, at, score: { type: 'number', minimum: -1.001, maximum: 1.001 } }, [
+                  'itemId',
+                  'score'
+                ])
+              ),
               at,
               vector
             },
@@ -309,7 +336,9 @@ export function consoleSchemas(lookups: boolean): Json {
             {
               ...words,
               count: { type: 'number', minimum: 0, description: 'Interactions' },
-              popularity: ratio('Faded interactions as a share of the greatest; the list without a text is sorted by it')
+              popularity: ratio(
+                'Faded interactions as a share of the greatest; the list without a text is sorted by it'
+              )
             },
             ['itemId', 'count']
           )

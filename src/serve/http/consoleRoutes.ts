@@ -80,14 +80,25 @@ export function addLookupRoutes(
   app.get('/v1/versions', async (): Promise<VersionNumbers> => {
     if (versions !== undefined) return versions()
     const live = await index.live()
-    return { live: live === undefined ? null : `${live.space}@${live.step}`, kept: [], gates: [], checkpoints: [], held: [] }
+    return {
+      live: live === undefined ? null : `${live.space}@${live.step}`,
+      kept: [],
+      gates: [],
+      checkpoints: [],
+      held: []
+    }
   })
 
   app.get('/v1/users', async ({ query }): Promise<{ users: readonly UserListed[]; order: 'newest' | 'id' }> => {
-    const { limit, prefix } = plainQuery(query, { texts: ['prefix'], numbers: { limit: { default: limitDefault, max: limitMax } } })
+    const { limit, prefix } = plainQuery(query, {
+      texts: ['prefix'],
+      numbers: { limit: { default: limitDefault, max: limitMax } }
+    })
     const newest = prefix === '' ? (newestUsers?.(limit) ?? []) : []
     const found = await Promise.all(newest.map(async (userId) => ({ userId, user: await index.user(userId) })))
-    const users: UserListed[] = found.flatMap(({ userId, user }) => (user === undefined ? [] : [listed(userId, user.payload)]))
+    const users: UserListed[] = found.flatMap(({ userId, user }) =>
+      user === undefined ? [] : [listed(userId, user.payload)]
+    )
     if (users.length > 0) return { users, order: 'newest' }
     if (index.usersFrom === undefined) {
       // An index without such a list knows whole ids.
@@ -110,7 +121,10 @@ export function addLookupRoutes(
   })
 
   app.get('/v1/items', async ({ query }) => {
-    const { limit, text } = plainQuery(query, { texts: ['text'], numbers: { limit: { default: limitDefault, max: limitMax } } })
+    const { limit, text } = plainQuery(query, {
+      texts: ['text'],
+      numbers: { limit: { default: limitDefault, max: limitMax } }
+    })
     const listed = ({ itemId, payload }: Pick<PopularItem, 'itemId' | 'payload'>): ItemListed => ({
       ...{ itemId, ...wordsOf(payload), count: payload.count }
     })
@@ -124,7 +138,10 @@ export function addLookupRoutes(
     const itemId = pathId(params.id)
     const profile = await profiles.item(itemId, { vectors })
     if (profile !== undefined) return profile
-    throw new ProblemError(404, `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`)
+    throw new ProblemError(
+      404,
+      `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`
+    )
   })
 }
 
@@ -147,7 +164,8 @@ export function addConsoleRoutes(app: FastifyInstance, files: ConsoleFiles): voi
 
   app.get<{ Params: { file: string } }>('/console/:file', async ({ params }, reply) => {
     const file = files.get(params.file)
-    if (file === undefined) throw new ProblemError(404, `the console has no file ${JSON.stringify(params.file.slice(0, 80))}`)
+    if (file === undefined)
+      throw new ProblemError(404, `the console has no file ${JSON.stringify(params.file.slice(0, 80))}`)
     return reply.headers(consoleHeaders).type(file.type).send(file.body)
   })
 }

@@ -3,7 +3,10 @@
 import type { AccountNumbers } from '../../core/account.ts'
 import type { IndexState } from '../../index/vectorIndex.ts'
 
-/** What a process knows of the pipeline it runs, or that runs beside it. All counts are since the run's beginning unless they say otherwise. */
+/**
+ * What a process knows of the pipeline it runs, or that runs beside it. All counts are since the run's beginning unless
+ * they say otherwise.
+ */
 export interface PipelineNumbers {
   /** Where the events come from, in words. */
   readonly source?: string
@@ -108,7 +111,8 @@ export class AnswerCount {
     const counted = { lists: this.#lists, events: this.#events }
     if (this.#lists === 0) return counted
     const sorted = this.#latencies.slice(0, Math.min(this.#lists, latenciesMax)).sort()
-    const quantile = (q: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]! * 100) / 100
+    const quantile = (q: number) =>
+      Math.round(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]! * 100) / 100
     return { ...counted, p50Ms: quantile(0.5), p99Ms: quantile(0.99) }
   }
 }

@@ -1,6 +1,7 @@
 // Recommendations, similar items and events over HTTP; health, metrics and a description of itself beside them.
 //
-// Searching and learning happen on other threads: a handler here checks, asks, and answers. Every error is application/problem+json.
+// Searching and learning happen on other threads: a handler here checks, asks, and answers. Every error is
+// application/problem+json.
 
 import { randomUUID } from 'node:crypto'
 import { type RequestListener, STATUS_CODES } from 'node:http'
@@ -34,15 +35,23 @@ export interface ServiceLogger {
 
 export interface HttpServiceParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
-  /** Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws UnavailableError if they cannot be made so now */
+  /**
+   * Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws
+   * UnavailableError if they cannot be made so now
+   */
   readonly accept: (interactions: readonly Interaction[], traceparent: string | undefined) => Promise<void>
-  /** Resolves when it is durable that the user is to be erased. @throws UnavailableError if that cannot be made so now */
+  /**
+   * Resolves when it is durable that the user is to be erased. @throws UnavailableError if that cannot be made so now
+   */
   readonly erase: (userId: UserId) => Promise<void>
   readonly readiness: () => Readiness
   readonly metrics: Metrics
   readonly options: ServeOptions
   readonly clock: Clock
-  /** What an event without a time of its own is dated by: the stream's clock, where a recorded stream is replayed. Default: `clock`. */
+  /**
+   * What an event without a time of its own is dated by: the stream's clock, where a recorded stream is replayed.
+   * Default: `clock`.
+   */
   readonly eventClock?: Clock
   readonly logger?: ServiceLogger
   readonly newEventId?: () => string
@@ -50,11 +59,17 @@ export interface HttpServiceParts {
   readonly futureMaxMs?: number
   /** With it, sessions that are not stored are answered: `POST /v1/recommendations`. */
   readonly sessions?: SessionEncoder
-  /** With it, users, items and the state of the flow can be looked at, and there is a page for people at `/`; unless `options.console` is off. */
+  /**
+   * With it, users, items and the state of the flow can be looked at, and there is a page for people at `/`; unless
+   * `options.console` is off.
+   */
   readonly lookup?: LookupParts
   /** Of the program. */
   readonly version?: string
-  /** How long `close` waits for requests that are being answered. Default 10 s: within the 30 s that supervisors wait before they kill. */
+  /**
+   * How long `close` waits for requests that are being answered. Default 10 s: within the 30 s that supervisors wait
+   * before they kill.
+   */
   readonly drainMaxMs?: number
   /** How long the body of a request may take to arrive. Default 10 s: a megabyte at 100 kB/s. */
   readonly arrivalMaxMs?: number
@@ -64,7 +79,10 @@ export interface HttpServiceParts {
 
 export interface HttpService {
   readonly app: FastifyInstance
-  /** Answers on the port. @returns its URL @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
+  /**
+   * Answers on the port. @returns its URL @throws UnavailableError if the port is taken, ConfigError if the address
+   * cannot be used
+   */
   listen(): Promise<string>
   /** Stops accepting, lets running requests finish within `drainMaxMs`, then cuts them. */
   close(): Promise<void>
@@ -134,7 +152,9 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     clientErrorHandler(error, socket) {
       if (error.code === 'ECONNRESET' || !socket.writable) return
       const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-      const body = JSON.stringify(problemBody(new ProblemError(status, 'This is not a request that HTTP/1.1 allows, or it took too long')))
+      const body = JSON.stringify(
+        problemBody(new ProblemError(status, 'This is not a request that HTTP/1.1 allows, or it took too long'))
+      )
       const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemContentType}\r\n`
       socket.end(`${head}content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`)
     }
@@ -144,8 +164,15 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
 
   function answer(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const { error: problem, internal } = problemOf(error)
-    if (internal) logger?.error({ err: error, requestId: request.id, method: request.method, route: routeOf(request) }, 'a request failed')
-    const where = { instance: request.url.split('?', 1)[0]!.slice(0, instanceMax), ...(internal ? { requestId: request.id } : {}) }
+    if (internal)
+      logger?.error(
+        { err: error, requestId: request.id, method: request.method, route: routeOf(request) },
+        'a request failed'
+      )
+    const where = {
+      instance: request.url.split('?', 1)[0]!.slice(0, instanceMax),
+      ...(internal ? { requestId: request.id } : {})
+    }
     return reply
       .code(problem.status)
       .headers(problem.headers)
@@ -160,7 +187,8 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     takeSlot(reply, role ?? 'other')
     const { method, headers } = request
     refusing('host', () => origins.checkHost(headers.host))
-    // Now, not by the handler of unknown routes: that one runs when the body has been read, and says what is wrong with the body.
+    // Now, not by the handler of unknown routes: that one runs when the body has been read, and says what is wrong with
+    // the body.
     if (request.is404) throw noSuchRoute(request, routes)
     reply.headers(origins.answerHeaders(role, headers.origin))
     // A browser sends a preflight without the token, and a program has no use for one.
@@ -199,12 +227,17 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     }
   }
 
-  /** Answers 408 where the body does not arrive in time, so that a client that stops in the middle of one frees its slot. */
+  /**
+   * Answers 408 where the body does not arrive in time, so that a client that stops in the middle of one frees its
+   * slot.
+   */
   function expectBody({ raw, headers }: FastifyRequest, reply: FastifyReply): void {
     if (headers['transfer-encoding'] === undefined && !(Number(headers['content-length']) > 0)) return
     const timer = setTimeout(() => {
       if (raw.complete || reply.sent) return
-      reply.header('connection', 'close').send(new ProblemError(408, `the body did not arrive within ${arrivalMaxMs / 1000} s`))
+      reply
+        .header('connection', 'close')
+        .send(new ProblemError(408, `the body did not arrive within ${arrivalMaxMs / 1000} s`))
     }, arrivalMaxMs)
     reply.raw.once('close', () => clearTimeout(timer))
   }
@@ -245,7 +278,10 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
     const itemId = pathId(params.id)
     const list = await recommender.similar({ itemId, limit, filter })
     if (list === undefined)
-      throw new ProblemError(404, `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`)
+      throw new ProblemError(
+        404,
+        `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`
+      )
     metrics.served.inc({ source: 'similar' })
     return list
   })
@@ -329,7 +365,11 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
 type Route = (typeof httpRoutes)[number]
 type RequestKind = (typeof httpRequestKinds)[number]
 
-const listRoutes: ReadonlySet<Route> = new Set(['/v1/users/:id/recommendations', '/v1/items/:id/similar', '/v1/recommendations'])
+const listRoutes: ReadonlySet<Route> = new Set([
+  '/v1/users/:id/recommendations',
+  '/v1/items/:id/similar',
+  '/v1/recommendations'
+])
 
 /** The pattern, never the path: a label per user would be a series per user. */
 function routeOf(request: FastifyRequest): Route {

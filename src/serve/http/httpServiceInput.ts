@@ -22,8 +22,21 @@ const fieldLengthMax = 256
 /** Facts of a context: more than can be counted by. */
 export const contextMax = 8
 
-/** What can be said of a list, by name. `exclude` may be given more than once, `filter` is `filter.<field>`, and `context` is `context.<field>`. */
-const listWords = ['limit', 'explain', 'filter', 'context', 'exclude', 'quota', 'diversity', 'diversityBy', 'repeats'] as const
+/**
+ * What can be said of a list, by name. `exclude` may be given more than once, `filter` is `filter.<field>`, and
+ * `context` is `context.<field>`.
+ */
+const listWords = [
+  'limit',
+  'explain',
+  'filter',
+  'context',
+  'exclude',
+  'quota',
+  'diversity',
+  'diversityBy',
+  'repeats'
+] as const
 type ListWord = (typeof listWords)[number]
 
 /** @throws ProblemError 400 with all problems, as far as the route `knows` the parameters */
@@ -33,7 +46,8 @@ export function listQuery(query: unknown, limitMax: number, knows: readonly List
   const problems: string[] = []
   for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
     const [, fielded] = /^(filter|context)\../s.exec(name) ?? []
-    const word = (fielded as 'filter' | 'context' | undefined) ?? listWords.find((one) => one === name && !isFielded(one))
+    const word =
+      (fielded as 'filter' | 'context' | undefined) ?? listWords.find((one) => one === name && !isFielded(one))
     if (word === undefined || !knows.includes(word)) {
       const known = knows.map((one) => (isFielded(one) ? `${one}.<field>` : one))
       problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ')}`)
@@ -46,7 +60,11 @@ export function listQuery(query: unknown, limitMax: number, knows: readonly List
     else values[word] = word !== 'diversityBy' && /^\d*\.?\d+$/.test(value) ? Number(value) : value
   }
   const { filter, context } = byField
-  const list = listRequest({ ...values, filter: Object.fromEntries(filter), context: Object.fromEntries(context) }, limitMax, problems)
+  const list = listRequest(
+    { ...values, filter: Object.fromEntries(filter), context: Object.fromEntries(context) },
+    limitMax,
+    problems
+  )
   refuse(problems)
   return list
 }
@@ -62,7 +80,8 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
   if (limitWrong !== undefined) problems.push(limitWrong)
   if (!isTexts(filter)) problems.push(`filter must be an object of texts, got ${shown(filter)}`)
   const facts = isTexts(context) && Object.keys(context).length <= contextMax ? context : undefined
-  if (facts === undefined) problems.push(`context must be an object of at most ${contextMax} texts, got ${shown(context)}`)
+  if (facts === undefined)
+    problems.push(`context must be an object of at most ${contextMax} texts, got ${shown(context)}`)
   for (const name of ['explain', 'repeats'] as const) {
     if (values[name] !== undefined && typeof values[name] !== 'boolean')
       problems.push(`${name} must be true or false, got ${shown(values[name])}`)
@@ -73,7 +92,9 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
       problems.push(`${name} must be a number of 0…1, got ${shown(value)}`)
   }
   if (diversityBy !== undefined && !(typeof diversityBy === 'string' && diversityBy.length <= fieldLengthMax))
-    problems.push(`diversityBy must be the name of a field of at most ${fieldLengthMax} characters, got ${shown(diversityBy)}`)
+    problems.push(
+      `diversityBy must be the name of a field of at most ${fieldLengthMax} characters, got ${shown(diversityBy)}`
+    )
   const isItem = (id: unknown) => idProblem('item', id) === undefined
   if (!Array.isArray(exclude) || exclude.length > excludeMax || !exclude.every(isItem))
     problems.push(
@@ -81,7 +102,12 @@ function listRequest(values: Partial<Record<ListWord, unknown>>, limitMax: numbe
     )
   const { explain, quota, diversity, repeats } = values
   return {
-    ...{ limit: limit as number, filter: filter as FeatureFilter, exclude: exclude as ItemId[], explain: explain === true },
+    ...{
+      limit: limit as number,
+      filter: filter as FeatureFilter,
+      exclude: exclude as ItemId[],
+      explain: explain === true
+    },
     ...(facts === undefined || Object.keys(facts).length === 0 ? {} : { context: facts }),
     ...(quota === undefined ? {} : { quotaShare: quota as number }),
     ...(diversity === undefined ? {} : { diversity: diversity as number }),
@@ -97,7 +123,10 @@ export interface QueryWords<T extends string, F extends string, N extends string
   readonly numbers?: Readonly<Record<N, { readonly default: number; readonly max: number }>>
 }
 
-/** A query string of plain texts (absent: empty), flags (absent: false) and numbers. @throws ProblemError 400 with all problems */
+/**
+ * A query string of plain texts (absent: empty), flags (absent: false) and numbers. @throws ProblemError 400 with all
+ * problems
+ */
 export function plainQuery<T extends string = never, F extends string = never, N extends string = never>(
   query: unknown,
   { texts = [], flags = [], numbers = {} as NonNullable<QueryWords<T, F, N>['numbers']> }: QueryWords<T, F, N>
@@ -111,13 +140,16 @@ export function plainQuery<T extends string = never, F extends string = never, N
     ...limits.map(([name, { default: value, max }]) => [name, Math.min(value, max)] as const)
   ])
   for (const [name, value] of Object.entries(query as Record<string, unknown>)) {
-    if (!known.includes(name)) problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ') || 'none'}`)
+    if (!known.includes(name))
+      problems.push(`there is no parameter ${shown(name)}; known are ${known.join(', ') || 'none'}`)
     else if (typeof value !== 'string') problems.push(`${name} is given more than once; give it once`)
     else if ((texts as readonly string[]).includes(name)) {
-      if (value.length > idBytesMax) problems.push(`${name} must have at most ${idBytesMax} characters, got ${value.length}`)
+      if (value.length > idBytesMax)
+        problems.push(`${name} must have at most ${idBytesMax} characters, got ${value.length}`)
       setOwn(found, name, value)
     } else if ((flags as readonly string[]).includes(name)) {
-      if (!['true', '1', '', 'false', '0'].includes(value)) problems.push(`${name} must be true or false, got ${shown(value)}`)
+      if (!['true', '1', '', 'false', '0'].includes(value))
+        problems.push(`${name} must be true or false, got ${shown(value)}`)
       setOwn(found, name, ['true', '1', ''].includes(value))
     } else {
       const problem = limitProblem(/^\d{1,9}$/.test(value) ? Number(value) : value, numbers[name as N].max, name)
@@ -155,7 +187,8 @@ export function postedEvents(body: unknown, defaults: EventDefaults): Interactio
     const found = eventProblems(event, at)
     if (found.length === 0) {
       const interaction = interactionOf(event as PostedEvent, defaults)
-      const problem = interactionProblem(interaction) ?? futureProblem(interaction, defaults.nowMs, defaults.futureMaxMs)
+      const problem =
+        interactionProblem(interaction) ?? futureProblem(interaction, defaults.nowMs, defaults.futureMaxMs)
       if (problem === undefined) {
         interactions.push(interaction)
         continue
@@ -187,19 +220,24 @@ function eventProblems(event: unknown, at: string): string[] {
   const { eventId, eventTime, value, context } = event
   for (const field of ['userId', 'itemId', 'type']) {
     const id = own(event, field)
-    if (typeof id !== 'string' || id === '') problems.push(`${path(field)} must be text that is not empty, got ${shown(id)}`)
+    if (typeof id !== 'string' || id === '')
+      problems.push(`${path(field)} must be text that is not empty, got ${shown(id)}`)
   }
   if (eventId != null && (typeof eventId !== 'string' || eventId === '')) {
     problems.push(`${path('eventId')} must be text that is not empty, or absent, got ${shown(eventId)}`)
   }
-  if (eventTime != null && eventTimeMs(eventTime) === undefined) problems.push(eventTimeProblem(path('eventTime'), eventTime))
-  if (value != null && typeof value !== 'number') problems.push(`${path('value')} must be a number, got ${shown(value)}`)
+  if (eventTime != null && eventTimeMs(eventTime) === undefined)
+    problems.push(eventTimeProblem(path('eventTime'), eventTime))
+  if (value != null && typeof value !== 'number')
+    problems.push(`${path('value')} must be a number, got ${shown(value)}`)
   if (context != null && !isTexts(context)) {
     problems.push(`${path('context')} must be an object of texts, got ${shown(context)}`)
   }
   for (const field of Object.keys(event)) {
     if (!eventFields.includes(field))
-      problems.push(`${at === '' ? '' : `${at}: `}there is no field ${shown(field)}; known are ${eventFields.join(', ')}`)
+      problems.push(
+        `${at === '' ? '' : `${at}: `}there is no field ${shown(field)}; known are ${eventFields.join(', ')}`
+      )
   }
   return problems
 }
@@ -223,7 +261,10 @@ export interface PostedHistory {
   readonly list: ListRequest
 }
 
-/** The body of `POST /v1/recommendations`. Steps without a time count as one second apart, the last of them now. @throws ProblemError 400 */
+/**
+ * The body of `POST /v1/recommendations`. Steps without a time count as one second apart, the last of them now. @throws
+ * ProblemError 400
+ */
 export function postedHistory(body: unknown, limitMax: number, nowMs: number): PostedHistory {
   if (!isObject(body)) throw new ProblemError(400, `the body must be an object with a history, got ${shown(body)}`)
   const problems: string[] = []
@@ -234,15 +275,22 @@ export function postedHistory(body: unknown, limitMax: number, nowMs: number): P
   const list = listRequest(values, limitMax, problems)
   const steps: EncoderStep[] = []
   if (!Array.isArray(history) || history.length === 0 || history.length > historyStepsMax) {
-    problems.push(`history must be a list of 1…${historyStepsMax} steps, got ${Array.isArray(history) ? history.length : shown(history)}`)
+    problems.push(
+      `history must be a list of 1…${historyStepsMax} steps, got ${Array.isArray(history) ? history.length : shown(history)}`
+    )
   } else {
     for (const [i, step] of (history as readonly unknown[]).entries()) {
-      const { itemId, eventTime, ...unknown } = (isObject(step) ? step : { itemId: step }) as { itemId?: unknown; eventTime?: unknown }
+      const { itemId, eventTime, ...unknown } = (isObject(step) ? step : { itemId: step }) as {
+        itemId?: unknown
+        eventTime?: unknown
+      }
       const timeMs = eventTime == null ? nowMs - (history.length - 1 - i) * 1000 : eventTimeMs(eventTime)
       for (const field of Object.keys(unknown))
         problems.push(`history[${i}]: there is no field ${shown(field)}; known are itemId, eventTime`)
       if (idProblem('itemId', itemId) !== undefined) {
-        problems.push(`history[${i}] must be an item id, or an object with itemId and perhaps eventTime, got ${shown(step)}`)
+        problems.push(
+          `history[${i}] must be an item id, or an object with itemId and perhaps eventTime, got ${shown(step)}`
+        )
       } else if (timeMs === undefined) problems.push(eventTimeProblem(`history[${i}].eventTime`, eventTime))
       else steps.push({ itemId: itemId as ItemId, eventTimeMs: timeMs })
     }
@@ -260,7 +308,8 @@ function limitProblem(limit: unknown, limitMax: number, name = 'limit'): string 
 /** Whole milliseconds, or ISO 8601 with a zone: a time without one would mean another moment on another machine. */
 function eventTimeMs(time: unknown): number | undefined {
   if (typeof time === 'number') return Number.isSafeInteger(time) && time >= 0 ? time : undefined
-  if (typeof time !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)$/.test(time)) return undefined
+  if (typeof time !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)$/.test(time))
+    return undefined
   const timeMs = Math.floor(Date.parse(time.replace(',', '.').replace(/([+-]\d\d)(\d\d)$/, '$1:$2')))
   return timeMs >= 0 ? timeMs : undefined
 }

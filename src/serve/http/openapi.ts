@@ -3,7 +3,20 @@
 import { neededRole } from './access.ts'
 import { consolePaths, consoleSchemas } from './consoleOpenapi.ts'
 import { contextMax, eventsMax, excludeMax, historyStepsMax, limitDefault } from './httpServiceInput.ts'
-import { accountShape, body, id, type Json, json, list, object, optional, problem, ref, retry, text } from './openapiParts.ts'
+import {
+  accountShape,
+  body,
+  id,
+  type Json,
+  json,
+  list,
+  object,
+  optional,
+  problem,
+  ref,
+  retry,
+  text
+} from './openapiParts.ts'
 
 export interface Described {
   readonly limitMax: number
@@ -29,7 +42,9 @@ function secured(page: Page): Json {
     if (role === undefined) return [path, methods] as const
     const denied = {
       '401': problem('No token, or one that is not known'),
-      '403': problem(`The token is not one for ${role}, or a web page of another origin sent this (\`serve.corsOrigins\`)`)
+      '403': problem(
+        `The token is not one for ${role}, or a web page of another origin sent this (\`serve.corsOrigins\`)`
+      )
     }
     const locked = Object.entries(methods).map(([method, operation]) => [
       method,
@@ -47,7 +62,14 @@ interface Page extends Json {
   readonly components: Json
 }
 
-function pageOf({ limitMax, historyRoute, lookups = false, console = false, tokens = false, version }: Described): Page {
+function pageOf({
+  limitMax,
+  historyRoute,
+  lookups = false,
+  console = false,
+  tokens = false,
+  version
+}: Described): Page {
   const limit = {
     ...{ name: 'limit', in: 'query', description: 'Longest list wanted' },
     schema: { type: 'integer', minimum: 1, maximum: limitMax, default: Math.min(limitDefault, limitMax) }
@@ -64,13 +86,26 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, toke
     name: 'context',
     in: 'query',
     description: `${contextWords}: \`context.country=de\`, one parameter per field`,
-    schema: { type: 'object', propertyNames: { pattern: '^context\\.' }, additionalProperties: text(), maxProperties: contextMax },
+    schema: {
+      type: 'object',
+      propertyNames: { pattern: '^context\\.' },
+      additionalProperties: text(),
+      maxProperties: contextMax
+    },
     style: 'form',
     explode: true
   }
-  const path = (description: string) => ({ name: 'id', in: 'path', required: true, description, schema: id('Percent-encoded in the path') })
+  const path = (description: string) => ({
+    name: 'id',
+    in: 'path',
+    required: true,
+    description,
+    schema: id('Percent-encoded in the path')
+  })
   const failed = {
-    ...(tokens ? {} : { '421': problem('The host name is not localhost, 127.0.0.1 or [::1], and there are no tokens') }),
+    ...(tokens
+      ? {}
+      : { '421': problem('The host name is not localhost, 127.0.0.1 or [::1], and there are no tokens') }),
     '431': problem('Headers and address together take more than 16 KiB'),
     '500': problem('Our fault')
   }
@@ -91,7 +126,8 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, toke
   const erasing = {
     delete: {
       operationId: 'erase',
-      summary: 'Erases a user: durable before the answer; histories, vectors and examples follow as their stages come to it',
+      summary:
+        'Erases a user: durable before the answer; histories, vectors and examples follow as their stages come to it',
       parameters: [path('The user')],
       responses: { '202': json('The user will be erased', ref('Erased')), ...common, ...otherOrigin }
     }
@@ -125,7 +161,11 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, toke
           operationId: 'similar',
           summary: 'The items nearest to one',
           parameters: [path('The item'), limit, filter],
-          responses: { '200': json('The list', ref('SimilarItems')), ...common, '404': problem('The item is not in the index') }
+          responses: {
+            '200': json('The list', ref('SimilarItems')),
+            ...common,
+            '404': problem('The item is not in the index')
+          }
         }
       },
       '/v1/events': {
@@ -151,7 +191,11 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, toke
       ...lookupPaths,
       '/v1/users/{id}': { ...(lookupPaths['/v1/users/{id}'] as Json | undefined), ...erasing },
       '/livez': {
-        get: { operationId: 'live', summary: 'Whether the process runs', responses: { '200': json('It runs', ref('Live')), ...failed } }
+        get: {
+          operationId: 'live',
+          summary: 'Whether the process runs',
+          responses: { '200': json('It runs', ref('Live')), ...failed }
+        }
       },
       '/readyz': {
         get: {
@@ -168,20 +212,37 @@ function pageOf({ limitMax, historyRoute, lookups = false, console = false, toke
         }
       },
       '/openapi.json': {
-        get: { operationId: 'openApi', summary: 'This page', responses: { '200': json('OpenAPI 3.1', { type: 'object' }), ...failed } }
+        get: {
+          operationId: 'openApi',
+          summary: 'This page',
+          responses: { '200': json('OpenAPI 3.1', { type: 'object' }), ...failed }
+        }
       }
     },
     components: { schemas: { ...schemas(limitMax, historyRoute), ...consoleSchemas(lookups) } }
   }
 }
 
-const contextWords = 'Of who asks. Where nothing else is known, what is popular there comes first; the first that says anything counts'
+const contextWords =
+  'Of who asks. Where nothing else is known, what is popular there comes first; the first that says anything counts'
 
 /** What can be said of a list, in a query and in a body. */
 const listWishes: Json = {
-  explain: { type: 'boolean', default: false, description: 'Name the items of the history that are nearest to each result' },
-  exclude: list(id('An item'), { maxItems: excludeMax, description: 'Left out besides the history: what is in the basket already' }),
-  quota: { type: 'number', minimum: 0, maximum: 1, description: 'Share of the list that is divided evenly among the interests' },
+  explain: {
+    type: 'boolean',
+    default: false,
+    description: 'Name the items of the history that are nearest to each result'
+  },
+  exclude: list(id('An item'), {
+    maxItems: excludeMax,
+    description: 'Left out besides the history: what is in the basket already'
+  }),
+  quota: {
+    type: 'number',
+    minimum: 0,
+    maximum: 1,
+    description: 'Share of the list that is divided evenly among the interests'
+  },
   diversity: {
     ...{ type: 'number', minimum: 0, maximum: 1 },
     description: 'How much an item must differ from those in the list already: 0 not at all, 1 nothing else counts'
@@ -201,7 +262,10 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
   const listFields = {
     version: text('`space@step` of the vectors that answered'),
     items: list(ref('RecommendedItem')),
-    coldStart: { const: 'popular', description: 'The list is not personal: it is of what is popular now, older interactions faded' },
+    coldStart: {
+      const: 'popular',
+      description: 'The list is not personal: it is of what is popular now, older interactions faded'
+    },
     why: text('Why it is not personal'),
     popularIn: text('`country=de`: the first items are those popular within this context of the request'),
     vectorsAgeMs: { type: 'number', minimum: 0, description: "Age of the user's vectors" }
@@ -228,10 +292,15 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
         itemId: text(),
         version: text('`space@step` of the vectors that answered'),
         items: list(
-          object({ itemId: text(), score: { type: 'number', minimum: -1.001, maximum: 1.001 }, title: text(), about: text() }, [
-            'itemId',
-            'score'
-          ])
+          object(
+            {
+              itemId: text(),
+              score: { type: 'number', minimum: -1.001, maximum: 1.001 },
+              title: text(),
+              about: text()
+            },
+            ['itemId', 'score']
+          )
         )
       },
       ['itemId', 'version', 'items']
@@ -249,7 +318,10 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
       ['userId', 'itemId', 'type']
     ),
     Accepted: object(
-      { accepted: { type: 'integer', minimum: 1 }, eventIds: list(text(), { description: 'In the order of the request' }) },
+      {
+        accepted: { type: 'integer', minimum: 1 },
+        eventIds: list(text(), { description: 'In the order of the request' })
+      },
       ['accepted', 'eventIds']
     ),
     ...(historyRoute
@@ -263,7 +335,12 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
               ),
               limit: { type: 'integer', minimum: 1, maximum: limitMax },
               filter: { type: 'object', additionalProperties: text() },
-              context: { type: 'object', additionalProperties: text(), maxProperties: contextMax, description: contextWords },
+              context: {
+                type: 'object',
+                additionalProperties: text(),
+                maxProperties: contextMax,
+                description: contextWords
+              },
               ...listWishes
             },
             ['history']

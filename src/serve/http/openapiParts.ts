@@ -1,11 +1,15 @@
-// The words that the description of the service is written in: short for what OpenAPI 3.1 and JSON Schema say at length.
+// The words that the description of the service is written in: short for what OpenAPI 3.1 and JSON Schema say at
+// length.
 
 import { readers } from '../../core/account.ts'
 import { idBytesMax } from '../../records/admission.ts'
 
 export type Json = Readonly<Record<string, unknown>>
 
-export const text = (description?: string): Json => ({ type: 'string', ...(description === undefined ? {} : { description }) })
+export const text = (description?: string): Json => ({
+  type: 'string',
+  ...(description === undefined ? {} : { description })
+})
 export const id = (description: string): Json => ({ type: 'string', minLength: 1, maxLength: idBytesMax, description })
 export const object = (properties: Json, required: readonly string[], description?: string): Json => ({
   ...{ type: 'object', properties, required, additionalProperties: false },
@@ -13,8 +17,14 @@ export const object = (properties: Json, required: readonly string[], descriptio
 })
 export const list = (items: Json, bounds: Json = {}): Json => ({ type: 'array', items, ...bounds })
 export const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
-export const json = (description: string, schema: Json): Json => ({ description, content: { 'application/json': { schema } } })
-export const problem = (description: string): Json => ({ description, content: { 'application/problem+json': { schema: ref('Problem') } } })
+export const json = (description: string, schema: Json): Json => ({
+  description,
+  content: { 'application/json': { schema } }
+})
+export const problem = (description: string): Json => ({
+  description,
+  content: { 'application/problem+json': { schema: ref('Problem') } }
+})
 export const retry = (description: string): Json => ({
   ...problem(description),
   headers: { 'Retry-After': { description: 'Seconds after which to try again', schema: { type: 'integer' } } }

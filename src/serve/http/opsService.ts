@@ -1,4 +1,5 @@
-// Health and metrics of a stage that serves nothing else: /livez, /readyz, /metrics. Meant for supervisors and Prometheus, not for the public.
+// Health and metrics of a stage that serves nothing else: /livez, /readyz, /metrics. Meant for supervisors and
+// Prometheus, not for the public.
 
 import type { RequestListener } from 'node:http'
 import fastify from 'fastify'
@@ -23,7 +24,13 @@ export interface OpsService {
 const timeoutMs = 10_000
 
 /** @throws UnavailableError if the port is taken, ConfigError if the address cannot be used */
-export async function bindOpsPort({ host, port }: { readonly host: string; readonly port: number }): Promise<BoundPort> {
+export async function bindOpsPort({
+  host,
+  port
+}: {
+  readonly host: string
+  readonly port: number
+}): Promise<BoundPort> {
   return new BoundPort({ host, port, section: 'ops', requestTimeoutMs: timeoutMs }).bind()
 }
 

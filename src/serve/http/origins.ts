@@ -1,14 +1,19 @@
-// What a web page may ask through its visitor's browser: the host names that are answered, and the origins that may read or change something (CORS).
+// What a web page may ask through its visitor's browser: the host names that are answered, and the origins that may
+// read or change something (CORS).
 //
-// A browser sends requests of any page to any address, 127.0.0.1 included. Two headers tell them apart, and no page can forge them: `Host`, the name that
-// the page's browser looked up (a foreign name that resolves to this machine is DNS rebinding), and `Origin`, where the page came from.
+// A browser sends requests of any page to any address, 127.0.0.1 included. Two headers tell them apart, and no page can
+// forge them: `Host`, the name that the page's browser looked up (a foreign name that resolves to this machine is DNS
+// rebinding), and `Origin`, where the page came from.
 
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ServeOptions } from '../../core/config/config.ts'
 import { isLoopback, type Role } from './access.ts'
 import { ProblemError, shown } from './problem.ts'
 
-/** Roles whose routes a page of `serve.corsOrigins` may use. Never `admin`: what reads and erases users is for the console and for programs. */
+/**
+ * Roles whose routes a page of `serve.corsOrigins` may use. Never `admin`: what reads and erases users is for the
+ * console and for programs.
+ */
 const corsRoles: ReadonlySet<Role | undefined> = new Set<Role>(['read', 'events'])
 
 /** Methods that change nothing (RFC 9110, 9.2.1). */
@@ -25,7 +30,10 @@ export class Origins {
   readonly #hosts: ReadonlySet<string>
   readonly #allowed: ReadonlySet<string>
 
-  /** @param tokens whether requests need a token: then a foreign page cannot ask for anything, whatever name it uses for this host */
+  /**
+   * @param tokens whether requests need a token: then a foreign page cannot ask for anything, whatever name it uses for
+   *   this host
+   */
   constructor({ hosts, corsOrigins }: Pick<ServeOptions, 'hosts' | 'corsOrigins'>, tokens: boolean) {
     this.#anyHost = tokens || hosts.includes('*')
     this.#hosts = new Set(hosts.map((host) => host.toLowerCase().replace(/^\[|\]$/g, '')))
@@ -37,7 +45,10 @@ export class Origins {
     return this.#allowed.size > 0 && corsRoles.has(role)
   }
 
-  /** @throws ProblemError 421 without tokens, where the request names a host that is neither this machine's loopback nor in `serve.hosts` */
+  /**
+   * @throws ProblemError 421 without tokens, where the request names a host that is neither this machine's loopback nor
+   *   in `serve.hosts`
+   */
   checkHost(host: string | undefined): void {
     if (this.#anyHost) return
     const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host ?? '')
@@ -49,7 +60,10 @@ export class Origins {
     )
   }
 
-  /** @throws ProblemError 403 where a page of another origin would change something, and `serve.corsOrigins` does not allow it */
+  /**
+   * @throws ProblemError 403 where a page of another origin would change something, and `serve.corsOrigins` does not
+   *   allow it
+   */
   checkOrigin(method: string, role: Role | undefined, headers: IncomingHttpHeaders): void {
     const { origin, host } = headers
     if (origin === undefined || safeMethods.has(method)) return

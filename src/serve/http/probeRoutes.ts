@@ -10,14 +10,18 @@ export interface ProbeParts {
   readonly metrics: Pick<Metrics, 'expose'>
 }
 
-/** `/livez`, `/readyz` (503 with the reason while it is not; otherwise what is fresh, and the accounts) and `/metrics`. */
+/**
+ * `/livez`, `/readyz` (503 with the reason while it is not; otherwise what is fresh, and the accounts) and `/metrics`.
+ */
 export function addProbeRoutes(app: FastifyInstance, { readiness, metrics }: ProbeParts): void {
   app.get('/livez', async () => ({ live: true }))
 
   app.get('/readyz', async () => {
     const { ready, detail, accounts } = readiness()
     if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
-    return accounts === undefined ? { ready, detail } : { ready, detail: `${detail}${balanceDetail(accounts)}`, accounts }
+    return accounts === undefined
+      ? { ready, detail }
+      : { ready, detail: `${detail}${balanceDetail(accounts)}`, accounts }
   })
 
   app.get('/metrics', async (_request, reply) => {

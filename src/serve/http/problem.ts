@@ -62,27 +62,46 @@ const detailMax = 300
 /** Seconds after which a caller may try again: an index or a log that restarts is back within a few. */
 const retryAfterSeconds = '2'
 
-/** The problem that an error is to its caller. `internal`: it is our bug or nobody's fault of theirs, and belongs into the log. */
+/**
+ * The problem that an error is to its caller. `internal`: it is our bug or nobody's fault of theirs, and belongs into
+ * the log.
+ */
 export function problemOf(error: unknown): { error: ProblemError; internal: boolean } {
   if (error instanceof ProblemError) return { error, internal: false }
   if (error instanceof MtmiError) {
     if (error.code === 'UNAVAILABLE') {
-      return { error: new ProblemError(503, error.message, { headers: { 'retry-after': retryAfterSeconds } }), internal: false }
+      return {
+        error: new ProblemError(503, error.message, { headers: { 'retry-after': retryAfterSeconds } }),
+        internal: false
+      }
     }
     if (error.code === 'BAD_EVENT') return { error: new ProblemError(400, error.message), internal: false }
   }
-  const { statusCode = 500, message = '', code } = (error ?? {}) as { statusCode?: number; message?: string; code?: string }
+  const {
+    statusCode = 500,
+    message = '',
+    code
+  } = (error ?? {}) as { statusCode?: number; message?: string; code?: string }
   if (code === 'FST_ERR_HANDLER_TIMEOUT')
-    return { error: new ProblemError(503, 'The answer took too long', { headers: { 'retry-after': retryAfterSeconds } }), internal: false }
+    return {
+      error: new ProblemError(503, 'The answer took too long', { headers: { 'retry-after': retryAfterSeconds } }),
+      internal: false
+    }
   if (statusCode >= 400 && statusCode < 500)
     return {
-      error: new ProblemError(statusCode in problemKinds ? (statusCode as ProblemStatus) : 400, message.slice(0, detailMax)),
+      error: new ProblemError(
+        statusCode in problemKinds ? (statusCode as ProblemStatus) : 400,
+        message.slice(0, detailMax)
+      ),
       internal: false
     }
   return { error: new ProblemError(500, 'The request failed; the log says why'), internal: true }
 }
 
-export function problemBody({ status, message, problems }: ProblemError, where: { instance?: string; requestId?: string } = {}): Problem {
+export function problemBody(
+  { status, message, problems }: ProblemError,
+  where: { instance?: string; requestId?: string } = {}
+): Problem {
   const [kind, title] = problemKinds[status]
   return {
     type: `urn:mtmi:problem:${kind}`,
@@ -98,6 +117,10 @@ export function problemBody({ status, message, problems }: ProblemError, where: 
 export function shown(value: unknown): string {
   if (value === undefined) return 'nothing'
   const text =
-    typeof value === 'object' && value !== null ? (Array.isArray(value) ? 'a list' : 'an object') : (JSON.stringify(value) ?? String(value))
+    typeof value === 'object' && value !== null
+      ? Array.isArray(value)
+        ? 'a list'
+        : 'an object'
+      : (JSON.stringify(value) ?? String(value))
   return text.length > 80 ? `${text.slice(0, 79)}…` : text
 }

@@ -10,7 +10,10 @@ export interface Readiness {
   readonly accounts?: readonly AccountNumbers[]
 }
 
-/** What readiness adds where an account does not balance: work goes on, but a bug of ours lost a record or counted one twice. */
+/**
+ * What readiness adds where an account does not balance: work goes on, but a bug of ours lost a record or counted one
+ * twice.
+ */
 export function balanceDetail(accounts: readonly AccountNumbers[]): string {
   const wrong = accounts.filter((account) => unaccounted(account) !== 0)
   return wrong.map((account) => `; ${account.reader}: ${accountText(account)}`).join('')

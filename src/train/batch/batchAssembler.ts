@@ -2,8 +2,9 @@
 //
 // B examples, L history positions, U unique rows touched, N sampled negatives.
 //
-// Order of `items`: the padding row; then by example its history, oldest first; then the targets; then the negatives; each row where it is first met. So what the
-// histories read stands at the front, and is read and written back in one piece.
+// Order of `items`: the padding row; then by example its history, oldest first; then the targets; then the negatives;
+// each row where it is first met. So what the histories read stands at the front, and is read and written back in one
+// piece.
 
 import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'
 import type { OffsetRanges } from '../../core/offsets.ts'
@@ -30,7 +31,10 @@ export interface BatchAssemblerOptions {
   readonly negatives: number
   /** The assembler's own from now on. */
   readonly rng: Rng
-  /** `field=value` of an item, empty where the catalogue has none. Answers are remembered by row: say `forgetFeatures` when one changes. */
+  /**
+   * `field=value` of an item, empty where the catalogue has none. Answers are remembered by row: say `forgetFeatures`
+   * when one changes.
+   */
   readonly featuresOf: (itemId: string) => readonly string[]
 }
 
@@ -53,7 +57,8 @@ export class BatchAssembler {
     const { historyMax, negatives } = options
     if (!(Number.isInteger(historyMax) && historyMax > 0))
       throw new RangeError(`historyMax must be a whole number above 0, not ${historyMax}`)
-    if (!(Number.isInteger(negatives) && negatives >= 0)) throw new RangeError(`negatives must be a whole number, not ${negatives}`)
+    if (!(Number.isInteger(negatives) && negatives >= 0))
+      throw new RangeError(`negatives must be a whole number, not ${negatives}`)
     this.#items = options.items
     this.#features = options.features
     this.#sampler = options.sampler
@@ -65,8 +70,9 @@ export class BatchAssembler {
   }
 
   /**
-   * Counts nothing, admits nothing: what was never observed has no row and is left out of histories; an example whose whole history is left out gets
-   * weight 0, and so does one whose target has no row. Ages count from the newest step that is left. No negatives where no item is admitted.
+   * Counts nothing, admits nothing: what was never observed has no row and is left out of histories; an example whose
+   * whole history is left out gets weight 0, and so does one whose target has no row. Ages count from the newest step
+   * that is left. No negatives where no item is admitted.
    *
    * @param ranges the records that the examples were cut from; passed on
    * @returns arrays of its own
@@ -100,7 +106,8 @@ export class BatchAssembler {
   }
 
   /**
-   * As `assemble`, of windows: a step without a row is left out of its window, and so of every history in it. Negatives are drawn as for as many examples.
+   * As `assemble`, of windows: a step without a row is left out of its window, and so of every history in it. Negatives
+   * are drawn as for as many examples.
    *
    * @returns arrays of its own
    */
@@ -178,7 +185,17 @@ export class BatchAssembler {
         groups[b++] = group
       }
     }
-    return { windows: W, length, places, steps, timesMs, ends, placeOf, ...this.#candidates(target, weight, ranges), groups }
+    return {
+      windows: W,
+      length,
+      places,
+      steps,
+      timesMs,
+      ends,
+      placeOf,
+      ...this.#candidates(target, weight, ranges),
+      groups
+    }
   }
 
   /** Negatives, and what the step needs to know of the unique rows met so far and of theirs. */
@@ -190,13 +207,15 @@ export class BatchAssembler {
     const items = unique.take() // [U]
     const logQ = new Float32Array(items.length) // [U]
     for (const positions of [target, negatives])
-      for (const u of positions) if (u !== 0 && logQ[u] === 0) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
+      for (const u of positions)
+        if (u !== 0 && logQ[u] === 0) logQ[u] = this.#sampler.logQ(items[u]!, size, negatives.length)
     return { size, items, features: this.#featureRows.of(items), target, weight, negatives, logQ, ranges }
   }
 
   /**
-   * Takes notice of examples that are learned, after they were evaluated: counts their targets and the targets' features, admits new ones, and
-   * remembers the targets for negatives. Not for replayed examples: they were observed when they were new.
+   * Takes notice of examples that are learned, after they were evaluated: counts their targets and the targets'
+   * features, admits new ones, and remembers the targets for negatives. Not for replayed examples: they were observed
+   * when they were new.
    */
   observe(examples: readonly Pick<Example, 'target'>[]): void {
     for (const { target } of examples) {

@@ -6,9 +6,10 @@
 //     q(i) = (1 − u)·p(i) + u / S              a draw is i: every admitted item can be drawn
 //     Q(i) = (B·p(i) + N·q(i)) / (B + N)       a candidate of a step, drawn from its B in-batch positives and N draws, is i
 //
-// ln Q(i) is the correction of Yi et al. 2019 for candidates drawn with replacement, where each copy counts in the softmax: the expected number of
-// copies of i is (B + N)·Q(i), and the factor B + N, the same for all, cancels. (Unique candidates would need 1 − (1 − p)^B·(1 − q)^N instead.)
-// p of the in-batch positives is estimated by the ring: exact for targets drawn independently from what was popular lately.
+// ln Q(i) is the correction of Yi et al. 2019 for candidates drawn with replacement, where each copy counts in the
+// softmax: the expected number of copies of i is (B + N)·Q(i), and the factor B + N, the same for all, cancels. (Unique
+// candidates would need 1 − (1 − p)^B·(1 − q)^N instead.) p of the in-batch positives is estimated by the ring: exact
+// for targets drawn independently from what was popular lately.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'
@@ -18,7 +19,10 @@ import type { ItemTable } from './itemTable.ts'
 export interface CandidateSamplerOptions {
   /** Whose rows are drawn; rows that stop being their item's leave the ring at once. */
   readonly items: ItemTable
-  /** M: recent targets remembered. Default 100,000: the frequency of an item with a share of 1 in 1,000 is then known within 10% (one standard deviation). */
+  /**
+   * M: recent targets remembered. Default 100,000: the frequency of an item with a share of 1 in 1,000 is then known
+   * within 10% (one standard deviation).
+   */
   readonly targetsMax?: number
   /** u, above 0. Default .05: a tail item is drawn now and then, and Q is nowhere 0. */
   readonly uniformShare?: number
@@ -96,7 +100,10 @@ export class CandidateSampler {
     return (1 - this.#uniformShare) * this.targetShare(row) + this.#uniformShare / size
   }
 
-  /** ln Q(i), see above. @param positives B @param draws N, B + N > 0 @returns 0 for row 0 and rows that are nobody's: they are no candidates */
+  /**
+   * ln Q(i), see above. @param positives B @param draws N, B + N > 0 @returns 0 for row 0 and rows that are nobody's:
+   * they are no candidates
+   */
   logQ(row: number, positives: number, draws: number): number {
     if (!this.#items.isAdmitted(row)) return 0
     const size = this.#items.size
@@ -126,7 +133,9 @@ export class CandidateSampler {
     this.#next = 0
     this.#filled = 0
     if (!(filled! <= targetsMax! && next! >= 0 && next! < targetsMax!)) {
-      throw new CorruptError(`state: a ring of ${targetsMax} targets cannot have ${filled} of them, the next at ${next}`)
+      throw new CorruptError(
+        `state: a ring of ${targetsMax} targets cannot have ${filled} of them, the next at ${next}`
+      )
     }
     if (targetsMax !== this.#targetsMax) {
       // Another length is in force now: the newest targets move over.
@@ -146,7 +155,9 @@ export class CandidateSampler {
     this.#filled = filled!
     for (let entry = 0; entry < this.#filled; entry++) {
       if (!(this.#ring[entry]! > 0 && this.#ring[entry]! < this.#items.rows)) {
-        throw new CorruptError(`state: recent target in row ${this.#ring[entry]!} of an item table of ${this.#items.rows} rows`)
+        throw new CorruptError(
+          `state: recent target in row ${this.#ring[entry]!} of an item table of ${this.#items.rows} rows`
+        )
       }
       if (!this.#isLive(entry)) continue
       const row = this.#ring[entry]!

@@ -1,7 +1,8 @@
 // Which rows changed since they were last copied, and a copy of many of them that is made while they go on changing.
 //
-// A copy says which rows it wants and takes them one by one: each when its turn comes, or just before it changes, whichever is first. So it shows all of them as they
-// were when it began, at the price of one extra copy for each row that changes meanwhile.
+// A copy says which rows it wants and takes them one by one: each when its turn comes, or just before it changes,
+// whichever is first. So it shows all of them as they were when it began, at the price of one extra copy for each row
+// that changes meanwhile.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
 
@@ -65,8 +66,9 @@ export class ChangedRows {
   }
 
   /**
-   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks come by and by, each row in one of them, in any order; until all have been fetched no other copy may begin.
-   * To give it up, call `forget` or the iterator's `return`.
+   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks come by and by, each row in one of them, in
+   * any order; until all have been fetched no other copy may begin. To give it up, call `forget` or the iterator's
+   * `return`.
    */
   copy(extent: Extent, rows: number, makeBlock: () => RowBlock): IterableIterator<NamedArrays> {
     if (this.#copy !== undefined) throw new Error('ChangedRows.copy: the one before has not come to its end')

@@ -97,19 +97,27 @@ export class ExampleBlock implements RowBlock {
 }
 
 /**
- * The slots of a user made empty, in a part of a reservoir's copy; other parts, and those without the user, as they are.
+ * The slots of a user made empty, in a part of a reservoir's copy; other parts, and those without the user, as they
+ * are.
  *
  * @throws CorruptError if an array is missing or does not fit
  */
-export function examplesWithout(arrays: NamedArrays, userId: UserId): { readonly arrays: NamedArrays; readonly removed: number } {
+export function examplesWithout(
+  arrays: NamedArrays,
+  userId: UserId
+): { readonly arrays: NamedArrays; readonly removed: number } {
   if (!arrays.has('slots')) return { arrays, removed: 0 }
   const lengths = namedArray(arrays, 'lengths', Int32Array)
-  const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array, lengths.length))
+  const users = unpackTexts(
+    namedArray(arrays, 'users', Uint8Array),
+    namedArray(arrays, 'userLengths', Int32Array, lengths.length)
+  )
   const removed = users.filter((user) => user === userId).length
   if (removed === 0) return { arrays, removed }
   const steps = lengths.reduce((sum, length) => sum + length, 0)
   const isKept = new Uint8Array(steps)
-  for (let i = 0, at = 0; i < users.length; at += lengths[i++]!) if (users[i] !== userId) isKept.fill(1, at, at + lengths[i]!)
+  for (let i = 0, at = 0; i < users.length; at += lengths[i++]!)
+    if (users[i] !== userId) isKept.fill(1, at, at + lengths[i]!)
   const cut = {
     rows: namedArray(arrays, 'rows', Int32Array, steps).filter((_, at) => isKept[at] === 1),
     generations: namedArray(arrays, 'generations', Int32Array, steps).filter((_, at) => isKept[at] === 1),
@@ -127,7 +135,9 @@ export function examplesWithout(arrays: NamedArrays, userId: UserId): { readonly
   // Where the erased examples came from is kept by nobody either.
   left.set(
     'offsets',
-    namedArray(arrays, 'offsets', Uint8Array, 8 * users.length).map((byte, at) => (users[at >>> 3] === userId ? 0 : byte))
+    namedArray(arrays, 'offsets', Uint8Array, 8 * users.length).map((byte, at) =>
+      users[at >>> 3] === userId ? 0 : byte
+    )
   )
   return { arrays: left, removed }
 }

@@ -5,14 +5,20 @@ import type { ItemFeatures } from './miniBatch.ts'
 
 /** Items remembered: a fixed memory whatever the catalogue's size; popular items, met in most batches, stay. */
 const slots = 131_072
-/** Feature rows remembered for them, 16 MiB: eight an item where the slots are half full. When the pool is full all is forgotten. */
+/**
+ * Feature rows remembered for them, 16 MiB: eight an item where the slots are half full. When the pool is full all is
+ * forgotten.
+ */
 const poolMax = 4_194_304
 
 export class FeatureRows {
   readonly #items: ItemTable
   readonly #features: ItemTable
   readonly #featuresOf: (itemId: string) => readonly string[]
-  /** Direct-mapped by row: (row, its generation, start in the pool, length), side by side in one cache line. Only lists that are complete are kept. */
+  /**
+   * Direct-mapped by row: (row, its generation, start in the pool, length), side by side in one cache line. Only lists
+   * that are complete are kept.
+   */
   readonly #slots = new Int32Array(4 * slots)
   #pool = new Int32Array(1024)
   #pooled = 0
@@ -82,7 +88,8 @@ export class FeatureRows {
     if (this.#count - first < features.length) return
     if (this.#pooled + features.length > poolMax) this.clear()
     if (features.length > poolMax) return
-    if (this.#pooled + features.length > this.#pool.length) this.#pool = longer(this.#pool, this.#pooled + features.length)
+    if (this.#pooled + features.length > this.#pool.length)
+      this.#pool = longer(this.#pool, this.#pooled + features.length)
     this.#pool.set(this.#rows.subarray(first, this.#count), this.#pooled)
     this.#slots[at] = row
     this.#slots[at + 1] = this.#items.generation(row) | 0

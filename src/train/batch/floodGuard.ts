@@ -1,11 +1,13 @@
-// Bounds what one user, or one item, can make of what is learned: a user who clicks a million times, an item that floods the stream.
+// Bounds what one user, or one item, can make of what is learned: a user who clicks a million times, an item that
+// floods the stream.
 //
 // n examples are remembered, of the last M learned; d(n) users (or items) are among them.
 //
 //     an example is refused while its user (item) has   ≥ max( share · M,  8 · n / d(n) )   of them
 //
-// The share is one of what is LEARNED, not of what is offered: so a flood, however large, takes no more than it. The second term keeps a stream of few users, or
-// of a small catalogue, from being refused for being small: nobody is refused who has less than eight times the mean.
+// The share is one of what is LEARNED, not of what is offered: so a flood, however large, takes no more than it. The
+// second term keeps a stream of few users, or of a small catalogue, from being refused for being small: nobody is
+// refused who has less than eight times the mean.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core/namedArrays.ts'
@@ -46,7 +48,8 @@ export class FloodGuard {
     const { userShareMax, itemShareMax } = this.#options
     const admitted = examples.filter((example) => {
       const { itemId } = example.target
-      const refused = this.#has(this.#byUser, example.userId, userShareMax) || this.#has(this.#byItem, itemId, itemShareMax)
+      const refused =
+        this.#has(this.#byUser, example.userId, userShareMax) || this.#has(this.#byItem, itemId, itemShareMax)
       if (!refused) this.#remember(example.userId, itemId)
       return !refused
     })
@@ -79,7 +82,10 @@ export class FloodGuard {
     }
   }
 
-  /** @param arrays of `copy`; none at all, as checkpoints of earlier releases have: nothing is remembered @throws CorruptError if only a part is there */
+  /**
+   * @param arrays of `copy`; none at all, as checkpoints of earlier releases have: nothing is remembered @throws
+   *   CorruptError if only a part is there
+   */
   restore(arrays: NamedArrays): void {
     this.#users = []
     this.#items = []
@@ -89,7 +95,8 @@ export class FloodGuard {
     if (arrays.size === 0) return
     const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array))
     const items = unpackTexts(namedArray(arrays, 'items', Uint8Array), namedArray(arrays, 'itemLengths', Int32Array))
-    if (users.length !== items.length) throw new CorruptError(`state: ${users.length} users of ${items.length} examples learned lately`)
+    if (users.length !== items.length)
+      throw new CorruptError(`state: ${users.length} users of ${items.length} examples learned lately`)
     for (const [i, user] of users.entries()) this.#remember(user, items[i]!)
   }
 
@@ -116,7 +123,10 @@ export class FloodGuard {
 }
 
 /** `remove` in what `FloodGuard.copy` gave. @returns it, and how many examples were the user's */
-export function guardWithout(arrays: NamedArrays, userId: UserId): { readonly arrays: NamedArrays; readonly removed: number } {
+export function guardWithout(
+  arrays: NamedArrays,
+  userId: UserId
+): { readonly arrays: NamedArrays; readonly removed: number } {
   if (arrays.size === 0) return { arrays, removed: 0 }
   const users = unpackTexts(namedArray(arrays, 'users', Uint8Array), namedArray(arrays, 'userLengths', Int32Array))
   const removed = users.filter((user) => user === userId).length

@@ -69,7 +69,8 @@ export class ItemRowBlock implements RowBlock {
     this.#rows[at] = row
     // A loop beats `set(subarray)` below some 100 numbers: no view is made.
     const values = this.#values
-    for (let from = index * dimensions, to = at * dimensions, end = to + dimensions; to < end; ) values[to++] = columns.values[from++]!
+    for (let from = index * dimensions, to = at * dimensions, end = to + dimensions; to < end; )
+      values[to++] = columns.values[from++]!
     this.#accumulators[at] = columns.accumulators[index]!
     this.#counts[at] = columns.counts[index]! | 0
     this.#lastSeenMs[at] = columns.lastSeenMs[index]!

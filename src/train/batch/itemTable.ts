@@ -2,8 +2,9 @@
 //
 // D dimensions, R rows in use (the high-water mark). Row 0 is padding and always zeros.
 //
-// Storage comes in chunks of 65,536 rows: growth copies nothing. An item costs 4·D bytes, 30 for its other columns, about 22 for finding it and
-// its id's own bytes. A second, smaller instance holds the rows of features (ids are `field=value`).
+// Storage comes in chunks of 65,536 rows: growth copies nothing. An item costs 4·D bytes, 30 for its other columns,
+// about 22 for finding it and its id's own bytes. A second, smaller instance holds the rows of features (ids are
+// `field=value`).
 
 import { CorruptError } from '../../core/errors.ts'
 import { chunkRows, IdDictionary } from '../../core/idDictionary.ts'
@@ -21,7 +22,10 @@ export const readTogether = 64
 /** Floats. */
 const cacheLine = 16
 
-/** Items looked at to find one to make room: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 = .88. */
+/**
+ * Items looked at to find one to make room: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 =
+ * .88.
+ */
 const evictionSample = 16
 
 export interface ItemTableOptions {
@@ -69,7 +73,8 @@ export class ItemTable {
     const { dimensions, itemsMax, admissionMin } = options
     if (!(Number.isInteger(dimensions) && dimensions > 0))
       throw new RangeError(`dimensions must be a whole number above 0, not ${dimensions}`)
-    if (!(Number.isInteger(itemsMax) && itemsMax > 0)) throw new RangeError(`itemsMax must be a whole number above 0, not ${itemsMax}`)
+    if (!(Number.isInteger(itemsMax) && itemsMax > 0))
+      throw new RangeError(`itemsMax must be a whole number above 0, not ${itemsMax}`)
     if (!(admissionMin >= 1)) throw new RangeError(`admissionMin must be at least 1, not ${admissionMin}`)
     this.dimensions = dimensions
     this.itemsMax = itemsMax
@@ -92,7 +97,10 @@ export class ItemTable {
     return this.#rows
   }
 
-  /** How many items were admitted since the table was made or restored: changes when an id without a row may have got one. */
+  /**
+   * How many items were admitted since the table was made or restored: changes when an id without a row may have got
+   * one.
+   */
   get admissions(): number {
     return this.#admissions
   }
@@ -131,7 +139,9 @@ export class ItemTable {
     for (let i = 0; i < this.#size; i++) yield this.#admitted[i]!
   }
 
-  /** How many items have had this row before. A row kept somewhere is still its item's if the generation is the same. */
+  /**
+   * How many items have had this row before. A row kept somewhere is still its item's if the generation is the same.
+   */
   generation(row: number): number {
     return this.#chunk(row).generations[row & chunkMask]!
   }
@@ -147,8 +157,9 @@ export class ItemTable {
   }
 
   /**
-   * Counts an interaction; admits the item when it is the `admissionMin`-th. A full table makes room by expiring the least recently seen of 16
-   * admitted items drawn at random (an approximation; exact order would cost 8 bytes an item and a write for every interaction).
+   * Counts an interaction; admits the item when it is the `admissionMin`-th. A full table makes room by expiring the
+   * least recently seen of 16 admitted items drawn at random (an approximation; exact order would cost 8 bytes an item
+   * and a write for every interaction).
    *
    * @returns the item's row, or 0 while it has none; 0 for the empty id
    */
@@ -175,7 +186,8 @@ export class ItemTable {
   /** Copies rows. @param rows [n] @param out [n, D], overwritten; zeros for row 0 */
   gather(rows: Int32Array, out: Float32Array): void {
     const d = this.dimensions
-    if (out.length < rows.length * d) throw new RangeError(`gather: ${rows.length} rows of ${d} into ${out.length} numbers`)
+    if (out.length < rows.length * d)
+      throw new RangeError(`gather: ${rows.length} rows of ${d} into ${out.length} numbers`)
     for (let i = 0; i < rows.length; i++) {
       if (i % readTogether === 0) this.readAhead(rows, i)
       const row = rows[i]!
@@ -191,8 +203,8 @@ export class ItemTable {
   }
 
   /**
-   * Reads what the next `readTogether` rows have in memory, so that the waits for it overlap: rows far apart are in no cache, and a loop over one row's numbers ends before
-   * the next row's are asked for.
+   * Reads what the next `readTogether` rows have in memory, so that the waits for it overlap: rows far apart are in no
+   * cache, and a loop over one row's numbers ends before the next row's are asked for.
    */
   readAhead(rows: Int32Array, from: number): void {
     const d = this.dimensions
@@ -213,7 +225,10 @@ export class ItemTable {
     this.#changed.willChange(row)
   }
 
-  /** The row itself [D], not a copy: `willChange` before writing into it, `markDirty` after. For row 0 zeros that nobody reads again. */
+  /**
+   * The row itself [D], not a copy: `willChange` before writing into it, `markDirty` after. For row 0 zeros that nobody
+   * reads again.
+   */
   values(row: number): Float32Array {
     const d = this.dimensions
     if (row === 0) return new Float32Array(d)
@@ -221,7 +236,10 @@ export class ItemTable {
     return this.#chunk(row).values.subarray(at, at + d)
   }
 
-  /** The memory that the row is part of: its D numbers begin at `start(row)`. Without the view that `values` makes, for loops over many rows. */
+  /**
+   * The memory that the row is part of: its D numbers begin at `start(row)`. Without the view that `values` makes, for
+   * loops over many rows.
+   */
   block(row: number): Float32Array {
     return this.#chunk(row).values
   }
@@ -285,8 +303,8 @@ export class ItemTable {
   }
 
   /**
-   * Rows freed since the last call may be given to other items from now on. Call it between steps, when no unfinished batch holds rows: until
-   * then a freed row keeps its values, and writing into it does no harm.
+   * Rows freed since the last call may be given to other items from now on. Call it between steps, when no unfinished
+   * batch holds rows: until then a freed row keeps its values, and writing into it does no harm.
    */
   releaseFreed(): void {
     for (const row of this.#freed) this.#free.push(row)
@@ -304,7 +322,8 @@ export class ItemTable {
   }
 
   /**
-   * The table as it is at this moment, part by part, while it goes on changing: what is small first, then blocks of rows. To be fetched to the end before the next one begins.
+   * The table as it is at this moment, part by part, while it goes on changing: what is small first, then blocks of
+   * rows. To be fetched to the end before the next one begins.
    *
    * @param extent `changed`: only rows that changed since the last copy began, or since the table was restored
    */
@@ -335,8 +354,9 @@ export class ItemTable {
   }
 
   /**
-   * Becomes what copies were taken of: a whole one, then those of what changed since. `beginRestore`, every part in its order, `endRestore`. A smaller `itemsMax` than then takes
-   * effect with the next admission. Freed listeners are not called: restore what listens to this table as well.
+   * Becomes what copies were taken of: a whole one, then those of what changed since. `beginRestore`, every part in its
+   * order, `endRestore`. A smaller `itemsMax` than then takes effect with the next admission. Freed listeners are not
+   * called: restore what listens to this table as well.
    */
   beginRestore(): void {
     this.#changed.forget()
@@ -357,9 +377,12 @@ export class ItemTable {
   #restoreSmall(arrays: NamedArrays): void {
     const [dimensions, rows, size, seed, oldestMs] = namedArray(arrays, 'meta', Float64Array, 5)
     if (dimensions !== this.dimensions) {
-      throw new CorruptError(`state: an item table of ${dimensions} dimensions cannot be restored into one of ${this.dimensions}`)
+      throw new CorruptError(
+        `state: an item table of ${dimensions} dimensions cannot be restored into one of ${this.dimensions}`
+      )
     }
-    if (!(rows! >= 1 && size! < rows!)) throw new CorruptError(`state: an item table of ${rows} rows with ${size} items cannot be`)
+    if (!(rows! >= 1 && size! < rows!))
+      throw new CorruptError(`state: an item table of ${rows} rows with ${size} items cannot be`)
     if (this.#rows === 0) this.#ids.reserve(size!)
     this.#rows = rows!
     this.#size = size!
@@ -370,10 +393,17 @@ export class ItemTable {
     this.#free = [...namedArray(arrays, 'free', Int32Array)]
     this.#dirty = [...namedArray(arrays, 'dirty', Int32Array)]
     this.#expired.clear()
-    for (const id of unpackTexts(namedArray(arrays, 'expired', Uint8Array), namedArray(arrays, 'expiredLengths', Int32Array)))
+    for (const id of unpackTexts(
+      namedArray(arrays, 'expired', Uint8Array),
+      namedArray(arrays, 'expiredLengths', Int32Array)
+    ))
       this.#expired.add(id)
     this.#pending.restore(
-      new Map([...arrays].filter(([name]) => name.startsWith('pending.')).map(([name, array]) => [name.slice('pending.'.length), array]))
+      new Map(
+        [...arrays]
+          .filter(([name]) => name.startsWith('pending.'))
+          .map(([name, array]) => [name.slice('pending.'.length), array])
+      )
     )
     while (this.#chunks.length < Math.ceil(this.#rows / chunkRows)) this.#chunks.push(this.#newChunk())
   }
@@ -393,7 +423,8 @@ export class ItemTable {
     let idStart = 0
     for (let i = 0; i < n; i++) {
       const row = rows[i]!
-      if (!(row >= 0 && row < this.#rows)) throw new CorruptError(`state: row ${row} of an item table of ${this.#rows} rows`)
+      if (!(row >= 0 && row < this.#rows))
+        throw new CorruptError(`state: row ${row} of an item table of ${this.#rows} rows`)
       const chunk = this.#chunk(row)
       const at = row & chunkMask
       for (let from = i * d, to = at * d, end = from + d; from < end; ) chunk.values[to++] = values[from++]!

@@ -20,8 +20,9 @@ export interface BatchCandidates {
   readonly negatives: Int32Array // [N]     positions in `items`, shared by the batch; accidental hits are masked by the loss
   readonly logQ: Float32Array // [U]     ln P(the item is drawn as a candidate); 0 where it is none
   /**
-   * Targets of the same group are not each other's negatives: what a user takes next is no wrong answer for what he takes now, and in a batch of few
-   * users it would be drawn far oftener than `logQ` says. Absent: every target is a candidate for all. [B]
+   * Targets of the same group are not each other's negatives: what a user takes next is no wrong answer for what he
+   * takes now, and in a batch of few users it would be drawn far oftener than `logQ` says. Absent: every target is a
+   * candidate for all. [B]
    */
   readonly groups?: Int32Array
   readonly ranges: OffsetRanges // which `user-sequences` records it was cut from

@@ -6,8 +6,9 @@ import { type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core
 const generationMax = 262_144
 
 /**
- * Counts in two generations: when the young one is full it becomes the old one, and the old one is forgotten. An id is therefore remembered for
- * at least the next 262,144 new ids after it was last counted; one seen more rarely starts again from 1.
+ * Counts in two generations: when the young one is full it becomes the old one, and the old one is forgotten. An id is
+ * therefore remembered for at least the next 262,144 new ids after it was last counted; one seen more rarely starts
+ * again from 1.
  */
 export class PendingCounts {
   readonly #max: number
@@ -36,7 +37,10 @@ export class PendingCounts {
 
   /** What there is at this moment, packed when the result is called. */
   copy(): () => NamedArrays {
-    const generations = [this.#young, this.#old].map((counts) => ({ ids: [...counts.keys()], counts: Int32Array.from(counts.values()) }))
+    const generations = [this.#young, this.#old].map((counts) => ({
+      ids: [...counts.keys()],
+      counts: Int32Array.from(counts.values())
+    }))
     return () => {
       const [young, old] = generations.map(({ ids }) => packTexts(ids))
       return new Map<string, Int32Array | Uint8Array>([

@@ -1,10 +1,12 @@
-// Older examples, kept for replay in bounded memory: half of them the most recent, half a uniform sample of all before those.
+// Older examples, kept for replay in bounded memory: half of them the most recent, half a uniform sample of all before
+// those.
 //
-// Against forgetting a mix of about 1 : 1 does best. An example first enters the ring of recent ones; when newer ones push it out, it is offered to
-// algorithm R (Vitter 1985), which keeps each of all n offered so far with the same probability. After erasures the gaps are filled by whatever is offered next,
-// a slight bias to the new.
+// Against forgetting a mix of about 1 : 1 does best. An example first enters the ring of recent ones; when newer ones
+// push it out, it is offered to algorithm R (Vitter 1985), which keeps each of all n offered so far with the same
+// probability. After erasures the gaps are filled by whatever is offered next, a slight bias to the new.
 //
-// A step is kept as its row, the row's generation, its time and type: 17 bytes. 50,000 examples × 50 steps take 45 MB besides the user ids.
+// A step is kept as its row, the row's generation, its time and type: 17 bytes. 50,000 examples × 50 steps take 45 MB
+// besides the user ids.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core/namedArrays.ts'
@@ -55,7 +57,8 @@ export class Reservoir {
 
   constructor(options: ReservoirOptions) {
     const { examplesMax, historyMax } = options
-    if (!(Number.isInteger(examplesMax) && examplesMax >= 0)) throw new RangeError(`examplesMax must be a whole number, not ${examplesMax}`)
+    if (!(Number.isInteger(examplesMax) && examplesMax >= 0))
+      throw new RangeError(`examplesMax must be a whole number, not ${examplesMax}`)
     if (!(Number.isInteger(historyMax) && historyMax > 0))
       throw new RangeError(`historyMax must be a whole number above 0, not ${historyMax}`)
     this.#items = options.items
@@ -95,7 +98,8 @@ export class Reservoir {
       this.#free.push(slot)
       return
     }
-    for (const column of [block.rows, block.generations, block.timesMs, block.types]) column.copyWithin(start, at, at + length)
+    for (const column of [block.rows, block.generations, block.timesMs, block.types])
+      column.copyWithin(start, at, at + length)
     block.lengths[place] = length
     block.weights[place] = example.weight
     block.partitions[place] = example.source.partition
@@ -111,8 +115,9 @@ export class Reservoir {
   }
 
   /**
-   * Up to `n` examples, drawn with replacement: each with even chances from the recent ones and from the sample of older ones. Fewer than `n` where
-   * erased ones or targets that lost their row are drawn too often. Steps whose item lost its row are left out. Valid until `add` or `remove`.
+   * Up to `n` examples, drawn with replacement: each with even chances from the recent ones and from the sample of
+   * older ones. Fewer than `n` where erased ones or targets that lost their row are drawn too often. Steps whose item
+   * lost its row are left out. Valid until `add` or `remove`.
    */
   draw(n: number): StoredExample[] {
     const drawn: StoredExample[] = []
@@ -137,7 +142,8 @@ export class Reservoir {
       const block = this.#blocks[Math.floor(slot / blockSlots)]!
       const place = slot % blockSlots
       const start = place * this.#stepsMax
-      for (const column of [block.rows, block.generations, block.timesMs, block.types]) column.fill(0, start, start + this.#stepsMax)
+      for (const column of [block.rows, block.generations, block.timesMs, block.types])
+        column.fill(0, start, start + this.#stepsMax)
       block.lengths[place] = 0
       block.offsets[place] = 0n
       this.#users[slot] = undefined
@@ -208,13 +214,17 @@ export class Reservoir {
     const listOf = (name: string) => {
       const list = namedArray(arrays, name, Int32Array)
       for (const slot of list)
-        if (!(slot >= 0 && slot < slots!)) throw new CorruptError(`state: slot ${slot} of ${slots} in the list of ${name} examples`)
+        if (!(slot >= 0 && slot < slots!))
+          throw new CorruptError(`state: slot ${slot} of ${slots} in the list of ${name} examples`)
       return [...list]
     }
     this.#recent = listOf('recent')
     this.#sample = listOf('sample')
     this.#free = listOf('free')
-    this.#types = unpackTexts(namedArray(arrays, 'typeNames', Uint8Array), namedArray(arrays, 'typeNameLengths', Int32Array))
+    this.#types = unpackTexts(
+      namedArray(arrays, 'typeNames', Uint8Array),
+      namedArray(arrays, 'typeNameLengths', Int32Array)
+    )
     this.#typeNumbers = new Map(this.#types.map((type, number) => [type, number]))
     while (this.#users.length < slots!) this.#newSlot()
   }
@@ -243,7 +253,9 @@ export class Reservoir {
       at = end
       for (let step = from; step < end; step++) {
         if (!(rows[step]! > 0 && rows[step]! < this.#items.rows && types[step]! < this.#types.length)) {
-          throw new CorruptError(`state: an older example names row ${rows[step]!} of an item table of ${this.#items.rows} rows`)
+          throw new CorruptError(
+            `state: an older example names row ${rows[step]!} of an item table of ${this.#items.rows} rows`
+          )
         }
       }
       const block = this.#blocks[Math.floor(slot / blockSlots)]!
@@ -261,7 +273,10 @@ export class Reservoir {
     }
   }
 
-  /** Where fewer examples are kept now, the newest of each half are. A user who was erased from the parts has left gaps: as `remove` does. */
+  /**
+   * Where fewer examples are kept now, the newest of each half are. A user who was erased from the parts has left gaps:
+   * as `remove` does.
+   */
   endRestore(): void {
     const gone = this.#sample.filter((slot) => this.#users[slot] === undefined)
     if (gone.length > 0) {

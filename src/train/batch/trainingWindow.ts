@@ -23,14 +23,18 @@ export interface TrainingWindow {
 export interface WindowCut<S extends SequenceStep> {
   /** R: a target is given so many steps before it, where the user has them. */
   readonly historyMax: number
-  /** Targets of a window at most. A window of n targets has up to R + n steps, and each target's attention runs over all of them: about R is cheapest. */
+  /**
+   * Targets of a window at most. A window of n targets has up to R + n steps, and each target's attention runs over all
+   * of them: about R is cheapest.
+   */
   readonly targetsMax: number
   /** 0 for a step that is kept in histories but not learned. */
   readonly weightOf: (step: S) => number
 }
 
 /**
- * All of a user's positions, in windows: every step but the first is a target of exactly one of them, unless it weighs nothing.
+ * All of a user's positions, in windows: every step but the first is a target of exactly one of them, unless it weighs
+ * nothing.
  *
  * @param steps oldest first, as many as there are
  */

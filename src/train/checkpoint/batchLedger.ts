@@ -1,7 +1,18 @@
-// The ledger of batch boundaries in one append-only file, a line an entry: 16 hexadecimal digits of the SHA-256 of the JSON text, a space, the JSON text.
+// The ledger of batch boundaries in one append-only file, a line an entry: 16 hexadecimal digits of the SHA-256 of the
+// JSON text, a space, the JSON text.
 
 import { createHash } from 'node:crypto'
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync
+} from 'node:fs'
 import path from 'node:path'
 import { CorruptError, UnavailableError } from '../../core/errors.ts'
 import { jsonOf } from './checkpointJson.ts'
@@ -10,8 +21,9 @@ import type { BatchLedger, LedgerEntry } from './ledger.ts'
 export interface BatchLedgerFileOptions {
   readonly file: string
   /**
-   * Whether `append` waits for the disk. Default false: an entry is handed to the operating system, which survives SIGKILL but not a power cut; after
-   * one, steps whose entries are lost are cut anew, and weights may differ from those of an undisturbed run, while no example is lost.
+   * Whether `append` waits for the disk. Default false: an entry is handed to the operating system, which survives
+   * SIGKILL but not a power cut; after one, steps whose entries are lost are cut anew, and weights may differ from
+   * those of an undisturbed run, while no example is lost.
    */
   readonly sync?: boolean
 }
@@ -28,7 +40,10 @@ export class BatchLedgerFile implements BatchLedger {
   #bytes: number
   #entries: LedgerEntry[]
 
-  /** @throws CorruptError if an entry before the last is damaged; the file is left as it is @throws UnavailableError if it can't be opened */
+  /**
+   * @throws CorruptError if an entry before the last is damaged; the file is left as it is @throws UnavailableError if
+   *   it can't be opened
+   */
   constructor(options: BatchLedgerFileOptions) {
     this.#file = options.file
     this.#sync = options.sync ?? false
@@ -58,8 +73,10 @@ export class BatchLedgerFile implements BatchLedger {
 
   append(entry: LedgerEntry): void {
     const last = this.#entries.at(-1)
-    if (!(Number.isSafeInteger(entry.step) && entry.step >= 0)) throw new Error(`ledger: step ${entry.step} is not a whole number`)
-    if (last !== undefined && entry.step <= last.step) throw new Error(`ledger: step ${entry.step} after step ${last.step}`)
+    if (!(Number.isSafeInteger(entry.step) && entry.step >= 0))
+      throw new Error(`ledger: step ${entry.step} is not a whole number`)
+    if (last !== undefined && entry.step <= last.step)
+      throw new Error(`ledger: step ${entry.step} after step ${last.step}`)
     const line = Buffer.from(lineOf(entry))
     try {
       writeAll(this.#handle, line)
@@ -69,7 +86,10 @@ export class BatchLedgerFile implements BatchLedger {
       try {
         ftruncateSync(this.#handle, this.#bytes)
       } catch (second) {
-        throw new CorruptError(`ledger ${this.#file}: half an entry was written and cannot be taken back: ${String(second)}`, { cause })
+        throw new CorruptError(
+          `ledger ${this.#file}: half an entry was written and cannot be taken back: ${String(second)}`,
+          { cause }
+        )
       }
       throw this.#unavailable('written', cause)
     }
@@ -82,11 +102,13 @@ export class BatchLedgerFile implements BatchLedger {
   }
 
   truncateBefore(step: number): void {
-    if (this.#entries.length > 0 && this.#entries[0]!.step < step) this.#rewrite(this.#entries.filter((entry) => entry.step >= step))
+    if (this.#entries.length > 0 && this.#entries[0]!.step < step)
+      this.#rewrite(this.#entries.filter((entry) => entry.step >= step))
   }
 
   truncateAfter(step: number): void {
-    if (this.#entries.length > 0 && this.#entries.at(-1)!.step > step) this.#rewrite(this.#entries.filter((entry) => entry.step <= step))
+    if (this.#entries.length > 0 && this.#entries.at(-1)!.step > step)
+      this.#rewrite(this.#entries.filter((entry) => entry.step <= step))
   }
 
   close(): void {
@@ -116,9 +138,12 @@ export class BatchLedgerFile implements BatchLedger {
   }
 
   #unavailable(what: string, cause: unknown): UnavailableError {
-    return new UnavailableError(`ledger ${this.#file} cannot be ${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause
-    })
+    return new UnavailableError(
+      `ledger ${this.#file} cannot be ${what}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause
+      }
+    )
   }
 }
 

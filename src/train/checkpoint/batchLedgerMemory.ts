@@ -7,8 +7,10 @@ export class BatchLedgerMemory implements BatchLedger {
 
   append(entry: LedgerEntry): void {
     const last = this.#entries.at(-1)
-    if (!(Number.isSafeInteger(entry.step) && entry.step >= 0)) throw new Error(`ledger: step ${entry.step} is not a whole number`)
-    if (last !== undefined && entry.step <= last.step) throw new Error(`ledger: step ${entry.step} after step ${last.step}`)
+    if (!(Number.isSafeInteger(entry.step) && entry.step >= 0))
+      throw new Error(`ledger: step ${entry.step} is not a whole number`)
+    if (last !== undefined && entry.step <= last.step)
+      throw new Error(`ledger: step ${entry.step} after step ${last.step}`)
     this.#entries.push(entry)
   }
 

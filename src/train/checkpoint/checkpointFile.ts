@@ -1,16 +1,18 @@
-// One file of a checkpoint: written piece by piece, checked as a whole before any of it is believed, read piece by piece.
+// One file of a checkpoint: written piece by piece, checked as a whole before any of it is believed, read piece by
+// piece.
 //
 // Layout, little-endian:
 //   8 bytes  "MTMICKPT"
 //   4 bytes  format version, 2
 //   4 bytes  length of the head
 //   n bytes  head, JSON: step, id, what the file builds on, the checkpoint's header
-//            parts: 4 bytes length, JSON: name, and name, type and length of each array; then the arrays, in that order, without gaps
+//            parts: 4 bytes length, JSON: name, and name, type and length of each array; then the arrays, in that
+//            order, without gaps
 //   4 bytes  0
 //  32 bytes  SHA-256 of everything before
 //
-// SHA-256 rather than CRC-32: it is in every Node 20 (zlib.crc32 came with 20.15), and with the processor's SHA instructions it reads 1.6 GB/s against 3.1:
-// either way the disk is slower.
+// SHA-256 rather than CRC-32: it is in every Node 20 (zlib.crc32 came with 20.15), and with the processor's SHA
+// instructions it reads 1.6 GB/s against 3.1: either way the disk is slower.
 
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
@@ -63,7 +65,8 @@ export async function writeFile(
 ): Promise<Pick<CheckpointHead, 'start'>> {
   const { step, id, base = null, header } = head
   const text = Buffer.from(jsonOf({ step, id, base, header }), 'utf8')
-  if (text.length > headMax) throw new RangeError(`checkpoint: a header of ${text.length} bytes; large state belongs into parts`)
+  if (text.length > headMax)
+    throw new RangeError(`checkpoint: a header of ${text.length} bytes; large state belongs into parts`)
   const prefix = Buffer.alloc(prefixBytes)
   prefix.write(magic, 'latin1')
   prefix.writeUInt32LE(formatVersion, 8)
@@ -86,7 +89,10 @@ export async function writeFile(
     add(prefix)
     add(text)
     for (const { name, arrays } of parts) {
-      const heads = Array.from(arrays, ([key, array]): ArrayHead => ({ name: key, type: kindOf(key, array), length: array.length }))
+      const heads = Array.from(
+        arrays,
+        ([key, array]): ArrayHead => ({ name: key, type: kindOf(key, array), length: array.length })
+      )
       const contents = Buffer.from(jsonOf({ name, arrays: heads }), 'utf8')
       add(lengthOf(contents))
       add(contents)
@@ -117,7 +123,10 @@ export async function readHead(file: string): Promise<CheckpointHead> {
   }
 }
 
-/** @returns its head, if every byte is as it was written @throws CorruptError otherwise; what the system says if there is no such file */
+/**
+ * @returns its head, if every byte is as it was written @throws CorruptError otherwise; what the system says if there
+ *   is no such file
+ */
 export async function checkFile(file: string, step: number): Promise<CheckpointHead> {
   const handle = await open(file, 'r')
   try {
@@ -179,7 +188,8 @@ async function headOf(handle: FileHandle, file: string): Promise<CheckpointHead>
   const format = prefix.readUInt32LE(8)
   if (format !== formatVersion) throw damaged(`has format version ${format}, this program reads ${formatVersion}`)
   const headBytes = prefix.readUInt32LE(12)
-  if (headBytes > headMax || prefixBytes + headBytes + checksumBytes > size) throw damaged(`cut off within its head (${size} bytes)`)
+  if (headBytes > headMax || prefixBytes + headBytes + checksumBytes > size)
+    throw damaged(`cut off within its head (${size} bytes)`)
   const text = Buffer.alloc(headBytes)
   await readAll(handle, text, prefixBytes, file)
   let head: Partial<CheckpointHead> & { readonly base?: CheckpointHead['base'] | null }

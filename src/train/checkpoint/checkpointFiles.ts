@@ -1,4 +1,5 @@
-// Checkpoints as files: one file each, complete under its name or not there at all. What a file consists of: see checkpointFile.ts.
+// Checkpoints as files: one file each, complete under its name or not there at all. What a file consists of: see
+// checkpointFile.ts.
 
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
@@ -21,18 +22,22 @@ export interface CheckpointFilesOptions {
 type FileHead = Omit<CheckpointHead, 'header'>
 
 /**
- * CheckpointStore on a directory: `checkpoint-<step>.mtmi`. A save writes under another name, syncs, renames and syncs the directory: killed at any
- * moment it leaves the earlier files as they were. A version has an empty file `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same step first
- * renames it to `….damaged-<n>`.
+ * CheckpointStore on a directory: `checkpoint-<step>.mtmi`. A save writes under another name, syncs, renames and syncs
+ * the directory: killed at any moment it leaves the earlier files as they were. A version has an empty file
+ * `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same
+ * step first renames it to `….damaged-<n>`.
  *
- * A file that tells only of changes names the file that it builds on by an id, which a file keeps when a user is erased from it. One that is damaged or gone takes those with it that build on it, and the one
- * before is used.
+ * A file that tells only of changes names the file that it builds on by an id, which a file keeps when a user is erased
+ * from it. One that is damaged or gone takes those with it that build on it, and the one before is used.
  */
 export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string
   readonly #keep: number
   readonly #versionKeep: number
-  /** Heads of files known to be undamaged: written, or read and checked, by this object. Without their headers: there are many. */
+  /**
+   * Heads of files known to be undamaged: written, or read and checked, by this object. Without their headers: there
+   * are many.
+   */
   readonly #intact = new Map<string, FileHead>()
   /** Saves are made one after the other. */
   #saving: Promise<void> = Promise.resolve()
@@ -47,7 +52,9 @@ export class CheckpointFiles implements CheckpointStore {
     try {
       mkdirSync(options.directory, { recursive: true })
     } catch (cause) {
-      throw new UnavailableError(`checkpoints: directory ${options.directory} cannot be made: ${reasonOf(cause)}`, { cause })
+      throw new UnavailableError(`checkpoints: directory ${options.directory} cannot be made: ${reasonOf(cause)}`, {
+        cause
+      })
     }
   }
 
@@ -127,14 +134,19 @@ export class CheckpointFiles implements CheckpointStore {
     return (await this.steps()).filter((step) => names.has(path.basename(this.#versionFile(step))))
   }
 
-  /** Header and size, without the parts, and unchecked: for whoever lists what there is. @throws CorruptError, UnavailableError as `load` */
+  /**
+   * Header and size, without the parts, and unchecked: for whoever lists what there is. @throws CorruptError,
+   * UnavailableError as `load`
+   */
   async describe(step: number): Promise<{ header: Checkpoint['header']; bytes: number; since: number | undefined }> {
     const file = this.#file(step)
     try {
       const { header, bytes, base } = await readHead(file)
       return { header, bytes, since: base?.step }
     } catch (cause) {
-      throw cause instanceof MtmiError ? cause : new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
+      throw cause instanceof MtmiError
+        ? cause
+        : new UnavailableError(`checkpoint ${file} cannot be opened: ${reasonOf(cause)}`, { cause })
     }
   }
 
@@ -162,10 +174,13 @@ export class CheckpointFiles implements CheckpointStore {
       })
       const above = chain[0]
       if (above !== undefined && above.head.base?.id !== head.id)
-        throw new CorruptError(`checkpoint ${above.file}: it builds on another checkpoint of step ${at} than the one that is there`)
+        throw new CorruptError(
+          `checkpoint ${above.file}: it builds on another checkpoint of step ${at} than the one that is there`
+        )
       chain.unshift({ file, head })
       if (head.base === undefined) return chain
-      if (!(head.base.step < at)) throw new CorruptError(`checkpoint ${file}: it builds on step ${head.base.step}, which is not before it`)
+      if (!(head.base.step < at))
+        throw new CorruptError(`checkpoint ${file}: it builds on step ${head.base.step}, which is not before it`)
       at = head.base.step
     }
   }
@@ -175,7 +190,8 @@ export class CheckpointFiles implements CheckpointStore {
     const file = this.#file(step)
     const known = this.#intact.get(file)
     try {
-      // Another process may have written it anew, or deleted it: that is seen by its size and time. Without awaiting: there are many files, and a training step between two turns.
+      // Another process may have written it anew, or deleted it: that is seen by its size and time. Without awaiting:
+      // there are many files, and a training step between two turns.
       if (known !== undefined) {
         const { size, mtimeMs } = statSync(file)
         if (size === known.bytes && mtimeMs === known.changedMs) return known
@@ -187,7 +203,9 @@ export class CheckpointFiles implements CheckpointStore {
       this.#intact.delete(file)
       if (codeOf(error) === 'ENOENT') {
         const steps = await this.steps()
-        throw new ConfigError([`there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`])
+        throw new ConfigError([
+          `there is no checkpoint of step ${step} in ${this.#directory}; there are: ${steps.join(', ') || 'none'}`
+        ])
       }
       throw error instanceof MtmiError
         ? error
@@ -200,11 +218,19 @@ export class CheckpointFiles implements CheckpointStore {
     checkpoint: Checkpoint,
     { version = false, pruneLater = false, since }: SaveOptions
   ): Promise<{ bytes: number; oldest: number }> {
-    if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
+    if (!(Number.isSafeInteger(step) && step >= 0))
+      throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
     if (since !== undefined && (version || !(since < step)))
-      throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`)
+      throw new RangeError(
+        `the checkpoint of step ${step} cannot be one of changes since step ${since}${version ? ' and a version' : ''}`
+      )
     const base = since === undefined ? undefined : { step: since, id: (await this.#check(since)).id }
-    const bytes = await this.#put(step, { id: randomUUID(), base, header: checkpoint.header }, checkpoint.parts, version)
+    const bytes = await this.#put(
+      step,
+      { id: randomUUID(), base, header: checkpoint.header },
+      checkpoint.parts,
+      version
+    )
     return { bytes, oldest: pruneLater ? 0 : await this.#prune(step) }
   }
 
@@ -247,8 +273,9 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /**
-   * Deletes all intact ones but those that are kept, and what killed saves left. Only what is known to be intact is counted and deleted, so a file of an
-   * earlier process is read once before. Later steps than the one just saved are left of a run that went back: `latest` must be this one.
+   * Deletes all intact ones but those that are kept, and what killed saves left. Only what is known to be intact is
+   * counted and deleted, so a file of an earlier process is read once before. Later steps than the one just saved are
+   * left of a run that went back: `latest` must be this one.
    *
    * @returns the oldest that is not kept as a version alone
    */
@@ -271,10 +298,14 @@ export class CheckpointFiles implements CheckpointStore {
         await unlink(this.#file(step))
         this.#intact.delete(this.#file(step))
       }
-      for (const name of await this.#names()) if (name.endsWith('.mtmi.tmp')) await unlink(path.join(this.#directory, name))
+      for (const name of await this.#names())
+        if (name.endsWith('.mtmi.tmp')) await unlink(path.join(this.#directory, name))
       return oldest
     } catch (cause) {
-      throw new UnavailableError(`checkpoints in ${this.#directory}: older ones cannot be deleted: ${reasonOf(cause)}`, { cause })
+      throw new UnavailableError(
+        `checkpoints in ${this.#directory}: older ones cannot be deleted: ${reasonOf(cause)}`,
+        { cause }
+      )
     }
   }
 
@@ -292,7 +323,9 @@ export class CheckpointFiles implements CheckpointStore {
     try {
       return await readdir(this.#directory)
     } catch (cause) {
-      throw new UnavailableError(`checkpoints: directory ${this.#directory} cannot be read: ${reasonOf(cause)}`, { cause })
+      throw new UnavailableError(`checkpoints: directory ${this.#directory} cannot be read: ${reasonOf(cause)}`, {
+        cause
+      })
     }
   }
 

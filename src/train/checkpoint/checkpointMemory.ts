@@ -37,7 +37,8 @@ export class CheckpointMemory implements CheckpointStore {
     checkpoint: Checkpoint,
     { version = false, pruneLater = false, since }: SaveOptions
   ): Promise<{ bytes: number; oldest: number }> {
-    if (!(Number.isSafeInteger(step) && step >= 0)) throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
+    if (!(Number.isSafeInteger(step) && step >= 0))
+      throw new RangeError(`a checkpoint's step must be a whole number, not ${step}`)
     if (since !== undefined && (version || !(since < step) || !this.#checkpoints.has(since)))
       throw new RangeError(`the checkpoint of step ${step} cannot be one of changes since step ${since}`)
     // Through JSON, as a file would.
@@ -68,7 +69,9 @@ export class CheckpointMemory implements CheckpointStore {
     for (let at: number | undefined = step; at !== undefined; at = chain[0]!.since) {
       const kept = this.#checkpoints.get(at)
       if (kept === undefined)
-        throw new ConfigError([`there is no checkpoint of step ${at} in memory; there are: ${this.#steps().join(', ') || 'none'}`])
+        throw new ConfigError([
+          `there is no checkpoint of step ${at} in memory; there are: ${this.#steps().join(', ') || 'none'}`
+        ])
       chain.unshift(kept)
     }
     return { header: chain.at(-1)!.header, parts: chain.flatMap(({ parts }) => parts.map(copy)) }

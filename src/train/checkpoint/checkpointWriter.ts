@@ -1,5 +1,5 @@
-// Takes checkpoints of the trainer while it goes on learning: now and then a whole one, and between two of these such as tell only what has changed, so that they may come every few seconds whatever
-// the size of the table.
+// Takes checkpoints of the trainer while it goes on learning: now and then a whole one, and between two of these such
+// as tell only what has changed, so that they may come every few seconds whatever the size of the table.
 
 import type { Clock } from '../../core/clock.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -17,7 +17,10 @@ export interface CheckpointWriterOptions {
   readonly clock: Clock
   /** Blocks that somebody else has set aside for the checkpoint under way. */
   readonly waitingBlocks: () => number
-  /** Blocks, some megabyte each, that learning may set aside before it has to wait until the checkpoint is written. Default 64. */
+  /**
+   * Blocks, some megabyte each, that learning may set aside before it has to wait until the checkpoint is written.
+   * Default 64.
+   */
   readonly waitingBlocksMax?: number
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
@@ -84,7 +87,11 @@ export class CheckpointWriter {
   take(
     step: number,
     besides: (extent: Extent) => Besides,
-    { version, pruneLater = false, onSaved }: { version: boolean; pruneLater?: boolean; onSaved(saved: SavedCheckpoint): void }
+    {
+      version,
+      pruneLater = false,
+      onSaved
+    }: { version: boolean; pruneLater?: boolean; onSaved(saved: SavedCheckpoint): void }
   ): void {
     const { trainer, clock } = this.#options
     if (this.#writing !== undefined) throw new Error('CheckpointWriter.take: the one before is still being written')
@@ -109,11 +116,21 @@ export class CheckpointWriter {
   async #write(
     step: number,
     checkpoint: Checkpoint,
-    taken: { version: boolean; pruneLater: boolean; base: Chain | undefined; copies: number; onSaved(saved: SavedCheckpoint): void }
+    taken: {
+      version: boolean
+      pruneLater: boolean
+      base: Chain | undefined
+      copies: number
+      onSaved(saved: SavedCheckpoint): void
+    }
   ): Promise<void> {
     const { checkpoints } = this.#options
     const { version, pruneLater, base, copies } = taken
-    const saved = await checkpoints.save(step, checkpoint, base === undefined ? { version, pruneLater } : { since: base.step })
+    const saved = await checkpoints.save(
+      step,
+      checkpoint,
+      base === undefined ? { version, pruneLater } : { since: base.step }
+    )
     this.#chain =
       base === undefined
         ? { step, copies, wholeBytes: saved.bytes, changes: 0, changesBytes: 0 }

@@ -1,6 +1,8 @@
-// The list of what was learned, in one append-only file: which examples each batch held. For audits; nothing in the pipeline reads it.
+// The list of what was learned, in one append-only file: which examples each batch held. For audits; nothing in the
+// pipeline reads it.
 //
-// A line is a batch: its number, a tab, `partition:offset` of each example in the order of learning, separated by commas.
+// A line is a batch: its number, a tab, `partition:offset` of each example in the order of learning, separated by
+// commas.
 
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
 import path from 'node:path'
@@ -8,8 +10,9 @@ import { CorruptError, UnavailableError } from '../../core/errors.ts'
 import type { Example } from '../../records/example.ts'
 
 /**
- * A batch that is learned again after a restart gets another line: of the lines of one batch the last one counts. A line survives the death of the
- * process; one that was torn by it is taken back when the file is opened, for its batch is learned again.
+ * A batch that is learned again after a restart gets another line: of the lines of one batch the last one counts. A
+ * line survives the death of the process; one that was torn by it is taken back when the file is opened, for its batch
+ * is learned again.
  */
 export class LearnedAudit {
   readonly #file: string
@@ -29,7 +32,9 @@ export class LearnedAudit {
   }
 
   append(batch: number, examples: readonly Pick<Example, 'source'>[]): void {
-    const line = Buffer.from(`${batch}\t${examples.map(({ source }) => `${source.partition}:${source.offset}`).join(',')}\n`)
+    const line = Buffer.from(
+      `${batch}\t${examples.map(({ source }) => `${source.partition}:${source.offset}`).join(',')}\n`
+    )
     try {
       for (let written = 0; written < line.length; ) written += writeSync(this.#handle, line, written)
     } catch (cause) {
@@ -54,11 +59,16 @@ export function readLearnedAudit(file: string): { batch: number; examples: strin
   return lines.slice(0, -1).map((line, i) => {
     const parsed = /^(\d+)\t(\d+:\d+(?:,\d+:\d+)*)?$/.exec(line)
     if (parsed === null)
-      throw new CorruptError(`${file}:${i + 1}: expected a batch, a tab and partition:offset,…, found ${line.slice(0, 80)}`)
+      throw new CorruptError(
+        `${file}:${i + 1}: expected a batch, a tab and partition:offset,…, found ${line.slice(0, 80)}`
+      )
     return { batch: Number(parsed[1]), examples: parsed[2]?.split(',') ?? [] }
   })
 }
 
 function unavailable(file: string, cause: unknown): UnavailableError {
-  return new UnavailableError(`audit ${file} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+  return new UnavailableError(
+    `audit ${file} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
+    { cause }
+  )
 }

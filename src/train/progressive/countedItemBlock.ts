@@ -19,7 +19,9 @@ export class CountedItemBlock implements RowBlock {
   readonly #counted: Counted
   readonly #items: number[] = []
   readonly #popularities: Readonly<Record<string, number[]>>
-  readonly #neighbours: Readonly<Record<string, { used: number[]; totals: number[]; ids: Int32Array[]; counts: Float32Array[] }>>
+  readonly #neighbours: Readonly<
+    Record<string, { used: number[]; totals: number[]; ids: Int32Array[]; counts: Float32Array[] }>
+  >
 
   constructor(counted: Counted) {
     this.#counted = counted
@@ -35,7 +37,8 @@ export class CountedItemBlock implements RowBlock {
 
   add(item: number): void {
     this.#items.push(item)
-    for (const [name, counts] of Object.entries(this.#popularities)) counts.push(own(this.#counted.popularities, name)!.rawCount(item))
+    for (const [name, counts] of Object.entries(this.#popularities))
+      counts.push(own(this.#counted.popularities, name)!.rawCount(item))
     for (const [name, of] of Object.entries(this.#neighbours)) {
       const part = own(this.#counted.neighbours, name)!
       const start = part.start(item)
@@ -54,7 +57,8 @@ export class CountedItemBlock implements RowBlock {
       ['ids', ids.bytes],
       ['idLengths', ids.lengths]
     ])
-    for (const [name, counts] of Object.entries(this.#popularities)) arrays.set(`${name}.counts`, Float64Array.from(counts))
+    for (const [name, counts] of Object.entries(this.#popularities))
+      arrays.set(`${name}.counts`, Float64Array.from(counts))
     for (const [name, { used, totals, ids, counts }] of Object.entries(this.#neighbours)) {
       const sum = used.reduce((a, b) => a + b, 0)
       const [allIds, allCounts] = [new Int32Array(sum), new Float32Array(sum)]

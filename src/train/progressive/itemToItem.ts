@@ -1,4 +1,5 @@
-// Item-to-item recommendation by counting: what is clicked near what, or, looking one step back only, a first-order Markov chain.
+// Item-to-item recommendation by counting: what is clicked near what, or, looking one step back only, a first-order
+// Markov chain.
 
 import type { ItemSet } from './itemSet.ts'
 import { NeighbourCounts } from './neighbourCounts.ts'
@@ -17,8 +18,9 @@ export interface ItemToItemOptions {
   /** A step further back scores this much less, 0 … 1. */
   readonly scoreRecency: number
   /**
-   * Whether to divide a count by √((total of the one item + c) · (total of the other + c)), so that what goes with everything is not put before everything.
-   * This c keeps an item that was seen twice, both times with the same, from the top; undefined: raw counts.
+   * Whether to divide a count by √((total of the one item + c) · (total of the other + c)), so that what goes with
+   * everything is not put before everything. This c keeps an item that was seen twice, both times with the same, from
+   * the top; undefined: raw counts.
    */
   readonly shrinkage: number | undefined
   /** Neighbours kept per item. */
@@ -28,8 +30,8 @@ export interface ItemToItemOptions {
 }
 
 /**
- * Chosen on MovieLens 100k, Video Games, DIGINETICA and the simulation together, against raw counts, one-way counts, other windows and recencies:
- * on each within a tenth of the best of them.
+ * Chosen on MovieLens 100k, Video Games, DIGINETICA and the simulation together, against raw counts, one-way counts,
+ * other windows and recencies: on each within a tenth of the best of them.
  */
 export const cooccurrenceDefaults: ItemToItemOptions = {
   window: 10,
@@ -79,14 +81,21 @@ export class ItemToItem {
   }
 
   /**
-   * Rank of the target, 0 best, `missRank` as far as it counts; ties go before it. Items that nothing of the history was seen with follow after all
-   * others, by popularity.
+   * Rank of the target, 0 best, `missRank` as far as it counts; ties go before it. Items that nothing of the history
+   * was seen with follow after all others, by popularity.
    *
    * @param history items, oldest first, in `history[0 … length − 1]`; those below 0 were never learned
    * @param excluded the history's items, and never the target
    * @param isScored emptied and used
    */
-  rank(history: Int32Array, length: number, target: number, excluded: ItemSet, popularity: PopularityRanking, isScored: ItemSet): number {
+  rank(
+    history: Int32Array,
+    length: number,
+    target: number,
+    excluded: ItemSet,
+    popularity: PopularityRanking,
+    isScored: ItemSet
+  ): number {
     const { slots } = this.options
     const normalised = this.options.shrinkage !== undefined
     const shrinkage = (this.options.shrinkage ?? 0) * this.neighbours.unit

@@ -22,7 +22,8 @@ export class NeighbourCounts {
   readonly #chunks: Chunk[] = []
 
   /**
-   * @param slots neighbours kept per item. A newcomer to a full item takes the place of the weakest if it is at least as strong, and otherwise wears
+   * @param slots neighbours kept per item. A newcomer to a full item takes the place of the weakest if it is at least
+   *   as strong, and otherwise wears
    *   it down by its own count: what keeps coming gets in, what came once goes.
    * @param halfLife in steps (see `age`); Infinity: nothing fades
    * @param beforeAll called before the counts of all items change at once: now and then the scale is moved
@@ -86,7 +87,10 @@ export class NeighbourCounts {
     }
   }
 
-  /** Index of the item's first slot in its `ids` and `counts`; its last is `slots − 1` later, or before the first free one. */
+  /**
+   * Index of the item's first slot in its `ids` and `counts`; its last is `slots − 1` later, or before the first free
+   * one.
+   */
   start(item: number): number {
     return (item & chunkMask) * this.slots
   }
@@ -135,8 +139,15 @@ export class NeighbourCounts {
     return used
   }
 
-  /** Sets an item, for which there is room, to what was read of it: the first numbers of `ids` and `counts` from `at` on. */
-  restore(item: number, total: number, saved: { ids: Int32Array; counts: Float32Array; at: number; used: number }): void {
+  /**
+   * Sets an item, for which there is room, to what was read of it: the first numbers of `ids` and `counts` from `at`
+   * on.
+   */
+  restore(
+    item: number,
+    total: number,
+    saved: { ids: Int32Array; counts: Float32Array; at: number; used: number }
+  ): void {
     const { ids, counts, totals } = this.#chunks[item >>> chunkShift]!
     const { at, used } = saved
     const start = this.start(item)

@@ -3,14 +3,17 @@
 import type { ItemSet } from './itemSet.ts'
 import { missRank } from './rankingMetrics.ts'
 
-/** Weights grow instead of old counts shrinking; before they leave the range of exact ratios everything is scaled down at once. */
+/**
+ * Weights grow instead of old counts shrinking; before they leave the range of exact ratios everything is scaled down
+ * at once.
+ */
 const scaleMax = 2 ** 200
 
 /**
  * Counts, and a list of their greatest that is refreshed once per batch.
  *
- * A refresh looks at the old list and the items counted since only: between two of them an item that was not counted cannot have overtaken one
- * that is on the list, since all fade alike. Its cost does not depend on the number of items.
+ * A refresh looks at the old list and the items counted since only: between two of them an item that was not counted
+ * cannot have overtaken one that is on the list, since all fade alike. Its cost does not depend on the number of items.
  */
 export class PopularityRanking {
   #counts = new Float64Array(1024)
@@ -81,8 +84,8 @@ export class PopularityRanking {
   }
 
   /**
-   * Rank of the target among the counted items that are not excluded, as of the last refresh; 0 is best, items of equal count go before it.
-   * `missRank` is as far as it counts, and what an item never counted gets.
+   * Rank of the target among the counted items that are not excluded, as of the last refresh; 0 is best, items of equal
+   * count go before it. `missRank` is as far as it counts, and what an item never counted gets.
    *
    * @param excluded at most `excludedMax` of the refresh, and never the target
    * @param alsoExcluded more items to pass over, say those ranked already

@@ -1,5 +1,5 @@
-// Test, then learn, as the quality number: how well targets are ranked by a model that has not seen them yet, beside simple methods on the same
-// targets, with the same items left out and with knowledge of the same earlier batches.
+// Test, then learn, as the quality number: how well targets are ranked by a model that has not seen them yet, beside
+// simple methods on the same targets, with the same items left out and with knowledge of the same earlier batches.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArray, type NamedArrays, namedArray, unpackTexts } from '../../core/namedArrays.ts'
@@ -42,7 +42,10 @@ export interface ProgressiveReport extends RankingMetrics {
   readonly examples: number
   /** Share of the examples that could be a target (no repeats) and were ranked. */
   readonly evaluatedShare: number
-  /** Examples whose target is in its own history: with history left out it cannot be found, so they are left out for every method. */
+  /**
+   * Examples whose target is in its own history: with history left out it cannot be found, so they are left out for
+   * every method.
+   */
   readonly repeats: number
   readonly popularity: RankingMetrics
   readonly decayedPopularity: RankingMetrics
@@ -101,7 +104,8 @@ export class ProgressiveEvaluator {
    * Tests all targets of a batch, then learns all of them.
    *
    * @param examples fresh ones, in the order in which they are learned; no replayed ones
-   * @param ranks [B] the model's, from before it learned the batch: 0 best, −1 not evaluated, `unknownRank` where it knows no row of the target
+   * @param ranks [B] the model's, from before it learned the batch: 0 best, −1 not evaluated, `unknownRank` where it
+   *   knows no row of the target
    */
   observe(examples: readonly Example[], ranks: Int32Array): void {
     if (ranks.length < examples.length) {
@@ -124,7 +128,15 @@ export class ProgressiveEvaluator {
       longest = Math.max(longest, history.length)
     }
     const size = this.#itemIndex.size
-    for (const part of [this.#popularity, this.#decayed, this.#cooccurrence, this.#markov, this.#excluded, this.#scored]) part.grow(size)
+    for (const part of [
+      this.#popularity,
+      this.#decayed,
+      this.#cooccurrence,
+      this.#markov,
+      this.#excluded,
+      this.#scored
+    ])
+      part.grow(size)
     this.#popularity.refresh(longest)
     this.#decayed.refresh(longest)
 
@@ -145,7 +157,14 @@ export class ProgressiveEvaluator {
           for (const item of history) if (item >= 0) this.#excluded.add(item)
           tested[1] = this.#popularity.rank(target, this.#excluded)
           tested[2] = this.#decayed.rank(target, this.#excluded)
-          tested[3] = this.#cooccurrence.rank(history, history.length, target, this.#excluded, this.#popularity, this.#scored)
+          tested[3] = this.#cooccurrence.rank(
+            history,
+            history.length,
+            target,
+            this.#excluded,
+            this.#popularity,
+            this.#scored
+          )
           tested[4] = this.#markov.rank(history, history.length, target, this.#excluded, this.#popularity, this.#scored)
         }
         this.#record(tested)
@@ -221,7 +240,9 @@ export class ProgressiveEvaluator {
       repeats: this.#repeats,
       popularity,
       decayedPopularity,
-      bestPopularity: fading ? { ...decayedPopularity, method: 'decayedPopularity' } : { ...popularity, method: 'popularity' },
+      bestPopularity: fading
+        ? { ...decayedPopularity, method: 'decayedPopularity' }
+        : { ...popularity, method: 'popularity' },
       cooccurrence,
       markov,
       window: Object.fromEntries(progressiveMethods.map((method) => [method, this.windowed(method)])) as Record<
@@ -273,7 +294,8 @@ export class ProgressiveEvaluator {
   /**
    * Goes on where copies were taken: `beginRestore` with the header of the last, every part in its order, `endRestore`.
    *
-   * @returns false, and starts from nothing, if they are of another format or were taken with other options: then their numbers cannot be gone on with
+   * @returns false, and starts from nothing, if they are of another format or were taken with other options: then their
+   *   numbers cannot be gone on with
    */
   beginRestore(saved: ProgressiveCopy['header']): boolean {
     this.#changed.forget()
@@ -307,17 +329,22 @@ export class ProgressiveEvaluator {
     this.#restored = undefined
     this.#windowSums.fill(0)
     for (let slot = 0; slot < Math.min(this.#targets, this.options.windowTargets); slot++) {
-      for (let m = 0; m < methodCount; m++) addRank(this.#windowSums, m * metricCount, this.#window[slot * methodCount + m]!)
+      for (let m = 0; m < methodCount; m++)
+        addRank(this.#windowSums, m * metricCount, this.#window[slot * methodCount + m]!)
     }
   }
 
   #restoreSmall(arrays: NamedArrays): void {
     const units = namedArray(arrays, 'units', Float64Array, 4)
-    // Counts are in the units of the copy that they came with: between two of them all of them came, or the units only grew.
+    // Counts are in the units of the copy that they came with: between two of them all of them came, or the units only
+    // grew.
     for (const [i, part] of this.#countings().entries()) part.unit = units[i]!
     this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
     this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
-    this.#curve.load({ periodTargets: this.#restored!.periodTargets, values: namedArray(arrays, 'curve', Float64Array) })
+    this.#curve.load({
+      periodTargets: this.#restored!.periodTargets,
+      values: namedArray(arrays, 'curve', Float64Array)
+    })
   }
 
   #restoreItems(arrays: NamedArrays): void {
@@ -326,7 +353,15 @@ export class ProgressiveEvaluator {
     const ids = unpackTexts(namedArray(arrays, 'ids', Uint8Array), namedArray(arrays, 'idLengths', Int32Array, n))
     let size = this.#itemIds.length
     for (const item of items) if (item >= size) size = item + 1
-    for (const part of [this.#popularity, this.#decayed, this.#cooccurrence, this.#markov, this.#excluded, this.#scored]) part.grow(size)
+    for (const part of [
+      this.#popularity,
+      this.#decayed,
+      this.#cooccurrence,
+      this.#markov,
+      this.#excluded,
+      this.#scored
+    ])
+      part.grow(size)
     for (const [i, item] of items.entries()) {
       this.#itemIndex.set(ids[i]!, item)
       this.#itemIds[item] = ids[i]!
@@ -343,7 +378,8 @@ export class ProgressiveEvaluator {
         counts: namedArray(arrays, `${name}.counts`, Float32Array, sum)
       }
       const totals = namedArray(arrays, `${name}.totals`, Float64Array, n)
-      for (let i = 0, at = 0; i < n; at += used[i++]!) neighbours.restore(items[i]!, totals[i]!, { ...saved, at, used: used[i]! })
+      for (let i = 0, at = 0; i < n; at += used[i++]!)
+        neighbours.restore(items[i]!, totals[i]!, { ...saved, at, used: used[i]! })
     }
   }
 

@@ -18,7 +18,9 @@ const gain = Float64Array.from({ length: missRank }, (_, rank) => 1 / Math.log2(
 /** Sums of the metrics: hits@20, gain@20, hits@50, gain@50 at `at … at + 3`. */
 export const metricCount = 4
 
-/** Adds `sign` times the metrics of one rank (0 best; ≥ missRank or negative: a miss) to the four sums at `sums[at …]`. */
+/**
+ * Adds `sign` times the metrics of one rank (0 best; ≥ missRank or negative: a miss) to the four sums at `sums[at …]`.
+ */
 export function addRank(sums: Float64Array, at: number, rank: number, sign = 1): void {
   if (rank < 0 || rank >= missRank) return
   const value = sign * gain[rank]!

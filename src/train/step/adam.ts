@@ -1,4 +1,5 @@
-// Adam (Kingma & Ba 2015) for the dense weights, keyed by name, so that its state can be checkpointed: tfjs keeps its moments by position in a list.
+// Adam (Kingma & Ba 2015) for the dense weights, keyed by name, so that its state can be checkpointed: tfjs keeps its
+// moments by position in a list.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
 import { own } from '../../core/own.ts'
@@ -7,7 +8,10 @@ export interface AdamOptions {
   readonly learningRate: number
   /** Decay of the mean of gradients. Default .9 */
   readonly beta1?: number
-  /** Decay of the mean of squares. Default .99: a stream changes, and a memory of 100 steps follows it sooner than the usual 1,000. */
+  /**
+   * Decay of the mean of squares. Default .99: a stream changes, and a memory of 100 steps follows it sooner than the
+   * usual 1,000.
+   */
   readonly beta2?: number
 }
 

@@ -1,6 +1,7 @@
 // A training step as libtensorflow runs it by itself, where the model and its options have a graph (towerGraph.ts).
 //
-// B examples, W windows of L steps with P histories each, H rows that the histories touch, C candidates, K towers, I interests, D dimensions.
+// B examples, W windows of L steps with P histories each, H rows that the histories touch, C candidates, K towers, I
+// interests, D dimensions.
 
 import { own } from '../../core/own.ts'
 import { daysApart, hoursApart } from '../../model/historyTensors.ts'
@@ -54,7 +55,10 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     steps: { shape: [W, L], values: histories.steps },
     age: { shape: places, values: histories.age },
     ...(towers.readsTime
-      ? { hour: { shape: places, values: hoursApart(histories.seconds) }, day: { shape: places, values: daysApart(histories.seconds) } }
+      ? {
+          hour: { shape: places, values: hoursApart(histories.seconds) },
+          day: { shape: places, values: daysApart(histories.seconds) }
+        }
       : {}),
     blocked: { shape: [...places, 1], values: histories.blocked },
     position:
@@ -93,7 +97,9 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
 }
 
 function graphOf(options: TowerGraphOptions): NativeGraph<string> {
-  const key = JSON.stringify(options, (_name, value: unknown) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value))
+  const key = JSON.stringify(options, (_name, value: unknown) =>
+    value === Number.POSITIVE_INFINITY ? 'Infinity' : value
+  )
   const known = graphs.get(key)
   graphs.delete(key)
   if (known === undefined && graphs.size === graphsMax) {

@@ -1,8 +1,10 @@
-// Row-wise Adagrad for item and feature rows: one number of state a row, and only the rows that a step touched are read or written.
+// Row-wise Adagrad for item and feature rows: one number of state a row, and only the rows that a step touched are read
+// or written.
 //
 //     a ← a + mean over d of g_d²        row ← row − η g / √(a + ε)
 //
-// Source: Gupta et al. 2014; as in DLRM and FBGEMM. It costs a third of Adam on rows. A rare item keeps a high rate, a frequent one settles.
+// Source: Gupta et al. 2014; as in DLRM and FBGEMM. It costs a third of Adam on rows. A rare item keeps a high rate, a
+// frequent one settles.
 
 import { type ItemTable, readTogether } from '../batch/itemTable.ts'
 
@@ -18,7 +20,13 @@ const floor = 1e-16
  * @param learningRate η: about how far each number of a new row moves in its first step
  * @returns how many rows were written
  */
-export function updateRows(table: ItemTable, rows: Int32Array, gradients: Float32Array, scale: number, learningRate: number): number {
+export function updateRows(
+  table: ItemTable,
+  rows: Int32Array,
+  gradients: Float32Array,
+  scale: number,
+  learningRate: number
+): number {
   const d = table.dimensions
   let written = 0
   for (let u = 0; u < rows.length; u++) {

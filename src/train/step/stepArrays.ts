@@ -1,6 +1,7 @@
 // What a training step computes with: a mini-batch in plain arrays, for whoever does the arithmetic.
 //
-// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K interests, D dimensions.
+// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K
+// interests, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { gatherRows } from '../../model/gatherRows.ts'
@@ -75,12 +76,19 @@ export function stepArrays(
     weight: batch.weight.map((w) => w / totalWeight),
     logQ: logQ ? inclusionLogQ(batch, offered.positions) : new Float32Array(offered.positions.length),
     ...('windows' in batch ? { placeOf: batch.placeOf } : {}),
-    ...(batch.groups === undefined ? {} : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, offered.positions.length) })
+    ...(batch.groups === undefined
+      ? {}
+      : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, offered.positions.length) })
   }
 }
 
 /** Adds the gradients of what was read to those of the batch's rows. @param gradients overwritten @param sums [U, D] */
-export function addGradients({ positions, dropout }: TouchedRows, gradients: Float32Array, sums: Float32Array, d: number): void {
+export function addGradients(
+  { positions, dropout }: TouchedRows,
+  gradients: Float32Array,
+  sums: Float32Array,
+  d: number
+): void {
   dropOut(gradients, dropout)
   for (let i = 0, from = 0; i < positions.length; i++)
     for (let to = positions[i]! * d, end = from + d; from < end; ) sums[to++]! += gradients[from++]!
@@ -95,7 +103,8 @@ type WindowsOf = Pick<WindowBatch, 'size' | 'windows' | 'length' | 'places' | 's
 
 /** @param slots of the batch's positions among the rows that the histories touch */
 function arraysOf(batch: HistoriesOf | WindowsOf, slots: Int32Array, historyMax: number): HistoryArrays {
-  if ('windows' in batch) return windowArrays({ ...batch, steps: batch.steps.map((position) => slots[position]!) }, historyMax)
+  if ('windows' in batch)
+    return windowArrays({ ...batch, steps: batch.steps.map((position) => slots[position]!) }, historyMax)
   const steps = batch.history.map((position) => slots[position]!)
   return historyArrays({ size: batch.size, length: batch.length, steps, age: batch.age }, historyMax)
 }
@@ -115,8 +124,16 @@ export function ofPlaces(interests: tf.Tensor3D, index: tf.Tensor1D): tf.Tensor3
   return tf.reshape(users, [K, index.size / K, D])
 }
 
-/** −1e9 where a candidate is another target of the example's own group. @param slots of the batch's positions among the C candidates @returns [B, C] */
-function ofOwnGroup({ size: B, target }: BatchCandidates, groups: Int32Array, slots: Int32Array, C: number): Float32Array {
+/**
+ * −1e9 where a candidate is another target of the example's own group. @param slots of the batch's positions among the
+ * C candidates @returns [B, C]
+ */
+function ofOwnGroup(
+  { size: B, target }: BatchCandidates,
+  groups: Int32Array,
+  slots: Int32Array,
+  C: number
+): Float32Array {
   const members = new Map<number, number[]>()
   for (let b = 0; b < B; b++) {
     const slot = slots[target[b]!]!
@@ -135,7 +152,8 @@ function ofOwnGroup({ size: B, target }: BatchCandidates, groups: Int32Array, sl
 /**
  * ln P(the item is among the unique candidates) = ln(1 − e^(−n Q)), for n draws of probability Q each.
  *
- * The batch's logQ is that of one draw; a candidate that was drawn several times is here one column. The Poisson form is exact within Q/2.
+ * The batch's logQ is that of one draw; a candidate that was drawn several times is here one column. The Poisson form
+ * is exact within Q/2.
  */
 function inclusionLogQ(batch: BatchCandidates, positions: Int32Array): Float32Array {
   const draws = batch.size + batch.negatives.length
@@ -143,7 +161,11 @@ function inclusionLogQ(batch: BatchCandidates, positions: Int32Array): Float32Ar
 }
 
 /** The positions that occur, ascending, and the slot of each; 0 (padding) only if asked for, then in slot 0. */
-function compact(size: number, lists: readonly Int32Array[], withPadding: boolean): { positions: Int32Array; slots: Int32Array } {
+function compact(
+  size: number,
+  lists: readonly Int32Array[],
+  withPadding: boolean
+): { positions: Int32Array; slots: Int32Array } {
   const slots = new Int32Array(size).fill(-1) // [U]
   for (const list of lists) for (let i = 0; i < list.length; i++) slots[list[i]!] = 1
   slots[0] = withPadding ? 1 : -1

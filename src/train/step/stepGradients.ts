@@ -19,7 +19,8 @@ export interface StepGradients {
 }
 
 /**
- * Gradients of the weighted mean of the examples' losses: by one graph where the model has one, else operation by operation.
+ * Gradients of the weighted mean of the examples' losses: by one graph where the model has one, else operation by
+ * operation.
  *
  * @param inputs of the batch's items (see ItemInputs). [U, D]
  * @param dropout multiplies what the user towers read, not the candidates. [U, D], or undefined
@@ -37,7 +38,12 @@ export function stepGradients(
   return byRow(step, computed, batch.items.length, model.rowWidth)
 }
 
-function byRow(step: StepArrays, { loss, losses, dense, ofRows, ofCandidates }: ComputedStep, U: number, d: number): StepGradients {
+function byRow(
+  step: StepArrays,
+  { loss, losses, dense, ofRows, ofCandidates }: ComputedStep,
+  U: number,
+  d: number
+): StepGradients {
   const isWhole = ofRows.length === U * d
   const inputs = isWhole ? ofRows : new Float32Array(U * d)
   if (isWhole) dropOut(inputs, step.rows.dropout)

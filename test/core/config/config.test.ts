@@ -41,7 +41,10 @@ test('a file that is not a mapping is refused', () => {
 })
 
 test('a user may not be forgotten while steps still count', () => {
-  assert.throws(() => resolveConfig({ sequence: { idleMaxMs: 1, historyAgeMaxMs: 2 } }, {}), /idleMaxMs \(1\) must be at least/)
+  assert.throws(
+    () => resolveConfig({ sequence: { idleMaxMs: 1, historyAgeMaxMs: 2 } }, {}),
+    /idleMaxMs \(1\) must be at least/
+  )
 })
 
 test('every setting has a variable, and no two share one', () => {

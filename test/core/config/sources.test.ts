@@ -77,7 +77,10 @@ test('all problems are reported at once, of single values and between them', () 
 })
 
 test('our topics are those that are configured', () => {
-  assert.deepEqual(problemsOf({ topics: { interactions: 'mine' }, sources: [{ ...clicks, topic: 'interactions' }] }), [])
+  assert.deepEqual(
+    problemsOf({ topics: { interactions: 'mine' }, sources: [{ ...clicks, topic: 'interactions' }] }),
+    []
+  )
   assert.match(problemsOf({ topics: { interactions: 'clicks' }, sources: [clicks] })[0] ?? '', /what mtmi writes/)
 })
 

@@ -1,8 +1,18 @@
-// What only the embedded index promises: it survives, it is shared between threads and processes, and it says when it is damaged.
+// What only the embedded index promises: it survives, it is shared between threads and processes, and it says when it
+// is damaged.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -33,7 +43,9 @@ async function inDirectory(body: (directory: string) => Promise<void>): Promise<
 /** A process that writes numbers `from` … `to` − 1; each number it prints is durable. */
 function writer(directory: string, from: number, to: number) {
   const file = fileURLToPath(new URL('./embeddedIndexWriter.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', file, directory, `${from}`, `${to}`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', file, directory, `${from}`, `${to}`], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   const exited = new Promise<number | null>((resolve) => child.on('exit', resolve))
   return { child, exited, lines: createInterface({ input: child.stdout }) }
 }
@@ -52,7 +64,12 @@ for (const searchThread of [false, true]) {
       ])
       await first.remove('a', 'item', ['gone'])
       await first.promote('a', { items: 1, users: 1 })
-      const before = [await first.live(), await first.search({ by: { userId: 'ann' } }, 5), await first.popular(5), await first.user('ann')]
+      const before = [
+        await first.live(),
+        await first.search({ by: { userId: 'ann' } }, 5),
+        await first.popular(5),
+        await first.user('ann')
+      ]
       await first.close()
       const second = await EmbeddedIndex.open(directory, { searchThread })
       const after = [
@@ -79,7 +96,10 @@ for (const searchThread of [false, true]) {
         assert(step >= last, `write ${last} had resolved, the search saw step ${step}`)
         assert.deepEqual(user?.recent, [`${step}`])
         const titles = [...(await index.items('a', ['first', 'second'])).values()].map(({ payload }) => payload.title)
-        assert(titles.length === 2 && titles[0] === titles[1] && Number(titles[0]) >= step, `step ${step}, then titles ${titles}`)
+        assert(
+          titles.length === 2 && titles[0] === titles[1] && Number(titles[0]) >= step,
+          `step ${step}, then titles ${titles}`
+        )
       }
       assert.equal(await exited, 0)
       assert.equal(last, 119)
@@ -166,7 +186,9 @@ test('a space whose drop was interrupted is swept at the next opening', () =>
 async function written(directory: string): Promise<string> {
   const index = await EmbeddedIndex.open(directory, { searchThread: false })
   await index.createSpace('a', shape)
-  const points = Array.from({ length: 3000 }, (_, i) => itemPoint(`item ${i}`, x, { title: `number ${i}`.padEnd(1000) }))
+  const points = Array.from({ length: 3000 }, (_, i) =>
+    itemPoint(`item ${i}`, x, { title: `number ${i}`.padEnd(1000) })
+  )
   await index.upsert('a', 1, points)
   await index.promote('a', { items: 3000, users: 0 })
   await index.close()
@@ -179,7 +201,8 @@ for (const searchThread of [false, true]) {
       const file = await written(directory)
       const bytes = readFileSync(file)
       // One bit of every copy of one title: LMDB itself would not notice.
-      for (let at = bytes.indexOf('number 1234'); at >= 0; at = bytes.indexOf('number 1234', at + 1)) bytes[at] = bytes[at]! ^ 1
+      for (let at = bytes.indexOf('number 1234'); at >= 0; at = bytes.indexOf('number 1234', at + 1))
+        bytes[at] = bytes[at]! ^ 1
       writeFileSync(file, bytes)
       await assert.rejects(
         async () => {
@@ -221,7 +244,8 @@ test('a search thread that dies is replaced: what waited is refused, what follow
   inDirectory(async (directory) => {
     await written(directory)
     const thread = await EmbeddedIndexThread.start({ directory, catchUpMs: 200 })
-    const search = () => thread.ask<SearchResult>({ kind: 'search', query: toX, limit: 1, filter: undefined, wishes: undefined })
+    const search = () =>
+      thread.ask<SearchResult>({ kind: 'search', query: toX, limit: 1, filter: undefined, wishes: undefined })
     for (let i = 0; i < 8; i++) {
       const waiting = Array.from({ length: 50 }, search)
       const outcomes = Promise.allSettled(waiting)

@@ -1,4 +1,5 @@
-// Readers search without a pause while the publisher switches spaces a hundred times, twenty of them back to less: no error, and no answer of two spaces.
+// Readers search without a pause while the publisher switches spaces a hundred times, twenty of them back to less: no
+// error, and no answer of two spaces.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -42,7 +43,8 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
     }
     switched = n
   }
-  for (const userId of users) publisher.noteSequence({ userId, steps: [{ itemId: 'i0', eventTimeMs: 0 }], acceptedAtMs: 0 })
+  for (const userId of users)
+    publisher.noteSequence({ userId, steps: [{ itemId: 'i0', eventTimeMs: 0 }], acceptedAtMs: 0 })
   await switchTo(1)
   let done = false
   const reader = async (first: number) => {

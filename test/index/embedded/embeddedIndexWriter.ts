@@ -1,4 +1,5 @@
-// A process that writes to an embedded index: node --import tsx embeddedIndexWriter.ts DIRECTORY FROM TO. Prints the number of each write once it is durable.
+// A process that writes to an embedded index: node --import tsx embeddedIndexWriter.ts DIRECTORY FROM TO. Prints the
+// number of each write once it is durable.
 import { EmbeddedIndex } from '../../../src/index/embedded/embeddedIndex.ts'
 import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
 

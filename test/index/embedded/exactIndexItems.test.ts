@@ -43,7 +43,9 @@ for (const dimensions of [1, 3, 4, 8, 50, 64, 100]) {
         const scores = javascript.foundScores.slice(0, 4 * (to - from))
         for (const [i, score] of scores.entries()) assert(Math.abs(wasm.foundScores[i]! - score) < 1e-5)
         const lanes = group === 0 ? 4 : Q - 4
-        const thresholds = Float32Array.from({ length: 4 }, (_, lane) => (lane < lanes ? 0.2500001 : Number.POSITIVE_INFINITY))
+        const thresholds = Float32Array.from({ length: 4 }, (_, lane) =>
+          lane < lanes ? 0.2500001 : Number.POSITIVE_INFINITY
+        )
         const expected = [...Array(to - from).keys()]
           .filter((i) => [...Array(lanes).keys()].some((lane) => scores[i * 4 + lane]! > 0.25))
           .map((i) => from + i)
@@ -85,7 +87,10 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
           updatedAtMs: 0,
           ...(one.genre === undefined ? {} : { features: { genre: [one.genre] } })
         }
-        assert.equal(items.upsert(id, one.step, Float32Array.from([Math.cos(radians), Math.sin(radians)]), payload), fresh)
+        assert.equal(
+          items.upsert(id, one.step, Float32Array.from([Math.cos(radians), Math.sin(radians)]), payload),
+          fresh
+        )
         if (fresh) model.set(id, one)
       }
       for (const genre of ['war', 'drama', undefined]) {
@@ -94,7 +99,8 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
         const [list] = items.search(Float32Array.from([1, 0]), 1, 100, filter)
         const kept = expected.filter(([id]) => id !== '3')
         assert.deepEqual(list?.map(({ itemId }) => itemId).sort(), kept.map(([id]) => id).sort())
-        for (const { itemId, score } of list ?? []) assert(Math.abs(score - Math.cos((model.get(itemId)!.degrees * Math.PI) / 180)) < 1e-6)
+        for (const { itemId, score } of list ?? [])
+          assert(Math.abs(score - Math.cos((model.get(itemId)!.degrees * Math.PI) / 180)) < 1e-6)
         const greatest = Math.max(...[...model.values()].map(({ count }) => count))
         const popular = items.popular(3, filter)
         assert.deepEqual(
@@ -116,7 +122,12 @@ for (const kernel of ['wasm-simd', 'javascript'] as const) {
     const items = new ExactItems(8, table)
     const rng = new Rng(3)
     const vectors = Array.from({ length: 6000 }, () => randomUnit(rng, 8))
-    const payload = (i: number) => ({ count: i, ...(i > 0 ? { popularity: i } : {}), updatedAtMs: 0, features: { tenth: [`${i % 10}`] } })
+    const payload = (i: number) => ({
+      count: i,
+      ...(i > 0 ? { popularity: i } : {}),
+      updatedAtMs: 0,
+      features: { tenth: [`${i % 10}`] }
+    })
     for (const [i, vector] of vectors.entries()) items.upsert(`${i}`, 1, vector, payload(i))
     for (let i = 0; i < 6000; i++) if (i % 3 !== 0) items.remove(`${i}`) // 4,000 gaps: closed more than once on the way
     assert.equal(items.size, 2000)
@@ -136,7 +147,11 @@ test('a rare feature and a common one give what a search through everything woul
   const rng = new Rng(5)
   const items = new ExactItems(16)
   for (let i = 0; i < 5000; i++) {
-    items.upsert(`${i}`, 1, randomUnit(rng, 16), { count: 1, updatedAtMs: 0, features: { common: [`${i % 2}`], rare: [`${i % 100}`] } })
+    items.upsert(`${i}`, 1, randomUnit(rng, 16), {
+      count: 1,
+      updatedAtMs: 0,
+      features: { common: [`${i % 2}`], rare: [`${i % 100}`] }
+    })
   }
   const query = randomUnit(rng, 16)
   const [all] = items.search(query, 1, 5000, everything)

@@ -1,4 +1,5 @@
-// Qdrant's side of the conversation, recorded from a real server: the index must say what it said then, and understand what it was told.
+// Qdrant's side of the conversation, recorded from a real server: the index must say what it said then, and understand
+// what it was told.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -24,7 +25,9 @@ test('the conversation with Qdrant is the one that was recorded', async () => {
 test('the recording is of 1.18 and holds every kind of request', () => {
   assert.match(recording.version, /^1\.18\./)
   const kinds = new Set(
-    recording.exchanges.map(({ method, path }) => `${method} ${path.replace(/contract_(items|users)-./, ':c').replace(/\?.*/, '')}`)
+    recording.exchanges.map(
+      ({ method, path }) => `${method} ${path.replace(/contract_(items|users)-./, ':c').replace(/\?.*/, '')}`
+    )
   )
   assert.deepEqual([...kinds].sort(), [
     'DELETE /collections/:c',

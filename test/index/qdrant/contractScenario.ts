@@ -1,4 +1,5 @@
-// A life of an index in which every kind of request occurs. The same each time, byte by byte: its requests are recorded.
+// A life of an index in which every kind of request occurs. The same each time, byte by byte: its requests are
+// recorded.
 
 import assert from 'node:assert/strict'
 import { ManualClock } from '../../../src/core/clock.ts'
@@ -37,7 +38,12 @@ export async function contractScenario(url: string): Promise<void> {
         features: { genre: ['war', 'drama'], 'a=b': ['c'] }
       }),
       itemPoint('between', between, { count: 9, popularity: 9, features: { genre: ['drama'] } }),
-      itemPoint('north', y, { count: 6, popularity: 8, popularityIn: { 'country=de': 3 }, features: { genre: ['war'] } }),
+      itemPoint('north', y, {
+        count: 6,
+        popularity: 8,
+        popularityIn: { 'country=de': 3 },
+        features: { genre: ['war'] }
+      }),
       userPoint('ann', [x, y], ['east']),
       userPoint('bob', [y, y])
     ]),
@@ -96,7 +102,9 @@ export async function contractScenario(url: string): Promise<void> {
   await other.upsert('b', 7, [itemPoint('south', y)])
   await assert.rejects(other.promote('b', { items: 1, users: 1 }), { code: 'UNAVAILABLE' })
   await other.promote('b', { items: 1, users: 0 })
-  assert.deepEqual(idsOf((await other.search({ by: { vectors: Float32Array.from(y), count: 1 } }, 1)).lists), [['south']])
+  assert.deepEqual(idsOf((await other.search({ by: { vectors: Float32Array.from(y), count: 1 } }, 1)).lists), [
+    ['south']
+  ])
   clock.advance(1000) // the other index looks again which space is live
   assert.equal((await index.search({ by: { userId: 'ann' } }, 1)).space, 'b')
   assert.deepEqual(await other.spaces(), ['a', 'b'])

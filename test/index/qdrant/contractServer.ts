@@ -1,4 +1,5 @@
-// Two loopback servers: one passes requests on to a real Qdrant and writes down what was said, the other says it again, and nothing else.
+// Two loopback servers: one passes requests on to a real Qdrant and writes down what was said, the other says it again,
+// and nothing else.
 
 import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -50,8 +51,8 @@ export function recordFrom(target: string, take: (exchange: Exchange) => void): 
 }
 
 /**
- * Answers what was recorded, requests that are alike in their order; those on their way at the same time may come in any. Whatever was not recorded is
- * refused, and told by `finish`.
+ * Answers what was recorded, requests that are alike in their order; those on their way at the same time may come in
+ * any. Whatever was not recorded is refused, and told by `finish`.
  */
 export async function replay({ exchanges }: Recording): Promise<ContractServer & { finish(): void }> {
   const waiting = new Map<string, Exchange[]>()
@@ -62,7 +63,11 @@ export async function replay({ exchanges }: Recording): Promise<ContractServer &
   const unexpected: string[] = []
   const server = await listen(async (request, response) => {
     const text = await bodyOf(request)
-    const key = keyOf({ method: request.method!, path: request.url!, ...(text === '' ? {} : { body: JSON.parse(text) }) })
+    const key = keyOf({
+      method: request.method!,
+      path: request.url!,
+      ...(text === '' ? {} : { body: JSON.parse(text) })
+    })
     try {
       checkHeaders(request)
     } catch (error) {
@@ -77,7 +82,11 @@ export async function replay({ exchanges }: Recording): Promise<ContractServer &
   })
   const finish = () => {
     const unsent = [...waiting].flatMap(([key, left]) => left.map(() => key))
-    assert.deepEqual({ unexpected, unsent }, { unexpected: [], unsent: [] }, 'requests differ from those recorded: npm run record:qdrant')
+    assert.deepEqual(
+      { unexpected, unsent },
+      { unexpected: [], unsent: [] },
+      'requests differ from those recorded: npm run record:qdrant'
+    )
   }
   return { ...server, finish }
 }
@@ -97,7 +106,9 @@ function withoutTimes(answer: unknown): unknown {
   return rest
 }
 
-async function listen(handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>): Promise<ContractServer> {
+async function listen(
+  handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>
+): Promise<ContractServer> {
   const server: Server = createServer((request, response) => {
     handle(request, response).catch((error: Error) => send(response, 400, { status: { error: error.message } }))
   })

@@ -4,10 +4,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { LoopbackServer } from '../../support/loopbackServer.ts'
 
 /**
- * What becomes of a request: `pass` goes on to the server; `refuse` with a status, before the server hears of it; `lose` its answer, after the server
- * did what was asked; `stall`: passed on, and no answer ever; `break`: the connection ends before the server hears of it.
+ * What becomes of a request: `pass` goes on to the server; `refuse` with a status, before the server hears of it;
+ * `lose` its answer, after the server did what was asked; `stall`: passed on, and no answer ever; `break`: the
+ * connection ends before the server hears of it.
  */
-export type Fate = 'pass' | 'break' | 'lose' | 'stall' | { readonly refuse: number; readonly headers?: Readonly<Record<string, string>> }
+export type Fate =
+  | 'pass'
+  | 'break'
+  | 'lose'
+  | 'stall'
+  | { readonly refuse: number; readonly headers?: Readonly<Record<string, string>> }
 
 export interface SeenRequest {
   readonly method: string
@@ -56,7 +62,12 @@ export class FaultProxy {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const parts: Buffer[] = []
     for await (const part of request) parts.push(part as Buffer)
-    const seen = { method: request.method!, path: request.url!, body: Buffer.concat(parts).toString('utf8'), number: this.requests.length }
+    const seen = {
+      method: request.method!,
+      path: request.url!,
+      body: Buffer.concat(parts).toString('utf8'),
+      number: this.requests.length
+    }
     this.requests.push(seen)
     const fate = this.#fate(seen)
     if (fate === 'break') return void response.destroy()
@@ -73,7 +84,10 @@ export class FaultProxy {
 
   async #pass({ method, path, body }: SeenRequest): Promise<{ status: number; text: string }> {
     if (this.#target === '')
-      return { status: 200, text: JSON.stringify({ result: { count: 0, aliases: [], collections: [] }, version: '1.18.3', status: 'ok' }) }
+      return {
+        status: 200,
+        text: JSON.stringify({ result: { count: 0, aliases: [], collections: [] }, version: '1.18.3', status: 'ok' })
+      }
     const answer = await fetch(`${this.#target}${path}`, {
       method,
       headers: { 'content-type': 'application/json', 'accept-encoding': 'identity' },

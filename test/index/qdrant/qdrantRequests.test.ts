@@ -11,7 +11,11 @@ import { type Fate, FaultProxy, type SeenRequest } from './faultProxy.ts'
 
 async function withRequests(
   fate: (request: SeenRequest) => Fate,
-  body: (requests: QdrantRequests, proxy: FaultProxy, seen: { problems: string[]; report: MetricsReport[number][] }) => Promise<void>,
+  body: (
+    requests: QdrantRequests,
+    proxy: FaultProxy,
+    seen: { problems: string[]; report: MetricsReport[number][] }
+  ) => Promise<void>,
   more: Partial<QdrantOptions> = {}
 ): Promise<void> {
   const proxy = await new FaultProxy('', fate).start()

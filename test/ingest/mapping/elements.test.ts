@@ -31,7 +31,13 @@ const recordOf = (value: unknown, key = ''): LogRecord => ({
 const map = (given: object, value: unknown) => mapper(given).map(recordOf(value))
 /** What differs between the interactions of a record. */
 const brief = (given: object, value: unknown) =>
-  map(given, value).interactions.map(({ eventId, userId, itemId, type, value }) => [eventId, userId, itemId, type, value])
+  map(given, value).interactions.map(({ eventId, userId, itemId, type, value }) => [
+    eventId,
+    userId,
+    itemId,
+    type,
+    value
+  ])
 
 test('a purchase of three items is three interactions, each with its own value and type', () => {
   const items = [{ sku: 'a', price: 5 }, { sku: 'b', price: 9.5, kind: 'gift' }, { sku: 'c' }]
@@ -46,7 +52,9 @@ test('a purchase of three items is three interactions, each with its own value a
       ['shop/9#2', 'ada', 'c', 'purchase', undefined]
     ]
   )
-  assert.deepEqual(brief({ item: ['items[*].sku', 'sku'] }, { u: 'ada', t, sku: 'z' }), [['shop/0/7', 'ada', 'z', 'view', undefined]])
+  assert.deepEqual(brief({ item: ['items[*].sku', 'sku'] }, { u: 'ada', t, sku: 'z' }), [
+    ['shop/0/7', 'ada', 'z', 'view', undefined]
+  ])
   // An id of each element is an id already.
   assert.deepEqual(
     brief(
@@ -81,9 +89,17 @@ test('lists in lists, a record that is a list, and users in lists', () => {
       ['b', 'x']
     ]
   )
-  const tags = mapper({ kind: 'items', item: 'products[*].id', title: 'products[*].name', user: undefined, type: undefined })
+  const tags = mapper({
+    kind: 'items',
+    item: 'products[*].id',
+    title: 'products[*].name',
+    user: undefined,
+    type: undefined
+  })
   assert.deepEqual(
-    tags.map(recordOf({ products: [{ id: 1, name: 'Lamp' }, { id: 2 }], t })).items.map(({ itemId, item }) => [itemId, item?.title]),
+    tags
+      .map(recordOf({ products: [{ id: 1, name: 'Lamp' }, { id: 2 }], t }))
+      .items.map(({ itemId, item }) => [itemId, item?.title]),
     [
       ['1', 'Lamp'],
       ['2', undefined]
@@ -92,7 +108,10 @@ test('lists in lists, a record that is a list, and users in lists', () => {
 })
 
 test('a bad element does not cost the good ones, and each is accounted for', () => {
-  const { interactions, refused } = map({ item: 'items[*].sku' }, { u: 'ada', t, items: [{ sku: 'a' }, { name: 'x' }, null, { sku: 'd' }] })
+  const { interactions, refused } = map(
+    { item: 'items[*].sku' },
+    { u: 'ada', t, items: [{ sku: 'a' }, { name: 'x' }, null, { sku: 'd' }] }
+  )
   assert.deepEqual(
     interactions.map(({ itemId, eventId }) => [itemId, eventId]),
     [
@@ -116,12 +135,16 @@ test('a bad element does not cost the good ones, and each is accounted for', () 
 test('another list than the item’s: the first element that has a value; two lists for user and item are a question', () => {
   const value = { t, items: [{ sku: 'a' }], contexts: [{ geo: 'DE' }, { id: 'ada' }] }
   assert.deepEqual(brief({ user: 'who[*].id', item: 'i' }, { i: 'x', t, who: [{ id: 'a' }] }).length, 1)
-  assert.deepEqual(map({ user: '=ada', item: 'items[*].sku', context: { geo: 'contexts[*].geo' } }, value).interactions[0]!.context, {
-    geo: 'DE'
-  })
+  assert.deepEqual(
+    map({ user: '=ada', item: 'items[*].sku', context: { geo: 'contexts[*].geo' } }, value).interactions[0]!.context,
+    {
+      geo: 'DE'
+    }
+  )
   assert.throws(
     () => mapper({ user: 'contexts[*].id', item: 'items[*].sku' }),
-    (error) => error instanceof ConfigError && /which user belongs to which item\? .*contexts\[0\]\.id/.test(error.message)
+    (error) =>
+      error instanceof ConfigError && /which user belongs to which item\? .*contexts\[0\]\.id/.test(error.message)
   )
 })
 
@@ -147,10 +170,9 @@ test('pairs are looked up by key, also where a key is twice there; filters too',
 test('filters through the item’s own list leave elements out, not records', () => {
   const items = [{ sku: 'a', free: true }, { sku: 'b' }]
   assert.deepEqual(
-    brief({ item: 'items[*].sku', filter: { path: 'items[*].free', exists: false } }, { u: 'ada', t, items }).map(([id, , item]) => [
-      id,
-      item
-    ]),
+    brief({ item: 'items[*].sku', filter: { path: 'items[*].free', exists: false } }, { u: 'ada', t, items }).map(
+      ([id, , item]) => [id, item]
+    ),
     [['shop/0/7#1', 'b']]
   )
 })
@@ -158,14 +180,23 @@ test('filters through the item’s own list leave elements out, not records', ()
 test('JSON in a text is read, in values, lists and keys', () => {
   const payload = JSON.stringify({ user: { id: 9007199254740993n.toString() }, items: [{ sku: 'a' }, { sku: 'b' }] })
   assert.deepEqual(
-    brief({ user: 'payload|json.user.id', item: 'payload|json.items[*].sku' }, { t, payload }).map(([, user, item]) => [user, item]),
+    brief({ user: 'payload|json.user.id', item: 'payload|json.items[*].sku' }, { t, payload }).map(([, user, item]) => [
+      user,
+      item
+    ]),
     [
       ['9007199254740993', 'a'],
       ['9007199254740993', 'b']
     ]
   )
-  assert.equal(brief({ user: '$|json.u', item: '$|json.i', time: '$|json.t' }, JSON.stringify({ u: 1, i: 2, t })).length, 1)
-  assert.throws(() => brief({ user: 'payload|json.user' }, { t, i: 'x', payload: 'a=1' }), /payload\|json\.user: "a=1" is not JSON/)
+  assert.equal(
+    brief({ user: '$|json.u', item: '$|json.i', time: '$|json.t' }, JSON.stringify({ u: 1, i: 2, t })).length,
+    1
+  )
+  assert.throws(
+    () => brief({ user: 'payload|json.user' }, { t, i: 'x', payload: 'a=1' }),
+    /payload\|json\.user: "a=1" is not JSON/
+  )
   const keyed = mapper({ user: 'key.account.id' })
   assert.equal(keyed.map(recordOf({ i: 'x', t }, '{"account":{"id":12}}')).interactions[0]!.userId, '12')
 })

@@ -132,7 +132,10 @@ test('rows that were deleted, truncations and tombstones are no interactions, an
   const envelope = (op: string, after: object | null) => foreign({ before: null, after, op, ts_ms: 1 })
   assert.notEqual(mapper(row)(envelope('c', good)), 'filtered')
   for (const op of ['d', 't', 'm']) assert.equal(mapper(row)(envelope(op, null)), 'filtered')
-  assert.equal(mapper(row)(foreign({ schema: {}, payload: { before: good, after: null, op: 'd', ts_ms: 1 } })), 'filtered')
+  assert.equal(
+    mapper(row)(foreign({ schema: {}, payload: { before: good, after: null, op: 'd', ts_ms: 1 } })),
+    'filtered'
+  )
   // A field that happens to be called op makes no envelope.
   assert.notEqual(mapper()(foreign({ ...good, op: 'd', source: 'web' })), 'filtered')
 })
@@ -142,15 +145,27 @@ test('a record that is not for us is not judged further', () => {
 })
 
 test('refusals say which path, and what was found there', () => {
-  refused({ user: 'a.b.c' }, { ...good, a: { b: {} } }, /^user is missing: nothing at a\.b\.c: a\.b is an object with no fields$/)
+  refused(
+    { user: 'a.b.c' },
+    { ...good, a: { b: {} } },
+    /^user is missing: nothing at a\.b\.c: a\.b is an object with no fields$/
+  )
   refused({ user: 'a.b' }, { ...good, a: { b: null } }, /nothing at a\.b: a is an object with b, and b is null/)
-  refused({ user: ['x', 'header:y', 'key'] }, good, /nothing at x: .*; there is no header:y, there are no headers; the record has no key/)
+  refused(
+    { user: ['x', 'header:y', 'key'] },
+    good,
+    /nothing at x: .*; there is no header:y, there are no headers; the record has no key/
+  )
   refused({ item: 'i[0].sku' }, { ...good, i: [] }, /item is missing: nothing at i\[0\]\.sku: i is a list of 0/)
   refused({}, { ...good, u: '' }, /user is missing: u is ""/)
   refused({}, { ...good, u: { id: 1 } }, /user \(u\) is an object with id: expected text or a number/)
   refused({}, { ...good, u: new Uint8Array(16).fill(0xff) }, /user \(u\) is not UTF-8 text: 16 bytes/)
   refused({}, { ...good, u: Number.NaN }, /user \(u\) is NaN/)
-  refused({}, { ...good, t: 'soon' }, /time \(t\): expected a time in milliseconds since 1970 \(unit ms\), found "soon"/)
+  refused(
+    {},
+    { ...good, t: 'soon' },
+    /time \(t\): expected a time in milliseconds since 1970 \(unit ms\), found "soon"/
+  )
   refused({}, { ...good, t: 1e15 }, /time \(t\): .*between 1990-01-01 and 2100-01-01/)
   refused({}, { ...good, t: -1 }, /time \(t\): .*between 1990-01-01 and 2100-01-01/)
   refused({ value: 'v' }, { ...good, v: 'cheap' }, /value \(v\) is "cheap": expected a finite number/)
@@ -177,7 +192,11 @@ test('texts that stand for no value are not there, and ids have no blanks around
 })
 
 test('a time in the wrong unit is refused with what it looks like; patterns and zones are read', () => {
-  refused({}, { ...good, t: 1_714_557_976 }, /which would be 1970-01-20.*it looks like seconds \(2024-05-01T10:06:16Z\): unit s/)
+  refused(
+    {},
+    { ...good, t: 1_714_557_976 },
+    /which would be 1970-01-20.*it looks like seconds \(2024-05-01T10:06:16Z\): unit s/
+  )
   refused({ time: { path: 't', unit: 's' } }, { ...good, t: 20141118 }, /it looks like ISO 8601 \(2014-11-18\)/)
   const read = (time: object, t: unknown) => {
     const mapped = mapper({ time: { path: 't', ...time } })(foreign({ ...good, t }))
@@ -185,11 +204,15 @@ test('a time in the wrong unit is refused with what it looks like; patterns and 
   }
   assert.equal(read({ unit: 'ns' }, 1_714_557_976_123_456_789n), '2024-05-01T10:06:16.123Z')
   assert.equal(read({ unit: 'iso' }, '2024-05-01 10:06:16+00'), '2024-05-01T10:06:16.000Z')
-  assert.equal(read({ format: 'dd/MM/yyyy HH:mm', zone: 'Europe/Berlin' }, '20/05/2021 14:00'), '2021-05-20T12:00:00.000Z')
+  assert.equal(
+    read({ format: 'dd/MM/yyyy HH:mm', zone: 'Europe/Berlin' }, '20/05/2021 14:00'),
+    '2021-05-20T12:00:00.000Z'
+  )
 })
 
 test('a path never reaches what objects inherit', () => {
-  for (const user of ['constructor', '__proto__', 'toString', 'u.length', 'constructor.name']) refused({ user }, good, /user is missing/)
+  for (const user of ['constructor', '__proto__', 'toString', 'u.length', 'constructor.name'])
+    refused({ user }, good, /user is missing/)
   const own = mapper({ user: '__proto__' })(foreign(JSON.parse('{"__proto__": "p", "i": "i", "t": 1700000000000}')))
   assert.equal(own === 'filtered' ? own : own.userId, 'p')
   const facts = mapper({ context: JSON.parse('{"__proto__": "u"}') })(foreign(good))
@@ -197,7 +220,13 @@ test('a path never reaches what objects inherit', () => {
 })
 
 test('a CloudEvent is told by its headers', () => {
-  const headers = { ce_id: '1', ce_source: '//shop', ce_type: 'shop.view', ce_time: '2023-11-14T22:13:20Z', ce_subject: 'ada' }
+  const headers = {
+    ce_id: '1',
+    ce_source: '//shop',
+    ce_type: 'shop.view',
+    ce_time: '2023-11-14T22:13:20Z',
+    ce_subject: 'ada'
+  }
   const cloud = (given: object) =>
     compileInteractionMapper(source({ format: 'cloudevents', user: 'header:ce_subject', item: 'sku', ...given }), rules)
   assert.deepEqual(cloud({})(foreign({ sku: 'A' }, { headers })), {
@@ -209,7 +238,9 @@ test('a CloudEvent is told by its headers', () => {
     source: { topic: 'clicks', partition: 3, offset: 2n ** 60n }
   })
   const { ce_time: _, ...untimed } = headers
-  const late = cloud({ type: { path: 'header:ce_type', names: { 'shop.view': 'view' } } })(foreign({ sku: 'A' }, { headers: untimed }))
+  const late = cloud({ type: { path: 'header:ce_type', names: { 'shop.view': 'view' } } })(
+    foreign({ sku: 'A' }, { headers: untimed })
+  )
   assert(late !== 'filtered')
   assert.deepEqual([late.type, late.eventTimeMs], ['view', 5000])
   // All of it may be in the headers.
@@ -225,7 +256,10 @@ test('a CloudEvent is told by its headers', () => {
 test('our own interactions get their source, unless they have one', () => {
   const map = compileInteractionMapper(source({ format: 'mtmi', filter: { path: 'type', equals: 'click' } }), rules)
   const interaction = { eventId: 'e', userId: 'u', itemId: 'i', type: 'click', eventTimeMs: 1 }
-  assert.deepEqual(map(foreign(interaction)), { ...interaction, source: { topic: 'clicks', partition: 3, offset: 2n ** 60n } })
+  assert.deepEqual(map(foreign(interaction)), {
+    ...interaction,
+    source: { topic: 'clicks', partition: 3, offset: 2n ** 60n }
+  })
   const first = { topic: 'first', partition: 0, offset: 1n }
   assert.deepEqual(map(foreign({ ...interaction, source: first })), { ...interaction, source: first })
   assert.equal(map(foreign({ ...interaction, type: 'view' })), 'filtered')
@@ -242,7 +276,8 @@ test('whatever the value is, the outcome is an interaction, filtered, or a BadEv
       try {
         const mapped = map(foreign(value))
         assert(
-          mapped === 'filtered' || (typeof mapped.userId === 'string' && mapped.userId !== '' && Number.isSafeInteger(mapped.eventTimeMs))
+          mapped === 'filtered' ||
+            (typeof mapped.userId === 'string' && mapped.userId !== '' && Number.isSafeInteger(mapped.eventTimeMs))
         )
       } catch (error) {
         assert(error instanceof BadEventError, String(error))

@@ -16,10 +16,18 @@ test('takes title, features and time from where they are', () => {
   const value = { id: 5, names: ['Lamp'], genres: 'A| B||A', tags: ['x', null, 2n], at: 1_700_000_000 }
   assert.deepEqual(map(foreign(value)), {
     itemId: '5',
-    item: { itemId: '5', title: 'Lamp', features: { genre: ['A', 'B'], brand: ['none'], tag: ['x', '2'] }, updatedAtMs: 1_700_000_000_000 }
+    item: {
+      itemId: '5',
+      title: 'Lamp',
+      features: { genre: ['A', 'B'], brand: ['none'], tag: ['x', '2'] },
+      updatedAtMs: 1_700_000_000_000
+    }
   })
   // Without more than an id: when the log took it.
-  assert.deepEqual(mapper({})(foreign({ id: 'a' })), { itemId: 'a', item: { itemId: 'a', features: {}, updatedAtMs: 5000 } })
+  assert.deepEqual(mapper({})(foreign({ id: 'a' })), {
+    itemId: 'a',
+    item: { itemId: 'a', features: {}, updatedAtMs: 5000 }
+  })
 })
 
 test('no value deletes the item of the key', () => {
@@ -58,7 +66,10 @@ test('a deleted row of a Debezium envelope deletes its item, and so does its tom
   assert.deepEqual(map(foreign({ before: null, after: row, op: 'c', ts_ms: 1 })), { itemId: '1004', item })
   assert.deepEqual(map(foreign({ before: row, after: null, op: 'd', ts_ms: 2 })), { itemId: '1004', item: null })
   assert.deepEqual(map(foreign(undefined, { key: { id: 1004 } })), { itemId: '1004', item: null })
-  assert.deepEqual(map(foreign(undefined, { key: { schema: {}, payload: { id: 1004 } } })), { itemId: '1004', item: null })
+  assert.deepEqual(map(foreign(undefined, { key: { schema: {}, payload: { id: 1004 } } })), {
+    itemId: '1004',
+    item: null
+  })
   assert.deepEqual(mapper({ item: ['after.id', 'key.row.id'] })(foreign(undefined, { key: { row: { id: 5n } } })), {
     itemId: '5',
     item: null
@@ -71,7 +82,11 @@ test('a key with fields is never taken as text: which field is the id has to be 
       () => mapper(given)(foreign(undefined, { key })),
       (error) => error instanceof BadEventError && expected.test(error.message)
     )
-  refused({ item: 'sku' }, { id: 1004 }, /its key is an object with id: name the id in it, such as item: \[sku, key\.id\]/)
+  refused(
+    { item: 'sku' },
+    { id: 1004 },
+    /its key is an object with id: name the id in it, such as item: \[sku, key\.id\]/
+  )
   refused({ item: 'id' }, { id: 1, shop: 2 }, /its key is an object with id, shop/)
   refused({ item: 'key' }, { id: 1 }, /item \(key\) is an object with id: .*such as key\.id/)
 })

@@ -20,10 +20,18 @@ function items(name: string, lines: readonly string[], given: ItemColumns = {}) 
 
 test('RecBole: title, one-valued and several-valued features; numbers are left out; empty fields are no features', () => {
   const header = 'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\tprice:float'
-  assert.deepEqual(items('a.item', [header, "1\tToy Story\t1995\tAnimation Children's  Comedy Comedy\t9.5", '267\t\t\t\t']).items, [
-    { itemId: '1', title: 'Toy Story', features: { release_year: ['1995'], class: ['Animation', "Children's", 'Comedy'] }, updatedAtMs: 0 },
-    { itemId: '267', features: {}, updatedAtMs: 0 }
-  ])
+  assert.deepEqual(
+    items('a.item', [header, "1\tToy Story\t1995\tAnimation Children's  Comedy Comedy\t9.5", '267\t\t\t\t']).items,
+    [
+      {
+        itemId: '1',
+        title: 'Toy Story',
+        features: { release_year: ['1995'], class: ['Animation', "Children's", 'Comedy'] },
+        updatedAtMs: 0
+      },
+      { itemId: '267', features: {}, updatedAtMs: 0 }
+    ]
+  )
   assert.throws(
     () => items('a.item', [header, '1\tToy Story']),
     /expected 5 fields \(item_id, movie_title, release_year, class, price\), found 2/
@@ -69,14 +77,20 @@ test('columns are given by name or number', () => {
 
 test('a catalogue beside the data: --items, old ones in Latin-1, fields with line ends', async () => {
   await writeFile(join(root, 'events.csv'), 'user_id,item_id,timestamp\n1,7,1700000000\n')
-  await writeFile(join(root, 'items.csv'), Buffer.from('item_id,title,genre\r\n7,"Am\u00e9lie,\r\nParis",x\r\n8,Two,y\r\n', 'latin1'))
+  await writeFile(
+    join(root, 'items.csv'),
+    Buffer.from('item_id,title,genre\r\n7,"Am\u00e9lie,\r\nParis",x\r\n8,Two,y\r\n', 'latin1')
+  )
   const dataset = await openDataset(join(root, 'events.csv'), {
     seed: 1,
     tempDir: root,
     deadLetterDir: root,
     items: join(root, 'items.csv')
   })
-  assert.match(dataset.describe, /items from items\.csv \(read as Latin-1\): item = item_id, title = title, features = genre; unused: none/)
+  assert.match(
+    dataset.describe,
+    /items from items\.csv \(read as Latin-1\): item = item_id, title = title, features = genre; unused: none/
+  )
   const found = []
   for await (const { itemId, title } of dataset.items()) found.push(`${itemId} ${title}`)
   assert.deepEqual(found, ['7 Amélie,\nParis', '8 Two'])

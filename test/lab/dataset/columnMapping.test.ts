@@ -30,7 +30,10 @@ test('known names complete a mapping, whatever their case; the likeliest wins', 
     time: 'timestamp',
     value: 'rating'
   })
-  assert.deepEqual(completeMapping({ user: 'session' }, {}, ['user', 'session', 'item'], 'f'), { user: 'session', item: 'item' })
+  assert.deepEqual(completeMapping({ user: 'session' }, {}, ['user', 'session', 'item'], 'f'), {
+    user: 'session',
+    item: 'item'
+  })
 })
 
 test('a column that is not there, or a role nobody has, is an error that lists what is there', () => {

@@ -111,7 +111,10 @@ test('sessions: a line is a user, named after it; train before test', async () =
     'train_sessions.txt:1:3',
     'train_sessions.txt:2:1'
   ])
-  assert.deepEqual([...new Set(rows.map(({ userId }) => userId))], ['train_sessions:1', 'train_sessions:2', 'test_sessions:1'])
+  assert.deepEqual(
+    [...new Set(rows.map(({ userId }) => userId))],
+    ['train_sessions:1', 'train_sessions:2', 'test_sessions:1']
+  )
   assert.deepEqual(
     rows.map(({ eventTimeMs }) => eventTimeMs),
     rows.map((_, i) => syntheticStartMs + i * 1000)
@@ -150,7 +153,13 @@ test('interleaving: every row once, own order kept, by seed, and not the order o
         })
         const read = async (memoryMaxBytes?: number) =>
           collect(
-            (await open(folder, { format: 'user-items', seed, ...(memoryMaxBytes === undefined ? {} : { memoryMaxBytes }) })).interactions()
+            (
+              await open(folder, {
+                format: 'user-items',
+                seed,
+                ...(memoryMaxBytes === undefined ? {} : { memoryMaxBytes })
+              })
+            ).interactions()
           )
         const rows = await read()
         assert.equal(rows.length, item)
@@ -169,9 +178,11 @@ test('interleaving: every row once, own order kept, by seed, and not the order o
 })
 
 test('interleaving draws users in proportion to what they have left', async () => {
-  // User 0 has 900 rows, user 1 has 100: of the first 500 rows about 50 are user 1's. The count is hypergeometric with variance
-  // 500 · .1 · .9 · 500/999 = 22.5, so 25 … 75 is more than five standard deviations.
-  const folder = await folderOf({ 'a.txt': lines(...Array.from({ length: 1000 }, (_, i) => `${i < 900 ? 0 : 1} ${i}`)) })
+  // User 0 has 900 rows, user 1 has 100: of the first 500 rows about 50 are user 1's. The count is hypergeometric with
+  // variance 500 · .1 · .9 · 500/999 = 22.5, so 25 … 75 is more than five standard deviations.
+  const folder = await folderOf({
+    'a.txt': lines(...Array.from({ length: 1000 }, (_, i) => `${i < 900 ? 0 : 1} ${i}`))
+  })
   const rows = await collect((await open(folder, { format: 'pairs' })).interactions())
   const early = rows.slice(0, 500).filter(({ userId }) => userId === '1').length
   assert(early > 25 && early < 75, String(early))
@@ -179,7 +190,9 @@ test('interleaving draws users in proportion to what they have left', async () =
 
 test('more rows than memory: sorted on disk as in memory, and nothing is left there', async () => {
   const row = (i: number) => `u${(i * 31) % 97},i${(i * 17) % 53},${1_400_000_000 + ((i * 7919) % 500)}`
-  const folder = await folderOf({ 'a.csv': lines('user,item,timestamp', ...Array.from({ length: 3000 }, (_, i) => row(i))) })
+  const folder = await folderOf({
+    'a.csv': lines('user,item,timestamp', ...Array.from({ length: 3000 }, (_, i) => row(i)))
+  })
   const small = await collect((await open(folder, { memoryMaxBytes: 1000 })).interactions())
   const large = await collect((await open(folder)).interactions())
   assert.equal(small.length, 3000)
@@ -189,7 +202,14 @@ test('more rows than memory: sorted on disk as in memory, and nothing is left th
 })
 
 test('CRLF, byte order mark, quotes, line ends within quotes, empty lines, gzip: the same rows and ids', async () => {
-  const plain = lines('user,item,title,time', 'u1,i1,"a, b",1400000010', '', 'u2,i2,"two', 'lines",1400000020', 'u3,i3,12" disc,1400000030')
+  const plain = lines(
+    'user,item,title,time',
+    'u1,i1,"a, b",1400000010',
+    '',
+    'u2,i2,"two',
+    'lines",1400000020',
+    'u3,i3,12" disc,1400000030'
+  )
   const variants = [plain, `\ufeff${plain.replaceAll('\n', '\r\n')}`, gzipSync(plain)]
   const expected = ['d.csv:2 u1:i1@1400000010000', 'd.csv:4 u2:i2@1400000020000', 'd.csv:6 u3:i3@1400000030000']
   for (const [i, content] of variants.entries()) {
@@ -216,7 +236,10 @@ test('a bad line is set aside with its number and its text, once for all passes,
     )
   })
   const told: string[] = []
-  const dataset = await open(folder, { deadLetterDir: join(folder, 'letters'), onDeadLetter: ({ reason }) => told.push(reason) })
+  const dataset = await open(folder, {
+    deadLetterDir: join(folder, 'letters'),
+    onDeadLetter: ({ reason }) => told.push(reason)
+  })
   for (let pass = 0; pass < 2; pass++) {
     assert.deepEqual((await collect(dataset.interactions())).map(short), [
       'v:j@1400000010000',
@@ -243,19 +266,25 @@ test('a bad line is set aside with its number and its text, once for all passes,
 })
 
 test('bytes that are not UTF-8 are a bad line: two users must not become one', async () => {
-  const folder = await folderOf({ 'a.txt': Buffer.concat([Buffer.from('1 2\n1 3\n4 '), Buffer.from([0xe9]), Buffer.from('\n')]) })
+  const folder = await folderOf({
+    'a.txt': Buffer.concat([Buffer.from('1 2\n1 3\n4 '), Buffer.from([0xe9]), Buffer.from('\n')])
+  })
   const dataset = await open(folder, { format: 'pairs' })
   assert.equal((await collect(dataset.interactions())).length, 2)
   assert.equal(dataset.deadLetters, 1)
 })
 
 test('the wrong format stops before the first row', async () => {
-  const folder = await folderOf({ 'a.txt': lines(...Array.from({ length: 3000 }, (_, i) => (i % 2 === 1 ? `${i} ${i}` : `${i} 1 2 3`))) })
+  const folder = await folderOf({
+    'a.txt': lines(...Array.from({ length: 3000 }, (_, i) => (i % 2 === 1 ? `${i} ${i}` : `${i} 1 2 3`)))
+  })
   const dataset = await open(folder, { format: 'pairs' })
   // 500 of 1,000 is not more than half; one more is
   assert.equal((await collect(dataset.interactions())).length, 1500)
   const worse = await open(
-    await folderOf({ 'a.txt': lines(...Array.from({ length: 1000 }, (_, i) => (i % 2 === 1 && i > 1 ? '1 2' : 'x')), '1 2') }),
+    await folderOf({
+      'a.txt': lines(...Array.from({ length: 1000 }, (_, i) => (i % 2 === 1 && i > 1 ? '1 2' : 'x')), '1 2')
+    }),
     { format: 'pairs' }
   )
   let rows = 0
@@ -263,7 +292,8 @@ test('the wrong format stops before the first row', async () => {
     async () => {
       for await (const _ of worse.interactions()) rows++
     },
-    (error) => error instanceof ConfigError && /501 of the first 1000 records .* line 1: expected 2 fields/.test(error.message)
+    (error) =>
+      error instanceof ConfigError && /501 of the first 1000 records .* line 1: expected 2 fields/.test(error.message)
   )
   assert.equal(rows, 0)
   await assert.rejects(
@@ -275,15 +305,26 @@ test('the wrong format stops before the first row', async () => {
 test('what cannot be opened says what was seen and what can be done', async () => {
   await assert.rejects(open(join(root, 'nowhere')), /cannot read data set .*nowhere/)
   await assert.rejects(open(root, { format: 'parquet' }), /there is no such format; there are recbole, pairs/)
-  const refused = async (files: Record<string, string | Uint8Array>, message: RegExp, options: Partial<DatasetOptions> = {}) => {
+  const refused = async (
+    files: Record<string, string | Uint8Array>,
+    message: RegExp,
+    options: Partial<DatasetOptions> = {}
+  ) => {
     const path = await folderOf(files)
-    await assert.rejects(open(path, options), (error) => error instanceof ConfigError && message.test(error.message), String(message))
+    await assert.rejects(
+      open(path, options),
+      (error) => error instanceof ConfigError && message.test(error.message),
+      String(message)
+    )
   }
   await refused({}, /there is no data file/)
   await refused({ 'README.md': 'x', 'inner/a.txt': '1 2' }, /give one of its folders: inner/)
   await refused({ 'a.txt': '' }, /a\.txt \(empty\)/)
   await refused({ 'a.bin': new Uint8Array([1, 0, 2, 0]) }, /a\.bin \(not text\)/)
-  await refused({ 'notes.txt': 'Dear all,\nhere are the clicks.\n' }, /not recognised[\s\S]*"Dear all,"[\s\S]*--columns[\s\S]*retailrocket/)
+  await refused(
+    { 'notes.txt': 'Dear all,\nhere are the clicks.\n' },
+    /not recognised[\s\S]*"Dear all,"[\s\S]*--columns[\s\S]*retailrocket/
+  )
   await refused({ 'a.csv': 'client,sku\n1,2\n' }, /no column "customer" for user; there are client, sku/, {
     columns: { user: 'customer', item: 'sku' }
   })
@@ -323,14 +364,19 @@ test('columns of a format without a header have numbers, and a unit of their own
     open(folder, { format: 'user-item-time', columns: { user: 'a' } }),
     /there is no column "a" for user; there are 1, 2, 3/
   )
-  const [row] = await collect((await open(folder, { format: 'user-item-time', columns: { unit: 'ms' } })).interactions())
+  const [row] = await collect(
+    (await open(folder, { format: 'user-item-time', columns: { unit: 'ms' } })).interactions()
+  )
   assert.equal(row?.eventTimeMs, 1_400_000_000_123)
 })
 
 test('columns that only the user knows', async () => {
   const folder = await folderOf({ 'a.csv': 'client;sku;when\nA;1;2020-01-02 00:00:00\nB;2;2020-01-01 00:00:00\n' })
   const dataset = await open(folder, { columns: { user: 'client', item: 'sku', time: 'when' } })
-  assert.deepEqual((await collect(dataset.interactions())).map(short), [`B:2@${Date.UTC(2020, 0, 1)}`, `A:1@${Date.UTC(2020, 0, 2)}`])
+  assert.deepEqual((await collect(dataset.interactions())).map(short), [
+    `B:2@${Date.UTC(2020, 0, 1)}`,
+    `A:1@${Date.UTC(2020, 0, 2)}`
+  ])
 })
 
 test("Retail Rocket's folder: events are read, properties of items are not", async () => {
@@ -366,7 +412,12 @@ test("long ids are whole, and a csv without times has each user's own order", as
 
 test('filters choose records by their columns, and what they leave out is counted once', async () => {
   const folder = await folderOf({
-    'a.csv': lines('user_id,item_id,event,bot,timestamp', '1,a,view,,1400000003', '2,b,cart,yes,1400000002', '3,c,buy,NULL,1400000001'),
+    'a.csv': lines(
+      'user_id,item_id,event,bot,timestamp',
+      '1,a,view,,1400000003',
+      '2,b,cart,yes,1400000002',
+      '3,c,buy,NULL,1400000001'
+    ),
     'b.jsonl': lines('{"user":1,"item":"a","event":{"name":"view"}}', '{"user":2,"item":"b","event":{"name":"buy"}}')
   })
   const csv = await open(join(folder, 'a.csv'), {
@@ -380,7 +431,9 @@ test('filters choose records by their columns, and what they leave out is counte
       (await collect(csv.interactions())).map(({ userId }) => userId),
       ['3', '1']
     )
-  assert.deepEqual(csv.notes, ['1 records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)'])
+  assert.deepEqual(csv.notes, [
+    '1 records were left out: they hold no interaction that is wanted (filters, other events, nothing clicked)'
+  ])
   const json = await open(join(folder, 'b.jsonl'), { filters: [{ path: 'event.name', equals: 'buy' }] })
   assert.deepEqual(
     (await collect(json.interactions())).map(({ userId }) => userId),
@@ -391,7 +444,11 @@ test('filters choose records by their columns, and what they leave out is counte
 test('a field of several lines is one record: most lines may be such, and are neither bad nor judged', async () => {
   const text = (i: number) => `${i % 7},${i % 5},"good\n\nbad, ""very""",${1_400_000_000 + i}`
   const folder = await folderOf({
-    'a.csv': lines('user_id,item_id,review,timestamp', ...Array.from({ length: 1200 }, (_, i) => text(i)), 'NULL,1,"two\nlines",1400009999')
+    'a.csv': lines(
+      'user_id,item_id,review,timestamp',
+      ...Array.from({ length: 1200 }, (_, i) => text(i)),
+      'NULL,1,"two\nlines",1400009999'
+    )
   })
   const dataset = await open(folder)
   const rows = await collect(dataset.interactions())
@@ -413,7 +470,10 @@ test('an interaction whose value is no number counts without it, and is told of'
     (await collect(dataset.interactions())).map(({ value }) => value),
     [4.5, undefined]
   )
-  assert.match(dataset.notes[0]!, /^1 interactions have a value that is no number and count without it; the first: .*a\.csv:3: "1;3;good"$/)
+  assert.match(
+    dataset.notes[0]!,
+    /^1 interactions have a value that is no number and count without it; the first: .*a\.csv:3: "1;3;good"$/
+  )
 })
 
 test('a second table with users and items is not read as more interactions: it is named, or asked for', async () => {
@@ -423,7 +483,10 @@ test('a second table with users and items is not read as more interactions: it i
   )
   assert.equal((await collect(named.interactions())).length, 1)
   assert.match(named.describe, /not read: tags\.csv/)
-  const files = { 'views.csv': lines('user_id,item_id,seconds', '1,2,3'), 'notes.csv': lines('user_id,item_id,note', '1,2,x') }
+  const files = {
+    'views.csv': lines('user_id,item_id,seconds', '1,2,3'),
+    'notes.csv': lines('user_id,item_id,note', '1,2,x')
+  }
   await assert.rejects(
     open(await folderOf(files)),
     /several kinds; give one of them[\s\S]*notes\.csv: csv: user = user_id, item = item_id; unused: note/

@@ -12,11 +12,39 @@ const skip = data === undefined ? 'MTMI_DATA is not set: the real data sets are 
 const sets = [
   { path: 'ml-100k', format: 'recbole', ordering: 'time', rows: 100_000, users: 943, items: 1_682 },
   { path: 'diginetica', format: 'clicks', ordering: 'order', rows: 993_483, users: 204_789, items: 43_136 },
-  { path: 'gowalla-tail', format: 'flagged-pairs', ordering: 'interleaved', rows: 154_749, users: 13_149, items: 13_902 },
+  {
+    path: 'gowalla-tail',
+    format: 'flagged-pairs',
+    ordering: 'interleaved',
+    rows: 154_749,
+    users: 13_149,
+    items: 13_902
+  },
   // The folder also holds the test sessions, which the table does not count.
-  { path: 'retailrocket/train_sessions.txt', format: 'sessions', ordering: 'order', rows: 685_984, users: 126_168, items: 36_968 },
-  { path: 'amazon/video-games.txt', format: 'pairs', ordering: 'interleaved', rows: 287_107, users: 31_013, items: 23_715 },
-  { path: 'amazon/beauty.txt', format: 'user-items', ordering: 'interleaved', rows: 198_502, users: 22_363, items: 12_101 }
+  {
+    path: 'retailrocket/train_sessions.txt',
+    format: 'sessions',
+    ordering: 'order',
+    rows: 685_984,
+    users: 126_168,
+    items: 36_968
+  },
+  {
+    path: 'amazon/video-games.txt',
+    format: 'pairs',
+    ordering: 'interleaved',
+    rows: 287_107,
+    users: 31_013,
+    items: 23_715
+  },
+  {
+    path: 'amazon/beauty.txt',
+    format: 'user-items',
+    ordering: 'interleaved',
+    rows: 198_502,
+    users: 22_363,
+    items: 12_101
+  }
 ]
 
 for (const { path, format, ordering, rows, users, items } of sets) {

@@ -18,7 +18,11 @@ interface Row {
   readonly text: string
 }
 
-async function sort(rows: readonly Row[], memoryMaxBytes: number, fanInMax: number): Promise<{ sorted: Row[]; runs: number }> {
+async function sort(
+  rows: readonly Row[],
+  memoryMaxBytes: number,
+  fanInMax: number
+): Promise<{ sorted: Row[]; runs: number }> {
   const sorter = new ExternalSort<Row>({ tempDir: folder, memoryMaxBytes, sizeOf: () => 1, fanInMax })
   try {
     for (const row of rows) {
@@ -37,9 +41,12 @@ test('as a stable sort in memory, whatever the memory and the fan-in', async () 
   await fc.assert(
     fc.asyncProperty(
       // Few keys, so that many are equal
-      fc.array(fc.record({ key: fc.oneof(fc.integer({ min: -3, max: 3 }), fc.double({ noNaN: true })), text: fc.string() }), {
-        maxLength: 120
-      }),
+      fc.array(
+        fc.record({ key: fc.oneof(fc.integer({ min: -3, max: 3 }), fc.double({ noNaN: true })), text: fc.string() }),
+        {
+          maxLength: 120
+        }
+      ),
       fc.integer({ min: 1, max: 40 }),
       fc.integer({ min: 2, max: 4 }),
       async (drawn, memoryMaxBytes, fanInMax) => {
@@ -59,7 +66,8 @@ test('as a stable sort in memory, whatever the memory and the fan-in', async () 
 test('100 runs by 3 at once need several rounds; 5,000 rows are more than one block', async () => {
   const rows = Array.from({ length: 5000 }, (_, at) => ({ key: (at * 7919) % 101, at, text: '' }))
   const { sorted, runs } = await sort(rows, 50, 3)
-  // 100 runs; rounds of 34, 12 and 4 merged ones (a group of one is left as it is) leave 2 at the last: 100 + 33 + 11 + 4 + 1
+  // 100 runs; rounds of 34, 12 and 4 merged ones (a group of one is left as it is) leave 2 at the last: 100 + 33 + 11 +
+  // 4 + 1
   assert(runs > 100, String(runs))
   assert.deepEqual(
     sorted.map(({ at }) => at),

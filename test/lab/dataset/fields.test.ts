@@ -17,9 +17,12 @@ test('quoted fields hold delimiters and doubled quotes', () => {
 test('what was quoted is read back', () => {
   const quote = (field: string) => `"${field.replaceAll('"', '""')}"`
   fc.assert(
-    fc.property(fc.array(fc.string({ unit: fc.constantFrom('a', '"', ',', ' ', '\n') }), { minLength: 1 }), (fields) => {
-      assert.deepEqual(splitQuoted(fields.map(quote).join(','), ','), fields)
-    })
+    fc.property(
+      fc.array(fc.string({ unit: fc.constantFrom('a', '"', ',', ' ', '\n') }), { minLength: 1 }),
+      (fields) => {
+        assert.deepEqual(splitQuoted(fields.map(quote).join(','), ','), fields)
+      }
+    )
   )
 })
 

@@ -47,12 +47,17 @@ test('packed data that ends too early is an error, never fewer rows', async () =
     ['cut.csv.zst', Buffer.from(compress(Buffer.from(csv)))]
   ] as const) {
     await writeFile(join(root, name), bytes.subarray(0, bytes.length - 20))
-    await assert.rejects(rows(name), (error) => error instanceof CorruptError && /damaged or ends too early/.test(error.message), name)
+    await assert.rejects(
+      rows(name),
+      (error) => error instanceof CorruptError && /damaged or ends too early/.test(error.message),
+      name
+    )
   }
 })
 
 for (const codec of ['snappy', 'zstd']) {
-  // Written by pyarrow: user_id int64, item_id string, event_time timestamp[us], event_type dictionary, price double with a null.
+  // Written by pyarrow: user_id int64, item_id string, event_time timestamp[us], event_type dictionary, price double
+  // with a null.
   test(`Parquet with ${codec} is read by the names of its columns, long ids whole`, async () => {
     await copyFile(join(import.meta.dirname, `${codec}.parquet`), join(root, `${codec}.parquet`))
     assert.deepEqual(await rows(`${codec}.parquet`), [
@@ -68,7 +73,10 @@ for (const codec of ['snappy', 'zstd']) {
 }
 
 test('a damaged Parquet file is an error', async () => {
-  await writeFile(join(root, 'bad.parquet'), readFileSync(join(import.meta.dirname, 'snappy.parquet')).fill(0xff, 20, 400))
+  await writeFile(
+    join(root, 'bad.parquet'),
+    readFileSync(join(import.meta.dirname, 'snappy.parquet')).fill(0xff, 20, 400)
+  )
   await assert.rejects(
     rows('bad.parquet'),
     (error) => error instanceof CorruptError && /bad\.parquet: the Parquet file cannot be read/.test(error.message)
@@ -100,7 +108,11 @@ const others: readonly [name: string, bytes: Uint8Array, message: RegExp][] = [
 for (const [name, bytes, message] of others) {
   test(`${name} is refused by what it is, with what to do`, async () => {
     await writeFile(join(root, name), bytes)
-    await assert.rejects(open(name), (error) => error instanceof ConfigError && message.test(error.message), String(message))
+    await assert.rejects(
+      open(name),
+      (error) => error instanceof ConfigError && message.test(error.message),
+      String(message)
+    )
   })
 }
 

@@ -1,4 +1,5 @@
-// A small file in the shape of each public format, as docs/data-formats.md lists them: read right without options, or refused with what to do.
+// A small file in the shape of each public format, as docs/data-formats.md lists them: read right without options, or
+// refused with what to do.
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -19,14 +20,20 @@ async function open(files: Readonly<Record<string, string>>, options: Partial<Da
   for (const [name, content] of Object.entries(files))
     await writeFile(join(folder, name), content, name.endsWith('.latin1') ? 'latin1' : 'utf8')
   const names = Object.keys(files)
-  return openDataset(names.length === 1 ? join(folder, names[0]!) : folder, { seed: 1, tempDir: root, deadLetterDir: root, ...options })
+  return openDataset(names.length === 1 ? join(folder, names[0]!) : folder, {
+    seed: 1,
+    tempDir: root,
+    deadLetterDir: root,
+    ...options
+  })
 }
 
 /** `user item type time[ value]`, times without their zeros at the end; in the order of times. */
 async function rowsOf(dataset: Awaited<ReturnType<typeof open>>): Promise<string[]> {
   const rows: string[] = []
   for await (const { userId, itemId, type, eventTimeMs, value } of dataset.interactions()) {
-    const time = dataset.ordering === 'time' ? new Date(eventTimeMs).toISOString().replace(/(T00:00:00)?\.000Z$/, '') : '-'
+    const time =
+      dataset.ordering === 'time' ? new Date(eventTimeMs).toISOString().replace(/(T00:00:00)?\.000Z$/, '') : '-'
     rows.push(`${userId} ${itemId} ${type} ${time}${value === undefined ? '' : ` ${value}`}`)
   }
   return rows
@@ -63,7 +70,10 @@ const cases: readonly Case[] = [
       'tags.dat': ['15::4973::excellent!::1215184630']
     },
     rows: ['1 1193 rating 2000-12-31T22:12:40 5', '1 661 rating 2000-12-31T22:35:09 3'],
-    items: ['1193 One Flew Over the Cuckoo\'s Nest (1975) {"genres":["Drama"]}', '661 James (1996) {"genres":["Animation","Musical"]}'],
+    items: [
+      '1193 One Flew Over the Cuckoo\'s Nest (1975) {"genres":["Drama"]}',
+      '661 James (1996) {"genres":["Animation","Musical"]}'
+    ],
     shown: /not read: tags\.dat, users\.dat/
   },
   {
@@ -82,12 +92,16 @@ const cases: readonly Case[] = [
   },
   {
     format: 'amazon-2014',
-    files: { 'ratings_Beauty.csv': ['A39HTATAQ9V7YF,0205616461,5.0,1369699200', 'A3JM6GV9MNOF9X,B00004TMFE,3.0,1355443200'] },
+    files: {
+      'ratings_Beauty.csv': ['A39HTATAQ9V7YF,0205616461,5.0,1369699200', 'A3JM6GV9MNOF9X,B00004TMFE,3.0,1355443200']
+    },
     rows: ['A3JM6GV9MNOF9X B00004TMFE rating 2012-12-14 3', 'A39HTATAQ9V7YF 0205616461 rating 2013-05-28 5']
   },
   {
     format: 'amazon-2018',
-    files: { 'All_Beauty.csv': ['0143026860,A1V6B6TNIC10QE,1.0,1424304000', 'B00004TMFE,A2F5GHSXFQ0W6J,4.0,1418860800'] },
+    files: {
+      'All_Beauty.csv': ['0143026860,A1V6B6TNIC10QE,1.0,1424304000', 'B00004TMFE,A2F5GHSXFQ0W6J,4.0,1418860800']
+    },
     rows: ['A2F5GHSXFQ0W6J B00004TMFE rating 2014-12-18 4', 'A1V6B6TNIC10QE 0143026860 rating 2015-02-19 1'],
     shown: /user = 2, item = 1/
   },
@@ -104,7 +118,10 @@ const cases: readonly Case[] = [
   {
     format: 'amazon-2023',
     files: {
-      'Toys.train.csv': ['user_id,parent_asin,rating,timestamp,history', 'AFZUK3MTBIBEDQOPAK3OATUOUKLA,B0BFR5WF1R,1.0,1675826333052,']
+      'Toys.train.csv': [
+        'user_id,parent_asin,rating,timestamp,history',
+        'AFZUK3MTBIBEDQOPAK3OATUOUKLA,B0BFR5WF1R,1.0,1675826333052,'
+      ]
     },
     rows: ['AFZUK3MTBIBEDQOPAK3OATUOUKLA B0BFR5WF1R review 2023-02-08T03:18:53.052Z 1']
   },
@@ -319,12 +336,20 @@ const cases: readonly Case[] = [
   },
   {
     format: 'csv',
-    files: { 'BX-Book-Ratings.csv': ['"User-ID";"ISBN";"Book-Rating"', '"276725";"034545104X";"0"', '"276726";"0155061224";"5"'] },
+    files: {
+      'BX-Book-Ratings.csv': [
+        '"User-ID";"ISBN";"Book-Rating"',
+        '"276725";"034545104X";"0"',
+        '"276726";"0155061224";"5"'
+      ]
+    },
     rows: ['276725 034545104X rating - 0', '276726 0155061224 rating - 5']
   },
   {
     format: 'netflix',
-    files: { 'combined_data_1.txt': ['1:', '1488844,3,2005-09-06', '822109,5,2005-05-13', '2:', '1488844,4,2005-09-07'] },
+    files: {
+      'combined_data_1.txt': ['1:', '1488844,3,2005-09-06', '822109,5,2005-05-13', '2:', '1488844,4,2005-09-07']
+    },
     rows: ['822109 1 rating 2005-05-13 5', '1488844 1 rating 2005-09-06 3', '1488844 2 rating 2005-09-07 4']
   },
   {
@@ -421,14 +446,17 @@ const cases: readonly Case[] = [
 
 for (const { format, files, rows, shown, items } of cases) {
   test(`${format}: ${Object.keys(files)[0]}`, async () => {
-    const dataset = await open(Object.fromEntries(Object.entries(files).map(([name, lines]) => [name, `${lines.join('\n')}\n`])))
+    const dataset = await open(
+      Object.fromEntries(Object.entries(files).map(([name, lines]) => [name, `${lines.join('\n')}\n`]))
+    )
     assert.equal(dataset.format, format, dataset.describe)
     assert.deepEqual(await rowsOf(dataset), rows)
     assert.equal(dataset.deadLetters, 0)
     if (shown !== undefined) assert.match(dataset.describe, shown)
     if (items === undefined) return
     const found: string[] = []
-    for await (const { itemId, title, features } of dataset.items()) found.push(`${itemId} ${title} ${JSON.stringify(features)}`)
+    for await (const { itemId, title, features } of dataset.items())
+      found.push(`${itemId} ${title} ${JSON.stringify(features)}`)
     assert.deepEqual(found, items)
   })
 }
@@ -441,7 +469,11 @@ const refused: readonly [name: string, lines: readonly string[], message: RegExp
     /item = product_id, and no column is known to be the user; there are order_id[\s\S]*--columns/
   ],
   // Steam, and Amazon's catalogue of 2014
-  ['steam_reviews.json', ["{u'username': u'Chaos Syren', u'product_id': u'725280'}"], /Python literals, not JSON[\s\S]*ast\.literal_eval/],
+  [
+    'steam_reviews.json',
+    ["{u'username': u'Chaos Syren', u'product_id': u'725280'}"],
+    /Python literals, not JSON[\s\S]*ast\.literal_eval/
+  ],
   // Ta-Feng's first days could be months
   [
     'ta_feng.csv',
@@ -454,7 +486,11 @@ const refused: readonly [name: string, lines: readonly string[], message: RegExp
   // The complete journey of Dunnhumby counts days
   [
     'transaction_data.csv',
-    ['household_key,BASKET_ID,DAY,PRODUCT_ID,QUANTITY,TIMESTAMP', '2375,26984851472,1,1004906,1,1', '2375,26984851472,1,1033142,1,2'],
+    [
+      'household_key,BASKET_ID,DAY,PRODUCT_ID,QUANTITY,TIMESTAMP',
+      '2375,26984851472,1,1004906,1,1',
+      '2375,26984851472,1,1033142,1,2'
+    ],
     /holds no times that are understood[\s\S]*days, or a place in an order[\s\S]*time=none/
   ],
   // A year of two digits
@@ -475,7 +511,11 @@ const refused: readonly [name: string, lines: readonly string[], message: RegExp
     /nothing in it says which column is the user[\s\S]*time 2013-11-23T13:22:38Z/
   ],
   // One JSON document, such as Spotify's million playlists
-  ['mpd.slice.0-999.json', ['{', '    "info": {', '        "generated_on": "2017-12-03 08:41:42.057563"'], /one JSON document[\s\S]*jq -c/],
+  [
+    'mpd.slice.0-999.json',
+    ['{', '    "info": {', '        "generated_on": "2017-12-03 08:41:42.057563"'],
+    /one JSON document[\s\S]*jq -c/
+  ],
   ['a.json', ['[{"user":1,"item":2},', '{"user":1,"item":3}]'], /one JSON document/]
 ]
 
@@ -501,7 +541,8 @@ test('a JSON line with a list of items is an interaction for each element, with 
   const columns = { user: 'user', item: 'items[*].sku', time: 'at', value: 'items[*].price' }
   const dataset = await open({ 'orders.jsonl': `${lines.join('\n')}\n` }, { columns })
   const found: string[] = []
-  for await (const { eventId, userId, itemId, value } of dataset.interactions()) found.push(`${eventId} ${userId} ${itemId} ${value}`)
+  for await (const { eventId, userId, itemId, value } of dataset.interactions())
+    found.push(`${eventId} ${userId} ${itemId} ${value}`)
   assert.deepEqual(found, ['orders.jsonl:1 u1 a 1.5', 'orders.jsonl:1:2 u1 b 2', 'orders.jsonl:2 u2 a 1.5'])
   assert.equal(dataset.deadLetters, 1)
 })

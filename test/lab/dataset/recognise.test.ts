@@ -12,14 +12,22 @@ function recognised(name: string, head: readonly string[], options: { format?: F
 }
 
 /** `user item type time value` of every record. */
-function rows(name: string, head: readonly string[], options: { format?: FormatName; columns?: string } = {}): string[] {
+function rows(
+  name: string,
+  head: readonly string[],
+  options: { format?: FormatName; columns?: string } = {}
+): string[] {
   const found = recognised(name, head, options)
   assert(found.kind === 'interactions', found.kind === 'ask' ? found.message : found.kind)
   const parse = found.layout.open()
   const read: string[] = []
   for (const line of head.slice(found.layout.headerLines)) {
     parse(line, (user, item, type, timeMs, value) =>
-      read.push([user, item, type, Number.isNaN(timeMs) ? '-' : new Date(timeMs).toISOString().slice(0, 10), value].join(' ').trim())
+      read.push(
+        [user, item, type, Number.isNaN(timeMs) ? '-' : new Date(timeMs).toISOString().slice(0, 10), value]
+          .join(' ')
+          .trim()
+      )
     )
   }
   return read
@@ -63,7 +71,10 @@ test('a table of fixed width is never a list, and its user column is never guess
   }
   const timed = asked('7,10,4,1400000000', '8,11,5,1400000001', '9,10,4,1400000002')
   assert.match(timed, /nothing in it says which column is the user/)
-  assert.match(timed, /--columns user=1,item=2,time=4,value=3\n +user 7 {2}item 10 {2}time 2014-05-13T16:53:20Z {2}value 4\n/)
+  assert.match(
+    timed,
+    /--columns user=1,item=2,time=4,value=3\n +user 7 {2}item 10 {2}time 2014-05-13T16:53:20Z {2}value 4\n/
+  )
   assert.match(timed, /--columns user=2,item=1,time=4,value=3\n +user 10 {2}item 7/)
   assert.match(timed, /--format, such as amazon-2014, amazon-2018/)
   assert.match(asked('1,2,3', '2,5,6', '3,1,2'), /user-item-time, user-items, sessions/)
@@ -71,19 +82,29 @@ test('a table of fixed width is never a list, and its user column is never guess
 })
 
 test('ids that say what they are decide, wherever they stand', () => {
-  assert.deepEqual(rows('a.csv', ['i1,u7,1400000000', 'i2,u8,1400000001']), ['u7 i1 click 2014-05-13', 'u8 i2 click 2014-05-13'])
-  assert.deepEqual(rows('a.txt', ['B00004TMFE,A2F5GHSXFQ0W6J,4.0,1418860800'], {}), ['A2F5GHSXFQ0W6J B00004TMFE rating 2014-12-18 4'])
+  assert.deepEqual(rows('a.csv', ['i1,u7,1400000000', 'i2,u8,1400000001']), [
+    'u7 i1 click 2014-05-13',
+    'u8 i2 click 2014-05-13'
+  ])
+  assert.deepEqual(rows('a.txt', ['B00004TMFE,A2F5GHSXFQ0W6J,4.0,1418860800'], {}), [
+    'A2F5GHSXFQ0W6J B00004TMFE rating 2014-12-18 4'
+  ])
 })
 
 test('columns by number, with and without a header', () => {
   const columns = 'user=3,item=1,time=2'
-  assert.deepEqual(rows('a.csv', ['10,1400000000,7', '11,1400000001,8'], { columns }), ['7 10 click 2014-05-13', '8 11 click 2014-05-13'])
+  assert.deepEqual(rows('a.csv', ['10,1400000000,7', '11,1400000001,8'], { columns }), [
+    '7 10 click 2014-05-13',
+    '8 11 click 2014-05-13'
+  ])
   assert.deepEqual(rows('a.csv', ['sku,when,who', 'a,1400000000,7', 'b,1400000001,8'], { columns }), [
     '7 a click 2014-05-13',
     '8 b click 2014-05-13'
   ])
   assert.deepEqual(rows('a.txt', ['1 2', '3 4'], { columns: 'user=2,item=1' }), ['2 1 click -', '4 3 click -'])
-  assert.deepEqual(rows('x.data', ['1\t2\t3\t881250949'], { columns: 'user=2,item=1', format: 'movielens' }), ['2 1 rating 1997-12-04 3'])
+  assert.deepEqual(rows('x.data', ['1\t2\t3\t881250949'], { columns: 'user=2,item=1', format: 'movielens' }), [
+    '2 1 rating 1997-12-04 3'
+  ])
   assert.match(
     (recognised('a.csv', ['1,2,3', '4,5,6'], { columns: 'user=1,item=9' }) as { message: string }).message,
     /no column "9" for item; there are 1, 2, 3/
@@ -104,7 +125,10 @@ test('ids written as floats are whole numbers where the whole column is; a later
   const read: string[] = []
   parse('14,2.0', (user, item) => read.push(`${user} ${item}`))
   assert.deepEqual(read, ['14 2.0'])
-  assert.throws(() => parse('1.5,2.0', () => {}), /a user id that is a whole number, as the first ones of the column are, found "1.5"/)
+  assert.throws(
+    () => parse('1.5,2.0', () => {}),
+    /a user id that is a whole number, as the first ones of the column are, found "1.5"/
+  )
   assert.throws(() => parse('NULL,2.0', () => {}), /expected a user id, found "NULL", which stands for no value/)
 })
 
@@ -136,7 +160,9 @@ test('a rating that is no number costs the rating, not the event; decimal commas
 
 test('JSON keeps long ids and nanoseconds, and reads nested fields', () => {
   const line = '{"user":{"id":9007199254740993},"item":"i","type":"like","at":1714557976123456789}'
-  assert.deepEqual(rows('a.jsonl', [line], { columns: 'user=user.id,item=item,time=at' }), ['9007199254740993 i like 2024-05-01'])
+  assert.deepEqual(rows('a.jsonl', [line], { columns: 'user=user.id,item=item,time=at' }), [
+    '9007199254740993 i like 2024-05-01'
+  ])
 })
 
 test('a format that the file cannot be is an error that says what it is like', () => {

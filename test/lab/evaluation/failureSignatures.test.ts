@@ -17,7 +17,8 @@ const healthy: RunSymptoms = {
   bestEpoch: 2
 }
 
-const signatures = (change: Partial<RunSymptoms>) => failureSignatures({ ...healthy, ...change }).map(({ signature }) => signature)
+const signatures = (change: Partial<RunSymptoms>) =>
+  failureSignatures({ ...healthy, ...change }).map(({ signature }) => signature)
 
 test('a healthy run has none', () => assert.deepEqual(signatures({}), []))
 

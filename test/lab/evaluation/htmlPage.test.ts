@@ -4,7 +4,12 @@ import { htmlPage } from '../../../src/lab/evaluation/htmlPage.ts'
 import { barChart, heatMap, lineChart } from '../../../src/lab/evaluation/plots.ts'
 
 test('a page stands alone: nothing is loaded, and what comes from data is text', () => {
-  const page = htmlPage('<b>', 'a & b', [{ title: 'T', text: '"x"', table: { heads: ['h'], rows: [['<script>']] } }], 'f')
+  const page = htmlPage(
+    '<b>',
+    'a & b',
+    [{ title: 'T', text: '"x"', table: { heads: ['h'], rows: [['<script>']] } }],
+    'f'
+  )
   assert.doesNotMatch(page, /src=|href=|@import|url\(|<script>/)
   assert.match(page, /<title>&lt;b&gt;<\/title>/)
   assert.match(page, /<td>&lt;script&gt;<\/td>/)
@@ -12,7 +17,9 @@ test('a page stands alone: nothing is loaded, and what comes from data is text',
 })
 
 test('a line for each series, named at its end; gaps are left out', () => {
-  const points = [1, 2, 3].flatMap((x) => ['a', 'b & c'].map((series) => ({ series, x, y: x === 3 && series === 'a' ? null : x })))
+  const points = [1, 2, 3].flatMap((x) =>
+    ['a', 'b & c'].map((series) => ({ series, x, y: x === 3 && series === 'a' ? null : x }))
+  )
   const svg = lineChart({ xLabel: 'epoch', yLabel: 'recall', points })
   assert.match(svg, />a</)
   assert.match(svg, />b &amp; c</)

@@ -74,7 +74,8 @@ test('too little data: says how much there was and what to do', () => {
   assert.throws(
     () => splitOffline([user('u', 'a b c')], 'users', 1),
     (error: unknown) =>
-      error instanceof ConfigError && /nothing to learn from.*1 users with 3 interactions.*interactionsMin/s.test(error.message)
+      error instanceof ConfigError &&
+      /nothing to learn from.*1 users with 3 interactions.*interactionsMin/s.test(error.message)
   )
   assert.throws(() => splitOffline([], 'leave-one-out', 1), /nobody to test with; 0 users/)
   // Five users are enough: four to learn from, one to test with, none to validate.

@@ -17,7 +17,9 @@ function grouped(users: number, rng: Rng): TrainingUser[] {
   return Array.from({ length: users }, (_, u) => {
     const items = Array.from({ length: 20 }, (_, i) => i)
     rng.shuffle(items)
-    const steps = items.slice(0, 8).map((item, i) => ({ itemId: `g${u % 4}-${item}`, type: 'click', eventTimeMs: i * 1000 }))
+    const steps = items
+      .slice(0, 8)
+      .map((item, i) => ({ itemId: `g${u % 4}-${item}`, type: 'click', eventTimeMs: i * 1000 }))
     return { userId: `u${u}`, steps }
   })
 }
@@ -47,8 +49,13 @@ test('learns which items go together', () => {
     history: steps.slice(0, 5),
     targets: steps.slice(5).map((s) => s.itemId)
   }))
-  const { lists, wins, intraUserCosine } = encoderLists(learner.publish(new ModelReplica()), learner.candidates(), cases)
-  // Twenty of eighty: chance finds a quarter; without the history's five, a list of the right group holds all fifteen others.
+  const { lists, wins, intraUserCosine } = encoderLists(
+    learner.publish(new ModelReplica()),
+    learner.candidates(),
+    cases
+  )
+  // Twenty of eighty: chance finds a quarter; without the history's five, a list of the right group holds all fifteen
+  // others.
   assert(offlineMetrics(cases, lists, true)['recall@20'] > 0.9)
   assert(Math.abs(wins.reduce((a, b) => a + b) - 1) < 1e-9)
   assert(intraUserCosine! < 1)

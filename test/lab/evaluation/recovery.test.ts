@@ -5,7 +5,8 @@ import { recovery } from '../../../src/lab/evaluation/recovery.ts'
 const curveOf = (...values: number[]) => values.map((value, i) => ({ at: (i + 1) * 100, value }))
 
 test('level before, lowest after, and when it was back', () => {
-  // The drift at 650 lies in the seventh period. Before: the mean of the five that ended by 600, .4. Back: at least .38.
+  // The drift at 650 lies in the seventh period. Before: the mean of the five that ended by 600, .4. Back: at least
+  // .38.
   const told = recovery(curveOf(0.1, 0.38, 0.4, 0.4, 0.4, 0.42, 0.39, 0.3, 0.25, 0.33, 0.39, 0.4, 0.36), 650)!
   assert(Math.abs(told.before - 0.4) < 1e-12)
   assert.equal(told.fell, true)

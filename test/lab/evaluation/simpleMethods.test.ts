@@ -14,7 +14,8 @@ test('most popular: counts, equal ones by first appearance', () => {
 })
 
 test('recently popular: what is old counts less', () => {
-  // 40 times a, then b twice: 42 interactions, half-life .05 · 41 = 2.05 steps. Σ over all a: 2^(−2/2.05) / (1 − 2^(−1/2.05)) = 1.77; b: 1 + .71 = 1.71.
+  // 40 times a, then b twice: 42 interactions, half-life .05 · 41 = 2.05 steps. Σ over all a: 2^(−2/2.05) / (1 −
+  // 2^(−1/2.05)) = 1.77; b: 1 + .71 = 1.71.
   const long = [user('u', Array(40).fill('a').join(' ')), user('v', 'b b')]
   assert.deepEqual(simpleMethod('recently-popular', long)(steps('c'), 2), ['a', 'b'])
   // One more b, half-life 2.1: b 1 + .72 + .52 = 2.24, a 2^(−3/2.1) / (1 − 2^(−1/2.1)) = 1.32.
@@ -52,13 +53,18 @@ test('every method fills up to what it is asked for, without repeats', () => {
 
 test('Video Games: what the simple methods are known to reach', async (t) => {
   const dataDir = process.env.MTMI_DATA
-  if (dataDir === undefined) return t.skip('MTMI_DATA is not set: the offline protocol is NOT checked against known figures')
+  if (dataDir === undefined)
+    return t.skip('MTMI_DATA is not set: the offline protocol is NOT checked against known figures')
   const lists = await (await openDataset(path.join(dataDir, 'amazon', 'video-games.txt'), { seed: 1 })).lists()
   const users = lists.users.map((userId, u) =>
-    user(userId, [...lists.steps.subarray(lists.starts[u], lists.starts[u + 1])].map((item) => lists.items[item]).join(' '))
+    user(
+      userId,
+      [...lists.steps.subarray(lists.starts[u], lists.starts[u + 1])].map((item) => lists.items[item]).join(' ')
+    )
   )
   const split = splitOffline(coreFilter(users), 'users', 1)
-  // Known from an independent run with another seed: 2,526 users, popular R@20 .037, co-occurrence R@20 .135; 3 standard errors are about .02.
+  // Known from an independent run with another seed: 2,526 users, popular R@20 .037, co-occurrence R@20 .135; 3
+  // standard errors are about .02.
   assert.equal(split.test.length, 2526)
   const recallOf = (name: 'most-popular' | 'co-occurrence') => {
     const recommend = simpleMethod(name, split.train)

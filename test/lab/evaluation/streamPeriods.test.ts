@@ -68,7 +68,8 @@ test('recall and reciprocal rank at 20, on all, on new items, on new users', () 
 
 test('a chain goes on with the step before where the last one runs out', () => {
   const chain = new MarkovChain()
-  for (const [item, next] of ['ab', 'ac', 'ac', 'bd', 'ba'].map((pair) => [pair[0]!, pair[1]!])) chain.learn(item!, next!)
+  for (const [item, next] of ['ab', 'ac', 'ac', 'bd', 'ba'].map((pair) => [pair[0]!, pair[1]!]))
+    chain.learn(item!, next!)
   assert.deepEqual(chain.after(['b', 'a'], 3), ['c', 'b', 'd'])
   assert.deepEqual(chain.after(['a'], 1), ['c'])
   assert.deepEqual(chain.after(['z'], 5), [])

@@ -11,7 +11,8 @@ import { studies, studyCells } from '../../../src/lab/evaluation/studyPlan.ts'
 import { studySections } from '../../../src/lab/evaluation/studyReport.ts'
 import { itemsOf, steps } from './offlineSteps.ts'
 
-const metrics = (value: number) => Object.fromEntries(metricNames.map((name) => [name, value])) as unknown as OfflineMetrics
+const metrics = (value: number) =>
+  Object.fromEntries(metricNames.map((name) => [name, value])) as unknown as OfflineMetrics
 
 function result(model: string, seed: number, recall: number): OfflineResult {
   return {

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { Account, type AccountNumbers, type Outcome, type OutcomeKind, type Reader, readers } from '../../../src/core/account.ts'
+import {
+  Account,
+  type AccountNumbers,
+  type Outcome,
+  type OutcomeKind,
+  type Reader,
+  readers
+} from '../../../src/core/account.ts'
 import { noTopCounts } from '../../../src/core/topCounts.ts'
 import { noOtherLosses, otherLosses } from '../../../src/lab/evaluation/accountReport.ts'
 import { type RunReport, textReport } from '../../../src/lab/evaluation/textReport.ts'
@@ -99,8 +106,8 @@ const full: RunReport = {
 }
 
 test('a full report', () => {
-  // Before the drift at 45 (500 events into the fifth period, at 4,500): (.1 + .4 + .4 + .4) / 4 = .325; 95% are .309. The fifth period ends at .2;
-  // .39 and the next reach it, at 7,000: 2,500 events later.
+  // Before the drift at 45 (500 events into the fifth period, at 4,500): (.1 + .4 + .4 + .4) / 4 = .325; 95% are .309.
+  // The fifth period ends at .2; .39 and the next reach it, at 7,000: 2,500 events later.
   assert.equal(
     textReport(full),
     `MTMI Stream: a simulated clickstream
@@ -161,7 +168,10 @@ test('what a run does not have is not told', () => {
 
 test('a rate is of what the process that reports it read: none where it read nothing', () => {
   assert.match(textReport({ ...full, interactionsThisTime: 0 }), /^ {2}9,116 events, all read by earlier runs$/m)
-  assert.match(textReport({ ...full, interactionsThisTime: 650 }), /^ {2}9,116 events, 650 of them new, read in 6\.5 s, 100 events\/s$/m)
+  assert.match(
+    textReport({ ...full, interactionsThisTime: 650 }),
+    /^ {2}9,116 events, 650 of them new, read in 6\.5 s, 100 events\/s$/m
+  )
 })
 
 test('targets that were ranked before the first step are not shown as a quality', () => {
@@ -172,7 +182,8 @@ test('targets that were ranked before the first step are not shown as a quality'
 })
 
 test('"Nothing." stands under "What went wrong?" exactly if no outcome, and nothing else, is a loss', () => {
-  const saysNothing = (change: Partial<RunReport>) => /What went wrong\?\n {2}Nothing\.\n/.test(textReport({ ...empty, ...change }))
+  const saysNothing = (change: Partial<RunReport>) =>
+    /What went wrong\?\n {2}Nothing\.\n/.test(textReport({ ...empty, ...change }))
   assert(saysNothing({}))
   for (const [reader, { outcomes }] of Object.entries(readers)) {
     for (const [outcome, { kind }] of Object.entries<{ kind: OutcomeKind }>(outcomes)) {
@@ -185,7 +196,8 @@ test('"Nothing." stands under "What went wrong?" exactly if no outcome, and noth
     assert(!saysNothing({ accounts: [lost.numbers()] }), `${reader}: a record of which nothing is known`)
     assert(!saysNothing({ accounts: [lost.numbers(1)] }), `${reader}: a record that waits`)
   }
-  for (const loss of Object.keys(otherLosses)) assert(!saysNothing({ otherLosses: { ...noOtherLosses, [loss]: 1 } }), loss)
+  for (const loss of Object.keys(otherLosses))
+    assert(!saysNothing({ otherLosses: { ...noOtherLosses, [loss]: 1 } }), loss)
 })
 
 test('ignored events are told by type, with the setting that gives each a weight beside those there are', () => {
@@ -207,10 +219,12 @@ test('ignored events are told by type, with the setting that gives each a weight
 })
 
 test('nothing ranked, a drift it stands, a drift it does not recover from, collapsed interests', () => {
-  const told = (change: Partial<ProgressiveReport>) => textReport({ ...full, progressive: { ...progressive, ...change } })
+  const told = (change: Partial<ProgressiveReport>) =>
+    textReport({ ...full, progressive: { ...progressive, ...change } })
   assert.match(told({ targets: 0 }), /No target was ranked: every one of them was in its own history/)
   assert.match(told({ targets: 0, repeats: 0 }), /No target was ranked: no user had a second step/)
-  const curveOf = (values: number[]) => values.map((value, i) => ({ ...progressive.curve[i]!, metrics: methods(value, 0.25) }))
+  const curveOf = (values: number[]) =>
+    values.map((value, i) => ({ ...progressive.curve[i]!, metrics: methods(value, 0.25) }))
   assert.match(
     told({ curve: curveOf([0.4, 0.4, 0.4, 0.4, 0.4, 0.39, 0.4]) }),
     /At the drift it held its level: \.40 before, no less than \.39 after\./
@@ -228,7 +242,10 @@ test('no line is longer than 100 columns, however long the titles, and no charac
   const title = '🎷'.repeat(120)
   const text = textReport({
     ...full,
-    progressive: { ...progressive, curve: Array.from({ length: 64 }, (_, i) => ({ ...progressive.curve[0]!, timeMs: i })) },
+    progressive: {
+      ...progressive,
+      curve: Array.from({ length: 64 }, (_, i) => ({ ...progressive.curve[0]!, timeMs: i }))
+    },
     sample: {
       userId: 'u1',
       recent: Array.from({ length: 40 }, () => title),

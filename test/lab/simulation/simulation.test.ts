@@ -58,7 +58,8 @@ test('users click what they are interested in at that time, but for noise', () =
   for (const event of simulation.interactions()) {
     if (simulation.interestsOf(event.userId, event.eventTimeMs).includes(simulation.topicOf(event.itemId)!)) inside++
   }
-  // 5% noise, a quarter of it inside by chance (3 of 12 topics): 96% ± 4 · √(.96 · .04 / 6000) = 1%; sessions across the drift cost a little more.
+  // 5% noise, a quarter of it inside by chance (3 of 12 topics): 96% ± 4 · √(.96 · .04 / 6000) = 1%; sessions across
+  // the drift cost a little more.
   assert(inside / 6000 > 0.94 && inside / 6000 < 0.98, `${inside / 6000}`)
   const quiet = simulate({ ...clean, noiseShare: 0, driftAt: 1 })
   for (const event of quiet.interactions()) {
@@ -128,7 +129,14 @@ test('order carries signal: the next click is near the last one on the ring of i
 
 test('planted faults: every one is what it says, and nothing else is', () => {
   const graceMs = 3_600_000
-  const simulation = simulate({ ...small, graceMs, duplicateShare: 0.02, outOfOrderShare: 0.05, lateShare: 0.01, badShare: 0.01 })
+  const simulation = simulate({
+    ...small,
+    graceMs,
+    duplicateShare: 0.02,
+    outOfOrderShare: 0.05,
+    lateShare: 0.01,
+    badShare: 0.01
+  })
   const counts = noCounts()
   const seen = new Set<string>()
   const newest = new Map<string, number>()
@@ -151,7 +159,10 @@ test('planted faults: every one is what it says, and nothing else is', () => {
   }
   assert.equal(met.events, 6000)
   assert.deepEqual(met, counts)
-  assert(counts.duplicates > 60 && counts.outOfOrder > 100 && counts.late > 20 && counts.bad > 30, JSON.stringify(counts))
+  assert(
+    counts.duplicates > 60 && counts.outOfOrder > 100 && counts.late > 20 && counts.bad > 30,
+    JSON.stringify(counts)
+  )
 })
 
 test('the catalogue names the topic in the title and, unless told to, not in the features', () => {
@@ -201,7 +212,10 @@ test('a draw follows its weights', () => {
   const counts = [0, 0, 0]
   for (let i = 0; i < 8000; i++) counts[draw.next(rng)]!++
   // Expected 1000, 2000, 5000; 5 standard deviations are at most 224.
-  assert(Math.abs(counts[0]! - 1000) < 224 && Math.abs(counts[1]! - 2000) < 224 && Math.abs(counts[2]! - 5000) < 224, counts.join())
+  assert(
+    Math.abs(counts[0]! - 1000) < 224 && Math.abs(counts[1]! - 2000) < 224 && Math.abs(counts[2]! - 5000) < 224,
+    counts.join()
+  )
   assert.throws(() => new SimulationDraw(Float64Array.of(1, 0)), /above 0/)
   assert.throws(() => new SimulationDraw(new Float64Array(0)), /above 0/)
   assert.deepEqual([...zipf(3, 1)], [1, 1 / 2, 1 / 3])

@@ -36,7 +36,13 @@ test('snappy is read as one bare block, too, and as Java frames it', async () =>
   assert.equal((await snappyCodec.decompress(block)).toString(), plain.toString())
   // Header of 16 bytes: magic, version 1, compatible with 1; then each block after its length.
   const header = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1])
-  const framed = Buffer.concat([header, Buffer.from([0, 0, 0, block.length]), block, Buffer.from([0, 0, 0, block.length]), block])
+  const framed = Buffer.concat([
+    header,
+    Buffer.from([0, 0, 0, block.length]),
+    block,
+    Buffer.from([0, 0, 0, block.length]),
+    block
+  ])
   assert.equal((await snappyCodec.decompress(framed)).toString(), plain.toString() + plain.toString())
 })
 

@@ -47,7 +47,10 @@ test('every partition has one owner, nobody has two more than another, and the o
 test('an even group that stays as it is keeps everything', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6 }), fc.nat(24), (size, count) => {
-      const group = range(size).map((i) => ({ id: `m${i}`, owned: range(count).filter((partition) => partition % size === i) }))
+      const group = range(size).map((i) => ({
+        id: `m${i}`,
+        owned: range(count).filter((partition) => partition % size === i)
+      }))
       const assigned = assignPartitions(group, range(count))
       for (const { id, owned } of group) assert.deepEqual(assigned.get(id), owned)
     })

@@ -9,7 +9,12 @@ test('a connection that was lost can be let go of as often as one likes', async 
   const server = createServer((connection) => connection.destroy()).listen(0, '127.0.0.1')
   t.after(() => server.close())
   await once(server, 'listening')
-  const socket = kafkaSocket({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, ssl: undefined!, onConnect: () => {} })
+  const socket = kafkaSocket({
+    host: '127.0.0.1',
+    port: (server.address() as AddressInfo).port,
+    ssl: undefined!,
+    onConnect: () => {}
+  })
   socket.on('error', () => {}).resume()
   await once(socket, 'close')
   const before = socket.listenerCount('connect')

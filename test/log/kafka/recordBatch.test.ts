@@ -22,9 +22,12 @@ interface KafkajsRecord {
 }
 const kafkajs = {
   Decoder: require('kafkajs/src/protocol/decoder') as new (bytes: Buffer) => object,
-  read: require('kafkajs/src/protocol/recordBatch/v0/decoder') as (decoder: object) => Promise<{ records: KafkajsRecord[] }>,
+  read: require('kafkajs/src/protocol/recordBatch/v0/decoder') as (
+    decoder: object
+  ) => Promise<{ records: KafkajsRecord[] }>,
   record: require('kafkajs/src/protocol/recordBatch/record/v0') as (record: object) => Encoder,
-  write: (require('kafkajs/src/protocol/recordBatch/v0') as { RecordBatch: (batch: object) => Promise<Encoder> }).RecordBatch
+  write: (require('kafkajs/src/protocol/recordBatch/v0') as { RecordBatch: (batch: object) => Promise<Encoder> })
+    .RecordBatch
 }
 
 const plain = { producerId: 7n, producerEpoch: 3, firstSequence: 1234, transactional: false }
@@ -138,7 +141,8 @@ test("records of a producer's own times; those before the asked offset are left 
 test('a broker cuts what it sends at a number of bytes: the batch that is not whole is left out', async () => {
   const one = await writeRecordBatch(someRecords(3, 5), timestampMs, 0, plain)
   const two = Buffer.concat([one, one])
-  for (const length of [0, 10, 61, one.length - 1]) assert.equal((await read(two.subarray(0, length))).length, 0, `${length}`)
+  for (const length of [0, 10, 61, one.length - 1])
+    assert.equal((await read(two.subarray(0, length))).length, 0, `${length}`)
   for (const length of [one.length, one.length + 60, two.length - 1])
     assert.equal((await read(two.subarray(0, length))).length, 5, `${length}`)
   assert.equal((await read(two)).length, 10)
@@ -152,9 +156,15 @@ test('batches before format 2 are told apart; what is none, or claims an unknown
     return copy
   }
   assert.equal(await readRecordBatches(changed(16, 1)), undefined)
-  await assert.rejects(readRecordBatches(changed(22, 6)), (error: Error) => error instanceof CorruptError && /codec 6/.test(error.message))
+  await assert.rejects(
+    readRecordBatches(changed(22, 6)),
+    (error: Error) => error instanceof CorruptError && /codec 6/.test(error.message)
+  )
   // 61: the first record's length.
-  await assert.rejects(read(changed(61, 3)), (error: Error) => error instanceof CorruptError && /cannot be read/.test(error.message))
+  await assert.rejects(
+    read(changed(61, 3)),
+    (error: Error) => error instanceof CorruptError && /cannot be read/.test(error.message)
+  )
   // 60: the number of records, of which there are three.
   await assert.rejects(read(changed(60, 4)), CorruptError)
 })
@@ -169,7 +179,10 @@ test('what a record takes is never more than was announced', () => {
 test('many small batches are unpacked without waiting for another thread, whatever they are compressed with', async () => {
   await registerCompressionCodecs()
   for (const [name, compression] of Object.entries(compressionTypes)) {
-    const records = Array.from({ length: 4 }, (_, i) => ({ key: new Uint8Array(20).fill(i), value: new Uint8Array(500).fill(i) }))
+    const records = Array.from({ length: 4 }, (_, i) => ({
+      key: new Uint8Array(20).fill(i),
+      value: new Uint8Array(500).fill(i)
+    }))
     const batch = await writeRecordBatch(records, timestampMs, compression, plain)
     let turns = 0
     let counting = true

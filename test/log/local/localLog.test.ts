@@ -42,7 +42,10 @@ async function inDirectory(body: (directory: string) => Promise<void>): Promise<
   }
 }
 
-async function withLog(options: Partial<LocalLogOptions>, body: (log: LocalLog, clock: ManualClock) => Promise<void>): Promise<void> {
+async function withLog(
+  options: Partial<LocalLogOptions>,
+  body: (log: LocalLog, clock: ManualClock) => Promise<void>
+): Promise<void> {
   await inDirectory(async (directory) => {
     const clock = new ManualClock(1000)
     const log = await LocalLog.open(directory, { partitions: () => 1, clock, ...options })
@@ -56,13 +59,18 @@ async function withLog(options: Partial<LocalLogOptions>, body: (log: LocalLog, 
 
 async function readAll(log: LocalLog, topic: string, resume = 0n): Promise<LogRecord[]> {
   const records: LogRecord[] = []
-  for await (const event of log.read(topic, { resume: async () => resume, signal: new AbortController().signal, untilEnd: true })) {
+  for await (const event of log.read(topic, {
+    resume: async () => resume,
+    signal: new AbortController().signal,
+    untilEnd: true
+  })) {
     if (event.kind === 'records') records.push(...event.records)
   }
   return records
 }
 
-const pairs = (records: readonly LogRecord[]) => records.map((record) => `${record.offset} ${text(record.key)}=${text(record.value)}`)
+const pairs = (records: readonly LogRecord[]) =>
+  records.map((record) => `${record.offset} ${text(record.key)}=${text(record.value)}`)
 
 test('offsets start at 0 and count on after it was closed and opened again', async () => {
   await inDirectory(async (directory) => {
@@ -232,7 +240,8 @@ test('refuses another number of partitions, and names that are no file names', a
       three.append('t', [pair('a', '1')]),
       (error: unknown) => error instanceof ConfigError && /2 partitions.*3/.test(error.message)
     )
-    for (const name of ['..', '.', '', 'a/b', 'a b']) await assert.rejects(three.append(name, [pair('a', '1')]), ConfigError)
+    for (const name of ['..', '.', '', 'a/b', 'a b'])
+      await assert.rejects(three.append(name, [pair('a', '1')]), ConfigError)
     await assert.rejects(three.append('u', [{ ...pair('a', '1'), partition: 3 }]), RangeError)
     await three.close()
   })
@@ -287,10 +296,14 @@ test('a changed byte in a record is found by its checksum', async () => {
     await log.close()
     const file = path.join(directory, 't', 'data.mdb')
     const content = readFileSync(file)
-    for (let at = content.indexOf('to be damaged'); at >= 0; at = content.indexOf('to be damaged', at + 1)) content[at]! ^= 1
+    for (let at = content.indexOf('to be damaged'); at >= 0; at = content.indexOf('to be damaged', at + 1))
+      content[at]! ^= 1
     writeFileSync(file, content)
     const again = await LocalLog.open(directory, options)
-    await assert.rejects(readAll(again, 't'), (error: unknown) => error instanceof CorruptError && /checksum/.test(error.message))
+    await assert.rejects(
+      readAll(again, 't'),
+      (error: unknown) => error instanceof CorruptError && /checksum/.test(error.message)
+    )
     await again.close()
   })
 })

@@ -1,4 +1,5 @@
-// Appends 200 records to the topic `t`, one at a time, and tells its parent how many are durable. For the tests of several processes and threads.
+// Appends 200 records to the topic `t`, one at a time, and tells its parent how many are durable. For the tests of
+// several processes and threads.
 
 import { systemClock } from '../../../src/core/clock.ts'
 import { LocalLog } from '../../../src/log/local/localLog.ts'

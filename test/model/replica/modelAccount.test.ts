@@ -10,7 +10,10 @@ const updates = {
   commit: { kind: 'commit', step: 1, space: 's', model: '{}', weightsChanged: false, committedAtMs: 0 }
 } as const satisfies Readonly<Record<string, ModelUpdate>>
 
-/** `row`: applied. `row 1`: applied, with one record that did not fit. `row !`: refused by the replica. `!`: not decoded. `-`: without a value. */
+/**
+ * `row`: applied. `row 1`: applied, with one record that did not fit. `row !`: refused by the replica. `!`: not
+ * decoded. `-`: without a value.
+ */
 function accountOf(records: readonly string[]) {
   const account = new ModelAccount()
   for (const record of records) {

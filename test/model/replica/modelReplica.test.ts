@@ -1,4 +1,5 @@
-// A replica fed with a trainer's updates makes the vectors that the trainer ranks with, and nothing changes before a commit.
+// A replica fed with a trainer's updates makes the vectors that the trainer ranks with, and nothing changes before a
+// commit.
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
@@ -77,7 +78,9 @@ for (const model of variants) {
       // By the mixture, as is the default.
       const score = (n: number) =>
         Array.from({ length: K }, (_, k) =>
-          Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce((x, y) => x + y)
+          Array.from({ length: 8 }, (_, d) => interests[(b * K + k) * 8 + d]! * vectors[n * 8 + d]!).reduce(
+            (x, y) => x + y
+          )
         ).reduce((sum, cosine) => sum + Math.exp((cosine - 1) / temperature), 0)
       // The model reads, and leaves out, the newest 6 steps.
       const left = new Set(history.slice(-6).map((step) => step.itemId)).add(target.itemId)
@@ -104,7 +107,10 @@ test('nothing changes before the commit; then everything at once', () => {
     { step: 1, space: 'mtmi-3x8', weightsChanged: true, expired: [] }
   )
   assert.equal(applied.changedItems.length, trainer.itemCount)
-  assert.equal(applied.counts.get(applied.changedItems[0]!), trainer.items.count(trainer.items.rowOf(applied.changedItems[0]!)))
+  assert.equal(
+    applied.counts.get(applied.changedItems[0]!),
+    trainer.items.count(trainer.items.rowOf(applied.changedItems[0]!))
+  )
   const vectorsBefore = replica.itemVectors(encoderItems)
   for (let i = 2; i < 5; i++) trainer.step(someExamples(i), new Map())
   const second = trainer.takeUpdates(true, 2)
@@ -194,7 +200,12 @@ test('what does not fit is refused, and the replica is as before', () => {
   const unfit: ModelUpdate[] = [
     { kind: 'item-row', itemId: 'i1', row: new Float32Array(row.length + 1), count: 1 },
     { kind: 'feature-row', feature: 'genre=new', row: new Float32Array(row.length - 1) },
-    { kind: 'weights', name: Object.keys(replica.liveModel(false).weights)[0]!, shape: [1], values: new Float32Array(1) },
+    {
+      kind: 'weights',
+      name: Object.keys(replica.liveModel(false).weights)[0]!,
+      shape: [1],
+      values: new Float32Array(1)
+    },
     { kind: 'weights', name: 'constructor', shape: [1], values: new Float32Array(1) }
   ]
   for (const [i, update] of unfit.entries()) replica.apply(update, BigInt(i + 1))
@@ -288,8 +299,13 @@ test('gated: another lineage is proposed whole, without rows that compaction lef
   const before = gated.itemVectors(encoderItems)
   const stray: ModelUpdate = { kind: 'item-row', itemId: 'stray', row: new Float32Array(8).fill(1), count: 1 }
   trainer.resendAll()
-  const again = trainer.takeUpdates(true, 2).map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
-  assert.equal(follow(gated, [stray, { kind: 'lineage', space: 'other', reason: 'rollback', begunAtMs: 2 }, ...again]), undefined)
+  const again = trainer
+    .takeUpdates(true, 2)
+    .map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
+  assert.equal(
+    follow(gated, [stray, { kind: 'lineage', space: 'other', reason: 'rollback', begunAtMs: 2 }, ...again]),
+    undefined
+  )
   const candidate = gated.propose()
   assert.deepEqual([candidate?.space, candidate?.reason], ['other', 'rollback'])
   assert.equal(candidate?.encoder.itemVectors([{ itemId: 'stray', features: [] }]).known[0], 0)
@@ -320,7 +336,9 @@ class Updates {
         update.kind,
         'itemId' in update ? update.itemId : 'feature' in update ? update.feature : 'name' in update ? update.name : ''
       ])
-    return this.records.filter(({ update }, i) => !this.records.slice(i + 1).some((later) => nameOf(later.update) === nameOf(update)))
+    return this.records.filter(
+      ({ update }, i) => !this.records.slice(i + 1).some((later) => nameOf(later.update) === nameOf(update))
+    )
   }
 }
 
@@ -394,7 +412,9 @@ test('a space that is filled when the publisher is restarted: the one before com
   const kept = before.liveModel(true)
   trainer.step(someExamples(2), new Map())
   trainer.resendAll()
-  const again = trainer.takeUpdates(true, 2).map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
+  const again = trainer
+    .takeUpdates(true, 2)
+    .map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
   log.add([{ kind: 'lineage', space: 'other', reason: 'rebuild', begunAtMs: 2 }, ...again])
   for (const records of [log.records, log.compacted()]) {
     const replica = new ModelReplica({ gated: true })

@@ -4,7 +4,8 @@ import { Rng } from '../../../src/core/rng.ts'
 import { Adwin } from '../../../src/monitor/drift/adwin.ts'
 
 test('by hand: sixteen zeros and ones that are cut where they change', () => {
-  // δ = .5, n = 32: ln(2 ln n/δ) = 2.628. Cut at 16 | 16: 1/m = 1/8, variance 1/4: √(2 · 1/8 · 1/4 · 2.628) + (2/3)(1/8)(2.628) = .405 + .219 = .624 < 1
+  // δ = .5, n = 32: ln(2 ln n/δ) = 2.628. Cut at 16 | 16: 1/m = 1/8, variance 1/4: √(2 · 1/8 · 1/4 · 2.628) +
+  // (2/3)(1/8)(2.628) = .405 + .219 = .624 < 1
   const adwin = new Adwin({ confidence: 0.5, checkEvery: 32 })
   let cut: ReturnType<Adwin['add']>
   for (let i = 0; i < 32; i++) cut = adwin.add(i < 16 ? 0 : 1)

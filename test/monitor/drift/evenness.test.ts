@@ -3,7 +3,8 @@ import test from 'node:test'
 import { entropyRatio, giniIndex } from '../../../src/monitor/drift/evenness.ts'
 import { quantileOf, sortedNorms, vectorMovement } from '../../../src/monitor/drift/vectorMovement.ts'
 
-const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
+const near = (actual: number, expected: number) =>
+  assert(Math.abs(actual - expected) < 1e-6, `${actual} is not ${expected}`)
 
 test('entropy as a share of the greatest', () => {
   near(entropyRatio([1, 1, 1, 1]), 1)

@@ -28,7 +28,10 @@ test('the same by definition, whatever the order of the events', () => {
   for (const { key, timeMs, weight } of events) counts.add(key, timeMs, weight)
   const newestMs = Math.max(...events.map(({ timeMs }) => timeMs))
   for (const key of counts.keys()) {
-    const exact = events.reduce((sum, one) => (one.key === key ? sum + one.weight * 2 ** ((one.timeMs - newestMs) / hourMs) : sum), 0)
+    const exact = events.reduce(
+      (sum, one) => (one.key === key ? sum + one.weight * 2 ** ((one.timeMs - newestMs) / hourMs) : sum),
+      0
+    )
     assert(Math.abs(counts.count(key) / exact - 1) < 1e-6, `${key}: ${counts.count(key)} for ${exact}`)
   }
 })

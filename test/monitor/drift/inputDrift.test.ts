@@ -35,7 +35,8 @@ function psi(reference: readonly [number, number], window: readonly [number, num
   return (p - q) * Math.log(p / q) + (q - p) * Math.log((1 - p) / (1 - q))
 }
 
-const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`)
+const near = (actual: number, expected: number) =>
+  assert(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`)
 const half = (i: number) => ({ type: i % 2 === 0 ? 'click' : 'purchase' })
 
 test('by hand: event types that go from 80:20 to 50:50', () => {
@@ -72,7 +73,9 @@ test('interactions of one session count as one, and of users who are busy no mor
   const drift = new InputDrift(options)
   // Three of four events are of one user without a pause, who only purchases.
   const found = watch(drift, 16_000, (i) =>
-    i >= 8000 && i % 4 > 0 ? { userId: 'busy', gapMs: 1, type: 'purchase', itemId: 'i2' } : { type: i % 20 < 16 ? 'click' : 'purchase' }
+    i >= 8000 && i % 4 > 0
+      ? { userId: 'busy', gapMs: 1, type: 'purchase', itemId: 'i2' }
+      : { type: i % 20 < 16 ? 'click' : 'purchase' }
   )
   assert.deepEqual(found, [])
   assert(drift.report.features.event_type !== undefined)

@@ -31,7 +31,8 @@ test('averages fade: a batch of n examples weighs n of 5,000', () => {
   const drift = new ModelDrift({ confidence: 1e-4 })
   drift.observe(batch())
   // 500 of 5,000 is a tenth: gap 2 + (7 − 2) / 10, new items 0 + (1 − 0) / 10.
-  // Wins begin at 0, and only their shares count: .5 · 4 / 5,000 of the first batch, nine tenths of it left after the second, which adds a tenth to the first tower.
+  // Wins begin at 0, and only their shares count: .5 · 4 / 5,000 of the first batch, nine tenths of it left after the
+  // second, which adds a tenth to the first tower.
   const ranks = new Int32Array(500).fill(unknownRank)
   drift.observe(batch({ ranks, freshLosses: new Float32Array(500).fill(10), wins: Float32Array.of(1, 0) }))
   const { overfitGap, winsEntropy, newItemShare } = drift.report
@@ -59,7 +60,8 @@ test('planted: learning by heart opens the gap, and interests that collapse onto
   for (let i = 0; i < 60; i++) drift.observe(batch({ ...many, replayedLoss: 4.8, wins: even }))
   const healthy = drift.report
   assert(Math.abs(healthy.overfitGap! - 0.2) < 1e-3 && healthy.winsEntropy! > 0.999)
-  for (let i = 0; i < 60; i++) drift.observe(batch({ ...many, replayedLoss: 2, wins: Float32Array.of(0.97, 0.01, 0.01, 0.01) }))
+  for (let i = 0; i < 60; i++)
+    drift.observe(batch({ ...many, replayedLoss: 2, wins: Float32Array.of(0.97, 0.01, 0.01, 0.01) }))
   const ill = drift.report
   // 60 · 256 / 5,000 = 3.07 lifetimes: all but a twentieth of the way from .2 to 3.
   assert(ill.overfitGap! > 2.8 && ill.winsEntropy! < 0.25, JSON.stringify(ill))
@@ -85,7 +87,10 @@ test('planted: a fall of the hit rate is found, a rise is not, and state goes on
   }
   const fall = watch(0.1, false)
   assert.equal(fall.before, 0)
-  assert.deepEqual(new Set(fall.found.map(({ signal, detector }) => `${signal} ${detector}`)), new Set(['hit_rate adwin']))
+  assert.deepEqual(
+    new Set(fall.found.map(({ signal, detector }) => `${signal} ${detector}`)),
+    new Set(['hit_rate adwin'])
+  )
   for (const { eventTimeMs } of fall.found) assert(eventTimeMs >= 80)
   assert.deepEqual(watch(0.1, true), fall)
   assert.deepEqual(watch(0.6, false).found, [])

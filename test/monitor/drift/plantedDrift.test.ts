@@ -6,7 +6,13 @@ import test from 'node:test'
 import { resolveConfig } from '../../../src/core/config/config.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { ModelDrift } from '../../../src/monitor/drift/modelDrift.ts'
-import { type DriftStream, independentStream, type Plant, planted, simulatedStream } from '../../support/driftStreams.ts'
+import {
+  type DriftStream,
+  independentStream,
+  type Plant,
+  planted,
+  simulatedStream
+} from '../../support/driftStreams.ts'
 import { watchStream } from '../../support/watchStream.ts'
 
 const config = resolveConfig(undefined, {})
@@ -71,7 +77,11 @@ function* first<T>(count: number, values: Iterable<T>): Generator<T> {
  * Hits and losses of a settled model, 256 a batch: of one session all or none are likely to be hits. @param rate hits,
  * of which a share is missed later
  */
-function watchQuality(seed: number, examples: number, drop: number): { readonly signal: string; readonly at: number }[] {
+function watchQuality(
+  seed: number,
+  examples: number,
+  drop: number
+): { readonly signal: string; readonly at: number }[] {
   const rng = new Rng(seed)
   const drift = new ModelDrift(config.drift)
   const alarms: { signal: string; at: number }[] = []

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { Rng } from '../../../src/core/rng.ts'
 import { equalParts, joinBins, populationStability } from '../../../src/monitor/drift/populationStability.ts'
 
-const near = (actual: number, expected: number) => assert(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`)
+const near = (actual: number, expected: number) =>
+  assert(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`)
 
 test('by hand: two bins', () => {
   // With half a count more in each bin: q = (79.5 + .5)/100 = .8 and .2, p = (59.5 + .5)/100 = .6 and .4.

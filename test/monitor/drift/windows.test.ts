@@ -57,7 +57,8 @@ test('heavy hitters keep what they promise, in any order', () => {
       for (const name of new Set(stream)) {
         const count = stream.filter((other) => other === name).length
         const entry = followed.get(name)
-        if (count > stream.length / 5) assert(entry !== undefined, `${name}, ${count} of ${stream.length}, is not followed`)
+        if (count > stream.length / 5)
+          assert(entry !== undefined, `${name}, ${count} of ${stream.length}, is not followed`)
         if (entry !== undefined) assert(entry.count >= count && entry.count - entry.error <= count)
       }
       const other = new HeavyHitters(5)

@@ -32,7 +32,9 @@ test('options say how a data set is read', () => {
 })
 
 test('types that count are given with their weights, instead of those configured', () => {
-  assert.deepEqual(typeSettings({ types: 'view=1, purchase=3,x=0' }), { events: { types: { view: 1, purchase: 3, x: 0 } } })
+  assert.deepEqual(typeSettings({ types: 'view=1, purchase=3,x=0' }), {
+    events: { types: { view: 1, purchase: 3, x: 0 } }
+  })
   assert.deepEqual(typeSettings({}), {})
   for (const types of ['view', 'view=', '=1', 'view=-1', 'view=much'])
     assert.throws(() => typeSettings({ types }), /expected TYPE=WEIGHT/, types)

@@ -1,4 +1,5 @@
-// `mtmi doctor` beyond this machine: what answers, what does not, and that it comes to an end either way. With real brokers: test/services/kafkaSurvey.test.ts.
+// `mtmi doctor` beyond this machine: what answers, what does not, and that it comes to an end either way. With real
+// brokers: test/services/kafkaSurvey.test.ts.
 
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
@@ -57,7 +58,8 @@ suite('doctor', { concurrency: 2 }, () => {
   })
 
   test('Qdrant: who has changed an alias by hand is told, and who has no key', async () => {
-    // Loopback answers in Qdrant's form: a server is not at hand everywhere; with one, test/services/qdrantIndex.test.ts.
+    // Loopback answers in Qdrant's form: a server is not at hand everywhere; with one,
+    // test/services/qdrantIndex.test.ts.
     let aliases: readonly (readonly [string, string])[] = []
     const server = createHttpServer((request, response) => {
       const send = (status: number, body: object) =>
@@ -142,14 +144,27 @@ suite('doctor', { concurrency: 2 }, () => {
 
 test('a part that does not come to an end in time has failed', async () => {
   const [finding] = await inTime('part', 5, 'mend it', () => new Promise(() => {}))
-  assert.deepEqual(finding, { what: 'part', verdict: 'failed', detail: 'no answer within 0.005 s', advice: 'mend it', code: 'UNAVAILABLE' })
+  assert.deepEqual(finding, {
+    what: 'part',
+    verdict: 'failed',
+    detail: 'no answer within 0.005 s',
+    advice: 'mend it',
+    code: 'UNAVAILABLE'
+  })
   assert.equal(failure('part', new ConfigError(['wrong']), 'mend it').code, 'CONFIG')
 })
 
 test('clocks: some seconds are doubtful, and so many that events would be refused is a failure', () => {
   const config = configSchema.parse({ events: { futureMaxMs: 600_000 } })
   const verdict = (aheadMs: number | undefined) => clockFinding('s', aheadMs, config).verdict
-  assert.deepEqual([undefined, 900, -4900, 6000, -6000, 700_000].map(verdict), ['ok', 'ok', 'ok', 'warning', 'warning', 'failed'])
+  assert.deepEqual([undefined, 900, -4900, 6000, -6000, 700_000].map(verdict), [
+    'ok',
+    'ok',
+    'ok',
+    'warning',
+    'warning',
+    'failed'
+  ])
   assert.match(clockFinding('s', -61_000, config).detail, /^61 s behind this machine's$/)
 })
 

@@ -35,7 +35,10 @@ function contentOf(file: string): Buffer {
   }
 }
 
-/** 40 users × 12 clicks on 20 items, minutes apart, the last by the one to be erased, so that it is the one whose list the report shows; and a line that is none. */
+/**
+ * 40 users × 12 clicks on 20 items, minutes apart, the last by the one to be erased, so that it is the one whose list
+ * the report shows; and a line that is none.
+ */
 function writeData(file: string): void {
   const users = [other, ...Array.from({ length: 38 }, (_, i) => `user-${i}`), erased]
   const lines = ['user,item,time']
@@ -46,13 +49,19 @@ function writeData(file: string): void {
   writeFileSync(file, `${lines.join('\n')}\n`)
 }
 
-/** One more click, by somebody else: the checkpoint after it is another one than that of the replay, and both hold everybody's examples. */
+/**
+ * One more click, by somebody else: the checkpoint after it is another one than that of the replay, and both hold
+ * everybody's examples.
+ */
 async function learnMore(folder: string): Promise<void> {
   writeFileSync(
     path.join(folder, 'mtmi.yaml'),
     'sources: [{ topic: more, format: json, user: u, item: i, type: =click, time: { path: t, unit: s } }]\n'
   )
-  writeFileSync(path.join(folder, 'more.jsonl'), `${JSON.stringify({ u: 'user-7', i: 'item-3', t: 1_700_000_000 + 12 * 3600 })}\n`)
+  writeFileSync(
+    path.join(folder, 'more.jsonl'),
+    `${JSON.stringify({ u: 'user-7', i: 'item-3', t: 1_700_000_000 + 12 * 3600 })}\n`
+  )
   await run(folder, ['produce', '--run', 'clicks.csv', '--topic', 'more', '--data', path.join(folder, 'more.jsonl')])
   for (const stage of ['ingest', 'sequence', 'train']) await run(folder, [stage, '--run', 'clicks.csv', '--once'])
 }
@@ -72,7 +81,12 @@ function runFolder(folder: string): string {
 
 const outcomes = ({ places }: { places?: unknown }) =>
   Object.fromEntries((places as ErasedPlace[]).map(({ place, outcome }) => [place.replace(/ \(.*$/s, ''), outcome]))
-const dataset = (folder: string) => ['--data', path.join(folder, 'clicks.csv'), '--columns', 'user=user,item=item,time=time,unit=s']
+const dataset = (folder: string) => [
+  '--data',
+  path.join(folder, 'clicks.csv'),
+  '--columns',
+  'user=user,item=item,time=time,unit=s'
+]
 
 test('while nothing runs: not a byte of the id is left in histories, index, checkpoints and report; the rest is named with its deadline', async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-erase-'))
@@ -82,7 +96,14 @@ test('while nothing runs: not a byte of the id is left in histories, index, chec
     await learnMore(folder)
     const root = runFolder(folder)
     const before = filesWith(root, erased)
-    for (const place of [/^sequences\//, /^index\//, /^checkpoints\//, /^report\.json$/, /^log\/interactions\//, /\.jsonl$/])
+    for (const place of [
+      /^sequences\//,
+      /^index\//,
+      /^checkpoints\//,
+      /^report\.json$/,
+      /^log\/interactions\//,
+      /\.jsonl$/
+    ])
       assert(
         before.some((file) => place.test(file)),
         `${place} does not name the user in ${before.join(', ')}: nothing would be proved`
@@ -100,11 +121,18 @@ test('while nothing runs: not a byte of the id is left in histories, index, chec
     )
     assert(filesWith(root, other).some((file) => file.startsWith('checkpoints/')))
     const found = outcomes(answer)
-    assert.deepEqual([found.histories, found.index, found['examples kept for replay'], found['report.json']], Array(4).fill('erased'))
+    assert.deepEqual(
+      [found.histories, found.index, found['examples kept for replay'], found['report.json']],
+      Array(4).fill('erased')
+    )
     const until = (answer.places as ErasedPlace[]).filter(({ outcome }) => outcome === 'until')
     assert.equal(until.length, 2)
     for (const { detail } of until) assert.match(detail, /20\d\d-\d\d-\d\d \d\d:\d\d UTC/)
-    assert((answer.places as ErasedPlace[]).some(({ place, outcome }) => place.endsWith('.jsonl') && outcome === 'left to you'))
+    assert(
+      (answer.places as ErasedPlace[]).some(
+        ({ place, outcome }) => place.endsWith('.jsonl') && outcome === 'left to you'
+      )
+    )
 
     // Whoever comes to the event later finds nothing more to do, and nothing comes back.
     for (const stage of ['sequence', 'train', 'publish']) await run(folder, [stage, '--run', 'clicks.csv', '--once'])
@@ -130,13 +158,17 @@ test('while nothing runs: not a byte of the id is left in histories, index, chec
 test('while everything runs: the stages do it, by a request as by the command, and say so', async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-erase-'))
   writeData(path.join(folder, 'clicks.csv'))
-  const service = new MtmiProcess(['--data-dir', path.join(folder, 'data'), ...small, 'replay', ...dataset(folder), '--port', '0'], {
-    cwd: folder,
-    env: { MTMI_TRAIN_CHECKPOINT_INTERVAL_MS: '50' }
-  })
+  const service = new MtmiProcess(
+    ['--data-dir', path.join(folder, 'data'), ...small, 'replay', ...dataset(folder), '--port', '0'],
+    {
+      cwd: folder,
+      env: { MTMI_TRAIN_CHECKPOINT_INTERVAL_MS: '50' }
+    }
+  )
   try {
     const base = (await service.says(/Serving on (http:\S+)/))[1]!
-    const list = async (user: string) => (await (await fetch(`${base}/v1/users/${user}/recommendations`)).json()) as { coldStart?: string }
+    const list = async (user: string) =>
+      (await (await fetch(`${base}/v1/users/${user}/recommendations`)).json()) as { coldStart?: string }
     assert.equal((await list(erased)).coldStart, undefined)
     // A mistyped id: nothing is called erased where nothing was.
     const mistyped = await run(folder, ['erase', '--user', 'no-such-user', '--json'])
@@ -149,7 +181,10 @@ test('while everything runs: the stages do it, by a request as by the command, a
     const answer = await run(folder, ['erase', '--user', erased, '--json'])
     assert.equal(answer.found, true)
     const found = outcomes(answer)
-    assert.deepEqual([found.histories, found.index, found['examples kept for replay'], found['report.json']], Array(4).fill('erased'))
+    assert.deepEqual(
+      [found.histories, found.index, found['examples kept for replay'], found['report.json']],
+      Array(4).fill('erased')
+    )
     assert.equal((await list(erased)).coldStart, 'popular')
     const checkpoints = path.join(runFolder(folder), 'checkpoints')
     assert.deepEqual(filesWith(checkpoints, erased), [])
@@ -164,7 +199,11 @@ test('while everything runs: the stages do it, by a request as by the command, a
 
     // A click afterwards is a new beginning.
     const click = JSON.stringify({ userId: other, itemId: 'item-3', type: 'click' })
-    const posted = await fetch(`${base}/v1/events`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: click })
+    const posted = await fetch(`${base}/v1/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: click
+    })
     assert.equal(posted.status, 202, await posted.text())
     let profile: { historyLength?: number } = {}
     for (const deadline = performance.now() + patienceMs; profile.historyLength === undefined; await nextTurn()) {

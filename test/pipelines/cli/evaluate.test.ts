@@ -14,7 +14,9 @@ after(() => rmSync(cwd, { recursive: true }))
 const data = path.join(cwd, 'groups.txt')
 writeFileSync(
   data,
-  Array.from({ length: 60 }, (_, u) => Array.from({ length: 8 }, (_, i) => `${u} g${u % 5}-${(u + 3 * i) % 10}\n`).join('')).join('')
+  Array.from({ length: 60 }, (_, u) =>
+    Array.from({ length: 8 }, (_, i) => `${u} g${u % 5}-${(u + 3 * i) % 10}\n`).join('')
+  ).join('')
 )
 const small = [
   '--set',
@@ -34,7 +36,16 @@ test('a learned model: the whole result, and the same again without learning', a
   assert.equal(first.status, 0, first.stderr)
   const result = lastLine(first.stdout)
   assert.deepEqual(
-    { ...result, metrics: 0, withoutHistory: 0, intraUserCosine: 0, coverage: 0, trainSeconds: 0, examplesPerSecond: 0, details: 0 },
+    {
+      ...result,
+      metrics: 0,
+      withoutHistory: 0,
+      intraUserCosine: 0,
+      coverage: 0,
+      trainSeconds: 0,
+      examplesPerSecond: 0,
+      details: 0
+    },
     {
       model: 'mtmi',
       data: 'groups',
@@ -85,9 +96,21 @@ test('several seeds: means, spreads, and each run', async () => {
 test('interactions of types without a weight are counted by type, and the option that the warning gives lets them count', async () => {
   const types = ['hover', 'wiggle', 'click', 'hover']
   const file = path.join(cwd, 'typed.csv')
-  const rows = Array.from({ length: 400 }, (_, i) => `u${i % 20},i${(i * 7) % 30},${1_700_000_000 + i * 60},${types[i % 4]}`)
+  const rows = Array.from(
+    { length: 400 },
+    (_, i) => `u${i % 20},i${(i * 7) % 30},${1_700_000_000 + i * 60},${types[i % 4]}`
+  )
   writeFileSync(file, `${['user_id,item_id,event_time,event_type', ...rows].join('\n')}\n`)
-  const command = ['evaluate', '--data', file, '--model', 'most-popular', '--set', 'evaluate.interactionsMin=1', '--json']
+  const command = [
+    'evaluate',
+    '--data',
+    file,
+    '--model',
+    'most-popular',
+    '--set',
+    'evaluate.interactionsMin=1',
+    '--json'
+  ]
   const { status, stdout, stderr } = await mtmi(command, { cwd })
   assert.equal(status, 0, stderr)
   const ignoredTypes = {
@@ -98,7 +121,10 @@ test('interactions of types without a weight are counted by type, and the option
     other: 0
   }
   assert.deepEqual(lastLine(stdout).records, { read: 400, used: 100, ignored: 300, refused: 0, ignoredTypes })
-  assert.match(stderr, /300 of 400 interactions are left out, because their types have no weight: hover 200, wiggle 100\./)
+  assert.match(
+    stderr,
+    /300 of 400 interactions are left out, because their types have no weight: hover 200, wiggle 100\./
+  )
   const [, weights] = /--types (\S+)/.exec(stderr)!
   const again = await mtmi([...command, '--types', weights!], { cwd })
   assert.equal(again.status, 0, again.stderr)
@@ -118,7 +144,9 @@ test('killed, it goes on from its last epoch', async () => {
   const killed = new MtmiProcess(command, { cwd })
   await killed.says(/epoch 2 done/)
   await killed.stop('SIGKILL')
-  const folder = readdirSync(path.join(cwd, 'data', 'evaluations')).find((name) => name.startsWith('groups-mtmi-users-3-'))!
+  const folder = readdirSync(path.join(cwd, 'data', 'evaluations')).find((name) =>
+    name.startsWith('groups-mtmi-users-3-')
+  )!
   assert(!existsSync(path.join(cwd, 'data', 'evaluations', folder, 'result.json')))
   const resumed = new MtmiProcess(command, { cwd })
   await resumed.says(/goes on after epoch \d+/)
@@ -136,7 +164,10 @@ test('what cannot be done is said, with what to do', async () => {
   }
   await fails(['evaluate', '--data', data, '--model', 'none-such'], /model\.name.*simple methods are most-popular/s)
   await fails(['evaluate', '--data', data, '--model', 'markov', '--protocol', 'time'], /own order only.*leave-one-out/s)
-  await fails(['evaluate', '--data', data, '--model', 'markov', '--protocol', 'weekly'], /users, leave-one-out, time, stream/)
+  await fails(
+    ['evaluate', '--data', data, '--model', 'markov', '--protocol', 'weekly'],
+    /users, leave-one-out, time, stream/
+  )
   const tiny = path.join(cwd, 'tiny.txt')
   writeFileSync(tiny, 'u a\nu b\nu c\n')
   await fails(
@@ -179,17 +210,41 @@ test('stream: period by period, for a model that is updated and for a chain', as
 
 test('a study and a search: a table, plots, and the runs behind them; the second time nothing is learned', async () => {
   const settings = [...small, '--set', 'evaluate.epochsMax=2']
-  const compare = [...settings, 'study', 'compare', '--data', data, '--model', 'mtmi', 'markov', '--seed', '1', '2', '--out', 'found']
+  const compare = [
+    ...settings,
+    'study',
+    'compare',
+    '--data',
+    data,
+    '--model',
+    'mtmi',
+    'markov',
+    '--seed',
+    '1',
+    '2',
+    '--out',
+    'found'
+  ]
   const first = await mtmi(compare, { cwd })
   assert.equal(first.status, 0, first.stderr)
-  assert.match(readFileSync(path.join(cwd, 'found', 'compare.md'), 'utf8'), /4 of 4 runs.*\| mtmi \| 1 2 \|.*\| markov \| 1 2 \|.*Node/s)
+  assert.match(
+    readFileSync(path.join(cwd, 'found', 'compare.md'), 'utf8'),
+    /4 of 4 runs.*\| mtmi \| 1 2 \|.*\| markov \| 1 2 \|.*Node/s
+  )
   assert.match(readFileSync(path.join(cwd, 'found', 'compare.html'), 'utf8'), /<svg/)
-  const kept = JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as { runs: { result: { trainSeconds: number } }[] }
+  const kept = JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as {
+    runs: { result: { trainSeconds: number } }[]
+  }
   await mtmi(compare, { cwd })
-  assert.deepEqual((JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as typeof kept).runs, kept.runs)
+  assert.deepEqual(
+    (JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as typeof kept).runs,
+    kept.runs
+  )
   const tuned = await mtmi([...settings, 'tune', '--data', data, '--trials', '3', '--out', 'found', '--json'], { cwd })
   assert.equal(tuned.status, 0, tuned.stderr)
-  const { tuning } = lastLine(tuned.stdout) as { tuning: { model: string; judged: { trial: { number: number }; epochs: number }[] }[] }
+  const { tuning } = lastLine(tuned.stdout) as {
+    tuning: { model: string; judged: { trial: { number: number }; epochs: number }[] }[]
+  }
   // Three for one epoch (2/3 of one, rounded), the best of them for two.
   assert.deepEqual(
     tuning[0]!.judged.map(({ epochs }) => epochs),

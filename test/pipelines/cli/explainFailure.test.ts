@@ -20,7 +20,9 @@ test('our errors: their message, and the status of whoever must act', () => {
 })
 
 test('errors of the operating system, by name and by number, say what to do', () => {
-  const denied = explained(Object.assign(new Error('EACCES: permission denied, mkdir /x/y'), { code: 'EACCES', path: '/x/y' }))
+  const denied = explained(
+    Object.assign(new Error('EACCES: permission denied, mkdir /x/y'), { code: 'EACCES', path: '/x/y' })
+  )
   assert.deepEqual(denied, {
     status: 78,
     text: 'mtmi: /x cannot be used: EACCES: permission denied, mkdir /x/y; correct its permissions, or choose another --data-dir\n'
@@ -36,7 +38,10 @@ test('errors of the operating system, by name and by number, say what to do', ()
     explained(checkpoint).text,
     /^mtmi: no room on \/data: the quota is used up \(checkpoint \/data\/c cannot be written: EDQUOT\)/
   )
-  assert.match(explained(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })).text, /raise `ulimit -n`/)
+  assert.match(
+    explained(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' })).text,
+    /raise `ulimit -n`/
+  )
 })
 
 test('everything else is a bug of ours, with its stack', () => {

@@ -28,7 +28,9 @@ async function withCodecs(body: (codecs: Codecs, registry: LocalRegistry) => Pro
 const plain: Interaction = { eventId: 'e1', userId: 'u1', itemId: 'i1', type: 'click', eventTimeMs: 1_700_000_000_123 }
 
 /** What may be an id; a text may be more, see admission.test.ts. */
-const anyText = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).filter((text) => idProblem('id', text) === undefined)
+const anyText = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+  .filter((text) => idProblem('id', text) === undefined)
 const anyLong = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
 const anyOffset = fc.bigInt({ min: 0n, max: 2n ** 63n - 1n })
 const anyTimeMs = fc.nat(latestMs - 1)
@@ -66,7 +68,8 @@ test('an interaction is read as it was written', () =>
 test('the bytes are the Confluent wire format: 0, the id as big-endian int32, the Avro body', () =>
   withCodecs(({ interaction }) => {
     const bytes = interaction.encode({ eventId: 'e', userId: 'u', itemId: 'i', type: 'c', eventTimeMs: 64 })
-    // A string is its length in zigzag (1 → 2) and its bytes; 64 in zigzag is 128 = 0x80 0x01; each absent field is branch 0.
+    // A string is its length in zigzag (1 → 2) and its bytes; 64 in zigzag is 128 = 0x80 0x01; each absent field is
+    // branch 0.
     assert.deepEqual([...bytes], [0, 0, 0, 0, 1, 2, 0x65, 2, 0x75, 2, 0x69, 2, 0x63, 0x80, 0x01, 0, 0, 0])
   }))
 
@@ -84,7 +87,12 @@ test('offsets keep all 64 bits', () =>
 
 test('an item is read as it was written', () =>
   withCodecs(({ item }) => {
-    const written = { itemId: 'i', title: 'Ünï (1995)', features: { genre: ['Drama', 'War'], none: [] }, updatedAtMs: 5 }
+    const written = {
+      itemId: 'i',
+      title: 'Ünï (1995)',
+      features: { genre: ['Drama', 'War'], none: [] },
+      updatedAtMs: 5
+    }
     const read = item.decode(item.encode(written))
     assert.deepEqual({ ...read, features: { ...read.features } }, written)
     assert.deepEqual(Object.keys(item.decode(item.encode({ itemId: 'i', features: {}, updatedAtMs: 0 }))), [
@@ -118,7 +126,9 @@ const anySequence: fc.Arbitrary<UserSequence> = fc
     steps: steps
       .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
       .map(({ offset, ...step }) => (offset === null ? { ...step } : { ...step, source: { partition: 1, offset } })),
-    fresh: steps.flatMap((_, position) => (position % 3 === 0 ? [{ position, offset: BigInt(position) + 2n ** 60n }] : []))
+    fresh: steps.flatMap((_, position) =>
+      position % 3 === 0 ? [{ position, offset: BigInt(position) + 2n ** 60n }] : []
+    )
   }))
 
 test('a user sequence is read as it was written', () =>
@@ -150,7 +160,8 @@ test('how far a user sequence says that its partition was is read without the re
     assert.throws(() => progressOf(Uint8Array.of(0, 0, 0, 0, 3)), BadEventError)
   }))
 
-const json = (value: unknown) => JSON.stringify(sorted(value), (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : inner))
+const json = (value: unknown) =>
+  JSON.stringify(sorted(value), (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : inner))
 const sorted = (value: unknown): unknown =>
   Array.isArray(value)
     ? value.map(sorted)
@@ -164,7 +175,11 @@ const sorted = (value: unknown): unknown =>
 
 test('a user sequence of 50 steps within an hour apart takes a dozen bytes a step', () =>
   withCodecs(({ userSequence }) => {
-    const steps = Array.from({ length: 50 }, (_, i) => ({ itemId: String(10_000 + i), type: 'click', eventTimeMs: 1.7e12 + i * 3_000_000 }))
+    const steps = Array.from({ length: 50 }, (_, i) => ({
+      itemId: String(10_000 + i),
+      type: 'click',
+      eventTimeMs: 1.7e12 + i * 3_000_000
+    }))
     const sequence = {
       userId: 'u',
       partition: 0,
@@ -214,8 +229,20 @@ test('a value that does not fit is named when it is written', () =>
         (error: unknown) => error instanceof BadEventError && message.test(error.message)
       )
     }
-    const sequence = { userId: 'u', partition: 0, committed: 0n, watermarkMs: 0, acceptedAtMs: 0, newestMs: 0, steps: [], fresh: [] }
-    assert.throws(() => userSequence.encode({ ...sequence, recent: [{ idHash: 2n ** 63n, eventTimeMs: 0 }] }), BadEventError)
+    const sequence = {
+      userId: 'u',
+      partition: 0,
+      committed: 0n,
+      watermarkMs: 0,
+      acceptedAtMs: 0,
+      newestMs: 0,
+      steps: [],
+      fresh: []
+    }
+    assert.throws(
+      () => userSequence.encode({ ...sequence, recent: [{ idHash: 2n ** 63n, eventTimeMs: 0 }] }),
+      BadEventError
+    )
   }))
 
 test('what cannot be read is named', () =>
@@ -305,20 +332,27 @@ test('an older writer’s record, without the optional fields, is read by today�
 test('a newer writer’s record is read too: fields unknown here are left out', () =>
   withCodecs(async ({ interaction }, registry) => {
     const newer = JSON.parse(schemaText('interaction')) as { fields: object[] }
-    newer.fields.splice(2, 0, { name: 'device', type: 'string', default: '' }, { name: 'sequence', type: 'long', default: 0 })
+    newer.fields.splice(
+      2,
+      0,
+      { name: 'device', type: 'string', default: '' },
+      { name: 'sequence', type: 'long', default: 0 }
+    )
     const id = await registry.idFor('elsewhere-value', JSON.stringify(newer))
     const body = parseSchema(JSON.stringify(newer)).toBuffer({ ...plain, device: 'phone', sequence: 2n ** 60n })
     assert.deepEqual(interaction.decode(Buffer.concat([Buffer.of(0, 0, 0, 0, id), body])), plain)
   }))
 
-// A released schema is copied to schemas-earlier/<name>/<number>.avsc and never changed: today's must read what each of them wrote.
+// A released schema is copied to schemas-earlier/<name>/<number>.avsc and never changed: today's must read what each of
+// them wrote.
 const earlier = new URL('./schemas-earlier/', import.meta.url)
 for (const name of ['interaction', 'item', 'user-sequence', 'model-update'] satisfies SchemaName[]) {
   test(`today's ${name} schema reads all of its earlier versions`, () => {
     const today = parseSchema(schemaText(name))
     const files = readdirSync(new URL(`${name}/`, earlier)).filter((file) => file.endsWith('.avsc'))
     assert(files.length > 0)
-    for (const file of files) today.createResolver(parseSchema(readFileSync(new URL(`${name}/${file}`, earlier), 'utf8')))
+    for (const file of files)
+      today.createResolver(parseSchema(readFileSync(new URL(`${name}/${file}`, earlier), 'utf8')))
   })
 }
 
@@ -345,7 +379,13 @@ test('loadSchemas asks a slow registry once for each schema, and leaves unknown 
     known.clear()
     const unknown = Uint8Array.from(bytes)
     unknown[4] = 77
-    const records = [{ value: null }, { value: bytes }, { value: unknown }, { value: bytes }, { value: new Uint8Array(2) }]
+    const records = [
+      { value: null },
+      { value: bytes },
+      { value: unknown },
+      { value: bytes },
+      { value: new Uint8Array(2) }
+    ]
     await loadSchemas(slow, records)
     assert.deepEqual(asked, [1, 77])
     assert.deepEqual(codecs.interaction.decode(bytes), plain)
@@ -355,7 +395,9 @@ test('loadSchemas asks a slow registry once for each schema, and leaves unknown 
 test('records that the direct form leaves to the schema are counted and the first is reported with its cause; bad records are not', () =>
   withCodecs(async (_, registry) => {
     const reported: [string, string][] = []
-    const codecs = await createCodecs(registry, undefined, (record, cause) => reported.push([record, (cause as Error).message]))
+    const codecs = await createCodecs(registry, undefined, (record, cause) =>
+      reported.push([record, (cause as Error).message])
+    )
     const value = { eventId: 'e', userId: 'u', itemId: 'i', type: 'view', eventTimeMs: 1, context: { a: 'b' } }
     const usual = Buffer.from(codecs.interaction.encode(value))
     const at = usual.indexOf(Buffer.from([2, 2, 0x61, 2, 0x62, 0]))

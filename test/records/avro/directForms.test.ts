@@ -1,4 +1,5 @@
-// The direct forms against avsc and the schemas: the same bytes for the same values, the same values for the same bytes, and no falling back where nothing is unusual.
+// The direct forms against avsc and the schemas: the same bytes for the same values, the same values for the same
+// bytes, and no falling back where nothing is unusual.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -45,18 +46,28 @@ const anySequence: fc.Arbitrary<UserSequence> = fc
       acceptedAtMs: plainMs,
       newestMs: plainMs,
       steps: fc.array(
-        fc.record({ itemId: text, type: fc.constantFrom('click', 'buy', 'größer'), eventTimeMs: plainMs, offset: fc.option(offset) }),
+        fc.record({
+          itemId: text,
+          type: fc.constantFrom('click', 'buy', 'größer'),
+          eventTimeMs: plainMs,
+          offset: fc.option(offset)
+        }),
         { maxLength: 60 }
       ),
       recent: fc.array(
-        fc.record({ idHash: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), eventTimeMs: plainMs }, { noNullPrototype: true })
+        fc.record(
+          { idHash: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), eventTimeMs: plainMs },
+          { noNullPrototype: true }
+        )
       )
     },
     { noNullPrototype: true }
   )
   .map(({ steps, ...rest }) => ({
     ...rest,
-    steps: steps.map(({ offset: at, ...step }) => (at === null ? step : { ...step, source: { partition: 7, offset: at } })),
+    steps: steps.map(({ offset: at, ...step }) =>
+      at === null ? step : { ...step, source: { partition: 7, offset: at } }
+    ),
     fresh: steps.flatMap((_, position) => (position % 3 === 1 ? [{ position, offset: BigInt(position) }] : []))
   }))
 
@@ -94,7 +105,8 @@ test('strings that share a place in the table of shared ones are told apart', ()
   const reader = new AvroReader()
   for (let round = 0; round < 2; round++) {
     reader.start(writer.take(Buffer.alloc(0)), 0)
-    for (let i = 0; i < count; i++) if (reader.sharedString() !== `item-${i}`) assert.fail(`item-${i} in round ${round}`)
+    for (let i = 0; i < count; i++)
+      if (reader.sharedString() !== `item-${i}`) assert.fail(`item-${i} in round ${round}`)
     reader.end()
   }
 })
@@ -143,7 +155,8 @@ test('what is unusual is refused, not guessed: whoever asked goes by the schema 
   )
   const writer = new AvroWriter()
   writer.start(0)
-  for (const wrong of [1.5, Number.NaN, 2 ** 52, undefined]) assert.throws(() => writer.number(wrong as number), String(wrong))
+  for (const wrong of [1.5, Number.NaN, 2 ** 52, undefined])
+    assert.throws(() => writer.number(wrong as number), String(wrong))
   assert.throws(() => writer.int(2 ** 31))
   assert.throws(() => writer.long(1 as unknown as bigint))
   assert.throws(() => writer.string(7 as unknown as string))

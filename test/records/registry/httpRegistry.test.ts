@@ -17,7 +17,11 @@ const one = record('R', { name: 'a', type: 'string' })
 const two = record('R', { name: 'a', type: 'string' }, { name: 'b', type: 'int', default: 0 })
 const needsMore = record('R', { name: 'a', type: 'string' }, { name: 'b', type: 'int' })
 
-function client(url: string, options: Partial<RegistryOptions> = {}, parts: Partial<HttpRegistryParts> = {}): HttpRegistry {
+function client(
+  url: string,
+  options: Partial<RegistryOptions> = {},
+  parts: Partial<HttpRegistryParts> = {}
+): HttpRegistry {
   const { registry } = resolveConfig({ registry: { retryMaxMs: 20_000, ...options, url } }, {})
   return new HttpRegistry(registry, { clock: systemClock, rng: new Rng(1), retryFirstMs: 1, ...parts })
 }
@@ -58,12 +62,21 @@ test('an incompatible or invalid schema is a ConfigError that names the subject'
     server.add('s-value', one)
     await assert.rejects(client(server.url).idFor('s-value', JSON.stringify(needsMore)), (error) => {
       assert(error instanceof ConfigError)
-      assert.match(error.message, /schema of s-value cannot read records of its earlier schemas: .*give new fields a default/)
+      assert.match(
+        error.message,
+        /schema of s-value cannot read records of its earlier schemas: .*give new fields a default/
+      )
       return true
     })
-    await assert.rejects(client(server.url).idFor('t-value', '{"type": "nothing"}'), /refuses to register the schema of t-value \(422/)
+    await assert.rejects(
+      client(server.url).idFor('t-value', '{"type": "nothing"}'),
+      /refuses to register the schema of t-value \(422/
+    )
     const locked = client(server.url, { register: false })
-    await assert.rejects(locked.idFor('u-value', JSON.stringify(one)), /registry\.register is false: run `mtmi schemas register`/)
+    await assert.rejects(
+      locked.idFor('u-value', JSON.stringify(one)),
+      /registry\.register is false: run `mtmi schemas register`/
+    )
     assert.equal(await locked.idFor('s-value', JSON.stringify(one)), 1)
   })
 })
@@ -91,7 +104,11 @@ test('an unknown id is for the record to answer for, and is not asked for again 
   await withServer(async (server) => {
     const clock = new ManualClock(0)
     const registry = client(server.url, {}, { clock })
-    const records = [{ value: Uint8Array.of(0, 0, 0, 0, 9, 1) }, { value: Uint8Array.of(0, 255, 255, 255, 255, 1) }, { value: null }]
+    const records = [
+      { value: Uint8Array.of(0, 0, 0, 0, 9, 1) },
+      { value: Uint8Array.of(0, 255, 255, 255, 255, 1) },
+      { value: null }
+    ]
     await loadSchemas(registry, records)
     await loadSchemas(registry, records)
     await assert.rejects(registry.schemaOf(9), UnknownSchemaIdError)
@@ -114,7 +131,9 @@ test('references are written into the schema where they are first mentioned', as
     // A reference of a reference, by its short name; one without a namespace; one mentioned twice.
     server.add('country', { type: 'enum', name: 'Country', namespace: 'geo', symbols: ['AT', 'PT'] })
     const countryRef = { name: 'geo.Country', subject: 'country', version: 1 }
-    server.add('address', { ...record('Address', { name: 'country', type: 'Country' }), namespace: 'geo' }, [countryRef])
+    server.add('address', { ...record('Address', { name: 'country', type: 'Country' }), namespace: 'geo' }, [
+      countryRef
+    ])
     server.add('level', { type: 'enum', name: 'Level', symbols: ['LOW', 'HIGH'] })
     const references = [
       { name: 'geo.Address', subject: 'address', version: 1 },
@@ -144,9 +163,14 @@ test('references are written into the schema where they are first mentioned', as
     const value = { home: { country: 'AT' }, other: [{ country: 'PT' }], level: 'HIGH', born: { x: 'AT' } }
     assert.equal(JSON.stringify(type.fromBuffer(type.toBuffer(value))), JSON.stringify(value))
 
-    const broken = server.add('broken', record('B', { name: 'l', type: 'Level' }), [{ name: 'Level', subject: 'level', version: 1 }])
+    const broken = server.add('broken', record('B', { name: 'l', type: 'Level' }), [
+      { name: 'Level', subject: 'level', version: 1 }
+    ])
     server.forget('level')
-    await assert.rejects(client(server.url).schemaOf(broken), /refers to Level, version 1 of level, which the registry does not have/)
+    await assert.rejects(
+      client(server.url).schemaOf(broken),
+      /refers to Level, version 1 of level, which the registry does not have/
+    )
   })
 })
 
@@ -155,7 +179,9 @@ test('a reference may be named after a file: what it defines is found by its own
     server.add('shared', { ...record('A', { name: 'v', type: 'double' }), namespace: 'ns.a' })
     const references = [{ name: 'shared-A.avsc', subject: 'shared', version: 1 }]
     const id = server.add('e', { ...record('E', { name: 'c', type: 'ns.a.A' }), namespace: 'ns.e' }, references)
-    const { fields } = JSON.parse(await client(server.url).schemaOf(id)) as { fields: readonly { type: { fields: unknown } }[] }
+    const { fields } = JSON.parse(await client(server.url).schemaOf(id)) as {
+      fields: readonly { type: { fields: unknown } }[]
+    }
     assert.deepEqual(fields[0]!.type.fields, [{ name: 'v', type: 'double' }])
   })
 })
@@ -194,7 +220,10 @@ test('a registry that stays away is UNAVAILABLE in the end; closing ends the wai
   await server.stop()
   await assert.rejects(client(server.url, { retryMaxMs: 5 }).schemaOf(1), (error) => {
     assert(error instanceof UnavailableError)
-    assert.match(error.message, /does not answer GET \/schemas\/ids\/1: ECONNREFUSED \(\d+ attempts in \d+ s\)\. Check registry\.url/)
+    assert.match(
+      error.message,
+      /does not answer GET \/schemas\/ids\/1: ECONNREFUSED \(\d+ attempts in \d+ s\)\. Check registry\.url/
+    )
     return true
   })
   const waiting: HttpRegistry = client(
@@ -231,7 +260,10 @@ test('credentials travel in the header, and never in a message', async () => {
   await withServer(async (server) => {
     const id = server.add('s-value', one)
     server.authorization = `Basic ${Buffer.from('reader:hunter2:x').toString('base64')}`
-    assert.deepEqual(JSON.parse(await client(server.url, { username: 'reader', password: 'hunter2:x' }).schemaOf(id)), one)
+    assert.deepEqual(
+      JSON.parse(await client(server.url, { username: 'reader', password: 'hunter2:x' }).schemaOf(id)),
+      one
+    )
     const wrong = client(server.url, { username: 'reader', password: 'swordfish' })
     await assert.rejects(wrong.schemaOf(id), (error) => {
       assert(error instanceof ConfigError)
@@ -266,6 +298,12 @@ test('our own codecs work over it, and read what another process wrote', async (
     const registry = client(server.url, { register: false })
     const reader = await createCodecs(registry)
     await loadSchemas(registry, [{ value: bytes }])
-    assert.deepEqual(reader.interaction.decode(bytes), { eventId: 'e', userId: 'u', itemId: 'i', type: 'click', eventTimeMs: 1 })
+    assert.deepEqual(reader.interaction.decode(bytes), {
+      eventId: 'e',
+      userId: 'u',
+      itemId: 'i',
+      type: 'click',
+      eventTimeMs: 1
+    })
   })
 })

@@ -36,7 +36,10 @@ test('day and month that could be swapped are never guessed', () => {
 })
 
 test('numbers that are no times are named for what they look like', () => {
-  assert.match(shown('829', '1111', '1110'), /^none: "829", "1111", "1110" \("829" looks like month and day without a year/)
+  assert.match(
+    shown('829', '1111', '1110'),
+    /^none: "829", "1111", "1110" \("829" looks like month and day without a year/
+  )
   assert.match(shown('14102100'), /^none: .*a year of two digits/)
   assert.match(shown('637000000000000000'), /^none: .*\.NET ticks/)
   assert.match(shown('1', '2', '3'), /^none: .*a count of something else/)

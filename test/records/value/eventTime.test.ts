@@ -73,10 +73,18 @@ const refused: readonly [text: string, form: TimeForm, message: RegExp][] = [
   ['17', { unit: 's' }, /a count of something else/],
   ['0', { unit: 'ms' }, /would be 1970-01-01/],
   // Too late
-  ['1714557976123', { unit: 's' }, /would be the year 56302; it looks like milliseconds \(2024-05-01T10:06:16.123Z\): unit ms/],
+  [
+    '1714557976123',
+    { unit: 's' },
+    /would be the year 56302; it looks like milliseconds \(2024-05-01T10:06:16.123Z\): unit ms/
+  ],
   ['1714557976123456789', { unit: 'ms' }, /it looks like nanoseconds \(2024-05-01T10:06:16.123Z\): unit ns/],
   ['1714557976', { unit: 'iso' }, /expected an ISO time, found "1714557976"; it looks like seconds/],
-  ['2024-05-01T10:06:16Z', { unit: 'ms' }, /expected a time in milliseconds .*it looks like ISO 8601 \(2024-05-01T10:06:16Z\): unit iso/],
+  [
+    '2024-05-01T10:06:16Z',
+    { unit: 'ms' },
+    /expected a time in milliseconds .*it looks like ISO 8601 \(2024-05-01T10:06:16Z\): unit iso/
+  ],
   ['soon', { unit: 'ms' }, /expected a time in milliseconds since 1970 \(unit ms\), found "soon"$/],
   ['0x6553f100', { unit: 's' }, /found "0x6553f100"$/],
   ['1e300', { unit: 's' }, /which would be no date/],

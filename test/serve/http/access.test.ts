@@ -15,13 +15,16 @@ const events = 'events-0123456789abcdef'
 const admin = 'admin-0123456789abcdef'
 const newer = 'newer-0123456789abcdef'
 
-const serveWith = (serve: Record<string, unknown>): ServeOptions => resolveConfig(undefined, {}, { serve: { port: 0, ...serve } }).serve
+const serveWith = (serve: Record<string, unknown>): ServeOptions =>
+  resolveConfig(undefined, {}, { serve: { port: 0, ...serve } }).serve
 const allTokens = { readToken: `${read}, ${newer}`, eventsToken: events, adminToken: admin }
 
 async function setUp(t: TestContext, serve: Record<string, unknown>) {
   const index = new MemoryVectorIndex()
   await index.createSpace('s', { dimensions: 2, interestCount: 1 })
-  await index.upsert('s', 1, [{ role: 'item', id: 'x', vector: Float32Array.of(1, 0), payload: { count: 1, updatedAtMs: 0 } }])
+  await index.upsert('s', 1, [
+    { role: 'item', id: 'x', vector: Float32Array.of(1, 0), payload: { count: 1, updatedAtMs: 0 } }
+  ])
   await index.promote('s', { items: 1, users: 0 })
   const metrics = createMetrics({ clock: systemClock, processMetrics: false })
   let taken = 0
@@ -53,7 +56,8 @@ const look = ['GET', '/v1/status'] as const
 
 test('a token opens what its role may do, and nothing else', async (t) => {
   const { ask } = await setUp(t, allTokens)
-  const status = async (route: readonly ['GET' | 'POST', string], token: string) => (await ask(...route, `Bearer ${token}`)).statusCode
+  const status = async (route: readonly ['GET' | 'POST', string], token: string) =>
+    (await ask(...route, `Bearer ${token}`)).statusCode
   for (const [token, expected] of [
     [read, [200, 200, 403, 403]],
     [newer, [200, 200, 403, 403]],
@@ -109,7 +113,10 @@ test('the description names the token and role of each route, where there are to
   assert.equal(page.components.securitySchemes.token.scheme, 'bearer')
   assert.deepEqual(page.paths['/v1/events'].post.security, [{ token: ['events'] }])
   assert.deepEqual(page.paths['/v1/users/{id}/recommendations'].get.security, [{ token: ['read'] }])
-  assert(page.paths['/v1/status'].get.responses['401'] !== undefined && page.paths['/v1/status'].get.responses['403'] !== undefined)
+  assert(
+    page.paths['/v1/status'].get.responses['401'] !== undefined &&
+      page.paths['/v1/status'].get.responses['403'] !== undefined
+  )
   assert.equal(page.paths['/livez'].get.security, undefined)
   const bare = (await (await setUp(t, {})).ask('GET', '/openapi.json')).json()
   assert.equal(bare.components.securitySchemes, undefined)
@@ -117,7 +124,8 @@ test('the description names the token and role of each route, where there are to
 
 test('a host that others reach is not listened on without a token, unless that is said to be meant', async (t) => {
   for (const host of ['127.0.0.1', '127.9.9.9', 'localhost', '::1']) assert(isLoopback(host), host)
-  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'mtmi.example', '128.0.0.1', '127.0.0.1.example']) assert(!isLoopback(host), host)
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', 'mtmi.example', '128.0.0.1', '127.0.0.1.example'])
+    assert(!isLoopback(host), host)
   const exposed = serveWith({ host: '0.0.0.0' })
   assert.throws(
     () => checkExposure(exposed),
@@ -134,9 +142,15 @@ test('tokens that can be guessed, or cannot be sent, are refused and never print
   for (const bad of ['short', 'with"quote-0123456789', `${read},short`, 'ümlaut-0123456789abc'])
     assert.throws(
       () => serveWith({ readToken: bad }),
-      (error: Error) => error instanceof ConfigError && /serve\.readToken/.test(error.message) && !error.message.includes(bad)
+      (error: Error) =>
+        error instanceof ConfigError && /serve\.readToken/.test(error.message) && !error.message.includes(bad)
     )
-  const fromFile = resolveConfig(undefined, { MTMI_SERVE_ADMIN_TOKEN_FILE: '/run/secrets/admin' }, {}, () => `${admin}\n${newer}\n`)
+  const fromFile = resolveConfig(
+    undefined,
+    { MTMI_SERVE_ADMIN_TOKEN_FILE: '/run/secrets/admin' },
+    {},
+    () => `${admin}\n${newer}\n`
+  )
   const access = new Access(fromFile.serve)
   for (const token of [admin, newer]) access.check('admin', `Bearer ${token}`)
 })

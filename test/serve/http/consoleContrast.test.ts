@@ -1,4 +1,5 @@
-// Colours of the console's token form, as its style sheet gives them. test/console looks at the whole page in a browser.
+// Colours of the console's token form, as its style sheet gives them. test/console looks at the whole page in a
+// browser.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -35,7 +36,9 @@ function given(selector: string, property: string): string {
       .split(',')
       .some((one) => one.trim() === selector)
   )
-  const values = rules.flatMap(([, , body]) => [...body!.matchAll(new RegExp(`(?:^|[\\s;])${property}: [^;]*?var\\(--(\\w+)\\)`, 'g'))])
+  const values = rules.flatMap(([, , body]) => [
+    ...body!.matchAll(new RegExp(`(?:^|[\\s;])${property}: [^;]*?var\\(--(\\w+)\\)`, 'g'))
+  ])
   assert(values.length > 0, `${selector} gives no ${property}`)
   return values.at(-1)![1]!
 }
@@ -51,7 +54,10 @@ for (const theme of themes) {
       const found = contrast(colour(given(words, 'color'), theme), colour(given(ground, 'background'), theme))
       assert(found >= 4.5, `${words} on ${ground}: contrast ${found.toFixed(2)}`)
     }
-    const edge = contrast(colour(given('form.banner input', 'border'), theme), colour(given('form.banner', 'background'), theme))
+    const edge = contrast(
+      colour(given('form.banner input', 'border'), theme),
+      colour(given('form.banner', 'background'), theme)
+    )
     assert(edge >= 3, `edge: contrast ${edge.toFixed(2)}`)
   })
 }

@@ -142,7 +142,10 @@ test('users: who acted last, who begins so; those the index does not know are le
 test('a user: history, interests with what is nearest, and all of it on a map', async (t) => {
   const { get } = await setUp(t)
   const plain = described(await get('/v1/users/u?nearest=2'), '/v1/users/{id}')
-  assert.deepEqual([plain.version, plain.vectorsAgeMs, plain.updatedAtMs, plain.historyLength], ['s@3', 7, nowMs - 7, 2])
+  assert.deepEqual(
+    [plain.version, plain.vectorsAgeMs, plain.updatedAtMs, plain.historyLength],
+    ['s@3', 7, nowMs - 7, 2]
+  )
   // z at 1.5 is nearest to the second interest at π/2; the item that left the index has nothing but its id.
   assert.deepEqual(plain.history, [{ itemId: 'z', title: 'Title z', about: 'Noir', interest: 1 }, { itemId: 'gone' }])
   const nearest = (of: { interests: { nearest: { itemId: string; score: number }[] }[] }) =>
@@ -157,14 +160,22 @@ test('a user: history, interests with what is nearest, and all of it on a map', 
   assert.equal(mapped.mapShare, 1) // two dimensions on a plane
   assert.deepEqual(mapped.interests[1].vector, [0, 1])
   const [a, b] = mapped.interests.map(({ at }: { at: [number, number] }) => at)
-  assert(Math.abs(Math.hypot(a[0] - b[0], a[1] - b[1]) - Math.SQRT2) < 1e-3, 'distances on the map are those of the vectors')
-  assert.match(described(await get('/v1/users/stranger'), '/v1/users/{id}', 404).detail, /"stranger" has no vectors: never seen/)
+  assert(
+    Math.abs(Math.hypot(a[0] - b[0], a[1] - b[1]) - Math.SQRT2) < 1e-3,
+    'distances on the map are those of the vectors'
+  )
+  assert.match(
+    described(await get('/v1/users/stranger'), '/v1/users/{id}', 404).detail,
+    /"stranger" has no vectors: never seen/
+  )
 })
 
 test('items: what is popular, what is called so, one of them', async (t) => {
   const { get } = await setUp(t)
   const ids = (answer: { items: { itemId: string }[] }) => answer.items.map(({ itemId }) => itemId)
-  const popular = described(await get('/v1/items?limit=2'), '/v1/items') as { items: { itemId: string; popularity: number }[] }
+  const popular = described(await get('/v1/items?limit=2'), '/v1/items') as {
+    items: { itemId: string; popularity: number }[]
+  }
   assert.deepEqual(ids(popular), ['x', 'y'])
   assert(popular.items[0]!.popularity >= popular.items[1]!.popularity, 'what the list is sorted by is part of it')
   assert.deepEqual(ids(described(await get('/v1/items?text=TITLE%20Y'), '/v1/items')), ['y'])
@@ -238,15 +249,24 @@ test('the page and its files come from here, run nothing of others, and can be s
     assert.match(String(response.headers['content-type']), /^(text\/(css|javascript)|image\/svg\+xml)/)
     bytes += response.rawPayload.length
     for (const [, part] of response.body.matchAll(/from '\.\/([^']+)'/g)) named.add(part!)
-    assert.doesNotMatch(response.body.replaceAll('http://www.w3.org/2000/svg', ''), /https?:\/\//, `${file} names another host`)
-    assert.doesNotMatch(response.body, /innerHTML|insertAdjacentHTML|document\.write|\beval\(/, `${file} could run what an item is called`)
+    assert.doesNotMatch(
+      response.body.replaceAll('http://www.w3.org/2000/svg', ''),
+      /https?:\/\//,
+      `${file} names another host`
+    )
+    assert.doesNotMatch(
+      response.body,
+      /innerHTML|insertAdjacentHTML|document\.write|\beval\(/,
+      `${file} could run what an item is called`
+    )
   }
   assert(bytes < 64_000, `the page and its parts are ${bytes} bytes`)
   for (const path of ['/console/', '/console/..%2Fmtmi.mjs', '/console/%2e%2e/mtmi.mjs', '/console/nothing.js'])
     assert.equal((await get(path)).statusCode, 404, path)
   assert.equal((await service.app.inject({ method: 'POST', url: '/' })).statusCode, 405)
   const off = await setUp(t, {}, { console: false })
-  for (const path of ['/', '/console/console.css', '/v1/status', '/v1/items/x']) assert.equal((await off.get(path)).statusCode, 404, path)
+  for (const path of ['/', '/console/console.css', '/v1/status', '/v1/items/x'])
+    assert.equal((await off.get(path)).statusCode, 404, path)
 })
 
 test('answers are counted, and their times are of the newest thousand', () => {

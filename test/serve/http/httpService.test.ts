@@ -157,7 +157,10 @@ test('any id goes through the path, up to the longest', async (t) => {
     assert.equal((await get(`/v1/users/${path}/recommendations?limit=1`)).json().userId, id)
     assert.equal((await get(`/v1/items/${path}/similar?limit=1`)).json().itemId, id)
   }
-  assert.match(problem(await get(`/v1/users/${'a'.repeat(1025)}/recommendations`), 400).detail, /has 1025 bytes, .* at most 1024/)
+  assert.match(
+    problem(await get(`/v1/users/${'a'.repeat(1025)}/recommendations`), 400).detail,
+    /has 1025 bytes, .* at most 1024/
+  )
   problem(await get('/v1/users//recommendations'), 400)
   problem(await get('/v1/users/%E0%A4%A/recommendations'), 400)
   assert(problem(await get(`/v1/users/${'a'.repeat(20_000)}/recommendations`), 400).detail.length < 500)
@@ -269,7 +272,12 @@ test('bodies that are no events', async (t) => {
   problem(await post('/v1/events', { ...click, context: { a: 'x'.repeat(1024 * 1024) } }), 413)
   for (const type of ['text/plain', 'application/xml', 'application/x-www-form-urlencoded', 'nonsense']) {
     problem(
-      await service.app.inject({ method: 'POST', url: '/v1/events', headers: { 'content-type': type }, payload: JSON.stringify(click) }),
+      await service.app.inject({
+        method: 'POST',
+        url: '/v1/events',
+        headers: { 'content-type': type },
+        payload: JSON.stringify(click)
+      }),
       415
     )
   }
@@ -302,7 +310,15 @@ test('a user is erased by a request that says nothing else, durable before the a
 
 test('a path that is not there, and a method that is not for it', async (t) => {
   const { service, get } = await setUp(t)
-  for (const path of ['/', '/v1', '/v1/users', '/v1/users/u/recommendations/', '/v1/recommendations', '/admin?x=1', '/%00'])
+  for (const path of [
+    '/',
+    '/v1',
+    '/v1/users',
+    '/v1/users/u/recommendations/',
+    '/v1/recommendations',
+    '/admin?x=1',
+    '/%00'
+  ])
     problem(await get(path), 404)
   for (const [method, url, allow] of [
     ['POST', '/v1/users/u/recommendations', 'GET, HEAD'],
@@ -336,7 +352,11 @@ test('an index that is away is a 503 with a time to come back, our bug a 500 tha
 })
 
 test('events that cannot be made durable are not acknowledged', async (t) => {
-  const errors = [new UnavailableError('the log is full'), new BadEventError('type "klick" does not count'), new Error('bug')]
+  const errors = [
+    new UnavailableError('the log is full'),
+    new BadEventError('type "klick" does not count'),
+    new Error('bug')
+  ]
   const { post, metrics } = await setUp(t, {
     accept: async () => {
       throw errors.shift()
@@ -353,7 +373,9 @@ test('events that cannot be made durable are not acknowledged', async (t) => {
 
 test('health: alive is not ready', async (t) => {
   let ready = true
-  const { get } = await setUp(t, { readiness: () => ({ ready, detail: ready ? 'fresh' : 'sequencer: no progress for 130 s' }) })
+  const { get } = await setUp(t, {
+    readiness: () => ({ ready, detail: ready ? 'fresh' : 'sequencer: no progress for 130 s' })
+  })
   assert.deepEqual((await get('/livez')).json(), { live: true })
   const none = { reader: 'serve', read: 0, outcomes: { accepted: 0, refused: 0, failed: 0 }, waiting: 0 }
   assert.deepEqual((await get('/readyz')).json(), { ready: true, detail: 'fresh', accounts: [none] })
@@ -365,7 +387,8 @@ test('health: alive is not ready', async (t) => {
 test('a thousand users are one series', async (t) => {
   const { get, service } = await setUp(t)
   for (const user of ['u', 'stranger']) await get(`/v1/users/${user}/recommendations`)
-  const series = async () => (await get('/metrics')).body.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const series = async () =>
+    (await get('/metrics')).body.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   await series()
   const before = (await series()).length
   for (let i = 0; i < 1000; i++) await get(`/v1/users/user-${i}/recommendations`)
@@ -381,7 +404,9 @@ test('a thousand users are one series', async (t) => {
 
 const sessions: SessionEncoder = {
   encode: async (history) =>
-    history.some(({ itemId }) => itemId === 'x') ? { space: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) } : undefined
+    history.some(({ itemId }) => itemId === 'x')
+      ? { space: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) }
+      : undefined
 }
 
 /** Whether the description allows this value of a field. */
@@ -395,7 +420,9 @@ test('a session that is not stored is answered only with an encoder; a value of 
   const without = await setUp(t)
   problem(await without.post('/v1/recommendations', { history: ['x'] }), 404)
   const { post } = await setUp(t, { sessions })
-  const known = (await post('/v1/recommendations', { history: ['x', { itemId: 'z', eventTime: nowMs }], limit: 1 })).json()
+  const known = (
+    await post('/v1/recommendations', { history: ['x', { itemId: 'z', eventTime: nowMs }], limit: 1 })
+  ).json()
   assert.deepEqual([known.items.length, known.items[0].itemId, known.items[0].interest], [1, 'y', 0])
   const unknown = (await post('/v1/recommendations', { history: ['new'], limit: 2, filter: { genre: 'even' } })).json()
   assert.equal(unknown.coldStart, 'popular')
@@ -438,7 +465,10 @@ interface Documented {
     string,
     Record<
       string,
-      { responses: Record<string, { content?: Record<string, { schema: Schema }> }>; parameters?: { name: string; in: string }[] }
+      {
+        responses: Record<string, { content?: Record<string, { schema: Schema }> }>
+        parameters?: { name: string; in: string }[]
+      }
     >
   >
   components: { schemas: Record<string, Schema> }
@@ -474,7 +504,8 @@ test('every route is documented, every documented route exists, and every refere
     const shown = tree.match(/\b(GET|POST|PUT|PATCH|DELETE)\b/g)
     assert.equal(shown?.length, documented.length, tree)
     const text = JSON.stringify(page)
-    for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g)) assert(page.components.schemas[name!] !== undefined, name)
+    for (const [, name] of text.matchAll(/"#\/components\/schemas\/(\w+)"/g))
+      assert(page.components.schemas[name!] !== undefined, name)
     for (const name of Object.keys(page.components.schemas))
       assert(text.includes(`"#/components/schemas/${name}"`), `${name} is used nowhere`)
   }
@@ -512,7 +543,10 @@ test('over a socket: loopback, a taken port, nonsense instead of HTTP', async (t
   assert.equal(url.hostname, '127.0.0.1')
   assert.equal((await fetch(new URL('/livez', url))).status, 200)
   const second = await setUp(t, { options: { ...configSchema.parse({}).serve, port: Number(url.port) }, metrics })
-  await assert.rejects(second.service.listen(), (error: Error) => error instanceof UnavailableError && /is taken/.test(error.message))
+  await assert.rejects(
+    second.service.listen(),
+    (error: Error) => error instanceof UnavailableError && /is taken/.test(error.message)
+  )
   const answer = await new Promise<string>((resolve, reject) => {
     const socket = connect(Number(url.port), '127.0.0.1', () => socket.write('NONSENSE\r\n\r\n'))
     let text = ''
@@ -539,7 +573,11 @@ test('close lets a running request finish and cuts one that does not', async (t)
     })
   const { service } = await setUp(t, { accept })
   const send = async (base: string) =>
-    fetch(new URL('/v1/events', base), { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(click) })
+    fetch(new URL('/v1/events', base), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(click)
+    })
   const running = begun()
   const base = await service.listen()
   const response = send(base)

@@ -37,7 +37,11 @@ async function setUp(t: TestContext, serve: Record<string, unknown> = {}) {
     service.app.inject({
       method,
       url,
-      headers: { host: 'localhost:8080', ...(method === 'POST' ? { 'content-type': 'application/json' } : {}), ...headers },
+      headers: {
+        host: 'localhost:8080',
+        ...(method === 'POST' ? { 'content-type': 'application/json' } : {}),
+        ...headers
+      },
       ...(method === 'POST' ? { payload: JSON.stringify({ userId: 'u', itemId: 'x', type: 'click' }) } : {})
     })
   return { ask, done, metrics, service }
@@ -71,12 +75,18 @@ test('without tokens a name that is not loopback is not answered, on any route: 
     for (const [method, url] of everything) {
       const answer = await ask(method, url, { host, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' })
       assert.equal(answer.statusCode, 421, `${method} ${url} as ${host}`)
-      assert.match(answer.json().detail, /without tokens only localhost, 127\.0\.0\.1 and \[::1\] are answered, and serve\.hosts/)
+      assert.match(
+        answer.json().detail,
+        /without tokens only localhost, 127\.0\.0\.1 and \[::1\] are answered, and serve\.hosts/
+      )
     }
   }
   assert.deepEqual(done, [])
   const { body } = await metrics.expose()
-  assert.match(body, new RegExp(`^mtmi_serve_denied_requests_total\\{reason="host"\\} ${foreign.length * everything.length}$`, 'm'))
+  assert.match(
+    body,
+    new RegExp(`^mtmi_serve_denied_requests_total\\{reason="host"\\} ${foreign.length * everything.length}$`, 'm')
+  )
   for (const host of ['localhost', 'LOCALHOST:8080', '127.0.0.1:8080', '127.9.9.9', '[::1]:8080', '[::1]'])
     assert.equal((await ask('GET', '/v1/users', { host })).statusCode, 200, host)
 })
@@ -94,7 +104,11 @@ test('without tokens serve.hosts adds names and * any name; with tokens any name
   const any = await setUp(t, { hosts: ['*'] })
   assert.equal((await any.ask('GET', '/v1/users', { host: 'rec.example' })).statusCode, 200)
   for (const bad of ['rec.example:80', 'http://rec.example', '*.example', 'a b'])
-    assert.throws(() => resolveConfig(undefined, {}, { serve: { hosts: [bad] } }), /serve\.hosts.* must be a host name/, bad)
+    assert.throws(
+      () => resolveConfig(undefined, {}, { serve: { hosts: [bad] } }),
+      /serve\.hosts.* must be a host name/,
+      bad
+    )
 })
 
 test('a page of another origin changes nothing, with and without tokens; the own page and programs without an origin do', async (t) => {
@@ -120,8 +134,15 @@ test('a page of another origin changes nothing, with and without tokens; the own
       }
     }
     assert.deepEqual(done, [])
-    for (const headers of [{}, { origin: 'http://localhost:8080' }, { origin: 'https://rec.example', 'sec-fetch-site': 'same-origin' }])
-      assert.equal((await ask('DELETE', '/v1/users/u', { ...headers, authorization } as Record<string, string>)).statusCode, 202)
+    for (const headers of [
+      {},
+      { origin: 'http://localhost:8080' },
+      { origin: 'https://rec.example', 'sec-fetch-site': 'same-origin' }
+    ])
+      assert.equal(
+        (await ask('DELETE', '/v1/users/u', { ...headers, authorization } as Record<string, string>)).statusCode,
+        202
+      )
     assert.equal(done.length, 3)
   }
 })
@@ -130,13 +151,19 @@ test('a page of serve.corsOrigins posts events and reads lists, with the token o
   const { ask, done } = await setUp(t, { ...tokens, corsOrigins: shop })
   const authorization = `Bearer ${eventsToken}`
   const posted = await ask('POST', '/v1/events', { origin: shop, authorization })
-  assert.deepEqual([posted.statusCode, posted.headers['access-control-allow-origin'], posted.headers.vary], [202, shop, 'Origin'])
+  assert.deepEqual(
+    [posted.statusCode, posted.headers['access-control-allow-origin'], posted.headers.vary],
+    [202, shop, 'Origin']
+  )
   assert.deepEqual(done, ['accepted u'])
   const refused = await ask('POST', '/v1/events', { origin: shop })
   assert.deepEqual([refused.statusCode, refused.headers['access-control-allow-origin']], [401, shop])
   const list = await ask('GET', '/v1/users/u/recommendations', { origin: shop, authorization: `Bearer ${adminToken}` })
   assert.deepEqual([list.statusCode, list.headers['access-control-allow-origin']], [200, shop])
-  const other = await ask('GET', '/v1/users/u/recommendations', { origin: 'https://evil.example', authorization: `Bearer ${adminToken}` })
+  const other = await ask('GET', '/v1/users/u/recommendations', {
+    origin: 'https://evil.example',
+    authorization: `Bearer ${adminToken}`
+  })
   assert.deepEqual([other.headers['access-control-allow-origin'], other.headers.vary], [undefined, 'Origin'])
 })
 
@@ -153,7 +180,9 @@ test('a preflight is answered without a token, for listed origins and for routes
   assert.match(String(answer.headers['access-control-allow-methods']), /\bPOST\b/)
   assert.match(String(answer.headers['access-control-allow-headers']), /Authorization.*Content-Type/)
   assert.equal(
-    (await ask('OPTIONS', '/v1/events', { ...preflight, origin: 'https://evil.example' })).headers['access-control-allow-origin'],
+    (await ask('OPTIONS', '/v1/events', { ...preflight, origin: 'https://evil.example' })).headers[
+      'access-control-allow-origin'
+    ],
     undefined
   )
   for (const url of ['/v1/users', '/v1/users/u', '/v1/items/x', '/v1/status', '/v1/versions', '/metrics', '/']) {
@@ -189,7 +218,10 @@ test('serve.corsOrigins of * never covers a route of the admin token, and needs 
 
 test('an origin that no browser would send is refused by the configuration', () => {
   const origins = (corsOrigins: unknown) => resolveConfig(undefined, {}, { serve: { corsOrigins } }).serve.corsOrigins
-  assert.deepEqual(origins('https://a.example, https://b.example:8443'), ['https://a.example', 'https://b.example:8443'])
+  assert.deepEqual(origins('https://a.example, https://b.example:8443'), [
+    'https://a.example',
+    'https://b.example:8443'
+  ])
   assert.deepEqual(origins(''), [])
   for (const bad of ['https://shop.example/', 'shop.example', 'https://shop.example/path', 'https://*'.concat('/')])
     assert.throws(() => origins([bad]), /serve\.corsOrigins.* must be an origin such as https:\/\/shop\.example/, bad)

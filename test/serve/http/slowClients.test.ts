@@ -85,7 +85,10 @@ test('a handler that takes longer than a body may is no matter of the body', asy
 
 test('without tokens a request that names no host is not answered', async (t) => {
   const { send } = await setUp(t, {})
-  for (const request of ['GET /v1/users/u/recommendations HTTP/1.0\r\n\r\n', 'GET /metrics HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n'])
+  for (const request of [
+    'GET /v1/users/u/recommendations HTTP/1.0\r\n\r\n',
+    'GET /metrics HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n'
+  ])
     assert.match(await send(request).answer, /^HTTP\/1\.1 421 Misdirected Request\r\n/)
 })
 

@@ -9,12 +9,25 @@ import { ItemTable } from '../../../src/train/batch/itemTable.ts'
 import type { MiniBatch } from '../../../src/train/batch/miniBatch.ts'
 import { Reservoir } from '../../../src/train/batch/reservoir.ts'
 
-function partsOf({ negatives = 0, historyMax = 3, featuresOf = (_: string): readonly string[] => [], itemsMax = 100 } = {}) {
+function partsOf({
+  negatives = 0,
+  historyMax = 3,
+  featuresOf = (_: string): readonly string[] => [],
+  itemsMax = 100
+} = {}) {
   const rng = new Rng(1)
   const items = new ItemTable({ dimensions: 2, itemsMax, admissionMin: 1, rng: rng.fork('items') })
   const features = new ItemTable({ dimensions: 2, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })
   const sampler = new CandidateSampler({ items, uniformShare: 0.2 })
-  const assembler = new BatchAssembler({ items, features, sampler, historyMax, negatives, rng: rng.fork('draws'), featuresOf })
+  const assembler = new BatchAssembler({
+    items,
+    features,
+    sampler,
+    historyMax,
+    negatives,
+    rng: rng.fork('draws'),
+    featuresOf
+  })
   return { items, features, sampler, assembler }
 }
 
@@ -98,7 +111,8 @@ test('negatives are admitted rows, and logQ is the sampler’s for every candida
   assert.equal(batch.negatives.length, 64)
   for (const position of batch.negatives) assert(items.isAdmitted(batch.items[position]!))
   assert.equal(batch.logQ[0], 0)
-  for (let u = 1; u < batch.items.length; u++) assert.equal(batch.logQ[u], Math.fround(sampler.logQ(batch.items[u]!, 1, 64)))
+  for (let u = 1; u < batch.items.length; u++)
+    assert.equal(batch.logQ[u], Math.fround(sampler.logQ(batch.items[u]!, 1, 64)))
   const { assembler: withoutDraws } = partsOf()
   withoutDraws.observe([exampleOf('ab', 'c'), exampleOf('ab', 'd')])
   const { logQ, history, target } = withoutDraws.assemble([exampleOf('c', 'd')], ranges)
@@ -107,7 +121,9 @@ test('negatives are admitted rows, and logQ is the sampler’s for every candida
 })
 
 test('observe counts targets and admits them with their features; assemble does not', () => {
-  const { items, features, sampler, assembler } = partsOf({ featuresOf: (id) => (id === 'c' ? ['genre=x', 'genre=y'] : []) })
+  const { items, features, sampler, assembler } = partsOf({
+    featuresOf: (id) => (id === 'c' ? ['genre=x', 'genre=y'] : [])
+  })
   assembler.assemble([exampleOf('ab', 'c')], ranges)
   assert.equal(items.size, 0)
   assembler.observe([exampleOf('ab', 'c'), exampleOf('ab', 'c'), exampleOf('b', 'd')])
@@ -130,7 +146,9 @@ test('features follow the catalogue, admission and expiry', () => {
   const namesOf = (history: string) => {
     const batch = assembler.assemble([exampleOf(history, 'c')], ranges)
     return [...batch.items].map((_, u) =>
-      [...batch.features.rows.subarray(batch.features.start[u], batch.features.start[u + 1])].map((row) => features.idOf(row))
+      [...batch.features.rows.subarray(batch.features.start[u], batch.features.start[u + 1])].map((row) =>
+        features.idOf(row)
+      )
     )
   }
   assert.deepEqual(namesOf('ab'), [[], [], [], []]) // no feature has a row yet
@@ -163,34 +181,45 @@ test('a replayed example makes the same batch as the example it was', () => {
   assert.deepEqual(listed(assembler.assemble([replayed!], ranges)), listed(assembler.assemble([example], ranges)))
   // Items may lose their rows between draw and assemble.
   items.expire(2)
-  assert.deepEqual(listed(assembler.assemble([replayed!], ranges)), { items: [0], history: [0], age: [0], target: [0], weight: [0] })
+  assert.deepEqual(listed(assembler.assemble([replayed!], ranges)), {
+    items: [0],
+    history: [0],
+    age: [0],
+    target: [0],
+    weight: [0]
+  })
 })
 
 test('every batch says what its examples said', () => {
   const letters = fc.string({ unit: fc.constantFrom(...'abcdefghij'), minLength: 1, maxLength: 6 })
   const known = fc.uniqueArray(fc.constantFrom(...'abcdefghij'))
   fc.assert(
-    fc.property(fc.array(fc.tuple(letters, fc.constantFrom(...'abcdefghij'))), known, fc.nat(20), (pairs, knownIds, negatives) => {
-      const { items, assembler } = partsOf({ negatives, historyMax: 4 })
-      for (const id of knownIds) items.observe(id, 1)
-      const batch = assembler.assemble(
-        pairs.map(([history, target]) => exampleOf(history, target)),
-        ranges
-      )
-      assert.equal(batch.items[0], 0)
-      assert.equal(new Set(batch.items).size, batch.items.length)
-      const used = new Set([0, ...batch.history, ...batch.target, ...batch.negatives])
-      assert.equal(used.size, batch.items.length)
-      for (const [b, [history, target]] of pairs.entries()) {
-        const ids = [...batch.history.subarray(b * batch.length, (b + 1) * batch.length)].map((position) =>
-          items.idOf(batch.items[position]!)
+    fc.property(
+      fc.array(fc.tuple(letters, fc.constantFrom(...'abcdefghij'))),
+      known,
+      fc.nat(20),
+      (pairs, knownIds, negatives) => {
+        const { items, assembler } = partsOf({ negatives, historyMax: 4 })
+        for (const id of knownIds) items.observe(id, 1)
+        const batch = assembler.assemble(
+          pairs.map(([history, target]) => exampleOf(history, target)),
+          ranges
         )
-        const expected = [...history].filter((id) => knownIds.includes(id)).slice(-4)
-        assert.deepEqual(ids, [...new Array<string>(batch.length - expected.length).fill(''), ...expected])
-        assert.equal(items.idOf(batch.items[batch.target[b]!]!), knownIds.includes(target) ? target : '')
-        assert.equal(batch.weight[b], expected.length > 0 && knownIds.includes(target) ? 1 : 0)
+        assert.equal(batch.items[0], 0)
+        assert.equal(new Set(batch.items).size, batch.items.length)
+        const used = new Set([0, ...batch.history, ...batch.target, ...batch.negatives])
+        assert.equal(used.size, batch.items.length)
+        for (const [b, [history, target]] of pairs.entries()) {
+          const ids = [...batch.history.subarray(b * batch.length, (b + 1) * batch.length)].map((position) =>
+            items.idOf(batch.items[position]!)
+          )
+          const expected = [...history].filter((id) => knownIds.includes(id)).slice(-4)
+          assert.deepEqual(ids, [...new Array<string>(batch.length - expected.length).fill(''), ...expected])
+          assert.equal(items.idOf(batch.items[batch.target[b]!]!), knownIds.includes(target) ? target : '')
+          assert.equal(batch.weight[b], expected.length > 0 && knownIds.includes(target) ? 1 : 0)
+        }
       }
-    }),
+    ),
     { numRuns: 200, seed: 2 }
   )
 })
@@ -199,7 +228,15 @@ test('a restored assembler draws the same negatives', () => {
   const { items, features, sampler, assembler } = partsOf({ negatives: 32 })
   for (const id of 'abcdefgh') items.observe(id, 1)
   assembler.assemble([exampleOf('a', 'b')], ranges)
-  const again = new BatchAssembler({ items, features, sampler, historyMax: 3, negatives: 32, rng: new Rng(77), featuresOf: () => [] })
+  const again = new BatchAssembler({
+    items,
+    features,
+    sampler,
+    historyMax: 3,
+    negatives: 32,
+    rng: new Rng(77),
+    featuresOf: () => []
+  })
   again.restore(assembler.state())
   assert.deepEqual(again.assemble([exampleOf('a', 'b')], ranges), assembler.assemble([exampleOf('a', 'b')], ranges))
 })

@@ -38,7 +38,8 @@ test('logQ is of a candidate out of B in-batch positives and N draws', () => {
 })
 
 test('draws are as frequent as q says', () => {
-  // Zipf-like ring over 50 of 60 items, 56 of them left at the end. χ² with 55 degrees of freedom: mean 55, standard deviation 10.5; 110 is beyond the .9999 quantile. The seed is fixed.
+  // Zipf-like ring over 50 of 60 items, 56 of them left at the end. χ² with 55 degrees of freedom: mean 55, standard
+  // deviation 10.5; 110 is beyond the .9999 quantile. The seed is fixed.
   const items = tableOf()
   const sampler = new CandidateSampler({ items, targetsMax: 2000 })
   for (let i = 0; i < 60; i++) items.observe(`item${i}`, i)
@@ -106,7 +107,8 @@ test('shares are those of the last M targets, whatever expires in between, and a
       const sampler = new CandidateSampler({ items, targetsMax })
       let nowMs = 100
       const lastMs = new Map<string, number>()
-      // Dead entries count against M until they are compacted away: the model keeps all live ones of the longest possible ring and checks what must hold.
+      // Dead entries count against M until they are compacted away: the model keeps all live ones of the longest
+      // possible ring and checks what must hold.
       let seen: string[] = []
       for (const command of commands) {
         nowMs++

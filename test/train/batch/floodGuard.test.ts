@@ -13,7 +13,8 @@ const example = (userId: string, itemId: string): Example => ({
   weight: 1
 })
 /** So many examples of different users and items, named by `name` and their number. */
-const crowd = (name: string, count: number) => Array.from({ length: count }, (_, i) => example(`${name}${i}`, `${name}${i}`))
+const crowd = (name: string, count: number) =>
+  Array.from({ length: count }, (_, i) => example(`${name}${i}`, `${name}${i}`))
 
 test('a user has no more than his share of what is learned', () => {
   const guard = new FloodGuard({ examplesMax: 1000, userShareMax: 0.05, itemShareMax: 1 })

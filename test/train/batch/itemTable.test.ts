@@ -143,7 +143,8 @@ test('a full table lets old items go and keeps most new ones', () => {
   assert.equal(table.rows, 202) // row 0, 200 items, and the one freed while the next came
   let recent = 0
   for (let i = 1800; i < 2000; i++) if (table.rowOf(`item${i}`) !== 0) recent++
-  // By 16 looks the victim is among the oldest eighth with probability .88: few of the newest 200 are ever victims. Drawn blindly, 1/e of them would survive: 126.
+  // By 16 looks the victim is among the oldest eighth with probability .88: few of the newest 200 are ever victims.
+  // Drawn blindly, 1/e of them would survive: 126.
   assert(recent > 170, `${recent} of the newest 200`)
   assert.equal(table.takeExpired().length, 1800)
 })
@@ -314,11 +315,18 @@ test('parts that do not fit are refused', () => {
   const table = tableOf()
   table.observe('a', 1)
   const [small, rows] = partsOf(table) as [NamedArrays, NamedArrays]
-  assert.throws(() => restoreFrom(tableOf({ dimensions: 5 }), [small, rows]), { code: 'CORRUPT', message: /4 dimensions.*of 5/ })
+  assert.throws(() => restoreFrom(tableOf({ dimensions: 5 }), [small, rows]), {
+    code: 'CORRUPT',
+    message: /4 dimensions.*of 5/
+  })
   const without = (part: NamedArrays, name: string) => new Map([...part].filter(([key]) => key !== name))
-  for (const name of small.keys()) assert.throws(() => restoreFrom(tableOf(), [without(small, name), rows]), { code: 'CORRUPT' }, name)
-  for (const name of rows.keys()) assert.throws(() => restoreFrom(tableOf(), [small, without(rows, name)]), { code: 'CORRUPT' }, name)
-  assert.throws(() => restoreFrom(tableOf(), [small, new Map(rows).set('places', Int32Array.of(-1, 7))]), { code: 'CORRUPT' })
+  for (const name of small.keys())
+    assert.throws(() => restoreFrom(tableOf(), [without(small, name), rows]), { code: 'CORRUPT' }, name)
+  for (const name of rows.keys())
+    assert.throws(() => restoreFrom(tableOf(), [small, without(rows, name)]), { code: 'CORRUPT' }, name)
+  assert.throws(() => restoreFrom(tableOf(), [small, new Map(rows).set('places', Int32Array.of(-1, 7))]), {
+    code: 'CORRUPT'
+  })
   assert.throws(() => restoreFrom(tableOf(), [small]), { code: 'CORRUPT', message: /0 ids and 0 rows for 1 items/ })
   assert.throws(() => restoreFrom(tableOf(), []), { code: 'CORRUPT' })
 })

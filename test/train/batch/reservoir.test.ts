@@ -29,7 +29,13 @@ function exampleOf(n: number): Example {
   }
 }
 
-const plain = ({ userId, history, target, source, weight }: Example): Example => ({ userId, history, target, source, weight })
+const plain = ({ userId, history, target, source, weight }: Example): Example => ({
+  userId,
+  history,
+  target,
+  source,
+  weight
+})
 const numberOf = (example: Example) => Number(example.source.offset - 9007199254740993n)
 
 const reservoirOf = (items: ItemTable, examplesMax: number, seed = 1, historyMax = 50) =>
@@ -46,7 +52,8 @@ test('what is drawn is what was added', () => {
 })
 
 test('half are the most recent, half a uniform sample of what came before', () => {
-  // 100 recent (900 … 999) and 100 of the 900 before. Over 60 seeds each of nine blocks of 100 expects 60·100/9 = 667 ± 24 of the sample's places.
+  // 100 recent (900 … 999) and 100 of the 900 before. Over 60 seeds each of nine blocks of 100 expects 60·100/9 = 667 ±
+  // 24 of the sample's places.
   const blocks = new Array<number>(9).fill(0)
   for (let seed = 0; seed < 60; seed++) {
     const reservoir = reservoirOf(tableOf(), 200, seed)
@@ -147,7 +154,10 @@ test('a smaller reservoir keeps the newest of each half, with shorter histories'
   assert.equal(small.size, 20)
   const drawn = small.draw(1000)
   for (const example of drawn)
-    assert.deepEqual(plain(example), { ...exampleOf(numberOf(example)), history: exampleOf(numberOf(example)).history.slice(1) })
+    assert.deepEqual(plain(example), {
+      ...exampleOf(numberOf(example)),
+      history: exampleOf(numberOf(example)).history.slice(1)
+    })
   const recent = new Set(drawn.map(numberOf).filter((n) => n >= 80))
   assert.equal(recent.size, 10)
   small.add(exampleOf(95))
@@ -211,9 +221,20 @@ test('parts that do not fit are refused', () => {
   const [small, examples] = partsOf(reservoir) as [NamedArrays, NamedArrays]
   const without = (part: NamedArrays, name: string) => new Map([...part].filter(([key]) => key !== name))
   for (const name of small.keys())
-    assert.throws(() => restoreFrom(reservoirOf(items, 10), [without(small, name), examples]), { code: 'CORRUPT' }, name)
+    assert.throws(
+      () => restoreFrom(reservoirOf(items, 10), [without(small, name), examples]),
+      { code: 'CORRUPT' },
+      name
+    )
   for (const name of examples.keys())
-    assert.throws(() => restoreFrom(reservoirOf(items, 10), [small, without(examples, name)]), { code: 'CORRUPT' }, name)
+    assert.throws(
+      () => restoreFrom(reservoirOf(items, 10), [small, without(examples, name)]),
+      { code: 'CORRUPT' },
+      name
+    )
   const empty = new ItemTable({ dimensions: 1, itemsMax: 10, admissionMin: 1, rng: new Rng(1) })
-  assert.throws(() => restoreFrom(reservoirOf(empty, 10), [small, examples]), { code: 'CORRUPT', message: /item table of 1 rows/ })
+  assert.throws(() => restoreFrom(reservoirOf(empty, 10), [small, examples]), {
+    code: 'CORRUPT',
+    message: /item table of 1 rows/
+  })
 })

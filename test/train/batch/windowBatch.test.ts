@@ -18,7 +18,8 @@ function assemblers(known: readonly string[], historyMax: number): [BatchAssembl
   const features = new ItemTable({ dimensions: 4, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })
   const sampler = new CandidateSampler({ items })
   for (const itemId of known) sampler.observe(items.observe(itemId, 0))
-  const make = () => new BatchAssembler({ items, features, sampler, historyMax, negatives: 5, rng: new Rng(9), featuresOf: () => [] })
+  const make = () =>
+    new BatchAssembler({ items, features, sampler, historyMax, negatives: 5, rng: new Rng(9), featuresOf: () => [] })
   return [make(), make()]
 }
 
@@ -37,7 +38,11 @@ function examplesOf(windows: readonly TrainingWindow[]): Example[] {
 
 test('cutWindows: every position once, with as many steps before it as are read', () => {
   const steps = Array.from({ length: 8 }, (_, i) => step(`i${i}`, i, i === 4 ? 'view' : 'click'))
-  const windows = cutWindows('u', steps, { historyMax: 2, targetsMax: 3, weightOf: ({ type }) => (type === 'click' ? 0.5 : 0) })
+  const windows = cutWindows('u', steps, {
+    historyMax: 2,
+    targetsMax: 3,
+    weightOf: ({ type }) => (type === 'click' ? 0.5 : 0)
+  })
   // Targets 1–3 with steps 0–3; targets 5, 6 (4 does not count) with steps 2–6; target 7 with steps 5–7.
   assert.deepEqual(
     windows.map((window) => [
@@ -57,7 +62,8 @@ test('cutWindows: every position once, with as many steps before it as are read'
 test('unrolled: the same mini-batch as from the examples one by one', () => {
   const historyMax = 3
   const [ofWindows, ofExamples] = assemblers(['a', 'b', 'c', 'd', 'e'], historyMax)
-  // 'new' has no row: it is left out of histories, and is not learned as a target. The first window's first history is longer than three steps.
+  // 'new' has no row: it is left out of histories, and is not learned as a target. The first window's first history is
+  // longer than three steps.
   const windows: TrainingWindow[] = [
     {
       userId: 'u',
@@ -82,7 +88,8 @@ test('unrolled: the same mini-batch as from the examples one by one', () => {
   const fromWindows = unrolled(windowBatch, historyMax)
   const oneByOne = ofExamples.assemble(examplesOf(windows), ranges)
   // Positions are numbered otherwise; the rows behind them are the same.
-  const rows = (batch: { items: Int32Array }, positions: Int32Array) => Array.from(positions, (position) => batch.items[position])
+  const rows = (batch: { items: Int32Array }, positions: Int32Array) =>
+    Array.from(positions, (position) => batch.items[position])
   assert.equal(fromWindows.length, oneByOne.length)
   assert.deepEqual(rows(fromWindows, fromWindows.history), rows(oneByOne, oneByOne.history))
   assert.deepEqual(rows(fromWindows, fromWindows.target), rows(oneByOne, oneByOne.target))
@@ -92,7 +99,8 @@ test('unrolled: the same mini-batch as from the examples one by one', () => {
   // v's first target has no known step before it, his second no row.
   assert.deepEqual([...fromWindows.weight], [1, 0.5, 1, 0, 0])
   assert.deepEqual([...fromWindows.groups!], [0, 0, 0, 1, 1])
-  // b c d, then a e, of the first window: nothing before its first history is carried along. Of v: c. Rows are 1 … 5 for a … e.
+  // b c d, then a e, of the first window: nothing before its first history is carried along. Of v: c. Rows are 1 … 5
+  // for a … e.
   assert.deepEqual(rows(windowBatch, windowBatch.steps), [2, 3, 4, 1, 5, 3, 0, 0, 0, 0])
 })
 

@@ -62,7 +62,8 @@ function behaves(ledger: BatchLedger): void {
 
 test('memory: entries come back, are cut before and after, and ascend', () => behaves(new BatchLedgerMemory()))
 
-test('file: entries come back, are cut before and after, and ascend', () => withFile((file) => withLedger(file, behaves)))
+test('file: entries come back, are cut before and after, and ascend', () =>
+  withFile((file) => withLedger(file, behaves)))
 
 test('entries outlive the object, without close', () =>
   withFile((file) => {
@@ -125,5 +126,7 @@ test('a last entry full of zeros, as a power cut leaves it, is dropped', () =>
 
 test('a file that cannot be opened is UNAVAILABLE', () =>
   withFile((file) => {
-    withLedger(file, () => assert.throws(() => new BatchLedgerFile({ file: path.join(file, 'below') }), { code: 'UNAVAILABLE' }))
+    withLedger(file, () =>
+      assert.throws(() => new BatchLedgerFile({ file: path.join(file, 'below') }), { code: 'UNAVAILABLE' })
+    )
   }))

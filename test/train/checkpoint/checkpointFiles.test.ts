@@ -18,9 +18,14 @@ checkpointStoreSuite('CheckpointFiles', async (keep) => {
   return { store: new CheckpointFiles({ directory, keep }), dispose: () => rm(directory, { recursive: true }) }
 })
 
-checkpointStoreSuite('CheckpointMemory', async (keep) => ({ store: new CheckpointMemory(keep), dispose: async () => {} }))
+checkpointStoreSuite('CheckpointMemory', async (keep) => ({
+  store: new CheckpointMemory(keep),
+  dispose: async () => {}
+}))
 
-async function withDirectory(body: (directory: string, fileOf: (step: number) => string) => Promise<void>): Promise<void> {
+async function withDirectory(
+  body: (directory: string, fileOf: (step: number) => string) => Promise<void>
+): Promise<void> {
   const directory = await temporaryDirectory()
   try {
     await body(directory, (step) => path.join(directory, `checkpoint-${String(step).padStart(12, '0')}.mtmi`))
@@ -100,7 +105,10 @@ test('with nothing intact it says so, and names each file', () =>
     for (const step of [1, 2]) await store.save(step, checkpointOf(step))
     await writeFile(fileOf(1), '')
     await truncate(fileOf(2), 20)
-    await assert.rejects(store.latest(), { code: 'CORRUPT', message: /none of the 2 .*[\s\S]*0002\.mtmi[\s\S]*0001\.mtmi/ })
+    await assert.rejects(store.latest(), {
+      code: 'CORRUPT',
+      message: /none of the 2 .*[\s\S]*0002\.mtmi[\s\S]*0001\.mtmi/
+    })
   }))
 
 test('a renamed file and one of a newer format are refused', () =>
@@ -131,9 +139,13 @@ test('killed while it saves, a store has the old checkpoint or the new one, whol
   withDirectory(async (directory) => {
     let done = 0
     for (const round of [1, 2, 3, 4]) {
-      const child = spawn(process.execPath, ['--import', 'tsx', path.join(import.meta.dirname, 'checkpointFilesChild.ts'), directory], {
-        stdio: ['ignore', 'pipe', 'inherit']
-      })
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', path.join(import.meta.dirname, 'checkpointFilesChild.ts'), directory],
+        {
+          stdio: ['ignore', 'pipe', 'inherit']
+        }
+      )
       const ended = new Promise((resolve) => child.once('exit', resolve))
       let begun = 0
       for await (const line of createInterface({ input: child.stdout })) {
@@ -160,7 +172,8 @@ test('killed while it saves, a store has the old checkpoint or the new one, whol
 test('the newest versions are kept beside the newest checkpoints, and described without reading them', async () => {
   const directory = await mkdtemp(path.join(tmpdir(), 'mtmi-versions-'))
   for (const store of [new CheckpointFiles({ directory, keep: 2, versionKeep: 2 }), new CheckpointMemory(2, 2)]) {
-    for (let step = 1; step <= 9; step++) await store.save(step, checkpointOf(step), { version: step % 2 === 1 && step < 8 })
+    for (let step = 1; step <= 9; step++)
+      await store.save(step, checkpointOf(step), { version: step % 2 === 1 && step < 8 })
     assert.deepEqual(
       [await store.steps(), await store.versions()],
       [
@@ -186,7 +199,8 @@ test('the newest versions are kept beside the newest checkpoints, and described 
 /** Whole ones of steps 1 and 4; 2 and 3 tell of changes to 1, 5 and 6 of changes to 4. */
 async function chains(directory: string): Promise<CheckpointFiles> {
   const store = new CheckpointFiles({ directory, keep: 2 })
-  for (const step of [1, 2, 3, 4, 5, 6]) await store.save(step, checkpointOf(step), step === 1 || step === 4 ? {} : { since: step - 1 })
+  for (const step of [1, 2, 3, 4, 5, 6])
+    await store.save(step, checkpointOf(step), step === 1 || step === 4 ? {} : { since: step - 1 })
   return store
 }
 
@@ -194,7 +208,12 @@ test('a link of a chain that is damaged or gone takes those with it that build o
   const cases: readonly [string, (fileOf: (step: number) => string) => Promise<unknown>, number, RegExp[]][] = [
     ['the newest is damaged', (fileOf) => truncate(fileOf(6), 100), 5, [/0006\.mtmi/]],
     ['the newest is gone', (fileOf) => rm(fileOf(6)), 5, []],
-    ['a middle one is damaged', (fileOf) => truncate(fileOf(5), 100), 4, [/0006\.mtmi builds on another.*0005\.mtmi/, /0005\.mtmi/]],
+    [
+      'a middle one is damaged',
+      (fileOf) => truncate(fileOf(5), 100),
+      4,
+      [/0006\.mtmi builds on another.*0005\.mtmi/, /0005\.mtmi/]
+    ],
     ['a middle one is gone', (fileOf) => rm(fileOf(5)), 4, [/0006\.mtmi builds on another.*no checkpoint of step 5/]],
     [
       'the whole one is damaged',

@@ -5,7 +5,10 @@ import { CheckpointFiles } from '../../../src/train/checkpoint/checkpointFiles.t
 
 /** Large enough (8 MB) that a kill falls into the writing. */
 export function bigCheckpointOf(step: number): Checkpoint {
-  return { header: { step }, parts: [{ name: 'values', arrays: new Map([['values', new Float32Array(2_000_000).fill(step)]]) }] }
+  return {
+    header: { step },
+    parts: [{ name: 'values', arrays: new Map([['values', new Float32Array(2_000_000).fill(step)]]) }]
+  }
 }
 
 const directory = process.argv[2]

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ItemSet } from '../../../src/train/progressive/itemSet.ts'
-import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions, markovDefaults } from '../../../src/train/progressive/itemToItem.ts'
+import {
+  cooccurrenceDefaults,
+  ItemToItem,
+  type ItemToItemOptions,
+  markovDefaults
+} from '../../../src/train/progressive/itemToItem.ts'
 import { NeighbourCounts } from '../../../src/train/progressive/neighbourCounts.ts'
 import { PopularityRanking } from '../../../src/train/progressive/popularityRanking.ts'
 import { missRank } from '../../../src/train/progressive/rankingMetrics.ts'
@@ -57,7 +62,14 @@ test('Markov ranks by how often an item followed the last one, then by popularit
 })
 
 test('co-occurrence sums over the history with recency, both ways, divided by the totals', () => {
-  const options = { ...cooccurrenceDefaults, window: 2, countRecency: 0.5, scoreRecency: 0.5, shrinkage: 0, halfLife: forEver }
+  const options = {
+    ...cooccurrenceDefaults,
+    window: 2,
+    countRecency: 0.5,
+    scoreRecency: 0.5,
+    shrinkage: 0,
+    halfLife: forEver
+  }
   const { learn, rank } = build(options)
   learn([1, 2], 3) // 2–3: 1, 1–3: .5
   learn([4], 5) // 4–5: 1

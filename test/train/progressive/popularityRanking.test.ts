@@ -65,7 +65,8 @@ test('the refreshed list ranks as a full sort does', () => {
           if (excluded.has(target)) continue
           const score = popularity.countOf(target)
           let rank = 0
-          for (let item = 0; item <= 300; item++) if (item !== target && !excluded.has(item) && popularity.countOf(item) >= score) rank++
+          for (let item = 0; item <= 300; item++)
+            if (item !== target && !excluded.has(item) && popularity.countOf(item) >= score) rank++
           assert.equal(popularity.rank(target, setOf(...excluded)), score === 0 ? missRank : Math.min(rank, missRank))
         }
       }

@@ -5,7 +5,11 @@ import type { NamedArrays } from '../../../src/core/namedArrays.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { PeriodCurve } from '../../../src/train/progressive/periodCurve.ts'
-import { ProgressiveEvaluator, progressiveDefaults, progressiveMethods } from '../../../src/train/progressive/progressive.ts'
+import {
+  ProgressiveEvaluator,
+  progressiveDefaults,
+  progressiveMethods
+} from '../../../src/train/progressive/progressive.ts'
 import { unknownRank } from '../../../src/train/trainer.ts'
 
 const example = (history: string[], target: string, eventTimeMs = 0): Example => ({
@@ -58,7 +62,8 @@ test('repeats and targets that were not evaluated are left out for every method,
   assert.equal(report.repeats, 1)
   assert.equal(report.targets, 1)
   assert.equal(report.evaluatedShare, 1 / 2)
-  for (const method of ['popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const) assert.equal(report[method].targets, 1)
+  for (const method of ['popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const)
+    assert.equal(report[method].targets, 1)
   evaluator.observe([example(['c'], 'b')], Int32Array.of(0))
   assert.equal(evaluator.report().popularity['hitRate@20'], 1 / 2) // b was learned though it was not evaluated
 })
@@ -168,7 +173,8 @@ test('the scale of the counts may be moved while they are copied', () => {
   const fast = { ...progressiveDefaults.markov, halfLife: 1 }
   const evaluator = new ProgressiveEvaluator({ markov: fast, popularityHalfLife: 1 })
   const learn = (count: number) => {
-    for (let i = 0; i < count; i++) evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 900}`, i)], Int32Array.of(0))
+    for (let i = 0; i < count; i++)
+      evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 900}`, i)], Int32Array.of(0))
   }
   learn(1000)
   const expected = [...evaluator.copy('whole').parts]
@@ -179,7 +185,11 @@ test('the scale of the counts may be moved while they are copied', () => {
     learn(150)
   }
   const byItem = (all: readonly NamedArrays[]) =>
-    new Map(all.slice(1).flatMap((part) => [...part.get('items')!].map((item, i) => [item, part.get('decayed.counts')![i]] as const)))
+    new Map(
+      all
+        .slice(1)
+        .flatMap((part) => [...part.get('items')!].map((item, i) => [item, part.get('decayed.counts')![i]] as const))
+    )
   assert.deepEqual(
     [...byItem(copied)].sort(([a], [b]) => a - b),
     [...byItem(expected)]
@@ -217,5 +227,8 @@ test('an empty report is all zeros; too few ranks are refused', () => {
   assert.equal(report.evaluatedShare, 0)
   assert.equal(report['hitRate@20'], 0)
   assert.deepEqual(report.curve, [])
-  assert.throws(() => new ProgressiveEvaluator().observe([example(['a'], 'b')], new Int32Array(0)), /1 examples came with 0 ranks/)
+  assert.throws(
+    () => new ProgressiveEvaluator().observe([example(['a'], 'b')], new Int32Array(0)),
+    /1 examples came with 0 ranks/
+  )
 })

@@ -32,5 +32,11 @@ test('what is added with sign −1 is gone, and no targets give zeros', () => {
   addRank(sums, 4, 3)
   addRank(sums, 4, 3, -1)
   assert.deepEqual([...sums], [0, 0, 0, 0, 0, 0, 0, 0])
-  assert.deepEqual(metricsFrom(sums, 4, 0), { targets: 0, 'hitRate@20': 0, 'ndcg@20': 0, 'hitRate@50': 0, 'ndcg@50': 0 })
+  assert.deepEqual(metricsFrom(sums, 4, 0), {
+    targets: 0,
+    'hitRate@20': 0,
+    'ndcg@20': 0,
+    'hitRate@50': 0,
+    'ndcg@50': 0
+  })
 })

@@ -1,4 +1,5 @@
-// A step as one graph against the same operation by operation: losses and gradients are the same up to the rounding of sums.
+// A step as one graph against the same operation by operation: losses and gradients are the same up to the rounding of
+// sums.
 import '../../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
@@ -22,13 +23,29 @@ before(() => loadBackend('tensorflow'))
 
 const historyMax = 5
 
-/** Some examples in windows of 1 … 3 targets, of which a few have no row; every weight away from 0, so that every term counts. */
+/**
+ * Some examples in windows of 1 … 3 targets, of which a few have no row; every weight away from 0, so that every term
+ * counts.
+ */
 function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
-  const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 3, temperature: 0.3, ...settings } })
+  const { model: options } = configSchema.parse({
+    model: { dimensions: 8, interestCount: 3, temperature: 0.3, ...settings }
+  })
   const rng = new Rng(4)
   const model = createModel(options, historyMax)
-  const table = new ItemTable({ dimensions: model.rowWidth, itemsMax: 1000, admissionMin: 1, rng: rng.fork('items'), initialScale: 0.5 })
-  const features = new ItemTable({ dimensions: model.rowWidth, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })
+  const table = new ItemTable({
+    dimensions: model.rowWidth,
+    itemsMax: 1000,
+    admissionMin: 1,
+    rng: rng.fork('items'),
+    initialScale: 0.5
+  })
+  const features = new ItemTable({
+    dimensions: model.rowWidth,
+    itemsMax: 100,
+    admissionMin: 1,
+    rng: rng.fork('features')
+  })
   const sampler = new CandidateSampler({ items: table })
   for (let i = 2; i < items; i++) sampler.observe(table.observe(`i${i}`, 0))
   const assembler = new BatchAssembler({
@@ -50,7 +67,9 @@ function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
   }).flat()
   const shaken = () => {
     const first = model.initialWeights(rng.fork('weights'))
-    return Object.fromEntries(Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())]))
+    return Object.fromEntries(
+      Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())])
+    )
   }
   const together = assembler.assembleWindows(windows, new Map())
   const inputs = new ItemInputs(table, features, model).gather(together.items, together.features)
@@ -61,7 +80,8 @@ function close(a: Float32Array, b: Float32Array, what: string): number {
   assert.equal(a.length, b.length, what)
   const largest = b.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
   const tolerance = 2e-5 * Math.max(largest, 1e-2)
-  for (let i = 0; i < a.length; i++) assert.ok(Math.abs(a[i]! - b[i]!) <= tolerance, `${what}[${i}]: ${a[i]} against ${b[i]}`)
+  for (let i = 0; i < a.length; i++)
+    assert.ok(Math.abs(a[i]! - b[i]!) <= tolerance, `${what}[${i}]: ${a[i]} against ${b[i]}`)
   return largest
 }
 
@@ -78,7 +98,10 @@ for (const settings of [
   for (const items of [30, 6]) {
     test(`${JSON.stringify(settings)}, ${items} items`, () => {
       const { idwAlpha, ...others } = settings as { idwAlpha?: unknown }
-      const { model, options, together, oneByOne, inputs, weights, rng } = scenario(idwAlpha === 'Infinity' ? others : settings, items)
+      const { model, options, together, oneByOne, inputs, weights, rng } = scenario(
+        idwAlpha === 'Infinity' ? others : settings,
+        items
+      )
       const loss = idwAlpha === 'Infinity' ? { ...options, idwAlpha: Number.POSITIVE_INFINITY } : options
       assert.ok(hasGraph(model, loss))
       const dropout = inputs.map(() => (rng.uniform() < 0.2 ? 0 : 1.25))
@@ -88,7 +111,10 @@ for (const settings of [
         const graph = graphStep(step, weights, model, loss)
         assert.equal(tf.memory().numTensors, tensors)
         const eager = eagerStep(step, weights, model, loss)
-        assert.ok(Math.abs(graph.loss - eager.loss) < 1e-5 * (1 + Math.abs(eager.loss)), `loss: ${graph.loss} against ${eager.loss}`)
+        assert.ok(
+          Math.abs(graph.loss - eager.loss) < 1e-5 * (1 + Math.abs(eager.loss)),
+          `loss: ${graph.loss} against ${eager.loss}`
+        )
         const known = (losses: Float32Array) => losses.filter((_, b) => batch.weight[b]! > 0)
         close(known(graph.losses), known(eager.losses), 'losses')
         for (const [name, values] of Object.entries(graph.dense)) {
