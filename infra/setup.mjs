@@ -21,8 +21,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-/** Which Node the native part was checked with. */
-const abi = `node ${process.versions.modules}`
+/** Newest major version that `npm run test:node` runs. */
+const newestNode = 26
 const say = (text) => process.stderr.write(`set-up: ${text}\n`)
 
 /**
@@ -47,15 +47,13 @@ export function setUp({ asked = false } = {}) {
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
-  if (major < 20 || (major === 20 && minor < 11) || major >= 23) {
-    process.stderr.write(
-      `set-up: Node ${process.versions.node} is not supported; use Node 20.11 or later of line 20, 21, or 22.\n` +
-        (major >= 23
-          ? '        (tfjs-node 4.22 calls functions that Node 23 removed: tensorflow/tfjs issue 8609)\n'
-          : '')
-    )
-    process.exit(78)
+  if (major > 20 || (major === 20 && minor >= 11)) {
+    if (major > newestNode)
+      say(`Node ${process.versions.node} is newer than this program was tested with (Node 20.11 to ${newestNode})`)
+    return
   }
+  process.stderr.write(`set-up: Node ${process.versions.node} is not supported. Install Node 20.11 to ${newestNode}.\n`)
+  process.exit(78)
 }
 
 /**
@@ -127,7 +125,7 @@ function nativePaths() {
 function nativeState() {
   const { note, binding, library } = nativePaths()
   const noted = readNote(note)
-  if (noted?.abi !== abi) return 'unknown'
+  if (noted === undefined) return 'unknown'
   if (noted.tried !== undefined) return 'failed'
   return fs.existsSync(binding) && fs.existsSync(library) ? 'ready' : 'unknown'
 }
@@ -151,7 +149,7 @@ function installNative() {
   const { require, tfjsNode, note } = nativePaths()
   const tried = []
   const succeed = (how) => {
-    fs.writeFileSync(note, JSON.stringify({ abi, how }))
+    fs.writeFileSync(note, JSON.stringify({ how }))
     say(`tfjs-node native: ${how}`)
   }
   if (loads()) return succeed('already working')
@@ -172,7 +170,7 @@ function installNative() {
       return succeed('libtensorflow 2.13.1 from the PyPI wheel, binding compiled with g++')
     tried.push(`libtensorflow from the PyPI wheel: ${problem ?? 'built, but does not load'}`)
   }
-  fs.writeFileSync(note, JSON.stringify({ abi, tried, at: new Date().toISOString() }))
+  fs.writeFileSync(note, JSON.stringify({ tried, at: new Date().toISOString() }))
   process.stderr.write(
     `set-up: WARNING: the native part of tfjs-node is not available; the WASM backend takes over, about ten times slower.\n` +
       tried.map((line) => `        tried ${line}\n`).join('') +
@@ -181,7 +179,8 @@ function installNative() {
   )
 
   function loads() {
-    const probe = `const tf=require('@tensorflow/tfjs-node');if(tf.getBackend()!=='tensorflow'||tf.tidy(()=>tf.ones([2,2]).matMul(tf.ones([2,2])).dataSync()[0])!==2)process.exit(3)`
+    // The functions that Node 23 removed are put back, as src/model/removedNodeFunctions.ts does for the program.
+    const probe = `const u=require('util');u.isArray??=Array.isArray;u.isNullOrUndefined??=(x)=>x==null;const tf=require('@tensorflow/tfjs-node');if(tf.getBackend()!=='tensorflow'||tf.tidy(()=>tf.ones([2,2]).matMul(tf.ones([2,2])).dataSync()[0])!==2)process.exit(3)`
     return (
       spawnSync(process.execPath, ['-e', probe], {
         cwd: root,

@@ -101,6 +101,7 @@ export async function peakTensorBytes<T>(f: () => T): Promise<{ result: T; bytes
 }
 
 async function loadNative(): Promise<string> {
+  await import('./removedNodeFunctions.ts')
   const module: unknown = await import('@tensorflow/tfjs-node')
   await activate('tensorflow')
   return libraryVersion(module) ?? 'unknown'

@@ -15,6 +15,8 @@ export interface Finished {
 export interface ProcessOptions {
   readonly cwd: string
   readonly env?: Readonly<Record<string, string>>
+  /** The program that runs it; default: the Node of the test. */
+  readonly node?: string
 }
 
 /** Runs a command to its end. */
@@ -35,9 +37,9 @@ export class MtmiProcess {
   #stderr = ''
   readonly ended: Promise<Finished>
 
-  constructor(args: readonly string[], { cwd, env = {} }: ProcessOptions) {
+  constructor(args: readonly string[], { cwd, env = {}, node = globalThis.process.execPath }: ProcessOptions) {
     const inherited = Object.entries(globalThis.process.env).filter(([name]) => !name.startsWith('MTMI_'))
-    this.#child = spawn(globalThis.process.execPath, [launcher, ...args], {
+    this.#child = spawn(node, [launcher, ...args], {
       cwd,
       env: { ...Object.fromEntries(inherited), ...env },
       stdio: ['ignore', 'pipe', 'pipe']

@@ -14,14 +14,14 @@ import { doubtful, type Finding, failed, fine } from './finding.ts'
 const diskFreeMin = 2 ** 30
 
 export function machineFindings(config: Config, backend: BackendReport | Error): Finding[] {
-  return [node(), platform(), engine(backend), buildTools(backend), ...libraries(), dataDirectory(config)]
-}
-
-function node(): Finding {
-  const major = Number(process.versions.node.split('.')[0])
-  const { node } = process.versions
-  if (major >= 20 && major < 23) return fine('Node', node)
-  return failed('Node', `${node} is not supported`, 'use Node 20 or 22: tfjs-node 4.22 fails on 23 and later', 'CONFIG')
+  return [
+    fine('Node', process.versions.node),
+    platform(),
+    engine(backend),
+    buildTools(backend),
+    ...libraries(),
+    dataDirectory(config)
+  ]
 }
 
 function platform(): Finding {
