@@ -55,8 +55,8 @@ export function runToChange(config: Choice): RunDirectory {
 
 /**
  * For stages, and for what fills their log: the named run; otherwise the one that stages with this configuration file
- * began; otherwise, in a data folder without runs, `live`. Never a run that `start` or another configuration began: its
- * state is of other data.
+ * began; otherwise the only one of stages, if it was begun without a configuration file; otherwise, in a data folder without
+ * runs, `live`. Never a run that `start` or another configuration began: its state is of other data.
  * @param configFile absolute; null: there is none
  * @throws ConfigError if that does not decide
  */
@@ -65,6 +65,8 @@ export function runToBegin(config: Choice, configFile: string | null): RunDirect
   const runs = listRuns(config.dataDir)
   const own = runs.filter((run) => run.origin()?.configFile === configFile)
   if (own.length === 1) return own[0]!
+  const ofStages = runs.filter((run) => run.origin()?.configFile !== undefined)
+  if (ofStages.length === 1 && ofStages[0]!.origin()?.configFile === null) return ofStages[0]!
   if (runs.length === 0) return new RunDirectory(config.dataDir, stagesRun)
   const by = configFile === null ? 'stages without a configuration file' : `stages with ${configFile}`
   const begins = new Set(runs.map(({ name }) => name)).has(stagesRun) ? 'another name' : stagesRun

@@ -78,6 +78,7 @@ program
   .option('--users <number>', 'users', wholeNumber)
   .option('--items <number>', 'items', wholeNumber)
   .option('--out <file>', 'JSON lines; - is standard output. Without it: into the log')
+  .option('--shop', "records of an imaginary shop's topic instead of interactions, to try a mapping with")
   .addOption(json())
   .action(async (options) =>
     (await import('./simulate.ts')).simulateEvents(configured(), { ...options, configFile: configFile() })

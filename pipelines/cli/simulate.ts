@@ -8,6 +8,8 @@ import { ConfigError } from '../../src/core/errors.ts'
 import { note, print, resultStream } from '../../src/core/terminal.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
+import type { Interaction } from '../../src/records/interaction.ts'
+
 import { openWire } from '../parts.ts'
 import { beginRun, runToBegin } from '../runs.ts'
 
@@ -16,6 +18,8 @@ export interface SimulateOptions {
   readonly users?: number
   readonly items?: number
   readonly out?: string
+  /** As a shop's own records instead of interactions: what the walk-through of docs/kafka.md maps. */
+  readonly shop?: boolean
   /** Of the stages that read the log; null: there is none. */
   readonly configFile?: string | null
   readonly json?: boolean
@@ -32,6 +36,10 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
   })
   const counts = { events: 0, duplicates: 0, outOfOrder: 0, late: 0, bad: 0 }
   let target: string
+  if (options.shop === true && options.out === undefined)
+    throw new ConfigError([
+      '--shop needs --out FILE: the log takes interactions; `mtmi produce` puts the file into a topic'
+    ])
   if (options.out === undefined) target = await intoLog(config, options.configFile ?? null, simulation, counts)
   else {
     if (options.out === '-' && options.json === true)
@@ -39,7 +47,8 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     target = options.out
     const stream = options.out === '-' ? resultStream() : await openFile(options.out)
     for (const interaction of simulation.interactions(counts)) {
-      if (!stream.write(`${JSON.stringify(interaction)}\n`)) await once(stream, 'drain')
+      const record = options.shop === true ? shopRecord(interaction) : interaction
+      if (!stream.write(`${JSON.stringify(record)}\n`)) await once(stream, 'drain')
     }
     if (options.out !== '-') {
       stream.end()
@@ -51,6 +60,17 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     note(
       `${counts.events} events, besides ${counts.duplicates} repeated and ${counts.bad} bad ones; ${counts.outOfOrder} out of order, ${counts.late} late → ${target}`
     )
+}
+
+/**
+ * The interaction as an imaginary shop writes it: nested, time in seconds. A tenth are searches, which lead to no
+ * interaction.
+ */
+function shopRecord({ eventId, userId, itemId, eventTimeMs }: Interaction): object {
+  const number = (text: string) => Number(/\d+/.exec(text)?.[0] ?? 0)
+  const event = number(eventId) % 10 === 0 ? 'search' : number(eventId) % 7 === 0 ? 'order_placed' : 'product_view'
+  const items = itemId === '' ? [] : [{ sku: itemId, price: (number(itemId) % 50) + 0.5 }]
+  return { event, payload: { user: { id: userId }, items, ts: eventTimeMs / 1000, device: 'phone' } }
 }
 
 async function openFile(file: string): Promise<WriteStream> {

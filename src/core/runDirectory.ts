@@ -54,10 +54,15 @@ export class RunDirectory {
     return this.state(runOrigin).load()
   }
 
-  /** From now on it is a run. One that has begun stays as it is. */
+  /**
+   * Records what the run was created from. A run keeps its first origin, except that the first configuration file takes
+   * over a run that was created without one: it is written after some records were tried.
+   */
   make(origin: RunOrigin): this {
     makeFolder(this.root)
-    if (this.origin() === undefined) this.state(runOrigin).save(origin)
+    const before = this.origin()
+    if (before === undefined || (before.configFile === null && typeof origin.configFile === 'string'))
+      this.state(runOrigin).save(origin)
     return this
   }
 

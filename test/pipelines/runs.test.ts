@@ -104,6 +104,11 @@ test('stages never work in a run that `start` or another configuration began, un
     begin(dataFolder({ simulation }), a),
     /^refused: stages with \/etc\/a\.yaml began no run yet, and others are there .*--run live/s
   )
+  const tried = dataFolder({ live: stages(null), simulation })
+  assert.equal(begin(tried, a), 'live', 'the first configuration file takes over what was tried without one')
+  assert.deepEqual(new RunDirectory(tried, 'live').make(stages(a)).origin(), stages(a))
+  assert.match(begin(tried, b), /^refused: stages with \/etc\/b\.yaml began no run yet/)
+  assert.match(begin(tried, null), /^refused: stages without a configuration file began no run yet/)
   const other = begin(dataFolder({ live: stages(a) }), b)
   assert.match(
     other,
