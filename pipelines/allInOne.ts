@@ -257,7 +257,7 @@ export class WholePipeline {
     if (stalled !== undefined) return { ready: false, detail: stalled }
     if (this.#publish?.outage !== undefined) return { ready: false, detail: this.#publish.outage }
     if (this.#live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
-    const detail = `space ${this.#live.space}, step ${this.#live.step}${heldDetail(this.#publish)}`
+    const detail = `index version ${this.#live.indexVersion}, step ${this.#live.step}${heldDetail(this.#publish)}`
     return this.#tasks.readiness({ ready: true, detail, accounts: this.accounts() })
   }
 

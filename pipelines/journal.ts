@@ -23,7 +23,7 @@ export function logStyle({ logFormat }: Pick<Config, 'logFormat'>, goesOn: boole
 /**
  * A line has `time` (ISO), `level`, `stage`, `version` (of the program) and `msg`; what it is about is in fields of the
  * same name everywhere: `topic`, `partition`, `from` and `to` (offsets: first, and the next after the last), `model`
- * (`space@step`), `traceId`. As text only the message is written.
+ * (`version@step`), `traceId`. As text only the message is written.
  */
 export function openStageLogger(
   config: Config,

@@ -2,7 +2,7 @@
 
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
-import { lineageReasons } from '../src/records/modelUpdate.ts'
+import { versionReasons } from '../src/records/modelUpdate.ts'
 import type { ControlRequest, ControlResult, ModelControl } from '../src/train/modelControl.ts'
 
 const removed =
@@ -11,7 +11,7 @@ const removed =
 export const controlRequest: StateKind<ControlRequest> = {
   file: 'control.json',
   version: 1,
-  schema: z.looseObject({ id: z.int().min(1), action: z.enum(lineageReasons), requestedAtMs: z.number() }),
+  schema: z.looseObject({ id: z.int().min(1), action: z.enum(versionReasons), requestedAtMs: z.number() }),
   removed
 }
 
@@ -20,7 +20,7 @@ export const controlResult: StateKind<ControlResult> = {
   version: 1,
   schema: z.looseObject({
     id: z.int().min(1),
-    action: z.enum(lineageReasons),
+    action: z.enum(versionReasons),
     outcome: z.enum(['done', 'failed']),
     atMs: z.number()
   }),

@@ -168,7 +168,7 @@ async function readServed(
   // Without a kept model the log's weights are taken as far as vectors of theirs are served.
   for (
     let next = served.propose();
-    next !== undefined && next.space === live.space && live.step >= next.step;
+    next !== undefined && next.modelVersion === live.indexVersion && live.step >= next.step;
     next = served.propose()
   )
     for (const applied of served.accept()) note(applied)
@@ -189,7 +189,7 @@ async function readCheckpoint(
   }).load(step)
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
   trainer.restore(checkpoint)
-  trainer.beginSpace('preview')
+  trainer.beginVersion('preview')
   const candidate = new ModelReplica()
   candidate.useCatalogue((itemId) => catalogue.featuresOf(itemId))
   for (const update of trainer.takeUpdates(true, 0))

@@ -43,7 +43,7 @@ export async function collectReport(
   return {
     source: source.title,
     run: run.name,
-    ...(live === undefined ? {} : { space: live.space }),
+    ...(live === undefined ? {} : { indexVersion: live.indexVersion }),
     ...(held.length === 0 ? {} : { held }),
     seconds,
     interactions,

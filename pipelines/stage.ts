@@ -206,7 +206,7 @@ async function model(
     say(`trained: ${train.batches} batches${loss}; ${accountText(train.account)}`)
   }
   if (publish !== undefined)
-    say(`published: space ${publish.space}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
+    say(`published: index version ${publish.indexVersion}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
 }
 
 async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
@@ -234,7 +234,7 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
       tasks.readiness(
         live === undefined
           ? { ready: false, detail: 'nothing is published yet' }
-          : { ready: true, detail: `space ${live.space}, step ${live.step}` }
+          : { ready: true, detail: `index version ${live.indexVersion}, step ${live.step}` }
       )
     const { sessions } = wire.config.serve
     const thread = sessions

@@ -20,7 +20,7 @@ const shownMax = 8
 export interface VersionsReport {
   readonly live: IndexState | null
   /** In the index, the live one included. */
-  readonly spaces: readonly string[]
+  readonly versions: readonly string[]
   /** Newest first: whole ones, damaged ones and the newest. `mtmi rollback` takes those of changes in between, too. */
   readonly checkpoints: readonly CheckpointEntry[]
   /** Newest first. */
@@ -40,7 +40,7 @@ export interface CheckpointEntry {
   readonly savedAtMs: number | null
   readonly bytes: number
   readonly examplesLearned: number | null
-  readonly space: string | null
+  readonly modelVersion: string | null
   /** Why it cannot be read. */
   readonly damaged?: string
 }
@@ -49,7 +49,7 @@ export interface CheckpointEntry {
 interface ShownState {
   readonly savedAtMs?: number
   readonly examplesLearned?: number
-  readonly space?: string
+  readonly modelVersion?: string
   readonly updatesHeld?: boolean
 }
 
@@ -57,16 +57,16 @@ interface ShownState {
 export async function collectVersions(
   config: Config,
   run: RunDirectory,
-  index?: Pick<VectorIndex, 'live' | 'spaces'>
+  index?: Pick<VectorIndex, 'live' | 'versions'>
 ): Promise<VersionsReport> {
-  const { live, spaces } = index === undefined ? await spacesOnDisk(config, run) : await spacesOf(index)
+  const { live, versions } = index === undefined ? await versionsOnDisk(config, run) : await versionsOf(index)
   const histories = publisherFiles(run, 'gates').map((file) => run.state(gateHistory, file).load())
   const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
   const control = modelControlFile(run)
   const request = control.request()
   const { checkpoints, updatesHeld } = await checkpointsOf(config, run)
   return {
-    ...{ live, spaces, checkpoints, gates, updatesHeld },
+    ...{ live, versions, checkpoints, gates, updatesHeld },
     heldPromotion:
       publisherFiles(run, 'promotion')
         .map((file) => run.state(heldPromotionState, file).load()?.held)
@@ -80,13 +80,13 @@ export async function collectVersions(
 export async function versionNumbers(
   config: Config,
   run: RunDirectory,
-  index: Pick<VectorIndex, 'live' | 'spaces'>
+  index: Pick<VectorIndex, 'live' | 'versions'>
 ): Promise<VersionNumbers> {
   const report = await collectVersions(config, run, index)
-  const { live, spaces, checkpoints, gates } = report
+  const { live, versions, checkpoints, gates } = report
   return {
-    live: live === null ? null : `${live.space}@${live.step}`,
-    kept: spaces.filter((space) => space !== live?.space),
+    live: live === null ? null : `${live.indexVersion}@${live.step}`,
+    kept: versions.filter((indexVersion) => indexVersion !== live?.indexVersion),
     gates: gates
       .slice(0, shownMax)
       .map((gate) => ({ step: gate.step, atMs: gate.atMs, outcome: gate.outcome, detail: gateDetail(gate) })),
@@ -123,23 +123,23 @@ export function gateDetail({ reasons, figures, reason }: GateRecord): string {
   ].join('  ')
 }
 
-interface Spaces {
+interface Versions {
   readonly live: IndexState | null
-  readonly spaces: readonly string[]
+  readonly versions: readonly string[]
 }
 
-async function spacesOnDisk(config: Config, run: RunDirectory): Promise<Spaces> {
-  if (config.index === 'embedded' && !existsSync(run.path('index'))) return { live: null, spaces: [] }
+async function versionsOnDisk(config: Config, run: RunDirectory): Promise<Versions> {
+  if (config.index === 'embedded' && !existsSync(run.path('index'))) return { live: null, versions: [] }
   const index = await openIndexToRead(config, run)
   try {
-    return await spacesOf(index)
+    return await versionsOf(index)
   } finally {
     await index.close()
   }
 }
 
-async function spacesOf(index: Pick<VectorIndex, 'live' | 'spaces'>): Promise<Spaces> {
-  return { live: (await index.live()) ?? null, spaces: await index.spaces() }
+async function versionsOf(index: Pick<VectorIndex, 'live' | 'versions'>): Promise<Versions> {
+  return { live: (await index.live()) ?? null, versions: await index.versions() }
 }
 
 /** Several publishers of a group have one each. */
@@ -165,8 +165,8 @@ async function checkpointsOf(
       if (since !== undefined && checkpoints.length > 0) continue
       const state = (header.stage ?? {}) as ShownState
       updatesHeld ??= state.updatesHeld === true
-      const { savedAtMs = null, examplesLearned = null, space = null } = state
-      checkpoints.push({ step, version, bytes, savedAtMs, examplesLearned, space })
+      const { savedAtMs = null, examplesLearned = null, modelVersion = null } = state
+      checkpoints.push({ step, version, bytes, savedAtMs, examplesLearned, modelVersion })
     } catch (error) {
       checkpoints.push({
         step,
@@ -174,7 +174,7 @@ async function checkpointsOf(
         bytes: 0,
         savedAtMs: null,
         examplesLearned: null,
-        space: null,
+        modelVersion: null,
         damaged: (error as Error).message
       })
     }

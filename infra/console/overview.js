@@ -220,14 +220,14 @@ const indexPairs = ({ index }) =>
     : [
         ['Items', count(index.items)],
         ['Users', count(index.users)],
-        ['Version', `${index.space}@${index.step}`],
+        ['Version', `${index.indexVersion}@${index.step}`],
         ['Vectors', `${index.interestCount} per user, ${index.dimensions} dimensions`]
       ]
 
 function versionParts({ live, kept, gates, checkpoints, held }) {
   const facts = [
     ['Served', live ?? 'nothing published yet'],
-    ...kept.map((space) => ['Kept in the index', space]),
+    ...kept.map((indexVersion) => ['Kept in the index', indexVersion]),
     ...held.map((what) => ['Held', what])
   ]
   return [

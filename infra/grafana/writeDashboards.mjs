@@ -381,8 +381,8 @@ export const dashboards = [
           `max(job:mtmi_serve_request_seconds:error_ratio_rate5m{${job}})`,
           bounds(0.001, 0.01)
         ),
-        stat('Items', 'short', 'In the live space', `max(mtmi_index_points{${job}, role="item"})`),
-        stat('Users', 'short', 'In the live space', `max(mtmi_index_points{${job}, role="user"})`)
+        stat('Items', 'short', 'In the live index version', `max(mtmi_index_points{${job}, role="item"})`),
+        stat('Users', 'short', 'In the live index version', `max(mtmi_index_points{${job}, role="user"})`)
       ],
       [
         series(

@@ -9,7 +9,7 @@ import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { note, print } from '../../src/core/terminal.ts'
 import { blockedBy } from '../../src/publish/publisherReport.ts'
-import type { LineageReason } from '../../src/records/modelUpdate.ts'
+import type { VersionReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
 import { modelControlFile, writeRequest } from '../modelControlFile.ts'
@@ -90,7 +90,7 @@ async function refuseLargeLoss(
   }
   try {
     const preview = await previews.try(step)
-    note(`step ${step}: ${previewText(preview)} (${previews.live.space}, step ${previews.live.step})`)
+    note(`step ${step}: ${previewText(preview)} (${previews.live.indexVersion}, step ${previews.live.step})`)
     if (preview.losses.length > 0 && !yes)
       throw new ConfigError([
         `step ${step} would serve much worse lists than now: ${preview.losses.join('; ')}. Nothing was changed. ` +
@@ -106,7 +106,7 @@ async function refuseLargeLoss(
 async function comparison(config: Config, run: RunDirectory): Promise<string> {
   const { checkpoints, live } = await collectVersions(config, run)
   const previews = await openPreviews(config, run)
-  const lines = [live === null ? 'nothing is served yet' : `served now: ${live.space}, step ${live.step}`]
+  const lines = [live === null ? 'nothing is served yet' : `served now: ${live.indexVersion}, step ${live.step}`]
   try {
     for (const { step, version, savedAtMs, examplesLearned, damaged } of checkpoints) {
       const kind = step === checkpoints[0]!.step ? 'newest ' : version ? 'version' : '       '
@@ -128,7 +128,7 @@ async function comparison(config: Config, run: RunDirectory): Promise<string> {
 async function change(
   config: Config,
   run: RunDirectory,
-  asked: { readonly action: LineageReason; readonly version?: number; readonly hold?: boolean },
+  asked: { readonly action: VersionReason; readonly version?: number; readonly hold?: boolean },
   options: ChangeOptions,
   preview: ModelPreview | undefined
 ): Promise<void> {
@@ -169,26 +169,29 @@ async function change(
   }
   if (result.outcome === 'failed')
     throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
-  note(`the trainer has sent space ${result.space}; waiting until it is complete`)
+  note(`the trainer has sent index version ${result.modelVersion}; waiting until it is complete`)
   const served = await waitFor(untilMs, async () => {
     const index = await openIndexToRead(config, run)
     try {
       const live = await index.live()
-      return live?.space === result.space ? live : undefined
+      return live?.indexVersion === result.modelVersion ? live : undefined
     } finally {
       await index.close()
     }
   })
   if (served === undefined)
     note(
-      `space ${result.space} is not live after ${options.wait} s; what was served goes on being served. \`mtmi versions\` tells how far it is`
+      `index version ${result.modelVersion} is not live after ${options.wait} s; what was served goes on being served. \`mtmi versions\` tells how far it is`
     )
-  else note(`live: space ${served.space}, step ${served.step}, ${served.items} items, ${served.users} users`)
+  else
+    note(
+      `live: index version ${served.indexVersion}, step ${served.step}, ${served.items} items, ${served.users} users`
+    )
   tell(options, { run: run.name, preview, request, result, live: served ?? null })
 }
 
 /** @throws ConfigError if no other index version can go live: nothing has been asked for then */
-async function refuseIfBlocked(config: Config, run: RunDirectory, action: LineageReason): Promise<void> {
+async function refuseIfBlocked(config: Config, run: RunDirectory, action: VersionReason): Promise<void> {
   if (config.index === 'embedded' && !existsSync(run.path('index'))) return
   const index = await openIndexToRead(config, run)
   try {

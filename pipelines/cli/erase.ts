@@ -49,10 +49,12 @@ export async function erase(config: Config, options: { user: string; json?: bool
     },
     {
       role: 'publish',
-      place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all spaces`,
+      place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all index versions`,
       offline: () => fromIndex(config, run, userId),
       isGone: () => isOutOfIndex(config, run, userId),
-      ...(config.index === 'qdrant' ? { done: 'nobody publishes: the server was told itself, for every space' } : {})
+      ...(config.index === 'qdrant'
+        ? { done: 'nobody publishes: the server was told itself, for every index version' }
+        : {})
     },
     {
       role: 'train',

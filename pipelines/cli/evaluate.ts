@@ -123,10 +123,10 @@ async function showRun(config: Config, json: boolean): Promise<void> {
     ])
   const { live } = await collectVersions(config, run)
   const held =
-    live === null || report.space === undefined || live.space === report.space
+    live === null || report.indexVersion === undefined || live.indexVersion === report.indexVersion
       ? report.held
       : [
-          `the report is of ${report.space}, and ${live.space} is served since (\`mtmi versions\`); the next start writes a new one`
+          `the report is of ${report.indexVersion}, and ${live.indexVersion} is served since (\`mtmi versions\`); the next start writes a new one`
         ]
   const shown: RunReport = { ...report, ...(held === undefined ? {} : { held }) }
   print(json ? `${JSON.stringify(held === undefined ? (report.progressive ?? {}) : { held })}\n` : textReport(shown))

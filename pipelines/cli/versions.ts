@@ -12,14 +12,14 @@ export async function versions(config: Config, options: { json?: boolean }): Pro
 }
 
 export function versionsText(report: VersionsReport): string {
-  const { live, spaces, checkpoints, gates } = report
+  const { live, versions, checkpoints, gates } = report
   const lines: string[] = []
   lines.push(
     live === null
       ? 'nothing is live yet'
-      : `live   ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`
+      : `live   ${live.indexVersion}, step ${live.step}, ${live.items} items, ${live.users} users`
   )
-  for (const space of spaces) if (space !== live?.space) lines.push(`kept   ${space}`)
+  for (const indexVersion of versions) if (indexVersion !== live?.indexVersion) lines.push(`kept   ${indexVersion}`)
   for (const text of heldTexts(report)) lines.push(`held   ${text}`)
   lines.push('', checkpoints.length === 0 ? 'no checkpoints' : 'checkpoints (`mtmi rollback STEP`)')
   for (const { step, version, savedAtMs, bytes, examplesLearned, damaged } of checkpoints) {

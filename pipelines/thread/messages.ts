@@ -64,7 +64,7 @@ export interface PublishStatus {
   readonly waitingItems: number
   readonly waitingUsers: number
   readonly step: number
-  readonly space: string
+  readonly indexVersion: string
   /** New weights that were refused. */
   readonly held?: HeldModel
   /** Why another index version does not go live. */

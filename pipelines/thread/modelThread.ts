@@ -123,7 +123,7 @@ async function main(task: ModelThreadTask): Promise<void> {
         waitingItems: waiting.items,
         waitingUsers: waiting.users,
         step: replica.step,
-        space: replica.space,
+        indexVersion: replica.modelVersion,
         ...(stage.held === undefined ? {} : { held: stage.held }),
         ...(stage.heldPromotion === undefined ? {} : { heldPromotion: stage.heldPromotion }),
         ...(stage.outage === undefined ? {} : { outage: stage.outage })

@@ -100,8 +100,8 @@ export interface VectorWishes {
 }
 
 export interface SearchResult {
-  /** The space and step that answered: one answer never mixes two. */
-  readonly space: string
+  /** The index version and step that answered: one answer never mixes two. */
+  readonly indexVersion: string
   readonly step: number
   /** [K] lists, best first. undefined: the stored user or item is not in the index. */
   readonly lists: readonly (readonly Candidate[])[] | undefined
@@ -109,16 +109,16 @@ export interface SearchResult {
 }
 
 export interface PopularItems {
-  /** The space and step that answered. */
-  readonly space: string
+  /** The index version and step that answered. */
+  readonly indexVersion: string
   readonly step: number
-  /** Best first; `score` is the faded count of interactions as a share of the space's greatest, 0 … 1. */
+  /** Best first; `score` is the faded count of interactions as a share of the index version's greatest, 0 … 1. */
   readonly items: readonly PopularItem[]
 }
 
 export interface IndexState {
-  readonly space: string
-  /** Newest step of the live space's items. */
+  readonly indexVersion: string
+  /** Newest step of the live index version's items. */
   readonly step: number
   readonly items: number
   readonly users: number
@@ -126,61 +126,65 @@ export interface IndexState {
   readonly interestCount: number
 }
 
-/** Vectors of one or more spaces (a space: one model lineage whose vectors may be compared); exactly one is live. */
+/** Vectors of one or more index versions (an index version: one model version whose vectors may be compared); exactly one is live. */
 export interface VectorIndex {
-  /** Makes an empty space; nothing if it exists with the same shape. @throws ConfigError if it exists with another. */
-  createSpace(space: string, shape: SpaceShape): Promise<void>
+  /** Makes an empty index version; nothing if it exists with the same shape. @throws ConfigError if it exists with another. */
+  createVersion(indexVersion: string, shape: VersionShape): Promise<void>
   /**
    * Idempotent, and a write of an older `step` never replaces a newer one, nor brings a point back that was removed at
    * a newer one. All points are checked before any is written; an index on another machine that fails on the way may
    * have written some: the same call again completes it. Resolves when durable; a search begun afterwards sees it.
    *
    * @returns points written, stale ones left out
-   * @throws as `checkPoints`; ConfigError if there is no such space
+   * @throws as `checkPoints`; ConfigError if there is no such index version
    */
-  upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number>
-  remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
+  upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number>
+  remove(indexVersion: string, role: 'item' | 'user', ids: readonly string[]): Promise<void>
   /**
-   * Removes users from every space, live or not, and what was kept to remember a removal: nothing holds their ids
+   * Removes users from every index version, live or not, and what was kept to remember a removal: nothing holds their ids
    * afterwards. An older write may bring them back.
    */
   erase(userIds: readonly UserId[]): Promise<void>
   /**
-   * Makes `space` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points
+   * Makes `index version` the live one, items and users in one call. @throws MtmiError UNAVAILABLE if it holds fewer points
    * than `expected`, or cannot be searched as it should yet; then nothing changes.
    */
-  promote(space: string, expected: { items: number; users: number }): Promise<void>
+  promote(indexVersion: string, expected: { items: number; users: number }): Promise<void>
   /** Nothing if there is none. @throws ConfigError for the live one */
-  dropSpace(space: string): Promise<void>
+  dropVersion(indexVersion: string): Promise<void>
   /** In the order in which they were made. */
-  spaces(): Promise<readonly string[]>
-  /** undefined: no space is live yet. */
+  versions(): Promise<readonly string[]>
+  /** undefined: no index version is live yet. */
   live(): Promise<IndexState | undefined>
   /**
-   * Up to `limit` nearest items for each interest, what is excluded not counted, from the live space. @throws
+   * Up to `limit` nearest items for each interest, what is excluded not counted, from the live index version. @throws
    * UnavailableError if none is live.
    */
   search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult>
   /**
    * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no
-   * space is live.
+   * index version is live.
    * @param context `country=de`: by the popularity within it; none, where the context is not known
    */
   popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems>
   /**
-   * Items of one space by id, in one request: of the space that a search named, so that an answer that needs both never
-   * mixes two. Those that are not there are left out; all of them, where the space is gone by now.
+   * Items of one index version by id, in one request: of the index version that a search named, so that an answer that needs both never
+   * mixes two. Those that are not there are left out; all of them, where the index version is gone by now.
    */
-  items(space: string, ids: readonly ItemId[], wishes?: VectorWishes): Promise<ReadonlyMap<ItemId, DescribedItem>>
+  items(
+    indexVersion: string,
+    ids: readonly ItemId[],
+    wishes?: VectorWishes
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>>
   user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
   /**
-   * Some users of the live space whose ids begin with `prefix`, in the order of their ids. Only where the index keeps
+   * Some users of the live index version whose ids begin with `prefix`, in the order of their ids. Only where the index keeps
    * ids in order.
    */
   usersFrom?(prefix: string, limit: number): Promise<readonly { userId: UserId; payload: UserPayload }[]>
   /**
-   * Items of the live space whose id or title holds `text`, whatever its case, the ones with the greatest `popularity`
+   * Items of the live index version whose id or title holds `text`, whatever its case, the ones with the greatest `popularity`
    * first; `score` as for `popular`. For people who look for something: only where the index has all titles at hand,
    * and then among some hundred thousand items.
    */
@@ -188,7 +192,7 @@ export interface VectorIndex {
   close(): Promise<void>
 }
 
-export interface SpaceShape {
+export interface VersionShape {
   readonly dimensions: number
   readonly interestCount: number
 }
@@ -205,9 +209,14 @@ const lengthTolerance = 1e-3
  * @throws ConfigError for a wrong shape, a bad id, step or count; DivergedError for a vector that is not finite or not
  *   of length 1
  */
-export function checkPoints(space: string, shape: SpaceShape, step: number, points: readonly VectorPoint[]): void {
+export function checkPoints(
+  indexVersion: string,
+  shape: VersionShape,
+  step: number,
+  points: readonly VectorPoint[]
+): void {
   if (!Number.isSafeInteger(step) || step < 0)
-    throw new ConfigError([`write to space ${space}: the step must be an integer ≥ 0, not ${step}`])
+    throw new ConfigError([`write to index version ${indexVersion}: the step must be an integer ≥ 0, not ${step}`])
   for (const point of points) {
     checkId(point.role, point.id)
     if (point.role === 'item') {
@@ -239,7 +248,7 @@ export function checkId(role: 'item' | 'user', id: string): void {
 export function checkVectors(owner: string, vectors: Float32Array, count: number, dimensions: number): void {
   if (vectors.length !== count * dimensions) {
     throw new ConfigError([
-      `${owner}: ${vectors.length} numbers, but ${count} × ${dimensions} are needed: the space has another shape than the model`
+      `${owner}: ${vectors.length} numbers, but ${count} × ${dimensions} are needed: the index version has another shape than the model`
     ])
   }
   for (let k = 0; k < count; k++) {
@@ -258,15 +267,18 @@ export function checkVectors(owner: string, vectors: Float32Array, count: number
 }
 
 /** @throws ConfigError */
-export function checkShape(space: string, shape: SpaceShape): void {
+export function checkShape(indexVersion: string, shape: VersionShape): void {
   const bad = Object.entries({
     dimensions: [shape.dimensions, 4096],
     interestCount: [shape.interestCount, 64]
   } as const).filter(([, [value, max]]) => !Number.isInteger(value) || value < 1 || value > max)
-  if (space.length === 0 || bad.length > 0) {
+  if (indexVersion.length === 0 || bad.length > 0) {
     throw new ConfigError([
-      ...(space.length === 0 ? ['a space needs a name'] : []),
-      ...bad.map(([field, [value, max]]) => `space ${space}: ${field} must be an integer of 1 … ${max}, not ${value}`)
+      ...(indexVersion.length === 0 ? ['an index version needs a name'] : []),
+      ...bad.map(
+        ([field, [value, max]]) =>
+          `index version ${indexVersion}: ${field} must be an integer of 1 … ${max}, not ${value}`
+      )
     ])
   }
 }
@@ -277,13 +289,13 @@ export function checkLimit(limit: number): void {
 }
 
 /** The refusal of a `promote`. Retried, it succeeds once the points have arrived. */
-export function incompleteSpace(
-  space: string,
+export function incompleteVersion(
+  indexVersion: string,
   held: { items: number; users: number },
   expected: { items: number; users: number }
 ): MtmiError {
   return new MtmiError(
     'UNAVAILABLE',
-    `promote ${space}: it holds ${held.items} items and ${held.users} users, fewer than the ${expected.items} and ${expected.users} expected; nothing was switched`
+    `promote ${indexVersion}: it holds ${held.items} items and ${held.users} users, fewer than the ${expected.items} and ${expected.users} expected; nothing was switched`
   )
 }

@@ -328,7 +328,7 @@ class WasmTable implements ItemTable {
     const pages = this.#memory.buffer.byteLength / pageBytes
     if (needed > pagesMax) {
       throw new RangeError(
-        `an item vector would be number ${Math.floor((floats - this.#start) / this.#stride)}: one space holds 4 GiB of vectors; use Qdrant`
+        `an item vector would be number ${Math.floor((floats - this.#start) / this.#stride)}: one index version holds 4 GiB of vectors; use Qdrant`
       )
     }
     // An eighth more at once, so that few views are made anew; pages that nobody touched cost no memory.

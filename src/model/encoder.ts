@@ -18,8 +18,8 @@ export interface EncoderStep {
 export interface Encoder {
   readonly dimensions: number
   readonly interestCount: number
-  /** Model lineage whose vectors may be compared, and the step of its weights. */
-  readonly space: string
+  /** Model version whose vectors may be compared, and the step of its weights. */
+  readonly modelVersion: string
   readonly step: number
   /**
    * @returns vectors [N, D], and known [N]: 0 where neither a row nor a feature of the item is known (its vector is

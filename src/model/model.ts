@@ -112,7 +112,7 @@ export function differences(wanted: Architecture, found: Architecture): string[]
  * Names the vectors that may be compared: `mtmi-4x64`, and what is not as usual of the architecture after it, as in
  * `mtmi-4x64-itemtower-none`.
  */
-export function spaceOf(options: ModelOptions): string {
+export function modelVersionOf(options: ModelOptions): string {
   const { name, interestCount, dimensions, historyMax, ...rest } = createModel(options, 1).architecture
   const usual = createModel({ ...modelSchema.parse({ name }), interestCount: options.interestCount }, 1).architecture
   const special = Object.entries(rest).filter(([key, value]) => value !== own(usual, key))

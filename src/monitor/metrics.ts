@@ -275,9 +275,13 @@ export const metricDefinitions = {
     'mtmi_publish_item_score_error_cosine',
     'Greatest error of a score because its item vector was left as it was written: at most publish.epsilon, of items that have been looked at since the weights moved'
   ),
-  promotions: counter('mtmi_publish_promotions_total', 'Attempts to switch to another space, by how they ended', {
-    outcome: ['done', 'held', 'blocked']
-  }),
+  promotions: counter(
+    'mtmi_publish_promotions_total',
+    'Attempts to switch to another index version, by how they ended',
+    {
+      outcome: ['done', 'held', 'blocked']
+    }
+  ),
   gates: counter(
     'mtmi_publish_gated_steps_total',
     'New tower weights that were tried before they were published, by the verdict',
@@ -303,7 +307,7 @@ export const metricDefinitions = {
     'mtmi_publish_gate_overlap_ratio',
     "Share of canary users' lists that the live weights and the ones tried last both have"
   ),
-  indexPoints: gauge('mtmi_index_points', 'Points in the live space', { role }),
+  indexPoints: gauge('mtmi_index_points', 'Points in the live index version', { role }),
   indexRequests: counter(
     'mtmi_index_requests_total',
     'Requests sent to Qdrant: done, failed but sent again, refused for good, given up',

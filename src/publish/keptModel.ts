@@ -1,5 +1,5 @@
 // What the publisher has put into effect, kept for the next life: the towers after every acceptance, and the rows with
-// them as soon as the log goes on without them, by weights that were refused or another space that is being filled.
+// them as soon as the log goes on without them, by weights that were refused or another index version that is being filled.
 
 import { CorruptError, type MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
@@ -26,7 +26,7 @@ export class KeptModel {
   }
 
   /**
-   * The model to go on with; undefined: none was kept, or what is live is not its space any more, or another log's.
+   * The model to go on with; undefined: none was kept, or what is live is not its index version any more, or another log's.
    * @param end of model-updates
    */
   async load(end: bigint): Promise<LiveModel | undefined> {
@@ -42,7 +42,7 @@ export class KeptModel {
       return undefined
     }
     const served = await index.live()
-    if (live.next > end || (served !== undefined && served.space !== live.space)) return undefined
+    if (live.next > end || (served !== undefined && served.indexVersion !== live.modelVersion)) return undefined
     this.#saved = { next: live.next, weights: live.next, whole: live.rows !== undefined }
     return live
   }
@@ -50,17 +50,17 @@ export class KeptModel {
   /** Whether `keep` has something to do. @param held weights were refused, and none accepted since */
   isDue(held: boolean): boolean {
     const { replica } = this.#parts
-    // While a space is filled, the one that is answered from is what is to come back.
+    // While an index version is filled, the one that is answered from is what is to come back.
     if (!replica.ready || replica.previous !== undefined) return false
     const { next, weights } = replica.inEffect
-    if (held || replica.beginsSpace) return this.#saved?.whole !== true || this.#saved.next !== next
+    if (held || replica.beginsVersion) return this.#saved?.whole !== true || this.#saved.next !== next
     return this.#saved?.weights !== weights
   }
 
   async keep(held: boolean): Promise<void> {
     const { replica, store } = this.#parts
     const { next, weights } = replica.inEffect
-    const whole = held || replica.beginsSpace
+    const whole = held || replica.beginsVersion
     await store.save(Number(next), liveModelToCheckpoint(replica.liveModel(whole)))
     this.#saved = { next, weights, whole }
   }

@@ -9,7 +9,7 @@ import type { EncoderItem } from '../model/encoder.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { UserId } from '../records/interaction.ts'
-import type { LineageReason } from '../records/modelUpdate.ts'
+import type { VersionReason } from '../records/modelUpdate.ts'
 import { type GateSlide, noSlide, slideAfter } from './gateSlide.ts'
 import { GateTrial, type GateVerdict } from './publisherGate.ts'
 import { type GateTarget, PublisherTargets } from './publisherTargets.ts'
@@ -22,8 +22,8 @@ const recordsMax = 100
 /** A verdict, for those who ask later. JSON: figures that are not numbers are null. */
 export interface GateRecord extends GateVerdict {
   readonly step: number
-  readonly space: string
-  readonly reason?: LineageReason
+  readonly modelVersion: string
+  readonly reason?: VersionReason
   readonly atMs: number
   /** Time of the thread that the trial took, and from when it was begun. */
   readonly workMs: number
@@ -51,7 +51,9 @@ export const gateHistory: StateKind<GateHistory> = {
   file: 'gates.json',
   version: 1,
   schema: z.looseObject({
-    records: z.array(z.looseObject({ step: z.number(), space: z.string(), outcome: z.string(), atMs: z.number() })),
+    records: z.array(
+      z.looseObject({ step: z.number(), modelVersion: z.string(), outcome: z.string(), atMs: z.number() })
+    ),
     held: z.looseObject({ step: z.number(), sinceMs: z.number(), text: z.string() }).optional()
   }),
   removed: 'what the gate decided is forgotten; `mtmi versions` shows it from then on'
@@ -150,10 +152,10 @@ export class ModelGate {
     if (verdict === undefined) return undefined
     this.#trial = undefined
     this.#restUntilMs = nowMs + running.workMs * (1 / this.#parts.options.timeShareMax - 1)
-    const { step, space, reason } = candidate
+    const { step, modelVersion, reason } = candidate
     this.#keep({
       ...verdict,
-      ...{ step, space, ...(reason === undefined ? {} : { reason }) },
+      ...{ step, modelVersion, ...(reason === undefined ? {} : { reason }) },
       ...{ atMs: nowMs, workMs: running.workMs, tookMs: nowMs - running.startedMs }
     })
     if (verdict.outcome === 'accepted') return replica.accept()

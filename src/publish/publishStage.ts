@@ -137,7 +137,7 @@ export class PublishStage {
     this.#publishedBefore = new Map(options.offsets.load())
     this.#read = new Map()
     const { replica, index, config, clock } = options
-    const { spacesKept } = config.publish
+    const { versionsKept } = config.publish
     const { measure, onProblem } = options
     this.#outage = new Outage({
       ...{ what: 'writing to the index', clock, onProblem },
@@ -162,7 +162,7 @@ export class PublishStage {
       clock,
       catalogue,
       isCandidate: (itemId) => catalogue.isCandidate(itemId, this.#isCatalogueOnly),
-      limits: { spacesKept, ...options.limits },
+      limits: { versionsKept, ...options.limits },
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId)
     })
@@ -482,7 +482,7 @@ export class PublishStage {
       busy ||= items.written > 0 || items.pending > 0
       onPublished?.({ items })
     }
-    await this.#keep() // before another space can take the place of what is in effect
+    await this.#keep() // before another index version can take the place of what is in effect
     const applied = this.#hasCaughtUp() ? this.#gate.advance(this.#hurry) : undefined
     for (const update of applied ?? []) this.#noteModel(update)
     await this.#keep()
@@ -530,21 +530,25 @@ export class PublishStage {
    * The last step of an event's way. A user who has acted again meanwhile is waited for: which of the events these
    * vectors answer is then not known.
    */
-  #tellTraced({ answeredIds, space, step }: UserReport): void {
+  #tellTraced({ answeredIds, indexVersion, step }: UserReport): void {
     if (this.#traces.size === 0) return
     const { config, logger } = this.#options
     for (const userId of answeredIds) {
       if (this.#publisher.isWaiting(userId)) continue
       const waiting = this.#traces.take(userId)
       if (waiting === undefined) continue
-      const span = goOnTracing(config, 'mtmi publish', { kind: 'consumer', ...waiting, attributes: { space, step } })
+      const span = goOnTracing(config, 'mtmi publish', {
+        kind: 'consumer',
+        ...waiting,
+        attributes: { indexVersion, step }
+      })
       span.end()
-      logger?.info({ model: `${space}@${step}`, ...span.fields }, 'vectors published')
+      logger?.info({ model: `${indexVersion}@${step}`, ...span.fields }, 'vectors published')
     }
   }
 
-  /** The space before is no longer answered from. */
-  #notePromotion({ promotion, space }: ItemReport | UserReport): void {
+  /** The index version before is no longer answered from. */
+  #notePromotion({ promotion, indexVersion }: ItemReport | UserReport): void {
     if (promotion === undefined) return
     if (promotion.outcome === 'done') {
       this.#options.replica.forgetPrevious()
@@ -553,11 +557,11 @@ export class PublishStage {
       return
     }
     const { outcome, reason } = promotion
-    if (this.#heldPromotion?.space === space && this.#heldPromotion.outcome === outcome) return
-    const text = `index version ${space} does not go live: ${reason}`
-    this.#heldPromotion = { space, outcome, sinceMs: this.#options.clock.nowMs(), text }
+    if (this.#heldPromotion?.indexVersion === indexVersion && this.#heldPromotion.outcome === outcome) return
+    const text = `index version ${indexVersion} does not go live: ${reason}`
+    this.#heldPromotion = { indexVersion, outcome, sinceMs: this.#options.clock.nowMs(), text }
     this.#options.onHeldPromotion?.(this.#heldPromotion)
-    this.#options.logger?.warn({ space, outcome }, text)
+    this.#options.logger?.warn({ indexVersion, outcome }, text)
     if (outcome === 'blocked') this.#options.onProblem?.(text)
   }
 
@@ -585,10 +589,10 @@ export class PublishStage {
         entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
     }
     if ('scoreErrorMax' in report) entries.push({ metric: 'itemErrorMax', value: report.scoreErrorMax })
-    const model = `${report.space}@${report.step}`
+    const model = `${report.indexVersion}@${report.step}`
     if (report.promotion?.outcome === 'done') {
       const { outcome } = report.promotion
-      this.#options.logger?.info({ model, outcome }, `space ${report.space}: ${outcome}`)
+      this.#options.logger?.info({ model, outcome }, `index version ${report.indexVersion}: ${outcome}`)
     }
     if (report.promotion !== undefined)
       entries.push({ metric: 'promotions', labels: { outcome: report.promotion.outcome }, value: 1 })

@@ -1,5 +1,5 @@
 // Decides what goes into the index, and when: item vectors that moved, K vectors of each user whose history changed,
-// all of them when the weights did, and a new space only when it is complete.
+// all of them when the weights did, and a new index version only when it is complete.
 //
 // D dimensions, K interests, N items, B users of a batch. The index is the only thing outside that is touched, one call
 // after the other.
@@ -25,8 +25,8 @@ import {
   type UserChange,
   type UserReport
 } from './publisherReport.ts'
-import { PublisherSpace } from './publisherSpace.ts'
 import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
+import { PublisherVersion } from './publisherVersion.ts'
 
 export type { ItemReport, UserReport } from './publisherReport.ts'
 
@@ -43,7 +43,7 @@ export class Publisher {
   readonly #isCandidate: (itemId: ItemId) => boolean
   readonly #serving: () => Encoder | undefined
   readonly #popularityOf: (itemId: ItemId) => ItemPopularity
-  readonly #space: PublisherSpace
+  readonly #indexVersion: PublisherVersion
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
   /** To be taken out of the index. */
@@ -54,11 +54,11 @@ export class Publisher {
   /** Changes that were taken and are neither written nor put back: they wait as those do that were not taken. */
   #writing = { items: 0, users: 0 }
 
-  /** Somebody asked for the space that is filled: it may hold less than the live one. */
+  /** Somebody asked for the index version that is filled: it may hold less than the live one. */
   #asked = false
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** @param encoder its weights and space may advance whenever this is not inside one of its methods */
+  /** @param encoder its weights and index version may advance whenever this is not inside one of its methods */
   constructor(parts: {
     encoder: Encoder
     index: VectorIndex
@@ -71,7 +71,7 @@ export class Publisher {
      */
     isCandidate?: (itemId: ItemId) => boolean
     limits?: Partial<PublisherLimits>
-    /** What the live space was made with while another is being filled: who clicks then gets new vectors in both. */
+    /** What the live index version was made with while another is being filled: who clicks then gets new vectors in both. */
     serving?: () => Encoder | undefined
     /** How popular an item is now. Default: none is. */
     popularityOf?: (itemId: ItemId) => ItemPopularity
@@ -85,7 +85,7 @@ export class Publisher {
     this.#serving = parts.serving ?? (() => undefined)
     this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
     const limits = { ...defaultPublisherLimits, ...parts.limits }
-    this.#space = new PublisherSpace(parts.index, limits)
+    this.#indexVersion = new PublisherVersion(parts.index, limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
     this.#users = new PublisherUsers({
       usersMax: limits.usersMax,
@@ -205,11 +205,11 @@ export class Publisher {
   }
 
   /**
-   * What waits. Those who are not yet in a space that is being filled are due at once, and it goes live only with them.
+   * What waits. Those who are not yet in an index version that is being filled are due at once, and it goes live only with them.
    */
   waiting(): { items: number; users: number; unknownUsers: number } {
     const { items, users } = this.#writing
-    const unfilled = this.#space.name === undefined || this.#space.isLive ? 0 : this.#users.behind
+    const unfilled = this.#indexVersion.name === undefined || this.#indexVersion.isLive ? 0 : this.#users.behind
     return {
       items: this.#items.pending + this.#expired.size + items,
       users: this.#users.waiting + this.#forgotten.size + users + unfilled,
@@ -219,7 +219,7 @@ export class Publisher {
 
   /** The index did not take the switch to a version that is complete. */
   get promotionWaits(): boolean {
-    return this.#space.promotionWaits
+    return this.#indexVersion.promotionWaits
   }
 
   /** What became of every change of a user that was noted. */
@@ -244,16 +244,16 @@ export class Publisher {
    */
   publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
     return this.#exclusively(async () => {
-      await this.#followSpace()
-      const removed = await this.#space.remove('item', this.#expired)
-      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
+      await this.#followVersion()
+      const removed = await this.#indexVersion.remove('item', this.#expired)
+      while (this.#indexVersion.name !== this.#encoder.modelVersion) await this.#followVersion()
       const taken = this.#items.take(max)
       this.#writing.items = taken.length
-      const { space, step } = this.#encoder
+      const { modelVersion: indexVersion, step } = this.#encoder
       const refusedIds: string[] = []
       const points: ItemPoint[] = []
       const pointsOf: TakenItem[] = []
-      /** The model knows neither them nor their features, and this space may still hold what it was by others. */
+      /** The model knows neither them nor their features, and this index version may still hold what it was by others. */
       const withoutVector: TakenItem[] = []
       let unknown = 0
       let unchanged = 0
@@ -285,10 +285,10 @@ export class Publisher {
       const undo = () => this.#items.putBack(taken)
       if (withoutVector.length > 0) {
         const ids = withoutVector.map(({ itemId }) => itemId).filter(isId)
-        await this.#askOr(undo, () => this.#index.remove(space, 'item', ids))
+        await this.#askOr(undo, () => this.#index.remove(indexVersion, 'item', ids))
         for (const item of withoutVector) if (this.#items.holds(item)) this.#items.removed(item.slot)
       }
-      const written = await this.#write(space, step, points, undo)
+      const written = await this.#write(indexVersion, step, points, undo)
       for (const [i, item] of pointsOf.entries()) {
         if (!this.#items.holds(item)) continue
         // Which of them were stale is not told: of all of them it is then unknown what the index holds.
@@ -298,7 +298,17 @@ export class Publisher {
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{ space, step, written, unchanged, unknown, stale: points.length - written, refused, refusedIds, removed },
+        ...{
+          indexVersion,
+          step,
+          written,
+          unchanged,
+          unknown,
+          stale: points.length - written,
+          refused,
+          refusedIds,
+          removed
+        },
         pending: this.#items.pending,
         scoreErrorMax: this.#items.leftMax,
         ...(promotion === undefined ? {} : { promotion })
@@ -317,14 +327,16 @@ export class Publisher {
     { flush = false }: { flush?: boolean } = {}
   ): Promise<UserReport> {
     return this.#exclusively(async () => {
-      await this.#followSpace()
-      const removed = await this.#space.remove('user', this.#forgotten)
-      while (this.#space.name !== this.#encoder.space) await this.#followSpace()
-      const { space, step, dimensions, interestCount } = this.#encoder
+      await this.#followVersion()
+      const removed = await this.#indexVersion.remove('user', this.#forgotten)
+      while (this.#indexVersion.name !== this.#encoder.modelVersion) await this.#followVersion()
+      const { modelVersion: indexVersion, step, dimensions, interestCount } = this.#encoder
       const { generation } = this.#users
       const startMs = this.#clock.nowMs()
-      const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#space.isLive })
-      this.#writing.users = taken.filter(({ acceptedAtMs }) => acceptedAtMs !== undefined || !this.#space.isLive).length
+      const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#indexVersion.isLive })
+      this.#writing.users = taken.filter(
+        ({ acceptedAtMs }) => acceptedAtMs !== undefined || !this.#indexVersion.isLive
+      ).length
       const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
       const refusedIds: string[] = []
       const points: UserPoint[] = []
@@ -349,8 +361,8 @@ export class Publisher {
         }
       }
       const undo = () => this.#users.putBack(pointsOf, startMs)
-      const written = await this.#write(space, step, points, undo)
-      if (!this.#space.isLive) await this.#writeToServed(taken, windows, startMs, undo)
+      const written = await this.#write(indexVersion, step, points, undo)
+      if (!this.#indexVersion.isLive) await this.#writeToServed(taken, windows, startMs, undo)
       const endMs = this.#clock.nowMs()
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
@@ -374,7 +386,7 @@ export class Publisher {
       const promotion = await this.#promoteWhenComplete()
       return {
         ...{
-          space,
+          indexVersion,
           step,
           written,
           unknown,
@@ -452,12 +464,12 @@ export class Publisher {
   }
 
   async #write(
-    space: string,
+    indexVersion: string,
     step: number,
     points: readonly (ItemPoint | UserPoint)[],
     undo: () => void
   ): Promise<number> {
-    return points.length === 0 ? 0 : this.#askOr(undo, () => this.#index.upsert(space, step, points))
+    return points.length === 0 ? 0 : this.#askOr(undo, () => this.#index.upsert(indexVersion, step, points))
   }
 
   async #askOr<T>(undo: () => void, ask: () => Promise<T>): Promise<T> {
@@ -469,7 +481,7 @@ export class Publisher {
     }
   }
 
-  /** Those who changed, into the space that is still answered from. What fails here is overtaken by the switch. */
+  /** Those who changed, into the index version that is still answered from. What fails here is overtaken by the switch. */
   async #writeToServed(
     taken: readonly TakenUser[],
     windows: readonly EncoderStep[][],
@@ -477,12 +489,16 @@ export class Publisher {
     undo: () => void
   ): Promise<void> {
     const encoder = this.#serving()
-    if (encoder === undefined || (await this.#askOr(undo, () => this.#index.live()))?.space !== encoder.space) return
+    if (
+      encoder === undefined ||
+      (await this.#askOr(undo, () => this.#index.live()))?.indexVersion !== encoder.modelVersion
+    )
+      return
     const changed = taken.flatMap(({ userId, acceptedAtMs }, b) =>
       acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
     )
     if (changed.length === 0) return
-    const { space, step, dimensions, interestCount } = encoder
+    const { modelVersion: indexVersion, step, dimensions, interestCount } = encoder
     const { interests, known } = encoder.interests(changed.map(({ window }) => window)) // [B, K, D]
     const points: UserPoint[] = []
     for (const [b, { userId, window }] of changed.entries()) {
@@ -490,19 +506,19 @@ export class Publisher {
       if (known[b] === 1 && areUnits(vectors, dimensions))
         points.push({ role: 'user', id: userId, vectors, payload: userPayload(window, updatedAtMs) })
     }
-    await this.#write(space, step, points, undo)
+    await this.#write(indexVersion, step, points, undo)
   }
 
   /**
-   * The encoder may have gone on to another space while something was awaited: a batch is encoded and its space is read
+   * The encoder may have gone on to another index version while something was awaited: a batch is encoded and its index version is read
    * without awaiting between.
    */
-  async #followSpace(): Promise<void> {
-    while (this.#space.name !== this.#encoder.space) {
-      const { space, dimensions, interestCount } = this.#encoder
-      await this.#space.open(space, { dimensions, interestCount })
-      this.#items.beginSpace(dimensions)
-      this.#users.beginSpace()
+  async #followVersion(): Promise<void> {
+    while (this.#indexVersion.name !== this.#encoder.modelVersion) {
+      const { modelVersion: indexVersion, dimensions, interestCount } = this.#encoder
+      await this.#indexVersion.open(indexVersion, { dimensions, interestCount })
+      this.#items.beginVersion(dimensions)
+      this.#users.beginVersion()
     }
   }
 
@@ -511,7 +527,7 @@ export class Publisher {
     const filled = { items: this.#items.written, users: this.#users.encoded }
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
     const lookedAt = this.#asked && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
-    return this.#space.promoteWhenComplete({ ...filled, lookedAt, pending })
+    return this.#indexVersion.promoteWhenComplete({ ...filled, lookedAt, pending })
   }
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */

@@ -13,8 +13,8 @@ const chunkItems = 1024
 const countMoveMin = 0.1
 const levelMoveMin = Math.log2(1 + countMoveMin)
 /**
- * Instead of the count that was written: this process has not written the item, but the space may hold it from before;
- * or the space does not hold it.
+ * Instead of the count that was written: this process has not written the item, but the index version may hold it from before;
+ * or the index version does not hold it.
  */
 const unknownCount = -1
 const absentCount = -2
@@ -33,9 +33,9 @@ export class PublisherItems {
   readonly #free: number[] = []
   /** Interactions as the trainer last said. */
   #count = new Float64Array(chunkItems)
-  /** Interactions as last written in this space, or one of the two below. */
+  /** Interactions as last written in this index version, or one of the two below. */
   #writtenCount = new Float64Array(chunkItems).fill(unknownCount)
-  /** As last written; undefined: not written in this space, or not popular. */
+  /** As last written; undefined: not written in this index version, or not popular. */
   readonly #writtenPopularity: (ItemPopularity | undefined)[] = []
   #chunks: Float32Array[] = []
   #dimensions: number
@@ -78,9 +78,9 @@ export class PublisherItems {
   }
 
   /**
-   * Forgets what was written, keeps the items and their counts: the next space begins. All items are to be looked at.
+   * Forgets what was written, keeps the items and their counts: the next index version begins. All items are to be looked at.
    */
-  beginSpace(dimensions: number): void {
+  beginVersion(dimensions: number): void {
     this.#dimensions = dimensions
     this.#chunks = []
     this.#writtenCount.fill(unknownCount)
@@ -226,12 +226,12 @@ export class PublisherItems {
     this.#unwrote(slot, unknownCount)
   }
 
-  /** The space no longer holds it. */
+  /** The index version no longer holds it. */
   removed(slot: number): void {
     this.#unwrote(slot, absentCount)
   }
 
-  /** Whether the space is known not to hold it. */
+  /** Whether the index version is known not to hold it. */
   isAbsent(slot: number): boolean {
     return this.#writtenCount[slot] === absentCount
   }

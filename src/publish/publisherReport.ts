@@ -10,10 +10,10 @@ export interface PublisherLimits {
   readonly usersMax: number
   /** Users kept waiting because the model knows none of their items. */
   readonly unknownUsersMax: number
-  /** Spaces kept in the index, the live one included: one older is enough to go back to. */
-  readonly spacesKept: number
+  /** Index versions kept in the index, the live one included: one older is enough to go back to. */
+  readonly versionsKept: number
   /**
-   * A new space replaces a live one when it has at least this share of its items and users: a publisher that has not
+   * A new index version replaces a live one when it has at least this share of its items and users: a publisher that has not
    * caught up has not.
    */
   readonly completeShareMin: number
@@ -22,13 +22,13 @@ export interface PublisherLimits {
 export const defaultPublisherLimits: PublisherLimits = {
   usersMax: 1_000_000,
   unknownUsersMax: 100_000,
-  spacesKept: 2,
+  versionsKept: 2,
   completeShareMin: 0.9
 }
 
 /** An index version that does not go live. */
 export interface HeldPromotion {
-  readonly space: string
+  readonly indexVersion: string
   /** When that was found first, milliseconds. */
   readonly sinceMs: number
   readonly text: string
@@ -38,7 +38,7 @@ export interface HeldPromotion {
 export const heldPromotionState: StateKind<{ readonly held: HeldPromotion | null }> = {
   file: 'promotion.json',
   version: 1,
-  schema: z.object({ held: z.object({ space: z.string(), sinceMs: z.number(), text: z.string() }).nullable() }),
+  schema: z.object({ held: z.object({ indexVersion: z.string(), sinceMs: z.number(), text: z.string() }).nullable() }),
   removed: '`mtmi versions` does not name an index version that does not go live, until the publisher starts again'
 }
 
@@ -80,7 +80,7 @@ export interface ModelChange {
   readonly weightsChanged: boolean
   /** Interactions seen by the trainer, of the items whose count changed. */
   readonly counts: ReadonlyMap<ItemId, number>
-  /** Why another space begins with this change, where somebody asked for it. */
+  /** Why another index version begins with this change, where somebody asked for it. */
   readonly reason?: string
 }
 
@@ -88,19 +88,19 @@ export interface CatalogueLookup {
   get(itemId: ItemId): CatalogueEntry | undefined
 }
 
-/** What became of an attempt to switch to the space being built. */
+/** What became of an attempt to switch to the index version being built. */
 export type Promotion =
   | {
       readonly outcome: 'done'
       readonly items: number
       readonly users: number
-      readonly droppedSpaces: readonly string[]
+      readonly droppedVersions: readonly string[]
     }
   /** `blocked`: no attempt can succeed until somebody does what `reason` says. */
   | { readonly outcome: 'held' | 'blocked'; readonly reason: string }
 
 interface PublishReport {
-  readonly space: string
+  readonly indexVersion: string
   /** Of the weights that encoded this batch. */
   readonly step: number
   readonly written: number

@@ -50,7 +50,7 @@ export class PublisherUsers {
   #underWay = 0
   readonly #account = new Account('publish')
   #dropped = 0
-  /** To be encoded again whatever the weights: known from before a restart, or from another space. */
+  /** To be encoded again whatever the weights: known from before a restart, or from another index version. */
   #behind = new Set<UserId>()
   /** Encoded, longest ago first → by which generation of the weights. */
   #encoded = new Map<UserId, number>()
@@ -74,7 +74,7 @@ export class PublisherUsers {
   }
 
   /**
-   * Users who were encoded, or found to be unknown, since the space was begun, if nobody is behind. Looks at all who
+   * Users who were encoded, or found to be unknown, since the index version was begun, if nobody is behind. Looks at all who
    * wait.
    */
   get lookedAt(): number {
@@ -91,7 +91,7 @@ export class PublisherUsers {
     return this.#unknown.size
   }
 
-  /** Users whose vectors belong to another space or to the time before a restart. */
+  /** Users whose vectors belong to another index version or to the time before a restart. */
   get behind(): number {
     return this.#behind.size
   }
@@ -177,8 +177,8 @@ export class PublisherUsers {
     this.#generation++
   }
 
-  /** Another space: nobody is in it yet. */
-  beginSpace(): void {
+  /** Another index version: nobody is in it yet. */
+  beginVersion(): void {
     for (const userId of this.#encoded.keys()) this.#behind.add(userId)
     this.#encoded = new Map()
   }

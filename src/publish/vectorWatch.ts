@@ -46,7 +46,7 @@ export class VectorWatch {
   readonly #norms = new Float64Array(keptNorms)
   #normCount = 0
   #before:
-    | { readonly space: string; readonly step: number; readonly vectors: ReadonlyMap<string, Float32Array> }
+    | { readonly modelVersion: string; readonly step: number; readonly vectors: ReadonlyMap<string, Float32Array> }
     | undefined
   #lastLookMs = 0
   /** Looks so far: whose turn it is. */
@@ -107,7 +107,7 @@ export class VectorWatch {
   async #lookAtItems(): Promise<MetricsEntry[]> {
     const { encoder, index, catalogue } = this.#watched
     const ids = [...this.#items.values()]
-    const { space, step, dimensions } = encoder
+    const { modelVersion, step, dimensions } = encoder
     const encoded = encoder.itemVectors(
       ids.map((itemId) => {
         const item = catalogue.get(itemId)
@@ -120,11 +120,11 @@ export class VectorWatch {
     })
     const entries: MetricsEntry[] = []
     const before = this.#before
-    if (before === undefined || before.space !== space || before.step !== step) {
-      if (before?.space === space) entries.push(...movement(before.vectors, now, dimensions))
-      this.#before = { space, step, vectors: now }
+    if (before === undefined || before.modelVersion !== modelVersion || before.step !== step) {
+      if (before?.modelVersion === modelVersion) entries.push(...movement(before.vectors, now, dimensions))
+      this.#before = { modelVersion, step, vectors: now }
     }
-    if ((await index.live())?.space !== space) return entries
+    if ((await index.live())?.indexVersion !== modelVersion) return entries
     const served = new Map<string, Float32Array>()
     for (const itemId of now.keys()) {
       const found = await index.item(itemId)
@@ -139,9 +139,9 @@ export class VectorWatch {
   async #lookAtUsers(): Promise<MetricsEntry[]> {
     const { encoder, index } = this.#watched
     const sequences = [...this.#users.values()]
-    const { space, dimensions, interestCount } = encoder
+    const { modelVersion, dimensions, interestCount } = encoder
     const { interests, known } = encoder.interests(sequences.map(({ steps }) => steps))
-    if (sequences.length === 0 || (await index.live())?.space !== space) return []
+    if (sequences.length === 0 || (await index.live())?.indexVersion !== modelVersion) return []
     const length = interestCount * dimensions
     const now = new Map<string, Float32Array>()
     const served = new Map<string, Float32Array>()

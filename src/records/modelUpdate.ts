@@ -5,11 +5,11 @@ import { idBytesMax, idProblem, timeProblem } from './admission.ts'
 import type { ItemId } from './interaction.ts'
 
 /**
- * Who asked for a lineage, and what for: the same model once more, an earlier one, or the trainer's after publishing
+ * Who asked for a model version, and what for: the same model once more, an earlier one, or the trainer's after publishing
  * was held.
  */
-export const lineageReasons = ['rebuild', 'rollback', 'resume'] as const
-export type LineageReason = (typeof lineageReasons)[number]
+export const versionReasons = ['rebuild', 'rollback', 'resume'] as const
+export type VersionReason = (typeof versionReasons)[number]
 
 export type ModelUpdate =
   /** An item's row of the table, as the towers read it. [D]. Absent vector: the row was expired. */
@@ -24,16 +24,21 @@ export type ModelUpdate =
       readonly values: Float32Array
     }
   /**
-   * Begins a lineage: what lies before it in the partition, and compaction has left there, belongs to another. All rows
-   * and weights follow, then a commit in `space`. Never sent for the first lineage of a log.
+   * Begins a model version: what lies before it in the partition, and compaction has left there, belongs to another. All rows
+   * and weights follow, then a commit in `model version`. Never sent for the first model version of a log.
    */
-  | { readonly kind: 'lineage'; readonly space: string; readonly reason: LineageReason; readonly begunAtMs: number }
+  | {
+      readonly kind: 'model-version'
+      readonly modelVersion: string
+      readonly reason: VersionReason
+      readonly begunAtMs: number
+    }
   /** Closes everything before it in the partition. */
   | {
       readonly kind: 'commit'
       readonly step: number
-      /** Vectors of one space may be compared; another architecture, or a rollback, is another space. */
-      readonly space: string
+      /** Vectors of one model version may be compared; another architecture, or a rollback, is another model version. */
+      readonly modelVersion: string
       /** The model's options as JSON: what a reader must build to use the weights. */
       readonly model: string
       /** Whether dense weights came with it. */
@@ -46,7 +51,7 @@ export function updateKey(update: ModelUpdate): string {
   if (update.kind === 'item-row') return `item/${update.itemId}`
   if (update.kind === 'feature-row') return `feature/${update.feature}`
   if (update.kind === 'weights') return `weights/${update.name}`
-  if (update.kind === 'lineage') return 'lineage'
+  if (update.kind === 'model-version') return 'model-version'
   return 'commit'
 }
 
@@ -75,15 +80,15 @@ export function updateProblem(update: ModelUpdate): string | undefined {
     case 'weights':
       // Numbers that are not finite are for the gate to refuse, with all that came beside them.
       return idProblem('name of a weight', update.name)
-    case 'lineage':
-      return idProblem('space', update.space) ?? timeProblem('begunAtMs', update.begunAtMs)
+    case 'model-version':
+      return idProblem('modelVersion', update.modelVersion) ?? timeProblem('begunAtMs', update.begunAtMs)
     case 'commit': {
-      const { step, space, model, committedAtMs } = update
+      const { step, modelVersion, model, committedAtMs } = update
       if (!Number.isSafeInteger(step) || step < 0 || step > stepMax)
         return `step is ${step}: expected a whole number from 0 to 2⁴⁰`
       if (model.length > modelLengthMax)
         return `model has ${model.length} characters: at most ${modelLengthMax} are allowed`
-      return idProblem('space', space) ?? timeProblem('committedAtMs', committedAtMs)
+      return idProblem('modelVersion', modelVersion) ?? timeProblem('committedAtMs', committedAtMs)
     }
   }
 }

@@ -110,7 +110,7 @@ export class EncodeStage {
     const proposed = replica.propose()
     if (proposed === undefined) return false
     const live = await index.live()
-    if (live === undefined || live.space !== proposed.space || live.step < proposed.step) return false
+    if (live === undefined || live.indexVersion !== proposed.modelVersion || live.step < proposed.step) return false
     replica.accept()
     return true
   }

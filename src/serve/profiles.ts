@@ -20,7 +20,7 @@ export interface ProfiledItem {
 
 export interface UserProfile {
   readonly userId: UserId
-  /** `space@step` of the vectors. */
+  /** `version@step` of the vectors. */
   readonly version: string
   /** Of the window, which may hold more steps than are shown. */
   readonly historyLength: number

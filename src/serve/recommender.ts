@@ -46,7 +46,7 @@ export interface RecommendedItem {
 
 export interface Recommendations {
   readonly userId: UserId
-  /** `space@step` of the vectors that answered. */
+  /** `version@step` of the vectors that answered. */
   readonly version: string
   /** By score, best first, equal ones by id; what is popular within a context before what is popular with everybody. */
   readonly items: readonly RecommendedItem[]
@@ -98,7 +98,7 @@ export interface ListRequest {
 
 /** Candidates of each interest for a place of a list whose items are scored by all interests. */
 const mixtureCandidatesPerPlace = 2
-/** Spaces that may be dropped under one request before it gives up. */
+/** Index versions that may be dropped under one request before it gives up. */
 const attemptsMax = 3
 /**
  * More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions
@@ -130,12 +130,12 @@ export class Recommender {
 
   /**
    * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than
-   * `limit` where there are not as many. Everything in the answer is from the one space that it names.
+   * `limit` where there are not as many. Everything in the answer is from the one index version that it names.
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
     const { userId } = request
-    return this.#fromOneSpace(async () => {
+    return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { userId } }, request)
       if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
       const list = await this.#list(found, request, found.user?.recent ?? [])
@@ -154,19 +154,19 @@ export class Recommender {
   /**
    * For a session that is not stored: given interests.
    * @param request.vectors [K, D], each of length 1
-   * @param request.space the model lineage that made them
+   * @param request.modelVersion the model version that made them
    * @param request.history newest first
-   * @throws UnavailableError if another space is live: their cosines would mean nothing
+   * @throws UnavailableError if another index version is live: their cosines would mean nothing
    */
   async recommendFor(
-    request: ListRequest & { vectors: Float32Array; count: number; space: string; history?: readonly ItemId[] }
+    request: ListRequest & { vectors: Float32Array; count: number; modelVersion: string; history?: readonly ItemId[] }
   ): Promise<Omit<Recommendations, 'userId'>> {
-    const { vectors, count, space, history = [] } = request
-    return this.#fromOneSpace(async () => {
+    const { vectors, count, modelVersion, history = [] } = request
+    return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { vectors, count } }, request, history)
-      if (found.space !== space) {
+      if (found.indexVersion !== modelVersion) {
         throw new UnavailableError(
-          `the session was encoded for space ${space}, but ${found.space} is live; try again when it has been switched`
+          `the session was encoded by model version ${modelVersion}, but ${found.indexVersion} is live; try again when it has been switched`
         )
       }
       return this.#list(found, request, history)
@@ -199,8 +199,9 @@ export class Recommender {
     if (found === undefined || first.length < limit) {
       const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
       const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
-      // Of two spaces, where a switch came between: then without the context.
-      if (found !== undefined && found.space !== others.space) return this.popular({ ...request, context: {} }, why)
+      // Of two index versions, where a switch came between: then without the context.
+      if (found !== undefined && found.indexVersion !== others.indexVersion)
+        return this.popular({ ...request, context: {} }, why)
       found ??= others
       rest = others.items
     }
@@ -230,7 +231,7 @@ export class Recommender {
     limit: number
     filter?: FeatureFilter
   }): Promise<SimilarItems | undefined> {
-    const similar = await this.#fromOneSpace(async () => {
+    const similar = await this.#fromOneVersion(async () => {
       const found = await this.#index.search({ by: { itemId } }, limit + 1, {
         ...filterOf(filter),
         excludeItems: [itemId]
@@ -262,7 +263,7 @@ export class Recommender {
     return this.#index.search(query, fetch, filter, { vectors: diversity > 0 && diversityBy === '' })
   }
 
-  /** @param history newest first @returns undefined: the space that was searched is gone */
+  /** @param history newest first @returns undefined: the index version that was searched is gone */
   async #list(
     found: SearchResult,
     request: ListRequest,
@@ -288,8 +289,11 @@ export class Recommender {
    * What the candidates of a search have in a field of their features. Its own fields only: a field may be called
    * `constructor`.
    */
-  async #valuesOf({ space, lists = [] }: SearchResult, field: string): Promise<(itemId: ItemId) => readonly string[]> {
-    const items = await this.#index.items(space, [
+  async #valuesOf(
+    { indexVersion, lists = [] }: SearchResult,
+    field: string
+  ): Promise<(itemId: ItemId) => readonly string[]> {
+    const items = await this.#index.items(indexVersion, [
       ...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))
     ])
     return (itemId) => {
@@ -302,17 +306,17 @@ export class Recommender {
    * What a reader is told of what was chosen, in one request. An item that was removed meanwhile is left out.
    *
    * @param explainedBy items of the history, newest first, that the choice is explained by
-   * @returns undefined: none of it is there any more, the space is gone
+   * @returns undefined: none of it is there any more, the index version is gone
    */
   async #described(
-    { space }: SearchResult,
+    { indexVersion }: SearchResult,
     merged: readonly MergedItem[],
     explainedBy?: readonly ItemId[]
   ): Promise<RecommendedItem[] | undefined> {
     if (merged.length === 0) return []
     const history = new Set(explainedBy?.slice(0, this.#options.becauseHistoryMax))
     const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
-    const items = await this.#index.items(space, ids, { vectors: explainedBy !== undefined })
+    const items = await this.#index.items(indexVersion, ids, { vectors: explainedBy !== undefined })
     if (items.size === 0) return undefined
     return merged.flatMap(({ itemId, score, interest }) => {
       const item = items.get(itemId)
@@ -322,7 +326,7 @@ export class Recommender {
     })
   }
 
-  /** The history's items nearest to one, by vectors of the same space. One that has none any more explains nothing. */
+  /** The history's items nearest to one, by vectors of the same index version. One that has none any more explains nothing. */
   #because(
     itemId: ItemId,
     { vector }: DescribedItem,
@@ -342,13 +346,13 @@ export class Recommender {
     return near.slice(0, becauseMax).map((step) => step.itemId)
   }
 
-  /** Asks again where the space that was searched was dropped before its items were described. */
-  async #fromOneSpace<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  /** Asks again where the index version that was searched was dropped before its items were described. */
+  async #fromOneVersion<T>(ask: () => Promise<T | undefined>): Promise<T> {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const answer = await ask()
       if (answer !== undefined) return answer
     }
-    throw new UnavailableError(`${attemptsMax} spaces in a row were dropped while they were asked: try again`)
+    throw new UnavailableError(`${attemptsMax} versions in a row were dropped while they were asked: try again`)
   }
 }
 
@@ -366,8 +370,8 @@ function given({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Pa
   }
 }
 
-export function versionOf({ space, step }: Pick<SearchResult, 'space' | 'step'>): string {
-  return `${space}@${step}`
+export function versionOf({ indexVersion, step }: Pick<SearchResult, 'indexVersion' | 'step'>): string {
+  return `${indexVersion}@${step}`
 }
 
 function filterOf(features: FeatureFilter | undefined): Filter {

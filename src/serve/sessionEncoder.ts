@@ -4,8 +4,8 @@
 import type { EncoderStep } from '../model/encoder.ts'
 
 export interface EncodedSession {
-  /** The model lineage that made the vectors. */
-  readonly space: string
+  /** The model version that made the vectors. */
+  readonly modelVersion: string
   /** [K, D], each of length 1. */
   readonly vectors: Float32Array
   /** K. */

@@ -43,11 +43,13 @@ export class SessionEncoding {
           for (const { resolve } of batch) resolve(undefined)
           continue
         }
-        const { space, dimensions, interestCount: count } = this.#encoder
+        const { modelVersion, dimensions, interestCount: count } = this.#encoder
         const { interests, known } = this.#encoder.interests(batch.map(({ history }) => history)) // [B, K, D]
         const size = count * dimensions
         for (const [b, { resolve }] of batch.entries())
-          resolve(known[b] === 0 ? undefined : { space, count, vectors: interests.slice(b * size, (b + 1) * size) })
+          resolve(
+            known[b] === 0 ? undefined : { modelVersion, count, vectors: interests.slice(b * size, (b + 1) * size) }
+          )
       } catch (error) {
         for (const { reject } of batch) reject(error)
       }

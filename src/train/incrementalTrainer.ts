@@ -8,7 +8,7 @@ import type { NamedArrays } from '../core/namedArrays.ts'
 import type { OffsetRanges } from '../core/offsets.ts'
 import { own } from '../core/own.ts'
 import { Rng } from '../core/rng.ts'
-import { type Architecture, createModel, differences, type Model, modelToJson, spaceOf } from '../model/model.ts'
+import { type Architecture, createModel, differences, type Model, modelToJson, modelVersionOf } from '../model/model.ts'
 import { type Checkpoint, type CheckpointPart, named } from '../model/replica/checkpoint.ts'
 import { checkWeights, mapShapes, type Weights } from '../model/weights.ts'
 import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
@@ -39,8 +39,8 @@ export interface IncrementalTrainerOptions {
   /** Newest steps of a history that the model reads. */
   readonly historyMax: number
   readonly seed: number
-  /** Name of the model lineage: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
-  readonly space?: string
+  /** Name of the model version: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
+  readonly modelVersion?: string
 }
 
 const formatVersion = 2
@@ -64,7 +64,7 @@ const expireEvery = 256
 export class IncrementalTrainer implements Trainer {
   readonly #options: IncrementalTrainerOptions
   readonly #model: Model
-  #space: string
+  #modelVersion: string
   readonly items: ItemTable
   readonly features: ItemTable
   readonly #sampler: CandidateSampler
@@ -93,7 +93,7 @@ export class IncrementalTrainer implements Trainer {
     this.#options = options
     this.#model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
-    this.#space = options.space ?? spaceOf(model)
+    this.#modelVersion = options.modelVersion ?? modelVersionOf(model)
     const hashSeed = rng.uint32()
     const dimensions = this.#model.rowWidth
     const initialScale = initialRowLength / Math.sqrt(dimensions)
@@ -144,23 +144,23 @@ export class IncrementalTrainer implements Trainer {
     return this.items.size
   }
 
-  /** Name of the model lineage, as it goes into commits. */
-  get space(): string {
-    return this.#space
+  /** Name of the model version, as it goes into commits. */
+  get modelVersion(): string {
+    return this.#modelVersion
   }
 
   /**
-   * From here on vectors belong to another space: the next `takeUpdates` sends every row. Not part of a checkpoint, nor
+   * From here on vectors belong to another model version: the next `takeUpdates` sends every row. Not part of a checkpoint, nor
    * changed by going back to one.
    */
-  beginSpace(space: string): void {
-    this.#space = space
+  beginVersion(modelVersion: string): void {
+    this.#modelVersion = modelVersion
     this.resendAll()
   }
 
-  /** The space that was begun before a restart. */
-  restoreSpace(space: string): void {
-    this.#space = space
+  /** The model version that was begun before a restart. */
+  restoreVersion(modelVersion: string): void {
+    this.#modelVersion = modelVersion
   }
 
   /** Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Not part of a checkpoint. */
@@ -341,9 +341,16 @@ export class IncrementalTrainer implements Trainer {
       for (const [name, shape] of Object.entries(this.#model.shapes))
         updates.push({ kind: 'weights', name, shape, values: own(this.#weights, name)!.slice() })
     }
-    const { space } = this
+    const { modelVersion } = this
     const model = modelToJson(this.#options.model, this.#model.historyMax)
-    updates.push({ kind: 'commit', step: this.#step, space, model, weightsChanged: withWeights, committedAtMs: nowMs })
+    updates.push({
+      kind: 'commit',
+      step: this.#step,
+      modelVersion,
+      model,
+      weightsChanged: withWeights,
+      committedAtMs: nowMs
+    })
     return updates
   }
 
@@ -379,7 +386,7 @@ export class IncrementalTrainer implements Trainer {
     const guard = this.#guard.copy()
     const header = {
       formatVersion,
-      space: this.space,
+      modelVersion: this.modelVersion,
       ...this.#ranker.state(),
       architecture: this.#model.architecture,
       step: this.#step,

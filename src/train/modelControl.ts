@@ -1,15 +1,15 @@
 // What somebody asks of the trainer's model while it runs or before it starts: to go back, to be published once more,
 // to go on.
 
-import type { LineageReason } from '../records/modelUpdate.ts'
+import type { VersionReason } from '../records/modelUpdate.ts'
 
 export interface ControlRequest {
   /**
-   * Ascending from 1. The space that comes of it bears the number, so that a request repeated after a crash fills the
-   * same space.
+   * Ascending from 1. The model version that comes of it bears the number, so that a request repeated after a crash fills the
+   * same model version.
    */
   readonly id: number
-  readonly action: LineageReason
+  readonly action: VersionReason
   /** Of a rollback: step of the checkpoint. */
   readonly version?: number
   /**
@@ -21,10 +21,10 @@ export interface ControlRequest {
 
 export interface ControlResult {
   readonly id: number
-  readonly action: LineageReason
+  readonly action: VersionReason
   readonly outcome: 'done' | 'failed'
   /** That the publisher fills and switches to. */
-  readonly space?: string
+  readonly modelVersion?: string
   readonly message?: string
   readonly atMs: number
 }

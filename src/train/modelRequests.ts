@@ -4,7 +4,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { ModelOptions } from '../core/config/config.ts'
 import { ConfigError, CorruptError } from '../core/errors.ts'
-import { spaceOf } from '../model/model.ts'
+import { modelVersionOf } from '../model/model.ts'
 import type { Checkpoint, CheckpointStore } from '../model/replica/checkpoint.ts'
 import type { ModelUpdate } from '../records/modelUpdate.ts'
 import type { ControlRequest, ModelControl } from './modelControl.ts'
@@ -74,7 +74,7 @@ export class ModelRequests {
   }
 
   /**
-   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the space is named after the
+   * Carries out what somebody asked for, if it has not been. Each step may be repeated: the model version is named after the
    * request, and the checkpoint that says it is done comes after everything was sent. Killed before, the trainer does
    * it again.
    */
@@ -87,10 +87,10 @@ export class ModelRequests {
     const { id, action } = request
     if (id <= this.#done) {
       // Killed after the checkpoint and before it could be said.
-      control.finish({ id, action, outcome: 'done', space: trainer.space, atMs: clock.nowMs() })
+      control.finish({ id, action, outcome: 'done', modelVersion: trainer.modelVersion, atMs: clock.nowMs() })
       return
     }
-    // What a crash interrupted comes first, as it was, but is not sent: it may be that parts of the new lineage were.
+    // What a crash interrupted comes first, as it was, but is not sent: it may be that parts of the new model version were.
     this.#isUnderWay = true
     if (stage.learnsAgain()) {
       this.#lookedMs = Number.NEGATIVE_INFINITY
@@ -107,15 +107,15 @@ export class ModelRequests {
       return
     }
     stage.nextBatch() // the checkpoint of what is left behind keeps its own number, and can be gone back to in turn
-    const space = `${spaceOf(this.#options.model)}.${id}`
-    await stage.sendAll(this.#lineage(space, request))
+    const modelVersion = `${modelVersionOf(this.#options.model)}.${id}`
+    await stage.sendAll(this.#newVersion(modelVersion, request))
     if (own !== undefined) trainer.restore(own)
     this.updatesHeld = own !== undefined
     this.#done = id
     this.#isUnderWay = false
     await stage.checkpoint()
     await stage.saved()
-    control.finish({ id, action, outcome: 'done', space, atMs: clock.nowMs() })
+    control.finish({ id, action, outcome: 'done', modelVersion, atMs: clock.nowMs() })
   }
 
   /**
@@ -136,15 +136,15 @@ export class ModelRequests {
     return undefined
   }
 
-  /** All rows and weights, for a space of their own. */
-  #lineage(space: string, { action }: ControlRequest): ModelUpdate[] {
+  /** All rows and weights, for a model version of their own. */
+  #newVersion(modelVersion: string, { action }: ControlRequest): ModelUpdate[] {
     const { trainer, clock } = this.#options
     const nowMs = clock.nowMs()
-    trainer.beginSpace(space)
-    // Nothing has to leave a space that is empty.
+    trainer.beginVersion(modelVersion)
+    // Nothing has to leave a model version that is empty.
     const updates = trainer
       .takeUpdates(true, nowMs)
       .filter((update) => update.kind !== 'item-row' || update.row !== null)
-    return [{ kind: 'lineage', space, reason: action, begunAtMs: nowMs }, ...updates]
+    return [{ kind: 'model-version', modelVersion, reason: action, begunAtMs: nowMs }, ...updates]
   }
 }

@@ -89,7 +89,7 @@ interface StageState extends RequestsState {
   readonly savedAtMs?: number
   readonly versionAtMs?: number
   /** Where the trainer's rows go. */
-  readonly space?: string
+  readonly modelVersion?: string
   readonly divergedInARow?: number
   /** null: none yet. */
   readonly loss: number | null
@@ -594,7 +594,7 @@ export class TrainStage {
         rollbacks: this.rollbacks,
         savedAtMs: startedMs,
         versionAtMs: this.#versionAtMs,
-        space: trainer.space,
+        modelVersion: trainer.modelVersion,
         ...this.#requests.state(),
         divergedInARow: this.#divergedInARow,
         loss: finite(loss),
@@ -661,7 +661,7 @@ export class TrainStage {
       this.#versionAtMs = state.versionAtMs ?? 0
       this.#requests.restore(state)
       // Rows that are not part of the checkpoint are dirty again by learning again; all of them need not be sent.
-      if (state.space !== undefined) trainer.restoreSpace(state.space)
+      if (state.modelVersion !== undefined) trainer.restoreVersion(state.modelVersion)
       this.#divergedInARow = state.divergedInARow ?? 0
     }
     this.#again = [...ledger.after(this.#batch)]

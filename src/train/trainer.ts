@@ -66,11 +66,11 @@ export interface Trainer {
 /** What the train stage asks of a trainer: see IncrementalTrainer, whose members these are. */
 export type StageTrainer = Pick<
   IncrementalTrainer,
-  | 'space'
+  | 'modelVersion'
   | 'copies'
   | 'waitingBlocks'
-  | 'beginSpace'
-  | 'restoreSpace'
+  | 'beginVersion'
+  | 'restoreVersion'
   | 'useCatalogue'
   | 'featuresChanged'
   | 'evaluateExamples'

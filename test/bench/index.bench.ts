@@ -75,7 +75,7 @@ async function measure(N: number): Promise<Record<string, unknown>> {
   const directory = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
   try {
     const writer = await EmbeddedIndex.open(directory, { searchThread: false })
-    await writer.createSpace('a', { dimensions: D, interestCount: K })
+    await writer.createVersion('a', { dimensions: D, interestCount: K })
     let upsertSeconds = 0
     for (let from = 0; from < N; from += batch) {
       const points = Array.from({ length: Math.min(batch, N - from) }, (_, i) => item(from + i))

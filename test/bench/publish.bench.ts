@@ -63,7 +63,7 @@ const bare = new QdrantClient({ url, headers: { 'accept-encoding': 'identity' },
 async function writeBare(
   role: 'item' | 'user',
   points: readonly VectorPoint[],
-  space: string,
+  indexVersion: string,
   condition: boolean
 ): Promise<void> {
   const size = batch[role]
@@ -95,7 +95,7 @@ async function writeBare(
           }
         }))
       }
-      const write = () => bare.upsert(`${prefix}${role}s-${space}`, body)
+      const write = () => bare.upsert(`${prefix}${role}s-${indexVersion}`, body)
       await write().catch(write) // the server may have ended an idle connection: not what is measured
     }
   }
@@ -123,10 +123,10 @@ interface Compared {
   readonly ratios: readonly number[]
 }
 
-/** Each in a space of its own, with ids that are new each time: inserting, not replacing. */
+/** Each in an index version of its own, with ids that are new each time: inserting, not replacing. */
 async function compare(role: 'item' | 'user', points: readonly VectorPoint[]): Promise<Compared> {
   const taken: Record<Way, number[]> = { index: [], bare: [], bareWithCondition: [] }
-  for (const way of ways) await index.createSpace(way, { dimensions: D, interestCount: K })
+  for (const way of ways) await index.createVersion(way, { dimensions: D, interestCount: K })
   for (let i = 0; i <= repeats; i++) {
     const fresh = points.map((point) => ({ ...point, id: `${point.id}-${i}` }))
     for (const way of ways.map((_, w) => ways[(w + i) % ways.length]!)) {

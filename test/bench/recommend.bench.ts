@@ -66,7 +66,7 @@ const userOf = (i: number): VectorPoint => ({
 })
 
 async function fill(index: VectorIndex): Promise<void> {
-  await index.createSpace('bench', { dimensions: D, interestCount: K })
+  await index.createVersion('bench', { dimensions: D, interestCount: K })
   for (const [of, count] of [
     [itemOf, items],
     [userOf, userCount]

@@ -86,7 +86,7 @@ async function indexedUser(users: number) {
   const size = async (count: number) => {
     const directory = path.join(folder, `index-${count}`)
     const index = await EmbeddedIndex.open(directory, { searchThread: false })
-    await index.createSpace('a', { dimensions: D, interestCount: K })
+    await index.createVersion('a', { dimensions: D, interestCount: K })
     const rng = new Rng(1)
     for (let from = 0; from < count; from += 500) {
       const points = Array.from({ length: Math.min(500, count - from) }, (_, i) => {

@@ -61,7 +61,7 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   })
 
   promise('a commit makes windows, offset and watermark durable, and a window comes back as it was', async (place) => {
-    const ids = ['u', 'ü €', '0', '', 'a user with spaces', '\u0000\u0001', '😀'.repeat(50)]
+    const ids = ['u', 'ü €', '0', '', 'a user with versions', '\u0000\u0001', '😀'.repeat(50)]
     const before = await place.open()
     ids.forEach((id, i) => {
       before.put(id, windowAt(1000 * day + i, ['x', `item ${i}`, '', 'ÿ']))

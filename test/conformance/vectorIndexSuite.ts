@@ -58,9 +58,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     })
   }
 
-  /** Space `a` live with three items on the way from x to y, and a user who likes x and y and has just seen `east`. */
+  /** Index version `a` live with three items on the way from x to y, and a user who likes x and y and has just seen `east`. */
   async function small(index: VectorIndex): Promise<void> {
-    await index.createSpace('a', shape)
+    await index.createVersion('a', shape)
     await index.upsert('a', 1, [
       itemPoint('east', x, {
         count: 5,
@@ -75,8 +75,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.promote('a', { items: 3, users: 1 })
   }
 
-  check('an index nobody wrote to has no space, nothing live, and says so when asked', async (index) => {
-    assert.deepEqual(await index.spaces(), [])
+  check('an index nobody wrote to has no index version, nothing live, and says so when asked', async (index) => {
+    assert.deepEqual(await index.versions(), [])
     assert.equal(await index.live(), undefined)
     assert.equal(await index.user('ann'), undefined)
     assert.equal(await index.item('east'), undefined)
@@ -84,10 +84,10 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.popular(3), refusedWith('UNAVAILABLE'))
   })
 
-  check('a space that was written but not promoted answers nothing', async (index) => {
-    await index.createSpace('a', shape)
+  check('an index version that was written but not promoted answers nothing', async (index) => {
+    await index.createVersion('a', shape)
     await index.upsert('a', 1, [itemPoint('east', x)])
-    assert.deepEqual(await index.spaces(), ['a'])
+    assert.deepEqual(await index.versions(), ['a'])
     assert.equal(await index.live(), undefined)
     await assert.rejects(index.search(byVector(x), 3), refusedWith('UNAVAILABLE'))
   })
@@ -122,8 +122,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
 
   check('a search by vectors gives one list a vector, best first, with cosines', async (index) => {
     await small(index)
-    const { space, step, lists, user } = await index.search(byVector(x, y), 2)
-    assert.deepEqual([space, step, user], ['a', 1, undefined])
+    const { indexVersion, step, lists, user } = await index.search(byVector(x, y), 2)
+    assert.deepEqual([indexVersion, step, user], ['a', 1, undefined])
     assert.deepEqual(lists?.map(ids), [
       ['east', 'between'],
       ['north', 'between']
@@ -195,7 +195,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   check('a user or an item that is not here has no lists', async (index) => {
     await small(index)
     const byUser = await index.search({ by: { userId: 'bob' } }, 5)
-    assert.deepEqual([byUser.space, byUser.lists, byUser.user], ['a', undefined, undefined])
+    assert.deepEqual([byUser.indexVersion, byUser.lists, byUser.user], ['a', undefined, undefined])
     assert.equal((await index.search({ by: { itemId: 'south' } }, 5)).lists, undefined)
     assert.equal(await index.user('bob'), undefined)
     assert.equal(await index.item('south'), undefined)
@@ -227,7 +227,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   check('popular is by popularity, with the share of the most popular one, under the filter', async (index) => {
     await small(index)
     const { items: list, ...version } = await index.popular(2)
-    assert.deepEqual(version, { space: 'a', step: 1 })
+    assert.deepEqual(version, { indexVersion: 'a', step: 1 })
     assert.deepEqual(ids(list), ['between', 'north'])
     near(list[0]?.score, 1)
     near(list[1]?.score, 1 / 4) // two half-lives less: 2^(8 − 10)
@@ -258,8 +258,8 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
           popularityIn: { [spain]: 1, [contextKey('a=b', 'say "\\"')]: 1 }
         })
       ])
-      const { items: list, space } = await index.popular(9, {}, spain)
-      assert.equal(space, 'a')
+      const { items: list, indexVersion } = await index.popular(9, {}, spain)
+      assert.equal(indexVersion, 'a')
       assert.deepEqual(ids(list), ['north', 'east', 'south'])
       near(list[1]?.score, 1 / 4)
       assert.deepEqual(
@@ -284,9 +284,9 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
       assert.deepEqual(Object.keys(candidate).sort(), ['itemId', 'score'])
   })
 
-  check('items are looked up in the space that is named, live or not', async (index) => {
+  check('items are looked up in the index version that is named, live or not', async (index) => {
     await small(index)
-    await index.createSpace('b', { dimensions: 4, interestCount: 2 })
+    await index.createVersion('b', { dimensions: 4, interestCount: 2 })
     await index.upsert('b', 1, [itemPoint('east', y, { count: 1 })])
     const inA = await index.items('a', ['east', 'nobody', 'north', 'east'], { vectors: true })
     assert.deepEqual([...inA.keys()], ['east', 'north'])
@@ -298,10 +298,10 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.equal((await index.items('a', [])).size, 0)
   })
 
-  check('an erased user is gone from every space, and can come back', async (index) => {
+  check('an erased user is gone from every index version, and can come back', async (index) => {
     await small(index)
     const ann = userPoint('ann', [x, y])
-    await index.createSpace('b', { dimensions: 4, interestCount: 2 })
+    await index.createVersion('b', { dimensions: 4, interestCount: 2 })
     await index.upsert('b', 7, [ann, userPoint('bob', [x, y])])
     await index.remove('a', 'user', ['ann'])
     await index.erase(['ann', 'nobody'])
@@ -320,7 +320,14 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
 
   check('live, item and user tell what is stored', async (index) => {
     await small(index)
-    assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 3, users: 1, dimensions: 4, interestCount: 2 })
+    assert.deepEqual(await index.live(), {
+      indexVersion: 'a',
+      step: 1,
+      items: 3,
+      users: 1,
+      dimensions: 4,
+      interestCount: 2
+    })
     const item = await index.item('between')
     for (const [d, value] of towards(30).entries()) near(item?.vector[d], value)
     assert.deepEqual(item?.payload, {
@@ -365,7 +372,14 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.remove('a', 'item', ['between', 'never heard of'])
     await index.remove('a', 'item', ['between'])
     await index.remove('a', 'user', ['ann'])
-    assert.deepEqual(await index.live(), { space: 'a', step: 1, items: 2, users: 0, dimensions: 4, interestCount: 2 })
+    assert.deepEqual(await index.live(), {
+      indexVersion: 'a',
+      step: 1,
+      items: 2,
+      users: 0,
+      dimensions: 4,
+      interestCount: 2
+    })
     assert.deepEqual(idsOf(await index.search(byVector(x), 5)), [['east', 'north']])
     assert.deepEqual(ids((await index.popular(5)).items), ['north', 'east'])
     near((await index.popular(5)).items[1]?.score, 1 / 2) // 2^(7 − 8)
@@ -447,48 +461,55 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await assert.rejects(index.popular(-1), refusedWith('CONFIG', '-1'))
   })
 
-  check('a space is made once; with another shape it is refused', async (index) => {
+  check('an index version is made once; with another shape it is refused', async (index) => {
     await small(index)
-    await index.createSpace('a', shape)
+    await index.createVersion('a', shape)
     assert.equal((await index.live())?.items, 3)
-    await assert.rejects(index.createSpace('a', { ...shape, dimensions: 8 }), refusedWith('CONFIG', '8'))
+    await assert.rejects(index.createVersion('a', { ...shape, dimensions: 8 }), refusedWith('CONFIG', '8'))
     await assert.rejects(
-      index.createSpace('b', { dimensions: 0, interestCount: 2 }),
+      index.createVersion('b', { dimensions: 0, interestCount: 2 }),
       refusedWith('CONFIG', 'dimensions', '0')
     )
-    assert.deepEqual(await index.spaces(), ['a'])
+    assert.deepEqual(await index.versions(), ['a'])
   })
 
-  check('a space that does not exist takes no writes', async (index) => {
+  check('an index version that does not exist takes no writes', async (index) => {
     await assert.rejects(index.upsert('nowhere', 1, [itemPoint('east', x)]), refusedWith('CONFIG', 'nowhere'))
     await assert.rejects(index.remove('nowhere', 'item', ['east']), refusedWith('CONFIG', 'nowhere'))
     await assert.rejects(index.promote('nowhere', { items: 0, users: 0 }), refusedWith('UNAVAILABLE', 'nowhere'))
-    await index.dropSpace('nowhere')
-    assert.deepEqual(await index.spaces(), [])
+    await index.dropVersion('nowhere')
+    assert.deepEqual(await index.versions(), [])
   })
 
   check('promote switches items and users together, and not before there are enough of both', async (index) => {
     await small(index)
-    await index.createSpace('b', { dimensions: 4, interestCount: 1 })
+    await index.createVersion('b', { dimensions: 4, interestCount: 1 })
     await index.upsert('b', 9, [itemPoint('south', z), itemPoint('east', z)])
     await assert.rejects(index.promote('b', { items: 3, users: 0 }), refusedWith('UNAVAILABLE', 'b', '3'))
     await assert.rejects(index.promote('b', { items: 2, users: 1 }), refusedWith('UNAVAILABLE', '0 users'))
-    assert.equal((await index.live())?.space, 'a')
+    assert.equal((await index.live())?.indexVersion, 'a')
     assert.deepEqual(idsOf(await index.search({ by: { userId: 'ann' } }, 1)), [['between'], ['north']])
     await index.upsert('b', 9, [userPoint('ann', [z])])
     await index.promote('b', { items: 2, users: 1 })
-    assert.deepEqual(await index.live(), { space: 'b', step: 9, items: 2, users: 1, dimensions: 4, interestCount: 1 })
+    assert.deepEqual(await index.live(), {
+      indexVersion: 'b',
+      step: 9,
+      items: 2,
+      users: 1,
+      dimensions: 4,
+      interestCount: 1
+    })
     const result = await index.search({ by: { userId: 'ann' } }, 5)
-    assert.deepEqual([result.space, result.step, result.lists?.length], ['b', 9, 1])
+    assert.deepEqual([result.indexVersion, result.step, result.lists?.length], ['b', 9, 1])
     assert.deepEqual(idsOf(result)?.[0]?.toSorted(), ['east', 'south'])
     await index.promote('b', { items: 2, users: 1 }) // again: nothing
     await index.promote('a', { items: 3, users: 1 }) // and back
     assert.deepEqual(idsOf(await index.search({ by: { userId: 'ann' } }, 1)), [['between'], ['north']])
   })
 
-  check('writing to a space that is not live does not show', async (index) => {
+  check('writing to an index version that is not live does not show', async (index) => {
     await small(index)
-    await index.createSpace('b', shape)
+    await index.createVersion('b', shape)
     await index.upsert('b', 2, [itemPoint('east', y, { title: 'other' }), userPoint('ann', [z, z])])
     await index.remove('b', 'item', ['east'])
     assert.equal((await index.item('east'))?.payload.title, 'East')
@@ -496,19 +517,26 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   })
 
   check(
-    'the live space is not dropped; another is, and may be made again, empty, with another shape',
+    'the live index version is not dropped; another is, and may be made again, empty, with another shape',
     async (index) => {
       await small(index)
-      await index.createSpace('b', shape)
+      await index.createVersion('b', shape)
       await index.upsert('b', 50, [itemPoint('east', y), userPoint('ann', [z, z])])
-      await assert.rejects(index.dropSpace('a'), refusedWith('CONFIG', 'a'))
-      await index.dropSpace('b')
-      assert.deepEqual(await index.spaces(), ['a'])
-      await index.createSpace('b', { dimensions: 2, interestCount: 1 })
+      await assert.rejects(index.dropVersion('a'), refusedWith('CONFIG', 'a'))
+      await index.dropVersion('b')
+      assert.deepEqual(await index.versions(), ['a'])
+      await index.createVersion('b', { dimensions: 2, interestCount: 1 })
       assert.equal(await index.upsert('b', 1, [itemPoint('east', [0, 1])]), 1) // no memory of step 50
       await index.promote('b', { items: 1, users: 0 })
-      assert.deepEqual(await index.live(), { space: 'b', step: 1, items: 1, users: 0, dimensions: 2, interestCount: 1 })
-      await index.dropSpace('a')
+      assert.deepEqual(await index.live(), {
+        indexVersion: 'b',
+        step: 1,
+        items: 1,
+        users: 0,
+        dimensions: 2,
+        interestCount: 1
+      })
+      await index.dropVersion('a')
       assert.deepEqual(idsOf(await index.search(byVector([0, 1]), 5)), [['east']])
     }
   )
@@ -551,7 +579,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     const rng = new Rng(7)
     const [D, N] = [16, 10_000]
     const vectors = Array.from({ length: N }, () => randomUnit(rng, D))
-    await index.createSpace('a', { dimensions: D, interestCount: 3 })
+    await index.createVersion('a', { dimensions: D, interestCount: 3 })
     for (let from = 0; from < N; from += 2500) {
       const points = vectors
         .slice(from, from + 2500)
@@ -588,7 +616,7 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
   })
 
   check('writes at the same time all arrive, and the newest step of each point stays', async (index) => {
-    await index.createSpace('a', shape)
+    await index.createVersion('a', shape)
     await index.promote('a', { items: 0, users: 0 })
     const writes = Array.from({ length: 20 }, (_, i) => (i * 7) % 20) // the steps, not in order
     await Promise.all(
@@ -615,15 +643,15 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     }
   })
 
-  check('an answer is from one space alone while spaces are switched', async (index) => {
-    for (const space of ['a', 'b']) {
-      await index.createSpace(space, shape)
+  check('an answer is from one index version alone while versions are switched', async (index) => {
+    for (const indexVersion of ['a', 'b']) {
+      await index.createVersion(indexVersion, shape)
       const points = Array.from({ length: 30 }, (_, i) =>
-        itemPoint(`item ${i}`, towards(i), { title: space, features: { of: [space] } })
+        itemPoint(`item ${i}`, towards(i), { title: indexVersion, features: { of: [indexVersion] } })
       )
-      await index.upsert(space, space === 'a' ? 1 : 2, [
+      await index.upsert(indexVersion, indexVersion === 'a' ? 1 : 2, [
         ...points,
-        userPoint('ann', space === 'a' ? [x, y] : [y, x], [`${space} recent`])
+        userPoint('ann', indexVersion === 'a' ? [x, y] : [y, x], [`${indexVersion} recent`])
       ])
     }
     await index.promote('a', { items: 30, users: 1 })
@@ -631,22 +659,25 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     let answers = 0
     const reader = async () => {
       while (!done) {
-        const { space, step, lists, user } = await index.search({ by: { userId: 'ann' } }, 10)
+        const { indexVersion, step, lists, user } = await index.search({ by: { userId: 'ann' } }, 10)
         answers++
-        assert.equal(step, space === 'a' ? 1 : 2)
-        assert.deepEqual(user?.recent, [`${space} recent`])
-        const described = await index.items(space, lists?.flatMap((list) => list.map(({ itemId }) => itemId)) ?? [])
-        for (const { payload } of described.values()) assert.equal(payload.title, space)
-        assert.equal(lists?.[0]?.[0]?.itemId, space === 'a' ? 'item 0' : 'item 29')
+        assert.equal(step, indexVersion === 'a' ? 1 : 2)
+        assert.deepEqual(user?.recent, [`${indexVersion} recent`])
+        const described = await index.items(
+          indexVersion,
+          lists?.flatMap((list) => list.map(({ itemId }) => itemId)) ?? []
+        )
+        for (const { payload } of described.values()) assert.equal(payload.title, indexVersion)
+        assert.equal(lists?.[0]?.[0]?.itemId, indexVersion === 'a' ? 'item 0' : 'item 29')
         await new Promise(setImmediate) // an index that answers in microtasks alone would keep the switches waiting
       }
     }
     const readers = [reader(), reader()]
     try {
       for (let i = 0; i < 20; i++) {
-        const space = i % 2 === 0 ? 'b' : 'a'
-        await index.promote(space, { items: 30, users: 1 })
-        assert.equal((await index.search(byVector(x), 1)).space, space)
+        const indexVersion = i % 2 === 0 ? 'b' : 'a'
+        await index.promote(indexVersion, { items: 30, users: 1 })
+        assert.equal((await index.search(byVector(x), 1)).indexVersion, indexVersion)
       }
     } finally {
       done = true

@@ -109,7 +109,7 @@ test('the overview shows what /v1/status tells', { skip }, async () => {
   )
   for (const { reader, text } of records.filter(({ reader }) => reader !== 'publish')) assert.equal(pairs[reader], text)
   assert.match(pairs.sequence!, /placed in a history, .* repeated, .* invalid/, 'the simulation has some of each')
-  assert.equal(pairs.Version, `${index.space}@${index.step}`)
+  assert.equal(pairs.Version, `${index.indexVersion}@${index.step}`)
   assert.match(await page.locator('#drift').innerText(), /The reference is being gathered/) // five windows of 1,000 sessions, and this run has 4,000 events
   const tiles = await page.locator('.tile .value').allInnerTexts()
   assert.equal(tiles[0], training.recent.model.toFixed(3))

@@ -73,8 +73,8 @@ async function wholeRun(): Promise<ChildReport> {
   const index = killer.around(await openIndex(config, run, { searchThread: false }), (method) =>
     method === 'upsert' || method === 'promote' || method === 'remove'
       ? method
-      : method === 'createSpace'
-        ? 'space'
+      : method === 'createVersion'
+        ? 'modelVersion'
         : undefined
   )
   const sequence = new SequenceStage({

@@ -21,7 +21,7 @@ export const places = [
   'forget', // of older boundaries
   'live-read', // the publisher's model, when it starts
   'live-kept', // and when weights have taken effect
-  'space', // created in the index
+  'modelVersion', // created in the index
   'upsert',
   'remove', // of items that expired
   'promote',

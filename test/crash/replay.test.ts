@@ -29,7 +29,7 @@ const events = Number(process.env.CRASH_EVENTS ?? 1500)
 /** Of one process: fifty times what it takes on a machine that does nothing else. */
 const timeoutMs = 300_000
 /** These happen once in the life of the data … */
-const once: readonly Place[] = ['items', 'space', 'promote']
+const once: readonly Place[] = ['items', 'modelVersion', 'promote']
 /** … and these more than once in every life. */
 const often: ReadonlySet<Place> = new Set<Place>(['sequences', 'ledger', 'learned', 'updates', 'part', 'upsert'])
 /** In a row without one that comes to its end: then something has stopped getting on. */

@@ -5,7 +5,7 @@ import test from 'node:test'
 import { configSchema, resolveConfig } from '../../src/core/config/config.ts'
 import { ConfigError, CorruptError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { createModel, differences, modelFromJson, modelToJson, spaceOf } from '../../src/model/model.ts'
+import { createModel, differences, modelFromJson, modelToJson, modelVersionOf } from '../../src/model/model.ts'
 import { checkWeights, sizeOf } from '../../src/model/weights.ts'
 
 const optionsOf = (model: Record<string, unknown>) => configSchema.parse({ model }).model
@@ -43,8 +43,8 @@ test('a model travels as JSON; options that came later are as they were before',
     modelFromJson('{"name":"mtmi","interestCount":3,"dimensions":8,"historyMax":7}').architecture,
     model.architecture
   )
-  assert.equal(spaceOf(options), 'mtmi-3x8')
-  assert.equal(spaceOf(optionsOf({ dimensions: 8, itemTower: 'none', idwAlpha: 4 })), 'mtmi-4x8-itemtower-none')
+  assert.equal(modelVersionOf(options), 'mtmi-3x8')
+  assert.equal(modelVersionOf(optionsOf({ dimensions: 8, itemTower: 'none', idwAlpha: 4 })), 'mtmi-4x8-itemtower-none')
 })
 
 test('a model that this program does not know is refused by name; what is no model is corrupt', () => {

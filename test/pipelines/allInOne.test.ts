@@ -43,7 +43,7 @@ test('an index that fails for a while ends nothing: readiness says so, comes bac
     await pipeline.feed('more', [], new Account('source')) // throws what has ended a stage
     index.live = live
     await until(true)
-    assert.equal((await answer)?.space, (await live())?.space)
+    assert.equal((await answer)?.indexVersion, (await live())?.indexVersion)
     assert.equal(problems.filter((text) => text.startsWith('reading what is live')).length, 2)
   } finally {
     await pipeline.close()

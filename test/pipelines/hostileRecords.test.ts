@@ -202,7 +202,7 @@ const badSequence = broken(
 const commit = {
   kind: 'commit',
   step: 1,
-  space: 's',
+  modelVersion: 's',
   model: '{',
   weightsChanged: false,
   committedAtMs: startMs
@@ -218,9 +218,9 @@ const badUpdate = broken(
     { kind: 'weights', name: '', shape: [1], values: new Float32Array(1) },
     commit,
     { ...commit, step: -1 },
-    { ...commit, space: '' },
+    { ...commit, modelVersion: '' },
     { ...commit, model: '{"name":"constructor","interestCount":2,"dimensions":8,"historyMax":5}' },
-    { kind: 'lineage', space: '', reason: 'rebuild', begunAtMs: startMs }
+    { kind: 'model-version', modelVersion: '', reason: 'rebuild', begunAtMs: startMs }
   ),
   ({ codecs }, update) => ({ key: text.encode(update.kind), value: codecs.modelUpdate.encode(update) })
 )

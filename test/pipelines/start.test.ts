@@ -177,7 +177,7 @@ async function whileItRuns(cwd: string): Promise<void> {
   }
   assert.equal(doctor.status, 0, doctor.stdout)
   assert.match(doctor.stdout, /run simulation-3000 +in use by mtmi start \(process \d+/)
-  assert.match(doctor.stdout, /index +space mtmi-4x64, step \d+, 2000 items/)
+  assert.match(doctor.stdout, /index +index version mtmi-4x64, step \d+, 2000 items/)
 }
 
 /** The event that was posted is in the log, and is found there by whoever comes next. */

@@ -60,32 +60,32 @@ const accepted: GateRecord = {
   reasons: [],
   figures,
   step: 40,
-  space: 'mtmi-1x2',
+  modelVersion: 'mtmi-1x2',
   atMs,
   workMs: 12,
   tookMs: 30
 }
 const refused: GateRecord = {
-  ...{ outcome: 'refused', step: 60, space: 'mtmi-1x2', atMs: atMs + 60_000, workMs: 13, tookMs: 31 },
+  ...{ outcome: 'refused', step: 60, modelVersion: 'mtmi-1x2', atMs: atMs + 60_000, workMs: 13, tookMs: 31 },
   reasons: [{ check: 'collapse', text: 'two interests of a user have a cosine of 0.97' }],
   figures: { ...figures, hits: { live: 840, candidate: 700 } }
 }
 
-/** A run with two spaces, three checkpoints, of which the first is a version and the second damaged, and a refusal. */
+/** A run with two index versions, three checkpoints, of which the first is a version and the second damaged, and a refusal. */
 async function furnished() {
   const made = nowhere()
   const { config, run } = made
   run.make({ configFile: null })
   const index = await openIndex(config, run, { searchThread: false })
-  for (const space of ['mtmi-1x2', 'mtmi-1x2.1']) {
-    await index.createSpace(space, { dimensions: 2, interestCount: 1 })
-    await index.upsert(space, 40, [itemPoint('x', [1, 0]), userPoint('ann', [[1, 0]], ['x'])])
+  for (const indexVersion of ['mtmi-1x2', 'mtmi-1x2.1']) {
+    await index.createVersion(indexVersion, { dimensions: 2, interestCount: 1 })
+    await index.upsert(indexVersion, 40, [itemPoint('x', [1, 0]), userPoint('ann', [[1, 0]], ['x'])])
   }
   await index.promote('mtmi-1x2', { items: 1, users: 1 })
   await index.close()
   const checkpoints = new CheckpointFiles({ directory: run.path('checkpoints'), keep: 3, versionKeep: 2 })
   for (const [i, step] of [20, 40, 60].entries()) {
-    const stage = { savedAtMs: atMs + i * 60_000, examplesLearned: 1000 * step, space: 'mtmi-1x2' }
+    const stage = { savedAtMs: atMs + i * 60_000, examplesLearned: 1000 * step, modelVersion: 'mtmi-1x2' }
     await checkpoints.save(step, { header: { stage }, parts: [] }, { version: step === 20 })
   }
   const file = run.path('checkpoints', 'checkpoint-000000000040.mtmi')
@@ -123,7 +123,7 @@ test('versions: of a run that is not there, and of one with everything in it', a
   ])
   const report = JSON.parse((await said(() => versions(full.config, { json: true }))).out) as Record<string, unknown>
   assert.deepEqual(
-    [(report.live as { space: string }).space, report.updatesHeld, report.pending],
+    [(report.live as { indexVersion: string }).indexVersion, report.updatesHeld, report.pending],
     ['mtmi-1x2', false, null]
   )
 })
@@ -203,20 +203,20 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     run.state(controlResult).save(answer)
     const failed = await said(() => rebuild(config, { wait: 0 }))
     assert.deepEqual([failed.code, failed.problem], ['CONFIG', 'the trainer could not do it: its disk is full'])
-    run.state(controlResult).save({ id: 3, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2.1', atMs })
+    run.state(controlResult).save({ id: 3, action: 'rebuild', outcome: 'done', modelVersion: 'mtmi-1x2.1', atMs })
     const waiting = await said(() => rebuild(config, { wait: 0 }))
     assert.match(
       waiting.err,
-      /^run live in .*\nthere is no served model yet .*\nthe trainer has sent space mtmi-1x2\.1; waiting until it is complete\n/
+      /^run live in .*\nthere is no served model yet .*\nthe trainer has sent index version mtmi-1x2\.1; waiting until it is complete\n/
     )
     assert.match(
       waiting.err,
-      /\nspace mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/
+      /\nindex version mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/
     )
-    run.state(controlResult).save({ id: 4, action: 'rebuild', outcome: 'done', space: 'mtmi-1x2', atMs })
+    run.state(controlResult).save({ id: 4, action: 'rebuild', outcome: 'done', modelVersion: 'mtmi-1x2', atMs })
     const done = await said(() => rebuild(config, { wait: 0, json: true }))
-    assert.match(done.err, /\nlive: space mtmi-1x2, step 40, 1 items, 1 users\n$/)
-    assert.deepEqual((JSON.parse(done.out) as { live: { space: string } }).live.space, 'mtmi-1x2')
+    assert.match(done.err, /\nlive: index version mtmi-1x2, step 40, 1 items, 1 users\n$/)
+    assert.deepEqual((JSON.parse(done.out) as { live: { indexVersion: string } }).live.indexVersion, 'mtmi-1x2')
   } finally {
     trainer.release()
   }
@@ -243,7 +243,7 @@ test('erase: an id that cannot be one; every place by name, with what became of 
   assert.deepEqual(
     [
       'histories (sequences/)',
-      'index (index/), all spaces',
+      'index (index/), all index versions',
       'examples kept for replay',
       'report.json',
       'topics interactions',

@@ -41,7 +41,7 @@ test('an index version that cannot go live is reported once, with the reason and
   const index = new MemoryVectorIndex()
   const shape = { dimensions: 8, interestCount: 2 }
   const unit = Float32Array.from([1, 0, 0, 0, 0, 0, 0, 0])
-  await index.createSpace('before', shape)
+  await index.createVersion('before', shape)
   const payload = { recent: [], historyLength: 1, newestMs: 0, updatedAtMs: 0 }
   const users = Array.from({ length: 60 }, (_, i) => ({
     ...{ role: 'user' as const, id: `old ${i}`, payload },
@@ -64,7 +64,7 @@ test('an index version that cannot go live is reported once, with the reason and
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   await clock.pass(20_000)
-  assert.equal((await index.live())?.space, 'before')
+  assert.equal((await index.live())?.indexVersion, 'before')
   assert.equal(problems.length, 1)
   assert.match(problems[0]!, /index version \S+ does not go live: .*at most 50 users.* of the 60 .*at most 55 users/)
   assert.equal(stage.heldPromotion?.text, problems[0])
@@ -83,7 +83,7 @@ test('an index version that cannot go live is reported once, with the reason and
     [small.log.records('user-sequences').at(-1)!].map(({ key, value }) => ({ key, value }))
   )
   await clock.pass(20_000)
-  assert.notEqual((await index.live())?.space, 'before')
+  assert.notEqual((await index.live())?.indexVersion, 'before')
   assert.equal(stage.heldPromotion, undefined)
   assert.equal(kept.at(-1), undefined)
   stop.abort()

@@ -22,7 +22,7 @@ for (const name of ['memory', 'embedded'])
       const disk = await history(index)
       const { wire } = disk
       const here = async () => (await places(index, disk, ghost)).sort()
-      const all = async () => [...everywhere, `index version ${(await index.live())!.space}`].sort()
+      const all = async () => [...everywhere, `index version ${(await index.live())!.indexVersion}`].sort()
       assert.deepEqual(await here(), await all(), 'without a catalogue every item may be listed')
 
       // The catalogue arrives while nothing runs: the next start takes out what it lacks.

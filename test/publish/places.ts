@@ -41,8 +41,8 @@ export async function click(wire: TestWire, userId: string, itemIds: readonly st
 /** Where an item still is: index versions, and lists of every kind. */
 export async function places(index: VectorIndex, { wire }: Disk, itemId: string): Promise<string[]> {
   const found: string[] = []
-  for (const space of await index.spaces())
-    if ((await index.items(space, [itemId])).size > 0) found.push(`index version ${space}`)
+  for (const indexVersion of await index.versions())
+    if ((await index.items(indexVersion, [itemId])).size > 0) found.push(`index version ${indexVersion}`)
   const recommender = new Recommender({ index, clock: wire.clock })
   const holds = (items: readonly { readonly itemId: string }[]) => items.some((item) => item.itemId === itemId)
   const users = new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))

@@ -43,7 +43,7 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
 const stepsOf = (itemIds: readonly string[]): EncoderStep[] =>
   itemIds.map((itemId, i) => ({ itemId, eventTimeMs: 100_000 + i * 1000 }))
 
-test('the first space goes live with its first item, and serves users then', async () => {
+test('the first index version goes live with its first item, and serves users then', async () => {
   const { index, publisher, learn, click, clock } = setUp()
   click('u', ['x', 'y', 'x'], clock.nowMs() - 200)
   assert.equal((await publisher.publishItems()).promotion, undefined) // nothing to show yet
@@ -51,7 +51,7 @@ test('the first space goes live with its first item, and serves users then', asy
   const items = await publisher.publishItems()
   assert.deepEqual(
     [items.written, items.pending, items.promotion],
-    [2, 0, { outcome: 'done', items: 2, users: 0, droppedSpaces: [] }]
+    [2, 0, { outcome: 'done', items: 2, users: 0, droppedVersions: [] }]
   )
   clock.advance(50)
   const users = await publisher.publishUsers()
@@ -235,7 +235,7 @@ test('an expired item of the catalogue stays as long as its features make a vect
   assert.deepEqual(index.contents('a').items, ['x'])
 })
 
-test('an item that the model no longer knows, because its entry has other features, leaves the space, also after a restart; it returns with them', async () => {
+test('an item that the model no longer knows, because its entry has other features, leaves the index version, also after a restart; it returns with them', async () => {
   for (const restarts of [false, true]) {
     const first = setUp()
     const { encoder, index, catalogue, clock } = first
@@ -264,7 +264,7 @@ test('an item that the model no longer knows, because its entry has other featur
   }
 })
 
-test('users who are not yet in a space that is being filled wait, until it is live', async () => {
+test('users who are not yet in an index version that is being filled wait, until it is live', async () => {
   const { encoder, index, publisher, learn, click, clock } = setUp()
   learn(['x', 'y'])
   for (const userId of ['u', 'v', 'w']) click(userId, ['x', 'y'])
@@ -272,14 +272,14 @@ test('users who are not yet in a space that is being filled wait, until it is li
   clock.advance(50)
   await publisher.publishUsers()
   assert.equal(publisher.waiting().users, 0)
-  encoder.space = 'b'
+  encoder.modelVersion = 'b'
   learn(['x', 'y'], { weightsChanged: true })
   await publisher.publishItems()
   assert.equal(publisher.waiting().users, 3)
   await publisher.publishUsers(2)
   assert.equal(publisher.waiting().users, 1)
   await publisher.publishUsers(2)
-  assert.deepEqual([publisher.waiting().users, index.liveSpace], [0, 'b'])
+  assert.deepEqual([publisher.waiting().users, index.liveVersion], [0, 'b'])
 })
 
 test('a vector that is not of length 1 is refused, counted, and never written', async () => {
@@ -460,20 +460,20 @@ test('fresh changes go first, and a sweep that is due is not starved by them', a
   assert.deepEqual([report.agesMs.length, report.swept], [6, 2]) // a quarter of 8
 })
 
-test('another space is built aside, goes live when complete, and the old ones go', async () => {
-  const { encoder, index, publisher, learn, click, clock } = setUp({ spacesKept: 2 })
+test('another index version is built aside, goes live when complete, and the old ones go', async () => {
+  const { encoder, index, publisher, learn, click, clock } = setUp({ versionsKept: 2 })
   learn(['x', 'y', 'z'])
   for (const user of ['u', 'v']) click(user, ['x'])
   await publisher.publishItems()
   await publisher.publishUsers(10, { flush: true })
-  for (const [space, before, kept] of [
+  for (const [indexVersion, before, kept] of [
     ['b', 'a', ['a', 'b']],
     ['c', 'b', ['b', 'c']]
   ] as const) {
-    encoder.space = space
-    encoder.step = 1 // another lineage counts from the start
+    encoder.modelVersion = indexVersion
+    encoder.step = 1 // another model version counts from the start
     assert.equal((await publisher.publishItems(2)).promotion, undefined)
-    assert.equal((await index.live())?.space, before)
+    assert.equal((await index.live())?.indexVersion, before)
     assert.equal((await publisher.publishItems(2)).promotion, undefined) // all items, no users
     click('u', ['x', 'y'])
     const report = await publisher.publishUsers(10, { flush: true }) // no pace: nobody reads it yet
@@ -481,11 +481,11 @@ test('another space is built aside, goes live when complete, and the old ones go
       outcome: 'done',
       items: 3,
       users: 2,
-      droppedSpaces: space === 'c' ? ['a'] : []
+      droppedVersions: indexVersion === 'c' ? ['a'] : []
     })
-    assert.equal((await index.live())?.space, space)
+    assert.equal((await index.live())?.indexVersion, indexVersion)
     assert.deepEqual((await index.user('u'))?.payload.recent, ['y', 'x'])
-    assert.deepEqual(await index.spaces(), kept)
+    assert.deepEqual(await index.versions(), kept)
     clock.advance(1000)
   }
 })
@@ -502,17 +502,17 @@ test('a publisher that has caught up with less than is live does not take its pl
     clock: restarted.clock,
     catalogue: new Map()
   })
-  encoder.space = 'b'
+  encoder.modelVersion = 'b'
   again.noteModel({ changedItems: ['x'], expired: [], weightsChanged: true, counts: new Map() })
   const held = (await again.publishItems()).promotion
   assert(held?.outcome === 'held')
-  assert.match(held.reason, /1 items and 0 users, less than 0.9 of the 3 and 0 of live space a/)
-  assert.equal((await index.live())?.space, 'a')
+  assert.match(held.reason, /1 items and 0 users, less than 0.9 of the 3 and 0 of live index version a/)
+  assert.equal((await index.live())?.indexVersion, 'a')
   again.noteModel({ changedItems: ['y', 'z'], expired: [], weightsChanged: false, counts: new Map() })
   assert.equal((await again.publishItems()).promotion?.outcome, 'done')
 })
 
-test('after a restart the live space is gone on with, and recalled users are swept without counting as fresh', async () => {
+test('after a restart the live index version is gone on with, and recalled users are swept without counting as fresh', async () => {
   const { encoder, index, learn, publisher, click } = setUp()
   learn(['x'])
   click('u', ['x'])

@@ -6,7 +6,7 @@ import type { Encoder, EncoderItem, EncoderStep } from '../../src/model/encoder.
 export class PlainEncoder implements Encoder {
   readonly dimensions = 2
   readonly interestCount = 2
-  space = 'a'
+  modelVersion = 'a'
   step = 1
   /** Turns every vector by this angle, as a change of the tower weights does. */
   turn = 0

@@ -13,7 +13,7 @@ const user = place(0.01)
 /** One interest; items as they were published, turned by `turn`. */
 function encoderOf(turn: number): Encoder {
   return {
-    space: 's',
+    modelVersion: 's',
     step: 2,
     dimensions: 2,
     interestCount: 1,
@@ -27,7 +27,7 @@ function encoderOf(turn: number): Encoder {
 
 async function published(recent: readonly string[] = []) {
   const index = new MemoryVectorIndex()
-  await index.createSpace('s', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   const payload = { features: {}, count: 1, updatedAtMs: 0 }
   await index.upsert('s', 1, [
     ...Array.from({ length: items }, (_, i) => ({

@@ -11,7 +11,7 @@ import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 
 /** Two dimensions, one interest: every item at an angle, every user where the encoder says. */
 class Turned implements Encoder {
-  readonly space = 's'
+  readonly modelVersion = 's'
   step = 1
   readonly dimensions = 2
   readonly interestCount = 1
@@ -42,7 +42,7 @@ async function setUp() {
   const clock = new ManualClock(1_000_000)
   const encoder = new Turned()
   const index = new MemoryVectorIndex()
-  await index.createSpace('s', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   const payload = { features: {}, count: 1, updatedAtMs: 0 }
   const user = { recent: ['a'], historyLength: 1, newestMs: 5, updatedAtMs: 0 }
   await index.upsert('s', 1, [

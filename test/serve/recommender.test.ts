@@ -19,7 +19,7 @@ const angles = { jazz0: 0, jazz10: 10, jazz20: 20, film80: 80, film90: 90, film1
 async function setUp(options: Partial<RecommenderOptions> = {}) {
   const index = new MemoryVectorIndex()
   const clock = new ManualClock(10_000)
-  await index.createSpace('s', { dimensions: 2, interestCount: 2 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 2 })
   await index.upsert(
     's',
     7,
@@ -138,9 +138,9 @@ test('similar items leave the item itself out; an item that is not there is unde
   assert.equal(await recommender.similar({ itemId: 'nothing', limit: 2 }), undefined)
 })
 
-test('a session that is not stored gets lists from its own vectors, if they are of the live space', async () => {
+test('a session that is not stored gets lists from its own vectors, if they are of the live index version', async () => {
   const { recommender } = await setUp()
-  const request = { vectors: at(0, 180), count: 2, space: 's', limit: 3, history: ['jazz0'] }
+  const request = { vectors: at(0, 180), count: 2, modelVersion: 's', limit: 3, history: ['jazz0'] }
   const { items } = await recommender.recommendFor(request)
   assert.deepEqual(
     items.map(({ itemId, interest }) => [itemId, interest]),
@@ -150,7 +150,7 @@ test('a session that is not stored gets lists from its own vectors, if they are 
       ['jazz20', 0]
     ]
   )
-  await assert.rejects(recommender.recommendFor({ ...request, space: 'other' }), UnavailableError)
+  await assert.rejects(recommender.recommendFor({ ...request, modelVersion: 'other' }), UnavailableError)
   const popular = await recommender.popular({ limit: 1, history: ['west'] }, 'of a reason')
   assert.deepEqual(
     popular.items.map(({ itemId }) => itemId),
@@ -159,7 +159,7 @@ test('a session that is not stored gets lists from its own vectors, if they are 
 })
 
 test('diversity prefers an item unlike those already chosen', async () => {
-  const request = { vectors: at(0, 90), count: 2, space: 's', limit: 2, history: ['jazz0'] }
+  const request = { vectors: at(0, 90), count: 2, modelVersion: 's', limit: 2, history: ['jazz0'] }
   const ids = async (options: Partial<RecommenderOptions>) =>
     (await (await setUp({ quotaShare: 0, ...options })).recommender.recommendFor(request)).items.map(
       ({ itemId }) => itemId
@@ -186,20 +186,20 @@ test('a request may ask for another list than is configured', async () => {
   assert.equal(cold.items[0]?.itemId, 'film100')
 })
 
-test('one request to the index for the nearest items, and one for what is shown of them; both from the space that the answer names', async () => {
+test('one request to the index for the nearest items, and one for what is shown of them; both from the index version that the answer names', async () => {
   const { index } = await setUp()
-  await index.createSpace('t', { dimensions: 2, interestCount: 2 })
+  await index.createVersion('t', { dimensions: 2, interestCount: 2 })
   const asked: string[] = []
   const watched: Pick<VectorIndex, 'search' | 'items'> = {
     async search(...query) {
       asked.push('search')
       const found = await index.search(...query)
-      await index.promote('t', { items: 0, users: 0 }) // another space goes live as soon as the search has been answered
+      await index.promote('t', { items: 0, users: 0 }) // another index version goes live as soon as the search has been answered
       return found
     },
-    items(space, ids, wishes) {
-      asked.push(`items of ${space}`)
-      return index.items(space, ids, wishes)
+    items(indexVersion, ids, wishes) {
+      asked.push(`items of ${indexVersion}`)
+      return index.items(indexVersion, ids, wishes)
     }
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
@@ -209,9 +209,9 @@ test('one request to the index for the nearest items, and one for what is shown 
   assert.deepEqual(list.items.find(({ itemId }) => itemId === 'jazz10')?.because, ['jazz0'])
 })
 
-test('where the space is dropped before its items are described, the one that is live by then answers', async () => {
+test('where the index version is dropped before its items are described, the one that is live by then answers', async () => {
   const { index } = await setUp()
-  await index.createSpace('t', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('t', { dimensions: 2, interestCount: 1 })
   await index.upsert('t', 9, [
     { role: 'item', id: 'other', vector: Float32Array.of(1, 0), payload: { title: 'Other', count: 1, updatedAtMs: 0 } },
     {
@@ -228,10 +228,11 @@ test('where the space is dropped before its items are described, the one that is
       if (!drop) return found
       drop = false
       await index.promote('t', { items: 1, users: 1 })
-      await index.dropSpace('s')
+      await index.dropVersion('s')
       return found
     },
-    items: (space, ids, wishes) => (space === 's' ? Promise.resolve(new Map()) : index.items(space, ids, wishes))
+    items: (indexVersion, ids, wishes) =>
+      indexVersion === 's' ? Promise.resolve(new Map()) : index.items(indexVersion, ids, wishes)
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
   const { version, items } = await recommender.recommend({ userId: 'u', limit: 5 })
@@ -253,7 +254,7 @@ test('before anything is published, or with an index that is down, it says so', 
   const recommender = new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) })
   await assert.rejects(recommender.recommend({ userId: 'u', limit: 1 }), UnavailableError)
   await assert.rejects(recommender.similar({ itemId: 'i', limit: 1 }), UnavailableError)
-  await assert.rejects(recommender.popular({ limit: 1 }, ''), /no space is live/)
+  await assert.rejects(recommender.popular({ limit: 1 }, ''), /no index version is live/)
   const { index, recommender: down } = await setUp()
   index.down = true
   await assert.rejects(down.recommend({ userId: 'u', limit: 1 }), UnavailableError)

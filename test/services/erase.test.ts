@@ -149,7 +149,7 @@ test('Kafka: out of the histories of every member, by the command while none run
 })
 
 if (qdrantGiven('Qdrant: erase')) {
-  test('Qdrant: out of every space, those kept to go back to included; not a byte of the id is left in any payload', async () => {
+  test('Qdrant: out of every index version, those kept to go back to included; not a byte of the id is left in any payload', async () => {
     const options = qdrantOptions()
     const dataDir = mkdtempSync(path.join(os.tmpdir(), 'mtmi-erase-'))
     const config = resolveConfig({ dataDir, index: 'qdrant', qdrant: { url: qdrantUrl, prefix: options.prefix } }, {})
@@ -175,18 +175,18 @@ if (qdrantGiven('Qdrant: erase')) {
     }
     const naming = async (id: string) => (await payloads()).filter((text) => text.includes(id)).length
     try {
-      for (const [space, step] of [
+      for (const [indexVersion, step] of [
         ['a', 1],
         ['b', 2]
       ] as const) {
-        await index.createSpace(space, { dimensions: 2, interestCount: 1 })
-        await index.upsert(space, step, [itemPoint('x', [1, 0]), points(erased), points('Arthur-Dent')])
-        await index.promote(space, { items: 1, users: 2 })
+        await index.createVersion(indexVersion, { dimensions: 2, interestCount: 1 })
+        await index.upsert(indexVersion, step, [itemPoint('x', [1, 0]), points(erased), points('Arthur-Dent')])
+        await index.promote(indexVersion, { items: 1, users: 2 })
       }
       assert.equal(await naming(erased), 2)
       await erase(config, { user: erased, json: true })
       assert.deepEqual([await naming(erased), await naming('Arthur-Dent')], [0, 2])
-      await index.promote('a', { items: 1, users: 1 }) // back to the space before
+      await index.promote('a', { items: 1, users: 1 }) // back to the index version before
       assert.deepEqual(
         [await index.user(erased), (await index.user('Arthur-Dent'))?.payload.recent],
         [undefined, ['x']]

@@ -28,7 +28,7 @@ if (qdrantGiven('Qdrant: examples of the contract')) {
   before(async () => {
     const rng = new Rng(3)
     const vector = () => [...randomUnit(rng, 8)]
-    await index.createSpace('a', { dimensions: 8, interestCount: 4 })
+    await index.createVersion('a', { dimensions: 8, interestCount: 4 })
     await index.upsert('a', 1, [
       ...Array.from({ length: 200 }, (_, i) =>
         itemPoint(`item ${i}`, vector(), { count: i, features: { genre: [i % 3 === 0 ? 'drama' : 'war'] } })

@@ -17,27 +17,27 @@ const y = [0, 1, 0, 0]
 const items = 60
 const users = 8
 
-/** Vectors, titles and recent items of a space at a step: each tells which it is. */
-function pointsOf(space: string, step: number, round = 0): VectorPoint[] {
+/** Vectors, titles and recent items of an index version at a step: each tells which it is. */
+function pointsOf(indexVersion: string, step: number, round = 0): VectorPoint[] {
   const degrees = (i: number) => ((i * 6 + step) * Math.PI) / 180
   return [
     ...Array.from({ length: items }, (_, i) =>
       itemPoint(`item ${i}`, [Math.cos(degrees(i)), Math.sin(degrees(i)), 0, 0], {
-        title: `${space} ${step} ${round}`,
+        title: `${indexVersion} ${step} ${round}`,
         count: i + 1
       })
     ),
-    ...Array.from({ length: users }, (_, u) => userPoint(`user ${u}`, [x, y], [`${space} ${step} ${round}`]))
+    ...Array.from({ length: users }, (_, u) => userPoint(`user ${u}`, [x, y], [`${indexVersion} ${step} ${round}`]))
   ]
 }
 
-/** Every point of the space, as a reader sees it. */
+/** Every point of the index version, as a reader sees it. */
 async function contentOf(
   index: QdrantIndex
 ): Promise<{ titles: Set<string | undefined>; recent: Set<string | undefined>; items: number; users: number }> {
   const live = await index.live()
   const found = await index.items(
-    live!.space,
+    live!.indexVersion,
     Array.from({ length: items }, (_, i) => `item ${i}`)
   )
   const recent = new Set<string | undefined>()
@@ -94,7 +94,7 @@ if (qdrantGiven('Qdrant: faults')) {
       await behindProxy(
         fate,
         async ({ index, direct, proxy }) => {
-          await index.createSpace('a', shape)
+          await index.createVersion('a', shape)
           for (let step = 1; step <= 4; step++) await index.upsert('a', step, pointsOf('a', step))
           await index.promote('a', { items, users })
           assert.equal(await index.upsert('a', 2, pointsOf('a', 2)), 0)
@@ -103,12 +103,12 @@ if (qdrantGiven('Qdrant: faults')) {
           await index.upsert('a', 5, pointsOf('a', 5))
           assert.deepEqual(await contentOf(direct), whole('a 5 0'))
           // A rebuild beside it: nobody sees it before the switch, nobody misses anything after it.
-          await index.createSpace('b', shape)
+          await index.createVersion('b', shape)
           await index.upsert('b', 9, pointsOf('b', 9))
           assert.deepEqual(await contentOf(direct), whole('a 5 0'))
           await index.promote('b', { items, users })
-          await index.dropSpace('a')
-          assert.deepEqual([await contentOf(direct), await direct.spaces()], [whole('b 9 0'), ['b']])
+          await index.dropVersion('a')
+          assert.deepEqual([await contentOf(direct), await direct.versions()], [whole('b 9 0'), ['b']])
           assert((await index.search({ by: { userId: 'user 1' } }, 5)).lists?.every(({ length }) => length === 5))
           assert(proxy.requests.length > 20)
         },
@@ -121,7 +121,7 @@ if (qdrantGiven('Qdrant: faults')) {
     await behindProxy(
       () => 'pass',
       async ({ proxy, index, direct }) => {
-        await index.createSpace('a', shape)
+        await index.createVersion('a', shape)
         await index.upsert('a', 1, pointsOf('a', 1))
         await index.promote('a', { items, users })
         await proxy.stop()
@@ -143,14 +143,14 @@ if (qdrantGiven('Qdrant: faults')) {
     )
   })
 
-  test('an outage in the middle of a rebuild, and another before its switch: the old space answers meanwhile, then the new one, whole', async () => {
+  test('an outage in the middle of a rebuild, and another before its switch: the old index version answers meanwhile, then the new one, whole', async () => {
     await behindProxy(
       () => 'pass',
       async ({ proxy, index, direct }) => {
-        await index.createSpace('a', shape)
+        await index.createVersion('a', shape)
         await index.upsert('a', 1, pointsOf('a', 1))
         await index.promote('a', { items, users })
-        await index.createSpace('b', shape)
+        await index.createVersion('b', shape)
         const points = pointsOf('b', 2)
         await index.upsert('b', 2, points.slice(0, points.length / 2))
         for (const work of [() => index.upsert('b', 2, points), () => index.promote('b', { items, users })]) {
@@ -171,7 +171,7 @@ if (qdrantGiven('Qdrant: faults')) {
     await behindProxy(
       () => 'pass',
       async ({ proxy, index, direct }) => {
-        await index.createSpace('a', shape)
+        await index.createVersion('a', shape)
         await index.promote('a', { items: 0, users: 0 })
         await proxy.stop()
         await assert.rejects(index.upsert('a', 1, pointsOf('a', 1)), { code: 'UNAVAILABLE' })
@@ -183,13 +183,13 @@ if (qdrantGiven('Qdrant: faults')) {
     )
   })
 
-  test('killed between any two requests of a rebuild, and begun again: readers see the old space whole, then the new one', async () => {
+  test('killed between any two requests of a rebuild, and begun again: readers see the old index version whole, then the new one', async () => {
     const rebuild = async (index: QdrantIndex) => {
-      await index.createSpace('b', shape)
+      await index.createVersion('b', shape)
       await index.upsert('b', 9, pointsOf('b', 9))
       await index.promote('b', { items, users })
       await index.remove('b', 'user', ['nobody'])
-      for (const space of await index.spaces()) if (space !== 'b') await index.dropSpace(space)
+      for (const indexVersion of await index.versions()) if (indexVersion !== 'b') await index.dropVersion(indexVersion)
     }
     let requests = Number.POSITIVE_INFINITY
     for (let killAt = 0; killAt < requests; killAt++) {
@@ -201,7 +201,7 @@ if (qdrantGiven('Qdrant: faults')) {
       await behindProxy(
         fate,
         async ({ proxy, index, direct, options }) => {
-          await direct.createSpace('a', shape)
+          await direct.createVersion('a', shape)
           await direct.upsert('a', 3, pointsOf('a', 3))
           await direct.promote('a', { items, users })
           const ended = await rebuild(index).then(
@@ -217,7 +217,7 @@ if (qdrantGiven('Qdrant: faults')) {
           const again = openQdrant({ ...options, url: qdrantUrl })
           await rebuild(again)
           assert.deepEqual(await contentOf(direct), whole('b 9 0'))
-          assert.deepEqual(await direct.spaces(), ['b'])
+          assert.deepEqual(await direct.versions(), ['b'])
           await again.close()
           if (ended) requests = proxy.requests.length
         },
@@ -227,18 +227,18 @@ if (qdrantGiven('Qdrant: faults')) {
     assert(Number.isFinite(requests) && requests > 20)
   })
 
-  test('a space that is dropped under its readers: they go on with the one that is live', async () => {
+  test('an index version that is dropped under its readers: they go on with the one that is live', async () => {
     const options = qdrantOptions({ liveMaxAgeMs: 60_000 })
     const [writer, reader] = [openQdrant(options), openQdrant(options)]
     try {
-      for (const space of ['a', 'b']) {
-        await writer.createSpace(space, shape)
-        await writer.upsert(space, 1, pointsOf(space, 1))
-        await writer.promote(space, { items, users })
-        if (space === 'a') assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).space, 'a')
+      for (const indexVersion of ['a', 'b']) {
+        await writer.createVersion(indexVersion, shape)
+        await writer.upsert(indexVersion, 1, pointsOf(indexVersion, 1))
+        await writer.promote(indexVersion, { items, users })
+        if (indexVersion === 'a') assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).indexVersion, 'a')
       }
-      await writer.dropSpace('a')
-      assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).space, 'b')
+      await writer.dropVersion('a')
+      assert.equal((await reader.search({ by: { userId: 'user 1' } }, 1)).indexVersion, 'b')
       assert.equal((await reader.item('item 1'))?.payload.title, 'b 1 0')
     } finally {
       await Promise.all([writer.close(), reader.close()])

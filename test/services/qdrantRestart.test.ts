@@ -1,4 +1,4 @@
-// A Qdrant of our own that is killed while a space is rebuilt, and started again on what it left. QDRANT_BIN names the
+// A Qdrant of our own that is killed while an index version is rebuilt, and started again on what it left. QDRANT_BIN names the
 // program.
 
 import assert from 'node:assert/strict'
@@ -71,7 +71,7 @@ class OwnQdrant {
   }
 }
 
-test('killed three times while a space is rebuilt: what was acknowledged is there, and readers see one space or the other', {
+test('killed three times while an index version is rebuilt: what was acknowledged is there, and readers see one index version or the other', {
   skip
 }, async () => {
   const server = await OwnQdrant.make()
@@ -82,27 +82,27 @@ test('killed three times while a space is rebuilt: what was acknowledged is ther
   }
   const index = openQdrant(options)
   const count = 300
-  const pointsOf = (space: string, step: number) => [
+  const pointsOf = (indexVersion: string, step: number) => [
     ...Array.from({ length: count }, (_, i) =>
-      itemPoint(`item ${i}`, [Math.cos(i), Math.sin(i)], { title: `${space} ${step}` })
+      itemPoint(`item ${i}`, [Math.cos(i), Math.sin(i)], { title: `${indexVersion} ${step}` })
     ),
-    userPoint('ann', [[1, 0]], [`${space} ${step}`])
+    userPoint('ann', [[1, 0]], [`${indexVersion} ${step}`])
   ]
   const shape = { dimensions: 2, interestCount: 1 }
-  const titlesOf = async (space: string) => {
+  const titlesOf = async (indexVersion: string) => {
     const found = await index.items(
-      space,
+      indexVersion,
       Array.from({ length: count }, (_, i) => `item ${i}`)
     )
     assert.equal(found.size, count)
     return [...new Set([...found.values()].map(({ payload }) => payload.title))]
   }
   try {
-    await index.createSpace('a', shape)
+    await index.createVersion('a', shape)
     await index.upsert('a', 1, pointsOf('a', 1))
     await index.promote('a', { items: count, users: 1 })
     const rebuilding = (async () => {
-      await index.createSpace('b', shape)
+      await index.createVersion('b', shape)
       for (let step = 1; step <= 5; step++) {
         await index.upsert('b', step, pointsOf('b', step))
         assert.deepEqual(await titlesOf('b'), [`b ${step}`])
@@ -122,14 +122,14 @@ test('killed three times while a space is rebuilt: what was acknowledged is ther
       await pause(150)
       await server.kill()
       await server.start()
-      const { space, user } = await index.search({ by: { userId: 'ann' } }, 3)
-      assert.deepEqual(user?.recent, [space === 'a' ? 'a 1' : 'b 5'])
+      const { indexVersion, user } = await index.search({ by: { userId: 'ann' } }, 3)
+      assert.deepEqual(user?.recent, [indexVersion === 'a' ? 'a 1' : 'b 5'])
     }
     await rebuilding
     await server.kill()
     await server.start()
     const live = await index.live()
-    assert.deepEqual([live?.space, live?.step, live?.items, live?.users], ['b', 5, count - 1, 1])
+    assert.deepEqual([live?.indexVersion, live?.step, live?.items, live?.users], ['b', 5, count - 1, 1])
     assert.equal(await index.item('item 7'), undefined)
     assert.deepEqual(await titlesOf('a'), ['a 1'])
   } finally {

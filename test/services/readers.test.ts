@@ -1,4 +1,4 @@
-// Readers over HTTP while spaces are switched and rolled back: no error, and no answer that mixes two.
+// Readers over HTTP while index versions are switched and rolled back: no error, and no answer that mixes two.
 //
 // The short form by default; MTMI_READERS=full is 100 switches and 20 rollbacks. With QDRANT_URL on a real Qdrant too.
 
@@ -26,8 +26,8 @@ const betweenMs = 100
 const shape = { dimensions: 4, interestCount: 2 }
 const [items, users] = [60, 8]
 
-/** Spaces by turns: the one that is filled is neither live nor the one before, of which a reader may still know. */
-const spaces = ['a', 'b', 'c']
+/** Index versions by turns: the one that is filled is neither live nor the one before, of which a reader may still know. */
+const indexVersions = ['a', 'b', 'c']
 
 /** Every text of every point tells the number, which is also the step. */
 function pointsOf(number: number): VectorPoint[] {
@@ -36,7 +36,7 @@ function pointsOf(number: number): VectorPoint[] {
     ...Array.from({ length: items }, (_, i) =>
       itemPoint(`item ${i}`, at(i * 6 + number), {
         ...{ title: `of ${number}`, count: i + 1, popularity: i + 1 },
-        features: { space: [`${number}`], parity: [i % 2 === 0 ? 'even' : 'odd'] }
+        features: { of: [`${number}`], parity: [i % 2 === 0 ? 'even' : 'odd'] }
       })
     ),
     ...Array.from({ length: users }, (_, u) =>
@@ -55,17 +55,17 @@ const questions = [
 ]
 
 async function readThrough(t: TestContext, writer: VectorIndex, reader: VectorIndex): Promise<void> {
-  for (const space of spaces) await writer.createSpace(space, shape)
+  for (const indexVersion of indexVersions) await writer.createVersion(indexVersion, shape)
   let [live, left] = ['', '']
-  const promote = async (space: string) => {
-    await writer.promote(space, { items, users })
+  const promote = async (indexVersion: string) => {
+    await writer.promote(indexVersion, { items, users })
     left = live
-    live = space
+    live = indexVersion
   }
   const fillAnother = async (number: number) => {
-    const space = spaces.find((one) => one !== live && one !== left)!
-    await writer.upsert(space, number, pointsOf(number))
-    return space
+    const indexVersion = indexVersions.find((one) => one !== live && one !== left)!
+    await writer.upsert(indexVersion, number, pointsOf(number))
+    return indexVersion
   }
   await promote(await fillAnother(1))
   const { get, close } = await servedIndex(reader)

@@ -173,10 +173,10 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   }
   if (!replica.ready) return
   const live = await index.live()
-  if (live?.space !== replica.space)
-    return violated(`the index answers from ${live?.space}, the model's space is ${replica.space}`)
+  if (live?.indexVersion !== replica.modelVersion)
+    return violated(`the index answers from ${live?.indexVersion}, the model version is ${replica.modelVersion}`)
   const { dimensions, interestCount } = replica
-  const held = index.contents(live.space)
+  const held = index.contents(live.indexVersion)
 
   const items = [...new Set([...catalogue.keys(), ...rows])].sort()
   const encodedItems = replica.itemVectors(items.map((itemId) => ({ itemId, features: featuresOf(itemId) })))

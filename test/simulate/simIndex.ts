@@ -8,13 +8,13 @@ import type { Life } from './world.ts'
 
 const calls = [
   ...[
-    'createSpace',
+    'createVersion',
     'upsert',
     'remove',
     'erase',
     'promote',
-    'dropSpace',
-    'spaces',
+    'dropVersion',
+    'versions',
     'live',
     'search',
     'popular',
@@ -24,7 +24,7 @@ const calls = [
   'item'
 ]
 
-/** Of what is in the live space, a new one has at least this share. */
+/** Of what is in the live index version, a new one has at least this share. */
 const completeShare = 0.9
 
 export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): VectorIndex {
@@ -32,7 +32,7 @@ export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): V
     (name: string) =>
     (...args: unknown[]) =>
       faults.call(life, 'index', name, () => {
-        if (!['live', 'item', 'user', 'spaces'].includes(name))
+        if (!['live', 'item', 'user', 'versions'].includes(name))
           life.world.trace(life.name, `index ${name} ${shown(args)}`)
         if (name === 'promote') checkPromotion(held, life, args[0] as string)
         if (name === 'remove' && args[1] === 'item')
@@ -50,25 +50,25 @@ export function simIndex(held: MemoryVectorIndex, life: Life, faults: Faults): V
  */
 const removed = new WeakMap<MemoryVectorIndex, Map<string, Set<string>>>()
 
-function removedFrom(held: MemoryVectorIndex, space: string): Set<string> {
-  const spaces = removed.get(held) ?? new Map<string, Set<string>>()
-  removed.set(held, spaces)
-  const ids = spaces.get(space) ?? new Set<string>()
-  spaces.set(space, ids)
+function removedFrom(held: MemoryVectorIndex, indexVersion: string): Set<string> {
+  const versions = removed.get(held) ?? new Map<string, Set<string>>()
+  removed.set(held, versions)
+  const ids = versions.get(indexVersion) ?? new Set<string>()
+  versions.set(indexVersion, ids)
   return ids
 }
 
 /** Who is asked for must not be missing only because another version is answered from. */
-function checkPromotion(held: MemoryVectorIndex, life: Life, space: string): void {
-  const live = held.liveSpace
-  if (live === undefined || live === space) return
-  const [before, after] = [held.contents(live), held.contents(space)]
+function checkPromotion(held: MemoryVectorIndex, life: Life, indexVersion: string): void {
+  const live = held.liveVersion
+  if (live === undefined || live === indexVersion) return
+  const [before, after] = [held.contents(live), held.contents(indexVersion)]
   for (const role of ['items', 'users'] as const) {
     const missing = before[role].filter(
-      (id) => !after[role].includes(id) && !(role === 'items' && removedFrom(held, space).has(id))
+      (id) => !after[role].includes(id) && !(role === 'items' && removedFrom(held, indexVersion).has(id))
     )
     if (missing.length > (1 - completeShare) * before[role].length)
-      life.world.violated(`space ${space} goes live without ${role} ${missing.join(', ')} of ${live}`)
+      life.world.violated(`index version ${indexVersion} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }
 }
 

@@ -4,7 +4,7 @@
 
 import type { ModelOptions } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { createModel, modelToJson, spaceOf } from '../../src/model/model.ts'
+import { createModel, modelToJson, modelVersionOf } from '../../src/model/model.ts'
 import type { Checkpoint, CheckpointPart } from '../../src/model/replica/checkpoint.ts'
 import type { Example } from '../../src/records/example.ts'
 import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
@@ -34,13 +34,13 @@ export class StandInTrainer implements StageTrainer {
   #dirtyFeatures = new Set<string>()
   #featuresOf: (itemId: string) => readonly string[] = () => []
   #copies = 0
-  space: string
+  modelVersion: string
 
   constructor(options: ModelOptions, historyMax: number) {
     this.#options = options
     this.#historyMax = historyMax
     this.#model = createModel(options, historyMax)
-    this.space = spaceOf(options)
+    this.modelVersion = modelVersionOf(options)
   }
 
   /** `partition/offset` of the interactions that were learned. */
@@ -56,13 +56,13 @@ export class StandInTrainer implements StageTrainer {
     return 0
   }
 
-  beginSpace(space: string): void {
-    this.space = space
+  beginVersion(modelVersion: string): void {
+    this.modelVersion = modelVersion
     this.resendAll()
   }
 
-  restoreSpace(space: string): void {
-    this.space = space
+  restoreVersion(modelVersion: string): void {
+    this.modelVersion = modelVersion
   }
 
   useCatalogue(featuresOf: (itemId: string) => readonly string[]): void {
@@ -129,11 +129,11 @@ export class StandInTrainer implements StageTrainer {
       }
     }
     const model = modelToJson(this.#options, this.#historyMax)
-    const { space } = this
+    const { modelVersion } = this
     updates.push({
       kind: 'commit',
       step: this.#state.step,
-      space,
+      modelVersion,
       model,
       weightsChanged: withWeights,
       committedAtMs: nowMs

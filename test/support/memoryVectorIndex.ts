@@ -20,7 +20,7 @@ import type {
 } from '../../src/index/vectorIndex.ts'
 import type { ItemId, UserId } from '../../src/records/interaction.ts'
 
-interface Space {
+interface Version {
   readonly dimensions: number
   readonly interestCount: number
   readonly items: Map<string, { point: ItemPoint; step: number }>
@@ -28,29 +28,29 @@ interface Space {
 }
 
 export class MemoryVectorIndex implements VectorIndex {
-  readonly #spaces = new Map<string, Space>()
+  readonly #versions = new Map<string, Version>()
   #live: string | undefined
   /** While true every call fails as an index that is down does. */
   down = false
   /** Resolves before each upsert is applied: lets a test act while a write is under way. */
   beforeUpsert: () => Promise<void> = async () => {}
 
-  async createSpace(space: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
+  async createVersion(indexVersion: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
     this.#check()
-    const existing = this.#spaces.get(space)
+    const existing = this.#versions.get(indexVersion)
     if (existing !== undefined) {
       if (existing.dimensions !== shape.dimensions || existing.interestCount !== shape.interestCount) {
-        throw new ConfigError([`space ${space} exists with another shape`])
+        throw new ConfigError([`index version ${indexVersion} exists with another shape`])
       }
       return
     }
-    this.#spaces.set(space, { ...shape, items: new Map(), users: new Map() })
+    this.#versions.set(indexVersion, { ...shape, items: new Map(), users: new Map() })
   }
 
-  async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+  async upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
     await this.beforeUpsert()
     this.#check()
-    const into = this.#space(space)
+    const into = this.#indexVersion(indexVersion)
     let written = 0
     for (const point of points) {
       const table = point.role === 'item' ? into.items : into.users
@@ -62,45 +62,52 @@ export class MemoryVectorIndex implements VectorIndex {
     return written
   }
 
-  async remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
+  async remove(indexVersion: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
     this.#check()
-    const from = this.#space(space)
+    const from = this.#indexVersion(indexVersion)
     for (const id of ids) (role === 'item' ? from.items : from.users).delete(id)
   }
 
   async erase(userIds: readonly UserId[]): Promise<void> {
     this.#check()
-    for (const { users } of this.#spaces.values()) for (const userId of userIds) users.delete(userId)
+    for (const { users } of this.#versions.values()) for (const userId of userIds) users.delete(userId)
   }
 
-  async promote(space: string, expected: { items: number; users: number }): Promise<void> {
+  async promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
     this.#check()
-    const { items, users } = this.#space(space)
+    const { items, users } = this.#indexVersion(indexVersion)
     if (items.size < expected.items || users.size < expected.users) {
       throw new UnavailableError(
-        `space ${space} holds ${items.size} items and ${users.size} users, fewer than expected`
+        `index version ${indexVersion} holds ${items.size} items and ${users.size} users, fewer than expected`
       )
     }
-    this.#live = space
+    this.#live = indexVersion
   }
 
-  async dropSpace(space: string): Promise<void> {
+  async dropVersion(indexVersion: string): Promise<void> {
     this.#check()
-    this.#spaces.delete(space)
+    this.#versions.delete(indexVersion)
   }
 
-  async spaces(): Promise<readonly string[]> {
+  async versions(): Promise<readonly string[]> {
     this.#check()
-    return [...this.#spaces.keys()]
+    return [...this.#versions.keys()]
   }
 
   async live(): Promise<IndexState | undefined> {
     this.#check()
     if (this.#live === undefined) return undefined
-    const space = this.#space(this.#live)
-    const step = Math.max(0, ...[...space.items.values()].map((item) => item.step))
-    const { dimensions, interestCount } = space
-    return { space: this.#live, step, items: space.items.size, users: space.users.size, dimensions, interestCount }
+    const indexVersion = this.#indexVersion(this.#live)
+    const step = Math.max(0, ...[...indexVersion.items.values()].map((item) => item.step))
+    const { dimensions, interestCount } = indexVersion
+    return {
+      indexVersion: this.#live,
+      step,
+      items: indexVersion.items.size,
+      users: indexVersion.users.size,
+      dimensions,
+      interestCount
+    }
   }
 
   async search(
@@ -110,25 +117,25 @@ export class MemoryVectorIndex implements VectorIndex {
     wishes: VectorWishes = {}
   ): Promise<SearchResult> {
     const state = await this.live()
-    if (state === undefined) throw new UnavailableError('no space is live')
-    const space = this.#space(state.space)
-    const head = { space: state.space, step: state.step }
+    if (state === undefined) throw new UnavailableError('no index version is live')
+    const indexVersion = this.#indexVersion(state.indexVersion)
+    const head = { indexVersion: state.indexVersion, step: state.step }
     let vectors: Float32Array
     let user: UserPayload | undefined
     if ('userId' in query.by) {
-      const stored = space.users.get(query.by.userId)?.point
+      const stored = indexVersion.users.get(query.by.userId)?.point
       if (stored === undefined) return { ...head, lists: undefined }
       vectors = stored.vectors
       user = stored.payload
     } else if ('itemId' in query.by) {
-      const stored = space.items.get(query.by.itemId)?.point
+      const stored = indexVersion.items.get(query.by.itemId)?.point
       if (stored === undefined) return { ...head, lists: undefined }
       vectors = stored.vector
     } else vectors = query.by.vectors
-    const candidates = this.#matching(space, filter, filter.excludeRecent === false ? [] : (user?.recent ?? []))
+    const candidates = this.#matching(indexVersion, filter, filter.excludeRecent === false ? [] : (user?.recent ?? []))
     const lists: Candidate[][] = []
-    for (let at = 0; at < vectors.length; at += space.dimensions) {
-      const interest = vectors.subarray(at, at + space.dimensions)
+    for (let at = 0; at < vectors.length; at += indexVersion.dimensions) {
+      const interest = vectors.subarray(at, at + indexVersion.dimensions)
       const scored = candidates.map(({ id, vector }) => ({
         ...{ itemId: id, score: dot(interest, vector) },
         ...(wishes.vectors === true ? { vector } : {})
@@ -140,12 +147,12 @@ export class MemoryVectorIndex implements VectorIndex {
 
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     const state = await this.live()
-    if (state === undefined) throw new UnavailableError('no space is live')
-    const space = this.#space(state.space)
+    if (state === undefined) throw new UnavailableError('no index version is live')
+    const indexVersion = this.#indexVersion(state.indexVersion)
     const level = ({ popularity = 0, popularityIn = {} }: ItemPayload) =>
       context === undefined ? popularity : (popularityIn[context] ?? 0)
-    const greatest = Math.max(0, ...[...space.items.values()].map(({ point }) => level(point.payload)))
-    const items = this.#matching(space, filter, [])
+    const greatest = Math.max(0, ...[...indexVersion.items.values()].map(({ point }) => level(point.payload)))
+    const items = this.#matching(indexVersion, filter, [])
       .filter(({ payload }) => context === undefined || level(payload) > 0)
       .sort((a, b) => level(b.payload) - level(a.payload) || (a.id < b.id ? -1 : 1))
       .slice(0, limit)
@@ -154,16 +161,16 @@ export class MemoryVectorIndex implements VectorIndex {
         payload,
         score: level(payload) === 0 ? 0 : 2 ** (level(payload) - greatest)
       }))
-    return { space: state.space, step: state.step, items }
+    return { indexVersion: state.indexVersion, step: state.step, items }
   }
 
   async items(
-    space: string,
+    indexVersion: string,
     ids: readonly ItemId[],
     { vectors = false }: VectorWishes = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#check()
-    const held = this.#spaces.get(space)?.items
+    const held = this.#versions.get(indexVersion)?.items
     return new Map(
       ids.flatMap((id) => {
         const point = held?.get(id)?.point
@@ -174,40 +181,40 @@ export class MemoryVectorIndex implements VectorIndex {
 
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
     this.#check()
-    return this.#live === undefined ? undefined : this.#space(this.#live).users.get(userId)?.point
+    return this.#live === undefined ? undefined : this.#indexVersion(this.#live).users.get(userId)?.point
   }
 
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
     this.#check()
-    return this.#live === undefined ? undefined : this.#space(this.#live).items.get(itemId)?.point
+    return this.#live === undefined ? undefined : this.#indexVersion(this.#live).items.get(itemId)?.point
   }
 
   async close(): Promise<void> {}
 
-  get liveSpace(): string | undefined {
+  get liveVersion(): string | undefined {
     return this.#live
   }
 
-  /** What a space holds, live or not. */
-  contents(space: string): { items: string[]; users: string[] } {
-    const { items, users } = this.#space(space)
+  /** What an index version holds, live or not. */
+  contents(indexVersion: string): { items: string[]; users: string[] } {
+    const { items, users } = this.#indexVersion(indexVersion)
     return { items: [...items.keys()].sort(), users: [...users.keys()].sort() }
   }
 
-  #matching(space: Space, filter: Filter, recent: readonly ItemId[]): ItemPoint[] {
+  #matching(indexVersion: Version, filter: Filter, recent: readonly ItemId[]): ItemPoint[] {
     const excluded = new Set([...recent, ...(filter.excludeItems ?? [])])
     const wanted = Object.entries(filter.features ?? {})
-    return [...space.items.values()]
+    return [...indexVersion.items.values()]
       .map(({ point }) => point)
       .filter(
         ({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => hasFeature(payload, field, value))
       )
   }
 
-  #space(name: string): Space {
-    const space = this.#spaces.get(name)
-    if (space === undefined) throw new UnavailableError(`there is no space ${name}`)
-    return space
+  #indexVersion(name: string): Version {
+    const indexVersion = this.#versions.get(name)
+    if (indexVersion === undefined) throw new UnavailableError(`there is no index version ${name}`)
+    return indexVersion
   }
 
   #check(): void {

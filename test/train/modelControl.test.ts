@@ -18,7 +18,7 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
   assert.deepEqual([await serves(disk, newest!), await serves(disk, old)], [true, false])
 
   disk.desk.ask('rollback', { version: old })
-  assert.equal((await live(disk)).space, 'mtmi-2x8.1')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1')
   assert.equal(disk.desk.answered?.outcome, 'done')
   assert.equal(await serves(disk, old), true)
   const { checkpoint } = (await disk.checkpoints.latest())!
@@ -26,13 +26,13 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
   assert.equal(checkpoint.header.step, (await disk.checkpoints.load(old)).header.step)
 
   disk.desk.ask('rebuild')
-  assert.equal((await live(disk)).space, 'mtmi-2x8.2')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.2')
   assert.equal(await serves(disk, old), true)
-  assert.deepEqual(await disk.index.spaces(), ['mtmi-2x8.1', 'mtmi-2x8.2']) // spacesKept: 2
+  assert.deepEqual(await disk.index.versions(), ['mtmi-2x8.1', 'mtmi-2x8.2']) // versionsKept: 2
 
   // What cannot be done is said, and changes nothing.
   disk.desk.ask('rollback', { version: 5 })
-  assert.equal((await live(disk)).space, 'mtmi-2x8.2')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.2')
   assert.deepEqual(
     [disk.desk.answered?.outcome, /no checkpoint of step 5/.test(disk.desk.answered?.message ?? '')],
     ['failed', true]
@@ -46,19 +46,19 @@ test('rollback with hold: the old version is served, the trainer keeps its weigh
   const weights = async (step: number) => arraysOf(await disk.checkpoints.load(step), 'weights')
   const own = await weights(newest!)
   disk.desk.ask('rollback', { version: old!, hold: true })
-  assert.equal((await live(disk)).space, 'mtmi-2x8.1')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1')
   assert.equal(await serves(disk, old!), true)
   assert.deepEqual(await weights((await disk.checkpoints.latest())!.step), own)
   const sent = (await disk.wire.log.ends('model-updates')).get(0)
   await live(disk) // after a restart too
   assert.deepEqual([(await disk.wire.log.ends('model-updates')).get(0), await serves(disk, old!)], [sent, true])
   disk.desk.ask('resume')
-  assert.equal((await live(disk)).space, 'mtmi-2x8.2')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.2')
   assert.equal(await serves(disk, newest!), true)
   disk.wire.dispose()
 })
 
-test('killed before any write of a rollback: the old or the new space is live, whole; the next life finishes it', async () => {
+test('killed before any write of a rollback: the old or the new model version is live, whole; the next life finishes it', async () => {
   const writes = await killRollbacks(
     async () => new MemoryVectorIndex(),
     () => true
@@ -66,11 +66,11 @@ test('killed before any write of a rollback: the old or the new space is live, w
   assert.ok(writes > 6, `only ${writes} writes`)
 })
 
-test('restarted while a rebuild is under way: who clicks then still gets fresh vectors in the space that is answered from', async () => {
+test('restarted while a rebuild is under way: who clicks then still gets fresh vectors in the model version that is answered from', async () => {
   const disk = await history(new MemoryVectorIndex())
   disk.desk.ask('rebuild')
   const { wire, index } = disk
-  // The trainer has sent its model for the new space; the publisher dies before it can switch.
+  // The trainer has sent its model for the new model version; the publisher dies before it can switch.
   const refusing: VectorIndex = new Proxy(index, {
     get(target, name) {
       if (name === 'promote') return () => Promise.reject(new Killed())
@@ -79,7 +79,10 @@ test('restarted while a rebuild is under way: who clicks then still gets fresh v
     }
   })
   await assert.rejects(live({ ...disk, index: refusing }), Killed)
-  assert.deepEqual([(await index.live())?.space, await index.spaces()], ['mtmi-2x8', ['mtmi-2x8', 'mtmi-2x8.1']])
+  assert.deepEqual(
+    [(await index.live())?.indexVersion, await index.versions()],
+    ['mtmi-2x8', ['mtmi-2x8', 'mtmi-2x8.1']]
+  )
   wire.log.compact('model-updates')
   const last = wire.log.records('user-sequences').at(-1)!
   const user = wire.codecs.userSequence.decode(last.value!)
@@ -87,9 +90,9 @@ test('restarted while a rebuild is under way: who clicks then still gets fresh v
   const value = wire.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + 1 })
   await wire.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
   await assert.rejects(live({ ...disk, index: refusing }), Killed)
-  assert.equal((await index.live())?.space, 'mtmi-2x8')
+  assert.equal((await index.live())?.indexVersion, 'mtmi-2x8')
   assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
-  assert.equal((await live(disk)).space, 'mtmi-2x8.1')
+  assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1')
   assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
   wire.dispose()
 })

@@ -66,7 +66,7 @@ export function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => num
       checkpoints: around(disk.checkpoints, ['save']),
       liveModel: around(disk.liveModel, ['save']),
       ledger: around(disk.ledger, ['append', 'truncateBefore']),
-      index: around(disk.index, ['createSpace', 'upsert', 'promote', 'dropSpace', 'remove', 'erase']),
+      index: around(disk.index, ['createVersion', 'upsert', 'promote', 'dropVersion', 'remove', 'erase']),
       desk: around(disk.desk, ['finish'])
     }
   }
@@ -76,7 +76,7 @@ export function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => num
 export async function live(
   disk: Disk,
   batches = Number.POSITIVE_INFINITY
-): Promise<{ space: string; trained: number }> {
+): Promise<{ modelVersion: string; trained: number }> {
   const { wire, desk: control } = disk
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
@@ -120,7 +120,7 @@ export async function live(
     // its own.
     await Promise.allSettled(parts)
   }
-  return { space: (await disk.index.live())?.space ?? '', trained: train.batch }
+  return { modelVersion: (await disk.index.live())?.indexVersion ?? '', trained: train.batch }
 }
 
 /** Learned to the end, with a checkpoint after 8 batches, and published. */
@@ -153,7 +153,7 @@ export async function serves(disk: Disk, step: number): Promise<boolean> {
 }
 
 /**
- * A rollback that dies before its n-th write, for every n that `tried` wants: the old or the new space is live, whole;
+ * A rollback that dies before its n-th write, for every n that `tried` wants: the old or the new model version is live, whole;
  * the next life finishes it, and what is served then is what an undisturbed one serves.
  * @returns writes of an undisturbed rollback
  */
@@ -172,9 +172,13 @@ export async function killRollbacks(
       if (!(error instanceof Killed)) throw error
     })
     const now = await disk.index.live()
-    assert.equal(now?.users, counts?.users, `kill ${nth}: users of ${now?.space}`)
-    assert.equal(await serves(disk, now?.space === 'mtmi-2x8.1' ? old! : newest!), true, `kill ${nth}: ${now?.space}`)
-    assert.equal((await live(disk)).space, 'mtmi-2x8.1', `kill ${nth}`)
+    assert.equal(now?.users, counts?.users, `kill ${nth}: users of ${now?.indexVersion}`)
+    assert.equal(
+      await serves(disk, now?.indexVersion === 'mtmi-2x8.1' ? old! : newest!),
+      true,
+      `kill ${nth}: ${now?.indexVersion}`
+    )
+    assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1', `kill ${nth}`)
     assert.equal(await serves(disk, old!), true, `kill ${nth}: after the restart`)
     assert.equal((await disk.index.live())?.users, counts?.users, `kill ${nth}: users after the restart`)
     disk.wire.dispose()

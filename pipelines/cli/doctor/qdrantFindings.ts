@@ -63,7 +63,7 @@ async function index(config: Config, run: string, what: string, timeoutMs: numbe
     if (live === undefined) return fine(what, `version ${version}, nothing published yet`)
     return fine(
       what,
-      `version ${version}; space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`
+      `version ${version}; index version ${live.indexVersion}, step ${live.step}, ${live.items} items, ${live.users} users`
     )
   } catch (error) {
     return failure(what, error, reachAdvice)
@@ -72,10 +72,10 @@ async function index(config: Config, run: string, what: string, timeoutMs: numbe
   }
 }
 
-/** Both aliases name collections of one space, or neither is there. */
+/** Both aliases name collections of one index version, or neither is there. */
 function named(names: QdrantNames, listed: Listed, { result }: Listed): Finding[] {
   const collections = (listed.result?.collections ?? []).map(({ name }) => name)
-  const ours = collections.filter((name) => roles.some((role) => names.spaceOf(role, name) !== undefined))
+  const ours = collections.filter((name) => roles.some((role) => names.indexVersionOf(role, name) !== undefined))
   const target = (role: Role) =>
     result?.aliases?.find(({ alias_name }) => alias_name === names.alias(role))?.collection_name
   const [items, users] = [target('item'), target('user')]
@@ -85,10 +85,10 @@ function named(names: QdrantNames, listed: Listed, { result }: Listed): Finding[
   const what = 'aliases'
   if (items === undefined && users === undefined)
     return [...findings, fine(what, 'none yet: the first promotion makes them')]
-  const spaces = [items && names.spaceOf('item', items), users && names.spaceOf('user', users)]
+  const versions = [items && names.indexVersionOf('item', items), users && names.indexVersionOf('user', users)]
   const told = `${names.alias('item')} → ${items ?? 'nothing'}, ${names.alias('user')} → ${users ?? 'nothing'}`
-  if (spaces[0] !== undefined && spaces[0] === spaces[1]) return [...findings, fine(what, told)]
+  if (versions[0] !== undefined && versions[0] === versions[1]) return [...findings, fine(what, told)]
   const advice =
-    'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one space by hand'
+    'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one index version by hand'
   return [...findings, failed(what, `do not belong together: ${told}`, advice, 'CONFIG')]
 }

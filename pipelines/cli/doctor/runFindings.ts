@@ -33,7 +33,10 @@ async function index(config: Config, directory: RunDirectory): Promise<Finding> 
     const live = await opened.live()
     await opened.close()
     if (live === undefined) return fine('index', 'nothing published yet')
-    return fine('index', `space ${live.space}, step ${live.step}, ${live.items} items, ${live.users} users`)
+    return fine(
+      'index',
+      `index version ${live.indexVersion}, step ${live.step}, ${live.items} items, ${live.users} users`
+    )
   } catch (error) {
     return failure(
       'index',

@@ -112,11 +112,13 @@ export const qdrantSchema = section({
   liveMaxAgeMs: durationMs(minuteMs)
     .default(250)
     .describe(
-      'How old the knowledge of which space is live may be: a switch made by another process is seen so late. 0 asks each time'
+      'How old the knowledge of which index version is live may be: a switch made by another process is seen so late. 0 asks each time'
     ),
   greenWaitMs: durationMs(60 * minuteMs)
     .default(2000)
-    .describe('How long a switch waits for the new space to be indexed, before it is put off until the next write'),
+    .describe(
+      'How long a switch waits for the new index version to be indexed, before it is put off until the next write'
+    ),
   tombstoneMs: durationMs(365 * dayMs)
     .default(dayMs)
     .describe('How long a removed point is remembered, so that a write that is late does not bring it back'),

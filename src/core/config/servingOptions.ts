@@ -25,9 +25,9 @@ export const publishSchema = section({
     .default(60_000)
     .describe('No user vector is older than this after the tower weights moved'),
   batchSize: count(1, 10_000).default(500),
-  spacesKept: count(1, 100)
+  versionsKept: count(1, 100)
     .default(2)
-    .describe('Spaces of the index, the live one and the newest before it: each takes as much room as the live one'),
+    .describe('Versions of the index, the live one and the newest before it: each takes as much room as the live one'),
   gate: section({
     targets: count(0, 100_000)
       .default(2000)

@@ -14,14 +14,14 @@ import {
   type PopularItem,
   type PopularItems,
   type SearchResult,
-  type SpaceShape,
   type UserPayload,
   type VectorIndex,
   type VectorPoint,
-  type VectorWishes
+  type VectorWishes,
+  type VersionShape
 } from '../vectorIndex.ts'
 import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
-import { EmbeddedIndexStore, type SpaceState } from './embeddedIndexStore.ts'
+import { EmbeddedIndexStore, type VersionState } from './embeddedIndexStore.ts'
 import { EmbeddedIndexThread } from './embeddedIndexThread.ts'
 
 export interface EmbeddedIndexOptions {
@@ -74,40 +74,40 @@ export class EmbeddedIndex implements VectorIndex {
     return EmbeddedIndexStore.rewrite(directory)
   }
 
-  createSpace(space: string, shape: SpaceShape): Promise<void> {
-    return this.#store.createSpace(space, shape)
+  createVersion(indexVersion: string, shape: VersionShape): Promise<void> {
+    return this.#store.createVersion(indexVersion, shape)
   }
 
-  upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
-    return this.#store.upsert(space, step, points)
+  upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    return this.#store.upsert(indexVersion, step, points)
   }
 
-  remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
-    return this.#store.remove(space, role, ids)
+  remove(indexVersion: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
+    return this.#store.remove(indexVersion, role, ids)
   }
 
   erase(userIds: readonly UserId[]): Promise<void> {
     return this.#store.erase(userIds)
   }
 
-  promote(space: string, expected: { items: number; users: number }): Promise<void> {
-    return this.#store.promote(space, expected)
+  promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
+    return this.#store.promote(indexVersion, expected)
   }
 
-  dropSpace(space: string): Promise<void> {
-    return this.#store.dropSpace(space)
+  dropVersion(indexVersion: string): Promise<void> {
+    return this.#store.dropVersion(indexVersion)
   }
 
-  async spaces(): Promise<readonly string[]> {
+  async versions(): Promise<readonly string[]> {
     this.#store.refresh()
-    return Object.keys(this.#store.state().spaces)
+    return Object.keys(this.#store.state().versions)
   }
 
   async live(): Promise<IndexState | undefined> {
     const live = this.#live()
     if (live === undefined) return undefined
-    const { step, items, users, dimensions, interestCount } = live.space
-    return { space: live.name, step, items, users, dimensions, interestCount }
+    const { step, items, users, dimensions, interestCount } = live.indexVersion
+    return { indexVersion: live.name, step, items, users, dimensions, interestCount }
   }
 
   async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult> {
@@ -121,13 +121,13 @@ export class EmbeddedIndex implements VectorIndex {
   }
 
   async items(
-    space: string,
+    indexVersion: string,
     ids: readonly ItemId[],
     { vectors = false }: VectorWishes = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
-    const { spaces } = this.#store.state()
-    const state = own(spaces, space)
+    const { versions } = this.#store.state()
+    const state = own(versions, indexVersion)
     if (state === undefined) return new Map()
     return new Map(
       ids.flatMap((id) => {
@@ -141,13 +141,13 @@ export class EmbeddedIndex implements VectorIndex {
 
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
     const live = this.#live()
-    const user = live && this.#store.user(live.space, userId)
+    const user = live && this.#store.user(live.indexVersion, userId)
     return user && { payload: user.payload, vectors: user.vectors }
   }
 
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
     const live = this.#live()
-    const item = live && this.#store.item(live.space, itemId)
+    const item = live && this.#store.item(live.indexVersion, itemId)
     return item && { payload: item.payload, vector: item.vector }
   }
 
@@ -156,7 +156,7 @@ export class EmbeddedIndex implements VectorIndex {
     const live = this.#live()
     return live === undefined
       ? []
-      : this.#store.usersFrom(live.space, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
+      : this.#store.usersFrom(live.indexVersion, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
   }
 
   async itemsLike(text: string, limit: number): Promise<readonly PopularItem[]> {
@@ -185,10 +185,10 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#searcher
   }
 
-  #live(): { name: string; space: SpaceState } | undefined {
+  #live(): { name: string; indexVersion: VersionState } | undefined {
     this.#store.refresh()
-    const { live, spaces } = this.#store.state()
-    const space = live === undefined ? undefined : own(spaces, live)
-    return live === undefined || space === undefined ? undefined : { name: live, space }
+    const { live, versions } = this.#store.state()
+    const indexVersion = live === undefined ? undefined : own(versions, live)
+    return live === undefined || indexVersion === undefined ? undefined : { name: live, indexVersion }
   }
 }

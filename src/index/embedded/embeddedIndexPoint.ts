@@ -8,9 +8,9 @@ import { CorruptError } from '../../core/errors.ts'
 import {
   type ItemPayload,
   popularityPart,
-  type SpaceShape,
   type UserPayload,
-  type VectorPoint
+  type VectorPoint,
+  type VersionShape
 } from '../vectorIndex.ts'
 
 export interface StoredItem {
@@ -74,7 +74,7 @@ export function decodePoint(
   role: 'item' | 'user',
   id: string,
   bytes: Buffer,
-  shape: SpaceShape
+  shape: VersionShape
 ): StoredItem | StoredUser | undefined {
   const vectorBytes = 4 * shape.dimensions * (role === 'item' ? 1 : shape.interestCount)
   if (

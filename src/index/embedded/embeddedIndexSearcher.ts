@@ -1,4 +1,4 @@
-// The items of every space in memory, kept abreast of the store. Each thread or process that searches has one.
+// The items of every index version in memory, kept abreast of the store. Each thread or process that searches has one.
 
 import { own } from '../../core/own.ts'
 import {
@@ -10,13 +10,13 @@ import {
   type SearchResult,
   type VectorWishes
 } from '../vectorIndex.ts'
-import type { EmbeddedIndexStore, SpaceState, StoreState } from './embeddedIndexStore.ts'
-import { noLiveSpace, popularInSpace, searchSpace } from './exactIndex.ts'
+import type { EmbeddedIndexStore, StoreState, VersionState } from './embeddedIndexStore.ts'
+import { noLiveVersion, popularInVersion, searchVersion } from './exactIndex.ts'
 import { ExactItems } from './exactIndexItems.ts'
 
 export class EmbeddedIndexSearcher {
   readonly #store: EmbeddedIndexStore
-  readonly #spaces = new Map<number, ExactItems>() // by generation
+  readonly #versions = new Map<number, ExactItems>() // by generation
   #state: StoreState
   #change = -1
 
@@ -33,14 +33,15 @@ export class EmbeddedIndexSearcher {
     this.#store.refresh()
     const state = this.#store.state()
     if (state.change !== this.#change) {
-      const spaces = Object.values(state.spaces)
-      const generations = new Set(spaces.map((space) => space.generation))
-      for (const generation of this.#spaces.keys()) if (!generations.has(generation)) this.#spaces.delete(generation)
-      if (this.#change < state.forgotten) this.#spaces.clear()
-      for (const space of spaces) {
-        const items = this.#spaces.get(space.generation)
-        if (items === undefined) this.#spaces.set(space.generation, this.#load(space))
-        else this.#update(space, items)
+      const versions = Object.values(state.versions)
+      const generations = new Set(versions.map((indexVersion) => indexVersion.generation))
+      for (const generation of this.#versions.keys())
+        if (!generations.has(generation)) this.#versions.delete(generation)
+      if (this.#change < state.forgotten) this.#versions.clear()
+      for (const indexVersion of versions) {
+        const items = this.#versions.get(indexVersion.generation)
+        if (items === undefined) this.#versions.set(indexVersion.generation, this.#load(indexVersion))
+        else this.#update(indexVersion, items)
       }
       this.#change = state.change
     }
@@ -48,12 +49,18 @@ export class EmbeddedIndexSearcher {
   }
 
   search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): SearchResult {
-    const { name, space, items } = this.#live()
-    return searchSpace({ name, items, user: (userId) => this.#store.user(space, userId) }, query, limit, filter, wishes)
+    const { name, indexVersion, items } = this.#live()
+    return searchVersion(
+      { name, items, user: (userId) => this.#store.user(indexVersion, userId) },
+      query,
+      limit,
+      filter,
+      wishes
+    )
   }
 
   popular(limit: number, filter?: Filter, context?: string): PopularItems {
-    return popularInSpace(this.#live(), limit, filter, context)
+    return popularInVersion(this.#live(), limit, filter, context)
   }
 
   like(text: string, limit: number): PopularItem[] {
@@ -63,28 +70,28 @@ export class EmbeddedIndexSearcher {
 
   /** Bytes held for vectors, and which kernel scores them. */
   report(): { vectorBytes: number; kernel: string } {
-    const all = [...this.#spaces.values()]
+    const all = [...this.#versions.values()]
     return { vectorBytes: all.reduce((sum, items) => sum + items.vectorBytes, 0), kernel: all[0]?.kernel ?? 'none' }
   }
 
-  #live(): { name: string; space: SpaceState; items: ExactItems } {
+  #live(): { name: string; indexVersion: VersionState; items: ExactItems } {
     this.catchUp()
     const name = this.#state.live
-    const space = name === undefined ? undefined : own(this.#state.spaces, name)
-    const items = space === undefined ? undefined : this.#spaces.get(space.generation)
-    if (name === undefined || space === undefined || items === undefined) throw noLiveSpace()
-    return { name, space, items }
+    const indexVersion = name === undefined ? undefined : own(this.#state.versions, name)
+    const items = indexVersion === undefined ? undefined : this.#versions.get(indexVersion.generation)
+    if (name === undefined || indexVersion === undefined || items === undefined) throw noLiveVersion()
+    return { name, indexVersion, items }
   }
 
-  #load(space: SpaceState): ExactItems {
-    const items = new ExactItems(space.dimensions)
-    for (const [id, item] of this.#store.items(space)) items.upsert(id, item.step, item.vector, item.payload)
+  #load(indexVersion: VersionState): ExactItems {
+    const items = new ExactItems(indexVersion.dimensions)
+    for (const [id, item] of this.#store.items(indexVersion)) items.upsert(id, item.step, item.vector, item.payload)
     return items
   }
 
-  #update(space: SpaceState, items: ExactItems): void {
-    for (const id of new Set(this.#store.changedItems(space, this.#change))) {
-      const item = this.#store.item(space, id)
+  #update(indexVersion: VersionState, items: ExactItems): void {
+    for (const id of new Set(this.#store.changedItems(indexVersion, this.#change))) {
+      const item = this.#store.item(indexVersion, id)
       if (item === undefined) items.remove(id)
       else items.upsert(id, item.step, item.vector, item.payload)
     }

@@ -1,7 +1,7 @@
 // The embedded index on disk: LMDB, one transaction a write, any number of threads and processes.
 //
 // Layout of the directory's one environment:
-//   state    one record: the spaces and their counts, which one is live, and the number of the last change
+//   state    one record: the index versions and their counts, which one is live, and the number of the last change
 //   points   [generation, role, id] → step, vectors and payload; a removed point keeps a stump with its step for a while
 //   changes  change number → which points changed; a searcher reads on from the last change it knows
 //
@@ -17,7 +17,14 @@ import { makeFolder } from '../../core/files.ts'
 import { lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
-import { checkId, checkPoints, checkShape, incompleteSpace, type SpaceShape, type VectorPoint } from '../vectorIndex.ts'
+import {
+  checkId,
+  checkPoints,
+  checkShape,
+  incompleteVersion,
+  type VectorPoint,
+  type VersionShape
+} from '../vectorIndex.ts'
 import { checkEnvironmentFile } from './embeddedIndexFile.ts'
 import {
   decodePoint,
@@ -28,10 +35,10 @@ import {
   type StoredItem,
   type StoredUser
 } from './embeddedIndexPoint.ts'
-import { liveSpace, sameShape, unknownSpace } from './exactIndex.ts'
+import { liveVersion, sameShape, unknownVersion } from './exactIndex.ts'
 
-export interface SpaceState extends SpaceShape {
-  /** Names the space's points: a space that is dropped and made again is another one. */
+export interface VersionState extends VersionShape {
+  /** Names the index version's points: an index version that is dropped and made again is another one. */
   readonly generation: number
   /** Newest step of its items. */
   step: number
@@ -49,7 +56,7 @@ export interface StoreState {
   changedPoints: number
   live: string | undefined
   nextGeneration: number
-  spaces: Record<string, SpaceState>
+  versions: Record<string, VersionState>
 }
 
 type Role = 'item' | 'user'
@@ -70,7 +77,7 @@ const layout = {
  */
 const changedPointsDefault = 200_000
 /**
- * Points deleted in one transaction when a space is dropped: a few milliseconds, so that others may write in between.
+ * Points deleted in one transaction when an index version is dropped: a few milliseconds, so that others may write in between.
  */
 const dropBatch = 2_000
 
@@ -127,62 +134,62 @@ export class EmbeddedIndexStore {
         changedPoints: 0,
         live: undefined,
         nextGeneration: 1,
-        spaces: {}
+        versions: {}
       }
     )
   }
 
-  item(space: SpaceState, id: string): StoredItem | undefined {
-    const bytes = this.#points.get(keyOf(space.generation, 'item', id))
-    return bytes === undefined ? undefined : (decodePoint('item', id, bytes, space) as StoredItem | undefined)
+  item(indexVersion: VersionState, id: string): StoredItem | undefined {
+    const bytes = this.#points.get(keyOf(indexVersion.generation, 'item', id))
+    return bytes === undefined ? undefined : (decodePoint('item', id, bytes, indexVersion) as StoredItem | undefined)
   }
 
-  user(space: SpaceState, id: string): StoredUser | undefined {
-    const bytes = this.#points.get(keyOf(space.generation, 'user', id))
-    return bytes === undefined ? undefined : (decodePoint('user', id, bytes, space) as StoredUser | undefined)
+  user(indexVersion: VersionState, id: string): StoredUser | undefined {
+    const bytes = this.#points.get(keyOf(indexVersion.generation, 'user', id))
+    return bytes === undefined ? undefined : (decodePoint('user', id, bytes, indexVersion) as StoredUser | undefined)
   }
 
-  *items(space: SpaceState): Generator<[string, StoredItem]> {
-    const start = keyOf(space.generation, 'item', '')
-    for (const { key, value } of this.#points.getRange({ start, end: keyOf(space.generation, 'user', '') })) {
+  *items(indexVersion: VersionState): Generator<[string, StoredItem]> {
+    const start = keyOf(indexVersion.generation, 'item', '')
+    for (const { key, value } of this.#points.getRange({ start, end: keyOf(indexVersion.generation, 'user', '') })) {
       const id = Buffer.from(key.buffer, key.byteOffset + prefixBytes, key.byteLength - prefixBytes).toString()
-      const item = decodePoint('item', id, value, space) as StoredItem | undefined
+      const item = decodePoint('item', id, value, indexVersion) as StoredItem | undefined
       if (item !== undefined) yield [id, item]
     }
   }
 
   /** Up to `limit` users whose ids begin with `prefix`, by the bytes of their ids. */
-  usersFrom(space: SpaceState, prefix: string, limit: number): [string, StoredUser][] {
+  usersFrom(indexVersion: VersionState, prefix: string, limit: number): [string, StoredUser][] {
     const found: [string, StoredUser][] = []
-    const start = keyOf(space.generation, 'user', prefix)
+    const start = keyOf(indexVersion.generation, 'user', prefix)
     const end = Buffer.concat([start, Buffer.alloc(1, 0xff)]) // beyond every id: no byte of UTF-8 is 0xff
     for (const { key, value } of this.#points.getRange({ start, end })) {
       const id = Buffer.from(key.buffer, key.byteOffset + prefixBytes, key.byteLength - prefixBytes).toString()
-      const user = decodePoint('user', id, value, space) as StoredUser | undefined
+      const user = decodePoint('user', id, value, indexVersion) as StoredUser | undefined
       if (user !== undefined) found.push([id, user])
       if (found.length >= limit) break
     }
     return found
   }
 
-  /** Items of the space that changed after change number `after`, perhaps more than once. */
-  *changedItems(space: SpaceState, after: number): Generator<string> {
+  /** Items of the index version that changed after change number `after`, perhaps more than once. */
+  *changedItems(indexVersion: VersionState, after: number): Generator<string> {
     for (const { value } of this.#changes.getRange({ start: after + 1 })) {
       const [generation, role, ids] = value
-      if (generation === space.generation && role === 'item') yield* ids
+      if (generation === indexVersion.generation && role === 'item') yield* ids
     }
   }
 
-  async createSpace(name: string, shape: SpaceShape): Promise<void> {
+  async createVersion(name: string, shape: VersionShape): Promise<void> {
     checkShape(name, shape)
     await this.#write((state) => {
-      const before = own(state.spaces, name)
+      const before = own(state.versions, name)
       if (before !== undefined) {
         sameShape(name, before, shape)
         return
       }
       const generation = state.nextGeneration++
-      setOwn(state.spaces, name, {
+      setOwn(state.versions, name, {
         generation,
         dimensions: shape.dimensions,
         interestCount: shape.interestCount,
@@ -196,26 +203,26 @@ export class EmbeddedIndexStore {
 
   async upsert(name: string, step: number, points: readonly VectorPoint[]): Promise<number> {
     this.refresh()
-    const expected = spaceOf(this.state(), name)
+    const expected = indexVersionOf(this.state(), name)
     checkPoints(name, expected, step, points)
     const encoded = points.map((point) => ({ point, bytes: encodePoint(step, point) }))
     return this.#write((state) => {
-      const space = spaceOf(state, name)
-      if (space.generation !== expected.generation) sameShape(name, space, expected)
+      const indexVersion = indexVersionOf(state, name)
+      if (indexVersion.generation !== expected.generation) sameShape(name, indexVersion, expected)
       const changed: string[] = []
       let written = 0
       for (const { point, bytes } of encoded) {
-        const key = keyOf(space.generation, point.role, point.id)
+        const key = keyOf(indexVersion.generation, point.role, point.id)
         const before = this.#points.get(key)
         if (before !== undefined && pointStep(before) > step) continue
         this.#points.putSync(key, bytes)
         written++
-        if (before === undefined || isStump(before)) space[`${point.role}s`]++
+        if (before === undefined || isStump(before)) indexVersion[`${point.role}s`]++
         if (point.role === 'item') changed.push(point.id)
       }
       if (changed.length > 0) {
-        if (step > space.step) space.step = step
-        this.#note(state, [space.generation, 'item', changed])
+        if (step > indexVersion.step) indexVersion.step = step
+        this.#note(state, [indexVersion.generation, 'item', changed])
       }
       return written
     })
@@ -224,17 +231,17 @@ export class EmbeddedIndexStore {
   async remove(name: string, role: Role, ids: readonly string[]): Promise<void> {
     for (const id of ids) checkId(role, id)
     await this.#write((state) => {
-      const space = spaceOf(state, name)
+      const indexVersion = indexVersionOf(state, name)
       const removed: string[] = []
       for (const id of ids) {
-        const key = keyOf(space.generation, role, id)
+        const key = keyOf(indexVersion.generation, role, id)
         const before = this.#points.get(key)
         if (before === undefined || isStump(before)) continue
         this.#points.putSync(key, encodeStump(pointStep(before)))
         removed.push(id)
       }
-      space[`${role}s`] -= removed.length
-      if (removed.length > 0) this.#note(state, [space.generation, role, removed])
+      indexVersion[`${role}s`] -= removed.length
+      if (removed.length > 0) this.#note(state, [indexVersion.generation, role, removed])
     })
   }
 
@@ -243,13 +250,13 @@ export class EmbeddedIndexStore {
     await this.#write((state) => {
       const wanted = new Set(userIds)
       let remembered = false
-      for (const space of Object.values(state.spaces)) {
+      for (const indexVersion of Object.values(state.versions)) {
         for (const id of wanted) {
-          const key = keyOf(space.generation, 'user', id)
+          const key = keyOf(indexVersion.generation, 'user', id)
           const before = this.#points.get(key)
           if (before === undefined) continue
           if (isStump(before)) remembered = true
-          else space.users--
+          else indexVersion.users--
           this.#points.removeSync(key)
         }
       }
@@ -265,33 +272,33 @@ export class EmbeddedIndexStore {
 
   async promote(name: string, expected: { items: number; users: number }): Promise<void> {
     await this.#write((state) => {
-      const space = own(state.spaces, name)
-      const held = { items: space?.items ?? 0, users: space?.users ?? 0 }
-      if (space === undefined || held.items < expected.items || held.users < expected.users)
-        throw incompleteSpace(name, held, expected)
+      const indexVersion = own(state.versions, name)
+      const held = { items: indexVersion?.items ?? 0, users: indexVersion?.users ?? 0 }
+      if (indexVersion === undefined || held.items < expected.items || held.users < expected.users)
+        throw incompleteVersion(name, held, expected)
       if (state.live === name) return
       state.live = name
       state.change++
     })
   }
 
-  async dropSpace(name: string): Promise<void> {
+  async dropVersion(name: string): Promise<void> {
     await this.#write((state) => {
-      if (state.live === name) throw liveSpace(name)
-      if (own(state.spaces, name) === undefined) return
-      delete state.spaces[name]
+      if (state.live === name) throw liveVersion(name)
+      if (own(state.versions, name) === undefined) return
+      delete state.versions[name]
       state.change++
     })
     await this.sweep()
   }
 
-  /** Deletes points of spaces that are no more: what a drop left undone when it was killed. */
+  /** Deletes points of index versions that are no more: what a drop left undone when it was killed. */
   async sweep(): Promise<void> {
     for (let generation = 1; ; generation++) {
       this.refresh()
       const state = this.state()
       if (generation >= state.nextGeneration) return
-      if (Object.values(state.spaces).some((space) => space.generation === generation)) continue
+      if (Object.values(state.versions).some((indexVersion) => indexVersion.generation === generation)) continue
       const range = { start: keyOf(generation, 'item', ''), end: keyOf(generation + 1, 'item', ''), limit: dropBatch }
       while (this.#points.getKeysCount({ ...range, limit: 1 }) > 0) {
         await writeLmdb(this.#directory, () =>
@@ -350,16 +357,16 @@ export class EmbeddedIndexStore {
   }
 }
 
-function spaceOf(state: StoreState, name: string): SpaceState {
-  const space = own(state.spaces, name)
-  if (space === undefined) throw unknownSpace(name, Object.keys(state.spaces))
-  return space
+function indexVersionOf(state: StoreState, name: string): VersionState {
+  const indexVersion = own(state.versions, name)
+  if (indexVersion === undefined) throw unknownVersion(name, Object.keys(state.versions))
+  return indexVersion
 }
 
 const prefixBytes = 5
 const roleByte = { item: 0x69, user: 0x75 } as const
 
-/** Generation (big-endian, so that a space's points lie together), role, id. */
+/** Generation (big-endian, so that an index version's points lie together), role, id. */
 function keyOf(generation: number, role: Role, id: string): Buffer {
   const key = Buffer.allocUnsafe(prefixBytes + Buffer.byteLength(id))
   key.writeUInt32BE(generation, 0)

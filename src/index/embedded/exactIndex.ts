@@ -16,45 +16,45 @@ import {
   type IndexState,
   type InterestQuery,
   type ItemPayload,
-  incompleteSpace,
+  incompleteVersion,
   type PopularItem,
   type PopularItems,
   type SearchResult,
-  type SpaceShape,
   type UserPayload,
   type VectorIndex,
   type VectorPoint,
-  type VectorWishes
+  type VectorWishes,
+  type VersionShape
 } from '../vectorIndex.ts'
 import { ExactItems } from './exactIndexItems.ts'
 
-/** A live space, as a search sees it. */
-export interface SearchedSpace {
+/** A live index version, as a search sees it. */
+export interface SearchedVersion {
   readonly name: string
   readonly items: ExactItems
   user(userId: UserId): { payload: UserPayload; vectors: Float32Array } | undefined
 }
 
 /**
- * Answers a query from one space. @throws ConfigError for given vectors that are not Q unit vectors of D, or a bad
+ * Answers a query from one index version. @throws ConfigError for given vectors that are not Q unit vectors of D, or a bad
  * limit
  */
-export function searchSpace(
-  space: SearchedSpace,
+export function searchVersion(
+  indexVersion: SearchedVersion,
   query: InterestQuery,
   limit: number,
   filter: Filter = {},
   wishes: VectorWishes = {}
 ): SearchResult {
   checkLimit(limit)
-  const { items } = space
+  const { items } = indexVersion
   const { by } = query
-  const answer = { space: space.name, step: items.step }
+  const answer = { indexVersion: indexVersion.name, step: items.step }
   const exclude = [...(filter.excludeItems ?? [])]
   let vectors: Float32Array
   let payload: UserPayload | undefined
   if ('userId' in by) {
-    const user = space.user(by.userId)
+    const user = indexVersion.user(by.userId)
     if (user === undefined) return { ...answer, lists: undefined }
     ;({ vectors, payload } = user)
     if (filter.excludeRecent !== false) exclude.push(...payload.recent)
@@ -82,19 +82,19 @@ export function searchSpace(
   return payload === undefined ? { ...answer, lists } : { ...answer, lists, user: payload }
 }
 
-/** What is popular in one space. @throws ConfigError for a bad limit */
-export function popularInSpace(
-  { name, items }: Pick<SearchedSpace, 'name' | 'items'>,
+/** What is popular in one index version. @throws ConfigError for a bad limit */
+export function popularInVersion(
+  { name, items }: Pick<SearchedVersion, 'name' | 'items'>,
   limit: number,
   filter: Filter = {},
   context?: string
 ): PopularItems {
   checkLimit(limit)
   const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features }, context)
-  return { space: name, step: items.step, items: found }
+  return { indexVersion: name, step: items.step, items: found }
 }
 
-/** How many removals a space remembers, to refuse an older write of the same point. */
+/** How many removals an index version remembers, to refuse an older write of the same point. */
 const removalsMax = 100_000
 
 interface StoredUser {
@@ -103,9 +103,9 @@ interface StoredUser {
   readonly vectors: Float32Array // [K, D]
 }
 
-interface Space {
+interface Version {
   readonly name: string
-  readonly shape: SpaceShape
+  readonly shape: VersionShape
   readonly items: ExactItems
   readonly users: Map<UserId, StoredUser>
   /** Role and id → the step the point had, oldest removal first. */
@@ -114,16 +114,16 @@ interface Space {
 }
 
 export class ExactIndex implements VectorIndex {
-  readonly #spaces = new Map<string, Space>()
-  #live: Space | undefined
+  readonly #versions = new Map<string, Version>()
+  #live: Version | undefined
 
-  async createSpace(space: string, shape: SpaceShape): Promise<void> {
-    checkShape(space, shape)
-    const before = this.#spaces.get(space)
-    if (before !== undefined) return sameShape(space, before.shape, shape)
+  async createVersion(indexVersion: string, shape: VersionShape): Promise<void> {
+    checkShape(indexVersion, shape)
+    const before = this.#versions.get(indexVersion)
+    if (before !== undefined) return sameShape(indexVersion, before.shape, shape)
     const users = new Map<UserId, StoredUser>()
-    this.#spaces.set(space, {
-      name: space,
+    this.#versions.set(indexVersion, {
+      name: indexVersion,
       shape: { dimensions: shape.dimensions, interestCount: shape.interestCount },
       items: new ExactItems(shape.dimensions),
       users,
@@ -132,9 +132,9 @@ export class ExactIndex implements VectorIndex {
     })
   }
 
-  async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
-    const target = this.#space(space)
-    checkPoints(space, target.shape, step, points)
+  async upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    const target = this.#indexVersion(indexVersion)
+    checkPoints(indexVersion, target.shape, step, points)
     let written = 0
     for (const point of points) {
       const key = removalKey(point.role, point.id)
@@ -151,8 +151,8 @@ export class ExactIndex implements VectorIndex {
     return written
   }
 
-  async remove(space: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
-    const target = this.#space(space)
+  async remove(indexVersion: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
+    const target = this.#indexVersion(indexVersion)
     for (const id of ids) {
       const step = role === 'item' ? target.items.remove(id) : target.users.get(id)?.step
       if (step === undefined) continue
@@ -166,7 +166,7 @@ export class ExactIndex implements VectorIndex {
   }
 
   async erase(userIds: readonly UserId[]): Promise<void> {
-    for (const { users, removed } of this.#spaces.values()) {
+    for (const { users, removed } of this.#versions.values()) {
       for (const userId of userIds) {
         users.delete(userId)
         removed.delete(removalKey('user', userId))
@@ -174,45 +174,51 @@ export class ExactIndex implements VectorIndex {
     }
   }
 
-  async promote(space: string, expected: { items: number; users: number }): Promise<void> {
-    const target = this.#spaces.get(space)
+  async promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
+    const target = this.#versions.get(indexVersion)
     const held = { items: target?.items.size ?? 0, users: target?.users.size ?? 0 }
     if (target === undefined || held.items < expected.items || held.users < expected.users)
-      throw incompleteSpace(space, held, expected)
+      throw incompleteVersion(indexVersion, held, expected)
     this.#live = target
   }
 
-  async dropSpace(space: string): Promise<void> {
-    if (this.#live?.name === space) throw liveSpace(space)
-    this.#spaces.delete(space)
+  async dropVersion(indexVersion: string): Promise<void> {
+    if (this.#live?.name === indexVersion) throw liveVersion(indexVersion)
+    this.#versions.delete(indexVersion)
   }
 
-  async spaces(): Promise<readonly string[]> {
-    return [...this.#spaces.keys()]
+  async versions(): Promise<readonly string[]> {
+    return [...this.#versions.keys()]
   }
 
   async live(): Promise<IndexState | undefined> {
     const live = this.#live
     if (live === undefined) return undefined
-    return { space: live.name, step: live.items.step, items: live.items.size, users: live.users.size, ...live.shape }
+    return {
+      indexVersion: live.name,
+      step: live.items.step,
+      items: live.items.size,
+      users: live.users.size,
+      ...live.shape
+    }
   }
 
   async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult> {
-    if (this.#live === undefined) throw noLiveSpace()
-    return searchSpace(this.#live, query, limit, filter, wishes)
+    if (this.#live === undefined) throw noLiveVersion()
+    return searchVersion(this.#live, query, limit, filter, wishes)
   }
 
   async popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems> {
-    if (this.#live === undefined) throw noLiveSpace()
-    return popularInSpace(this.#live, limit, filter, context)
+    if (this.#live === undefined) throw noLiveVersion()
+    return popularInVersion(this.#live, limit, filter, context)
   }
 
   async items(
-    space: string,
+    indexVersion: string,
     ids: readonly ItemId[],
     { vectors = false }: VectorWishes = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
-    const items = this.#spaces.get(space)?.items
+    const items = this.#versions.get(indexVersion)?.items
     return new Map(
       ids.flatMap((id) => {
         const item = items?.get(id)
@@ -245,9 +251,9 @@ export class ExactIndex implements VectorIndex {
 
   async close(): Promise<void> {}
 
-  #space(space: string): Space {
-    const found = this.#spaces.get(space)
-    if (found === undefined) throw unknownSpace(space, [...this.#spaces.keys()])
+  #indexVersion(indexVersion: string): Version {
+    const found = this.#versions.get(indexVersion)
+    if (found === undefined) throw unknownVersion(indexVersion, [...this.#versions.keys()])
     return found
   }
 }
@@ -257,22 +263,24 @@ function removalKey(role: 'item' | 'user', id: string): string {
 }
 
 /** @throws ConfigError if they differ */
-export function sameShape(space: string, before: SpaceShape, shape: SpaceShape): void {
+export function sameShape(indexVersion: string, before: VersionShape, shape: VersionShape): void {
   if (before.dimensions === shape.dimensions && before.interestCount === shape.interestCount) return
-  const text = (of: SpaceShape) => `${of.interestCount} interests of ${of.dimensions} dimensions`
+  const text = (of: VersionShape) => `${of.interestCount} interests of ${of.dimensions} dimensions`
   throw new ConfigError([
-    `space ${space} exists with ${text(before)}, not ${text(shape)}: another model needs another space`
+    `index version ${indexVersion} exists with ${text(before)}, not ${text(shape)}: another model needs another index version`
   ])
 }
 
-export function unknownSpace(space: string, known: readonly string[]): ConfigError {
-  return new ConfigError([`there is no space ${space} (there is: ${known.join(', ') || 'none'}): create it first`])
+export function unknownVersion(indexVersion: string, known: readonly string[]): ConfigError {
+  return new ConfigError([
+    `there is no index version ${indexVersion} (there is: ${known.join(', ') || 'none'}): create it first`
+  ])
 }
 
-export function liveSpace(space: string): ConfigError {
-  return new ConfigError([`space ${space} is live and cannot be dropped: promote another first`])
+export function liveVersion(indexVersion: string): ConfigError {
+  return new ConfigError([`index version ${indexVersion} is live and cannot be dropped: promote another first`])
 }
 
-export function noLiveSpace(): UnavailableError {
-  return new UnavailableError('no space of the index is live yet: nothing has been published')
+export function noLiveVersion(): UnavailableError {
+  return new UnavailableError('no index version is live yet: nothing has been published')
 }

@@ -1,4 +1,4 @@
-// The items of one space in memory, and exact search among them.
+// The items of one index version in memory, and exact search among them.
 //
 // N items, D dimensions, Q interests of a query. An item is a row; a removed one leaves a gap that counts for nothing
 // until the gaps are a quarter of all rows and are closed. An item whose features change moves to a new row, so that a

@@ -22,11 +22,11 @@ import {
   type ItemPayload,
   type PopularItems,
   type SearchResult,
-  type SpaceShape,
   type UserPayload,
   type VectorIndex,
   type VectorPoint,
-  type VectorWishes
+  type VectorWishes,
+  type VersionShape
 } from '../vectorIndex.ts'
 import { QdrantItemIds } from './qdrantItemIds.ts'
 import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
@@ -45,7 +45,7 @@ import {
   toUserPayload
 } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantParts, QdrantRequests } from './qdrantRequests.ts'
-import { noSuchSpace, QdrantSpaces } from './qdrantSpaces.ts'
+import { noSuchVersion, QdrantVersions } from './qdrantVersions.ts'
 
 export interface QdrantIndexParts extends QdrantParts {
   /** Whose vectors these are: collections of another run are left alone. */
@@ -56,7 +56,7 @@ export interface QdrantIndexParts extends QdrantParts {
 
 /** One write: large enough that its overhead does not count, small enough that others get their turn. */
 const batchPointsMax = 1000
-/** Spaces that may be switched and dropped under one question before it gives up. */
+/** Index versions that may be switched and dropped under one question before it gives up. */
 const attemptsMax = 3
 const purgeIntervalMs = 60 * 60 * 1000
 
@@ -80,7 +80,7 @@ export class QdrantIndex implements VectorIndex {
   readonly #historyMax: number
   readonly #names: QdrantNames
   readonly #requests: QdrantRequests
-  readonly #spaces: QdrantSpaces
+  readonly #versions: QdrantVersions
   readonly #itemIds: QdrantItemIds
   /** Collection → when tombstones were last swept out of it. */
   readonly #purgedAtMs = new Map<string, number>()
@@ -93,7 +93,7 @@ export class QdrantIndex implements VectorIndex {
     this.#names = new QdrantNames(options.prefix)
     this.#requests = new QdrantRequests(options, parts)
     this.#itemIds = new QdrantItemIds(this.#requests)
-    this.#spaces = new QdrantSpaces({
+    this.#versions = new QdrantVersions({
       requests: this.#requests,
       names: this.#names,
       options,
@@ -107,14 +107,14 @@ export class QdrantIndex implements VectorIndex {
     return this.#requests.version()
   }
 
-  createSpace(space: string, shape: SpaceShape): Promise<void> {
-    return this.#spaces.create(space, shape)
+  createVersion(indexVersion: string, shape: VersionShape): Promise<void> {
+    return this.#versions.create(indexVersion, shape)
   }
 
-  async upsert(space: string, step: number, points: readonly VectorPoint[]): Promise<number> {
-    const shape = await this.#spaces.shape(space)
-    checkPoints(space, shape, step, points)
-    await this.#spaces.indexContexts(space, contextsOf(points))
+  async upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    const shape = await this.#versions.shape(indexVersion)
+    checkPoints(indexVersion, shape, step, points)
+    await this.#versions.indexContexts(indexVersion, contextsOf(points))
     let stale = 0
     let total = 0
     for (const role of roles) {
@@ -124,29 +124,29 @@ export class QdrantIndex implements VectorIndex {
       total += points.filter((point) => point.role === role).length
       const batches = inBatches([...last.values()], this.#options.batchBytesMax, batchPointsMax)
       const written = await Promise.allSettled(
-        batches.map((batch) => this.#writeBatch(space, role, step, batch, shape))
+        batches.map((batch) => this.#writeBatch(indexVersion, role, step, batch, shape))
       )
-      for (const result of written) if (result.status === 'rejected') throw this.#asMissing(space, result.reason)
-      stale += await this.#countStale(space, role, step, [...last.keys()])
+      for (const result of written) if (result.status === 'rejected') throw this.#asMissing(indexVersion, result.reason)
+      stale += await this.#countStale(indexVersion, role, step, [...last.keys()])
     }
     return total - stale
   }
 
-  async remove(space: string, role: Role, ids: readonly string[]): Promise<void> {
-    const collection = this.#names.collection(role, space)
+  async remove(indexVersion: string, role: Role, ids: readonly string[]): Promise<void> {
+    const collection = this.#names.collection(role, indexVersion)
     try {
       for (let from = 0; from < ids.length; from += batchPointsMax) {
         await this.#removeBatch(collection, ids.slice(from, from + batchPointsMax))
       }
       await this.#purge(collection)
     } catch (error) {
-      throw this.#asMissing(space, error)
+      throw this.#asMissing(indexVersion, error)
     }
   }
 
   async erase(userIds: readonly UserId[]): Promise<void> {
-    for (const space of await this.#spaces.list()) {
-      const collection = this.#names.collection('user', space)
+    for (const indexVersion of await this.#versions.list()) {
+      const collection = this.#names.collection('user', indexVersion)
       for (let from = 0; from < userIds.length; from += batchPointsMax) {
         const points = userIds.slice(from, from + batchPointsMax).map(pointId)
         await this.#requests.write(`erase users from ${collection}`, (client) =>
@@ -156,27 +156,27 @@ export class QdrantIndex implements VectorIndex {
     }
   }
 
-  promote(space: string, expected: { items: number; users: number }): Promise<void> {
-    return this.#spaces.promote(space, expected)
+  promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
+    return this.#versions.promote(indexVersion, expected)
   }
 
-  dropSpace(space: string): Promise<void> {
-    return this.#spaces.drop(space)
+  dropVersion(indexVersion: string): Promise<void> {
+    return this.#versions.drop(indexVersion)
   }
 
-  spaces(): Promise<readonly string[]> {
-    return this.#spaces.list()
+  versions(): Promise<readonly string[]> {
+    return this.#versions.list()
   }
 
   async live(): Promise<IndexState | undefined> {
-    return this.#inLiveSpace(undefined, async (space) => {
+    return this.#inLiveVersion(undefined, async (indexVersion) => {
       const [shape, step, items, users] = await Promise.all([
-        this.#spaces.shape(space),
-        this.#step(space),
-        this.#spaces.count(space, 'item'),
-        this.#spaces.count(space, 'user')
+        this.#versions.shape(indexVersion),
+        this.#step(indexVersion),
+        this.#versions.count(indexVersion, 'item'),
+        this.#versions.count(indexVersion, 'user')
       ])
-      return { space, step, items, users, ...shape }
+      return { indexVersion, step, items, users, ...shape }
     })
   }
 
@@ -187,14 +187,14 @@ export class QdrantIndex implements VectorIndex {
     wishes: VectorWishes = {}
   ): Promise<SearchResult> {
     checkLimit(limit)
-    const found = await this.#inLiveSpace<SearchResult>(
-      async (space) => ({ space, step: await this.#step(space), lists: undefined }),
-      (space) =>
+    const found = await this.#inLiveVersion<SearchResult>(
+      async (indexVersion) => ({ indexVersion, step: await this.#step(indexVersion), lists: undefined }),
+      (indexVersion) =>
         'userId' in by
-          ? this.#searchByUser(space, by.userId, { limit, filter, wishes })
+          ? this.#searchByUser(indexVersion, by.userId, { limit, filter, wishes })
           : 'itemId' in by
-            ? this.#searchByItem(space, by.itemId, { limit, filter, wishes })
-            : this.#searchByVectors(space, by.vectors, by.count, { limit, filter, wishes })
+            ? this.#searchByItem(indexVersion, by.itemId, { limit, filter, wishes })
+            : this.#searchByVectors(indexVersion, by.vectors, by.count, { limit, filter, wishes })
     )
     if (found === undefined) throw nothingLive()
     return found
@@ -202,13 +202,13 @@ export class QdrantIndex implements VectorIndex {
 
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
-    const answer = await this.#inLiveSpace(undefined, async (space) => {
+    const answer = await this.#inLiveVersion(undefined, async (indexVersion) => {
       // Qdrant refuses an order by what it has no index of.
-      if (context !== undefined && !(await this.#spaces.contexts(space)).has(context))
-        return { space, step: await this.#step(space), items: [] }
+      if (context !== undefined && !(await this.#versions.contexts(indexVersion)).has(context))
+        return { indexVersion, step: await this.#step(indexVersion), items: [] }
       const key = context === undefined ? 'popularity' : contextField(context)
       const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
-      const [found, top, newest] = (await this.#query(space, 'ask for what is popular', [
+      const [found, top, newest] = (await this.#query(indexVersion, 'ask for what is popular', [
         { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
         { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
         newestStep
@@ -219,7 +219,7 @@ export class QdrantIndex implements VectorIndex {
       }
       const greatest = level(top[0])
       return {
-        space,
+        indexVersion,
         step: stepOf(newest),
         items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
       }
@@ -229,11 +229,11 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async items(
-    space: string,
+    indexVersion: string,
     ids: readonly ItemId[],
     { vectors = false }: VectorWishes = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
-    const collection = this.#names.collection('item', space)
+    const collection = this.#names.collection('item', indexVersion)
     const wanted = [...new Set(ids)]
     if (wanted.length === 0) return new Map()
     try {
@@ -260,10 +260,10 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
-    return this.#inLiveSpace(undefined, async (space) => {
+    return this.#inLiveVersion(undefined, async (indexVersion) => {
       const [{ interestCount, dimensions }, stored] = await Promise.all([
-        this.#spaces.shape(space),
-        this.#retrieve(space, 'user', userId, true)
+        this.#versions.shape(indexVersion),
+        this.#retrieve(indexVersion, 'user', userId, true)
       ])
       if (stored === undefined) return undefined
       const vectors = new Float32Array(interestCount * dimensions) // [K, D]
@@ -274,15 +274,15 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
-    return this.#inLiveSpace(undefined, async (space) => {
-      const stored = await this.#retrieve(space, 'item', itemId, true)
+    return this.#inLiveVersion(undefined, async (indexVersion) => {
+      const stored = await this.#retrieve(indexVersion, 'item', itemId, true)
       return stored && { payload: toItemPayload(stored.payload), vector: toVector(stored.vector) }
     })
   }
 
   /** Removes every collection of this run, the live ones too, and with them their aliases. @returns their names */
   clear(): Promise<string[]> {
-    return this.#spaces.clear()
+    return this.#versions.clear()
   }
 
   close(): Promise<void> {
@@ -290,13 +290,13 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async #writeBatch(
-    space: string,
+    indexVersion: string,
     role: Role,
     step: number,
     batch: readonly VectorPoint[],
-    shape: SpaceShape
+    shape: VersionShape
   ): Promise<void> {
-    const collection = this.#names.collection(role, space)
+    const collection = this.#names.collection(role, indexVersion)
     await this.#requests.write(`write ${batch.length} points to ${collection}`, (client) =>
       client.upsert(collection, {
         points: batch.map((point) => toQdrant(point, step, shape)),
@@ -307,8 +307,8 @@ export class QdrantIndex implements VectorIndex {
   }
 
   /** How many of them a newer step has written: none, unless something in the collection is newer. */
-  async #countStale(space: string, role: Role, step: number, ids: readonly string[]): Promise<number> {
-    const collection = this.#names.collection(role, space)
+  async #countStale(indexVersion: string, role: Role, step: number, ids: readonly string[]): Promise<number> {
+    const collection = this.#names.collection(role, indexVersion)
     const newer = { key: 'version', range: { gt: step } }
     const count = (must: Schemas['Condition'][]) =>
       this.#requests.write(`count newer points of ${collection}`, (client) =>
@@ -364,30 +364,35 @@ export class QdrantIndex implements VectorIndex {
     )
   }
 
-  async #searchByVectors(space: string, vectors: Float32Array, count: number, wanted: Wanted): Promise<SearchResult> {
+  async #searchByVectors(
+    indexVersion: string,
+    vectors: Float32Array,
+    count: number,
+    wanted: Wanted
+  ): Promise<SearchResult> {
     if (!Number.isInteger(count) || count < 1 || count > queryInterestsMax) {
       throw new ConfigError([
         `search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${count}`
       ])
     }
-    const { dimensions } = await this.#spaces.shape(space)
+    const { dimensions } = await this.#versions.shape(indexVersion)
     checkVectors('search by vectors', vectors, count, dimensions)
     const queries = Array.from({ length: count }, (_, k) => ({
       query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions))
     }))
-    return this.#answer(space, await this.#nearest(space, queries, wanted))
+    return this.#answer(indexVersion, await this.#nearest(indexVersion, queries, wanted))
   }
 
   /** Qdrant leaves out the point that a query starts from. */
-  async #searchByItem(space: string, itemId: ItemId, wanted: Wanted): Promise<SearchResult> {
-    return this.#answer(space, await this.#nearest(space, [{ query: pointId(itemId) }], wanted))
+  async #searchByItem(indexVersion: string, itemId: ItemId, wanted: Wanted): Promise<SearchResult> {
+    return this.#answer(indexVersion, await this.#nearest(indexVersion, [{ query: pointId(itemId) }], wanted))
   }
 
   /** One batch of K queries by the stored vectors; who the user is and what to leave out is read beside it. */
-  async #searchByUser(space: string, userId: UserId, wanted: Wanted): Promise<SearchResult> {
+  async #searchByUser(indexVersion: string, userId: UserId, wanted: Wanted): Promise<SearchResult> {
     const { limit, filter } = wanted
-    const { interestCount } = await this.#spaces.shape(space)
-    const collection = this.#names.collection('user', space)
+    const { interestCount } = await this.#versions.shape(indexVersion)
+    const collection = this.#names.collection('user', indexVersion)
     const id = pointId(userId)
     const queries = Array.from({ length: interestCount }, (_, k) => ({
       query: id,
@@ -395,12 +400,12 @@ export class QdrantIndex implements VectorIndex {
     }))
     const overfetch = filter.excludeRecent === false ? 0 : this.#historyMax
     const [stored, found] = await Promise.allSettled([
-      this.#retrieve(space, 'user', userId, false),
-      this.#nearest(space, queries, { ...wanted, limit: limit + overfetch })
+      this.#retrieve(indexVersion, 'user', userId, false),
+      this.#nearest(indexVersion, queries, { ...wanted, limit: limit + overfetch })
     ])
     if (stored.status === 'rejected') throw stored.reason
     // Who is not here has made the queries fail.
-    if (stored.value === undefined) return { space, step: await this.#step(space), lists: undefined }
+    if (stored.value === undefined) return { indexVersion, step: await this.#step(indexVersion), lists: undefined }
     if (found.status === 'rejected') throw found.reason
     const user = toUserPayload(stored.value.payload)
     const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
@@ -408,14 +413,14 @@ export class QdrantIndex implements VectorIndex {
     lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
     // A history longer than it should be: what is left is too little, though there is more.
     if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch)) {
-      ;({ step, lists } = await this.#nearest(space, queries, wanted, [...recent]))
+      ;({ step, lists } = await this.#nearest(indexVersion, queries, wanted, [...recent]))
     }
-    return { ...(await this.#answer(space, { step, lists })), user }
+    return { ...(await this.#answer(indexVersion, { step, lists })), user }
   }
 
   /** One request: the nearest items of each query, and the newest step beside them. */
   async #nearest(
-    space: string,
+    indexVersion: string,
     queries: readonly Schemas['QueryRequest'][],
     { limit, filter, wishes }: Wanted,
     excluded: readonly string[] = []
@@ -429,14 +434,14 @@ export class QdrantIndex implements VectorIndex {
       ...(withVector ? { with_vector: true } : {})
     }
     const searches = queries.map((query) => ({ ...query, ...asked }))
-    const answers = await this.#query(space, 'search', [...searches, newestStep])
+    const answers = await this.#query(indexVersion, 'search', [...searches, newestStep])
     return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
   }
 
   /** What was found, by the names of the items; without those that were removed meanwhile. */
-  async #answer(space: string, { step, lists }: Nearest): Promise<SearchResult & { lists: Candidate[][] }> {
+  async #answer(indexVersion: string, { step, lists }: Nearest): Promise<SearchResult & { lists: Candidate[][] }> {
     const points = lists.map((hits) => hits.map(({ id }) => String(id)))
-    const itemIds = await this.#itemIds.of(this.#names.collection('item', space), points.flat())
+    const itemIds = await this.#itemIds.of(this.#names.collection('item', indexVersion), points.flat())
     let at = 0
     const named = lists.map((hits) =>
       hits.flatMap(({ score, vector }) => {
@@ -445,16 +450,16 @@ export class QdrantIndex implements VectorIndex {
         return [{ itemId, score: toCosine(score), ...(vector == null ? {} : { vector: toVector(vector) }) }]
       })
     )
-    return { space, step, lists: named }
+    return { indexVersion, step, lists: named }
   }
 
-  async #step(space: string): Promise<number> {
-    const [newest] = await this.#query(space, 'ask for the newest step', [newestStep])
+  async #step(indexVersion: string): Promise<number> {
+    const [newest] = await this.#query(indexVersion, 'ask for the newest step', [newestStep])
     return stepOf(newest)
   }
 
-  async #query(space: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
-    const collection = this.#names.collection('item', space)
+  async #query(indexVersion: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
+    const collection = this.#names.collection('item', indexVersion)
     const answers = await this.#requests.read(`${what} in ${collection}`, (client) =>
       client.queryBatch(collection, { searches })
     )
@@ -463,12 +468,12 @@ export class QdrantIndex implements VectorIndex {
 
   /** undefined: not here, or removed. @throws NotInQdrantError if the collection is not there */
   async #retrieve(
-    space: string,
+    indexVersion: string,
     role: Role,
     id: string,
     withVector: boolean
   ): Promise<{ payload: QdrantPayload; vector: unknown } | undefined> {
-    const collection = this.#names.collection(role, space)
+    const collection = this.#names.collection(role, indexVersion)
     const read = (client: QdrantClient) =>
       client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
     const [stored] = await this.#requests.read(`read ${role} from ${collection}`, read)
@@ -478,35 +483,35 @@ export class QdrantIndex implements VectorIndex {
   }
 
   /**
-   * Asks one space, the live one. If it was dropped while it was asked, the one that is live by then.
-   * @returns undefined if no space is live. `missing`: what a question comes to that starts from a point that is not
+   * Asks one index version, the live one. If it was dropped while it was asked, the one that is live by then.
+   * @returns undefined if no index version is live. `missing`: what a question comes to that starts from a point that is not
    *   there
    */
-  async #inLiveSpace<T>(
-    missing: ((space: string) => Promise<T>) | undefined,
-    ask: (space: string) => Promise<T>
+  async #inLiveVersion<T>(
+    missing: ((indexVersion: string) => Promise<T>) | undefined,
+    ask: (indexVersion: string) => Promise<T>
   ): Promise<T | undefined> {
     let before: string | undefined
     for (let attempt = 1; ; attempt++) {
-      const space = await this.#spaces.live(attempt > 1)
-      if (space === undefined) return undefined
+      const indexVersion = await this.#versions.live(attempt > 1)
+      if (indexVersion === undefined) return undefined
       try {
-        return space === before && missing !== undefined ? await missing(space) : await ask(space)
+        return indexVersion === before && missing !== undefined ? await missing(indexVersion) : await ask(indexVersion)
       } catch (error) {
         const isGone =
           error instanceof NotInQdrantError ||
-          (error instanceof ConfigError && error.message === noSuchSpace(space).message)
+          (error instanceof ConfigError && error.message === noSuchVersion(indexVersion).message)
         if (!isGone || attempt >= attemptsMax) throw error
-        if (space === before) this.#spaces.forget(space)
-        before = space
+        if (indexVersion === before) this.#versions.forget(indexVersion)
+        before = indexVersion
       }
     }
   }
 
-  #asMissing(space: string, error: unknown): unknown {
+  #asMissing(indexVersion: string, error: unknown): unknown {
     if (!(error instanceof NotInQdrantError)) return error
-    this.#spaces.forget(space)
-    return noSuchSpace(space)
+    this.#versions.forget(indexVersion)
+    return noSuchVersion(indexVersion)
   }
 
   #searchParams(): { params?: Schemas['SearchParams'] } {
@@ -547,5 +552,5 @@ function filterPart(filter: Schemas['Filter'] | undefined): { filter?: Schemas['
 }
 
 function nothingLive(): UnavailableError {
-  return new UnavailableError('no space is live: nothing has been published yet')
+  return new UnavailableError('no index version is live: nothing has been published yet')
 }

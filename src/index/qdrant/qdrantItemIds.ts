@@ -1,6 +1,6 @@
 // Which item a point of Qdrant is.
 //
-// A point's id is a UUID made of the item's id, the same in every space for ever; the way back is in its payload. To
+// A point's id is a UUID made of the item's id, the same in every index version for ever; the way back is in its payload. To
 // read hundreds of payloads costs a search more than the search itself, so what was read once is remembered.
 
 import type { ItemId } from '../../records/interaction.ts'

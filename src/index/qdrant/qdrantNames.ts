@@ -1,4 +1,4 @@
-// How spaces, users and items are called in Qdrant. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
+// How index versions, users and items are called in Qdrant. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
 
 import { createHash } from 'node:crypto'
 import { ConfigError } from '../../core/errors.ts'
@@ -41,19 +41,22 @@ export class QdrantNames {
   }
 
   /**
-   * `items-<space>`. Never an alias's name: those have an underscore there. @throws ConfigError if the space's name is
+   * `items-<index version>`. Never an alias's name: those have an underscore there. @throws ConfigError if the index version's name is
    * too long
    */
-  collection(role: Role, space: string): string {
+  collection(role: Role, indexVersion: string): string {
     const name =
-      this.#beginning(role) + space.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
+      this.#beginning(role) +
+      indexVersion.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
     if (name.length > nameMax)
-      throw new ConfigError([`space ${space}: ${name} is longer than the ${nameMax} characters of a collection's name`])
+      throw new ConfigError([
+        `index version ${indexVersion}: ${name} is longer than the ${nameMax} characters of a collection's name`
+      ])
     return name
   }
 
-  /** The space that a collection belongs to; undefined for one of somebody else. */
-  spaceOf(role: Role, collection: string): string | undefined {
+  /** The index version that a collection belongs to; undefined for one of somebody else. */
+  indexVersionOf(role: Role, collection: string): string | undefined {
     const beginning = this.#beginning(role)
     if (!collection.startsWith(beginning) || collection.length === beginning.length) return undefined
     return collection

@@ -10,9 +10,9 @@ import {
   type ItemPayload,
   type PopularItem,
   popularityPart,
-  type SpaceShape,
   type UserPayload,
-  type VectorPoint
+  type VectorPoint,
+  type VersionShape
 } from '../vectorIndex.ts'
 import { interestName, pointId, type Role } from './qdrantNames.ts'
 
@@ -72,7 +72,7 @@ export function tagOf(field: string, value: string): string {
 }
 
 /** @param step goes into the payload as `version` */
-export function toQdrant(point: VectorPoint, step: number, { dimensions, interestCount }: SpaceShape): QdrantPoint {
+export function toQdrant(point: VectorPoint, step: number, { dimensions, interestCount }: VersionShape): QdrantPoint {
   const id = pointId(point.id)
   if (point.role === 'item') {
     const { title, features, count, popularity = 0, popularityIn, updatedAtMs } = point.payload

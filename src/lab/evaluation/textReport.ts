@@ -55,7 +55,7 @@ export interface RunReport extends AccountedRun {
   readonly freshnessMs?: { readonly p50: number; readonly p99: number }
   readonly sample?: SampleUser
   /** Index version that was served. */
-  readonly space?: string
+  readonly indexVersion?: string
   /**
    * Why other weights are served than the trainer's, in words: then its figures are not shown. Absent: they are the
    * same.
@@ -310,7 +310,7 @@ function troubles(report: RunReport): string[] {
   return ['What went wrong?', ...(lost.length === 0 ? ['  Nothing.'] : lost.map((line) => `  ${line}`))]
 }
 
-/** Indented by two, and by six from the second line on; broken at commas and spaces. */
+/** Indented by two, and by six from the second line on; broken at commas and index versions. */
 function wrapped(text: string): string[] {
   const lines: string[] = []
   let line = '  '

@@ -31,7 +31,7 @@ const oneOf =
     values[rng.integer(values.length)]!
 
 /** What is searched. Ranges hold every value that papers use, and a factor of two beyond. */
-const space: Readonly<Record<`${'model' | 'evaluate'}.${string}`, Draw>> = {
+const indexVersion: Readonly<Record<`${'model' | 'evaluate'}.${string}`, Draw>> = {
   'evaluate.denseLearningRate': logUniform(0.0005, 0.01),
   'evaluate.rowLearningRate': logUniform(0.01, 0.3),
   'evaluate.dropout': uniform(0, 0.5),
@@ -53,7 +53,7 @@ export function drawTrials(count: number, rng: Rng): Trial[] {
     const settings: Trial['settings'] = { model: {}, evaluate: {} }
     // The first trial is what is in force now: nothing is recommended that is worse.
     if (number === 0) return { number, settings }
-    for (const [name, draw] of Object.entries(space)) {
+    for (const [name, draw] of Object.entries(indexVersion)) {
       const [section, key] = name.split('.') as ['model' | 'evaluate', string]
       setOwn(settings[section], key, draw(rng))
     }

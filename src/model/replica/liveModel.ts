@@ -8,7 +8,7 @@ import type { Weights } from '../weights.ts'
 import { arraysOf, type Checkpoint, type CheckpointPart } from './checkpoint.ts'
 
 export interface LiveModel {
-  readonly space: string
+  readonly modelVersion: string
   readonly step: number
   /** As the commit named it. */
   readonly model: string
@@ -27,7 +27,7 @@ export interface LiveRows {
   readonly counts: Float64Array
 }
 
-export function liveModelToCheckpoint({ space, step, model, next, weights, rows }: LiveModel): Checkpoint {
+export function liveModelToCheckpoint({ modelVersion, step, model, next, weights, rows }: LiveModel): Checkpoint {
   const parts: CheckpointPart[] = [{ name: 'weights', arrays: new Map(Object.entries(weights)) }]
   if (rows !== undefined) {
     const counts = new Map([['counts', rows.counts]])
@@ -37,18 +37,23 @@ export function liveModelToCheckpoint({ space, step, model, next, weights, rows 
       { name: 'counts', arrays: counts }
     )
   }
-  return { header: { space, step, model, next: String(next) }, parts }
+  return { header: { modelVersion, step, model, next: String(next) }, parts }
 }
 
 /** @throws CorruptError if it is none */
 export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
-  const { space, step, model, next } = checkpoint.header
-  if (typeof space !== 'string' || typeof step !== 'number' || typeof model !== 'string' || typeof next !== 'string')
+  const { modelVersion, step, model, next } = checkpoint.header
+  if (
+    typeof modelVersion !== 'string' ||
+    typeof step !== 'number' ||
+    typeof model !== 'string' ||
+    typeof next !== 'string'
+  )
     throw new CorruptError('the live model that was kept has another header than this program writes')
   const weights: Record<string, Float32Array> = {}
   const kept = arraysOf(checkpoint, 'weights')
   for (const name of kept.keys()) setOwn(weights, name, namedArray(kept, name, Float32Array))
-  const live = { space, step, model, next: BigInt(next), weights }
+  const live = { modelVersion, step, model, next: BigInt(next), weights }
   const counts = arraysOf(checkpoint, 'counts')
   if (counts.size === 0) return live
   const rows = {

@@ -24,7 +24,7 @@ export class ModelAccount {
 
   /** Before the replica is given the record, which may throw. */
   decoded({ kind }: ModelUpdate): void {
-    if (kind === 'lineage') this.#abandon()
+    if (kind === 'model-version') this.#abandon()
     this.#isCommit = kind === 'commit'
   }
 

@@ -3,7 +3,7 @@
 import { BadEventError, MtmiError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import type { LineageReason, ModelUpdate } from '../../records/modelUpdate.ts'
+import type { ModelUpdate, VersionReason } from '../../records/modelUpdate.ts'
 import { differences, type Model, modelFromJson } from '../model.ts'
 import { sizeOf } from '../weights.ts'
 
@@ -13,17 +13,17 @@ export interface OpenChanges {
   readonly weights: Map<string, Float32Array>
 }
 
-interface LineageOf {
-  readonly space: string
+interface VersionOf {
+  readonly modelVersion: string
   readonly model: Model
 }
 
 /** Closed by a commit. */
 export interface ModelChanges extends OpenChanges {
   readonly step: number
-  readonly space: string
+  readonly modelVersion: string
   readonly model: Model
-  readonly reason: LineageReason | undefined
+  readonly reason: VersionReason | undefined
   /** The model as the commit named it. */
   readonly modelText: string
   /** Offset of the log behind the commit. */
@@ -37,11 +37,11 @@ export function noChanges(): OpenChanges {
 /** @throws BadEventError if this program cannot make the commit's model */
 export function closedChanges(
   changes: OpenChanges,
-  { step, space, model }: Extract<ModelUpdate, { kind: 'commit' }>,
-  reason: LineageReason | undefined,
+  { step, modelVersion, model }: Extract<ModelUpdate, { kind: 'commit' }>,
+  reason: VersionReason | undefined,
   next: bigint
 ): ModelChanges {
-  return { ...changes, step, space, model: knownModel(model), reason, modelText: model, next }
+  return { ...changes, step, modelVersion, model: knownModel(model), reason, modelText: model, next }
 }
 
 function knownModel(text: string): Model {
@@ -87,9 +87,9 @@ export function takeUnfit({ items, features, weights, model }: ModelChanges): Un
   return unfit
 }
 
-/** Both, the later ones on top. Of another lineage, the later ones alone. */
+/** Both, the later ones on top. Of another model version, the later ones alone. */
 export function mergedChanges(earlier: ModelChanges | undefined, later: ModelChanges): ModelChanges {
-  if (earlier === undefined || !isLineage(earlier, later)) return later
+  if (earlier === undefined || !isSameVersion(earlier, later)) return later
   for (const kind of ['items', 'features', 'weights'] as const) {
     const into = earlier[kind] as Map<string, unknown>
     for (const [id, value] of later[kind]) into.set(id, value)
@@ -98,6 +98,6 @@ export function mergedChanges(earlier: ModelChanges | undefined, later: ModelCha
 }
 
 /** Whether rows and weights of the one mean something to the other. */
-export function isLineage(a: LineageOf, b: LineageOf): boolean {
-  return a.space === b.space && differences(a.model.architecture, b.model.architecture).length === 0
+export function isSameVersion(a: VersionOf, b: VersionOf): boolean {
+  return a.modelVersion === b.modelVersion && differences(a.model.architecture, b.model.architecture).length === 0
 }

@@ -17,7 +17,7 @@ const userChunk = 256
 
 export interface ModelEncoderParts {
   readonly model: Model
-  readonly space: string
+  readonly modelVersion: string
   readonly step: number
   readonly weights: Weights
   readonly items: Rows
@@ -31,7 +31,7 @@ export interface ModelEncoderParts {
 
 export class ModelEncoder implements Encoder {
   readonly model: Model
-  readonly space: string
+  readonly modelVersion: string
   readonly #items: Rows
   readonly #features: Rows
   readonly #keysOf: ModelEncoderParts['featuresOf']
@@ -46,9 +46,9 @@ export class ModelEncoder implements Encoder {
   #scored = new Uint8Array(0)
   readonly #unique = new UniqueRows()
 
-  constructor({ model, space, step, weights, items, features, featuresOf }: ModelEncoderParts) {
+  constructor({ model, modelVersion, step, weights, items, features, featuresOf }: ModelEncoderParts) {
     this.model = model
-    this.space = space
+    this.modelVersion = modelVersion
     this.#step = step
     this.#weights = weights
     this.#items = items

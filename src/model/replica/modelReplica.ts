@@ -4,20 +4,20 @@ import { BadEventError, ConfigError } from '../../core/errors.ts'
 import { setOwn } from '../../core/own.ts'
 import { type CatalogueItem, featureKeys } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import type { LineageReason, ModelUpdate } from '../../records/modelUpdate.ts'
+import type { ModelUpdate, VersionReason } from '../../records/modelUpdate.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
 import { type Model, modelFromJson } from '../model.ts'
 import { checkWeights, type Weights } from '../weights.ts'
 import { LayeredRows } from './layeredRows.ts'
 import type { LiveModel } from './liveModel.ts'
-import { closedChanges, isLineage, type ModelChanges, mergedChanges, noChanges, takeUnfit } from './modelChanges.ts'
+import { closedChanges, isSameVersion, type ModelChanges, mergedChanges, noChanges, takeUnfit } from './modelChanges.ts'
 import { ModelEncoder } from './modelEncoder.ts'
 import { RowStore } from './rowStore.ts'
 
 /** What a commit changed. */
 export interface AppliedUpdate {
   readonly step: number
-  readonly space: string
+  readonly modelVersion: string
   /** Items whose row changed. Those moved by a feature's row or by dense weights alone are not named. */
   readonly changedItems: readonly ItemId[]
   /** Whether the dense weights changed: then every vector moved. */
@@ -25,16 +25,16 @@ export interface AppliedUpdate {
   readonly expired: readonly ItemId[]
   /** Interactions of the items in `changedItems`, as the trainer counted them. */
   readonly counts: ReadonlyMap<ItemId, number>
-  /** Why the space was begun, where somebody asked for it. */
-  readonly reason?: LineageReason
+  /** Why the model version was begun, where somebody asked for it. */
+  readonly reason?: VersionReason
 }
 
 /** Weights that are to become the live ones, with all rows that came with them and since. */
 export interface CandidateModel {
   readonly encoder: Encoder
   readonly step: number
-  readonly space: string
-  readonly reason?: LineageReason
+  readonly modelVersion: string
+  readonly reason?: VersionReason
 }
 
 /** What a commit was used without, and the offset of the log behind its record. */
@@ -46,7 +46,7 @@ export interface UnfitRecord {
 
 export interface ModelReplicaOptions {
   /**
-   * Tower weights, and another space, take effect only when `accept` is called for what `propose` gave; until then rows
+   * Tower weights, and another model version, take effect only when `accept` is called for what `propose` gave; until then rows
    * that were trained beside them wait too, because vectors of old towers over new rows are neither model's. Rows alone
    * take effect with their commit, as without a gate. The first model takes effect at once: there is nothing to compare
    * it with.
@@ -68,11 +68,11 @@ export class ModelReplica implements Encoder {
   #weightsNext = 0n
   /** In effect before a restart; its rows, unless they were kept with it, are those of the log. */
   #resumed: LiveModel | undefined
-  /** What of the space before is still to be served while this one is filled. */
+  /** What of the model version before is still to be served while this one is filled. */
   #previous: ModelEncoder | undefined
   /** Not closed by a commit yet. */
   #pending = noChanges()
-  #begun: { readonly space: string; readonly reason: LineageReason } | undefined
+  #begun: { readonly modelVersion: string; readonly reason: VersionReason } | undefined
   /** By the numbers that it brought. */
   readonly #recordOf = new WeakMap<Float32Array, Pick<UnfitRecord, 'update' | 'next'>>()
   #unfit: UnfitRecord[] = []
@@ -98,8 +98,8 @@ export class ModelReplica implements Encoder {
     return this.#live?.interestCount ?? 0
   }
 
-  get space(): string {
-    return this.#live?.space ?? ''
+  get modelVersion(): string {
+    return this.#live?.modelVersion ?? ''
   }
 
   get step(): number {
@@ -123,10 +123,10 @@ export class ModelReplica implements Encoder {
     return { next: this.#liveNext, weights: this.#weightsNext }
   }
 
-  /** The commits that wait begin another space. */
-  get beginsSpace(): boolean {
+  /** The commits that wait begin another model version. */
+  get beginsVersion(): boolean {
     const newest = this.#next ?? this.#held
-    return newest !== undefined && !isLineage(newest, this.#ready())
+    return newest !== undefined && !isSameVersion(newest, this.#ready())
   }
 
   /** Step of the newest commit, in effect or not. */
@@ -139,7 +139,7 @@ export class ModelReplica implements Encoder {
     return this.#candidate !== undefined || this.#isNew
   }
 
-  /** The model of the space before, as it was when another was begun; undefined from `forgetPrevious` on. */
+  /** The model of the model version before, as it was when another was begun; undefined from `forgetPrevious` on. */
   get previous(): Encoder | undefined {
     return this.#previous
   }
@@ -182,10 +182,10 @@ export class ModelReplica implements Encoder {
         this.#recordOf.set(update.values, { update, next })
         this.#pending.weights.set(update.name, update.values)
         return undefined
-      case 'lineage':
-        // What compaction left of the lineage before means nothing in this one.
+      case 'model-version':
+        // What compaction left of the model version before means nothing in this one.
         this.#pending = noChanges()
-        this.#begun = { space: update.space, reason: update.reason }
+        this.#begun = { modelVersion: update.modelVersion, reason: update.reason }
         return undefined
       case 'commit':
         return this.#commit(update, next)
@@ -201,11 +201,11 @@ export class ModelReplica implements Encoder {
 
   /**
    * What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights
-   * that were refused or another space
+   * that were refused or another model version
    */
   liveModel(whole: boolean): LiveModel {
-    const { space, step, weights } = this.#ready()
-    const live = { space, step, model: this.#liveText, next: this.#liveNext, weights }
+    const { modelVersion, step, weights } = this.#ready()
+    const live = { modelVersion, step, model: this.#liveText, next: this.#liveNext, weights }
     if (!whole) return live
     return {
       ...live,
@@ -223,11 +223,11 @@ export class ModelReplica implements Encoder {
     if (this.#live !== undefined) throw new Error('ModelReplica: a model is in effect already')
     const model = modelFromJson(kept.model)
     const weights = checkWeights(kept.weights, model.shapes)
-    const { space, step, rows } = kept
+    const { modelVersion, step, rows } = kept
     if (rows !== undefined) {
       this.#items = RowStore.from(rows.items, model.rowWidth, rows.counts)
       this.#features = RowStore.from(rows.features, model.rowWidth)
-      this.#live = this.#encoder(model, space, step, weights)
+      this.#live = this.#encoder(model, modelVersion, step, weights)
       this.#liveText = kept.model
       this.#liveNext = this.#weightsNext = kept.next
     }
@@ -235,7 +235,7 @@ export class ModelReplica implements Encoder {
     if (rows === undefined) return undefined
     const changedItems = [...this.#items.ids()]
     const counts = new Map(changedItems.map((itemId) => [itemId, this.#items.count(this.#items.find(itemId))]))
-    return { step, space, changedItems, weightsChanged: true, expired: [], counts }
+    return { step, modelVersion, changedItems, weightsChanged: true, expired: [], counts }
   }
 
   /**
@@ -248,10 +248,10 @@ export class ModelReplica implements Encoder {
     if (held === undefined || live === undefined || !(this.#isNew || this.#candidate !== undefined)) return undefined
     this.#isNew = false
     if (this.#candidate === undefined) {
-      const same = isLineage(held, live)
+      const same = isSameVersion(held, live)
       const below = same ? { items: this.#items, features: this.#features } : empty(held.model.rowWidth)
       this.#candidate = new ModelEncoder({
-        ...{ model: held.model, space: held.space, step: held.step, featuresOf: this.#lookUp },
+        ...{ model: held.model, modelVersion: held.modelVersion, step: held.step, featuresOf: this.#lookUp },
         weights: this.#weightsWith(held),
         items: new LayeredRows(below.items, held.items),
         features: new LayeredRows(
@@ -260,7 +260,7 @@ export class ModelReplica implements Encoder {
         )
       })
     }
-    return { encoder: this.#candidate, step: held.step, space: held.space, ...reasonOf(held, live) }
+    return { encoder: this.#candidate, step: held.step, modelVersion: held.modelVersion, ...reasonOf(held, live) }
   }
 
   /** What was proposed takes effect, and what came since as far as it need not be proposed itself. @returns in order */
@@ -328,11 +328,14 @@ export class ModelReplica implements Encoder {
   #commit(commit: Extract<ModelUpdate, { kind: 'commit' }>, next: bigint): AppliedUpdate | undefined {
     const pending = this.#pending
     this.#pending = noChanges()
-    const reason = this.#begun?.space === commit.space ? this.#begun.reason : undefined
+    const reason = this.#begun?.modelVersion === commit.modelVersion ? this.#begun.reason : undefined
     const closed = closedChanges(pending, commit, reason, next)
     for (const { values, problem } of takeUnfit(closed)) this.#unfit.push({ ...this.#recordOf.get(values)!, problem })
-    if (this.#live === undefined && this.#resumed?.space === closed.space) return this.#goOn(this.#resumed, closed)
-    const known = [this.#next, this.#held, this.#live].some((model) => model !== undefined && isLineage(closed, model))
+    if (this.#live === undefined && this.#resumed?.modelVersion === closed.modelVersion)
+      return this.#goOn(this.#resumed, closed)
+    const known = [this.#next, this.#held, this.#live].some(
+      (model) => model !== undefined && isSameVersion(closed, model)
+    )
     // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of
     // an older set compaction leaves no more than what was not sent again before the log was cleaned.
     if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {
@@ -368,13 +371,13 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Weights of the changes' lineage as they would be with them. @throws ConfigError if some are missing or do not fit
+   * Weights of the changes' model version as they would be with them. @throws ConfigError if some are missing or do not fit
    */
   #weightsWith(changes: ModelChanges): Weights {
     const weights: Record<string, Float32Array> = {}
-    if (this.#live !== undefined && isLineage(changes, this.#live)) Object.assign(weights, this.#live.weights)
+    if (this.#live !== undefined && isSameVersion(changes, this.#live)) Object.assign(weights, this.#live.weights)
     for (const earlier of [this.#held, this.#next, changes]) {
-      if (earlier === undefined || !isLineage(changes, earlier)) continue
+      if (earlier === undefined || !isSameVersion(changes, earlier)) continue
       for (const [name, values] of earlier.weights) setOwn(weights, name, values)
     }
     return checkWeights(weights, changes.model.shapes)
@@ -383,7 +386,7 @@ export class ModelReplica implements Encoder {
   #hold(closed: ModelChanges): AppliedUpdate | undefined {
     const held = mergedChanges(this.#held, closed)
     if (closed.weights.size > 0) this.#isNew = true
-    if (held.weights.size === 0 && isLineage(held, this.#ready())) {
+    if (held.weights.size === 0 && isSameVersion(held, this.#ready())) {
       this.#held = undefined
       return this.#apply(held)
     }
@@ -400,15 +403,15 @@ export class ModelReplica implements Encoder {
   }
 
   #apply(changes: ModelChanges): AppliedUpdate {
-    const { step, space, model } = changes
+    const { step, modelVersion, model } = changes
     const weights = this.#weightsWith(changes)
     const before = this.#live
-    const same = before !== undefined && isLineage(changes, before)
+    const same = before !== undefined && isSameVersion(changes, before)
     if (!same) {
-      // Rows of another lineage mean nothing here.
+      // Rows of another model version mean nothing here.
       this.#items = new RowStore(model.rowWidth)
       this.#features = new RowStore(model.rowWidth)
-      this.#live = this.#encoder(model, space, step, weights)
+      this.#live = this.#encoder(model, modelVersion, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()
     }
@@ -416,7 +419,7 @@ export class ModelReplica implements Encoder {
     const otherOptions = same && changes.modelText !== this.#liveText
     if (otherOptions) {
       before.dispose()
-      this.#live = this.#encoder(model, space, step, weights)
+      this.#live = this.#encoder(model, modelVersion, step, weights)
     }
     this.#liveText = changes.modelText
     this.#liveNext = changes.next
@@ -444,12 +447,12 @@ export class ModelReplica implements Encoder {
       items: rows,
       features: newFeatures ? 'new' : changes.features.size > 0 ? 'known' : 'none'
     })
-    return { step, space, changedItems, weightsChanged, expired, counts, ...reasonOf(changes, before) }
+    return { step, modelVersion, changedItems, weightsChanged, expired, counts, ...reasonOf(changes, before) }
   }
 
-  #encoder(model: Model, space: string, step: number, weights: Weights): ModelEncoder {
+  #encoder(model: Model, modelVersion: string, step: number, weights: Weights): ModelEncoder {
     return new ModelEncoder({
-      ...{ model, space, step, weights },
+      ...{ model, modelVersion, step, weights },
       items: this.#items,
       features: this.#features,
       featuresOf: this.#lookUp
@@ -468,9 +471,9 @@ export class ModelReplica implements Encoder {
   }
 }
 
-/** Told with the first model of a space alone. */
-function reasonOf(changes: ModelChanges, before: ModelEncoder | undefined): { reason?: LineageReason } {
-  if (changes.reason === undefined || (before !== undefined && isLineage(changes, before))) return {}
+/** Told with the first model of a model version alone. */
+function reasonOf(changes: ModelChanges, before: ModelEncoder | undefined): { reason?: VersionReason } {
+  if (changes.reason === undefined || (before !== undefined && isSameVersion(changes, before))) return {}
   return { reason: changes.reason }
 }
 

@@ -4,7 +4,7 @@
 import { interactionProblem, itemProblem } from '../admission.ts'
 import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Interaction, Source } from '../interaction.ts'
-import { lineageReasons, type ModelUpdate, updateProblem } from '../modelUpdate.ts'
+import { type ModelUpdate, updateProblem, versionReasons } from '../modelUpdate.ts'
 import {
   type FreshStep,
   type RecentEvent,
@@ -178,7 +178,7 @@ type RawUpdate =
       }
     }
   | { readonly 'stream.mtmi.Commit': Omit<Extract<ModelUpdate, { kind: 'commit' }>, 'kind'> }
-  | { readonly 'stream.mtmi.Lineage': Omit<Extract<ModelUpdate, { kind: 'lineage' }>, 'kind'> }
+  | { readonly 'stream.mtmi.ModelVersion': Omit<Extract<ModelUpdate, { kind: 'model-version' }>, 'kind'> }
 
 export const modelUpdateShape: Shape<ModelUpdate> = {
   problem: updateProblem,
@@ -197,8 +197,8 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
         }
       case 'commit':
         return { update: { 'stream.mtmi.Commit': value } }
-      case 'lineage':
-        return { update: { 'stream.mtmi.Lineage': value } }
+      case 'model-version':
+        return { update: { 'stream.mtmi.ModelVersion': value } }
     }
   },
 
@@ -218,16 +218,16 @@ export const modelUpdateShape: Shape<ModelUpdate> = {
       checkShape(shape, floats.length)
       return { kind: 'weights', name, shape: [...shape], values: floats }
     }
-    if ('stream.mtmi.Lineage' in update) {
-      const { space, reason, begunAtMs } = update['stream.mtmi.Lineage']
-      if (!lineageReasons.some((known) => known === reason))
+    if ('stream.mtmi.ModelVersion' in update) {
+      const { modelVersion, reason, begunAtMs } = update['stream.mtmi.ModelVersion']
+      if (!versionReasons.some((known) => known === reason))
         throw new RangeError(
-          `a lineage begun for ${JSON.stringify(reason)}: this program knows ${lineageReasons.join(', ')}`
+          `a model version begun for ${JSON.stringify(reason)}: this program knows ${versionReasons.join(', ')}`
         )
-      return { kind: 'lineage', space, reason, begunAtMs }
+      return { kind: 'model-version', modelVersion, reason, begunAtMs }
     }
-    const { step, space, model, weightsChanged, committedAtMs } = update['stream.mtmi.Commit']
-    return { kind: 'commit', step, space, model, weightsChanged, committedAtMs }
+    const { step, modelVersion, model, weightsChanged, committedAtMs } = update['stream.mtmi.Commit']
+    return { kind: 'commit', step, modelVersion, model, weightsChanged, committedAtMs }
   }
 }
 

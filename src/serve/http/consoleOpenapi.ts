@@ -227,14 +227,14 @@ export function consoleSchemas(lookups: boolean): Json {
         index: {
           ...object(
             {
-              space: text('Model lineage'),
+              indexVersion: text('Index version'),
               step: count('Newest step of its items'),
               items: count(),
               users: count(),
               dimensions: count(),
               interestCount: count('Interests of a user')
             },
-            ['space', 'step', 'items', 'users', 'dimensions', 'interestCount']
+            ['indexVersion', 'step', 'items', 'users', 'dimensions', 'interestCount']
           ),
           type: ['object', 'null'],
           description: 'null: nothing is published yet, or the index does not answer'
@@ -254,8 +254,8 @@ export function consoleSchemas(lookups: boolean): Json {
     ),
     Versions: object(
       {
-        live: { type: ['string', 'null'], description: '`space@step`; null: nothing is published yet' },
-        kept: list(text('Another space of the index')),
+        live: { type: ['string', 'null'], description: '`indexVersion@step`; null: nothing is published yet' },
+        kept: list(text('Another index version')),
         gates: list(
           object(
             {
@@ -301,7 +301,7 @@ export function consoleSchemas(lookups: boolean): Json {
     User: object(
       {
         userId: text(),
-        version: text('`space@step` of the vectors'),
+        version: text('`indexVersion@step` of the vectors'),
         historyLength: count('Steps of the history, which may be more than are shown'),
         newestMs: time('Newest event'),
         updatedAtMs: time('When the vectors were made'),

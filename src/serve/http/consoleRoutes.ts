@@ -81,7 +81,7 @@ export function addLookupRoutes(
     if (versions !== undefined) return versions()
     const live = await index.live()
     return {
-      live: live === undefined ? null : `${live.space}@${live.step}`,
+      live: live === undefined ? null : `${live.indexVersion}@${live.step}`,
       kept: [],
       gates: [],
       checkpoints: [],

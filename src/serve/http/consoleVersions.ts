@@ -1,9 +1,9 @@
 // What `GET /v1/versions` tells: which weights are served, which were tried and refused, and what can be gone back to.
 
 export interface VersionNumbers {
-  /** `space@step`; null: nothing is published yet. */
+  /** `version@step`; null: nothing is published yet. */
   readonly live: string | null
-  /** Other spaces of the index. */
+  /** Other index versions of the index. */
   readonly kept: readonly string[]
   /** Newest first. */
   readonly gates: readonly {

@@ -260,7 +260,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
     ]
   }
   const listFields = {
-    version: text('`space@step` of the vectors that answered'),
+    version: text('`indexVersion@step` of the vectors that answered'),
     items: list(ref('RecommendedItem')),
     coldStart: {
       const: 'popular',
@@ -290,7 +290,7 @@ function schemas(limitMax: number, historyRoute: boolean): Json {
     SimilarItems: object(
       {
         itemId: text(),
-        version: text('`space@step` of the vectors that answered'),
+        version: text('`indexVersion@step` of the vectors that answered'),
         items: list(
           object(
             {

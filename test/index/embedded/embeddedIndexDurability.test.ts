@@ -56,7 +56,7 @@ for (const searchThread of [false, true]) {
   test(`what was written is there after closing and opening (${mode})`, () =>
     inDirectory(async (directory) => {
       const first = await EmbeddedIndex.open(directory, { searchThread })
-      await first.createSpace('a', shape)
+      await first.createVersion('a', shape)
       await first.upsert('a', 5, [
         itemPoint('east', x, { title: 'East', features: { g: ['h'] } }),
         itemPoint('gone', x),
@@ -86,7 +86,7 @@ for (const searchThread of [false, true]) {
   test(`another process's writes are seen by every search begun after them, whole (${mode})`, () =>
     inDirectory(async (directory) => {
       const index = await EmbeddedIndex.open(directory, { searchThread })
-      await index.createSpace('a', shape)
+      await index.createVersion('a', shape)
       await index.promote('a', { items: 0, users: 0 })
       const { exited, lines } = writer(directory, 1, 120)
       let last = 0
@@ -111,7 +111,7 @@ test('two indexes on one directory in one process see each other', () =>
   inDirectory(async (directory) => {
     const a = await EmbeddedIndex.open(directory, { searchThread: false })
     const b = await EmbeddedIndex.open(directory, { searchThread: true })
-    await a.createSpace('a', shape)
+    await a.createVersion('a', shape)
     await a.promote('a', { items: 0, users: 0 })
     for (let step = 1; step <= 30; step++) {
       const [from, to] = step % 2 === 0 ? [a, b] : [b, a]
@@ -138,9 +138,11 @@ test('a writer killed at any moment leaves whole writes only, and everything it 
       await exited
       const index = await EmbeddedIndex.open(directory, { searchThread: false })
       await index.promote('a', { items: 2, users: 1 })
-      const { space, step, lists, user } = await index.search({ by: { userId: 'ann' } }, 5, { excludeRecent: false })
+      const { indexVersion, step, lists, user } = await index.search({ by: { userId: 'ann' } }, 5, {
+        excludeRecent: false
+      })
       assert(step === reported || step === reported + 1, `reported ${reported}, found ${step}`)
-      const items = await index.items(space, lists?.[0]?.map(({ itemId }) => itemId) ?? [])
+      const items = await index.items(indexVersion, lists?.[0]?.map(({ itemId }) => itemId) ?? [])
       const titles = [...[...items.values()].map(({ payload }) => payload.title), ...(user?.recent ?? [])]
       assert.deepEqual(titles, [`${step}`, `${step}`, `${step}`])
       await index.close()
@@ -152,7 +154,7 @@ test('a searcher that is too far behind loads everything again; removals are rem
   inDirectory(async (directory) => {
     const store = await EmbeddedIndexStore.open(directory, { changedPointsMax: 10 })
     const searcher = new EmbeddedIndexSearcher(store)
-    await store.createSpace('a', shape)
+    await store.createVersion('a', shape)
     await store.upsert('a', 1, [itemPoint('old', x), itemPoint('gone', x)])
     await store.promote('a', { items: 0, users: 0 })
     assert.equal(searcher.search(toX, 99).lists?.[0]?.length, 2)
@@ -168,24 +170,24 @@ test('a searcher that is too far behind loads everything again; removals are rem
     await store.close()
   }))
 
-test('a space whose drop was interrupted is swept at the next opening', () =>
+test('an index version whose drop was interrupted is swept at the next opening', () =>
   inDirectory(async (directory) => {
     const store = await EmbeddedIndexStore.open(directory)
-    await store.createSpace('a', shape)
-    await store.createSpace('b', shape)
+    await store.createVersion('a', shape)
+    await store.createVersion('b', shape)
     await store.upsert('a', 1, [itemPoint('east', x)])
     await store.upsert('b', 1, [itemPoint('east', y)])
-    const a = store.state().spaces.a!
-    await store.dropSpace('a')
+    const a = store.state().versions.a!
+    await store.dropVersion('a')
     store.refresh()
     assert.deepEqual([...store.items(a)], [])
-    assert.equal([...store.items(store.state().spaces.b!)].length, 1)
+    assert.equal([...store.items(store.state().versions.b!)].length, 1)
     await store.close()
   }))
 
 async function written(directory: string): Promise<string> {
   const index = await EmbeddedIndex.open(directory, { searchThread: false })
-  await index.createSpace('a', shape)
+  await index.createVersion('a', shape)
   const points = Array.from({ length: 3000 }, (_, i) =>
     itemPoint(`item ${i}`, x, { title: `number ${i}`.padEnd(1000) })
   )

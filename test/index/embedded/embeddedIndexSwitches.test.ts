@@ -1,5 +1,5 @@
-// Readers search without a pause while the publisher switches spaces a hundred times, twenty of them back to less: no
-// error, and no answer of two spaces.
+// Readers search without a pause while the publisher switches index versions a hundred times, twenty of them back to less: no
+// error, and no answer of two index versions.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -26,18 +26,19 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
   let answers = 0
   const switchTo = async (n: number) => {
     const isRollback = n % 5 === 0
-    encoder.space = `s${n}`
+    encoder.modelVersion = `s${n}`
     encoder.step = n
     // Half of the items have no row in the earlier model.
     encoder.angles.clear()
     for (const [i, itemId] of items.entries()) if (!isRollback || i % 2 === 0) encoder.angles.set(itemId, i)
-    for (const itemId of items) catalogue.set(itemId, { itemId, title: encoder.space, features: {}, updatedAtMs: 0 })
+    for (const itemId of items)
+      catalogue.set(itemId, { itemId, title: encoder.modelVersion, features: {}, updatedAtMs: 0 })
     publisher.noteModel({
       ...{ changedItems: [...encoder.angles.keys()], expired: [], weightsChanged: true, counts: new Map() },
       ...(isRollback ? { reason: 'rollback' } : { reason: 'rebuild' })
     })
-    for (let turn = 0; (await written.live())?.space !== encoder.space; turn++) {
-      assert.ok(turn < 20, `space ${encoder.space} does not go live`)
+    for (let turn = 0; (await written.live())?.indexVersion !== encoder.modelVersion; turn++) {
+      assert.ok(turn < 20, `index version ${encoder.modelVersion} does not go live`)
       await publisher.publishItems()
       await publisher.publishUsers(undefined, { flush: true })
     }
@@ -50,15 +51,15 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
   const reader = async (first: number) => {
     for (let i = first; !done; i++) {
       const least = switched
-      const { space, step, lists } = await read.search({ by: { userId: users[i % users.length]! } }, 10)
-      assert.ok(Number(space.slice(1)) >= least, `${space} after s${least} had gone live`)
-      assert.equal(space, `s${step}`)
+      const { indexVersion, step, lists } = await read.search({ by: { userId: users[i % users.length]! } }, 10)
+      assert.ok(Number(indexVersion.slice(1)) >= least, `${indexVersion} after s${least} had gone live`)
+      assert.equal(indexVersion, `s${step}`)
       assert.ok(
         lists?.every((list) => list.length === 10),
-        `nothing for a user of ${space}`
+        `nothing for a user of ${indexVersion}`
       )
-      const described = await read.items(space, lists?.flatMap((list) => list.map(({ itemId }) => itemId)) ?? [])
-      for (const { payload } of described.values()) assert.equal(payload.title, space)
+      const described = await read.items(indexVersion, lists?.flatMap((list) => list.map(({ itemId }) => itemId)) ?? [])
+      for (const { payload } of described.values()) assert.equal(payload.title, indexVersion)
       answers++
     }
   }
@@ -69,7 +70,7 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
     done = true
     await reading
     assert.ok(answers > 1000, `only ${answers} answers`)
-    assert.deepEqual([switched, (await written.spaces()).length], [101, 2])
+    assert.deepEqual([switched, (await written.versions()).length], [101, 2])
   } finally {
     done = true
     await read.close()

@@ -5,7 +5,7 @@ import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
 
 const [directory, from, to] = process.argv.slice(2)
 const index = await EmbeddedIndex.open(directory!, { searchThread: false })
-await index.createSpace('a', { dimensions: 4, interestCount: 1 })
+await index.createVersion('a', { dimensions: 4, interestCount: 1 })
 for (let i = Number(from); i < Number(to); i++) {
   // Each write moves all three points together: a reader that saw half of one would notice.
   const title = `${i}`

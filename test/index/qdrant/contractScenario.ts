@@ -27,7 +27,7 @@ export async function contractScenario(url: string): Promise<void> {
   const parts = { clock, rng: new Rng(1), run: 'contract', historyMax: 2 }
   const index = new QdrantIndex(contractOptions(url), parts)
   assert.equal(await index.live(), undefined)
-  await index.createSpace('a', shape)
+  await index.createVersion('a', shape)
   assert.equal(
     await index.upsert('a', 3, [
       itemPoint('east', x, {
@@ -50,10 +50,10 @@ export async function contractScenario(url: string): Promise<void> {
     5
   )
   await index.promote('a', { items: 3, users: 2 })
-  assert.deepEqual(await index.live(), { space: 'a', step: 3, items: 3, users: 2, ...shape })
+  assert.deepEqual(await index.live(), { indexVersion: 'a', step: 3, items: 3, users: 2, ...shape })
 
   const byUser = await index.search({ by: { userId: 'ann' } }, 2, { features: { genre: 'drama' } })
-  assert.deepEqual([byUser.space, byUser.step, byUser.user?.recent], ['a', 3, ['east']])
+  assert.deepEqual([byUser.indexVersion, byUser.step, byUser.user?.recent], ['a', 3, ['east']])
   assert.deepEqual(idsOf(byUser.lists), [['between'], ['between']])
   const byVectors = await index.search(
     { by: { vectors: Float32Array.from([...x, ...between]), count: 2 } },
@@ -94,23 +94,23 @@ export async function contractScenario(url: string): Promise<void> {
   await index.upsert('a', 4, [userPoint('ann', [x, y], ['east', 'between', 'new'])])
   assert.deepEqual(idsOf((await index.search({ by: { userId: 'ann' } }, 1)).lists), [[], []])
 
-  // Another space beside it, with quantized vectors and other settings.
+  // Another index version beside it, with quantized vectors and other settings.
   clock.advance(1000)
   const more = { quantization: 'int8', shards: 2, onDisk: true, searchEffort: 64 } as const
   const other = new QdrantIndex(contractOptions(url, more), parts)
-  await other.createSpace('b', shape)
+  await other.createVersion('b', shape)
   await other.upsert('b', 7, [itemPoint('south', y)])
   await assert.rejects(other.promote('b', { items: 1, users: 1 }), { code: 'UNAVAILABLE' })
   await other.promote('b', { items: 1, users: 0 })
   assert.deepEqual(idsOf((await other.search({ by: { vectors: Float32Array.from(y), count: 1 } }, 1)).lists), [
     ['south']
   ])
-  clock.advance(1000) // the other index looks again which space is live
-  assert.equal((await index.search({ by: { userId: 'ann' } }, 1)).space, 'b')
-  assert.deepEqual(await other.spaces(), ['a', 'b'])
+  clock.advance(1000) // the other index looks again which index version is live
+  assert.equal((await index.search({ by: { userId: 'ann' } }, 1)).indexVersion, 'b')
+  assert.deepEqual(await other.versions(), ['a', 'b'])
   await index.erase(['ann', 'nobody']) // out of both
-  await assert.rejects(other.dropSpace('b'), { code: 'CONFIG' })
-  await other.dropSpace('a')
+  await assert.rejects(other.dropVersion('b'), { code: 'CONFIG' })
+  await other.dropVersion('a')
   assert.equal((await other.clear()).length, 2)
   assert.equal(await other.live(), undefined)
   await Promise.all([index.close(), other.close()])

@@ -13,19 +13,19 @@ test('ids are UUIDs of version 5, as Python’s uuid5 makes them', () => {
   assert.equal(pointId('商品'), '0c93ba2b-500c-5ebe-ba9f-0f3db270020f')
 })
 
-test('a space’s name survives as part of a collection’s, whatever it holds', () => {
+test('a indexVersion’s name survives as part of a collection’s, whatever it holds', () => {
   const names = new QdrantNames('shop_')
   assert.equal(names.collection('item', 'mtmi-4x64'), 'shop_items-mtmi-4x64')
   assert.equal(names.alias('user'), 'shop_users_live')
-  for (const space of ['a', 'live', 'a/b c', '商品', '~', '~7e~', '-', '.']) {
-    const collection = names.collection('user', space)
+  for (const indexVersion of ['a', 'live', 'a/b c', '商品', '~', '~7e~', '-', '.']) {
+    const collection = names.collection('user', indexVersion)
     assert.match(collection, /^[A-Za-z0-9._~-]+$|^shop_/)
-    assert.equal(names.spaceOf('user', collection), space)
-    assert.equal(names.spaceOf('item', collection), undefined)
+    assert.equal(names.indexVersionOf('user', collection), indexVersion)
+    assert.equal(names.indexVersionOf('item', collection), undefined)
     assert.notEqual(collection, names.alias('user'))
   }
-  assert.equal(names.spaceOf('item', 'items-a'), undefined)
-  assert.equal(names.spaceOf('item', 'shop_items-'), undefined)
+  assert.equal(names.indexVersionOf('item', 'items-a'), undefined)
+  assert.equal(names.indexVersionOf('item', 'shop_items-'), undefined)
   assert.throws(() => names.collection('item', 'x'.repeat(256)), { code: 'CONFIG', message: /255/ })
 })
 

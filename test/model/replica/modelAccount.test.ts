@@ -6,8 +6,8 @@ import type { ModelUpdate } from '../../../src/records/modelUpdate.ts'
 
 const updates = {
   row: { kind: 'item-row', itemId: 'i', row: new Float32Array(2), count: 1 },
-  lineage: { kind: 'lineage', space: 's', reason: 'rebuild', begunAtMs: 0 },
-  commit: { kind: 'commit', step: 1, space: 's', model: '{}', weightsChanged: false, committedAtMs: 0 }
+  'model-version': { kind: 'model-version', modelVersion: 's', reason: 'rebuild', begunAtMs: 0 },
+  commit: { kind: 'commit', step: 1, modelVersion: 's', model: '{}', weightsChanged: false, committedAtMs: 0 }
 } as const satisfies Readonly<Record<string, ModelUpdate>>
 
 /**
@@ -37,11 +37,11 @@ function accountOf(records: readonly string[]) {
 
 const none = { waiting: 0, committed: 0, empty: 0, abandoned: 0, refused: 0 }
 
-test('model updates wait for their commit, are abandoned with a refused one or another lineage, and each has one outcome', () => {
+test('model updates wait for their commit, are abandoned with a refused one or another model version, and each has one outcome', () => {
   assert.deepEqual(accountOf(['row', 'row', '-']), { ...none, waiting: 2, empty: 1 })
-  assert.deepEqual(accountOf(['lineage', 'row', 'row', 'commit 1']), { ...none, committed: 3, refused: 1 })
+  assert.deepEqual(accountOf(['model-version', 'row', 'row', 'commit 1']), { ...none, committed: 3, refused: 1 })
   assert.deepEqual(accountOf(['row', '!', 'commit']), { ...none, committed: 2, refused: 1 })
   assert.deepEqual(accountOf(['row', 'row !', 'commit !', 'row']), { ...none, waiting: 1, abandoned: 1, refused: 2 })
-  assert.deepEqual(accountOf(['row', 'row', 'lineage', 'commit']), { ...none, abandoned: 2, committed: 2 })
+  assert.deepEqual(accountOf(['row', 'row', 'model-version', 'commit']), { ...none, abandoned: 2, committed: 2 })
   assert.deepEqual(accountOf(['row', 'commit !', 'commit 1']), { ...none, abandoned: 1, refused: 1, committed: 1 })
 })

@@ -103,8 +103,13 @@ test('nothing changes before the commit; then everything at once', () => {
   const applied = follow(replica, first)
   assert.ok(applied !== undefined && replica.ready)
   assert.deepEqual(
-    { step: applied.step, space: applied.space, weightsChanged: applied.weightsChanged, expired: applied.expired },
-    { step: 1, space: 'mtmi-3x8', weightsChanged: true, expired: [] }
+    {
+      step: applied.step,
+      modelVersion: applied.modelVersion,
+      weightsChanged: applied.weightsChanged,
+      expired: applied.expired
+    },
+    { step: 1, modelVersion: 'mtmi-3x8', weightsChanged: true, expired: [] }
   )
   assert.equal(applied.changedItems.length, trainer.itemCount)
   assert.equal(
@@ -172,7 +177,7 @@ test('rows alone: weights stay; an expired item has no row; an item of the catal
   assert.deepEqual([...replica.interests([[{ itemId: 'i0', eventTimeMs: 0 }], []]).known], [0, 0])
 })
 
-test('another lineage replaces everything; rows before its weights wait', () => {
+test('another model version replaces everything; rows before its weights wait', () => {
   const replica = new ModelReplica()
   const old = makeTrainer()
   for (let i = 0; i < 3; i++) old.step(someExamples(i), new Map())
@@ -180,9 +185,9 @@ test('another lineage replaces everything; rows before its weights wait', () => 
   const next = makeTrainer({ dimensions: 4 })
   next.step(someExamples(9).slice(0, 3), new Map())
   assert.equal(follow(replica, next.takeUpdates(false, 2)), undefined)
-  assert.equal(replica.space, 'mtmi-3x8')
+  assert.equal(replica.modelVersion, 'mtmi-3x8')
   const applied = follow(replica, next.takeUpdates(true, 3))
-  assert.equal(applied?.space, 'mtmi-3x4')
+  assert.equal(applied?.modelVersion, 'mtmi-3x4')
   assert.equal(applied?.changedItems.length, next.itemCount)
   assert.equal(replica.itemCount, next.itemCount)
   assert.equal(replica.itemVectors(encoderItems).vectors.length, 30 * 4)
@@ -290,7 +295,7 @@ test('gated: weights and the rows beside them wait until they are accepted; what
   assert.equal(gated.undecided, false)
 })
 
-test('gated: another lineage is proposed whole, without rows that compaction left of the one before; the old model can still be asked', () => {
+test('gated: another model version is proposed whole, without rows that compaction left of the one before; the old model can still be asked', () => {
   const trainer = makeTrainer()
   const gated = new ModelReplica({ gated: true })
   gated.learnCatalogue(catalogue)
@@ -301,19 +306,23 @@ test('gated: another lineage is proposed whole, without rows that compaction lef
   trainer.resendAll()
   const again = trainer
     .takeUpdates(true, 2)
-    .map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
+    .map((update) => (update.kind === 'commit' ? { ...update, modelVersion: 'other' } : update))
   assert.equal(
-    follow(gated, [stray, { kind: 'lineage', space: 'other', reason: 'rollback', begunAtMs: 2 }, ...again]),
+    follow(gated, [
+      stray,
+      { kind: 'model-version', modelVersion: 'other', reason: 'rollback', begunAtMs: 2 },
+      ...again
+    ]),
     undefined
   )
   const candidate = gated.propose()
-  assert.deepEqual([candidate?.space, candidate?.reason], ['other', 'rollback'])
+  assert.deepEqual([candidate?.modelVersion, candidate?.reason], ['other', 'rollback'])
   assert.equal(candidate?.encoder.itemVectors([{ itemId: 'stray', features: [] }]).known[0], 0)
   assert.deepEqual(
     gated.accept().map(({ reason }) => reason),
     ['rollback']
   )
-  assert.deepEqual([gated.space, gated.previous?.space], ['other', trainer.space])
+  assert.deepEqual([gated.modelVersion, gated.previous?.modelVersion], ['other', trainer.modelVersion])
   assert.deepEqual(gated.itemVectors(encoderItems), before)
   assert.deepEqual(gated.previous?.itemVectors(encoderItems), before)
   gated.forgetPrevious()
@@ -401,7 +410,7 @@ for (const left of ['whole', 'compacted'] as const) {
   })
 }
 
-test('a space that is filled when the publisher is restarted: the one before comes back whole, and the new one is proposed again', () => {
+test('a model version that is filled when the publisher is restarted: the one before comes back whole, and the new one is proposed again', () => {
   const trainer = makeTrainer()
   const log = new Updates()
   const before = new ModelReplica({ gated: true })
@@ -414,22 +423,22 @@ test('a space that is filled when the publisher is restarted: the one before com
   trainer.resendAll()
   const again = trainer
     .takeUpdates(true, 2)
-    .map((update) => (update.kind === 'commit' ? { ...update, space: 'other' } : update))
-  log.add([{ kind: 'lineage', space: 'other', reason: 'rebuild', begunAtMs: 2 }, ...again])
+    .map((update) => (update.kind === 'commit' ? { ...update, modelVersion: 'other' } : update))
+  log.add([{ kind: 'model-version', modelVersion: 'other', reason: 'rebuild', begunAtMs: 2 }, ...again])
   for (const records of [log.records, log.compacted()]) {
     const replica = new ModelReplica({ gated: true })
     replica.resume(kept)
     log.to(replica, records)
-    assert.deepEqual([replica.space, replica.beginsSpace], [trainer.space, true])
+    assert.deepEqual([replica.modelVersion, replica.beginsVersion], [trainer.modelVersion, true])
     assert.deepEqual(replica.itemVectors(encoderItems), served)
-    assert.deepEqual([replica.propose()?.space, replica.propose()?.reason], ['other', 'rebuild'])
+    assert.deepEqual([replica.propose()?.modelVersion, replica.propose()?.reason], ['other', 'rebuild'])
     replica.accept()
-    assert.deepEqual([replica.space, replica.previous?.space], ['other', trainer.space])
+    assert.deepEqual([replica.modelVersion, replica.previous?.modelVersion], ['other', trainer.modelVersion])
     assert.deepEqual(replica.previous?.itemVectors(encoderItems), served)
   }
-  // Without its rows the log has nothing of it any more: the new space's model is better than none.
+  // Without its rows the log has nothing of it any more: the new model version's model is better than none.
   const replica = new ModelReplica({ gated: true })
   replica.resume(before.liveModel(false))
   log.to(replica, log.compacted())
-  assert.equal(replica.space, 'other')
+  assert.equal(replica.modelVersion, 'other')
 })

@@ -27,7 +27,7 @@ for (const seed of [1, 2]) {
       train: { ...config.train, batchSize: 256, negatives: 256, replayRatio: 1 },
       historyMax: config.sequence.historyMax,
       seed,
-      space: 'drift'
+      modelVersion: 'drift'
     })
     trainer.learnCatalogue([...simulation.items()])
     const drift = new ModelDrift(config.drift)

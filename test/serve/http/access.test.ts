@@ -21,7 +21,7 @@ const allTokens = { readToken: `${read}, ${newer}`, eventsToken: events, adminTo
 
 async function setUp(t: TestContext, serve: Record<string, unknown>) {
   const index = new MemoryVectorIndex()
-  await index.createSpace('s', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   await index.upsert('s', 1, [
     { role: 'item', id: 'x', vector: Float32Array.of(1, 0), payload: { count: 1, updatedAtMs: 0 } }
   ])

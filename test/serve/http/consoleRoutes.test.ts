@@ -19,7 +19,7 @@ async function setUp(t: TestContext, lookup: Partial<LookupParts> = {}, { publis
   const index = new ExactIndex()
   const clock = new ManualClock(nowMs)
   if (published) {
-    await index.createSpace('s', { dimensions: 2, interestCount: 2 })
+    await index.createVersion('s', { dimensions: 2, interestCount: 2 })
     const angles = { x: 0, y: 0.2, z: 1.5, 'a/b': 3 }
     const items = Object.entries(angles).map(([id, angle], i) => ({
       role: 'item' as const,
@@ -94,7 +94,7 @@ test('status tells what is known here: of the flow where it runs, of the index a
   const status = described(await get('/v1/status'), '/v1/status')
   assert.deepEqual([status.records, status.ignoredTypes], [numbers.records, numbers.ignoredTypes])
   assert.deepEqual(status.drift, numbers.drift)
-  assert.deepEqual(status.index, { space: 's', step: 3, items: 4, users: 2, dimensions: 2, interestCount: 2 })
+  assert.deepEqual(status.index, { indexVersion: 's', step: 3, items: 4, users: 2, dimensions: 2, interestCount: 2 })
   assert.deepEqual([status.version, status.nowMs, status.ready, status.answers.lists], ['1.2.3', nowMs, true, 1])
   const serving = described(await (await setUp(t)).get('/v1/status'), '/v1/status')
   assert(!('records' in serving) && !('training' in serving))

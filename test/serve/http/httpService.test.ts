@@ -22,7 +22,7 @@ async function setUp(t: TestContext, parts: Partial<HttpServiceParts> = {}) {
   const index = new MemoryVectorIndex()
   const clock = new ManualClock(nowMs)
   const metrics = createMetrics({ clock, processMetrics: false })
-  await index.createSpace('s', { dimensions: 2, interestCount: 2 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 2 })
   const angles = { x: 0, y: 0.2, z: 1.5, ...Object.fromEntries(awkwardIds.map((id, i) => [id, 3 + i / 10])) }
   const items = Object.entries(angles).map(([id, angle], i) => ({
     role: 'item' as const,
@@ -405,7 +405,7 @@ test('a thousand users are one series', async (t) => {
 const sessions: SessionEncoder = {
   encode: async (history) =>
     history.some(({ itemId }) => itemId === 'x')
-      ? { space: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) }
+      ? { modelVersion: 's', count: 2, vectors: Float32Array.of(1, 0, 0, 1) }
       : undefined
 }
 

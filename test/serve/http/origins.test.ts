@@ -17,7 +17,7 @@ type Method = 'GET' | 'HEAD' | 'POST' | 'DELETE' | 'OPTIONS'
 
 async function setUp(t: TestContext, serve: Record<string, unknown> = {}) {
   const index = new MemoryVectorIndex()
-  await index.createSpace('s', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   await index.promote('s', { items: 0, users: 0 })
   const metrics = createMetrics({ clock: systemClock, processMetrics: false })
   const done: string[] = []

@@ -12,7 +12,7 @@ import { MemoryVectorIndex } from '../../support/memoryVectorIndex.ts'
 
 async function setUp(t: TestContext, parts: Partial<HttpServiceParts>, serve: Record<string, unknown> = {}) {
   const index = new MemoryVectorIndex()
-  await index.createSpace('s', { dimensions: 2, interestCount: 1 })
+  await index.createVersion('s', { dimensions: 2, interestCount: 1 })
   await index.promote('s', { items: 0, users: 0 })
   const metrics = createMetrics({ clock: systemClock, processMetrics: false })
   const service = createHttpService({

@@ -1,11 +1,11 @@
-// The space that points are published to: opened, filled aside while an older one answers, promoted when it is
+// The index version that points are published to: opened, filled aside while an older one answers, promoted when it is
 // complete.
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import { blockedBy, type Promotion, type PublisherLimits } from './publisherReport.ts'
 
-export class PublisherSpace {
+export class PublisherVersion {
   readonly #index: VectorIndex
   readonly #limits: PublisherLimits
   #name: string | undefined
@@ -35,28 +35,28 @@ export class PublisherSpace {
   }
 
   async open(name: string, shape: { dimensions: number; interestCount: number }): Promise<void> {
-    await this.#index.createSpace(name, shape)
+    await this.#index.createVersion(name, shape)
     const live = await this.#index.live()
     this.#name = name
-    this.#isLive = live?.space === name
+    this.#isLive = live?.indexVersion === name
     this.#promotionWaits = false
   }
 
   /**
-   * Out of every space, those kept to go back to included: who is forgotten must not return with a rollback. Those
+   * Out of every index version, those kept to go back to included: who is forgotten must not return with a rollback. Those
    * removed leave `gone`.
    */
   async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
     if (gone.size === 0) return 0
     const ids = [...gone]
     if (role === 'user') await this.#index.erase(ids)
-    else for (const space of await this.#index.spaces()) await this.#index.remove(space, role, ids)
+    else for (const indexVersion of await this.#index.versions()) await this.#index.remove(indexVersion, role, ids)
     for (const id of ids) gone.delete(id)
     return ids.length
   }
 
   /**
-   * The first space goes live with its first item: anything is better than nothing. A later one replaces the live one
+   * The first index version goes live with its first item: anything is better than nothing. A later one replaces the live one
    * when all that the publisher knows is in it, and that is about as much as there.
    * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are
    *   safe.
@@ -64,7 +64,7 @@ export class PublisherSpace {
   async promoteWhenComplete(filled: {
     items: number
     users: number
-    /** What has been written, or was found to have no vector in this space. */
+    /** What has been written, or was found to have no vector in this index version. */
     lookedAt: { items: number; users: number }
     pending: number
   }): Promise<Promotion | undefined> {
@@ -80,14 +80,14 @@ export class PublisherSpace {
         if (pending > 0) return undefined
         const share = this.#limits.completeShareMin
         if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {
-          const reason = `space ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live space ${live.space}`
+          const reason = `index version ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live index version ${live.indexVersion}`
           return { outcome: 'held', reason }
         }
       }
       await this.#index.promote(name, { items, users: live === undefined ? 0 : users })
       this.#isLive = true
       this.#promotionWaits = false
-      return { outcome: 'done', items, users, droppedSpaces: await this.#dropOld(name, live?.space) }
+      return { outcome: 'done', items, users, droppedVersions: await this.#dropOld(name, live?.indexVersion) }
     } catch (error) {
       if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive)) throw error
       this.#promotionWaits = true
@@ -96,16 +96,16 @@ export class PublisherSpace {
   }
 
   /**
-   * All but the live space, the one before it, and the newest others as far as `spacesKept` goes. What cannot be
+   * All but the live index version, the one before it, and the newest others as far as `versionsKept` goes. What cannot be
    * dropped now is dropped after the next promotion.
    */
   async #dropOld(live: string, before: string | undefined): Promise<string[]> {
     const dropped: string[] = []
     try {
-      const others = (await this.#index.spaces()).filter((name) => name !== live && name !== before)
+      const others = (await this.#index.versions()).filter((name) => name !== live && name !== before)
       const newestFirst = [...others, ...(before === undefined ? [] : [before])].reverse()
-      for (const name of newestFirst.slice(Math.max(0, this.#limits.spacesKept - 1))) {
-        await this.#index.dropSpace(name)
+      for (const name of newestFirst.slice(Math.max(0, this.#limits.versionsKept - 1))) {
+        await this.#index.dropVersion(name)
         dropped.push(name)
       }
     } catch (error) {
