@@ -85,7 +85,7 @@ export const dashboards = [
           'Events',
           'ops',
           'Read by the sequencer, and by outcome',
-          [`sum(rate(mtmi_sequence_read_events_total{${job}}[5m]))`, 'read'],
+          [`sum(rate(mtmi_stage_read_records_total{reader="sequence", ${job}}[5m]))`, 'read'],
           [`job_outcome:mtmi_sequence_events:rate5m{${job}}`, '{{outcome}}']
         ),
         series(
@@ -121,15 +121,15 @@ export const dashboards = [
           'Data set or simulation',
           'ops',
           'Rows read, and rows by outcome',
-          [`sum(rate(mtmi_source_read_rows_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_source_rows_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="source", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="source", ${job}}[5m]))`, '{{outcome}}']
         ),
         series(
           'Ingest',
           'ops',
           'Records of source topics: read, and what became of them',
-          [`sum(rate(mtmi_ingest_read_records_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_ingest_records_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="ingest", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="ingest", ${job}}[5m]))`, '{{outcome}}']
         ),
         series('Ingest', 'Bps', 'Keys and values read from source topics', [
           `sum(rate(mtmi_ingest_read_bytes_total{${job}}[5m]))`,
@@ -228,7 +228,7 @@ export const dashboards = [
           'Examples',
           'ops',
           'Read by the trainer, by outcome, and earlier ones learned again (replay)',
-          [`sum(rate(mtmi_train_read_examples_total{${job}}[5m]))`, 'read'],
+          [`sum(rate(mtmi_stage_read_records_total{reader="train", ${job}}[5m]))`, 'read'],
           [`job_outcome:mtmi_train_examples:rate5m{${job}}`, '{{outcome}}'],
           [`sum(rate(mtmi_train_replayed_examples_total{${job}}[5m]))`, 'replayed']
         )
@@ -402,15 +402,15 @@ export const dashboards = [
           'Changes of users',
           'ops',
           'Read by the publisher, and by outcome',
-          [`sum(rate(mtmi_publish_read_records_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_publish_records_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="publish", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="publish", ${job}}[5m]))`, '{{outcome}}']
         ),
         series(
           'Popularity',
           'ops',
           'Events read to count popularity, and by outcome',
-          [`sum(rate(mtmi_publish_read_popularity_events_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_publish_popularity_events_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="popularity", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="popularity", ${job}}[5m]))`, '{{outcome}}']
         )
       ],
       [
@@ -418,15 +418,15 @@ export const dashboards = [
           'Model updates',
           'ops',
           'Read to make vectors, and by outcome',
-          [`sum(rate(mtmi_model_read_records_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_model_records_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="model", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="model", ${job}}[5m]))`, '{{outcome}}']
         ),
         series(
           'Catalogue',
           'ops',
           'Records read, and by outcome',
-          [`sum(rate(mtmi_catalogue_read_records_total{${job}}[5m]))`, 'read'],
-          [`sum by (outcome) (rate(mtmi_catalogue_records_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="catalogue", ${job}}[5m]))`, 'read'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="catalogue", ${job}}[5m]))`, '{{outcome}}']
         )
       ],
       [
@@ -514,8 +514,8 @@ export const dashboards = [
           'Posted events',
           'ops',
           'Posted, and by outcome',
-          [`sum(rate(mtmi_serve_read_events_total{${job}}[5m]))`, 'posted'],
-          [`sum by (outcome) (rate(mtmi_serve_events_total{${job}}[5m]))`, '{{outcome}}']
+          [`sum(rate(mtmi_stage_read_records_total{reader="serve", ${job}}[5m]))`, 'posted'],
+          [`sum by (outcome) (rate(mtmi_stage_records_total{reader="serve", ${job}}[5m]))`, '{{outcome}}']
         ),
         series('Denied', 'ops', 'Requests without a token that is good for them', [
           `sum by (reason) (rate(mtmi_serve_denied_requests_total{${job}}[5m]))`,

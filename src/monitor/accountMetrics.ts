@@ -1,27 +1,7 @@
-// The counters of every account, told as increments: an account may hold what earlier processes counted, a counter is
-// one process's.
+// An account as metrics. A counter has what this process counted; an account may continue that of an earlier process.
 
-import {
-  type AccountNumbers,
-  accountSince,
-  type Outcome,
-  outcomesOf,
-  type Reader,
-  unaccounted
-} from '../core/account.ts'
-import type { MetricName, MetricsEntry, MetricsReport } from './metrics.ts'
-
-const metricsOf = {
-  source: { read: 'sourceRead', outcomes: 'sourceRows' },
-  ingest: { read: 'ingestRead', outcomes: 'ingested' },
-  sequence: { read: 'sequenceRead', outcomes: 'events' },
-  train: { read: 'trainRead', outcomes: 'examples' },
-  publish: { read: 'publishRead', outcomes: 'changes' },
-  popularity: { read: 'popularityRead', outcomes: 'popularityEvents' },
-  model: { read: 'modelRead', outcomes: 'modelUpdates' },
-  catalogue: { read: 'catalogueRead', outcomes: 'catalogueRecords' },
-  serve: { read: 'postedRead', outcomes: 'posted' }
-} as const satisfies Readonly<Record<Reader, { readonly read: MetricName; readonly outcomes: MetricName }>>
+import { type AccountNumbers, accountSince, outcomesOf, type Reader, unaccounted } from '../core/account.ts'
+import type { MetricsEntry, MetricsReport } from './metrics.ts'
 
 export class AccountMeter<R extends Reader> {
   #reported: AccountNumbers<R>
@@ -31,21 +11,18 @@ export class AccountMeter<R extends Reader> {
     this.#reported = from
   }
 
-  /** What came since the last call, and how the account stands. */
+  /** What was added since the last call, and the present state. */
   entries(now: AccountNumbers<R>): MetricsReport {
     const { reader } = now
     const since = accountSince(now, this.#reported)
     this.#reported = now
-    const { read, outcomes } = metricsOf[reader]
-    const counts: MetricsEntry[] = outcomesOf(reader)
-      .filter((outcome) => since.outcomes[outcome] !== 0)
-      .map(
-        (outcome: Outcome<R>) =>
-          ({ metric: outcomes, labels: { outcome }, value: since.outcomes[outcome] }) as MetricsEntry
-      )
+    const outcomes = outcomesOf(reader).filter((outcome) => since.outcomes[outcome] !== 0)
     return [
-      { metric: read, value: since.read },
-      ...counts,
+      { metric: 'recordsRead', labels: { reader }, value: since.read },
+      ...outcomes.map(
+        (outcome) =>
+          ({ metric: 'records', labels: { reader, outcome }, value: since.outcomes[outcome] }) as MetricsEntry
+      ),
       { metric: 'waitingRecords', labels: { reader }, value: now.waiting },
       { metric: 'unaccountedRecords', labels: { reader }, value: unaccounted(now) }
     ]

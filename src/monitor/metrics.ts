@@ -4,7 +4,7 @@
 // user or an item is never one. The rest of the program sees `metrics.<name>.inc | set | observe | at`, with names and
 // label values checked by the compiler.
 
-import { outcomesOf, type Reader, readers } from '../core/account.ts'
+import { type Outcome, outcomesOf, type Reader, readers } from '../core/account.ts'
 
 /** Values that are not known beforehand: the first `max` that come keep their names, all later ones are `other`. */
 interface OpenLabel {
@@ -50,6 +50,10 @@ const batchExamples = [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 
 const stage = ['ingest', 'sequence', 'train', 'publish', 'serve'] as const
 const reader = Object.keys(readers) as readonly Reader[]
+/** Of every reader: which of them a reader has, `core/account.ts` says. */
+const outcome = [...new Set(reader.flatMap((one) => outcomesOf(one)))] as readonly {
+  [R in Reader]: Outcome<R>
+}[Reader][]
 const role = ['item', 'user'] as const
 /**
  * Work beside the stages: offsets and lag, what is live, retention and compaction, the watch of vectors, following the
@@ -102,6 +106,12 @@ export const metricDefinitions = {
     { stage }
   ),
 
+  recordsRead: counter(
+    'mtmi_stage_read_records_total',
+    'Records that each reader has read, whether or not they have an outcome yet',
+    { reader }
+  ),
+  records: counter('mtmi_stage_records_total', 'Records by reader and outcome', { reader, outcome }),
   waitingRecords: gauge('mtmi_stage_waiting_records', 'Records that were read and have no outcome yet', { reader }),
   unaccountedRecords: gauge(
     'mtmi_stage_unaccounted_records',
@@ -115,10 +125,6 @@ export const metricDefinitions = {
     { record: ['interaction', 'item', 'user-sequence', 'model-update'] }
   ),
 
-  sourceRead: counter('mtmi_source_read_rows_total', 'Rows read of a data set or a simulation'),
-  sourceRows: counter('mtmi_source_rows_total', 'Rows of a data set or a simulation, by outcome', {
-    outcome: outcomesOf('source')
-  }),
   taskFailures: counter(
     'mtmi_task_failures_total',
     'Failed rounds of work that a process repeats beside its stages; each is tried again',
@@ -127,19 +133,8 @@ export const metricDefinitions = {
     }
   ),
 
-  ingestRead: counter(
-    'mtmi_ingest_read_records_total',
-    'Records read from source topics, whether or not anything has come of them yet'
-  ),
   ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
-  ingested: counter('mtmi_ingest_records_total', 'Records of source topics whose outcome is durable, by outcome', {
-    outcome: outcomesOf('ingest')
-  }),
 
-  sequenceRead: counter('mtmi_sequence_read_events_total', 'Records of interactions read by the sequencer'),
-  events: counter('mtmi_sequence_events_total', 'Records of interactions read by the sequencer, by outcome', {
-    outcome: outcomesOf('sequence')
-  }),
   ignoredEvents: counter(
     'mtmi_sequence_ignored_events_total',
     'Events of a type without a weight (events.types), by type',
@@ -177,13 +172,6 @@ export const metricDefinitions = {
   ),
   evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
-  trainRead: counter(
-    'mtmi_train_read_examples_total',
-    'New steps of histories read by the trainer: each may be an example'
-  ),
-  examples: counter('mtmi_train_examples_total', 'New steps of histories read by the trainer, by outcome', {
-    outcome: outcomesOf('train')
-  }),
   replayedExamples: counter('mtmi_train_replayed_examples_total', 'Earlier examples learned again beside new ones'),
   loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
@@ -225,29 +213,6 @@ export const metricDefinitions = {
   ),
   checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
-  publishRead: counter('mtmi_publish_read_records_total', 'Changes of users read by the publisher'),
-  changes: counter('mtmi_publish_records_total', 'Changes of users read by the publisher, by outcome', {
-    outcome: outcomesOf('publish')
-  }),
-  popularityRead: counter(
-    'mtmi_publish_read_popularity_events_total',
-    'Records of interactions read to count popularity'
-  ),
-  popularityEvents: counter(
-    'mtmi_publish_popularity_events_total',
-    'Records of interactions read to count popularity, by outcome',
-    {
-      outcome: outcomesOf('popularity')
-    }
-  ),
-  modelRead: counter('mtmi_model_read_records_total', 'Model updates read to make vectors'),
-  modelUpdates: counter('mtmi_model_records_total', 'Model updates read to make vectors, by outcome', {
-    outcome: outcomesOf('model')
-  }),
-  catalogueRead: counter('mtmi_catalogue_read_records_total', 'Records of the catalogue read'),
-  catalogueRecords: counter('mtmi_catalogue_records_total', 'Records of the catalogue read, by outcome', {
-    outcome: outcomesOf('catalogue')
-  }),
   published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
@@ -405,9 +370,7 @@ export const metricDefinitions = {
   ),
   served: counter('mtmi_serve_lists_total', 'Lists answered, by where they came from', {
     source: ['vectors', 'popular', 'similar']
-  }),
-  postedRead: counter('mtmi_serve_read_events_total', 'Events posted'),
-  posted: counter('mtmi_serve_events_total', 'Events posted, by outcome', { outcome: outcomesOf('serve') })
+  })
 } as const
 
 export type Definitions = typeof metricDefinitions

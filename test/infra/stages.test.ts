@@ -41,11 +41,13 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
       // 600 genuine events: the simulation adds copies of some, which are not placed again.
       await until(
         'everything is sequenced',
-        async () => (await sample('sequence', /^mtmi_sequence_events_total\{outcome="placed"\} (\d+)$/m)) >= 500
+        async () =>
+          (await sample('sequence', /^mtmi_stage_records_total\{reader="sequence",outcome="placed"\} (\d+)$/m)) >= 500
       )
       await until(
         'something is learned',
-        async () => (await sample('train', /^mtmi_train_examples_total\{outcome="learned"\} (\d+)$/m)) > 100
+        async () =>
+          (await sample('train', /^mtmi_stage_records_total\{reader="train",outcome="learned"\} (\d+)$/m)) > 100
       )
       await until(
         'something is published',

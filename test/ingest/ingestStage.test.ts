@@ -500,7 +500,7 @@ test('what was read and what came of it is counted, and how far the stage is, ov
         .find((line) => line.startsWith(`${name} `))
         ?.split(' ')[1]
     )
-  assert.equal(value('mtmi_ingest_read_records_total'), 5)
+  assert.equal(value('mtmi_stage_read_records_total{reader="ingest"}'), 5)
   // Five keys of one byte, and the values.
   const bytes = [good, { ...good, bot: true }, { ...good, i: '' }, good].map((one) => JSON.stringify(one).length)
   assert.equal(
@@ -508,7 +508,9 @@ test('what was read and what came of it is counted, and how far the stage is, ov
     bytes.reduce((sum, one) => sum + one, 5)
   )
   assert.deepEqual(
-    ['mapped', 'filtered', 'refused'].map((outcome) => value(`mtmi_ingest_records_total{outcome="${outcome}"}`)),
+    ['mapped', 'filtered', 'refused'].map((outcome) =>
+      value(`mtmi_stage_records_total{reader="ingest",outcome="${outcome}"}`)
+    ),
     [2, 2, 1]
   )
   wire.dispose()

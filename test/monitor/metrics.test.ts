@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { outcomesOf } from '../../src/core/account.ts'
 import { ManualClock } from '../../src/core/clock.ts'
 import { type MetricsEntry, type MetricsReport, metricDefinitions } from '../../src/monitor/metrics.ts'
 import { createMetrics } from '../../src/monitor/metricsRegistry.ts'
@@ -69,11 +70,7 @@ type LabelValues = readonly string[] | { readonly max: number }
 
 test('every name follows the conventions', () => {
   for (const { name, help, kind, labels } of Object.values(metricDefinitions)) {
-    assert.match(
-      name,
-      /^mtmi_(stage|task|source|ingest|sequence|train|catalogue|model|publish|index|drift|serve)_[a-z][a-z_]*$/,
-      name
-    )
+    assert.match(name, /^mtmi_(stage|task|ingest|sequence|train|publish|index|drift|serve)_[a-z][a-z_]*$/, name)
     assert.equal(name.endsWith('_total'), kind === 'counter', `${name}: _total is for counters, and for all of them`)
     assert(
       units.includes(
@@ -111,7 +108,7 @@ test('buckets ascend', () => {
 test('the page parses, with help and type for every metric, Node’s own under their usual names', async () => {
   const metrics = createMetrics({ clock: new ManualClock(0) })
   metrics.info({ version: '1.2.3', backend: 'tfjs-node', node: 'v20', tensorflow: '2.13.1 "quoted"\n' })
-  metrics.events.inc({ outcome: 'late' })
+  metrics.records.inc({ reader: 'sequence', outcome: 'late' })
   const { contentType, body } = await metrics.expose()
   assert.match(contentType, /^text\/plain; version=0\.0\.4/)
   const { samples, types, help } = parse(body)
@@ -125,13 +122,13 @@ test('the page parses, with help and type for every metric, Node’s own under t
 
 test('what is measured is what is read', async () => {
   const metrics = make()
-  metrics.events.inc({ outcome: 'duplicate' })
-  metrics.events.inc({ outcome: 'duplicate' }, 4)
+  metrics.records.inc({ reader: 'sequence', outcome: 'duplicate' })
+  metrics.records.inc({ reader: 'sequence', outcome: 'duplicate' }, 4)
   metrics.loss.set(1.5)
   metrics.diverged.inc()
   metrics.http.observe({ route: '/livez', status: '2xx' }, 0.004)
   const { samples } = parse((await metrics.expose()).body)
-  assert.equal(find(samples, 'mtmi_sequence_events_total', '{outcome="duplicate"}'), 5) // 1 + 4
+  assert.equal(find(samples, 'mtmi_stage_records_total', '{reader="sequence",outcome="duplicate"}'), 5) // 1 + 4
   assert.equal(find(samples, 'mtmi_train_loss'), 1.5)
   assert.equal(find(samples, 'mtmi_train_diverged_steps_total'), 1)
   // 4 ms is above the bucket of 2.5 ms and within that of 5 ms.
@@ -161,7 +158,7 @@ test('a report from another thread survives cloning and is taken in', async () =
   const report: MetricsReport = [
     { metric: 'stepSeconds', values: Float64Array.of(0.06, 0.07) },
     { metric: 'evaluateSeconds', value: 0.02 },
-    { metric: 'examples', labels: { outcome: 'learned' }, value: 256 },
+    { metric: 'records', labels: { reader: 'train', outcome: 'learned' }, value: 256 },
     { metric: 'hitRate', labels: { ranker: 'model', k: '20' }, value: 0.25 },
     { metric: 'checkpointAge', value: 0 }
   ]
@@ -170,7 +167,7 @@ test('a report from another thread survives cloning and is taken in', async () =
   const { samples } = parse((await metrics.expose()).body)
   assert.equal(find(samples, 'mtmi_train_step_seconds_count'), 4)
   assert.equal(find(samples, 'mtmi_train_evaluate_seconds_count'), 2)
-  assert.equal(find(samples, 'mtmi_train_examples_total', '{outcome="learned"}'), 512)
+  assert.equal(find(samples, 'mtmi_stage_records_total', '{reader="train",outcome="learned"}'), 512)
   assert.equal(find(samples, 'mtmi_train_progressive_hit_rate_ratio', '{ranker="model",k="20"}'), 0.25)
 })
 
@@ -178,8 +175,11 @@ test('a misspelt metric, a missing label and a strange value are refused by name
   const metrics = make()
   const from = (entry: unknown) => () => metrics.apply([entry as MetricsEntry])
   assert.throws(from({ metric: 'lossy', value: 1 }), /no metric lossy/)
-  assert.throws(from({ metric: 'events', value: 1 }), /label outcome cannot be undefined/)
-  assert.throws(from({ metric: 'events', labels: { outcome: 'user-17' }, value: 1 }), /label outcome cannot be user-17/)
+  assert.throws(from({ metric: 'records', labels: { reader: 'train' }, value: 1 }), /label outcome cannot be undefined/)
+  assert.throws(
+    from({ metric: 'records', labels: { reader: 'train', outcome: 'user-17' }, value: 1 }),
+    /label outcome cannot be user-17/
+  )
   assert.throws(from({ metric: 'loss', labels: { user: 'u' }, value: 1 }), /no label user/)
 })
 
@@ -203,11 +203,14 @@ test('the number of series has a bound that traffic does not move', async () => 
   // Every combination of label values, each with the series of its kind: a histogram has its buckets, +Inf, sum and
   // count.
   let bound = 1
-  for (const definition of Object.values(metricDefinitions)) {
-    const combinations = Object.values<LabelValues>(definition.labels).reduce(
+  for (const [metric, definition] of Object.entries(metricDefinitions)) {
+    const product = Object.values<LabelValues>(definition.labels).reduce(
       (product, values) => product * ('max' in values ? values.max + 1 : values.length),
       1
     )
+    // Accounts are the only ones that set it, and a reader has its own outcomes only.
+    const combinations =
+      metric === 'records' ? metricDefinitions.recordsRead.labels.reader.flatMap(outcomesOf).length : product
     const buckets = (definition as { buckets?: readonly number[] }).buckets?.length ?? 0
     bound += combinations * (definition.kind === 'histogram' ? buckets + 3 : 1)
   }

@@ -375,8 +375,9 @@ async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
       ])
   }
   await app.close()
-  const posted = await metrics.registry.getSingleMetric('mtmi_serve_events_total')!.get()
-  const counted = posted.values.find(({ labels }) => labels.outcome === 'refused')?.value ?? 0
+  const posted = await metrics.registry.getSingleMetric('mtmi_stage_records_total')!.get()
+  const counted =
+    posted.values.find(({ labels: { reader, outcome } }) => reader === 'serve' && outcome === 'refused')?.value ?? 0
   assert(counted >= refused - of('http').length && counted <= refused)
   return expected
 }

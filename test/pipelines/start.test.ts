@@ -148,7 +148,7 @@ async function serve(url: string, cwd: string): Promise<void> {
 
   const metrics = (await get<string>(`${url}/metrics`)).body
   assert.match(metrics, /^mtmi_index_points\{role="item"\} 2000$/m)
-  assert.match(metrics, /^mtmi_sequence_events_total\{.*outcome="placed".*\} [1-9]/m)
+  assert.match(metrics, /^mtmi_stage_records_total\{reader="sequence",.*outcome="placed".*\} [1-9]/m)
   assert.match(metrics, /^mtmi_serve_request_seconds_count\{.*\} [1-9]/m)
 }
 

@@ -367,8 +367,8 @@ test('events that cannot be made durable are not acknowledged', async (t) => {
   problem(await post('/v1/events', click), 500)
   await post('/v1/events', [{}, {}])
   const { body } = await metrics.expose()
-  assert.match(body, /^mtmi_serve_events_total\{outcome="failed"\} 4$/m)
-  assert.match(body, /^mtmi_serve_events_total\{outcome="refused"\} 2$/m)
+  assert.match(body, /^mtmi_stage_records_total\{reader="serve",outcome="failed"\} 4$/m)
+  assert.match(body, /^mtmi_stage_records_total\{reader="serve",outcome="refused"\} 2$/m)
 })
 
 test('health: alive is not ready', async (t) => {
