@@ -16,7 +16,7 @@ import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
 import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
@@ -29,7 +29,7 @@ import { type RecommendedItem, Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
 import { heldDetail } from './heldText.ts'
 import { logStyle, openJournal } from './journal.ts'
-import { codecEntries, offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
+import { codecEntries, offsetsFromJson, openIndex, openSequenceStore, openStageIo } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
@@ -53,7 +53,7 @@ export interface PipelineStatus {
 }
 
 export class WholePipeline {
-  readonly wire: Wire
+  readonly io: StageIo
   readonly index: VectorIndex
   readonly metrics: Metrics
   readonly recommender: Recommender
@@ -73,25 +73,25 @@ export class WholePipeline {
   #live: IndexState | undefined
 
   private constructor(
-    wire: Wire,
+    io: StageIo,
     index: VectorIndex,
     run: RunDirectory,
     readonly onProblem: (message: string) => void
   ) {
-    this.wire = wire
+    this.io = io
     this.index = index
-    this.#config = wire.config
-    this.metrics = createMetrics({ clock: wire.clock })
+    this.#config = io.config
+    this.metrics = createMetrics({ clock: io.clock })
     this.#tasks = new BackgroundTasks({
-      clock: wire.clock,
+      clock: io.clock,
       onProblem,
       onFailure: (task) => this.metrics.taskFailures.inc({ task })
     })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
-    const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
+    const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
     this.drift = new DriftWatch({
-      options: wire.config.drift,
-      clock: wire.clock,
+      options: io.config.drift,
+      clock: io.clock,
       catalogue: catalogue.catalogue,
       measure,
       store: driftStore(run)
@@ -99,17 +99,17 @@ export class WholePipeline {
     const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
     this.recommender = new Recommender({
       index,
-      clock: wire.clock,
-      options: wire.config.recommend,
-      scoring: interestScoreOf(wire.config.model),
+      clock: io.clock,
+      options: io.config.recommend,
+      scoring: interestScoreOf(io.config.model),
       onList
     })
     this.#sequence = new SequenceStage({
-      ...wire,
+      ...io,
       drift: this.drift,
       catalogue,
       openStore: (partition) => openSequenceStore(run, partition),
-      ...openJournal(wire.config, 'sequence', false).forStages,
+      ...openJournal(io.config, 'sequence', false).forStages,
       measure
     })
   }
@@ -121,10 +121,10 @@ export class WholePipeline {
     run: RunDirectory,
     onProblem: (message: string) => void
   ): Promise<WholePipeline> {
-    const wire = await openWire(config, run)
+    const io = await openStageIo(config, run)
     const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
     const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
-    const pipeline: WholePipeline = new WholePipeline(wire, index, run, onProblem)
+    const pipeline: WholePipeline = new WholePipeline(io, index, run, onProblem)
     const task = {
       config,
       dataDir,
@@ -136,7 +136,7 @@ export class WholePipeline {
       pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
     } catch (error) {
       await index.close()
-      await wire.log.close()
+      await io.log.close()
       throw error
     }
     const fail = (error: Error) => {
@@ -154,7 +154,7 @@ export class WholePipeline {
     pipeline.#sequencing.catch(fail)
     const tasks = pipeline.#tasks
     tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () =>
-      wire.maintain()
+      io.maintain()
     )
     tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () =>
       pipeline.#measureProgress()
@@ -216,7 +216,7 @@ export class WholePipeline {
 
   /** How far each stage was when it was last looked at, once a second. */
   stages(): ReturnType<ProgressWatch<'sequence' | 'train' | 'publish'>['lags']> {
-    return this.#watch.lags(this.wire.clock.nowMs())
+    return this.#watch.lags(this.io.clock.nowMs())
   }
 
   /** From the log's taking a click to its user's vectors being searchable; undefined before the first. */
@@ -226,7 +226,7 @@ export class WholePipeline {
   }
 
   feedItems(items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>): Promise<number> {
-    const { log, codecs, config } = this.wire
+    const { log, codecs, config } = this.io
     return feedItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
   }
 
@@ -236,7 +236,7 @@ export class WholePipeline {
     interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
     account: Account<'source'>
   ): Promise<number> {
-    const { log, codecs, config } = this.wire
+    const { log, codecs, config } = this.io
     const fed = await feedInteractions(interactions, {
       log,
       codecs,
@@ -253,7 +253,7 @@ export class WholePipeline {
   /** Whether work gets on: not whether sockets are open. */
   readiness(): Readiness {
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
-    const stalled = this.#watch.stalled(this.wire.clock.nowMs(), this.#config.serve.staleMaxMs)
+    const stalled = this.#watch.stalled(this.io.clock.nowMs(), this.#config.serve.staleMaxMs)
     if (stalled !== undefined) return { ready: false, detail: stalled }
     if (this.#publish?.outage !== undefined) return { ready: false, detail: this.#publish.outage }
     if (this.#live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
@@ -263,7 +263,7 @@ export class WholePipeline {
 
   /** Asks the index until it answers. @throws what may not be tried again, or what ended a stage */
   async answered<T>(ask: () => Promise<T>): Promise<T> {
-    const outage = new Outage({ what: 'reading from the index', clock: this.wire.clock, onProblem: this.onProblem })
+    const outage = new Outage({ what: 'reading from the index', clock: this.io.clock, onProblem: this.onProblem })
     const answer = handledLater(outage.retry(async () => ({ value: await ask() }), this.#stop.signal))
     const found = await Promise.race([answer, this.failed()])
     if (found === undefined) throw new UnavailableError('the pipeline was closed before the index answered')
@@ -288,7 +288,7 @@ export class WholePipeline {
     await this.#tasks.stop()
     const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
     await this.index.close()
-    await this.wire.log.close()
+    await this.io.log.close()
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
@@ -303,7 +303,7 @@ export class WholePipeline {
   /** Lags and counts, for /readyz and /metrics. */
   async #measureProgress(): Promise<void> {
     const { topics } = this.#config
-    const { log, clock } = this.wire
+    const { log, clock } = this.io
     const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
     const nowMs = clock.nowMs()
     this.#watch.note(
@@ -329,7 +329,7 @@ export class WholePipeline {
       this.metrics.progress.at({ stage }, movedAtMs)
     }
     this.metrics.users.set(this.#sequence.status().users)
-    this.metrics.apply(codecEntries(this.wire.codecs))
+    this.metrics.apply(codecEntries(this.io.codecs))
     if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
   }
 
@@ -345,8 +345,8 @@ export class WholePipeline {
     this.#throwFailure()
     const { topics } = this.#config
     const [interactions, sequences] = await Promise.all([
-      this.wire.log.ends(topics.interactions),
-      this.wire.log.ends(topics.userSequences)
+      this.io.log.ends(topics.interactions),
+      this.io.log.ends(topics.userSequences)
     ])
     return (
       behind(this.#sequence.consumed(), interactions) < interactionsAheadMax &&
@@ -356,7 +356,7 @@ export class WholePipeline {
 
   async #isSettled(): Promise<boolean> {
     const { topics } = this.#config
-    const { log } = this.wire
+    const { log } = this.io
     // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
     const interactions = await log.ends(topics.interactions)
     if (behind(this.#sequence.consumed(), interactions) > 0 || !this.#sequence.committed) return false

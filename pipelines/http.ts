@@ -6,7 +6,7 @@ import { MtmiError } from '../src/core/errors.ts'
 import { own } from '../src/core/own.ts'
 import { version } from '../src/core/version.ts'
 import { erasureEvent } from '../src/log/erasure.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import type { Metrics } from '../src/monitor/metricsRegistry.ts'
 import { beginTrace, tracesFrom } from '../src/monitor/tracing.ts'
 import type { Interaction } from '../src/records/interaction.ts'
@@ -20,7 +20,7 @@ import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
 import { openStageLogger } from './journal.ts'
 
 export interface ServedParts {
-  readonly wire: Wire
+  readonly io: StageIo
   readonly metrics: Metrics
   readonly recommender: Recommender
   /** With it, sessions that are not stored are answered. */
@@ -63,18 +63,18 @@ export async function bindServe(
 
 /** @param port bound */
 export async function startHttpService(
-  { wire, metrics, recommender, sessions, readiness, lookup, eventClock }: ServedParts,
+  { io, metrics, recommender, sessions, readiness, lookup, eventClock }: ServedParts,
   port: BoundPort
 ): Promise<RunningService> {
-  const { config, clock } = wire
+  const { config, clock } = io
   const service = createHttpService({
     recommender,
     ...(sessions === undefined ? {} : { sessions }),
     metrics,
     readiness,
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
-    accept: (interactions, traceparent) => append(wire, interactions, traceparent),
-    erase: (userId) => wire.log.append(config.topics.interactions, [erasureEvent(userId)]),
+    accept: (interactions, traceparent) => append(io, interactions, traceparent),
+    erase: (userId) => io.log.append(config.topics.interactions, [erasureEvent(userId)]),
     options: config.serve,
     port,
     clock,
@@ -100,7 +100,7 @@ function countedTypes(types: Readonly<Record<string, number>>): string[] {
 
 /** Resolves when they are durable. */
 async function append(
-  { log, codecs, config }: Wire,
+  { log, codecs, config }: StageIo,
   interactions: readonly Interaction[],
   traceparent: string | undefined
 ): Promise<void> {

@@ -16,7 +16,7 @@ import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { openJournal } from './journal.ts'
 import { bindOps, type StageProgress, startOpsServer } from './opsServer.ts'
-import { openWire } from './parts.ts'
+import { openStageIo } from './parts.ts'
 import { beginRun, runToBegin } from './runs.ts'
 
 /** How often a process that follows says how far it is. */
@@ -53,15 +53,15 @@ async function ingestInto(
   run: RunDirectory,
   { once, port, begun }: { once: boolean; port: BoundPort | undefined; begun: () => void }
 ): Promise<ReturnType<IngestStage['accounts']>> {
-  const wire = await openWire(config, run)
+  const io = await openStageIo(config, run)
   try {
     const { say, forStages } = openJournal(config, 'ingest', !once)
-    const sources = config.sources.map((source) => openSource(source, wire))
-    const look = () => progressOf(stage, wire.log)
+    const sources = config.sources.map((source) => openSource(source, io))
+    const look = () => progressOf(stage, io.log)
     const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
-    const ops = await startOpsServer({ port, wire, watched: { stage: 'ingest', look }, accounts, say })
+    const ops = await startOpsServer({ port, io, watched: { stage: 'ingest', look }, accounts, say })
     const measure = (report: MetricsReport) => ops.metrics.apply(report)
-    const stage = new IngestStage({ ...wire, ...forStages, sources, offsets: fileOffsets(run), measure })
+    const stage = new IngestStage({ ...io, ...forStages, sources, offsets: fileOffsets(run), measure })
     begun()
     const stop = new AbortController()
     const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
@@ -74,13 +74,13 @@ async function ingestInto(
     } finally {
       clearInterval(reporting)
       stop.abort()
-      wire.registry.close?.()
+      io.registry.close?.()
     }
     await running.finally(() => ops.close())
     say(summary(stage.accounts()))
     return stage.accounts()
   } finally {
-    await wire.log.close()
+    await io.log.close()
   }
 }
 

@@ -12,7 +12,7 @@ import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState } from '../src/index/vectorIndex.ts'
 import type { LogRecord } from '../src/log/eventLog.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import type { EncoderItem } from '../src/model/encoder.ts'
 import type { Checkpoint } from '../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../src/model/replica/modelReplica.ts'
@@ -26,7 +26,7 @@ import { loadSchemas } from '../src/records/registry/schemaRegistry.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
 import { loadConfiguredBackend } from './configuredBackend.ts'
-import { openIndexToRead, openWire } from './parts.ts'
+import { openIndexToRead, openStageIo } from './parts.ts'
 
 /** Of the hits. More than having learned the targets is worth: see `largeLosses`. */
 const hitsLostMax = 0.5
@@ -50,25 +50,25 @@ export interface Previews {
 /** @returns undefined where nothing is served yet: then there is nothing to lose */
 export async function openPreviews(config: Config, run: RunDirectory): Promise<Previews | undefined> {
   if (config.index === 'embedded' && !existsSync(run.path('index'))) return undefined
-  const wire = await openWire(config, run)
+  const io = await openStageIo(config, run)
   try {
     const live = await liveOf(config, run)
     if (live === undefined) return undefined
     await loadConfiguredBackend()
     const catalogue = new Catalogue()
     const itemIds = new Set<ItemId>()
-    await readAll(wire, config.topics.items, ({ key, value, offset }) => {
-      const item = value === null ? null : wire.codecs.item.decode(value)
+    await readAll(io, config.topics.items, ({ key, value, offset }) => {
+      const item = value === null ? null : io.codecs.item.decode(value)
       const itemId = item?.itemId ?? text.decode(key)
       catalogue.apply(itemId, offset, item)
       itemIds.add(itemId)
     })
-    const served = await readServed(wire, run, live, catalogue, itemIds)
+    const served = await readServed(io, run, live, catalogue, itemIds)
     if (served === undefined) return undefined
     const items = [...itemIds]
       .filter((itemId) => catalogue.isCandidate(itemId, config.events.catalogueOnly))
       .map((itemId): EncoderItem => ({ itemId, features: catalogue.featuresOf(itemId) }))
-    const targets = await newestTargets(wire)
+    const targets = await newestTargets(io)
     return {
       live,
       close: () => served.dispose(),
@@ -87,7 +87,7 @@ export async function openPreviews(config: Config, run: RunDirectory): Promise<P
       }
     }
   } finally {
-    await wire.log.close()
+    await io.log.close()
   }
 }
 
@@ -128,11 +128,11 @@ async function liveOf(config: Config, run: RunDirectory): Promise<IndexState | u
   }
 }
 
-async function readAll(wire: Wire, topic: string, take: (record: LogRecord) => void): Promise<void> {
+async function readAll(io: StageIo, topic: string, take: (record: LogRecord) => void): Promise<void> {
   const { signal } = new AbortController()
-  for await (const event of wire.log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
+  for await (const event of io.log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
     if (event.kind !== 'records') continue
-    await loadSchemas(wire.registry, event.records)
+    await loadSchemas(io.registry, event.records)
     for (const record of event.records) usable(() => take(record))
   }
 }
@@ -142,13 +142,13 @@ async function readAll(wire: Wire, topic: string, take: (record: LogRecord) => v
  * knows are added
  */
 async function readServed(
-  wire: Wire,
+  io: StageIo,
   run: RunDirectory,
   live: IndexState,
   catalogue: Catalogue,
   itemIds: Set<ItemId>
 ): Promise<ModelReplica | undefined> {
-  const { config, log, codecs } = wire
+  const { config, log, codecs } = io
   const served = new ModelReplica({ gated: true })
   served.useCatalogue((itemId) => catalogue.featuresOf(itemId))
   const note = (applied: { readonly changedItems: readonly ItemId[] } | undefined) => {
@@ -162,7 +162,7 @@ async function readServed(
     const kept = await new KeptModel({ replica: served, index: { live: async () => live }, store }).load(end)
     if (kept !== undefined) note(served.resume(kept))
   }
-  await readAll(wire, config.topics.modelUpdates, ({ value, offset }) => {
+  await readAll(io, config.topics.modelUpdates, ({ value, offset }) => {
     if (value !== null) note(served.apply(codecs.modelUpdate.decode(value), offset + 1n))
   })
   // Without a kept model the log's weights are taken as far as vectors of theirs are served.
@@ -198,8 +198,8 @@ async function readCheckpoint(
 }
 
 /** Newest by when the log took them. */
-async function newestTargets(wire: Wire): Promise<GateTarget[]> {
-  const { config, log, codecs } = wire
+async function newestTargets(io: StageIo): Promise<GateTarget[]> {
+  const { config, log, codecs } = io
   const max = config.publish.gate.targets
   const { types } = config.events
   const ends = await log.ends(config.topics.userSequences)
@@ -211,7 +211,7 @@ async function newestTargets(wire: Wire): Promise<GateTarget[]> {
   }
   for await (const event of log.read(config.topics.userSequences, { resume, signal, untilEnd: true })) {
     if (event.kind !== 'records') continue
-    await loadSchemas(wire.registry, event.records)
+    await loadSchemas(io.registry, event.records)
     for (const { value, timestampMs } of event.records) {
       if (value === null) continue
       const sequence = usable(() => codecs.userSequence.decode(value))

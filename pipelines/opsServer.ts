@@ -6,7 +6,7 @@ import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { version } from '../src/core/version.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import type { TaskName } from '../src/monitor/metrics.ts'
 import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
@@ -48,7 +48,7 @@ export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort |
 export interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
-  readonly wire: Pick<Wire, 'config' | 'clock' | 'codecs'>
+  readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs'>
   /** What is looked at once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
@@ -61,14 +61,14 @@ export interface OpsServerParts {
 
 export async function startOpsServer({
   port,
-  wire,
+  io,
   watched,
   ready,
   accounts,
   metrics,
   say
 }: OpsServerParts): Promise<OpsServer> {
-  const { config, clock } = wire
+  const { config, clock } = io
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
   const watch = new ProgressWatch<WatchedStage>()
@@ -107,7 +107,7 @@ export async function startOpsServer({
     if (watched !== undefined)
       tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
-  const measureCodecs = () => shown.apply(codecEntries(wire.codecs))
+  const measureCodecs = () => shown.apply(codecEntries(io.codecs))
   const ticking = setInterval(measureCodecs, watchMs)
   return {
     metrics: shown,

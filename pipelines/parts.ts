@@ -14,7 +14,7 @@ import { EmbeddedIndex } from '../src/index/embedded/embeddedIndex.ts'
 import type { QdrantIndex } from '../src/index/qdrant/qdrantIndex.ts'
 import type { VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import type { MetricsEntry, MetricsReport } from '../src/monitor/metrics.ts'
 import { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
 import { HttpRegistry } from '../src/records/registry/httpRegistry.ts'
@@ -37,7 +37,7 @@ export function openHttpRegistry(config: Config): HttpRegistry {
   return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
 }
 
-export async function openWire(config: Config, run: RunDirectory): Promise<Wire> {
+export async function openStageIo(config: Config, run: RunDirectory): Promise<StageIo> {
   const { topics } = config
   const clock = systemClock
   const registry = openRegistry(config, run)

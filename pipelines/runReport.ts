@@ -29,7 +29,7 @@ export async function collectReport(
   { rows, seconds }: { rows: AccountNumbers<'source'>; seconds: number }
 ): Promise<RunReport> {
   const { sequence, train, publish } = pipeline.status()
-  const { config } = pipeline.wire
+  const { config } = pipeline.io
   const interactions = sequence.account.read
   const live = await pipeline.index.live()
   // After a rollback with --hold, or a refusal of the gate, the trainer's figures are of weights that nobody is served

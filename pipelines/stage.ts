@@ -12,7 +12,7 @@ import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState } from '../src/index/vectorIndex.ts'
 import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
-import type { Wire } from '../src/log/wire.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
@@ -26,7 +26,7 @@ import { bindServe, startHttpService } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
 import { type Journal, openJournal } from './journal.ts'
 import { bindOps, startOpsServer } from './opsServer.ts'
-import { offsetsFromJson, openIndex, openSequenceStore, openWire } from './parts.ts'
+import { offsetsFromJson, openIndex, openSequenceStore, openStageIo } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { beginRun, runToBegin } from './runs.ts'
 import { startModelThread } from './thread/client.ts'
@@ -47,7 +47,7 @@ export interface StageRunOptions {
 
 /** What a stage begins with: its run, locked, and its ports, bound. */
 interface Begun {
-  readonly wire: Wire
+  readonly io: StageIo
   readonly run: RunDirectory
   /** Of this process among those of its role. */
   readonly place: string
@@ -75,14 +75,14 @@ export async function runStage(
   const opsPort = await bindOps(config)
   try {
     await beginRun(run, { configFile }, takeLock, async ({ place }, begun) => {
-      const wire = await openWire(config, run)
-      const parts: Begun = { wire, run, place, once, journal, opsPort, servePort, begun }
+      const io = await openStageIo(config, run)
+      const parts: Begun = { io, run, place, once, journal, opsPort, servePort, begun }
       try {
         if (stage === 'sequence') await sequence(parts)
         else if (stage === 'serve') await serve(parts)
         else await model(stage, parts)
       } finally {
-        await wire.log.close()
+        await io.log.close()
       }
     })
   } finally {
@@ -91,12 +91,12 @@ export async function runStage(
   }
 }
 
-async function sequence({ wire, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
+async function sequence({ io, run, place, once, journal, opsPort, begun }: Begun): Promise<void> {
   const { say } = journal
   const stop = new AbortController()
   const look = async () => {
     const consumed = stage.consumed()
-    const ends = await wire.log.ends(wire.config.topics.interactions)
+    const ends = await io.log.ends(io.config.topics.interactions)
     ops.metrics.users.set(stage.status().users)
     measure(catalogueMeter.entries(catalogue.account()))
     // Another member of the group reads the other partitions.
@@ -107,16 +107,16 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     }
   }
   const accounts = () => [stage.status().account, catalogue.account()]
-  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage: 'sequence', look }, accounts, say })
+  const ops = await startOpsServer({ port: opsPort, io, watched: { stage: 'sequence', look }, accounts, say })
   const measure = (report: MetricsReport) => ops.metrics.apply(report)
-  const catalogue = new CatalogueReader(wire, { stage: 'sequence', measure })
+  const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
   const catalogueMeter = new AccountMeter(catalogue.account())
   const stage = new SequenceStage({
-    ...wire,
+    ...io,
     openStore: (partition) =>
-      wire.config.log === 'kafka'
+      io.config.log === 'kafka'
         ? openOwnedSequences(
-            { wire, disk: ownedDisk(run.path(place)), onRestored: (report) => sayRestored(report, journal) },
+            { io, disk: ownedDisk(run.path(place)), onRestored: (report) => sayRestored(report, journal) },
             partition
           )
         : openSequenceStore(run, partition),
@@ -124,8 +124,8 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
     ...journal.forStages,
     catalogue,
     drift: new DriftWatch({
-      options: wire.config.drift,
-      clock: wire.clock,
+      options: io.config.drift,
+      clock: io.clock,
       catalogue: catalogue.catalogue,
       measure,
       store: driftStore(run)
@@ -133,7 +133,7 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   })
   begun()
   const running = handledLater(stage.run(stop.signal))
-  say(`sequencing ${wire.config.topics.interactions} in ${run.root}`)
+  say(`sequencing ${io.config.topics.interactions} in ${run.root}`)
   const settled = async () => {
     const { consumed, ends } = await look()
     return consumed.size > 0 && isAt(consumed, ends) && stage.committed
@@ -145,14 +145,14 @@ async function sequence({ wire, run, place, once, journal, opsPort, begun }: Beg
   stop.abort()
   await running.finally(() => ops.close())
   say(`sequenced: ${accountText(account)}; ${users} users have a history`)
-  for (const line of ignoredLines({ ignoredTypes, typeWeights: wire.config.events.types, run: run.name })) say(line)
+  for (const line of ignoredLines({ ignoredTypes, typeWeights: io.config.events.types, run: run.name })) say(line)
 }
 
 async function model(
   stage: 'train' | 'publish',
-  { wire, run, place, once, journal, opsPort, begun }: Begun
+  { io, run, place, once, journal, opsPort, begun }: Begun
 ): Promise<void> {
-  const { config, log } = wire
+  const { config, log } = io
   const { say, warn, style } = journal
   let train: TrainStatus | undefined
   let publish: PublishStatus | undefined
@@ -170,7 +170,7 @@ async function model(
     ...(train === undefined ? [] : [train.account, train.catalogue]),
     ...(publish?.accounts ?? [])
   ]
-  const ops = await startOpsServer({ port: opsPort, wire, watched: { stage, look }, ready, accounts, say })
+  const ops = await startOpsServer({ port: opsPort, io, watched: { stage, look }, ready, accounts, say })
   const thread = await startModelThread(
     { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: style },
     (message) => {
@@ -209,16 +209,16 @@ async function model(
     say(`published: index version ${publish.indexVersion}, step ${publish.step}; ${accountText(publish.accounts[0])}`)
 }
 
-async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
+async function serve({ io, run, journal, opsPort, servePort, begun }: Begun): Promise<void> {
   const { say, warn, style } = journal
-  const metrics = createMetrics({ clock: wire.clock })
-  const { clock } = wire
+  const metrics = createMetrics({ clock: io.clock })
+  const { clock } = io
   const tasks = new BackgroundTasks<TaskName>({
     clock,
     onProblem: warn,
     onFailure: (task) => metrics.taskFailures.inc({ task })
   })
-  const index = await openIndex(wire.config, run, {
+  const index = await openIndex(io.config, run, {
     searchThread: true,
     measure: (report) => metrics.apply(report),
     onProblem: warn
@@ -236,10 +236,10 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
           ? { ready: false, detail: 'nothing is published yet' }
           : { ready: true, detail: `index version ${live.indexVersion}, step ${live.step}` }
       )
-    const { sessions } = wire.config.serve
+    const { sessions } = io.config.serve
     const thread = sessions
       ? await startModelThread(
-          { config: wire.config, dataDir: wire.config.dataDir, run: run.name, stages: ['encode'], logStyle: style },
+          { config: io.config, dataDir: io.config.dataDir, run: run.name, stages: ['encode'], logStyle: style },
           (message) => {
             if (message.kind === 'metrics') metrics.apply(message.report)
             else if (message.kind === 'problem') warn(message.message)
@@ -248,22 +248,22 @@ async function serve({ wire, run, journal, opsPort, servePort, begun }: Begun): 
       : undefined
     const service = await startHttpService(
       {
-        wire,
+        io,
         metrics,
         recommender: new Recommender({
           index,
-          clock: wire.clock,
-          options: wire.config.recommend,
-          scoring: interestScoreOf(wire.config.model)
+          clock: io.clock,
+          options: io.config.recommend,
+          scoring: interestScoreOf(io.config.model)
         }),
         ...(thread === undefined ? {} : { sessions: thread }),
         readiness,
-        lookup: { index, versions: () => versionNumbers(wire.config, run, index) }
+        lookup: { index, versions: () => versionNumbers(io.config, run, index) }
       },
       servePort!
     )
     begun()
-    const ops = await startOpsServer({ port: opsPort, wire, metrics, ready: readiness, say })
+    const ops = await startOpsServer({ port: opsPort, io, metrics, ready: readiness, say })
     say(`serving ${run.root} on ${service.url}`)
     try {
       // A process that no longer answers sessions ends: whoever supervises it starts another.

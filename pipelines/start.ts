@@ -92,7 +92,7 @@ async function runWhole(config: Config, options: StartOptions, { source, run, po
     if (port !== undefined)
       service = await startHttpService(
         {
-          wire: pipeline.wire,
+          io: pipeline.io,
           metrics: pipeline.metrics,
           recommender: pipeline.recommender,
           ...(config.serve.sessions ? { sessions: pipeline.sessions } : {}),

@@ -9,7 +9,7 @@ import { type StateKind, z } from '../../src/core/stateFile.ts'
 import { confirmed, note, plainLine, print } from '../../src/core/terminal.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
-import { openWire } from '../parts.ts'
+import { openStageIo } from '../parts.ts'
 import { runToChange, runToRead } from '../runs.ts'
 import { hexDump, shownBytes, textOf } from './shownBytes.ts'
 
@@ -160,9 +160,9 @@ async function replayIsConfirmed(question: string): Promise<boolean> {
 async function withLetters(
   config: Config,
   run: RunDirectory,
-  body: (letters: DeadLetterReplay, log: Awaited<ReturnType<typeof openWire>>['log']) => Promise<void>
+  body: (letters: DeadLetterReplay, log: Awaited<ReturnType<typeof openStageIo>>['log']) => Promise<void>
 ): Promise<void> {
-  const { log } = await openWire(config, run)
+  const { log } = await openStageIo(config, run)
   try {
     const { interactions, items } = config.topics
     const { signal } = new AbortController()

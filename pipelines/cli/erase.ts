@@ -18,7 +18,7 @@ import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { lateTopic } from '../../src/sequence/sequenceStage.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUser.ts'
-import { openIndexToRead, openWire } from '../parts.ts'
+import { openIndexToRead, openStageIo } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 
 /**
@@ -38,7 +38,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
   const userId: UserId = options.user
   checkId('user', userId)
   const run = runToChange(config)
-  const wire = await openWire(config, run)
+  const io = await openStageIo(config, run)
   const places: ErasedPlace[] = []
   const erasable: Place[] = [
     {
@@ -67,14 +67,14 @@ export async function erase(config: Config, options: { user: string; json?: bool
     // Before the event: afterwards a stage that runs may have erased what was there.
     const wasThere: boolean[] = []
     for (const { isGone } of erasable) wasThere.push(!(await isGone()))
-    await wire.log.append(config.topics.interactions, [erasureEvent(userId)])
+    await io.log.append(config.topics.interactions, [erasureEvent(userId)])
     for (const [i, each] of erasable.entries()) places.push(await eraseFrom(run, each, wasThere[i]!))
     places.push(await fromReport(run, userId), ...filesThatName(run, userId))
   } finally {
-    await wire.log.close()
+    await io.log.close()
   }
   const found = places.some(({ outcome }) => outcome !== 'nothing there')
-  places.push(...topicPlaces(config, wire.clock.nowMs()))
+  places.push(...topicPlaces(config, io.clock.nowMs()))
   if (options.json === true) print(`${JSON.stringify({ run: run.name, userId, found, places })}\n`)
   else for (const { place, outcome, detail } of places) print(`${outcome.padEnd(13)}  ${place}: ${detail}\n`)
   if (!found)

@@ -8,11 +8,11 @@ import { note, plainLine, print } from '../../src/core/terminal.ts'
 import type { ItemChange } from '../../src/ingest/mapping/mapItem.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { shownTime } from '../../src/records/value/eventTime.ts'
 import { valueRules } from '../../src/records/value/valueRules.ts'
-import { openWire } from '../parts.ts'
+import { openStageIo } from '../parts.ts'
 import { runToRead } from '../runs.ts'
 import { guessedSource, guessFormat, nearestPath } from './guessMapping.ts'
 import { shownBytes } from './shownBytes.ts'
@@ -44,10 +44,10 @@ export async function tryMapping(
       `sources has no topic ${options.topic}${known === '' ? ': it is empty. Name the topic, its format and where user, item, type and time are in it' : `; it has ${known}`}`
     ])
   }
-  const wire = await openWire(config, runToRead(config))
+  const io = await openStageIo(config, runToRead(config))
   try {
-    const mapper = openSource(source, wire)
-    const records = await newest(wire, options.topic, options.samples)
+    const mapper = openSource(source, io)
+    const records = await newest(io, options.topic, options.samples)
     if (records.length === 0)
       throw new ConfigError([`topic ${options.topic} is empty: nothing to try the mapping with`])
     await mapper.prepare(records)
@@ -71,16 +71,16 @@ export async function tryMapping(
       )
     }
   } finally {
-    await wire.log.close()
+    await io.log.close()
   }
 }
 
 /** Prints a source that would read the topic, guessed from its newest records. */
 export async function guessMapping(config: Config, options: { topic: string; samples: number }): Promise<void> {
   const { topic } = options
-  const wire = await openWire(config, runToRead(config))
+  const io = await openStageIo(config, runToRead(config))
   try {
-    const records = await newest(wire, topic, options.samples)
+    const records = await newest(io, topic, options.samples)
     if (records.length === 0) throw new ConfigError([`topic ${topic} is empty: nothing to guess from`])
     const format = guessFormat(records)
     if (format === undefined) {
@@ -90,7 +90,7 @@ export async function guessMapping(config: Config, options: { topic: string; sam
       ])
     }
     const anywhere = { topic, format, user: 'log:source', item: 'log:source', type: '=view', time: 'log:time' }
-    const mapper = openSource(resolveConfig({ sources: [anywhere] }, {}).sources[0]!, wire)
+    const mapper = openSource(resolveConfig({ sources: [anywhere] }, {}).sources[0]!, io)
     await mapper.prepare(records)
     const values = records.flatMap((record) => {
       try {
@@ -103,12 +103,12 @@ export async function guessMapping(config: Config, options: { topic: string; sam
     print(guessedSource(topic, format, values, valueRules(config.events)))
     note(`guessed from the names of fields in ${values.length} records: check it, then run \`mtmi mapping try\``)
   } finally {
-    await wire.log.close()
+    await io.log.close()
   }
 }
 
 /** The newest records of all partitions together, oldest first. */
-async function newest({ log }: Wire, topic: string, count: number): Promise<LogRecord[]> {
+async function newest({ log }: StageIo, topic: string, count: number): Promise<LogRecord[]> {
   const ends = await log.ends(topic)
   if ([...ends.values()].every((end) => end === 0n)) return []
   const { signal } = new AbortController()

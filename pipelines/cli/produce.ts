@@ -11,7 +11,7 @@ import { readLines } from '../../src/lab/dataset/lineReader.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
 import { parseExactJson } from '../../src/records/avro/exactJson.ts'
 import { valueRules } from '../../src/records/value/valueRules.ts'
-import { openWire } from '../parts.ts'
+import { openStageIo } from '../parts.ts'
 import { beginRun, runToBegin } from '../runs.ts'
 
 const appendMax = 512
@@ -44,7 +44,7 @@ export async function produce(
     { configFile },
     () => run.lock('mtmi produce', []),
     async (_lock, begun) => {
-      const wire = await openWire(config, run)
+      const io = await openStageIo(config, run)
       begun()
       try {
         let block: NewRecord[] = []
@@ -60,15 +60,15 @@ export async function produce(
                 value: text.encode(line)
               })
             if (block.length < appendMax) continue
-            await wire.log.append(topic, block)
+            await io.log.append(topic, block)
             count += block.length
             block = []
           }
         }
-        await wire.log.append(topic, block)
+        await io.log.append(topic, block)
         count += block.length
       } finally {
-        await wire.log.close()
+        await io.log.close()
       }
     }
   )

@@ -10,7 +10,7 @@ import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 
-import { openWire } from '../parts.ts'
+import { openStageIo } from '../parts.ts'
 import { beginRun, runToBegin } from '../runs.ts'
 
 export interface SimulateOptions {
@@ -95,9 +95,9 @@ async function intoLog(
     { configFile },
     () => run.lock('mtmi simulate', []),
     async (_lock, begun) => {
-      const wire = await openWire(config, run)
+      const io = await openStageIo(config, run)
       begun()
-      const { log, codecs } = wire
+      const { log, codecs } = io
       const { signal } = new AbortController()
       await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
       const { users, items, events } = simulation.options

@@ -26,7 +26,7 @@ import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../journal.ts'
 import { modelControlFile } from '../modelControlFile.ts'
-import { codecEntries, offsetsFromJson, offsetsToJson, openIndex, openWire } from '../parts.ts'
+import { codecEntries, offsetsFromJson, offsetsToJson, openIndex, openStageIo } from '../parts.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
 /** How often status goes to the main thread: as often as a progress bar moves. */
@@ -53,15 +53,15 @@ async function main(task: ModelThreadTask): Promise<void> {
   const run = new RunDirectory(task.dataDir, task.run)
   const backend = await loadConfiguredBackend()
   if (config.model.name !== 'mtmi') await import('../../src/lab/models/comparisonModels.ts')
-  const wire = await openWire(config, run)
+  const io = await openStageIo(config, run)
   const stop = new AbortController()
   const gathered: MetricsEntry[] = []
   const reading = task.stages.includes('train') ? 'train' : task.stages.includes('publish') ? 'publish' : 'serve'
-  const catalogue = new CatalogueReader(wire, { stage: reading, measure: (report) => gathered.push(...report) })
+  const catalogue = new CatalogueReader(io, { stage: reading, measure: (report) => gathered.push(...report) })
   const runs: Promise<void>[] = []
-  const closers: (() => Promise<void> | void)[] = [() => wire.log.close()]
+  const closers: (() => Promise<void> | void)[] = [() => io.log.close()]
   const statuses: (() => FromModelThread)[] = []
-  const measures: (() => MetricsEntry[])[] = [() => codecEntries(wire.codecs)]
+  const measures: (() => MetricsEntry[])[] = [() => codecEntries(io.codecs)]
   const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
   measures.push(() => [...catalogueMeter.entries(catalogue.account())])
   const hurries: ((on: boolean) => void)[] = []
@@ -84,7 +84,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     const replica = new ModelReplica({ gated: true })
     sessions = new SessionEncoding(replica, () => replica.ready)
     publishing = new PublishStage({
-      ...wire,
+      ...io,
       replica,
       catalogue,
       index,
@@ -148,7 +148,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     const replica = new ModelReplica({ gated: true })
     const measure = (report: MetricsReport) => gathered.push(...report)
     const onProblem = (message: string) => post({ kind: 'problem', message })
-    const stage = new EncodeStage({ ...wire, replica, catalogue, index, measure, onProblem })
+    const stage = new EncodeStage({ ...io, replica, catalogue, index, measure, onProblem })
     const meter = new AccountMeter(new Account('model').numbers())
     measures.push(() => [...meter.entries(stage.account())])
     sessions = new SessionEncoding(replica, () => stage.ready)
@@ -173,7 +173,7 @@ async function main(task: ModelThreadTask): Promise<void> {
     let trainMs = 0
     let examplesThisRun = 0
     const stage = new TrainStage({
-      ...wire,
+      ...io,
       ...(publishing === undefined ? {} : { betweenBatches: () => publishing!.catchUp() }),
       trainer,
       catalogue,

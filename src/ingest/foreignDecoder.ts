@@ -8,11 +8,11 @@ import type { LogRecord } from '../log/eventLog.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
 import {
+  headerBytes,
   loadSchemas,
   type SchemaRegistry,
   schemaIdOf,
-  UnknownSchemaIdError,
-  wireHeaderBytes
+  UnknownSchemaIdError
 } from '../records/registry/schemaRegistry.ts'
 import { avroReader } from './avroReader.ts'
 import { delimitedReader } from './delimited.ts'
@@ -194,7 +194,7 @@ function registeredId(
   const header = inHeader === undefined ? undefined : schemaIdOf(inHeader)
   if (header !== undefined) return { id: header, start: 0 }
   const id = bytes === null ? undefined : schemaIdOf(bytes)
-  return id === undefined ? undefined : { id, start: wireHeaderBytes }
+  return id === undefined ? undefined : { id, start: headerBytes }
 }
 
 function decodeRegistered(
@@ -258,8 +258,8 @@ function notRegistered({ headers }: LogRecord, bytes: Uint8Array): string {
     return 'the value is in Avro single-object encoding, which names a schema by its fingerprint: use a serializer of a Confluent-compatible registry'
   if (Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'Obj\x01')
     return 'the value is an Avro container file: send each record by itself'
-  if (bytes.length < wireHeaderBytes)
-    return `truncated: ${bytes.length} bytes are less than the ${wireHeaderBytes} of the registry's header`
+  if (bytes.length < headerBytes)
+    return `truncated: ${bytes.length} bytes are less than the ${headerBytes} of the registry's header`
   return `the first byte is ${first} instead of the magic byte 0, so it was not written through a schema registry`
 }
 

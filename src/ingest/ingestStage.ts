@@ -11,7 +11,7 @@ import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
-import type { Wire } from '../log/wire.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
@@ -30,7 +30,7 @@ export interface IngestOffsets {
   save(topic: string, partition: number, next: bigint): void
 }
 
-export interface IngestStageOptions extends Pick<Wire, 'config' | 'clock' | 'log' | 'codecs'> {
+export interface IngestStageOptions extends Pick<StageIo, 'config' | 'clock' | 'log' | 'codecs'> {
   readonly sources: readonly SourceMapper[]
   readonly offsets: IngestOffsets
   readonly logger?: StageLogger

@@ -5,7 +5,7 @@ import type { SourceOptions } from '../core/config/sources.ts'
 import { BadEventError, ConfigError } from '../core/errors.ts'
 import { listsOf } from '../core/fieldPath.ts'
 import type { LogRecord } from '../log/eventLog.ts'
-import type { Wire } from '../log/wire.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { admit, futureProblem, interactionProblem } from '../records/admission.ts'
 import type { Interaction } from '../records/interaction.ts'
 import { valueRules } from '../records/value/valueRules.ts'
@@ -41,8 +41,8 @@ export interface SourceMapper {
 const reasonsMax = 5
 
 /** @throws ConfigError if the schema that the source names cannot be used */
-export function openSource(source: SourceOptions, wire: Pick<Wire, 'config' | 'registry' | 'codecs'>): SourceMapper {
-  const { config, registry, codecs } = wire
+export function openSource(source: SourceOptions, io: Pick<StageIo, 'config' | 'registry' | 'codecs'>): SourceMapper {
+  const { config, registry, codecs } = io
   const { topic } = source
   const schemaJson = schemaOf(source)
   const decoder = createForeignDecoder(source, {

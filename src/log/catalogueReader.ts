@@ -6,12 +6,12 @@ import { handledLater } from '../core/promises.ts'
 import { Catalogue, type CatalogueChange } from '../records/catalogue.ts'
 import type { LogRecord } from './eventLog.ts'
 import { followTopic, type StageReader } from './followTopic.ts'
+import type { StageIo } from './stageIo.ts'
 import { keyText } from './userRecords.ts'
-import type { Wire } from './wire.ts'
 
 export class CatalogueReader {
   readonly catalogue = new Catalogue()
-  readonly #wire: Wire
+  readonly #io: StageIo
   readonly #reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>
   readonly #listeners: ((change: CatalogueChange) => void)[] = []
   readonly #holds = new Set<Promise<void>>()
@@ -24,8 +24,8 @@ export class CatalogueReader {
   #following: Promise<void> | undefined
 
   /** @param reader whose dead letters records that cannot be used become */
-  constructor(wire: Wire, reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>) {
-    this.#wire = wire
+  constructor(io: StageIo, reader: Pick<StageReader, 'stage' | 'measure' | 'logger'>) {
+    this.#io = io
     this.#reader = reader
   }
 
@@ -88,8 +88,8 @@ export class CatalogueReader {
   }
 
   async #read(signal: AbortSignal, untilEnd: boolean): Promise<void> {
-    await followTopic(this.#wire, {
-      ...{ ...this.#reader, topic: this.#wire.config.topics.items, signal, untilEnd },
+    await followTopic(this.#io, {
+      ...{ ...this.#reader, topic: this.#io.config.topics.items, signal, untilEnd },
       resume: async () => this.#next,
       use: (record) => this.#take(record),
       skip: (record) => this.#refuse(record)
@@ -100,7 +100,7 @@ export class CatalogueReader {
     const { key, value, offset } = record
     this.#account.read()
     this.#refusing = 1 // until it is known that the record can be used
-    const item = value === null ? null : this.#wire.codecs.item.decode(value)
+    const item = value === null ? null : this.#io.codecs.item.decode(value)
     const change = this.catalogue.apply(item?.itemId ?? keyText('item', key), offset, item)
     this.#refusing = 0
     this.#account.add(item === null ? 'removed' : 'applied')

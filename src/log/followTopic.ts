@@ -7,7 +7,7 @@ import type { StageLogger } from '../monitor/stageLogger.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { DeadLetters } from './deadLetters.ts'
 import type { LogRecord } from './eventLog.ts'
-import type { Wire } from './wire.ts'
+import type { StageIo } from './stageIo.ts'
 
 type DeadLetterLabels = Extract<MetricsEntry, { metric: 'deadLetters' }>['labels']
 
@@ -21,7 +21,7 @@ export interface StageReader {
 }
 
 /** Dead letters of a stage, measured and logged. */
-export function stageDeadLetters({ log, config }: Pick<Wire, 'log' | 'config'>, reader: StageReader): DeadLetters {
+export function stageDeadLetters({ log, config }: Pick<StageIo, 'log' | 'config'>, reader: StageReader): DeadLetters {
   const { stage, topic, resumes = false, measure, logger } = reader
   const labels = { stage, topic: topicLabel(config, topic) }
   return new DeadLetters({
@@ -57,12 +57,12 @@ export interface FollowOptions extends StageReader {
 }
 
 /** Reads all partitions, without a group, until abort or the end. */
-export async function followTopic(wire: Wire, options: FollowOptions): Promise<void> {
+export async function followTopic(io: StageIo, options: FollowOptions): Promise<void> {
   const { topic, signal, untilEnd = false, resume = async () => 0n, use, skip, rest, onRead } = options
-  const letters = stageDeadLetters(wire, options)
-  for await (const event of wire.log.read(topic, { resume, signal, untilEnd })) {
+  const letters = stageDeadLetters(io, options)
+  for await (const event of io.log.read(topic, { resume, signal, untilEnd })) {
     if (event.kind !== 'records') continue
-    await loadSchemas(wire.registry, event.records)
+    await loadSchemas(io.registry, event.records)
     for (const record of event.records) {
       const isUsed = letters.attempt(record, (each) => use(each, letters))
       if (letters.waiting > 0) await letters.flush()

@@ -7,7 +7,7 @@ import { type StateKind, z } from '../core/stateFile.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import { Popularity, type PopularityState } from '../index/popularity.ts'
 import type { LogRecord } from '../log/eventLog.ts'
-import type { Wire } from '../log/wire.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { admit, futureProblem } from '../records/admission.ts'
 import type { ItemId } from '../records/interaction.ts'
 
@@ -40,7 +40,7 @@ const saveIntervalMs = 30_000
 const firstReadMax = 1_000_000n
 
 export class PopularityWatch {
-  readonly #wire: Wire
+  readonly #io: StageIo
   readonly #store: PopularityStore | undefined
   readonly #isCandidate: (itemId: ItemId) => boolean
   readonly #popularity: Popularity
@@ -51,10 +51,10 @@ export class PopularityWatch {
   #changed = false
 
   /** @param store undefined: nothing is kept @param isCandidate whether an item may be in lists */
-  constructor(wire: Wire, store: PopularityStore | undefined, isCandidate: (itemId: ItemId) => boolean) {
+  constructor(io: StageIo, store: PopularityStore | undefined, isCandidate: (itemId: ItemId) => boolean) {
     this.#isCandidate = isCandidate
-    const { config, clock } = wire
-    this.#wire = wire
+    const { config, clock } = io
+    this.#io = io
     this.#store = store
     this.#popularity = new Popularity(config.popularity, config.events.types)
     const kept = store?.load()
@@ -69,7 +69,7 @@ export class PopularityWatch {
   async resume(partition: number): Promise<bigint> {
     const known = this.#next.get(partition)
     if (known !== undefined) return known
-    const end = (await this.#wire.log.ends(this.#wire.config.topics.interactions)).get(partition) ?? 0n
+    const end = (await this.#io.log.ends(this.#io.config.topics.interactions)).get(partition) ?? 0n
     return end > firstReadMax ? end - firstReadMax : 0n
   }
 
@@ -78,8 +78,8 @@ export class PopularityWatch {
     const { value, timestampMs } = record
     let outcome: 'counted' | 'unlisted' | 'uncounted' = 'uncounted'
     if (value !== null) {
-      const interaction = this.#wire.codecs.interaction.decode(value)
-      admit(futureProblem(interaction, timestampMs, this.#wire.config.events.futureMaxMs))
+      const interaction = this.#io.codecs.interaction.decode(value)
+      admit(futureProblem(interaction, timestampMs, this.#io.config.events.futureMaxMs))
       // What the catalogue lacks is counted all the same, so that it is as popular as it is once the catalogue has it.
       if (this.#popularity.note(interaction)) outcome = this.#isCandidate(interaction.itemId) ? 'counted' : 'unlisted'
     }
@@ -122,7 +122,7 @@ export class PopularityWatch {
 
   /** @param now whatever was saved lately */
   save(now = false): void {
-    const nowMs = this.#wire.clock.nowMs()
+    const nowMs = this.#io.clock.nowMs()
     if (this.#store === undefined || !this.#changed || (!now && nowMs - this.#savedAtMs < saveIntervalMs)) return
     const offsets = Object.fromEntries([...this.#next].map(([partition, next]) => [String(partition), String(next)]))
     this.#store.save({ state: this.#popularity.state(), offsets })

@@ -14,8 +14,8 @@ import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { type FollowOptions, followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import type { Wire } from '../log/wire.ts'
 import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
@@ -58,7 +58,7 @@ export interface PublishedOffsets {
   save(offsets: Offsets): void
 }
 
-export interface PublishStageOptions extends Wire {
+export interface PublishStageOptions extends StageIo {
   /** Gated: a replica that is not takes every step as it comes. */
   readonly replica: ModelReplica
   /** Shared with the other stages of the thread. Default: one of its own. */

@@ -12,8 +12,8 @@ import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasureOffset } from '../log/erasure.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import type { Wire } from '../log/wire.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
@@ -38,7 +38,7 @@ export interface OwnedDisk {
 }
 
 export interface OwnedSequencesOptions {
-  readonly wire: Wire
+  readonly io: StageIo
   /** This process's alone. */
   readonly disk: OwnedDisk
   readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
@@ -51,8 +51,8 @@ export interface OwnedSequencesOptions {
  * @returns a store whose `committed` is where to go on: where the store or the topic is further
  */
 export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
-  const { wire, disk, onRestored } = options
-  const { log, clock, config } = wire
+  const { io, disk, onRestored } = options
+  const { log, clock, config } = io
   const topic = config.topics.userSequences
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
@@ -62,12 +62,12 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
     const fresh = store.committed() === 0n
     const held = fresh ? 0n : disk.readHeld(partition)
     if (held < end) {
-      const records = changesOf(wire, partition, held)
+      const records = changesOf(io, partition, held)
       const report = await (fresh ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
     }
     disk.writeHeld(partition, end)
-    return new OwnedSequences(store, wire, partition, disk)
+    return new OwnedSequences(store, io, partition, disk)
   } catch (error) {
     await store.close()
     throw error
@@ -80,10 +80,10 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
  */
 const heldBytesMax = 32 * 1024 * 1024
 
-async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIterable<SequenceChange> {
-  const { log, codecs, config } = wire
+async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIterable<SequenceChange> {
+  const { log, codecs, config } = io
   const topic = config.topics.userSequences
-  const letters = stageDeadLetters(wire, { stage: 'sequence', topic })
+  const letters = stageDeadLetters(io, { stage: 'sequence', topic })
   const interactionsEnd = (await log.ends(config.topics.interactions)).get(partition) ?? 0n
   let newest = new Map<UserId, LogRecord>()
   let bytes = 0
@@ -105,14 +105,14 @@ async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIte
     const change = used(letters, record, () => changeOf(codecs, record, interactionsEnd))
     if (change !== undefined) return change
     let before: SequenceChange | undefined
-    for await (const earlier of recordsOf(wire, partition, from)) {
+    for await (const earlier of recordsOf(io, partition, from)) {
       if (earlier.offset >= record.offset) break
       if (Buffer.compare(earlier.key, record.key) === 0)
         before = used(letters, earlier, () => changeOf(codecs, earlier, interactionsEnd)) ?? before
     }
     return before
   }
-  for await (const record of recordsOf(wire, partition, from)) {
+  for await (const record of recordsOf(io, partition, from)) {
     const userId = used(letters, record, () => userOf(record))
     if (userId === undefined) continue
     const before = newest.get(userId)
@@ -127,7 +127,11 @@ async function* changesOf(wire: Wire, partition: number, from: bigint): AsyncIte
 }
 
 /** Of one partition alone. */
-async function* recordsOf({ log, registry, config }: Wire, partition: number, from: bigint): AsyncIterable<LogRecord> {
+async function* recordsOf(
+  { log, registry, config }: StageIo,
+  partition: number,
+  from: bigint
+): AsyncIterable<LogRecord> {
   const topic = config.topics.userSequences
   const ends = await log.ends(topic)
   // The others have nothing from their end on.
@@ -165,7 +169,7 @@ function ofThisLog<T extends { readonly committed: bigint }>(progress: T, intera
 /** Passes everything on, and notes now and then how much of user-sequences the store holds. */
 class OwnedSequences implements SequenceStore {
   readonly #store: SequenceStore
-  readonly #wire: Wire
+  readonly #io: StageIo
   readonly #partition: number
   readonly #disk: OwnedDisk
   /**
@@ -177,12 +181,12 @@ class OwnedSequences implements SequenceStore {
   #looking = false
   #lookedAtMs: number
 
-  constructor(store: SequenceStore, wire: Wire, partition: number, disk: OwnedDisk) {
+  constructor(store: SequenceStore, io: StageIo, partition: number, disk: OwnedDisk) {
     this.#store = store
-    this.#wire = wire
+    this.#io = io
     this.#partition = partition
     this.#disk = disk
-    this.#lookedAtMs = wire.clock.nowMs()
+    this.#lookedAtMs = io.clock.nowMs()
   }
 
   get(userId: UserId): UserWindow | undefined {
@@ -243,7 +247,7 @@ class OwnedSequences implements SequenceStore {
 
   /** In the background: nobody waits for it, and a log that does not answer is the next append's trouble. */
   #lookNowAndThen(): void {
-    const { clock, log, config } = this.#wire
+    const { clock, log, config } = this.#io
     if (this.#looking || this.#candidate !== undefined || clock.nowMs() - this.#lookedAtMs < noteIntervalMs) return
     this.#looking = true
     this.#lookedAtMs = clock.nowMs()

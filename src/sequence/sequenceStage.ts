@@ -11,7 +11,7 @@ import { DeadLetters } from '../log/deadLetters.ts'
 import { erasedSequence, erasedUser } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
-import type { Wire } from '../log/wire.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { DriftWatch } from '../monitor/driftWatch.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
@@ -60,7 +60,7 @@ export interface SequenceStatus {
   readonly readThisTime: number
 }
 
-export interface SequenceStageOptions extends Wire {
+export interface SequenceStageOptions extends StageIo {
   readonly openStore: (partition: number) => Promise<SequenceStore>
   readonly measure?: (report: MetricsReport) => void
   readonly logger?: StageLogger

@@ -9,7 +9,7 @@ import type { CatalogueReader } from '../log/catalogueReader.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
-import type { Wire } from '../log/wire.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { ModelReplica } from '../model/replica/modelReplica.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
@@ -17,7 +17,7 @@ import type { MetricsReport } from '../monitor/metrics.ts'
 /** Between two looks at what is live: far below the interval of tower weights. */
 const lookMs = 250
 
-export interface EncodeStageOptions extends Wire {
+export interface EncodeStageOptions extends StageIo {
   /** Gated. */
   readonly replica: ModelReplica
   readonly catalogue: CatalogueReader

@@ -11,8 +11,8 @@ import type { DeadLetters } from '../log/deadLetters.ts'
 import { isErasure } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
+import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import type { Wire } from '../log/wire.ts'
 import { type Checkpoint, type CheckpointStore, named } from '../model/replica/checkpoint.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
@@ -43,7 +43,7 @@ const cosineBatches = 20
 const fence = 'train'
 const text = new TextEncoder()
 
-export interface TrainStageOptions extends Wire {
+export interface TrainStageOptions extends StageIo {
   readonly trainer: StageTrainer
   /** Shared with the other stages of the thread. Default: one of its own. */
   readonly catalogue?: CatalogueReader

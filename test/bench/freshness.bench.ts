@@ -109,7 +109,7 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
     process.stderr.write(`warning: ${problem}\n`)
   )
   const stop = new AbortController()
-  const { log, codecs } = pipeline.wire
+  const { log, codecs } = pipeline.io
   const total = rate * (warmupSeconds + seconds)
   const simulation = simulate({ events: total, users: 2000, items: 3000, topics: 40, badShare: 0 })
   await pipeline.feedItems(simulation.items())

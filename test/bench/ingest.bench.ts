@@ -13,13 +13,13 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import kafkajs from 'kafkajs'
 import { open } from 'lmdb'
-import { openWire } from '../../pipelines/parts.ts'
+import { openStageIo } from '../../pipelines/parts.ts'
 import { type Config, resolveConfig } from '../../src/core/config/config.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
 import { applyTopics, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import { openOwnedSequences, ownedDisk } from '../../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { benchBroker } from './benchBroker.ts'
@@ -64,12 +64,12 @@ async function measured(work: () => Promise<void>): Promise<Run> {
 }
 
 /** Until everything that the topic holds is emitted and committed. */
-async function runSequence(wire: Wire, folder: string): Promise<void> {
+async function runSequence(io: StageIo, folder: string): Promise<void> {
   const stage = new SequenceStage({
-    ...wire,
-    openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition)
+    ...io,
+    openStore: (partition) => openOwnedSequences({ io, disk: ownedDisk(folder) }, partition)
   })
-  const ends = await wire.log.ends(wire.config.topics.interactions)
+  const ends = await io.log.ends(io.config.topics.interactions)
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   const watch = setInterval(() => {
@@ -80,7 +80,7 @@ async function runSequence(wire: Wire, folder: string): Promise<void> {
   clearInterval(watch)
 }
 
-async function recordsOf({ log }: Wire, topic: string): Promise<Map<number, LogRecord[]>> {
+async function recordsOf({ log }: StageIo, topic: string): Promise<Map<number, LogRecord[]>> {
   const records = new Map<number, LogRecord[]>()
   for await (const event of log.read(topic, {
     resume: async () => 0n,
@@ -100,13 +100,13 @@ async function recordsOf({ log }: Wire, topic: string): Promise<Map<number, LogR
  * output before the next.
  */
 async function runBare(
-  wire: Wire,
+  io: StageIo,
   brokers: string[],
   output: string,
   outputs: ReadonlyMap<number, readonly LogRecord[]>,
   group: string
 ): Promise<void> {
-  const { codecs, config, log } = wire
+  const { codecs, config, log } = io
   const kafka = new kafkajs.Kafka({ brokers, clientId: group, logLevel: kafkajs.logLevel.NOTHING })
   const consumer = kafka.consumer({ groupId: group, maxWaitTimeInMs: 100, sessionTimeout: 60_000 })
   const producer = kafka.producer()
@@ -205,7 +205,7 @@ const configOf = (repeat: number): Config =>
 try {
   const run = new RunDirectory(dataDir, 'live')
   mkdirSync(run.root, { recursive: true })
-  const feeder = await openWire(configOf(0), run)
+  const feeder = await openStageIo(configOf(0), run)
   await applyTopics(feeder.config.kafka, wantedTopics(feeder.config))
   let block: NewRecord[] = []
   let inputBytes = 0
@@ -244,13 +244,13 @@ try {
   for (let repeat = 0; repeat <= repeats; repeat++) {
     const config = configOf(repeat)
     await applyTopics(config.kafka, wantedTopics(config))
-    const wire = await openWire(config, run)
+    const io = await openStageIo(config, run)
     const folder = run.path(`sequence-${repeat}`)
     const before = bytesWritten()
-    const one = await measured(() => runSequence(wire, folder))
+    const one = await measured(() => runSequence(io, folder))
     const after = bytesWritten()
     if (before !== undefined && after !== undefined) written = after - before
-    const outputs = await recordsOf(wire, config.topics.userSequences)
+    const outputs = await recordsOf(io, config.topics.userSequences)
     const all = [...outputs.values()].flat()
     emitted = {
       records: all.length,
@@ -258,9 +258,9 @@ try {
     }
     const copies = `${name}.o${repeat}`
     await applyTopics(config.kafka, [{ topic: copies, partitions, settings: {} }])
-    const bare = await measured(() => runBare(wire, brokers, copies, outputs, `${name}-bare-${repeat}`))
+    const bare = await measured(() => runBare(io, brokers, copies, outputs, `${name}-bare-${repeat}`))
     perUser = bytesPerUser(folder)
-    await wire.log.close()
+    await io.log.close()
     say(
       `${repeat === 0 ? 'warm-up' : `run ${repeat}`}: ${Math.round(count / one.seconds)} events/s, ${one.cpuSeconds.toFixed(1)} s of CPU; ` +
         `bare ${Math.round(count / bare.seconds)} events/s, ${bare.cpuSeconds.toFixed(1)} s of CPU; ${emitted.records} records of ${Math.round(emitted.bytes / emitted.records)} bytes`

@@ -8,7 +8,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { openWire } from '../../pipelines/parts.ts'
+import { openStageIo } from '../../pipelines/parts.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
@@ -36,7 +36,7 @@ const config = resolveConfig({}, {}, { dataDir, log: 'kafka', kafka: { brokers, 
 await applyTopics(config.kafka, wantedTopics(config))
 const run = new RunDirectory(dataDir, 'live')
 mkdirSync(run.root, { recursive: true })
-const wire = await openWire(config, run)
+const io = await openStageIo(config, run)
 try {
   const rng = new Rng(1)
   const text = new TextEncoder()
@@ -61,20 +61,20 @@ try {
       watermarkMs: newestMs,
       acceptedAtMs: newestMs
     }
-    const value = wire.codecs.userSequence.encode(sequence)
+    const value = io.codecs.userSequence.encode(sequence)
     bytes += value.length
     block.push({ key: text.encode(sequence.userId), value, partition: 0 })
     if (block.length < 1000) continue
-    await wire.log.append(config.topics.userSequences, block)
+    await io.log.append(config.topics.userSequences, block)
     block = []
   }
-  await wire.log.append(config.topics.userSequences, block)
+  await io.log.append(config.topics.userSequences, block)
   const results: { usersPerSecond: number; cpuSeconds: number }[] = []
   for (let repeat = 0; repeat < repeats; repeat++) {
     const folder = run.path(`sequence-${repeat}`)
     const cpu = process.cpuUsage()
     const startedMs = performance.now()
-    const store = await openOwnedSequences({ wire, disk: ownedDisk(folder) }, 0)
+    const store = await openOwnedSequences({ io, disk: ownedDisk(folder) }, 0)
     const seconds = (performance.now() - startedMs) / 1000
     const { user, system } = process.cpuUsage(cpu)
     results.push({
@@ -97,7 +97,7 @@ try {
   }
   process.stdout.write(`${JSON.stringify(line)}\n`)
 } finally {
-  await wire.log.close()
+  await io.log.close()
   await stop()
   rmSync(dataDir, { recursive: true, force: true })
 }

@@ -4,7 +4,7 @@
 //   node --import tsx child.ts '<ChildTask as JSON>'        prints one JSON object, if it lives so long
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openWire } from '../../pipelines/parts.ts'
+import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openStageIo } from '../../pipelines/parts.ts'
 import type { AccountNumbers } from '../../src/core/account.ts'
 import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
@@ -58,9 +58,9 @@ const config = configSchema.parse({
 const run = new RunDirectory(task.directory, 'run').make({ configFile: null })
 const killer = new Killer(task.kill)
 await loadBackend()
-const wire = await openWire(config, run)
+const io = await openStageIo(config, run)
 const { topics } = config
-const log: EventLog = killer.around(wire.log, (method, [topic]) =>
+const log: EventLog = killer.around(io.log, (method, [topic]) =>
   method === 'append' ? placeOfTopic(topic as string) : undefined
 )
 const stop = new AbortController()
@@ -78,7 +78,7 @@ async function wholeRun(): Promise<ChildReport> {
         : undefined
   )
   const sequence = new SequenceStage({
-    ...wire,
+    ...io,
     log,
     openStore: async (partition) =>
       killer.around(await killer.at('open', () => openSequenceStore(run, partition)), (method) =>
@@ -92,7 +92,7 @@ async function wholeRun(): Promise<ChildReport> {
     killer.at(batch <= again ? 'learned-again' : 'learned', () => audit.append(batch, sources))
   )
   const publish = new PublishStage({
-    ...wire,
+    ...io,
     log,
     replica: new ModelReplica({ gated: true }),
     index,
@@ -117,7 +117,7 @@ async function wholeRun(): Promise<ChildReport> {
     })
 
   const simulation = streamOf(task.scenario)
-  const feed = { log, codecs: wire.codecs, signal: stop.signal }
+  const feed = { log, codecs: io.codecs, signal: stop.signal }
   await feedItems(simulation.items(), { ...feed, topic: topics.items })
   const ahead = async () => behind(sequence.consumed(), await log.ends(topics.interactions))
   await feedInteractions(first(simulation.interactions(), task.feedTo ?? Number.POSITIVE_INFINITY), {
@@ -151,7 +151,7 @@ async function wholeRun(): Promise<ChildReport> {
   ledger.close()
   audit.close()
   await index.close()
-  await wire.log.close()
+  await io.log.close()
   return {
     accounts: [account, train.account(), ...publish.accounts()],
     users,
@@ -173,12 +173,11 @@ async function relearn(): Promise<{ batches: number }> {
   learning.catch((error: unknown) => {
     failure ??= error
   })
-  while (failure === undefined && behind(train.consumed(), await wire.log.ends(topics.userSequences)) > 0)
-    await pause(5)
+  while (failure === undefined && behind(train.consumed(), await io.log.ends(topics.userSequences)) > 0) await pause(5)
   stop.abort()
   await learning
   ledger.close()
-  await wire.log.close()
+  await io.log.close()
   return { batches: train.batch }
 }
 
@@ -196,7 +195,7 @@ function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLear
     seed: config.seed
   })
   const train = new TrainStage({
-    ...wire,
+    ...io,
     log: task.relearn === true ? silent(log) : log,
     trainer,
     checkpoints: killer.around(slicedCheckpoints(checkpoints), (method, [, , options]) => {

@@ -3,7 +3,7 @@ import test from 'node:test'
 import { Account, unaccounted } from '../../src/core/account.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
-import { type TestWire, testWire } from '../support/wire.ts'
+import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
 const clicks = (count: number): Interaction[] =>
   Array.from({ length: count }, (_, i) => ({
@@ -14,27 +14,27 @@ const clicks = (count: number): Interaction[] =>
     eventTimeMs: 1000 + i
   }))
 
-async function withWire(run: (wire: TestWire) => Promise<void>): Promise<void> {
-  const wire = await testWire()
+async function withWire(run: (io: TestStageIo) => Promise<void>): Promise<void> {
+  const io = await testStageIo()
   try {
-    await run(wire)
+    await run(io)
   } finally {
-    wire.dispose()
+    io.dispose()
   }
 }
 
-const ids = (wire: TestWire) =>
-  wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+const ids = (io: TestStageIo) =>
+  io.log.records('interactions').map(({ value }) => io.codecs.interaction.decode(value!).eventId)
 
 test('a feed that was interrupted goes on where it was, however often', () =>
-  withWire(async (wire) => {
+  withWire(async (io) => {
     const source = clicks(2000)
     for (const stopAfter of [1, 600, Number.POSITIVE_INFINITY]) {
       const stop = new AbortController()
       const account = new Account('source')
       await feedInteractions(source, {
-        log: wire.log,
-        codecs: wire.codecs,
+        log: io.log,
+        codecs: io.codecs,
         topic: 'interactions',
         name: 'clicks',
         signal: stop.signal,
@@ -48,16 +48,16 @@ test('a feed that was interrupted goes on where it was, however often', () =>
         assert.deepEqual([unaccounted(account.numbers()), account.of('fedBefore') > 0], [0, true])
     }
     assert.deepEqual(
-      ids(wire),
+      ids(io),
       source.map(({ eventId }) => eventId)
     )
   }))
 
 test('two feeds of different names do not take each other for themselves', () =>
-  withWire(async (wire) => {
+  withWire(async (io) => {
     const options = {
-      log: wire.log,
-      codecs: wire.codecs,
+      log: io.log,
+      codecs: io.codecs,
       topic: 'interactions',
       signal: new AbortController().signal,
       hasRoom: async () => true
@@ -65,16 +65,16 @@ test('two feeds of different names do not take each other for themselves', () =>
     assert.equal(await feedInteractions(clicks(3), { ...options, name: 'a' }), 3)
     assert.equal(await feedInteractions(clicks(5), { ...options, name: 'a#1' }), 5)
     assert.equal(await feedInteractions(clicks(3), { ...options, name: 'a' }), 3)
-    assert.equal(ids(wire).length, 8)
+    assert.equal(ids(io).length, 8)
   }))
 
 test('items are fed once, and again only where they changed', () =>
-  withWire(async (wire) => {
-    const options = { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal }
+  withWire(async (io) => {
+    const options = { log: io.log, codecs: io.codecs, topic: 'items', signal: new AbortController().signal }
     const item = (title: string) => ({ itemId: 'i', title, features: {}, updatedAtMs: 0 })
     await feedItems([item('one')], options)
     await feedItems([item('one')], options)
     await feedItems([item('two')], options)
-    const titles = wire.log.records('items').map(({ value }) => wire.codecs.item.decode(value!).title)
+    const titles = io.log.records('items').map(({ value }) => io.codecs.item.decode(value!).title)
     assert.deepEqual(titles, ['one', 'two'])
   }))

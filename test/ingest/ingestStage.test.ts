@@ -21,7 +21,7 @@ import { HttpRegistry } from '../../src/records/registry/httpRegistry.ts'
 import { loadSchemas } from '../../src/records/registry/schemaRegistry.ts'
 import { foreignType } from '../support/foreignAvro.ts'
 import { RegistryServer } from '../support/registryServer.ts'
-import { type TestWire, testWire } from '../support/wire.ts'
+import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
 const utf8 = new TextEncoder()
 const never = new AbortController().signal
@@ -171,10 +171,10 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
       }
     ])
 
-    const wire = { config, clock, log, registry, codecs }
+    const io = { config, clock, log, registry, codecs }
     const stage = new IngestStage({
-      ...wire,
-      sources: config.sources.map((source) => openSource(source, wire)),
+      ...io,
+      sources: config.sources.map((source) => openSource(source, io)),
       offsets: new MemoryOffsets()
     })
     await stage.run(never, { untilEnd: true })
@@ -249,50 +249,50 @@ const click = (u: string, i: string): NewRecord => ({
   value: utf8.encode(JSON.stringify({ u, i }))
 })
 
-function stageOf(wire: TestWire, offsets: IngestOffsets): IngestStage {
-  return new IngestStage({ ...wire, sources: wire.config.sources.map((source) => openSource(source, wire)), offsets })
+function stageOf(io: TestStageIo, offsets: IngestOffsets): IngestStage {
+  return new IngestStage({ ...io, sources: io.config.sources.map((source) => openSource(source, io)), offsets })
 }
 
-const idsOf = (wire: TestWire) =>
-  wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+const idsOf = (io: TestStageIo) =>
+  io.log.records('interactions').map(({ value }) => io.codecs.interaction.decode(value!).eventId)
 
 test('reads on from where it was; without that everything again, under the same event ids', async () => {
-  const wire = await testWire(simple)
+  const io = await testStageIo(simple)
   const offsets = new MemoryOffsets()
-  await wire.log.append('clicks', [click('a', 'x'), click('b', 'y')])
-  await stageOf(wire, offsets).run(never, { untilEnd: true })
+  await io.log.append('clicks', [click('a', 'x'), click('b', 'y')])
+  await stageOf(io, offsets).run(never, { untilEnd: true })
   assert.deepEqual([...offsets.saved], [['clicks/0', 2n]])
-  await wire.log.append('clicks', [click('c', 'z')])
-  const stage = stageOf(wire, offsets)
+  await io.log.append('clicks', [click('c', 'z')])
+  const stage = stageOf(io, offsets)
   await stage.run(never, { untilEnd: true })
   assert.deepEqual(stage.accounts().get('clicks'), account(1, { mapped: 1, filtered: 0, partly: 0, refused: 0 }))
-  assert.deepEqual(idsOf(wire), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
-  await stageOf(wire, new MemoryOffsets()).run(never, { untilEnd: true })
-  assert.deepEqual(idsOf(wire).slice(3), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
-  wire.dispose()
+  assert.deepEqual(idsOf(io), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
+  await stageOf(io, new MemoryOffsets()).run(never, { untilEnd: true })
+  assert.deepEqual(idsOf(io).slice(3), ['clicks/0/0', 'clicks/0/1', 'clicks/0/2'])
+  io.dispose()
 })
 
 test('goes on from where its group was, if that is further than it remembers', async () => {
-  const wire = await testWire(simple)
-  await wire.log.append('clicks', [click('a', 'x'), click('b', 'y'), click('c', 'z')])
+  const io = await testStageIo(simple)
+  await io.log.append('clicks', [click('a', 'x'), click('b', 'y'), click('c', 'z')])
   const groups: (string | undefined)[] = []
   /** A log that keeps offsets of groups, as Kafka does. */
   const kept = (committed: bigint): EventLog => ({
     read: (topic, options) => {
       groups.push(options.group)
-      return wire.log.read(topic, { ...options, resume: (partition) => options.resume(partition, committed) })
+      return io.log.read(topic, { ...options, resume: (partition) => options.resume(partition, committed) })
     },
-    append: (...args) => wire.log.append(...args),
-    ends: (topic) => wire.log.ends(topic),
-    close: () => wire.log.close()
+    append: (...args) => io.log.append(...args),
+    ends: (topic) => io.log.ends(topic),
+    close: () => io.log.close()
   })
   const read = async (remembered: bigint | undefined, committed: bigint) => {
     const offsets = new MemoryOffsets()
     if (remembered !== undefined) offsets.save('clicks', 0, remembered)
     const stage = new IngestStage({
-      ...wire,
+      ...io,
       log: kept(committed),
-      sources: [openSource(wire.config.sources[0]!, wire)],
+      sources: [openSource(io.config.sources[0]!, io)],
       offsets
     })
     await stage.run(never, { untilEnd: true })
@@ -302,25 +302,25 @@ test('goes on from where its group was, if that is further than it remembers', a
   assert.equal(await read(1n, 2n), 1)
   assert.equal(await read(2n, 1n), 1)
   assert.deepEqual(new Set(groups), new Set(['mtmi-ingest.clicks']))
-  wire.dispose()
+  io.dispose()
 })
 
 test('what is not durable is not remembered', async () => {
-  const wire = await testWire(simple)
+  const io = await testStageIo(simple)
   const offsets = new MemoryOffsets()
-  await wire.log.append('clicks', [click('a', 'x')])
+  await io.log.append('clicks', [click('a', 'x')])
   const full: EventLog = {
-    read: (...args) => wire.log.read(...args),
+    read: (...args) => io.log.read(...args),
     append: async () => {
       throw new MtmiError('UNAVAILABLE', 'no space left')
     },
-    ends: (topic) => wire.log.ends(topic),
+    ends: (topic) => io.log.ends(topic),
     close: async () => {}
   }
-  const stage = new IngestStage({ ...wire, log: full, sources: [openSource(wire.config.sources[0]!, wire)], offsets })
+  const stage = new IngestStage({ ...io, log: full, sources: [openSource(io.config.sources[0]!, io)], offsets })
   await assert.rejects(stage.run(never, { untilEnd: true }), /no space left/)
   assert.equal(offsets.saved.size, 0)
-  wire.dispose()
+  io.dispose()
 })
 
 test('a catalogue topic becomes items: the newest state, and deletions', async () => {
@@ -332,42 +332,42 @@ test('a catalogue topic becomes items: the newest state, and deletions', async (
     title: 'name',
     features: { brand: 'brand' }
   }
-  const wire = await testWire({ sources: [source] })
+  const io = await testStageIo({ sources: [source] })
   const product = (key: string, value: object | null): NewRecord => ({
     key: utf8.encode(key),
     value: value === null ? null : utf8.encode(JSON.stringify(value))
   })
-  await wire.log.append('products', [
+  await io.log.append('products', [
     product('a', { name: 'Lamp', brand: 'Lux' }),
     product('b', { name: 7 }),
     product('a', null),
     product('', { name: 'x' })
   ])
-  await stageOf(wire, new MemoryOffsets()).run(never, { untilEnd: true })
-  const items = wire.log
+  await stageOf(io, new MemoryOffsets()).run(never, { untilEnd: true })
+  const items = io.log
     .records('items')
-    .map(({ key, value }) => [new TextDecoder().decode(key), value === null ? null : wire.codecs.item.decode(value)])
-  const updatedAtMs = wire.clock.nowMs()
+    .map(({ key, value }) => [new TextDecoder().decode(key), value === null ? null : io.codecs.item.decode(value)])
+  const updatedAtMs = io.clock.nowMs()
   assert.deepEqual(items, [
     ['a', { itemId: 'a', title: 'Lamp', features: { brand: ['Lux'] }, updatedAtMs }],
     ['b', { itemId: 'b', title: '7', features: {}, updatedAtMs }],
     ['a', null]
   ])
-  assert.equal(wire.log.records(deadLetterTopic('products', 'mtmi')).length, 1)
-  wire.dispose()
+  assert.equal(io.log.records(deadLetterTopic('products', 'mtmi')).length, 1)
+  io.dispose()
 })
 
 test('too many bad records stop it before they are taken; another topic’s good ones are kept', async () => {
   const other = { topic: 'other', format: 'json', user: 'u', item: 'i', type: '=click', time: 'log:time' }
-  const wire = await testWire({ sources: [...simple.sources, other] })
+  const io = await testStageIo({ sources: [...simple.sources, other] })
   const offsets = new MemoryOffsets()
   const wrong = Array.from(
     { length: 1400 },
     (_, i): NewRecord => ({ key: new Uint8Array(), value: utf8.encode(JSON.stringify({ user: i })) })
   )
-  await wire.log.append('clicks', [click('a', 'x'), ...wrong])
-  await wire.log.append('other', [click('b', 'y')])
-  await assert.rejects(stageOf(wire, offsets).run(never, { untilEnd: true }), (error) => {
+  await io.log.append('clicks', [click('a', 'x'), ...wrong])
+  await io.log.append('other', [click('b', 'y')])
+  await assert.rejects(stageOf(io, offsets).run(never, { untilEnd: true }), (error) => {
     assert(error instanceof MtmiError && error.code === 'BAD_EVENT')
     assert.match(
       error.message,
@@ -376,16 +376,16 @@ test('too many bad records stop it before they are taken; another topic’s good
     return true
   })
   // What is behind the remembered offset is among the dead letters, and nothing beyond it.
-  const letters = wire.log.records(deadLetterTopic('clicks', 'mtmi'))
+  const letters = io.log.records(deadLetterTopic('clicks', 'mtmi'))
   assert.equal(BigInt(letters.length) + 1n, offsets.saved.get('clicks/0'))
   assert(letters.length < 1000)
-  assert.deepEqual(idsOf(wire).sort(), ['clicks/0/0', 'other/0/0'])
-  wire.dispose()
+  assert.deepEqual(idsOf(io).sort(), ['clicks/0/0', 'other/0/0'])
+  io.dispose()
 })
 
 test('while the registry is away it waits, and loses nothing', async () => {
   const server = await new RegistryServer().start()
-  const wire = await testWire({
+  const io = await testStageIo({
     registry: { url: server.url },
     sources: [{ topic: 'clicks', format: 'avro-registry', user: 'u', item: 'i', type: '=click', time: 'log:time' }]
   })
@@ -401,7 +401,7 @@ test('while the registry is away it waits, and loses nothing', async () => {
   await server.stop()
   const body = foreignType(JSON.stringify(schema)).toBuffer({ u: 'ada', i: 'lamp' })
   const value = Buffer.concat([Buffer.from([0, 0, 0, 0, id]), body])
-  await wire.log.append(
+  await io.log.append(
     'clicks',
     Array.from({ length: 20 }, () => ({ key: new Uint8Array(), value }))
   )
@@ -410,27 +410,27 @@ test('while the registry is away it waits, and loses nothing', async () => {
   const failing = new Promise<void>((resolve) => {
     failed = resolve
   })
-  const registry = new HttpRegistry(wire.config.registry, {
+  const registry = new HttpRegistry(io.config.registry, {
     clock: systemClock,
     rng: new Rng(1),
     retryFirstMs: 1,
     onProblem: () => failed()
   })
-  const source = openSource(wire.config.sources[0]!, { ...wire, registry })
-  const running = new IngestStage({ ...wire, sources: [source], offsets: new MemoryOffsets() }).run(never, {
+  const source = openSource(io.config.sources[0]!, { ...io, registry })
+  const running = new IngestStage({ ...io, sources: [source], offsets: new MemoryOffsets() }).run(never, {
     untilEnd: true
   })
   await failing
-  assert.equal(wire.log.records('interactions').length, 0)
+  assert.equal(io.log.records('interactions').length, 0)
   server.fail(3, 500)
   await server.start()
   await running
-  assert.equal(wire.log.records('interactions').length, 20)
-  assert.equal(wire.log.records(deadLetterTopic('clicks', 'mtmi')).length, 0)
+  assert.equal(io.log.records('interactions').length, 20)
+  assert.equal(io.log.records(deadLetterTopic('clicks', 'mtmi')).length, 0)
 
   // Asked to end meanwhile, it ends at once, and leaves the records for the next start.
   await server.stop()
-  const again = new HttpRegistry(wire.config.registry, {
+  const again = new HttpRegistry(io.config.registry, {
     clock: systemClock,
     rng: new Rng(1),
     retryFirstMs: 60_000,
@@ -440,12 +440,12 @@ test('while the registry is away it waits, and loses nothing', async () => {
   stop.signal.addEventListener('abort', () => again.close())
   const offsets = new MemoryOffsets()
   await new IngestStage({
-    ...wire,
-    sources: [openSource(wire.config.sources[0]!, { ...wire, registry: again })],
+    ...io,
+    sources: [openSource(io.config.sources[0]!, { ...io, registry: again })],
     offsets
   }).run(stop.signal)
   assert.equal(offsets.saved.size, 0)
-  wire.dispose()
+  io.dispose()
 })
 
 test('what was read and what came of it is counted, and how far the stage is, over all sources', async () => {
@@ -457,25 +457,25 @@ test('what was read and what came of it is counted, and how far the stage is, ov
     time: 't',
     filter: { path: 'bot', exists: false }
   }
-  const wire = await testWire({
+  const io = await testStageIo({
     sources: [
       { topic: 'clicks', ...mapping },
       { topic: 'views', ...mapping }
     ]
   })
   const record = (value: object) => ({ key: utf8.encode('k'), value: utf8.encode(JSON.stringify(value)) })
-  const good = { u: 'ada', i: 'lamp', t: wire.clock.nowMs() }
-  await wire.log.append('clicks', [
+  const good = { u: 'ada', i: 'lamp', t: io.clock.nowMs() }
+  await io.log.append('clicks', [
     record(good),
     record({ ...good, bot: true }),
     record({ ...good, i: '' }),
     { key: utf8.encode('k'), value: null }
   ])
-  await wire.log.append('views', [record(good)])
-  const metrics = createMetrics({ clock: wire.clock, processMetrics: false })
-  const sources = wire.config.sources.map((source) => openSource(source, wire))
+  await io.log.append('views', [record(good)])
+  const metrics = createMetrics({ clock: io.clock, processMetrics: false })
+  const sources = io.config.sources.map((source) => openSource(source, io))
   const stage = new IngestStage({
-    ...wire,
+    ...io,
     sources,
     offsets: new MemoryOffsets(),
     measure: (report) => metrics.apply(report)
@@ -483,13 +483,13 @@ test('what was read and what came of it is counted, and how far the stage is, ov
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   const done = async () => {
-    const { consumed, ends } = await progressOf(stage, wire.log)
+    const { consumed, ends } = await progressOf(stage, io.log)
     return consumed.size === 2 && [...ends].every(([number, end]) => consumed.get(number) === end)
   }
   while (!(await done())) await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
   // Two sources of one partition each: four records and one.
-  assert.deepEqual([...(await progressOf(stage, wire.log)).ends.values()].sort(), [1n, 4n])
-  assert.equal((await progressOf(stage, wire.log)).takenAtMs, wire.clock.nowMs())
+  assert.deepEqual([...(await progressOf(stage, io.log)).ends.values()].sort(), [1n, 4n])
+  assert.equal((await progressOf(stage, io.log)).takenAtMs, io.clock.nowMs())
   stop.abort()
   await running
   const { body } = await metrics.expose()
@@ -513,32 +513,32 @@ test('what was read and what came of it is counted, and how far the stage is, ov
     ),
     [2, 2, 1]
   )
-  wire.dispose()
+  io.dispose()
 })
 
 test('a record with bad elements is one record of the account, one dead letter, and its good elements are used', async () => {
-  const wire = await testWire({ sources: [{ ...simple.sources[0], item: 'items[*].sku' }] })
+  const io = await testStageIo({ sources: [{ ...simple.sources[0], item: 'items[*].sku' }] })
   const cart = (...items: object[]) => ({
     key: utf8.encode('k'),
     value: utf8.encode(JSON.stringify({ u: 'a', items }))
   })
-  await wire.log.append('clicks', [
+  await io.log.append('clicks', [
     cart({ sku: 'x' }, { sku: 'y' }),
     cart({ sku: 'z' }, {}, { sku: 7 }, {}),
     cart({}),
     cart()
   ])
-  const stage = stageOf(wire, new MemoryOffsets())
+  const stage = stageOf(io, new MemoryOffsets())
   await stage.run(never, { untilEnd: true })
   const counts = stage.accounts().get('clicks')!
   assert.deepEqual(counts, account(4, { mapped: 1, filtered: 1, partly: 1, refused: 1 }))
   assert.equal(unaccounted(counts), 0)
-  assert.deepEqual(idsOf(wire), ['clicks/0/0#0', 'clicks/0/0#1', 'clicks/0/1#0', 'clicks/0/1#2'])
-  const letters = wire.log.records(deadLetterTopic('clicks', 'mtmi')).map((record) => readDeadLetter(record)!)
+  assert.deepEqual(idsOf(io), ['clicks/0/0#0', 'clicks/0/0#1', 'clicks/0/1#0', 'clicks/0/1#2'])
+  const letters = io.log.records(deadLetterTopic('clicks', 'mtmi')).map((record) => readDeadLetter(record)!)
   assert.deepEqual(
     letters.map(({ offset }) => offset),
     [1n, 2n]
   )
   assert.match(letters[0]!.message, /^element 1: item is missing.*; element 3: item is missing/)
-  wire.dispose()
+  io.dispose()
 })

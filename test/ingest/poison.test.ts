@@ -11,7 +11,7 @@ import type { NewRecord } from '../../src/log/eventLog.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
-import { type TestWire, testWire } from '../support/wire.ts'
+import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
 const text = new TextEncoder()
 const dayMs = 86_400_000
@@ -23,15 +23,15 @@ interface Poison {
   readonly reason: RegExp
 }
 
-function interaction(wire: TestWire, more: Partial<Interaction> = {}): Interaction {
-  return { eventId: 'e', userId: 'ada', itemId: 'lamp', type: 'click', eventTimeMs: wire.clock.nowMs(), ...more }
+function interaction(io: TestStageIo, more: Partial<Interaction> = {}): Interaction {
+  return { eventId: 'e', userId: 'ada', itemId: 'lamp', type: 'click', eventTimeMs: io.clock.nowMs(), ...more }
 }
 
-async function poisons(wire: TestWire): Promise<Poison[]> {
-  const encode = (more: Partial<Interaction>) => Buffer.from(wire.codecs.interaction.encode(interaction(wire, more)))
+async function poisons(io: TestStageIo): Promise<Poison[]> {
+  const encode = (more: Partial<Interaction>) => Buffer.from(io.codecs.interaction.encode(interaction(io, more)))
   const sound = encode({ eventId: 'poisoned' })
   const otherSchema = JSON.stringify({ type: 'record', name: 'Other', fields: [{ name: 'a', type: 'string' }] })
-  const other = await wire.registry.idFor('other-value', otherSchema)
+  const other = await io.registry.idFor('other-value', otherSchema)
   const schemaId = (bytes: Buffer, id: number) => {
     const copy = Buffer.from(bytes)
     copy.writeInt32BE(id, 1)
@@ -69,12 +69,12 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
     { kind: 'bad UTF-8', value: badText, reason: /userId: not UTF-8/ },
     {
       kind: 'far future',
-      value: encode({ eventTimeMs: wire.clock.nowMs() + 365 * dayMs }),
+      value: encode({ eventTimeMs: io.clock.nowMs() + 365 * dayMs }),
       reason: /ahead of when the log took it/
     },
     {
       kind: 'microseconds for milliseconds',
-      value: encode({ eventTimeMs: wire.clock.nowMs() * 1000 }),
+      value: encode({ eventTimeMs: io.clock.nowMs() * 1000 }),
       reason: /is the unit right|it looks like microseconds/
     },
     { kind: 'negative time', value: encode({ eventTimeMs: -1 }), reason: /eventTimeMs is -1|found "-1"/ },
@@ -93,20 +93,20 @@ async function poisons(wire: TestWire): Promise<Poison[]> {
 }
 
 /** Good, poisoned, good, poisoned, …, good. @returns what was poisoned, by offset */
-async function lay(wire: TestWire, topic: string, kinds: readonly Poison[]): Promise<NewRecord[]> {
+async function lay(io: TestStageIo, topic: string, kinds: readonly Poison[]): Promise<NewRecord[]> {
   const poisoned = kinds.map(
     ({ kind, value }): NewRecord => ({ key: Uint8Array.of(255, 0), value, headers: { kind: text.encode(kind) } })
   )
   const good = (i: number) => ({
     key: text.encode('ada'),
-    value: wire.codecs.interaction.encode(interaction(wire, { eventId: `good ${i}`, itemId: `item ${i}` }))
+    value: io.codecs.interaction.encode(interaction(io, { eventId: `good ${i}`, itemId: `item ${i}` }))
   })
-  await wire.log.append(topic, [...poisoned.flatMap((record, i) => [good(i), record]), good(kinds.length)])
+  await io.log.append(topic, [...poisoned.flatMap((record, i) => [good(i), record]), good(kinds.length)])
   return poisoned
 }
 
-function checkLetters(wire: TestWire, topic: string, kinds: readonly Poison[], poisoned: readonly NewRecord[]): void {
-  const letters = wire.log.records(deadLetterTopic(topic, 'mtmi'))
+function checkLetters(io: TestStageIo, topic: string, kinds: readonly Poison[], poisoned: readonly NewRecord[]): void {
+  const letters = io.log.records(deadLetterTopic(topic, 'mtmi'))
   assert.equal(letters.length, kinds.length)
   for (const [i, record] of letters.entries()) {
     const { kind, reason } = kinds[i]!
@@ -139,36 +139,36 @@ test('through ingest: dead letters as they came, all others mapped', async () =>
       }
     ]
   }
-  const wire = await testWire(settings)
+  const io = await testStageIo(settings)
   // A tombstone of a topic of others is no dead letter.
-  const kinds = (await poisons(wire)).filter(({ kind }) => kind !== 'null value')
-  const poisoned = await lay(wire, 'clicks', kinds)
+  const kinds = (await poisons(io)).filter(({ kind }) => kind !== 'null value')
+  const poisoned = await lay(io, 'clicks', kinds)
   const stage = new IngestStage({
-    ...wire,
-    sources: [openSource(wire.config.sources[0]!, wire)],
+    ...io,
+    sources: [openSource(io.config.sources[0]!, io)],
     offsets: { load: () => undefined, save: () => {} }
   })
   await stage.run(new AbortController().signal, { untilEnd: true })
-  checkLetters(wire, 'clicks', kinds, poisoned)
+  checkLetters(io, 'clicks', kinds, poisoned)
   assert.deepEqual(stage.accounts().get('clicks'), {
     ...{ reader: 'ingest', read: 2 * kinds.length + 1, waiting: 0 },
     outcomes: { mapped: kinds.length + 1, filtered: 0, partly: 0, refused: kinds.length }
   })
-  const ids = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!).eventId)
+  const ids = io.log.records('interactions').map(({ value }) => io.codecs.interaction.decode(value!).eventId)
   assert.deepEqual(
     ids,
     Array.from({ length: kinds.length + 1 }, (_, i) => `clicks/good ${i}`)
   )
-  wire.dispose()
+  io.dispose()
 })
 
 test('through sequence: dead letters as they came, all others in their window', async () => {
-  const wire = await testWire()
-  const kinds = await poisons(wire)
-  const poisoned = await lay(wire, 'interactions', kinds)
+  const io = await testStageIo()
+  const kinds = await poisons(io)
+  const poisoned = await lay(io, 'interactions', kinds)
   const disk = new MemoryDisk()
   const stop = new AbortController()
-  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(disk) })
+  const stage = new SequenceStage({ ...io, openStore: async () => new MemorySequenceStore(disk) })
   stage.hurry(true)
   const running = stage.run(stop.signal)
   const end = BigInt(2 * kinds.length + 1)
@@ -176,26 +176,26 @@ test('through sequence: dead letters as they came, all others in their window', 
     await Promise.race([running, new Promise((resolve) => setImmediate(resolve))])
   stop.abort()
   await running
-  checkLetters(wire, 'interactions', kinds, poisoned)
+  checkLetters(io, 'interactions', kinds, poisoned)
   assert.equal(disk.counts.account.outcomes.rejected, kinds.length)
-  const newest = wire.log.records('user-sequences').at(-1)!
-  const { steps } = wire.codecs.userSequence.decode(newest.value!)
+  const newest = io.log.records('user-sequences').at(-1)!
+  const { steps } = io.codecs.userSequence.decode(newest.value!)
   assert.deepEqual(
     steps.map(({ itemId }) => itemId),
     Array.from({ length: kinds.length + 1 }, (_, i) => `item ${i}`)
   )
-  wire.dispose()
+  io.dispose()
 })
 
 test('through ingest of JSON and CloudEvents', async () => {
   const paths = { user: 'u', item: 'i' }
-  const wire = await testWire({
+  const io = await testStageIo({
     sources: [
       { topic: 'json', format: 'json', ...paths, type: '=click', time: 't' },
       { topic: 'cloud', format: 'cloudevents', ...paths }
     ]
   })
-  const t = wire.clock.nowMs()
+  const t = io.clock.nowMs()
   const good = { u: 'ada', i: 'lamp', t }
   const json: readonly [string | Uint8Array | null, RegExp][] = [
     ['', /not JSON/],
@@ -212,7 +212,7 @@ test('through ingest of JSON and CloudEvents', async () => {
     [JSON.stringify({ ...good, t: null }), /time is missing/]
   ]
   const bytes = (value: string | Uint8Array | null) => (typeof value === 'string' ? text.encode(value) : value)
-  await wire.log.append('json', [
+  await io.log.append('json', [
     ...json.map(([value]) => ({ key: new Uint8Array(), value: bytes(value) })),
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)) }
   ])
@@ -223,7 +223,7 @@ test('through ingest of JSON and CloudEvents', async () => {
     ce_type: text.encode('click')
   }
   const { ce_id: _, ...anonymous } = ce
-  await wire.log.append('cloud', [
+  await io.log.append('cloud', [
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: {} },
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: anonymous },
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: { ...ce, ce_source: Uint8Array.of(0xff) } },
@@ -231,21 +231,21 @@ test('through ingest of JSON and CloudEvents', async () => {
     { key: new Uint8Array(), value: null, headers: ce },
     { key: new Uint8Array(), value: bytes(JSON.stringify(good)), headers: ce }
   ])
-  const sources = wire.config.sources.map((source) => openSource(source, wire))
-  await new IngestStage({ ...wire, sources, offsets: { load: () => undefined, save: () => {} } }).run(
+  const sources = io.config.sources.map((source) => openSource(source, io))
+  await new IngestStage({ ...io, sources, offsets: { load: () => undefined, save: () => {} } }).run(
     new AbortController().signal,
     {
       untilEnd: true
     }
   )
-  const letters = wire.log.records('json.mtmi.dlq')
+  const letters = io.log.records('json.mtmi.dlq')
   assert.equal(letters.length, json.length)
   for (const [i, letter] of letters.entries()) {
     const [value, reason] = json[i]!
     assert.deepEqual(letter.value === null ? null : [...letter.value], value === null ? null : [...bytes(value)!])
     assert.match(readDeadLetter(letter)!.message, reason)
   }
-  const reasons = wire.log.records('cloud.mtmi.dlq').map((letter) => readDeadLetter(letter)!.message)
+  const reasons = io.log.records('cloud.mtmi.dlq').map((letter) => readDeadLetter(letter)!.message)
   assert.equal(reasons.length, 5)
   for (const [i, reason] of [
     /ce_specversion is missing/,
@@ -255,6 +255,6 @@ test('through ingest of JSON and CloudEvents', async () => {
     /user is missing: u of a record without a value/
   ].entries())
     assert.match(reasons[i]!, reason)
-  assert.equal(wire.log.records('interactions').length, 2)
-  wire.dispose()
+  assert.equal(io.log.records('interactions').length, 2)
+  io.dispose()
 })

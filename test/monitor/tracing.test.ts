@@ -6,39 +6,39 @@ import { traceHeaders, tracesOf } from '../../src/records/traceContext.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
 import { until } from '../support/smallStream.ts'
-import { testWire } from '../support/wire.ts'
+import { testStageIo } from '../support/stageIo.ts'
 
 const text = new TextEncoder()
 const traceparent = (digit: number) => `00-${String(digit).repeat(32)}-${'a'.repeat(16)}-01`
 
 /** Five clicks of two users, those of `traced` with a trace, through the sequencer. */
 async function sequenced(enabled: boolean, traced: readonly number[]) {
-  const wire = await testWire({ trace: { enabled } })
+  const io = await testStageIo({ trace: { enabled } })
   const clicks = ['ann', 'ann', 'bob', 'ann', 'bob'].map((userId, i) => ({
     key: text.encode(userId),
-    value: wire.codecs.interaction.encode({
+    value: io.codecs.interaction.encode({
       eventId: `e${i}`,
       userId,
       itemId: `i${i}`,
       type: 'click',
-      eventTimeMs: wire.clock.nowMs() + i
+      eventTimeMs: io.clock.nowMs() + i
     }),
     ...(traced.includes(i) ? { headers: traceHeaders({ newest: traceparent(i + 1), links: [] }) } : {})
   }))
-  await wire.log.append('interactions', clicks)
+  await io.log.append('interactions', clicks)
   const told: Record<string, unknown>[] = []
   const note = (fields: Readonly<Record<string, unknown>>, msg: string) => void told.push({ ...fields, msg })
   const logger: StageLogger = { debug: note, info: note, warn: note, error: note }
   const disk = new MemoryDisk()
   const stop = new AbortController()
-  const stage = new SequenceStage({ ...wire, logger, openStore: async () => new MemorySequenceStore(disk) })
+  const stage = new SequenceStage({ ...io, logger, openStore: async () => new MemorySequenceStore(disk) })
   stage.hurry(true)
   const running = stage.run(stop.signal)
   await until(async () => stage.consumed().get(0) === 5n && stage.committed, running)
   stop.abort()
   await running
-  const records = wire.log.records('user-sequences')
-  wire.dispose()
+  const records = io.log.records('user-sequences')
+  io.dispose()
   return { records, told }
 }
 

@@ -35,7 +35,7 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { newTrainer, until } from '../support/smallStream.ts'
-import { type TestWire, testWire } from '../support/wire.ts'
+import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
 const runs = Number(process.env.HOSTILE_RUNS ?? 3)
 const seed = Number(process.env.HOSTILE_SEED ?? 1)
@@ -95,7 +95,7 @@ type Route = 'http' | 'clicks' | 'interactions' | 'items' | 'user-sequences' | '
 interface Bad {
   readonly at: number
   readonly route: Route
-  readonly record: (wire: TestWire) => Partial<NewRecord> | string
+  readonly record: (io: TestStageIo) => Partial<NewRecord> | string
 }
 
 const badId = fc.constantFrom(
@@ -126,7 +126,7 @@ const entries = (count: number, value: string) =>
 function broken<T>(
   route: Route,
   changes: fc.Arbitrary<T>,
-  encode: (wire: TestWire, change: T) => Partial<NewRecord>
+  encode: (io: TestStageIo, change: T) => Partial<NewRecord>
 ): fc.Arbitrary<Omit<Bad, 'at'>> {
   const cut = ({ value, ...rest }: Partial<NewRecord>, share: number) => ({
     ...rest,
@@ -136,9 +136,9 @@ function broken<T>(
     rubbish.map((value) => ({ route, record: () => ({ value }) })),
     fc.tuple(changes, fc.double({ min: 0, max: 1, noNaN: true })).map(([change, share]) => ({
       route,
-      record: (wire: TestWire) => cut(encode(wire, change), share)
+      record: (io: TestStageIo) => cut(encode(io, change), share)
     })),
-    changes.map((change) => ({ route, record: (wire: TestWire) => encode(wire, change) }))
+    changes.map((change) => ({ route, record: (io: TestStageIo) => encode(io, change) }))
   )
 }
 
@@ -300,7 +300,7 @@ async function openDisk(directory: string) {
   return {
     ...{
       directory,
-      wire: await testWire(settings),
+      io: await testStageIo(settings),
       checkpoints: new CheckpointMemory(3),
       ledger: new BatchLedgerMemory()
     },
@@ -312,14 +312,14 @@ type Disk = Awaited<ReturnType<typeof openDisk>>
 
 /** Puts good and bad records where they belong. @returns the dead letters to be: `topic/offset stage` */
 async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
-  const { wire } = disk
-  const { log, codecs } = wire
+  const { io } = disk
+  const { log, codecs } = io
   const expected: string[] = []
   let refused = 0
-  const metrics = createMetrics({ clock: wire.clock, processMetrics: false })
+  const metrics = createMetrics({ clock: io.clock, processMetrics: false })
   const { app } = createHttpService({
     ...{ recommender: {} as never, erase: async () => {}, readiness: () => ({ ready: true, detail: '' }) },
-    ...{ metrics, options: wire.config.serve, clock: wire.clock, futureMaxMs: wire.config.events.futureMaxMs },
+    ...{ metrics, options: io.config.serve, clock: io.clock, futureMaxMs: io.config.events.futureMaxMs },
     accept: (interactions) =>
       log.append(
         'interactions',
@@ -330,7 +330,7 @@ async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
     (await app.inject({ method: 'POST', url: '/v1/events', headers: { 'content-type': 'application/json' }, payload }))
       .statusCode
   const putBad = async ({ route, record }: Bad) => {
-    const made = record(wire)
+    const made = record(io)
     if (route === 'http') {
       const status = await post(made as string)
       assert(status >= 400 && status < 500, `${status} for ${String(made).slice(0, 200)}`)
@@ -384,11 +384,11 @@ async function lay(disk: Disk, bad: readonly Bad[]): Promise<string[]> {
 
 /** All stages, until each has read everything that there is for it. */
 async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
-  const { wire, directory, checkpoints, ledger, learned } = disk
-  const { log, config } = wire
+  const { io, directory, checkpoints, ledger, learned } = disk
+  const { log, config } = io
   const end = async (topic: string) => (await log.ends(topic)).get(0) ?? 0n
   await new IngestStage({
-    ...{ ...wire, sources: config.sources.map((source) => openSource(source, wire)) },
+    ...{ ...io, sources: config.sources.map((source) => openSource(source, io)) },
     offsets: {
       load: (topic) => disk.offsets.get(topic),
       save: (topic, _partition, next) => void disk.offsets.set(topic, next)
@@ -396,10 +396,10 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   }).run(new AbortController().signal, { untilEnd: true })
 
   const stop = new AbortController()
-  const catalogue = new CatalogueReader(wire, { stage: 'sequence' })
-  const drift = new DriftWatch({ options: config.drift, clock: wire.clock, catalogue: catalogue.catalogue })
+  const catalogue = new CatalogueReader(io, { stage: 'sequence' })
+  const drift = new DriftWatch({ options: config.drift, clock: io.clock, catalogue: catalogue.catalogue })
   const sequencing = new SequenceStage({
-    ...wire,
+    ...io,
     catalogue,
     drift,
     openStore: (partition) => LmdbSequenceStore.open(directory, partition)
@@ -423,20 +423,20 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
 
   const stopModel = new AbortController()
   const index = await EmbeddedIndex.open(path.join(directory, 'index'), { searchThread: false })
-  const shared = new CatalogueReader(wire, { stage: 'train' })
+  const shared = new CatalogueReader(io, { stage: 'train' })
   const publish = new PublishStage({
-    ...{ ...wire, catalogue: shared, index, replica: new ModelReplica({ gated: true }) },
+    ...{ ...io, catalogue: shared, index, replica: new ModelReplica({ gated: true }) },
     offsets: { load: () => new Map(), save: () => {} }
   })
   const train = new TrainStage({
-    ...{ ...wire, catalogue: shared, trainer: newTrainer(wire), checkpoints, ledger },
+    ...{ ...io, catalogue: shared, trainer: newTrainer(io), checkpoints, ledger },
     onLearned: (_batch, examples) => {
       for (const { userId, history, target } of examples)
         learned.add(JSON.stringify([userId, history.map(({ itemId }) => itemId), target.itemId]))
     }
   })
-  const served = new CatalogueReader(wire, { stage: 'serve' })
-  const encode = new EncodeStage({ ...wire, catalogue: served, index, replica: new ModelReplica({ gated: true }) })
+  const served = new CatalogueReader(io, { stage: 'serve' })
+  const encode = new EncodeStage({ ...io, catalogue: served, index, replica: new ModelReplica({ gated: true }) })
   for (const stage of [train, publish]) stage.hurry(true)
   const running = Promise.all([
     train.run(stopModel.signal),
@@ -493,14 +493,14 @@ async function withDisk<T>(body: (disk: Disk) => Promise<T>): Promise<T> {
   try {
     return await body(disk)
   } finally {
-    disk.wire.dispose()
+    disk.io.dispose()
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
-function lettersOf({ wire }: Disk): string[] {
+function lettersOf({ io }: Disk): string[] {
   return Object.keys(stagesOf).flatMap((topic) =>
-    wire.log.records(`${topic}.mtmi.dlq`).map((record) => {
+    io.log.records(`${topic}.mtmi.dlq`).map((record) => {
       const letter = readDeadLetter(record)!
       assert(letter.message.length > 0)
       return `${letter.topic}/${letter.offset} ${letter.stage}`

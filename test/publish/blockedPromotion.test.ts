@@ -10,7 +10,7 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { learnAll, newTrainer, wireWithSequences } from '../support/smallStream.ts'
+import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
 
 before(async () => {
@@ -26,7 +26,7 @@ test('up to 1,111,111 users another index version can go live, beyond that none 
 })
 
 test('an index version that cannot go live is reported once, with the reason and what to do, and goes live when the cause is gone', async () => {
-  const small = await wireWithSequences()
+  const small = await ioWithSequences()
   await learnAll(
     new TrainStage({
       ...small,
@@ -37,7 +37,7 @@ test('an index version that cannot go live is reported once, with the reason and
     small
   )
   const clock = new SteppedClock(small.clock.nowMs())
-  const wire = { ...small, clock }
+  const io = { ...small, clock }
   const index = new MemoryVectorIndex()
   const shape = { dimensions: 8, interestCount: 2 }
   const unit = Float32Array.from([1, 0, 0, 0, 0, 0, 0, 0])
@@ -55,7 +55,7 @@ test('an index version that cannot go live is reported once, with the reason and
   const problems: string[] = []
   const kept: (HeldPromotion | undefined)[] = []
   const stage = new PublishStage({
-    ...{ ...wire, index, replica: new ModelReplica(), offsets: { load: () => new Map(), save: () => {} } },
+    ...{ ...io, index, replica: new ModelReplica(), offsets: { load: () => new Map(), save: () => {} } },
     limits: { usersMax: 50 },
     onProblem: (text) => problems.push(text),
     onHeldPromotion: (held) => kept.push(held)
@@ -78,7 +78,7 @@ test('an index version that cannot go live is reported once, with the reason and
     'user',
     users.slice(0, 30).map(({ id }) => id)
   )
-  await wire.log.append(
+  await io.log.append(
     'user-sequences',
     [small.log.records('user-sequences').at(-1)!].map(({ key, value }) => ({ key, value }))
   )

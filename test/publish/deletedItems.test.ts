@@ -9,7 +9,7 @@ import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { allArrays } from '../support/copies.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { newTrainer, wireWithSequences } from '../support/smallStream.ts'
+import { ioWithSequences, newTrainer } from '../support/smallStream.ts'
 import { history, live } from '../train/modelLives.ts'
 import { catalogue, click, everywhere, places, withIndex, write } from './places.ts'
 
@@ -21,10 +21,10 @@ for (const name of ['memory', 'embedded'])
   test(`an item that the catalogue deletes is in no index version and in no list until the catalogue has it again (${name} index)`, async () => {
     await withIndex(name, async (index) => {
       const disk = await history(index)
-      const { wire, desk } = disk
+      const { io, desk } = disk
       await feedItems(catalogue, {
-        log: wire.log,
-        codecs: wire.codecs,
+        log: io.log,
+        codecs: io.codecs,
         topic: 'items',
         signal: new AbortController().signal
       })
@@ -38,16 +38,16 @@ for (const name of ['memory', 'embedded'])
       assert.deepEqual(await here(), [...everywhere, `index version ${modelVersion}`, `index version ${kept}`].sort())
 
       // Deleted while nothing runs: the next start takes it out, of what is live and of what is kept for a rollback.
-      await write(wire, item.itemId)
+      await write(io, item.itemId)
       await live(disk)
       assert.deepEqual(await here(), [])
       // Clicks train its embedding and count for popularity; the user who clicked has vectors all the same.
-      await click(wire, 'newcomer', ['i2', item.itemId, 'i3', item.itemId])
+      await click(io, 'newcomer', ['i2', item.itemId, 'i3', item.itemId])
       await live(disk)
       assert.deepEqual(await here(), [])
       assert.equal((await index.user('newcomer'))?.payload.recent[0], item.itemId)
       // After compaction the tombstone is all that is left of it.
-      wire.log.compact('items')
+      io.log.compact('items')
       desk.ask('rebuild')
       assert.notEqual((await live(disk)).modelVersion, modelVersion)
       assert.deepEqual(await here(), [])
@@ -57,24 +57,24 @@ for (const name of ['memory', 'embedded'])
       await live(disk)
       assert.deepEqual(await here(), [])
 
-      await write(wire, item)
-      await click(wire, 'another', ['i2', 'i3'])
+      await write(io, item)
+      await click(io, 'another', ['i2', 'i3'])
       const again = await live(disk)
       assert.deepEqual(await here(), [...everywhere, `index version ${again.modelVersion}`].sort())
       const { payload } = (await index.item(item.itemId))!
       assert.equal(payload.title, item.title)
       assert(payload.count > 0, 'its interactions are counted as before')
-      wire.dispose()
+      io.dispose()
     })
   })
 
 test('an item that is deleted while a write of it is under way leaves the index right after, without a restart', async () => {
   const index = new MemoryVectorIndex()
   const disk = await history(index)
-  const { wire } = disk
+  const { io } = disk
   await feedItems(catalogue, {
-    log: wire.log,
-    codecs: wire.codecs,
+    log: io.log,
+    codecs: io.codecs,
     topic: 'items',
     signal: new AbortController().signal
   })
@@ -82,32 +82,32 @@ test('an item that is deleted while a write of it is under way leaves the index 
   index.beforeUpsert = async () => {
     if (deleted) return
     deleted = true
-    await write(wire, 'i1')
+    await write(io, 'i1')
   }
   await live(disk)
   assert(deleted)
   assert.deepEqual(await places(index, disk, 'i1'), [])
-  wire.dispose()
+  io.dispose()
 })
 
 test('feeding the same catalogue once more, as a restart does, does not bring a deleted item back', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const feed = () =>
-    feedItems(catalogue, { log: wire.log, codecs: wire.codecs, topic: 'items', signal: new AbortController().signal })
+    feedItems(catalogue, { log: io.log, codecs: io.codecs, topic: 'items', signal: new AbortController().signal })
   await feed()
-  await write(wire, 'i1')
-  const end = (await wire.log.ends('items')).get(0)
+  await write(io, 'i1')
+  const end = (await io.log.ends('items')).get(0)
   await feed()
-  assert.equal((await wire.log.ends('items')).get(0), end)
-  wire.dispose()
+  assert.equal((await io.log.ends('items')).get(0), end)
+  io.dispose()
 })
 
 test('a batch that is learned again after a crash knows of its items what it knew then, though they were deleted or changed since', async () => {
   const learn = async (change: 'never' | 'after the crash' | 'before') => {
-    const wire = await wireWithSequences()
+    const io = await ioWithSequences()
     await feedItems(catalogue, {
-      log: wire.log,
-      codecs: wire.codecs,
+      log: io.log,
+      codecs: io.codecs,
       topic: 'items',
       signal: new AbortController().signal
     })
@@ -115,19 +115,19 @@ test('a batch that is learned again after a crash knows of its items what it kne
     const changeAll = async () => {
       for (const item of catalogue)
         await write(
-          wire,
+          io,
           Number(item.itemId.slice(1)) % 2 === 0 ? item.itemId : { ...item, features: { topic: ['other'] } }
         )
     }
     const life = async (crash: boolean) => {
-      const trainer = newTrainer(wire)
+      const trainer = newTrainer(io)
       const stop = new AbortController()
       const onBatch = ({ batch }: { batch: number }) => {
         if (batch < 5) return
         if (crash) throw new Error('crash')
         stop.abort()
       }
-      const stage = new TrainStage({ ...wire, ...stores, trainer, onBatch })
+      const stage = new TrainStage({ ...io, ...stores, trainer, onBatch })
       await stage.run(stop.signal).catch((error: Error) => assert.equal(error.message, 'crash'))
       return [...allArrays(trainer.checkpoint()).entries()].filter(([name]) => !name.startsWith('progressive'))
     }
@@ -138,7 +138,7 @@ test('a batch that is learned again after a crash knows of its items what it kne
       await changeAll()
     }
     const arrays = await life(false)
-    wire.dispose()
+    io.dispose()
     return arrays
   }
   const undisturbed = await learn('never')

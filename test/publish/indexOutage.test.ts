@@ -12,7 +12,7 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { learnAll, newTrainer, wireWithSequences } from '../support/smallStream.ts'
+import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
 
 before(async () => {
@@ -21,17 +21,17 @@ before(async () => {
 
 /** A log whose events are learned; stages after it run by a clock that the test moves. */
 async function learned() {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   await learnAll(
     new TrainStage({
-      ...wire,
-      trainer: newTrainer(wire),
+      ...io,
+      trainer: newTrainer(io),
       checkpoints: new CheckpointMemory(3),
       ledger: new BatchLedgerMemory()
     }),
-    wire
+    io
   )
-  const clock = new SteppedClock(wire.clock.nowMs())
+  const clock = new SteppedClock(io.clock.nowMs())
   const counted = new Map<string, number>()
   const measure = (report: MetricsReport) => {
     for (const { metric } of report) counted.set(metric, (counted.get(metric) ?? 0) + 1)
@@ -39,7 +39,7 @@ async function learned() {
   const problems: string[] = []
   const index = new MemoryVectorIndex()
   return {
-    wire: { ...wire, clock },
+    io: { ...io, clock },
     clock,
     counted,
     problems,
@@ -49,10 +49,10 @@ async function learned() {
 }
 
 test('the publisher waits for an index that is away for a minute, at its start and later, and then publishes everything', async () => {
-  const { wire, clock, counted, problems, index, parts } = await learned()
+  const { io, clock, counted, problems, index, parts } = await learned()
   const replica = new ModelReplica()
   const offsets = { load: () => new Map(), save: () => {} }
-  const stage = new PublishStage({ ...wire, ...parts, index, replica, offsets, liveModel: new CheckpointMemory(1) })
+  const stage = new PublishStage({ ...io, ...parts, index, replica, offsets, liveModel: new CheckpointMemory(1) })
   const stop = new AbortController()
   index.down = true
   let ended = false
@@ -64,7 +64,7 @@ test('the publisher waits for an index that is away for a minute, at its start a
   index.down = false
   await clock.pass(70_000)
   assert.equal(stage.outage, undefined)
-  const users = new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))
+  const users = new Set(io.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))
   assert.equal((await index.live())?.users, users.size)
   assert.equal(problems.length, 2)
   const failures = counted.get('publishFailures') ?? 0
@@ -83,30 +83,30 @@ test('the publisher waits for an index that is away for a minute, at its start a
   stop.abort()
   await clock.pass(1000)
   await running
-  wire.dispose()
+  io.dispose()
 })
 
 test('sessions are encoded again after an index was away for a minute', async () => {
-  const { wire, clock, counted, problems, index, parts } = await learned()
+  const { io, clock, counted, problems, index, parts } = await learned()
   const publish = new PublishStage({
-    ...wire,
+    ...io,
     index,
     replica: new ModelReplica(),
     offsets: { load: () => new Map(), save: () => {} }
   })
   const replica = new ModelReplica({ gated: true })
   const stage = new EncodeStage({
-    ...wire,
+    ...io,
     ...parts,
     index,
     replica,
-    catalogue: new CatalogueReader(wire, { stage: 'serve' })
+    catalogue: new CatalogueReader(io, { stage: 'serve' })
   })
   const stop = new AbortController()
   const running = Promise.all([publish.run(stop.signal), stage.run(stop.signal)])
   await clock.pass(1000)
   assert.equal(stage.ready, true)
-  await wire.log.append('model-updates', lastCommit(wire))
+  await io.log.append('model-updates', lastCommit(io))
   index.down = true
   await clock.pass(60_000)
   assert.equal(problems.length, 1)
@@ -118,13 +118,13 @@ test('sessions are encoded again after an index was away for a minute', async ()
   stop.abort()
   await clock.pass(1000)
   await running
-  wire.dispose()
+  io.dispose()
 })
 
 /** Weights of the last commit once more: something that the stage has to propose, and so to ask the index for. */
-function lastCommit(wire: Awaited<ReturnType<typeof learned>>['wire']) {
-  const records = wire.log.records('model-updates')
-  const decoded = records.map(({ key, value }) => ({ key, value, update: wire.codecs.modelUpdate.decode(value!) }))
+function lastCommit(io: Awaited<ReturnType<typeof learned>>['io']) {
+  const records = io.log.records('model-updates')
+  const decoded = records.map(({ key, value }) => ({ key, value, update: io.codecs.modelUpdate.decode(value!) }))
   const commit = decoded.findLast(({ update }) => update.kind === 'commit')!
   const weights = new Map(
     decoded.filter(({ update }) => update.kind === 'weights').map((each) => [new TextDecoder().decode(each.key), each])
@@ -132,6 +132,6 @@ function lastCommit(wire: Awaited<ReturnType<typeof learned>>['wire']) {
   const update = { ...commit.update, step: (commit.update as { step: number }).step + 1 } as typeof commit.update
   return [
     ...[...weights.values()].map(({ key, value }) => ({ key, value })),
-    { key: commit.key, value: wire.codecs.modelUpdate.encode(update) }
+    { key: commit.key, value: io.codecs.modelUpdate.encode(update) }
   ]
 }

@@ -11,8 +11,8 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { learnAll, newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
-import type { TestWire } from '../support/wire.ts'
+import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
+import type { TestStageIo } from '../support/stageIo.ts'
 
 before(async () => {
   await loadBackend()
@@ -21,15 +21,15 @@ before(async () => {
 const nowhere = { load: () => new Map(), save: () => {} }
 
 /** A publisher's life on what is in the log: `settle` waits until all of it has been taken. */
-function liveOn(wire: TestWire, more: Omit<PublishStageOptions, keyof TestWire | 'replica' | 'offsets'>) {
+function liveOn(io: TestStageIo, more: Omit<PublishStageOptions, keyof TestStageIo | 'replica' | 'offsets'>) {
   const replica = new ModelReplica({ gated: true })
-  const stage = new PublishStage({ ...wire, ...more, replica, offsets: nowhere })
+  const stage = new PublishStage({ ...io, ...more, replica, offsets: nowhere })
   const stop = new AbortController()
   stage.hurry(true)
   const running = stage.run(stop.signal)
   const settle = async () => {
-    const sequences = (await wire.log.ends('user-sequences')).get(0)
-    const updates = (await wire.log.ends('model-updates')).get(0)
+    const sequences = (await io.log.ends('user-sequences')).get(0)
+    const updates = (await io.log.ends('model-updates')).get(0)
     await until(async () => {
       const { sequences: read, model } = stage.consumed()
       const { items, users } = stage.waiting()
@@ -64,32 +64,32 @@ class Gates implements GateStore {
   }
 }
 
-async function send(wire: TestWire, updates: readonly ModelUpdate[]): Promise<void> {
+async function send(io: TestStageIo, updates: readonly ModelUpdate[]): Promise<void> {
   // As the trainer's: an older record of the same key goes with compaction.
   const key = (update: ModelUpdate) => {
     if (update.kind === 'item-row') return `item/${update.itemId}`
     return update.kind === 'weights' ? `weights/${update.name}` : update.kind
   }
-  await wire.log.append(
+  await io.log.append(
     'model-updates',
     updates.map((update) => ({
       key: new TextEncoder().encode(key(update)),
-      value: wire.codecs.modelUpdate.encode(update),
+      value: io.codecs.modelUpdate.encode(update),
       partition: 0
     }))
   )
 }
 
 test('bad weights are held, with all that comes beside them; serving goes on; good ones pass', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
+  const io = await ioWithSequences()
+  const trainer = newTrainer(io)
   await learnAll(
-    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
-    wire
+    new TrainStage({ ...io, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    io
   )
   const index = new MemoryVectorIndex()
   const gates = new Gates()
-  const { stage, settle, end } = liveOn(wire, { index, gates })
+  const { stage, settle, end } = liveOn(io, { index, gates })
   await settle()
   // Rarely a target, or the gate would miss it where its row is another.
   const { items } = trainer
@@ -103,19 +103,19 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
   const row: ModelUpdate = { kind: 'item-row', itemId, row: new Float32Array(8).fill(1), count: 1 }
 
   // Not a number.
-  await send(wire, [row, ...other(good, 1001, () => Number.NaN)])
+  await send(io, [row, ...other(good, 1001, () => Number.NaN)])
   await settle()
   assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
   assert.deepEqual([stage.held?.step, gates.history?.records.at(-1)?.reasons[0]?.check], [1001, 'vectors'])
   // Rows alone that come meanwhile belong to what is held.
-  await send(wire, [row, { ...commit, step: 1002, weightsChanged: false }])
+  await send(io, [row, { ...commit, step: 1002, weightsChanged: false }])
   await settle()
   assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
   assert.deepEqual(await index.item(itemId), served)
 
   // The weights that are live already, in other memory: nobody can object.
   await send(
-    wire,
+    io,
     other(good, 1003, (x) => x)
   )
   await settle()
@@ -123,18 +123,18 @@ test('bad weights are held, with all that comes beside them; serving goes on; go
   assert.equal(gates.history?.held, undefined)
   assert.notDeepEqual((await index.item(itemId))?.vector, served?.vector) // the row that waited
   await end()
-  wire.dispose()
+  io.dispose()
 })
 
 test('restarted while weights are held, again and again: what was live comes back, goes on answering clicks, and goes on holding', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
+  const io = await ioWithSequences()
+  const trainer = newTrainer(io)
   await learnAll(
-    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
-    wire
+    new TrainStage({ ...io, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    io
   )
   const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
-  let life = liveOn(wire, { index, gates, liveModel })
+  let life = liveOn(io, { index, gates, liveModel })
   await life.settle()
   const liveStep = life.replica.step
   trainer.resendAll()
@@ -144,21 +144,21 @@ test('restarted while weights are held, again and again: what was live comes bac
   // All that the log has after compaction are rows and towers that were refused.
   const broken = other(good, 1001, () => Number.NaN)
   await send(
-    wire,
+    io,
     broken.map((update) => (update.kind === 'item-row' ? { ...update, row: new Float32Array(8).fill(1) } : update))
   )
   await life.settle()
   assert.deepEqual(gates.outcomes.at(-1), [1001, 'refused'])
   const verdicts = gates.outcomes.length
-  const last = wire.log.records('user-sequences').at(-1)!
+  const last = io.log.records('user-sequences').at(-1)!
   for (let restart = 1; restart <= 3; restart++) {
     await life.end()
-    wire.log.compact('model-updates')
-    const user = wire.codecs.userSequence.decode(last.value!)
+    io.log.compact('model-updates')
+    const user = io.codecs.userSequence.decode(last.value!)
     const steps = [...user.steps, { ...user.steps[0]!, eventTimeMs: user.newestMs + restart }]
-    const value = wire.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + restart })
-    await wire.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
-    life = liveOn(wire, { index, gates, liveModel })
+    const value = io.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + restart })
+    await io.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
+    life = liveOn(io, { index, gates, liveModel })
     await life.settle()
     assert.deepEqual([life.replica.step, life.stage.held?.step], [liveStep, 1001])
     assert.deepEqual([gates.outcomes.length, gates.outcomes.at(-1)], [verdicts + restart, [1001, 'refused']])
@@ -167,38 +167,38 @@ test('restarted while weights are held, again and again: what was live comes bac
   }
   // What is accepted then is what the next life begins with.
   await send(
-    wire,
+    io,
     other(good, 1002, (x) => x)
   )
   await life.settle()
   await life.end()
-  life = liveOn(wire, { index, gates, liveModel })
+  life = liveOn(io, { index, gates, liveModel })
   await life.settle()
   assert.deepEqual([life.replica.step, life.stage.held, gates.outcomes.length], [1002, undefined, verdicts + 4])
   await life.end()
-  wire.dispose()
+  io.dispose()
 })
 
 test('killed while weights are tried: they are tried again, and not taken for those that are live', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
+  const io = await ioWithSequences()
+  const trainer = newTrainer(io)
   await learnAll(
-    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
-    wire
+    new TrainStage({ ...io, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    io
   )
   const [index, gates, liveModel] = [new MemoryVectorIndex(), new Gates(), new CheckpointMemory(1)]
-  const first = liveOn(wire, { index, gates, liveModel })
+  const first = liveOn(io, { index, gates, liveModel })
   await first.settle()
   await first.end()
   await send(
-    wire,
+    io,
     other(trainer.takeUpdates(true, 0), 1001, () => Number.NaN)
   )
-  wire.log.compact('model-updates')
-  const second = liveOn(wire, { index, gates, liveModel })
+  io.log.compact('model-updates')
+  const second = liveOn(io, { index, gates, liveModel })
   await second.settle()
   assert.deepEqual([gates.outcomes.at(-1), second.stage.held?.step], [[1001, 'refused'], 1001])
   assert.ok((await index.live())!.step < 1001)
   await second.end()
-  wire.dispose()
+  io.dispose()
 })

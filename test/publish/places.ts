@@ -9,7 +9,7 @@ import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import type { TestWire } from '../support/wire.ts'
+import type { TestStageIo } from '../support/stageIo.ts'
 import type { Disk } from '../train/modelLives.ts'
 
 const text = new TextEncoder()
@@ -17,35 +17,33 @@ export const catalogue = [
   ...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()
 ]
 
-export async function write(wire: TestWire, item: CatalogueItem | string): Promise<void> {
-  const [itemId, value] = typeof item === 'string' ? [item, null] : [item.itemId, wire.codecs.item.encode(item)]
-  await wire.log.append('items', [{ key: text.encode(itemId), value }])
+export async function write(io: TestStageIo, item: CatalogueItem | string): Promise<void> {
+  const [itemId, value] = typeof item === 'string' ? [item, null] : [item.itemId, io.codecs.item.encode(item)]
+  await io.log.append('items', [{ key: text.encode(itemId), value }])
 }
 
 /** A new user clicks on the items, in this order. */
-export async function click(wire: TestWire, userId: string, itemIds: readonly string[]): Promise<void> {
-  const last = wire.codecs.userSequence.decode(wire.log.records('user-sequences').at(-1)!.value!)
-  const end = (await wire.log.ends('interactions')).get(0)!
+export async function click(io: TestStageIo, userId: string, itemIds: readonly string[]): Promise<void> {
+  const last = io.codecs.userSequence.decode(io.log.records('user-sequences').at(-1)!.value!)
+  const end = (await io.log.ends('interactions')).get(0)!
   const steps = itemIds.map((itemId, i) => ({ itemId, type: 'click', eventTimeMs: last.newestMs + 1000 * (i + 1) }))
   const fresh = steps.map((_, position) => ({ position, offset: end + BigInt(position) }))
   for (const { itemId, eventTimeMs, type } of steps) {
-    const value = wire.codecs.interaction.encode({ eventId: `${userId}${itemId}`, userId, itemId, type, eventTimeMs })
-    await wire.log.append('interactions', [{ key: text.encode(userId), value }])
+    const value = io.codecs.interaction.encode({ eventId: `${userId}${itemId}`, userId, itemId, type, eventTimeMs })
+    await io.log.append('interactions', [{ key: text.encode(userId), value }])
   }
   const sequence = { ...last, userId, steps, fresh, newestMs: steps.at(-1)!.eventTimeMs }
-  await wire.log.append('user-sequences', [
-    { key: text.encode(userId), value: wire.codecs.userSequence.encode(sequence) }
-  ])
+  await io.log.append('user-sequences', [{ key: text.encode(userId), value: io.codecs.userSequence.encode(sequence) }])
 }
 
 /** Where an item still is: index versions, and lists of every kind. */
-export async function places(index: VectorIndex, { wire }: Disk, itemId: string): Promise<string[]> {
+export async function places(index: VectorIndex, { io }: Disk, itemId: string): Promise<string[]> {
   const found: string[] = []
   for (const indexVersion of await index.versions())
     if ((await index.items(indexVersion, [itemId])).size > 0) found.push(`index version ${indexVersion}`)
-  const recommender = new Recommender({ index, clock: wire.clock })
+  const recommender = new Recommender({ index, clock: io.clock })
   const holds = (items: readonly { readonly itemId: string }[]) => items.some((item) => item.itemId === itemId)
-  const users = new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))
+  const users = new Set(io.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))
   for (const userId of [...users, 'never seen']) {
     const { items, coldStart } = await recommender.recommend({ userId, limit: 100, repeats: true })
     if (holds(items)) found.push(coldStart ?? 'list of a user')

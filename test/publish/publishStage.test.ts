@@ -13,8 +13,8 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { learnAll, newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
-import type { TestWire } from '../support/wire.ts'
+import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
+import type { TestStageIo } from '../support/stageIo.ts'
 
 before(async () => {
   await loadBackend()
@@ -30,28 +30,28 @@ class Kept {
   }
 }
 
-async function learned(): Promise<TestWire> {
-  const wire = await wireWithSequences()
+async function learned(): Promise<TestStageIo> {
+  const io = await ioWithSequences()
   await learnAll(
     new TrainStage({
-      ...wire,
-      trainer: newTrainer(wire),
+      ...io,
+      trainer: newTrainer(io),
       checkpoints: new CheckpointMemory(3),
       ledger: new BatchLedgerMemory()
     }),
-    wire
+    io
   )
-  return wire
+  return io
 }
 
 /** Runs until everything in the log is in the index. */
-async function publishAll(stage: PublishStage, wire: TestWire): Promise<void> {
+async function publishAll(stage: PublishStage, io: TestStageIo): Promise<void> {
   const stop = new AbortController()
   stage.hurry(true)
   const running = stage.run(stop.signal)
-  const sequences = (await wire.log.ends('user-sequences')).get(0)
-  const updates = (await wire.log.ends('model-updates')).get(0)
-  const interactions = (await wire.log.ends('interactions')).get(0)
+  const sequences = (await io.log.ends('user-sequences')).get(0)
+  const updates = (await io.log.ends('model-updates')).get(0)
+  const interactions = (await io.log.ends('interactions')).get(0)
   await until(async () => {
     const { sequences: read, model, interactions: counted } = stage.consumed()
     const { items, users } = stage.waiting()
@@ -64,12 +64,12 @@ async function publishAll(stage: PublishStage, wire: TestWire): Promise<void> {
 }
 
 test('every user with a known history and every item is published; an index that is away for a while costs nothing but time', async () => {
-  const wire = await learned()
+  const io = await learned()
   const index = new MemoryVectorIndex()
   index.down = true
   const problems: string[] = []
   const stage = new PublishStage({
-    ...wire,
+    ...io,
     index,
     replica: new ModelReplica(),
     offsets: new Kept(),
@@ -78,33 +78,33 @@ test('every user with a known history and every item is published; an index that
       index.down = false // back after the first report
     }
   })
-  await publishAll(stage, wire)
+  await publishAll(stage, io)
   assert.equal(problems.length, 2, 'an outage is reported when it begins and when it ends')
   assert.match(problems[0]!, /fails and is tried again: the index is down/)
   assert.match(problems[1]!, /works again after 0 s/)
   const users = new Set(
-    wire.log.records('user-sequences').map(({ value }) => wire.codecs.userSequence.decode(value!).userId)
+    io.log.records('user-sequences').map(({ value }) => io.codecs.userSequence.decode(value!).userId)
   )
   const live = await index.live()
   assert.equal(live?.users, users.size)
   for (const userId of users) {
-    const last = wire.log.records('user-sequences').findLast(({ key }) => new TextDecoder().decode(key) === userId)
-    const { steps } = wire.codecs.userSequence.decode(last!.value!)
+    const last = io.log.records('user-sequences').findLast(({ key }) => new TextDecoder().decode(key) === userId)
+    const { steps } = io.codecs.userSequence.decode(last!.value!)
     const stored = await index.user(userId)
     assert.equal(stored?.payload.recent[0], steps.at(-1)?.itemId)
     assert.equal(stored?.payload.historyLength, steps.length)
   }
-  wire.dispose()
+  io.dispose()
 })
 
 test('a restart publishes again only what it may not have published, and reports no freshness for what is old', async () => {
-  const wire = await learned()
+  const io = await learned()
   const index = new MemoryVectorIndex()
   const offsets = new Kept()
   let ages = 0
   const make = () =>
     new PublishStage({
-      ...wire,
+      ...io,
       index,
       replica: new ModelReplica(),
       offsets,
@@ -112,17 +112,17 @@ test('a restart publishes again only what it may not have published, and reports
         ages += users?.agesMs.length ?? 0
       }
     })
-  await publishAll(make(), wire)
+  await publishAll(make(), io)
   assert(ages > 0)
-  assert.equal(offsets.offsets.get(0), (await wire.log.ends('user-sequences')).get(0))
+  assert.equal(offsets.offsets.get(0), (await io.log.ends('user-sequences')).get(0))
   ages = 0
-  await publishAll(make(), wire)
+  await publishAll(make(), io)
   assert.equal(ages, 0)
-  wire.dispose()
+  io.dispose()
 })
 
 test('what is popular is in the index, and a restart counts no interaction twice, nor leaves one out', async () => {
-  const wire = await learned()
+  const io = await learned()
   const index = new MemoryVectorIndex()
   let kept: KeptPopularity | undefined
   const popularity = {
@@ -131,11 +131,11 @@ test('what is popular is in the index, and a restart counts no interaction twice
       kept = JSON.parse(JSON.stringify(next)) as KeptPopularity
     }
   }
-  const make = () => new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
-  await publishAll(make(), wire)
-  const interactions = wire.log.records('interactions').map(({ value }) => wire.codecs.interaction.decode(value!))
+  const make = () => new PublishStage({ ...io, index, replica: new ModelReplica(), offsets: new Kept(), popularity })
+  await publishAll(make(), io)
+  const interactions = io.log.records('interactions').map(({ value }) => io.codecs.interaction.decode(value!))
   const compare = async () => {
-    const counted = new Popularity(wire.config.popularity, wire.config.events.types) // without a restart
+    const counted = new Popularity(io.config.popularity, io.config.events.types) // without a restart
     for (const interaction of interactions) counted.note(interaction)
     const { items } = await index.popular(5)
     for (const { itemId, payload } of items) {
@@ -160,19 +160,19 @@ test('what is popular is in the index, and a restart counts no interaction twice
       eventTimeMs: rising.eventTimeMs + i
     }
     interactions.push(interaction)
-    await wire.log.append('interactions', [{ key, value: wire.codecs.interaction.encode(interaction) }])
+    await io.log.append('interactions', [{ key, value: io.codecs.interaction.encode(interaction) }])
   }
-  await publishAll(make(), wire)
+  await publishAll(make(), io)
   assert.equal(await compare(), 'i7')
   const before = kept?.offsets['0']
-  await publishAll(make(), wire)
+  await publishAll(make(), io)
   assert.equal(await compare(), 'i7')
   assert.equal(before, kept?.offsets['0'])
-  wire.dispose()
+  io.dispose()
 })
 
 test('an item of the catalogue that nobody has clicked yet gets a vector from its features, and goes to those whose interests it matches', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const { signal } = new AbortController()
   const items = [...simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0, features: 'topic' }).items()]
   const topics = [...new Set(items.map(({ features }) => features.topic![0]!))]
@@ -182,21 +182,21 @@ test('an item of the catalogue that nobody has clicked yet gets a vector from it
     title: `New, ${topic}`,
     features: { topic: [topic] }
   }))
-  await feedItems([...items, ...fresh], { log: wire.log, codecs: wire.codecs, topic: 'items', signal })
-  const trainer = newTrainer(wire)
+  await feedItems([...items, ...fresh], { log: io.log, codecs: io.codecs, topic: 'items', signal })
+  const trainer = newTrainer(io)
   await learnAll(
-    new TrainStage({ ...wire, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
-    wire
+    new TrainStage({ ...io, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),
+    io
   )
   const index = new MemoryVectorIndex()
-  await publishAll(new PublishStage({ ...wire, index, replica: new ModelReplica(), offsets: new Kept() }), wire)
+  await publishAll(new PublishStage({ ...io, index, replica: new ModelReplica(), offsets: new Kept() }), io)
   const stored = await index.item(fresh[0]!.itemId)
   assert.equal(stored?.payload.count, 0)
   assert(Math.abs(Math.hypot(...stored.vector) - 1) < 1e-3)
   const topicOf = new Map(items.map(({ itemId, features }) => [itemId, features.topic![0]!]))
-  const recommender = new Recommender({ index, clock: wire.clock })
+  const recommender = new Recommender({ index, clock: io.clock })
   const placed = { own: [] as number[], other: [] as number[] }
-  for (const userId of new Set(wire.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))) {
+  for (const userId of new Set(io.log.records('user-sequences').map(({ key }) => new TextDecoder().decode(key)))) {
     const { recent } = (await index.user(userId))!.payload
     const own = new Set(recent.slice(0, 10).map((itemId) => topicOf.get(itemId)!))
     if (own.size === topics.length) continue // everything matches
@@ -214,5 +214,5 @@ test('an item of the catalogue that nobody has clicked yet gets a vector from it
     mean(placed.own) < mean(placed.other) - 10,
     `on average at place ${mean(placed.own)}, and ${mean(placed.other)} where it does not match`
   )
-  wire.dispose()
+  io.dispose()
 })

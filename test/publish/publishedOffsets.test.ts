@@ -10,7 +10,7 @@ import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.
 import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
-import { learnAll, newTrainer, wireWithSequences } from '../support/smallStream.ts'
+import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
 
 before(async () => {
@@ -18,7 +18,7 @@ before(async () => {
 })
 
 test('a publisher that always has users waiting repeats after a crash no more than the changes of a second and those that waited', async () => {
-  const small = await wireWithSequences()
+  const small = await ioWithSequences()
   await learnAll(
     new TrainStage({
       ...small,
@@ -29,23 +29,23 @@ test('a publisher that always has users waiting repeats after a crash no more th
     small
   )
   const clock = new SteppedClock(small.clock.nowMs())
-  const wire = { ...small, clock }
+  const io = { ...small, clock }
   const index = new MemoryVectorIndex()
   let saved: Offsets = new Map()
   const offsets = { load: () => new Map(saved), save: (next: Offsets) => (saved = new Map(next)) }
   let answered = 0
   const start = () =>
     new PublishStage({
-      ...wire,
+      ...io,
       index,
       replica: new ModelReplica(),
       offsets,
       onPublished: ({ users }) => (answered += users?.answeredIds.length ?? 0)
     })
-  const last = wire.codecs.userSequence.decode(wire.log.records('user-sequences').at(-1)!.value!)
+  const last = io.codecs.userSequence.decode(io.log.records('user-sequences').at(-1)!.value!)
   const click = async (userId: string, newestMs: number) => {
-    const value = wire.codecs.userSequence.encode({ ...last, userId, newestMs, fresh: [], acceptedAtMs: clock.nowMs() })
-    await wire.log.append('user-sequences', [{ key: new TextEncoder().encode(userId), value }])
+    const value = io.codecs.userSequence.encode({ ...last, userId, newestMs, fresh: [], acceptedAtMs: clock.nowMs() })
+    await io.log.append('user-sequences', [{ key: new TextEncoder().encode(userId), value }])
   }
   const stop = new AbortController()
   const crash = new Error('crash')
@@ -60,9 +60,9 @@ test('a publisher that always has users waiting repeats after a crash no more th
     waitedAlways &&= stage.waiting().users > 0 || i < 2
   }
   assert(waitedAlways, 'nothing is proved where nobody waits for a moment')
-  const end = (await wire.log.ends('user-sequences')).get(0)!
+  const end = (await io.log.ends('user-sequences')).get(0)!
   // Waiting is gathering: userWaitMs; a batch follows within a turn of the loop.
-  const boundMs = 1000 + wire.config.publish.userWaitMs + 100
+  const boundMs = 1000 + io.config.publish.userWaitMs + 100
   const lag = Number(end - (saved.get(0) ?? 0n))
   assert(
     lag > 0 && lag <= boundMs / everyMs,
@@ -87,5 +87,5 @@ test('a publisher that always has users waiting repeats after a crash no more th
   stop.abort()
   await clock.pass(1000)
   await again
-  wire.dispose()
+  io.dispose()
 })

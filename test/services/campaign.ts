@@ -12,7 +12,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { openIndexToRead, openWire } from '../../pipelines/parts.ts'
+import { openIndexToRead, openStageIo } from '../../pipelines/parts.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { type Config, resolveConfig } from '../../src/core/config/config.ts'
 import { BadEventError } from '../../src/core/errors.ts'
@@ -23,7 +23,7 @@ import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
 import { applyTopics, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import type { UserSequence } from '../../src/records/userSequence.ts'
 import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
@@ -130,7 +130,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     ...wantedTopics(config),
     { topic: source, partitions: options.partitions, settings: {} }
   ])
-  const wire = await openWire(config, run)
+  const io = await openStageIo(config, run)
   const rng = new Rng(options.seed)
   const fleet = new Fleet(settings, dataDir, options.say)
   try {
@@ -138,9 +138,9 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     for (let i = 0; i < options.sequencers; i++) fleet.start('sequence')
     for (let i = 0; i < options.publishers; i++) fleet.start('publish')
     if (options.train) fleet.start('train')
-    const feeding = feed(wire, options, rng.fork('feed'))
+    const feeding = feed(io, options, rng.fork('feed'))
     const blows = { kills: 0, stops: 0 }
-    const striking = untilAllEmit(wire).then(() =>
+    const striking = untilAllEmit(io).then(() =>
       strike(fleet, { ...options, sessionTimeoutMs }, rng.fork('blows'), blows)
     )
     const [fed] = await Promise.all([feeding, striking])
@@ -148,25 +148,25 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
 
     const lap = (what: string) => options.say(`${what} after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
     lap('blows done')
-    const interactions = new TopicTail(wire, config.topics.interactions)
+    const interactions = new TopicTail(io, config.topics.interactions)
     if (options.ingesters > 0) {
       await untilIngested(interactions, fed.events, fleet)
       lap('everything is ingested')
-      await compareSourceLetters(wire, source, fed.sourcePoison)
+      await compareSourceLetters(io, source, fed.sourcePoison)
       // From here on nothing is added, not even a repeat.
       await fleet.retire('ingest')
     }
     const records = await interactions.records()
     lap('read')
-    const expected = await undisturbed(wire, records)
+    const expected = await undisturbed(io, records)
     lap('one process is through')
-    const emitted = await untilEmitted(wire, expected, fleet)
+    const emitted = await untilEmitted(io, expected, fleet)
     lap('everything is emitted')
     compareHistories(expected.histories, emitted.histories)
     compareFresh(expected.fresh, emitted.fresh)
-    const deadLetters = await compareDeadLetters(wire, records, expected, fed.poison)
+    const deadLetters = await compareDeadLetters(io, records, expected, fed.poison)
     const indexedUsers =
-      options.train && options.publishers > 0 ? await untilIndexed(wire.config, run, expected.histories.size, fleet) : 0
+      options.train && options.publishers > 0 ? await untilIndexed(io.config, run, expected.histories.size, fleet) : 0
     return {
       ...blows,
       restarts: fleet.restarts,
@@ -181,13 +181,13 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
     await fleet.end()
     if (process.env.CAMPAIGN_VERBOSE !== undefined)
       for (const words of fleet.lastWords) process.stderr.write(`${words}\n-----\n`)
-    await wire.log.close()
+    await io.log.close()
     rmSync(dataDir, { recursive: true, force: true })
   }
 }
 
 /** Until every partition has an owner that is at work: before, there is nothing to disturb. */
-async function untilAllEmit({ log, config }: Wire): Promise<void> {
+async function untilAllEmit({ log, config }: StageIo): Promise<void> {
   const startedMs = performance.now()
   while ([...(await log.ends(config.topics.userSequences)).values()].some((end) => end === 0n)) {
     if (performance.now() - startedMs > startMsMax) assert.fail('not every partition has an owner at work')
@@ -207,8 +207,8 @@ interface Fed {
 /**
  * Puts the events into the topic, as evenly over the time of the blows as can be, and between them what nobody can use.
  */
-async function feed(wire: Wire, options: CampaignOptions, rng: Rng): Promise<Fed> {
-  const { log, codecs, config } = wire
+async function feed(io: StageIo, options: CampaignOptions, rng: Rng): Promise<Fed> {
+  const { log, codecs, config } = io
   const { seed, users, events } = options
   const simulation = simulate({
     seed,
@@ -299,10 +299,10 @@ interface Outcome {
 
 /** What one process makes of the same records in memory, from the first to the last, without being disturbed. */
 async function undisturbed(
-  wire: Wire,
+  io: StageIo,
   records: readonly LogRecord[]
 ): Promise<Outcome & { readonly rejected: Set<string> }> {
-  const { config } = wire
+  const { config } = io
   const { interactions, userSequences } = config.topics
   const log = new MemoryLog({
     partitions: (topic) => (topic === interactions || topic === userSequences ? config.topics.partitions : 1),
@@ -314,7 +314,7 @@ async function undisturbed(
   }
   const stores = new Map<number, SequenceStore>()
   const stage = new SequenceStage({
-    ...wire,
+    ...io,
     log,
     openStore: async (partition) => {
       const store = new MemorySequenceStore()
@@ -335,7 +335,7 @@ async function undisturbed(
     assert(letter !== undefined)
     rejected.add(`${letter.partition}:${letter.offset}`)
   }
-  return { histories: historiesOf(stores, config), fresh: freshOf(wire, log.records(userSequences)), rejected }
+  return { histories: historiesOf(stores, config), fresh: freshOf(io, log.records(userSequences)), rejected }
 }
 
 function historiesOf(stores: ReadonlyMap<number, SequenceStore>, config: Config): Map<string, string> {
@@ -348,7 +348,7 @@ function historiesOf(stores: ReadonlyMap<number, SequenceStore>, config: Config)
 }
 
 /** As those downstream count them. */
-function freshOf({ codecs }: Wire, records: readonly LogRecord[]): string[] {
+function freshOf({ codecs }: StageIo, records: readonly LogRecord[]): string[] {
   const filter = new RepeatFilter()
   const fresh: string[] = []
   for (const { value } of records) {
@@ -369,7 +369,7 @@ async function untilIngested(interactions: TopicTail, events: ReadonlySet<string
       const { value } = records[looked]!
       if (value === null) continue
       try {
-        left.delete(interactions.wire.codecs.interaction.decode(value).eventId)
+        left.delete(interactions.io.codecs.interaction.decode(value).eventId)
       } catch (error) {
         assert(error instanceof BadEventError) // poison
       }
@@ -381,8 +381,8 @@ async function untilIngested(interactions: TopicTail, events: ReadonlySet<string
 }
 
 /** `ingest` is at least once: each of those that were injected, perhaps more than once, and nothing else. */
-async function compareSourceLetters(wire: Wire, source: string, poison: ReadonlySet<string>): Promise<void> {
-  const letters = await new TopicTail(wire, deadLetterTopic(source, 'mtmi')).records()
+async function compareSourceLetters(io: StageIo, source: string, poison: ReadonlySet<string>): Promise<void> {
+  const letters = await new TopicTail(io, deadLetterTopic(source, 'mtmi')).records()
   const keys = new Set(letters.map((record) => new TextDecoder().decode(readDeadLetter(record)!.original.key)))
   assert.deepEqual([...keys].sort(), [...poison].sort())
 }
@@ -392,9 +392,9 @@ function complain(fleet: Fleet): void {
 }
 
 /** What user-sequences hold once as many steps have come as are expected. */
-async function untilEmitted(wire: Wire, expected: Outcome, fleet: Fleet): Promise<Outcome> {
-  const { config, codecs } = wire
-  const tail = new TopicTail(wire, config.topics.userSequences)
+async function untilEmitted(io: StageIo, expected: Outcome, fleet: Fleet): Promise<Outcome> {
+  const { config, codecs } = io
+  const tail = new TopicTail(io, config.topics.userSequences)
   const filter = new RepeatFilter()
   const fresh: string[] = []
   const newest = new Map<string, UserSequence>()
@@ -434,14 +434,14 @@ function compareFresh(expected: readonly string[], found: readonly string[]): vo
 }
 
 async function compareDeadLetters(
-  wire: Wire,
+  io: StageIo,
   records: readonly LogRecord[],
   expected: { readonly rejected: ReadonlySet<string> },
   poison: ReadonlySet<string>
 ): Promise<number> {
   const originals = new Map(records.map((record) => [`${record.partition}:${record.offset}`, record]))
   const found = new Map<string, string>()
-  for (const record of await new TopicTail(wire, deadLetterTopic(wire.config.topics.interactions, 'mtmi')).records()) {
+  for (const record of await new TopicTail(io, deadLetterTopic(io.config.topics.interactions, 'mtmi')).records()) {
     const letter = readDeadLetter(record)
     assert(letter !== undefined, 'a dead letter without its headers')
     const at = `${letter.partition}:${letter.offset}`

@@ -8,7 +8,7 @@ import path from 'node:path'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { erase } from '../../pipelines/cli/erase.ts'
-import { openWire } from '../../pipelines/parts.ts'
+import { openStageIo } from '../../pipelines/parts.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { feedInteractions } from '../../src/ingest/feed.ts'
@@ -59,18 +59,18 @@ test('Kafka: out of the histories of every member, by the command while none run
     const stop = new AbortController()
     const members = await Promise.all(
       [0, 1].map(async (place) => {
-        const wire = await openWire(config, run)
+        const io = await openStageIo(config, run)
         const folder = run.path(`sequence-${place}`)
         const stage = new SequenceStage({
-          ...wire,
-          openStore: (partition) => openOwnedSequences({ wire, disk: ownedDisk(folder) }, partition)
+          ...io,
+          openStore: (partition) => openOwnedSequences({ io, disk: ownedDisk(folder) }, partition)
         })
         stage.hurry(true)
-        return { wire, stage, running: stage.run(stop.signal) }
+        return { io, stage, running: stage.run(stop.signal) }
       })
     )
     const settled = async () => {
-      const ends = await members[0]!.wire.log.ends(interactions)
+      const ends = await members[0]!.io.log.ends(interactions)
       for (;;) {
         const consumed = new Map(members.flatMap(({ stage }) => [...stage.consumed()]))
         if (
@@ -85,13 +85,13 @@ test('Kafka: out of the histories of every member, by the command while none run
     await meanwhile()
     await settled()
     stop.abort()
-    for (const { wire, running } of members) {
+    for (const { io, running } of members) {
       await running
-      await wire.log.close()
+      await io.log.close()
     }
   }
   const click = async (userIds: readonly string[], name: string) => {
-    const wire = await openWire(config, run)
+    const io = await openStageIo(config, run)
     const clicks = userIds.flatMap((userId) =>
       Array.from({ length: 5 }, (_, i) => ({
         userId,
@@ -102,8 +102,8 @@ test('Kafka: out of the histories of every member, by the command while none run
       }))
     )
     const { signal } = new AbortController()
-    await feedInteractions(clicks, { ...wire, topic: interactions, name, signal, hasRoom: async () => true })
-    await wire.log.close()
+    await feedInteractions(clicks, { ...io, topic: interactions, name, signal, hasRoom: async () => true })
+    await io.log.close()
   }
   const kept = () => filesThatName(dataDir, erased).filter((file) => file.startsWith('live/sequence-'))
   const tombstones = async () =>

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
-import { testWire } from '../support/wire.ts'
+import { testStageIo } from '../support/stageIo.ts'
 import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 const utf8 = new TextEncoder()
@@ -12,7 +12,7 @@ const utf8 = new TextEncoder()
 test('a member without a data folder of its own repeats nothing', { skip }, async () => {
   const [clicks, interactions] = [await makeTopic(2), await makeTopic(2)]
   const deadLetters = `${clicks}.mtmi.dlq`
-  const wire = await testWire({
+  const io = await testStageIo({
     topics: { interactions },
     sources: [{ topic: clicks, format: 'json', user: 'u', item: 'i', type: '=click', time: 'log:time' }]
   })
@@ -29,9 +29,9 @@ test('a member without a data folder of its own repeats nothing', { skip }, asyn
     const ingest = async () => {
       const forgetful = { load: () => undefined, save: () => {} }
       const stage = new IngestStage({
-        ...wire,
+        ...io,
         log,
-        sources: [openSource(wire.config.sources[0]!, wire)],
+        sources: [openSource(io.config.sources[0]!, io)],
         offsets: forgetful
       })
       await stage.run(new AbortController().signal, { untilEnd: true })
@@ -52,6 +52,6 @@ test('a member without a data folder of its own repeats nothing', { skip }, asyn
   } finally {
     await log.close()
     await removeTopics(clicks, interactions, deadLetters).catch(() => {})
-    wire.dispose()
+    io.dispose()
   }
 })

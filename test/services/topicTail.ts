@@ -2,27 +2,27 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { LogRecord } from '../../src/log/eventLog.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 
 /** How long nothing may happen before what is to come is taken for lost. */
 const restMsMax = 180_000
 
 /** What a topic holds, read on from where the look before ended: the machine has other things to do. */
 export class TopicTail {
-  readonly wire: Wire
+  readonly io: StageIo
   readonly #topic: string
   readonly #next = new Map<number, bigint>()
   readonly #records: LogRecord[] = []
 
-  constructor(wire: Wire, topic: string) {
-    this.wire = wire
+  constructor(io: StageIo, topic: string) {
+    this.io = io
     this.#topic = topic
   }
 
   /** In the order of each partition. */
   async records(): Promise<readonly LogRecord[]> {
     const resume = async (partition: number) => this.#next.get(partition) ?? 0n
-    for await (const event of this.wire.log.read(this.#topic, {
+    for await (const event of this.io.log.read(this.#topic, {
       resume,
       signal: new AbortController().signal,
       untilEnd: true

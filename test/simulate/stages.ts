@@ -4,7 +4,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { DriftWatch, type DriftWatchState } from '../../src/monitor/driftWatch.ts'
 import type { GateHistory } from '../../src/publish/modelGate.ts'
@@ -58,7 +58,7 @@ export interface Running {
 
 export type Start = (parts: Parts, life: Life, disk: SimDisk) => Running[]
 
-export function wireOf({ config, broker, registry, codecs, faults }: Parts, life: Life): Wire {
+export function ioOf({ config, broker, registry, codecs, faults }: Parts, life: Life): StageIo {
   const known = new Set<number>()
   return {
     config,
@@ -90,7 +90,7 @@ export function lag(broker: SimBroker, topic: string, consumed: ReadonlyMap<numb
 }
 
 export const ingest: Start = (parts, life, disk) => {
-  const wire = wireOf(parts, life)
+  const io = ioOf(parts, life)
   const offsets: IngestOffsets = {
     load: (topic, partition) => {
       const saved = disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).load()
@@ -99,8 +99,8 @@ export const ingest: Start = (parts, life, disk) => {
     save: (topic, partition, next) =>
       disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).save(String(next))
   }
-  const sources = parts.config.sources.map((source) => openSource(source, wire))
-  const stage = new IngestStage({ ...wire, sources, offsets })
+  const sources = parts.config.sources.map((source) => openSource(source, io))
+  const stage = new IngestStage({ ...io, sources, offsets })
   const behind = () => {
     for (const { topic } of parts.config.sources) {
       const found = lag(parts.broker, topic, stage.consumed().get(topic) ?? new Map())
@@ -112,22 +112,22 @@ export const ingest: Start = (parts, life, disk) => {
 }
 
 function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Running {
-  const wire = wireOf(parts, life)
+  const io = ioOf(parts, life)
   const { config, faults } = parts
-  const catalogue = new CatalogueReader(wire, { stage: 'sequence' })
+  const catalogue = new CatalogueReader(io, { stage: 'sequence' })
   const drift = new DriftWatch({
     options: config.drift,
     catalogue: catalogue.catalogue,
-    clock: wire.clock,
+    clock: io.clock,
     measure: () => {},
     store: disk.file<DriftWatchState>(life, faults, 'drift.json')
   })
   const stage = new SequenceStage({
-    ...wire,
+    ...io,
     ...{ drift, catalogue },
     openStore: (partition) =>
       shared
-        ? openOwnedSequences({ wire, disk: disk.owned(life, faults) }, partition)
+        ? openOwnedSequences({ io, disk: disk.owned(life, faults) }, partition)
         : disk.store(life, faults, partition),
     measure: () => {}
   })
@@ -151,13 +151,13 @@ interface Beside {
 
 /** @param beside of the publisher in the same thread */
 function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Running {
-  const wire = wireOf(parts, life)
+  const io = ioOf(parts, life)
   const { config, broker, faults } = parts
   const trainer = new StandInTrainer(config.model, config.sequence.historyMax)
   parts.trainer = trainer
   const results = disk.file<ControlResult>(life, faults, 'control-result.json')
   const stage = new TrainStage({
-    ...wire,
+    ...io,
     trainer,
     checkpoints: simCheckpoints(disk.checkpoints, life, faults),
     ledger: simLedger(disk.ledger, life, faults),
@@ -188,13 +188,13 @@ function publish(
   disk: SimDisk,
   catalogue?: CatalogueReader
 ): Running & { stage: PublishStage } {
-  const wire = wireOf(parts, life)
+  const io = ioOf(parts, life)
   const { config, broker, faults } = parts
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
   const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
   const stage = new PublishStage({
-    ...wire,
+    ...io,
     ...(catalogue === undefined ? {} : { catalogue }),
     replica,
     index: simIndex(parts.index, life, faults),
@@ -226,12 +226,12 @@ export const publishAlone: Start = (parts, life, disk) => [publish(parts, life, 
 
 /** A server's reader of the model. */
 export const encode: Start = (parts, life) => {
-  const wire = wireOf(parts, life)
+  const io = ioOf(parts, life)
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
   const stage = new EncodeStage({
-    ...wire,
-    catalogue: new CatalogueReader(wire, { stage: 'serve' }),
+    ...io,
+    catalogue: new CatalogueReader(io, { stage: 'serve' }),
     replica,
     index: simIndex(parts.index, life, parts.faults)
   })
@@ -241,7 +241,7 @@ export const encode: Start = (parts, life) => {
 
 /** `mtmi start`: all stages in one process, the trainer giving the publisher a turn after every batch. */
 export const whole: Start = (parts, life, disk) => {
-  const catalogue = new CatalogueReader(wireOf(parts, life), { stage: 'train' })
+  const catalogue = new CatalogueReader(ioOf(parts, life), { stage: 'train' })
   const publishing = publish(parts, life, disk, catalogue)
   const training = train(parts, life, disk, { catalogue, betweenBatches: () => publishing.stage.catchUp() })
   return [sequence(parts, life, disk, false), training, publishing]

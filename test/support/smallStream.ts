@@ -7,7 +7,7 @@ import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { TrainStage } from '../../src/train/trainStage.ts'
 import { MemoryDisk, MemorySequenceStore } from './memorySequenceStore.ts'
-import { type TestWire, testWire } from './wire.ts'
+import { type TestStageIo, testStageIo } from './stageIo.ts'
 
 const settings = {
   model: { dimensions: 8, interestCount: 2 },
@@ -22,43 +22,43 @@ const settings = {
 }
 
 /** A log with sequences of a few hundred simulated clicks. @param train settings besides */
-export async function wireWithSequences(train: Readonly<Record<string, unknown>> = {}): Promise<TestWire> {
-  const wire = await testWire({ ...settings, train: { ...settings.train, ...train } })
+export async function ioWithSequences(train: Readonly<Record<string, unknown>> = {}): Promise<TestStageIo> {
+  const io = await testStageIo({ ...settings, train: { ...settings.train, ...train } })
   const { signal } = new AbortController()
   const simulation = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 })
   await feedInteractions(simulation.interactions(), {
-    log: wire.log,
-    codecs: wire.codecs,
+    log: io.log,
+    codecs: io.codecs,
     topic: 'interactions',
     name: 's',
     signal,
     hasRoom: async () => true
   })
   const stop = new AbortController()
-  const stage = new SequenceStage({ ...wire, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
+  const stage = new SequenceStage({ ...io, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
   stage.hurry(true)
   const running = stage.run(stop.signal)
   await until(
-    async () => stage.consumed().get(0) === (await wire.log.ends('interactions')).get(0) && stage.committed,
+    async () => stage.consumed().get(0) === (await io.log.ends('interactions')).get(0) && stage.committed,
     running
   )
   stop.abort()
   await running
-  return wire
+  return io
 }
 
-export const newTrainer = ({ config }: TestWire) =>
+export const newTrainer = ({ config }: TestStageIo) =>
   new IncrementalTrainer({ model: config.model, train: config.train, historyMax: config.sequence.historyMax, seed: 1 })
 
 export async function until(condition: () => Promise<boolean>, running: Promise<void>): Promise<void> {
   while (!(await condition())) await Promise.race([running, nextTurn()])
 }
 
-export async function learnAll(stage: TrainStage, wire: TestWire): Promise<void> {
+export async function learnAll(stage: TrainStage, io: TestStageIo): Promise<void> {
   const stop = new AbortController()
   stage.hurry(true)
   const running = stage.run(stop.signal)
-  const end = (await wire.log.ends('user-sequences')).get(0)
+  const end = (await io.log.ends('user-sequences')).get(0)
   await until(async () => stage.consumed().get(0) === end && stage.updatesSent, running)
   stop.abort()
   await running

@@ -37,7 +37,7 @@ test('rollback serves the checkpoint and trains on from it; rebuild and resume s
     [disk.desk.answered?.outcome, /no checkpoint of step 5/.test(disk.desk.answered?.message ?? '')],
     ['failed', true]
   )
-  disk.wire.dispose()
+  disk.io.dispose()
 })
 
 test('rollback with hold: the old version is served, the trainer keeps its weights and sends none, until it resumes', async () => {
@@ -49,13 +49,13 @@ test('rollback with hold: the old version is served, the trainer keeps its weigh
   assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1')
   assert.equal(await serves(disk, old!), true)
   assert.deepEqual(await weights((await disk.checkpoints.latest())!.step), own)
-  const sent = (await disk.wire.log.ends('model-updates')).get(0)
+  const sent = (await disk.io.log.ends('model-updates')).get(0)
   await live(disk) // after a restart too
-  assert.deepEqual([(await disk.wire.log.ends('model-updates')).get(0), await serves(disk, old!)], [sent, true])
+  assert.deepEqual([(await disk.io.log.ends('model-updates')).get(0), await serves(disk, old!)], [sent, true])
   disk.desk.ask('resume')
   assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.2')
   assert.equal(await serves(disk, newest!), true)
-  disk.wire.dispose()
+  disk.io.dispose()
 })
 
 test('killed before any write of a rollback: the old or the new model version is live, whole; the next life finishes it', async () => {
@@ -69,7 +69,7 @@ test('killed before any write of a rollback: the old or the new model version is
 test('restarted while a rebuild is under way: who clicks then still gets fresh vectors in the model version that is answered from', async () => {
   const disk = await history(new MemoryVectorIndex())
   disk.desk.ask('rebuild')
-  const { wire, index } = disk
+  const { io, index } = disk
   // The trainer has sent its model for the new model version; the publisher dies before it can switch.
   const refusing: VectorIndex = new Proxy(index, {
     get(target, name) {
@@ -83,16 +83,16 @@ test('restarted while a rebuild is under way: who clicks then still gets fresh v
     [(await index.live())?.indexVersion, await index.versions()],
     ['mtmi-2x8', ['mtmi-2x8', 'mtmi-2x8.1']]
   )
-  wire.log.compact('model-updates')
-  const last = wire.log.records('user-sequences').at(-1)!
-  const user = wire.codecs.userSequence.decode(last.value!)
+  io.log.compact('model-updates')
+  const last = io.log.records('user-sequences').at(-1)!
+  const user = io.codecs.userSequence.decode(last.value!)
   const steps = [...user.steps, { ...user.steps[0]!, eventTimeMs: user.newestMs + 1 }]
-  const value = wire.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + 1 })
-  await wire.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
+  const value = io.codecs.userSequence.encode({ ...user, steps, fresh: [], newestMs: user.newestMs + 1 })
+  await io.log.append('user-sequences', [{ key: last.key, value, partition: 0 }])
   await assert.rejects(live({ ...disk, index: refusing }), Killed)
   assert.equal((await index.live())?.indexVersion, 'mtmi-2x8')
   assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
   assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1')
   assert.equal((await index.user(user.userId))?.payload.newestMs, user.newestMs + 1)
-  wire.dispose()
+  io.dispose()
 })

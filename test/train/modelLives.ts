@@ -11,8 +11,8 @@ import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts
 import type { BatchLedger } from '../../src/train/checkpoint/ledger.ts'
 import type { ControlRequest, ControlResult, ModelControl } from '../../src/train/modelControl.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
-import { newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
-import type { TestWire } from '../support/wire.ts'
+import { ioWithSequences, newTrainer, until } from '../support/smallStream.ts'
+import type { TestStageIo } from '../support/stageIo.ts'
 
 export class Desk implements ModelControl {
   asked: ControlRequest | undefined
@@ -33,7 +33,7 @@ export class Desk implements ModelControl {
 
 /** Everything that outlives a process. */
 export interface Disk {
-  readonly wire: TestWire
+  readonly io: TestStageIo
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
   readonly index: VectorIndex
@@ -58,11 +58,11 @@ export function mortal(disk: Disk, nth: number): { disk: Disk; writes: () => num
         }
       }
     })
-  const { wire } = disk
+  const { io } = disk
   return {
     writes: () => writes,
     disk: {
-      wire: { ...wire, log: around(wire.log, ['append']) },
+      io: { ...io, log: around(io.log, ['append']) },
       checkpoints: around(disk.checkpoints, ['save']),
       liveModel: around(disk.liveModel, ['save']),
       ledger: around(disk.ledger, ['append', 'truncateBefore']),
@@ -77,22 +77,22 @@ export async function live(
   disk: Disk,
   batches = Number.POSITIVE_INFINITY
 ): Promise<{ modelVersion: string; trained: number }> {
-  const { wire, desk: control } = disk
+  const { io, desk: control } = disk
   const stop = new AbortController()
   const replica = new ModelReplica({ gated: true })
   const { index, liveModel } = disk
-  const catalogue = new CatalogueReader(wire, { stage: 'train' })
+  const catalogue = new CatalogueReader(io, { stage: 'train' })
   const publish = new PublishStage({
-    ...wire,
+    ...io,
     catalogue,
     index,
     liveModel,
     replica,
     offsets: { load: () => new Map(), save: () => {} }
   })
-  const trainer = newTrainer(wire)
+  const trainer = newTrainer(io)
   const train = new TrainStage({
-    ...{ ...wire, catalogue, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
+    ...{ ...io, catalogue, trainer, control, checkpoints: disk.checkpoints, ledger: disk.ledger },
     onBatch: ({ batch }) => {
       if (batch >= batches) stop.abort()
     }
@@ -101,12 +101,12 @@ export async function live(
   const parts = [train.run(stop.signal), publish.run(stop.signal)]
   const running = Promise.all(parts).then(() => {})
   running.catch(() => stop.abort())
-  const sequences = (await wire.log.ends('user-sequences')).get(0)
+  const sequences = (await io.log.ends('user-sequences')).get(0)
   try {
     await until(async () => {
       const { sequences: read, model } = publish.consumed()
       const { items, users } = publish.waiting()
-      const updates = (await wire.log.ends('model-updates')).get(0) ?? 0n
+      const updates = (await io.log.ends('model-updates')).get(0) ?? 0n
       const done =
         train.consumed().get(0) === sequences && train.updatesSent && control.request()?.id === control.result()?.id
       return (
@@ -126,7 +126,7 @@ export async function live(
 /** Learned to the end, with a checkpoint after 8 batches, and published. */
 export async function history(index: VectorIndex): Promise<Disk & { desk: Desk }> {
   const disk = {
-    ...{ wire: await wireWithSequences(), checkpoints: new CheckpointMemory(3, 2), ledger: new BatchLedgerMemory() },
+    ...{ io: await ioWithSequences(), checkpoints: new CheckpointMemory(3, 2), ledger: new BatchLedgerMemory() },
     ...{ index, desk: new Desk(), liveModel: new CheckpointMemory(1) }
   }
   await live(disk, 8)
@@ -136,7 +136,7 @@ export async function history(index: VectorIndex): Promise<Disk & { desk: Desk }
 
 /** Whether what is live was made by the checkpoint's weights. */
 export async function serves(disk: Disk, step: number): Promise<boolean> {
-  const trainer = newTrainer(disk.wire)
+  const trainer = newTrainer(disk.io)
   trainer.restore(await disk.checkpoints.load(step))
   trainer.resendAll()
   const replica = new ModelReplica()
@@ -181,7 +181,7 @@ export async function killRollbacks(
     assert.equal((await live(disk)).modelVersion, 'mtmi-2x8.1', `kill ${nth}`)
     assert.equal(await serves(disk, old!), true, `kill ${nth}: after the restart`)
     assert.equal((await disk.index.live())?.users, counts?.users, `kill ${nth}: users after the restart`)
-    disk.wire.dispose()
+    disk.io.dispose()
     if (life.writes() < nth) return life.writes()
   }
 }

@@ -12,8 +12,8 @@ import { checkpointsNaming } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { allArrays } from '../support/copies.ts'
-import { learnAll, newTrainer, until, wireWithSequences } from '../support/smallStream.ts'
-import type { TestWire } from '../support/wire.ts'
+import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
+import type { TestStageIo } from '../support/stageIo.ts'
 
 before(async () => {
   await loadBackend()
@@ -22,7 +22,7 @@ before(async () => {
 const names = (examples: readonly Example[]) => examples.map(({ source }) => source.offset)
 
 test('every example is learned once, in the order of time within a batch, across a restart from a checkpoint', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   const learned = new Map<number, bigint[]>()
   const note = (batch: number, examples: readonly Example[]) => {
@@ -32,19 +32,19 @@ test('every example is learned once, in the order of time within a batch, across
   }
   const stop = new AbortController()
   const first = new TrainStage({
-    ...wire,
+    ...io,
     ...stores,
-    trainer: newTrainer(wire),
+    trainer: newTrainer(io),
     onLearned: note,
     onBatch: ({ batch }) => batch === 5 && stop.abort()
   })
   await first.run(stop.signal)
   assert.equal(first.batch, 5)
-  const second = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onLearned: note })
-  await learnAll(second, wire)
+  const second = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned: note })
+  await learnAll(second, io)
   const all = [...learned.values()].flat()
   assert.equal(new Set(all).size, all.length)
-  const fresh = wire.log.records('user-sequences').flatMap(({ value }) => wire.codecs.userSequence.decode(value!).fresh)
+  const fresh = io.log.records('user-sequences').flatMap(({ value }) => io.codecs.userSequence.decode(value!).fresh)
   const expected = fresh.filter(({ position }) => position > 0).map(({ offset }) => offset)
   assert.deepEqual(all.sort(), expected.sort())
   // Every new step has its outcome, those that the first process took included.
@@ -54,70 +54,67 @@ test('every example is learned once, in the order of time within a batch, across
   assert.deepEqual([without, taught + unknownItem + unknownHistory], [fresh.length - expected.length, expected.length])
   assert.equal(second.examplesLearned, taught)
   assert.equal(second.evaluator.report().examples, expected.length)
-  wire.dispose()
+  io.dispose()
 })
 
 test('an erased user is out of every kept checkpoint as soon as the event is read, also where a batch is waiting', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   const learn = () =>
-    learnAll(
-      new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch: () => wire.clock.advance(600) }),
-      wire
-    )
+    learnAll(new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onBatch: () => io.clock.advance(600) }), io)
   await learn()
   const steps = await stores.checkpoints.steps()
   assert.ok(steps.length > 3, 'nothing would be proved of older ones')
   const holders = (userId: string) => checkpointsNaming(stores.checkpoints, userId)
-  const sequences = wire.log.records('user-sequences')
-  const last = wire.codecs.userSequence.decode(sequences.at(-1)!.value!)
+  const sequences = io.log.records('user-sequences')
+  const last = io.codecs.userSequence.decode(sequences.at(-1)!.value!)
   const { userId } = last
   assert(await holders(userId), 'nothing would be proved')
-  await wire.log.append('user-sequences', [erasedSequence(userId, 0, 0n)])
+  await io.log.append('user-sequences', [erasedSequence(userId, 0, 0n)])
   await learn()
   assert.equal(await holders(userId), 0)
   // One batch: the user's own record, the erasure after it, and the record of another. The first is not learned.
   const other = sequences
-    .map(({ value }) => wire.codecs.userSequence.decode(value!))
+    .map(({ value }) => io.codecs.userSequence.decode(value!))
     .find((sequence) => sequence.userId !== userId && sequence.steps.length > 2)!
   const again = [last, other].map((sequence, i) => ({
     key: new TextEncoder().encode(sequence.userId),
-    value: wire.codecs.userSequence.encode({
+    value: io.codecs.userSequence.encode({
       ...sequence,
       fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n + BigInt(i) }]
     })
   }))
-  await wire.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0, 0n), again[1]!])
+  await io.log.append('user-sequences', [again[0]!, erasedSequence(userId, 0, 0n), again[1]!])
   const learned: string[] = []
   const stage = new TrainStage({
-    ...wire,
+    ...io,
     ...stores,
-    trainer: newTrainer(wire),
+    trainer: newTrainer(io),
     onLearned: (_, examples) => learned.push(...examples.map((example) => example.userId))
   })
-  await learnAll(stage, wire)
+  await learnAll(stage, io)
   assert.deepEqual(learned, [other.userId])
   assert.equal(await holders(userId), 0)
-  wire.dispose()
+  io.dispose()
 })
 
 test('after several steps that are not finite it goes back to a checkpoint that was taken before it went wrong, and goes on', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
+  const io = await ioWithSequences()
+  const trainer = newTrainer(io)
   const reports: BatchReport[] = []
   const stage: TrainStage = new TrainStage({
-    ...wire,
+    ...io,
     trainer,
     checkpoints: new CheckpointMemory(3),
     ledger: new BatchLedgerMemory(),
     onBatch: (report) => {
       reports.push(report)
-      wire.clock.advance(600) // a checkpoint after every other batch
+      io.clock.advance(600) // a checkpoint after every other batch
       // Every item's row is broken, as after an update with a broken gradient.
       if (report.batch === 6) breakRows(trainer)
     }
   })
-  await learnAll(stage, wire)
+  await learnAll(stage, io)
   // The checkpoint after batch 6 has the broken rows: three more batches show it, then the one before is taken.
   assert.equal(stage.rollbacks, 2)
   assert.equal(stage.batchesDropped, 6)
@@ -127,20 +124,20 @@ test('after several steps that are not finite it goes back to a checkpoint that 
   )
   assert(reports.length > 14)
   for (const { batch, step } of reports) if (batch > 12) assert(Number.isFinite(step?.loss))
-  wire.dispose()
+  io.dispose()
 })
 
 test('the log is told of the model in whole commits whose number never goes back', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const stage = new TrainStage({
-    ...wire,
-    trainer: newTrainer(wire),
+    ...io,
+    trainer: newTrainer(io),
     checkpoints: new CheckpointMemory(3),
     ledger: new BatchLedgerMemory(),
-    onBatch: () => wire.clock.advance(600)
+    onBatch: () => io.clock.advance(600)
   })
-  await learnAll(stage, wire)
-  const updates = wire.log.records('model-updates').map(({ value }) => wire.codecs.modelUpdate.decode(value!))
+  await learnAll(stage, io)
+  const updates = io.log.records('model-updates').map(({ value }) => io.codecs.modelUpdate.decode(value!))
   assert.equal(updates.at(-1)?.kind, 'commit')
   const steps = updates.flatMap((update) => (update.kind === 'commit' ? [update.step] : []))
   assert(steps.length > 2)
@@ -151,32 +148,29 @@ test('the log is told of the model in whole commits whose number never goes back
   assert.equal(steps.at(-1), stage.batch)
   const firstCommit = updates.findIndex(({ kind }) => kind === 'commit')
   assert(updates.slice(0, firstCommit).some(({ kind }) => kind === 'weights')) // nobody can use rows without weights
-  wire.dispose()
+  io.dispose()
 })
 
 test('while batches are learned again after a restart nothing is sent: the number of a commit never goes back', async () => {
-  const wire = await wireWithSequences({ updateIntervalMs: 1, checkpointIntervalMs: 3_600_000 })
+  const io = await ioWithSequences({ updateIntervalMs: 1, checkpointIntervalMs: 3_600_000 })
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   // The first life ends without a checkpoint, after what it has learned was sent.
   const killed = new UnavailableError('killed')
   const onBatch = ({ batch }: BatchReport) => {
-    wire.clock.advance(600)
+    io.clock.advance(600)
     if (batch === 6) throw killed
   }
-  await assert.rejects(
-    learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire), onBatch }), wire),
-    killed
-  )
+  await assert.rejects(learnAll(new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onBatch }), io), killed)
   assert.deepEqual(await stores.checkpoints.steps(), [])
   const second = new TrainStage({
-    ...wire,
+    ...io,
     ...stores,
-    trainer: newTrainer(wire),
-    onBatch: () => wire.clock.advance(600)
+    trainer: newTrainer(io),
+    onBatch: () => io.clock.advance(600)
   })
-  await learnAll(second, wire)
-  const steps = wire.log.records('model-updates').flatMap(({ value }) => {
-    const update = wire.codecs.modelUpdate.decode(value!)
+  await learnAll(second, io)
+  const steps = io.log.records('model-updates').flatMap(({ value }) => {
+    const update = io.codecs.modelUpdate.decode(value!)
     return update.kind === 'commit' ? [update.step] : []
   })
   assert(steps.includes(5), 'nothing would be proved')
@@ -185,52 +179,52 @@ test('while batches are learned again after a restart nothing is sent: the numbe
     [...steps].sort((a, b) => a - b)
   )
   assert.equal(steps.at(-1), second.batch)
-  wire.dispose()
+  io.dispose()
 })
 
 /** Number of the batch whose tower weights were sent last; 0: none. */
-const weightsSent = (wire: TestWire) =>
-  wire.log.records('model-updates').reduce((last, { value }) => {
-    const update = wire.codecs.modelUpdate.decode(value!)
+const weightsSent = (io: TestStageIo) =>
+  io.log.records('model-updates').reduce((last, { value }) => {
+    const update = io.codecs.modelUpdate.decode(value!)
     return update.kind === 'commit' && update.weightsChanged ? update.step : last
   }, 0)
 
 test('a flush sends the tower weights of the last batch, also where its rows went before them and an erasure is still waiting', async () => {
-  const wire = await wireWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 3_600_000 })
+  const io = await ioWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 3_600_000 })
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
-  await learnAll(new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire) }), wire)
-  const last = wire.log.records('user-sequences').at(-1)!
-  const sequence = wire.codecs.userSequence.decode(last.value!)
-  const value = wire.codecs.userSequence.encode({
+  await learnAll(new TrainStage({ ...io, ...stores, trainer: newTrainer(io) }), io)
+  const last = io.log.records('user-sequences').at(-1)!
+  const sequence = io.codecs.userSequence.decode(last.value!)
+  const value = io.codecs.userSequence.encode({
     ...sequence,
     fresh: [{ position: sequence.steps.length - 1, offset: 1_000_000n }]
   })
-  await wire.log.append('user-sequences', [{ key: last.key, value }, erasedSequence('another', 0, 0n)])
-  const config = { ...wire.config, train: { ...wire.config.train, batchSize: 1 } }
-  const onBatch = () => wire.clock.advance(600)
-  const stage = new TrainStage({ ...wire, ...stores, config, trainer: newTrainer(wire), onBatch })
-  await learnAll(stage, wire)
-  assert.equal(weightsSent(wire), stage.batch)
-  wire.dispose()
+  await io.log.append('user-sequences', [{ key: last.key, value }, erasedSequence('another', 0, 0n)])
+  const config = { ...io.config, train: { ...io.config.train, batchSize: 1 } }
+  const onBatch = () => io.clock.advance(600)
+  const stage = new TrainStage({ ...io, ...stores, config, trainer: newTrainer(io), onBatch })
+  await learnAll(stage, io)
+  assert.equal(weightsSent(io), stage.batch)
+  io.dispose()
 })
 
 test('when no other batch follows, the tower weights of the last are sent after their interval', async () => {
-  const wire = await wireWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 5000, batchWaitMaxMs: 10 })
+  const io = await ioWithSequences({ updateIntervalMs: 1, weightsIntervalMs: 5000, batchWaitMaxMs: 10 })
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
-  const stage = new TrainStage({ ...wire, ...stores, trainer: newTrainer(wire) })
+  const stage = new TrainStage({ ...io, ...stores, trainer: newTrainer(io) })
   const stop = new AbortController()
   const running = stage.run(stop.signal)
-  const end = (await wire.log.ends('user-sequences')).get(0)
-  const latestMs = wire.clock.nowMs() + 3_600_000
-  const isSent = () => stage.consumed().get(0) === end && weightsSent(wire) === stage.batch
+  const end = (await io.log.ends('user-sequences')).get(0)
+  const latestMs = io.clock.nowMs() + 3_600_000
+  const isSent = () => stage.consumed().get(0) === end && weightsSent(io) === stage.batch
   await until(async () => {
-    wire.clock.advance(50)
-    return isSent() || wire.clock.nowMs() > latestMs
+    io.clock.advance(50)
+    return isSent() || io.clock.nowMs() > latestMs
   }, running)
   stop.abort()
   await running
-  assert(isSent(), `after an hour those of batch ${weightsSent(wire)} of ${stage.batch} were the last`)
-  wire.dispose()
+  assert(isSent(), `after an hour those of batch ${weightsSent(io)} of ${stage.batch} were the last`)
+  io.dispose()
 })
 
 /** A store whose first save waits until it is let go, or fails when it is. */
@@ -258,40 +252,40 @@ class SlowStore extends CheckpointMemory {
 }
 
 test('learning goes on while a checkpoint is written, which holds what was learned when it was taken', async () => {
-  const wire = await wireWithSequences()
-  const trainer = newTrainer(wire)
+  const io = await ioWithSequences()
+  const trainer = newTrainer(io)
   const checkpoints = new SlowStore(100)
   const stage: TrainStage = new TrainStage({
-    ...wire,
+    ...io,
     trainer,
     checkpoints,
     ledger: new BatchLedgerMemory(),
     onBatch: ({ batch }) => {
-      if (batch === 4) wire.clock.advance(60_000) // a checkpoint is due, and waits in the store …
+      if (batch === 4) io.clock.advance(60_000) // a checkpoint is due, and waits in the store …
       if (batch === 9) checkpoints.letGo() // … while five more batches are learned
     }
   })
-  await learnAll(stage, wire)
+  await learnAll(stage, io)
   assert.equal(checkpoints.saved[0], 4)
   assert.equal(checkpoints.saved.at(-1), stage.batch)
   const stop = new AbortController()
-  const expected = newTrainer(wire)
+  const expected = newTrainer(io)
   const undisturbed = new TrainStage({
-    ...wire,
+    ...io,
     trainer: expected,
     checkpoints: new CheckpointMemory(1),
     ledger: new BatchLedgerMemory(),
     onBatch: ({ batch }) => batch === 4 && stop.abort()
   })
   await undisturbed.run(stop.signal)
-  const restored = newTrainer(wire)
+  const restored = newTrainer(io)
   restored.restore(await checkpoints.load(4))
   sameButForDirty(restored, expected)
-  wire.dispose()
+  io.dispose()
 })
 
 test('between whole checkpoints there are such of changes; the next life goes on from the last of them', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
   const since: (number | undefined)[] = []
   const save = stores.checkpoints.save.bind(stores.checkpoints)
@@ -300,11 +294,11 @@ test('between whole checkpoints there are such of changes; the next life goes on
     return save(step, checkpoint, options)
   }
   const stop = new AbortController()
-  const trainer = newTrainer(wire)
+  const trainer = newTrainer(io)
   const first: TrainStage = new TrainStage({
-    ...{ ...wire, ...stores, trainer },
+    ...{ ...io, ...stores, trainer },
     onBatch: ({ batch }) => {
-      wire.clock.advance(600)
+      io.clock.advance(600)
       if (batch === 8) stop.abort()
     }
   })
@@ -313,21 +307,21 @@ test('between whole checkpoints there are such of changes; the next life goes on
   assert.equal(since[0], undefined)
   assert.ok(since.filter((step) => step !== undefined).length > 1, `${since}`)
   for (const [i, step] of since.entries()) if (step !== undefined) assert.equal(step, steps[i - 1])
-  const restored = newTrainer(wire)
+  const restored = newTrainer(io)
   restored.restore((await stores.checkpoints.latest())!.checkpoint)
   sameButForDirty(restored, trainer)
   // Whoever takes a copy of the trainer in between makes the next one whole.
   const second = new TrainStage({
-    ...{ ...wire, ...stores, trainer: restored },
+    ...{ ...io, ...stores, trainer: restored },
     onBatch: () => {
-      wire.clock.advance(1100)
+      io.clock.advance(1100)
       restored.checkpoint()
     }
   })
   since.length = 0
-  await learnAll(second, wire)
+  await learnAll(second, io)
   assert.ok(since.length > 2 && since.every((step) => step === undefined), `${since}`)
-  wire.dispose()
+  io.dispose()
 })
 
 /** Rows that wait to be sent are not part of what was learned. */
@@ -348,15 +342,15 @@ function breakRows({ items }: IncrementalTrainer): void {
 }
 
 test('a checkpoint that cannot be written ends the stage', async () => {
-  const wire = await wireWithSequences()
+  const io = await ioWithSequences()
   const checkpoints = new SlowStore(100)
   const stage: TrainStage = new TrainStage({
-    ...wire,
-    trainer: newTrainer(wire),
+    ...io,
+    trainer: newTrainer(io),
     checkpoints,
     ledger: new BatchLedgerMemory(),
     onBatch: ({ batch }) => {
-      if (batch === 4) wire.clock.advance(60_000)
+      if (batch === 4) io.clock.advance(60_000)
       if (batch === 6) checkpoints.letGo(new UnavailableError('the disk is full'))
     }
   })
@@ -364,5 +358,5 @@ test('a checkpoint that cannot be written ends the stage', async () => {
   await assert.rejects(stage.run(stop.signal), /the disk is full/)
   stop.abort() // whoever runs the stage does, and what else it had begun ends
   assert.deepEqual(await checkpoints.steps(), [])
-  wire.dispose()
+  io.dispose()
 })

@@ -12,11 +12,11 @@ import type { Codec } from '../codec.ts'
 import type { Interaction } from '../interaction.ts'
 import type { ModelUpdate } from '../modelUpdate.ts'
 import {
+  headerBytes,
+  magicByte,
   type SchemaRegistry,
   schemaIdOf,
-  UnknownSchemaIdError,
-  wireHeaderBytes,
-  wireMagic
+  UnknownSchemaIdError
 } from '../registry/schemaRegistry.ts'
 import type { UserSequence } from '../userSequence.ts'
 import { boundsOf } from './avroBounds.ts'
@@ -112,7 +112,7 @@ export async function createCodecs(
   const progressOf = (bytes: Uint8Array): SequenceProgress => {
     if (!userSequence.isTodays(bytes)) return userSequence.decode(bytes)
     try {
-      directReader.start(bytes, wireHeaderBytes)
+      directReader.start(bytes, headerBytes)
       return readSequenceProgress(directReader)
     } catch (cause) {
       const read = userSequence.decodeBySchema(bytes) // throws where the record is at fault
@@ -158,7 +158,7 @@ class AvroCodec<T> implements Codec<T> {
   readonly #fallbacks: Fallbacks
   readonly #readers = new Map<number, Reader>()
   /** Before every record: what it is, and whose. */
-  readonly #header = Buffer.alloc(wireHeaderBytes)
+  readonly #header = Buffer.alloc(headerBytes)
   #last: Reader
   /** Written to first, then copied out at the right length; grows to the longest record seen. */
   #scratch = Buffer.allocUnsafeSlow(4096)
@@ -177,7 +177,7 @@ class AvroCodec<T> implements Codec<T> {
     this.#schema = schema
     this.#type = parseSchema(schema)
     this.#id = id
-    this.#header[0] = wireMagic
+    this.#header[0] = magicByte
     this.#header.writeInt32BE(id, 1)
     this.#registry = registry
     this.#shape = shape
@@ -189,7 +189,7 @@ class AvroCodec<T> implements Codec<T> {
     const { direct } = this.#shape
     if (direct === undefined) return this.#encodeBySchema(value)
     try {
-      writer.start(wireHeaderBytes)
+      writer.start(headerBytes)
       direct.write(writer, value)
       return writer.take(this.#header)
     } catch (cause) {
@@ -205,7 +205,7 @@ class AvroCodec<T> implements Codec<T> {
       raw = this.#shape.toAvro(value)
       for (;;) {
         const scratch = this.#scratch
-        const end = this.#type.encode(raw, scratch, wireHeaderBytes)
+        const end = this.#type.encode(raw, scratch, headerBytes)
         if (end >= 0) {
           this.#header.copy(scratch)
           return Buffer.from(scratch.subarray(0, end))
@@ -229,8 +229,8 @@ class AvroCodec<T> implements Codec<T> {
     const id = schemaIdOf(bytes)
     if (id === undefined) {
       throw new BadEventError(
-        bytes.length < wireHeaderBytes
-          ? `cannot read ${this.#name}: truncated, ${bytes.length} bytes are less than the ${wireHeaderBytes} of the header`
+        bytes.length < headerBytes
+          ? `cannot read ${this.#name}: truncated, ${bytes.length} bytes are less than the ${headerBytes} of the header`
           : `cannot read ${this.#name}: the first byte is ${bytes[0]} instead of the magic byte 0, so it was not written through a schema registry`
       )
     }
@@ -239,7 +239,7 @@ class AvroCodec<T> implements Codec<T> {
     const { direct } = this.#shape
     if (direct === undefined || reader.resolver !== undefined) return this.#decodeBySchema(bytes, reader)
     try {
-      directReader.start(bytes, wireHeaderBytes)
+      directReader.start(bytes, headerBytes)
       const value = direct.read(directReader)
       directReader.end()
       return value
@@ -257,9 +257,9 @@ class AvroCodec<T> implements Codec<T> {
 
   #decodeBySchema(bytes: Uint8Array, reader: Reader): T {
     try {
-      reader.check(bytes, wireHeaderBytes)
+      reader.check(bytes, headerBytes)
       const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-      return this.#shape.fromAvro(this.#type.decode(buffer, wireHeaderBytes, reader.resolver).value)
+      return this.#shape.fromAvro(this.#type.decode(buffer, headerBytes, reader.resolver).value)
     } catch (error) {
       throw new BadEventError(`cannot read ${this.#name} (schema id ${reader.id}): ${explained(error)}`, {
         cause: error

@@ -41,12 +41,12 @@ export class UnknownSchemaIdError extends BadEventError {
 }
 
 /** First byte of the Confluent wire format; the schema id follows as a big-endian int32, then the Avro body. */
-export const wireMagic = 0
-export const wireHeaderBytes = 5
+export const magicByte = 0
+export const headerBytes = 5
 
 /** The schema id of a record's value, or undefined where the value is too short or not in the wire format. */
 export function schemaIdOf(value: Uint8Array): number | undefined {
-  if (value.length < wireHeaderBytes || value[0] !== wireMagic) return undefined
+  if (value.length < headerBytes || value[0] !== magicByte) return undefined
   return (value[1]! << 24) | (value[2]! << 16) | (value[3]! << 8) | value[4]!
 }
 

@@ -1,4 +1,4 @@
-// What every stage is given to read and write its topics.
+// What every stage gets to read and write its topics: configuration, clock, log, schema registry and codecs.
 
 import type { StageClock } from '../core/clock.ts'
 import type { Config } from '../core/config/config.ts'
@@ -6,13 +6,12 @@ import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { SchemaRegistry } from '../records/registry/schemaRegistry.ts'
 import type { EventLog } from './eventLog.ts'
 
-/** What every stage needs: the log, and the codecs to read and write it. */
-export interface Wire {
+export interface StageIo {
   readonly config: Config
   readonly clock: StageClock
   readonly log: EventLog
   readonly registry: SchemaRegistry
   readonly codecs: Codecs
-  /** Removes what retention and compaction allow, a bounded part of it. A broker does so by itself. */
+  /** Applies retention and compaction, a bounded part of the work per call. A Kafka broker does so itself. */
   maintain(): Promise<void>
 }

@@ -5,20 +5,20 @@ import os from 'node:os'
 import path from 'node:path'
 import { ManualClock } from '../../src/core/clock.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
-import type { Wire } from '../../src/log/wire.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
 import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
 import { MemoryLog } from './memoryLog.ts'
 
-export interface TestWire extends Wire {
+export interface TestStageIo extends StageIo {
   readonly log: MemoryLog
   readonly clock: ManualClock
   dispose(): void
 }
 
 /** @param file settings as in a configuration file */
-export async function testWire(file: unknown = {}): Promise<TestWire> {
-  const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-wire-'))
+export async function testStageIo(file: unknown = {}): Promise<TestStageIo> {
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'mtmi-io-'))
   const registry = new LocalRegistry(directory)
   const clock = new ManualClock(Date.UTC(2026, 6, 1)) // after the simulation
   const log = new MemoryLog({ partitions: () => 1, clock })
