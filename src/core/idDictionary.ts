@@ -10,12 +10,23 @@
 export const chunkRows = 65_536
 const chunkShift = 16
 const chunkMask = chunkRows - 1
+/** Rows that a new first chunk has room for; it doubles as it fills. A few ids do not take the memory of 65,536. */
+const firstRows = 256
 
 /**
  * Slots of the smaller table that move with each id that is added: done long before the larger one is full, which two
  * would be in time for.
  */
 const movedPerId = 8
+
+/**
+ * Rows that chunk `chunk` gets room for when row `row` of it is used: only the first chunk starts small.
+ *
+ * @param row within the chunk
+ */
+export function chunkCapacity(chunk: number, row: number): number {
+  return chunk > 0 ? chunkRows : Math.max(firstRows, 2 ** Math.ceil(Math.log2(row + 1)))
+}
 
 /** In the smaller table: an id that was deleted there. */
 const deleted = -1
@@ -125,8 +136,8 @@ export class IdDictionary {
     const spans = this.#spans[row >>> chunkShift]
     if (spans === undefined) return ''
     const span = 2 * (row & chunkMask)
-    const start = spans[span]!
-    const end = start + spans[span + 1]!
+    const start = spans[span] ?? 0
+    const end = start + (spans[span + 1] ?? 0)
     const bytes = this.#bytes[row >>> chunkShift]!
     for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return decode(bytes, start, end)
     return bytes.toString('latin1', start, end)
@@ -148,14 +159,14 @@ export class IdDictionary {
   /** Bytes of the row's id; 0 if it has none. */
   lengthOf(row: number): number {
     const spans = this.#spans[row >>> chunkShift]
-    return spans === undefined ? 0 : spans[2 * (row & chunkMask) + 1]!
+    return spans?.[2 * (row & chunkMask) + 1] ?? 0
   }
 
   /** Writes the bytes of the row's id. */
   copyTo(row: number, out: Uint8Array, at: number): void {
     const spans = this.#spans[row >>> chunkShift]
-    if (spans === undefined) return
     const span = 2 * (row & chunkMask)
+    if (spans === undefined || span >= spans.length) return
     const bytes = this.#bytes[row >>> chunkShift]!
     for (let from = spans[span]!, end = from + spans[span + 1]!; from < end; ) out[at++] = bytes[from++]!
   }
@@ -197,9 +208,14 @@ export class IdDictionary {
       this.#bytes.push(Buffer.alloc(0))
       this.#used.push(0)
       this.#garbage.push(0)
-      this.#spans.push(new Uint32Array(2 * chunkRows))
+      this.#spans.push(new Uint32Array(0))
     }
     const span = 2 * (row & chunkMask)
+    if (span >= this.#spans[chunk]!.length) {
+      const spans = new Uint32Array(2 * chunkCapacity(chunk, row & chunkMask))
+      spans.set(this.#spans[chunk]!)
+      this.#spans[chunk] = spans
+    }
     if (this.#spans[chunk]![span + 1] !== 0) throw new Error(`IdDictionary.set: row ${row} is ${this.idOf(row)}'s`)
     this.#makeRoom(chunk, this.#length)
     const offset = this.#used[chunk]!

@@ -122,6 +122,9 @@ export function modelVersionOf(options: ModelOptions): string {
   ].join('-')
 }
 
+/** Made once: zod compiles each schema, which takes longer than all else that a commit needs. */
+const travellingOptions = modelSchema.loose()
+
 /** How a model travels: its options and the length of history, as JSON. */
 export function modelToJson(options: ModelOptions, historyMax: number): string {
   return JSON.stringify({ ...options, historyMax })
@@ -146,7 +149,7 @@ export function modelFromJson(text: string): Model {
         `the commit's model must have interestCount, dimensions and historyMax above 0: ${text.slice(0, 200)}`
       )
   }
-  const options = modelSchema.loose().safeParse(rest)
+  const options = travellingOptions.safeParse(rest)
   if (options.success) return createModel(options.data, historyMax as number)
   throw new ConfigError(
     options.error.issues.map(

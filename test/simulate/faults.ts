@@ -78,11 +78,18 @@ export class Faults {
    * One call of a service: some time, the effect at one moment, some more time. It may fail before the effect or after
    * it. A service that is away is asked again for a while, as its clients do, and then given up.
    *
+   * @param how isUnderWay: the caller has waited for it already; isNothing: of a result that need not be waited for
    * @throws UnavailableError
    */
-  async call<T>(life: Life, service: Service, what: string, effect: () => T | Promise<T>): Promise<T> {
+  async call<T>(
+    life: Life,
+    service: Service,
+    what: string,
+    effect: () => T | Promise<T>,
+    { isUnderWay = false, isNothing }: { isUnderWay?: boolean; isNothing?: (result: T) => boolean } = {}
+  ): Promise<T> {
     const world = this.#world
-    await life.wait(this.#latency())
+    if (!isUnderWay) await life.wait(this.#latency())
     if (this.isDown(service)) {
       const patienceMs = world.between(0, 30_000)
       await life.wait(Math.min(patienceMs, this.#downUntilMs[service] - world.nowMs + 1))
@@ -91,7 +98,7 @@ export class Faults {
     const fails = this.on && world.chance(this.#errorShare[service])
     if (fails && world.chance(0.5)) throw this.#failed(life, service, `${what}: failed`)
     const result = await effect()
-    await life.wait(this.#latency())
+    if (fails || isNothing?.(result) !== true) await life.wait(this.#latency())
     if (fails) throw this.#failed(life, service, `${what}: done, but the answer was lost`)
     return result
   }
@@ -103,6 +110,7 @@ export class Faults {
 
   #failed(life: Life, service: Service, what: string): ServiceError {
     this.#world.trace(life.name, `${service} ${what}`)
+    this.#world.rejected = true
     return new ServiceError(service, what)
   }
 }

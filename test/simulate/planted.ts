@@ -1,12 +1,12 @@
-// Bugs that the simulator has to find. Each is a change of the product's text, made in a copy: where the text is no
-// longer there, the list is to be brought up to date. Most stood in the product once.
+// Bugs that the simulator has to find. Each is a change of the product's text, made in a copy of it. Most of them were
+// faults of the product once.
 
 import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
-interface Planted {
+export interface PlantedBug {
   readonly name: string
   /** The only file of this name under src. */
   readonly file: string
@@ -18,7 +18,7 @@ interface Planted {
   readonly notFound?: string
 }
 
-export const planted: readonly Planted[] = [
+export const planted: readonly PlantedBug[] = [
   {
     name: 'the tombstone of a deleted item is dropped',
     file: 'catalogueReader.ts',
@@ -170,20 +170,45 @@ export function copyProduct(): string {
   return copy
 }
 
-/** @returns puts the text back @throws Error if the text is not there exactly once */
-function plant(copy: string, { file, find, replace, name }: Planted): () => void {
-  const found = readdirSync(path.join(copy, 'src'), { recursive: true, encoding: 'utf8' }).filter(
+/** The entries whose text is not exactly once in its file, each with what is wrong. @param root of a working tree */
+export function outdatedPlanted(tree = root): string[] {
+  return planted.flatMap((bug) => {
+    try {
+      locate(tree, bug)
+      return []
+    } catch (error) {
+      return [(error as Error).message]
+    }
+  })
+}
+
+/** @returns puts the text back @throws Error as `locate` */
+function plant(copy: string, bug: PlantedBug): () => void {
+  const { file, text, from, to } = locate(copy, bug)
+  writeFileSync(file, text.slice(0, from) + bug.replace + text.slice(to))
+  return () => writeFileSync(file, text)
+}
+
+/**
+ * Where the text of a planted bug is. White space does not count: a formatter may have broken the lines elsewhere.
+ *
+ * @throws Error if the file or the text is not there exactly once
+ */
+function locate(tree: string, { file, find, name }: PlantedBug): { file: string; text: string; from: number; to: number } {
+  const failed = (what: string) => new Error(`planted bug '${name}': ${what}. Correct test/simulate/planted.ts`)
+  const files = readdirSync(path.join(tree, 'src'), { recursive: true, encoding: 'utf8' }).filter(
     (each) => path.basename(each) === file
   )
-  const target = path.join(copy, 'src', found[0] ?? file)
-  const text = found.length === 1 ? readFileSync(target, 'utf8') : ''
-  const parts = text.split(find)
-  if (parts.length !== 2)
-    throw new Error(
-      `planted bug '${name}': its text is not exactly once in ${file}; bring test/simulate/planted.ts up to date`
-    )
-  writeFileSync(target, parts.join(replace))
-  return () => writeFileSync(target, text)
+  if (files.length !== 1) throw failed(`${files.length} files under src are named ${file}`)
+  const target = path.join(tree, 'src', files[0]!)
+  const text = readFileSync(target, 'utf8')
+  const positions: number[] = []
+  for (let i = 0; i < text.length; i++) if (/\S/.test(text[i]!)) positions.push(i)
+  const [dense, wanted] = [text.replace(/\s+/g, ''), find.replace(/\s+/g, '')]
+  const times = dense.split(wanted).length - 1
+  if (times !== 1) throw failed(`its text is ${times} times in ${files[0]}, not once:\n${find}`)
+  const at = dense.indexOf(wanted)
+  return { file: target, text, from: positions[at]!, to: positions[at + wanted.length - 1]! + 1 }
 }
 
 /**
@@ -192,7 +217,7 @@ function plant(copy: string, { file, find, replace, name }: Planted): () => void
  */
 export async function findPlanted(
   copy: string,
-  bug: Planted,
+  bug: PlantedBug,
   seeds: number
 ): Promise<{ seed: number; violation: string } | undefined> {
   const takeOut = plant(copy, bug)

@@ -4,7 +4,7 @@
 import { MtmiError } from '../../src/core/errors.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
-import { epochMs, type Life, type World } from './world.ts'
+import { epochMs, type Life, type Wait, type World } from './world.ts'
 
 /** A member that was not heard of for so long is taken for dead. */
 const sessionTimeoutMs = 10_000
@@ -109,6 +109,8 @@ export class SimBroker {
   readonly #world: World
   readonly #partitions: (topic: string) => number
   readonly #topics = new Map<string, LogRecord[][]>()
+  /** Readers that found nothing, by topic. */
+  readonly #waiting = new Map<string, Set<Wait>>()
   readonly #epochs = new Map<string, number>()
   readonly #groups = new Map<string, Group>()
   /** An older one of the same key, that nobody is given any more. */
@@ -137,7 +139,24 @@ export class SimBroker {
     return new Map(this.topic(name).map((log, partition) => [partition, BigInt(log.length)]))
   }
 
+  /** Readers of a topic that found nothing, and are woken by the next append. */
+  waiting(topic: string): Set<Wait> {
+    let waiting = this.#waiting.get(topic)
+    if (waiting === undefined) {
+      waiting = new Set()
+      this.#waiting.set(topic, waiting)
+    }
+    return waiting
+  }
+
   append(topic: string, records: readonly NewRecord[]): void {
+    const waiting = this.waiting(topic)
+    for (const wait of waiting) {
+      // Some learn of it by their next look only, as of an append of another process to the local log.
+      if (this.#world.chance(0.1)) continue
+      waiting.delete(wait)
+      wait.resolveIn(this.#world.lazinessMs * this.#world.rng.uniform() ** 3)
+    }
     const partitions = this.topic(topic)
     for (const record of records) {
       const partition = record.partition ?? partitionOf(record.key, partitions.length)
@@ -159,8 +178,10 @@ export class SimBroker {
   claim(fence: string, mine: number | undefined): number {
     const newest = this.#epochs.get(fence) ?? 0
     const epoch = mine ?? newest + 1
-    if (newest > epoch)
+    if (newest > epoch) {
+      this.#world.rejected = true
       throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+    }
     this.#epochs.set(fence, epoch)
     return epoch
   }

@@ -9,8 +9,8 @@ import type { Life } from './world.ts'
 
 /** Records given at once, at most. */
 const fetchMax = 20
-/** Between two looks of a reader that found nothing. */
-const idleMs = 50
+/** A look that finds nothing takes so long at most, as a fetch that the broker holds. */
+const idleMaxMs = 500
 
 export class SimLog implements EventLog {
   readonly #broker: SimBroker
@@ -39,7 +39,10 @@ export class SimLog implements EventLog {
     const appended = before.then(async () => {
       const isClaim = fence !== undefined && records.length === 0
       if (isClaim) this.#refused.delete(name)
-      if (this.#refused.has(name)) throw new UnavailableError(`${what}: an earlier append under ${fence} has failed`)
+      if (this.#refused.has(name)) {
+        this.#life.world.rejected = true
+        throw new UnavailableError(`${what}: an earlier append under ${fence} has failed`)
+      }
       try {
         await this.#faults.call(this.#life, 'log', what, () => {
           if (fence !== undefined) this.#claim(name, isClaim)
@@ -132,16 +135,18 @@ export class SimLog implements EventLog {
     ends: Offsets | undefined
   ): AsyncGenerator<LogEvent, void, undefined> {
     const { world } = this.#life
+    const what = `fetch ${topic}`
+    let found = true
     for (;;) {
       if (signal.aborted || over()) return
       const partitions = [...positions.keys()]
       world.rng.shuffle(partitions)
-      let found = false
-      const fetched = await this.#faults.call(this.#life, 'log', `fetch ${topic}`, () =>
+      const fetch = () =>
         partitions.map(
           (partition) => [partition, this.#fetch(topic, partition, positions.get(partition)!, ends)] as const
         )
-      )
+      const fetched = await this.#faults.call(this.#life, 'log', what, fetch, { isUnderWay: !found, isNothing })
+      found = false
       for (const [partition, records] of fetched) {
         if (signal.aborted || over()) return
         if (records.length === 0) continue
@@ -155,7 +160,8 @@ export class SimLog implements EventLog {
       if (ends !== undefined && [...ends].every(([partition, end]) => (positions.get(partition) ?? end) >= end)) return
       if (found) continue
       if (!signal.aborted && !over()) yield { kind: 'idle' }
-      await this.#life.wait(idleMs * (0.5 + world.rng.uniform()) + world.lazinessMs * world.rng.uniform(), signal)
+      const idleMs = idleMaxMs * world.rng.uniform() + world.lazinessMs * world.rng.uniform()
+      await this.#life.waitForRecords(this.#broker.waiting(topic), idleMs, signal)
     }
   }
 
@@ -184,13 +190,17 @@ export class SimLog implements EventLog {
   }
 }
 
+function isNothing(fetched: readonly (readonly [partition: number, records: readonly LogRecord[]])[]): boolean {
+  return fetched.every(([, records]) => records.length === 0)
+}
+
 function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       signal.removeEventListener('abort', done)
       resolve()
     }
-    signal.addEventListener('abort', done)
+    signal.addEventListener('abort', done, { once: true })
     void work.then(done)
   })
 }

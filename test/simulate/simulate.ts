@@ -1,12 +1,12 @@
 // npm run test:simulate -- [--seeds N] [--from S] [--jobs J] [--first] | --seed S [--trace] | --planted [--seeds N]
-// [--short] [--only TEXT]
+// [--jobs J] [--short] [--only TEXT]
 //
 // docs/testing.md explains the world, the faults and what has to be true after each run.
 
 import { spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { copyProduct, findPlanted, planted } from './planted.ts'
+import { copyProduct, findPlanted, outdatedPlanted, type PlantedBug, planted } from './planted.ts'
 import { type Outcome, prepare, simulateRun } from './simulation.ts'
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
@@ -93,28 +93,31 @@ async function share(): Promise<boolean> {
   return (await Promise.all(ends)).every((isGood) => isGood)
 }
 
-/** One after the other: how many seeds it takes to find each. */
+/** How many seeds it takes to find each planted bug. @returns whether all are found */
 async function allPlanted(): Promise<boolean> {
-  const copy = copyProduct()
-  let missed = 0
+  const outdated = outdatedPlanted()
+  if (outdated.length > 0) throw new Error(outdated.join('\n'))
+  const waiting: PlantedBug[] = []
   for (const bug of planted.filter(({ name }) => name.includes(values.only))) {
-    const skipped =
-      values.only !== ''
-        ? undefined
-        : (bug.notFound ?? (values.short && bug.isSlow === true ? 'takes dozens of seeds' : undefined))
-    if (skipped !== undefined) {
-      say(`NOT TRIED: ${bug.name}\n  ${skipped}`)
-      continue
-    }
-    const found = await findPlanted(copy, bug, seeds)
-    if (found === undefined) missed++
-    say(
-      found === undefined
-        ? `MISSED in ${seeds} seeds: ${bug.name}`
-        : `seed ${found.seed} finds: ${bug.name}\n  ${found.violation.slice(0, 180)}`
-    )
+    const reason = bug.notFound ?? (values.short && bug.isSlow === true ? 'takes dozens of seeds' : undefined)
+    if (reason === undefined || values.only !== '') waiting.push(bug)
+    else say(`NOT TRIED: ${bug.name}\n  ${reason}`)
   }
-  rmSync(copy, { recursive: true })
+  let missed = 0
+  const work = async () => {
+    const copy = copyProduct()
+    for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
+      const found = await findPlanted(copy, bug, seeds)
+      if (found === undefined) missed++
+      say(
+        found === undefined
+          ? `MISSED in ${seeds} seeds: ${bug.name}`
+          : `seed ${found.seed} finds: ${bug.name}\n  ${found.violation.slice(0, 180)}`
+      )
+    }
+    rmSync(copy, { recursive: true })
+  }
+  await Promise.all(Array.from({ length: jobs }, work))
   return missed === 0
 }
 

@@ -93,6 +93,7 @@ export async function simulateRun(seed: number, { registry, codecs }: Setting): 
   try {
     await simulation.run()
   } finally {
+    await simulation.release()
     process.off('unhandledRejection', onUnhandled)
     for (const replica of parts.replicas) replica.dispose()
   }
@@ -103,6 +104,8 @@ class Simulation {
   readonly #world: World
   readonly #parts: Parts
   readonly #processes: Process[]
+  /** Of every process that was started. */
+  readonly #stops: AbortController[] = []
   #hurries = false
 
   constructor(world: World, parts: Parts) {
@@ -152,6 +155,16 @@ class Simulation {
     if (world.violations.length === 0) await checkInvariants(this.#parts, this.#processes, world)
   }
 
+  /**
+   * Lets the memory of killed processes go: Node keeps a signal of `AbortSignal.any` alive, with everything that its
+   * listeners refer to, until they are removed.
+   */
+  async release(): Promise<void> {
+    this.#world.end()
+    for (const stop of this.#stops) stop.abort()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
   async #settle(): Promise<boolean> {
     const world = this.#world
     const settled = await world.run(
@@ -196,6 +209,7 @@ class Simulation {
     const world = this.#world
     process.life = new Life(world, process.name)
     process.stop = new AbortController()
+    this.#stops.push(process.stop)
     process.ended = undefined
     world.trace(process.name, 'starts')
     const { life, stop } = process

@@ -1,7 +1,8 @@
-// Rows by id that are set from outside: a reader's copy of a table. Grows in chunks, so that growth copies nothing.
+// Rows by id that are set from outside: a reader's copy of a table. Grows in chunks, so that growth copies nothing but a
+// small first chunk.
 
 import { CorruptError } from '../../core/errors.ts'
-import { chunkRows, IdDictionary } from '../../core/idDictionary.ts'
+import { chunkCapacity, chunkRows, IdDictionary } from '../../core/idDictionary.ts'
 import { type NamedArray, type NamedArrays, namedArray } from '../../core/namedArrays.ts'
 
 const chunkShift = Math.log2(chunkRows)
@@ -45,12 +46,10 @@ export class RowStore implements Rows {
     store.#ids.reserve(size!)
     for (let from = 0; from < rows!; from += chunkRows) {
       const used = Math.min(chunkRows, rows! - from)
-      const chunk = new Float32Array(chunkRows * dimensions)
-      chunk.set(namedArray(arrays, `values.${from}`, Float32Array, used * dimensions))
-      store.#chunks.push(chunk)
-      const counted = new Float64Array(chunkRows)
-      if (counts !== undefined) counted.set(counts.subarray(from, from + used))
-      store.#counts.push(counted)
+      const index = from / chunkRows
+      store.#reserve(index, used - 1)
+      store.#chunks[index]!.set(namedArray(arrays, `values.${from}`, Float32Array, used * dimensions))
+      if (counts !== undefined) store.#counts[index]!.set(counts.subarray(from, from + used))
       const lengths = namedArray(arrays, `idLengths.${from}`, Int32Array, used)
       store.#ids.unpack(from, namedArray(arrays, `ids.${from}`, Uint8Array), lengths)
       for (let i = 0; i < used; i++) if (lengths[i] === 0 && from + i > 0) store.#free.push(from + i)
@@ -115,10 +114,7 @@ export class RowStore implements Rows {
     if (row === 0) {
       row = this.#free.pop() ?? this.#rows++
       this.#ids.set(row, id)
-      if (row >>> chunkShift >= this.#chunks.length) {
-        this.#chunks.push(new Float32Array(chunkRows * this.dimensions))
-        this.#counts.push(new Float64Array(chunkRows))
-      }
+      this.#reserve(row >>> chunkShift, row & chunkMask)
     }
     this.#chunks[row >>> chunkShift]!.set(values, (row & chunkMask) * this.dimensions)
     this.#counts[row >>> chunkShift]![row & chunkMask] = count
@@ -132,6 +128,18 @@ export class RowStore implements Rows {
     this.#ids.delete(row)
     this.#free.push(row)
     return row
+  }
+
+  /** Room for row `row` of the chunk. */
+  #reserve(chunk: number, row: number): void {
+    if (row < (this.#counts[chunk]?.length ?? 0)) return
+    const capacity = chunkCapacity(chunk, row)
+    const values = new Float32Array(capacity * this.dimensions)
+    const counts = new Float64Array(capacity)
+    values.set(this.#chunks[chunk] ?? [])
+    counts.set(this.#counts[chunk] ?? [])
+    this.#chunks[chunk] = values
+    this.#counts[chunk] = counts
   }
 
   count(row: number): number {

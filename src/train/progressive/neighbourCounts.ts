@@ -4,14 +4,14 @@
 const scaleMax = 2 ** 60
 
 /** Items of one chunk: growth copies nothing. */
-const chunkShift = 12
+const chunkShift = 8
 const chunkItems = 1 << chunkShift
 const chunkMask = chunkItems - 1
 
 interface Chunk {
-  readonly ids: Int32Array // [4,096, slots]  −1: free
-  readonly counts: Float32Array // [4,096, slots]
-  readonly totals: Float64Array // [4,096]  of everything ever added, whether or not its slot is still there
+  readonly ids: Int32Array // [256, slots]  −1: free
+  readonly counts: Float32Array // [256, slots]
+  readonly totals: Float64Array // [256]  of everything ever added, whether or not its slot is still there
 }
 
 export class NeighbourCounts {
