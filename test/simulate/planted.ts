@@ -53,14 +53,14 @@ export const planted: readonly PlantedBug[] = [
   },
   {
     name: 'another version goes live before it is complete',
-    file: 'publisherSpace.ts',
+    file: 'publisherVersion.ts',
     find: '        if (pending > 0) return undefined\n',
     replace:
       '        if (pending >= 0) return await this.#index.promote(name, { items, users: 0 }).then(() => undefined)\n'
   },
   {
     name: 'a promotion can never complete',
-    file: 'publisherSpace.ts',
+    file: 'publisherVersion.ts',
     find: 'const share = this.#limits.completeShareMin\n',
     replace: 'const share = 1 + this.#limits.completeShareMin\n'
   },
@@ -194,7 +194,10 @@ function plant(copy: string, bug: PlantedBug): () => void {
  *
  * @throws Error if the file or the text is not there exactly once
  */
-function locate(tree: string, { file, find, name }: PlantedBug): { file: string; text: string; from: number; to: number } {
+function locate(
+  tree: string,
+  { file, find, name }: PlantedBug
+): { file: string; text: string; from: number; to: number } {
   const failed = (what: string) => new Error(`planted bug '${name}': ${what}. Correct test/simulate/planted.ts`)
   const files = readdirSync(path.join(tree, 'src'), { recursive: true, encoding: 'utf8' }).filter(
     (each) => path.basename(each) === file
