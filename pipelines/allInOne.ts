@@ -253,7 +253,7 @@ export class WholePipeline {
   /** Whether work gets on: not whether sockets are open. */
   readiness(): Readiness {
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
-    const stalled = this.#watch.stalled(this.io.clock.nowMs(), this.#config.serve.staleMaxMs)
+    const stalled = this.#watch.stalled(this.io.clock.nowMs())
     if (stalled !== undefined) return { ready: false, detail: stalled }
     if (this.#publish?.outage !== undefined) return { ready: false, detail: this.#publish.outage }
     if (this.#live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })

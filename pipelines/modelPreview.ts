@@ -5,7 +5,7 @@
 // is not disturbed. Memory: both models' rows.
 
 import { existsSync, readdirSync } from 'node:fs'
-import type { Config, GateOptions } from '../src/core/config/config.ts'
+import type { Config } from '../src/core/config/config.ts'
 import { BadEventError } from '../src/core/errors.ts'
 import { own } from '../src/core/own.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
@@ -17,7 +17,14 @@ import type { EncoderItem } from '../src/model/encoder.ts'
 import type { Checkpoint } from '../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../src/model/replica/modelReplica.ts'
 import { KeptModel } from '../src/publish/keptModel.ts'
-import { type GateFigures, GateTrial, gateListLength, objections } from '../src/publish/publisherGate.ts'
+import {
+  type GateFigures,
+  type GateOptions,
+  GateTrial,
+  gateListLength,
+  gateOptions,
+  objections
+} from '../src/publish/publisherGate.ts'
 import { type GateTarget, PublisherTargets } from '../src/publish/publisherTargets.ts'
 import { Catalogue } from '../src/records/catalogue.ts'
 import { cutExamples } from '../src/records/cutExamples.ts'
@@ -75,7 +82,7 @@ export async function openPreviews(config: Config, run: RunDirectory): Promise<P
       async try(step) {
         const candidate = await readCheckpoint(config, run, step, catalogue)
         try {
-          const options = config.publish.gate
+          const options = gateOptions(config.publish.gate)
           const scoring = interestScoreOf(config.model)
           const trial = new GateTrial({ live: served, candidate, items, targets, options, scoring })
           let verdict = trial.advance()

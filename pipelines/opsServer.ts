@@ -68,7 +68,7 @@ export async function startOpsServer({
   metrics,
   say
 }: OpsServerParts): Promise<OpsServer> {
-  const { config, clock } = io
+  const { clock } = io
   const shown = metrics ?? createMetrics({ clock })
   shown.info({ version, backend: 'none', node: process.versions.node })
   const watch = new ProgressWatch<WatchedStage>()
@@ -93,8 +93,7 @@ export async function startOpsServer({
   }
 
   const readiness = (): Readiness => {
-    const detail =
-      watch.stalled(clock.nowMs(), config.serve.staleMaxMs) ?? (seen ? undefined : 'nothing has been read yet')
+    const detail = watch.stalled(clock.nowMs()) ?? (seen ? undefined : 'nothing has been read yet')
     if (detail !== undefined) return tasks.readiness({ ready: false, detail })
     const state = tasks.readiness(ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` })
     return accounts === undefined ? state : { ...state, accounts: accounts() }

@@ -12,6 +12,7 @@ import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { note } from '../src/core/terminal.ts'
 import { EmbeddedIndex } from '../src/index/embedded/embeddedIndex.ts'
 import type { QdrantIndex } from '../src/index/qdrant/qdrantIndex.ts'
+import type { QdrantOptions } from '../src/index/qdrant/qdrantOptions.ts'
 import type { VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
@@ -106,7 +107,7 @@ export async function openIndex(config: Config, run: RunDirectory, use: IndexUse
 }
 
 export async function openQdrantIndex(
-  config: Config,
+  config: Pick<Config, 'sequence'> & { readonly qdrant: QdrantOptions },
   run: string,
   { onProblem, measure }: Omit<IndexUse, 'searchThread'> = {}
 ): Promise<QdrantIndex> {

@@ -9,6 +9,9 @@ interface Noted {
   movedAtMs: number
 }
 
+/** Longer than a restart of a broker or of the index, which is no reason to restart the stage. */
+const staleMaxMs = 120_000
+
 export class ProgressWatch<StageName extends string> {
   readonly #stages = new Map<StageName, Noted>()
 
@@ -22,10 +25,10 @@ export class ProgressWatch<StageName extends string> {
     this.#stages.set(stage, { behind, consumed, takenAtMs, movedAtMs: moved ? nowMs : noted.movedAtMs })
   }
 
-  /** @returns which stage has work waiting and has not moved for `staleMaxMs`; undefined: none */
-  stalled(nowMs: number, staleMaxMs: number): string | undefined {
+  /** @returns which stage has work waiting and has not moved for `staleMs`; undefined: none */
+  stalled(nowMs: number, staleMs = staleMaxMs): string | undefined {
     for (const [stage, { behind, movedAtMs }] of this.#stages) {
-      if (nowMs - movedAtMs > staleMaxMs)
+      if (nowMs - movedAtMs > staleMs)
         return `${stage} has ${behind} records waiting and has not moved for ${Math.round((nowMs - movedAtMs) / 1000)} s`
     }
     return undefined

@@ -5,6 +5,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { plainLine, print } from '../../src/core/terminal.ts'
 import { interestScoreOf } from '../../src/index/interestScore.ts'
+import { limitMax } from '../../src/serve/http/httpServiceInput.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
 import { openIndexToRead } from '../parts.ts'
 import { runToRead } from '../runs.ts'
@@ -24,7 +25,7 @@ export async function recommend(
   config: Config,
   options: { user: string; limit: number; explain: boolean; json?: boolean }
 ): Promise<void> {
-  checkLimit(options.limit, config)
+  checkLimit(options.limit)
   const { user: userId, limit, explain } = options
   const answer = await withRecommender(config, (recommender) => recommender.recommend({ userId, limit, explain }))
   if (options.json === true) {
@@ -49,7 +50,7 @@ export async function recommend(
 }
 
 export async function similar(config: Config, options: { item: string; limit: number; json?: boolean }): Promise<void> {
-  checkLimit(options.limit, config)
+  checkLimit(options.limit)
   const answer = await withRecommender(config, (recommender) =>
     recommender.similar({ itemId: options.item, limit: options.limit })
   )
@@ -67,7 +68,6 @@ export async function similar(config: Config, options: { item: string; limit: nu
   }
 }
 
-function checkLimit(limit: number, config: Config): void {
-  const { limitMax } = config.serve
+function checkLimit(limit: number): void {
   if (limit < 1 || limit > limitMax) throw new ConfigError([`--limit must be 1…${limitMax}, got ${limit}`])
 }

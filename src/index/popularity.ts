@@ -12,7 +12,7 @@
 // / 5 clicks. A context is known by the same shares of users, without weights: each user adds at most min(1, k / κ) to
 // it for an item.
 
-import type { PopularityOptions } from '../core/config/config.ts'
+import type { Config } from '../core/config/config.ts'
 import { hashKey } from '../core/hashKey.ts'
 import { own, setOwn } from '../core/own.ts'
 import { ForwardDecay, type ForwardDecayState } from '../monitor/drift/forwardDecay.ts'
@@ -77,8 +77,20 @@ export function popularityScore(level: number, greatest: number): number {
   return level > 0 ? 2 ** (level - greatest) : 0
 }
 
+const limits = {
+  /** Items whose popularity is counted, the most popular ones: some 100 bytes each. */
+  itemsMax: 100_000,
+  /** Values of the context's fields that are counted, the most frequent ones. */
+  contextsMax: 32,
+  /** Items counted within one of them. */
+  contextItemsMax: 1000
+}
+
+/** The settings; a limit is given by tests alone. */
+export type PopularityOptions = Config['popularity'] & Partial<typeof limits>
+
 export class Popularity {
-  readonly #options: PopularityOptions
+  readonly #options: Config['popularity'] & typeof limits
   /** Interactions of each type, by weight. */
   readonly #types: Readonly<Record<string, number>>
   readonly #all: ForwardDecay
@@ -93,9 +105,9 @@ export class Popularity {
 
   /** @param types `events.types`: what does not count there does not count here */
   constructor(options: PopularityOptions, types: Readonly<Record<string, number>>) {
-    this.#options = options
+    this.#options = { ...limits, ...options }
     this.#types = types
-    const { halfLifeMs, itemsMax, contextsMax } = options
+    const { halfLifeMs, itemsMax, contextsMax } = this.#options
     this.#all = new ForwardDecay({ halfLifeMs, keysMax: itemsMax })
     this.#contexts = new ForwardDecay({ halfLifeMs, keysMax: contextsMax })
   }

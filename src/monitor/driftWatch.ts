@@ -34,6 +34,8 @@ export const driftState: StateKind<DriftWatchState> = {
   removed: 'the drift watch gathers its reference again'
 }
 
+const stateIntervalMs = 30_000
+
 export interface DriftWatchOptions {
   readonly options: DriftOptions
   readonly clock: Clock
@@ -98,7 +100,7 @@ export class DriftWatch {
     }
     if (found.length > 0) this.#detections = [...this.#detections, ...found].slice(-keptMax)
     if (this.#input.report !== before) this.#tell(found)
-    if (this.#options.clock.nowMs() - this.#lastSaveMs >= this.#options.options.stateIntervalMs) this.save()
+    if (this.#options.clock.nowMs() - this.#lastSaveMs >= stateIntervalMs) this.save()
   }
 
   /** One list that a user got. */

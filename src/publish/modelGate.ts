@@ -2,7 +2,6 @@
 // a time, and keeps what was found.
 
 import type { Clock } from '../core/clock.ts'
-import type { GateOptions } from '../core/config/config.ts'
 import { type StateKind, z } from '../core/stateFile.ts'
 import type { InterestScore } from '../index/interestScore.ts'
 import type { EncoderItem } from '../model/encoder.ts'
@@ -11,7 +10,7 @@ import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { VersionReason } from '../records/modelUpdate.ts'
 import { type GateSlide, noSlide, slideAfter } from './gateSlide.ts'
-import { GateTrial, type GateVerdict } from './publisherGate.ts'
+import { type GateOptions, GateTrial, type GateVerdict } from './publisherGate.ts'
 import { type GateTarget, PublisherTargets } from './publisherTargets.ts'
 
 /** Work done at once before others on the thread get a turn: what a click may have to wait more. */

@@ -29,7 +29,8 @@ import { KeptModel, type LiveModelStore } from './keptModel.ts'
 import { type GateRecord, type GateStore, type HeldModel, ModelGate } from './modelGate.ts'
 import { type PopularityStore, PopularityWatch } from './popularityWatch.ts'
 import { type ItemReport, Publisher, type UserReport } from './publisher.ts'
-import type { HeldPromotion, PublisherLimits } from './publisherReport.ts'
+import { type GateOptions, gateOptions } from './publisherGate.ts'
+import { defaultPublisherLimits, type HeldPromotion, type PublisherLimits } from './publisherReport.ts'
 import { UserTraces } from './userTraces.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
@@ -74,6 +75,8 @@ export interface PublishStageOptions extends StageIo {
   readonly onVerdict?: (record: GateRecord) => void
   /** For tests of what happens at the limits. */
   readonly limits?: Partial<PublisherLimits>
+  /** For tests that accept every candidate. */
+  readonly gate?: Partial<GateOptions>
   /** Where it is kept why an index version does not go live, for those who ask; undefined: none is held. */
   readonly onHeldPromotion?: (held: HeldPromotion | undefined) => void
   readonly measure?: (report: MetricsReport) => void
@@ -91,6 +94,7 @@ const catalogueRestMs = 10_000
 
 export class PublishStage {
   readonly #options: PublishStageOptions
+  readonly #limits: PublisherLimits
   readonly #catalogue: CatalogueReader
   readonly #publisher: Publisher
   readonly #vectors: VectorWatch
@@ -137,7 +141,7 @@ export class PublishStage {
     this.#publishedBefore = new Map(options.offsets.load())
     this.#read = new Map()
     const { replica, index, config, clock } = options
-    const { versionsKept } = config.publish
+    this.#limits = { ...defaultPublisherLimits, versionsKept: config.publish.versionsKept, ...options.limits }
     const { measure, onProblem } = options
     this.#outage = new Outage({
       ...{ what: 'writing to the index', clock, onProblem },
@@ -162,14 +166,14 @@ export class PublishStage {
       clock,
       catalogue,
       isCandidate: (itemId) => catalogue.isCandidate(itemId, this.#isCatalogueOnly),
-      limits: { versionsKept, ...options.limits },
+      limits: this.#limits,
       serving: () => replica.previous,
       popularityOf: (itemId) => this.#popularity.of(itemId)
     })
     this.#gate = new ModelGate({
       replica,
       items: () => this.#publisher.knownItems(),
-      options: config.publish.gate,
+      options: gateOptions({ ...config.publish.gate, ...options.gate }),
       scoring: interestScoreOf(config.model),
       clock,
       store: options.gates,
@@ -469,7 +473,7 @@ export class PublishStage {
       busy = users.written > 0
       if (busy) onPublished?.({ users })
     }
-    if (this.#hurry || nowMs - this.#lastPopularMs >= this.#options.config.popularity.intervalMs) {
+    if (this.#hurry || nowMs - this.#lastPopularMs >= this.#limits.popularityIntervalMs) {
       this.#lastPopularMs = nowMs
       this.#publisher.notePopularity(this.#popularity.takeTouched())
       this.#popularity.save()

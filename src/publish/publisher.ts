@@ -32,12 +32,12 @@ export type { ItemReport, UserReport } from './publisherReport.ts'
 
 const refusedIdsMax = 10
 
-type PublisherOptions = Pick<PublishOptions, 'epsilon' | 'userWaitMs' | 'sweepIntervalMs' | 'batchSize'>
+type PublisherOptions = Pick<PublishOptions, 'userWaitMs' | 'sweepIntervalMs'>
 
 export class Publisher {
   readonly #encoder: Encoder
   readonly #index: VectorIndex
-  readonly #options: PublisherOptions
+  readonly #limits: PublisherLimits
   readonly #clock: Clock
   readonly #catalogue: CatalogueLookup
   readonly #isCandidate: (itemId: ItemId) => boolean
@@ -78,13 +78,13 @@ export class Publisher {
   }) {
     this.#encoder = parts.encoder
     this.#index = parts.index
-    this.#options = parts.options
     this.#clock = parts.clock
     this.#catalogue = parts.catalogue
     this.#isCandidate = parts.isCandidate ?? (() => true)
     this.#serving = parts.serving ?? (() => undefined)
     this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
     const limits = { ...defaultPublisherLimits, ...parts.limits }
+    this.#limits = limits
     this.#indexVersion = new PublisherVersion(parts.index, limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
     this.#users = new PublisherUsers({
@@ -242,7 +242,7 @@ export class Publisher {
    * than a tenth, or whose catalogue entry changed.
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
-  publishItems(max: number = this.#options.batchSize): Promise<ItemReport> {
+  publishItems(max: number = this.#limits.batchSize): Promise<ItemReport> {
     return this.#exclusively(async () => {
       await this.#followVersion()
       const removed = await this.#indexVersion.remove('item', this.#expired)
@@ -260,7 +260,7 @@ export class Publisher {
       let refused = 0
       const { vectors, known } = this.#encodeItems(taken) // [N, D]
       const { dimensions } = this.#encoder
-      const squaredEpsilon = this.#options.epsilon ** 2
+      const squaredEpsilon = this.#limits.epsilon ** 2
       for (const [i, item] of taken.entries()) {
         const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
         if (known[i] === 0) {
@@ -322,10 +322,7 @@ export class Publisher {
    * @param flush changed users do not wait `userWaitMs` for more changes, nor the others for their turn in the sweep
    * @throws UnavailableError if the index does not take them; they then go on waiting
    */
-  publishUsers(
-    max: number = this.#options.batchSize,
-    { flush = false }: { flush?: boolean } = {}
-  ): Promise<UserReport> {
+  publishUsers(max: number = this.#limits.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
     return this.#exclusively(async () => {
       await this.#followVersion()
       const removed = await this.#indexVersion.remove('user', this.#forgotten)

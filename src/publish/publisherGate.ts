@@ -4,7 +4,7 @@
 // N items that both know, K interests of a user, D dimensions. The work comes in pieces of some milliseconds, so that
 // clicks are published in between.
 
-import type { GateOptions } from '../core/config/config.ts'
+import type { Config } from '../core/config/config.ts'
 import type { InterestScore } from '../index/interestScore.ts'
 import { TargetRanks } from '../index/targetRanks.ts'
 import { isUnit } from '../index/unitVectors.ts'
@@ -13,6 +13,31 @@ import type { ItemId, UserId } from '../records/interaction.ts'
 import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
 import type { GateTarget } from './publisherTargets.ts'
 import { signTest } from './signTest.ts'
+
+/** Bounds of a trial. */
+const gateLimits = {
+  /**
+   * A loss counts that chance makes less often than this. There are 8,640 trials a day at train.weightsIntervalMs of
+   * 10 s: one false refusal in four months. Of 200 targets that only one of the two finds, 134 must be lost.
+   */
+  chanceMax: 1e-6,
+  /** Mean cosine of a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed .95. */
+  cosineMax: 0.9,
+  /** Users whose lists by both weights are compared. */
+  canaries: 64,
+  /** Lists that keep less of their first 20 and find no more are refused: the features, not the tastes, changed. */
+  overlapMin: 0.1,
+  /** Share of the time that trials may take: with a large catalogue weights are published later. */
+  timeShareMax: 0.1
+}
+
+export type GateOptions = Config['publish']['gate'] & typeof gateLimits
+
+/** The settings with the limits of a trial. */
+export const gateOptions = (settings: Config['publish']['gate'] & Partial<GateOptions>): GateOptions => ({
+  ...gateLimits,
+  ...settings
+})
 
 /** A target counts as found among the first so many, and canaries' lists are so long. */
 export const gateListLength = 20

@@ -17,13 +17,22 @@ export interface PublisherLimits {
    * caught up has not.
    */
   readonly completeShareMin: number
+  /** An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score. */
+  readonly epsilon: number
+  /** Points of one write. */
+  readonly batchSize: number
+  /** How often items whose popularity moved by more than a tenth are handed on to be written. */
+  readonly popularityIntervalMs: number
 }
 
 export const defaultPublisherLimits: PublisherLimits = {
   usersMax: 1_000_000,
   unknownUsersMax: 100_000,
   versionsKept: 2,
-  completeShareMin: 0.9
+  completeShareMin: 0.9,
+  epsilon: 0.02,
+  batchSize: 500,
+  popularityIntervalMs: 5000
 }
 
 /** An index version that does not go live. */

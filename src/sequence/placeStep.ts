@@ -3,7 +3,13 @@
 import type { SequenceOptions } from '../core/config/config.ts'
 import type { RecentEvent, SequenceStep, UserWindow } from '../records/userSequence.ts'
 
-export type PlacementOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'recentMax'>
+export type PlacementOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs'> & {
+  /** For tests. */
+  readonly recentMax?: number
+}
+
+/** Event ids remembered per user within the grace: a person causes fewer events in an hour. */
+const recentMax = 1000
 
 /** A step as it arrives: its source is known, and so is its id. */
 export interface Arrival {
@@ -103,7 +109,7 @@ export function placeStep(window: UserWindow | undefined, arrival: Arrival, opti
 
   let start = 0 // of what is remembered on
   while (start < recent.length && recent[start]!.eventTimeMs < graceStartMs) start++
-  const forgotten = Math.max(0, recent.length - start + 1 - options.recentMax)
+  const forgotten = Math.max(0, recent.length - start + 1 - (options.recentMax ?? recentMax))
   return {
     outcome: 'placed',
     window: { steps: placed, recent: remember(recent, start, forgotten, { idHash, eventTimeMs: timeMs }), newestMs },

@@ -7,13 +7,10 @@ import { TopCounts } from '../core/topCounts.ts'
 import type { Interaction, UserId } from '../records/interaction.ts'
 import type { FreshStep, UserSequence, UserWindow } from '../records/userSequence.ts'
 import { hashEventId } from './eventIdHash.ts'
-import { type Placed, placeStep } from './placeStep.ts'
+import { type Placed, type PlacementOptions, placeStep } from './placeStep.ts'
 import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 
-export type SequencerOptions = Pick<
-  SequenceOptions,
-  'historyMax' | 'historyAgeMaxMs' | 'graceMs' | 'idleMaxMs' | 'recentMax'
->
+export type SequencerOptions = PlacementOptions & Pick<SequenceOptions, 'idleMaxMs'>
 
 export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'duplicate' | 'late' | 'ignored'>
 

@@ -21,6 +21,15 @@ import type {
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 
+/** With diversity, items examined for each place of a list: enough to find another for a near-duplicate. */
+const candidatesPerPlace = 3
+/** Items of the history that explain one result: more is not read. */
+const becauseMax = 3
+/** In 64 dimensions two unrelated unit vectors have a cosine below .3 in 99% of the cases. */
+const becauseScoreMin = 0.3
+/** Newest items of the history that are compared with a result. */
+const becauseHistoryMax = 50
+
 export type RecommenderOptions = RecommendOptions
 
 export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
@@ -249,7 +258,7 @@ export class Recommender {
   /** One request to the index. `history`: where the index does not know it by itself. */
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
     const { limit, exclude = [] } = request
-    const { diversity, diversityBy, candidatesPerPlace, repeats } = { ...this.#options, ...given(request) }
+    const { diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
     // the best `limit` of each. For a mixture see MergeOptions.
     const perPlace =
@@ -314,7 +323,7 @@ export class Recommender {
     explainedBy?: readonly ItemId[]
   ): Promise<RecommendedItem[] | undefined> {
     if (merged.length === 0) return []
-    const history = new Set(explainedBy?.slice(0, this.#options.becauseHistoryMax))
+    const history = new Set(explainedBy?.slice(0, becauseHistoryMax))
     const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
     const items = await this.#index.items(indexVersion, ids, { vectors: explainedBy !== undefined })
     if (items.size === 0) return undefined
@@ -333,7 +342,6 @@ export class Recommender {
     history: ReadonlySet<ItemId>,
     items: ReadonlyMap<ItemId, DescribedItem>
   ): readonly ItemId[] {
-    const { becauseMax, becauseScoreMin } = this.#options
     const near: { itemId: ItemId; score: number }[] = []
     for (const own of history) {
       const ownVector = items.get(own)?.vector

@@ -2,7 +2,7 @@
 //
 // B examples, K interests, D dimensions, N items with a row, U rows touched.
 
-import type { ModelOptions, TrainOptions } from '../core/config/config.ts'
+import type { ModelOptions, TrainOptions as TrainSettings } from '../core/config/config.ts'
 import { ConfigError, CorruptError, DivergedError } from '../core/errors.ts'
 import type { NamedArrays } from '../core/namedArrays.ts'
 import type { OffsetRanges } from '../core/offsets.ts'
@@ -33,6 +33,20 @@ import { stepGradients } from './step/stepGradients.ts'
 import { TargetRanker } from './targetRanker.ts'
 import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
 
+const trainLimits = {
+  /** Row-wise Adagrad, for item and feature rows. From .025 to .1 results differ little: vectors are scaled to length 1. */
+  rowLearningRate: 0.05,
+  /** Gradients are scaled down to this norm; 0: never. */
+  gradientNormMax: 5,
+  /** An item this long unseen, by event time, loses its row. */
+  itemIdleMaxMs: 365 * 86_400_000,
+  /** Newest learned examples, of which no user and no item may have more than its share. */
+  guardExamples: 10_000
+}
+
+/** The settings; a limit is given by tests and by offline evaluation alone. */
+export type TrainOptions = TrainSettings & Partial<typeof trainLimits>
+
 export interface IncrementalTrainerOptions {
   readonly model: ModelOptions
   readonly train: TrainOptions
@@ -62,7 +76,7 @@ const initialRowLength = 0.1
 const expireEvery = 256
 
 export class IncrementalTrainer implements Trainer {
-  readonly #options: IncrementalTrainerOptions
+  readonly #options: IncrementalTrainerOptions & { readonly train: TrainSettings & typeof trainLimits }
   readonly #model: Model
   #modelVersion: string
   readonly items: ItemTable
@@ -89,8 +103,9 @@ export class IncrementalTrainer implements Trainer {
   #copies = 0
 
   constructor(options: IncrementalTrainerOptions) {
-    const { model, train, historyMax } = options
-    this.#options = options
+    const { model, historyMax } = options
+    const train = { ...trainLimits, ...options.train }
+    this.#options = { ...options, train }
     this.#model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
     this.#modelVersion = options.modelVersion ?? modelVersionOf(model)
@@ -279,7 +294,7 @@ export class IncrementalTrainer implements Trainer {
     if (!Number.isFinite(gradients.loss) || !Number.isFinite(gradientNorm)) {
       throw new DivergedError(
         `step ${this.#step + 1}: the loss is ${gradients.loss} and the norm of its gradient ${gradientNorm}; nothing was changed. ` +
-          'If it happens again lower train.denseLearningRate and train.rowLearningRate, or raise model.temperature'
+          'If it happens again lower train.denseLearningRate'
       )
     }
     const scale =

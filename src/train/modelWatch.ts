@@ -24,11 +24,10 @@ export class ModelWatch {
   #detections: readonly Detection[] = []
 
   constructor(setup: {
-    options: { readonly confidence: number }
     clock: Clock
     measure?: ((report: MetricsReport) => void) | undefined
   }) {
-    this.#drift = new ModelDrift(setup.options)
+    this.#drift = new ModelDrift()
     this.#clock = setup.clock
     this.#measure = setup.measure
     this.#measure?.(zeros(['loss', 'hit_rate'], ['adwin']))

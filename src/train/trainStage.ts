@@ -38,6 +38,8 @@ import { RepeatFilter, type RepeatFilterState } from './repeatFilter.ts'
 import type { EvaluationReport, StageTrainer, StepReport } from './trainer.ts'
 import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 
+/** Steps in a row that were not finite before the trainer goes back to the last checkpoint. */
+const divergedMax = 3
 /** What the mean cosine is taken over. */
 const cosineBatches = 20
 const fence = 'train'
@@ -166,7 +168,7 @@ export class TrainStage {
     )
     const { userSequences: topic } = options.config.topics
     this.#letters = stageDeadLetters(options, { ...options, stage: 'train', topic, resumes: true })
-    this.drift = new ModelWatch({ options: options.config.drift, clock: options.clock, measure: options.measure })
+    this.drift = new ModelWatch({ clock: options.clock, measure: options.measure })
     const { control, trainer, checkpoints, config, clock, measure } = options
     this.#writer = new CheckpointWriter({
       trainer,
@@ -353,7 +355,7 @@ export class TrainStage {
     if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
     this.#measureAccount()
     this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report })
-    if (this.#divergedInARow >= config.train.divergedMax) await this.#goBack()
+    if (this.#divergedInARow >= divergedMax) await this.#goBack()
     await this.#requests.obey()
     if (this.#sentBatch === 0 && this.#isSound) await this.#sendUpdates(true) // a first user is served by what one batch taught rather than not at all
     await this.#forgetInCheckpoints(erased)

@@ -98,7 +98,7 @@ async function record(file: string): Promise<void> {
 
 /** @returns alarms, by the examples seen until then */
 function watch(batches: Iterable<Batch>): { signal: string; value: number; at: number }[] {
-  const drift = new ModelDrift(config.drift)
+  const drift = new ModelDrift()
   const alarms: { signal: string; value: number; at: number }[] = []
   let at = 0
   for (const { hits, losses } of batches) {

@@ -46,7 +46,7 @@ const examples = stream.examples.slice(0, flags.limit === undefined ? undefined 
 const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
 trainer.learnCatalogue(stream.catalogue)
 const evaluator = new ProgressiveEvaluator()
-const drift = new ModelDrift(config.drift)
+const drift = new ModelDrift()
 const detections: { readonly at: number; readonly signal: string; readonly detector: string }[] = []
 
 /** Targets by how often they were met before. */

@@ -133,7 +133,7 @@ for (let i = 0; i < warmUp + steps; i++) {
   })
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
-  touched = updateRows(items, batch.items, gradients.inputs, 1, train.rowLearningRate)
+  touched = updateRows(items, batch.items, gradients.inputs, 1, 0.05)
   marks.push(performance.now())
   if (!Number.isFinite(gradients.loss)) throw new Error(`step ${i}: loss ${gradients.loss}`)
   if (i < warmUp) {

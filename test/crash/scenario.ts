@@ -25,7 +25,6 @@ export function scenarioOf(seed: number, events: number): Scenario {
         // Short: steps fall off within a batch of events.
         historyMax: oneOf(4, 10, 50),
         graceMs: oneOf(10, 60) * 60_000,
-        recentMax: oneOf(100, 1000),
         // The simulation takes two weeks: with the shorter limit users expire, and come back.
         ...oneOf({}, { historyAgeMaxMs: dayMs / 2, idleMaxMs: dayMs }),
         emitEventsMax: oneOf(8, 32, 256),
@@ -47,7 +46,7 @@ export function scenarioOf(seed: number, events: number): Scenario {
         updateIntervalMs: oneOf(20, 100),
         weightsIntervalMs: oneOf(50, 300)
       },
-      publish: { userWaitMs: oneOf(0, 20), sweepIntervalMs: oneOf(500, 60_000), batchSize: 100 }
+      publish: { userWaitMs: oneOf(0, 20), sweepIntervalMs: oneOf(500, 60_000) }
     }
   }
 }

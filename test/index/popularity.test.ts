@@ -9,11 +9,10 @@ const startMs = 1_750_000_000_000
 const tenYearsMs = 3650 * 24 * hourMs
 const types = { click: 1, purchase: 3 }
 
-function make(options: Record<string, unknown> = {}): Popularity {
-  return new Popularity(
-    resolveConfig(undefined, {}, { popularity: { halfLifeMs: hourMs, contextMin: 1, ...options } }).popularity,
-    types
-  )
+function make({ contextsMax = 32, ...options }: Record<string, unknown> & { contextsMax?: number } = {}): Popularity {
+  const settings = { halfLifeMs: hourMs, contextMin: 1, ...options }
+  const { popularity } = resolveConfig(undefined, {}, { popularity: settings })
+  return new Popularity({ ...popularity, contextsMax }, types)
 }
 
 /** Of the items, the most popular first. */

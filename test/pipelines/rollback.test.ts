@@ -8,13 +8,14 @@ import { after, test } from 'node:test'
 import { largeLosses } from '../../pipelines/modelPreview.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import type { GateFigures } from '../../src/publish/publisherGate.ts'
+import { gateOptions } from '../../src/publish/publisherGate.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
 
 const cwd = mkdtempSync(path.join(os.tmpdir(), 'mtmi-rollback-'))
 after(() => rmSync(cwd, { recursive: true, force: true }))
 
 test('a loss is large from half of the hits on, if it is not by chance; lists and collapse count as at the gate', () => {
-  const options = resolveConfig({}, {}).publish.gate
+  const options = gateOptions(resolveConfig({}, {}).publish.gate)
   const figures = (candidate: number, more: Partial<GateFigures> = {}): GateFigures => ({
     ...{
       items: 900,

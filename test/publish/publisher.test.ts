@@ -16,7 +16,7 @@ function setUp(limits: Partial<PublisherLimits> = {}, popularityOf?: (itemId: st
   const index = new MemoryVectorIndex()
   const clock = new ManualClock(1_000_000)
   const catalogue = new Map<string, CatalogueItem>()
-  const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 60_000, batchSize: 500 }
+  const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
   const publisher = new Publisher({
     encoder,
     index,
@@ -251,7 +251,7 @@ test('an item that the model no longer knows, because its entry has other featur
     first.publisher.noteCatalogue([entry('known')])
     await first.publisher.publishItems()
     assert.deepEqual(index.contents('a').items, ['x', 'y'])
-    const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 60_000, batchSize: 500 }
+    const options = { userWaitMs: 50, sweepIntervalMs: 60_000 }
     const publisher = restarts ? new Publisher({ encoder, index, options, clock, catalogue }) : first.publisher
     catalogue.set('x', entry('unknown'))
     publisher.noteCatalogue([entry('unknown')])
@@ -498,7 +498,7 @@ test('a publisher that has caught up with less than is live does not take its pl
   const again = new Publisher({
     encoder,
     index,
-    options: { epsilon: 0.02, userWaitMs: 0, sweepIntervalMs: 0, batchSize: 10 },
+    options: { userWaitMs: 0, sweepIntervalMs: 0 },
     clock: restarted.clock,
     catalogue: new Map()
   })
@@ -522,7 +522,7 @@ test('after a restart the live index version is gone on with, and recalled users
   const again = new Publisher({
     encoder,
     index,
-    options: { epsilon: 0.02, userWaitMs: 0, sweepIntervalMs: 1000, batchSize: 10 },
+    options: { userWaitMs: 0, sweepIntervalMs: 1000 },
     clock,
     catalogue: new Map()
   })

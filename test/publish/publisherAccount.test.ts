@@ -15,7 +15,7 @@ test('every change of a user has one outcome or waits, whatever fails, is forgot
     const clock = new ManualClock(1_000_000)
     const encoder = new PlainEncoder()
     const index = new MemoryVectorIndex()
-    const options = { epsilon: 0.02, userWaitMs: 50, sweepIntervalMs: 1000, batchSize: 4 }
+    const options = { userWaitMs: 50, sweepIntervalMs: 1000 }
     const publisher = new Publisher({
       encoder,
       index,

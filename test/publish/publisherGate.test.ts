@@ -5,11 +5,17 @@ import test from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { type GateSlide, noSlide, slideAfter } from '../../src/publish/gateSlide.ts'
-import { type GateFigures, GateTrial, type GateVerdict, objections } from '../../src/publish/publisherGate.ts'
+import {
+  type GateFigures,
+  GateTrial,
+  type GateVerdict,
+  gateOptions,
+  objections
+} from '../../src/publish/publisherGate.ts'
 import { type GateTarget, PublisherTargets } from '../../src/publish/publisherTargets.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
-const options = configSchema.parse({}).publish.gate
+const options = gateOptions(configSchema.parse({}).publish.gate)
 const N = 400
 const items = Array.from({ length: N }, (_, i) => ({ itemId: `i${i}`, features: [] }))
 

@@ -101,7 +101,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
   const settings = {
     dataDir,
     log: 'kafka',
-    kafka: { brokers, clientId: name, sessionTimeoutMs, heartbeatMs: 100 },
+    kafka: { brokers, clientId: name, sessionTimeoutMs },
     topics: {
       interactions: `${name}.interactions`,
       items: `${name}.items`,

@@ -49,7 +49,7 @@ test('Kafka: out of the histories of every member, by the command while none run
       dataDir,
       log: 'kafka',
       topics: { interactions, userSequences, partitions: 2 },
-      kafka: { brokers, sessionTimeoutMs: 6000, heartbeatMs: 100 }
+      kafka: { brokers, sessionTimeoutMs: 6000 }
     },
     {}
   )

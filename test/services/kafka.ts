@@ -20,11 +20,7 @@ export const skip: string | false =
 
 /** As configured, with short waits: a member that is killed is missed after `sessionTimeoutMs`. */
 export function kafkaOptions(changes: Partial<KafkaOptions> = {}): KafkaOptions {
-  const { kafka } = resolveConfig(
-    {},
-    {},
-    { kafka: { brokers, sessionTimeoutMs: 6000, heartbeatMs: 100, retryMs: 60_000 } }
-  )
+  const { kafka } = resolveConfig({}, {}, { kafka: { brokers, sessionTimeoutMs: 6000, retryMs: 60_000 } })
   return { ...kafka, ...changes }
 }
 

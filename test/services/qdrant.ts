@@ -5,9 +5,10 @@ import { randomBytes } from 'node:crypto'
 import test from 'node:test'
 import { QdrantClient } from '@qdrant/js-client-rest'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
-import { type QdrantOptions, resolveConfig } from '../../src/core/config/config.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { QdrantIndex } from '../../src/index/qdrant/qdrantIndex.ts'
+import type { QdrantOptions } from '../../src/index/qdrant/qdrantOptions.ts'
 
 export const qdrantUrl = process.env.QDRANT_URL ?? ''
 

@@ -322,24 +322,10 @@ function configOf(world: World): Config {
         versionIntervalMs: 30_000
       },
       publish: {
-        ...{
-          epsilon: 0,
-          batchSize: 1 + rng.integer(8),
-          userWaitMs: rng.integer(500),
-          sweepIntervalMs: world.pick([1000, 10_000, 3_600_000])
-        },
-        // All weights are accepted: what is in the index is then known.
-        gate: {
-          targets: rng.integer(50),
-          hitLossMax: 1,
-          chanceMax: 0,
-          cosineMax: 1,
-          overlapMin: 0,
-          canaries: rng.integer(4),
-          timeShareMax: 1
-        }
+        userWaitMs: rng.integer(500),
+        sweepIntervalMs: world.pick([1000, 10_000, 3_600_000]),
+        gate: { targets: rng.integer(50), hitLossMax: 1 }
       },
-      popularity: { intervalMs: 500 + rng.integer(5000) },
       sources: [
         {
           topic: clicks,

@@ -204,6 +204,9 @@ function publish(
     },
     liveModel: simCheckpoints(disk.liveModel, life, faults),
     gates: disk.file<GateHistory>(life, faults, 'gates.json'),
+    limits: { epsilon: 0, batchSize: 5, popularityIntervalMs: 2000 },
+    // All weights are accepted: what is in the index is then known.
+    gate: { chanceMax: 0, cosineMax: 1, overlapMin: 0, canaries: 2, timeShareMax: 1 },
     popularity: disk.file<KeptPopularity>(life, faults, 'popularity.json'),
     onProblem: (problem) => life.world.trace(life.name, `problem: ${problem}`),
     measure: () => {}

@@ -75,7 +75,6 @@ const { model, train, sequence } = configSchema.parse({
     negatives: 256,
     reservoirMax: 2000,
     itemsMax: 3000,
-    guardExamples: 2000,
     evaluateItemsMax: 1000
   },
   sequence: { historyMax: 20 }
@@ -84,7 +83,12 @@ const backend = await loadBackend()
 const scratch = mkdtempSync(path.join(tmpdir(), 'mtmi-soak-'))
 mkdirSync(flags.folder, { recursive: true })
 const checkpoints = new CheckpointFiles({ directory: scratch, keep: 2 })
-const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed: Number(flags.seed) })
+const trainer = new IncrementalTrainer({
+  model,
+  train: { ...train, guardExamples: 2000 },
+  historyMax: sequence.historyMax,
+  seed: Number(flags.seed)
+})
 const stream = new ShiftingStream({
   users: 2000,
   items: 4000,

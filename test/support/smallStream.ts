@@ -16,8 +16,7 @@ const settings = {
     negatives: 16,
     reservoirMax: 100,
     checkpointIntervalMs: 1000,
-    updateIntervalMs: 1000,
-    divergedMax: 3
+    updateIntervalMs: 1000
   }
 }
 

@@ -56,9 +56,14 @@ const junk = {
 function run(flood: 'none' | keyof typeof junk, train: Record<string, unknown>): { hitRate: number; refused: number } {
   const config = configSchema.parse({
     model: { dimensions: 16, interestCount: 2 },
-    train: { negatives: 16, reservoirMax: 1000, guardExamples: 1000, ...train }
+    train: { negatives: 16, reservoirMax: 1000, ...train }
   })
-  const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax: 8, seed: 1 })
+  const trainer = new IncrementalTrainer({
+    model: config.model,
+    train: { ...config.train, guardExamples: 1000 },
+    historyMax: 8,
+    seed: 1
+  })
   const rng = new Rng(5)
   const junkRng = new Rng(6)
   let hits = 0

@@ -55,7 +55,7 @@ export async function qdrantFindings(config: Config, run: string, clock: Clock, 
 }
 
 async function index(config: Config, run: string, what: string, timeoutMs: number): Promise<Finding> {
-  const patience = { timeoutMs: Math.min(config.qdrant.timeoutMs, timeoutMs), retryMs: 0, searchRetryMs: 0 }
+  const patience = { timeoutMs, retryMs: 0, searchRetryMs: 0 }
   const opened = await openQdrantIndex({ ...config, qdrant: { ...config.qdrant, ...patience } }, run)
   try {
     const version = await opened.version()

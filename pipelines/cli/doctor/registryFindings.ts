@@ -27,7 +27,7 @@ export async function registryFindings(config: Config, clock: Clock, timeoutMs: 
   try {
     const reports = await examineSchemas({
       ...config,
-      registry: { ...registry, timeoutMs: Math.min(registry.timeoutMs, timeoutMs), retryMaxMs: 0 }
+      registry: { ...registry, retryMaxMs: 0 }
     })
     return [...findings, ...reports.map((report) => schemaFinding(report, registry.register))]
   } catch (error) {

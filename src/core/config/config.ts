@@ -77,14 +77,11 @@ export type ModelOptions = Config['model']
 export type TrainOptions = Config['train']
 export type EvaluateOptions = Config['evaluate']
 export type PublishOptions = Config['publish']
-export type GateOptions = PublishOptions['gate']
 export type ServeOptions = Config['serve']
-export type PopularityOptions = Config['popularity']
 export type RecommendOptions = Config['recommend']
 export type RegistryOptions = Config['registry']
 export type DriftOptions = Config['drift']
 export type KafkaOptions = Config['kafka']
-export type QdrantOptions = Config['qdrant']
 
 const prefix = 'MTMI_'
 /** Variables that are the program's, but not the configuration's. */

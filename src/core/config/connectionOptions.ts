@@ -2,7 +2,7 @@
 // registry.
 
 import { z } from 'zod'
-import { count, dayMs, durationMs, minuteMs, real, section } from './settingTypes.ts'
+import { count, dayMs, durationMs, minuteMs, section } from './settingTypes.ts'
 
 export const topicsSchema = section({
   interactions: z.string().min(1).default('interactions'),
@@ -44,7 +44,6 @@ export const kafkaSchema = section({
     mechanism: z.enum(['none', 'plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer']).default('none'),
     username: z.string().default(''),
     password: z.string().default('').describe('A secret: rather by MTMI_KAFKA_SASL_PASSWORD_FILE'),
-    token: z.string().default('').describe('For oauthbearer: a token that lives as long as the process'),
     tokenFile: z
       .string()
       .default('')
@@ -57,13 +56,9 @@ export const kafkaSchema = section({
   requestBytesMax: count(10_000, 1_000_000_000)
     .default(900_000)
     .describe("Of one batch; below the topics' max.message.bytes, which is 1 MiB unless told otherwise"),
-  readAheadBytesMax: count(10_000, 1_000_000_000)
-    .default(8 * 1024 * 1024)
-    .describe('Read but not yet worked off, for each reader; beyond, nothing more is fetched'),
   sessionTimeoutMs: durationMs(30 * minuteMs)
     .default(30_000)
     .describe('A member of a group that is silent this long loses its partitions'),
-  heartbeatMs: durationMs(minuteMs).default(500).describe('How soon a member hears of a rebalance'),
   retryMs: durationMs(60 * minuteMs)
     .default(120_000)
     .describe(
@@ -90,38 +85,10 @@ export const qdrantSchema = section({
     .describe(
       'Before the names of collections and aliases, so that several runs can share a server: `shop_` gives shop_items_live'
     ),
-  timeoutMs: count(1, 10 * minuteMs)
-    .default(30_000)
-    .describe('Of one write'),
-  retryMs: durationMs(60 * minuteMs)
-    .default(20_000)
-    .describe(
-      'How long a write is sent again before the publisher hears of it; the publisher then goes on trying, for as long as it takes'
-    ),
   searchTimeoutMs: count(1, 10 * minuteMs)
     .default(2000)
     .describe('Of one question'),
-  searchRetryMs: durationMs(60 * minuteMs)
-    .default(1500)
-    .describe('How long a question is asked again: somebody waits for the answer'),
   concurrency: count(1, 64).default(4).describe('Writes on their way at a time; more make a small server time out'),
-  connectionsMax: count(1, 1024).default(64),
-  batchBytesMax: count(10_000, 30_000_000)
-    .default(4_000_000)
-    .describe('Of one write. Servers take 32 MB; beyond 5 MB they stall others'),
-  liveMaxAgeMs: durationMs(minuteMs)
-    .default(250)
-    .describe(
-      'How old the knowledge of which index version is live may be: a switch made by another process is seen so late. 0 asks each time'
-    ),
-  greenWaitMs: durationMs(60 * minuteMs)
-    .default(2000)
-    .describe(
-      'How long a switch waits for the new index version to be indexed, before it is put off until the next write'
-    ),
-  tombstoneMs: durationMs(365 * dayMs)
-    .default(dayMs)
-    .describe('How long a removed point is remembered, so that a write that is late does not bring it back'),
   shards: count(0, 256).default(0).describe('Of each collection; 0 leaves it to the server'),
   replicas: count(1, 16).default(1).describe('Copies of each shard'),
   writeConsistency: count(1, 16).default(1).describe('Replicas that must have applied a write'),
@@ -130,11 +97,9 @@ export const qdrantSchema = section({
     .enum(['none', 'int8'])
     .default('none')
     .describe('int8: a quarter of the memory for searching; candidates are scored again with the exact vectors'),
-  oversampling: real(1, 16).default(2).describe('With quantization: candidates for each neighbour that is asked for'),
   searchEffort: count(0, 10_000)
     .default(0)
-    .describe('hnsw_ef: candidates that a search keeps; 0 leaves it to the server'),
-  exact: z.boolean().default(false).describe('Compare with every vector instead of using the graph')
+    .describe('hnsw_ef: candidates that a search keeps; 0 leaves it to the server')
 })
 
 export const registrySchema = section({
@@ -155,7 +120,6 @@ export const registrySchema = section({
     .boolean()
     .default(true)
     .describe('Whether a stage may register our schemas. Without it: `mtmi schemas register`, by somebody who may'),
-  timeoutMs: count(1, minuteMs).default(5000).describe('Of one request'),
   retryMaxMs: durationMs(60 * minuteMs)
     .default(2 * minuteMs)
     .describe(

@@ -34,11 +34,6 @@ export const eventsSchema = section({
     .describe(
       'Texts that stand for no value in files and topics of others, in upper or lower case: they are never an id'
     ),
-  earliestYear: count(1970, 2100)
-    .default(1990)
-    .describe(
-      'An event time before this year is refused in files and topics of others: it is one in the wrong unit or form'
-    ),
   futureMaxMs: durationMs(365 * dayMs)
     .default(10 * minuteMs)
     .describe(
@@ -62,7 +57,6 @@ export const sequenceSchema = section({
   idleMaxMs: durationMs(3650 * dayMs)
     .default(730 * dayMs)
     .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
-  recentMax: count(16, 100_000).default(1000).describe('Event ids remembered per user within the grace'),
   emitEventsMax: count(1, 100_000)
     .default(4096)
     .describe(
@@ -84,12 +78,6 @@ export const trainSchema = section({
   denseLearningRate: real(0, 1)
     .default(0.005)
     .describe('Adam, for the towers. A stream is seen once: .002 learns as well but later, .01 is worse'),
-  rowLearningRate: real(0, 10)
-    .default(0.05)
-    .describe(
-      'Row-wise Adagrad, for item and feature rows. Between .025 and .1 it hardly matters: vectors are scaled to length 1'
-    ),
-  gradientNormMax: real(0, 1e6).default(5).describe('Gradients are scaled down to this norm; 0 switches it off'),
   replayRatio: real(0, 8)
     .default(1)
     .describe(
@@ -100,9 +88,6 @@ export const trainSchema = section({
   itemsMax: count(16, 100_000_000)
     .default(10_000_000)
     .describe('Rows of the item table; the least recently seen make room'),
-  itemIdleMaxMs: durationMs(3650 * dayMs)
-    .default(365 * dayMs)
-    .describe('An item this long unseen, by event time, loses its row'),
   evaluateItemsMax: count(0, 10_000_000)
     .default(20_000)
     .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
@@ -124,9 +109,6 @@ export const trainSchema = section({
     .describe(
       'Where each batch learned is written down with the source offsets of its examples; nowhere unless given: the file only grows'
     ),
-  guardExamples: count(16, 10_000_000)
-    .default(10_000)
-    .describe('Examples learned lately, of which no user and no item may have more than its share'),
   userShareMax: real(0, 1)
     .default(0.05)
     .describe(
@@ -137,7 +119,6 @@ export const trainSchema = section({
     .describe(
       'Of these, one target item at most, or eight times the mean: a best-seller has some hundredths, a flood most. 1 switches it off'
     ),
-  divergedMax: count(1, 1000).default(3).describe('Not-finite steps in a row before going back to the last checkpoint'),
   updateIntervalMs: durationMs(60 * minuteMs)
     .default(2000)
     .describe(

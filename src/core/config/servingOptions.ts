@@ -15,16 +15,10 @@ const tokens = () =>
     .default('')
 
 export const publishSchema = section({
-  epsilon: real(0, 2)
-    .default(0.02)
-    .describe(
-      'An item vector that moved less than this (L2, unit vectors) is not written again: bounds the error of its score'
-    ),
   userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
   sweepIntervalMs: durationMs(dayMs)
     .default(60_000)
     .describe('No user vector is older than this after the tower weights moved'),
-  batchSize: count(1, 10_000).default(500),
   versionsKept: count(1, 100)
     .default(2)
     .describe('Versions of the index, the live one and the newest before it: each takes as much room as the live one'),
@@ -36,28 +30,7 @@ export const publishSchema = section({
       ),
     hitLossMax: real(0, 1)
       .default(0.01)
-      .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance'),
-    chanceMax: real(0, 0.5)
-      .default(1e-6)
-      .describe(
-        'A loss counts that chance makes less often than this. There are 8,640 gates a day at train.weightsIntervalMs of 10 s: one false refusal in four months. Of 200 targets that only one of the two finds, 134 must be lost'
-      ),
-    cosineMax: real(-1, 1)
-      .default(0.9)
-      .describe(
-        "Mean cosine between a user's interests above which they have collapsed: healthy models have .4 to .5, collapsed ones .95"
-      ),
-    canaries: count(0, 10_000).default(64).describe('Users whose lists by both weights are compared'),
-    overlapMin: real(0, 1)
-      .default(0.1)
-      .describe(
-        'Lists that keep less of their first 20 than this, and find no more, are refused: the features, not the tastes, have changed'
-      ),
-    timeShareMax: real(0.001, 1)
-      .default(0.1)
-      .describe(
-        'Of the time that gates may take: with a large catalogue they come less often, and weights are published later'
-      )
+      .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance')
   })
 })
 
@@ -67,24 +40,16 @@ export const popularitySchema = section({
     .describe(
       'An interaction counts half after this: what is popular follows a change within about one. A day evens out day and night; shorter follows news, longer suits few interactions'
     ),
-  itemsMax: count(100, 10_000_000)
-    .default(100_000)
-    .describe('Items whose popularity is counted, the most popular ones: some 100 bytes each'),
   contexts: textList(z.string().min(1).max(100), 8)
     .default([])
     .describe(
       'Fields of the interactions’ context, such as country and device, within which popularity is counted too; as a variable separated by commas. Few values each: not a session or a user'
     ),
-  contextsMax: count(1, 1000).default(32).describe('Values of these fields that are counted, the most frequent ones'),
-  contextItemsMax: count(10, 100_000).default(1000).describe('Items counted within one of them'),
   contextMin: real(1, 1e9)
     .default(100)
     .describe(
       'Faded count from which on a context is published, an item of a user counting once and a new user in part: fewer are chance, and might tell of a single user'
-    ),
-  intervalMs: count(1, 60 * minuteMs)
-    .default(5000)
-    .describe('How often items whose popularity moved by more than a tenth are handed on to be written')
+    )
 })
 
 export const recommendSchema = section({
@@ -103,28 +68,12 @@ export const recommendSchema = section({
     .max(256)
     .default('')
     .describe('A field of catalogue features, such as genre, in which items are to differ. Empty: their vectors'),
-  candidatesPerPlace: count(1, 20)
-    .default(3)
-    .describe(
-      'With diversity, items looked at for each place of a list: enough that leaving a near-duplicate out finds another'
-    ),
-  repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again"),
-  becauseMax: count(1, 50).default(3).describe('Items of the history that explain one result: more is not read'),
-  becauseScoreMin: real(-1, 1)
-    .default(0.3)
-    .describe(
-      'Least cosine between a result and what explains it: in 64 dimensions two unrelated unit vectors stay below .3 99% of the time'
-    ),
-  becauseHistoryMax: count(1, 1000)
-    .default(50)
-    .describe('Newest items of the history that are looked at for an explanation: a usual window')
+  repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again")
 })
 
 export const serveSchema = section({
   host: z.string().min(1).default('127.0.0.1'),
   port: count(0, 65535).default(8080).describe('0 takes a free one'),
-  limitMax: count(1, 10_000).default(200).describe('Largest `limit` of a request'),
-  bodyMaxBytes: count(1024, 64 * 1024 * 1024).default(1024 * 1024),
   activeMax: count(1, 100_000)
     .default(1000)
     .describe(
@@ -174,10 +123,7 @@ export const serveSchema = section({
     .default(true)
     .describe(
       'The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'
-    ),
-  staleMaxMs: durationMs(dayMs)
-    .default(120_000)
-    .describe('Work that waits longer than this without progress makes /readyz fail')
+    )
 })
 
 export const opsSchema = section({
@@ -197,20 +143,12 @@ export const driftSchema = section({
     .describe('Sessions at least in a window; the four windows before it are what it is compared with'),
   windowMs: durationMs(30 * dayMs)
     .default(60 * minuteMs)
-    .describe('Event time at least in a window: at a thousand events a second 2,500 of them would be seconds'),
+    .describe('Least event time of a window. Six hours make the reference a day, where day and night differ much'),
   psiMin: real(0.01, 10)
     .default(0.05)
     .describe(
       'A population stability index below this is no alarm (item popularity: below twice this); docs/drift.md has the rate of false alarms and what is seen'
-    ),
-  confidence: real(1e-12, 0.5)
-    .default(1e-4)
-    .describe(
-      'δ of ADWIN on hit rate and loss. Clicks of one session hang together, so it is far stricter than the paper’s .002'
-    ),
-  stateIntervalMs: durationMs(dayMs)
-    .default(30_000)
-    .describe('How often the state of the watch on interactions is written down')
+    )
 })
 
 export const traceSchema = section({

@@ -4,7 +4,6 @@
 
 import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
-import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
@@ -30,6 +29,7 @@ import {
 } from '../vectorIndex.ts'
 import { QdrantItemIds } from './qdrantItemIds.ts'
 import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
+import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
 import {
   contextField,
   describedFields,
@@ -75,7 +75,7 @@ interface Wanted {
 }
 
 export class QdrantIndex implements VectorIndex {
-  readonly #options: QdrantOptions
+  readonly #options: Required<QdrantOptions>
   readonly #clock: Clock
   readonly #historyMax: number
   readonly #names: QdrantNames
@@ -87,7 +87,7 @@ export class QdrantIndex implements VectorIndex {
 
   /** Asks nothing of the server yet: a reader may start before it. */
   constructor(options: QdrantOptions, parts: QdrantIndexParts) {
-    this.#options = options
+    this.#options = withLimits(options)
     this.#clock = parts.clock
     this.#historyMax = parts.historyMax
     this.#names = new QdrantNames(options.prefix)
@@ -96,7 +96,7 @@ export class QdrantIndex implements VectorIndex {
     this.#versions = new QdrantVersions({
       requests: this.#requests,
       names: this.#names,
-      options,
+      options: this.#options,
       clock: parts.clock,
       run: parts.run
     })

@@ -6,11 +6,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { QdrantClient } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
-import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { Rng } from '../../core/rng.ts'
 import type { MetricsReport } from '../../monitor/metrics.ts'
+import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
 
 export interface QdrantParts {
   readonly clock: Clock
@@ -40,7 +40,7 @@ const versionMin: readonly [number, number] = [1, 16]
 type Kind = 'read' | 'write'
 
 export class QdrantRequests {
-  readonly #options: QdrantOptions
+  readonly #options: Required<QdrantOptions>
   readonly #parts: QdrantParts
   readonly #clients: Readonly<Record<Kind, QdrantClient>>
   readonly #closed = new AbortController()
@@ -51,9 +51,9 @@ export class QdrantRequests {
   #onQuiet: (() => void) | undefined
 
   constructor(options: QdrantOptions, parts: QdrantParts) {
-    this.#options = options
+    this.#options = withLimits(options)
     this.#parts = parts
-    const { url, apiKey, timeoutMs, searchTimeoutMs, connectionsMax } = options
+    const { url, apiKey, timeoutMs, searchTimeoutMs, connectionsMax } = this.#options
     const { port, protocol, pathname } = new URL(url)
     // identity: answers in gzip cost a stall of some 44 ms each.
     const headers = { 'accept-encoding': 'identity', ...(apiKey === '' ? {} : { 'api-key': apiKey }) }

@@ -6,11 +6,11 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
-import type { QdrantOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 import { checkShape, incompleteVersion, type VersionShape } from '../vectorIndex.ts'
 import { interestName, type QdrantNames, type Role, roles } from './qdrantNames.ts'
+import type { QdrantOptions } from './qdrantOptions.ts'
 import { contextField, contextIndex, contextOf, isRemoved, payloadIndexes } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
@@ -27,7 +27,7 @@ const canaryScoreMin = 0.99
 export class QdrantVersions {
   readonly #requests: QdrantRequests
   readonly #names: QdrantNames
-  readonly #options: QdrantOptions
+  readonly #options: Required<QdrantOptions>
   readonly #clock: Clock
   /** Whose collections these are. */
   readonly #run: string
@@ -41,7 +41,7 @@ export class QdrantVersions {
   constructor(parts: {
     requests: QdrantRequests
     names: QdrantNames
-    options: QdrantOptions
+    options: Required<QdrantOptions>
     clock: Clock
     run: string
   }) {

@@ -327,12 +327,11 @@ function tlsOf({ tls }: KafkaOptions): NonNullable<KafkaConfig['ssl']> {
 }
 
 function saslOf({ sasl }: KafkaOptions): KafkaConfig['sasl'] {
-  const { mechanism, username, password, token, tokenFile } = sasl
+  const { mechanism, username, password, tokenFile } = sasl
   if (mechanism === 'none') return undefined
   if (mechanism === 'oauthbearer') {
-    if (token === '' && tokenFile === '')
-      throw new ConfigError(['kafka.sasl: oauthbearer needs a token, or a tokenFile'])
-    return { mechanism, oauthBearerProvider: async () => ({ value: tokenFile === '' ? token : readToken(tokenFile) }) }
+    if (tokenFile === '') throw new ConfigError(['kafka.sasl: oauthbearer needs a tokenFile'])
+    return { mechanism, oauthBearerProvider: async () => ({ value: readToken(tokenFile) }) }
   }
   if (username === '' || password === '')
     throw new ConfigError([`kafka.sasl: ${mechanism} needs username and password`])

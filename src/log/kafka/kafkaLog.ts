@@ -21,6 +21,11 @@ const hintIntervalMs = 5000
 /** How often a member without partitions says that it is idle. */
 const restMs = 100
 
+/** Bytes read and not yet processed, for each reader; beyond, nothing more is fetched. */
+const readAheadBytesMax = 8 * 1024 * 1024
+/** 500 ms at the default session timeout: a member learns of a rebalance with its next heartbeat. */
+const heartbeatShare = 1 / 60
+
 export class KafkaLog implements EventLog {
   readonly #kafka: Kafka
   readonly #options: KafkaOptions
@@ -174,7 +179,7 @@ export class KafkaLog implements EventLog {
     { resume, untilEnd }: ReadOptions,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
-    const { sessionTimeoutMs, heartbeatMs, retryMs } = this.#options
+    const { sessionTimeoutMs, retryMs } = this.#options
     const membership = this.#openCluster()
     let wake = () => {}
     const group = new KafkaGroup({
@@ -183,7 +188,7 @@ export class KafkaLog implements EventLog {
       groupId: `${this.#options.clientId}.${name}`,
       topic,
       sessionTimeoutMs,
-      heartbeatMs,
+      heartbeatMs: sessionTimeoutMs * heartbeatShare,
       retryMs,
       signal,
       wake: () => wake()
@@ -249,7 +254,7 @@ export class KafkaLog implements EventLog {
   ): AsyncGenerator<LogEvent, void, undefined> {
     const turn = new Turn()
     onWake(() => turn.wake())
-    const { readAheadBytesMax, retryMs } = this.#options
+    const { retryMs } = this.#options
     const fetcher = new KafkaFetcher({ cluster, topic, readAheadBytesMax, retryMs, wake: () => turn.wake() }, positions)
     const abort = () => turn.wake()
     signal.addEventListener('abort', abort)

@@ -70,8 +70,8 @@ export class ModelDrift {
   #overfitGap: number | undefined
   #newItemShare: number | undefined
 
-  /** @param confidence δ of ADWIN */
-  constructor({ confidence }: { confidence: number }) {
+  /** @param confidence δ of ADWIN. Clicks of a session are dependent: far stricter than the paper's .002 */
+  constructor({ confidence = 1e-4 }: { confidence?: number } = {}) {
     // A hundred values to a side: with fewer one session decides.
     const options = { confidence, sideMin: 100, lengthMax: 100_000 }
     this.#adwin = { hit_rate: new Adwin(options), loss: new Adwin(options) }

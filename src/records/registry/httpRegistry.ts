@@ -22,6 +22,8 @@ export interface HttpRegistryParts {
   readonly onProblem?: (message: string) => void
   /** Before the first retry; each further one waits twice as long, up to 10 s. */
   readonly retryFirstMs?: number
+  /** Of one request. Default 5 s. */
+  readonly timeoutMs?: number
 }
 
 export interface RegisteredSchema {
@@ -65,6 +67,7 @@ export class HttpRegistry implements SchemaRegistry {
   readonly #options: RegistryOptions
   readonly #parts: HttpRegistryParts
   readonly #urls: readonly string[]
+  readonly #timeoutMs: number
   readonly #authorization: string | undefined
   /** Oldest use first. */
   readonly #schemas = new Map<number, string>()
@@ -80,6 +83,7 @@ export class HttpRegistry implements SchemaRegistry {
   constructor(options: RegistryOptions, parts: HttpRegistryParts) {
     this.#options = options
     this.#parts = parts
+    this.#timeoutMs = parts.timeoutMs ?? 5000
     this.#urls = options.url.split(',').map((url) => url.trim().replace(/\/+$/, ''))
     const { username, password, token } = options
     this.#authorization =
@@ -334,7 +338,7 @@ export class HttpRegistry implements SchemaRegistry {
 
   /** The answer, or why there is none. */
   async #once(method: string, path: string, body: unknown): Promise<Answer | string> {
-    const timeout = AbortSignal.timeout(this.#options.timeoutMs)
+    const timeout = AbortSignal.timeout(this.#timeoutMs)
     const signal = AbortSignal.any([timeout, this.#closed.signal])
     const headers: Record<string, string> = { accept: `${contentType}, application/json` }
     if (body !== undefined) headers['content-type'] = contentType
@@ -361,7 +365,7 @@ export class HttpRegistry implements SchemaRegistry {
         body: typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}
       }
     } catch (error) {
-      if (timeout.aborted) return `no answer within ${this.#options.timeoutMs} ms`
+      if (timeout.aborted) return `no answer within ${this.#timeoutMs} ms`
       const { cause, message } = error as Error & { cause?: { code?: string; message?: string } }
       return cause?.code ?? cause?.message ?? message
     }

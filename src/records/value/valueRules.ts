@@ -7,14 +7,17 @@ export interface ValueRules {
   readonly earliestMs: number
 }
 
+/** A time before this year was written in another unit or form. */
+const earliestYear = 1990
+
 /** @param options `events` of the configuration */
 export function valueRules(options: {
   readonly nullTexts: readonly string[]
-  readonly earliestYear: number
+  readonly earliestYear?: number
 }): ValueRules {
   return {
     nullTexts: new Set(['', ...options.nullTexts.map((text) => text.trim().toLowerCase())]),
-    earliestMs: Date.UTC(options.earliestYear, 0, 1)
+    earliestMs: Date.UTC(options.earliestYear ?? earliestYear, 0, 1)
   }
 }
 

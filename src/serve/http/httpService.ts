@@ -21,7 +21,7 @@ import { BoundPort } from './boundPort.ts'
 import { loadConsoleFiles } from './consoleFiles.ts'
 import { addConsoleRoutes, addLookupRoutes, type LookupParts } from './consoleRoutes.ts'
 import { AnswerCount } from './consoleStatus.ts'
-import { listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
+import { limitMax, listQuery, pathId, postedEvents, postedHistory } from './httpServiceInput.ts'
 import { openApi } from './openapi.ts'
 import { Origins } from './origins.ts'
 import { addProbeRoutes } from './probeRoutes.ts'
@@ -32,6 +32,9 @@ import type { Readiness } from './readiness.ts'
 export interface ServiceLogger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
+
+/** Of a request's body: an event has about 200 bytes. */
+const bodyMaxBytes = 1024 * 1024
 
 export interface HttpServiceParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
@@ -107,7 +110,7 @@ function servePort({ host, port }: Pick<ServeOptions, 'host' | 'port'>): BoundPo
 export function createHttpService(parts: HttpServiceParts): HttpService {
   const { recommender, metrics, options, clock, eventClock = clock, sessions, logger, version = '0.0.0' } = parts
   const { drainMaxMs = 10_000, arrivalMaxMs = 10_000 } = parts
-  const { limitMax, activeMax } = options
+  const { activeMax } = options
   const access = new Access(options)
   const lookup = options.console ? parts.lookup : undefined
   const consoleFiles = lookup === undefined ? undefined : loadConsoleFiles()
@@ -140,7 +143,7 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
       handler = own
       return port.server
     },
-    bodyLimit: options.bodyMaxBytes,
+    bodyLimit: bodyMaxBytes,
     routerOptions: { maxParamLength: pathIdLengthMax },
     requestTimeout: timeoutMs,
     handlerTimeout: timeoutMs,

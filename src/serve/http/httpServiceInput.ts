@@ -11,6 +11,8 @@ import { ProblemError, shown } from './problem.ts'
 export const eventsMax = 1000
 /** Steps of a history given in a request: the longest window that can be configured. */
 export const historyStepsMax = 1000
+/** Largest `limit` of a request. */
+export const limitMax = 200
 export const limitDefault = 10
 /** Problems named in one answer: beyond that a caller has one mistake, many times. */
 const problemsMax = 100

@@ -20,7 +20,7 @@ test('a hundred switches, every fifth a rollback that knows half of the items', 
   const read = await EmbeddedIndex.open(directory)
   const encoder = new PlainEncoder()
   const catalogue = new Map<string, CatalogueItem>()
-  const options = { epsilon: 0.02, userWaitMs: 0, sweepIntervalMs: 60_000, batchSize: 500 }
+  const options = { userWaitMs: 0, sweepIntervalMs: 60_000 }
   const publisher = new Publisher({ encoder, index: written, options, clock: systemClock, catalogue })
   let switched = 0
   let answers = 0

@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { ManualClock } from '../../../src/core/clock.ts'
-import { type QdrantOptions, resolveConfig } from '../../../src/core/config/config.ts'
+import { resolveConfig } from '../../../src/core/config/config.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { QdrantIndex } from '../../../src/index/qdrant/qdrantIndex.ts'
+import type { QdrantOptions } from '../../../src/index/qdrant/qdrantOptions.ts'
 import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
 import { apiKey } from './contractServer.ts'
 

@@ -83,7 +83,7 @@ function watchQuality(
   drop: number
 ): { readonly signal: string; readonly at: number }[] {
   const rng = new Rng(seed)
-  const drift = new ModelDrift(config.drift)
+  const drift = new ModelDrift()
   const alarms: { signal: string; at: number }[] = []
   for (let at = 0; at < examples; at += 256) {
     const lost = at >= examples / 2 ? drop : 0

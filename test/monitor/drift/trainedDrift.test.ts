@@ -30,7 +30,7 @@ for (const seed of [1, 2]) {
       modelVersion: 'drift'
     })
     trainer.learnCatalogue([...simulation.items()])
-    const drift = new ModelDrift(config.drift)
+    const drift = new ModelDrift()
     const found: Detection[] = []
     let waiting: Example[] = []
     for await (const emitted of simulatedSequences(simulation, config)) {

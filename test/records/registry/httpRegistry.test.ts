@@ -249,7 +249,7 @@ test('a silent registry runs into the timeout', async () => {
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
   try {
-    await assert.rejects(client(url, { timeoutMs: 20, retryMaxMs: 1 }).schemaOf(1), /no answer within 20 ms/)
+    await assert.rejects(client(url, { retryMaxMs: 1 }, { timeoutMs: 20 }).schemaOf(1), /no answer within 20 ms/)
   } finally {
     silent.closeAllConnections()
     silent.close()
