@@ -245,6 +245,8 @@ export class PublisherItems {
     const existing = this.#slots.get(itemId)
     if (existing !== undefined) return existing
     const slot = this.#free.pop() ?? this.#ids.length
+    // A sweep that is under way passes a new slot too, and must not end one item too early for it.
+    if (slot === this.#ids.length && this.#sweepLeft > 0) this.#sweepLeft++
     this.#ids[slot] = itemId
     this.#slots.set(itemId, slot)
     if (slot >= this.#count.length) {
