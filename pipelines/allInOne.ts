@@ -1,5 +1,5 @@
-// The whole way in one process: the log and the sequencer on this thread, training and publishing on another, search on
-// a third.
+// All stages in one process: the log and the sequencer on the main thread, training and publishing on the model thread,
+// search on a third.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
@@ -7,11 +7,10 @@ import type { Account, AccountNumbers } from '../src/core/account.ts'
 import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { UnavailableError } from '../src/core/errors.ts'
-import type { Offsets } from '../src/core/offsets.ts'
+import { type Offsets, offsetsFromJson, recordsBehind } from '../src/core/offsets.ts'
 import { Outage } from '../src/core/outage.ts'
 import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
-import { version } from '../src/core/version.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
@@ -25,20 +24,19 @@ import type { Interaction, UserId } from '../src/records/interaction.ts'
 import type { SequenceStep } from '../src/records/userSequence.ts'
 import { SequenceStage, type SequenceStatus } from '../src/sequence/sequenceStage.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
-import { type RecommendedItem, Recommender } from '../src/serve/recommender.ts'
+import { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
+import { buildInfo } from './backendInfo.ts'
 import { heldDetail } from './heldText.ts'
-import { logStyle, openJournal } from './journal.ts'
-import { codecEntries, offsetsFromJson, openIndex, openSequenceStore, openStageIo } from './parts.ts'
+import { logStyle, openLogger } from './logger.ts'
+import { codecEntries, openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
+import { isPublished, isTrained } from './stageProcess.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
-import type { FromModelThread, PublishStatus, TrainStatus } from './thread/messages.ts'
+import type { FromModelThread, ModelThreadTask, PublishStatus, TrainStatus } from './thread/messages.ts'
 
-/**
- * Records that may wait for the sequencer, and for the trainer, while a data set is fed: enough to keep both busy, few
- * enough that what is learned is what has just happened.
- */
+/** Records that may wait for the sequencer and for the trainer while a data set is loaded: enough to keep both busy. */
 const interactionsAheadMax = 4096
 const sequencesAheadMax = 512
 const pollMs = 10
@@ -58,63 +56,47 @@ export class WholePipeline {
   readonly metrics: Metrics
   readonly recommender: Recommender
   readonly drift: DriftWatch
-  readonly #config: Config
+  readonly onProblem: (message: string) => void
   readonly #stop = new AbortController()
   readonly #sequence: SequenceStage
   readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
+  readonly #tasks: BackgroundTasks<TaskName>
+  readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
   #thread!: ModelThread
   #sequencing: Promise<void> = Promise.resolve()
-  readonly #tasks: BackgroundTasks<TaskName>
   #train: TrainStatus | undefined
   #publish: PublishStatus | undefined
   #failure: Error | undefined
-  readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
-  /** What is served, a second ago. */
-  #live: IndexState | undefined
+  /** What was served at the last look, at most a second ago. */
+  #live: () => IndexState | undefined = () => undefined
 
-  private constructor(
-    io: StageIo,
-    index: VectorIndex,
-    run: RunDirectory,
-    readonly onProblem: (message: string) => void
-  ) {
+  private constructor(io: StageIo, index: VectorIndex, run: RunDirectory, onProblem: (message: string) => void) {
+    const { config, clock } = io
     this.io = io
     this.index = index
-    this.#config = io.config
-    this.metrics = createMetrics({ clock: io.clock })
-    this.#tasks = new BackgroundTasks({
-      clock: io.clock,
-      onProblem,
-      onFailure: (task) => this.metrics.taskFailures.inc({ task })
-    })
+    this.onProblem = onProblem
+    this.metrics = createMetrics({ clock })
+    const onFailure = (task: TaskName) => this.metrics.taskFailures.inc({ task })
+    this.#tasks = new BackgroundTasks({ clock, onProblem, onFailure })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
     this.drift = new DriftWatch({
-      options: io.config.drift,
-      clock: io.clock,
-      catalogue: catalogue.catalogue,
-      measure,
-      store: driftStore(run)
+      ...{ clock, measure, store: driftStore(run), options: config.drift },
+      catalogue: catalogue.catalogue
     })
-    const onList = (items: readonly RecommendedItem[]) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
     this.recommender = new Recommender({
-      index,
-      clock: io.clock,
-      options: io.config.recommend,
-      scoring: interestScoreOf(io.config.model),
-      onList
+      ...{ index, clock, options: config.recommend, scoring: interestScoreOf(config.model) },
+      onList: (items) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
     })
     this.#sequence = new SequenceStage({
       ...io,
-      drift: this.drift,
-      catalogue,
+      ...{ measure, catalogue, drift: this.drift },
       openStore: (partition) => openSequenceStore(run, partition),
-      ...openJournal(io.config, 'sequence', false).forStages,
-      measure
+      ...openLogger(config, 'sequence', logStyle(config, false)).forStages
     })
   }
 
-  /** @param onProblem told of what is wrong but is being tried again */
+  /** @param onProblem called for what fails and is retried */
   static async open(
     config: Config,
     dataDir: string,
@@ -125,60 +107,53 @@ export class WholePipeline {
     const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
     const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
     const pipeline: WholePipeline = new WholePipeline(io, index, run, onProblem)
-    const task = {
-      config,
-      dataDir,
-      run: run.name,
-      stages: ['train', 'publish'] as const,
-      logStyle: logStyle(config, false)
-    }
+    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'], logStyle: logStyle(config, false) }
     try {
-      pipeline.#thread = await startModelThread(task, (message) => pipeline.#hear(message))
+      await pipeline.#begin(task as ModelThreadTask)
     } catch (error) {
       await index.close()
       await io.log.close()
       throw error
     }
+    return pipeline
+  }
+
+  async #begin(task: ModelThreadTask): Promise<void> {
     const fail = (error: Error) => {
-      pipeline.#failure ??= error
+      this.#failure ??= error
     }
-    pipeline.#thread.ended.catch(fail)
-    const { backend, tensorflow } = pipeline.#thread.backend
-    pipeline.metrics.info({
-      version,
-      backend: backend === 'tensorflow' ? 'tfjs-node' : backend,
-      node: process.versions.node,
-      ...(tensorflow === undefined ? {} : { tensorflow })
-    })
-    pipeline.#sequencing = handledLater(pipeline.#sequence.run(pipeline.#stop.signal))
-    pipeline.#sequencing.catch(fail)
-    const tasks = pipeline.#tasks
+    this.#thread = await startModelThread(task, (message) => this.#receive(message))
+    this.#thread.ended.catch(fail)
+    this.metrics.info(buildInfo(this.#thread.backend))
+    this.#sequencing = handledLater(this.#sequence.run(this.#stop.signal))
+    this.#sequencing.catch(fail)
+    const tasks = this.#tasks
     tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () =>
-      io.maintain()
+      this.io.maintain()
     )
     tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, () =>
-      pipeline.#measureProgress()
+      this.#measureProgress()
     )
-    tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, () =>
-      pipeline.#measureIndex()
+    const watched = watchIndex(this.index, { tasks, metrics: this.metrics }, ({ items }) =>
+      this.drift.measureRecommended(items)
     )
-    return pipeline
+    this.#live = watched.live
   }
 
   get backend(): ModelThread['backend'] {
     return this.#thread.backend
   }
 
-  /** Sessions that are not stored, by the model that publishes. */
+  /** Encodes sessions that are not stored, with the model that publishes. */
   get sessions(): SessionEncoder {
-    return { encode: (history) => this.#thread.encode(history) }
+    return this.#thread
   }
 
   status(): PipelineStatus {
     return { sequence: this.#sequence.status(), train: this.#train, publish: this.#publish }
   }
 
-  /** What became of every record that each stage has read, in the order of the flow. */
+  /** The outcome of every record that each stage has read, in the order of the flow. */
   accounts(): readonly AccountNumbers[] {
     const { sequence, train, publish } = this.status()
     return [
@@ -188,38 +163,38 @@ export class WholePipeline {
     ]
   }
 
-  /** What ended a stage before its time; undefined while all is well. */
+  /** The error that ended a stage; undefined while all of them run. */
   get failure(): Error | undefined {
     return this.#failure
   }
 
-  /** Rejects when a stage ends before its time; never resolves. */
+  /** Rejects when a stage ends before `close`; never resolves. */
   async failed(): Promise<never> {
     await Promise.all([this.#sequencing, this.#thread.ended])
-    throw this.#failure ?? new Error('the stages ended though nobody asked them to')
+    throw this.#failure ?? new Error('the stages ended although they were not stopped')
   }
 
-  /** The user who acted last, by event time, of those with at least `stepsMin` steps, as of the last commit. */
+  /** The user with the newest event time of those with at least `stepsMin` steps, as of the last commit. */
   newestUser(stepsMin: number): { userId: UserId; steps: readonly SequenceStep[] } | undefined {
     return this.#sequence.newestUser(stepsMin)
   }
 
-  /** Those whose events were taken last by this process, newest first. */
+  /** Users whose events this process sequenced last, newest first. */
   newestUsers(limit: number): UserId[] {
     return this.#sequence.newestUsers(limit)
   }
 
-  /** Where the stream's clock stands: newest event time, milliseconds since the Unix epoch; 0 before the first. */
+  /** Newest event time of the stream, milliseconds since the Unix epoch; 0 before the first. */
   watermarkMs(): number {
     return this.#sequence.watermarkMs()
   }
 
-  /** How far each stage was when it was last looked at, once a second. */
+  /** Progress of each stage at the last look, at most a second ago. */
   stages(): ReturnType<ProgressWatch<'sequence' | 'train' | 'publish'>['lags']> {
     return this.#watch.lags(this.io.clock.nowMs())
   }
 
-  /** From the log's taking a click to its user's vectors being searchable; undefined before the first. */
+  /** From a click in the log to its user's vectors being searchable; undefined before the first. */
   freshnessMs(): { p50: number; p99: number } | undefined {
     if (this.#freshness.count === 0) return undefined
     return { p50: this.#freshness.getValueAtQuantile(0.5), p99: this.#freshness.getValueAtQuantile(0.99) }
@@ -230,7 +205,7 @@ export class WholePipeline {
     return feedItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
   }
 
-  /** @returns how many interactions the feed has put into the log, by this and earlier processes */
+  /** @returns how many interactions of the source are in the log, from this and earlier processes */
   async feed(
     name: string,
     interactions: AsyncIterable<Interaction> | Iterable<Interaction>,
@@ -238,30 +213,26 @@ export class WholePipeline {
   ): Promise<number> {
     const { log, codecs, config } = this.io
     const fed = await feedInteractions(interactions, {
-      log,
-      codecs,
-      topic: config.topics.interactions,
-      name,
-      signal: this.#stop.signal,
-      hasRoom: () => this.#hasRoom(),
-      account
+      ...{ log, codecs, name, account, topic: config.topics.interactions, signal: this.#stop.signal },
+      hasRoom: () => this.#hasRoom()
     })
     this.#throwFailure()
     return fed
   }
 
-  /** Whether work gets on: not whether sockets are open. */
+  /** Whether the stages make progress, not whether sockets are open. */
   readiness(): Readiness {
+    const { clock } = this.io
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
-    const stalled = this.#watch.stalled(this.io.clock.nowMs())
+    const stalled = this.#watch.stalled(clock.nowMs()) ?? this.#publish?.outage
     if (stalled !== undefined) return { ready: false, detail: stalled }
-    if (this.#publish?.outage !== undefined) return { ready: false, detail: this.#publish.outage }
-    if (this.#live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
-    const detail = `index version ${this.#live.indexVersion}, step ${this.#live.step}${heldDetail(this.#publish)}`
+    const live = this.#live()
+    if (live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
+    const detail = `index version ${live.indexVersion}, step ${live.step}${heldDetail(this.#publish)}`
     return this.#tasks.readiness({ ready: true, detail, accounts: this.accounts() })
   }
 
-  /** Asks the index until it answers. @throws what may not be tried again, or what ended a stage */
+  /** Repeats a request to the index until it answers. @throws what cannot be retried, or what ended a stage */
   async answered<T>(ask: () => Promise<T>): Promise<T> {
     const outage = new Outage({ what: 'reading from the index', clock: this.io.clock, onProblem: this.onProblem })
     const answer = handledLater(outage.retry(async () => ({ value: await ask() }), this.#stop.signal))
@@ -270,19 +241,22 @@ export class WholePipeline {
     return found.value
   }
 
-  /** Resolves when everything in the log has been sequenced, learned and published. */
+  /** Resolves when everything in the log has been sequenced, trained on and published. */
   async settle(): Promise<void> {
-    this.#thread.hurry(true)
-    this.#sequence.hurry(true)
+    this.#drain(true)
     while (!(await this.#isSettled())) {
       this.#throwFailure()
       await pause(pollMs)
     }
-    this.#thread.hurry(false)
-    this.#sequence.hurry(false)
+    this.#drain(false)
   }
 
-  /** Finishes what is under way, makes it durable, and lets go of everything. */
+  #drain(on: boolean): void {
+    this.#thread.drain(on)
+    this.#sequence.hurry(on)
+  }
+
+  /** Finishes the work in progress, makes it durable and releases everything. */
   async close(): Promise<void> {
     this.#stop.abort()
     await this.#tasks.stop()
@@ -292,7 +266,7 @@ export class WholePipeline {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  #hear(message: FromModelThread): void {
+  #receive(message: FromModelThread): void {
     if (message.kind === 'train') this.#train = message.status
     else if (message.kind === 'publish') this.#publish = message.status
     else if (message.kind === 'metrics') this.metrics.apply(message.report)
@@ -302,94 +276,46 @@ export class WholePipeline {
 
   /** Lags and counts, for /readyz and /metrics. */
   async #measureProgress(): Promise<void> {
-    const { topics } = this.#config
-    const { log, clock } = this.io
-    const [interactions, sequences] = await Promise.all([log.ends(topics.interactions), log.ends(topics.userSequences)])
+    const { log, clock, codecs, config } = this.io
+    const { interactions, userSequences } = config.topics
+    const [events, sequences] = await Promise.all([log.ends(interactions), log.ends(userSequences)])
     const nowMs = clock.nowMs()
-    this.#watch.note(
-      'sequence',
-      behind(this.#sequence.consumed(), interactions),
-      total(this.#sequence.consumed()),
-      this.#sequence.takenAtMs,
-      nowMs
-    )
-    this.#watch.note(
-      'train',
-      behind(this.#trained(), sequences),
-      total(this.#trained()),
-      this.#train?.takenAtMs ?? 0,
-      nowMs
-    )
-    if (this.#publish !== undefined) {
-      const consumed = offsetsFromJson(this.#publish.consumed)
-      this.#watch.note('publish', behind(consumed, sequences), total(consumed), this.#publish.takenAtMs, nowMs)
+    const note = (stage: 'sequence' | 'train' | 'publish', consumed: Offsets, ends: Offsets, takenAtMs: number) => {
+      const total = [...consumed.values()].reduce((sum, offset) => sum + Number(offset), 0)
+      this.#watch.note(stage, recordsBehind(consumed, ends), total, takenAtMs, nowMs)
     }
+    const [train, publish] = [this.#train, this.#publish]
+    note('sequence', this.#sequence.consumed(), events, this.#sequence.takenAtMs)
+    note('train', offsetsFromJson(train?.consumed ?? {}), sequences, train?.takenAtMs ?? 0)
+    if (publish !== undefined) note('publish', offsetsFromJson(publish.consumed), sequences, publish.takenAtMs)
     for (const { stage, lagSeconds, movedAtMs } of this.#watch.lags(nowMs)) {
       this.metrics.lag.set({ stage }, lagSeconds)
       this.metrics.progress.at({ stage }, movedAtMs)
     }
     this.metrics.users.set(this.#sequence.status().users)
-    this.metrics.apply(codecEntries(this.io.codecs))
-    if (this.#train !== undefined) this.metrics.apply(progressiveMetrics(this.#train.progressive))
-  }
-
-  async #measureIndex(): Promise<void> {
-    this.#live = await this.index.live()
-    if (this.#live === undefined) return
-    this.drift.tellRecommended(this.#live.items)
-    this.metrics.indexPoints.set({ role: 'item' }, this.#live.items)
-    this.metrics.indexPoints.set({ role: 'user' }, this.#live.users)
+    this.metrics.apply(codecEntries(codecs))
+    if (train !== undefined) this.metrics.apply(progressiveMetrics(train.progressive))
   }
 
   async #hasRoom(): Promise<boolean> {
     this.#throwFailure()
-    const { topics } = this.#config
-    const [interactions, sequences] = await Promise.all([
-      this.io.log.ends(topics.interactions),
-      this.io.log.ends(topics.userSequences)
-    ])
+    const { log, config } = this.io
+    const { interactions, userSequences } = config.topics
+    const [events, sequences] = await Promise.all([log.ends(interactions), log.ends(userSequences)])
     return (
-      behind(this.#sequence.consumed(), interactions) < interactionsAheadMax &&
-      behind(this.#trained(), sequences) < sequencesAheadMax
+      recordsBehind(this.#sequence.consumed(), events) < interactionsAheadMax &&
+      recordsBehind(this.#train?.consumed ?? {}, sequences) < sequencesAheadMax
     )
   }
 
+  /** In the order of the flow: a stage that has settled gets no more records once those before it have. */
   async #isSettled(): Promise<boolean> {
-    const { topics } = this.#config
-    const { log } = this.io
-    // Against the flow: what is settled at the end cannot become unsettled by what is settled at the beginning.
-    const interactions = await log.ends(topics.interactions)
-    if (behind(this.#sequence.consumed(), interactions) > 0 || !this.#sequence.committed) return false
-    const sequences = await log.ends(topics.userSequences)
-    if (behind(this.#trained(), sequences) > 0 || this.#train?.updatesSent !== true) return false
-    const updates = await log.ends(topics.modelUpdates)
-    const publish = this.#publish
-    if (publish === undefined || behind(offsetsFromJson(publish.consumed), sequences) > 0) return false
-    if (behind(offsetsFromJson(publish.counted), interactions) > 0) return false
-    return (
-      behind(new Map([[0, BigInt(publish.model)]]), updates) === 0 &&
-      publish.waitingItems === 0 &&
-      publish.waitingUsers === 0
-    )
-  }
-
-  #trained(): Offsets {
-    return offsetsFromJson(this.#train?.consumed ?? {})
+    const events = await this.io.log.ends(this.io.config.topics.interactions)
+    if (recordsBehind(this.#sequence.consumed(), events) > 0 || !this.#sequence.committed) return false
+    return (await isTrained(this.#train, this.io)) && (await isPublished(this.#publish, this.io))
   }
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure
   }
-}
-
-function behind(consumed: Offsets, ends: Offsets): number {
-  let sum = 0
-  for (const [partition, end] of ends) sum += Number(end - (consumed.get(partition) ?? 0n))
-  return sum
-}
-
-function total(offsets: Offsets): number {
-  let sum = 0
-  for (const offset of offsets.values()) sum += Number(offset)
-  return sum
 }

@@ -17,7 +17,7 @@ import { bindServePort, createHttpService } from '../src/serve/http/httpService.
 import type { Readiness } from '../src/serve/http/readiness.ts'
 import type { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessionEncoder.ts'
-import { openStageLogger } from './journal.ts'
+import { openStageLogger } from './logger.ts'
 
 export interface ServedParts {
   readonly io: StageIo

@@ -1,4 +1,4 @@
-// `mtmi ingest`: one process that reads every source of the configuration. On Kafka several share the partitions.
+// `mtmi ingest`: the topics of `sources` → interactions and items. On Kafka several processes share the partitions.
 
 import { setInterval } from 'node:timers'
 import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
@@ -12,82 +12,53 @@ import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
 import type { MetricsReport } from '../src/monitor/metrics.ts'
-import type { BoundPort } from '../src/serve/http/boundPort.ts'
-import { untilInterrupted } from './interrupt.ts'
-import { openJournal } from './journal.ts'
-import { bindOps, type StageProgress, startOpsServer } from './opsServer.ts'
-import { openStageIo } from './parts.ts'
-import { beginRun, runToBegin } from './runs.ts'
+import { type StageProgress, startOpsServer } from './opsServer.ts'
+import { type StageContext, untilDone } from './stageProcess.ts'
 
-/** How often a process that follows says how far it is. */
+/** How often a process that runs until it is stopped reports its account. */
 const reportMs = 60_000
 
-export interface IngestCommand {
-  readonly once: boolean
-  /** Absolute; null: there is none. */
-  readonly configFile?: string | null
-  readonly json?: boolean
-}
-
-export async function ingest(config: Config, { once, configFile = null, json }: IngestCommand): Promise<void> {
-  if (config.sources.length === 0)
+/** @throws ConfigError */
+export function checkSources({ sources }: Config): void {
+  if (sources.length === 0)
     throw new ConfigError([
       'sources is empty: name at least one topic to read in the configuration (README: "From your Kafka topic to recommendations")'
     ])
-  const run = runToBegin(config, configFile)
-  const port = await bindOps(config)
-  try {
-    // The local log has no groups: two processes would both read everything.
-    const takeLock = () => run.lock('mtmi ingest', config.log === 'local' ? ['ingest'] : [])
-    await beginRun(run, { configFile }, takeLock, async (_lock, begun) => {
-      const accounts = await ingestInto(config, run, { once, port, begun })
-      if (json === true) print(`${JSON.stringify({ run: run.name, sources: Object.fromEntries(accounts) })}\n`)
-    })
-  } finally {
-    await port?.close()
-  }
 }
 
-async function ingestInto(
-  config: Config,
-  run: RunDirectory,
-  { once, port, begun }: { once: boolean; port: BoundPort | undefined; begun: () => void }
-): Promise<ReturnType<IngestStage['accounts']>> {
-  const io = await openStageIo(config, run)
-  try {
-    const { say, forStages } = openJournal(config, 'ingest', !once)
-    const sources = config.sources.map((source) => openSource(source, io))
-    const look = () => progressOf(stage, io.log)
-    const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
-    const ops = await startOpsServer({ port, io, watched: { stage: 'ingest', look }, accounts, say })
-    const measure = (report: MetricsReport) => ops.metrics.apply(report)
-    const stage = new IngestStage({ ...io, ...forStages, sources, offsets: fileOffsets(run), measure })
-    begun()
-    const stop = new AbortController()
-    const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
-    say(
-      `ingesting ${config.sources.map(({ topic }) => topic).join(', ')} into ${config.topics.interactions} in ${run.root}`
-    )
-    const reporting = setInterval(() => say(summary(stage.accounts())), reportMs)
-    try {
-      await Promise.race([running, untilInterrupted()])
-    } finally {
-      clearInterval(reporting)
-      stop.abort()
-      io.registry.close?.()
-    }
-    await running.finally(() => ops.close())
-    say(summary(stage.accounts()))
-    return stage.accounts()
-  } finally {
-    await io.log.close()
+export async function ingest(context: StageContext, { json }: { readonly json: boolean }): Promise<void> {
+  const { io, run, once, logger, opsPort, begun } = context
+  const { config, log } = io
+  const sources = config.sources.map((source) => openSource(source, io))
+  const look = () => progressOf(stage, log)
+  const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
+  const watched = { stage: 'ingest', look } as const
+  const ops = await startOpsServer({ port: opsPort, io, watched, accounts, say: logger.info })
+  const measure = (report: MetricsReport) => ops.metrics.apply(report)
+  const stage = new IngestStage({ ...io, ...logger.forStages, sources, offsets: fileOffsets(run), measure })
+  begun()
+  const stop = new AbortController()
+  const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
+  const topics = config.sources.map(({ topic }) => topic).join(', ')
+  logger.info(`ingesting ${topics} into ${config.topics.interactions} in ${run.root}`)
+  const summarize = () => {
+    for (const [topic, account] of stage.accounts()) logger.info(`${topic}: ${accountText(account)}`)
   }
+  const reporting = setInterval(summarize, reportMs)
+  try {
+    await untilDone(running)
+  } finally {
+    clearInterval(reporting)
+    stop.abort()
+    io.registry.close?.()
+  }
+  await running.finally(() => ops.close())
+  summarize()
+  const accountsBySource: Record<string, AccountNumbers> = Object.fromEntries(stage.accounts())
+  if (json) print(`${JSON.stringify({ run: run.name, sources: accountsBySource })}\n`)
 }
 
-/**
- * Partitions of all sources under numbers of their own, and only those that are this process's: what other members read
- * is not its lag.
- */
+/** The partitions of all sources that this process reads, numbered through: those of other members are not its lag. */
 export async function progressOf(
   stage: Pick<IngestStage, 'consumed' | 'takenAtMs'>,
   log: Pick<EventLog, 'ends'>
@@ -112,10 +83,7 @@ export const ingestOffset: StateKind<{ readonly next: string }> = {
   removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
 }
 
-/**
- * A file for each partition, so that processes which share a folder, and hand partitions on, do not overwrite each
- * other's.
- */
+/** One file a partition: processes that share a folder and rebalance partitions do not overwrite each other's. */
 export function fileOffsets(run: RunDirectory): IngestOffsets {
   const file = (topic: string, partition: number) => run.state(ingestOffset, `ingest/${topic}/${partition}.json`)
   return {
@@ -125,8 +93,4 @@ export function fileOffsets(run: RunDirectory): IngestOffsets {
     },
     save: (topic, partition, next) => file(topic, partition).save({ next: String(next) })
   }
-}
-
-function summary(accounts: ReadonlyMap<string, AccountNumbers<'ingest'>>): string {
-  return [...accounts].map(([topic, account]) => `${topic}: ${accountText(account)}`).join('\n')
 }

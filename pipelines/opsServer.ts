@@ -12,6 +12,7 @@ import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/readiness.ts'
+import { buildInfo } from './backendInfo.ts'
 import { codecEntries } from './parts.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
@@ -111,13 +112,7 @@ export async function startOpsServer({
   return {
     metrics: shown,
     readiness,
-    backend: (report) =>
-      shown.info({
-        version,
-        backend: report.backend === 'tensorflow' ? 'tfjs-node' : report.backend,
-        node: process.versions.node,
-        ...(report.tensorflow === undefined ? {} : { tensorflow: report.tensorflow })
-      }),
+    backend: (report) => shown.info(buildInfo(report)),
     async close() {
       await tasks.stop()
       clearInterval(ticking)

@@ -1,22 +1,23 @@
-// The configured parts, opened: which log, which index, and where on disk the embedded ones live. The clients of Kafka
-// and Qdrant are only loaded where they are used.
+// Opens the configured parts: the log, the registry, the index and the stores of a run. The clients of Kafka and Qdrant
+// are loaded only where they are used.
 
 import { existsSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import { systemClock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { UnavailableError } from '../src/core/errors.ts'
-import type { Offsets } from '../src/core/offsets.ts'
 import { Rng } from '../src/core/rng.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { note } from '../src/core/terminal.ts'
 import { EmbeddedIndex } from '../src/index/embedded/embeddedIndex.ts'
 import type { QdrantIndex } from '../src/index/qdrant/qdrantIndex.ts'
 import type { QdrantOptions } from '../src/index/qdrant/qdrantOptions.ts'
-import type { VectorIndex } from '../src/index/vectorIndex.ts'
+import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
-import type { MetricsEntry, MetricsReport } from '../src/monitor/metrics.ts'
+import type { MetricsEntry, MetricsReport, TaskName } from '../src/monitor/metrics.ts'
+import type { Metrics } from '../src/monitor/metricsRegistry.ts'
 import { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
 import { HttpRegistry } from '../src/records/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/records/registry/localRegistry.ts'
@@ -24,17 +25,18 @@ import type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
 import { LmdbSequenceStore } from '../src/sequence/lmdbSequenceStore.ts'
 import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
 
-/** Nobody needs what a row was before: only that a reader under way meets no gap. */
+const watchMs = 1000
+/** Readers need the newest record of a key only; the lag keeps a reader in progress from meeting a gap. */
 const modelUpdatesLagMs = 60_000
 
-/** Confluent's where one is configured, and the embedded one otherwise. */
+/** Confluent's registry where one is configured, otherwise the embedded one. */
 export function openRegistry(config: Config, run: RunDirectory): SchemaRegistry {
   return config.registry.url === '' ? new LocalRegistry(run.path('schemas')) : openHttpRegistry(config)
 }
 
 export function openHttpRegistry(config: Config): HttpRegistry {
   const onProblem = (problem: string) => note(`warning: ${problem}`)
-  // Processes that lose the registry at once shall not come back at once.
+  // A seed for each process: processes that lose the registry together do not retry together.
   return new HttpRegistry(config.registry, { clock: systemClock, rng: new Rng(process.pid), onProblem })
 }
 
@@ -44,13 +46,13 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
   const registry = openRegistry(config, run)
   const codecs = await createCodecs(registry, topics, (record, cause) =>
     note(
-      `warning: a record of ${record} is handled by its schema, not by its direct form: ${shownCause(cause)}; further ones are counted only (mtmi_stage_codec_fallback_records_total)`
+      `warning: a record of ${record} is read by its schema, not by the faster direct codec: ${shownCause(cause)}. Further ones are counted only (mtmi_stage_codec_fallback_records_total)`
     )
   )
   const partitioned = new Set([topics.interactions, topics.userSequences])
   const compactionLags = new Map([
     [topics.items, topics.minCompactionLagMs],
-    [topics.userSequences, topics.minCompactionLagMs], // each record is an example that a trainer may still have to learn
+    [topics.userSequences, topics.minCompactionLagMs], // each record is an example that a trainer may not have read yet
     [topics.modelUpdates, modelUpdatesLagMs]
   ])
   if (config.log === 'kafka') {
@@ -71,21 +73,18 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
   return { config, clock, log, registry, codecs, maintain }
 }
 
-/**
- * With its stack where it is a bug of the direct form: the form itself throws plain errors with a message that says
- * what is unusual.
- */
+/** With its stack where it is a bug of the direct codec, which throws plain errors for unusual records. */
 function shownCause(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause)
   return cause instanceof TypeError || cause instanceof ReferenceError ? (cause.stack ?? cause.message) : cause.message
 }
 
-/** Since the last call. */
+/** Codec fallbacks since the last call. */
 export function codecEntries(codecs: Pick<Codecs, 'takeFallbacks'>): MetricsEntry[] {
   return [...codecs.takeFallbacks()].map(([record, value]) => ({ metric: 'codecFallbacks', labels: { record }, value }))
 }
 
-/** For those who only ask: nothing is made where nothing is. @throws UnavailableError if the run has no index yet */
+/** For commands that only read: creates nothing. @throws UnavailableError if the run has no index yet */
 export async function openIndexToRead(config: Config, run: RunDirectory): Promise<VectorIndex> {
   if (config.index === 'embedded' && !existsSync(run.path('index')))
     throw new UnavailableError(
@@ -95,9 +94,9 @@ export async function openIndexToRead(config: Config, run: RunDirectory): Promis
 }
 
 export interface IndexUse {
-  /** Whether the embedded index searches on a thread of its own. */
+  /** The embedded index searches on a thread of its own. */
   readonly searchThread: boolean
-  /** Told of requests to an index elsewhere that failed and are sent again. */
+  /** Requests to Qdrant that failed and are retried. */
   readonly onProblem?: (message: string) => void
   readonly measure?: (report: MetricsReport) => void
 }
@@ -113,7 +112,7 @@ export async function openQdrantIndex(
 ): Promise<QdrantIndex> {
   const { QdrantIndex } = await import('../src/index/qdrant/qdrantIndex.ts')
   const { qdrant, sequence } = config
-  // Processes that lose the server at once shall not come back at once.
+  // A seed for each process, as above.
   const rng = new Rng(process.pid)
   return new QdrantIndex(qdrant, { clock: systemClock, rng, run, historyMax: sequence.historyMax, onProblem, measure })
 }
@@ -122,11 +121,18 @@ export async function openSequenceStore(run: RunDirectory, partition: number): P
   return LmdbSequenceStore.open(run.path('sequences'), partition)
 }
 
-/** Offsets as JSON: partition → decimal string. */
-export function offsetsToJson(offsets: Offsets): Record<string, string> {
-  return Object.fromEntries([...offsets].map(([partition, offset]) => [partition, String(offset)]))
-}
-
-export function offsetsFromJson(json: Readonly<Record<string, string>>): Offsets {
-  return new Map(Object.entries(json).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
+/** Reads once a second what is served, for readiness and metrics. */
+export function watchIndex(
+  index: Pick<VectorIndex, 'live'>,
+  { tasks, metrics }: { readonly tasks: BackgroundTasks<TaskName>; readonly metrics: Metrics },
+  onLive: (live: IndexState) => void = () => {}
+): { live(): IndexState | undefined } {
+  let live: IndexState | undefined
+  tasks.every('index', 'reading what is live in the index', { intervalMs: watchMs, required: true }, async () => {
+    live = await index.live()
+    metrics.indexPoints.set({ role: 'item' }, live?.items ?? 0)
+    metrics.indexPoints.set({ role: 'user' }, live?.users ?? 0)
+    if (live !== undefined) onLive(live)
+  })
+  return { live: () => live }
 }

@@ -8,7 +8,7 @@ import { type InterestsFound, interestsFound } from '../src/lab/evaluation/inter
 import type { RunReport, SampleUser } from '../src/lab/evaluation/textReport.ts'
 import type { Simulation } from '../src/lab/simulation/simulation.ts'
 import type { WholePipeline } from './allInOne.ts'
-import { describeBackend } from './configuredBackend.ts'
+import { describeBackend } from './backendInfo.ts'
 import { collectVersions, heldTexts } from './versionsReport.ts'
 
 /** Users whose towers are held against the planted truth: enough for ± 2 percentage points. */

@@ -90,7 +90,7 @@ program
   .addOption(once('end when everything in the log has been worked off'))
   .addOption(json())
   .action(async (options) =>
-    (await import('../ingest.ts')).ingest(configured(), { ...options, configFile: configFile() })
+    (await import('../runStage.ts')).runStage('ingest', configured(), { ...options, configFile: configFile() })
   )
 
 for (const [stage, description] of [
@@ -103,7 +103,7 @@ for (const [stage, description] of [
     .addOption(once('end when everything in the log has been worked off'))
     .addOption(json())
     .action(async (options) =>
-      (await import('../stage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() })
+      (await import('../runStage.ts')).runStage(stage, configured(), { ...options, configFile: configFile() })
     )
 }
 
@@ -149,7 +149,8 @@ program
   .action(async (options) => {
     if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
     else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
-    else await (await import('../stage.ts')).runStage('publish', configured(), { ...options, configFile: configFile() })
+    else
+      await (await import('../runStage.ts')).runStage('publish', configured(), { ...options, configFile: configFile() })
   })
 
 program
@@ -191,7 +192,7 @@ program
   .description('one stage on the configured parts: HTTP: recommendations from the index, events into the log')
   .addOption(port())
   .action(async (options) =>
-    (await import('../stage.ts')).runStage('serve', configured({ serve: { port: options.port } }), {
+    (await import('../runStage.ts')).runStage('serve', configured({ serve: { port: options.port } }), {
       once: false,
       configFile: configFile()
     })

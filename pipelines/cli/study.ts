@@ -13,7 +13,8 @@ import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMe
 import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import { type Study, type StudyCell, studyCells, studyQuestions } from '../../src/lab/evaluation/studyPlan.ts'
 import { type StudyRun, studySections } from '../../src/lab/evaluation/studyReport.ts'
-import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
+import { describeBackend } from '../backendInfo.ts'
+import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 
 export interface StudyCommand {

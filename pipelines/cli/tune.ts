@@ -16,7 +16,8 @@ import { writeReport } from '../../src/lab/evaluation/reportFiles.ts'
 import { isSimpleMethod } from '../../src/lab/evaluation/simpleMethods.ts'
 import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import { drawTrials, rungs, type Trial } from '../../src/lab/evaluation/tuning.ts'
-import { describeBackend, loadConfiguredBackend } from '../configuredBackend.ts'
+import { describeBackend } from '../backendInfo.ts'
+import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
 
 export interface TuneCommand {

@@ -1,4 +1,4 @@
-// What the thread that trains and publishes says, and what it is told: plain objects that survive structured cloning.
+// Messages between the main thread and the model thread: plain objects that survive structured cloning.
 
 import type { AccountNumbers } from '../../src/core/account.ts'
 import type { Config } from '../../src/core/config/config.ts'
@@ -11,66 +11,83 @@ import type { HeldModel } from '../../src/publish/modelGate.ts'
 import type { HeldPromotion } from '../../src/publish/publisherReport.ts'
 import type { EncodedSession } from '../../src/serve/sessionEncoder.ts'
 import type { ProgressiveReport } from '../../src/train/progressive/progressive.ts'
-import type { LogStyle } from '../journal.ts'
+import type { LogStyle } from '../logger.ts'
 
-/** Which stages the thread runs. */
 export interface ModelThreadTask {
   readonly config: Config
   readonly dataDir: string
   readonly run: string
-  /** Of this process among those that publish in the run; without one it is alone. */
+  /** Which of the run's publishers this process is (`publish-1`); absent: the only one. */
   readonly place?: string
   readonly stages: readonly ('train' | 'publish' | 'encode')[]
-  /** Of what the stages tell by themselves; only as JSON do they. */
+  /** Stages log in JSON style only. */
   readonly logStyle: LogStyle
 }
 
 export interface TrainStatus {
+  /** Of user-sequences: next offset by partition, as `offsetsToJson` gives it. */
   readonly consumed: Readonly<Record<string, string>>
-  /** When the log took the newest record of it, milliseconds; 0 before the first. */
+  /** When the log took the newest record consumed, milliseconds; 0 before the first. */
   readonly takenAtMs: number
   readonly batches: number
   readonly examplesLearned: number
   readonly account: AccountNumbers<'train'>
   readonly catalogue: AccountNumbers<'catalogue'>
-  /** Learned, and undone by a rollback. */
+  /** Trained, and undone by a rollback. */
   readonly examplesUndone: number
   /** Ranked before the first step. */
   readonly untrainedTargets: number
-  /** By this process: what `trainSeconds` were spent on. */
+  /** By this process, in `trainSeconds`. */
   readonly examplesThisRun: number
+  readonly trainSeconds: number
   readonly batchesDropped: number
   readonly rollbacks: number
-  readonly items: number
   readonly loss: number
   readonly intraUserCosine: number
   readonly progressive: ProgressiveReport
-  /** Changes noticed in hit rate and loss, oldest first. */
+  /** Changes of hit rate and loss, oldest first. */
   readonly detections: readonly Detection[]
   /** Every batch has been sent to the publisher. */
   readonly updatesSent: boolean
-  readonly trainSeconds: number
 }
 
 export interface PublishStatus {
+  /** Of user-sequences. */
   readonly consumed: Readonly<Record<string, string>>
-  /** Of interactions: what popularity was counted from. */
+  /** Of interactions, for popularity. */
   readonly counted: Readonly<Record<string, string>>
-  /** When the log took the newest record of it, milliseconds; 0 before the first. */
-  readonly takenAtMs: number
-  /** Of the publisher first. */
-  readonly accounts: readonly [AccountNumbers<'publish'>, ...AccountNumbers[]]
+  /** Of model-updates: next offset. */
   readonly model: string
+  /** When the log took the newest record consumed, milliseconds; 0 before the first. */
+  readonly takenAtMs: number
+  /** The publisher's first. */
+  readonly accounts: readonly [AccountNumbers<'publish'>, ...AccountNumbers[]]
   readonly waitingItems: number
   readonly waitingUsers: number
   readonly step: number
   readonly indexVersion: string
-  /** New weights that were refused. */
+  /** Weights that the gate rejected. */
   readonly held?: HeldModel
-  /** Why another index version does not go live. */
+  /** An index version that does not go live. */
   readonly heldPromotion?: HeldPromotion
-  /** What keeps vectors from being written, since when. */
+  /** Why vectors cannot be written, and since when. */
   readonly outage?: string
+}
+
+/** The thread failed, and ends. */
+interface Failed {
+  readonly kind: 'failed'
+  readonly code: ErrorCode | undefined
+  readonly message: string
+  readonly stack: string | undefined
+}
+
+/** The answer to `encode`; `problem`: why the session could not be encoded. */
+interface Encoded {
+  readonly kind: 'encoded'
+  readonly id: number
+  readonly session?: EncodedSession | undefined
+  readonly problem?: string
 }
 
 export type FromModelThread =
@@ -80,22 +97,10 @@ export type FromModelThread =
   | { readonly kind: 'metrics'; readonly report: MetricsReport }
   | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
   | { readonly kind: 'problem'; readonly message: string }
-  | {
-      readonly kind: 'failed'
-      readonly code: ErrorCode | undefined
-      readonly message: string
-      readonly stack: string | undefined
-    }
-  /** Of a session; `problem`: why it could not be encoded. */
-  | {
-      readonly kind: 'encoded'
-      readonly id: number
-      readonly session?: EncodedSession | undefined
-      readonly problem?: string
-    }
-  | { readonly kind: 'done' }
+  | Failed
+  | Encoded
 
 export type ToModelThread =
-  | { readonly kind: 'hurry'; readonly on: boolean }
+  | { readonly kind: 'drain'; readonly on: boolean }
   | { readonly kind: 'encode'; readonly id: number; readonly history: readonly EncoderStep[] }
   | { readonly kind: 'stop' }

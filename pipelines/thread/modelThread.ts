@@ -1,17 +1,20 @@
-// The thread that owns tfjs: training and publishing, away from the threads that read the log for others and answer
-// HTTP.
+// The thread that owns tfjs: it trains, publishes and encodes sessions, so that the main thread can sequence and answer
+// HTTP meanwhile.
 
 import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Account } from '../../src/core/account.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
+import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
+import type { StageIo } from '../../src/log/stageIo.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { AccountMeter } from '../../src/monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
+import type { StageLogger } from '../../src/monitor/stageLogger.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
 import { heldPromotionState } from '../../src/publish/publisherReport.ts'
@@ -24,22 +27,42 @@ import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
-import { openStageLogger } from '../journal.ts'
+import { openStageLogger } from '../logger.ts'
 import { modelControlFile } from '../modelControlFile.ts'
-import { codecEntries, offsetsFromJson, offsetsToJson, openIndex, openStageIo } from '../parts.ts'
+import { codecEntries, openIndex, openStageIo } from '../parts.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
-/** How often status goes to the main thread: as often as a progress bar moves. */
+/** How often status goes to the main thread: as often as a progress bar is drawn. */
 const statusIntervalMs = 200
 
 const post = (message: FromModelThread) => parentPort?.postMessage(message)
 
+/** What the stages of the thread share. */
+interface Context {
+  readonly task: ModelThreadTask
+  readonly run: RunDirectory
+  readonly io: StageIo
+  readonly catalogue: CatalogueReader
+  readonly stop: AbortSignal
+  readonly measure: (report: MetricsReport) => void
+  readonly onProblem: (message: string) => void
+  logger(stage: string): { readonly logger?: StageLogger }
+}
+
+/** A stage that runs in this thread. */
+interface RunningStage {
+  readonly ended: Promise<void>
+  status?(): FromModelThread
+  metrics(): readonly MetricsEntry[]
+  drain?(on: boolean): void
+  close(): Promise<void> | void
+}
+
 try {
   await main(workerData as ModelThreadTask)
-  post({ kind: 'done' })
 } catch (error) {
   const { dataDir, run } = workerData as ModelThreadTask
-  // A code of the operating system does not cross to another thread.
+  // The code of a system error is lost between threads.
   const known = await lmdbFault(error, path.join(dataDir, run))
   const { message, stack } = known as Error
   post({ kind: 'failed', code: known instanceof MtmiError ? known.code : undefined, message, stack })
@@ -54,197 +77,205 @@ async function main(task: ModelThreadTask): Promise<void> {
   const backend = await loadConfiguredBackend()
   if (config.model.name !== 'mtmi') await import('../../src/lab/models/comparisonModels.ts')
   const io = await openStageIo(config, run)
-  const stop = new AbortController()
-  const gathered: MetricsEntry[] = []
-  const reading = task.stages.includes('train') ? 'train' : task.stages.includes('publish') ? 'publish' : 'serve'
-  const catalogue = new CatalogueReader(io, { stage: reading, measure: (report) => gathered.push(...report) })
-  const runs: Promise<void>[] = []
-  const closers: (() => Promise<void> | void)[] = [() => io.log.close()]
-  const statuses: (() => FromModelThread)[] = []
-  const measures: (() => MetricsEntry[])[] = [() => codecEntries(io.codecs)]
+  const entries: MetricsEntry[] = []
+  const measure = (report: MetricsReport) => void entries.push(...report)
+  const has = (stage: (typeof task.stages)[number]) => task.stages.includes(stage)
+  const stage = has('train') ? 'train' : has('publish') ? 'publish' : 'serve'
+  const catalogue = new CatalogueReader(io, { stage, measure })
   const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
-  measures.push(() => [...catalogueMeter.entries(catalogue.account())])
-  const hurries: ((on: boolean) => void)[] = []
+  const stop = new AbortController()
+  const context: Context = {
+    ...{ task, run, io, catalogue, measure },
+    stop: stop.signal,
+    onProblem: (message) => post({ kind: 'problem', message }),
+    logger: (stage) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
+  }
+  const publishing = has('publish') ? await publish(context) : undefined
+  const encoding = has('encode') ? await encode(context) : undefined
+  const training = has('train') ? train(context, publishing?.stage) : undefined
+  const stages = [publishing, encoding, training].filter((stage): stage is RunningStage => stage !== undefined)
+  const sessions = encoding?.sessions ?? publishing?.sessions
 
-  const loggerFor = (stage: string) =>
-    task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {}
-  let publishing: PublishStage | undefined
-  let sessions: SessionEncoding | undefined
+  const report = () => {
+    for (const { status } of stages) if (status !== undefined) post(status())
+    entries.push(...codecEntries(io.codecs), ...catalogueMeter.entries(catalogue.account()))
+    for (const { metrics } of stages) entries.push(...metrics())
+    post({ kind: 'metrics', report: entries.splice(0) })
+  }
+  const ticking = setInterval(report, statusIntervalMs)
+  parentPort?.on('message', (message: ToModelThread) => {
+    if (message.kind === 'stop') stop.abort()
+    else if (message.kind === 'drain') for (const { drain } of stages) drain?.(message.on)
+    else void encodeSession(sessions, message)
+  })
+  post({ kind: 'ready', backend })
+  try {
+    // A stage that fails ends the others: a process with half of its stages must not look healthy.
+    const results = await Promise.allSettled(stages.map(({ ended }) => ended.finally(() => stop.abort())))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+    report()
+  } finally {
+    clearInterval(ticking)
+    for (const { close } of stages.reverse()) await close()
+    await io.log.close()
+  }
+}
 
-  if (task.stages.includes('publish')) {
-    const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
-    const published = run.state(publishedOffsets, `published${suffix}.json`)
-    const promotion = run.state(heldPromotionState, `promotion${suffix}.json`)
-    const liveModel = new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 })
-    const index = await openIndex(config, run, {
-      searchThread: false,
-      measure: (report) => gathered.push(...report),
-      onProblem: (message) => post({ kind: 'problem', message })
-    })
-    const replica = new ModelReplica({ gated: true })
-    sessions = new SessionEncoding(replica, () => replica.ready)
-    publishing = new PublishStage({
-      ...io,
-      replica,
-      catalogue,
-      index,
-      offsets: {
-        load: () => offsetsFromJson(published.load() ?? {}),
-        save: (offsets) => published.save(offsetsToJson(offsets))
-      },
-      liveModel,
-      gates: run.state(gateHistory, `gates${suffix}.json`),
-      popularity: run.state(keptPopularity, `popularity${suffix}.json`),
-      onHeldPromotion: (held) => promotion.save({ held: held ?? null }),
-      onVerdict: ({ outcome, step, reasons }) => {
-        if (outcome === 'refused')
-          post({
-            kind: 'problem',
-            message: `weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}`
-          })
-      },
-      measure: (report) => gathered.push(...report),
-      ...loggerFor('publish'),
-      onPublished: ({ users }) => {
-        if (users !== undefined && users.agesMs.length > 0) post({ kind: 'freshness', agesMs: users.agesMs })
-      },
-      onProblem: (message) => post({ kind: 'problem', message })
-    })
-    const stage = publishing
-    const status = (): PublishStatus => {
-      const consumed = stage.consumed()
-      const waiting = stage.waiting()
-      return {
-        consumed: offsetsToJson(consumed.sequences),
-        counted: offsetsToJson(consumed.interactions),
-        takenAtMs: stage.takenAtMs,
-        accounts: [...stage.accounts(), ...(task.stages.includes('train') ? [] : [catalogue.account()])],
-        model: String(consumed.model),
-        waitingItems: waiting.items,
-        waitingUsers: waiting.users,
-        step: replica.step,
-        indexVersion: replica.modelVersion,
-        ...(stage.held === undefined ? {} : { held: stage.held }),
-        ...(stage.heldPromotion === undefined ? {} : { heldPromotion: stage.heldPromotion }),
-        ...(stage.outage === undefined ? {} : { outage: stage.outage })
-      }
+async function encodeSession(
+  sessions: SessionEncoding | undefined,
+  { id, history }: Extract<ToModelThread, { kind: 'encode' }>
+): Promise<void> {
+  try {
+    post({ kind: 'encoded', id, session: await sessions?.encode(history) })
+  } catch (error) {
+    post({ kind: 'encoded', id, problem: (error as Error).message })
+  }
+}
+
+async function publish(
+  context: Context
+): Promise<RunningStage & { readonly stage: PublishStage; readonly sessions: SessionEncoding }> {
+  const { task, run, io, catalogue, measure, onProblem } = context
+  // Each member of a group of publishers has files of its own.
+  const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
+  const published = run.state(publishedOffsets, `published${suffix}.json`)
+  const promotion = run.state(heldPromotionState, `promotion${suffix}.json`)
+  const index = await openIndex(task.config, run, { searchThread: false, measure, onProblem })
+  const replica = new ModelReplica({ gated: true })
+  const stage = new PublishStage({
+    ...io,
+    ...{ replica, catalogue, index, measure, onProblem },
+    offsets: {
+      load: () => offsetsFromJson(published.load() ?? {}),
+      save: (offsets) => published.save(offsetsToJson(offsets))
+    },
+    liveModel: new CheckpointFiles({ directory: run.path(`published-model${suffix}`), keep: 1 }),
+    gates: run.state(gateHistory, `gates${suffix}.json`),
+    popularity: run.state(keptPopularity, `popularity${suffix}.json`),
+    onHeldPromotion: (held) => promotion.save({ held: held ?? null }),
+    onVerdict: ({ outcome, step, reasons }) => {
+      if (outcome === 'refused')
+        onProblem(`weights of step ${step} are not published: ${reasons.map(({ text }) => text).join('; ')}`)
+    },
+    ...context.logger('publish'),
+    onPublished: ({ users }) => {
+      if (users !== undefined && users.agesMs.length > 0) post({ kind: 'freshness', agesMs: users.agesMs })
     }
-    statuses.push(() => ({ kind: 'publish', status: status() }))
-    measures.push(() => {
+  })
+  const status = (): PublishStatus => {
+    const { sequences, interactions, model } = stage.consumed()
+    const { items, users } = stage.waiting()
+    return {
+      consumed: offsetsToJson(sequences),
+      counted: offsetsToJson(interactions),
+      model: String(model),
+      takenAtMs: stage.takenAtMs,
+      accounts: [...stage.accounts(), ...(task.stages.includes('train') ? [] : [catalogue.account()])],
+      waitingItems: items,
+      waitingUsers: users,
+      step: replica.step,
+      indexVersion: replica.modelVersion,
+      ...(stage.held === undefined ? {} : { held: stage.held }),
+      ...(stage.heldPromotion === undefined ? {} : { heldPromotion: stage.heldPromotion }),
+      ...(stage.outage === undefined ? {} : { outage: stage.outage })
+    }
+  }
+  return {
+    stage,
+    sessions: new SessionEncoding(replica, () => replica.ready),
+    ended: handledLater(stage.run(context.stop)),
+    status: () => ({ kind: 'publish', status: status() }),
+    metrics: () => {
       const { items, users } = stage.waiting()
       return [
         ...stage.accountEntries(),
         { metric: 'waiting', labels: { role: 'item' }, value: items },
         { metric: 'waiting', labels: { role: 'user' }, value: users }
       ]
-    })
-    hurries.push((on) => stage.hurry(on))
-    runs.push(handledLater(stage.run(stop.signal)))
-    closers.push(() => index.close())
+    },
+    drain: (on) => stage.hurry(on),
+    close: () => index.close()
   }
+}
 
-  if (task.stages.includes('encode')) {
-    const index = await openIndex(config, run, { searchThread: false })
-    const replica = new ModelReplica({ gated: true })
-    const measure = (report: MetricsReport) => gathered.push(...report)
-    const onProblem = (message: string) => post({ kind: 'problem', message })
-    const stage = new EncodeStage({ ...io, replica, catalogue, index, measure, onProblem })
-    const meter = new AccountMeter(new Account('model').numbers())
-    measures.push(() => [...meter.entries(stage.account())])
-    sessions = new SessionEncoding(replica, () => stage.ready)
-    runs.push(handledLater(stage.run(stop.signal)))
-    closers.push(() => index.close())
+async function encode({
+  task,
+  run,
+  io,
+  catalogue,
+  stop,
+  measure,
+  onProblem
+}: Context): Promise<RunningStage & { readonly sessions: SessionEncoding }> {
+  const index = await openIndex(task.config, run, { searchThread: false })
+  const replica = new ModelReplica({ gated: true })
+  const stage = new EncodeStage({ ...io, replica, catalogue, index, measure, onProblem })
+  const meter = new AccountMeter(new Account('model').numbers())
+  return {
+    sessions: new SessionEncoding(replica, () => stage.ready),
+    ended: handledLater(stage.run(stop)),
+    metrics: () => meter.entries(stage.account()),
+    close: () => index.close()
   }
+}
 
-  if (task.stages.includes('train')) {
-    const checkpoints = new CheckpointFiles({
-      directory: run.path('checkpoints'),
-      keep: config.train.checkpointKeep,
-      versionKeep: config.train.versionKeep
-    })
-    const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
-    const trainer = new IncrementalTrainer({
-      model: config.model,
-      train: config.train,
-      historyMax: config.sequence.historyMax,
-      seed: config.seed
-    })
-    const audit = config.train.auditFile === null ? undefined : new LearnedAudit(config.train.auditFile)
-    let trainMs = 0
-    let examplesThisRun = 0
-    const stage = new TrainStage({
-      ...io,
-      ...(publishing === undefined ? {} : { betweenBatches: () => publishing!.catchUp() }),
-      trainer,
-      catalogue,
-      checkpoints,
-      ledger,
-      control: modelControlFile(run),
-      measure: (report) => gathered.push(...report),
-      ...loggerFor('train'),
-      onBatch: (batch) => {
-        trainMs += batch.evaluateMs + batch.learnMs
-        examplesThisRun += batch.step?.fresh.learned ?? 0
-        gathered.push(...batchMetrics(batch))
-      },
-      ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
-    })
-    const status = (): TrainStatus => ({
-      consumed: offsetsToJson(stage.consumed()),
-      takenAtMs: stage.takenAtMs,
-      batches: stage.batch,
-      examplesLearned: stage.examplesLearned,
-      account: stage.account(),
-      catalogue: catalogue.account(),
-      examplesUndone: stage.examplesUndone,
-      untrainedTargets: stage.untrainedTargets,
-      examplesThisRun,
-      batchesDropped: stage.batchesDropped,
-      rollbacks: stage.rollbacks,
-      items: trainer.items.size,
-      loss: stage.loss,
-      intraUserCosine: stage.intraUserCosine,
-      progressive: stage.evaluator.report(),
-      detections: stage.drift.detections,
-      updatesSent: stage.updatesSent,
-      trainSeconds: trainMs / 1000
-    })
-    statuses.push(() => ({ kind: 'train', status: status() }))
-    measures.push(() => [
+function train(
+  { task: { config }, run, io, catalogue, stop, measure, logger }: Context,
+  publishing: PublishStage | undefined
+): RunningStage {
+  const { model, train, sequence, seed } = config
+  const { checkpointKeep: keep, versionKeep, auditFile } = train
+  const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
+  const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
+  const audit = auditFile === null ? undefined : new LearnedAudit(auditFile)
+  let trainMs = 0
+  let examplesThisRun = 0
+  const stage = new TrainStage({
+    ...io,
+    ...{ trainer, catalogue, ledger, measure },
+    // The publisher gets its turn after every batch: both work on this thread.
+    ...(publishing === undefined ? {} : { betweenBatches: () => publishing.catchUp() }),
+    checkpoints: new CheckpointFiles({ directory: run.path('checkpoints'), keep, versionKeep }),
+    control: modelControlFile(run),
+    ...logger('train'),
+    onBatch: (batch) => {
+      trainMs += batch.evaluateMs + batch.learnMs
+      examplesThisRun += batch.step?.fresh.learned ?? 0
+      measure(batchMetrics(batch))
+    },
+    ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
+  })
+  const status = (): TrainStatus => ({
+    consumed: offsetsToJson(stage.consumed()),
+    takenAtMs: stage.takenAtMs,
+    batches: stage.batch,
+    examplesLearned: stage.examplesLearned,
+    account: stage.account(),
+    catalogue: catalogue.account(),
+    examplesUndone: stage.examplesUndone,
+    untrainedTargets: stage.untrainedTargets,
+    examplesThisRun,
+    trainSeconds: trainMs / 1000,
+    batchesDropped: stage.batchesDropped,
+    rollbacks: stage.rollbacks,
+    loss: stage.loss,
+    intraUserCosine: stage.intraUserCosine,
+    progressive: stage.evaluator.report(),
+    detections: stage.drift.detections,
+    updatesSent: stage.updatesSent
+  })
+  return {
+    ended: handledLater(stage.run(stop)),
+    status: () => ({ kind: 'train', status: status() }),
+    metrics: () => [
       { metric: 'rows', labels: { table: 'item' }, value: trainer.items.size },
       { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
-    ])
-    hurries.push((on) => stage.hurry(on))
-    runs.push(handledLater(stage.run(stop.signal)))
-    closers.push(() => ledger.close())
-    closers.push(() => audit?.close())
-  }
-
-  const report = () => {
-    for (const status of statuses) post(status())
-    for (const gauges of measures) gathered.push(...gauges())
-    if (gathered.length > 0) post({ kind: 'metrics', report: gathered.splice(0) })
-  }
-  const ticking = setInterval(report, statusIntervalMs)
-  parentPort?.on('message', (message: ToModelThread) => {
-    if (message.kind === 'stop') stop.abort()
-    else if (message.kind === 'encode') {
-      const { id, history } = message
-      void sessions?.encode(history).then(
-        (session) => post({ kind: 'encoded', id, session }),
-        (error: Error) => post({ kind: 'encoded', id, problem: error.message })
-      )
-    } else for (const hurry of hurries) hurry(message.on)
-  })
-  post({ kind: 'ready', backend })
-  try {
-    // One that fails ends the other: half a pipeline must not look alive.
-    const results = await Promise.allSettled(runs.map((stage) => stage.finally(() => stop.abort())))
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-    report()
-  } finally {
-    clearInterval(ticking)
-    for (const close of closers.reverse()) await close()
+    ],
+    drain: (on) => stage.hurry(on),
+    async close() {
+      await audit?.close()
+      await ledger.close()
+    }
   }
 }
 
@@ -257,7 +288,7 @@ function batchMetrics({ evaluation, step, evaluateMs, learnMs }: BatchReport): M
   for (const [k, value] of evaluation.wins.entries())
     entries.push({ metric: 'towerWins', labels: { tower: String(k) as '0' }, value })
   if (step === undefined) return [...entries, { metric: 'diverged', value: 1 }]
-  if (step.examples === 0) return entries // nothing in it had a row: no step was made
+  if (step.examples === 0) return entries // no example had an embedding row, so there was no step
   return [
     ...entries,
     { metric: 'step', value: step.step },

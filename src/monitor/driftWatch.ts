@@ -110,7 +110,7 @@ export class DriftWatch {
   }
 
   /** Tells how much of the index is recommended, and how evenly. @param items in the index */
-  tellRecommended(items: number): void {
+  measureRecommended(items: number): void {
     const report = this.#recommended.report(items)
     if (report === undefined) return
     this.#options.measure?.([

@@ -4,10 +4,11 @@
 //   node --import tsx child.ts '<ChildTask as JSON>'        prints one JSON object, if it lives so long
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { offsetsFromJson, offsetsToJson, openIndex, openSequenceStore, openStageIo } from '../../pipelines/parts.ts'
+import { openIndex, openSequenceStore, openStageIo } from '../../pipelines/parts.ts'
 import type { AccountNumbers } from '../../src/core/account.ts'
 import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
+import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'

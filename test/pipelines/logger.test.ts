@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { logStyle, openStageLogger } from '../../pipelines/journal.ts'
+import { logStyle, openStageLogger } from '../../pipelines/logger.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 
 function lines(config: object, style: 'json' | 'text') {
@@ -25,7 +25,7 @@ test('a line of JSON says which stage of which version, and offsets with every d
   })
   const { message, stack } = failed!.err as { message: string; stack: string }
   assert.equal(message, 'no room')
-  assert.match(stack, /journal\.test/)
+  assert.match(stack, /logger\.test/)
 })
 
 test('secrets are never written: not as a field, not inside a message, not in JSON’s own spelling', () => {
@@ -53,7 +53,7 @@ test('for people only the words, with what is wrong marked', () => {
   logger.warn({ partition: 1 }, 'look here')
   logger.error({}, 'and here')
   assert.deepEqual(written, ['warning: look here\n', 'error: and here\n'])
-  const style = (logFormat: string, goesOn: boolean) => logStyle(resolveConfig({ logFormat }, {}), goesOn)
+  const style = (logFormat: string, longRunning: boolean) => logStyle(resolveConfig({ logFormat }, {}), longRunning)
   assert.deepEqual(
     [style('auto', true), style('auto', false), style('text', true), style('json', false)],
     ['json', 'text', 'text', 'json']

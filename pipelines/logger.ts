@@ -1,5 +1,5 @@
-// What a stage says while it works: a JSON line each for machines, words for people. Secrets of the configuration are
-// never in it.
+// The logger of a process: a JSON line an entry for machines, plain text for people. Secrets of the configuration are
+// masked.
 
 import { pino } from 'pino'
 import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
@@ -7,22 +7,19 @@ import { note, plainText } from '../src/core/terminal.ts'
 import { version } from '../src/core/version.ts'
 import type { LogFields, StageLogger } from '../src/monitor/stageLogger.ts'
 
-/** Shorter ones would be found everywhere. */
+/** Shorter values occur everywhere in ordinary text. */
 const secretLengthMin = 4
 
 export type LogStyle = 'json' | 'text'
 
-/**
- * What `logFormat` comes to. @param goesOn a stage that is to run until it is told to end: nobody watches it but
- * machines
- */
-export function logStyle({ logFormat }: Pick<Config, 'logFormat'>, goesOn: boolean): LogStyle {
-  return logFormat === 'auto' ? (goesOn ? 'json' : 'text') : logFormat
+/** `logFormat: auto` is JSON for a process that runs until it is stopped, and text otherwise. */
+export function logStyle({ logFormat }: Pick<Config, 'logFormat'>, longRunning: boolean): LogStyle {
+  return logFormat === 'auto' ? (longRunning ? 'json' : 'text') : logFormat
 }
 
 /**
- * A line has `time` (ISO), `level`, `stage`, `version` (of the program) and `msg`; what it is about is in fields of the
- * same name everywhere: `topic`, `partition`, `from` and `to` (offsets: first, and the next after the last), `model`
+ * A JSON line has `time` (ISO), `level`, `stage`, `version` (of the program) and `msg`, and fields of the same name
+ * everywhere: `topic`, `partition`, `from` and `to` (offsets: first, and the one after the last), `model`
  * (`version@step`), `traceId`. As text only the message is written.
  */
 export function openStageLogger(
@@ -34,7 +31,7 @@ export function openStageLogger(
   const secrets = secretsOf(config)
   const hide = (line: string) => plainText(secrets.reduce((text, secret) => text.replaceAll(secret, '***'), line))
   const destination = { write: (line: string) => write(hide(line)) }
-  if (style === 'text') return wordsOnly(config.logLevel, (line) => write(hide(line)))
+  if (style === 'text') return textLogger(config.logLevel, (line) => write(hide(line)))
   return pino(
     {
       level: config.logLevel,
@@ -46,30 +43,27 @@ export function openStageLogger(
   )
 }
 
-/** A logger, and what is said to whoever started the process. */
-export interface Journal {
+export interface ProcessLogger {
   readonly style: LogStyle
   readonly logger: StageLogger
-  say(text: string): void
+  info(text: string): void
   warn(text: string): void
-  /** What a stage does by itself is for machines alone: as words it would hide what was asked for. */
+  /** Empty in text style: the entries of stages are for machines, and would hide the messages of the command. */
   readonly forStages: { readonly logger?: StageLogger }
 }
 
-/** @param goesOn as in `logStyle` */
-export function openJournal(config: Config, stage: string, goesOn: boolean): Journal {
-  const style = logStyle(config, goesOn)
+export function openLogger(config: Config, stage: string, style: LogStyle): ProcessLogger {
   const logger = openStageLogger(config, stage, style)
   return {
     style,
     logger,
-    say: (text) => logger.info({}, text),
+    info: (text) => logger.info({}, text),
     warn: (text) => logger.warn({}, text),
     forStages: style === 'json' ? { logger } : {}
   }
 }
 
-function wordsOnly(logLevel: Config['logLevel'], write: (line: string) => void): StageLogger {
+function textLogger(logLevel: Config['logLevel'], write: (line: string) => void): StageLogger {
   const from = logLevel === 'silent' ? Number.POSITIVE_INFINITY : pino.levels.values[logLevel]!
   const at =
     (level: keyof StageLogger, prefix = '') =>
@@ -79,7 +73,7 @@ function wordsOnly(logLevel: Config['logLevel'], write: (line: string) => void):
   return { debug: at('debug'), info: at('info'), warn: at('warn', 'warning: '), error: at('error', 'error: ') }
 }
 
-/** Offsets are bigint, which JSON has not: as decimal text, which keeps every digit. Errors are left to pino. */
+/** Offsets (bigint) as decimal text, secrets masked. Errors are left to pino. */
 function plain(fields: Record<string, unknown>): Record<string, unknown> {
   const shown = (value: unknown) =>
     typeof value === 'bigint' ? String(value) : value instanceof Error ? value : withoutSecrets(value)
@@ -88,7 +82,7 @@ function plain(fields: Record<string, unknown>): Record<string, unknown> {
   )
 }
 
-/** Values of settings that must never be printed, longest first, as they stand in a line of JSON. */
+/** Values of secret settings, longest first, as they are and as JSON escapes them. */
 function secretsOf(config: Config): string[] {
   const found = new Set<string>()
   const look = (value: unknown, secret: boolean) => {

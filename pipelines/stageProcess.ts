@@ -1,0 +1,106 @@
+// A stage as a process: `mtmi ingest`, `sequence`, `train`, `publish`, `serve`. Its run, ports and log are opened here,
+// in one order for all of them; stages meet in the log and the index only.
+
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Config } from '../src/core/config/config.ts'
+import { recordsBehind } from '../src/core/offsets.ts'
+import type { RunDirectory, WriterRole } from '../src/core/runDirectory.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
+import type { BoundPort } from '../src/serve/http/boundPort.ts'
+import { bindServe } from './http.ts'
+import { untilInterrupted } from './interrupt.ts'
+import { logStyle, openLogger, type ProcessLogger } from './logger.ts'
+import { bindOps } from './opsServer.ts'
+import { openStageIo } from './parts.ts'
+import { beginRun, runToBegin } from './runs.ts'
+import type { PublishStatus, TrainStatus } from './thread/messages.ts'
+
+export type StageName = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve'
+
+export interface StageProcessOptions {
+  /** End when everything in the log has been processed. */
+  readonly once: boolean
+  /** Absolute; null: there is none. */
+  readonly configFile: string | null
+}
+
+/** What a stage begins with: its run, locked, its log, open, and its ports, bound. */
+export interface StageContext {
+  readonly io: StageIo
+  readonly run: RunDirectory
+  /** Which of the processes of its role this one is: `sequence-1`; the role itself where it is the only one. */
+  readonly place: string
+  readonly once: boolean
+  readonly logger: ProcessLogger
+  readonly opsPort: BoundPort | undefined
+  readonly servePort: BoundPort | undefined
+  /** To be called when everything that can fail at the start is open. */
+  readonly begun: () => void
+}
+
+export async function runStageProcess(
+  stage: StageName,
+  config: Config,
+  { once, configFile }: StageProcessOptions,
+  body: (context: StageContext) => Promise<void>
+): Promise<void> {
+  const run = runToBegin(config, configFile)
+  const logger = openLogger(config, stage, logStyle(config, !once))
+  // Ports first: one that is taken is reported before any other work.
+  const servePort = stage === 'serve' ? await bindServe(config, false, logger.info) : undefined
+  const opsPort = await bindOps(config)
+  const lock = () => lockOf(stage, config, run)
+  try {
+    await beginRun(run, { configFile }, lock, async ({ place }, begun) => {
+      const io = await openStageIo(config, run)
+      try {
+        await body({ io, run, place, once, logger, opsPort, servePort, begun })
+      } finally {
+        await io.log.close()
+      }
+    })
+  } finally {
+    await servePort?.close()
+    await opsPort?.close()
+  }
+}
+
+/** On Kafka several processes of a consumer group share a stage. The local log has no groups, so one process has it. */
+function lockOf(stage: StageName, { log }: Config, run: RunDirectory) {
+  const name = `mtmi ${stage}`
+  if (log === 'kafka' && (stage === 'sequence' || stage === 'publish')) return run.lockPlace(name, stage)
+  const roles: WriterRole[] = stage === 'serve' || (stage === 'ingest' && log === 'kafka') ? [] : [stage]
+  return { place: stage, ...run.lock(name, roles) }
+}
+
+/** Until the stage ends, the process is interrupted or, where it is given, the condition holds. */
+export async function untilDone(running: Promise<unknown>, settled?: () => Promise<boolean>): Promise<void> {
+  const polled = settled === undefined ? [] : [poll(settled)]
+  await Promise.race([running, untilInterrupted(), ...polled])
+}
+
+const pollMs = 50
+
+async function poll(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await pause(pollMs)
+}
+
+/** Whether the trainer has trained on everything in the log, and sent what it learned. */
+export async function isTrained(
+  train: Pick<TrainStatus, 'consumed' | 'updatesSent'> | undefined,
+  { log, config: { topics } }: StageIo
+): Promise<boolean> {
+  if (train?.updatesSent !== true) return false
+  return recordsBehind(train.consumed, await log.ends(topics.userSequences)) === 0
+}
+
+/** Whether the publisher has published everything in the log. */
+export async function isPublished(publish: PublishStatus | undefined, { log, config }: StageIo): Promise<boolean> {
+  if (publish === undefined || publish.waitingItems > 0 || publish.waitingUsers > 0) return false
+  const { interactions, userSequences, modelUpdates } = config.topics
+  return (
+    recordsBehind(publish.consumed, await log.ends(userSequences)) === 0 &&
+    recordsBehind(publish.counted, await log.ends(interactions)) === 0 &&
+    recordsBehind({ 0: publish.model }, await log.ends(modelUpdates)) === 0
+  )
+}
