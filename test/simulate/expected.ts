@@ -115,7 +115,9 @@ export function popularityOf({ broker, codecs, config }: Parts): Popularity {
 export function catalogueOf({ broker, codecs, config }: Parts): Map<string, CatalogueItem | null> {
   const items = new Map<string, CatalogueItem | null>()
   for (const { key, value } of broker.records(config.topics.items)) {
-    items.set(new TextDecoder().decode(key), value === null ? null : codecs.item.decode(value))
+    try {
+      items.set(new TextDecoder().decode(key), value === null ? null : codecs.item.decode(value))
+    } catch {} // poison
   }
   return items
 }

@@ -31,7 +31,13 @@ export class Faults {
   readonly rebalanceMeanMs: number
   readonly jumpMeanMs: number
   readonly compactMeanMs: number
-  readonly rebuildMeanMs: number
+  readonly requestMeanMs: number
+  /** Share of the calls whose process is killed between their effect and their answer. */
+  readonly #killShare: number
+  /** Share of the batches whose step is not finite. */
+  readonly divergedShare: number
+  /** Kills a process. */
+  onKill: (life: Life) => void = () => {}
   on = true
 
   constructor(world: World) {
@@ -49,7 +55,9 @@ export class Faults {
     this.rebalanceMeanMs = rarely(10_000, 60_000)
     this.jumpMeanMs = rarely(10_000, 120_000)
     this.compactMeanMs = rarely(10_000, 60_000)
-    this.rebuildMeanMs = rarely(30_000, 120_000)
+    this.requestMeanMs = rarely(20_000, 120_000)
+    this.#killShare = sometimes(() => 10 ** world.between(-4, -2))
+    this.divergedShare = world.chance(0.2) ? world.between(0.1, 0.6) : 0
     world.lazinessMs = world.between(20, 400)
   }
 
@@ -98,6 +106,10 @@ export class Faults {
     const fails = this.on && world.chance(this.#errorShare[service])
     if (fails && world.chance(0.5)) throw this.#failed(life, service, `${what}: failed`)
     const result = await effect()
+    if (this.on && world.chance(this.#killShare)) {
+      world.trace(life.name, `${service} ${what}: done, and killed before the answer`)
+      world.schedule(world.outside, 0, () => life.alive && this.onKill(life))
+    }
     if (fails || isNothing?.(result) !== true) await life.wait(this.#latency())
     if (fails) throw this.#failed(life, service, `${what}: done, but the answer was lost`)
     return result

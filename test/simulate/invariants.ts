@@ -7,7 +7,7 @@ import { featureKeys } from '../../src/records/catalogueItem.ts'
 import { catalogueOf, type Expected, eventsByUser, expectedOf, popularityOf } from './expected.ts'
 import { clicks, goods } from './scenario.ts'
 import type { SimDisk } from './simState.ts'
-import type { Parts } from './stages.ts'
+import { type Parts, updateIn } from './stages.ts'
 import type { World } from './world.ts'
 
 const text = new TextDecoder()
@@ -26,6 +26,7 @@ export async function checkInvariants(
   checkIngest(parts, violated)
   checkHistories(parts, expected, processes, violated)
   checkExamples(parts, expected, violated)
+  checkModelUpdates(parts, violated)
   await checkIndex(parts, expected, violated)
 }
 
@@ -109,7 +110,7 @@ function checkHistories(
   const emitted = new Map<string, string>()
   for (const { key, value } of broker.records(config.topics.userSequences)) {
     if (value === null) emitted.delete(text.decode(key))
-    else emitted.set(text.decode(key), shown(codecs.userSequence.decode(value).steps))
+    else if (!isPoison(key)) emitted.set(text.decode(key), shown(codecs.userSequence.decode(value).steps))
   }
   const wanted = new Map([...expected.windows].map(([userId, { steps }]) => [userId, shown(steps)]))
   same('history in user-sequences', wanted, emitted, violated)
@@ -127,7 +128,19 @@ function checkHistories(
         `partition ${partition} has ${end} records and ${expected.erased[partition]} erasures, but: ${accountText(account)}`
       )
   }
-  checkDeadLetters(parts, [config.topics.interactions], expected.bad, violated)
+  const { interactions, items, userSequences, modelUpdates } = config.topics
+  checkDeadLetters(parts, [interactions], expected.bad, violated)
+  const bad = [items, userSequences, modelUpdates].flatMap((topic) =>
+    broker
+      .records(topic)
+      .filter(({ key }) => isPoison(key))
+      .map(({ partition, offset }) => `${topic}/${partition}/${offset}`)
+  )
+  checkDeadLetters(parts, [items, userSequences, modelUpdates], new Set(bad), violated)
+}
+
+function isPoison(key: Uint8Array): boolean {
+  return text.decode(key).startsWith('poison-')
 }
 
 function checkExamples(parts: Parts, { examples, maybe }: Expected, violated: Violated): void {
@@ -137,16 +150,30 @@ function checkExamples(parts: Parts, { examples, maybe }: Expected, violated: Vi
     if (!examples.has(name)) violated(`${name} was learned, and is no example`)
     learned.add(name)
   }
+  // What a rollback or a divergence undoes is not learned again.
+  const undone = parts.isUndone ? parts.seen : new Set()
   for (const name of examples)
-    if (!learned.has(name) && !maybe.has(name))
+    if (!learned.has(name) && !maybe.has(name) && !undone.has(name))
       violated(`example ${name} was not learned; fresh in ${freshIn(parts, name)}`)
+}
+
+/** What was learned is in the log: an index can be filled again from it alone. */
+function checkModelUpdates({ broker, codecs, config, trainer }: Parts, violated: Violated): void {
+  const rows = new Map<string, Float32Array | null>()
+  for (const { value } of broker.records(config.topics.modelUpdates)) {
+    const update = updateIn(codecs, value)
+    if (update?.kind === 'item-row') rows.set(update.itemId, update.row)
+  }
+  for (const [itemId, row] of trainer?.sentRows() ?? [])
+    if (!near(rows.get(itemId) ?? new Float32Array(0), row))
+      violated(`the newest row of item ${itemId} is not in model-updates, and does not wait to be sent`)
 }
 
 /** Records of user-sequences in which it was to be learned. */
 function freshIn({ broker, codecs, config }: Parts, name: string): string {
   const found: string[] = []
-  for (const { value, partition, offset } of broker.records(config.topics.userSequences)) {
-    if (value === null) continue
+  for (const { key, value, partition, offset } of broker.records(config.topics.userSequences)) {
+    if (value === null || isPoison(key)) continue
     const { userId, fresh, committed } = codecs.userSequence.decode(value)
     if (fresh.some((step) => `${partition}/${step.offset}` === name))
       found.push(
@@ -166,8 +193,8 @@ async function checkIndex(parts: Parts, expected: Expected, violated: Violated):
   replica.useCatalogue(featuresOf)
   const rows = new Set<string>()
   for (const { value } of broker.records(config.topics.modelUpdates)) {
-    if (value === null) continue
-    const update = codecs.modelUpdate.decode(value)
+    const update = updateIn(codecs, value)
+    if (update === undefined) continue
     if (update.kind === 'item-row') rows.add(update.itemId)
     replica.apply(update)
   }

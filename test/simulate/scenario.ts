@@ -73,6 +73,13 @@ export function play(world: World, broker: SimBroker): Scenario {
       const [topic, record] = world.pick(poison)
       at(lengthMs * world.rng.uniform(), `poison in ${topic}`, () => broker.append(topic, [record]))
     }
+  if (world.chance(0.3))
+    for (let i = 0; i < 1 + world.rng.integer(4); i++) {
+      const topic = world.pick(compacted)
+      // A key of its own: compaction keeps the newest record of a key, whatever it holds.
+      const record = { key: text.encode(`poison-${i}`), value: world.pick(noRecords) }
+      at(lengthMs * world.rng.uniform(), `poison in ${topic}`, () => broker.append(topic, [record]))
+    }
   return { lengthMs, events }
 }
 
@@ -87,6 +94,10 @@ export function playLast(world: World, broker: SimBroker): void {
     { key: text.encode(user), value: json({ id: 'last', user, item: 'i0', type: 'click', time: epochMs }) }
   ])
 }
+
+/** Topics that keep the newest record of each key. */
+const compacted = ['items', 'user-sequences', 'model-updates']
+const noRecords = [text.encode('no Avro'), Uint8Array.of(0, 0, 0, 0, 99, 1, 2, 3), new Uint8Array(0)]
 
 const key = text.encode('u1')
 /** Neither ours nor anybody's. */

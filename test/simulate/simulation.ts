@@ -61,6 +61,8 @@ export async function prepare(): Promise<Setting> {
   return { registry, codecs }
 }
 
+const actions = ['rebuild', 'rebuild', 'rollback'] as const
+
 interface Process {
   readonly name: string
   readonly start: Start
@@ -87,7 +89,8 @@ export async function simulateRun(seed: number, { registry, codecs }: Setting): 
     config: configOf(world),
     broker,
     index: new MemoryVectorIndex(),
-    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [], batches: new Map() }
+    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [] },
+    ...{ batches: new Map(), seen: new Set(), isUndone: false, checkpoints: undefined }
   }
   const simulation = new Simulation(world, parts)
   try {
@@ -146,6 +149,10 @@ class Simulation {
     if (world.violations.length > 0) return
     faults.end()
     if (!(await this.#settle())) return
+    if (this.#parts.request?.hold === true) {
+      await this.#request()
+      if (!(await this.#settle())) return
+    }
     await checkAtRest(this.#parts, world)
     this.#hurries = true
     for (const process of this.#processes) for (const running of process.running) running.hurry(true)
@@ -197,12 +204,33 @@ class Simulation {
     now(faults.compactMeanMs, () => {
       for (const topic of [config.topics.items, config.topics.modelUpdates])
         broker.compact(topic, (partition) => world.rng.integer(broker.topic(topic)[partition]!.length + 1))
+      // One that reads what is left from its beginning.
+      const reader = world.pick(this.#processes)
+      if (world.chance(0.3) && reader.ended === undefined) this.#kill(reader)
     })
-    let id = 0
-    now(faults.rebuildMeanMs, () => {
-      this.#parts.request = { id: ++id, action: 'rebuild', requestedAtMs: 0 }
-      world.trace('outside', `request ${id}: rebuild`)
-    })
+    now(faults.requestMeanMs, () => void this.#request())
+    faults.onKill = (life) => {
+      const process = this.#processes.find((each) => each.life === life)
+      if (process !== undefined && process.ended === undefined) this.#kill(process)
+    }
+  }
+
+  /** Somebody asks the trainer for something. */
+  async #request(): Promise<void> {
+    const world = this.#world
+    const parts = this.#parts
+    const id = (parts.request?.id ?? 0) + 1
+    const steps = (await parts.checkpoints?.steps()) ?? []
+    const action = parts.request?.hold === true ? 'resume' : steps.length === 0 ? 'rebuild' : world.pick(actions)
+    if (action === 'rollback') {
+      const [version, hold] = [world.pick(steps), world.chance(0.5)]
+      parts.request = { id, action, version, hold, requestedAtMs: 0 }
+      if (!hold) parts.isUndone = true
+      world.trace('outside', `request ${id}: ${action} to ${version}${hold ? ', and hold' : ''}`)
+    } else {
+      parts.request = { id, action, requestedAtMs: 0 }
+      world.trace('outside', `request ${id}: ${action}`)
+    }
   }
 
   #launch(process: Process): void {
@@ -266,10 +294,19 @@ class Simulation {
       }
       world.schedule(world.outside, world.between(1000, 20_000), again)
     } else {
-      life.kill()
-      process.ended = 'failed'
-      world.schedule(world.outside, 10 ** world.between(2, 4.5), () => process.life === life && this.#launch(process))
+      this.#kill(process)
+      return
     }
+    for (const group of this.#parts.broker.groups) group.lookAfter(life)
+  }
+
+  /** It starts again after a while. */
+  #kill(process: Process): void {
+    const { life } = process
+    life.kill()
+    process.ended = 'failed'
+    const world = this.#world
+    world.schedule(world.outside, 10 ** world.between(2, 4.5), () => process.life === life && this.#launch(process))
     for (const group of this.#parts.broker.groups) group.lookAfter(life)
   }
 
@@ -322,7 +359,7 @@ function configOf(world: World): Config {
         versionIntervalMs: 30_000
       },
       publish: {
-        userWaitMs: rng.integer(500),
+        userWaitMs: world.chance(0.8) ? rng.integer(500) : 2000 + rng.integer(20_000),
         sweepIntervalMs: world.pick([1000, 10_000, 3_600_000]),
         gate: { targets: rng.integer(50), hitLossMax: 1 }
       },

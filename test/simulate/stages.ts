@@ -1,17 +1,24 @@
 // The stages as a process of a simulated run has them: their own loops, and every part around them replaced.
 
+import { createHash } from 'node:crypto'
 import type { Config } from '../../src/core/config/config.ts'
+import type { VectorPoint } from '../../src/index/vectorIndex.ts'
 import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
+import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { DriftWatch, type DriftWatchState } from '../../src/monitor/driftWatch.ts'
 import type { GateHistory } from '../../src/publish/modelGate.ts'
 import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import type { Codecs } from '../../src/records/avro/avroCodecs.ts'
+import type { Catalogue } from '../../src/records/catalogue.ts'
+import { featureKeys } from '../../src/records/catalogueItem.ts'
+import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
 import type { SchemaRegistry } from '../../src/records/registry/schemaRegistry.ts'
+import type { UserSequence } from '../../src/records/userSequence.ts'
 import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
@@ -20,7 +27,7 @@ import { TrainStage } from '../../src/train/trainStage.ts'
 import type { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import type { Faults } from './faults.ts'
 import type { SimBroker } from './simBroker.ts'
-import { simIndex } from './simIndex.ts'
+import { type IndexChecks, simIndex } from './simIndex.ts'
 import { SimLog } from './simLog.ts'
 import { type SimDisk, simCheckpoints, simLedger } from './simState.ts'
 import { StandInTrainer } from './standInTrainer.ts'
@@ -38,6 +45,12 @@ export interface Parts {
   request: ControlRequest | undefined
   /** Batches by number, as they were learned first: names of their examples. */
   readonly batches: Map<number, string>
+  /** Names of examples that were learned at least once, or whose step was not finite. */
+  readonly seen: Set<string>
+  /** A rollback or a divergence has undone what was learned: examples are then missing from the model on purpose. */
+  isUndone: boolean
+  /** Where requests find the versions of the model. */
+  checkpoints: CheckpointStore | undefined
   /** The newest. */
   trainer: StandInTrainer | undefined
   /** Replicas hold memory of the engine. */
@@ -153,8 +166,14 @@ interface Beside {
 function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Running {
   const io = ioOf(parts, life)
   const { config, broker, faults } = parts
-  const trainer = new StandInTrainer(config.model, config.sequence.historyMax)
+  const trainer = new StandInTrainer(config.model, config.sequence.historyMax, (batch) => {
+    const diverges = hashShare(batch) < faults.divergedShare
+    if (diverges) for (const name of batch.split(' ')) parts.seen.add(name)
+    if (diverges) parts.isUndone = true
+    return diverges
+  })
   parts.trainer = trainer
+  parts.checkpoints = disk.checkpoints
   const results = disk.file<ControlResult>(life, faults, 'control-result.json')
   const stage = new TrainStage({
     ...io,
@@ -169,6 +188,7 @@ function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Runnin
       if (before !== undefined && before !== names)
         life.world.violated(`batch ${batch} was ${before}, and is learned again as ${names}`)
       parts.batches.set(batch, names)
+      for (const name of names.split(' ')) parts.seen.add(name)
     },
     ...beside
   })
@@ -193,11 +213,15 @@ function publish(
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
   const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
+  const items = catalogue ?? new CatalogueReader(io, { stage: 'publish' })
   const stage = new PublishStage({
     ...io,
-    ...(catalogue === undefined ? {} : { catalogue }),
+    catalogue: items,
     replica,
-    index: simIndex(parts.index, life, faults),
+    index: simIndex(parts.index, life, faults, {
+      upsert: neverOlder(parts, life),
+      mayMiss: mayMiss(parts, replica, items.catalogue)
+    }),
     offsets: {
       load: () => new Map((offsets.load() ?? []).map(([partition, next]) => [partition, BigInt(next)])),
       save: (next) => offsets.save([...next].map(([partition, offset]) => [partition, String(offset)]))
@@ -222,6 +246,70 @@ function publish(
     )
   }
   return { name: 'publish', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind, stage }
+}
+
+/** Of a text, in [0, 1): what happens to a batch happens to it again when it is learned again. */
+function hashShare(text: string): number {
+  return createHash('sha256').update(text).digest().readUInt32LE() / 2 ** 32
+}
+
+/**
+ * A publisher that has just started must not write a user's window older than the newest that was in the log then: later
+ * ones may be older, where a sequencer that was killed repeats itself.
+ */
+function neverOlder({ broker, codecs, config }: Parts, life: Life): (points: readonly VectorPoint[]) => void {
+  const topic = config.topics.userSequences
+  const ends = broker.ends(topic)
+  const text = new TextDecoder()
+  return (points) => {
+    for (const point of points) {
+      if (point.role !== 'user') continue
+      const { newestMs } = point.payload
+      const ofUser = broker.records(topic).filter(({ key }) => text.decode(key) === point.id)
+      const before = ofUser.findLastIndex(({ partition, offset }) => offset < ends.get(partition)!)
+      const since = ofUser.slice(Math.max(0, before)).flatMap(({ value }) => decoded(codecs, value) ?? [])
+      if (before < 0 || ofUser[before]!.value === null || since.length === 0) continue
+      if (newestMs < since[0]!.newestMs && !since.some((window) => window.newestMs === newestMs))
+        life.world.violated(`user ${point.id}: a window older than the log had when the publisher started is written`)
+    }
+  }
+}
+
+function decoded(codecs: Codecs, value: Uint8Array | null): UserSequence | undefined {
+  try {
+    return value === null ? undefined : codecs.userSequence.decode(value)
+  } catch {
+    return undefined // poison
+  }
+}
+
+/** Whether a version may go live without an item or user of the live one: its model knows nothing of them. */
+function mayMiss(
+  { broker, codecs, config }: Parts,
+  replica: ModelReplica,
+  catalogue: Catalogue
+): NonNullable<IndexChecks['mayMiss']> {
+  const text = new TextDecoder()
+  return (indexVersion, role, id) => {
+    if (replica.modelVersion !== indexVersion) return true // it has gone on to the next
+    if (role === 'items') {
+      const item = catalogue.get(id)
+      const features = item === undefined ? [] : featureKeys(item)
+      return replica.itemVectors([{ itemId: id, features }]).known[0] === 0
+    }
+    const newest = broker.records(config.topics.userSequences).findLast(({ key }) => text.decode(key) === id)
+    const steps = decoded(codecs, newest?.value ?? null)?.steps
+    return steps === undefined || replica.interests([steps]).known[0] === 0
+  }
+}
+
+/** undefined: no record, or poison. */
+export function updateIn(codecs: Codecs, value: Uint8Array | null): ModelUpdate | undefined {
+  try {
+    return value === null ? undefined : codecs.modelUpdate.decode(value)
+  } catch {
+    return undefined
+  }
 }
 
 export const trainAlone: Start = (parts, life, disk) => [train(parts, life, disk)]

@@ -3,6 +3,7 @@
 // examples it was given.
 
 import type { ModelOptions } from '../../src/core/config/config.ts'
+import { DivergedError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { createModel, modelToJson, modelVersionOf } from '../../src/model/model.ts'
 import type { Checkpoint, CheckpointPart } from '../../src/model/replica/checkpoint.ts'
@@ -10,6 +11,7 @@ import type { Example } from '../../src/records/example.ts'
 import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
 import type { MiniBatch } from '../../src/train/batch/miniBatch.ts'
 import { type StageTrainer, unknownRank } from '../../src/train/trainer.ts'
+import { epochMs } from './world.ts'
 
 interface State {
   step: number
@@ -19,13 +21,16 @@ interface State {
   features: string[]
   /** Names of the examples, in the order of learning. */
   learned: string[]
+  /** Of the learning rate: halved after steps that were not finite. */
+  rate: number
 }
 
 export class StandInTrainer implements StageTrainer {
   readonly #options: ModelOptions
   readonly #historyMax: number
   readonly #model: ReturnType<typeof createModel>
-  #state: State = { step: 0, counts: {}, features: [], learned: [] }
+  readonly #diverges: (batch: string) => boolean
+  #state: State = { step: 0, counts: {}, features: [], learned: [], rate: 1 }
   /**
    * Items and features whose row was not sent since it changed. Not part of a checkpoint, as with the real one:
    * learning again makes them dirty again.
@@ -36,7 +41,9 @@ export class StandInTrainer implements StageTrainer {
   #copies = 0
   modelVersion: string
 
-  constructor(options: ModelOptions, historyMax: number) {
+  /** @param diverges whether the step of a batch is not finite, by a text that names the batch and the learning rate */
+  constructor(options: ModelOptions, historyMax: number, diverges: (batch: string) => boolean) {
+    this.#diverges = diverges
     this.#options = options
     this.#historyMax = historyMax
     this.#model = createModel(options, historyMax)
@@ -46,6 +53,12 @@ export class StandInTrainer implements StageTrainer {
   /** `partition/offset` of the interactions that were learned. */
   get learned(): readonly string[] {
     return this.#state.learned
+  }
+
+  /** Rows of items as they are now; undefined while some changed and were not sent. */
+  sentRows(): ReadonlyMap<string, Float32Array> | undefined {
+    if (this.#dirtyItems.size > 0) return undefined
+    return new Map(Object.keys(this.#state.counts).map((key) => [key.slice(2), this.#row(key)]))
   }
 
   get copies(): number {
@@ -81,7 +94,12 @@ export class StandInTrainer implements StageTrainer {
   }
 
   learnExamples(examples: readonly Example[]): ReturnType<StageTrainer['learnExamples']> {
-    const { counts, learned, features } = this.#state
+    const { counts, learned, features, rate } = this.#state
+    const names = examples.map(({ source }) => `${source.partition}/${source.offset}`)
+    // The last click of all is learned: after it everything has to be sent.
+    const isLast = examples.some(({ target }) => target.eventTimeMs >= epochMs)
+    if (!isLast && this.#diverges(`${names.join(' ')} at ${rate}`))
+      throw new DivergedError(`the step of ${names.join(' ')} is not finite`)
     for (const { source, target } of examples) {
       learned.push(`${source.partition}/${source.offset}`)
       const key = `i:${target.itemId}`
@@ -102,7 +120,9 @@ export class StandInTrainer implements StageTrainer {
     return false
   }
 
-  slowDown(): void {}
+  slowDown(by: number): void {
+    this.#state.rate *= by
+  }
 
   forgetUser(): number {
     return 0
@@ -112,8 +132,7 @@ export class StandInTrainer implements StageTrainer {
     const updates: ModelUpdate[] = []
     for (const key of this.#dirtyItems) {
       const itemId = key.slice(2)
-      const count = this.#state.counts[key]!
-      updates.push({ kind: 'item-row', itemId, row: this.#numbers(`${itemId}#${count}`, this.#model.rowWidth), count })
+      updates.push({ kind: 'item-row', itemId, row: this.#row(key), count: this.#state.counts[key]! })
     }
     for (const feature of this.#dirtyFeatures)
       updates.push({ kind: 'feature-row', feature, row: this.#numbers(feature, this.#model.rowWidth) })
@@ -161,6 +180,10 @@ export class StandInTrainer implements StageTrainer {
     this.#dirtyItems.clear()
     this.#dirtyFeatures.clear()
     for (const part of checkpoint.parts) others(part)
+  }
+
+  #row(key: string): Float32Array {
+    return this.#numbers(`${key.slice(2)}#${this.#state.counts[key]}`, this.#model.rowWidth)
   }
 
   /** The same for the same text, and others for another. */
