@@ -1,4 +1,4 @@
-// Which run a command means, and how a run begins. The rules are in OPERATIONS.md, "Runs".
+// Which run a command means, and how a run begins. The rules are in docs/operations.md, "Runs".
 
 import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'

@@ -31,7 +31,7 @@ const program = new Command('mtmi')
   .option('--data-dir <folder>', 'where state is kept (default: data)')
   .option(
     '--run <name>',
-    'name of the run, the folder of --data-dir with the state of one stream, as in --run ml-100k (default: the only run; start and replay: the name of the data; OPERATIONS.md, "Runs")'
+    'name of the run, the folder of --data-dir with the state of one stream, as in --run ml-100k (default: the only run; start and replay: the name of the data; docs/operations.md, "Runs")'
   )
   .option('--set <key=value>', 'one setting, as in --set train.batchSize=512; may be repeated', collect, [])
   .showSuggestionAfterError()

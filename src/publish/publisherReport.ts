@@ -61,7 +61,7 @@ export function blockedBy(
   return (
     `no other index version can go live: a publisher holds at most ${usersMax} users, less than ${completeShareMin} of the ${liveUsers} that the live version has. ` +
     `Lower sequence.idleMaxMs until at most ${switchable} users are left, or drop the index and let the publisher make it from the log: ` +
-    `the ${usersMax} users who acted last then have vectors, the others a list of what is popular until they act again (OPERATIONS.md, MtmiPromotionHeld)`
+    `the ${usersMax} users who acted last then have vectors, the others a list of what is popular until they act again (docs/alerts.md, MtmiPromotionHeld)`
   )
 }
 

@@ -1,4 +1,4 @@
-// Bytes: of records in the log, of a user in the embedded index, of an item in the trainer. What OPERATIONS.md § Sizing
+// Bytes: of records in the log, of a user in the embedded index, of an item in the trainer. What docs/operations.md, Sizing
 // multiplies.
 //
 //     node --expose-gc --import tsx test/bench/sizes.bench.ts [--items N] [--users N]      (without --expose-gc: npm run bench -- sizes)

@@ -1,4 +1,4 @@
-// What OPERATIONS.md says about backup and restore, done.
+// What docs/operations.md says about backup and restore, done.
 
 import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, rmSync } from 'node:fs'

@@ -50,7 +50,7 @@ test('every alert has a unit test of both kinds', () => {
 
 test('every alert says how bad it is, what is wrong with its value, and where its runbook paragraph is', () => {
   const headings = new Map(
-    [...readFileSync('OPERATIONS.md', 'utf8').matchAll(/^#+ (.+)\n\n(.+)$/gm)].map(([, heading, paragraph]) => [
+    [...readFileSync('docs/alerts.md', 'utf8').matchAll(/^#+ (.+)\n\n(.+)$/gm)].map(([, heading, paragraph]) => [
       heading!
         .toLowerCase()
         .replaceAll(' ', '-')
@@ -69,9 +69,9 @@ test('every alert says how bad it is, what is wrong with its value, and where it
     if (!['MtmiAbsent', 'MtmiDown', 'MtmiFallbackEngine', 'MtmiEventsStopped'].includes(alert!))
       assert.match(annotations.description, /\{\{ \$value/, `${alert} does not give its value`)
     const [page, anchor] = annotations.runbook_url!.split('#')
-    assert.equal(page, 'OPERATIONS.md')
+    assert.equal(page, 'docs/alerts.md')
     assert.equal(anchor, alert!.toLowerCase())
-    assert((headings.get(anchor!)?.length ?? 0) > 40, `OPERATIONS.md has no paragraph under a heading ${alert}`)
+    assert((headings.get(anchor!)?.length ?? 0) > 40, `docs/alerts.md has no paragraph under a heading ${alert}`)
   }
   // And the other way round: no paragraph about an alert that is gone.
   for (const heading of headings.keys())

@@ -21,7 +21,7 @@ test('up to 1,111,111 users another index version can go live, beyond that none 
   assert.equal(blockedBy(1_111_111), undefined)
   assert.match(
     blockedBy(1_111_112)!,
-    /at most 1000000 users.*1111112.*sequence\.idleMaxMs.*at most 1111111.*OPERATIONS\.md/
+    /at most 1000000 users.*1111112.*sequence\.idleMaxMs.*at most 1111111.*docs\/alerts\.md/
   )
 })
 

@@ -136,7 +136,7 @@ async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fence
     return failed(
       what,
       `may not ${stage}: lacks ${missing.join(', ')}`,
-      'grant it to the user of kafka.sasl (OPERATIONS.md § Security)',
+      'grant it to the user of kafka.sasl (docs/security.md)',
       'CONFIG'
     )
   const asked = reads.length + writes.length + groups.length + fences.length

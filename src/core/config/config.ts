@@ -27,7 +27,7 @@ export const configSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Name of the run: the folder of `dataDir` that holds its state. Without it the rules of OPERATIONS.md, "Runs", decide'
+      'Name of the run: the folder of `dataDir` that holds its state. Without it the rules of docs/operations.md, "Runs", decide'
     ),
   seed: count(0, 0xffffffff)
     .default(1)

@@ -1,6 +1,6 @@
 // What goes wrong with models of several interests, told from the numbers of a run: named, with what to do.
 //
-// The live metrics watch the same signatures, with the same limits (infra/prometheus, OPERATIONS § Alerts).
+// The live metrics watch the same signatures, with the same limits (infra/prometheus, docs/alerts.md).
 
 import { entropyRatio } from '../../monitor/drift/evenness.ts'
 
