@@ -34,8 +34,8 @@ for (const document of documents) {
     if (notRun !== undefined) test(`${document}:${line}`, { skip: `NOT RUN: ${notRun}` }, () => undefined)
   const runnable = blocks.filter(({ notRun }) => notRun === undefined)
   if (runnable.length > 0)
-    test(`${document}: its ${runnable.length} shell blocks run and print what it shows`, { timeout: 240_000 }, () =>
-      runAll(document, runnable)
+    test(`${document}: its ${runnable.length} shell blocks run and print what it shows`, { timeout: 240_000 }, (t) =>
+      runAll(document, runnable, t.signal)
     )
 }
 
@@ -52,7 +52,7 @@ test('a document without a sentence over 120 columns in its source', () => {
   }
 })
 
-async function runAll(document: string, blocks: readonly ShellBlock[]): Promise<void> {
+async function runAll(document: string, blocks: readonly ShellBlock[], signal: AbortSignal): Promise<void> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-docs-'))
   const port = await freePort()
   const place = (text: string) => text.replaceAll('127.0.0.1:8080', `127.0.0.1:${port}`)
@@ -70,6 +70,8 @@ async function runAll(document: string, blocks: readonly ShellBlock[]): Promise<
     env: { ...process.env, PATH: `${folder}/.bin:${process.env.PATH}`, MTMI_SERVE_PORT: String(port), MTMI_DATA: '' },
     stdio: 'ignore'
   })
+  const stop = () => process.kill(-shell.pid!, 'SIGKILL')
+  signal.addEventListener('abort', stop)
   try {
     const [status] = (await once(shell, 'exit')) as [number | null]
     for (const [i, block] of blocks.entries()) {
@@ -83,8 +85,9 @@ async function runAll(document: string, blocks: readonly ShellBlock[]): Promise<
       assert.equal(missing, undefined, `${where}: the output has no such line. It is:\n${output}`)
     }
   } finally {
+    signal.removeEventListener('abort', stop)
     try {
-      process.kill(-shell.pid!, 'SIGKILL')
+      stop()
     } catch {
       // nothing of it runs any more
     }
