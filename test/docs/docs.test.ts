@@ -39,7 +39,7 @@ for (const document of documents) {
     )
 }
 
-test('a document without a sentence over 120 columns in its source', () => {
+test('prose of documents has at most 120 columns', () => {
   for (const document of [...documents, 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md']) {
     let fenced = false
     const long = readFileSync(path.join(root, document), 'utf8')
