@@ -70,9 +70,8 @@ export interface EventLog {
    * Kafka each time: whoever is given a partition claims it before looking at what the log says of it.
    *
    * Under a fence a call is atomic: all of its records become readable, or none; and calls are applied in their order.
-   * On Kafka an append that failed on the way refuses all later ones until the fence is claimed again, so of two that
-   * were under way the second is never there without the first. The local log does not promise that: there, whoever is
-   * told of a failure claims the fence again before it appends more.
+   * After an append that failed all later ones are refused until the fence is claimed again, so of two that are in
+   * flight the second is never in the log without the first.
    */
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { MtmiError } from '../../src/core/errors.ts'
+import { ManualClock } from '../../src/core/clock.ts'
+import { MtmiError, UnavailableError } from '../../src/core/errors.ts'
 import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
 
@@ -13,8 +14,19 @@ export interface LogUnderTest {
   readonly topic: string
   /** Another member on the same records, as another process has. */
   readonly another: () => Promise<EventLog>
+  /** The clock of `log`, which appends ask for the time. */
+  readonly clock: FailingClock
   /** Closes and removes all of it. */
   readonly close: () => Promise<void>
+}
+
+/** Fails whoever asks for the time, while a test says so: an append then fails on its way. */
+export class FailingClock extends ManualClock {
+  fails = false
+  override nowMs(): number {
+    if (this.fails) throw new UnavailableError('the clock does not answer')
+    return super.nowMs()
+  }
 }
 
 const text = (bytes: Uint8Array | null) => (bytes === null ? null : new TextDecoder().decode(bytes))
@@ -313,6 +325,28 @@ export function eventLogSuite(name: string, make: (partitions: number) => Promis
     await log.append(topic, [record('k', 'other fence')], 'owner-1')
     await log.append(topic, [record('k', 'no fence')])
     assert.deepEqual(values(await readAll(log, topic)), ['old 1', 'old 2', 'new', 'other fence', 'no fence'])
+  })
+
+  check('after an append that failed its fence refuses later ones until it is claimed again', 1, async (under) => {
+    const { log, topic, clock } = under
+    await log.append(topic, [record('k', '1')], 'owner-0')
+    clock.fails = true
+    const failed = log.append(topic, [record('k', '2')], 'owner-0')
+    const inFlight = log.append(topic, [record('k', '3')], 'owner-0')
+    const ends = Promise.allSettled([failed, inFlight])
+    await assert.rejects(failed)
+    clock.fails = false
+    for (const { status } of await ends) assert.equal(status, 'rejected')
+    await assert.rejects(log.append(topic, [record('k', '4')], 'owner-0'), (error: unknown) => {
+      assert(error instanceof MtmiError)
+      assert.equal(error.code, 'UNAVAILABLE')
+      assert.equal(error.canRetry, false)
+      return true
+    })
+    await log.append(topic, [record('k', 'no fence')])
+    await log.append(topic, [], 'owner-0')
+    await log.append(topic, [record('k', '5')], 'owner-0')
+    assert.deepEqual(values(await readAll(log, topic)), ['1', 'no fence', '5'])
   })
 
   check('under a fence all records of a call become readable, or none', 2, async ({ log, topic }) => {

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import kafkajs from 'kafkajs'
-import { systemClock } from '../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../src/core/clock.ts'
 import { type KafkaOptions, resolveConfig } from '../../src/core/config/config.ts'
 import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 
@@ -24,8 +24,8 @@ export function kafkaOptions(changes: Partial<KafkaOptions> = {}): KafkaOptions 
   return { ...kafka, ...changes }
 }
 
-export function openLog(changes: Partial<KafkaOptions> = {}): Promise<KafkaLog> {
-  return KafkaLog.open(kafkaOptions(changes), systemClock)
+export function openLog(changes: Partial<KafkaOptions> = {}, clock: Clock = systemClock): Promise<KafkaLog> {
+  return KafkaLog.open(kafkaOptions(changes), clock)
 }
 
 export const kafka = new kafkajs.Kafka({

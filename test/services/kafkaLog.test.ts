@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { eventLogSuite } from '../conformance/eventLogSuite.ts'
+import { eventLogSuite, FailingClock } from '../conformance/eventLogSuite.ts'
 import { makeTopic, openLog, removeTopics, skip } from './kafka.ts'
 
 if (skip !== false) test('KafkaLog: the conformance suite', { skip }, () => {})
 else
   eventLogSuite('KafkaLog', async (partitions) => {
     const topic = await makeTopic(partitions)
-    const logs = [await openLog()]
+    const clock = new FailingClock(Date.now())
+    const logs = [await openLog({}, clock)]
     return {
       log: logs[0]!,
+      clock,
       topic,
       another: async () => {
         const log = await openLog()

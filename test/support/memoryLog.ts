@@ -27,6 +27,8 @@ export class MemoryLog implements EventLog {
   readonly #options: MemoryLogOptions
   readonly #store: Store
   readonly #epochs = new Map<string, number>()
+  /** Fences under which an append has failed. */
+  readonly #failed = new Set<string>()
   #closed = false
 
   constructor(options: MemoryLogOptions, sharedWith?: MemoryLog) {
@@ -60,7 +62,18 @@ export class MemoryLog implements EventLog {
         throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions.length}`)
       return partition
     })
-    if (fence !== undefined) this.#claim(`${topic}/${fence}`)
+    if (fence !== undefined) this.#claim(`${topic}/${fence}`, records.length === 0)
+    try {
+      this.#push(records, targets, partitions)
+    } catch (error) {
+      if (fence !== undefined) this.#failed.add(`${topic}/${fence}`)
+      throw error
+    }
+    for (const wake of [...this.#store.waiting]) wake()
+  }
+
+  #push(records: readonly NewRecord[], targets: readonly number[], partitions: LogRecord[][]): void {
+    const nowMs = this.#options.clock.nowMs()
     for (const [i, record] of records.entries()) {
       const partition = targets[i]!
       const log = partitions[partition]!
@@ -71,10 +84,9 @@ export class MemoryLog implements EventLog {
         headers: Object.fromEntries(Object.entries(record.headers ?? {}).map(([name, bytes]) => [name, bytes.slice()])),
         partition,
         offset: BigInt(log.length),
-        timestampMs: Math.max(log.at(-1)?.timestampMs ?? 0, this.#options.clock.nowMs())
+        timestampMs: Math.max(log.at(-1)?.timestampMs ?? 0, nowMs)
       })
     }
-    for (const wake of [...this.#store.waiting]) wake()
   }
 
   async *read(topic: string, options: ReadOptions): AsyncGenerator<LogEvent, void, undefined> {
@@ -127,7 +139,10 @@ export class MemoryLog implements EventLog {
     return partitions
   }
 
-  #claim(fence: string): void {
+  #claim(fence: string, isClaim: boolean): void {
+    if (isClaim) this.#failed.delete(fence)
+    if (this.#failed.has(fence))
+      throw new MtmiError('UNAVAILABLE', `an earlier append under fence ${fence} has failed`, { canRetry: false })
     const newest = this.#store.epochs.get(fence) ?? 0
     const mine = this.#epochs.get(fence) ?? newest + 1
     if (newest > mine)

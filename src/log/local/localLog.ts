@@ -74,7 +74,8 @@ export class LocalLog implements EventLog {
    * Resolves when all records are on the disk; those of one call become readable together.
    *
    * The first append of this LocalLog under a `fence` claims it in that topic; one of no records claims it and does
-   * nothing else. From then on every LocalLog that had claimed it before is refused.
+   * nothing else. From then on every LocalLog that had claimed it before is refused. After an append that failed, so are
+   * later ones of this LocalLog, until it claims the fence again.
    *
    * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed; nothing was appended
    */

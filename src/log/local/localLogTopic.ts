@@ -153,14 +153,26 @@ export class LocalLogTopic {
     await closed
   }
 
-  /** Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may */
+  /**
+   * Appends blocks to their partitions in one durable transaction. @param fence absent: everybody may. Without blocks it
+   * is claimed.
+   */
   async append(
     groups: ReadonlyMap<number, readonly Block[]>,
     clock: { nowMs(): number },
     fence?: Fence
   ): Promise<void> {
-    await this.#write(() => {
-      if (fence !== undefined) this.#checkFence(fence)
+    try {
+      await this.#write(() => this.#put(groups, clock, fence))
+    } catch (error) {
+      if (fence !== undefined) fence.hasFailed = true
+      throw error
+    }
+  }
+
+  #put(groups: ReadonlyMap<number, readonly Block[]>, clock: { nowMs(): number }, fence: Fence | undefined): void {
+    if (fence !== undefined) this.#checkFence(fence, groups.size === 0)
+    try {
       const states = this.#states()
       const nowMs = clock.nowMs()
       const puts: [Buffer, Buffer][] = []
@@ -176,7 +188,11 @@ export class LocalLogTopic {
       // The state first: should a put fail (disk full), offsets are left out, never given twice.
       if (puts.length > 0) void this.#state.put(topicKey, packState(states))
       for (const [key, bytes] of puts) void this.#blocks.put(key, bytes)
-    })
+    } catch (error) {
+      // Now: the next append may be in the same commit.
+      if (fence !== undefined) fence.hasFailed = true
+      throw error
+    }
   }
 
   #write<T>(change: () => T): Promise<T> {
@@ -332,7 +348,15 @@ export class LocalLogTopic {
     return unpackState(bytes, this.directory)
   }
 
-  #checkFence(fence: Fence): void {
+  #checkFence(fence: Fence, isClaim: boolean): void {
+    if (isClaim) fence.hasFailed = false
+    if (fence.hasFailed === true) {
+      throw new MtmiError(
+        'UNAVAILABLE',
+        `append to topic ${this.name} refused: an earlier append under fence ${fence.name} has failed. Claim the fence again, and continue from what the log holds`,
+        { canRetry: false }
+      )
+    }
     // A name of any length, in LMDB's keys of limited length.
     const key = Buffer.from(`fence:${createHash('sha256').update(fence.name).digest('hex')}`)
     const bytes = this.#state.get(key)
@@ -357,6 +381,8 @@ export interface Fence {
   readonly name: string
   /** Absent until the first append claims it. */
   epoch?: bigint
+  /** An append has failed: later ones are refused until the fence is claimed again. */
+  hasFailed?: boolean
 }
 
 function blockKey(partition: number, base: bigint): Buffer {

@@ -10,11 +10,11 @@ import { ManualClock } from '../../../src/core/clock.ts'
 import { ConfigError, CorruptError } from '../../../src/core/errors.ts'
 import type { LogRecord } from '../../../src/log/eventLog.ts'
 import { LocalLog, type LocalLogOptions } from '../../../src/log/local/localLog.ts'
-import { eventLogSuite } from '../../conformance/eventLogSuite.ts'
+import { eventLogSuite, FailingClock } from '../../conformance/eventLogSuite.ts'
 
 eventLogSuite('LocalLog', async (partitions) => {
   const directory = mkdtempSync(path.join(tmpdir(), 'mtmi-log-'))
-  const options = { partitions: () => partitions, clock: new ManualClock(1000) }
+  const options = { partitions: () => partitions, clock: new FailingClock(1000) }
   const opened: LocalLog[] = []
   const another = async () => {
     const log = await LocalLog.open(directory, options)
@@ -25,7 +25,7 @@ eventLogSuite('LocalLog', async (partitions) => {
     for (const log of opened) await log.close()
     rmSync(directory, { recursive: true })
   }
-  return { log: await another(), topic: 'events', another, close }
+  return { log: await another(), topic: 'events', another, clock: options.clock, close }
 })
 
 const bytes = (from: string) => new TextEncoder().encode(from)
