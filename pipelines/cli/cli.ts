@@ -14,6 +14,7 @@ import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
 import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMethods.ts'
 import { streamPolicies } from '../../src/lab/evaluation/streamResult.ts'
 import type { Study } from '../../src/lab/evaluation/studyPlan.ts'
+import { type LabConfig, labConfig, labOptionsHelp } from '../../src/lab/labOptions.ts'
 import { format, type GivenOptions, readingOf, readingOptions, typeSettings } from './dataOptions.ts'
 import { explainFailure } from './explainFailure.ts'
 
@@ -42,6 +43,9 @@ const program = new Command('mtmi')
 const json = () => new Option('--json', 'one JSON object on the last line of standard output').default(false, 'no')
 const data = () => new Option('--data <path>', 'a data set: a file or a folder').argParser(given('a path'))
 const port = () => new Option('--port <number>', 'of the HTTP service; 0 takes a free one').argParser(wholeNumber)
+const option = (what = 'option of the evaluation or of the model, as in --option evaluate.epochsMax=10') =>
+  new Option('--option <key=value...>', `${what}; listed below`).argParser(collect).default([], 'none')
+const model = () => new Option('--model <name>', 'user model, for comparisons').choices(learnedModels).default('mtmi')
 const once = (what: string) => new Option('--once', what).default(false, 'no')
 
 withReading(program.command('start', { isDefault: false }))
@@ -53,23 +57,23 @@ withReading(program.command('start', { isDefault: false }))
       .conflicts(['data', 'format', 'columns', 'items', 'itemColumns', 'types', 'filter'])
   )
   .addOption(port())
+  .addOption(model())
+  .addOption(option('option of the model, as in --option model.temperature=0.2'))
   .addOption(once('end after the report'))
   .addOption(json())
-  .action(async (options) => {
-    const { start } = await import('../start.ts')
-    await start(configured({ serve: { port: options.port }, ...typeSettings(options) }), startOptions(options))
-  })
+  .addHelpText('after', () => labOptionsHelp('model'))
+  .action(startLearning)
 
 withReading(program.command('replay'))
   .description('learn from a data set in time order, then serve')
   .addOption(data().makeOptionMandatory())
   .addOption(port())
+  .addOption(model())
+  .addOption(option('option of the model, as in --option model.temperature=0.2'))
   .addOption(once('end after the report'))
   .addOption(json())
-  .action(async (options) => {
-    const { start } = await import('../start.ts')
-    await start(configured({ serve: { port: options.port }, ...typeSettings(options) }), startOptions(options))
-  })
+  .addHelpText('after', () => labOptionsHelp('model'))
+  .action(startLearning)
 
 program
   .command('simulate')
@@ -218,7 +222,11 @@ program
 withReading(program.command('evaluate'))
   .description('how well a model does on a data set; without --data the progressive report of a run')
   .addOption(data())
-  .option('--model <name>', `a learned one (model.name), or a simple one: ${simpleMethods.join(', ')}`, 'mtmi')
+  .option(
+    '--model <name>',
+    `a learned one: ${learnedModels.join(', ')}; or a simple one: ${simpleMethods.join(', ')}`,
+    'mtmi'
+  )
   .addOption(
     new Option('--protocol <name>', 'how the data is cut').choices([...offlineProtocols, 'stream']).default('users')
   )
@@ -228,12 +236,14 @@ withReading(program.command('evaluate'))
     )
   )
   .option('--seed <number...>', 'of the split and of all that is drawn; several give means and spreads', wholeNumbers)
-  .option('--fresh', 'learn again what was learned before', false)
+  .option('--fresh', 'train again what was trained before', false)
+  .addOption(option())
   .addOption(json())
+  .addHelpText('after', () => labOptionsHelp())
   .action(async (options) => {
     const { evaluate } = await import('./evaluate.ts')
-    const { seed, columns, itemColumns, filter, ...rest } = options
-    const config = withModel(options.model, typeSettings(options))
+    const { seed, columns, itemColumns, filter, option: _, ...rest } = options
+    const config = withModel(options.model, options.option, typeSettings(options))
     await evaluate(config, {
       ...rest,
       ...readingOf({ ...rest, columns, itemColumns, filter }),
@@ -263,11 +273,13 @@ for (const [name, description] of [
     .option('--model <name...>', 'of compare: only these (default: all)')
     .option('--only <text...>', 'only rows with one of these in their name', [])
     .option('--out <folder>', 'where the report goes', 'results')
+    .addOption(option())
     .addOption(json())
-    .action(async ({ seed, model, ...rest }) => {
-      const config = configured()
+    .addHelpText('after', () => labOptionsHelp())
+    .action(async ({ seed, model, option, ...rest }) => {
+      const config = withModel('mtmi', option)
       const models = model ?? [...learnedModels, ...simpleMethods]
-      for (const one of models) withModel(one)
+      for (const one of models) withModel(one, option)
       await (await import('./study.ts')).study(name, config, { ...rest, models, seeds: seed ?? [config.seed] })
     })
 }
@@ -280,10 +292,12 @@ program
   .option('--trials <number>', 'settings tried for each model', wholeNumber, 27)
   .option('--seed <number>', 'of the split and of what is drawn', wholeNumber)
   .option('--out <folder>', 'where the report goes', 'results')
+  .addOption(option())
   .addOption(json())
-  .action(async ({ seed, model, trials, ...rest }) => {
-    const config = configured()
-    for (const one of model) withModel(one)
+  .addHelpText('after', () => labOptionsHelp())
+  .action(async ({ seed, model, trials, option, ...rest }) => {
+    const config = withModel('mtmi', option)
+    for (const one of model) withModel(one, option)
     if (trials < 1) throw new ConfigError([`--trials must be at least 1, not ${trials}`])
     await (await import('./tune.ts')).tune(config, { ...rest, trials, models: model, seed: seed ?? config.seed })
   })
@@ -449,16 +463,31 @@ function configFile(): string | null {
   return configFilePath(program.opts<{ config?: string }>().config)
 }
 
-/** The configuration with this model in it, unless it is a simple method, which needs none. */
-function withModel(model: string, settings: Record<string, unknown> = {}): Config {
-  if (isSimpleMethod(model)) return configured(settings)
+/** The configuration with the options of the lab, and with this model unless it is a simple method, which has none. */
+function withModel(
+  model: string,
+  options: readonly Record<string, unknown>[],
+  settings: Record<string, unknown> = {}
+): LabConfig {
+  const named = isSimpleMethod(model) ? {} : { model: { name: model } }
   try {
-    return configured({ model: { name: model }, ...settings })
+    return labConfig(configured(settings), [named, ...options].reduce(mergeDeep, {}))
   } catch (error) {
     if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name')))
       throw error
     throw new ConfigError(error.problems.map((problem) => `${problem}; simple methods are ${simpleMethods.join(', ')}`))
   }
+}
+
+async function startLearning(given: GivenOptions & Record<string, unknown>): Promise<void> {
+  const { model, option, ...options } = given as typeof given & {
+    model: string
+    option: Record<string, unknown>[]
+    port?: number
+  }
+  const { start } = await import('../start.ts')
+  const config = withModel(model, option, { serve: { port: options.port }, ...typeSettings(options) })
+  await start(config, startOptions(options))
 }
 
 function startOptions({ columns, itemColumns, filter, ...rest }: GivenOptions & Record<string, unknown>) {

@@ -19,6 +19,7 @@ import type { StreamPolicy, StreamResult } from '../../src/lab/evaluation/stream
 import { isCounting, runStream, streamFolder } from '../../src/lab/evaluation/streamRun.ts'
 import { streamText } from '../../src/lab/evaluation/streamText.ts'
 import { type RunReport, runReport, textReport } from '../../src/lab/evaluation/textReport.ts'
+import type { LabConfig } from '../../src/lab/labOptions.ts'
 import { describeBackend } from '../backendInfo.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
@@ -37,7 +38,7 @@ export interface EvaluateCommand extends DatasetReading {
   readonly json: boolean
 }
 
-export async function evaluate(config: Config, command: EvaluateCommand): Promise<void> {
+export async function evaluate(config: LabConfig, command: EvaluateCommand): Promise<void> {
   if (command.data === undefined) return showRun(config, command.json)
   const { protocol, model, policy = 'replay' } = command
   if (command.policy !== undefined && protocol !== 'stream')

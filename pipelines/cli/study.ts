@@ -2,7 +2,6 @@
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
-import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { print } from '../../src/core/terminal.ts'
 import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
@@ -13,6 +12,7 @@ import { isSimpleMethod, simpleMethods } from '../../src/lab/evaluation/simpleMe
 import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import { type Study, type StudyCell, studyCells, studyQuestions } from '../../src/lab/evaluation/studyPlan.ts'
 import { type StudyRun, studySections } from '../../src/lab/evaluation/studyReport.ts'
+import { type LabConfig, labConfig } from '../../src/lab/labOptions.ts'
 import { describeBackend } from '../backendInfo.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
@@ -30,7 +30,7 @@ export interface StudyCommand {
   readonly json: boolean
 }
 
-export async function study(name: Study, config: Config, command: StudyCommand): Promise<void> {
+export async function study(name: Study, config: LabConfig, command: StudyCommand): Promise<void> {
   const status = startStatusLine(systemClock)
   const cells = studyCells(name, {
     models: command.models.filter((model) => !isSimpleMethod(model)),
@@ -39,7 +39,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
   if (cells.length === 0)
     throw new ConfigError([`study ${name}: nothing is left of it: no row has ${command.only.join(' or ')} in its name`])
   // All at once: a setting that cannot be is found before the first run, not in the night.
-  const configs = cells.map((cell) => withSettings(config, settingsOf(cell)))
+  const configs = cells.map((cell) => labConfig(config, settingsOf(cell)))
   const backend = cells.every(({ model }) => isSimpleMethod(model))
     ? 'none'
     : describeBackend(await loadConfiguredBackend())
@@ -106,7 +106,7 @@ export async function study(name: Study, config: Config, command: StudyCommand):
 }
 
 /** Which rows can show nothing, because the data lacks what they try. */
-function notesOn(name: Study, { evaluate: { times, features } }: Config, data: OfflineData): string[] {
+function notesOn(name: Study, { evaluate: { times, features } }: LabConfig, data: OfflineData): string[] {
   const notes = leftOut(data).map((line) => `${data.name}: ${line}.`)
   if (name === 'context' && times && !data.timed)
     notes.push(

@@ -3,7 +3,6 @@
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
-import { type Config, withSettings } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { print } from '../../src/core/terminal.ts'
@@ -16,6 +15,7 @@ import { writeReport } from '../../src/lab/evaluation/reportFiles.ts'
 import { isSimpleMethod } from '../../src/lab/evaluation/simpleMethods.ts'
 import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import { drawTrials, rungs, type Trial } from '../../src/lab/evaluation/tuning.ts'
+import { type LabConfig, labConfig } from '../../src/lab/labOptions.ts'
 import { describeBackend } from '../backendInfo.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { untilInterrupted } from '../interrupt.ts'
@@ -36,7 +36,7 @@ interface Judged {
   readonly epochs: number
 }
 
-export async function tune(config: Config, command: TuneCommand): Promise<void> {
+export async function tune(config: LabConfig, command: TuneCommand): Promise<void> {
   const simple = command.models.filter(isSimpleMethod)
   if (simple.length > 0) throw new ConfigError([`--model ${simple.join(', ')}: simple methods have nothing to tune`])
   const status = startStatusLine(systemClock)
@@ -74,7 +74,7 @@ export async function tune(config: Config, command: TuneCommand): Promise<void> 
           for (const data of datas) {
             const say = (line: string) => status.show(`${title} on ${data.name}: ${line}`)
             sum += await validate({
-              config: withSettings(config, settings),
+              config: labConfig(config, settings),
               data,
               model,
               protocol: 'users',

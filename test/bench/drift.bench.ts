@@ -8,7 +8,6 @@
 // FOLDER holds ml-100k/ and diginetica/. `--plant drift` is the simulation's own, of a share of the items.
 
 import { parseArgs } from 'node:util'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { inputFeatures } from '../../src/monitor/drift/inputDrift.ts'
 import {
@@ -22,7 +21,7 @@ import {
   simulatedStream
 } from '../support/driftStreams.ts'
 import { watchStream } from '../support/watchStream.ts'
-import { settingsOf } from './settings.ts'
+import { configOf, settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -38,7 +37,7 @@ const { values: flags } = parseArgs({
   }
 })
 const { simulation: ofSimulation, ...settings } = settingsOf(flags.set)
-const config = resolveConfig(settings, {})
+const config = configOf(settings)
 const events = Number(flags.events)
 const at = Number(flags.at)
 type Planted = Plant | 'drift'

@@ -14,7 +14,6 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { Detection } from '../../src/monitor/drift/detection.ts'
@@ -23,7 +22,7 @@ import { cutExamples } from '../../src/records/cutExamples.ts'
 import type { Example } from '../../src/records/example.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
 import { simulatedSequences } from '../support/simulatedSequences.ts'
-import { settingsOf } from './settings.ts'
+import { configOf, settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -53,7 +52,7 @@ interface Recording {
 }
 
 const { simulation: ofSimulation, ...settings } = settingsOf(flags.set)
-const config = resolveConfig(settings, {})
+const config = configOf(settings)
 const settledExamples = 20_000
 const runBatches = 8
 

@@ -16,7 +16,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import { encoderLists } from '../../src/lab/evaluation/encoderLists.ts'
 import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { offlineMetrics } from '../../src/lab/evaluation/offlineMetrics.ts'
@@ -27,7 +26,7 @@ import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { recordedStream } from './recorded.ts'
-import { settingsOf } from './settings.ts'
+import { configOf, settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -106,7 +105,7 @@ async function measure(name: Measured['name'], run: (seed: number) => number): P
 }
 
 async function streamed(folder: string): Promise<(seed: number) => number> {
-  const config = resolveConfig(settingsOf(flags.set), {})
+  const config = configOf(settingsOf(flags.set))
   const stream = await recordedStream(config, path.join(folder, 'ml-100k'))
   const examples = stream.examples.slice(0, streamExamples)
   const { batchSize } = config.train
@@ -133,13 +132,13 @@ async function overEpochs(folder: string): Promise<(seed: number) => number> {
     // Half the batch and a quarter of the negatives of an evaluation: a part of the data has fewer items.
     train: { batchSize: 512, negatives: 512, denseLearningRate: 0.002 }
   })
-  const config = resolveConfig(given, {})
+  const config = configOf(given)
   const { users: all } = await loadOfflineData(config, { data: path.join(folder, 'gowalla-tail') })
   const users = coreFilter(all, config.evaluate.interactionsMin).slice(0, epochUsers)
   return (seed) => {
     const { train, validation, test } = splitOffline(users, 'users', seed)
-    const { model, evaluate } = config
-    const trainer = new OfflineTrainer(train, [], { model, train: config.train, historyMax: evaluate.historyMax, seed })
+    const { historyMax } = config.evaluate
+    const trainer = new OfflineTrainer(train, [], { model: config.model, train: config.train, historyMax, seed })
     trainer.give()
     trainer.observe()
     for (let epoch = 0; epoch < epochs; epoch++) for (const _ of trainer.epoch());

@@ -1,8 +1,8 @@
 // A data set as the stream that it once was: an example for each interaction that has one before it, in their common
 // order.
 
-import type { Config } from '../../src/core/config/config.ts'
 import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
+import type { LabConfig } from '../../src/lab/labOptions.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import type { Example } from '../../src/records/example.ts'
 
@@ -12,7 +12,7 @@ export interface RecordedStream {
   readonly examples: readonly Example[]
 }
 
-export async function recordedStream(config: Config, data: string): Promise<RecordedStream> {
+export async function recordedStream(config: LabConfig, data: string): Promise<RecordedStream> {
   const { name, users, catalogue } = await loadOfflineData(config, { data })
   const { historyMax } = config.sequence
   const found: { readonly order: number; readonly example: Example }[] = []

@@ -8,7 +8,6 @@
 // flattered by the choice of the epoch, alike for all models.
 
 import { parseArgs } from 'node:util'
-import { resolveConfig } from '../../src/core/config/config.ts'
 import { encoderLists } from '../../src/lab/evaluation/encoderLists.ts'
 import { loadOfflineData } from '../../src/lab/evaluation/offlineData.ts'
 import { offlineMetrics } from '../../src/lab/evaluation/offlineMetrics.ts'
@@ -16,7 +15,7 @@ import { coreFilter, splitOffline } from '../../src/lab/evaluation/offlineSplit.
 import { OfflineTrainer } from '../../src/lab/evaluation/offlineTrainer.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
-import { settingsOf } from './settings.ts'
+import { configOf, settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -33,7 +32,7 @@ const settings = settingsOf(flags.set, {
   // Half the batch and a quarter of the negatives of an evaluation: a part of the data has fewer items.
   train: { batchSize: 512, negatives: 512, denseLearningRate: 0.002, reservoirMax: 0, replayRatio: 0 }
 })
-const config = resolveConfig(settings, {})
+const config = configOf(settings)
 const seed = Number(flags.seed)
 const { historyMax } = config.evaluate
 const { users: all } = await loadOfflineData(config, { data: flags.data })

@@ -1,5 +1,8 @@
 // `--set section.key=value` of the benchmarks: as in a configuration file.
 
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { type LabConfig, labConfig } from '../../src/lab/labOptions.ts'
+
 /** @param defaults settings by section, which those given go before */
 export function settingsOf(
   given: readonly string[],
@@ -18,4 +21,9 @@ export function settingsOf(
     settings[section] = { ...settings[section], ...inner }
   }
   return settings
+}
+
+/** The configuration with these settings; sections `model` and `evaluate` are options of the lab. */
+export function configOf({ model = {}, evaluate = {}, ...settings }: ReturnType<typeof settingsOf>): LabConfig {
+  return labConfig(resolveConfig(settings, {}), { model, evaluate })
 }

@@ -5,7 +5,7 @@
 //     [--set simulation.events=24000 …]
 
 import { parseArgs } from 'node:util'
-import { type Config, resolveConfig } from '../../src/core/config/config.ts'
+import type { Config } from '../../src/core/config/config.ts'
 import { recovery } from '../../src/lab/evaluation/recovery.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
@@ -17,7 +17,7 @@ import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts
 import { unknownRank } from '../../src/train/trainer.ts'
 import { simulatedSequences } from '../support/simulatedSequences.ts'
 import { type RecordedStream, recordedStream } from './recorded.ts'
-import { settingsOf } from './settings.ts'
+import { configOf, settingsOf } from './settings.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -32,7 +32,7 @@ const { values: flags } = parseArgs({
 const seed = Number(flags.seed)
 // Every example is ranked, however many items there are: the quality is what is asked for.
 const { simulation: ofSimulation, ...settings } = settingsOf(flags.set, { train: { evaluateItemsMax: 10_000_000 } })
-const config = resolveConfig(settings, {})
+const config = configOf(settings)
 const { historyMax } = config.sequence
 const backend = await loadBackend()
 

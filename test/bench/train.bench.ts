@@ -22,6 +22,7 @@ import os from 'node:os'
 import { parseArgs } from 'node:util'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { createModel } from '../../src/model/model.ts'
@@ -60,7 +61,8 @@ const steps = Number(flags.steps)
 const warmUp = 8
 
 const backend = await loadBackend()
-const { model: options, train } = configSchema.parse({ model: { name: flags.model, dimensions: D, interestCount: K } })
+const options = modelSchema.parse({ name: flags.model, dimensions: D, interestCount: K })
+const { train } = configSchema.parse({})
 const model = createModel(options, L)
 const rng = new Rng(1)
 const items = new ItemTable({ dimensions: D, itemsMax: N + 1, admissionMin: 1, rng: rng.fork('items') })

@@ -30,7 +30,7 @@ export function scenarioOf(seed: number, events: number): Scenario {
         emitEventsMax: oneOf(8, 32, 256),
         commitIntervalMs: oneOf(0, 20, 100)
       },
-      model: { dimensions: 8, interestCount: 2, dropout: oneOf(0, 0.1) },
+      model: { dimensions: 8, interestCount: 2 },
       train: {
         batchSize: oneOf(16, 32, 64),
         batchWaitMaxMs: oneOf(5, 50, 1000),

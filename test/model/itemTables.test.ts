@@ -2,7 +2,7 @@
 import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { historyTensors } from '../../src/model/historyTensors.ts'
 import { createModel } from '../../src/model/model.ts'
@@ -12,8 +12,7 @@ import { checkGradients, close } from './gradientCheck.ts'
 import { referenceInterests, referenceItem } from './reference.ts'
 
 const [K, D, R, U] = [2, 4, 5, 4]
-const options = (model: Record<string, unknown>) =>
-  configSchema.parse({ model: { interestCount: K, dimensions: D, ...model } }).model
+const options = (model: Record<string, unknown>) => modelSchema.parse({ interestCount: K, dimensions: D, ...model })
 const apart = createModel(options({ itemTables: 'per-tower' }), R)
 const shape = { interestCount: K, dimensions: D, historyMax: R }
 const rng = new Rng(3)

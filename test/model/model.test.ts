@@ -2,13 +2,15 @@
 import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { configSchema, resolveConfig } from '../../src/core/config/config.ts'
+import { resolveConfig } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { ConfigError, CorruptError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { labConfig } from '../../src/lab/labOptions.ts'
 import { createModel, differences, modelFromJson, modelToJson, modelVersionOf } from '../../src/model/model.ts'
 import { checkWeights, sizeOf } from '../../src/model/weights.ts'
 
-const optionsOf = (model: Record<string, unknown>) => configSchema.parse({ model }).model
+const optionsOf = (model: Record<string, unknown>) => modelSchema.parse(model)
 
 test('first values have the declared shapes, and the same seed gives the same ones', () => {
   const model = createModel(optionsOf({ dimensions: 8, interestCount: 3 }), 5)
@@ -72,5 +74,6 @@ test('options that exclude each other are refused, by the configuration as by th
     name: 'ConfigError',
     message: /hardNegativesBeta \(1\) must be 0 with model.loss triplet/
   })
-  assert.throws(() => resolveConfig({ model: wrong }, {}), /hardNegativesBeta \(1\) must be 0/)
+  const config = resolveConfig({}, {})
+  assert.throws(() => labConfig(config, { model: wrong }), /hardNegativesBeta \(1\) must be 0/)
 })

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ageGroup, dayApart, hourApart } from '../../src/model/historyTensors.ts'
@@ -21,10 +21,7 @@ import {
 } from './reference.ts'
 
 const shape = { interestCount: 3, dimensions: 4, historyMax: 5 }
-const model = createModel(
-  configSchema.parse({ model: { name: 'mtmi', interestCount: 3, dimensions: 4 } }).model,
-  shape.historyMax
-)
+const model = createModel(modelSchema.parse({ name: 'mtmi', interestCount: 3, dimensions: 4 }), shape.historyMax)
 const weightNames = Object.keys(model.shapes)
 const softmax: LossOptions = {
   loss: 'softmax',

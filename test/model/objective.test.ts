@@ -2,7 +2,7 @@
 // mtmi.test.ts.
 import '../../src/lab/models/comparisonModels.ts'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import type { HistoryTensors } from '../../src/model/historyTensors.ts'
 import { hardSoftmaxLosses, softmaxLosses } from '../../src/model/losses.ts'
@@ -16,7 +16,7 @@ const logQ = [-1, -2, -0.5, -3, -1.5]
 const weight = [0.1, 0.4, 0.2, 0.3]
 /** User b has b steps of L. */
 const real = (b: number, l: number) => l >= L - b
-const options = (model: Record<string, unknown>) => configSchema.parse({ model: { temperature: 0.3, ...model } }).model
+const options = (model: Record<string, unknown>) => modelSchema.parse({ temperature: 0.3, ...model })
 
 const rng = new Rng(7)
 const floats = (n: number) => Float64Array.from({ length: n }, () => rng.normal())

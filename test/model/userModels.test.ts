@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/core/config/config.ts'
-import { interestCountOf } from '../../src/core/config/modelOptions.ts'
+import { interestCountOf, modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { userModels } from '../../src/lab/models/comparisonModels.ts'
 import { type HistoryTensors, historyTensors } from '../../src/model/historyTensors.ts'
@@ -72,7 +71,7 @@ function tensorsOf(lists: readonly List[], length: number): HistoryTensors {
 }
 
 function make(name: ModelName, options: Record<string, unknown> = {}) {
-  const settings = configSchema.parse({ model: { name, dimensions: D, interestCount: 3, heads: 2, ...options } }).model
+  const settings = modelSchema.parse({ name, dimensions: D, interestCount: 3, heads: 2, ...options })
   const interestCount = interestCountOf(settings)
   const user = userModels[name]({ interestCount, dimensions: D, historyMax: R }, settings)
   const rng = new Rng(5)
@@ -125,9 +124,10 @@ test('every model has a reference and is among those tested', () => {
 
 test('one vector has as many weights as MTMI with as many towers as it has heads', () => {
   const countOf = (name: 'mtmi' | 'one-vector') =>
-    Object.values(
-      createModel(configSchema.parse({ model: { name, interestCount: 4, heads: 4 } }).model, 50).shapes
-    ).reduce((sum, shape) => sum + sizeOf(shape), 0)
+    Object.values(createModel(modelSchema.parse({ name, interestCount: 4, heads: 4 }), 50).shapes).reduce(
+      (sum, shape) => sum + sizeOf(shape),
+      0
+    )
   assert.equal(countOf('one-vector'), countOf('mtmi'))
 })
 

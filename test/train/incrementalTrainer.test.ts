@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { ConfigError, CorruptError, DivergedError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
@@ -24,11 +25,9 @@ function makeTrainer(
   seed = 1,
   historyMax = 8
 ): IncrementalTrainer {
-  const config = configSchema.parse({
-    model: { dimensions: 16, interestCount: 2, ...model },
-    train: { negatives: 32, reservoirMax: 200, ...train }
-  })
-  return new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
+  const config = configSchema.parse({ train: { negatives: 32, reservoirMax: 200, ...train } })
+  const options = modelSchema.parse({ dimensions: 16, interestCount: 2, ...model })
+  return new IncrementalTrainer({ model: options, train: config.train, historyMax, seed })
 }
 
 /**

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { userModels } from '../../src/lab/models/comparisonModels.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
@@ -31,10 +32,8 @@ before(async () => {
 
 for (const name of Object.keys(userModels)) {
   test(`${name}: its hit rate@20 is at least ${margin} above popularity's by the end of a small stream`, () => {
-    const { model, train } = configSchema.parse({
-      model: { name, dimensions: 32, interestCount: 3 },
-      train: { negatives: 128, denseLearningRate: 0.005 }
-    })
+    const model = modelSchema.parse({ name, dimensions: 32, interestCount: 3 })
+    const { train } = configSchema.parse({ train: { negatives: 128, denseLearningRate: 0.005 } })
     const trainer = new IncrementalTrainer({ model, train, historyMax, seed: 1 })
     let hits = 0
     let targets = 0

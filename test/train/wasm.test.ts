@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { Example } from '../../src/records/example.ts'
@@ -32,10 +33,8 @@ test('WASM is reported as what it is', async () => {
 
 test('the same steps on WASM and on libtensorflow: losses and ranks agree', async (t) => {
   const run = (loss: 'softmax' | 'triplet') => {
-    const { model, train } = configSchema.parse({
-      model: { loss, dimensions: 8, dropout: 0.1 },
-      train: { negatives: 8 }
-    })
+    const model = modelSchema.parse({ loss, dimensions: 8, dropout: 0.1 })
+    const { train } = configSchema.parse({ train: { negatives: 8 } })
     const trainer = new IncrementalTrainer({ model, train, historyMax: 4, seed: 1 })
     return Array.from({ length: 6 }, (_, i) => trainer.step(someExamples(i), new Map()))
   }

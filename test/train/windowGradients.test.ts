@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
+import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { createModel } from '../../src/model/model.ts'
@@ -52,7 +53,7 @@ for (const settings of [
 ] as const) {
   for (const targetsMax of [1, 4]) {
     test(`${JSON.stringify(settings)}, at most ${targetsMax} targets a window: losses and gradients are those of one by one`, () => {
-      const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...settings } })
+      const options = modelSchema.parse({ dimensions: 8, interestCount: 3, ...settings })
       const rng = new Rng(4)
       const model = createModel(options, historyMax)
       const items = new ItemTable({
@@ -110,7 +111,7 @@ for (const settings of [
 }
 
 test("a user's other targets are not negatives", () => {
-  const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 2, repelBeta: 0 } })
+  const options = modelSchema.parse({ dimensions: 8, interestCount: 2, repelBeta: 0 })
   const rng = new Rng(4)
   const items = new ItemTable({ dimensions: 8, itemsMax: 100, admissionMin: 1, rng: rng.fork('items') })
   const features = new ItemTable({ dimensions: 8, itemsMax: 100, admissionMin: 1, rng: rng.fork('features') })

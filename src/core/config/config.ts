@@ -5,8 +5,8 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { own, setOwn } from '../own.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
-import { evaluateSchema, eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
-import { modelProblems, modelSchema } from './modelOptions.ts'
+import { eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
+import { modelSchema } from './modelOptions.ts'
 import {
   driftSchema,
   opsSchema,
@@ -18,6 +18,12 @@ import {
 } from './servingOptions.ts'
 import { count } from './settingTypes.ts'
 import { sourceProblems, sourceSchema } from './sources.ts'
+
+/** The options of a model that users choose. The others are the lab's (src/lab/labOptions.ts). */
+const modelSettings = modelSchema
+  .pick({ interestCount: true, dimensions: true, idwAlpha: true, repelBeta: true })
+  .prefault({})
+  .transform((given) => modelSchema.parse(given))
 
 export const configSchema = z.strictObject({
   dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
@@ -50,9 +56,8 @@ export const configSchema = z.strictObject({
   registry: registrySchema,
   events: eventsSchema,
   sequence: sequenceSchema,
-  model: modelSchema.prefault({}),
+  model: modelSettings,
   train: trainSchema,
-  evaluate: evaluateSchema,
   publish: publishSchema,
   popularity: popularitySchema,
   recommend: recommendSchema,
@@ -75,7 +80,6 @@ export type SequenceOptions = Config['sequence']
 export type EventOptions = Config['events']
 export type ModelOptions = Config['model']
 export type TrainOptions = Config['train']
-export type EvaluateOptions = Config['evaluate']
 export type PublishOptions = Config['publish']
 export type ServeOptions = Config['serve']
 export type RecommendOptions = Config['recommend']
@@ -138,20 +142,15 @@ export function resolveConfig(
   if (isMapping(merged.registry) && merged.registry.token && merged.registry.username) {
     problems.push('registry.username and registry.token are both given: it is either basic or bearer authentication')
   }
-  if (!parsed.success) problems.push(...parsed.error.issues.flatMap((issue) => describe(issue, merged)))
+  if (!parsed.success)
+    problems.push(...parsed.error.issues.flatMap((issue) => describeIssue(configSchema, issue, merged)))
   else if (parsed.data.sequence.idleMaxMs < parsed.data.sequence.historyAgeMaxMs) {
     problems.push(
       `sequence.idleMaxMs (${parsed.data.sequence.idleMaxMs}) must be at least sequence.historyAgeMaxMs (${parsed.data.sequence.historyAgeMaxMs}): a user must not be forgotten while steps still count`
     )
   }
-  if (parsed.success) problems.push(...modelProblems(parsed.data.model))
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
   return parsed.data
-}
-
-/** `config` with some settings changed. @throws ConfigError as resolveConfig does */
-export function withSettings(config: Config, settings: Readonly<Record<string, unknown>>): Config {
-  return resolveConfig(config, {}, settings)
 }
 
 /** The configuration from this process's environment. The only reader of `process.env` in `src`. */
@@ -188,10 +187,13 @@ export interface SettingDescription {
 }
 
 /** Every setting with its value in `config`, in the order of the schema. */
-export function describeConfig(config: Config): SettingDescription[] {
-  return [...variablePaths(configSchema)].map(([variable, path]) => {
-    let schema: z.ZodType = configSchema
-    let value: unknown = config
+export const describeConfig = (config: Config): SettingDescription[] => describeSchema(configSchema, config)
+
+/** Every leaf of a schema with its value in `values`, in the order of the schema. */
+export function describeSchema(of: z.ZodType, values: unknown): SettingDescription[] {
+  return [...variablePaths(of)].map(([variable, path]) => {
+    let schema: z.ZodType = of
+    let value = values
     for (const key of path) {
       schema = own((unwrap(schema) as z.ZodObject).shape, key) as z.ZodType
       value = own(value as Record<string, unknown>, key)
@@ -240,14 +242,16 @@ function unwrap(schema: z.ZodType): z.ZodType {
       inner = inner.unwrap() as z.ZodType
     // z.preprocess
     else if (inner instanceof z.ZodPipe && inner.in instanceof z.ZodTransform) inner = inner.out as z.ZodType
+    else if (inner instanceof z.ZodPipe && inner.out instanceof z.ZodTransform) inner = inner.in as z.ZodType
     else return inner
   }
 }
 
-function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
+/** @param input what was parsed by `of` */
+export function describeIssue(of: z.ZodType, issue: z.core.$ZodIssue, input: unknown): string[] {
   const at = issue.path.map(String)
   if (issue.code === 'unrecognized_keys') {
-    const siblings = shapeAt(at)
+    const siblings = shapeAt(of, at)
     return issue.keys.map((key) => `${[...at, key].join('.')}: there is no such setting${suggest(key, siblings)}`)
   }
   // Where one text stands for a list of one, the issue is about element 0 of it.
@@ -264,8 +268,8 @@ function describe(issue: z.core.$ZodIssue, input: unknown): string[] {
   ]
 }
 
-function shapeAt(path: readonly string[]): string[] {
-  let schema: z.ZodType = configSchema
+function shapeAt(of: z.ZodType, path: readonly string[]): string[] {
+  let schema = of
   for (const key of path) {
     const inner = unwrap(schema)
     if (inner instanceof z.ZodArray) schema = inner.element as z.ZodType

@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto'
 import path from 'node:path'
-import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { TopCounts, type TopCountsState } from '../../core/topCounts.ts'
@@ -10,6 +9,7 @@ import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { UserId } from '../../records/interaction.ts'
 import { valueRules } from '../../records/value/valueRules.ts'
 import { type DatasetReading, openDataset } from '../dataset/dataset.ts'
+import type { LabConfig } from '../labOptions.ts'
 import type { OfflineStep, UserSteps } from './offlineSplit.ts'
 
 export interface OfflineData {
@@ -57,7 +57,7 @@ export interface DataOptions extends DatasetReading {
  * @throws ConfigError if the path cannot be read, or nothing in it counts
  */
 export async function loadOfflineData(
-  config: Config,
+  config: LabConfig,
   options: DataOptions,
   announce: (text: string) => void = () => {}
 ): Promise<OfflineData> {

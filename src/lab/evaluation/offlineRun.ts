@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../core/clock.ts'
-import type { Config, EvaluateOptions, ModelOptions } from '../../core/config/config.ts'
+import type { ModelOptions } from '../../core/config/config.ts'
 import { DivergedError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
 import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
@@ -14,6 +14,7 @@ import { peakTensorBytes } from '../../model/backend.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { CheckpointFiles } from '../../train/checkpoint/checkpointFiles.ts'
+import type { LabConfig } from '../labOptions.ts'
 import { historyLengths, historyPoint, itemPoints, shortened } from './coldStart.ts'
 import { encoderLists } from './encoderLists.ts'
 import { ExactTop } from './exactTop.ts'
@@ -34,7 +35,7 @@ import { OfflineTrainer } from './offlineTrainer.ts'
 import { isSimpleMethod, simpleMethod } from './simpleMethods.ts'
 
 export interface OfflineRunOptions {
-  readonly config: Config
+  readonly config: LabConfig
   readonly data: OfflineData
   /** A name of model.name, or a simple method. */
   readonly model: string
@@ -131,7 +132,7 @@ export async function validate(options: OfflineRunOptions): Promise<number> {
 }
 
 /** Those who take part. */
-export function filteredUsers(data: OfflineData, config: Config): UserSteps[] {
+export function filteredUsers(data: OfflineData, config: LabConfig): UserSteps[] {
   return coreFilter(data.users, config.evaluate.interactionsMin)
 }
 
@@ -392,14 +393,14 @@ async function learnEpoch(trainer: OfflineTrainer, progress: Progress, options: 
 }
 
 /** The settings of the stream, with those of an evaluation in their place. */
-export function trainOptions({ train, evaluate }: Config) {
-  const { batchSize, negatives, denseLearningRate, rowLearningRate } = evaluate satisfies EvaluateOptions
+export function trainOptions({ train, evaluate }: LabConfig) {
+  const { batchSize, negatives, denseLearningRate, rowLearningRate } = evaluate
   return { ...train, batchSize, negatives, denseLearningRate, rowLearningRate, admissionMin: 1 }
 }
 
 /** What is configured of the model, but for what is other over many epochs. */
-export function modelOptionsOf({ model, evaluate }: Config, name: string): ModelOptions {
-  const { dropout, temperature, featuresHalveAt } = evaluate satisfies EvaluateOptions
+export function modelOptionsOf({ model, evaluate }: LabConfig, name: string): ModelOptions {
+  const { dropout, temperature, featuresHalveAt } = evaluate
   return { ...model, name, dropout, temperature, featuresHalveAt } as ModelOptions
 }
 

@@ -5,7 +5,6 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { systemClock } from '../../core/clock.ts'
-import type { Config } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
 import { Rng } from '../../core/rng.ts'
@@ -14,6 +13,7 @@ import { interestScoreOf } from '../../index/interestScore.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { CheckpointFiles } from '../../train/checkpoint/checkpointFiles.ts'
+import type { LabConfig } from '../labOptions.ts'
 import { ExactTop } from './exactTop.ts'
 import { MarkovChain } from './markovChain.ts'
 import type { OfflineData } from './offlineData.ts'
@@ -25,7 +25,7 @@ import { cutPeriods, firstSeen, type NextItem, periodCases, type StreamPeriod } 
 import { forgetting, type PeriodResult, type StreamPolicy, type StreamResult, streamMeans } from './streamResult.ts'
 
 export interface StreamRunOptions {
-  readonly config: Config
+  readonly config: LabConfig
   readonly data: OfflineData
   readonly model: string
   readonly policy: StreamPolicy

@@ -19,9 +19,9 @@ test('a variable wins over the file, the command line over both', () => {
 })
 
 test('all problems are reported at once, each with its name, its value and what was probably meant', () => {
-  const file = { trian: {}, train: { batchSize: -1, negativs: 3 }, model: { dropout: 'much' } }
+  const file = { trian: {}, train: { batchSize: -1, negativs: 3 }, model: { repelBeta: 'much' } }
   assert.throws(
-    () => resolveConfig(file, { MTMI_MODEL_DROPOT: '0' }),
+    () => resolveConfig(file, { MTMI_MODEL_REPEL_BTA: '0' }),
     (error) => {
       assert(error instanceof ConfigError)
       const text = error.message
@@ -29,8 +29,8 @@ test('all problems are reported at once, each with its name, its value and what 
       assert.match(text, /trian: there is no such setting; did you mean train\?/)
       assert.match(text, /train\.negativs: .*did you mean negatives\?/)
       assert.match(text, /train\.batchSize: .*given: -1/)
-      assert.match(text, /model\.dropout: .*given: "much"/)
-      assert.match(text, /MTMI_MODEL_DROPOT: .*did you mean MTMI_MODEL_DROPOUT\?/)
+      assert.match(text, /model\.repelBeta: .*given: "much"/)
+      assert.match(text, /MTMI_MODEL_REPEL_BTA: .*did you mean MTMI_MODEL_REPEL_BETA\?/)
       return true
     }
   )
@@ -56,8 +56,10 @@ test('every setting has a variable, and no two share one', () => {
       : 1
   const config = resolveConfig(undefined, {})
   const { types, ...events } = config.events
+  const { interestCount, dimensions, idwAlpha, repelBeta } = config.model
+  const model = { interestCount, dimensions, idwAlpha, repelBeta }
   assert(Object.keys(types).length > 0)
-  assert.equal(paths.size, leaves({ ...config, events }) + 1) // a table, the event types, is one setting, as a list is
+  assert.equal(paths.size, leaves({ ...config, events, model }) + 1) // a table, the event types, is one setting, as a list is
 })
 
 test('a table can be given in a variable as JSON', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { resolveConfig, withSettings } from '../../../src/core/config/config.ts'
+import { resolveConfig } from '../../../src/core/config/config.ts'
 import { learnedModels } from '../../../src/core/config/modelOptions.ts'
 import { itemPoints, shortened } from '../../../src/lab/evaluation/coldStart.ts'
 import { markdownTable } from '../../../src/lab/evaluation/htmlPage.ts'
@@ -9,6 +9,7 @@ import type { OfflineResult } from '../../../src/lab/evaluation/offlineResult.ts
 import { simpleMethods } from '../../../src/lab/evaluation/simpleMethods.ts'
 import { studies, studyCells } from '../../../src/lab/evaluation/studyPlan.ts'
 import { studySections } from '../../../src/lab/evaluation/studyReport.ts'
+import { labConfig } from '../../../src/lab/labOptions.ts'
 import { itemsOf, steps } from './offlineSteps.ts'
 
 const metrics = (value: number) =>
@@ -59,7 +60,7 @@ test('every setting that a study changes exists, in its bounds', () => {
       cells.length,
       `${study}: two rows are called the same`
     )
-    for (const { settings } of cells) withSettings(config, settings)
+    for (const { settings } of cells) labConfig(config, settings)
   }
 })
 

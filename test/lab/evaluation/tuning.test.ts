@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { resolveConfig, withSettings } from '../../../src/core/config/config.ts'
+import { resolveConfig } from '../../../src/core/config/config.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { drawTrials, rungs } from '../../../src/lab/evaluation/tuning.ts'
+import { labConfig } from '../../../src/lab/labOptions.ts'
 
 test('rungs: a third of the trials, three times the epochs', () => {
   assert.deepEqual(rungs(27, 27), [
@@ -24,7 +25,7 @@ test('trials: the settings in force, then draws within the bounds, the same for 
   assert.deepEqual(drawTrials(40, new Rng(3)), trials)
   assert.notDeepEqual(drawTrials(40, new Rng(4)), trials)
   const config = resolveConfig(undefined, {})
-  for (const { settings } of trials) withSettings(config, settings)
+  for (const { settings } of trials) labConfig(config, settings)
   // A longer search begins like a shorter one.
   assert.deepEqual(drawTrials(10, new Rng(3)), trials.slice(0, 10))
 })

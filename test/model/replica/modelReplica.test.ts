@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../../src/core/config/config.ts'
+import { modelSchema } from '../../../src/core/config/modelOptions.ts'
 import { BadEventError } from '../../../src/core/errors.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { userModels } from '../../../src/lab/models/comparisonModels.ts'
@@ -28,8 +29,9 @@ const catalogue: CatalogueItem[] = Array.from({ length: 30 }, (_, i) => ({
 const encoderItems = catalogue.map((item) => ({ itemId: item.itemId, features: featureKeys(item) }))
 
 function makeTrainer(model: Record<string, unknown> = {}): IncrementalTrainer {
-  const config = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...model }, train: { negatives: 16 } })
-  const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax: 6, seed: 1 })
+  const { train } = configSchema.parse({ train: { negatives: 16 } })
+  const options = modelSchema.parse({ dimensions: 8, interestCount: 3, ...model })
+  const trainer = new IncrementalTrainer({ model: options, train, historyMax: 6, seed: 1 })
   trainer.learnCatalogue(catalogue)
   return trainer
 }
@@ -55,7 +57,7 @@ const variants = [
   { featuresHalveAt: 2 }
 ]
 for (const model of variants) {
-  const { temperature } = configSchema.parse({ model }).model
+  const { temperature } = modelSchema.parse(model)
   test(`${JSON.stringify(model)}: interests and item vectors rank targets as the trainer ranks them`, () => {
     const trainer = makeTrainer(model)
     const replica = new ModelReplica()

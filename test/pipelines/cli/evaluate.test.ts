@@ -19,19 +19,13 @@ writeFileSync(
   ).join('')
 )
 const small = [
-  '--set',
-  'model.dimensions=8',
-  '--set',
-  'evaluate.batchSize=64',
-  '--set',
-  'evaluate.negatives=32',
-  '--set',
-  'evaluate.epochsMax=3'
+  ...['--option', 'model.dimensions=8', 'evaluate.batchSize=64', 'evaluate.negatives=32'],
+  ...['--option', 'evaluate.epochsMax=3']
 ]
 const metricNames = ['recall@20', 'hitRate@20', 'ndcg@20', 'recall@50', 'hitRate@50', 'ndcg@50']
 
 test('a learned model: the whole result, and the same again without learning', async () => {
-  const command = [...small, 'evaluate', '--data', data, '--model', 'mtmi', '--json']
+  const command = ['evaluate', ...small, '--data', data, '--model', 'mtmi', '--json']
   const first = await mtmi(command, { cwd })
   assert.equal(first.status, 0, first.stderr)
   const result = lastLine(first.stdout)
@@ -107,7 +101,7 @@ test('interactions of types without a weight are counted by type, and the option
     file,
     '--model',
     'most-popular',
-    '--set',
+    '--option',
     'evaluate.interactionsMin=1',
     '--json'
   ]
@@ -139,8 +133,8 @@ test('interactions of types without a weight are counted by type, and the option
 })
 
 test('killed, it goes on from its last epoch', async () => {
-  const endless = ['--set', 'evaluate.epochsMax=2000', '--set', 'evaluate.patience=1000']
-  const command = [...small, ...endless, 'evaluate', '--data', data, '--seed', '3', '--json']
+  const endless = ['--option', 'evaluate.epochsMax=2000', '--option', 'evaluate.patience=1000']
+  const command = ['evaluate', ...small, ...endless, '--data', data, '--seed', '3', '--json']
   const killed = new MtmiProcess(command, { cwd })
   await killed.says(/epoch 2 done/)
   await killed.stop('SIGKILL')
@@ -187,10 +181,10 @@ writeFileSync(
 )
 
 test('stream: period by period, for a model that is updated and for a chain', async () => {
-  const settings = [...small, '--set', 'evaluate.periods=4', '--set', 'evaluate.periodEpochs=1']
+  const settings = [...small, '--option', 'evaluate.periods=4', '--option', 'evaluate.periodEpochs=1']
   for (const policy of ['replay', 'static', 'retrain', 'cumulative-markov']) {
     const { status, stdout, stderr } = await mtmi(
-      [...settings, 'evaluate', '--data', timed, '--protocol', 'stream', '--policy', policy, '--json'],
+      ['evaluate', ...settings, '--data', timed, '--protocol', 'stream', '--policy', policy, '--json'],
       { cwd }
     )
     assert.equal(status, 0, stderr)
@@ -209,11 +203,11 @@ test('stream: period by period, for a model that is updated and for a chain', as
 })
 
 test('a study and a search: a table, plots, and the runs behind them; the second time nothing is learned', async () => {
-  const settings = [...small, '--set', 'evaluate.epochsMax=2']
+  const settings = [...small, '--option', 'evaluate.epochsMax=2']
   const compare = [
-    ...settings,
     'study',
     'compare',
+    ...settings,
     '--data',
     data,
     '--model',
@@ -240,7 +234,7 @@ test('a study and a search: a table, plots, and the runs behind them; the second
     (JSON.parse(readFileSync(path.join(cwd, 'found', 'compare.json'), 'utf8')) as typeof kept).runs,
     kept.runs
   )
-  const tuned = await mtmi([...settings, 'tune', '--data', data, '--trials', '3', '--out', 'found', '--json'], { cwd })
+  const tuned = await mtmi(['tune', ...settings, '--data', data, '--trials', '3', '--out', 'found', '--json'], { cwd })
   assert.equal(tuned.status, 0, tuned.stderr)
   const { tuning } = lastLine(tuned.stdout) as {
     tuning: { model: string; judged: { trial: { number: number }; epochs: number }[] }[]

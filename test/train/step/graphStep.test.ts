@@ -4,7 +4,7 @@ import '../../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../../src/core/config/config.ts'
+import { modelSchema } from '../../../src/core/config/modelOptions.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import { loadBackend, peakTensorBytes } from '../../../src/model/backend.ts'
 import { createModel } from '../../../src/model/model.ts'
@@ -28,9 +28,7 @@ const historyMax = 5
  * counts.
  */
 function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
-  const { model: options } = configSchema.parse({
-    model: { dimensions: 8, interestCount: 3, temperature: 0.3, ...settings }
-  })
+  const options = modelSchema.parse({ dimensions: 8, interestCount: 3, temperature: 0.3, ...settings })
   const rng = new Rng(4)
   const model = createModel(options, historyMax)
   const table = new ItemTable({
@@ -173,7 +171,7 @@ test('options that the graph does not compute are left to the other way', () => 
     { itemTables: 'per-tower' },
     { name: 'mind' }
   ]) {
-    const { model: options } = configSchema.parse({ model: { dimensions: 8, interestCount: 3, ...settings } })
+    const options = modelSchema.parse({ dimensions: 8, interestCount: 3, ...settings })
     assert.equal(hasGraph(createModel(options, historyMax), options), false, JSON.stringify(settings))
   }
 })
