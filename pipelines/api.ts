@@ -66,7 +66,7 @@ export type { ModelUpdate } from '../src/records/modelUpdate.ts'
 export type { MiniBatch } from '../src/train/batch/miniBatch.ts'
 export { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 export { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
-export type { EvaluationReport, StepReport, Trainer } from '../src/train/trainer.ts'
+export type { EvaluationReport, StepReport } from '../src/train/trainer.ts'
 
 // Vectors into an index, and recommendations out of it.
 

@@ -11,6 +11,7 @@ import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
+import { needsLab } from '../../src/model/model.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { AccountMeter } from '../../src/monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
@@ -23,7 +24,6 @@ import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { SessionEncoding } from '../../src/serve/sessionEncoding.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
-import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
@@ -75,7 +75,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   const { config } = task
   const run = new RunDirectory(task.dataDir, task.run)
   const backend = await loadConfiguredBackend()
-  if (config.model.name !== 'mtmi') await import('../../src/lab/models/comparisonModels.ts')
+  if (needsLab(config.model)) await import('../../src/lab/models/comparisonModels.ts')
   const io = await openStageIo(config, run)
   const entries: MetricsEntry[] = []
   const measure = (report: MetricsReport) => void entries.push(...report)
@@ -224,10 +224,9 @@ function train(
   publishing: PublishStage | undefined
 ): RunningStage {
   const { model, train, sequence, seed } = config
-  const { checkpointKeep: keep, versionKeep, auditFile } = train
+  const { checkpointKeep: keep, versionKeep } = train
   const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
-  const audit = auditFile === null ? undefined : new LearnedAudit(auditFile)
   let trainMs = 0
   let examplesThisRun = 0
   const stage = new TrainStage({
@@ -242,8 +241,7 @@ function train(
       trainMs += batch.evaluateMs + batch.learnMs
       examplesThisRun += batch.step?.fresh.learned ?? 0
       measure(batchMetrics(batch))
-    },
-    ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
+    }
   })
   const status = (): TrainStatus => ({
     consumed: offsetsToJson(stage.consumed()),
@@ -272,10 +270,7 @@ function train(
       { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
     ],
     drain: (on) => stage.hurry(on),
-    async close() {
-      await audit?.close()
-      await ledger.close()
-    }
+    close: () => ledger.close()
   }
 }
 

@@ -1,8 +1,8 @@
-// A batch's histories as user models read them: positions in the rows that the histories touch, and what is known of
+// A batch's histories as user models read them: positions among the rows that the histories touch, and what is known of
 // each step. As arrays, and as tensors.
 //
 // B histories, L steps each. Histories that overlap may share their steps: then W windows of L steps with P histories
-// each, and B = W·P. Otherwise W = B, P = 1.
+// each, and B = W·P. Otherwise W = B, P = 1. R newest steps of a history are read.
 
 import * as tf from '@tensorflow/tfjs-core'
 
@@ -12,30 +12,22 @@ export interface HistoryTensors {
   readonly perWindow?: number // P; absent: 1
   readonly steps: tf.Tensor1D // [W·L]      int32, positions in `rows`, oldest first; left-padded where P = 1
   readonly age: tf.Tensor1D // [B·L]      int32, age group (see ageGroup)
-  /**
-   * How far the step is from the newest one in the day and in the week (see hourApart, dayApart). Made when asked for,
-   * and then the asker's. int32
-   */
-  apart(): { readonly hours: tf.Tensor1D; readonly days: tf.Tensor1D } // [B·L] each
-  readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step, −1e9 at padding, at steps dropped out and at steps of the window that are not of the history
-  /**
-   * Where the step stands in its history: R − 1 is the newest. Absent where every history ends with its window: then
-   * step l is at R − L + l. [B·L] int32
-   */
+  readonly seconds: Float32Array // [B·L]      before the newest step of the history
+  readonly blocked: tf.Tensor3D // [B, L, 1]  0 at a real step; −1e9 at padding and at steps of the window outside the history
+  /** Place of the step in its history: R − 1 is the newest. Absent: all histories end with their window. [B·L] int32 */
   readonly position?: tf.Tensor1D
 }
 
-/** What HistoryTensors is made of. */
+/** What HistoryTensors is made from. */
 export interface HistoryArrays {
   readonly size: number // B
   readonly length: number // L
   readonly perWindow: number // P
   readonly steps: Int32Array // [W·L]
   readonly age: Int32Array // [B·L]
-  readonly seconds: Float32Array // [B·L]  before the newest step of the history
+  readonly seconds: Float32Array // [B·L]
   readonly blocked: Float32Array // [B·L]
-  /** Absent where every history ends with its window. [B·L] */
-  readonly position?: Int32Array
+  readonly position?: Int32Array // [B·L]
 }
 
 export interface Histories {
@@ -58,23 +50,13 @@ export interface HistoryWindows {
 /** log2 of seconds: 31 doublings are 68 years. */
 export const ageGroups = 32
 
-/** Doublings of the age. @param ageSeconds anything below 0, or no number, counts as 0 @returns 0 … ageGroups − 1 */
+/** Doublings of the age. @param ageSeconds below 0 or not a number: counts as 0 @returns 0 … ageGroups − 1 */
 export function ageGroup(ageSeconds: number): number {
   if (!(ageSeconds > 0)) return 0
   return Math.min(ageGroups - 1, Math.floor(Math.log2(1 + ageSeconds)))
 }
 
-/** Hours, rounded, less whole days: 0 for the same time of day, whatever the time zone. @returns 0 … 23 */
-export function hourApart(ageSeconds: number): number {
-  return ageSeconds > 0 ? Math.round(ageSeconds / 3600) % 24 : 0
-}
-
-/** Days, rounded, less whole weeks: 0 for the same day of the week. @returns 0 … 6 */
-export function dayApart(ageSeconds: number): number {
-  return ageSeconds > 0 ? Math.round(ageSeconds / 86_400) % 7 : 0
-}
-
-/** @param historyMax R of the model: of longer histories the newest R steps are read */
+/** @param historyMax R */
 export function historyArrays(histories: Histories, historyMax: number): HistoryArrays {
   const { size: B, length } = histories
   const L = Math.min(length, historyMax)
@@ -86,9 +68,8 @@ export function historyArrays(histories: Histories, historyMax: number): History
     for (let l = 0; l < L; l++) {
       const from = b * length + (length - L) + l
       const to = b * L + l
-      const step = histories.steps[from]!
-      steps[to] = step
-      if (step === 0) {
+      steps[to] = histories.steps[from]!
+      if (steps[to] === 0) {
         blocked[to] = -1e9
         continue
       }
@@ -99,7 +80,7 @@ export function historyArrays(histories: Histories, historyMax: number): History
   return { size: B, length: L, perWindow: 1, steps, age, seconds, blocked }
 }
 
-/** @param historyMax R of the model */
+/** @param historyMax R */
 export function windowArrays(batch: HistoryWindows, historyMax: number): HistoryArrays {
   const { windows: W, length: L, places: P, timesMs, ends } = batch
   const age = new Int32Array(W * P * L)
@@ -122,37 +103,20 @@ export function windowArrays(batch: HistoryWindows, historyMax: number): History
 }
 
 /** Owned by the caller. */
-export function tensorsOf({
-  size,
-  length,
-  perWindow,
-  steps,
-  age,
-  seconds,
-  blocked,
-  position
-}: HistoryArrays): HistoryTensors {
+export function tensorsOf(arrays: HistoryArrays): HistoryTensors {
+  const { size, length, perWindow, seconds, position } = arrays
   return {
     size,
     length,
-    steps: tf.tensor1d(steps, 'int32'),
-    age: tf.tensor1d(age, 'int32'),
-    apart: () => ({ hours: tf.tensor1d(hoursApart(seconds), 'int32'), days: tf.tensor1d(daysApart(seconds), 'int32') }),
-    blocked: tf.tensor3d(blocked, [size, length, 1]),
+    seconds,
+    steps: tf.tensor1d(arrays.steps, 'int32'),
+    age: tf.tensor1d(arrays.age, 'int32'),
+    blocked: tf.tensor3d(arrays.blocked, [size, length, 1]),
     ...(position === undefined ? {} : { perWindow, position: tf.tensor1d(position, 'int32') })
   }
 }
 
-/** As tensors. Owned by the caller. */
+/** Owned by the caller. @param historyMax R */
 export function historyTensors(histories: Histories, historyMax: number): HistoryTensors {
   return tensorsOf(historyArrays(histories, historyMax))
-}
-
-/** hourApart and dayApart of each step. */
-export function hoursApart(seconds: Float32Array): Int32Array {
-  return Int32Array.from(seconds, hourApart)
-}
-
-export function daysApart(seconds: Float32Array): Int32Array {
-  return Int32Array.from(seconds, dayApart)
 }

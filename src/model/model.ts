@@ -1,116 +1,104 @@
-// A whole model: one of the user models beside the item tower. What is trained, kept, sent and served, whichever it is.
+// A whole model: a user model beside the item tower. What is trained, saved, sent and served.
+//
+// N items, D dimensions.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { interestCountOf, type ModelOptions, modelProblems, modelSchema } from '../core/config/modelOptions.ts'
 import { ConfigError, CorruptError } from '../core/errors.ts'
 import { own } from '../core/own.ts'
 import type { Rng } from '../core/rng.ts'
-import { itemTower } from './itemTower.ts'
-import type { TowerGraphOptions } from './towerGraph.ts'
-import type { UserModel } from './userModel.ts'
-import { userModelOf } from './userModels.ts'
-import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
+import { mtmi } from './mtmi.ts'
+import { unit } from './tensorOps.ts'
+import type { ModelShape, UserModel } from './userModel.ts'
+import { filled, nearIdentity, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'
 
-/**
- * What decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. Flat,
- * and JSON-able.
- */
+/** Decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. JSON-able. */
 export type Architecture = Readonly<Record<string, string | number>>
 
-export interface Model {
+export interface Model extends ModelShape {
   readonly architecture: Architecture
   readonly user: UserModel
-  readonly interestCount: number // K
-  readonly dimensions: number // D
-  readonly historyMax: number // R
-  /** Numbers of a row of the table. */
-  readonly rowWidth: number
   /** Of all dense weights, the user model's first. */
   readonly shapes: WeightShapes
   initialWeights(rng: Rng): Weights
   /**
-   * How much of the mean of an item's feature rows is added to its row: 1 for an item without one. @param count
+   * How much of the mean of an item's feature embeddings is added to its own: 1 for an item without one. @param count
    * interactions of the item
    */
   featureShare(count: number): number
-  /** @param rows [N, rowWidth] @returns of length 1, [N, D] */
+  /** v = unit(e W + b). @param rows [N, D] @returns of length 1, [N, D] */
   itemVectors(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
-  /** Of its training step as one graph; absent where there is none. */
-  readonly graph?: Pick<TowerGraphOptions, 'towers' | 'towerCount' | 'dimensions' | 'historyMax' | 'itemTower'>
+}
+
+export type MakeUserModel = (shape: ModelShape, options: ModelOptions) => UserModel
+
+/** Values in production of the options that only studies vary: other values need the models of the lab. */
+const production = {
+  name: 'mtmi',
+  loss: 'softmax',
+  readout: 'model',
+  idwStopGradient: true,
+  hardNegativesBeta: 0,
+  routingRegularisation: 0,
+  communication: 'none',
+  context: 'none'
+} as const satisfies Partial<ModelOptions>
+
+let labModel: MakeUserModel | undefined
+
+/** Whether only src/lab/models has the model of these options. */
+export function needsLab(options: ModelOptions): boolean {
+  return Object.entries(production).some(([name, value]) => own(options as Record<string, unknown>, name) !== value)
+}
+
+/** Adds the models of the lab to this thread. */
+export function addLabModels(make: MakeUserModel): void {
+  labModel = make
 }
 
 /**
- * @param historyMax newest steps of a history that the model reads @throws ConfigError for options that exclude each
- *   other
+ * @param historyMax newest steps of a history that the model reads
+ * @throws ConfigError for options that exclude each other, or that need the lab where it was not loaded
  */
 export function createModel(options: ModelOptions, historyMax: number): Model {
   const problems = modelProblems(options)
   if (problems.length > 0) throw new ConfigError(problems)
-  const D = options.dimensions
-  const interestCount = interestCountOf(options)
-  const user = userModelOf(options.name)({ interestCount, dimensions: D, historyMax }, options)
-  const item = itemTower(options.itemTower, D)
-  const { name, itemTables, featuresHalveAt } = options
-  const apart = itemTables === 'per-tower'
+  const { name, dimensions: D, featuresHalveAt } = options
+  const shape = { interestCount: interestCountOf(options), dimensions: D, historyMax }
+  const make = needsLab(options) ? labModel : mtmi
+  if (make === undefined)
+    throw new ConfigError([`model.name ${name} with these options is a model for comparison, which only the lab has`])
+  const user = make(shape, options)
+  const itemShapes = { 'item.weight': [D, D], 'item.bias': [D] }
   return {
-    architecture: {
-      name,
-      interestCount,
-      dimensions: D,
-      historyMax,
-      itemTower: options.itemTower,
-      itemTables,
-      ...user.architecture
-    },
-    user: apart ? withOwnRows(user, D) : user,
-    interestCount,
-    dimensions: D,
-    historyMax,
-    rowWidth: apart ? (1 + user.towers) * D : D,
-    shapes: { ...user.shapes, ...item.shapes },
-    initialWeights: (rng) => ({ ...user.initialWeights(rng), ...item.initialWeights(rng) }),
+    ...shape,
+    architecture: { name, ...shape, ...user.architecture },
+    user,
+    shapes: { ...user.shapes, ...itemShapes },
+    initialWeights: (rng) => ({
+      ...user.initialWeights(rng),
+      'item.weight': filled(itemShapes['item.weight'], nearIdentity(D, rng)),
+      'item.bias': filled(itemShapes['item.bias'], () => 0)
+    }),
     featureShare: (count) => (featuresHalveAt === 0 ? 1 : featuresHalveAt / (featuresHalveAt + count)),
-    ...(user.graph === undefined || apart
-      ? {}
-      : {
-          graph: {
-            towers: user.graph,
-            towerCount: user.towers,
-            dimensions: D,
-            historyMax,
-            itemTower: options.itemTower
-          }
-        }),
-    itemVectors: (weights, rows) => item.vectors(weights, apart ? tf.slice(rows, [0, 0], [rows.shape[0], D]) : rows)
+    itemVectors: (weights, rows) =>
+      unit(tf.add(tf.matMul(rows, weights['item.weight'] as tf.Tensor2D), weights['item.bias']!))
   }
 }
 
-/** A row is then the item tower's D numbers, and after them D for each user tower. */
-function withOwnRows(user: UserModel, D: number): UserModel {
-  const own = (rows: tf.Tensor2D) => tf.slice(rows, [0, D], [rows.shape[0], user.towers * D])
-  const { rowScores } = user
-  return {
-    ...user,
-    interests: (weights, rows, history, scores) => user.interests(weights, own(rows), history, scores),
-    ...(rowScores === undefined ? {} : { rowScores: (weights, rows) => rowScores(weights, own(rows)) })
-  }
-}
-
-/**
- * In what two architectures differ, as sentences for whoever can change the configuration; empty if in nothing.
- */
+/** In what two architectures differ, as sentences for a ConfigError. */
 export function differences(wanted: Architecture, found: Architecture): string[] {
   return Object.keys({ ...wanted, ...found })
     .filter((key) => own(wanted, key) !== own(found, key))
     .map(
       (key) =>
-        `${key} is ${own(wanted, key) ?? 'not there'}, but the checkpoint has ${own(found, key) ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
+        `${key} is ${own(wanted, key) ?? 'not set'}, but the checkpoint has ${own(found, key) ?? 'none'}: restore the setting, or start a new model with 'mtmi reset'`
     )
 }
 
 /**
- * Names the vectors that may be compared: `mtmi-4x64`, and what is not as usual of the architecture after it, as in
- * `mtmi-4x64-itemtower-none`.
+ * Names the vectors that may be compared: `mtmi-4x64`, followed by what differs from the default architecture, as in
+ * `mtmi-4x64-context-time`.
  */
 export function modelVersionOf(options: ModelOptions): string {
   const { name, interestCount, dimensions, historyMax, ...rest } = createModel(options, 1).architecture

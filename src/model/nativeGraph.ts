@@ -31,7 +31,7 @@ interface NativeBinding {
  */
 let written = 0
 
-export interface Fed {
+export interface GraphFeed {
   readonly shape: readonly number[]
   readonly values: Float32Array | Int32Array
 }
@@ -91,16 +91,16 @@ export class NativeGraph<Name extends string> {
     this.#id = this.#binding.loadSavedModel(folder, 'serve')
   }
 
-  /** @param fed a value for each of the graph's inputs @returns memory of the caller's */
-  run(fed: Readonly<Record<string, Fed>>): Record<Name, Float32Array> {
+  /** @param feeds a value for each of the graph's inputs @returns memory of the caller's */
+  run(feeds: Readonly<Record<string, GraphFeed>>): Record<Name, Float32Array> {
     const binding = this.#binding
     const inputs: number[] = []
     try {
-      for (const { shape, values } of Object.values(fed))
+      for (const { shape, values } of Object.values(feeds))
         inputs.push(
           binding.createTensor(shape, values instanceof Float32Array ? binding.TF_FLOAT : binding.TF_INT32, values)
         )
-      const made = binding.runSavedModel(this.#id, inputs, Object.keys(fed).join(','), this.#outputs)
+      const made = binding.runSavedModel(this.#id, inputs, Object.keys(feeds).join(','), this.#outputs)
       const values = made.map(({ id }) => binding.tensorDataSync(id))
       for (const { id } of made) binding.deleteTensor(id)
       return Object.fromEntries(this.#names.map((name, i) => [name, values[i]!])) as Record<Name, Float32Array>

@@ -1,12 +1,13 @@
-// What turns a history into interests: the part in which the models differ. Table, sampler, item tower, loss and
-// trainer are the same for all.
+// What turns a history into interests: the part in which models differ. Table, sampler, item tower and trainer are the
+// same for all.
 //
 // B users, L history positions, K interests, D dimensions, U item rows touched.
 
 import type * as tf from '@tensorflow/tfjs-core'
 import type { Rng } from '../core/rng.ts'
 import type { HistoryTensors } from './historyTensors.ts'
-import type { TowerOptions } from './towerGraph.ts'
+import type { Candidates } from './loss.ts'
+import type { TowerGraphOptions } from './towerGraph.ts'
 import type { WeightShapes, Weights, WeightTensors } from './weights.ts'
 
 export interface ModelShape {
@@ -19,47 +20,49 @@ export interface ModelShape {
 export interface UserVectors {
   /** Of length 1. [K, B, D] */
   readonly interests: tf.Tensor3D
-  /** Share of each step in each interest, where the model knows such a thing; of no meaning at padding. [B, K, L] */
+  /** Share of each step in each interest, for models that have one; undefined values at padding. [B, K, L] */
   readonly routing?: tf.Tensor3D
 }
 
-/** Which interests learn from a target (see objective). */
-export type Readout = 'idw' | 'hard' | 'label-aware'
-
-/** Stateless: the weights are given with each call, and belong to the caller. */
+/** Stateless: the weights are passed with each call, and belong to the caller. */
 export interface UserModel {
   /** Options beyond the shape that decide which vectors the same weights give. */
   readonly architecture: Readonly<Record<string, string | number>>
-  /** What it was published with. */
-  readonly readout: Readout
-  /** Towers that may have rows of their own. */
-  readonly towers: number
-  /** Of its own weights, no name of which begins with `item.` */
+  /** Of its own weights. Names beginning with `item.` are the item tower's. */
   readonly shapes: WeightShapes
-  /** First values, drawn in the order of `shapes`. */
+  /** Initial values, drawn in the order of `shapes`. */
   initialWeights(rng: Rng): Weights
   /**
    * Differentiable in the weights and rows. Finite for every history, an empty one included; padding has no influence.
-   * `routing` is told only where each history has a window of its own.
+   * `routing` only where each history has a window of its own.
    *
-   * @param rows of the items in the histories: row plus mean of feature rows. [U, D], or [U, towers · D] where each
-   *   tower has rows of its own
-   * @param scores what `rowScores` gives for these rows, where it is known already
+   * @param rows of the items in the histories: embedding plus mean of feature embeddings. [U, D]
+   * @param scores `rowScores` of these rows, where already known
    */
   interests(weights: WeightTensors, rows: tf.Tensor2D, history: HistoryTensors, scores?: tf.Tensor2D): UserVectors
   /**
-   * What of the work depends on an item's row alone: made once per unique row, and remembered by whoever serves. Absent
-   * if there is nothing of the kind.
+   * Weighted sum of the examples' losses.
+   *
+   * @param weight [B], summing to 1 for a mean
+   * @param onExamples receives the loss of each example: [B], not to be kept
+   */
+  loss(
+    users: UserVectors,
+    history: HistoryTensors,
+    candidates: Candidates,
+    weight: tf.Tensor1D,
+    onExamples?: (losses: tf.Tensor1D) => void
+  ): tf.Scalar
+  /**
+   * The part of the work that depends on an item's row alone: computed once per unique row, and cached when serving.
+   * Absent if there is none.
    *
    * @returns [U, S] with S = `rowScoreCount`
    */
   rowScores?(weights: WeightTensors, rows: tf.Tensor2D): tf.Tensor2D
   readonly rowScoreCount: number
-  /**
-   * Whether `interests` reads histories that share a window. Where it does not, each history is given steps of its own.
-   * Absent: it does not.
-   */
-  readonly readsWindows?: boolean
-  /** What towerGraph is to be told, where a training step of it can be one graph. */
-  readonly graph?: TowerOptions
+  /** Whether `interests` accepts histories that share a window. */
+  readonly readsWindows: boolean
+  /** For a model whose training step is also available as one graph. */
+  readonly graph?: TowerGraphOptions
 }

@@ -17,3 +17,9 @@ export function featureKeys({ features }: Pick<CatalogueItem, 'features'>): stri
     .flatMap(([field, values]) => values.map((value) => `${field}=${value}`))
     .sort()
 }
+
+/** `featureKeys` by item; empty for items that are not listed. */
+export function featureLookup(items: Iterable<CatalogueItem>): (itemId: ItemId) => readonly string[] {
+  const features = new Map(Array.from(items, (item) => [item.itemId, featureKeys(item)]))
+  return (itemId) => features.get(itemId) ?? []
+}

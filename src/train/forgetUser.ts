@@ -15,7 +15,7 @@ const naming = ['reservoir', 'guard']
 function partWithout(part: CheckpointPart, userIds: readonly UserId[]): CheckpointPart {
   const without = part.name === 'guard' ? guardWithout : examplesWithout
   let { arrays } = part
-  for (const userId of userIds) arrays = without(arrays, userId).arrays
+  for (const userId of userIds) arrays = without(arrays, userId)
   return arrays === part.arrays ? part : { ...part, arrays }
 }
 

@@ -1,4 +1,4 @@
-// Test, then learn: a model trained from a stream, a batch at a time, touching only the rows that the batch touches.
+// Test, then learn: a model trained from a stream, a batch at a time, changing only the rows that the batch touches.
 //
 // B examples, K interests, D dimensions, N items with a row, U rows touched.
 
@@ -11,40 +11,37 @@ import { Rng } from '../core/rng.ts'
 import { type Architecture, createModel, differences, type Model, modelToJson, modelVersionOf } from '../model/model.ts'
 import { type Checkpoint, type CheckpointPart, named } from '../model/replica/checkpoint.ts'
 import { checkWeights, mapShapes, type Weights } from '../model/weights.ts'
-import { type CatalogueItem, featureKeys } from '../records/catalogueItem.ts'
 import type { Example } from '../records/example.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { ModelUpdate } from '../records/modelUpdate.ts'
 import { BatchAssembler } from './batch/batchAssembler.ts'
 import { CandidateSampler } from './batch/candidateSampler.ts'
 import type { Extent } from './batch/changedRows.ts'
-import { FeatureRows } from './batch/featureRows.ts'
 import { FloodGuard } from './batch/floodGuard.ts'
 import { ItemTable } from './batch/itemTable.ts'
-import type { MiniBatch } from './batch/miniBatch.ts'
+import type { MiniBatch, WindowBatch } from './batch/miniBatch.ts'
 import { Reservoir } from './batch/reservoir.ts'
-import type { TrainingWindow } from './batch/trainingWindow.ts'
-import type { WindowBatch } from './batch/windowBatch.ts'
 import { ItemInputs } from './itemInputs.ts'
 import { Adam } from './step/adam.ts'
-import { dropoutMask } from './step/dropout.ts'
+import { eagerStep } from './step/eagerStep.ts'
+import { graphStep, hasGraph } from './step/graphStep.ts'
 import { updateRows } from './step/rowAdagrad.ts'
-import { stepGradients } from './step/stepGradients.ts'
+import { dropoutMask, gradientOfInputs, stepArrays } from './step/stepArrays.ts'
 import { TargetRanker } from './targetRanker.ts'
-import type { EvaluationReport, StepReport, Trainer } from './trainer.ts'
+import type { EvaluationReport, StepReport } from './trainer.ts'
 
 const trainLimits = {
-  /** Row-wise Adagrad, for item and feature rows. From .025 to .1 results differ little: vectors are scaled to length 1. */
+  /** Row-wise Adagrad, for embeddings. From .025 to .1 results differ little: vectors are scaled to length 1. */
   rowLearningRate: 0.05,
   /** Gradients are scaled down to this norm; 0: never. */
   gradientNormMax: 5,
   /** An item this long unseen, by event time, loses its row. */
   itemIdleMaxMs: 365 * 86_400_000,
-  /** Newest learned examples, of which no user and no item may have more than its share. */
+  /** Newest examples trained on, of which no user and no item may have more than its share. */
   guardExamples: 10_000
 }
 
-/** The settings; a limit is given by tests and by offline evaluation alone. */
+/** The settings; limits are set by tests and by offline evaluation alone. */
 export type TrainOptions = TrainSettings & Partial<typeof trainLimits>
 
 export interface IncrementalTrainerOptions {
@@ -53,47 +50,43 @@ export interface IncrementalTrainerOptions {
   /** Newest steps of a history that the model reads. */
   readonly historyMax: number
   readonly seed: number
-  /** Name of the model version: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
+  /** Model version: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
   readonly modelVersion?: string
 }
 
 const formatVersion = 2
 
-/** Parts that a checkpoint tells anew each time, however much of them has changed. */
+/** Parts that every checkpoint holds in full, however much of them has changed. */
 const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard'])
 
 /** Rows of features (`field=value`) at most; a catalogue has thousands. */
 const featuresMax = 1_000_000
 
 /**
- * Standard deviation of a new row's numbers, in units of 1/√D. Vectors are scaled to length 1 anyway, so a short row is
- * a row that turns fast: the first steps of Adagrad, whose length does not depend on it, decide where a new item
- * points, not chance.
+ * Standard deviation of a new row's numbers, in units of 1/√D. Vectors are scaled to length 1 anyway, so a short row
+ * turns fast: the first steps of Adagrad, whose length does not depend on it, decide where a new item points, not
+ * chance.
  */
 const initialRowLength = 0.1
 
-/** Batches between looks for items long unseen: the look is O(items) only when some are old. */
+/** Batches between checks for items long unseen: a check is O(items) only when some are old. */
 const expireEvery = 256
 
-export class IncrementalTrainer implements Trainer {
+export class IncrementalTrainer {
   readonly #options: IncrementalTrainerOptions & { readonly train: TrainSettings & typeof trainLimits }
-  readonly #model: Model
+  readonly model: Model
   #modelVersion: string
   readonly items: ItemTable
   readonly features: ItemTable
+  readonly assembler: BatchAssembler
   readonly #sampler: CandidateSampler
-  readonly #assembler: BatchAssembler
-  /** Draws no negatives: ranking needs none, and must not shift what learning draws. */
-  readonly #evaluationAssembler: BatchAssembler
   readonly #reservoir: Reservoir
   readonly #guard: FloodGuard
-  readonly #featureRows: FeatureRows
   readonly #ranker: TargetRanker
   readonly #inputs: ItemInputs
   readonly #adam: Adam
-  /** `field=value` of an item: of the catalogue that was given, or else of `learnCatalogue`. */
-  #featuresOf: (itemId: ItemId) => readonly string[]
-  readonly #own = new Map<ItemId, readonly string[]>()
+  /** `field=value` of an item. */
+  #featuresOf: (itemId: ItemId) => readonly string[] = () => []
   #weights: Weights
   #dropoutRng: Rng
   #step = 0
@@ -106,237 +99,177 @@ export class IncrementalTrainer implements Trainer {
     const { model, historyMax } = options
     const train = { ...trainLimits, ...options.train }
     this.#options = { ...options, train }
-    this.#model = createModel(model, historyMax)
+    this.model = createModel(model, historyMax)
     const rng = new Rng(options.seed)
     this.#modelVersion = options.modelVersion ?? modelVersionOf(model)
     const hashSeed = rng.uint32()
-    const dimensions = this.#model.rowWidth
-    const initialScale = initialRowLength / Math.sqrt(dimensions)
-    this.items = new ItemTable({
-      dimensions,
-      itemsMax: train.itemsMax,
-      admissionMin: train.admissionMin,
-      rng: rng.fork('items'),
-      initialScale
+    const { dimensions } = model
+    const table = { dimensions, initialScale: initialRowLength / Math.sqrt(dimensions) }
+    const { itemsMax, admissionMin } = train
+    this.items = new ItemTable({ ...table, itemsMax, admissionMin, rng: rng.fork('items') })
+    this.features = new ItemTable({ ...table, itemsMax: featuresMax, admissionMin: 1, rng: rng.fork('features') })
+    const { items, features } = this
+    this.#sampler = new CandidateSampler({ items })
+    this.assembler = new BatchAssembler({
+      ...{ items, features, sampler: this.#sampler, historyMax },
+      negatives: train.negatives,
+      rng: rng.fork('negatives'),
+      featuresOf: (itemId) => this.#featuresOf(itemId)
     })
-    this.features = new ItemTable({
-      dimensions,
-      itemsMax: featuresMax,
-      admissionMin: 1,
-      rng: rng.fork('features'),
-      initialScale
-    })
-    this.#sampler = new CandidateSampler({ items: this.items })
-    this.#featuresOf = (itemId) => this.#own.get(itemId) ?? []
-    const featuresOf = (itemId: ItemId) => this.#featuresOf(itemId)
-    const assembler = { items: this.items, features: this.features, sampler: this.#sampler, historyMax, featuresOf }
-    this.#assembler = new BatchAssembler({ ...assembler, negatives: train.negatives, rng: rng.fork('negatives') })
-    this.#evaluationAssembler = new BatchAssembler({ ...assembler, negatives: 0, rng: rng.fork('unused') })
-    this.#reservoir = new Reservoir({
-      items: this.items,
-      examplesMax: train.reservoirMax,
-      historyMax,
-      rng: rng.fork('reservoir')
-    })
-    const { guardExamples, userShareMax, itemShareMax } = train
+    rng.uint32() // one draw is unused, so that seeds give the streams that the figures in results/ were measured with
+    const { reservoirMax: examplesMax, guardExamples, userShareMax, itemShareMax } = train
+    this.#reservoir = new Reservoir({ items, examplesMax, historyMax, rng: rng.fork('reservoir') })
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
-    this.#featureRows = new FeatureRows(this.items, this.features, featuresOf)
-    this.#inputs = new ItemInputs(this.items, this.features, this.#model)
-    const ranked = { items: this.items, featureRows: this.#featureRows, inputs: this.#inputs }
-    this.#ranker = new TargetRanker({ model: this.#model, options: model, train, ...ranked }, hashSeed)
-    this.#weights = this.#model.initialWeights(rng.fork('weights'))
+    this.#inputs = new ItemInputs(items, features, this.model)
+    const ranked = { items, featureRows: this.assembler.featureRows, inputs: this.#inputs }
+    this.#ranker = new TargetRanker({ model: this.model, options: model, train, ...ranked }, hashSeed)
+    this.#weights = this.model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
     this.#adam = new Adam({ learningRate: train.denseLearningRate })
   }
 
-  /** Steps learned; a dropped one does not count. */
+  /** Steps trained; a dropped one does not count. */
   get learnedSteps(): number {
     return this.#step
   }
 
-  /** N: items that have a row. */
-  get itemCount(): number {
-    return this.items.size
-  }
-
-  /** Name of the model version, as it goes into commits. */
+  /** Model version, as it goes into commits. */
   get modelVersion(): string {
     return this.#modelVersion
   }
 
   /**
-   * From here on vectors belong to another model version: the next `takeUpdates` sends every row. Not part of a checkpoint, nor
-   * changed by going back to one.
+   * From here on vectors belong to another model version: the next `takeUpdates` sends every row. Not part of a
+   * checkpoint, nor changed by going back to one.
    */
   beginVersion(modelVersion: string): void {
     this.#modelVersion = modelVersion
     this.resendAll()
   }
 
-  /** The model version that was begun before a restart. */
+  /** The model version begun before a restart. */
   restoreVersion(modelVersion: string): void {
     this.#modelVersion = modelVersion
   }
 
-  /** Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Not part of a checkpoint. */
+  /** Where features of items are looked up. Changes are announced by `featuresChanged`. Not part of a checkpoint. */
   useCatalogue(featuresOf: (itemId: ItemId) => readonly string[]): void {
     this.#featuresOf = featuresOf
+    this.assembler.featureRows.clear()
   }
 
   /** The item's features differ from those of the batch before. */
   featuresChanged(itemId: ItemId): void {
-    this.#assembler.forgetFeatures(itemId)
-    this.#evaluationAssembler.forgetFeatures(itemId)
-    this.#featureRows.forget(this.items.rowOf(itemId))
+    this.assembler.featureRows.forget(this.items.rowOf(itemId))
   }
 
-  /** A catalogue of its own, where nobody else needs one: features count from the next batch on. */
-  learnCatalogue(items: Iterable<CatalogueItem>): void {
-    for (const item of items) {
-      this.#own.set(item.itemId, featureKeys(item))
-      this.featuresChanged(item.itemId)
-    }
-  }
-
-  /** Evaluates, observes, replays and learns: one batch of the stream. @throws DivergedError as `learnExamples` does */
+  /** Evaluates and trains on one batch of the stream. @throws DivergedError as `learnExamples` does */
   step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; report: StepReport } {
     const { evaluation, batch } = this.evaluateExamples(examples, ranges)
     return { evaluation, report: this.learnExamples(examples, batch) }
   }
 
-  /** Ranks the targets before anything is known of them: an item first seen here counts as a miss. */
+  /** Ranks the targets before they are observed: an item seen here for the first time counts as a miss. */
   evaluateExamples(
     examples: readonly Example[],
     ranges: OffsetRanges
   ): { evaluation: EvaluationReport; batch: MiniBatch } {
     this.items.releaseFreed()
     this.features.releaseFreed()
-    const batch = this.#evaluationAssembler.assemble(examples, ranges)
-    return { evaluation: this.evaluate(batch), batch }
+    const batch = this.assembler.assemble(examples, ranges, 'none')
+    return { evaluation: this.#ranker.evaluate(batch, this.#weights), batch }
   }
 
   /**
-   * Counts and admits the targets, adds replayed examples, learns, and keeps the examples for replay. Examples of which
+   * Counts and admits the targets, adds replayed examples, trains, and keeps the examples for replay. Examples of which
    * one user or one item has too many (see FloodGuard) are left out of all of it.
    *
    * @param evaluated what `evaluateExamples` returned for them: its ranges are passed on
    * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed
-   *   and nothing was kept for replay, but
-   *   the targets have been counted and admitted and the random streams have moved on: so the same stream from the same
-   *   checkpoint does the same again.
+   *   and nothing was kept for replay, but the targets have been counted and admitted and the random streams have moved
+   *   on: so the same stream from the same checkpoint does the same again.
    */
   learnExamples(examples: readonly Example[], evaluated: MiniBatch): StepReport {
     const { replayRatio, itemIdleMaxMs } = this.#options.train
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     const admitted = this.#guard.admit(examples)
-    this.#assembler.observe(admitted)
+    this.assembler.observe(admitted)
     const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
-    const all = replayed.length === 0 ? admitted : [...admitted, ...replayed]
-    const report = this.learn(this.#assembler.assemble(all, evaluated.ranges), admitted.length)
+    const batch = this.assembler.assemble([...admitted, ...replayed], evaluated.ranges)
+    const report = this.learn(batch, admitted.length)
     for (const example of admitted) this.#reservoir.add(example)
     return { ...report, refused: examples.length - admitted.length }
   }
 
-  /** Counts and admits the targets without learning them, as `learnExamples` does first. */
-  observe(examples: readonly Pick<Example, 'target' | 'history'>[]): void {
+  /** Counts and admits the targets without training on them, as `learnExamples` does first. */
+  observe(examples: readonly Pick<Example, 'target'>[]): void {
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
-    this.#assembler.observe(examples)
+    this.assembler.observe(examples)
   }
 
-  /** Numbers that learning may change: those of the towers, and a row for every item and feature. */
+  /** Numbers that training may change: those of the towers, and an embedding for every item and feature. */
   get parameters(): number {
     const dense = Object.values(this.#weights).reduce((sum, values) => sum + values.length, 0)
-    return dense + (this.items.size + this.features.size) * this.#model.rowWidth
+    return dense + (this.items.size + this.features.size) * this.model.dimensions
   }
 
-  /**
-   * Learns positions that share their users' windows, in one pass (see WindowBatch): several times as fast as one by
-   * one where windows have many. The targets were observed before; nothing is counted, admitted, drawn for replay or
-   * kept.
-   *
-   * @param replayed learned beside them, as those that were learned before
-   * @throws DivergedError as `learn` does
-   */
-  learnWindows(
-    windows: readonly TrainingWindow[],
-    ranges: OffsetRanges,
-    replayed: readonly TrainingWindow[] = []
-  ): StepReport {
-    const fresh = windows.reduce((sum, { targets }) => sum + targets.length, 0)
-    return this.learn(
-      this.#assembler.assembleWindows(replayed.length === 0 ? windows : [...windows, ...replayed], ranges),
-      fresh
-    )
-  }
-
-  evaluate(batch: MiniBatch): EvaluationReport {
-    return this.#ranker.evaluate(batch, this.#weights)
-  }
-
-  /** @param fresh so many examples, the first ones, are learned for the first time; the others are replayed */
+  /** @param fresh the first so many examples are trained on for the first time; the others are replayed */
   learn(batch: MiniBatch | WindowBatch, fresh = batch.size): StepReport {
-    const { model, train } = this.#options
+    const { model: options, train } = this.#options
     const outcomes = freshOutcomes(batch, fresh)
     if (!batch.weight.some((weight) => weight > 0))
       return { step: this.#step, loss: 0, gradientNorm: 0, touchedRows: 0, examples: 0, fresh: outcomes }
+    const { model } = this
     const inputs = this.#inputs.gather(batch.items, batch.features)
-    const mask = model.dropout === 0 ? undefined : dropoutMask(inputs.length, model.dropout, this.#dropoutRng)
-    const gradients = stepGradients(batch, inputs, mask, this.#weights, {
-      model: this.#model,
-      loss: model,
-      logQ: model.logQ
-    })
-    const ofFeatures = this.#inputs.featureGradients(batch.items, batch.features, gradients.inputs)
-    let squares = sumOfSquares(gradients.inputs) + sumOfSquares(ofFeatures.gradients)
-    for (const gradient of Object.values(gradients.dense)) squares += sumOfSquares(gradient)
+    const mask = options.dropout === 0 ? undefined : dropoutMask(inputs.length, options.dropout, this.#dropoutRng)
+    const arrays = stepArrays(batch, inputs, mask, { historyMax: model.historyMax, logQ: options.logQ })
+    const computed = (hasGraph(model) ? graphStep : eagerStep)(arrays, this.#weights, model)
+    const gradInputs = gradientOfInputs(arrays, computed, batch.items.length)
+    const ofFeatures = this.#inputs.featureGradients(batch.items, batch.features, gradInputs)
+    let squares = sumOfSquares(gradInputs) + sumOfSquares(ofFeatures.gradients)
+    for (const gradient of Object.values(computed.dense)) squares += sumOfSquares(gradient)
     const gradientNorm = Math.sqrt(squares)
-    if (!Number.isFinite(gradients.loss) || !Number.isFinite(gradientNorm)) {
+    if (!Number.isFinite(computed.loss) || !Number.isFinite(gradientNorm))
       throw new DivergedError(
-        `step ${this.#step + 1}: the loss is ${gradients.loss} and the norm of its gradient ${gradientNorm}; nothing was changed. ` +
+        `step ${this.#step + 1}: the loss is ${computed.loss} and the norm of its gradient ${gradientNorm}; nothing was changed. ` +
           'If it happens again lower train.denseLearningRate'
       )
-    }
     const scale =
       train.gradientNormMax > 0 && gradientNorm > train.gradientNormMax ? train.gradientNormMax / gradientNorm : 1
     const rowRate = train.rowLearningRate * this.#rateScale
-    this.#adam.update(this.#weights, gradients.dense, scale, this.#rateScale)
+    this.#adam.update(this.#weights, computed.dense, scale, this.#rateScale)
     const touchedRows =
-      updateRows(this.items, batch.items, gradients.inputs, scale, rowRate) +
+      updateRows(this.items, batch.items, gradInputs, scale, rowRate) +
       updateRows(this.features, ofFeatures.rows, ofFeatures.gradients, scale, rowRate)
     this.#step++
     return {
       step: this.#step,
-      loss: gradients.loss,
+      loss: computed.loss,
       gradientNorm,
       touchedRows,
       examples: batch.weight.filter((weight) => weight > 0).length,
       fresh: outcomes,
-      ...splitLosses(gradients.losses, batch.weight, fresh)
+      ...splitLosses(computed.losses, batch.weight, fresh)
     }
   }
 
-  /** Multiplies both learning rates from now on; stays in checkpoints taken afterwards. @param factor above 0 */
+  /** Multiplies both learning rates from now on; part of checkpoints taken afterwards. @param factor above 0 */
   slowDown(factor: number): void {
-    if (!(factor > 0 && Number.isFinite(factor)))
-      throw new RangeError(`slowDown: the factor must be above 0, not ${factor}`)
     this.#rateScale *= factor
   }
 
-  /**
-   * Erases a user from what is kept for replay, and from whose examples were learned lately. @returns how many examples
-   * that were
-   */
-  forgetUser(userId: UserId): number {
+  /** Erases a user from the examples for replay and from the flood guard. */
+  forgetUser(userId: UserId): void {
     this.#guard.remove(userId)
-    return this.#reservoir.remove(userId)
+    this.#reservoir.remove(userId)
   }
 
   /**
-   * What changed since the last call: rows of items and features, expired items, the dense weights if asked for, and
+   * What changed since the last call: embeddings of items and features, expired items, the dense weights on request, and
    * the commit that closes it.
    *
-   * @param withWeights whether dense weights travel; the first time they must
+   * @param withWeights whether dense weights are included; the first time they must be
    */
   takeUpdates(withWeights: boolean, nowMs: number): ModelUpdate[] {
     const updates: ModelUpdate[] = []
@@ -353,57 +286,49 @@ export class IncrementalTrainer implements Trainer {
     for (const row of this.features.takeDirty())
       updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
     if (withWeights) {
-      for (const [name, shape] of Object.entries(this.#model.shapes))
+      for (const [name, shape] of Object.entries(this.model.shapes))
         updates.push({ kind: 'weights', name, shape, values: own(this.#weights, name)!.slice() })
     }
     const { modelVersion } = this
-    const model = modelToJson(this.#options.model, this.#model.historyMax)
-    updates.push({
-      kind: 'commit',
-      step: this.#step,
-      modelVersion,
-      model,
-      weightsChanged: withWeights,
-      committedAtMs: nowMs
-    })
+    const model = modelToJson(this.#options.model, this.model.historyMax)
+    const commit = { step: this.#step, modelVersion, model, weightsChanged: withWeights, committedAtMs: nowMs }
+    updates.push({ kind: 'commit', ...commit })
     return updates
   }
 
-  /**
-   * The next `takeUpdates` sends every row: after going back to a checkpoint that later updates were already sent from.
-   */
+  /** The next `takeUpdates` sends every row: after going back to a checkpoint older than the updates already sent. */
   resendAll(): void {
     for (const table of [this.items, this.features]) for (const row of table.admitted()) table.markDirty(row)
   }
 
-  /** All of it at once, in memory that is the receiver's. */
+  /** The whole state at once, in memory owned by the receiver. */
   checkpoint(): Checkpoint {
     const { header, parts } = this.beginCheckpoint('whole')
     return { header, parts: [...parts] }
   }
 
   /**
-   * The trainer as it is at this moment. Its parts are made when they are fetched, while learning goes on: what a step
-   * is about to change is set aside for them first. To be fetched to the end before the next checkpoint begins.
+   * The trainer as it is at this moment. Its parts are made when they are fetched, while training continues: what a
+   * step is about to change is copied for them first. To be read to the end before the next checkpoint begins.
    *
-   * @param extent `changed`: of rows and examples only those that changed since the last checkpoint was begun, or
-   *   restored. With its parts after those of that one it is whole
+   * @param extent `changed`: of embeddings and examples only those that changed since the last checkpoint was begun or
+   *   restored; its parts complete those of that one
    */
   beginCheckpoint(extent: Extent): Checkpoint {
     this.#copies++
-    const weights = mapShapes(this.#model.shapes, (name) => own(this.#weights, name)!.slice())
+    const weights = mapShapes(this.model.shapes, (name) => own(this.#weights, name)!.slice())
     const adam = this.#adam.state()
     const items = this.items.copy(extent)
     const features = this.features.copy(extent)
     const sampler = this.#sampler.state()
-    const assembler = this.#assembler.state()
+    const assembler = this.assembler.state()
     const reservoir = this.#reservoir.copy(extent)
     const guard = this.#guard.copy()
     const header = {
       formatVersion,
       modelVersion: this.modelVersion,
       ...this.#ranker.state(),
-      architecture: this.#model.architecture,
+      architecture: this.model.architecture,
       step: this.#step,
       batches: this.#batches,
       newestMs: this.#newestMs,
@@ -424,20 +349,20 @@ export class IncrementalTrainer implements Trainer {
     return { header, parts: parts() }
   }
 
-  /** Checkpoints begun, whoever asked for them, and restored: one of changes builds on the last of these. */
+  /** Checkpoints begun and restored: a checkpoint of changes builds on the last of these. */
   get copies(): number {
     return this.#copies
   }
 
-  /** Blocks of some megabyte each that learning has set aside for the checkpoint under way. */
+  /** Blocks of about a megabyte each that training has copied for the checkpoint in progress. */
   get waitingBlocks(): number {
     return this.items.waitingBlocks + this.features.waitingBlocks + this.#reservoir.waitingBlocks
   }
 
   /**
-   * @param others gets the parts that somebody else has put beside the trainer's, in their order
-   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is not a whole one; the trainer is
-   *   then not to be used
+   * @param others receives the parts that are not the trainer's, in their order
+   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is incomplete; the trainer must not be
+   *   used then
    */
   restore(checkpoint: Checkpoint, others: (part: CheckpointPart) => void = () => {}): void {
     const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> &
@@ -446,12 +371,12 @@ export class IncrementalTrainer implements Trainer {
       throw new CorruptError(
         `the checkpoint has format version ${String(header.formatVersion)}; this program reads ${formatVersion}`
       )
-    const problems = differences(this.#model.architecture, header.architecture as Architecture)
+    const problems = differences(this.model.architecture, header.architecture as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
     this.#copies++
     const inParts = { items: this.items, features: this.features, reservoir: this.#reservoir }
     for (const part of Object.values(inParts)) part.beginRestore()
-    // Of these the last one counts.
+    // Of several parts of these names the last one counts.
     const whole = new Map<string, NamedArrays>()
     for (const part of checkpoint.parts) {
       const { name, arrays } = part
@@ -460,15 +385,13 @@ export class IncrementalTrainer implements Trainer {
       else others(part)
     }
     for (const part of Object.values(inParts)) part.endRestore()
-    const of = (name: string) => whole.get(name) ?? new Map()
-    const weights = checkWeights(Object.fromEntries(of('weights')) as Record<string, Float32Array>, this.#model.shapes)
-    this.#weights = mapShapes(this.#model.shapes, (name) => own(weights, name)!.slice())
+    const of = (name: string): NamedArrays => whole.get(name) ?? new Map()
+    const weights = checkWeights(Object.fromEntries(of('weights')) as Record<string, Float32Array>, this.model.shapes)
+    this.#weights = mapShapes(this.model.shapes, (name) => own(weights, name)!.slice())
     this.#adam.restore(header.adamStep as number, of('adam'))
     this.#sampler.restore(of('sampler'))
-    this.#assembler.restore(of('assembler'))
-    this.#evaluationAssembler.restore(of('assembler'))
+    this.assembler.restore(of('assembler'))
     this.#guard.restore(of('guard'))
-    this.#featureRows.clear()
     this.#step = header.step as number
     this.#ranker.restore({ hashSeed: header.hashSeed as number, evaluations: header.evaluations as number })
     this.#batches = header.batches as number
@@ -495,7 +418,7 @@ function splitLosses(
   return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
 }
 
-/** Of the first `fresh` of a batch. Without a weight is whose target has no row, or else whose history has none. */
+/** Of the first `fresh` of a batch. No weight means that the target has no row, or else that the history has none. */
 function freshOutcomes({ weight, target }: Pick<MiniBatch, 'weight' | 'target'>, fresh: number): StepReport['fresh'] {
   const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
   for (let b = 0; b < fresh; b++)

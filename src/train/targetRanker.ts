@@ -59,7 +59,7 @@ export class TargetRanker {
   /** Ranks the targets of a batch, or a share of them, by these weights. */
   evaluate(batch: MiniBatch, dense: Weights): EvaluationReport {
     const { model, items } = this.#parts
-    const { interestCount: K, dimensions: D, historyMax, rowWidth } = model
+    const { interestCount: K, dimensions: D, historyMax } = model
     const N = items.size
     const chosen = this.#chooseRanked(batch, N)
     const ranks = new Int32Array(batch.size).fill(N === 0 ? unknownRank : -1)
@@ -86,7 +86,7 @@ export class TargetRanker {
     // Numbers leave by variables: tf.tidy would walk every element of what it returns.
     tf.tidy(() => {
       const weights = weightTensors(dense, model.shapes)
-      const rows = tf.tensor2d(inputs, [batch.items.length, rowWidth]) //                                     [U, rowWidth]
+      const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                     [U, D]
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
       const users = model.user.interests(weights, rows, histories).interests //                         [K, B, D]
       const positions = tf.tensor1d(
@@ -99,7 +99,7 @@ export class TargetRanker {
         for (let column = from; column < to; column++) chunk[column - from] = items.admittedRow(column)
         return model.itemVectors(
           weights,
-          tf.tensor2d(this.#parts.inputs.gather(chunk, this.#parts.featureRows.of(chunk)), [to - from, rowWidth])
+          tf.tensor2d(this.#parts.inputs.gather(chunk, this.#parts.featureRows.of(chunk)), [to - from, D])
         )
       }
       const ranking = rankTargets({

@@ -18,6 +18,7 @@ import { Rng } from '../../src/core/rng.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { Detection } from '../../src/monitor/drift/detection.ts'
 import { ModelDrift } from '../../src/monitor/drift/modelDrift.ts'
+import { featureLookup } from '../../src/records/catalogueItem.ts'
 import { cutExamples } from '../../src/records/cutExamples.ts'
 import type { Example } from '../../src/records/example.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
@@ -72,7 +73,7 @@ async function record(file: string): Promise<void> {
   const simulation = simulate({ seed, ...ofSimulation })
   const { train, model, sequence, events } = config
   const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
-  trainer.learnCatalogue([...simulation.items()])
+  trainer.useCatalogue(featureLookup([...simulation.items()]))
   const found: Example[] = []
   for await (const emitted of simulatedSequences(simulation, { sequence, events })) {
     const cut = emitted.flatMap((one) => cutExamples(one, (type) => events.types[type]))

@@ -24,6 +24,7 @@ import { OfflineTrainer } from '../../src/lab/evaluation/offlineTrainer.ts'
 import { pairedDifference, spread } from '../../src/lab/evaluation/spread.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
+import { featureLookup } from '../../src/records/catalogueItem.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { recordedStream } from './recorded.ts'
 import { configOf, settingsOf } from './settings.ts'
@@ -116,7 +117,7 @@ async function streamed(folder: string): Promise<(seed: number) => number> {
       historyMax: config.sequence.historyMax,
       seed
     })
-    trainer.learnCatalogue(stream.catalogue)
+    trainer.useCatalogue(featureLookup(stream.catalogue))
     let hits = 0
     for (let from = 0; from < examples.length; from += batchSize) {
       const { evaluation } = trainer.step(examples.slice(from, from + batchSize), new Map())

@@ -10,6 +10,7 @@ import { recovery } from '../../src/lab/evaluation/recovery.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelDrift } from '../../src/monitor/drift/modelDrift.ts'
+import { featureLookup } from '../../src/records/catalogueItem.ts'
 import { cutExamples } from '../../src/records/cutExamples.ts'
 import type { Example } from '../../src/records/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
@@ -44,7 +45,7 @@ interface Stream extends RecordedStream {
 const stream: Stream = flags.data === undefined ? await simulated(config) : await recordedStream(config, flags.data)
 const examples = stream.examples.slice(0, flags.limit === undefined ? undefined : Number(flags.limit))
 const trainer = new IncrementalTrainer({ model: config.model, train: config.train, historyMax, seed })
-trainer.learnCatalogue(stream.catalogue)
+trainer.useCatalogue(featureLookup(stream.catalogue))
 const evaluator = new ProgressiveEvaluator()
 const drift = new ModelDrift()
 const detections: { readonly at: number; readonly signal: string; readonly detector: string }[] = []
@@ -115,7 +116,7 @@ process.stdout.write(
       ...(stream.driftAt === undefined ? {} : { recovery: recovery(curve, stream.driftAt) }),
       ...(flags.curve === true ? { curve: curve.map(({ value }) => value) } : {}),
       detections,
-      items: trainer.itemCount,
+      items: trainer.items.size,
       evaluateMs: evaluateMs / batches,
       learnMs: learnMs / batches,
       cpuMs: cpuMs / batches,

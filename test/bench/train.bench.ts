@@ -24,17 +24,18 @@ import * as tf from '@tensorflow/tfjs-core'
 import { configSchema } from '../../src/core/config/config.ts'
 import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
+import type { TrainingWindow } from '../../src/lab/evaluation/trainingWindow.ts'
+import { assembleWindows } from '../../src/lab/evaluation/windowBatch.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { createModel } from '../../src/model/model.ts'
 import type { Example } from '../../src/records/example.ts'
 import { BatchAssembler } from '../../src/train/batch/batchAssembler.ts'
 import { CandidateSampler } from '../../src/train/batch/candidateSampler.ts'
 import { ItemTable } from '../../src/train/batch/itemTable.ts'
-import type { TrainingWindow } from '../../src/train/batch/trainingWindow.ts'
 import { ItemInputs } from '../../src/train/itemInputs.ts'
 import { Adam } from '../../src/train/step/adam.ts'
 import { updateRows } from '../../src/train/step/rowAdagrad.ts'
-import { stepGradients } from '../../src/train/step/stepGradients.ts'
+import { stepGradients } from '../support/stepGradients.ts'
 
 const { values: flags } = parseArgs({
   options: {
@@ -123,16 +124,12 @@ for (let i = 0; i < warmUp + steps; i++) {
   const marks = [performance.now()]
   assembler.observe(examples)
   const batch =
-    targets === undefined ? assembler.assemble(examples, new Map()) : assembler.assembleWindows(windows, new Map())
+    targets === undefined ? assembler.assemble(examples, new Map()) : assembleWindows(assembler, windows, new Map())
   learned = batch.size
   marks.push(performance.now())
   const rows = inputs.gather(batch.items, batch.features)
   marks.push(performance.now())
-  const gradients = stepGradients(batch, rows, undefined, weights, {
-    model,
-    loss: options,
-    logQ: options.logQ
-  })
+  const gradients = stepGradients(batch, rows, weights, model, options.logQ)
   marks.push(performance.now())
   adam.update(weights, gradients.dense, 1)
   touched = updateRows(items, batch.items, gradients.inputs, 1, 0.05)

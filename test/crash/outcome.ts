@@ -9,10 +9,10 @@ import { liveWindows } from '../../src/sequence/liveWindows.ts'
 import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { canonicalWindow } from '../../src/sequence/packWindow.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
-import { readLearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts'
 import { allArrays } from '../support/copies.ts'
+import { readLearnedAudit } from './learnedAudit.ts'
 import type { Scenario } from './scenario.ts'
 
 /**

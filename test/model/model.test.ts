@@ -46,7 +46,7 @@ test('a model travels as JSON; options that came later are as they were before',
     model.architecture
   )
   assert.equal(modelVersionOf(options), 'mtmi-3x8')
-  assert.equal(modelVersionOf(optionsOf({ dimensions: 8, itemTower: 'none', idwAlpha: 4 })), 'mtmi-4x8-itemtower-none')
+  assert.equal(modelVersionOf(optionsOf({ dimensions: 8, context: 'time', idwAlpha: 4 })), 'mtmi-4x8-context-time')
 })
 
 test('a model that this program does not know is refused by name; what is no model is corrupt', () => {

@@ -5,10 +5,11 @@ import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { type ComparisonLossOptions, comparisonLoss } from '../../src/lab/models/comparisonLoss.ts'
+import { dayApart, hourApart } from '../../src/lab/models/mtmiVariants.ts'
 import { loadBackend } from '../../src/model/backend.ts'
-import { ageGroup, dayApart, hourApart } from '../../src/model/historyTensors.ts'
-import { mtmiLoss } from '../../src/model/losses.ts'
-import type { LossOptions } from '../../src/model/lossOptions.ts'
+import { ageGroup } from '../../src/model/historyTensors.ts'
+import { mtmiLoss } from '../../src/model/loss.ts'
 import { createModel } from '../../src/model/model.ts'
 import { mapShapes, type Weights, weightTensors } from '../../src/model/weights.ts'
 import {
@@ -23,7 +24,8 @@ import {
 const shape = { interestCount: 3, dimensions: 4, historyMax: 5 }
 const model = createModel(modelSchema.parse({ name: 'mtmi', interestCount: 3, dimensions: 4 }), shape.historyMax)
 const weightNames = Object.keys(model.shapes)
-const softmax: LossOptions = {
+const softmax: ComparisonLossOptions = {
+  readout: 'idw',
   loss: 'softmax',
   temperature: 0.3,
   margin: 0.5,
@@ -33,11 +35,13 @@ const softmax: LossOptions = {
   idwStopGradient: true,
   repelBeta: 0.7,
   repelMargin: 1.2,
-  hardNegativesBeta: 0
+  hardNegativesBeta: 0,
+  labelAwarePower: 2,
+  routingRegularisation: 0
 }
 
 /** Four users with 1 … 4 steps (one step twice), six items in histories, five candidates. */
-function makeInput(options: LossOptions, seed = 1): ReferenceInput {
+function makeInput(options: ComparisonLossOptions, seed = 1): ReferenceInput {
   const rng = new Rng(seed)
   const floats = (n: number) => Float32Array.from({ length: n }, () => rng.normal())
   const first = model.initialWeights(rng)
@@ -92,7 +96,7 @@ function historyTensors(input: ReferenceInput) {
     length: L,
     steps: tf.tensor1d(steps, 'int32'),
     age: tf.tensor1d(age, 'int32'),
-    apart: () => assert.fail('no time of day here'),
+    seconds: new Float32Array(B * L),
     blocked: tf.tensor3d(blocked, [B, L, 1])
   }
 }
@@ -111,11 +115,15 @@ const integersOf = (input: ReferenceInput) => ({
   weight: tf.tensor1d(input.weight as number[])
 })
 
-function lossOf(integers: Integers, options: LossOptions, tensors: readonly tf.Tensor[]): tf.Scalar {
+function lossOf(integers: Integers, options: ComparisonLossOptions, tensors: readonly tf.Tensor[]): tf.Scalar {
   const weights = mapShapes(model.shapes, (_name, _shape, at) => tensors[2 + at]!)
   const users = model.user.interests(weights, tensors[0] as tf.Tensor2D, integers.history).interests
   const vectors = model.itemVectors(weights, tensors[1] as tf.Tensor2D)
-  return mtmiLoss(users, { vectors, positive: integers.positive, logQ: integers.logQ }, integers.weight, options)
+  const candidates = { vectors, positive: integers.positive, logQ: integers.logQ }
+  // MTMI's own loss where it has these options, else that of the studies.
+  return options.loss === 'softmax' && options.idwStopGradient
+    ? mtmiLoss(users, candidates, integers.weight, options)
+    : comparisonLoss({ interests: users }, integers.history, candidates, integers.weight, options)
 }
 
 const close = (a: number, b: number, tolerance: number, what: string) =>
@@ -154,7 +162,7 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
         for (const [d, x] of referenceItem(input, i).entries()) close(items[i]![d]!, x, 1e-5, `item ${i}`)
     })
 
-    const variants: [string, LossOptions][] = [
+    const variants: [string, ComparisonLossOptions][] = [
       ['softmax', softmax],
       ['softmax, weights not stopped', { ...softmax, idwStopGradient: false }],
       ['softmax, mean over the towers', { ...softmax, idwAlpha: 0 }],
@@ -252,11 +260,17 @@ for (const backend of ['tensorflow', 'wasm'] as const) {
       const loss = (users: number[][][]) =>
         tf.tidy(
           () =>
-            mtmiLoss(tf.tensor3d(users), empty, tf.tensor1d([1]), {
-              ...softmax,
-              loss: 'triplet',
-              repelBeta: 1
-            }).dataSync()[0]!
+            comparisonLoss(
+              { interests: tf.tensor3d(users) },
+              historyTensors(makeInput(softmax)),
+              empty,
+              tf.tensor1d([1]),
+              {
+                ...softmax,
+                loss: 'triplet',
+                repelBeta: 1
+              }
+            ).dataSync()[0]!
         )
       close(loss([[[1, 0]], [[-1, 0]]]), -1.2, 1e-6, 'opposite')
       close(loss([[[1, 0]], [[1, 0]]]), -1e-3, 1e-5, 'equal')

@@ -5,7 +5,7 @@ import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { interestCountOf, modelSchema } from '../../src/core/config/modelOptions.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { userModels } from '../../src/lab/models/comparisonModels.ts'
+import { comparedModels } from '../../src/lab/models/comparisonModels.ts'
 import { type HistoryTensors, historyTensors } from '../../src/model/historyTensors.ts'
 import { createModel } from '../../src/model/model.ts'
 import { mapShapes, sizeOf, type Weights, weightTensors } from '../../src/model/weights.ts'
@@ -23,7 +23,7 @@ import {
 } from './userReferences.ts'
 
 const [D, R, U] = [4, 5, 6]
-type ModelName = keyof typeof userModels
+type ModelName = keyof typeof comparedModels
 const references: Record<ModelName, (input: UserInput) => UserOutput> = {
   mtmi: referenceMtmi,
   mind: referenceMind,
@@ -73,17 +73,16 @@ function tensorsOf(lists: readonly List[], length: number): HistoryTensors {
 function make(name: ModelName, options: Record<string, unknown> = {}) {
   const settings = modelSchema.parse({ name, dimensions: D, interestCount: 3, heads: 2, ...options })
   const interestCount = interestCountOf(settings)
-  const user = userModels[name]({ interestCount, dimensions: D, historyMax: R }, settings)
+  const user = comparedModels[name]({ interestCount, dimensions: D, historyMax: R }, settings)
   const rng = new Rng(5)
   const first = user.initialWeights(rng)
   // Nothing at zero, so that no gradient is tested where it vanishes.
   const weights: Weights = mapShapes(user.shapes, (name) => first[name]!.map((x) => x + 0.3 * rng.normal()))
-  const ownRows = settings.itemTables === 'per-tower'
-  const width = ownRows ? D * user.towers : D
+  const width = D
   const rows = Float64Array.from({ length: U * width }, (_, i) => (i < width ? 0 : rng.normal()))
   const { heads, layers, routingIterations: iterations } = settings
   const input = (b: number, values: Record<string, ArrayLike<number>>): UserInput => ({
-    ...{ dimensions: D, historyMax: R, interestCount, heads, layers, iterations, ownRows },
+    ...{ dimensions: D, historyMax: R, interestCount, heads, layers, iterations },
     weights: values,
     rows: values.rows!,
     steps: histories[b]!.slice(-R).map(([row, seconds]) => ({ row, ageGroup: groupOf(seconds), seconds }))
@@ -102,7 +101,7 @@ const variants: [ModelName, Record<string, unknown>][] = [
   ['mtmi', {}],
   ['mtmi', { interestCount: 1 }],
   ['mtmi', { communication: 'mean', context: 'time' }],
-  ['mtmi', { communication: 'mean', itemTables: 'per-tower' }],
+  ['mtmi', { communication: 'mean' }],
   ['one-vector', { context: 'time' }],
   ['mind', {}],
   ['mind', { routingRegularisation: 1 }],
@@ -113,13 +112,12 @@ const variants: [ModelName, Record<string, unknown>][] = [
   ['one-vector', {}],
   ['transformer', {}],
   ['transformer', { layers: 1, heads: 1 }],
-  ['mtmi-transformer', { interestCount: 2 }],
-  ['mtmi-transformer', { interestCount: 2, itemTables: 'per-tower' }]
+  ['mtmi-transformer', { interestCount: 2 }]
 ]
 
 test('every model has a reference and is among those tested', () => {
-  assert.deepEqual(Object.keys(references), Object.keys(userModels))
-  assert.deepEqual([...new Set(variants.map(([name]) => name))].sort(), Object.keys(userModels).sort())
+  assert.deepEqual(Object.keys(references), Object.keys(comparedModels))
+  assert.deepEqual([...new Set(variants.map(([name]) => name))].sort(), Object.keys(comparedModels).sort())
 })
 
 test('one vector has as many weights as MTMI with as many towers as it has heads', () => {
@@ -200,7 +198,7 @@ onEveryBackend(async (t) => {
     })
   }
 
-  for (const name of Object.keys(userModels) as ModelName[]) {
+  for (const name of Object.keys(comparedModels) as ModelName[]) {
     await t.test(`${name}: padding, empty histories and users beside one another change nothing`, () => {
       const { read } = make(name)
       const of = (lists: readonly List[], length: number) => read(lists, length).interests.arraySync()
@@ -232,7 +230,7 @@ onEveryBackend(async (t) => {
 
     await t.test(`${name}: what is read once is remembered as well`, () => {
       const { user, weights, rows, width, read } = make(name)
-      assert.equal(user.rowScores === undefined, user.rowScoreCount === 0)
+      assert.equal(user.rowScores === undefined, (user.rowScoreCount ?? 0) === 0)
       if (user.rowScores === undefined) return
       const scores = user.rowScores(
         weightTensors(weights, user.shapes),

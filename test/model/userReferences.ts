@@ -9,9 +9,8 @@ export interface UserInput {
   readonly heads: number
   readonly layers: number
   readonly weights: Readonly<Record<string, ArrayLike<number>>>
-  /** [U, D], or [U, towers · D] where `ownRows` */
+  /** [U, D] */
   readonly rows: ArrayLike<number>
-  readonly ownRows: boolean
   /** Real steps only, oldest first. */
   readonly steps: readonly { row: number; ageGroup: number; seconds: number }[]
   /** [K][L]: instead of the routing, as a constant. */
@@ -122,9 +121,8 @@ export function referenceComirecSa(input: UserInput): UserOutput {
 function mtmiTowers(input: UserInput, K: number): { projected: Vector[]; routing: number[][] } {
   const { dimensions: D, historyMax: R, weights, steps } = input
   const w = (name: string) => weights[name]!
-  const width = input.ownRows ? K * D : D
   const towers = range(K).map((k) => {
-    const vectors = steps.map(({ row }) => slice(input.rows, row * width + (input.ownRows ? k * D : 0), D))
+    const vectors = steps.map(({ row }) => slice(input.rows, row * D, D))
     const shares = softmax(
       vectors.map((e, l) => {
         const { ageGroup, seconds } = steps[l]!
@@ -164,7 +162,6 @@ export function referenceOneVector(input: UserInput): UserOutput {
 
 export function referenceTransformer(input: UserInput): UserOutput {
   const { interestCount: K, dimensions: D, historyMax: R, weights, heads: H, layers, steps } = input
-  const width = input.ownRows ? K * D : D
   const norm = (x: Vector) => {
     const mean = x.reduce((sum, y) => sum + y, 0) / D
     const variance = x.reduce((sum, y) => sum + (y - mean) ** 2, 0) / D
@@ -177,9 +174,7 @@ export function referenceTransformer(input: UserInput): UserOutput {
     let x =
       steps.length === 0
         ? [position(0)]
-        : steps.map(({ row }, l) =>
-            add(unit(slice(input.rows, row * width + (input.ownRows ? k * D : 0), D)), position(l))
-          )
+        : steps.map(({ row }, l) => add(unit(slice(input.rows, row * D, D)), position(l)))
     for (const n of range(layers)) {
       const map = (y: Vector, name: string) => times(y, weights[`layer${n}.${name}`]!, k * D * D, D)
       const bias = (name: string) => slice(weights[`layer${n}.${name}`]!, k * D, D)

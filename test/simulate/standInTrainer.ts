@@ -124,9 +124,7 @@ export class StandInTrainer implements StageTrainer {
     this.#state.rate *= by
   }
 
-  forgetUser(): number {
-    return 0
-  }
+  forgetUser(): void {}
 
   takeUpdates(withWeights: boolean, nowMs: number): ModelUpdate[] {
     const updates: ModelUpdate[] = []
@@ -135,7 +133,7 @@ export class StandInTrainer implements StageTrainer {
       updates.push({ kind: 'item-row', itemId, row: this.#row(key), count: this.#state.counts[key]! })
     }
     for (const feature of this.#dirtyFeatures)
-      updates.push({ kind: 'feature-row', feature, row: this.#numbers(feature, this.#model.rowWidth) })
+      updates.push({ kind: 'feature-row', feature, row: this.#numbers(feature, this.#model.dimensions) })
     this.#dirtyItems.clear()
     this.#dirtyFeatures.clear()
     if (withWeights) {
@@ -183,7 +181,7 @@ export class StandInTrainer implements StageTrainer {
   }
 
   #row(key: string): Float32Array {
-    return this.#numbers(`${key.slice(2)}#${this.#state.counts[key]}`, this.#model.rowWidth)
+    return this.#numbers(`${key.slice(2)}#${this.#state.counts[key]}`, this.#model.dimensions)
   }
 
   /** The same for the same text, and others for another. */

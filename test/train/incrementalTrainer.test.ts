@@ -9,7 +9,7 @@ import { Rng } from '../../src/core/rng.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { arraysOf, type Checkpoint, type CheckpointPart } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
-import { type CatalogueItem, featureKeys } from '../../src/records/catalogueItem.ts'
+import { type CatalogueItem, featureKeys, featureLookup } from '../../src/records/catalogueItem.ts'
 import type { Example } from '../../src/records/example.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { unknownRank } from '../../src/train/trainer.ts'
@@ -99,7 +99,7 @@ for (const loss of ['softmax', 'triplet'] as const) {
 test('a checkpoint is exact: continuing from it is bit-equal to never having stopped', () => {
   const make = () => {
     const trainer = makeTrainer({ dropout: 0.2 })
-    trainer.learnCatalogue(catalogue)
+    trainer.useCatalogue(featureLookup(catalogue))
     return trainer
   }
   const straight = make()
@@ -119,7 +119,7 @@ test('a checkpoint is exact: continuing from it is bit-equal to never having sto
 
 test('a checkpoint that is written while it learns on is of the moment when it was begun; those of changes make it whole again', () => {
   const trainer = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
-  trainer.learnCatalogue(catalogue)
+  trainer.useCatalogue(featureLookup(catalogue))
   const source = rings(5)
   const learn = (steps: number) => {
     for (let i = 0; i < steps; i++) trainer.step(source.next().value as Example[], ranges)
@@ -141,12 +141,12 @@ test('a checkpoint that is written while it learns on is of the moment when it w
   const second = slowly(trainer.beginCheckpoint('changed'))
   assert.ok(trainer.learnedSteps > then + 5)
   const restored = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
-  restored.learnCatalogue(catalogue)
+  restored.useCatalogue(featureLookup(catalogue))
   restored.restore({ header: second.header, parts: [whole, first, second].flatMap(({ parts }) => [...parts]) })
   assert.equal(restored.learnedSteps, then)
   // The very same from the beginning to that step.
   const straight = makeTrainer({ dropout: 0.2 }, { itemsMax: 30, admissionMin: 2 })
-  straight.learnCatalogue(catalogue)
+  straight.useCatalogue(featureLookup(catalogue))
   const again = rings(5)
   for (let i = 0; i < then; i++) straight.step(again.next().value as Example[], ranges)
   sameCheckpoint(restored.checkpoint(), straight.checkpoint())
@@ -236,7 +236,7 @@ test('a batch with nothing to learn is no step: no examples, histories unknown, 
     )
     assert.equal(report.examples, 0)
   }
-  assert.equal(trainer.itemCount, 1)
+  assert.equal(trainer.items.size, 1)
   assert.equal(trainer.learnedSteps, 0)
 })
 
@@ -259,7 +259,7 @@ test('beyond evaluateItemsMax some examples of some batches are ranked, and the 
 
 test('a new item with features lies near its kind before its first click', () => {
   const trainer = makeTrainer()
-  trainer.learnCatalogue(catalogue)
+  trainer.useCatalogue(featureLookup(catalogue))
   const source = rings(6, 32, true)
   for (let i = 0; i < 80; i++) trainer.step(source.next().value as Example[], ranges)
   const replica = new ModelReplica()

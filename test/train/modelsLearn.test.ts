@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
 import { modelSchema } from '../../src/core/config/modelOptions.ts'
-import { userModels } from '../../src/lab/models/comparisonModels.ts'
+import { comparedModels } from '../../src/lab/models/comparisonModels.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { Example } from '../../src/records/example.ts'
@@ -30,7 +30,7 @@ before(async () => {
   popularity = popularityHits(examples)
 })
 
-for (const name of Object.keys(userModels)) {
+for (const name of Object.keys(comparedModels)) {
   test(`${name}: its hit rate@20 is at least ${margin} above popularity's by the end of a small stream`, () => {
     const model = modelSchema.parse({ name, dimensions: 32, interestCount: 3 })
     const { train } = configSchema.parse({ train: { negatives: 128, denseLearningRate: 0.005 } })

@@ -1,4 +1,5 @@
 // The fallback engine does the whole of a step, and does the same: WASM lacks some kernels, and has one that is wrong.
+import '../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'

@@ -88,20 +88,10 @@ export const modelSchema = z.strictObject({
     .describe(
       'What the towers know of a step beyond its item, place and age. time: how far it is from the newest step in the day (24 hours) and in the week (7 days). For mtmi and one-vector'
     ),
-  itemTower: z
-    .enum(['linear', 'none'])
-    .default('linear')
-    .describe('What becomes of an item’s row: a linear map, or nothing; then length 1'),
   featuresHalveAt: count(0, 1_000_000_000)
     .default(100)
     .describe(
       'n: interactions of an item after which its features count half, n/(n + its interactions) of them being added to its row; 0: they always count in full. A new item is what its features say, a known one what was clicked beside it. One pass over MovieLens 100k, hit rate@20: 0 .295, 300 .294, 100 .293, 30 .292; over many epochs much less is best (evaluate.featuresHalveAt)'
-    ),
-  itemTables: z
-    .enum(['one', 'per-tower'])
-    .default('one')
-    .describe(
-      'Whether all towers read the same rows, or the item tower and every user tower have rows of their own: K + 1 times the memory'
     ),
   dropout: real(0, 0.9)
     .default(0)

@@ -2,8 +2,8 @@
 // anew for each.
 //
 // Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what
-// would run. Positions are learned by windows (see TrainingWindow), whichever the model: a model that cannot read a
-// window is given each history by itself, but the same batches.
+// would run. Positions are learned by windows (see TrainingWindow), whichever the model: a model that cannot read
+// windows gets each history by itself, but the same batches.
 
 import '../models/comparisonModels.ts'
 import type { ModelOptions, TrainOptions } from '../../core/config/config.ts'
@@ -12,11 +12,13 @@ import { Rng } from '../../core/rng.ts'
 import type { Encoder, EncoderItem } from '../../model/encoder.ts'
 import type { Checkpoint } from '../../model/replica/checkpoint.ts'
 import type { ModelReplica } from '../../model/replica/modelReplica.ts'
-import { type CatalogueItem, featureKeys } from '../../records/catalogueItem.ts'
+import { type CatalogueItem, featureKeys, featureLookup } from '../../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
 import type { SequenceStep } from '../../records/userSequence.ts'
-import { cutWindows, type TrainingWindow } from '../../train/batch/trainingWindow.ts'
 import { IncrementalTrainer } from '../../train/incrementalTrainer.ts'
+import type { StepReport } from '../../train/trainer.ts'
+import { cutWindows, type TrainingWindow } from './trainingWindow.ts'
+import { assembleWindows, unrolled } from './windowBatch.ts'
 
 export interface OfflineTrainerOptions {
   readonly model: ModelOptions
@@ -66,7 +68,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
       historyMax: options.historyMax,
       seed: options.seed
     })
-    this.#trainer.learnCatalogue(catalogue)
+    this.#trainer.useCatalogue(featureLookup(catalogue))
   }
 
   /** Whole epochs learned. */
@@ -105,11 +107,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
    */
   observe(): void {
     for (const windows of this.#batches('observe', this.#options.train.batchSize))
-      this.#trainer.observe(
-        windows.flatMap(({ steps, targets }) =>
-          targets.map(({ at }) => ({ target: steps[at]!, history: steps.slice(0, at) }))
-        )
-      )
+      this.#trainer.observe(windows.flatMap(({ steps, targets }) => targets.map(({ at }) => ({ target: steps[at]! }))))
   }
 
   /**
@@ -134,7 +132,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
       const replayed: TrainingWindow[] = []
       for (owed += mixed * positions; owed > 0; owed -= replayed.at(-1)!.targets.length)
         replayed.push(this.#older[rng.integer(this.#older.length)]!)
-      const report = this.#trainer.learnWindows(fresh, noRanges, replayed)
+      const report = learnWindows(this.#trainer, fresh, replayed)
       sum += report.loss * report.examples
       learned += report.examples
       done += positions
@@ -201,6 +199,22 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
     }
     if (batch.length > 0) yield batch
   }
+}
+
+/**
+ * Trains on positions that share their users' windows, in one pass: several times as fast as one by one where windows
+ * have many. The targets were observed before; nothing is counted, admitted or kept for replay.
+ *
+ * @throws DivergedError as `IncrementalTrainer.learn`
+ */
+export function learnWindows(
+  trainer: IncrementalTrainer,
+  fresh: readonly TrainingWindow[],
+  replayed: readonly TrainingWindow[] = []
+): StepReport {
+  const batch = assembleWindows(trainer.assembler, [...fresh, ...replayed], noRanges)
+  const { user, historyMax } = trainer.model
+  return trainer.learn(user.readsWindows ? batch : unrolled(batch, historyMax), targetsIn(fresh))
 }
 
 function targetsIn(windows: readonly TrainingWindow[]): number {

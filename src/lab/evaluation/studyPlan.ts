@@ -73,8 +73,6 @@ export function studyCells(study: Study, options: StudyOptions): StudyCell[] {
         mtmi('what keeps towers apart', 'nothing', { repelBeta: 0 }),
         // 100 as in REMI's code. With 1 nothing changed to four digits: a squared variance of shares is at most 1/16.
         mtmi('what keeps towers apart', 'routing regularisation, λ 100', { repelBeta: 0, routingRegularisation: 100 }),
-        mtmi('rows and item tower', 'a table per tower', { itemTables: 'per-tower' }),
-        mtmi('rows and item tower', 'plain rows', { itemTower: 'none' }),
         model('side features of an item', 'always in full', { evaluate: { featuresHalveAt: 0 } }),
         ...[256, 1024].map((negatives) => model('negatives', `${negatives}`, { evaluate: { negatives } })),
         mtmi('negatives', 'no logQ correction', { logQ: false }),

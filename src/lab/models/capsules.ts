@@ -6,7 +6,7 @@
 // gradient at the routing.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { stopGradient } from '../../model/stopGradient.ts'
+import { stopGradient } from '../../model/tensorOps.ts'
 
 /** Keeps the length of a capsule of zeros differentiable. */
 const lengthFloorSquared = 1e-9

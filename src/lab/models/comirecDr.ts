@@ -6,19 +6,19 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
-import { gatherRows } from '../../model/gatherRows.ts'
 import type { HistoryTensors } from '../../model/historyTensors.ts'
-import { unit } from '../../model/unit.ts'
-import type { ModelShape, UserModel, UserVectors } from '../../model/userModel.ts'
+import { gatherRows, unit } from '../../model/tensorOps.ts'
+import type { ModelShape, UserVectors } from '../../model/userModel.ts'
 import { filled, type WeightShapes, type WeightTensors } from '../../model/weights.ts'
 import { combine, routeVotes } from './capsules.ts'
+import type { ComparedModel } from './comparisonLoss.ts'
 
 type DrWeight = 'routing.maps'
 
 export function comirecDr(
   { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
   options: ModelOptions
-): UserModel {
+): ComparedModel {
   const shapes: WeightShapes<DrWeight> = {
     'routing.maps': [R, D, K * D] // row R − 1 is of the newest step
   }
@@ -26,7 +26,6 @@ export function comirecDr(
   return {
     architecture: { routingIterations },
     readout: 'hard',
-    towers: 1,
     shapes,
     // The identity for each interest, as for the other models, and noise half as long: it is all that tells the
     // interests apart.
@@ -37,8 +36,7 @@ export function comirecDr(
       })
     }),
     interests: (weights, rows, history) =>
-      interests(weights as WeightTensors<DrWeight>, rows, history, K, routingIterations, routingRegularisation > 0),
-    rowScoreCount: 0
+      interests(weights as WeightTensors<DrWeight>, rows, history, K, routingIterations, routingRegularisation > 0)
   }
 }
 

@@ -9,15 +9,15 @@
 // needs a category for each item and λ.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { gatherRows } from '../../model/gatherRows.ts'
 import type { HistoryTensors } from '../../model/historyTensors.ts'
-import { unit } from '../../model/unit.ts'
-import type { ModelShape, UserModel, UserVectors } from '../../model/userModel.ts'
+import { gatherRows, unit } from '../../model/tensorOps.ts'
+import type { ModelShape, UserVectors } from '../../model/userModel.ts'
 import { filled, type WeightShapes, type WeightTensors } from '../../model/weights.ts'
+import type { ComparedModel } from './comparisonLoss.ts'
 
 type SaWeight = 'attention.position' | 'attention.inner' | 'attention.outer'
 
-export function comirecSa({ interestCount: K, dimensions: D, historyMax: R }: ModelShape): UserModel {
+export function comirecSa({ interestCount: K, dimensions: D, historyMax: R }: ModelShape): ComparedModel {
   const A = 4 * D
   const shapes: WeightShapes<SaWeight> = {
     'attention.position': [R, D], // row R − 1 is the newest step
@@ -27,7 +27,6 @@ export function comirecSa({ interestCount: K, dimensions: D, historyMax: R }: Mo
   return {
     architecture: {},
     readout: 'hard',
-    towers: 1,
     shapes,
     initialWeights: (rng) => ({
       // As long as a new item row, so that neither drowns the other.
@@ -35,8 +34,7 @@ export function comirecSa({ interestCount: K, dimensions: D, historyMax: R }: Mo
       'attention.inner': filled(shapes['attention.inner'], () => rng.normal() / Math.sqrt(D)),
       'attention.outer': filled(shapes['attention.outer'], () => rng.normal() / Math.sqrt(A))
     }),
-    interests: (weights, rows, history) => interests(weights as WeightTensors<SaWeight>, rows, history),
-    rowScoreCount: 0
+    interests: (weights, rows, history) => interests(weights as WeightTensors<SaWeight>, rows, history)
   }
 }
 

@@ -1,14 +1,22 @@
-// Every model that MTMI is compared with. Importing this file adds them to the user models of the thread: `mtmi
-// evaluate`, `study` and `tune` do, and the thread of the stream where `model.name` is one of them.
+// Every model that MTMI is compared with, and MTMI with the options that only studies vary. Importing this file adds them
+// to the models of the thread: `mtmi evaluate`, `study` and `tune` do, and the thread of the stream where the configured
+// model needs it.
 
-import { mtmi, oneVector } from '../../model/mtmi.ts'
-import { addUserModels } from '../../model/userModels.ts'
+import type { ModelOptions } from '../../core/config/modelOptions.ts'
+import { addLabModels } from '../../model/model.ts'
+import type { ModelShape } from '../../model/userModel.ts'
 import { comirecDr } from './comirecDr.ts'
 import { comirecSa } from './comirecSa.ts'
+import { type ComparedModel, withLoss } from './comparisonLoss.ts'
 import { mind } from './mind.ts'
+import { mtmiVariant, oneVector } from './mtmiVariants.ts'
 import { transformer } from './transformer.ts'
 
-const comparisonModels = {
+/** Every user model by the name that `model.name` gives it, MTMI first. */
+export const comparedModels: Readonly<
+  Record<ModelOptions['name'], (shape: ModelShape, options: ModelOptions) => ComparedModel>
+> = {
+  mtmi: mtmiVariant,
   mind,
   'comirec-dr': comirecDr,
   'comirec-sa': comirecSa,
@@ -17,7 +25,4 @@ const comparisonModels = {
   'mtmi-transformer': transformer
 }
 
-/** Every user model by the name that `model.name` gives it, MTMI first. */
-export const userModels = { mtmi, ...comparisonModels }
-
-addUserModels(comparisonModels)
+addLabModels((shape, options) => withLoss(comparedModels[options.name](shape, options), options))

@@ -7,18 +7,19 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
-import { nearIdentity } from '../../model/firstValues.ts'
-import { gatherRows } from '../../model/gatherRows.ts'
 import type { HistoryTensors } from '../../model/historyTensors.ts'
-import { stopGradient } from '../../model/stopGradient.ts'
-import { unit } from '../../model/unit.ts'
-import type { ModelShape, UserModel, UserVectors } from '../../model/userModel.ts'
-import { filled, type WeightShapes, type WeightTensors } from '../../model/weights.ts'
+import { gatherRows, stopGradient, unit } from '../../model/tensorOps.ts'
+import type { ModelShape, UserVectors } from '../../model/userModel.ts'
+import { filled, nearIdentity, type WeightShapes, type WeightTensors } from '../../model/weights.ts'
 import { combine, routeVotes } from './capsules.ts'
+import type { ComparedModel } from './comparisonLoss.ts'
 
 type MindWeight = 'routing.map' | 'routing.logits'
 
-export function mind({ interestCount: K, dimensions: D, historyMax: R }: ModelShape, options: ModelOptions): UserModel {
+export function mind(
+  { interestCount: K, dimensions: D, historyMax: R }: ModelShape,
+  options: ModelOptions
+): ComparedModel {
   const shapes: WeightShapes<MindWeight> = {
     'routing.map': [D, D],
     'routing.logits': [R, K] // row R − 1 is the newest step
@@ -27,7 +28,6 @@ export function mind({ interestCount: K, dimensions: D, historyMax: R }: ModelSh
   return {
     architecture: { routingIterations },
     readout: 'label-aware',
-    towers: 1,
     shapes,
     initialWeights: (rng) => ({
       'routing.map': filled(shapes['routing.map'], nearIdentity(D, rng)),
@@ -36,8 +36,7 @@ export function mind({ interestCount: K, dimensions: D, historyMax: R }: ModelSh
       'routing.logits': filled(shapes['routing.logits'], () => rng.normal())
     }),
     interests: (weights, rows, history) =>
-      interests(weights as WeightTensors<MindWeight>, rows, history, routingIterations, routingRegularisation > 0),
-    rowScoreCount: 0
+      interests(weights as WeightTensors<MindWeight>, rows, history, routingIterations, routingRegularisation > 0)
   }
 }
 

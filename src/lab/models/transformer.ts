@@ -9,12 +9,11 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
 import { own } from '../../core/own.ts'
 import type { Rng } from '../../core/rng.ts'
-import { nearIdentity } from '../../model/firstValues.ts'
-import { gatherRows } from '../../model/gatherRows.ts'
 import { ageGroups, type HistoryTensors } from '../../model/historyTensors.ts'
-import { unit } from '../../model/unit.ts'
-import type { ModelShape, UserModel, UserVectors } from '../../model/userModel.ts'
-import { filled, type WeightShapes, type Weights, type WeightTensors } from '../../model/weights.ts'
+import { gatherRows, unit } from '../../model/tensorOps.ts'
+import type { ModelShape, UserVectors } from '../../model/userModel.ts'
+import { filled, nearIdentity, type WeightShapes, type Weights, type WeightTensors } from '../../model/weights.ts'
+import type { ComparedModel } from './comparisonLoss.ts'
 
 const maps = ['query', 'key', 'value', 'output', 'inner', 'outer'] as const
 const biases = ['innerBias', 'outerBias'] as const
@@ -22,17 +21,15 @@ const biases = ['innerBias', 'outerBias'] as const
 /** Of the variance in the normalisation, as usual. */
 const varianceFloor = 1e-5
 
-export function transformer(shape: ModelShape, options: ModelOptions): UserModel {
+export function transformer(shape: ModelShape, options: ModelOptions): ComparedModel {
   const { heads, layers } = options
   const shapes = transformerShapes(shape, heads, layers)
   return {
     architecture: { heads, layers },
     readout: 'idw',
-    towers: shape.interestCount,
     shapes,
     initialWeights: (rng) => initialWeights(shapes, shape.dimensions, rng),
-    interests: (weights, rows, history) => interests(weights, rows, history, shape, heads, layers),
-    rowScoreCount: 0
+    interests: (weights, rows, history) => interests(weights, rows, history, shape, heads, layers)
   }
 }
 
@@ -87,7 +84,8 @@ function interests(
   const { size: B, length: L } = history
   const real = tf.reshape(tf.cast(tf.greaterEqual(history.blocked, 0), 'float32'), [1, B, L, 1]) //               [1, B, L, 1]
   const position = tf.reshape(tf.slice(weights['tower.position']!, [0, R - L, 0], [K, L, D]), [K, 1, L, D]) //     [K, 1, L, D]
-  let x = tf.add(tf.mul(stepsOf(rows, history, K, D), real), position) //                                         [K, B, L, D]
+  const steps = tf.reshape(gatherRows(unit(rows), history.steps), [1, B, L, D]) //                                [1, B, L, D]
+  let x = tf.add(tf.mul(steps, real), position) //                                                                [K, B, L, D]
   for (let n = 0; n < layers; n++) {
     const of = (name: (typeof maps)[number] | (typeof biases)[number]) => own(weights, `layer${n}.${name}`)!
     const last = n === layers - 1
@@ -112,15 +110,6 @@ function interests(
   }
   const newest = tf.reshape(x, [K, B, D]) //                                                                      [K, B, D]
   return { interests: unit(tf.add(tf.matMul(newest, weights['user.weight']!), weights['user.bias']!)) as tf.Tensor3D } // [K, B, D]
-}
-
-/** Items of length 1, for each tower. @returns [K or 1, B, L, D] */
-function stepsOf(rows: tf.Tensor2D, history: HistoryTensors, K: number, D: number): tf.Tensor {
-  const { size: B, length: L } = history
-  const [U, width] = rows.shape
-  if (width === D) return tf.reshape(gatherRows(unit(rows), history.steps), [1, B, L, D])
-  const each = tf.reshape(unit(tf.reshape(rows, [U, K, D])), [U, width]) as tf.Tensor2D //                         [U, K·D]
-  return tf.transpose(tf.reshape(gatherRows(each, history.steps), [B, L, K, D]), [2, 0, 1, 3])
 }
 
 /** What counts of a step as a key, whoever asks: its age; −1e9 at padding. @returns [K·B, H, 1, L] */

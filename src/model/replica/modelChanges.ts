@@ -62,15 +62,15 @@ export interface Unfit {
 /** Takes out what does not fit the model: the rest of the commit is used without it. */
 export function takeUnfit({ items, features, weights, model }: ModelChanges): Unfit[] {
   const unfit: Unfit[] = []
-  const { rowWidth, shapes } = model
-  const rowProblem = (row: Float32Array) => `a row of ${row.length} numbers; the model's have ${rowWidth}`
+  const { dimensions, shapes } = model
+  const rowProblem = (row: Float32Array) => `a row of ${row.length} numbers; the model's have ${dimensions}`
   for (const [itemId, { row }] of items) {
-    if (row === null || row.length === rowWidth) continue
+    if (row === null || row.length === dimensions) continue
     items.delete(itemId)
     unfit.push({ values: row, problem: rowProblem(row) })
   }
   for (const [feature, row] of features) {
-    if (row.length === rowWidth) continue
+    if (row.length === dimensions) continue
     features.delete(feature)
     unfit.push({ values: row, problem: rowProblem(row) })
   }

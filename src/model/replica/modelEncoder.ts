@@ -99,22 +99,20 @@ export class ModelEncoder implements Encoder {
 
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
     const { model, tensors } = this.#loaded()
-    const { dimensions: d, rowWidth } = model
+    const { dimensions: d } = model
     const vectors = new Float32Array(items.length * d) // [N, D]
     const known = new Uint8Array(items.length) // [N]
     for (let from = 0; from < items.length; from += itemChunk) {
       const to = Math.min(items.length, from + itemChunk)
-      const inputs = new Float32Array((to - from) * rowWidth)
+      const inputs = new Float32Array((to - from) * d)
       for (let i = from; i < to; i++) {
         const { itemId, features } = items[i]!
         const row = this.#items.find(itemId)
         const rows = row === 0 ? this.#lookUp(features) : this.#featuresOf(row)
         if (row !== 0 || rows.length > 0) known[i] = 1
-        this.#addInput(row, rows, inputs, (i - from) * rowWidth)
+        this.#addInput(row, rows, inputs, (i - from) * d)
       }
-      tf.tidy(() =>
-        vectors.set(model.itemVectors(tensors, tf.tensor2d(inputs, [to - from, rowWidth])).dataSync(), from * d)
-      )
+      tf.tidy(() => vectors.set(model.itemVectors(tensors, tf.tensor2d(inputs, [to - from, d])).dataSync(), from * d))
     }
     return { vectors, known }
   }
@@ -138,7 +136,7 @@ export class ModelEncoder implements Encoder {
 
   #interestsOf(histories: readonly (readonly EncoderStep[])[], interests: Float32Array, known: Uint8Array): void {
     const { model, tensors } = this.#loaded()
-    const { historyMax, rowWidth } = model
+    const { historyMax, dimensions: d } = model
     const B = histories.length
     const rows = new Int32Array(B * historyMax) // [B, historyMax], right-aligned
     const timesMs = new Float64Array(B * historyMax)
@@ -168,13 +166,12 @@ export class ModelEncoder implements Encoder {
       }
     }
     const unique = this.#unique.take() // [U]
-    const inputs = new Float32Array(unique.length * rowWidth)
-    for (let u = 1; u < unique.length; u++)
-      this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * rowWidth)
+    const inputs = new Float32Array(unique.length * d)
+    for (let u = 1; u < unique.length; u++) this.#addInput(unique[u]!, this.#featuresOf(unique[u]!), inputs, u * d)
     const scores = this.#scoresOf(unique, inputs)
     tf.tidy(() => {
       const histories = historyTensors({ size: B, length: L, steps, age }, historyMax)
-      const touched = tf.tensor2d(inputs, [unique.length, rowWidth]) //                                           [U, rowWidth]
+      const touched = tf.tensor2d(inputs, [unique.length, d]) //                                           [U, d]
       const known = scores === undefined ? undefined : tf.tensor2d(scores, [unique.length, model.user.rowScoreCount]) // [U, S]
       const users = model.user.interests(tensors, touched, histories, known).interests //                         [K, B, D]
       interests.set(tf.transpose(users, [1, 0, 2]).dataSync()) //                                                 [B, K, D]
@@ -185,11 +182,11 @@ export class ModelEncoder implements Encoder {
    * What the model computes of rows alone: remembered until the row, a feature or the weights change. With attention it
    * is most of the work, and popular items come again and again.
    *
-   * @param rows [U] @param inputs [U, rowWidth] @returns [U, S], or undefined where the model has nothing of the kind
+   * @param rows [U] @param inputs [U, d] @returns [U, S], or undefined where the model has nothing of the kind
    */
   #scoresOf(rows: Int32Array, inputs: Float32Array): Float32Array | undefined {
     const { model, tensors } = this.#loaded()
-    const { rowWidth } = model
+    const { dimensions: d } = model
     const { rowScoreCount: S } = model.user
     if (model.user.rowScores === undefined) return undefined
     if (this.#scored.length < this.#items.rows) {
@@ -204,11 +201,10 @@ export class ModelEncoder implements Encoder {
     const missing: number[] = []
     for (let u = 1; u < rows.length; u++) if (this.#scored[rows[u]!] === 0) missing.push(u)
     if (missing.length > 0) {
-      const fresh = new Float32Array(missing.length * rowWidth)
-      for (const [i, u] of missing.entries())
-        for (let j = 0; j < rowWidth; j++) fresh[i * rowWidth + j] = inputs[u * rowWidth + j]!
+      const fresh = new Float32Array(missing.length * d)
+      for (const [i, u] of missing.entries()) for (let j = 0; j < d; j++) fresh[i * d + j] = inputs[u * d + j]!
       tf.tidy(() => {
-        const scores = model.user.rowScores!(tensors, tf.tensor2d(fresh, [missing.length, rowWidth])).dataSync() // [missing, S]
+        const scores = model.user.rowScores!(tensors, tf.tensor2d(fresh, [missing.length, d])).dataSync() // [missing, S]
         for (const [i, u] of missing.entries()) {
           const row = rows[u]!
           for (let k = 0; k < S; k++) this.#scores[row * S + k] = scores[i * S + k]!
@@ -249,7 +245,7 @@ export class ModelEncoder implements Encoder {
     return Int32Array.from(features.map((feature) => this.#features.find(feature)).filter((row) => row !== 0))
   }
 
-  /** out[at … at + rowWidth) += row + its share of the mean of its feature rows. @param row 0: none */
+  /** out[at … at + d) += row + its share of the mean of its feature rows. @param row 0: none */
   #addInput(row: number, features: Int32Array, out: Float32Array, at: number): void {
     if (row !== 0) this.#items.add(row, 1, out, at)
     if (features.length === 0) return

@@ -225,8 +225,8 @@ export class ModelReplica implements Encoder {
     const weights = checkWeights(kept.weights, model.shapes)
     const { modelVersion, step, rows } = kept
     if (rows !== undefined) {
-      this.#items = RowStore.from(rows.items, model.rowWidth, rows.counts)
-      this.#features = RowStore.from(rows.features, model.rowWidth)
+      this.#items = RowStore.from(rows.items, model.dimensions, rows.counts)
+      this.#features = RowStore.from(rows.features, model.dimensions)
       this.#live = this.#encoder(model, modelVersion, step, weights)
       this.#liveText = kept.model
       this.#liveNext = this.#weightsNext = kept.next
@@ -249,7 +249,7 @@ export class ModelReplica implements Encoder {
     this.#isNew = false
     if (this.#candidate === undefined) {
       const same = isSameVersion(held, live)
-      const below = same ? { items: this.#items, features: this.#features } : empty(held.model.rowWidth)
+      const below = same ? { items: this.#items, features: this.#features } : empty(held.model.dimensions)
       this.#candidate = new ModelEncoder({
         ...{ model: held.model, modelVersion: held.modelVersion, step: held.step, featuresOf: this.#lookUp },
         weights: this.#weightsWith(held),
@@ -409,8 +409,8 @@ export class ModelReplica implements Encoder {
     const same = before !== undefined && isSameVersion(changes, before)
     if (!same) {
       // Rows of another model version mean nothing here.
-      this.#items = new RowStore(model.rowWidth)
-      this.#features = new RowStore(model.rowWidth)
+      this.#items = new RowStore(model.dimensions)
+      this.#features = new RowStore(model.dimensions)
       this.#live = this.#encoder(model, modelVersion, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()

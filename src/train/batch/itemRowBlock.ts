@@ -1,58 +1,72 @@
-// Rows of the item table on their way into a checkpoint: columns side by side, each row with its number, in any order.
+// Rows of the embedding table on their way into a checkpoint: columns side by side, each row with its number, in any
+// order.
 
 import type { IdDictionary } from '../../core/idDictionary.ts'
-import type { NamedArrays } from '../../core/namedArrays.ts'
+import type { NamedArray, NamedArrays } from '../../core/namedArrays.ts'
 import type { RowBlock } from './changedRows.ts'
 
-/** Columns of 65,536 rows of the table. */
+/** One number per row. In a chunk of the table each has 65,536 elements. */
 export interface ItemColumns {
-  readonly values: Float32Array // [65,536, D]
+  /** Adagrad's sum of squares. */
   readonly accumulators: Float32Array
-  readonly counts: Uint32Array
+  /** Interactions of the item. */
+  readonly counts: Int32Array
   readonly lastSeenMs: Float64Array
-  readonly generations: Uint32Array
-  /** Index in the list of admitted rows; −1 for a row that is nobody's. */
+  /** How many items had the row before. */
+  readonly generations: Int32Array
+  /** Index in the list of admitted rows; −1 for a free row. */
   readonly places: Int32Array
-  readonly dirty: Uint8Array
 }
 
-/** Of a block's values: some milliseconds of copying and writing. */
+export const columnKinds = {
+  accumulators: Float32Array,
+  counts: Int32Array,
+  lastSeenMs: Float64Array,
+  generations: Int32Array,
+  places: Int32Array
+} as const
+
+export const columnNames = Object.keys(columnKinds) as (keyof ItemColumns)[]
+
+export function newColumns(rows: number): ItemColumns {
+  return {
+    accumulators: new Float32Array(rows),
+    counts: new Int32Array(rows),
+    lastSeenMs: new Float64Array(rows),
+    generations: new Int32Array(rows),
+    places: new Int32Array(rows).fill(-1)
+  }
+}
+
+/** Bytes of a block's embeddings: copying and writing them takes some milliseconds. */
 const valuesBytes = 1024 * 1024
 
-export interface ItemRowBlockOptions {
+export interface RowSource {
   readonly dimensions: number
   readonly ids: IdDictionary
-  /** Where a row is, and its index there. */
-  readonly columnsOf: (row: number) => ItemColumns
-  readonly indexOf: (row: number) => number
+  /** The chunk that holds the row, and the row's index in it. */
+  chunkOf(row: number): { readonly values: Float32Array; readonly columns: ItemColumns }
+  indexOf(row: number): number
 }
 
 export class ItemRowBlock implements RowBlock {
-  readonly #options: ItemRowBlockOptions
+  readonly #source: RowSource
   readonly #max: number
   readonly #rows: Int32Array
   readonly #values: Float32Array
-  readonly #accumulators: Float32Array
-  readonly #counts: Int32Array
-  readonly #lastSeenMs: Float64Array
-  readonly #generations: Int32Array
-  readonly #places: Int32Array
+  readonly #columns: ItemColumns
   readonly #idLengths: Int32Array
   #ids: Uint8Array
   #idBytes = 0
   #size = 0
 
-  constructor(options: ItemRowBlockOptions) {
-    this.#options = options
-    const max = Math.max(64, Math.floor(valuesBytes / (4 * options.dimensions)))
+  constructor(source: RowSource) {
+    this.#source = source
+    const max = Math.max(64, Math.floor(valuesBytes / (4 * source.dimensions)))
     this.#max = max
     this.#rows = new Int32Array(max)
-    this.#values = new Float32Array(max * options.dimensions)
-    this.#accumulators = new Float32Array(max)
-    this.#counts = new Int32Array(max)
-    this.#lastSeenMs = new Float64Array(max)
-    this.#generations = new Int32Array(max)
-    this.#places = new Int32Array(max)
+    this.#values = new Float32Array(max * source.dimensions)
+    this.#columns = newColumns(max)
     this.#idLengths = new Int32Array(max)
     this.#ids = new Uint8Array(16 * max)
   }
@@ -62,20 +76,16 @@ export class ItemRowBlock implements RowBlock {
   }
 
   add(row: number): void {
-    const { dimensions, ids } = this.#options
-    const columns = this.#options.columnsOf(row)
-    const index = this.#options.indexOf(row)
+    const { dimensions, ids } = this.#source
+    const { values, columns } = this.#source.chunkOf(row)
+    const index = this.#source.indexOf(row)
     const at = this.#size++
     this.#rows[at] = row
-    // A loop beats `set(subarray)` below some 100 numbers: no view is made.
-    const values = this.#values
+    // Below some 100 numbers a loop is faster than `set(subarray)`, which creates a view.
+    const out = this.#values
     for (let from = index * dimensions, to = at * dimensions, end = to + dimensions; to < end; )
-      values[to++] = columns.values[from++]!
-    this.#accumulators[at] = columns.accumulators[index]!
-    this.#counts[at] = columns.counts[index]! | 0
-    this.#lastSeenMs[at] = columns.lastSeenMs[index]!
-    this.#generations[at] = columns.generations[index]! | 0
-    this.#places[at] = columns.places[index]!
+      out[to++] = values[from++]!
+    for (const name of columnNames) this.#columns[name][at] = columns[name][index]!
     const length = ids.lengthOf(row)
     if (this.#idBytes + length > this.#ids.length) {
       const longer = new Uint8Array(2 * this.#ids.length + length)
@@ -89,14 +99,10 @@ export class ItemRowBlock implements RowBlock {
 
   finish(): NamedArrays {
     const n = this.#size
-    return new Map<string, Float32Array | Float64Array | Int32Array | Uint8Array>([
+    return new Map<string, NamedArray>([
       ['rows', this.#rows.subarray(0, n)],
-      ['values', this.#values.subarray(0, n * this.#options.dimensions)],
-      ['accumulators', this.#accumulators.subarray(0, n)],
-      ['counts', this.#counts.subarray(0, n)],
-      ['lastSeenMs', this.#lastSeenMs.subarray(0, n)],
-      ['generations', this.#generations.subarray(0, n)],
-      ['places', this.#places.subarray(0, n)],
+      ['values', this.#values.subarray(0, n * this.#source.dimensions)],
+      ...columnNames.map((name): [string, NamedArray] => [name, this.#columns[name].subarray(0, n)]),
       ['ids', this.#ids.subarray(0, this.#idBytes)],
       ['idLengths', this.#idLengths.subarray(0, n)]
     ])

@@ -6,7 +6,7 @@ import { type NamedArrays, namedArray, packTexts, unpackTexts } from '../../core
 const generationMax = 262_144
 
 /**
- * Counts in two generations: when the young one is full it becomes the old one, and the old one is forgotten. An id is
+ * Counts in two generations: when the young one is full it becomes the old one, and the old one is dropped. An id is
  * therefore remembered for at least the next 262,144 new ids after it was last counted; one seen more rarely starts
  * again from 1.
  */
@@ -35,33 +35,36 @@ export class PendingCounts {
     this.#old.delete(id)
   }
 
-  /** What there is at this moment, packed when the result is called. */
+  /** The state as it is now, packed when the result is called. */
   copy(): () => NamedArrays {
-    const generations = [this.#young, this.#old].map((counts) => ({
+    const [young, old] = [this.#young, this.#old].map((counts) => ({
       ids: [...counts.keys()],
       counts: Int32Array.from(counts.values())
     }))
-    return () => {
-      const [young, old] = generations.map(({ ids }) => packTexts(ids))
-      return new Map<string, Int32Array | Uint8Array>([
-        ['young', young!.bytes],
-        ['youngLengths', young!.lengths],
-        ['youngCounts', generations[0]!.counts],
-        ['old', old!.bytes],
-        ['oldLengths', old!.lengths],
-        ['oldCounts', generations[1]!.counts]
-      ])
-    }
+    return () => new Map([...packed('young', young!), ...packed('old', old!)])
   }
 
   /** @throws CorruptError if an array is missing or does not fit */
   restore(arrays: NamedArrays): void {
-    const counts = (name: string) => {
-      const ids = unpackTexts(namedArray(arrays, name, Uint8Array), namedArray(arrays, `${name}Lengths`, Int32Array))
-      const values = namedArray(arrays, `${name}Counts`, Int32Array, ids.length)
-      return new Map(ids.map((id, i) => [id, values[i]!]))
-    }
-    this.#young = counts('young')
-    this.#old = counts('old')
+    this.#young = unpacked('young', arrays)
+    this.#old = unpacked('old', arrays)
   }
+}
+
+function packed(
+  name: string,
+  { ids, counts }: { ids: readonly string[]; counts: Int32Array }
+): [string, Uint8Array | Int32Array][] {
+  const { bytes, lengths } = packTexts(ids)
+  return [
+    [name, bytes],
+    [`${name}Lengths`, lengths],
+    [`${name}Counts`, counts]
+  ]
+}
+
+function unpacked(name: string, arrays: NamedArrays): Map<string, number> {
+  const ids = unpackTexts(namedArray(arrays, name, Uint8Array), namedArray(arrays, `${name}Lengths`, Int32Array))
+  const counts = namedArray(arrays, `${name}Counts`, Int32Array, ids.length)
+  return new Map(ids.map((id, i) => [id, counts[i]!]))
 }

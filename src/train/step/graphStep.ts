@@ -1,65 +1,48 @@
-// A training step as libtensorflow runs it by itself, where the model and its options have a graph (towerGraph.ts).
+// A training step as one graph that libtensorflow runs, where the model has one (towerGraph.ts).
 //
-// B examples, W windows of L steps with P histories each, H rows that the histories touch, C candidates, K towers, I
-// interests, D dimensions.
+// B examples, W windows of L steps with P histories each, H rows that the histories touch, C candidates, K towers, D
+// dimensions.
 
 import { own } from '../../core/own.ts'
-import { daysApart, hoursApart } from '../../model/historyTensors.ts'
-import { isPlainSoftmax } from '../../model/lossOptions.ts'
 import type { Model } from '../../model/model.ts'
-import { type Fed, NativeGraph, runsGraphs } from '../../model/nativeGraph.ts'
-import { type ObjectiveOptions, readoutOf } from '../../model/objective.ts'
-import { rowParts, type TowerGraphOptions, towerGraph } from '../../model/towerGraph.ts'
+import { type GraphFeed, NativeGraph, runsGraphs } from '../../model/nativeGraph.ts'
+import { type BatchKind, rowParts, type TowerGraphOptions, towerGraph } from '../../model/towerGraph.ts'
 import { mapShapes, type Weights } from '../../model/weights.ts'
-import type { ComputedStep } from './eagerStep.ts'
-import type { StepArrays } from './stepArrays.ts'
+import type { StepArrays, StepGradients } from './stepArrays.ts'
 
 /** Graphs kept: a trainer has one for each kind of batch, and tuning tries many losses one after the other. */
 const graphsMax = 16
 
-/** By what they are made from, the one used last at the end. tfjs has one engine a process, and so has this. */
+/** By options, the one used last at the end. tfjs has one engine per process, and so has this. */
 const graphs = new Map<string, NativeGraph<string>>()
 
 /** Whether `graphStep` computes this model's steps. */
-export function hasGraph(model: Model, loss: ObjectiveOptions): boolean {
-  return (
-    model.graph !== undefined &&
-    isPlainSoftmax(loss) &&
-    readoutOf(loss, model.user.readout) === 'idw' &&
-    loss.routingRegularisation === 0 &&
-    runsGraphs()
-  )
+export function hasGraph(model: Model): boolean {
+  return model.user.graph !== undefined && runsGraphs()
 }
 
 /** @param model one that has a graph */
-export function graphStep(step: StepArrays, weights: Weights, model: Model, loss: ObjectiveOptions): ComputedStep {
+export function graphStep(step: StepArrays, weights: Weights, model: Model): StepGradients {
   const { histories, positive, weight, logQ, placeOf, blocked } = step
   const { values: rows } = step.rows
   const { values: candidates } = step.candidates
-  const { dimensions: D, interestCount: I } = model
+  const { dimensions: D, interestCount: K } = model
   const { length: L, perWindow: P } = histories
-  const { towerCount: K, towers } = model.graph!
   const W = histories.size / P
   const B = positive.length
   const H = rows.length / D
   const C = candidates.length / D
   const partRows = 16 * Math.ceil(H / rowParts / 16) // parts that begin at a whole cache line are not copied
-  const ints = (...values: number[]): Fed => ({ shape: [values.length], values: Int32Array.from(values) })
-  const count = (value: number): Fed => ({ shape: [], values: Int32Array.of(value) })
+  const ints = (...values: number[]): GraphFeed => ({ shape: [values.length], values: Int32Array.from(values) })
+  const count = (value: number): GraphFeed => ({ shape: [], values: Int32Array.of(value) })
   const places = [W, P, L]
-  const fed: Record<string, Fed> = {
+  const feeds: Record<string, GraphFeed> = {
     ...mapShapes(model.shapes, (name, shape) => ({ shape, values: own(weights, name)! })),
     rows: { shape: [H, D], values: rows },
     sizes: ints(...Array.from({ length: rowParts }, (_, i) => Math.max(0, Math.min(partRows, H - i * partRows)))),
     rowCount: count(H),
     steps: { shape: [W, L], values: histories.steps },
     age: { shape: places, values: histories.age },
-    ...(towers.readsTime
-      ? {
-          hour: { shape: places, values: hoursApart(histories.seconds) },
-          day: { shape: places, values: daysApart(histories.seconds) }
-        }
-      : {}),
     blocked: { shape: [...places, 1], values: histories.blocked },
     position:
       histories.position === undefined
@@ -75,31 +58,27 @@ export function graphStep(step: StepArrays, weights: Weights, model: Model, loss
     attention: ints(W, P * K, L),
     places: ints(W, P, K, L),
     pooled: ints(W, P * K, D),
-    joint: ints(B, I * C),
-    pairs: ints(B, I, C),
-    flat: ints(B * I, C),
+    joint: ints(B, K * C),
+    pairs: ints(B, K, C),
+    flat: ints(B * K, C),
     spare: ints(step.spare, D)
   }
-  const graph = graphOf({
-    ...model.graph!,
-    loss,
-    windows: placeOf !== undefined,
-    groups: blocked !== undefined
-  })
-  const { loss: total, losses, rows: ofRows, candidates: ofCandidates, ...made } = graph.run(fed)
+  const graph = graphOf(model.user.graph!, { windows: placeOf !== undefined, groups: blocked !== undefined })
+  const { loss, losses, rows: gradRows, candidates: gradCandidates, ...dense } = graph.run(feeds)
   return {
-    loss: total![0]!,
+    loss: loss![0]!,
     losses: losses!,
-    dense: mapShapes(model.shapes, (name) => own(made, name)!),
-    ofRows: ofRows!,
-    ofCandidates: ofCandidates!
+    dense: mapShapes(model.shapes, (name) => own(dense, name)!),
+    gradRows: gradRows!,
+    gradCandidates: gradCandidates!
   }
 }
 
-function graphOf(options: TowerGraphOptions): NativeGraph<string> {
-  const key = JSON.stringify(options, (_name, value: unknown) =>
-    value === Number.POSITIVE_INFINITY ? 'Infinity' : value
-  )
+function graphOf(options: TowerGraphOptions, kind: BatchKind): NativeGraph<string> {
+  const { interestCount, dimensions, historyMax, loss } = options
+  const { temperature, idwForm, idwAlpha, idwSoftness, repelBeta, repelMargin } = loss
+  const numbers = [temperature, idwForm, idwAlpha, idwSoftness, repelBeta, repelMargin]
+  const key = [interestCount, dimensions, historyMax, ...numbers, kind.windows, kind.groups].join()
   const known = graphs.get(key)
   graphs.delete(key)
   if (known === undefined && graphs.size === graphsMax) {
@@ -107,12 +86,12 @@ function graphOf(options: TowerGraphOptions): NativeGraph<string> {
     graph.dispose()
     graphs.delete(oldest)
   }
-  const live = known ?? made(options)
+  const live = known ?? compiled(options, kind)
   graphs.set(key, live)
   return live
 }
 
-function made(options: TowerGraphOptions): NativeGraph<string> {
-  const { graph, outputs } = towerGraph(options)
+function compiled(options: TowerGraphOptions, kind: BatchKind): NativeGraph<string> {
+  const { graph, outputs } = towerGraph(options, kind)
   return new NativeGraph(graph, outputs)
 }

@@ -1,36 +1,26 @@
-// What a training step computes with: a mini-batch in plain arrays, for whoever does the arithmetic.
+// What a training step computes with: a mini-batch in plain arrays; and how its gradients return to the batch's rows.
 //
-// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, K
-// interests, D dimensions.
+// B examples, L history positions, H rows that the histories touch, C unique candidates, U unique rows of the batch, D
+// dimensions.
 
-import * as tf from '@tensorflow/tfjs-core'
-import { gatherRows } from '../../model/gatherRows.ts'
+import type { Rng } from '../../core/rng.ts'
 import { type HistoryArrays, historyArrays, windowArrays } from '../../model/historyTensors.ts'
-import type { Model } from '../../model/model.ts'
-import type { ObjectiveOptions } from '../../model/objective.ts'
-import type { BatchCandidates, MiniBatch } from '../batch/miniBatch.ts'
-import { unrolled, type WindowBatch } from '../batch/windowBatch.ts'
-
-export interface StepOptions {
-  readonly model: Model
-  readonly loss: ObjectiveOptions
-  /** Whether to correct for how surely an item is a candidate. */
-  readonly logQ: boolean
-}
+import type { Weights } from '../../model/weights.ts'
+import type { BatchCandidates, MiniBatch, WindowBatch } from '../batch/miniBatch.ts'
 
 export interface StepArrays {
-  /** Rows of the batch that stand behind those of the histories; 0 where these are not its first ones. */
+  /** Rows of the batch behind those of the histories; 0 where these are not its first ones. */
   readonly spare: number
   readonly histories: HistoryArrays
   readonly rows: TouchedRows // H
   readonly candidates: TouchedRows // C
-  /** Column of each example's target; where it has none any other, as its weight is 0. [B] */
+  /** Column of each example's target; any where it has none, as its weight is 0. [B] */
   readonly positive: Int32Array
   /** Summing to 1. [B] */
   readonly weight: Float32Array
   /** ln P(the item is a candidate), or zeros. [C] */
   readonly logQ: Float32Array
-  /** Where the examples' interests are, where histories share windows. [B] */
+  /** Place of each example's interests, where histories share windows. [B] */
   readonly placeOf?: Int32Array
   /** −1e9 where a candidate is no negative of an example, else 0. [B, C] */
   readonly blocked?: Float32Array
@@ -38,11 +28,28 @@ export interface StepArrays {
 
 /** Rows that one side of the model reads. */
 export interface TouchedRows {
-  /** Of the batch's U rows, ascending. */
+  /** Among the batch's U rows, ascending. */
   readonly positions: Int32Array
-  /** What is read of them, dropped out. [positions.length, D] */
+  /** Their inputs, after dropout. [positions.length, D] */
   readonly values: Float32Array
   readonly dropout?: Float32Array
+}
+
+/** What a step computed. */
+export interface StepGradients {
+  readonly loss: number
+  /** By the weights before the step; undefined values where an example's weight is 0. [B] */
+  readonly losses: Float32Array
+  readonly dense: Weights
+  /** With respect to `rows.values`; zeros may follow, in place of the batch's other rows. [H, D] or [U, D] */
+  readonly gradRows: Float32Array
+  readonly gradCandidates: Float32Array // [C, D]
+}
+
+export interface StepOptions {
+  readonly historyMax: number
+  /** Whether to correct for the probability that an item is a candidate. */
+  readonly logQ: boolean
 }
 
 /**
@@ -50,22 +57,20 @@ export interface TouchedRows {
  * @param dropout multiplies what the user towers read, not the candidates. [U, D], or undefined
  */
 export function stepArrays(
-  given: MiniBatch | WindowBatch,
+  batch: MiniBatch | WindowBatch,
   inputs: Float32Array,
   dropout: Float32Array | undefined,
-  { model, loss, logQ }: StepOptions
+  { historyMax, logQ }: StepOptions
 ): StepArrays {
-  // A regulariser of the routing is of each history's own.
-  const together = model.user.readsWindows === true && loss.routingRegularisation === 0
-  const batch = 'windows' in given && !together ? unrolled(given, model.historyMax) : given
-  const d = model.rowWidth
+  const d = inputs.length / batch.items.length
   const read = compact(batch.items.length, ['windows' in batch ? batch.steps : batch.history], true)
   const offered = compact(batch.items.length, [batch.target, batch.negatives], false)
   const mask = dropout === undefined ? undefined : pick(dropout, read.positions, d)
   const values = pick(inputs, read.positions, d)
   const totalWeight = batch.weight.reduce((sum, w) => sum + w, 0)
+  const C = offered.positions.length
   return {
-    histories: arraysOf(batch, read.slots, model.historyMax),
+    histories: historiesOf(batch, read.slots, historyMax),
     rows:
       mask === undefined
         ? { positions: read.positions, values }
@@ -74,54 +79,46 @@ export function stepArrays(
     candidates: { positions: offered.positions, values: pick(inputs, offered.positions, d) },
     positive: batch.target.map((position) => Math.max(0, offered.slots[position]!)),
     weight: batch.weight.map((w) => w / totalWeight),
-    logQ: logQ ? inclusionLogQ(batch, offered.positions) : new Float32Array(offered.positions.length),
+    logQ: logQ ? inclusionLogQ(batch, offered.positions) : new Float32Array(C),
     ...('windows' in batch ? { placeOf: batch.placeOf } : {}),
-    ...(batch.groups === undefined
-      ? {}
-      : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, offered.positions.length) })
+    ...(batch.groups === undefined ? {} : { blocked: ofOwnGroup(batch, batch.groups, offered.slots, C) })
   }
 }
 
-/** Adds the gradients of what was read to those of the batch's rows. @param gradients overwritten @param sums [U, D] */
-export function addGradients(
-  { positions, dropout }: TouchedRows,
-  gradients: Float32Array,
-  sums: Float32Array,
-  d: number
-): void {
-  dropOut(gradients, dropout)
-  for (let i = 0, from = 0; i < positions.length; i++)
-    for (let to = positions[i]! * d, end = from + d; from < end; ) sums[to++]! += gradients[from++]!
+/** The gradient with respect to the inputs of the batch's U items. May overwrite `gradients`. @returns [U, D] */
+export function gradientOfInputs(
+  { rows, candidates }: StepArrays,
+  { gradRows, gradCandidates }: StepGradients,
+  U: number
+): Float32Array {
+  const d = gradCandidates.length / candidates.positions.length
+  const { dropout } = rows
+  if (dropout !== undefined) for (let i = 0; i < dropout.length; i++) gradRows[i]! *= dropout[i]!
+  const isWhole = gradRows.length === U * d
+  const sums = isWhole ? gradRows : new Float32Array(U * d)
+  if (!isWhole) addRows(rows.positions, gradRows, sums, d)
+  addRows(candidates.positions, gradCandidates, sums, d)
+  return sums
 }
 
-export function dropOut(values: Float32Array, dropout: Float32Array | undefined): void {
-  if (dropout !== undefined) for (let i = 0; i < dropout.length; i++) values[i]! *= dropout[i]!
+/** 1/(1 − rate) with probability 1 − rate, else 0; the rate rounded to 1/65,536. Two numbers a draw. */
+export function dropoutMask(length: number, rate: number, rng: Rng): Float32Array {
+  const mask = new Float32Array(length)
+  const threshold = Math.round(rate * 65_536)
+  const kept = 1 / (1 - rate)
+  for (let i = 0; i < length; i += 2) {
+    const bits = rng.uint32()
+    if ((bits & 0xffff) >= threshold) mask[i] = kept
+    if (i + 1 < length && bits >>> 16 >= threshold) mask[i + 1] = kept
+  }
+  return mask
 }
-
-type HistoriesOf = Pick<MiniBatch, 'size' | 'length' | 'history' | 'age'>
-type WindowsOf = Pick<WindowBatch, 'size' | 'windows' | 'length' | 'places' | 'steps' | 'timesMs' | 'ends' | 'placeOf'>
 
 /** @param slots of the batch's positions among the rows that the histories touch */
-function arraysOf(batch: HistoriesOf | WindowsOf, slots: Int32Array, historyMax: number): HistoryArrays {
+function historiesOf(batch: MiniBatch | WindowBatch, slots: Int32Array, historyMax: number): HistoryArrays {
   if ('windows' in batch)
     return windowArrays({ ...batch, steps: batch.steps.map((position) => slots[position]!) }, historyMax)
-  const steps = batch.history.map((position) => slots[position]!)
-  return historyArrays({ size: batch.size, length: batch.length, steps, age: batch.age }, historyMax)
-}
-
-/** Where the B targets' interests are among those of all places, for each k. [K·B] */
-export function placesByInterest(placeOf: Int32Array, places: number, K: number): tf.Tensor1D {
-  const B = placeOf.length
-  const index = new Int32Array(K * B)
-  for (let k = 0; k < K; k++) for (let b = 0; b < B; b++) index[k * B + b] = k * places + placeOf[b]!
-  return tf.tensor1d(index, 'int32')
-}
-
-/** @param interests [K, W·P, D] @param index [K·B] @returns [K, B, D] */
-export function ofPlaces(interests: tf.Tensor3D, index: tf.Tensor1D): tf.Tensor3D {
-  const [K, places, D] = interests.shape
-  const users = gatherRows(tf.reshape(interests, [K * places, D]), index) //                                    [K·B, D]
-  return tf.reshape(users, [K, index.size / K, D])
+  return historyArrays({ ...batch, steps: batch.history.map((position) => slots[position]!) }, historyMax)
 }
 
 /**
@@ -152,7 +149,7 @@ function ofOwnGroup(
 /**
  * ln P(the item is among the unique candidates) = ln(1 − e^(−n Q)), for n draws of probability Q each.
  *
- * The batch's logQ is that of one draw; a candidate that was drawn several times is here one column. The Poisson form
+ * The batch's logQ is that of one draw; a candidate that was drawn several times is one column here. The Poisson form
  * is exact within Q/2.
  */
 function inclusionLogQ(batch: BatchCandidates, positions: Int32Array): Float32Array {
@@ -160,7 +157,7 @@ function inclusionLogQ(batch: BatchCandidates, positions: Int32Array): Float32Ar
   return Float32Array.from(positions, (position) => Math.log(-Math.expm1(-draws * Math.exp(batch.logQ[position]!))))
 }
 
-/** The positions that occur, ascending, and the slot of each; 0 (padding) only if asked for, then in slot 0. */
+/** The positions that occur, ascending, and the slot of each; 0 (padding) only on request, then in slot 0. */
 function compact(
   size: number,
   lists: readonly Int32Array[],
@@ -179,7 +176,7 @@ function compact(
   return { positions: positions.slice(0, count), slots }
 }
 
-/** @returns a copy, or where the positions are the first ones a view */
+/** @returns a copy, or a view where the positions are the first ones */
 function pick(rows: Float32Array, positions: Int32Array, d: number): Float32Array {
   if (areFirst(positions)) return rows.subarray(0, positions.length * d)
   const out = new Float32Array(positions.length * d)
@@ -193,4 +190,9 @@ function pick(rows: Float32Array, positions: Int32Array, d: number): Float32Arra
 /** Whether unique ascending positions are 0, 1, 2, … */
 function areFirst(positions: Int32Array): boolean {
   return positions.length === 0 || positions.at(-1) === positions.length - 1
+}
+
+function addRows(positions: Int32Array, values: Float32Array, sums: Float32Array, d: number): void {
+  for (let i = 0, from = 0; i < positions.length; i++)
+    for (let to = positions[i]! * d, end = from + d; from < end; ) sums[to++]! += values[from++]!
 }

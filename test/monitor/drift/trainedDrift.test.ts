@@ -5,6 +5,7 @@ import test from 'node:test'
 import { resolveConfig } from '../../../src/core/config/config.ts'
 import { simulate } from '../../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../../src/model/backend.ts'
+import { featureLookup } from '../../../src/records/catalogueItem.ts'
 import type { Detection } from '../../../src/monitor/drift/detection.ts'
 import { ModelDrift } from '../../../src/monitor/drift/modelDrift.ts'
 import { cutExamples } from '../../../src/records/cutExamples.ts'
@@ -29,7 +30,7 @@ for (const seed of [1, 2]) {
       seed,
       modelVersion: 'drift'
     })
-    trainer.learnCatalogue([...simulation.items()])
+    trainer.useCatalogue(featureLookup(simulation.items()))
     const drift = new ModelDrift()
     const found: Detection[] = []
     let waiting: Example[] = []

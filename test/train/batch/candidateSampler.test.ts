@@ -137,18 +137,13 @@ test('shares are those of the last M targets, whatever expires in between, and a
       assert.equal(again.targets, sampler.targets)
       const [one, other] = [new Rng(4), new Rng(4)]
       for (let i = 0; i < 20; i++) assert.equal(again.draw(one), sampler.draw(other))
-      const shorter = new CandidateSampler({ items, targetsMax: 3 })
-      shorter.restore(sampler.state())
-      assert.equal(shorter.targets, Math.min(3, sampler.targets))
     }),
     { numRuns: 200, seed: 5 }
   )
 })
 
-test('wrong arguments and states are refused', () => {
+test('states that do not fit are refused', () => {
   const items = tableOf()
-  assert.throws(() => new CandidateSampler({ items, uniformShare: 0 }), /uniformShare.*0/)
-  assert.throws(() => new CandidateSampler({ items, targetsMax: 0 }), /targetsMax.*0/)
   const sampler = new CandidateSampler({ items, targetsMax: 4 })
   sampler.observe(items.observe('a', 1))
   const empty = new CandidateSampler({ items: tableOf(), targetsMax: 4 })

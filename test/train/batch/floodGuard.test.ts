@@ -47,17 +47,17 @@ test('a small crowd is not refused for being small', () => {
   const guard = new FloodGuard({ examplesMax: 1000, userShareMax: 0.05, itemShareMax: 0.1 })
   // Five users and five items have a fifth each: eight times the mean is more than all there is.
   const few = Array.from({ length: 3000 }, (_, i) => example(`u${i % 5}`, `i${(i * 7) % 5}`))
-  assert.equal(guard.admit(few), few)
+  assert.deepEqual(guard.admit(few), few)
 })
 
 test('shares of 1 switch it off', () => {
   const guard = new FloodGuard({ examplesMax: 100, userShareMax: 1, itemShareMax: 1 })
   guard.admit(crowd('u', 50))
   const flood = Array.from({ length: 500 }, () => example('bot', 'spam'))
-  assert.equal(guard.admit(flood), flood)
+  assert.deepEqual(guard.admit(flood), flood)
 })
 
-test('state: goes on as if nothing had happened, also with another length; none is a new one', () => {
+test('state: goes on as if nothing had happened, also with another length', () => {
   const options = { examplesMax: 100, userShareMax: 0.05, itemShareMax: 0.1 }
   const guard = new FloodGuard(options)
   guard.admit([...crowd('u', 120), ...Array.from({ length: 9 }, () => example('bot', 'spam'))])
@@ -70,22 +70,21 @@ test('state: goes on as if nothing had happened, also with another length; none 
   const shorter = new FloodGuard({ ...options, examplesMax: 30 })
   shorter.restore(guard.copy()())
   assert.equal(shorter.copy()().get('userLengths')!.length, 30)
-  copy.restore(new Map())
-  assert.deepEqual(copy.copy()(), new FloodGuard(options).copy()())
   assert.throws(() => copy.restore(new Map([['users', new Uint8Array(0)]])), CorruptError)
 })
 
 test('an erased user is nobody, in memory as in a state that was kept', () => {
   const guard = new FloodGuard({ examplesMax: 10, userShareMax: 0.5, itemShareMax: 1 })
   guard.admit([...crowd('u', 4), example('x', 'a'), example('x', 'b')])
-  const { arrays, removed } = guardWithout(guard.copy()(), 'x')
-  assert.equal(removed, 2)
-  assert.equal(guard.remove('x'), 2)
-  assert.deepEqual(arrays, guard.copy()())
-  assert.equal(guardWithout(guard.copy()(), 'x').removed, 0)
-  assert.equal(guard.remove('x'), 0)
+  const before = guard.copy()()
+  const without = guardWithout(before, 'x')
+  guard.remove('x')
+  assert.notDeepEqual(without, before)
+  assert.deepEqual(without, guard.copy()())
+  assert.equal(guardWithout(without, 'x'), without)
+  guard.remove('x')
+  assert.deepEqual(without, guard.copy()())
   // Still 10 in the ring at most, and what leaves it is discounted as nobody's.
   guard.admit([...crowd('v', 10), ...crowd('w', 3)])
   assert.equal(guard.copy()().get('userLengths')!.length, 10)
-  assert.equal(guardWithout(new Map(), 'x').removed, 0)
 })

@@ -6,18 +6,18 @@ import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
 import { modelSchema } from '../../../src/core/config/modelOptions.ts'
 import { Rng } from '../../../src/core/rng.ts'
+import { cutWindows } from '../../../src/lab/evaluation/trainingWindow.ts'
+import { assembleWindows, unrolled } from '../../../src/lab/evaluation/windowBatch.ts'
 import { loadBackend, peakTensorBytes } from '../../../src/model/backend.ts'
 import { createModel } from '../../../src/model/model.ts'
 import { BatchAssembler } from '../../../src/train/batch/batchAssembler.ts'
 import { CandidateSampler } from '../../../src/train/batch/candidateSampler.ts'
 import { ItemTable } from '../../../src/train/batch/itemTable.ts'
-import { cutWindows } from '../../../src/train/batch/trainingWindow.ts'
-import { unrolled } from '../../../src/train/batch/windowBatch.ts'
 import { ItemInputs } from '../../../src/train/itemInputs.ts'
 import { eagerStep } from '../../../src/train/step/eagerStep.ts'
 import { graphStep, hasGraph } from '../../../src/train/step/graphStep.ts'
 import { stepArrays } from '../../../src/train/step/stepArrays.ts'
-import { stepGradients } from '../../../src/train/step/stepGradients.ts'
+import { stepGradients } from '../../support/stepGradients.ts'
 
 before(() => loadBackend('tensorflow'))
 
@@ -27,19 +27,19 @@ const historyMax = 5
  * Some examples in windows of 1 … 3 targets, of which a few have no row; every weight away from 0, so that every term
  * counts.
  */
-function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
+function scenario(settings: Readonly<Record<string, unknown>>, items: number, idwAlpha?: number) {
   const options = modelSchema.parse({ dimensions: 8, interestCount: 3, temperature: 0.3, ...settings })
   const rng = new Rng(4)
-  const model = createModel(options, historyMax)
+  const model = createModel(idwAlpha === undefined ? options : { ...options, idwAlpha }, historyMax)
   const table = new ItemTable({
-    dimensions: model.rowWidth,
+    dimensions: 8,
     itemsMax: 1000,
     admissionMin: 1,
     rng: rng.fork('items'),
     initialScale: 0.5
   })
   const features = new ItemTable({
-    dimensions: model.rowWidth,
+    dimensions: 8,
     itemsMax: 100,
     admissionMin: 1,
     rng: rng.fork('features')
@@ -69,7 +69,7 @@ function scenario(settings: Readonly<Record<string, unknown>>, items: number) {
       Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())])
     )
   }
-  const together = assembler.assembleWindows(windows, new Map())
+  const together = assembleWindows(assembler, windows, new Map())
   const inputs = new ItemInputs(table, features, model).gather(together.items, together.features)
   return { model, options, together, oneByOne: unrolled(together, historyMax), inputs, weights: shaken(), rng }
 }
@@ -88,27 +88,26 @@ for (const settings of [
   { idwAlpha: 'Infinity' },
   { idwAlpha: 0, repelBeta: 0 },
   { idwForm: 'gaussian', repelMargin: 0.3 },
-  { name: 'one-vector', heads: 3 },
-  { communication: 'mean', context: 'time' },
-  { itemTower: 'none', interestCount: 1 }
+  { interestCount: 1 }
 ]) {
   // With 6 items fewer rows are touched than the graph has parts for.
   for (const items of [30, 6]) {
     test(`${JSON.stringify(settings)}, ${items} items`, () => {
       const { idwAlpha, ...others } = settings as { idwAlpha?: unknown }
-      const { model, options, together, oneByOne, inputs, weights, rng } = scenario(
-        idwAlpha === 'Infinity' ? others : settings,
-        items
+      const nearest = idwAlpha === 'Infinity'
+      const { model, together, oneByOne, inputs, weights, rng } = scenario(
+        nearest ? others : settings,
+        items,
+        nearest ? Number.POSITIVE_INFINITY : undefined
       )
-      const loss = idwAlpha === 'Infinity' ? { ...options, idwAlpha: Number.POSITIVE_INFINITY } : options
-      assert.ok(hasGraph(model, loss))
+      assert.ok(hasGraph(model))
       const dropout = inputs.map(() => (rng.uniform() < 0.2 ? 0 : 1.25))
       for (const batch of [together, oneByOne, { ...oneByOne, groups: new Int32Array(oneByOne.size) }]) {
-        const step = stepArrays(batch, inputs, dropout, { model, loss, logQ: true })
+        const step = stepArrays(batch, inputs, dropout, { historyMax, logQ: true })
         const tensors = tf.memory().numTensors
-        const graph = graphStep(step, weights, model, loss)
+        const graph = graphStep(step, weights, model)
         assert.equal(tf.memory().numTensors, tensors)
-        const eager = eagerStep(step, weights, model, loss)
+        const eager = eagerStep(step, weights, model)
         assert.ok(
           Math.abs(graph.loss - eager.loss) < 1e-5 * (1 + Math.abs(eager.loss)),
           `loss: ${graph.loss} against ${eager.loss}`
@@ -119,16 +118,16 @@ for (const settings of [
           const largest = close(values, eager.dense[name]!, name)
           if (items > 6 && batch === together) assert.ok(largest > 1e-3, `${name} has a gradient`)
         }
-        close(graph.ofRows.subarray(0, eager.ofRows.length), eager.ofRows, 'rows')
-        assert.ok(graph.ofRows.subarray(eager.ofRows.length).every((x) => x === 0))
-        close(graph.ofCandidates, eager.ofCandidates, 'candidates')
+        close(graph.gradRows.subarray(0, eager.gradRows.length), eager.gradRows, 'rows')
+        assert.ok(graph.gradRows.subarray(eager.gradRows.length).every((x) => x === 0))
+        close(graph.gradCandidates, eager.gradCandidates, 'candidates')
       }
     })
   }
 }
 
 test('a libtensorflow that takes no graphs: steps go operation by operation, and the backend says so', async () => {
-  const { model, options } = scenario({}, 30)
+  const { model } = scenario({}, 30)
   const backend = tf.backend() as unknown as { binding: object }
   const { binding } = backend
   const names = Object.getOwnPropertyNames(binding)
@@ -143,22 +142,22 @@ test('a libtensorflow that takes no graphs: steps go operation by operation, and
       problems.join(),
       /^libtensorflow \S+ does not run graphs: Failed to load SavedModel: no such thing\. Training goes operation by operation/
     )
-    assert.equal(hasGraph(model, options), false)
+    assert.equal(hasGraph(model), false)
   } finally {
     backend.binding = binding
   }
   assert.deepEqual((await loadBackend('tensorflow')).problems, [])
-  assert.ok(hasGraph(model, options))
+  assert.ok(hasGraph(model))
 })
 
 test('what a step takes in memory is seen, though a graph would hide it', async () => {
-  const { model, options, oneByOne, inputs, weights } = scenario({}, 30)
-  const step = () => stepGradients(oneByOne, inputs, undefined, weights, { model, loss: options, logQ: true })
+  const { model, oneByOne, inputs, weights } = scenario({}, 30)
+  const step = () => stepGradients(oneByOne, inputs, weights, model)
   const { result, bytes } = await peakTensorBytes(step)
   const hiddenUnits = 4 * oneByOne.items.length * 3 * 8
   assert.ok(bytes > 2 * hiddenUnits, `${bytes} bytes`)
   assert.ok(Math.abs(result.loss - step().loss) < 1e-5)
-  assert.ok(hasGraph(model, options))
+  assert.ok(hasGraph(model))
 })
 
 test('options that the graph does not compute are left to the other way', () => {
@@ -168,23 +167,24 @@ test('options that the graph does not compute are left to the other way', () => 
     { hardNegativesBeta: 1 },
     { idwStopGradient: false },
     { routingRegularisation: 1 },
-    { itemTables: 'per-tower' },
+    { communication: 'mean' },
+    { context: 'time' },
     { name: 'mind' }
   ]) {
     const options = modelSchema.parse({ dimensions: 8, interestCount: 3, ...settings })
-    assert.equal(hasGraph(createModel(options, historyMax), options), false, JSON.stringify(settings))
+    assert.equal(hasGraph(createModel(options, historyMax)), false, JSON.stringify(settings))
   }
 })
 
 test('the same each time, bit by bit; and weights that are not finite give a loss that is none', () => {
-  const { model, options, together, inputs, weights } = scenario({}, 30)
-  const step = stepArrays(together, inputs, undefined, { model, loss: options, logQ: true })
-  const first = graphStep(step, weights, model, options)
+  const { model, together, inputs, weights } = scenario({}, 30)
+  const step = stepArrays(together, inputs, undefined, { historyMax, logQ: true })
+  const first = graphStep(step, weights, model)
   // Whatever core was free first: often, for a sum in another order is rare.
-  for (let i = 0; i < 100; i++) assert.deepEqual(graphStep(step, weights, model, options), first)
+  for (let i = 0; i < 100; i++) assert.deepEqual(graphStep(step, weights, model), first)
   for (const name of Object.keys(weights)) {
     const broken = { ...weights, [name]: weights[name]!.map(() => Number.NaN) }
-    const { loss, dense } = graphStep(step, broken, model, options)
+    const { loss, dense } = graphStep(step, broken, model)
     const gradient = Object.values(dense).reduce((sum, values) => sum + values.reduce((a, b) => a + b, 0), 0)
     assert.ok(!Number.isFinite(loss + gradient), `${name}: loss ${loss}, gradient ${gradient}`)
   }

@@ -1,22 +1,23 @@
 // Windows against one by one: the same losses, and the same gradient of every weight and row, up to the rounding of
 // sums in another order.
-import '../../src/lab/models/comparisonModels.ts'
+import '../../../src/lab/models/comparisonModels.ts'
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { configSchema } from '../../src/core/config/config.ts'
-import { modelSchema } from '../../src/core/config/modelOptions.ts'
-import { Rng } from '../../src/core/rng.ts'
-import { loadBackend } from '../../src/model/backend.ts'
-import { createModel } from '../../src/model/model.ts'
-import { BatchAssembler } from '../../src/train/batch/batchAssembler.ts'
-import { CandidateSampler } from '../../src/train/batch/candidateSampler.ts'
-import { ItemTable } from '../../src/train/batch/itemTable.ts'
-import { cutWindows, type TrainingWindow } from '../../src/train/batch/trainingWindow.ts'
-import { unrolled } from '../../src/train/batch/windowBatch.ts'
-import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
-import { ItemInputs } from '../../src/train/itemInputs.ts'
-import { stepGradients } from '../../src/train/step/stepGradients.ts'
+import { configSchema } from '../../../src/core/config/config.ts'
+import { modelSchema } from '../../../src/core/config/modelOptions.ts'
+import { Rng } from '../../../src/core/rng.ts'
+import { learnWindows } from '../../../src/lab/evaluation/offlineTrainer.ts'
+import { cutWindows, type TrainingWindow } from '../../../src/lab/evaluation/trainingWindow.ts'
+import { assembleWindows, unrolled } from '../../../src/lab/evaluation/windowBatch.ts'
+import { loadBackend } from '../../../src/model/backend.ts'
+import { createModel } from '../../../src/model/model.ts'
+import { BatchAssembler } from '../../../src/train/batch/batchAssembler.ts'
+import { CandidateSampler } from '../../../src/train/batch/candidateSampler.ts'
+import { ItemTable } from '../../../src/train/batch/itemTable.ts'
+import { IncrementalTrainer } from '../../../src/train/incrementalTrainer.ts'
+import { ItemInputs } from '../../../src/train/itemInputs.ts'
+import { stepGradients } from '../../support/stepGradients.ts'
 
 before(() => loadBackend())
 
@@ -44,7 +45,6 @@ const close = (a: Float32Array, b: Float32Array, what: string) => {
 for (const settings of [
   { loss: 'softmax' },
   { loss: 'triplet' },
-  { itemTables: 'per-tower' },
   { routingRegularisation: 0.1 },
   { readout: 'hard', hardNegativesBeta: 0.5 },
   { communication: 'mean', context: 'time' },
@@ -57,13 +57,13 @@ for (const settings of [
       const rng = new Rng(4)
       const model = createModel(options, historyMax)
       const items = new ItemTable({
-        dimensions: model.rowWidth,
+        dimensions: 8,
         itemsMax: 100,
         admissionMin: 1,
         rng: rng.fork('items')
       })
       const features = new ItemTable({
-        dimensions: model.rowWidth,
+        dimensions: 8,
         itemsMax: 100,
         admissionMin: 1,
         rng: rng.fork('features')
@@ -85,15 +85,21 @@ for (const settings of [
       const weights = Object.fromEntries(
         Object.entries(first).map(([name, values]) => [name, values.map((x) => x + 0.3 * rng.normal())])
       )
-      const batch = assembler.assembleWindows(windowsOf(rng, 6, targetsMax), new Map())
+      const batch = assembleWindows(assembler, windowsOf(rng, 6, targetsMax), new Map())
       const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
       const tensors = tf.memory().numTensors
-      const together = stepGradients(batch, inputs, undefined, weights, { model, loss: options, logQ: true })
-      const oneByOne = stepGradients(unrolled(batch, historyMax), inputs, undefined, weights, {
-        model,
-        loss: options,
-        logQ: true
-      })
+      // A model that cannot read windows, or whose regulariser needs each history's own steps, is given no window.
+      assert.equal(
+        model.user.readsWindows,
+        !('routingRegularisation' in settings || ('name' in settings && settings.name === 'comirec-sa'))
+      )
+      const together = stepGradients(
+        model.user.readsWindows ? batch : unrolled(batch, historyMax),
+        inputs,
+        weights,
+        model
+      )
+      const oneByOne = stepGradients(unrolled(batch, historyMax), inputs, weights, model)
       assert.equal(tf.memory().numTensors, tensors)
       const known = (losses: Float32Array) => losses.filter((_, b) => batch.weight[b]! > 0)
       assert.ok(known(together.losses).length > 15)
@@ -128,12 +134,14 @@ test("a user's other targets are not negatives", () => {
   })
   const model = createModel(options, historyMax)
   const steps = ['a', 'b', 'c'].map((itemId, i) => ({ itemId, type: 'click', eventTimeMs: i }))
-  const batch = assembler.assembleWindows(
+  const batch = assembleWindows(
+    assembler,
     cutWindows('u', steps, { historyMax, targetsMax: 9, weightOf: () => 1 }),
     new Map()
   )
   const inputs = new ItemInputs(items, features, model).gather(batch.items, batch.features)
-  const run = (groups: Int32Array) => stepGradients({ ...batch, groups }, inputs, undefined, model.initialWeights(new Rng(2)), { model, loss: options, logQ: false }).losses // biome-ignore format: one call
+  const run = (groups: Int32Array) =>
+    stepGradients({ ...batch, groups }, inputs, model.initialWeights(new Rng(2)), model, false).losses
   // Candidates are b and c alone. One group: each target's only rivals are blocked, and with two equal interests a
   // softmax over 2 × 1 columns is left.
   const together = run(Int32Array.of(0, 0))
@@ -167,8 +175,7 @@ test('learnWindows: learns what comes next on rings of items', () => {
     weight: 1
   }))
   trainer.step(examples, new Map())
-  for (let step = 0; step < 60; step++)
-    trainer.learnWindows(Array.from({ length: 8 }, (_, u) => walk(u)).flat(), new Map())
+  for (let step = 0; step < 60; step++) learnWindows(trainer, Array.from({ length: 8 }, (_, u) => walk(u)).flat())
   const { evaluation } = trainer.evaluateExamples(examples, new Map())
   // By chance 3 of 39 are among the first three: .08.
   const hits = evaluation.ranks.filter((rank) => rank < 3).length

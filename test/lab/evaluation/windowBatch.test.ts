@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Rng } from '../../../src/core/rng.ts'
+import { cutWindows, type TrainingWindow } from '../../../src/lab/evaluation/trainingWindow.ts'
+import { assembleWindows, unrolled } from '../../../src/lab/evaluation/windowBatch.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { BatchAssembler } from '../../../src/train/batch/batchAssembler.ts'
 import { CandidateSampler } from '../../../src/train/batch/candidateSampler.ts'
 import { ItemTable } from '../../../src/train/batch/itemTable.ts'
-import { cutWindows, type TrainingWindow } from '../../../src/train/batch/trainingWindow.ts'
-import { unrolled } from '../../../src/train/batch/windowBatch.ts'
 
 const step = (itemId: string, seconds: number, type = 'click') => ({ itemId, type, eventTimeMs: 1000 * seconds })
 const all = () => 1
@@ -84,7 +84,7 @@ test('unrolled: the same mini-batch as from the examples one by one', () => {
     }
   ]
   const ranges = new Map([[0, { from: 0n, to: 9n }]])
-  const windowBatch = ofWindows.assembleWindows(windows, ranges)
+  const windowBatch = assembleWindows(ofWindows, windows, ranges)
   const fromWindows = unrolled(windowBatch, historyMax)
   const oneByOne = ofExamples.assemble(examplesOf(windows), ranges)
   // Positions are numbered otherwise; the rows behind them are the same.
@@ -109,7 +109,7 @@ test('targets that are not steps of their window, or not in order, are refused',
   const steps = [step('a', 0), step('a', 1), step('a', 2)]
   for (const places of [[3], [2, 1], [1, 1]]) {
     const targets = places.map((at) => ({ at, weight: 1 }))
-    assert.throws(() => assembler.assembleWindows([{ userId: 'u', steps, targets }], new Map()), RangeError)
+    assert.throws(() => assembleWindows(assembler, [{ userId: 'u', steps, targets }], new Map()), RangeError)
   }
 })
 
@@ -118,6 +118,6 @@ test('windows of one user are one group, wherever they stand in the batch', () =
   const steps = ['a', 'b', 'c', 'a', 'b'].map((id, i) => step(id, i))
   const cut = (userId: string) => cutWindows(userId, steps, { historyMax: 2, targetsMax: 2, weightOf: all })
   const [first, second] = cut('u')
-  const { groups } = assembler.assembleWindows([first!, ...cut('v'), second!], new Map())
+  const { groups } = assembleWindows(assembler, [first!, ...cut('v'), second!], new Map())
   assert.deepEqual([...groups!], [0, 0, 1, 1, 1, 1, 0, 0])
 })

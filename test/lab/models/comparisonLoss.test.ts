@@ -1,14 +1,18 @@
 // Readouts, hard negatives and the routing regulariser against plain loops, values and gradients. IDW and repel:
 // mtmi.test.ts.
-import '../../src/lab/models/comparisonModels.ts'
 import * as tf from '@tensorflow/tfjs-core'
-import { modelSchema } from '../../src/core/config/modelOptions.ts'
-import { Rng } from '../../src/core/rng.ts'
-import type { HistoryTensors } from '../../src/model/historyTensors.ts'
-import { hardSoftmaxLosses, softmaxLosses } from '../../src/model/losses.ts'
-import { objective, routingConcentration } from '../../src/model/objective.ts'
-import { onEveryBackend } from './backends.ts'
-import { checkGradients, close } from './gradientCheck.ts'
+import { modelSchema } from '../../../src/core/config/modelOptions.ts'
+import { Rng } from '../../../src/core/rng.ts'
+import {
+  comparisonLoss,
+  hardSoftmaxLosses,
+  type Readout,
+  routingConcentration
+} from '../../../src/lab/models/comparisonLoss.ts'
+import type { HistoryTensors } from '../../../src/model/historyTensors.ts'
+import { softmaxLosses } from '../../../src/model/loss.ts'
+import { onEveryBackend } from '../../model/backends.ts'
+import { checkGradients, close } from '../../model/gradientCheck.ts'
 
 const [K, B, C, D, L] = [3, 4, 5, 4, 3]
 const positive = [0, 3, 3, 4]
@@ -16,7 +20,10 @@ const logQ = [-1, -2, -0.5, -3, -1.5]
 const weight = [0.1, 0.4, 0.2, 0.3]
 /** User b has b steps of L. */
 const real = (b: number, l: number) => l >= L - b
-const options = (model: Record<string, unknown>) => modelSchema.parse({ temperature: 0.3, ...model })
+const options = (model: Record<string, unknown>) => {
+  const parsed = modelSchema.parse({ temperature: 0.3, ...model })
+  return { ...parsed, readout: parsed.readout as Readout }
+}
 
 const rng = new Rng(7)
 const floats = (n: number) => Float64Array.from({ length: n }, () => rng.normal())
@@ -84,7 +91,7 @@ const history = (): HistoryTensors => ({
   length: L,
   steps: tf.zeros([B * L], 'int32'),
   age: tf.zeros([B * L], 'int32'),
-  apart: () => ({ hours: tf.zeros([0], 'int32'), days: tf.zeros([0], 'int32') }),
+  seconds: new Float32Array(B * L),
   blocked: tf.tensor3d(
     Float32Array.from({ length: B * L }, (_, i) => (real(Math.floor(i / L), i % L) ? 0 : -1e9)),
     [B, L, 1]
@@ -126,13 +133,12 @@ onEveryBackend(async (t) => {
       checkGradients(
         { users, vectors },
         (x) =>
-          objective(
+          comparisonLoss(
             { interests: x.users as tf.Tensor3D },
             history(),
             candidatesOf(x.vectors),
             tf.tensor1d(weight),
-            options(model),
-            'idw'
+            options(model)
           ),
         (values) => reference({ ...values, routing: [] })
       )
@@ -186,13 +192,12 @@ onEveryBackend(async (t) => {
     checkGradients(
       parts,
       (x) =>
-        objective(
+        comparisonLoss(
           { interests: x.users as tf.Tensor3D, routing: x.routing as tf.Tensor3D },
           history(),
           candidatesOf(x.vectors),
           tf.tensor1d(weight),
           options({ readout: 'hard', routingRegularisation: lambda }),
-          'idw',
           (losses) => {
             ofExamples = losses.dataSync() as Float32Array
           }

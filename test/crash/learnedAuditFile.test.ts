@@ -3,8 +3,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
-import { CorruptError, UnavailableError } from '../../../src/core/errors.ts'
-import { LearnedAudit, readLearnedAudit } from '../../../src/train/checkpoint/learnedAudit.ts'
+import { CorruptError, UnavailableError } from '../../src/core/errors.ts'
+import { LearnedAudit, readLearnedAudit } from './learnedAudit.ts'
 
 const examples = (...names: [partition: number, offset: bigint][]) =>
   names.map(([partition, offset]) => ({ source: { partition, offset } }))

@@ -6,8 +6,8 @@
 
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
 import path from 'node:path'
-import { CorruptError, UnavailableError } from '../../core/errors.ts'
-import type { Example } from '../../records/example.ts'
+import { CorruptError, UnavailableError } from '../../src/core/errors.ts'
+import type { Example } from '../../src/records/example.ts'
 
 /**
  * A batch that is learned again after a restart gets another line: of the lines of one batch the last one counts. A
