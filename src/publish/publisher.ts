@@ -9,8 +9,14 @@ import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
 import { handledLater } from '../core/promises.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
-import { areUnits, isUnit } from '../index/unitVectors.ts'
-import { type ItemPoint, isId, popularityPart, type UserPoint, type VectorIndex } from '../index/vectorIndex.ts'
+import {
+  areUnits,
+  type ItemPoint,
+  isId,
+  popularityPart,
+  type UserPoint,
+  type VectorIndex
+} from '../index/vectorIndex.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
@@ -268,7 +274,7 @@ export class Publisher {
           if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
           continue
         }
-        if (!isUnit(vector)) {
+        if (!areUnits(vector)) {
           refused++
           if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
           continue

@@ -5,9 +5,9 @@
 // clicks are published in between.
 
 import type { Config } from '../core/config/config.ts'
+import { ExactRanks } from '../index/exactRanks.ts'
 import type { InterestScore } from '../index/interestScore.ts'
-import { TargetRanks } from '../index/targetRanks.ts'
-import { isUnit } from '../index/unitVectors.ts'
+import { areUnits } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderItem } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
@@ -258,7 +258,7 @@ export function objections(
 /** One of the two models, and what was seen of it. */
 class Side {
   readonly encoder: Encoder
-  readonly ranks: TargetRanks
+  readonly ranks: ExactRanks
   hitCount = 0
   broken = 0
   #cosines = 0
@@ -266,7 +266,7 @@ class Side {
 
   constructor(encoder: Encoder, scoring: InterestScore | undefined) {
     this.encoder = encoder
-    this.ranks = new TargetRanks(encoder.dimensions, scoring)
+    this.ranks = new ExactRanks(encoder.dimensions, scoring)
   }
 
   get cosine(): number {
@@ -285,7 +285,7 @@ class Side {
   add(vectors: Float32Array, i: number): void {
     const D = this.encoder.dimensions
     const vector = vectors.subarray(i * D, (i + 1) * D)
-    if (!isUnit(vector)) this.broken++
+    if (!areUnits(vector)) this.broken++
     this.ranks.add(vector)
   }
 
@@ -295,7 +295,7 @@ class Side {
     const own = interests.subarray(b * K * D, (b + 1) * K * D)
     let sum = 0
     for (let k = 0; k < K; k++) {
-      if (!isUnit(own.subarray(k * D, (k + 1) * D))) this.broken++
+      if (!areUnits(own.subarray(k * D, (k + 1) * D))) this.broken++
       for (let l = 0; l < k; l++) for (let d = 0; d < D; d++) sum += own[k * D + d]! * own[l * D + d]!
     }
     this.#users++

@@ -106,11 +106,9 @@ async function measure(N: number): Promise<Record<string, unknown>> {
       await index.upsert('a', 2, [item(i % N)])
       return index.search({ by: { userId: 'user-1' } }, limit)
     })
-    const { kernel } = await index.report()
     await index.close()
     return {
       items: N,
-      kernel,
       byUser,
       byItem,
       rareFeature,

@@ -197,9 +197,9 @@ test('one request to the index for the nearest items, and one for what is shown 
       await index.promote('t', { items: 0, users: 0 }) // another index version goes live as soon as the search has been answered
       return found
     },
-    items(indexVersion, ids, wishes) {
+    items(indexVersion, ids, options) {
       asked.push(`items of ${indexVersion}`)
-      return index.items(indexVersion, ids, wishes)
+      return index.items(indexVersion, ids, options)
     }
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
@@ -231,8 +231,8 @@ test('where the index version is dropped before its items are described, the one
       await index.dropVersion('s')
       return found
     },
-    items: (indexVersion, ids, wishes) =>
-      indexVersion === 's' ? Promise.resolve(new Map()) : index.items(indexVersion, ids, wishes)
+    items: (indexVersion, ids, options) =>
+      indexVersion === 's' ? Promise.resolve(new Map()) : index.items(indexVersion, ids, options)
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
   const { version, items } = await recommender.recommend({ userId: 'u', limit: 5 })

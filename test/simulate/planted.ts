@@ -42,7 +42,7 @@ export const planted: readonly PlantedBug[] = [
     name: 'offsets are saved as published before the write',
     isSlow: true,
     file: 'publishStage.ts',
-    find: '    for (const [partition, offset] of this.#publisher.unanswered()) if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)\n',
+    find: '    for (const [partition, offset] of this.#publisher.unanswered())\n      if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)\n',
     replace: ''
   },
   {

@@ -11,12 +11,12 @@ import type {
   ItemPayload,
   ItemPoint,
   PopularItems,
+  SearchOptions,
   SearchResult,
   UserPayload,
   UserPoint,
   VectorIndex,
-  VectorPoint,
-  VectorWishes
+  VectorPoint
 } from '../../src/index/vectorIndex.ts'
 import type { ItemId, UserId } from '../../src/records/interaction.ts'
 
@@ -114,7 +114,7 @@ export class MemoryVectorIndex implements VectorIndex {
     query: InterestQuery,
     limit: number,
     filter: Filter = {},
-    wishes: VectorWishes = {}
+    options: SearchOptions = {}
   ): Promise<SearchResult> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no index version is live')
@@ -138,7 +138,7 @@ export class MemoryVectorIndex implements VectorIndex {
       const interest = vectors.subarray(at, at + indexVersion.dimensions)
       const scored = candidates.map(({ id, vector }) => ({
         ...{ itemId: id, score: dot(interest, vector) },
-        ...(wishes.vectors === true ? { vector } : {})
+        ...(options.vectors === true ? { vector } : {})
       }))
       lists.push(scored.sort((a, b) => b.score - a.score || (a.itemId < b.itemId ? -1 : 1)).slice(0, limit))
     }
@@ -167,7 +167,7 @@ export class MemoryVectorIndex implements VectorIndex {
   async items(
     indexVersion: string,
     ids: readonly ItemId[],
-    { vectors = false }: VectorWishes = {}
+    { vectors = false }: SearchOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#check()
     const held = this.#versions.get(indexVersion)?.items

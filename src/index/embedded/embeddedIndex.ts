@@ -1,5 +1,4 @@
-// The vector index that needs no server: durable on disk, exact, searched off the caller's thread. Twin of the Qdrant
-// one.
+// The vector index without a server: durable on disk, exact, searched on a thread of its own. Twin of the Qdrant one.
 
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -11,91 +10,89 @@ import {
   type IndexState,
   type InterestQuery,
   type ItemPayload,
+  type PointCounts,
   type PopularItem,
   type PopularItems,
+  type Role,
+  type SearchOptions,
   type SearchResult,
+  type StoredUser,
   type UserPayload,
   type VectorIndex,
   type VectorPoint,
-  type VectorWishes,
   type VersionShape
 } from '../vectorIndex.ts'
-import { EmbeddedIndexSearcher } from './embeddedIndexSearcher.ts'
-import { EmbeddedIndexStore, type VersionState } from './embeddedIndexStore.ts'
-import { EmbeddedIndexThread } from './embeddedIndexThread.ts'
+import { IndexSearcher } from './indexSearcher.ts'
+import { IndexStore, type VersionState } from './indexStore.ts'
+import { SearchThread } from './searchThread.ts'
 
 export interface EmbeddedIndexOptions {
   /**
-   * Search on a thread of its own. Without it searches hold up the caller: for a command that asks once, and for a
+   * Search on a separate thread. Without it a search blocks the caller: for a command that searches once, and for a
    * process that only writes. Default true.
    */
   readonly searchThread?: boolean
 }
-
-/** How often the search thread takes in what others wrote while nobody searches. */
-const catchUpMs = 200
 
 /**
  * Any number of these may be open on one directory, in any threads and processes, for reading and writing: a search
  * begun after a write resolved, wherever that was, sees it.
  */
 export class EmbeddedIndex implements VectorIndex {
-  readonly #store: EmbeddedIndexStore
-  readonly #thread: EmbeddedIndexThread | undefined
-  #searcher: EmbeddedIndexSearcher | undefined
+  readonly #store: IndexStore
+  readonly #thread: SearchThread | undefined
+  #searcher: IndexSearcher | undefined
   #closed: Promise<void> | undefined
 
-  private constructor(store: EmbeddedIndexStore, thread: EmbeddedIndexThread | undefined) {
+  private constructor(store: IndexStore, thread: SearchThread | undefined) {
     this.#store = store
     this.#thread = thread
   }
 
   /**
-   * Makes the directory if there is none. With a search thread, resolves when every item is in memory; without one the
-   * first search loads them.
+   * Creates the directory if there is none. With a search thread, resolves when every item is in memory; without one
+   * the first search loads them.
    *
-   * @throws CorruptError if what is there is damaged, or is no index
+   * @throws CorruptError if what is there is damaged, or is not an index
    */
-  static async open(directory: string, options: EmbeddedIndexOptions = {}): Promise<EmbeddedIndex> {
-    const store = await EmbeddedIndexStore.open(directory)
+  static async open(directory: string, { searchThread = true }: EmbeddedIndexOptions = {}): Promise<EmbeddedIndex> {
+    const store = await IndexStore.open(directory)
     try {
       await store.sweep()
-      const thread =
-        options.searchThread === false ? undefined : await EmbeddedIndexThread.start({ directory, catchUpMs })
-      return new EmbeddedIndex(store, thread)
+      return new EmbeddedIndex(store, searchThread ? await SearchThread.start(directory) : undefined)
     } catch (error) {
       await store.close()
       throw error
     }
   }
 
-  /** Writes the files anew, without the bytes of what was removed. Nobody may have the index open. */
+  /** Rewrites the file without the bytes of removed points. It must not be open anywhere. */
   static rewrite(directory: string): Promise<void> {
-    return EmbeddedIndexStore.rewrite(directory)
+    return IndexStore.rewrite(directory)
   }
 
-  createVersion(indexVersion: string, shape: VersionShape): Promise<void> {
-    return this.#store.createVersion(indexVersion, shape)
+  createVersion(version: string, shape: VersionShape): Promise<void> {
+    return this.#store.createVersion(version, shape)
   }
 
-  upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
-    return this.#store.upsert(indexVersion, step, points)
+  upsert(version: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    return this.#store.upsert(version, step, points)
   }
 
-  remove(indexVersion: string, role: 'item' | 'user', ids: readonly string[]): Promise<void> {
-    return this.#store.remove(indexVersion, role, ids)
+  remove(version: string, role: Role, ids: readonly string[]): Promise<void> {
+    return this.#store.remove(version, role, ids)
   }
 
   erase(userIds: readonly UserId[]): Promise<void> {
     return this.#store.erase(userIds)
   }
 
-  promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
-    return this.#store.promote(indexVersion, expected)
+  promote(version: string, expected: PointCounts): Promise<void> {
+    return this.#store.promote(version, expected)
   }
 
-  dropVersion(indexVersion: string): Promise<void> {
-    return this.#store.dropVersion(indexVersion)
+  dropVersion(version: string): Promise<void> {
+    return this.#store.dropVersion(version)
   }
 
   async versions(): Promise<readonly string[]> {
@@ -106,89 +103,70 @@ export class EmbeddedIndex implements VectorIndex {
   async live(): Promise<IndexState | undefined> {
     const live = this.#live()
     if (live === undefined) return undefined
-    const { step, items, users, dimensions, interestCount } = live.indexVersion
+    const { step, items, users, dimensions, interestCount } = live.version
     return { indexVersion: live.name, step, items, users, dimensions, interestCount }
   }
 
-  async search(query: InterestQuery, limit: number, filter?: Filter, wishes?: VectorWishes): Promise<SearchResult> {
-    if (this.#thread === undefined) return this.#here().search(query, limit, filter, wishes)
-    return this.#thread.ask<SearchResult>({ kind: 'search', query, limit, filter, wishes })
+  async search(...query: [InterestQuery, number, Filter?, SearchOptions?]): Promise<SearchResult> {
+    return this.#thread === undefined ? this.#local().search(...query) : this.#thread.call('search', query)
   }
 
-  async popular(limit: number, filter?: Filter, context?: string): Promise<PopularItems> {
-    if (this.#thread === undefined) return this.#here().popular(limit, filter, context)
-    return this.#thread.ask<PopularItems>({ kind: 'popular', limit, filter, context })
+  async popular(...query: [limit: number, filter?: Filter, context?: string]): Promise<PopularItems> {
+    return this.#thread === undefined ? this.#local().popular(...query) : this.#thread.call('popular', query)
+  }
+
+  async itemsLike(...query: [text: string, limit: number]): Promise<readonly PopularItem[]> {
+    return this.#thread === undefined ? this.#local().itemsLike(...query) : this.#thread.call('itemsLike', query)
   }
 
   async items(
-    indexVersion: string,
+    version: string,
     ids: readonly ItemId[],
-    { vectors = false }: VectorWishes = {}
+    { vectors = false }: SearchOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
-    const { versions } = this.#store.state()
-    const state = own(versions, indexVersion)
-    if (state === undefined) return new Map()
-    return new Map(
-      ids.flatMap((id) => {
-        const item = this.#store.item(state, id)
-        return item === undefined
-          ? []
-          : [[id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) }] as const]
-      })
-    )
+    const state = own(this.#store.state().versions, version)
+    const found = new Map<ItemId, DescribedItem>()
+    for (const id of state === undefined ? [] : ids) {
+      const item = this.#store.item(state!, id)
+      if (item !== undefined) found.set(id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) })
+    }
+    return found
   }
 
-  async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
+  async user(userId: UserId): Promise<StoredUser | undefined> {
     const live = this.#live()
-    const user = live && this.#store.user(live.indexVersion, userId)
+    const user = live && this.#store.user(live.version, userId)
     return user && { payload: user.payload, vectors: user.vectors }
   }
 
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
     const live = this.#live()
-    const item = live && this.#store.item(live.indexVersion, itemId)
+    const item = live && this.#store.item(live.version, itemId)
     return item && { payload: item.payload, vector: item.vector }
   }
 
   async usersFrom(prefix: string, limit: number): Promise<{ userId: UserId; payload: UserPayload }[]> {
     checkLimit(limit)
     const live = this.#live()
-    return live === undefined
-      ? []
-      : this.#store.usersFrom(live.indexVersion, prefix, limit).map(([userId, { payload }]) => ({ userId, payload }))
+    return live === undefined ? [] : this.#store.usersFrom(live.version, prefix, limit)
   }
 
-  async itemsLike(text: string, limit: number): Promise<readonly PopularItem[]> {
-    if (this.#thread === undefined) return this.#here().like(text, limit)
-    return this.#thread.ask<PopularItem[]>({ kind: 'like', text, limit })
-  }
-
-  /** Bytes that the searcher holds for vectors, and the kernel that scores them. */
-  async report(): Promise<{ vectorBytes: number; kernel: string }> {
-    return this.#thread === undefined ? this.#here().report() : this.#thread.ask({ kind: 'report' })
-  }
-
-  /** Waits for what was asked and written. A second call waits for the first. */
+  /** Waits for the searches and writes that were begun. */
   close(): Promise<void> {
-    this.#closed ??= handledLater(
-      (async () => {
-        await this.#thread?.close()
-        await this.#store.close()
-      })()
-    )
+    this.#closed ??= handledLater(Promise.resolve(this.#thread?.close()).then(() => this.#store.close()))
     return this.#closed
   }
 
-  #here(): EmbeddedIndexSearcher {
-    this.#searcher ??= new EmbeddedIndexSearcher(this.#store)
+  #local(): IndexSearcher {
+    this.#searcher ??= new IndexSearcher(this.#store)
     return this.#searcher
   }
 
-  #live(): { name: string; indexVersion: VersionState } | undefined {
+  #live(): { name: string; version: VersionState } | undefined {
     this.#store.refresh()
-    const { live, versions } = this.#store.state()
-    const indexVersion = live === undefined ? undefined : own(versions, live)
-    return live === undefined || indexVersion === undefined ? undefined : { name: live, indexVersion }
+    const { live: name, versions } = this.#store.state()
+    const version = name === undefined ? undefined : own(versions, name)
+    return name === undefined || version === undefined ? undefined : { name, version }
   }
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
-import { queryInterestsMax } from '../dotKernel.ts'
+import { queryInterestsMax } from '../itemTable.ts'
 import { popularityScore } from '../popularity.ts'
 import {
   type Candidate,
@@ -20,11 +20,11 @@ import {
   type InterestQuery,
   type ItemPayload,
   type PopularItems,
+  type SearchOptions,
   type SearchResult,
   type UserPayload,
   type VectorIndex,
   type VectorPoint,
-  type VectorWishes,
   type VersionShape
 } from '../vectorIndex.ts'
 import { QdrantItemIds } from './qdrantItemIds.ts'
@@ -71,7 +71,7 @@ interface Nearest {
 interface Wanted {
   readonly limit: number
   readonly filter: Filter
-  readonly wishes: VectorWishes
+  readonly options: SearchOptions
 }
 
 export class QdrantIndex implements VectorIndex {
@@ -184,17 +184,17 @@ export class QdrantIndex implements VectorIndex {
     { by }: InterestQuery,
     limit: number,
     filter: Filter = {},
-    wishes: VectorWishes = {}
+    options: SearchOptions = {}
   ): Promise<SearchResult> {
     checkLimit(limit)
     const found = await this.#inLiveVersion<SearchResult>(
       async (indexVersion) => ({ indexVersion, step: await this.#step(indexVersion), lists: undefined }),
       (indexVersion) =>
         'userId' in by
-          ? this.#searchByUser(indexVersion, by.userId, { limit, filter, wishes })
+          ? this.#searchByUser(indexVersion, by.userId, { limit, filter, options })
           : 'itemId' in by
-            ? this.#searchByItem(indexVersion, by.itemId, { limit, filter, wishes })
-            : this.#searchByVectors(indexVersion, by.vectors, by.count, { limit, filter, wishes })
+            ? this.#searchByItem(indexVersion, by.itemId, { limit, filter, options })
+            : this.#searchByVectors(indexVersion, by.vectors, by.count, { limit, filter, options })
     )
     if (found === undefined) throw nothingLive()
     return found
@@ -231,7 +231,7 @@ export class QdrantIndex implements VectorIndex {
   async items(
     indexVersion: string,
     ids: readonly ItemId[],
-    { vectors = false }: VectorWishes = {}
+    { vectors = false }: SearchOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const collection = this.#names.collection('item', indexVersion)
     const wanted = [...new Set(ids)]
@@ -422,10 +422,10 @@ export class QdrantIndex implements VectorIndex {
   async #nearest(
     indexVersion: string,
     queries: readonly Schemas['QueryRequest'][],
-    { limit, filter, wishes }: Wanted,
+    { limit, filter, options }: Wanted,
     excluded: readonly string[] = []
   ): Promise<Nearest> {
-    const withVector = wishes.vectors === true
+    const withVector = options.vectors === true
     const asked = {
       limit,
       ...filterPart(toQdrantFilter(filter, excluded)),

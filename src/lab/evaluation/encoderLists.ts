@@ -2,9 +2,9 @@
 //
 // B cases, K interests, D dimensions.
 
+import { ExactRanks } from '../../index/exactRanks.ts'
 import type { Encoder, EncoderItem } from '../../model/encoder.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import { ExactTop } from './exactTop.ts'
 import { type Lists, listLength } from './offlineMetrics.ts'
 import type { OfflineCase } from './offlineSplit.ts'
 
@@ -27,7 +27,7 @@ export function encoderLists(
   encoder: Encoder,
   items: readonly EncoderItem[],
   cases: readonly OfflineCase[],
-  top: ExactTop = new ExactTop(encoder.dimensions)
+  top: ExactRanks = new ExactRanks(encoder.dimensions)
 ): EncoderLists {
   const { dimensions: D, interestCount: K } = encoder
   const { vectors } = encoder.itemVectors(items) // [N, D]
@@ -46,7 +46,7 @@ export function encoderLists(
         lists.push([])
         continue
       }
-      lists.push(Array.from(top.top(own, listLength(one)), (row) => items[row]!.itemId))
+      lists.push(Array.from(top.list(own, listLength(one)), (row) => items[row]!.itemId))
       counted++
       for (let k = 0; k < K; k++) for (let l = 0; l < k; l++) cosines += dot(own, k * D, own, l * D, D)
       for (const target of one.targets) {

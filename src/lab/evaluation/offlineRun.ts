@@ -9,6 +9,7 @@ import type { ModelOptions } from '../../core/config/config.ts'
 import { DivergedError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
 import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
+import { ExactRanks } from '../../index/exactRanks.ts'
 import { interestScoreOf } from '../../index/interestScore.ts'
 import { peakTensorBytes } from '../../model/backend.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
@@ -17,7 +18,6 @@ import { CheckpointFiles } from '../../train/checkpoint/checkpointFiles.ts'
 import type { LabConfig } from '../labOptions.ts'
 import { historyLengths, historyPoint, itemPoints, shortened } from './coldStart.ts'
 import { encoderLists } from './encoderLists.ts'
-import { ExactTop } from './exactTop.ts'
 import { failureSignatures } from './failureSignatures.ts'
 import type { OfflineData } from './offlineData.ts'
 import { coverage, listLength, offlineMetrics } from './offlineMetrics.ts'
@@ -267,7 +267,7 @@ async function learnAndScore(
   } else trainer.observe()
 
   const replica = new ModelReplica()
-  const top = new ExactTop(config.model.dimensions, interestScoreOf(modelOptions))
+  const top = new ExactRanks(config.model.dimensions, interestScoreOf(modelOptions))
   const asked = trainingCases(split, options.seed)
   const { epochsMax, patience } = config.evaluate
   let stoppedEarly = false

@@ -9,12 +9,12 @@ import { ConfigError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
 import { Rng } from '../../core/rng.ts'
 import { openStateFile, type StateKind, z } from '../../core/stateFile.ts'
+import { ExactRanks } from '../../index/exactRanks.ts'
 import { interestScoreOf } from '../../index/interestScore.ts'
 import { ModelReplica } from '../../model/replica/modelReplica.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import { CheckpointFiles } from '../../train/checkpoint/checkpointFiles.ts'
 import type { LabConfig } from '../labOptions.ts'
-import { ExactTop } from './exactTop.ts'
 import { MarkovChain } from './markovChain.ts'
 import type { OfflineData } from './offlineData.ts'
 import { InterruptedRun, modelOptionsOf, trainOptions } from './offlineRun.ts'
@@ -239,7 +239,7 @@ async function modelLearner(
       order >= from && order < to && !heldOut.has(user) && !apart.has(user)
   let trainer = make()
   let replica = new ModelReplica()
-  const top = new ExactTop(config.model.dimensions, interestScoreOf(model))
+  const top = new ExactRanks(config.model.dimensions, interestScoreOf(model))
   const kept = await store.latest()
   if (done > 0 && kept !== undefined) {
     trainer.restore(kept.checkpoint)
@@ -280,7 +280,7 @@ async function modelLearner(
     const { interests } = encoder.interests(cases.map(({ history }) => history)) // [B, K, D]
     const size = encoder.interestCount * encoder.dimensions
     return cases.map((_, b) =>
-      Array.from(top.top(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!.itemId)
+      Array.from(top.list(interests.subarray(b * size, (b + 1) * size), streamCut), (row) => items[row]!.itemId)
     )
   }
   return {

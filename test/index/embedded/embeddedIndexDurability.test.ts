@@ -20,10 +20,9 @@ import test from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { CorruptError, UnavailableError } from '../../../src/core/errors.ts'
 import { EmbeddedIndex } from '../../../src/index/embedded/embeddedIndex.ts'
-import { EmbeddedIndexSearcher } from '../../../src/index/embedded/embeddedIndexSearcher.ts'
-import { EmbeddedIndexStore } from '../../../src/index/embedded/embeddedIndexStore.ts'
-import { EmbeddedIndexThread } from '../../../src/index/embedded/embeddedIndexThread.ts'
-import type { SearchResult } from '../../../src/index/vectorIndex.ts'
+import { IndexSearcher } from '../../../src/index/embedded/indexSearcher.ts'
+import { IndexStore } from '../../../src/index/embedded/indexStore.ts'
+import { SearchThread } from '../../../src/index/embedded/searchThread.ts'
 import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
 
 const shape = { dimensions: 4, interestCount: 1 }
@@ -152,8 +151,8 @@ test('a writer killed at any moment leaves whole writes only, and everything it 
 
 test('a searcher that is too far behind loads everything again; removals are remembered as long as their change', () =>
   inDirectory(async (directory) => {
-    const store = await EmbeddedIndexStore.open(directory, { changedPointsMax: 10 })
-    const searcher = new EmbeddedIndexSearcher(store)
+    const store = await IndexStore.open(directory, 10)
+    const searcher = new IndexSearcher(store)
     await store.createVersion('a', shape)
     await store.upsert('a', 1, [itemPoint('old', x), itemPoint('gone', x)])
     await store.promote('a', { items: 0, users: 0 })
@@ -172,7 +171,7 @@ test('a searcher that is too far behind loads everything again; removals are rem
 
 test('an index version whose drop was interrupted is swept at the next opening', () =>
   inDirectory(async (directory) => {
-    const store = await EmbeddedIndexStore.open(directory)
+    const store = await IndexStore.open(directory)
     await store.createVersion('a', shape)
     await store.createVersion('b', shape)
     await store.upsert('a', 1, [itemPoint('east', x)])
@@ -245,9 +244,8 @@ test('a file that was cut short, or is something else, is refused and left as it
 test('a search thread that dies is replaced: what waited is refused, what follows is answered', () =>
   inDirectory(async (directory) => {
     await written(directory)
-    const thread = await EmbeddedIndexThread.start({ directory, catchUpMs: 200 })
-    const search = () =>
-      thread.ask<SearchResult>({ kind: 'search', query: toX, limit: 1, filter: undefined, wishes: undefined })
+    const thread = await SearchThread.start(directory)
+    const search = () => thread.call('search', [toX, 1])
     for (let i = 0; i < 8; i++) {
       const waiting = Array.from({ length: 50 }, search)
       const outcomes = Promise.allSettled(waiting)
@@ -264,10 +262,10 @@ test('a search thread that dies is replaced: what waited is refused, what follow
 test('a search thread that keeps dying is given up', () =>
   inDirectory(async (directory) => {
     await written(directory)
-    const thread = await EmbeddedIndexThread.start({ directory, catchUpMs: 200 })
+    const thread = await SearchThread.start(directory)
     for (let i = 0; i < 6; i++) await thread.kill()
     await assert.rejects(
-      thread.ask({ kind: 'report' }),
+      thread.call('search', [toX, 1]),
       (error: unknown) => error instanceof UnavailableError && error.message.includes('6 times')
     )
     await thread.close()

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Rng } from '../../src/core/rng.ts'
+import { ExactRanks } from '../../src/index/exactRanks.ts'
 import { type InterestScore, nearestInterest } from '../../src/index/interestScore.ts'
-import { TargetRanks } from '../../src/index/targetRanks.ts'
 
 function unit(rng: Rng, dimensions: number): Float32Array {
   const vector = Float32Array.from({ length: dimensions }, () => rng.normal())
@@ -18,7 +18,7 @@ for (const [K, scoring] of [1, 3, 4, 6].flatMap((K) => scorings.map((scoring) =>
     const D = 8
     const N = 1500
     const items = Array.from({ length: N }, () => unit(rng, D))
-    const ranks = new TargetRanks(D, scoring)
+    const ranks = new ExactRanks(D, scoring)
     for (const item of items) ranks.add(item)
     for (let user = 0; user < 20; user++) {
       const interests = Float32Array.from(Array.from({ length: K }, () => [...unit(rng, D)]).flat())
@@ -49,7 +49,7 @@ for (const [K, scoring] of [1, 3, 4, 6].flatMap((K) => scorings.map((scoring) =>
 }
 
 test('items that are all alike are not found, and a target that is not a number is last', () => {
-  const ranks = new TargetRanks(2)
+  const ranks = new ExactRanks(2)
   for (let i = 0; i < 100; i++) ranks.add(Float32Array.of(1, 0))
   assert.equal(ranks.rank(Float32Array.of(1, 0), 7, []), 99)
   ranks.add(Float32Array.of(Number.NaN, 0))
@@ -58,8 +58,59 @@ test('items that are all alike are not found, and a target that is not a number 
 
 test('an item whose vector is not a number is in no list, however few there are', () => {
   for (const scoring of scorings) {
-    const ranks = new TargetRanks(2, scoring)
+    const ranks = new ExactRanks(2, scoring)
     for (const x of [1, Number.NaN, 0.5]) ranks.add(Float32Array.of(x, x))
     assert.deepEqual(ranks.list(Float32Array.of(1, 0, 0, 1), 3, new Set()), [0, 2], scoring.form)
   }
+})
+
+/** Sorted by hand: every score, no block, no heap. */
+function byHand(vectors: Float32Array, interests: Float32Array, D: number, limit: number): number[] {
+  const scores = Array.from({ length: vectors.length / D }, (_, row) =>
+    Math.max(
+      ...Array.from({ length: interests.length / D }, (_, k) => {
+        let sum = 0
+        for (let d = 0; d < D; d++) sum += vectors[row * D + d]! * interests[k * D + d]!
+        return sum
+      })
+    )
+  )
+  return scores
+    .map((score, row) => ({ score, row }))
+    .sort((a, b) => b.score - a.score || a.row - b.row)
+    .slice(0, limit)
+    .map(({ row }) => row)
+}
+
+test('the best by the nearest interest: as when all are sorted, over several blocks and groups of interests', () => {
+  const rng = new Rng(3)
+  const D = 12
+  for (const [N, K] of [
+    [5, 1],
+    [1500, 3],
+    [2500, 4],
+    [2500, 6]
+  ] as const) {
+    // Small whole numbers: sums are exact in any order, and there are many ties.
+    const vectors = Float32Array.from({ length: N * D }, () => rng.integer(5) - 2)
+    const interests = Float32Array.from({ length: K * D }, () => rng.integer(5) - 2)
+    const top = new ExactRanks(D)
+    top.load(vectors)
+    for (const limit of [1, 20, 70])
+      assert.deepEqual(top.list(interests, limit), byHand(vectors, interests, D, limit), `${N} ${K} ${limit}`)
+  }
+})
+
+test('scores below zero count: an interest that is not there is not one that scores 0', () => {
+  const top = new ExactRanks(8)
+  top.load(Float32Array.from({ length: 16 }, (_, i) => (i < 8 ? -2 : -1)))
+  assert.deepEqual(top.list(new Float32Array(8).fill(1), 5), [1, 0])
+})
+
+test('what is loaded replaces what was there', () => {
+  const top = new ExactRanks(8)
+  top.load(new Float32Array(80).fill(1))
+  top.load(new Float32Array(16).fill(1))
+  assert.equal(top.list(new Float32Array(8).fill(1), 50).length, 2)
+  assert.equal(top.list(new Float32Array(8).fill(1), 0).length, 0)
 })

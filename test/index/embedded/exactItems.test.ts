@@ -1,29 +1,27 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
+import { compileKernel } from '../../../infra/buildKernel.mjs'
 import { Rng } from '../../../src/core/rng.ts'
-import { blockRows, JavaScriptTable } from '../../../src/index/dotKernel.ts'
-import { ExactItems } from '../../../src/index/embedded/exactIndexItems.ts'
-import { wasmTable } from '../../../src/index/wasmKernel.ts'
+import { ExactItems } from '../../../src/index/embedded/exactItems.ts'
+import { itemScanWasm } from '../../../src/index/itemScanWasm.ts'
+import { blockRows, ItemTable } from '../../../src/index/itemTable.ts'
 import { randomUnit } from '../../conformance/vectorIndexPoints.ts'
 
 const everything = { exclude: [], features: undefined }
 
 for (const dimensions of [1, 3, 4, 8, 50, 64, 100]) {
-  test(`both kernels find the same rows with the same scores, D ${dimensions}`, (t) => {
-    const wasm = wasmTable(dimensions)
-    if (wasm === undefined) return t.skip('this engine has no WebAssembly SIMD: only the JavaScript kernel can run')
-    const javascript = new JavaScriptTable(dimensions)
+  test(`a scan finds the rows above a threshold, with the scores of plain loops, D ${dimensions}`, () => {
+    const table = new ItemTable(dimensions)
     const rng = new Rng(dimensions)
-    const N = 9 * blockRows + 7 // over the end of a JavaScript chunk, and odd
-    for (let row = 0; row < N; row++) {
-      const vector = randomUnit(rng, dimensions)
-      wasm.write(row, vector)
-      javascript.write(row, vector)
-    }
+    const N = 9 * blockRows + 7 // an odd last block
+    const vectors = Array.from({ length: N }, () => randomUnit(rng, dimensions))
+    for (const [row, vector] of vectors.entries()) table.write(row, vector)
     const Q = 6 // a whole group and half of another
-    const query = Float32Array.from(Array.from({ length: Q }, () => [...randomUnit(rng, dimensions)]).flat())
-    for (const table of [wasm, javascript]) table.setQuery(query, Q)
+    const interests = Array.from({ length: Q }, () => randomUnit(rng, dimensions))
+    table.setQuery(Float32Array.from(interests.flatMap((interest) => [...interest])), Q)
+    const score = (row: number, k: number) =>
+      (interests[k] ?? new Float32Array(0)).reduce((sum, x, d) => sum + x * vectors[row]![d]!, 0)
     for (const [from, to] of [
       [0, 1],
       [0, 2],
@@ -34,14 +32,15 @@ for (const dimensions of [1, 3, 4, 8, 50, 64, 100]) {
     ] as const) {
       for (const group of [0, 1]) {
         const all = new Float32Array(4).fill(Number.NEGATIVE_INFINITY)
-        assert.equal(wasm.scan(from, to, group, all), to - from)
-        assert.equal(javascript.scan(from, to, group, all), to - from)
+        assert.equal(table.scan(from, to, group, all), to - from)
         assert.deepEqual(
-          wasm.foundRows.slice(0, to - from),
+          table.foundRows.slice(0, to - from),
           Int32Array.from({ length: to - from }, (_, i) => from + i)
         )
-        const scores = javascript.foundScores.slice(0, 4 * (to - from))
-        for (const [i, score] of scores.entries()) assert(Math.abs(wasm.foundScores[i]! - score) < 1e-5)
+        const scores = Float64Array.from({ length: 4 * (to - from) }, (_, i) =>
+          score(from + (i >> 2), 4 * group + (i & 3))
+        )
+        for (const [i, expected] of scores.entries()) assert(Math.abs(table.foundScores[i]! - expected) < 1e-5)
         const lanes = group === 0 ? 4 : Q - 4
         const thresholds = Float32Array.from({ length: 4 }, (_, lane) =>
           lane < lanes ? 0.2500001 : Number.POSITIVE_INFINITY
@@ -49,15 +48,18 @@ for (const dimensions of [1, 3, 4, 8, 50, 64, 100]) {
         const expected = [...Array(to - from).keys()]
           .filter((i) => [...Array(lanes).keys()].some((lane) => scores[i * 4 + lane]! > 0.25))
           .map((i) => from + i)
-        assert.deepEqual([...wasm.foundRows.slice(0, wasm.scan(from, to, group, thresholds))], expected)
-        assert.deepEqual([...javascript.foundRows.slice(0, javascript.scan(from, to, group, thresholds))], expected)
+        assert.deepEqual([...table.foundRows.slice(0, table.scan(from, to, group, thresholds))], expected)
       }
     }
-    assert.deepEqual(wasm.read(17), javascript.read(17))
-    wasm.move(17, 3)
-    assert.deepEqual(wasm.read(3), javascript.read(17))
+    assert.deepEqual(table.read(17), vectors[17])
+    table.move(17, 3)
+    assert.deepEqual(table.read(3), vectors[17])
   })
 }
+
+test('the kernel in the repository is what its text compiles to', async () => {
+  assert.equal(itemScanWasm, (await compileKernel()).toString('base64'), 'run `npm run build:kernel`')
+})
 
 test('any sequence of writes and removals leaves what a plain map would hold', () => {
   const write = fc.record({
@@ -96,7 +98,7 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
       for (const genre of ['war', 'drama', undefined]) {
         const expected = [...model].filter(([, { genre: has }]) => genre === undefined || has === genre)
         const filter = { exclude: ['3'], features: genre === undefined ? undefined : { genre } }
-        const [list] = items.search(Float32Array.from([1, 0]), 1, 100, filter)
+        const [list] = items.search(Float32Array.from([1, 0]), 100, filter)
         const kept = expected.filter(([id]) => id !== '3')
         assert.deepEqual(list?.map(({ itemId }) => itemId).sort(), kept.map(([id]) => id).sort())
         for (const { itemId, score } of list ?? [])
@@ -115,33 +117,29 @@ test('any sequence of writes and removals leaves what a plain map would hold', (
   )
 })
 
-for (const kernel of ['wasm-simd', 'javascript'] as const) {
-  test(`gaps are closed without losing anything (${kernel})`, (t) => {
-    const table = kernel === 'wasm-simd' ? wasmTable(8) : new JavaScriptTable(8)
-    if (table === undefined) return t.skip('this engine has no WebAssembly SIMD: only the JavaScript kernel can run')
-    const items = new ExactItems(8, table)
-    const rng = new Rng(3)
-    const vectors = Array.from({ length: 6000 }, () => randomUnit(rng, 8))
-    const payload = (i: number) => ({
-      count: i,
-      ...(i > 0 ? { popularity: i } : {}),
-      updatedAtMs: 0,
-      features: { tenth: [`${i % 10}`] }
-    })
-    for (const [i, vector] of vectors.entries()) items.upsert(`${i}`, 1, vector, payload(i))
-    for (let i = 0; i < 6000; i++) if (i % 3 !== 0) items.remove(`${i}`) // 4,000 gaps: closed more than once on the way
-    assert.equal(items.size, 2000)
-    for (const i of [0, 3, 2997, 5997]) {
-      const [list] = items.search(vectors[i]!, 1, 1, everything)
-      assert.equal(list?.[0]?.itemId, `${i}`)
-      assert.deepEqual(items.get(`${i}`), { payload: payload(i), vector: vectors[i] })
-    }
-    const [list] = items.search(vectors[0]!, 1, 6000, { exclude: [], features: { tenth: '7' } })
-    assert.equal(list?.length, 200) // i ≡ 0 (mod 3) and i ≡ 7 (mod 10): one in thirty of 6,000
-    assert(list?.every(({ itemId }) => Number(itemId) % 30 === 27))
-    assert.equal(items.popular(1, everything)[0]?.itemId, '5997')
+test('gaps are closed without losing anything', () => {
+  const items = new ExactItems(8)
+  const rng = new Rng(3)
+  const vectors = Array.from({ length: 6000 }, () => randomUnit(rng, 8))
+  const payload = (i: number) => ({
+    count: i,
+    ...(i > 0 ? { popularity: i } : {}),
+    updatedAtMs: 0,
+    features: { tenth: [`${i % 10}`] }
   })
-}
+  for (const [i, vector] of vectors.entries()) items.upsert(`${i}`, 1, vector, payload(i))
+  for (let i = 0; i < 6000; i++) if (i % 3 !== 0) items.remove(`${i}`) // 4,000 gaps: closed more than once on the way
+  assert.equal(items.size, 2000)
+  for (const i of [0, 3, 2997, 5997]) {
+    const [list] = items.search(vectors[i]!, 1, everything)
+    assert.equal(list?.[0]?.itemId, `${i}`)
+    assert.deepEqual(items.get(`${i}`), { payload: payload(i), vector: vectors[i] })
+  }
+  const [list] = items.search(vectors[0]!, 6000, { exclude: [], features: { tenth: '7' } })
+  assert.equal(list?.length, 200) // i ≡ 0 (mod 3) and i ≡ 7 (mod 10): one in thirty of 6,000
+  assert(list?.every(({ itemId }) => Number(itemId) % 30 === 27))
+  assert.equal(items.popular(1, everything)[0]?.itemId, '5997')
+})
 
 test('a rare feature and a common one give what a search through everything would', () => {
   const rng = new Rng(5)
@@ -154,9 +152,9 @@ test('a rare feature and a common one give what a search through everything woul
     })
   }
   const query = randomUnit(rng, 16)
-  const [all] = items.search(query, 1, 5000, everything)
+  const [all] = items.search(query, 5000, everything)
   for (const features of [{ common: '1' }, { rare: '42' }, { rare: '43', common: '1' }, { rare: '42', common: '1' }]) {
-    const [list] = items.search(query, 1, 10, { exclude: [], features })
+    const [list] = items.search(query, 10, { exclude: [], features })
     const expected = all?.filter(({ itemId }) =>
       Object.entries(features).every(([field, value]) => items.get(itemId)?.payload.features?.[field]?.includes(value))
     )

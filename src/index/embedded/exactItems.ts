@@ -1,0 +1,300 @@
+// The items of one index version in memory, and exact search among them.
+//
+// N items, D dimensions, Q interests of a query. An item is a row. A removed item leaves a gap; gaps are closed when
+// they are a quarter of all rows. An item whose features change moves to a new row: a row keeps its features, and the
+// lists of rows by feature only grow at the end.
+
+import { own } from '../../core/own.ts'
+import { TopRows } from '../../core/topRows.ts'
+import { blockRows, groupSize, ItemTable, queryInterestsMax } from '../itemTable.ts'
+import { popularityScore } from '../popularity.ts'
+import type { Candidate, ItemPayload, PopularItem, SearchOptions } from '../vectorIndex.ts'
+
+export interface ItemFilter {
+  readonly exclude: Iterable<string>
+  readonly features: Readonly<Record<string, string>> | undefined
+}
+
+interface Entry {
+  readonly id: string
+  readonly step: number
+  readonly payload: ItemPayload
+  readonly profile: Profile | undefined
+}
+
+/** Features as a catalogue has them, shared by all items that have the same. */
+interface Profile {
+  readonly features: Readonly<Record<string, readonly string[]>>
+  readonly keys: ReadonlySet<string>
+  uses: number
+}
+
+/**
+ * Below this share of all rows a feature's own rows are scored one by one: a call for one row costs about eight times
+ * its share of a whole block.
+ */
+const listShareMax = 1 / 8
+/** Rows that a search by words reads: some 50 ms, for which other searches wait. */
+const likeRowsMax = 300_000
+/** Gaps are closed when they are more than this many and a quarter of all rows. */
+const gapsMin = blockRows
+
+export class ExactItems {
+  readonly dimensions: number
+  readonly #table: ItemTable
+  readonly #rows = new Map<string, number>()
+  readonly #entries: (Entry | undefined)[] = [] // undefined: a gap
+  /** Beside the payload, for searches that read all of them. */
+  #popularity = new Float64Array(blockRows)
+  readonly #profiles = new Map<string, Profile>()
+  readonly #rowsByFeature = new Map<string, number[]>()
+  #step = 0
+
+  constructor(dimensions: number) {
+    this.dimensions = dimensions
+    this.#table = new ItemTable(dimensions)
+  }
+
+  get size(): number {
+    return this.#rows.size
+  }
+
+  /** The newest step written. */
+  get step(): number {
+    return this.#step
+  }
+
+  get(id: string): { payload: ItemPayload; vector: Float32Array } | undefined {
+    const row = this.#rows.get(id)
+    return row === undefined ? undefined : { payload: this.#entries[row]!.payload, vector: this.#table.read(row) }
+  }
+
+  /** @returns whether it was written: not if the item is here with a newer step */
+  upsert(id: string, step: number, vector: Float32Array, payload: ItemPayload): boolean {
+    const before = this.#rows.get(id)
+    const entry = before === undefined ? undefined : this.#entries[before]!
+    if (entry !== undefined && entry.step > step) return false
+    const profile = this.#profileOf(payload.features)
+    const stays = before !== undefined && entry!.profile === profile
+    const row = stays ? before : this.#entries.length
+    this.#table.write(row, vector) // first: it may refuse
+    if (!stays) {
+      if (before !== undefined) this.#leave(before)
+      this.#rows.set(id, row)
+      if (profile !== undefined) {
+        profile.uses++
+        for (const key of profile.keys) this.#list(key).push(row)
+      }
+    }
+    this.#entries[row] = {
+      ...{ id, step, profile },
+      payload: profile === undefined ? payload : { ...payload, features: profile.features }
+    }
+    if (row >= this.#popularity.length) {
+      const longer = new Float64Array(2 * this.#popularity.length)
+      longer.set(this.#popularity)
+      this.#popularity = longer
+    }
+    this.#popularity[row] = payload.popularity ?? 0
+    this.#step = Math.max(this.#step, step)
+    this.#closeGaps()
+    return true
+  }
+
+  /** @returns the step it had; undefined if it was not here */
+  remove(id: string): number | undefined {
+    const row = this.#rows.get(id)
+    if (row === undefined) return undefined
+    const { step } = this.#entries[row]!
+    this.#leave(row)
+    this.#rows.delete(id)
+    this.#closeGaps()
+    return step
+  }
+
+  /** The `limit` nearest items to each of the vectors, best first. @param vectors [Q, D], of length 1 */
+  search(vectors: Float32Array, limit: number, filter: ItemFilter, options: SearchOptions = {}): Candidate[][] {
+    const count = vectors.length / this.dimensions
+    if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
+    const size = Math.min(limit, this.#rows.size)
+    const tops = Array.from({ length: count }, () => new TopRows(size))
+    if (size === 0) return tops.map(() => [])
+    const admits = this.#admission(filter)
+    const rarest = this.#rarestRows(filter)
+    this.#table.setQuery(vectors, count)
+    const thresholds = new Float32Array(Math.ceil(count / groupSize) * groupSize)
+      .fill(Number.POSITIVE_INFINITY)
+      .fill(Number.NEGATIVE_INFINITY, 0, count)
+    const rows = this.#entries.length
+    if (rarest !== undefined && rarest.length < rows * listShareMax)
+      for (const row of rarest) this.#scan(row, row + 1, tops, thresholds, admits)
+    else
+      for (let from = 0; from < rows; from += blockRows)
+        this.#scan(from, Math.min(from + blockRows, rows), tops, thresholds, admits)
+    return tops.map((top) =>
+      top.sorted((row, score) => ({
+        itemId: this.#entries[row]!.id,
+        score: Math.max(-1, Math.min(1, score)),
+        ...(options.vectors === true ? { vector: this.#table.read(row) } : {})
+      }))
+    )
+  }
+
+  /** The `limit` most popular items, in the context if one is given, best first. */
+  popular(limit: number, filter: ItemFilter, context?: string): PopularItem[] {
+    const top = new TopRows(Math.min(limit, this.#rows.size))
+    const admits = this.#admission(filter)
+    const rows = this.#rarestRows(filter)
+    const length = rows?.length ?? this.#entries.length
+    for (let i = 0; i < length; i++) {
+      const row = rows === undefined ? i : rows[i]!
+      const level = this.#level(row, context)
+      if (level > top.threshold && admits(row)) top.offer(row, level)
+    }
+    return this.#byPopularity(top, context)
+  }
+
+  /**
+   * The `limit` most popular items whose id or title contains `text`, ignoring case, among the newest `likeRowsMax`
+   * rows.
+   */
+  like(text: string, limit: number): PopularItem[] {
+    const top = new TopRows(Math.min(limit, this.#rows.size))
+    const wanted = text.toLowerCase()
+    for (let row = Math.max(0, this.#entries.length - likeRowsMax); row < this.#entries.length; row++) {
+      const entry = this.#entries[row]
+      const level = this.#popularity[row]!
+      if (entry === undefined || level <= top.threshold) continue
+      const { id, payload } = entry
+      if (id.toLowerCase().includes(wanted) || payload.title?.toLowerCase().includes(wanted)) top.offer(row, level)
+    }
+    return this.#byPopularity(top)
+  }
+
+  /** −∞: the item has no popularity in the context. */
+  #level(row: number, context: string | undefined): number {
+    if (context === undefined) return this.#popularity[row]!
+    return own(this.#entries[row]?.payload.popularityIn ?? {}, context) ?? Number.NEGATIVE_INFINITY
+  }
+
+  #byPopularity(top: TopRows, context?: string): PopularItem[] {
+    let greatest = 0
+    for (let row = 0; row < this.#entries.length; row++) greatest = Math.max(greatest, this.#level(row, context))
+    return top.sorted((row, level) => {
+      const { id, payload } = this.#entries[row]!
+      return { itemId: id, score: popularityScore(level, greatest), payload }
+    })
+  }
+
+  #scan(
+    from: number,
+    to: number,
+    tops: readonly TopRows[],
+    thresholds: Float32Array,
+    admits: (row: number) => boolean
+  ): void {
+    for (let first = 0; first < tops.length; first += groupSize) {
+      const limits = thresholds.subarray(first, first + groupSize)
+      const lanes = Math.min(groupSize, tops.length - first)
+      const found = this.#table.scan(from, to, first / groupSize, limits)
+      const { foundRows, foundScores } = this.#table
+      for (let i = 0; i < found; i++) {
+        // The thresholds rise within a block: most of what was found is too low by now, and the cheap check is first.
+        let isAdmitted: boolean | undefined
+        for (let lane = 0; lane < lanes && isAdmitted !== false; lane++) {
+          const score = foundScores[i * groupSize + lane]!
+          if (!(score > tops[first + lane]!.threshold)) continue
+          isAdmitted ??= admits(foundRows[i]!)
+          if (isAdmitted) tops[first + lane]!.offer(foundRows[i]!, score)
+        }
+      }
+      if (found > 0) for (let lane = 0; lane < lanes; lane++) limits[lane] = tops[first + lane]!.threshold
+    }
+  }
+
+  /** Whether a row is an item that the filter admits. */
+  #admission({ exclude, features }: ItemFilter): (row: number) => boolean {
+    const excluded = new Set<number>()
+    for (const id of exclude) excluded.add(this.#rows.get(id) ?? -1)
+    const keys = featureKeys(features)
+    return (row) => {
+      const entry = this.#entries[row]
+      return entry !== undefined && !excluded.has(row) && keys.every((key) => entry.profile?.keys.has(key) === true)
+    }
+  }
+
+  /** Rows of the rarest of the features, gaps included; undefined without a filter. */
+  #rarestRows({ features }: ItemFilter): readonly number[] | undefined {
+    const lists = featureKeys(features).map((key) => this.#rowsByFeature.get(key) ?? [])
+    return lists.length === 0 ? undefined : lists.reduce((a, b) => (b.length < a.length ? b : a))
+  }
+
+  #profileOf(features: ItemPayload['features']): Profile | undefined {
+    if (features === undefined) return undefined
+    const text = featuresText(features)
+    let profile = this.#profiles.get(text)
+    if (profile === undefined) {
+      const keys = Object.entries(features).flatMap(([field, values]) =>
+        values.map((value) => featureKey(field, value))
+      )
+      profile = { features, keys: new Set(keys), uses: 0 }
+      this.#profiles.set(text, profile)
+    }
+    return profile
+  }
+
+  #list(key: string): number[] {
+    const known = this.#rowsByFeature.get(key)
+    if (known !== undefined) return known
+    const rows: number[] = []
+    this.#rowsByFeature.set(key, rows)
+    return rows
+  }
+
+  #leave(row: number): void {
+    const { profile } = this.#entries[row]!
+    if (profile !== undefined) profile.uses--
+    this.#entries[row] = undefined
+    this.#popularity[row] = 0
+  }
+
+  #closeGaps(): void {
+    const gaps = this.#entries.length - this.#rows.size
+    if (gaps <= gapsMin || gaps * 4 <= this.#entries.length) return
+    this.#rowsByFeature.clear()
+    let to = 0
+    for (let from = 0; from < this.#entries.length; from++) {
+      const entry = this.#entries[from]
+      if (entry === undefined) continue
+      if (from !== to) {
+        this.#table.move(from, to)
+        this.#entries[to] = entry
+        this.#popularity[to] = this.#popularity[from]!
+        this.#rows.set(entry.id, to)
+      }
+      for (const key of entry.profile?.keys ?? []) this.#list(key).push(to)
+      to++
+    }
+    this.#entries.length = to
+    for (const [text, profile] of this.#profiles) if (profile.uses === 0) this.#profiles.delete(text)
+  }
+}
+
+/** Equal for equal features in the same order only: every part has its length. Faster than JSON, once an item. */
+function featuresText(features: Readonly<Record<string, readonly string[]>>): string {
+  let text = ''
+  for (const field in features) {
+    text += `${field.length}:${field}`
+    for (const value of own(features, field)!) text += `,${value.length}:${value}`
+    text += ';'
+  }
+  return text
+}
+
+function featureKey(field: string, value: string): string {
+  return JSON.stringify([field, value])
+}
+
+function featureKeys(features: Readonly<Record<string, string>> | undefined): readonly string[] {
+  return Object.entries(features ?? {}).map(([field, value]) => featureKey(field, value))
+}

@@ -1,0 +1,111 @@
+// The items of every index version in memory, kept up to date with the store, and the answers from them. Each thread or
+// process that searches has one.
+
+import { UnavailableError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
+import { queryInterestsMax } from '../itemTable.ts'
+import {
+  checkLimit,
+  checkQuery,
+  type Filter,
+  type InterestQuery,
+  type PopularItem,
+  type PopularItems,
+  type SearchOptions,
+  type SearchResult,
+  type UserPayload
+} from '../vectorIndex.ts'
+import { ExactItems } from './exactItems.ts'
+import type { IndexStore, VersionState } from './indexStore.ts'
+
+export class IndexSearcher {
+  readonly #store: IndexStore
+  readonly #items = new Map<number, ExactItems>() // by generation
+  /** The last change that has been applied. */
+  #change = -1
+
+  constructor(store: IndexStore) {
+    this.#store = store
+  }
+
+  /** Applies what was committed since the last call, from one snapshot of the store. @throws CorruptError */
+  catchUp(): void {
+    this.#store.refresh()
+    const state = this.#store.state()
+    if (state.change === this.#change) return
+    const versions = Object.values(state.versions)
+    const generations = new Set(versions.map(({ generation }) => generation))
+    for (const generation of this.#items.keys()) {
+      if (!generations.has(generation) || this.#change < state.forgotten) this.#items.delete(generation)
+    }
+    for (const version of versions) {
+      const items = this.#items.get(version.generation)
+      if (items === undefined) this.#items.set(version.generation, this.#load(version))
+      else this.#update(version, items)
+    }
+    this.#change = state.change
+  }
+
+  /** @throws ConfigError for given vectors that are not unit vectors [Q, D], or a bad limit */
+  search({ by }: InterestQuery, limit: number, filter: Filter = {}, options: SearchOptions = {}): SearchResult {
+    checkLimit(limit)
+    const { version, items, answer } = this.#live()
+    const exclude = [...(filter.excludeItems ?? [])]
+    let vectors: Float32Array
+    let user: UserPayload | undefined
+    if ('userId' in by) {
+      const stored = this.#store.user(version, by.userId)
+      if (stored === undefined) return { ...answer, lists: undefined }
+      vectors = stored.vectors
+      user = stored.payload
+      if (filter.excludeRecent !== false) exclude.push(...user.recent)
+    } else if ('itemId' in by) {
+      const item = items.get(by.itemId)
+      if (item === undefined) return { ...answer, lists: undefined }
+      vectors = item.vector
+      exclude.push(by.itemId)
+    } else {
+      vectors = by.vectors
+      checkQuery(vectors, by.count, items.dimensions, queryInterestsMax)
+    }
+    const lists = items.search(vectors, limit, { exclude, features: filter.features }, options)
+    return { ...answer, lists, ...(user === undefined ? {} : { user }) }
+  }
+
+  /** @throws ConfigError for a bad limit */
+  popular(limit: number, filter: Filter = {}, context?: string): PopularItems {
+    checkLimit(limit)
+    const { items, answer } = this.#live()
+    const found = items.popular(limit, { exclude: filter.excludeItems ?? [], features: filter.features }, context)
+    return { ...answer, items: found }
+  }
+
+  itemsLike(text: string, limit: number): PopularItem[] {
+    checkLimit(limit)
+    return this.#live().items.like(text, limit)
+  }
+
+  #live() {
+    this.catchUp()
+    const { live: indexVersion, versions } = this.#store.state()
+    const version = indexVersion === undefined ? undefined : own(versions, indexVersion)
+    const items = version && this.#items.get(version.generation)
+    if (indexVersion === undefined || version === undefined || items === undefined)
+      throw new UnavailableError('no index version is live: nothing has been published yet')
+    return { version, items, answer: { indexVersion, step: items.step } }
+  }
+
+  #load(version: VersionState): ExactItems {
+    const items = new ExactItems(version.dimensions)
+    for (const [id, item] of this.#store.items(version)) items.upsert(id, item.step, item.vector, item.payload)
+    return items
+  }
+
+  #update(version: VersionState, items: ExactItems): void {
+    for (const id of new Set(this.#store.changedItems(version, this.#change))) {
+      const item = this.#store.item(version, id)
+      if (item === undefined) items.remove(id)
+      else items.upsert(id, item.step, item.vector, item.payload)
+    }
+  }
+}
