@@ -82,16 +82,10 @@ export type {
 } from '../src/index/vectorIndex.ts'
 export { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 export { Publisher } from '../src/publish/publisher.ts'
+export type { Recommendations, RecommendedItem, SimilarItems } from '../src/serve/answers.ts'
 export { createHttpService, type HttpService, type HttpServiceParts } from '../src/serve/http/httpService.ts'
-export type { Readiness } from '../src/serve/http/readiness.ts'
-export {
-  defaultRecommenderOptions,
-  type Recommendations,
-  type RecommendedItem,
-  Recommender,
-  type RecommenderOptions,
-  type SimilarItems
-} from '../src/serve/recommender.ts'
+export type { Readiness } from '../src/serve/http/probeRoutes.ts'
+export { defaultRecommenderOptions, Recommender, type RecommenderOptions } from '../src/serve/recommender.ts'
 
 // How good it is.
 

@@ -1,7 +1,7 @@
 // The state of the whole pipeline as `GET /v1/status` tells it.
 
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
-import type { PipelineNumbers, QualityNumbers } from '../src/serve/http/consoleStatus.ts'
+import type { PipelineNumbers, QualityNumbers } from '../src/serve/answers.ts'
 import type { ProgressiveMethod, ProgressiveReport } from '../src/train/progressive/progressive.ts'
 import type { RankingMetrics } from '../src/train/progressive/rankingMetrics.ts'
 import type { WholePipeline } from './allInOne.ts'

@@ -1,6 +1,6 @@
-// Questions to the service. An error has its words in `message`, and the HTTP status in `status`; 0: it did not answer.
+// Requests to the service. An error has a `message`, and the HTTP status in `status`; 0: no answer.
 
-/** Where the service asks for a token: kept as long as this tab is open, and sent to nobody else. */
+/** The token, where the service needs one: kept as long as this tab is open. */
 export const setToken = (token) => sessionStorage.setItem('token', token)
 
 export async function ask(path, options = {}) {
@@ -29,7 +29,6 @@ export async function askFor(path, options) {
 }
 
 export const user = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?map=true&nearest=6`)
-/** Without the map, which costs the service more than all the rest. */
 export const userBriefly = (id) => askFor(`/v1/users/${encodeURIComponent(id)}?nearest=1`)
 export const recommendations = (id) => ask(`/v1/users/${encodeURIComponent(id)}/recommendations?limit=10&explain=true`)
 export const versions = () => ask('/v1/versions')

@@ -1,10 +1,10 @@
-// Somewhere to begin: users who acted last, items with the most interactions, and a box that narrows them as one types.
+// Users by their newest event and items by popularity, with a box that filters while one types.
 
 import { items as askItems, users as askUsers } from './api.js'
 import { count, dateTime, empty, h, itemLink, nameOf, table, userLink } from './dom.js'
 import { search } from './user.js'
 
-/** Typing is not asked after letter by letter. */
+/** Pause in typing before a request. */
 const restMs = 150
 
 export function browseUsers(root) {
@@ -19,8 +19,8 @@ export function browseUsers(root) {
               'p',
               { class: 'empty' },
               `No user is known whose id begins with “${text}”. `,
-              h('a', { href: userLink(text) }, 'Open it all the same'),
-              ': a user never seen gets what is popular.'
+              h('a', { href: userLink(text) }, 'Open it anyway'),
+              ': an unknown user gets popular items.'
             )
       ]
     }
@@ -35,8 +35,8 @@ export function browseUsers(root) {
     )
     return [
       note(
-        order === 'newest' ? 'Acted last' : 'By id',
-        'A new id is fine too: a user never seen gets what is popular, and one click later a list of their own.'
+        order === 'newest' ? 'By newest event' : 'By id',
+        'Any id works: an unknown user gets popular items, and a personal list after one click.'
       ),
       table(['User', 'Steps', 'Newest event'], 1, rows)
     ]
@@ -70,8 +70,8 @@ export function browseItems(root) {
     )
     return [
       text === ''
-        ? note('Popular now', 'Interactions fade with time; the most popular item has 1.')
-        : note('Found, those with the most interactions first'),
+        ? note('Popular now', 'Interactions decay with time; the most popular item has 1.')
+        : note('Matches, by interactions'),
       table(text === '' ? ['Item', 'About', 'Popularity', 'Interactions'] : ['Item', 'About', 'Interactions'], 2, rows)
     ]
   })
@@ -89,7 +89,7 @@ export function browseItems(root) {
 }
 
 function browser(find) {
-  const element = h('section', { class: 'card', 'aria-live': 'polite' }, h('p', { class: 'soft' }, 'Looking …'))
+  const element = h('section', { class: 'card', 'aria-live': 'polite' }, h('p', { class: 'soft' }, 'Loading …'))
   let running
   let timer
   async function now(text) {

@@ -1,6 +1,6 @@
-// Progressive hit rate over the stream: the model beside the simple methods, with axes, a legend, a cursor, and the same as a table.
+// Progressive hit rate over the stream: the model beside simple methods, as a chart with a cursor and as a table.
 
-import { axisTime, card, compact, count, date, dateTime, empty, h, ratio, s } from './dom.js'
+import { axisTime, card, compact, count, date, dateTime, empty, h, ratio, row, s, table } from './dom.js'
 
 const methods = { model: 'Model', cooccurrence: 'Co-occurrence', popularity: 'Popularity' }
 const height = 304
@@ -14,38 +14,16 @@ export function qualityChart() {
     tabindex: 0
   })
   const legend = h('ul', { class: 'legend' })
-  const nothing = empty('The first point comes when some hundred targets have been ranked.')
-  const rows = h('tbody')
-  const table = h(
-    'details',
-    {},
-    h('summary', {}, 'As a table'),
-    h(
-      'div',
-      { class: 'scroll' },
-      h(
-        'table',
-        {},
-        h(
-          'thead',
-          {},
-          h(
-            'tr',
-            {},
-            ...['Examples', 'Stream clock', ...Object.values(methods)].map((name) => h('th', { scope: 'col' }, name))
-          )
-        ),
-        rows
-      )
-    )
-  )
+  const nothing = empty('The first point appears after some hundred targets.')
+  const figures = h('div', { class: 'scroll' })
+  const details = h('details', {}, h('summary', {}, 'As a table'), figures)
   const element = card(
     'Progressive hit rate@20',
-    'Each target is ranked among all items before it is learned, the history left out. By examples seen.',
+    'Each target is ranked among all items before the model trains on it, the history excluded.',
     legend,
     nothing,
     drawing,
-    table
+    details
   )
   let curve = []
   let at // index of the point under the cursor
@@ -54,7 +32,7 @@ export function qualityChart() {
   function draw() {
     const shown = curve.length > 1 && width > 100
     nothing.hidden = shown
-    for (const part of [drawing, legend, table]) part.toggleAttribute('hidden', !shown)
+    for (const part of [drawing, legend, details]) part.toggleAttribute('hidden', !shown)
     drawing.style.display = shown ? '' : 'none'
     if (!shown) return
     const inner = { width: width - edge.left - edge.right, height: height - edge.top - edge.bottom }
@@ -162,22 +140,19 @@ export function qualityChart() {
       curve = points
       if (at !== undefined) at = Math.min(at, curve.length - 1)
       draw()
-      rows.replaceChildren(
-        ...curve.map((point) =>
-          h(
-            'tr',
-            {},
-            h('td', {}, count(point.examples)),
-            h('td', {}, dateTime(point.timeMs)),
-            ...Object.keys(methods).map((method) => h('td', {}, ratio(point[method])))
-          )
+      const rows = curve.map((point) =>
+        row(
+          count(point.examples),
+          dateTime(point.timeMs),
+          ...Object.keys(methods).map((method) => ratio(point[method]))
         )
       )
+      figures.replaceChildren(table(['Examples', 'Stream clock', ...Object.values(methods)], 9, rows))
     }
   }
 }
 
-/** The next of .04, .08, .2, .4, .8 …: quarters of it are short numbers. */
+/** The next of these: a quarter of it is a short number. */
 function niceAbove(value) {
   return [0.04, 0.08, 0.12, 0.2, 0.24, 0.32, 0.4, 0.48, 0.6, 0.8, 1].find((top) => top >= value) ?? 1
 }
@@ -190,7 +165,7 @@ function ticksOf(last, width) {
   return Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step)
 }
 
-/** Where the stream's clock stood after so many examples, between two points by their distance. */
+/** Stream clock after this many examples, interpolated between two points. */
 function timeAt(curve, examples) {
   const after = curve.findIndex((point) => point.examples >= examples)
   if (after <= 0) return curve.at(after).timeMs

@@ -1,4 +1,4 @@
-// The console: which page is shown, and the service's state, asked for every second.
+// The console: which page is shown, and the state of the service, requested every second.
 
 import { ask, setToken } from './api.js'
 import { browseItems, browseUsers } from './browse.js'
@@ -8,7 +8,7 @@ import { overview } from './overview.js'
 import { userPage } from './user.js'
 
 const pollMs = 1000
-/** Rates are over this long: shorter they jump, longer they lag. */
+/** Window of rates: shorter ones jump, longer ones lag. */
 const rateMs = 5000
 
 const main = document.getElementById('main')
@@ -17,7 +17,7 @@ const banner = document.getElementById('banner')
 const tokenForm = document.getElementById('token')
 const tokenText = document.getElementById('token-text')
 
-/** What pages share: the newest status, and the ones before it as far as rates need them. */
+/** Shared by pages: the newest status, and earlier ones as far as rates need them. */
 const shared = { status: undefined, earlier: undefined, statuses: [] }
 let page
 let lostMs = 0
@@ -74,7 +74,7 @@ async function poll() {
       if (lostMs === 0) lostMs = Date.now()
       const words = denied
         ? `Not shown: ${error.message}.`
-        : `${error.message} Last heard of ${new Date(lostMs).toLocaleTimeString('en-GB')}; asking again every second.`
+        : `${error.message} Last answer at ${new Date(lostMs).toLocaleTimeString('en-GB')}; retrying every second.`
       if (banner.textContent !== words) banner.textContent = words
       banner.hidden = false
       state.textContent = 'No answer'
@@ -103,7 +103,7 @@ tokenForm.addEventListener('submit', (event) => {
   setToken(tokenText.value.trim())
   tokenText.value = ''
   tokenForm.hidden = true
-  route() // what the page could not ask before
+  route() // with the requests that were denied before
 })
 
 document.querySelector('.skip').addEventListener('click', (event) => {
@@ -113,7 +113,7 @@ document.querySelector('.skip').addEventListener('click', (event) => {
 addEventListener('hashchange', () => {
   route()
   scrollTo(0, 0)
-  main.focus({ preventScroll: true }) // for those who go by keyboard or by ear: the new page begins here
+  main.focus({ preventScroll: true }) // where keyboards and screen readers continue
 })
 document.addEventListener('visibilitychange', () => {
   shared.statuses = [] // no rate across a pause

@@ -51,7 +51,7 @@ const shortDay = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'shor
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' })
 export const date = (ms) => day.format(ms)
 export const dateTime = (ms) => moment.format(ms)
-/** For an axis that spans `spanMs`: a day, or a time of day where it is a day or two. */
+/** For an axis that spans `spanMs`: a date, or for two days and less a time of day. */
 export const axisTime = (ms, spanMs) => (spanMs > 172_800_000 ? shortDay : clock).format(ms)
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`
@@ -69,13 +69,21 @@ export function badge(interest) {
   )
 }
 
-/** @param note what is to be said first, or nothing */
+/** @param note a line below the title, or null */
 export const card = (title, note, ...children) =>
   h('section', { class: 'card' }, h('h2', {}, title), note && h('p', { class: 'note' }, note), ...children)
 export const empty = (text) => h('p', { class: 'empty' }, text)
 export const rowList = (rows) => h('ol', { class: 'rows' }, rows)
 
-/** @param right the first of the columns that hold numbers @param rows `tr` elements */
+/** Names and values, in the list `list`. */
+export function pairs(list, entries) {
+  list.replaceChildren(...entries.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
+  return list
+}
+
+export const row = (...cells) => h('tr', {}, ...cells.map((cell) => h('td', {}, cell)))
+
+/** @param right index of the first column that holds numbers @param rows `tr` elements */
 export const table = (names, right, rows) =>
   h(
     'table',

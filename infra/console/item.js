@@ -1,13 +1,13 @@
-// One item: what is known of it, and the items nearest to it.
+// One item: its payload in the index, and the items nearest to it.
 
 import { item as askItem, similar } from './api.js'
-import { card, count, dateTime, empty, h, nameOf, plural, rowList } from './dom.js'
+import { card, count, dateTime, empty, h, nameOf, pairs, plural, rowList } from './dom.js'
 import { row } from './user.js'
 
 export function itemPage(root, id) {
   let closed = false
   const title = h('h1', {}, id)
-  const facts = h('p', { class: 'facts' }, 'Looking …')
+  const facts = h('p', { class: 'facts' }, 'Loading …')
   const body = h('div', { class: 'wide' })
   root.append(h('div', { class: 'head' }, h('div', {}, h('p', { class: 'soft small' }, 'Item'), title, facts)), body)
 
@@ -25,7 +25,7 @@ export function itemPage(root, id) {
         h(
           'p',
           { class: 'empty' },
-          'An item gets a vector when it was first interacted with and learned, or when the catalogue describes it.'
+          'An item gets a vector after the model has trained on its first interactions, or when the catalogue describes it.'
         )
       )
       return
@@ -46,19 +46,16 @@ export function itemPage(root, id) {
       card(
         'Similar items',
         'By the cosine of their vectors.',
-        items.length > 0 ? rowList(items.map((one) => row(one, false))) : empty('It is the only one.')
+        items.length > 0 ? rowList(items.map((one) => row(one, false))) : empty('There is no other item.')
       ),
       card(
         'Payload',
-        'What the index keeps beside the vector.',
-        h(
-          'dl',
-          { class: 'pairs' },
-          [['Interactions', count(item.count)], ...fields.map(([name, values]) => [name, values.join(', ')])].map(
-            ([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))
-          )
-        ),
-        fields.length === 0 && h('p', { class: 'soft small more' }, 'The catalogue tells nothing of it.')
+        'What the index stores with the vector.',
+        pairs(h('dl', { class: 'pairs' }), [
+          ['Interactions', count(item.count)],
+          ...fields.map(([name, values]) => [name, values.join(', ')])
+        ]),
+        fields.length === 0 && h('p', { class: 'soft small more' }, 'The catalogue has no features of it.')
       )
     )
   }

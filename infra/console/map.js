@@ -3,7 +3,7 @@
 import { h, nameOf, s } from './dom.js'
 
 const size = { width: 520, height: 340, edge: 22 }
-/** A pointer this near to a point means it, in pixels. */
+/** Distance at which the pointer selects a point, in pixels. */
 const reach = 24
 
 export function interestMap() {
@@ -60,25 +60,12 @@ export function interestMap() {
         const [x, y] = place(point.at)
         const mark = markOf(point)
         points.push({ x, y, text: point.text, mark: mark.firstChild ?? mark })
-        const before = earlier.get(point.key)
-        const group = s('g', { class: `i${(point.interest ?? 0) % 8}`, transform: `translate(${x} ${y})` }, mark)
-        if (before?.place !== undefined && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
-          // From where it was to where it is.
-          group.animate?.(
-            [
-              { transform: `translate(${before.place[0]}px, ${before.place[1]}px)` },
-              { transform: `translate(${x}px, ${y}px)` }
-            ],
-            { duration: 700, easing: 'ease-in-out' }
-          )
-        }
-        point.place = [x, y]
-        return group
+        return s('g', { class: `i${(point.interest ?? 0) % 8}`, transform: `translate(${x} ${y})` }, mark)
       })
       earlier = new Map(placed.map((point) => [point.key, point]))
       drawing.setAttribute(
         'aria-label',
-        `${profile.interests.length} interests among ${placed.length - profile.interests.length} items; the lists beside it tell the same`
+        `${profile.interests.length} interests among ${placed.length - profile.interests.length} items; the lists beside it hold the same`
       )
       drawing.replaceChildren(...marks)
     }
@@ -108,7 +95,7 @@ function pointsOf({ history, interests }) {
   ]
 }
 
-/** A principal axis has no direction: each is turned so that what was there before moves least. */
+/** A principal axis has no direction: each is turned so that points that were there before move least. */
 function face(placed, earlier) {
   for (const axis of [0, 1]) {
     let sum = 0

@@ -1,15 +1,15 @@
-// The flow with its rates and lags, how good the model is, and what became of the events.
+// The pipeline with its rates and lags, the quality of the model, and the outcome of the events.
 
 import { versions as askVersions } from './api.js'
 import { qualityChart } from './chart.js'
-import { card, count, dateTime, duration, h, plural, rate, ratio, table } from './dom.js'
+import { card, count, dateTime, duration, h, pairs, plural, rate, ratio, row, table } from './dom.js'
 
-/** Each look reads the heads of checkpoints. */
+/** Each request reads the headers of checkpoints. */
 const versionsMs = 5000
 
 export function overview(root) {
-  const source = h('p', { class: 'facts' }, 'Asking the service …')
-  const flow = h('ol', { class: 'flow', 'aria-label': 'The flow, from events to answers' })
+  const source = h('p', { class: 'facts' }, 'Loading …')
+  const flow = h('ol', { class: 'flow', 'aria-label': 'The pipeline, from events to answers' })
   const chart = qualityChart()
   const tiles = h('div', { class: 'tiles' })
   const events = h('dl', { class: 'pairs' })
@@ -38,7 +38,7 @@ export function overview(root) {
   const showVersions = async () => {
     if (performance.now() - versionsAskedMs < versionsMs) return
     versionsAskedMs = performance.now()
-    const parts = await askVersions().then(versionParts, () => []) // the banner tells why
+    const parts = await askVersions().then(versionParts, () => []) // the banner shows the error
     if (parts.length === 0) return
     versionList.replaceChildren(...parts)
     versionCard.hidden = false
@@ -62,7 +62,7 @@ export function overview(root) {
         only.replaceChildren(
           card(
             'This process only serves',
-            'Sequencing, learning and publishing run in other processes: their /metrics tell how they are.'
+            'Sequencing, training and publishing run in other processes: see their /metrics.'
           ),
           figures('Index', pairs(h('dl', { class: 'pairs' }), indexPairs(status)))
         )
@@ -105,7 +105,7 @@ function steps(status, earlier) {
       step(
         'Model',
         training?.examplesLearned ?? 0,
-        'examples learned',
+        'examples trained on',
         perSecond((one) => one.training?.examplesLearned),
         stage('train')
       ),
@@ -209,7 +209,7 @@ function driftParts({ inputs, detections } = { inputs: [], detections: [] }) {
       h(
         'p',
         { class: 'note' },
-        `Noticed last: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`
+        `Newest detection: ${words(newest.signal)}, ${dateTime(newest.eventTimeMs)} (${words(newest.detector)})`
       )
   ].filter((part) => part !== undefined)
 }
@@ -232,15 +232,17 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
   ]
   return [
     pairs(h('dl', { class: 'pairs' }), facts),
-    h('h2', {}, 'New weights, tried before they are served'),
+    h('h2', {}, 'New weights, evaluated before they are served'),
     gates.length === 0
       ? h(
           'p',
           { class: 'note' },
-          live === null ? 'None yet.' : 'None: the first weights are served untried, and none have come since.'
+          live === null
+            ? 'None yet.'
+            : 'None: the first weights are served without a comparison, and there are no later ones.'
         )
       : table(
-          ['Step', 'When', 'Verdict', 'Because'],
+          ['Step', 'When', 'Outcome', 'Reason'],
           9,
           gates.map(({ step, atMs, outcome, detail }) => row(count(step), dateTime(atMs), outcome, detail))
         ),
@@ -251,7 +253,7 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
           { class: 'note' },
           live === null
             ? 'None yet.'
-            : 'None yet: what is served was learned since the start (train.checkpointIntervalMs).'
+            : 'None yet: the served weights are newer than the first checkpoint interval (train.checkpointIntervalMs).'
         )
       : table(
           ['Step', 'When', 'Examples learned', ''],
@@ -266,13 +268,6 @@ function versionParts({ live, kept, gates, checkpoints, held }) {
           )
         )
   ]
-}
-
-const row = (...cells) => h('tr', {}, ...cells.map((cell) => h('td', {}, cell)))
-
-function pairs(list, entries) {
-  list.replaceChildren(...entries.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
-  return list
 }
 
 const figures = (title, content) => {

@@ -1,13 +1,13 @@
-// One user: history, interests, map and recommendations; and a click that is a real event, to see the list change.
+// One user: history, interests, map and recommendations; a click is sent as a real event, to see the list change.
 
 import { user as askUser, post, recommendations, userBriefly, users } from './api.js'
 import { badge, card, count, dateTime, duration, empty, h, itemLink, nameOf, plural, rowList, userLink } from './dom.js'
 import { interestMap } from './map.js'
 
-/** Between two looks whether new vectors are there, and how long they may take. */
+/** Interval of checks for new vectors, and how long they may take. */
 const lookMs = 150
 const patienceMs = 30_000
-/** A stream whose clock is this far behind ours is a replay: its next click belongs after its newest, not into our day. */
+/** A stream whose clock is further behind is a replay: a click then follows its newest event. */
 const liveMs = 3_600_000
 const historyShown = 10
 
@@ -17,7 +17,7 @@ export function userPage(root, id, shared) {
   let closed = false
   let busy = false
   let allHistory = false
-  const facts = h('p', { class: 'facts' }, 'Looking …')
+  const facts = h('p', { class: 'facts' }, 'Loading …')
   const body = h('div', { class: 'stack' })
   const said = h('p', { class: 'said', role: 'status' })
   const map = interestMap()
@@ -31,7 +31,7 @@ export function userPage(root, id, shared) {
     body
   )
 
-  /** A list that is not personal says so: then there is no profile to ask for. */
+  /** A list that is not personal says so: then there is no profile. */
   async function load() {
     const asked = await recommendations(id)
     profile = asked.coldStart === undefined ? await askUser(id) : undefined
@@ -70,7 +70,10 @@ export function userPage(root, id, shared) {
   function show(before) {
     tellFacts()
     map.update(profile)
-    const right = profile === undefined ? [coldCard()] : [mapCard(), historyCard()]
+    const right =
+      profile === undefined
+        ? [coldCard()]
+        : [profile.mapShare !== undefined && mapCard(), historyCard()].filter(Boolean)
     body.replaceChildren(
       h('div', { class: 'two' }, listCard(before), h('div', { class: 'stack' }, ...right)),
       ...(profile === undefined
@@ -130,12 +133,12 @@ export function userPage(root, id, shared) {
     return card(
       'Recommendations',
       list.coldStart === 'popular'
-        ? 'Popular now, late clicks counting most. One click is enough to get a personal list.'
+        ? 'Popular now, recent clicks count most. One click is enough to get a personal list.'
         : 'The number is the interest that found it. A click is sent as a real event: watch the list change.',
       said,
       rows.length > 0
         ? h('ol', { class: 'rows', id: 'list' }, rows)
-        : empty('No item is left to recommend: all are in the history.')
+        : empty('Nothing to recommend: all items are in the history.')
     )
   }
 
@@ -171,7 +174,7 @@ export function userPage(root, id, shared) {
 
   const coldCard = () =>
     card(
-      'Nothing is known yet',
+      'Unknown user',
       'History, interests and map appear here after the first click on an item that the model knows.'
     )
 
@@ -206,7 +209,7 @@ export function userPage(root, id, shared) {
         if (await followed(one.itemId, before.updatedAtMs)) break
         if (performance.now() - startedMs > patienceMs)
           throw new Error(
-            `No new vectors within ${duration(patienceMs)}. The event is in the log; the overview tells which stage lags.`
+            `No new vectors within ${duration(patienceMs)}. The event is in the log; the overview shows which stage lags.`
           )
         await new Promise((resolve) => setTimeout(resolve, lookMs))
       }
@@ -231,7 +234,7 @@ export function userPage(root, id, shared) {
     return now !== undefined && now.updatedAtMs > sinceMs && now.history.some((step) => step.itemId === itemId)
   }
 
-  /** In a replay, right after the newest event: dated today it would make everything in the log a year old. */
+  /** In a replay, right after the newest event: dated today it would make everything in the log old. */
   async function eventTime() {
     const nowMs = shared.status?.nowMs ?? Date.now()
     const others = shared.status?.newestEventMs === undefined && profile === undefined ? (await users('')).users : []

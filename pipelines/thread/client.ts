@@ -5,7 +5,7 @@ import { handledLater } from '../../src/core/promises.ts'
 import { startSourceWorker } from '../../src/core/sourceWorker.ts'
 import type { BackendReport } from '../../src/model/backend.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
-import type { EncodedSession, SessionEncoder } from '../../src/serve/sessionEncoder.ts'
+import type { EncodedSession, SessionEncoder } from '../../src/serve/sessions.ts'
 import type { FromModelThread, ModelThreadTask, ToModelThread } from './messages.ts'
 
 /** Sessions that may wait: at a millisecond each, a second of work. */

@@ -9,7 +9,7 @@ import type { Detection } from '../../src/monitor/drift/detection.ts'
 import type { MetricsReport } from '../../src/monitor/metrics.ts'
 import type { HeldModel } from '../../src/publish/modelGate.ts'
 import type { HeldPromotion } from '../../src/publish/publisherReport.ts'
-import type { EncodedSession } from '../../src/serve/sessionEncoder.ts'
+import type { EncodedSession } from '../../src/serve/sessions.ts'
 import type { ProgressiveReport } from '../../src/train/progressive/progressive.ts'
 import type { LogStyle } from '../logger.ts'
 

@@ -21,7 +21,7 @@ import { keptPopularity } from '../../src/publish/popularityWatch.ts'
 import { heldPromotionState } from '../../src/publish/publisherReport.ts'
 import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
-import { SessionEncoding } from '../../src/serve/sessionEncoding.ts'
+import { BatchingSessionEncoder } from '../../src/serve/sessions.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
@@ -122,7 +122,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 }
 
 async function encodeSession(
-  sessions: SessionEncoding | undefined,
+  sessions: BatchingSessionEncoder | undefined,
   { id, history }: Extract<ToModelThread, { kind: 'encode' }>
 ): Promise<void> {
   try {
@@ -134,7 +134,7 @@ async function encodeSession(
 
 async function publish(
   context: Context
-): Promise<RunningStage & { readonly stage: PublishStage; readonly sessions: SessionEncoding }> {
+): Promise<RunningStage & { readonly stage: PublishStage; readonly sessions: BatchingSessionEncoder }> {
   const { task, run, io, catalogue, measure, onProblem } = context
   // Each member of a group of publishers has files of its own.
   const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
@@ -182,7 +182,7 @@ async function publish(
   }
   return {
     stage,
-    sessions: new SessionEncoding(replica, () => replica.ready),
+    sessions: new BatchingSessionEncoder(replica, () => replica.ready),
     ended: handledLater(stage.run(context.stop)),
     status: () => ({ kind: 'publish', status: status() }),
     metrics: () => {
@@ -206,13 +206,13 @@ async function encode({
   stop,
   measure,
   onProblem
-}: Context): Promise<RunningStage & { readonly sessions: SessionEncoding }> {
+}: Context): Promise<RunningStage & { readonly sessions: BatchingSessionEncoder }> {
   const index = await openIndex(task.config, run, { searchThread: false })
   const replica = new ModelReplica({ gated: true })
   const stage = new EncodeStage({ ...io, replica, catalogue, index, measure, onProblem })
   const meter = new AccountMeter(new Account('model').numbers())
   return {
-    sessions: new SessionEncoding(replica, () => stage.ready),
+    sessions: new BatchingSessionEncoder(replica, () => stage.ready),
     ended: handledLater(stage.run(stop)),
     metrics: () => meter.entries(stage.account()),
     close: () => index.close()

@@ -1,6 +1,6 @@
 // model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect
-// when the index has items of theirs: whether they are good enough is the publisher's to judge, and until then the live
-// items are of the weights before.
+// when the index has items encoded with them: the publisher decides whether they are good enough, and until then the live
+// items belong to the previous weights.
 
 import type { AccountNumbers } from '../core/account.ts'
 import { Outage } from '../core/outage.ts'
@@ -14,11 +14,11 @@ import { ModelAccount } from '../model/replica/modelAccount.ts'
 import type { ModelReplica } from '../model/replica/modelReplica.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 
-/** Between two looks at what is live: far below the interval of tower weights. */
-const lookMs = 250
+/** Interval of checks of the live version: far below the interval of tower weights. */
+const checkMs = 250
 
 export interface EncodeStageOptions extends StageIo {
-  /** Gated. */
+  /** With a gate. */
   readonly replica: ModelReplica
   readonly catalogue: CatalogueReader
   readonly index: Pick<VectorIndex, 'live'>
@@ -36,17 +36,17 @@ export class EncodeStage {
     this.#options = options
   }
 
-  /** Whether the model is the one whose items are live: not the first of a log that is still being read. */
+  /** Whether the model is the one whose items are live: not an earlier one while the log is still being read. */
   get ready(): boolean {
     return this.#ready && this.#options.replica.ready
   }
 
-  /** Of every model update that this process has read. */
+  /** The outcome of every model update that this process has read. */
   account(): AccountNumbers<'model'> {
     return this.#model.numbers()
   }
 
-  /** Until abort, or until one of its readers fails. */
+  /** Until `signal` aborts, or one of the readers fails. */
   async run(signal: AbortSignal): Promise<void> {
     const { config, codecs, replica } = this.#options
     const own = new AbortController()
@@ -92,20 +92,20 @@ export class EncodeStage {
   async #switch(signal: AbortSignal): Promise<void> {
     const { replica, index, clock, measure, onProblem } = this.#options
     const onFailure = () => measure?.([{ metric: 'taskFailures', labels: { task: 'sessions' }, value: 1 }])
-    const outage = new Outage({ what: 'looking at what is live, for sessions,', clock, onProblem, onFailure })
+    const outage = new Outage({ what: 'reading the live index version for sessions', clock, onProblem, onFailure })
     const follow = async () => {
       while (this.#caughtUp && (await this.#acceptIfLive(index, replica))) {
-        // and perhaps the next
+        // and perhaps the next one
       }
       this.#ready ||= this.#caughtUp
     }
     while (!signal.aborted) {
       await outage.retry(follow, signal)
-      await clock.sleep(lookMs, signal)
+      await clock.sleep(checkMs, signal)
     }
   }
 
-  /** A publisher that refused these and accepted later ones is followed a moment later: then those are proposed. */
+  /** Weights that the publisher rejected are never live; later ones that it accepted are proposed then. */
   async #acceptIfLive(index: Pick<VectorIndex, 'live'>, replica: ModelReplica): Promise<boolean> {
     const proposed = replica.propose()
     if (proposed === undefined) return false

@@ -1,6 +1,7 @@
-// What to show a user: the items nearest to each interest, merged; what is popular to one never seen.
+// Recommendations from the index: the items nearest to each interest of a user, merged; for an unknown user, popular
+// items.
 //
-// D dimensions, K interests.
+// D dimensions, K interests. A list comes from one index version.
 
 import type { Clock } from '../core/clock.ts'
 import { configSchema, type RecommendOptions } from '../core/config/config.ts'
@@ -20,7 +21,39 @@ import type {
   VectorIndex
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
 
+export type RecommenderOptions = RecommendOptions
+
+export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
+
+/** Largest `limit` of a request. */
+export const limitMax = 200
+
+/** Field → value that an item must have. */
+export type FeatureFilter = Readonly<Record<string, string>>
+
+/** `quotaShare` to `repeats`: see `recommend` of the configuration, which is the default. */
+export interface ListRequest
+  extends Partial<Pick<RecommenderOptions, 'quotaShare' | 'diversity' | 'diversityBy' | 'repeats'>> {
+  /** Maximum length of the list. */
+  readonly limit: number
+  readonly filter?: FeatureFilter
+  /** Name for each item the items of the history that are nearest to it. */
+  readonly explain?: boolean
+  /** Excluded besides the history, such as the items in the basket. */
+  readonly exclude?: readonly ItemId[]
+  /**
+   * Facts such as country or device. Where nothing is known of the user, what is popular in this context comes first;
+   * the first field with enough interactions counts.
+   */
+  readonly context?: Readonly<Record<string, string>>
+}
+
+/** Candidates of each interest for a place of a list whose items are scored by all interests. */
+const mixtureCandidatesPerPlace = 2
+/** Index versions that may be dropped during one request before it fails. */
+const attemptsMax = 3
 /** With diversity, items examined for each place of a list: enough to find another for a near-duplicate. */
 const candidatesPerPlace = 3
 /** Items of the history that explain one result: more is not read. */
@@ -29,89 +62,9 @@ const becauseMax = 3
 const becauseScoreMin = 0.3
 /** Newest items of the history that are compared with a result. */
 const becauseHistoryMax = 50
-
-export type RecommenderOptions = RecommendOptions
-
-export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
-
-/** Field → value that an item must have. */
-export type FeatureFilter = Readonly<Record<string, string>>
-
-export interface RecommendedItem {
-  readonly itemId: ItemId
-  /**
-   * What the list is sorted by, −1 … 1: the cosine to the nearest interest, or what `model.score` makes of the cosines
-   * to all of them; where the list is of what is popular, its faded interactions as a share of the most popular item's.
-   */
-  readonly score: number
-  /** 0-based tower that found it; null: popular. */
-  readonly interest: number | null
-  readonly title?: string
-  /** Some of its features, `Comedy, Drama`. */
-  readonly about?: string
-  /** Items of the user's own history that are nearest to it, nearest first. */
-  readonly because?: readonly ItemId[]
-}
-
-export interface Recommendations {
-  readonly userId: UserId
-  /** `version@step` of the vectors that answered. */
-  readonly version: string
-  /** By score, best first, equal ones by id; what is popular within a context before what is popular with everybody. */
-  readonly items: readonly RecommendedItem[]
-  /** The list is not personal: it is of what is popular now. */
-  readonly coldStart?: 'popular'
-  /** Why it is not, in words. */
-  readonly why?: string
-  /**
-   * The context of the request within which the first items are popular, `country=de`; absent: none, all are popular
-   * with everybody.
-   */
-  readonly popularIn?: string
-  /** How old the user's vectors are, milliseconds. */
-  readonly vectorsAgeMs?: number
-}
-
-export interface SimilarItems {
-  readonly itemId: ItemId
-  readonly version: string
-  readonly items: readonly {
-    readonly itemId: ItemId
-    readonly score: number
-    readonly title?: string
-    readonly about?: string
-  }[]
-}
-
-/** What a list may be asked to be; absent: as configured. */
-export interface ListRequest {
-  /** Longest list wanted. */
-  readonly limit: number
-  readonly filter?: FeatureFilter
-  /** Say for each item which of the history are nearest to it. */
-  readonly explain?: boolean
-  /** Left out besides the history, as what is in the basket already. */
-  readonly exclude?: readonly ItemId[]
-  /** See `recommend` of the configuration. */
-  readonly quotaShare?: number
-  readonly diversity?: number
-  /** '': by vectors. */
-  readonly diversityBy?: string
-  readonly repeats?: boolean
-  /**
-   * Of who asks, such as country or device: what is popular there comes first, where nothing else is known. The first
-   * that says anything counts.
-   */
-  readonly context?: Readonly<Record<string, string>>
-}
-
-/** Candidates of each interest for a place of a list whose items are scored by all interests. */
-const mixtureCandidatesPerPlace = 2
-/** Index versions that may be dropped under one request before it gives up. */
-const attemptsMax = 3
 /**
- * More candidates than `limit` by no more than this for each interest: the merge takes limit × candidates × dimensions
- * multiplications on the caller's thread.
+ * Candidates of each interest beyond `limit`, at most: the merge takes limit × candidates × dimensions multiplications
+ * on the caller's thread.
  */
 const extraCandidatesMax = 100
 
@@ -122,7 +75,7 @@ export class Recommender {
   readonly #scoring: InterestScore
   readonly #onList: ((items: readonly RecommendedItem[]) => void) | undefined
 
-  /** @param parts.onList is told of every list of recommendations: what coverage is measured from */
+  /** @param parts.onList gets every list of recommendations, to measure coverage */
   constructor(parts: {
     index: VectorIndex
     clock: Clock
@@ -138,8 +91,8 @@ export class Recommender {
   }
 
   /**
-   * A user with vectors gets the items nearest to them, the history excluded; any other what is popular now. Fewer than
-   * `limit` where there are not as many. Everything in the answer is from the one index version that it names.
+   * A user with vectors gets the items nearest to them, the history excluded; any other user gets popular items. Fewer
+   * than `limit` where there are not as many.
    * @throws UnavailableError if nothing is published yet, or the index does not answer
    */
   async recommend(request: ListRequest & { userId: UserId }): Promise<Recommendations> {
@@ -161,21 +114,21 @@ export class Recommender {
   }
 
   /**
-   * For a session that is not stored: given interests.
+   * For a session that is not stored, by its interests.
    * @param request.vectors [K, D], each of length 1
    * @param request.modelVersion the model version that made them
    * @param request.history newest first
-   * @throws UnavailableError if another index version is live: their cosines would mean nothing
+   * @throws UnavailableError if another version is live: cosines between versions mean nothing
    */
   async recommendFor(
     request: ListRequest & { vectors: Float32Array; count: number; modelVersion: string; history?: readonly ItemId[] }
-  ): Promise<Omit<Recommendations, 'userId'>> {
+  ): Promise<SessionRecommendations> {
     const { vectors, count, modelVersion, history = [] } = request
     return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { vectors, count } }, request, history)
       if (found.indexVersion !== modelVersion) {
         throw new UnavailableError(
-          `the session was encoded by model version ${modelVersion}, but ${found.indexVersion} is live; try again when it has been switched`
+          `the session was encoded by model version ${modelVersion}, but ${found.indexVersion} is live; try again in a moment`
         )
       }
       return this.#list(found, request, history)
@@ -183,15 +136,12 @@ export class Recommender {
   }
 
   /**
-   * What is popular now, without the history: within the context first, where the request gives one in which enough
-   * happened.
-   * @param why there is nothing better to show, in words
+   * Popular items, the history excluded: those of the context first, where the request gives one with enough
+   * interactions.
+   * @param why the list is not personal, in words
    * @throws UnavailableError if nothing is published yet
    */
-  async popular(
-    request: ListRequest & { history?: readonly ItemId[] },
-    why: string
-  ): Promise<Omit<Recommendations, 'userId'>> {
+  async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<SessionRecommendations> {
     const { limit, filter, exclude = [], history = [], context = {} } = request
     const without = { ...filterOf(filter), excludeItems: [...history, ...exclude] }
     let within: { readonly context: string; readonly found: PopularItems } | undefined
@@ -208,7 +158,7 @@ export class Recommender {
     if (found === undefined || first.length < limit) {
       const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
       const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
-      // Of two index versions, where a switch came between: then without the context.
+      // Another version went live in between: then without the context.
       if (found !== undefined && found.indexVersion !== others.indexVersion)
         return this.popular({ ...request, context: {} }, why)
       found ??= others
@@ -255,10 +205,15 @@ export class Recommender {
     return similar === 'unknown' ? undefined : similar
   }
 
+  #optionsFor(request: ListRequest): RecommenderOptions {
+    const given = Object.entries(request).filter(([name, value]) => name in this.#options && value !== undefined)
+    return { ...this.#options, ...Object.fromEntries(given) }
+  }
+
   /** One request to the index. `history`: where the index does not know it by itself. */
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
     const { limit, exclude = [] } = request
-    const { diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
+    const { diversity, diversityBy, repeats } = this.#optionsFor(request)
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
     // the best `limit` of each. For a mixture see MergeOptions.
     const perPlace =
@@ -277,8 +232,8 @@ export class Recommender {
     found: SearchResult,
     request: ListRequest,
     history: readonly ItemId[]
-  ): Promise<Omit<Recommendations, 'userId'> | undefined> {
-    const { quotaShare, diversity, diversityBy, repeats } = { ...this.#options, ...given(request) }
+  ): Promise<SessionRecommendations | undefined> {
+    const { quotaShare, diversity, diversityBy, repeats } = this.#optionsFor(request)
     const lists = found.lists ?? []
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
@@ -360,23 +315,13 @@ export class Recommender {
       const answer = await ask()
       if (answer !== undefined) return answer
     }
-    throw new UnavailableError(`${attemptsMax} versions in a row were dropped while they were asked: try again`)
+    throw new UnavailableError(`${attemptsMax} index versions in a row were dropped during one request: try again`)
   }
 }
 
 const noVectors =
   'there are no vectors of this user: no interaction of theirs was seen, or the first is not published yet, or the model knows none of its items'
 export const noKnownItem = 'the model knows none of the items of the history'
-
-/** What the request says of the options, and nothing else of it. */
-function given({ quotaShare, diversity, diversityBy, repeats }: ListRequest): Partial<RecommenderOptions> {
-  return {
-    ...(quotaShare === undefined ? {} : { quotaShare }),
-    ...(diversity === undefined ? {} : { diversity }),
-    ...(diversityBy === undefined ? {} : { diversityBy }),
-    ...(repeats === undefined ? {} : { repeats })
-  }
-}
 
 export function versionOf({ indexVersion, step }: Pick<SearchResult, 'indexVersion' | 'step'>): string {
   return `${indexVersion}@${step}`

@@ -8,8 +8,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
-import type { ServiceStatus } from '../../src/serve/http/consoleStatus.ts'
-import type { VersionNumbers } from '../../src/serve/http/consoleVersions.ts'
+import type { ServiceStatus } from '../../src/serve/answers.ts'
+import type { VersionNumbers } from '../../src/serve/answers.ts'
 import { MtmiProcess } from '../support/mtmiProcess.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome']
@@ -221,7 +221,7 @@ test('items: found by a word of their title, with what is similar', { skip }, as
   await page.locator('tbody tr').first().waitFor()
   const title = await page.locator('tbody a').first().innerText()
   await page.getByLabel('Title or id').fill(title.toUpperCase())
-  await page.getByText('Found, those').waitFor()
+  await page.getByText('Matches, by interactions').waitFor()
   await page.getByRole('link', { name: title, exact: true }).click()
   await page.getByRole('heading', { name: 'Similar items' }).waitFor()
   assert.equal(await page.locator('h1').innerText(), title)

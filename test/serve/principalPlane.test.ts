@@ -82,3 +82,17 @@ test('nothing, one point, and points all alike are no trouble; half a point is',
   }
   assert.throws(() => principalPlane(new Float32Array(7), 4), /7 numbers are not points of 4 dimensions/)
 })
+
+test('others lie on the plane of the points, about their own mean; where the points leave an axis free, they choose it', () => {
+  const points = Float32Array.of(-2, 0, 0, 2, 0, 0)
+  // About their mean (6, 7, 8): ±1 along the first axis, ±3 along the third, ±1 along the second.
+  const others = Float32Array.of(7, 7, 11, 5, 7, 5, 6, 8, 8, 6, 6, 8)
+  const plane = principalPlane(points, 3, others)
+  assert.equal(plane.varianceShare, 1)
+  close(Math.abs(plane.coordinates[0]!), 2)
+  close(plane.coordinates[1]!, 0)
+  close(Math.abs(plane.others[0]!), 1)
+  close(Math.abs(plane.others[1]!), 3)
+  close(plane.others[4]!, 0)
+  close(plane.others[5]!, 0)
+})

@@ -1,19 +1,19 @@
-// A port that is bound before the service behind it exists: a port that is taken is found out before any other work,
-// and probes are answered meanwhile.
+// A port that is bound before its service exists: a port that is in use is reported before any other work, and probes
+// are answered during the start.
 
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { ProblemError, problemBody, problemContentType } from './problem.ts'
 
-/** How long an idle connection is kept: longer than load balancers do (60 s), so that they are the ones to close it. */
+/** For idle connections: longer than the 60 s of load balancers, so that those close them. */
 const keepAliveMs = 72_000
 
 export interface BoundPortOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number
-  /** Section of the configuration that errors name. */
+  /** Section of the configuration, for error messages. */
   readonly section: 'serve' | 'ops'
   /** For a request to arrive, milliseconds. */
   readonly requestTimeoutMs: number
@@ -47,31 +47,31 @@ export class BoundPort {
       const { code } = error as { code?: string }
       if (code === 'EADDRINUSE')
         throw new UnavailableError(
-          `port ${port} of ${host} is taken: stop what listens there, or set ${section}.port to another one (0: ${section === 'ops' ? 'none' : 'any free one'})`,
+          `port ${port} of ${host} is taken: stop the program that uses it, or set ${section}.port to another one (0: ${section === 'ops' ? 'none' : 'any free one'})`,
           { cause: error }
         )
       if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
         throw new ConfigError([
-          `${section}.host ${host} with ${section}.port ${port} cannot be listened on (${code}): give an address of this machine and a port above 1023`
+          `cannot listen on ${section}.host ${host}, ${section}.port ${port} (${code}): set an address of this machine and a port above 1023`
         ])
       throw error
     }
     return this
   }
 
-  /** Of a bound port, with the host as an address. */
+  /** The port must be bound. */
   get url(): string {
     const { address, family, port } = this.server.address() as AddressInfo
     const shown = address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address
     return `http://${family === 'IPv6' && !shown.includes('.') ? `[${shown}]` : shown}:${port}`
   }
 
-  /** From now on requests are the handler's. */
+  /** Replaces the answers of the start. */
   handle(handler: RequestListener): void {
     this.#handler = handler
   }
 
-  /** Accepts no more connections; resolves when those in use are done. Idempotent. */
+  /** Accepts no more connections; resolves when the active ones have ended. Idempotent. */
   async close(): Promise<void> {
     if (!this.server.listening) return
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()))
@@ -80,10 +80,10 @@ export class BoundPort {
   }
 }
 
-/** Alive, but not ready: as a supervisor's probes and a load balancer expect it while a large index is being loaded. */
+/** Alive, but not ready: for the probes of supervisors and load balancers while a large index loads. */
 const starting: RequestListener = (request, response) => {
   const isAlive = request.url === '/livez'
-  const problem = problemBody(new ProblemError(503, 'starting: nothing can be answered yet'), {
+  const problem = problemBody(new ProblemError(503, 'starting: not ready yet'), {
     instance: request.url?.split('?', 1)[0] ?? '/'
   })
   response.writeHead(isAlive ? 200 : 503, {

@@ -1,25 +1,22 @@
-// What a web page may ask through its visitor's browser: the host names that are answered, and the origins that may
-// read or change something (CORS).
+// Protection from web pages that use their visitor's browser: accepted host names, and origins that may read or change
+// something (CORS).
 //
-// A browser sends requests of any page to any address, 127.0.0.1 included. Two headers tell them apart, and no page can
-// forge them: `Host`, the name that the page's browser looked up (a foreign name that resolves to this machine is DNS
-// rebinding), and `Origin`, where the page came from.
+// A browser sends requests of any page to any address, 127.0.0.1 included. Two headers identify them, and no page can
+// forge them: `Host`, the name that the browser resolved (a foreign name that resolves to this machine is DNS
+// rebinding), and `Origin`, the site of the page.
 
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ServeOptions } from '../../core/config/config.ts'
 import { isLoopback, type Role } from './access.ts'
 import { ProblemError, shown } from './problem.ts'
 
-/**
- * Roles whose routes a page of `serve.corsOrigins` may use. Never `admin`: what reads and erases users is for the
- * console and for programs.
- */
+/** Roles whose routes a page of `serve.corsOrigins` may use. Never `admin`: reading and erasing users. */
 const corsRoles: ReadonlySet<Role | undefined> = new Set<Role>(['read', 'events'])
 
 /** Methods that change nothing (RFC 9110, 9.2.1). */
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** Seconds for which a browser may keep the answer to a preflight: Chromium keeps none for longer. */
+/** Seconds for which a browser may cache a preflight answer: the maximum of Chromium. */
 const preflightMaxAge = '7200'
 
 type Headers = Readonly<Record<string, string>>
@@ -30,10 +27,7 @@ export class Origins {
   readonly #hosts: ReadonlySet<string>
   readonly #allowed: ReadonlySet<string>
 
-  /**
-   * @param tokens whether requests need a token: then a foreign page cannot ask for anything, whatever name it uses for
-   *   this host
-   */
+  /** @param tokens whether requests need a token: then any host name is accepted, because a foreign page has no token */
   constructor({ hosts, corsOrigins }: Pick<ServeOptions, 'hosts' | 'corsOrigins'>, tokens: boolean) {
     this.#anyHost = tokens || hosts.includes('*')
     this.#hosts = new Set(hosts.map((host) => host.toLowerCase().replace(/^\[|\]$/g, '')))
@@ -45,10 +39,7 @@ export class Origins {
     return this.#allowed.size > 0 && corsRoles.has(role)
   }
 
-  /**
-   * @throws ProblemError 421 without tokens, where the request names a host that is neither this machine's loopback nor
-   *   in `serve.hosts`
-   */
+  /** @throws ProblemError 421 without tokens, where the host name is neither loopback nor in `serve.hosts` */
   checkHost(host: string | undefined): void {
     if (this.#anyHost) return
     const name = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(host ?? '')
@@ -60,14 +51,11 @@ export class Origins {
     )
   }
 
-  /**
-   * @throws ProblemError 403 where a page of another origin would change something, and `serve.corsOrigins` does not
-   *   allow it
-   */
+  /** @throws ProblemError 403 for a request that changes something, by a page that `serve.corsOrigins` does not allow */
   checkOrigin(method: string, role: Role | undefined, headers: IncomingHttpHeaders): void {
     const { origin, host } = headers
     if (origin === undefined || safeMethods.has(method)) return
-    // The browser's own word; behind a proxy that changes `Host` there is no other.
+    // Set by the browser; needed behind a proxy that changes `Host`.
     if (headers['sec-fetch-site'] === 'same-origin') return
     if (isOf(origin, host) || this.#allows(origin, role)) return
     throw new ProblemError(
@@ -76,7 +64,7 @@ export class Origins {
     )
   }
 
-  /** Headers by which a browser lets the page that asked read the answer. */
+  /** Headers that let the page read the answer. */
   answerHeaders(role: Role | undefined, origin: string | undefined): Headers {
     if (!this.crossOrigin(role)) return {}
     const vary: Headers = this.#allowed.has('*') ? {} : { vary: 'Origin' }
@@ -88,7 +76,7 @@ export class Origins {
     }
   }
 
-  /** Further headers of the answer to a preflight request. */
+  /** Headers of the answer to a preflight request. */
   preflightHeaders(methods: readonly string[], role: Role | undefined, origin: string | undefined): Headers {
     if (origin === undefined || !this.#allows(origin, role)) return {}
     return {
@@ -103,7 +91,7 @@ export class Origins {
   }
 }
 
-/** Whether a page of this origin came from this host. */
+/** Whether pages of this origin come from this host. */
 function isOf(origin: string, host: string | undefined): boolean {
   return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase()
 }

@@ -129,7 +129,7 @@ test('a host that others reach is not listened on without a token, unless that i
   const exposed = serveWith({ host: '0.0.0.0' })
   assert.throws(
     () => checkExposure(exposed),
-    (error: Error) => error instanceof ConfigError && /serve\.host is 0\.0\.0\.0/.test(error.message)
+    (error: Error) => error instanceof ConfigError && /serve\.host 0\.0\.0\.0 can be reached/.test(error.message)
   )
   checkExposure(serveWith({ host: '0.0.0.0', hosts: ['serve'] }))
   checkExposure(serveWith({ host: '0.0.0.0', readToken: read }))

@@ -3,18 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test, { type TestContext } from 'node:test'
-import type { LightMyRequestResponse } from 'fastify'
 import { Account } from '../../../src/core/account.ts'
 import { ManualClock } from '../../../src/core/clock.ts'
 import { configSchema } from '../../../src/core/config/config.ts'
 import { EmbeddedIndex } from '../../../src/index/embedded/embeddedIndex.ts'
 import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
-import type { LookupParts } from '../../../src/serve/http/consoleRoutes.ts'
-import { AnswerCount, type PipelineNumbers } from '../../../src/serve/http/consoleStatus.ts'
+import type { PipelineNumbers } from '../../../src/serve/answers.ts'
 import { createHttpService } from '../../../src/serve/http/httpService.ts'
-import { openApi } from '../../../src/serve/http/openapi.ts'
+import { ListTimes } from '../../../src/serve/http/listTimes.ts'
+import type { LookupParts } from '../../../src/serve/http/lookupRoutes.ts'
 import { Recommender } from '../../../src/serve/recommender.ts'
-import { mismatches, type Schema } from '../../support/jsonSchema.ts'
+import { describedAnswer } from '../../support/describedAnswer.ts'
 
 const nowMs = 1_700_000_000_000
 
@@ -63,22 +62,14 @@ async function setUp(t: TestContext, lookup: Partial<LookupParts> = {}, { publis
   })
   t.after(() => service.close())
   const get = (url: string) => service.app.inject({ method: 'GET', url })
-  return { index, clock, service, get }
-}
-
-const page = openApi({ limitMax: 200, historyRoute: false, lookups: true, console: true, version: '1' }) as unknown as {
-  paths: Record<string, { get: { responses: Record<string, { content: Record<string, { schema: Schema }> }> } }>
-  components: { schemas: Record<string, Schema> }
-}
-
-/** @returns the body, which is what the description says of the path */
-function described(response: LightMyRequestResponse, path: string, status = 200) {
-  assert.equal(response.statusCode, status, response.body)
-  const type = String(response.headers['content-type']).split(';')[0]!
-  const schema = page.paths[path]?.get.responses[status]?.content[type]?.schema
-  assert(schema !== undefined, `${status} ${type} of ${path} is not documented`)
-  assert.deepEqual(mismatches(response.json(), schema, page.components.schemas), [], response.body)
-  return response.json()
+  const page = (await get('/openapi.json')).json()
+  /** @returns the body, which is what the description says of the path */
+  const described = async (url: string, path = url.split('?', 1)[0]!, status = 200) => {
+    const response = await get(url)
+    assert.equal(response.statusCode, status, response.body)
+    return describedAnswer(page, response, path)
+  }
+  return { index, clock, service, get, described }
 }
 
 const quality = { targets: 100, model: 0.3, popularity: 0.1, cooccurrence: 0.2 }
@@ -103,26 +94,26 @@ const numbers: PipelineNumbers = {
 }
 
 test('status tells what is known here: of the flow where it runs, of the index and the answers always', async (t) => {
-  const { get } = await setUp(t, { numbers: () => numbers })
+  const { get, described } = await setUp(t, { numbers: () => numbers })
   await get('/v1/users/u/recommendations')
-  const status = described(await get('/v1/status'), '/v1/status')
+  const status = await described('/v1/status', '/v1/status')
   assert.deepEqual([status.records, status.ignoredTypes], [numbers.records, numbers.ignoredTypes])
   assert.deepEqual(status.drift, numbers.drift)
   assert.deepEqual(status.index, { indexVersion: 's', step: 3, items: 4, users: 2, dimensions: 2, interestCount: 2 })
   assert.deepEqual([status.version, status.nowMs, status.ready, status.answers.lists], ['1.2.3', nowMs, true, 1])
-  const serving = described(await (await setUp(t)).get('/v1/status'), '/v1/status')
+  const serving = await (await setUp(t)).described('/v1/status')
   assert(!('records' in serving) && !('training' in serving))
 })
 
 test('status before anything is published, and while the index is away, is an answer too', async (t) => {
   const empty = await setUp(t, {}, { published: false })
-  const status = described(await empty.get('/v1/status'), '/v1/status')
+  const status = await empty.described('/v1/status')
   assert.deepEqual([status.ready, status.detail, status.index], [false, 'nothing yet', null])
-  const { get, index } = await setUp(t)
+  const { index, described } = await setUp(t)
   index.live = async () => {
     throw new Error('away')
   }
-  assert.equal(described(await get('/v1/status'), '/v1/status').index, null)
+  assert.equal((await described('/v1/status', '/v1/status')).index, null)
 })
 
 test('versions: what is served, tried and kept, where it is known; what is served, always', async (t) => {
@@ -133,20 +124,20 @@ test('versions: what is served, tried and kept, where it is known; what is serve
     checkpoints: [{ step: 2, version: true, savedAtMs: nowMs, examplesLearned: 512 }],
     held: ['weights up to step 3']
   }
-  const { get } = await setUp(t, { versions: async () => known })
-  assert.deepEqual(described(await get('/v1/versions'), '/v1/versions'), known)
-  const serving = described(await (await setUp(t)).get('/v1/versions'), '/v1/versions')
+  const { described } = await setUp(t, { versions: async () => known })
+  assert.deepEqual(await described('/v1/versions', '/v1/versions'), known)
+  const serving = await (await setUp(t)).described('/v1/versions')
   assert.deepEqual(serving, { live: 's@3', kept: [], gates: [], checkpoints: [], held: [] })
-  const empty = described(await (await setUp(t, {}, { published: false })).get('/v1/versions'), '/v1/versions')
+  const empty = await (await setUp(t, {}, { published: false })).described('/v1/versions')
   assert.equal(empty.live, null)
 })
 
 test('users: who acted last, who begins so; those the index does not know are left out', async (t) => {
-  const { get } = await setUp(t, { newestUsers: (limit) => ['v', 'unpublished', 'u'].slice(0, limit) })
-  const newest = described(await get('/v1/users'), '/v1/users')
+  const { described } = await setUp(t, { newestUsers: (limit) => ['v', 'unpublished', 'u'].slice(0, limit) })
+  const newest = await described('/v1/users', '/v1/users')
   assert.deepEqual([newest.order, newest.users.map(({ userId }: { userId: string }) => userId)], ['newest', ['v', 'u']])
   assert.deepEqual(newest.users[0], { userId: 'v', historyLength: 2, newestMs: nowMs - 5 })
-  const begin = described(await get('/v1/users?prefix=u&limit=3'), '/v1/users')
+  const begin = await described('/v1/users?prefix=u&limit=3', '/v1/users')
   assert.deepEqual(begin, { users: [{ userId: 'u', historyLength: 2, newestMs: nowMs - 5 }], order: 'id' })
   // Where nobody acted lately, or nobody knows who did, there still is somewhere to begin.
   const all = (await (await setUp(t)).get('/v1/users?limit=1')).json()
@@ -154,8 +145,8 @@ test('users: who acted last, who begins so; those the index does not know are le
 })
 
 test('a user: history, interests with what is nearest, and all of it on a map', async (t) => {
-  const { get } = await setUp(t)
-  const plain = described(await get('/v1/users/u?nearest=2'), '/v1/users/{id}')
+  const { described } = await setUp(t)
+  const plain = await described('/v1/users/u?nearest=2', '/v1/users/{id}')
   assert.deepEqual(
     [plain.version, plain.vectorsAgeMs, plain.updatedAtMs, plain.historyLength],
     ['s@3', 7, nowMs - 7, 2]
@@ -170,7 +161,7 @@ test('a user: history, interests with what is nearest, and all of it on a map', 
   ])
   assert.equal(plain.interests[0].nearest[1].score, 0.9801) // cos 0.2
   assert(!('mapShare' in plain) && !('vector' in plain.interests[0]) && !('at' in plain.history[0]))
-  const mapped = described(await get('/v1/users/u?map=true&vectors=1'), '/v1/users/{id}')
+  const mapped = await described('/v1/users/u?map=true&vectors=1', '/v1/users/{id}')
   assert.equal(mapped.mapShare, 1) // two dimensions on a plane
   assert.deepEqual(mapped.interests[1].vector, [0, 1])
   const [a, b] = mapped.interests.map(({ at }: { at: [number, number] }) => at)
@@ -179,35 +170,35 @@ test('a user: history, interests with what is nearest, and all of it on a map', 
     'distances on the map are those of the vectors'
   )
   assert.match(
-    described(await get('/v1/users/stranger'), '/v1/users/{id}', 404).detail,
+    (await described('/v1/users/stranger', '/v1/users/{id}', 404)).detail,
     /"stranger" has no vectors: never seen/
   )
 })
 
 test('items: what is popular, what is called so, one of them', async (t) => {
-  const { get } = await setUp(t)
+  const { described } = await setUp(t)
   const ids = (answer: { items: { itemId: string }[] }) => answer.items.map(({ itemId }) => itemId)
-  const popular = described(await get('/v1/items?limit=2'), '/v1/items') as {
+  const popular = (await described('/v1/items?limit=2', '/v1/items')) as {
     items: { itemId: string; popularity: number }[]
   }
   assert.deepEqual(ids(popular), ['x', 'y'])
   assert(popular.items[0]!.popularity >= popular.items[1]!.popularity, 'what the list is sorted by is part of it')
-  assert.deepEqual(ids(described(await get('/v1/items?text=TITLE%20Y'), '/v1/items')), ['y'])
-  const item = described(await get('/v1/items/a%2Fb'), '/v1/items/{id}')
+  assert.deepEqual(ids(await described('/v1/items?text=TITLE%20Y', '/v1/items')), ['y'])
+  const item = await described('/v1/items/a%2Fb', '/v1/items/{id}')
   assert.deepEqual([item.itemId, item.title, item.features, item.count], ['a/b', 'Title a/b', { genre: ['Noir'] }, 7])
-  assert.equal(described(await get('/v1/items/x?vectors=true'), '/v1/items/{id}').vector.length, 2)
-  assert.match(described(await get('/v1/items/nothing'), '/v1/items/{id}', 404).detail, /"nothing" is not in the index/)
+  assert.equal((await described('/v1/items/x?vectors=true', '/v1/items/{id}')).vector.length, 2)
+  assert.match((await described('/v1/items/nothing', '/v1/items/{id}', 404)).detail, /"nothing" is not in the index/)
 })
 
 test('an index without lists of users and titles finds whole ids', async (t) => {
   const { index } = await setUp(t)
-  const { get } = await setUp(t, { index: withoutLists(index) })
-  const users = described(await get('/v1/users?prefix=u'), '/v1/users') as { users: { userId: string }[] }
+  const { described } = await setUp(t, { index: withoutLists(index) })
+  const users = (await described('/v1/users?prefix=u', '/v1/users')) as { users: { userId: string }[] }
   assert.deepEqual([users.users.length, users.users[0]?.userId], [1, 'u'])
-  assert.deepEqual(described(await get('/v1/users?prefix=w'), '/v1/users').users, [])
-  const items = described(await get('/v1/items?text=z'), '/v1/items') as { items: { itemId: string; count: number }[] }
+  assert.deepEqual((await described('/v1/users?prefix=w', '/v1/users')).users, [])
+  const items = (await described('/v1/items?text=z', '/v1/items')) as { items: { itemId: string; count: number }[] }
   assert.deepEqual([items.items.length, items.items[0]?.itemId, items.items[0]?.count], [1, 'z', 8])
-  assert.deepEqual(described(await get('/v1/items?text=Title'), '/v1/items').items, [])
+  assert.deepEqual((await described('/v1/items?text=Title', '/v1/items')).items, [])
 })
 
 /** What the console asks, but for what only some indexes have. */
@@ -224,13 +215,13 @@ function withoutLists(index: EmbeddedIndex): LookupParts['index'] {
 test('questions that make no sense are told so, all at once', async (t) => {
   const { get } = await setUp(t)
   for (const [url, detail] of [
-    ['/v1/users/u?nearest=21', 'nearest must be 1…20, got 21'],
-    ['/v1/users/u?nearest=0', 'nearest must be 1…20, got 0'],
+    ['/v1/users/u?nearest=21', 'nearest must be a whole number of 1…20, got 21'],
+    ['/v1/users/u?nearest=0', 'nearest must be a whole number of 1…20, got 0'],
     ['/v1/users/u?map=perhaps', 'map must be true or false, got "perhaps"'],
     ['/v1/users/u?mpa=1', 'there is no parameter "mpa"; known are nearest, map, vectors'],
     ['/v1/users?prefix=a&prefix=b', 'prefix is given more than once; give it once'],
-    [`/v1/users?prefix=${'a'.repeat(1025)}`, 'prefix must have at most 1024 characters, got 1025'],
-    ['/v1/items?limit=201', 'limit must be 1…200, got 201'],
+    [`/v1/users?prefix=${'a'.repeat(1025)}`, `prefix must be text of 0…1024 characters, got "${'a'.repeat(78)}…`],
+    ['/v1/items?limit=201', 'limit must be a whole number of 1…200, got 201'],
     ['/v1/items/x?map=1', 'there is no parameter "map"; known are vectors'],
     ['/v1/items?__proto__=1', 'there is no parameter "__proto__"; known are limit, text']
   ] as const) {
@@ -283,11 +274,10 @@ test('the page and its files come from here, run nothing of others, and can be s
     assert.equal((await off.get(path)).statusCode, 404, path)
 })
 
-test('answers are counted, and their times are of the newest thousand', () => {
-  const answers = new AnswerCount()
-  assert.deepEqual(answers.numbers(), { lists: 0, events: 0 })
-  for (let i = 0; i < 5000; i++) answers.list(99)
-  for (let i = 0; i < 1000; i++) answers.list(i)
-  answers.events(3)
-  assert.deepEqual(answers.numbers(), { lists: 6000, events: 3, p50Ms: 500, p99Ms: 990 })
+test('lists are counted, and their times are of the newest thousand', () => {
+  const times = new ListTimes()
+  assert.deepEqual(times.numbers(), { lists: 0 })
+  for (let i = 0; i < 5000; i++) times.add(99)
+  for (let i = 0; i < 1000; i++) times.add(i)
+  assert.deepEqual(times.numbers(), { lists: 6000, p50Ms: 500, p99Ms: 990 })
 })

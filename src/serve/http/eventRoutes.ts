@@ -1,0 +1,143 @@
+// Events in, and requests to erase a user: both are durable before the answer.
+
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+import { Account, type AccountNumbers, type Outcome } from '../../core/account.ts'
+import type { Clock } from '../../core/clock.ts'
+import { AccountMeter } from '../../monitor/accountMetrics.ts'
+import type { Metrics } from '../../monitor/metricsRegistry.ts'
+import { futureProblem, interactionProblem } from '../../records/admission.ts'
+import type { Interaction, UserId } from '../../records/interaction.ts'
+import { component, routeSchema } from './description.ts'
+import { ProblemError } from './problem.ts'
+import { eventTimeMs, eventTimeSchema, idSchema, invalid } from './validation.ts'
+
+export interface EventParts {
+  /**
+   * Resolves when the interactions are durable. `traceparent`: the request's header, as it came. @throws
+   * UnavailableError if they cannot be made so now
+   */
+  readonly accept: (interactions: readonly Interaction[], traceparent: string | undefined) => Promise<void>
+  /** Resolves when the request to erase the user is durable. @throws UnavailableError if that is not possible now */
+  readonly erase: (userId: UserId) => Promise<void>
+  readonly clock: Clock
+  /** Time of an event that has none: the clock of the stream, where a recorded one is replayed. Default: `clock`. */
+  readonly eventClock?: Clock
+  readonly newEventId?: () => string
+  /** `events.futureMaxMs`: an event further ahead is rejected here, where its producer sees it. */
+  readonly futureMaxMs?: number
+}
+
+/** Events in one request: with 200 bytes each a fifth of the default body limit. */
+const eventsMax = 1000
+
+const eventSchema = z.strictObject({
+  userId: idSchema('The user'),
+  itemId: idSchema('The item'),
+  type: idSchema('click, view, purchase …: configuration says which ones count'),
+  eventTime: eventTimeSchema('ISO 8601 with Z or an offset, or milliseconds since 1970; absent: now').exactOptional(),
+  eventId: idSchema('Unique per event, so that it can be sent again; absent: one is generated').nullish(),
+  value: z.number().nullish().describe('A rating, a price, seconds watched'),
+  context: z.record(z.string(), z.string()).nullish().describe('Facts such as device and country')
+})
+type PostedEvent = z.infer<typeof eventSchema>
+
+const acceptedSchema = z.strictObject({
+  accepted: z.int().min(1),
+  eventIds: z.array(z.string()).describe('In the order of the request')
+})
+
+export function addEventRoutes(app: FastifyInstance, parts: EventParts, account: PostedAccount): void {
+  const event = component(app, 'Event', eventSchema)
+  const schema = routeSchema({
+    operationId: 'postEvents',
+    summary: 'Accepts interactions: all of them, or none. They are durable before the answer',
+    body: { anyOf: [event, { type: 'array', items: event, minItems: 1, maxItems: eventsMax }] },
+    answers: { 202: ['Durable; training and serving follow', component(app, 'Accepted', acceptedSchema)] }
+  })
+  app.post<{ Body: PostedEvent | PostedEvent[] }>(
+    '/v1/events',
+    { schema, attachValidation: true },
+    async ({ body, headers, validationError }, reply) => {
+      const count = Array.isArray(body) ? body.length : 1
+      account.read(count)
+      let outcome: Outcome<'serve'> = 'refused'
+      try {
+        if (validationError !== undefined) throw validationError
+        const interactions = interactionsOf(body, parts)
+        outcome = 'failed'
+        await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
+        outcome = 'accepted'
+        const eventIds = interactions.map(({ eventId }) => eventId)
+        return await reply.code(202).send({ accepted: count, eventIds })
+      } finally {
+        account.add(outcome, count)
+      }
+    }
+  )
+
+  const eraseSchema = routeSchema({
+    operationId: 'erase',
+    summary: 'Erases a user: durable before the answer; histories, vectors and examples follow',
+    pathId: 'The user',
+    answers: { 202: ['The user will be erased', component(app, 'Erased', z.strictObject({ userId: z.string() }))] }
+  })
+  app.delete<{ Params: { id: string } }>('/v1/users/:id', { schema: eraseSchema }, async ({ params, body }, reply) => {
+    if (body !== undefined) throw new ProblemError(400, 'erasing a user takes no body')
+    await parts.erase(params.id)
+    return reply.code(202).send({ userId: params.id })
+  })
+}
+
+/** @throws ProblemError 400 with all problems */
+function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): Interaction[] {
+  const { clock, eventClock = clock, newEventId = randomUUID, futureMaxMs = Number.POSITIVE_INFINITY } = parts
+  const nowMs = eventClock.nowMs()
+  const problems: string[] = []
+  const interactions = [body].flat().map((event, i): Interaction => {
+    const { userId, itemId, type, eventId, eventTime = null, value = null, context = null } = event
+    const interaction = {
+      ...{ eventId: eventId ?? newEventId(), userId, itemId, type },
+      eventTimeMs: eventTime === null ? nowMs : eventTimeMs(eventTime)!,
+      ...(value === null ? {} : { value }),
+      ...(context === null ? {} : { context })
+    }
+    const problem = interactionProblem(interaction) ?? futureProblem(interaction, nowMs, futureMaxMs)
+    if (problem !== undefined) problems.push(Array.isArray(body) ? `[${i}]: ${problem}` : problem)
+    return interaction
+  })
+  if (problems.length > 0) throw invalid(problems)
+  return interactions
+}
+
+/** The outcome of every posted event, as numbers and as metrics. */
+export class PostedAccount {
+  readonly #account = new Account('serve')
+  readonly #meter = new AccountMeter(this.#account.numbers())
+  readonly #metrics: Metrics
+  #waiting = 0
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics
+  }
+
+  read(count: number): void {
+    this.#account.read(count)
+    this.#change(count)
+  }
+
+  add(outcome: Outcome<'serve'>, count: number): void {
+    this.#account.add(outcome, count)
+    this.#change(-count)
+  }
+
+  numbers(): AccountNumbers<'serve'> {
+    return this.#account.numbers(this.#waiting)
+  }
+
+  #change(waiting: number): void {
+    this.#waiting += waiting
+    this.#metrics.apply(this.#meter.entries(this.#account.numbers(this.#waiting)))
+  }
+}
