@@ -8,8 +8,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { type BrowserContext, chromium, type Page } from 'playwright-core'
-import type { ServiceStatus } from '../../src/serve/answers.ts'
-import type { VersionNumbers } from '../../src/serve/answers.ts'
+import type { ServiceStatus, VersionNumbers } from '../../src/serve/answers.ts'
 import { MtmiProcess } from '../support/mtmiProcess.ts'
 
 const names = ['chromium', 'chromium-browser', 'google-chrome']
