@@ -59,6 +59,20 @@ export class UnavailableError extends MtmiError {
   }
 }
 
+/**
+ * An owner may not append under its fence any more: a newer owner has claimed it, or the outcome of an append is not
+ * known. It begins again from what the log says.
+ */
+export class FencedError extends MtmiError {
+  override readonly name = 'FencedError'
+  readonly hasNewerOwner: boolean
+
+  constructor(message: string, options: { readonly hasNewerOwner: boolean; readonly cause?: unknown }) {
+    super('UNAVAILABLE', message, { cause: options.cause, canRetry: false })
+    this.hasNewerOwner = options.hasNewerOwner
+  }
+}
+
 /** A loss or a gradient is not finite; no weight has changed. */
 export class DivergedError extends MtmiError {
   override readonly name = 'DivergedError'

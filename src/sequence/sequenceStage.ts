@@ -2,7 +2,7 @@
 // offset durable together.
 
 import { type AccountNumbers, accountSince, occurred, sumAccounts } from '../core/account.ts'
-import { BadEventError, MtmiError } from '../core/errors.ts'
+import { BadEventError, FencedError, MtmiError } from '../core/errors.ts'
 import { handledLater } from '../core/promises.ts'
 import { TopCounts, type TopCountsState } from '../core/topCounts.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
@@ -43,6 +43,8 @@ const badWindow = 1000
 const newestUsersMax = 100
 /** Looking for a user to show must not take seconds where there are millions. */
 const usersLookedAtMax = 100_000
+/** A partition whose fence another process holds is given up by then, or the stage begins again. */
+const fencedMsMax = 30_000
 /** How often the log is told how far a partition is. */
 const tellMs = 60_000
 
@@ -82,6 +84,8 @@ interface Owned {
   readonly inFlight: Promise<void>[]
   lastCommitMs: number
   dirty: boolean
+  /** Set once an append was refused: nothing more is taken or committed. */
+  fenced?: { readonly error: FencedError; readonly atMs: number }
   /** What the log has been told of. */
   told: { next: bigint; atMs: number; account: AccountNumbers<'sequence'> }
   readonly meter: AccountMeter<'sequence'>
@@ -113,8 +117,6 @@ export class SequenceStage {
 
   /** Until abort; then everything accepted is emitted and committed. */
   async run(signal: AbortSignal): Promise<void> {
-    const { log, config } = this.#options
-    let whole = false
     const own = new AbortController()
     const both = AbortSignal.any([signal, own.signal])
     // A stage that no longer hears of the catalogue ends.
@@ -125,9 +127,22 @@ export class SequenceStage {
       })
     )
     try {
+      while (!(await this.#readUntilFenced(both)));
+    } finally {
+      own.abort()
+      this.#options.drift?.save()
+    }
+    await following
+  }
+
+  /** @returns false where the outcome of an append is not known: then the stage begins again from what the log says */
+  async #readUntilFenced(signal: AbortSignal): Promise<boolean> {
+    const { log, config, logger } = this.#options
+    let whole = false
+    try {
       const events = log.read(config.topics.interactions, {
         resume: (partition) => this.#open(partition),
-        signal: both,
+        signal,
         group: `${app}-sequence`
       })
       for await (const event of events) {
@@ -137,15 +152,30 @@ export class SequenceStage {
         else if (event.kind === 'idle')
           for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
+        this.#checkFences()
       }
       whole = true
+      return true
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error
+      logger?.warn({ topic: config.topics.interactions, reason: error.message }, 'begins again from what the log says')
+      return false
     } finally {
-      own.abort()
-      this.#options.drift?.save()
       // After an error what was accepted may not have been emitted: then it must not be committed either.
       for (const partition of [...this.#owned.keys()]) await this.#giveUp(partition, whole)
     }
-    await following
+  }
+
+  /**
+   * A partition with a newer owner is about to be revoked. @throws FencedError for one that nobody else has claimed, or
+   * that is not revoked
+   */
+  #checkFences(): void {
+    for (const { fenced } of this.#owned.values()) {
+      if (fenced === undefined) continue
+      const waitedMs = this.#options.clock.nowMs() - fenced.atMs
+      if (!fenced.error.hasNewerOwner || waitedMs > fencedMsMax) throw fenced.error
+    }
   }
 
   /** While on, state is committed whenever nothing is left to read. */
@@ -233,10 +263,11 @@ export class SequenceStage {
   async #take(partition: number, records: readonly LogRecord[]): Promise<void> {
     const owned = this.#owned.get(partition)
     if (owned === undefined) throw new Error(`records of partition ${partition}, which is not owned`)
+    if (owned.fenced !== undefined) return
     await loadSchemas(this.#options.registry, records)
     const slice = this.#options.config.sequence.emitEventsMax
     for (let at = 0; at < records.length; at += slice) {
-      while (owned.inFlight.length >= inFlightMax) await owned.inFlight[0]
+      if (!(await drained(owned, inFlightMax - 1))) return
       this.#emit(owned, partition, records.slice(at, at + slice))
       await this.#commitDue(owned, false)
     }
@@ -342,7 +373,8 @@ export class SequenceStage {
     )
     // Met by whoever waits for room or for the commit, or else at the next event.
     sent.catch((error: Error) => {
-      this.#failure ??= error
+      if (error instanceof FencedError) owned.fenced ??= { error, atMs: this.#options.clock.nowMs() }
+      else this.#failure ??= error
     })
     owned.inFlight.push(sent)
   }
@@ -369,7 +401,7 @@ export class SequenceStage {
     const { clock, config } = this.#options
     if (!owned.dirty || (!now && clock.nowMs() - owned.lastCommitMs < config.sequence.commitIntervalMs)) return
     // Only what is acknowledged is committed.
-    while (owned.inFlight.length > 0) await owned.inFlight[0]
+    if (!(await drained(owned, 0))) return
     const startedMs = clock.nowMs()
     await owned.sequencer.commit(owned.emitted)
     owned.lastCommitMs = clock.nowMs()
@@ -428,6 +460,16 @@ export class SequenceStage {
 
 export function lateTopic(topic: string): string {
   return `${topic}.${app}.late`
+}
+
+/** Waits until at most `left` emissions are on their way. @returns false if one was refused */
+async function drained(owned: Owned, left: number): Promise<boolean> {
+  while (owned.inFlight.length > left && owned.fenced === undefined) {
+    await owned.inFlight[0]!.catch((error: unknown) => {
+      if (!(error instanceof FencedError)) throw error
+    })
+  }
+  return owned.fenced === undefined
 }
 
 function decode(codecs: Codecs, record: LogRecord): Interaction {

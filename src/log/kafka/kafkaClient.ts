@@ -1,51 +1,45 @@
 // How brokers are reached: addresses, TLS, SASL, retries; and what their errors mean to us.
-//
-// kafkajs gives a connection to the cluster to every partition assigner, with typed calls for fetching, and untyped
-// ones for groups and transactions. We use these directly and none of its consumer and producer: their loops re-join
-// without telling, reuse sequence numbers after a failure, and cannot end a transaction a second time.
 
 import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import tls from 'node:tls'
-import kafkajs, { type Broker, type Cluster, type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
+import kafkajs, { type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
-import { handledLater } from '../../core/promises.ts'
 
-export type { Broker, Cluster } from 'kafkajs'
-
-/** Of kafkajs itself, within one of our attempts: short, since ours follow with a limit of their own. */
-const innerRetry = { initialRetryTime: 20, maxRetryTime: 500, multiplier: 2, factor: 0.2, retries: 3 }
-const retryMs = { first: 20, max: 2000 }
-/** Milliseconds until a broker that says nothing is given up; kafkajs adds what a call may wait by itself. */
+const backoffMs = { first: 20, max: 2000 }
+/** Until a broker that does not answer is given up; kafkajs adds what a call may wait on purpose. */
 const requestTimeoutMs = 30_000
 const connectTimeoutMs = 5000
-/** How long nothing is said until TCP asks whether the other end is still there. */
+/** Idle time after which TCP probes the other end. */
 const keepAliveMs = 60_000
 
-/** How long kafkajs waits within one of our attempts, and how often it tries by itself. */
 export interface ClientLimits {
-  readonly connectTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly retries: number
+  readonly connectTimeoutMs?: number
+  readonly requestTimeoutMs?: number
+  /** Of kafkajs, within one of our attempts. Few: ours follow, with a budget of their own. */
+  readonly retries?: number
+  /** Once aborted, no connection is made any more. */
+  readonly signal?: AbortSignal
 }
 
 /** @throws ConfigError with every problem of the settings at once */
-export function kafkaClient(
-  options: KafkaOptions,
-  limits: ClientLimits = { connectTimeoutMs, requestTimeoutMs, retries: innerRetry.retries }
-): Kafka {
+export function kafkaClient(options: KafkaOptions, limits: ClientLimits = {}): Kafka {
   const sasl = saslOf(options)
+  const connectionTimeout = limits.connectTimeoutMs ?? connectTimeoutMs
   const config: KafkaConfig = {
-    brokers: options.brokers,
+    brokers: () => {
+      if (limits.signal?.aborted === true) throw Object.assign(new Error('closed'), { retriable: false })
+      return options.brokers
+    },
     clientId: options.clientId,
-    connectionTimeout: limits.connectTimeoutMs,
-    authenticationTimeout: limits.connectTimeoutMs * 2,
-    requestTimeout: limits.requestTimeoutMs,
-    retry: { ...innerRetry, retries: limits.retries },
+    connectionTimeout,
+    authenticationTimeout: connectionTimeout * 2,
+    requestTimeout: limits.requestTimeoutMs ?? requestTimeoutMs,
+    retry: { initialRetryTime: 20, maxRetryTime: 500, multiplier: 2, factor: 0.2, retries: limits.retries ?? 3 },
     socketFactory: kafkaSocket,
-    logLevel: kafkajs.logLevel.NOTHING, // what fails is thrown, with more to it than a line
+    logLevel: kafkajs.logLevel.NOTHING, // every failure is thrown
     ...(sasl === undefined ? {} : { sasl }),
     ...(options.tls.enabled ? { ssl: tlsOf(options) } : {})
   }
@@ -53,9 +47,8 @@ export function kafkaClient(
 }
 
 /**
- * A socket as kafkajs makes them itself, but for its end. While a broker is away kafkajs lets go of the connections
- * that it lost again at each attempt, and `unref` of a socket that is gone waits for it to connect: a listener more
- * each time, and after ten of them Node warns of a leak.
+ * A socket as kafkajs makes its own, but for `unref` of a closed one: while a broker is away, kafkajs calls it at each
+ * attempt, and Node would add a listener that waits for a connection each time.
  */
 export function kafkaSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): net.Socket {
   const serverName = net.isIP(host) === 0 ? { servername: host } : {}
@@ -69,132 +62,14 @@ export function kafkaSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs):
   return socket
 }
 
-/**
- * A connection pool of its own. A broker answers one request of a connection after the other, so what waits (a fetch, a
- * join) needs one for itself.
- */
-export function openCluster(kafka: Kafka): Cluster {
-  let cluster: Cluster | undefined
-  // Only the cluster is wanted: this consumer is never connected.
-  kafka.consumer({
-    groupId: 'unused',
-    allowAutoTopicCreation: false,
-    metadataMaxAge: 60_000,
-    partitionAssigners: [
-      (given) => {
-        cluster = given.cluster
-        return {
-          name: 'unused',
-          version: 0,
-          assign: async () => [],
-          protocol: () => ({ name: 'unused', metadata: Buffer.alloc(0) })
-        }
-      }
-    ]
-  })
-  if (cluster === undefined) throw new Error('this version of kafkajs does not hand its cluster to partition assigners')
-  oneAtATime(cluster)
-  return cluster
-}
-
-/**
- * Two who ask for the same broker at once would connect to it twice, and one of the sockets would be forgotten, open.
- */
-function oneAtATime(cluster: Cluster): void {
-  const finding = new Map<string, Promise<Broker>>()
-  const findBroker = cluster.findBroker.bind(cluster)
-  cluster.findBroker = (node) => {
-    const key = String(node.nodeId)
-    let found = finding.get(key)
-    if (found === undefined) {
-      found = handledLater(findBroker(node).finally(() => finding.delete(key)))
-      finding.set(key, found)
-    }
-    return found
-  }
-  let connecting: Promise<void> | undefined
-  const connect = cluster.connect.bind(cluster)
-  cluster.connect = () => {
-    connecting ??= handledLater(
-      connect().finally(() => {
-        connecting = undefined
-      })
-    )
-    return connecting
-  }
-}
-
-/** What kafkajs' brokers can do beyond what its types say. */
-export interface CoordinatorBroker extends Broker {
-  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>
-  joinGroup(request: {
-    groupId: string
-    sessionTimeout: number
-    rebalanceTimeout: number
-    memberId: string
-    groupProtocols: { name: string; metadata: Buffer }[]
-  }): Promise<{
-    generationId: number
-    leaderId: string
-    memberId: string
-    members: { memberId: string; memberMetadata: Buffer }[]
-  }>
-  syncGroup(request: {
-    groupId: string
-    generationId: number
-    memberId: string
-    groupAssignment: { memberId: string; memberAssignment: Buffer }[]
-  }): Promise<{ memberAssignment: Buffer }>
-  heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
-  leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>
-  initProducerId(request: {
-    transactionalId?: string
-    transactionTimeout?: number
-  }): Promise<{ producerId: string; producerEpoch: number }>
-  addPartitionsToTxn(
-    request: TransactionRequest & { topics: { topic: string; partitions: number[] }[] }
-  ): Promise<{ errors?: unknown }>
-  endTxn(request: TransactionRequest & { transactionResult: boolean }): Promise<unknown>
-}
-
-export interface TransactionRequest {
-  readonly transactionalId: string
-  readonly producerId: bigint | string
-  readonly producerEpoch: number
-}
-
-/** @param what kind of coordinator, as the protocol numbers them */
-export async function findCoordinator(
-  cluster: Cluster,
-  id: string,
-  what: 'group' | 'transaction'
-): Promise<CoordinatorBroker> {
-  const request = { groupId: id, coordinatorType: what === 'group' ? 0 : 1 }
-  try {
-    return (await cluster.findGroupCoordinator(request)) as CoordinatorBroker
-  } catch (error) {
-    if ((error as Error).name !== 'KafkaJSGroupCoordinatorNotFound') throw error
-    // kafkajs forgets why nobody named one, such as that we may not: a broker that is asked by itself says so.
-    const broker = (await cluster.findControllerBroker()) as CoordinatorBroker
-    await broker.findGroupCoordinator(request)
-    throw error
-  }
-}
-
 /** `REBALANCE_IN_PROGRESS` and the like, as the protocol names its errors; undefined for others. */
 export function protocolErrorOf(error: unknown): string | undefined {
-  for (
-    let at = error as { type?: unknown; cause?: unknown } | undefined;
-    at !== undefined && at !== null;
-    at = at.cause as typeof at
-  ) {
-    if (typeof at.type === 'string') return at.type
-  }
+  for (const { type } of causesOf(error) as (Error & { type?: unknown })[]) if (typeof type === 'string') return type
   return undefined
 }
 
-/** What waiting does not mend: rights, sizes, settings. */
-const hopeless = new Set([
+/** Errors that no retry can fix: rights, sizes, settings. */
+const permanent = new Set([
   'TOPIC_AUTHORIZATION_FAILED',
   'GROUP_AUTHORIZATION_FAILED',
   'CLUSTER_AUTHORIZATION_FAILED',
@@ -217,90 +92,115 @@ const hopeless = new Set([
 
 /** An error of kafkajs as one of ours. @param what was tried, with its values */
 export function kafkaError(error: unknown, what: string): unknown {
-  if (error instanceof MtmiError || error instanceof RangeError || error instanceof TypeError) return error
+  const own = ownError(error)
+  if (own !== undefined) return own
+  if (error instanceof RangeError || error instanceof TypeError) return error
   const { name, message } = error as Error
   const type = protocolErrorOf(error)
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION' || name === 'KafkaJSTopicMetadataNotLoaded')
+  if (isUnknownTopic(error))
     return new ConfigError([
-      `${what}: the brokers have no such topic or partition. Make it with \`mtmi topics apply\`, or mend the setting`
+      `${what}: the brokers have no such topic or partition. Create it with \`mtmi topics apply\`, or correct the setting`
     ])
-  if (name === 'KafkaJSSASLAuthenticationError' || /SASL/.test(type ?? ''))
+  if (isNamed(error, 'KafkaJSSASLAuthenticationError') || /SASL/.test(type ?? ''))
     return new ConfigError([`${what}: the brokers refuse the credentials (${message}): see kafka.sasl`])
   if (type !== undefined && /AUTHORIZATION_FAILED/.test(type))
     return new ConfigError([
-      `${what}: not allowed (${type}): give the user of kafka.sasl the right, or mend the setting`
+      `${what}: not allowed (${type}): grant the right to the user of kafka.sasl, or correct the setting`
     ])
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE')
     return new ConfigError([
       `${what}: larger than the topic takes. Raise its max.message.bytes, or lower kafka.requestBytesMax`
     ])
-  if (type !== undefined && hopeless.has(type))
+  if (type !== undefined && permanent.has(type))
     return new MtmiError('UNAVAILABLE', `${what}: ${type}: ${message}`, { cause: error, canRetry: false })
   return new UnavailableError(`${what}: ${type ?? name}: ${message}`, { cause: error })
 }
 
-/** Whether the same call may succeed in a while, with a topic being as good as there: it may just have been made. */
-function mayHeal(error: unknown): boolean {
-  if (error instanceof MtmiError) return error.canRetry
-  const { name } = error as Error
-  if (name === 'RangeError' || name === 'TypeError' || name === 'AssertionError' || name === 'KafkaJSNotImplemented')
+/** Whether a later attempt may succeed. */
+export function isTransient(error: unknown): boolean {
+  const own = ownError(error)
+  if (own !== undefined) return own.canRetry
+  if (['RangeError', 'TypeError', 'AssertionError', 'KafkaJSNotImplemented'].includes((error as Error).name))
     return false
-  if (name === 'KafkaJSSASLAuthenticationError') return false
+  if (isNamed(error, 'KafkaJSSASLAuthenticationError')) return false
   const type = protocolErrorOf(error)
-  return type === undefined || !hopeless.has(type)
+  return type === undefined || !permanent.has(type)
 }
 
-/**
- * A topic that was just made is not known to every broker at once; one that is not there now will not come by itself.
- */
+function isUnknownTopic(error: unknown): boolean {
+  return (
+    protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ||
+    isNamed(error, 'KafkaJSTopicMetadataNotLoaded') ||
+    isNamed(error, 'KafkaJSMetadataNotLoaded')
+  )
+}
+
+function isNamed(error: unknown, name: string): boolean {
+  return causesOf(error).some((cause) => cause.name === name)
+}
+
+/** Ours, though kafkajs has wrapped it. */
+function ownError(error: unknown): MtmiError | undefined {
+  return causesOf(error).find((cause) => cause instanceof MtmiError)
+}
+
+/** The error and its causes. */
+function causesOf(error: unknown): Error[] {
+  const causes: Error[] = []
+  for (let at = error as Error | undefined; at !== undefined && at !== null; at = at.cause as Error | undefined)
+    causes.push(at)
+  return causes
+}
+
+/** A topic that was just created is not known to every broker at once; another one will not appear. */
 const unknownTopicMs = 5000
 
-export interface RetryLimits {
-  /** Gives up after this. */
-  readonly retryMs: number
-  readonly signal?: AbortSignal
+/**
+ * The time that brokers may be away. It runs from the last progress, so an operation of any length survives outages
+ * of this length each.
+ */
+export class RetryBudget {
+  readonly #retryMs: number
+  #failingSinceMs: number | undefined
+  #waitMs = backoffMs.first
+
+  constructor(retryMs: number) {
+    this.#retryMs = retryMs
+  }
+
+  progress(): void {
+    this.#failingSinceMs = undefined
+    this.#waitMs = backoffMs.first
+  }
+
+  /** Waits before the next attempt, longer each time, with jitter. @throws MtmiError: `error`, once no retry is left */
+  async backOff(error: unknown, what: string, signal?: AbortSignal): Promise<void> {
+    const nowMs = performance.now()
+    this.#failingSinceMs ??= nowMs
+    const limitMs = isUnknownTopic(error) ? Math.min(unknownTopicMs, this.#retryMs) : this.#retryMs
+    const isSpent = nowMs - this.#failingSinceMs + this.#waitMs > limitMs
+    if (!isTransient(error) || isSpent || signal?.aborted === true) throw kafkaError(error, what)
+    // Jitter: many members do not come back at the same instant. The clock's last digits differ between processes.
+    const jitter = 0.5 + ((nowMs * 1000) % 1)
+    await pause(this.#waitMs * jitter, undefined, signal === undefined ? {} : { signal }).catch(() => {}) // aborted: go on
+    this.#waitMs = Math.min(this.#waitMs * 2, backoffMs.max)
+  }
 }
 
-/**
- * Calls `attempt` until it succeeds, ever less often, with jitter.
- *
- * @param heal between two attempts: find the new leader, look up the coordinator
- * @throws MtmiError: what was wrong at last
- */
+/** Calls `attempt` until it succeeds. @throws MtmiError: the last error, after `retryMs` of failures */
 export async function retrying<T>(
   what: string,
-  limits: RetryLimits,
-  attempt: () => Promise<T>,
-  heal: (error: unknown) => Promise<void> = async () => {}
+  limits: { readonly retryMs: number; readonly signal?: AbortSignal },
+  attempt: () => Promise<T>
 ): Promise<T> {
-  const started = performance.now()
-  let waitMs = retryMs.first
+  const budget = new RetryBudget(limits.retryMs)
   for (;;) {
     try {
       return await attempt()
     } catch (error) {
-      const spentMs = performance.now() - started
-      const unknownTopic =
-        protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ||
-        (error as Error).name === 'KafkaJSTopicMetadataNotLoaded'
-      const limitMs = unknownTopic ? Math.min(unknownTopicMs, limits.retryMs) : limits.retryMs
-      if (!mayHeal(error) || limits.signal?.aborted === true || spentMs + waitMs > limitMs)
-        throw kafkaError(error, what)
-      // Jitter, so that many members do not come back at the same instant. Its seed is nobody's business.
-      await pause(
-        waitMs * (0.5 + jitter()),
-        undefined,
-        limits.signal === undefined ? {} : { signal: limits.signal }
-      ).catch(() => {})
-      waitMs = Math.min(waitMs * 2, retryMs.max)
-      await heal(error).catch(() => {}) // the next attempt shows whether it helped
+      await budget.backOff(error, what, limits.signal)
     }
   }
-}
-
-/** 0 … 1, from the clock's last digits: no two processes have the same. */
-function jitter(): number {
-  return (performance.now() * 1000) % 1
 }
 
 function tlsOf({ tls }: KafkaOptions): NonNullable<KafkaConfig['ssl']> {

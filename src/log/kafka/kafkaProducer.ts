@@ -1,80 +1,77 @@
-// Writes to Kafka: idempotent always; in one transaction a call where an owner is to be fenced.
+// Writes to Kafka: idempotent always; in one transaction a call where an owner can be fenced.
 //
-// What makes it safe is bookkeeping that kafkajs' producer does not keep: batches of a failed call are sent again with
-// the very sequence numbers that they had, the end of a transaction is asked for until it is known, and a transactional
-// id is claimed once, on purpose, never as part of a retry: a former owner who was stopped and runs again must not
-// claim it back.
+// One call at a time, so that kafkajs repeats a failed request with the sequence numbers that it had. A producer whose
+// call has failed for good is not used again: whether its last batches were written is not known, and their numbers
+// must not be given to others. A transactional id is claimed on purpose only, never by a retry: an owner that was
+// suspended must not claim it back.
 
-import type { Clock } from '../../core/clock.ts'
-import { MtmiError, UnavailableError } from '../../core/errors.ts'
+import type { Kafka, Message, Producer, ProducerRecord, RecordMetadata } from 'kafkajs'
+import { FencedError, UnavailableError } from '../../core/errors.ts'
+import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
-import {
-  type Cluster,
-  type CoordinatorBroker,
-  findCoordinator,
-  protocolErrorOf,
-  type RetryLimits,
-  retrying
-} from './kafkaClient.ts'
-import { produceBatches } from './kafkaRecords.ts'
-import { recordBytesMax } from './recordBatch.ts'
+import { kafkaError, protocolErrorOf, RetryBudget, retrying } from './kafkaClient.ts'
 
 export interface KafkaProducerOptions {
-  readonly cluster: Cluster
-  readonly clock: Clock
+  /** A client that makes no connection once `signal` is aborted, and repeats its requests for `retryMs`. */
+  readonly open: (signal: AbortSignal) => Kafka
   readonly retryMs: number
   readonly requestBytesMax: number
   /** As the protocol numbers codecs. */
   readonly compression: number
-  /** Claimed by `claim`; every later claimer, in whatever process, ends this one's appends. */
+  readonly partitionsOf: (topic: string) => Promise<number>
+  /** Claimed by `claim`; every later claim, by any process, ends the appends of this producer. */
   readonly transactionalId?: string
 }
 
-/**
- * A transaction that its producer left open is aborted by the brokers after this; until then readers wait behind it.
- */
-const transactionTimeoutMs = 60_000
-const sequenceEnd = 2 ** 31
+/** A transaction that its producer left open is aborted by the brokers after this; until then readers wait. */
+const transactionTimeout = 60_000
+/** How long a broker waits for its replicas, milliseconds. */
+const replicasTimeoutMs = 30_000
+/** kafkajs groups the records of a request in time that grows with the square of their number. */
+const recordsMax = 2000
+const fencing =
+  /INVALID_PRODUCER_EPOCH|PRODUCER_FENCED|INVALID_PRODUCER_ID_MAPPING|INVALID_TXN_STATE|TRANSACTION_COORDINATOR_FENCED/
 
-interface Batch {
-  readonly partition: number
-  readonly records: NewRecord[]
+/** Errors that the same request meets again. */
+const final = new RegExp(`${fencing.source}|OUT_OF_ORDER_SEQUENCE|UNKNOWN_PRODUCER_ID`)
+
+type Send = (record: ProducerRecord) => Promise<RecordMetadata[]>
+type PartitionMessage = Message & { readonly partition: number }
+
+interface Connected {
+  readonly producer: Producer
+  readonly closed: AbortController
 }
 
 export class KafkaProducer {
   readonly #options: KafkaProducerOptions
-  readonly #sequences = new Map<string, number>()
-  #identity: { readonly producerId: bigint; readonly producerEpoch: number } | undefined
-  /** Set once another has claimed the transactional id, or its state here is not known any more. */
-  #refusal: MtmiError | undefined
+  #connected: Connected | undefined
+  #refusal: FencedError | undefined
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(options: KafkaProducerOptions) {
     this.#options = options
   }
 
-  /**
-   * Takes the transactional id, again if need be: whoever had it before is refused from here on, and its open
-   * transaction is aborted.
-   */
+  /** Takes the transactional id: its former owner is refused from here on, and its open transaction is aborted. */
   claim(): Promise<void> {
-    return this.#inTurn(() => {
-      this.#identity = undefined
+    return this.#inTurn(async () => {
+      await this.#discard()
       this.#refusal = undefined
-      return this.#identify()
+      await this.#connect()
     })
   }
 
-  /** Resolves when every record is on the disks of all in-sync replicas, in the order of the calls. */
+  /** Resolves when every record is on all in-sync replicas, in the order of the calls. */
   append(topic: string, records: readonly NewRecord[]): Promise<void> {
     return this.#inTurn(() => this.#append(topic, records))
   }
 
-  /** Resolves when what was asked for before is done, or has failed. */
-  async settled(): Promise<void> {
-    await this.#last
+  /** Waits for the calls before it. */
+  close(): Promise<void> {
+    return this.#inTurn(() => this.#discard())
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
@@ -83,219 +80,153 @@ export class KafkaProducer {
     await turn
   }
 
-  /** Without a transactional id: gets a number under which the brokers recognise repeats. */
-  async #identify(): Promise<void> {
-    if (this.#refusal !== undefined) throw this.#refusal
-    if (this.#identity !== undefined) return
-    const { cluster, transactionalId } = this.#options
-    const what =
-      transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`
-    this.#identity = await retrying(
-      what,
-      this.#limits,
-      async () => {
-        await cluster.connect()
-        const broker =
-          transactionalId === undefined
-            ? ((await cluster.findControllerBroker()) as CoordinatorBroker)
-            : await findCoordinator(cluster, transactionalId, 'transaction')
-        const { producerId, producerEpoch } = await broker.initProducerId(
-          transactionalId === undefined ? {} : { transactionalId, transactionTimeout: transactionTimeoutMs }
-        )
-        return { producerId: BigInt(producerId), producerEpoch }
-      },
-      () => this.#refresh()
-    )
-    this.#sequences.clear()
-  }
-
   async #append(topic: string, records: readonly NewRecord[]): Promise<void> {
-    if (records.length === 0) return
-    await this.#identify()
-    const { transactionalId } = this.#options
+    if (this.#refusal !== undefined) throw this.#refusal
+    const { transactionalId, partitionsOf } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
+    const rounds = this.#rounds(topic, records, await partitionsOf(topic))
+    const producer = await this.#connect()
     try {
-      const batches = await this.#batches(what, topic, records)
-      if (transactionalId === undefined) await this.#produceAll(what, topic, batches)
-      else {
-        const partitions = [...new Set(batches.flat().map(({ partition }) => partition))]
-        await this.#join(what, transactionalId, topic, partitions)
-        await this.#produceAll(what, topic, batches)
-        await this.#commit(what, transactionalId)
-      }
+      await this.#withinBudget(what, async () => {
+        const transaction = transactionalId === undefined ? undefined : await producer.transaction()
+        for (const round of rounds) await this.#send(transaction?.send ?? producer.send, topic, round)
+        await transaction?.commit()
+      })
     } catch (error) {
-      this.#afterFailure(what, error)
+      await this.#discard()
+      if (transactionalId === undefined) throw kafkaError(error, what)
+      const hasNewerOwner = fencing.test(protocolErrorOf(error) ?? '')
+      this.#refusal = new FencedError(
+        hasNewerOwner
+          ? `${what}: refused, since a newer owner has claimed it. This owner has to begin again from what the log says`
+          : `${what}: ${(error as Error).message}. Whether it was written is not known: this owner has to begin again from what the log says`,
+        { cause: error, hasNewerOwner }
+      )
+      throw this.#refusal
     }
   }
 
-  /**
-   * Whether a batch was written is not known: its numbers must not be used again for others. A plain producer gets a
-   * new identity; one with a claim ends.
-   */
-  #afterFailure(what: string, error: unknown): never {
-    const { transactionalId } = this.#options
-    if (transactionalId === undefined) {
-      this.#identity = undefined
+  /** With a transactional id: claims it. */
+  async #connect(): Promise<Producer> {
+    if (this.#connected !== undefined) return this.#connected.producer
+    const { open, transactionalId, retryMs } = this.#options
+    const closed = new AbortController()
+    const producer = open(closed.signal).producer({
+      ...{ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, transactionTimeout },
+      createPartitioner:
+        () =>
+        ({ message }) =>
+          message.partition!,
+      ...(transactionalId === undefined ? {} : { transactionalId })
+    })
+    const connected = { producer, closed }
+    try {
+      await this.#withinBudget(
+        transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`,
+        () =>
+          retrying('getting a producer id', { retryMs }, async () => {
+            await producer.connect()
+            if (transactionalId !== undefined) await (await producer.transaction()).abort()
+          })
+      )
+    } catch (error) {
+      await disconnect(connected)
       throw error
     }
-    const fenced = /INVALID_PRODUCER_EPOCH|PRODUCER_FENCED|INVALID_PRODUCER_ID_MAPPING|INVALID_TXN_STATE/.test(
-      protocolErrorOf(error) ?? protocolErrorOf((error as Error).cause) ?? ''
-    )
-    if (error instanceof RangeError) throw error
-    this.#refusal = new MtmiError(
-      'UNAVAILABLE',
-      fenced
-        ? `${what}: refused, for a newer owner has claimed it. This one was taken for dead; it has to begin again from what the log says`
-        : `${what}: gave up (${(error as Error).message}). Whether it was written is not known, so this owner has to begin again from what the log says`,
-      { cause: error, canRetry: false }
-    )
-    throw this.#refusal
+    this.#connected = connected
+    return producer
   }
 
-  /** Rounds of batches: at most one of each partition in a round, none larger than a request may be. */
-  async #batches(what: string, topic: string, records: readonly NewRecord[]): Promise<Batch[][]> {
-    const { cluster, requestBytesMax } = this.#options
-    const partitions = await retrying(
-      what,
-      this.#limits,
-      async () => {
-        await cluster.connect()
-        await cluster.addTargetTopic(topic)
-        await cluster.refreshMetadataIfNecessary()
-        return cluster.findTopicPartitionMetadata(topic).length
-      },
-      () => this.#refresh()
+  /** @throws UnavailableError after `retryMs`, whatever kafkajs still tries */
+  async #withinBudget<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const { retryMs } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const late = handledLater(
+      new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new UnavailableError(`${what}: no answer within ${retryMs} ms`)), retryMs)
+      })
     )
-    const open = new Map<number, { batch: Batch; bytes: number; round: number }>()
-    const rounds: Batch[][] = []
+    try {
+      return await Promise.race([handledLater(work()), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #discard(): Promise<void> {
+    const connected = this.#connected
+    this.#connected = undefined
+    if (connected !== undefined) await disconnect(connected)
+  }
+
+  /** Requests: at most one batch of each partition in a round, none larger than a request may be. */
+  #rounds(topic: string, records: readonly NewRecord[], partitions: number): PartitionMessage[][] {
+    const open = new Map<number, { round: number; bytes: number; records: number }>()
+    const rounds: PartitionMessage[][] = []
     for (const record of records) {
       const partition = record.partition ?? partitionOf(record.key, partitions)
       if (!Number.isInteger(partition) || partition < 0 || partition >= partitions)
         throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions}`)
       const bytes = recordBytesMax(record)
-      let current = open.get(partition)
-      if (current === undefined || current.bytes + bytes > requestBytesMax) {
-        current = { batch: { partition, records: [] }, bytes: 0, round: current === undefined ? 0 : current.round + 1 }
-        open.set(partition, current)
-        const round = rounds[current.round]
-        if (round === undefined) rounds[current.round] = [current.batch]
-        else round.push(current.batch)
-      }
-      current.bytes += bytes
-      current.batch.records.push(record)
+      let at = open.get(partition)
+      if (at === undefined) open.set(partition, (at = { round: 0, bytes: 0, records: 0 }))
+      if (at.records > 0 && (at.bytes + bytes > this.#options.requestBytesMax || at.records >= recordsMax))
+        Object.assign(at, { round: at.round + 1, bytes: 0, records: 0 })
+      at.bytes += bytes
+      at.records++
+      const message = messageOf(record, partition)
+      const round = rounds[at.round]
+      if (round === undefined) rounds[at.round] = [message]
+      else round.push(message)
     }
     return rounds
   }
 
-  async #produceAll(what: string, topic: string, rounds: readonly (readonly Batch[])[]): Promise<void> {
-    for (const round of rounds) {
-      await this.#produce(what, topic, round)
-      for (const { partition, records } of round) {
-        this.#sequences.set(
-          `${topic}/${partition}`,
-          ((this.#sequences.get(`${topic}/${partition}`) ?? 0) + records.length) % sequenceEnd
-        )
+  /**
+   * Sends a round. A leader that changes on the way can leave partitions out of the request that kafkajs repeats, so
+   * those that nobody has acknowledged are sent once more.
+   */
+  async #send(send: Send, topic: string, round: readonly PartitionMessage[]): Promise<void> {
+    const { compression, retryMs } = this.#options
+    const budget = new RetryBudget(retryMs)
+    for (let messages = round; messages.length > 0; ) {
+      try {
+        const sent = await send({ topic, messages: [...messages], acks: -1, timeout: replicasTimeoutMs, compression })
+        const acknowledged = new Set(sent.map(({ partition }) => partition))
+        if (acknowledged.size === 0) throw new UnavailableError(`no broker has acknowledged records of ${topic}`)
+        messages = messages.filter(({ partition }) => !acknowledged.has(partition))
+      } catch (error) {
+        // kafkajs gives up where it finds no coordinator. The batch of one partition keeps its sequence number, so the
+        // brokers recognise it; of several partitions, some may have been acknowledged.
+        const isOne = messages.every(({ partition }) => partition === messages[0]!.partition)
+        if (!isOne || final.test(protocolErrorOf(error) ?? '')) throw error
+        await budget.backOff(error, `appending to ${topic}`)
       }
     }
   }
+}
 
-  /**
-   * Sends a round until every leader has acknowledged its part: what was written by an attempt that seemed to fail is
-   * recognised by its sequence.
-   */
-  async #produce(what: string, topic: string, round: readonly Batch[]): Promise<void> {
-    const { cluster, clock, compression, transactionalId } = this.#options
-    const timestampMs = clock.nowMs()
-    const waiting = new Map(round.map((batch) => [batch.partition, batch]))
-    await retrying(
-      what,
-      this.#limits,
-      async () => {
-        const leaders = cluster.findLeaderForPartitions(topic, [...waiting.keys()])
-        const results = await Promise.allSettled(
-          Object.entries(leaders).map(async ([nodeId, partitions]) => {
-            const broker = await cluster.findBroker({ nodeId })
-            try {
-              await produceBatches(broker, {
-                topic,
-                batches: partitions.map((partition) => ({
-                  partition,
-                  firstSequence: this.#sequences.get(`${topic}/${partition}`) ?? 0,
-                  records: waiting.get(partition)!.records
-                })),
-                ...this.#identity!,
-                timestampMs,
-                compression,
-                ...(transactionalId === undefined ? {} : { transactionalId })
-              })
-            } catch (error) {
-              if (protocolErrorOf(error) !== 'DUPLICATE_SEQUENCE_NUMBER') throw error
-            }
-            for (const partition of partitions) waiting.delete(partition)
-          })
-        )
-        for (const result of results) if (result.status === 'rejected') throw finalOf(result.reason)
-        if (waiting.size > 0)
-          throw new UnavailableError(`nobody leads partitions ${[...waiting.keys()].join(', ')} of ${topic}`)
-      },
-      () => this.#refresh()
-    )
-  }
+async function disconnect({ producer, closed }: Connected): Promise<void> {
+  closed.abort()
+  await producer.disconnect().catch(() => {}) // the sockets are closed either way
+}
 
-  /** Tells the coordinator which partitions the transaction touches. */
-  async #join(what: string, transactionalId: string, topic: string, partitions: number[]): Promise<void> {
-    await this.#askCoordinator(what, transactionalId, (coordinator) =>
-      coordinator.addPartitionsToTxn({ transactionalId, ...this.#identity!, topics: [{ topic, partitions }] })
-    )
-  }
-
-  /** Asked again until the answer is known: a coordinator that has committed already says so. */
-  async #commit(what: string, transactionalId: string): Promise<void> {
-    await this.#askCoordinator(what, transactionalId, (coordinator) =>
-      coordinator.endTxn({ transactionalId, ...this.#identity!, transactionResult: true })
-    )
-  }
-
-  /** Waits while the transaction before is still being ended; otherwise looks for the coordinator anew. */
-  async #askCoordinator(
-    what: string,
-    transactionalId: string,
-    ask: (coordinator: CoordinatorBroker) => Promise<unknown>
-  ): Promise<void> {
-    await retrying(
-      what,
-      this.#limits,
-      async () => {
-        const coordinator = await findCoordinator(this.#options.cluster, transactionalId, 'transaction')
-        try {
-          await ask(coordinator)
-        } catch (error) {
-          throw finalOf(error)
-        }
-      },
-      (error) => (protocolErrorOf(error) === 'CONCURRENT_TRANSACTIONS' ? Promise.resolve() : this.#refresh())
-    )
-  }
-
-  get #limits(): RetryLimits {
-    return { retryMs: this.#options.retryMs }
-  }
-
-  async #refresh(): Promise<void> {
-    await this.#options.cluster.connect()
-    await this.#options.cluster.refreshMetadata()
+function messageOf({ key, value, headers }: NewRecord, partition: number): PartitionMessage {
+  const message = { key: bufferOf(key), value: value === null ? null : bufferOf(value), partition }
+  if (headers === undefined) return message
+  return {
+    ...message,
+    headers: Object.fromEntries(Object.entries(headers).map(([name, bytes]) => [name, bufferOf(bytes)]))
   }
 }
 
-/** What no retry of the same call can mend: the claim is gone, or numbers are out of step. */
-function finalOf(error: unknown): unknown {
-  const type = protocolErrorOf(error)
-  if (
-    type === undefined ||
-    !/INVALID_PRODUCER_EPOCH|PRODUCER_FENCED|INVALID_PRODUCER_ID_MAPPING|INVALID_TXN_STATE|OUT_OF_ORDER_SEQUENCE|UNKNOWN_PRODUCER_ID/.test(
-      type
-    )
-  )
-    return error
-  return new MtmiError('UNAVAILABLE', `${type}: ${(error as Error).message}`, { cause: error, canRetry: false })
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** What a record takes in a batch, at most: lengths of five bytes each, attributes, two deltas. */
+export function recordBytesMax({ key, value, headers }: NewRecord): number {
+  let bytes = 32 + key.length + (value?.length ?? 0)
+  if (headers !== undefined) for (const name in headers) bytes += 10 + 3 * name.length + own(headers, name)!.length
+  return bytes
 }

@@ -10,15 +10,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
-import {
-  type Broker,
-  type Cluster,
-  findCoordinator,
-  kafkaClient,
-  kafkaError,
-  openCluster,
-  protocolErrorOf
-} from './kafkaClient.ts'
+import { kafkaClient, kafkaError, protocolErrorOf } from './kafkaClient.ts'
+import { type Broker, type Cluster, findCoordinator, openCluster } from './kafkajsInternals.ts'
 
 export interface SurveyedBroker {
   readonly nodeId: number

@@ -1,0 +1,188 @@
+// The parts of kafkajs that are not documented, all in one place: its connections to the brokers (the `cluster` that it
+// passes to partition assigners), and requests on them.
+//
+// Needed for what no documented call returns (docs/decisions/0048-kafkajs-documented-api.md): where committed records end (kafkajs'
+// admin counts open transactions and the markers of ended ones), and, for `mtmi doctor`, rights without using them.
+
+import type { Broker, Cluster, Kafka } from 'kafkajs'
+import { MtmiError, UnavailableError } from '../../core/errors.ts'
+import { handledLater } from '../../core/promises.ts'
+
+export type { Broker, Cluster } from 'kafkajs'
+
+/** What the brokers of kafkajs can do beyond their types. */
+export interface CoordinatorBroker extends Broker {
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<unknown>
+  heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>
+  addPartitionsToTxn(request: {
+    transactionalId: string
+    producerId: string
+    producerEpoch: number
+    topics: { topic: string; partitions: number[] }[]
+  }): Promise<{ errors?: unknown }>
+}
+
+const clusterMethods = [
+  'addTargetTopic',
+  'connect',
+  'disconnect',
+  'fetchTopicsOffset',
+  'findBroker',
+  'findControllerBroker',
+  'findGroupCoordinator',
+  'findLeaderForPartitions',
+  'findTopicPartitionMetadata',
+  'metadata',
+  'refreshMetadata',
+  'refreshMetadataIfNecessary'
+] as const
+
+/**
+ * Connections of their own, of a reader of committed records.
+ *
+ * @throws MtmiError UNAVAILABLE, canRetry false, if this version of kafkajs lacks what is used here
+ */
+export function openCluster(kafka: Kafka): Cluster {
+  let cluster: Cluster | undefined
+  // This consumer is never connected.
+  kafka.consumer({
+    groupId: 'unused',
+    allowAutoTopicCreation: false,
+    metadataMaxAge: 60_000,
+    partitionAssigners: [
+      (given) => {
+        cluster = given.cluster
+        return {
+          name: 'unused',
+          version: 0,
+          assign: async () => [],
+          protocol: () => ({ name: 'unused', metadata: Buffer.alloc(0) })
+        }
+      }
+    ]
+  })
+  const opened = cluster
+  const lacking = clusterMethods.filter((name) => typeof opened?.[name] !== 'function')
+  if (opened === undefined || lacking.length > 0)
+    throw new MtmiError(
+      'UNAVAILABLE',
+      `this version of kafkajs lacks ${lacking.join(', ')} of its cluster: install the version of package-lock.json`,
+      { canRetry: false }
+    )
+  connectOnce(opened)
+  return opened
+}
+
+/** Two callers that look for the same broker at once would connect twice, and one socket would stay open. */
+function connectOnce(cluster: Cluster): void {
+  const finding = new Map<string, Promise<Broker>>()
+  const findBroker = cluster.findBroker.bind(cluster)
+  cluster.findBroker = (node) => {
+    const key = String(node.nodeId)
+    let found = finding.get(key)
+    if (found === undefined) {
+      found = handledLater(findBroker(node).finally(() => finding.delete(key)))
+      finding.set(key, found)
+    }
+    return found
+  }
+}
+
+/** @param what kind of coordinator, as the protocol numbers them */
+export async function findCoordinator(
+  cluster: Cluster,
+  id: string,
+  what: 'group' | 'transaction'
+): Promise<CoordinatorBroker> {
+  const request = { groupId: id, coordinatorType: what === 'group' ? 0 : 1 }
+  try {
+    return (await cluster.findGroupCoordinator(request)) as CoordinatorBroker
+  } catch (error) {
+    if ((error as Error).name !== 'KafkaJSGroupCoordinatorNotFound') throw error
+    // kafkajs drops the reason, such as a missing right; a broker that is asked directly returns it.
+    const broker = (await cluster.findControllerBroker()) as CoordinatorBroker
+    await broker.findGroupCoordinator(request)
+    throw error
+  }
+}
+
+export async function partitionsOf(cluster: Cluster, topic: string): Promise<number[]> {
+  await cluster.connect()
+  await cluster.addTargetTopic(topic)
+  await cluster.refreshMetadataIfNecessary()
+  const partitions = cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => partitionId)
+  return partitions.sort((a, b) => a - b)
+}
+
+/** The first offset, or the last stable one: a reader of committed records gets nothing from there on. */
+export async function logOffsets(
+  cluster: Cluster,
+  topic: string,
+  partitions: readonly number[],
+  which: 'start' | 'end'
+): Promise<Map<number, bigint>> {
+  const asked = partitions.map((partition) => ({ partition }))
+  const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: asked, fromBeginning: which === 'start' }])
+  const offsets = new Map((found?.partitions ?? []).map(({ partition, offset }) => [partition, BigInt(offset)]))
+  if (partitions.some((partition) => !offsets.has(partition)))
+    throw new UnavailableError(`the brokers did not return the offsets of every partition of ${topic}`)
+  return offsets
+}
+
+interface FetchedMessage {
+  readonly offset: string
+  readonly isControlRecord: boolean
+  readonly batchContext: { readonly producerId: string; readonly inTransaction: boolean }
+}
+
+/** Markers and aborted batches in a row that are looked behind. */
+const stepsMax = 64
+
+/** One past the last committed record before `end`, the last stable offset: markers of transactions do not count. */
+export async function recordEnd(cluster: Cluster, topic: string, partition: number, end: bigint): Promise<bigint> {
+  const [nodeId] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))
+  if (nodeId === undefined) return end
+  const broker = await cluster.findBroker({ nodeId })
+  let at = end - 1n
+  // A batch comes whole, however few bytes are asked for; a marker is a batch of its own.
+  for (let step = 0; at >= 0n && step < stepsMax; step++) {
+    const messages = await fetchBatch(broker, topic, partition, at)
+    const committed = messages?.findLast(({ isRecord, offset }) => isRecord && offset < end)
+    if (committed !== undefined) return committed.offset + 1n
+    const first = messages?.[0]
+    if (first === undefined) return end
+    at = first.offset - 1n
+  }
+  return end
+}
+
+/** @returns the batch that holds the offset; undefined if retention has taken it */
+async function fetchBatch(broker: Broker, topic: string, partition: number, offset: bigint) {
+  const partitions = [{ partition, fetchOffset: String(offset), maxBytes: 1 }]
+  const fetched = (await broker
+    .fetch({ isolationLevel: 1, maxWaitTime: 0, minBytes: 0, maxBytes: 1, topics: [{ topic, partitions }] })
+    .catch((error: Error) => {
+      if (error.name === 'KafkaJSOffsetOutOfRange') return undefined
+      throw error
+    })) as
+    | {
+        responses: {
+          partitions: {
+            abortedTransactions?: readonly { readonly producerId: string; readonly firstOffset: string }[]
+            messages: readonly FetchedMessage[]
+          }[]
+        }[]
+      }
+    | undefined
+  const found = fetched?.responses[0]?.partitions[0]
+  const isAborted = ({ offset, batchContext }: FetchedMessage) =>
+    batchContext.inTransaction &&
+    found?.abortedTransactions?.some(
+      ({ producerId, firstOffset }) =>
+        String(producerId) === String(batchContext.producerId) && BigInt(firstOffset) <= BigInt(offset)
+    ) === true
+  return found?.messages.map((message) => ({
+    offset: BigInt(message.offset),
+    isRecord: !message.isControlRecord && !isAborted(message)
+  }))
+}
