@@ -1,6 +1,7 @@
 // A kafkajs consumer of one topic that is started again when it crashes, for as long as the retry budget lasts.
 
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs'
+import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import { kafkaError, RetryBudget } from './kafkaClient.ts'
 
@@ -48,7 +49,7 @@ export class ConsumerLoop {
       this.#budget.progress()
       this.#isJoining = false
       this.#onJoined?.()
-      const partitions = [...(payload.memberAssignment[options.topic] ?? [])].sort((a, b) => a - b)
+      const partitions = [...(own(payload.memberAssignment, options.topic) ?? [])].sort((a, b) => a - b)
       if (!this.#stop.signal.aborted) options.onJoin(partitions, payload.memberId)
     })
     this.consumer.on(events.REBALANCING, () => {

@@ -48,7 +48,12 @@ export class GroupMember {
     this.#loop = new ConsumerLoop({
       ...{ kafka, topic, retryMs },
       consumer: {
-        ...{ groupId, rebalanceTimeout, maxWaitTimeInMs, partitionAssigners: [({ cluster }) => this.#assigner(cluster)] },
+        ...{
+          groupId,
+          rebalanceTimeout,
+          maxWaitTimeInMs,
+          partitionAssigners: [({ cluster }) => this.#assigner(cluster)]
+        },
         sessionTimeout: sessionTimeoutMs,
         heartbeatInterval: sessionTimeoutMs * heartbeatShare
       },
@@ -129,7 +134,11 @@ export class GroupMember {
         )
         return [...assigned].map(([memberId, own]) => ({
           memberId,
-          memberAssignment: MemberAssignment.encode({ version: 1, assignment: { [topic]: own }, userData: Buffer.alloc(0) })
+          memberAssignment: MemberAssignment.encode({
+            version: 1,
+            assignment: { [topic]: own },
+            userData: Buffer.alloc(0)
+          })
         }))
       }
     }

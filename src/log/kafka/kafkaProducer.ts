@@ -168,8 +168,8 @@ export class KafkaProducer {
       if (!Number.isInteger(partition) || partition < 0 || partition >= partitions)
         throw new RangeError(`append to partition ${partition} of topic ${topic}, which has ${partitions}`)
       const bytes = recordBytesMax(record)
-      let at = open.get(partition)
-      if (at === undefined) open.set(partition, (at = { round: 0, bytes: 0, records: 0 }))
+      const at = open.get(partition) ?? { round: 0, bytes: 0, records: 0 }
+      open.set(partition, at)
       if (at.records > 0 && (at.bytes + bytes > this.#options.requestBytesMax || at.records >= recordsMax))
         Object.assign(at, { round: at.round + 1, bytes: 0, records: 0 })
       at.bytes += bytes

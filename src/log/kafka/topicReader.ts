@@ -111,7 +111,9 @@ export class TopicReader {
 
   /** Whether everything before `ends` has been taken, of the partitions that are read. */
   isPast(ends: ReadonlyMap<number, bigint>): boolean {
-    return this.#queue.length === 0 && [...this.#positions].every(([partition, at]) => at >= (ends.get(partition) ?? 0n))
+    return (
+      this.#queue.length === 0 && [...this.#positions].every(([partition, at]) => at >= (ends.get(partition) ?? 0n))
+    )
   }
 
   begin(positions: ReadonlyMap<number, bigint>): void {
@@ -228,7 +230,8 @@ export class TopicReader {
     const { onJump } = this.#options
     const { partition } = batch
     const position = this.#positions.get(partition)
-    const isCurrent = () => this.#failure === undefined && isRunning() && !isStale() && this.#positions.get(partition) === position
+    const isCurrent = () =>
+      this.#failure === undefined && isRunning() && !isStale() && this.#positions.get(partition) === position
     if (position === undefined || !isCurrent()) return
     this.#hasNewBatch = true
     const next = BigInt(batch.lastOffset()) + 1n
