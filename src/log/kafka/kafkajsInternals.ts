@@ -1,7 +1,7 @@
 // The parts of kafkajs that are not documented, all in one place: its connections to the brokers (the `cluster` that it
 // passes to partition assigners), and requests on them.
 //
-// Needed for what no documented call returns (docs/decisions/0048-kafkajs-documented-api.md): where committed records end (kafkajs'
+// Needed for what no documented call returns (docs/decisions/0014-kafkajs-documented-api.md): where committed records end (kafkajs'
 // admin counts open transactions and the markers of ended ones), and, for `mtmi doctor`, rights without using them.
 
 import type { Broker, Cluster, Kafka } from 'kafkajs'
