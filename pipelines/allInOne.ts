@@ -27,7 +27,6 @@ import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
 import { buildInfo } from './backendInfo.ts'
-import { heldDetail } from './heldText.ts'
 import { logStyle, openLogger } from './logger.ts'
 import { codecEntries, openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
@@ -35,6 +34,7 @@ import { ProgressWatch } from './progressWatch.ts'
 import { isPublished, isTrained } from './stageProcess.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, TrainStatus } from './thread/messages.ts'
+import { heldDetail } from './versionsReport.ts'
 
 /** Records that may wait for the sequencer and for the trainer while a data set is loaded: enough to keep both busy. */
 const interactionsAheadMax = 4096

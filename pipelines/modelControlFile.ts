@@ -1,30 +1,25 @@
-// Requests to the trainer as files of the run: `control.json` by whoever asks, `control-result.json` by the trainer.
+// Requests to the trainer as files of the run: commands write `control.json`, the trainer `control-result.json`.
 
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
 import { versionReasons } from '../src/records/modelUpdate.ts'
 import type { ControlRequest, ControlResult, ModelControl } from '../src/train/modelControl.ts'
 
+const version = 1
+const request = { id: z.int().min(1), action: z.enum(versionReasons) }
 const removed =
-  'a request that was not answered is forgotten, and the index version of the next one may be one that is there already'
+  'a request that was not answered is lost, and the next one may get the name of an index version that exists'
 
 export const controlRequest: StateKind<ControlRequest> = {
   file: 'control.json',
-  version: 1,
-  schema: z.looseObject({ id: z.int().min(1), action: z.enum(versionReasons), requestedAtMs: z.number() }),
-  removed
+  schema: z.looseObject({ ...request, requestedAtMs: z.number() }),
+  ...{ version, removed }
 }
 
 export const controlResult: StateKind<ControlResult> = {
   file: 'control-result.json',
-  version: 1,
-  schema: z.looseObject({
-    id: z.int().min(1),
-    action: z.enum(versionReasons),
-    outcome: z.enum(['done', 'failed']),
-    atMs: z.number()
-  }),
-  removed
+  schema: z.looseObject({ ...request, outcome: z.enum(['done', 'failed']), atMs: z.number() }),
+  ...{ version, removed }
 }
 
 export function modelControlFile(run: RunDirectory): ModelControl {
@@ -33,8 +28,4 @@ export function modelControlFile(run: RunDirectory): ModelControl {
     result: () => run.state(controlResult).load(),
     finish: (result) => run.state(controlResult).save(result)
   }
-}
-
-export function writeRequest(run: RunDirectory, request: ControlRequest): void {
-  run.state(controlRequest).save(request)
 }

@@ -1,10 +1,10 @@
-// What the gate finds for a model that is asked for, before anything changes: on the newest targets, beside the model
-// that is served.
+// What the gate finds for a checkpoint before anything changes: on the newest targets, beside the served model. Decision
+// 0046.
 //
-// The served model is read as the publisher keeps it, the other from its checkpoint: nothing has to run, and what runs
-// is not disturbed. Memory: both models' rows.
+// The served model is read as the publisher saved it, the other from its checkpoint: no stage need run, and none is
+// disturbed. Memory: the embeddings of both models.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import type { Config } from '../src/core/config/config.ts'
 import { BadEventError } from '../src/core/errors.ts'
 import { own } from '../src/core/own.ts'
@@ -33,16 +33,16 @@ import { loadSchemas } from '../src/records/registry/schemaRegistry.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import { IncrementalTrainer } from '../src/train/incrementalTrainer.ts'
 import { loadConfiguredBackend } from './configuredBackend.ts'
-import { openIndexToRead, openStageIo } from './parts.ts'
+import { hasIndex, openStageIo, readIndex } from './parts.ts'
 
-/** Of the hits. More than having learned the targets is worth: see `largeLosses`. */
+/** Share of the hits: more than training on the targets is worth, see `largeLosses`. */
 const hitsLostMax = 0.5
 
-/** What asking for a model would do to those who are served. */
+/** What serving a checkpoint would do to the lists. */
 export interface ModelPreview {
   readonly step: number
   readonly figures: GateFigures
-  /** In words, what speaks against it; empty: no large loss. */
+  /** Why not to serve it; empty: no large loss. */
   readonly losses: readonly string[]
 }
 
@@ -54,12 +54,12 @@ export interface Previews {
   close(): void
 }
 
-/** @returns undefined where nothing is served yet: then there is nothing to lose */
+/** @returns undefined where nothing is served yet */
 export async function openPreviews(config: Config, run: RunDirectory): Promise<Previews | undefined> {
-  if (config.index === 'embedded' && !existsSync(run.path('index'))) return undefined
+  if (!hasIndex(config, run)) return undefined
   const io = await openStageIo(config, run)
   try {
-    const live = await liveOf(config, run)
+    const live = await readIndex(config, run, (index) => index.live())
     if (live === undefined) return undefined
     await loadConfiguredBackend()
     const catalogue = new Catalogue()
@@ -99,10 +99,9 @@ export async function openPreviews(config: Config, run: RunDirectory): Promise<P
 }
 
 /**
- * What the gate would object to, with another bound on hits: the served weights have learned from the newest targets
- * and an earlier version has not, which alone is worth 15% of the hits on MovieLens 100k (717 of 2,000 against 605 to
- * 620) and 36% on the simulation (1,193 against 761). A good version must pass, so a loss is large from half of the
- * hits on.
+ * What the gate would object to, with a wider bound on hits. The served weights were trained on the newest targets and
+ * an earlier version was not, which alone is worth 15% of the hits on MovieLens 100k (717 of 2,000 against 605 to 620)
+ * and 36% on the simulation (1,193 against 761). A good version must pass, so half of the hits is the bound.
  */
 export function largeLosses(figures: GateFigures, options: GateOptions): string[] {
   const { hits, lost, gained, chance, targets } = figures
@@ -111,7 +110,7 @@ export function largeLosses(figures: GateFigures, options: GateOptions): string[
     .map(({ text }) => text)
   if (lost > gained && hits.candidate < (1 - hitsLostMax) * hits.live && chance < options.chanceMax)
     reasons.push(
-      `of ${targets} targets it finds ${hits.candidate} in the first ${gateListLength}, what is served now ${hits.live}: fewer than half, by chance once in ${(1 / chance).toPrecision(2)} times`
+      `of ${targets} targets it finds ${hits.candidate} in the first ${gateListLength}, what is served now ${hits.live}: fewer than half, which chance explains once in ${(1 / chance).toPrecision(2)} times`
     )
   return reasons
 }
@@ -126,15 +125,6 @@ export function previewText({ figures }: ModelPreview): string {
 
 const text = new TextDecoder()
 
-async function liveOf(config: Config, run: RunDirectory): Promise<IndexState | undefined> {
-  const index = await openIndexToRead(config, run)
-  try {
-    return await index.live()
-  } finally {
-    await index.close()
-  }
-}
-
 async function readAll(io: StageIo, topic: string, take: (record: LogRecord) => void): Promise<void> {
   const { signal } = new AbortController()
   for await (const event of io.log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
@@ -144,10 +134,7 @@ async function readAll(io: StageIo, topic: string, take: (record: LogRecord) => 
   }
 }
 
-/**
- * The model in effect: as the publisher kept it, and from the log what goes with it. @param itemIds the items that it
- * knows are added
- */
+/** The served model: as the publisher saved it, and its updates from the log. @param itemIds its items are added */
 async function readServed(
   io: StageIo,
   run: RunDirectory,
@@ -162,7 +149,7 @@ async function readServed(
     for (const itemId of applied?.changedItems ?? []) itemIds.add(itemId)
   }
   const end = (await log.ends(config.topics.modelUpdates)).get(0) ?? 0n
-  // Members of a group of publishers have one each, of the same weights.
+  // Each publisher of a group has one, of the same weights.
   const folder = readdirSync(run.root).find((name) => /^published-model/.test(name))
   if (folder !== undefined) {
     const store = new CheckpointFiles({ directory: run.path(folder), keep: 1 })
@@ -172,7 +159,7 @@ async function readServed(
   await readAll(io, config.topics.modelUpdates, ({ value, offset }) => {
     if (value !== null) note(served.apply(codecs.modelUpdate.decode(value), offset + 1n))
   })
-  // Without a kept model the log's weights are taken as far as vectors of theirs are served.
+  // Without a saved model: the weights in the log up to the step that is served.
   for (
     let next = served.propose();
     next !== undefined && next.modelVersion === live.indexVersion && live.step >= next.step;
@@ -204,7 +191,7 @@ async function readCheckpoint(
   return candidate
 }
 
-/** Newest by when the log took them. */
+/** Newest by the time of the log. */
 async function newestTargets(io: StageIo): Promise<GateTarget[]> {
   const { config, log, codecs } = io
   const max = config.publish.gate.targets
@@ -236,7 +223,7 @@ async function newestTargets(io: StageIo): Promise<GateTarget[]> {
   return newest.newestFirst()
 }
 
-/** undefined: a stage has made the record a dead letter. */
+/** undefined: the record is a dead letter of its stage. */
 function usable<T>(read: () => T): T | undefined {
   try {
     return read()

@@ -84,13 +84,27 @@ export function codecEntries(codecs: Pick<Codecs, 'takeFallbacks'>): MetricsEntr
   return [...codecs.takeFallbacks()].map(([record, value]) => ({ metric: 'codecFallbacks', labels: { record }, value }))
 }
 
+/** Whether there can be an index: a server is asked in any case. */
+export function hasIndex(config: Config, run: RunDirectory): boolean {
+  return config.index === 'qdrant' || existsSync(run.path('index'))
+}
+
 /** For commands that only read: creates nothing. @throws UnavailableError if the run has no index yet */
-export async function openIndexToRead(config: Config, run: RunDirectory): Promise<VectorIndex> {
-  if (config.index === 'embedded' && !existsSync(run.path('index')))
+export async function readIndex<T>(
+  config: Config,
+  run: RunDirectory,
+  read: (index: VectorIndex) => Promise<T>
+): Promise<T> {
+  if (!hasIndex(config, run))
     throw new UnavailableError(
       `nothing has been published in ${run.root} yet: run \`mtmi start\` or \`mtmi replay --data PATH\` first, or choose another --data-dir`
     )
-  return openIndex(config, run, { searchThread: false })
+  const index = await openIndex(config, run, { searchThread: false })
+  try {
+    return await read(index)
+  } finally {
+    await index.close()
+  }
 }
 
 export interface IndexUse {

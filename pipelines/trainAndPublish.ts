@@ -3,12 +3,12 @@
 
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
 import { offsetsFromJson } from '../src/core/offsets.ts'
-import { heldDetail } from './heldText.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { isPublished, isTrained, type StageContext, untilDone } from './stageProcess.ts'
 import { startModelThread } from './thread/client.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
+import { heldDetail } from './versionsReport.ts'
 
 export async function trainOrPublish(
   stage: 'train' | 'publish',

@@ -1,4 +1,4 @@
-// What is served, what can be gone back to, and what the gate said of the newest weights: for the command and for the
+// What is served, which checkpoints a rollback can use, and what the gate decided: for commands, readiness and the
 // console.
 
 import { existsSync, readdirSync } from 'node:fs'
@@ -10,18 +10,17 @@ import { type HeldPromotion, heldPromotionState } from '../src/publish/publisher
 import type { VersionNumbers } from '../src/serve/answers.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest } from '../src/train/modelControl.ts'
-import { heldText, promotionText } from './heldText.ts'
 import { modelControlFile } from './modelControlFile.ts'
-import { openIndexToRead } from './parts.ts'
+import { hasIndex, readIndex } from './parts.ts'
 
-/** Of gates and of checkpoints. */
+/** Gates and checkpoints in the console. */
 const shownMax = 8
 
 export interface VersionsReport {
   readonly live: IndexState | null
   /** In the index, the live one included. */
   readonly versions: readonly string[]
-  /** Newest first: whole ones, damaged ones and the newest. `mtmi rollback` takes those of changes in between, too. */
+  /** Newest first: full and damaged checkpoints, and the newest. `mtmi rollback` also takes the incremental ones. */
   readonly checkpoints: readonly CheckpointEntry[]
   /** Newest first. */
   readonly gates: readonly GateRecord[]
@@ -30,12 +29,13 @@ export interface VersionsReport {
   readonly heldPromotion: HeldPromotion | null
   /** The trainer sends nothing until `mtmi publish --resume`. */
   readonly updatesHeld: boolean
-  /** Asked for and not carried out yet. */
+  /** A request that the trainer has not carried out yet. */
   readonly pending: ControlRequest | null
 }
 
 export interface CheckpointEntry {
   readonly step: number
+  /** Kept as a version, beyond `train.checkpointKeep`. */
   readonly version: boolean
   readonly savedAtMs: number | null
   readonly bytes: number
@@ -45,42 +45,37 @@ export interface CheckpointEntry {
   readonly damaged?: string
 }
 
-/** What a checkpoint's header says that is shown here; an earlier release wrote less. */
-interface ShownState {
-  readonly savedAtMs?: number
-  readonly examplesLearned?: number
-  readonly modelVersion?: string
-  readonly updatesHeld?: boolean
-}
+type VersionedIndex = Pick<VectorIndex, 'live' | 'versions'>
 
-/** @param index one that is open already; without it the run's is opened to be read, and closed again */
+/** @param index an open one; without it the run's is opened and closed again */
 export async function collectVersions(
   config: Config,
   run: RunDirectory,
-  index?: Pick<VectorIndex, 'live' | 'versions'>
+  index?: VersionedIndex
 ): Promise<VersionsReport> {
-  const { live, versions } = index === undefined ? await versionsOnDisk(config, run) : await versionsOf(index)
   const histories = publisherFiles(run, 'gates').map((file) => run.state(gateHistory, file).load())
-  const gates = histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs)
+  const promotions = publisherFiles(run, 'promotion').map((file) => run.state(heldPromotionState, file).load()?.held)
   const control = modelControlFile(run)
   const request = control.request()
-  const { checkpoints, updatesHeld } = await checkpointsOf(config, run)
   return {
-    ...{ live, versions, checkpoints, gates, updatesHeld },
-    heldPromotion:
-      publisherFiles(run, 'promotion')
-        .map((file) => run.state(heldPromotionState, file).load()?.held)
-        .find((held) => held != null) ?? null,
+    ...(index !== undefined
+      ? await indexVersions(index)
+      : hasIndex(config, run)
+        ? await readIndex(config, run, indexVersions)
+        : { live: null, versions: [] }),
+    ...(await checkpointsOf(config, run)),
+    gates: histories.flatMap((history) => history?.records ?? []).sort((a, b) => b.atMs - a.atMs),
+    heldPromotion: promotions.find((held) => held != null) ?? null,
     held: histories.find((history) => history?.held !== undefined)?.held ?? null,
     pending: request !== undefined && request.id > (control.result()?.id ?? 0) ? request : null
   }
 }
 
-/** For a page that asks again and again: the newest, in words. */
+/** The newest of them, as the console shows them. */
 export async function versionNumbers(
   config: Config,
   run: RunDirectory,
-  index: Pick<VectorIndex, 'live' | 'versions'>
+  index: VersionedIndex
 ): Promise<VersionNumbers> {
   const report = await collectVersions(config, run, index)
   const { live, versions, checkpoints, gates } = report
@@ -99,20 +94,40 @@ export async function versionNumbers(
   }
 }
 
-/** What keeps the newest of the trainer from those who are served. */
+/** Why the trainer's newest weights are not served. */
 export function heldTexts({ held, heldPromotion, updatesHeld, pending }: VersionsReport): string[] {
-  const texts: string[] = []
-  if (held !== null) texts.push(heldText(held))
-  if (heldPromotion !== null) texts.push(promotionText(heldPromotion))
-  if (updatesHeld) texts.push('the trainer publishes nothing until `mtmi publish --resume`')
-  if (pending !== null) {
-    const { action, version } = pending
-    texts.push(`asked for and not carried out yet: ${action}${version === undefined ? '' : ` to ${version}`}`)
-  }
-  return texts
+  return [
+    ...publisherTexts({ held, heldPromotion }),
+    ...(updatesHeld ? ['the trainer publishes nothing until `mtmi publish --resume`'] : []),
+    ...(pending === null
+      ? []
+      : [
+          `asked for and not carried out yet: ${pending.action}${pending.version === undefined ? '' : ` to ${pending.version}`}`
+        ])
+  ]
 }
 
-/** What a gate found, and why it refused. */
+interface Held {
+  readonly held?: HeldModel | null
+  readonly heldPromotion?: HeldPromotion | null
+}
+
+function publisherTexts({ held, heldPromotion }: Held): string[] {
+  const since = (ms: number) => new Date(ms).toISOString()
+  return [
+    ...(held ? [`weights up to step ${held.step} are held back since ${since(held.sinceMs)}: ${held.text}`] : []),
+    ...(heldPromotion ? [`since ${since(heldPromotion.sinceMs)} ${heldPromotion.text}`] : [])
+  ]
+}
+
+/** What readiness adds: serving continues with earlier weights, so the process stays ready. */
+export function heldDetail(publish: Held = {}): string {
+  return publisherTexts(publish)
+    .map((text) => `; ${text}`)
+    .join('')
+}
+
+/** What the gate measured, and why it rejected the weights. */
 export function gateDetail({ reasons, figures, reason }: GateRecord): string {
   const { hits, targets, overlap, canaries } = figures
   return [
@@ -123,60 +138,34 @@ export function gateDetail({ reasons, figures, reason }: GateRecord): string {
   ].join('  ')
 }
 
-interface Versions {
-  readonly live: IndexState | null
-  readonly versions: readonly string[]
-}
-
-async function versionsOnDisk(config: Config, run: RunDirectory): Promise<Versions> {
-  if (config.index === 'embedded' && !existsSync(run.path('index'))) return { live: null, versions: [] }
-  const index = await openIndexToRead(config, run)
-  try {
-    return await versionsOf(index)
-  } finally {
-    await index.close()
-  }
-}
-
-async function versionsOf(index: Pick<VectorIndex, 'live' | 'versions'>): Promise<Versions> {
+async function indexVersions(index: VersionedIndex) {
   return { live: (await index.live()) ?? null, versions: await index.versions() }
 }
 
-/** Several publishers of a group have one each. */
+/** Each publisher of a group has its own. */
 function publisherFiles(run: RunDirectory, name: 'gates' | 'promotion'): string[] {
-  return existsSync(run.root)
-    ? readdirSync(run.root).filter((file) => file.startsWith(name) && /^[a-z]+(-.*)?\.json$/.test(file))
-    : []
+  const file = new RegExp(`^${name}(-.*)?\\.json$`)
+  return existsSync(run.root) ? readdirSync(run.root).filter((found) => file.test(found)) : []
 }
 
-async function checkpointsOf(
-  config: Config,
-  run: RunDirectory
-): Promise<{ checkpoints: CheckpointEntry[]; updatesHeld: boolean }> {
-  if (!existsSync(run.path('checkpoints'))) return { checkpoints: [], updatesHeld: false }
-  const store = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
-  const versions = new Set(await store.versions())
+async function checkpointsOf(config: Config, run: RunDirectory) {
   const checkpoints: CheckpointEntry[] = []
   let updatesHeld: boolean | undefined
+  if (!existsSync(run.path('checkpoints'))) return { checkpoints, updatesHeld: false }
+  const store = new CheckpointFiles({ directory: run.path('checkpoints'), keep: config.train.checkpointKeep })
+  const versions = new Set(await store.versions())
   for (const step of (await store.steps()).reverse()) {
-    const version = versions.has(step)
+    const empty = { bytes: 0, savedAtMs: null, examplesLearned: null, modelVersion: null }
+    const entry = { step, version: versions.has(step), ...empty }
     try {
       const { header, bytes, since } = await store.describe(step)
       if (since !== undefined && checkpoints.length > 0) continue
-      const state = (header.stage ?? {}) as ShownState
-      updatesHeld ??= state.updatesHeld === true
+      const state = (header.stage ?? {}) as Partial<CheckpointEntry & { updatesHeld: boolean }>
       const { savedAtMs = null, examplesLearned = null, modelVersion = null } = state
-      checkpoints.push({ step, version, bytes, savedAtMs, examplesLearned, modelVersion })
+      updatesHeld ??= state.updatesHeld === true
+      checkpoints.push({ ...entry, bytes, savedAtMs, examplesLearned, modelVersion })
     } catch (error) {
-      checkpoints.push({
-        step,
-        version,
-        bytes: 0,
-        savedAtMs: null,
-        examplesLearned: null,
-        modelVersion: null,
-        damaged: (error as Error).message
-      })
+      checkpoints.push({ ...entry, damaged: (error as Error).message })
     }
   }
   return { checkpoints, updatesHeld: updatesHeld ?? false }

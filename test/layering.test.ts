@@ -38,8 +38,7 @@ const packageFolders: readonly [name: string, folders: readonly string[]][] = [
   ['@observablehq/', ['src/lab']],
   ['linkedom', ['src/lab']],
   ['commander', ['pipelines']],
-  ['pino', ['pipelines']],
-  ['cli-progress', ['pipelines']]
+  ['pino', ['pipelines']]
 ]
 
 // Calls that would make a run impossible to repeat, what to use, and the one file that may.

@@ -1,4 +1,4 @@
-// `mtmi recommend` and `similar`: one question to a run, whether or not it is running.
+// `mtmi recommend` and `similar`: one query to the index of a run, whether or not its stages are running.
 
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
@@ -6,18 +6,14 @@ import { ConfigError } from '../../src/core/errors.ts'
 import { plainLine, print } from '../../src/core/terminal.ts'
 import { interestScoreOf } from '../../src/index/interestScore.ts'
 import { limitMax, Recommender } from '../../src/serve/recommender.ts'
-import { openIndexToRead } from '../parts.ts'
+import { readIndex } from '../parts.ts'
 import { runToRead } from '../runs.ts'
 
-async function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
-  const index = await openIndexToRead(config, runToRead(config))
-  try {
-    return await ask(
-      new Recommender({ index, clock: systemClock, options: config.recommend, scoring: interestScoreOf(config.model) })
-    )
-  } finally {
-    await index.close()
-  }
+function withRecommender<T>(config: Config, ask: (recommender: Recommender) => Promise<T>): Promise<T> {
+  const { recommend: options, model } = config
+  return readIndex(config, runToRead(config), (index) =>
+    ask(new Recommender({ index, clock: systemClock, options, scoring: interestScoreOf(model) }))
+  )
 }
 
 export async function recommend(

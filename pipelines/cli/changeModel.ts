@@ -1,20 +1,20 @@
-// `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: asks the trainer, and waits until what comes of it is
+// `mtmi rollback`, `mtmi publish --rebuild` and `--resume`: a request to the trainer, and the wait until its result is
 // served.
 
-import { existsSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { note, print } from '../../src/core/terminal.ts'
+import type { IndexState } from '../../src/index/vectorIndex.ts'
 import { blockedBy } from '../../src/publish/publisherReport.ts'
 import type { VersionReason } from '../../src/records/modelUpdate.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import type { ControlRequest, ControlResult } from '../../src/train/modelControl.ts'
-import { modelControlFile, writeRequest } from '../modelControlFile.ts'
+import { controlRequest, modelControlFile } from '../modelControlFile.ts'
 import { type ModelPreview, openPreviews, previewText } from '../modelPreview.ts'
-import { openIndexToRead } from '../parts.ts'
+import { hasIndex, readIndex } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 import { collectVersions } from '../versionsReport.ts'
 
@@ -43,40 +43,32 @@ export async function rollback(
     if (options.json !== true) print(`${await comparison(config, run)}\n`)
     throw new ConfigError(['rollback needs the step of a checkpoint: `mtmi rollback STEP`. Nothing was changed'])
   }
-  await checkpointsOf(config, run).load(version) // complete, or this is where it is reported
+  const { checkpointKeep: keep, versionKeep } = config.train
+  // Reports a checkpoint that does not exist or is damaged.
+  await new CheckpointFiles({ directory: run.path('checkpoints'), keep, versionKeep }).load(version)
   const preview = await refuseLargeLoss(config, run, version, options)
   note(
-    `going back to version ${version}${options.hold ? '; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
+    `going back to version ${version}${options.hold ? '; the trainer continues with its own weights, and publishes none until `mtmi publish --resume`' : ''}`
   )
   await change(config, run, { action: 'rollback', version, hold: options.hold }, options, preview)
 }
 
-export async function rebuild(config: Config, options: ChangeOptions): Promise<void> {
-  await publishNewest(config, 'rebuild', options)
-}
-
-/** Also lets weights through that the gate holds back: whoever resumes has looked at them. */
-export async function resume(config: Config, options: ChangeOptions): Promise<void> {
-  await publishNewest(config, 'resume', options)
-}
-
-/** What the trainer has, as of its newest checkpoint: it may be other weights than those that are served. */
-async function publishNewest(config: Config, action: 'rebuild' | 'resume', options: ChangeOptions): Promise<void> {
+/**
+ * Publishes the trainer's weights as of its newest checkpoint, which may not be the weights that are served. `resume`
+ * also accepts weights that the gate rejected.
+ */
+export async function publishNewest(
+  config: Config,
+  action: 'rebuild' | 'resume',
+  options: ChangeOptions
+): Promise<void> {
   const run = runToChange(config)
   const newest = (await collectVersions(config, run)).checkpoints.find(({ damaged }) => damaged === undefined)
   const preview = newest === undefined ? undefined : await refuseLargeLoss(config, run, newest.step, options)
   await change(config, run, { action }, options, preview)
 }
 
-function checkpointsOf({ train }: Config, run: RunDirectory): CheckpointFiles {
-  return new CheckpointFiles({
-    directory: run.path('checkpoints'),
-    keep: train.checkpointKeep,
-    versionKeep: train.versionKeep
-  })
-}
-
-/** @throws ConfigError if the gate finds a large loss and nobody said yes; nothing has changed */
+/** @throws ConfigError if the gate finds a large loss and `yes` is not given; nothing has changed */
 async function refuseLargeLoss(
   config: Config,
   run: RunDirectory,
@@ -102,7 +94,7 @@ async function refuseLargeLoss(
   }
 }
 
-/** Every version on the same targets, beside what is served: what to choose by. */
+/** Every version on the same targets, beside what is served. */
 async function comparison(config: Config, run: RunDirectory): Promise<string> {
   const { checkpoints, live } = await collectVersions(config, run)
   const previews = await openPreviews(config, run)
@@ -120,99 +112,87 @@ async function comparison(config: Config, run: RunDirectory): Promise<string> {
   lines.push(
     checkpoints.length === 0
       ? 'There is no checkpoint to go back to: one is kept as a version every train.versionIntervalMs.'
-      : 'Choose the newest from before the trouble began that finds about as many targets as what is served. Newer weights have learned these targets, earlier ones have not.'
+      : 'Choose the newest from before the trouble began that finds about as many targets as what is served. Newer weights were trained on these targets, earlier ones were not.'
   )
   return lines.join('\n')
 }
 
+type Change = Pick<ControlRequest, 'action' | 'version' | 'hold'>
+
 async function change(
   config: Config,
   run: RunDirectory,
-  asked: { readonly action: VersionReason; readonly version?: number; readonly hold?: boolean },
+  asked: Change,
   options: ChangeOptions,
   preview: ModelPreview | undefined
 ): Promise<void> {
   if (asked.action !== 'resume') await refuseIfBlocked(config, run, asked.action)
+  const { request, hasTrainer } = writeRequest(run, asked)
+  const done = hasTrainer ? await served(config, run, request, options.wait) : {}
+  if (!hasTrainer)
+    note(
+      `no trainer is running in ${run.root}: the request is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`
+    )
+  if (options.json === true) print(`${JSON.stringify({ run: run.name, preview, request, ...done })}\n`)
+}
+
+function writeRequest(run: RunDirectory, asked: Change): { request: ControlRequest; hasTrainer: boolean } {
   const control = modelControlFile(run)
   const lock = run.lock(`mtmi ${asked.action}`, ['control'])
-  let request: ControlRequest
-  let others: string[]
   try {
     const before = control.request()
     const pending = before !== undefined && (control.result()?.id ?? 0) < before.id
-    others = run.users().filter((user) => /mtmi (start|replay|train)/.test(user))
-    if (pending && others.length > 0)
+    const hasTrainer = run.users().some((user) => /mtmi (start|replay|train)/.test(user))
+    if (pending && hasTrainer)
       throw new UnavailableError(
         `an earlier request (${before.action}, number ${before.id}) is still being carried out: wait for it, then ask again`
       )
-    request = { id: (before?.id ?? 0) + 1, ...asked, requestedAtMs: systemClock.nowMs() }
-    writeRequest(run, request)
+    const request = { id: (before?.id ?? 0) + 1, ...asked, requestedAtMs: systemClock.nowMs() }
+    run.state(controlRequest).save(request)
+    return { request, hasTrainer }
   } finally {
     lock.release()
   }
-  if (others.length === 0) {
-    note(
-      `no trainer is running in ${run.root}: it is carried out when \`mtmi start\`, or \`train\` and \`publish\`, run next`
-    )
-    tell(options, { run: run.name, preview, request })
-    return
-  }
-  const untilMs = systemClock.nowMs() + options.wait * 1000
-  const result = await waitFor(untilMs, () => {
+}
+
+/** Waits for the trainer's result, and until it is served. @throws ConfigError if the trainer could not do it */
+async function served(
+  config: Config,
+  run: RunDirectory,
+  { id }: ControlRequest,
+  seconds: number
+): Promise<{ result?: ControlResult; live?: IndexState | null }> {
+  const control = modelControlFile(run)
+  const untilMs = systemClock.nowMs() + seconds * 1000
+  const result = await waitFor(untilMs, async () => {
     const found = control.result()
-    return Promise.resolve(found !== undefined && found.id >= request.id ? found : undefined)
+    return found !== undefined && found.id >= id ? found : undefined
   })
   if (result === undefined) {
-    note(`the trainer has not answered within ${options.wait} s; it will be carried out all the same`)
-    tell(options, { run: run.name, preview, request })
-    return
+    note(`the trainer has not answered within ${seconds} s; the request stays, and will be carried out`)
+    return {}
   }
   if (result.outcome === 'failed')
     throw new ConfigError([`the trainer could not do it: ${result.message ?? 'no reason given'}`])
   note(`the trainer has sent index version ${result.modelVersion}; waiting until it is complete`)
-  const served = await waitFor(untilMs, async () => {
-    const index = await openIndexToRead(config, run)
-    try {
-      const live = await index.live()
-      return live?.indexVersion === result.modelVersion ? live : undefined
-    } finally {
-      await index.close()
-    }
+  const live = await waitFor(untilMs, async () => {
+    const state = await readIndex(config, run, (index) => index.live())
+    return state?.indexVersion === result.modelVersion ? state : undefined
   })
-  if (served === undefined)
-    note(
-      `index version ${result.modelVersion} is not live after ${options.wait} s; what was served goes on being served. \`mtmi versions\` tells how far it is`
-    )
-  else
-    note(
-      `live: index version ${served.indexVersion}, step ${served.step}, ${served.items} items, ${served.users} users`
-    )
-  tell(options, { run: run.name, preview, request, result, live: served ?? null })
+  note(
+    live === undefined
+      ? `index version ${result.modelVersion} is not live after ${seconds} s; the earlier one is served meanwhile. \`mtmi versions\` shows its state`
+      : `live: index version ${live.indexVersion}, step ${live.step}, ${live.items} items, ${live.users} users`
+  )
+  return { result, live: live ?? null }
 }
 
-/** @throws ConfigError if no other index version can go live: nothing has been asked for then */
+/** @throws ConfigError if no other index version can go live: nothing has been requested then */
 async function refuseIfBlocked(config: Config, run: RunDirectory, action: VersionReason): Promise<void> {
-  if (config.index === 'embedded' && !existsSync(run.path('index'))) return
-  const index = await openIndexToRead(config, run)
-  try {
-    const blocked = blockedBy((await index.live())?.users ?? 0)
-    if (blocked !== undefined) throw new ConfigError([`the ${action} was not begun: ${blocked}`])
-  } finally {
-    await index.close()
-  }
-}
-
-function tell(
-  { json }: ChangeOptions,
-  answer: {
-    run: string
-    preview: ModelPreview | undefined
-    request: ControlRequest
-    result?: ControlResult
-    live?: unknown
-  }
-): void {
-  if (json === true) print(`${JSON.stringify(answer)}\n`)
+  if (!hasIndex(config, run)) return
+  const live = await readIndex(config, run, (index) => index.live())
+  const blocked = blockedBy(live?.users ?? 0)
+  if (blocked !== undefined) throw new ConfigError([`the ${action} was not begun: ${blocked}`])
 }
 
 async function waitFor<T>(untilMs: number, look: () => Promise<T | undefined>): Promise<T | undefined> {

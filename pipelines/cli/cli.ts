@@ -151,8 +151,8 @@ program
     ])
   )
   .action(async (options) => {
-    if (options.rebuild) await (await import('./changeModel.ts')).rebuild(configured(), options)
-    else if (options.resume) await (await import('./changeModel.ts')).resume(configured(), options)
+    if (options.rebuild) await (await import('./changeModel.ts')).publishNewest(configured(), 'rebuild', options)
+    else if (options.resume) await (await import('./changeModel.ts')).publishNewest(configured(), 'resume', options)
     else
       await (await import('../runStage.ts')).runStage('publish', configured(), { ...options, configFile: configFile() })
   })

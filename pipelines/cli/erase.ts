@@ -1,5 +1,5 @@
-// `mtmi erase --user ID`: the event that says so, and everything on this machine that the stages which would hear of it
-// do not reach, because they do not run.
+// `mtmi erase --user ID`: appends the erasure to the log, and erases on this machine where no stage runs that would do
+// it.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -18,16 +18,14 @@ import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { lateTopic } from '../../src/sequence/sequenceStage.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
 import { checkpointsNaming, forgetInCheckpoints } from '../../src/train/forgetUser.ts'
-import { openIndexToRead, openStageIo } from '../parts.ts'
+import { hasIndex, openStageIo, readIndex } from '../parts.ts'
 import { runToChange } from '../runs.ts'
 
-/**
- * How long stages that run may take to come to the event: a trainer finishes its batch and writes its checkpoints anew.
- */
+/** How long running stages may take to reach the erasure: a trainer finishes its batch and rewrites its checkpoints. */
 const waitMaxMs = 60_000
 const pollMs = 250
 
-/** One place where the user was, or may be. */
+/** A place where data of the user was, or may be. */
 export interface ErasedPlace {
   readonly place: string
   readonly outcome: 'erased' | 'nothing there' | 'until' | 'left to you'
@@ -52,9 +50,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
       place: `index (${config.index === 'qdrant' ? 'Qdrant' : 'index/'}), all index versions`,
       offline: () => fromIndex(config, run, userId),
       isGone: () => isOutOfIndex(config, run, userId),
-      ...(config.index === 'qdrant'
-        ? { done: 'nobody publishes: the server was told itself, for every index version' }
-        : {})
+      ...(config.index === 'qdrant' ? { done: 'no publisher runs: deleted on the server, in every index version' } : {})
     },
     {
       role: 'train',
@@ -64,7 +60,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
     }
   ]
   try {
-    // Before the event: afterwards a stage that runs may have erased what was there.
+    // Before the erasure: afterwards a running stage may have erased it already.
     const wasThere: boolean[] = []
     for (const { isGone } of erasable) wasThere.push(!(await isGone()))
     await io.log.append(config.topics.interactions, [erasureEvent(userId)])
@@ -86,7 +82,7 @@ export async function erase(config: Config, options: { user: string; json?: bool
 interface Place {
   readonly role: WriterRole
   readonly place: string
-  /** @returns whether something was there */
+  /** @returns whether there was data of the user */
   readonly offline: () => Promise<boolean>
   readonly isGone: () => Promise<boolean>
   /** What `offline` did. */
@@ -94,8 +90,8 @@ interface Place {
 }
 
 /**
- * By this process where no other has the role; otherwise waits until that one has done it. @param wasThere before the
- * event was appended
+ * Erases in this process where no other has the role; otherwise waits until that process has done it.
+ * @param wasThere before the erasure was appended
  */
 async function eraseFrom(
   run: RunDirectory,
@@ -117,16 +113,16 @@ async function eraseFrom(
   while (!(await isGone())) {
     if (performance.now() > deadlineMs)
       throw new UnavailableError(
-        `${place}: ${worker} has not come to the event within ${waitMaxMs / 1000} s; it will erase when it does. Ask again to see: nothing is done twice`
+        `${place}: ${worker} has not reached the erasure within ${waitMaxMs / 1000} s; it erases when it does. Run the command again to check: nothing is done twice`
       )
     await pause(pollMs)
   }
-  if (!wasThere) return { place, outcome: 'nothing there', detail: `looked at before the request; ${worker} runs` }
-  const detail = `by ${worker}. LMDB's free pages keep bytes until they are used again: where that matters, erase once more while nothing runs`
+  if (!wasThere) return { place, outcome: 'nothing there', detail: `checked before the request; ${worker} runs` }
+  const detail = `by ${worker}. LMDB's free pages keep bytes until they are reused: where that matters, erase again while nothing runs`
   return { place, outcome: 'erased', detail: role === 'train' ? `by ${worker}` : detail }
 }
 
-/** Every folder of histories: `sequences`, and those of members of a group. */
+/** Folders of windows: `sequences`, and those of members of a consumer group. */
 function sequenceFolders(run: RunDirectory): { folder: string; partition: number }[] {
   const folders = readdirSync(run.root, { withFileTypes: true }).filter(
     (entry) => entry.isDirectory() && /^sequences$|^sequence-\d+$/.test(entry.name)
@@ -169,22 +165,14 @@ async function isOutOfSequences(run: RunDirectory, userId: UserId): Promise<bool
   return true
 }
 
-/** A server's is asked in any case. */
-function hasIndex(config: Config, run: RunDirectory): boolean {
-  return config.index === 'qdrant' || existsSync(run.path('index'))
-}
-
 async function fromIndex(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
   if (!hasIndex(config, run)) return false
-  const index = await openIndexToRead(config, run)
-  let found: boolean
-  try {
-    found = (await index.user(userId)) !== undefined
+  const found = await readIndex(config, run, async (index) => {
+    const user = await index.user(userId)
     await index.erase([userId])
-  } finally {
-    await index.close()
-  }
-  // A process that serves has the files open, and would go on with the old ones.
+    return user !== undefined
+  })
+  // A process that serves has the files open, and would keep reading the old ones.
   if (config.index === 'embedded' && run.users().every((user) => user.startsWith('mtmi erase ')))
     await EmbeddedIndex.rewrite(run.path('index'))
   return found
@@ -192,12 +180,7 @@ async function fromIndex(config: Config, run: RunDirectory, userId: UserId): Pro
 
 async function isOutOfIndex(config: Config, run: RunDirectory, userId: UserId): Promise<boolean> {
   if (!hasIndex(config, run)) return true
-  const index = await openIndexToRead(config, run)
-  try {
-    return (await index.user(userId)) === undefined
-  } finally {
-    await index.close()
-  }
+  return readIndex(config, run, async (index) => (await index.user(userId)) === undefined)
 }
 
 function checkpointsOf(config: Config, run: RunDirectory): CheckpointFiles {
@@ -220,12 +203,12 @@ async function fromReport(run: RunDirectory, userId: UserId): Promise<ErasedPlac
   const file = run.state(runReport)
   const report = file.load()
   if (report?.sample?.userId !== userId)
-    return { place, outcome: 'nothing there', detail: 'it shows the list of nobody, or of another user' }
+    return { place, outcome: 'nothing there', detail: 'it shows no list, or that of another user' }
   const { sample: _, ...rest } = report
   file.save(rest)
-  const { writeRunPage } = await import('../../src/lab/evaluation/runPage.ts') // draws, and so is loaded only where it is needed
+  const { writeRunPage } = await import('../../src/lab/evaluation/runPage.ts') // loads the plots, which nothing else here needs
   writeRunPage(run, rest)
-  return { place, outcome: 'erased', detail: 'the list that it and report.html showed is taken out' }
+  return { place, outcome: 'erased', detail: 'the list is removed from it and from report.html' }
 }
 
 function topicPlaces(config: Config, nowMs: number): ErasedPlace[] {
@@ -239,23 +222,20 @@ function topicPlaces(config: Config, nowMs: number): ErasedPlace[] {
     {
       place: `topic ${topics.userSequences}`,
       outcome: 'until',
-      detail: `compaction, soon after ${day(nowMs + topics.minCompactionLagMs)} UTC (topics.minCompactionLagMs): the tombstone is written when the sequencer comes to the event`
+      detail: `compaction, soon after ${day(nowMs + topics.minCompactionLagMs)} UTC (topics.minCompactionLagMs): the sequencer writes the tombstone when it reads the erasure`
     },
     ...sources.map(
       ({ topic }): ErasedPlace => ({
         place: `topics ${topic} and ${deadLetterTopic(topic, 'mtmi')}`,
         outcome: 'left to you',
         detail:
-          'the first belongs to whoever writes it, the second has the retention of its broker: what is read from them again comes back'
+          "the first is its producer's, the second has the retention of its broker: records read from them again come back"
       })
     )
   ]
 }
 
-/**
- * Files of other kinds that hold the id as a word: lines of a data set that could not be used, damaged checkpoints.
- * Nobody but you can tell what else is in them.
- */
+/** Other files that contain the id as a word: unreadable lines of a data set, damaged checkpoints. */
 function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
   const found: ErasedPlace[] = []
   const look = (folder: string, wanted: (name: string) => boolean) => {
@@ -266,7 +246,7 @@ function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
         found.push({
           place: file,
           outcome: 'left to you',
-          detail: 'it names the user, or something of the same name: look, and remove it'
+          detail: 'it contains the id, of the user or of something else: check it, and remove it'
         })
     }
   }
@@ -275,7 +255,7 @@ function filesThatName(run: RunDirectory, userId: UserId): ErasedPlace[] {
   return found
 }
 
-/** As UTF-8 or, as checkpoints have it, UTF-16; not as a part of a longer word. */
+/** As UTF-8 or UTF-16 (checkpoints); not within a longer word. */
 function holds(bytes: Buffer, id: string): boolean {
   const part = /[\p{L}\p{N}_-]/u
   for (const encoding of ['utf8', 'utf16le'] as const) {

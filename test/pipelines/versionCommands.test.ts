@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import os from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { rebuild, resume, rollback } from '../../pipelines/cli/changeModel.ts'
+import { publishNewest, rollback } from '../../pipelines/cli/changeModel.ts'
 import { erase } from '../../pipelines/cli/erase.ts'
 import { versions } from '../../pipelines/cli/versions.ts'
 import { controlRequest, controlResult } from '../../pipelines/modelControlFile.ts'
@@ -132,8 +132,8 @@ test('rollback, rebuild, resume, erase: where there is no run they say so, and l
   for (const work of [
     (config: ReturnType<typeof resolveConfig>) => rollback(config, undefined, { wait: 0, hold: false }),
     (config: ReturnType<typeof resolveConfig>) => rollback(config, 5, { wait: 0, hold: false }),
-    (config: ReturnType<typeof resolveConfig>) => rebuild(config, { wait: 0 }),
-    (config: ReturnType<typeof resolveConfig>) => resume(config, { wait: 0 }),
+    (config: ReturnType<typeof resolveConfig>) => publishNewest(config, 'rebuild', { wait: 0 }),
+    (config: ReturnType<typeof resolveConfig>) => publishNewest(config, 'resume', { wait: 0 }),
     (config: ReturnType<typeof resolveConfig>) => erase(config, { user: 'ann' })
   ]) {
     const { config, run } = nowhere()
@@ -179,7 +179,7 @@ test('while no trainer runs a request is written down for the next one, and show
     (await said(() => versions(config, {}))).out,
     /^held {3}asked for and not carried out yet: rollback to 20$/m
   )
-  assert.equal((await said(() => rebuild(config, { wait: 0 }))).out, '')
+  assert.equal((await said(() => publishNewest(config, 'rebuild', { wait: 0 }))).out, '')
   assert.match((await said(() => versions(config, {}))).out, /^held {3}asked for and not carried out yet: rebuild$/m)
   assert.equal((run.state(controlRequest).load() ?? { id: 0 }).id, 2)
 })
@@ -188,12 +188,12 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
   const { config, run } = await furnished()
   const trainer = run.lock('mtmi train', ['train'])
   try {
-    const slow = await said(() => resume(config, { wait: 0 }))
+    const slow = await said(() => publishNewest(config, 'resume', { wait: 0 }))
     assert.match(
       slow.err,
       /^run live in .*\nthere is no served model yet .*\nthe trainer has not answered within 0 s; it will be carried out all the same\n$/
     )
-    const impatient = await said(() => rebuild(config, { wait: 0 }))
+    const impatient = await said(() => publishNewest(config, 'rebuild', { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
     assert.match(
       impatient.problem,
@@ -201,10 +201,10 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     )
     const answer = { id: 2, action: 'rebuild', outcome: 'failed', message: 'its disk is full', atMs } as const
     run.state(controlResult).save(answer)
-    const failed = await said(() => rebuild(config, { wait: 0 }))
+    const failed = await said(() => publishNewest(config, 'rebuild', { wait: 0 }))
     assert.deepEqual([failed.code, failed.problem], ['CONFIG', 'the trainer could not do it: its disk is full'])
     run.state(controlResult).save({ id: 3, action: 'rebuild', outcome: 'done', modelVersion: 'mtmi-1x2.1', atMs })
-    const waiting = await said(() => rebuild(config, { wait: 0 }))
+    const waiting = await said(() => publishNewest(config, 'rebuild', { wait: 0 }))
     assert.match(
       waiting.err,
       /^run live in .*\nthere is no served model yet .*\nthe trainer has sent index version mtmi-1x2\.1; waiting until it is complete\n/
@@ -214,7 +214,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
       /\nindex version mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/
     )
     run.state(controlResult).save({ id: 4, action: 'rebuild', outcome: 'done', modelVersion: 'mtmi-1x2', atMs })
-    const done = await said(() => rebuild(config, { wait: 0, json: true }))
+    const done = await said(() => publishNewest(config, 'rebuild', { wait: 0, json: true }))
     assert.match(done.err, /\nlive: index version mtmi-1x2, step 40, 1 items, 1 users\n$/)
     assert.deepEqual((JSON.parse(done.out) as { live: { indexVersion: string } }).live.indexVersion, 'mtmi-1x2')
   } finally {

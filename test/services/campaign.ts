@@ -12,7 +12,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { openIndexToRead, openStageIo } from '../../pipelines/parts.ts'
+import { openStageIo, readIndex } from '../../pipelines/parts.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import { type Config, resolveConfig } from '../../src/core/config/config.ts'
 import { BadEventError } from '../../src/core/errors.ts'
@@ -464,9 +464,7 @@ async function untilIndexed(config: Config, run: RunDirectory, users: number, fl
   let failure: unknown
   const done = await whileMoving(async () => {
     try {
-      const index = await openIndexToRead(config, run)
-      found = (await index.live())?.users ?? 0
-      await index.close()
+      found = (await readIndex(config, run, (index) => index.live()))?.users ?? 0
       failure = undefined
     } catch (error) {
       failure = error // one that is being replaced

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Config } from '../../../src/core/config/config.ts'
 import type { RunDirectory } from '../../../src/core/runDirectory.ts'
-import { openIndexToRead } from '../../parts.ts'
+import { readIndex } from '../../parts.ts'
 import { type Finding, failure, fine } from './finding.ts'
 
 export async function runFindings(config: Config, directory: RunDirectory): Promise<Finding[]> {
@@ -29,9 +29,7 @@ function localLog(directory: RunDirectory): Finding {
 async function index(config: Config, directory: RunDirectory): Promise<Finding> {
   if (!existsSync(directory.path('index'))) return fine('index', 'nothing published yet')
   try {
-    const opened = await openIndexToRead(config, directory)
-    const live = await opened.live()
-    await opened.close()
+    const live = await readIndex(config, directory, (index) => index.live())
     if (live === undefined) return fine('index', 'nothing published yet')
     return fine(
       'index',

@@ -4,7 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import { plainLine, plainText, progressStream } from '../../core/terminal.ts'
 
 /** Between two lines where nothing can be written over. */
-const intervalMs = 10_000
+const intervalMs = 5000
 
 export interface StatusLine {
   /** What is going on now. */
