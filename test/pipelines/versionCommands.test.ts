@@ -167,11 +167,11 @@ test('while no trainer runs a request is written down for the next one, and show
   const first = await said(() => rollback(config, 20, { wait: 0, hold: true, json: true }))
   assert.match(
     first.err,
-    /^run live in .*\nthere is no served model yet to compare it with\ngoing back to version 20; the trainer goes on with its own weights, and publishes none until `mtmi publish --resume`\n/
+    /^run live in .*\nthere is no served model yet to compare it with\ngoing back to version 20; the trainer continues with its own weights, and publishes none until `mtmi publish --resume`\n/
   )
   assert.match(
     first.err,
-    /\nno trainer is running in .*: it is carried out when `mtmi start`, or `train` and `publish`, run next\n$/
+    /\nno trainer is running in .*: the request is carried out when `mtmi start`, or `train` and `publish`, run next\n$/
   )
   const { request } = JSON.parse(first.out) as { request: Record<string, unknown> }
   assert.deepEqual([request.id, request.action, request.version, request.hold], [1, 'rollback', 20, true])
@@ -191,7 +191,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     const slow = await said(() => publishNewest(config, 'resume', { wait: 0 }))
     assert.match(
       slow.err,
-      /^run live in .*\nthere is no served model yet .*\nthe trainer has not answered within 0 s; it will be carried out all the same\n$/
+      /^run live in .*\nthere is no served model yet .*\nthe trainer has not answered within 0 s; the request stays, and will be carried out\n$/
     )
     const impatient = await said(() => publishNewest(config, 'rebuild', { wait: 0 }))
     assert.equal(impatient.code, 'UNAVAILABLE')
@@ -211,7 +211,7 @@ test('while a trainer runs: what it has not come to, what it could not do, and w
     )
     assert.match(
       waiting.err,
-      /\nindex version mtmi-1x2\.1 is not live after 0 s; what was served goes on being served\. `mtmi versions` tells how far it is\n$/
+      /\nindex version mtmi-1x2\.1 is not live after 0 s; the earlier one is served meanwhile\. `mtmi versions` shows its state\n$/
     )
     run.state(controlResult).save({ id: 4, action: 'rebuild', outcome: 'done', modelVersion: 'mtmi-1x2', atMs })
     const done = await said(() => publishNewest(config, 'rebuild', { wait: 0, json: true }))
