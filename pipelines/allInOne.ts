@@ -3,7 +3,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
-import type { Account, AccountNumbers } from '../src/core/account.ts'
+import { Account, type AccountNumbers } from '../src/core/account.ts'
 import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { UnavailableError } from '../src/core/errors.ts'
@@ -16,6 +16,7 @@ import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
+import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
 import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
 import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
@@ -59,6 +60,8 @@ export class WholePipeline {
   readonly onProblem: (message: string) => void
   readonly #stop = new AbortController()
   readonly #sequence: SequenceStage
+  readonly #catalogue: CatalogueReader
+  readonly #categoriesMeter = new AccountMeter(new Account('categories').numbers())
   readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
   readonly #tasks: BackgroundTasks<TaskName>
   readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
@@ -80,6 +83,7 @@ export class WholePipeline {
     this.#tasks = new BackgroundTasks({ clock, onProblem, onFailure })
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
+    this.#catalogue = catalogue
     this.drift = new DriftWatch({
       ...{ clock, measure, store: driftStore(run), options: config.drift },
       catalogue: catalogue.catalogue
@@ -158,9 +162,14 @@ export class WholePipeline {
     const { sequence, train, publish } = this.status()
     return [
       sequence.account,
+      this.#categories(),
       ...(train === undefined ? [] : [train.account, train.catalogue]),
       ...(publish?.accounts ?? [])
     ]
+  }
+
+  #categories(): AccountNumbers<'categories'> {
+    return { ...this.#catalogue.account(), reader: 'categories' }
   }
 
   /** The error that ended a stage; undefined while all of them run. */
@@ -278,6 +287,7 @@ export class WholePipeline {
   async #measureProgress(): Promise<void> {
     const { log, clock, codecs, config } = this.io
     const { interactions, userSequences } = config.topics
+    this.metrics.apply(this.#categoriesMeter.entries(this.#categories()))
     const [events, sequences] = await Promise.all([log.ends(interactions), log.ends(userSequences)])
     const nowMs = clock.nowMs()
     const note = (stage: 'sequence' | 'train' | 'publish', consumed: Offsets, ends: Offsets, takenAtMs: number) => {

@@ -1,5 +1,6 @@
 // `mtmi serve`: HTTP. Recommendations from the index, events into the log.
 
+import type { AccountNumbers } from '../src/core/account.ts'
 import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
@@ -21,12 +22,13 @@ export async function serve({ io, run, logger, opsPort, servePort, begun }: Stag
   const index = await openIndex(config, run, { searchThread: true, measure, onProblem: logger.warn })
   try {
     const watched = watchIndex(index, { tasks, metrics })
+    let accounts: readonly AccountNumbers[] = []
     const readiness = () => {
       const live = watched.live()
       return tasks.readiness(
         live === undefined
-          ? { ready: false, detail: 'nothing is published yet' }
-          : { ready: true, detail: `index version ${live.indexVersion}, step ${live.step}` }
+          ? { ready: false, detail: 'nothing is published yet', accounts }
+          : { ready: true, detail: `index version ${live.indexVersion}, step ${live.step}`, accounts }
       )
     }
     const task = { config, dataDir: config.dataDir, run: run.name, stages: ['encode'], logStyle: logger.style } as const
@@ -34,6 +36,7 @@ export async function serve({ io, run, logger, opsPort, servePort, begun }: Stag
       ? undefined
       : await startModelThread(task, (message) => {
           if (message.kind === 'metrics') metrics.apply(message.report)
+          else if (message.kind === 'encode') accounts = message.accounts
           else if (message.kind === 'problem') logger.warn(message.message)
         })
     const scoring = interestScoreOf(config.model)

@@ -94,6 +94,8 @@ export type FromModelThread =
   | { readonly kind: 'ready'; readonly backend: BackendReport }
   | { readonly kind: 'train'; readonly status: TrainStatus }
   | { readonly kind: 'publish'; readonly status: PublishStatus }
+  /** Of a thread that only encodes sessions. */
+  | { readonly kind: 'encode'; readonly accounts: readonly AccountNumbers[] }
   | { readonly kind: 'metrics'; readonly report: MetricsReport }
   | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
   | { readonly kind: 'problem'; readonly message: string }

@@ -214,6 +214,7 @@ async function encode({
   return {
     sessions: new BatchingSessionEncoder(replica, () => stage.ready),
     ended: handledLater(stage.run(stop)),
+    status: () => ({ kind: 'encode', accounts: [catalogue.account(), stage.account()] }),
     metrics: () => meter.entries(stage.account()),
     close: () => index.close()
   }

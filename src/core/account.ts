@@ -24,6 +24,15 @@ const used = (text: string): OutcomeMeaning => ({ kind: 'used', text })
 const unneeded = (text: string): OutcomeMeaning => ({ kind: 'unneeded', text })
 const lost = (text: string): OutcomeMeaning => ({ kind: 'lost', text })
 
+const catalogue = {
+  unit: 'record',
+  outcomes: {
+    applied: used('applied'),
+    removed: used('deletions of an item'),
+    refused: lost('refused (in the dead-letter topic)')
+  }
+} as const
+
 /**
  * Every reader, what it counts, and all that can become of one. Whoever adds a way for a record to end adds it here.
  */
@@ -101,14 +110,9 @@ export const readers = {
       refused: lost('refused (in the dead-letter topic)')
     }
   },
-  catalogue: {
-    unit: 'record',
-    outcomes: {
-      applied: used('applied'),
-      removed: used('deletions of an item'),
-      refused: lost('refused (in the dead-letter topic)')
-    }
-  },
+  catalogue,
+  /** The catalogue once more, in the thread that sequences, for the categories of the drift watch (`mtmi start`). */
+  categories: catalogue,
   serve: {
     unit: 'event',
     outcomes: {

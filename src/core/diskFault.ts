@@ -25,6 +25,7 @@ const noRoom: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'MDB_MAP_FULL']
 const refused: Readonly<Record<string, string>> = {
   EACCES: 'correct its permissions, or choose another --data-dir',
   EPERM: 'correct its permissions, or choose another --data-dir',
+  ENOTDIR: 'a part of its path is a file: remove it, or choose another --data-dir',
   EROFS: 'the file system is read-only: mount it for writing, or choose another --data-dir'
 }
 

@@ -33,12 +33,12 @@ export function makeFolder(folder: string): void {
     mkdirSync(folder)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
+    const parent = path.dirname(folder)
     if (code === 'EEXIST') return // another process was as fast
     const fault = explained(error, folder)
     if (fault instanceof MtmiError && fault.code === 'UNAVAILABLE') throw fault
-    throw new ConfigError([
-      `folder ${folder} cannot be made: ${message}. Correct its permissions, or choose another --data-dir`
-    ])
+    const advice = code === 'ENOTDIR' ? `${parent} is a file: remove it` : `correct the permissions of ${parent}`
+    throw new ConfigError([`folder ${folder} cannot be made: ${message}; ${advice}, or choose another --data-dir`])
   }
 }
 

@@ -82,7 +82,9 @@ async function readFed(log: EventLog, topic: string, name: string, signal: Abort
       const header = headers[feedHeader]
       if (header === undefined) continue
       const [feed, number] = splitLast(untext.decode(header), '#')
-      if (feed === name) fed[event.partition] = Math.max(fed[event.partition]!, Number(number))
+      // A header of another program, or a damaged one, says nothing of what was fed.
+      if (feed === name && /^\d{1,15}$/.test(number))
+        fed[event.partition] = Math.max(fed[event.partition]!, Number(number))
     }
   }
   return fed

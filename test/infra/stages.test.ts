@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
+import { type AccountNumbers, accountText, unaccounted } from '../../src/core/account.ts'
 import { MtmiProcess, withDataDir } from './pipelineProcess.ts'
 import { freePort } from './prometheusServer.ts'
 
@@ -63,6 +64,19 @@ test('sequence, train, publish and serve each tell how they are, by offsets that
           async () =>
             (await sample(stage, new RegExp(`^mtmi_stage_lag_seconds\\{stage="${stage}"\\} (.+)$`, 'm'))) === 0
         )
+      const readers = {
+        ...{ sequence: ['sequence', 'catalogue'], train: ['train', 'catalogue'] },
+        ...{ publish: ['publish', 'popularity', 'model', 'catalogue'], serve: ['catalogue', 'model'] }
+      }
+      for (const stage of stages) {
+        const { accounts } = (await (await ask(stage, '/readyz'))!.json()) as { accounts: AccountNumbers[] }
+        assert.deepEqual(
+          accounts.map(({ reader }) => reader),
+          readers[stage]
+        )
+        for (const account of accounts) assert.equal(unaccounted(account), 0, `${stage}: ${accountText(account)}`)
+        assert(accounts.at(-1)!.read > 0, `${stage} has read nothing`)
+      }
       const missing = await ask('train', '/v1/events')
       assert.equal(missing?.status, 404)
       assert.match(missing.headers.get('content-type')!, /problem\+json/)

@@ -78,3 +78,25 @@ test('items are fed once, and again only where they changed', () =>
     const titles = io.log.records('items').map(({ value }) => io.codecs.item.decode(value!).title)
     assert.deepEqual(titles, ['one', 'two'])
   }))
+
+test('a header that is no number of the feed neither repeats nor skips an interaction', () =>
+  withWire(async (io) => {
+    const options = {
+      log: io.log,
+      codecs: io.codecs,
+      topic: 'interactions',
+      name: 'clicks',
+      signal: new AbortController().signal,
+      hasRoom: async () => true
+    }
+    await feedInteractions(clicks(20), options)
+    const bytes = new TextEncoder()
+    const value = io.log.records('interactions')[0]!.value
+    for (const number of ['', 'NaN', '1e300', '-5', '99999999999999999999', '7.5'])
+      await io.log.append('interactions', [
+        { key: bytes.encode('u1'), value, headers: { 'mtmi.feed': bytes.encode(`clicks#${number}`) } }
+      ])
+    const account = new Account('source')
+    await feedInteractions(clicks(30), { ...options, account })
+    assert.deepEqual([account.of('fedBefore'), account.of('fed')], [20, 10])
+  }))

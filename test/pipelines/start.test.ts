@@ -91,7 +91,8 @@ test('interrupted before the report, a run says what became of every record so f
   assert.deepEqual([status, stdout], [130, ''], stderr)
   const [, told] = stderr.split('interrupted before the report: the same command goes on from here. So far:\n')
   const accounts = accountsIn(told!)
-  assert.deepEqual([...accounts.keys()], ['source', 'sequence', 'train', 'catalogue', 'publish', 'popularity', 'model'])
+  const readers = ['source', 'sequence', 'categories', 'train', 'catalogue', 'publish', 'popularity', 'model']
+  assert.deepEqual([...accounts.keys()], readers)
   for (const [reader, { read, outcomes }] of accounts) assert.equal(outcomes, read, `${reader}: ${told}`)
   assert(accounts.get('sequence')!.read < 40_000, 'it was interrupted in the middle')
   assert.doesNotMatch(told!, /UNACCOUNTED|learning/)

@@ -11,7 +11,7 @@ import { futureProblem, interactionProblem } from '../../records/admission.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
 import { component, routeSchema } from './description.ts'
 import { ProblemError } from './problem.ts'
-import { eventTimeMs, eventTimeSchema, idSchema, invalid } from './validation.ts'
+import { bodyIdSchema, eventTimeMs, eventTimeSchema, invalid } from './validation.ts'
 
 export interface EventParts {
   /**
@@ -33,11 +33,11 @@ export interface EventParts {
 const eventsMax = 1000
 
 const eventSchema = z.strictObject({
-  userId: idSchema('The user'),
-  itemId: idSchema('The item'),
-  type: idSchema('click, view, purchase …: configuration says which ones count'),
+  userId: bodyIdSchema('The user'),
+  itemId: bodyIdSchema('The item'),
+  type: bodyIdSchema('click, view, purchase …: configuration says which ones count'),
   eventTime: eventTimeSchema('ISO 8601 with Z or an offset, or milliseconds since 1970; absent: now').exactOptional(),
-  eventId: idSchema('Unique per event, so that it can be sent again; absent: one is generated').nullish(),
+  eventId: bodyIdSchema('Unique per event, so that it can be sent again; absent: one is generated').nullish(),
   value: z.number().nullish().describe('A rating, a price, seconds watched'),
   context: z.record(z.string(), z.string()).nullish().describe('Facts such as device and country')
 })
@@ -98,7 +98,7 @@ function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): I
   const interactions = [body].flat().map((event, i): Interaction => {
     const { userId, itemId, type, eventId, eventTime = null, value = null, context = null } = event
     const interaction = {
-      ...{ eventId: eventId ?? newEventId(), userId, itemId, type },
+      ...{ eventId: eventId?.trim() ?? newEventId(), userId: userId.trim(), itemId: itemId.trim(), type: type.trim() },
       eventTimeMs: eventTime === null ? nowMs : eventTimeMs(eventTime)!,
       ...(value === null ? {} : { value }),
       ...(context === null ? {} : { context })

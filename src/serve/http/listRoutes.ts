@@ -9,7 +9,7 @@ import { type ListRequest, limitMax, noKnownItem, type Recommender } from '../re
 import type { SessionEncoder } from '../sessions.ts'
 import { component, routeSchema } from './description.ts'
 import { ProblemError } from './problem.ts'
-import { eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
+import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
 
 export interface ListParts {
   readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
@@ -75,9 +75,9 @@ const historySchema = listSchema.extend({
   history: z
     .array(
       z.union([
-        idSchema('An item'),
+        bodyIdSchema('An item'),
         z.strictObject({
-          itemId: idSchema('An item'),
+          itemId: bodyIdSchema('An item'),
           eventTime: eventTimeSchema(
             'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
           ).exactOptional()
@@ -151,7 +151,7 @@ function addSessionRoute(
       .map((step, i) => {
         const { itemId, eventTime = null } = typeof step === 'string' ? { itemId: step } : step
         const assumedMs = clock.nowMs() - (steps.length - 1 - i) * 1000
-        return { itemId, eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
+        return { itemId: itemId.trim(), eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
       })
       .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
     const newestFirst = [...new Set(history.map(({ itemId }) => itemId).reverse())]

@@ -54,6 +54,9 @@ function convertQuery(query: Record<string, unknown>, schema: JsonSchema): void 
 
 export const idSchema = (description: string) => z.string().min(1).max(idBytesMax).meta({ description, format: 'id' })
 
+/** An id in a body, to be trimmed: white space around it does not count, as where `ingest` reads ids. */
+export const bodyIdSchema = (description: string) => idSchema(description).meta({ description, format: 'body-id' })
+
 /** Read by `eventTimeMs`. */
 export const eventTimeSchema = (description: string) =>
   z
@@ -66,6 +69,7 @@ export const eventTimeSchema = (description: string) =>
 
 const formats = {
   id: { type: 'string', validate: (text: string) => idProblem('', text) === undefined },
+  'body-id': { type: 'string', validate: (text: string) => idProblem('', text.trim()) === undefined },
   'date-time': { type: 'string', validate: (text: string) => eventTimeMs(text) !== undefined }
 } as const
 
@@ -136,10 +140,14 @@ function problemText({ instancePath, keyword, params, parentSchema = {}, data }:
   const name = part === 'params' ? 'the id in the path' : place === '' ? 'the body' : place
   if (Array.isArray(data) && part === 'querystring' && (parentSchema as JsonSchema).type !== 'array')
     return `${name} is given more than once; give it once`
-  if ((parentSchema as JsonSchema).format === 'id' && typeof data === 'string' && data !== '')
-    return idProblem(name, data) ?? `${name} is too long`
+  if (isIdSchema(parentSchema as JsonSchema) && typeof data === 'string' && data !== '')
+    return idProblem(name, data.trim()) ?? idProblem(name, data) ?? `${name} is too long`
   const got = ['maxItems', 'minItems'].includes(keyword) ? (data as unknown[]).length : shown(data)
   return `${name} must be ${expected(parentSchema)}, got ${got}`
+}
+
+function isIdSchema({ format }: JsonSchema): boolean {
+  return format === 'id' || format === 'body-id'
 }
 
 /** `/0/context/a~1b` → `[0].context.a/b` */
@@ -169,7 +177,7 @@ function expected(schema: JsonSchema): string {
   if (type === 'number') return `a number${range(schema)}`
   if (type === 'boolean') return 'true or false'
   if (type === 'string') {
-    if (maxLength !== undefined && schema.format !== 'id') return `text of ${minLength}…${maxLength} characters`
+    if (maxLength !== undefined && !isIdSchema(schema)) return `text of ${minLength}…${maxLength} characters`
     return minLength === 0 ? 'text' : 'text that is not empty'
   }
   if (type === 'array')

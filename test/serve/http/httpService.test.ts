@@ -219,6 +219,18 @@ test('an event is durable before the answer, and gets what it lacks', async (t) 
   ])
 })
 
+test('white space around the ids of a body does not count, and ids of white space alone are refused', async (t) => {
+  const { accepted, post } = await setUp(t, { sessions })
+  const spaced = { userId: ' u\t', itemId: '\n a', type: 'click ', eventId: ' e ' }
+  assert.deepEqual((await post('/v1/events', spaced)).json(), { accepted: 1, eventIds: ['e'] })
+  assert.deepEqual(accepted, [{ userId: 'u', itemId: 'a', type: 'click', eventId: 'e', eventTimeMs: nowMs }])
+  for (const field of ['userId', 'itemId', 'type', 'eventId'])
+    problem(await post('/v1/events', { ...spaced, [field]: ' \u00a0\n' }), 400)
+  const list = async (history: unknown[]) => (await post('/v1/recommendations', { history })).json().items
+  assert.deepEqual(await list([' x ', { itemId: '\tz' }]), await list(['x', { itemId: 'z' }]))
+  problem(await post('/v1/recommendations', { history: [' '] }), 400)
+})
+
 test('without a way of making event ids they are UUIDs, each another', async (t) => {
   const bare = createHttpService({
     recommender: new Recommender({ index: new MemoryVectorIndex(), clock: new ManualClock(0) }),
