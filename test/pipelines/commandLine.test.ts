@@ -127,6 +127,11 @@ suite('what is in force', { concurrency: 2 }, () => {
       ' '
     ))
       assert.match(help.stdout, new RegExp(`^ {2}${verb}\\b`, 'm'))
+    const lines = help.stdout.trimEnd().split('\n')
+    assert(lines.length <= 50 && lines.every((line) => line.length <= 80), `${lines.length} lines: more than a screen`)
+    assert(lines.filter((line) => line.includes('$ mtmi ')).length >= 7, 'an example in each group')
+    const { stdout } = await mtmi(['help', 'topics'], { cwd })
+    assert.match(stdout, /^Example:\n {2}\$ mtmi topics plan$/m)
     const { version } = JSON.parse(readFileSync(path.resolve(import.meta.dirname, '../../package.json'), 'utf8')) as {
       version: string
     }
