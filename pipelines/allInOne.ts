@@ -262,7 +262,7 @@ export class WholePipeline {
 
   #drain(on: boolean): void {
     this.#thread.drain(on)
-    this.#sequence.hurry(on)
+    this.#sequence.drain(on)
   }
 
   /** Finishes the work in progress, makes it durable and releases everything. */

@@ -58,7 +58,7 @@ export async function sequence({ io, run, place, once, logger, opsPort, begun }:
     return consumed.size > 0 && recordsBehind(consumed, ends) === 0 && stage.committed
   }
   // What is counted at the end is what is committed.
-  if (once) stage.hurry(true)
+  if (once) stage.drain(true)
   await untilDone(running, once ? settled : undefined)
   const { account, ignoredTypes, users } = stage.status()
   stop.abort()

@@ -193,7 +193,7 @@ async function publish(
         { metric: 'waiting', labels: { role: 'user' }, value: users }
       ]
     },
-    drain: (on) => stage.hurry(on),
+    drain: (on) => stage.drain(on),
     close: () => index.close()
   }
 }
@@ -245,20 +245,14 @@ function train(
     }
   })
   const status = (): TrainStatus => ({
+    ...stage.figures,
     consumed: offsetsToJson(stage.consumed()),
-    takenAtMs: stage.takenAtMs,
     batches: stage.batch,
     examplesLearned: stage.examplesLearned,
     account: stage.account(),
     catalogue: catalogue.account(),
-    examplesUndone: stage.examplesUndone,
-    untrainedTargets: stage.untrainedTargets,
     examplesThisRun,
     trainSeconds: trainMs / 1000,
-    batchesDropped: stage.batchesDropped,
-    rollbacks: stage.rollbacks,
-    loss: stage.loss,
-    intraUserCosine: stage.intraUserCosine,
     progressive: stage.evaluator.report(),
     detections: stage.drift.detections,
     updatesSent: stage.updatesSent
@@ -270,7 +264,7 @@ function train(
       { metric: 'rows', labels: { table: 'item' }, value: trainer.items.size },
       { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
     ],
-    drain: (on) => stage.hurry(on),
+    drain: (on) => stage.drain(on),
     close: () => ledger.close()
   }
 }

@@ -119,7 +119,7 @@ export class PublishStage {
   #heldPromotion: (HeldPromotion & { readonly outcome: 'held' | 'blocked' }) | undefined
   #lastSweepMs = 0
   #lastPopularMs = 0
-  #hurry = false
+  #draining = false
   /** Items that the catalogue lacks are left out. */
   #isCatalogueOnly = false
   /** When it last changed after it had been read. */
@@ -274,8 +274,8 @@ export class PublishStage {
   }
 
   /** While on, changes do not wait to be gathered, nor users of older weights for their turn. */
-  hurry(on: boolean): void {
-    this.#hurry = on
+  drain(on: boolean): void {
+    this.#draining = on
   }
 
   /** Next offsets to read of user-sequences, of model-updates, and of interactions, which are counted. */
@@ -299,7 +299,7 @@ export class PublishStage {
       this.#canPublish && this.#catalogueTurns
     ]
     const others = isOpen.filter((open) => open).length
-    const older = Number(this.#hurry && this.#options.replica.ready && this.#publisher.sweeping)
+    const older = Number(this.#draining && this.#options.replica.ready && this.#publisher.sweeping)
     return { ...waiting, items: waiting.items + others, users: waiting.users + older }
   }
 
@@ -357,7 +357,7 @@ export class PublishStage {
   }
 
   #followCatalogue(nowMs: number): void {
-    if (!this.#catalogueTurns || (!this.#hurry && nowMs - this.#catalogueChangedMs < catalogueRestMs)) return
+    if (!this.#catalogueTurns || (!this.#draining && nowMs - this.#catalogueChangedMs < catalogueRestMs)) return
     this.#isCatalogueOnly = !this.#isCatalogueOnly
     this.#publisher.candidatesChanged((itemId) => this.#options.replica.countOf(itemId))
   }
@@ -461,11 +461,11 @@ export class PublishStage {
     // Users first: an item that moved a little is found all the same, a click that is not answered is seen.
     const nowMs = this.#options.clock.nowMs()
     this.#followCatalogue(nowMs)
-    const isTurn = this.#publisher.dueInMs() === 0 || this.#hurry || nowMs - this.#lastSweepMs >= sweepTickMs
+    const isTurn = this.#publisher.dueInMs() === 0 || this.#draining || nowMs - this.#lastSweepMs >= sweepTickMs
     if (isTurn && this.#hasCaughtUp()) {
       this.#lastSweepMs = nowMs
       const startedMs = clock.nowMs()
-      const users = await this.#publisher.publishUsers(undefined, { flush: this.#hurry })
+      const users = await this.#publisher.publishUsers(undefined, { flush: this.#draining })
       this.#notePromotion(users)
       this.#measured('user', users, startedMs)
       this.#measureParts(users)
@@ -473,7 +473,7 @@ export class PublishStage {
       busy = users.written > 0
       if (busy) onPublished?.({ users })
     }
-    if (this.#hurry || nowMs - this.#lastPopularMs >= this.#limits.popularityIntervalMs) {
+    if (this.#draining || nowMs - this.#lastPopularMs >= this.#limits.popularityIntervalMs) {
       this.#lastPopularMs = nowMs
       this.#publisher.notePopularity(this.#popularity.takeTouched())
       this.#popularity.save()
@@ -487,7 +487,7 @@ export class PublishStage {
       onPublished?.({ items })
     }
     await this.#keep() // before another index version can take the place of what is in effect
-    const applied = this.#hasCaughtUp() ? this.#gate.advance(this.#hurry) : undefined
+    const applied = this.#hasCaughtUp() ? this.#gate.advance(this.#draining) : undefined
     for (const update of applied ?? []) this.#noteModel(update)
     await this.#keep()
     busy ||= applied !== undefined || this.#gate.working

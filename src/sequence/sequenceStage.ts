@@ -103,7 +103,7 @@ export class SequenceStage {
   /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
   takenAtMs = 0
   #readThisTime = 0
-  #hurry = false
+  #draining = false
   /** What an emission has failed with. */
   #failure: Error | undefined
 
@@ -150,7 +150,7 @@ export class SequenceStage {
         if (event.kind === 'assigned') for (const letters of [this.#deadLetters, this.#late]) letters.reassigned()
         else if (event.kind === 'records') await this.#take(event.partition, event.records)
         else if (event.kind === 'idle')
-          for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#hurry)
+          for (const owned of this.#owned.values()) await this.#commitDue(owned, this.#draining)
         else if (event.kind === 'revoked') for (const partition of event.partitions) await this.#giveUp(partition, true)
         this.#checkFences()
       }
@@ -179,8 +179,8 @@ export class SequenceStage {
   }
 
   /** While on, state is committed whenever nothing is left to read. */
-  hurry(on: boolean): void {
-    this.#hurry = on
+  drain(on: boolean): void {
+    this.#draining = on
   }
 
   /** Whether everything taken in is durable. */

@@ -129,7 +129,7 @@ async function wholeRun(): Promise<ChildReport> {
       (await ahead()) < interactionsAheadMax &&
       behind(train.consumed(), await log.ends(topics.userSequences)) < interactionsAheadMax
   })
-  for (const stage of [sequence, train, publish]) stage.hurry(true)
+  for (const stage of [sequence, train, publish]) stage.drain(true)
   const settled = async () => {
     if ((await ahead()) > 0 || !sequence.committed) return false
     const sequences = await log.ends(topics.userSequences)

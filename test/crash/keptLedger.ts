@@ -1,6 +1,6 @@
 // A ledger whose entries are kept elsewhere before they are forgotten: so that the whole run can be learned again.
 
-import type { BatchLedger, LedgerEntry } from '../../src/train/checkpoint/ledger.ts'
+import type { BatchLedger, LedgerEntry } from '../../src/train/checkpoint/batchLedger.ts'
 
 export class KeptLedger implements BatchLedger {
   readonly #ledger: BatchLedger
@@ -23,10 +23,6 @@ export class KeptLedger implements BatchLedger {
   truncateBefore(step: number): void {
     this.#keep()
     this.#ledger.truncateBefore(step)
-  }
-
-  truncateAfter(step: number): void {
-    this.#ledger.truncateAfter(step)
   }
 
   close(): void {

@@ -169,7 +169,7 @@ test('through sequence: dead letters as they came, all others in their window', 
   const disk = new MemoryDisk()
   const stop = new AbortController()
   const stage = new SequenceStage({ ...io, openStore: async () => new MemorySequenceStore(disk) })
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   const end = BigInt(2 * kinds.length + 1)
   while ((stage.consumed().get(0) ?? 0n) < end || !stage.committed)

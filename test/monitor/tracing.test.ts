@@ -32,7 +32,7 @@ async function sequenced(enabled: boolean, traced: readonly number[]) {
   const disk = new MemoryDisk()
   const stop = new AbortController()
   const stage = new SequenceStage({ ...io, logger, openStore: async () => new MemorySequenceStore(disk) })
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   await until(async () => stage.consumed().get(0) === 5n && stage.committed, running)
   stop.abort()

@@ -31,9 +31,9 @@ import { LmdbSequenceStore } from '../../src/sequence/lmdbSequenceStore.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { createHttpService } from '../../src/serve/http/httpService.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { newTrainer, until } from '../support/smallStream.ts'
 import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
 
@@ -404,7 +404,7 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
     drift,
     openStore: (partition) => LmdbSequenceStore.open(directory, partition)
   })
-  sequencing.hurry(true)
+  sequencing.drain(true)
   const sequenced = sequencing.run(stop.signal)
   const interactions = await end('interactions')
   const catalogueEnd = await end('items')
@@ -437,7 +437,7 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
   })
   const served = new CatalogueReader(io, { stage: 'serve' })
   const encode = new EncodeStage({ ...io, catalogue: served, index, replica: new ModelReplica({ gated: true }) })
-  for (const stage of [train, publish]) stage.hurry(true)
+  for (const stage of [train, publish]) stage.drain(true)
   const running = Promise.all([
     train.run(stopModel.signal),
     publish.run(stopModel.signal),

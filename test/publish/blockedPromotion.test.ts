@@ -6,9 +6,9 @@ import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { blockedBy, type HeldPromotion } from '../../src/publish/publisherReport.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer } from '../support/smallStream.ts'
 import { SteppedClock } from '../support/steppedClock.ts'
@@ -60,7 +60,7 @@ test('an index version that cannot go live is reported once, with the reason and
     onProblem: (text) => problems.push(text),
     onHeldPromotion: (held) => kept.push(held)
   })
-  stage.hurry(true)
+  stage.drain(true)
   const stop = new AbortController()
   const running = stage.run(stop.signal)
   await clock.pass(20_000)

@@ -7,9 +7,9 @@ import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import type { GateHistory, GateStore } from '../../src/publish/modelGate.ts'
 import { PublishStage, type PublishStageOptions } from '../../src/publish/publishStage.ts'
 import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
@@ -25,7 +25,7 @@ function liveOn(io: TestStageIo, more: Omit<PublishStageOptions, keyof TestStage
   const replica = new ModelReplica({ gated: true })
   const stage = new PublishStage({ ...io, ...more, replica, offsets: nowhere })
   const stop = new AbortController()
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   const settle = async () => {
     const sequences = (await io.log.ends('user-sequences')).get(0)

@@ -9,9 +9,9 @@ import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import type { KeptPopularity } from '../../src/publish/popularityWatch.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
 import { Recommender } from '../../src/serve/recommender.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
@@ -47,7 +47,7 @@ async function learned(): Promise<TestStageIo> {
 /** Runs until everything in the log is in the index. */
 async function publishAll(stage: PublishStage, io: TestStageIo): Promise<void> {
   const stop = new AbortController()
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   const sequences = (await io.log.ends('user-sequences')).get(0)
   const updates = (await io.log.ends('model-updates')).get(0)

@@ -27,7 +27,7 @@ function click(io: TestStageIo, userId: string, itemId: string, more: Partial<In
 async function runToEnd(io: TestStageIo, disk: MemoryDisk): Promise<SequenceStage> {
   const stop = new AbortController()
   const stage = new SequenceStage({ ...io, openStore: async () => new MemorySequenceStore(disk) })
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   const end = (await io.log.ends('interactions')).get(0)!
   while (!((stage.consumed().get(0) ?? -1n) >= end && stage.committed)) {

@@ -65,7 +65,7 @@ test('Kafka: out of the histories of every member, by the command while none run
           ...io,
           openStore: (partition) => openOwnedSequences({ io, disk: ownedDisk(folder) }, partition)
         })
-        stage.hurry(true)
+        stage.drain(true)
         return { io, stage, running: stage.run(stop.signal) }
       })
     )

@@ -3,9 +3,9 @@
 import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
 import type { OwnedDisk } from '../../src/sequence/ownedSequences.ts'
 import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
-import type { BatchLedger } from '../../src/train/checkpoint/ledger.ts'
+import type { BatchLedger } from '../../src/train/checkpoint/batchLedger.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
 import type { Faults } from './faults.ts'
 import type { Life } from './world.ts'
@@ -82,7 +82,6 @@ export function simLedger(held: BatchLedger, life: Life, faults: Faults): BatchL
     },
     after: (step) => held.after(step),
     truncateBefore: (step) => held.truncateBefore(step),
-    truncateAfter: (step) => held.truncateAfter(step),
     close: () => {}
   }
 }

@@ -155,7 +155,7 @@ class Simulation {
     }
     await checkAtRest(this.#parts, world)
     this.#hurries = true
-    for (const process of this.#processes) for (const running of process.running) running.hurry(true)
+    for (const process of this.#processes) for (const running of process.running) running.drain(true)
     playLast(world, this.#parts.broker)
     if (world.violations.length > 0 || !(await this.#settle())) return
     await this.#stopAll()
@@ -243,7 +243,7 @@ class Simulation {
     const { life, stop } = process
     const run = async () => {
       process.running = process.start(this.#parts, life, process.disk)
-      if (this.#hurries) for (const running of process.running) running.hurry(true)
+      if (this.#hurries) for (const running of process.running) running.drain(true)
       const results = await Promise.allSettled(
         process.running.map((running) => running.run(stop.signal).finally(() => stop.abort()))
       )

@@ -62,7 +62,7 @@ export interface Running {
   readonly name: string
   run(signal: AbortSignal): Promise<void>
   /** While on, nothing waits to be gathered. */
-  hurry(on: boolean): void
+  drain(on: boolean): void
   /** What keeps it from having nothing left to do; undefined: nothing. */
   behind(): string | undefined
   /** Of interactions, by partition, where the processes share them. */
@@ -121,7 +121,7 @@ export const ingest: Start = (parts, life, disk) => {
     }
     return undefined
   }
-  return [{ name: 'ingest', run: (signal) => stage.run(signal), hurry: () => {}, behind }]
+  return [{ name: 'ingest', run: (signal) => stage.run(signal), drain: () => {}, behind }]
 }
 
 function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Running {
@@ -148,7 +148,7 @@ function sequence(parts: Parts, life: Life, disk: SimDisk, shared: boolean): Run
   return {
     name: life.name,
     run: (signal) => stage.run(signal),
-    hurry: (on) => stage.hurry(on),
+    drain: (on) => stage.drain(on),
     behind,
     consumed: () => stage.consumed()
   }
@@ -199,7 +199,7 @@ function train(parts: Parts, life: Life, disk: SimDisk, beside?: Beside): Runnin
       (stage.updatesSent ? undefined : 'updates are not sent')
     )
   }
-  return { name: 'train', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind }
+  return { name: 'train', run: (signal) => stage.run(signal), drain: (on) => stage.drain(on), behind }
 }
 
 function publish(
@@ -245,7 +245,7 @@ function publish(
       (items + users > 0 ? `${items} items and ${users} users wait to be published` : undefined)
     )
   }
-  return { name: 'publish', run: (signal) => stage.run(signal), hurry: (on) => stage.hurry(on), behind, stage }
+  return { name: 'publish', run: (signal) => stage.run(signal), drain: (on) => stage.drain(on), behind, stage }
 }
 
 /** Of a text, in [0, 1): what happens to a batch happens to it again when it is learned again. */
@@ -327,7 +327,7 @@ export const encode: Start = (parts, life) => {
     index: simIndex(parts.index, life, parts.faults)
   })
   const behind = () => (stage.ready ? undefined : 'no model to encode sessions with')
-  return [{ name: 'encode', run: (signal) => stage.run(signal), hurry: () => {}, behind }]
+  return [{ name: 'encode', run: (signal) => stage.run(signal), drain: () => {}, behind }]
 }
 
 /** `mtmi start`: all stages in one process, the trainer giving the publisher a turn after every batch. */

@@ -35,7 +35,7 @@ export async function ioWithSequences(train: Readonly<Record<string, unknown>> =
   })
   const stop = new AbortController()
   const stage = new SequenceStage({ ...io, openStore: async () => new MemorySequenceStore(new MemoryDisk()) })
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   await until(
     async () => stage.consumed().get(0) === (await io.log.ends('interactions')).get(0) && stage.committed,
@@ -55,7 +55,7 @@ export async function until(condition: () => Promise<boolean>, running: Promise<
 
 export async function learnAll(stage: TrainStage, io: TestStageIo): Promise<void> {
   const stop = new AbortController()
-  stage.hurry(true)
+  stage.drain(true)
   const running = stage.run(stop.signal)
   const end = (await io.log.ends('user-sequences')).get(0)
   await until(async () => stage.consumed().get(0) === end && stage.updatesSent, running)

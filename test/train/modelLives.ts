@@ -6,11 +6,11 @@ import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
-import type { BatchLedger } from '../../src/train/checkpoint/ledger.ts'
+import type { BatchLedger } from '../../src/train/checkpoint/batchLedger.ts'
 import type { ControlRequest, ControlResult, ModelControl } from '../../src/train/modelControl.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { ioWithSequences, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
 
@@ -97,7 +97,7 @@ export async function live(
       if (batch >= batches) stop.abort()
     }
   })
-  for (const stage of [train, publish]) stage.hurry(true)
+  for (const stage of [train, publish]) stage.drain(true)
   const parts = [train.run(stop.signal), publish.run(stop.signal)]
   const running = Promise.all(parts).then(() => {})
   running.catch(() => stop.abort())

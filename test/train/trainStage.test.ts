@@ -6,11 +6,11 @@ import { erasedSequence } from '../../src/log/erasure.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { Checkpoint, SaveOptions } from '../../src/model/replica/checkpoint.ts'
 import type { Example } from '../../src/records/example.ts'
-import { BatchLedgerMemory } from '../../src/train/checkpoint/batchLedgerMemory.ts'
-import { CheckpointMemory } from '../../src/train/checkpoint/checkpointMemory.ts'
 import { checkpointsNaming } from '../../src/train/forgetUser.ts'
 import type { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
+import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
+import { CheckpointMemory } from '../support/checkpointMemory.ts'
 import { allArrays } from '../support/copies.ts'
 import { ioWithSequences, learnAll, newTrainer, until } from '../support/smallStream.ts'
 import type { TestStageIo } from '../support/stageIo.ts'
@@ -116,8 +116,8 @@ test('after several steps that are not finite it goes back to a checkpoint that 
   })
   await learnAll(stage, io)
   // The checkpoint after batch 6 has the broken rows: three more batches show it, then the one before is taken.
-  assert.equal(stage.rollbacks, 2)
-  assert.equal(stage.batchesDropped, 6)
+  assert.equal(stage.figures.rollbacks, 2)
+  assert.equal(stage.figures.batchesDropped, 6)
   assert.deepEqual(
     reports.filter(({ step }) => step === undefined).map(({ batch }) => batch),
     [7, 8, 9, 10, 11, 12]

@@ -1,5 +1,4 @@
-// The ledger of batch boundaries in one append-only file, a line an entry: 16 hexadecimal digits of the SHA-256 of the
-// JSON text, a space, the JSON text.
+// Which records each training step was cut from, written before the step: what makes weights bit-equal after a crash.
 
 import { createHash } from 'node:crypto'
 import {
@@ -15,48 +14,69 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { CorruptError, UnavailableError } from '../../core/errors.ts'
-import { jsonOf } from './checkpointJson.ts'
-import type { BatchLedger, LedgerEntry } from './ledger.ts'
+import type { OffsetRanges } from '../../core/offsets.ts'
 
-export interface BatchLedgerFileOptions {
-  readonly file: string
-  /**
-   * Whether `append` waits for the disk. Default false: an entry is handed to the operating system, which survives
-   * SIGKILL but not a power cut; after one, steps whose entries are lost are cut anew, and weights may differ from
-   * those of an undisturbed run, while no example is lost.
-   */
-  readonly sync?: boolean
+export interface LedgerEntry {
+  /** The step that trains on this batch: the first is 1 more than the last checkpoint's, and they ascend. */
+  readonly step: number
+  /** Records of `user-sequences` that the batch was cut from. */
+  readonly ranges: OffsetRanges
+  /** Examples cut from them, without replayed ones. */
+  readonly examples: number
+  /** Next offset of the catalogue that the trainer knew. */
+  readonly catalogue: bigint
 }
 
 /**
- * BatchLedger on a file. A last entry that was torn by a kill is dropped when the file is opened.
+ * Append-only list of batch boundaries. After a restart: restore the checkpoint of step S, train on `after(S)` again
+ * batch by batch, then continue where the last range ended.
+ */
+export interface BatchLedger {
+  /** The entry survives the death of this process. @throws Error if `entry.step` is not above the last one's */
+  append(entry: LedgerEntry): void
+  /** Entries with a step above `step`, ascending. */
+  after(step: number): readonly LedgerEntry[]
+  /** Drops entries below `step`: 1 more than the OLDEST kept checkpoint's, since newer ones may turn out damaged. */
+  truncateBefore(step: number): void
+  close(): void
+}
+
+/** @throws Error if the entry cannot follow the last one: a bug of the caller */
+export function checkNext({ step }: LedgerEntry, last: LedgerEntry | undefined): void {
+  if (!(Number.isSafeInteger(step) && step >= 0)) throw new Error(`ledger: step ${step} is not a whole number`)
+  if (last !== undefined && step <= last.step) throw new Error(`ledger: step ${step} after step ${last.step}`)
+}
+
+/**
+ * BatchLedger in one append-only file, a line per entry: 16 hexadecimal digits of the SHA-256 of the JSON text, a
+ * space, the JSON text. A last entry that was torn by a kill is dropped when the file is opened. Entries are held in
+ * memory as well: a few hundred between two checkpoints.
  *
- * Entries are held in memory as well: a few hundred between two checkpoints.
+ * `append` hands an entry to the operating system, which survives SIGKILL but not a power loss. After one, steps whose
+ * entries are lost are cut again: weights may differ from those of an undisturbed run, but no example is lost.
  */
 export class BatchLedgerFile implements BatchLedger {
   readonly #file: string
-  readonly #sync: boolean
   #handle: number
   #bytes: number
   #entries: LedgerEntry[]
 
   /**
-   * @throws CorruptError if an entry before the last is damaged; the file is left as it is @throws UnavailableError if
-   *   it can't be opened
+   * @throws CorruptError if an entry before the last is damaged; the file is left unchanged
+   * @throws UnavailableError if it cannot be opened
    */
-  constructor(options: BatchLedgerFileOptions) {
-    this.#file = options.file
-    this.#sync = options.sync ?? false
+  constructor({ file }: { readonly file: string }) {
+    this.#file = file
     let text: Buffer
     try {
-      mkdirSync(path.dirname(options.file), { recursive: true })
-      this.#handle = openSync(options.file, 'a+')
+      mkdirSync(path.dirname(file), { recursive: true })
+      this.#handle = openSync(file, 'a+')
       text = readFileSync(this.#handle)
     } catch (cause) {
       throw this.#unavailable('opened', cause)
     }
     try {
-      const { entries, bytes } = parse(text, options.file)
+      const { entries, bytes } = parse(text, file)
       this.#entries = entries
       this.#bytes = bytes
       if (bytes < text.length) ftruncateSync(this.#handle, bytes)
@@ -66,30 +86,18 @@ export class BatchLedgerFile implements BatchLedger {
     }
   }
 
-  /** As the constructor does. */
-  static open(file: string, options: { readonly sync?: boolean } = {}): BatchLedgerFile {
-    return new BatchLedgerFile({ file, ...options })
-  }
-
   append(entry: LedgerEntry): void {
-    const last = this.#entries.at(-1)
-    if (!(Number.isSafeInteger(entry.step) && entry.step >= 0))
-      throw new Error(`ledger: step ${entry.step} is not a whole number`)
-    if (last !== undefined && entry.step <= last.step)
-      throw new Error(`ledger: step ${entry.step} after step ${last.step}`)
+    checkNext(entry, this.#entries.at(-1))
     const line = Buffer.from(lineOf(entry))
     try {
       writeAll(this.#handle, line)
-      if (this.#sync) fsyncSync(this.#handle)
     } catch (cause) {
-      // Half a line must not be followed by the next: it would look like damage.
+      // The next entry must not follow half a line: it would look like damage.
       try {
         ftruncateSync(this.#handle, this.#bytes)
       } catch (second) {
-        throw new CorruptError(
-          `ledger ${this.#file}: half an entry was written and cannot be taken back: ${String(second)}`,
-          { cause }
-        )
+        const message = `ledger ${this.#file}: half an entry was written and cannot be removed: ${String(second)}`
+        throw new CorruptError(message, { cause })
       }
       throw this.#unavailable('written', cause)
     }
@@ -101,22 +109,10 @@ export class BatchLedgerFile implements BatchLedger {
     return this.#entries.filter((entry) => entry.step > step)
   }
 
+  /** Writes another file, syncs and renames it: killed at any moment it leaves the old list or the new one. */
   truncateBefore(step: number): void {
-    if (this.#entries.length > 0 && this.#entries[0]!.step < step)
-      this.#rewrite(this.#entries.filter((entry) => entry.step >= step))
-  }
-
-  truncateAfter(step: number): void {
-    if (this.#entries.length > 0 && this.#entries.at(-1)!.step > step)
-      this.#rewrite(this.#entries.filter((entry) => entry.step <= step))
-  }
-
-  close(): void {
-    closeSync(this.#handle)
-  }
-
-  /** Under another name, synced, then renamed: killed at any moment it leaves the old list or the new one. */
-  #rewrite(entries: LedgerEntry[]): void {
+    if ((this.#entries[0]?.step ?? step) >= step) return
+    const entries = this.#entries.filter((entry) => entry.step >= step)
     const temporary = `${this.#file}.tmp`
     try {
       const handle = openSync(temporary, 'w')
@@ -137,13 +133,12 @@ export class BatchLedgerFile implements BatchLedger {
     }
   }
 
+  close(): void {
+    closeSync(this.#handle)
+  }
+
   #unavailable(what: string, cause: unknown): UnavailableError {
-    return new UnavailableError(
-      `ledger ${this.#file} cannot be ${what}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      {
-        cause
-      }
-    )
+    return new UnavailableError(`ledger ${this.#file} cannot be ${what}: ${(cause as Error).message}`, { cause })
   }
 }
 
@@ -155,17 +150,13 @@ function checksumOf(json: string): string {
   return createHash('sha256').update(json).digest('hex').slice(0, 16)
 }
 
-function lineOf(entry: LedgerEntry): string {
-  const json = jsonOf({
-    step: entry.step,
-    ranges: [...entry.ranges].map(([partition, { from, to }]) => [partition, from.toString(), to.toString()]),
-    examples: entry.examples,
-    ...(entry.detail === undefined ? {} : { detail: entry.detail })
-  })
+function lineOf({ step, ranges, examples, catalogue }: LedgerEntry): string {
+  const offsets = Array.from(ranges, ([partition, { from, to }]) => [partition, String(from), String(to)])
+  const json = JSON.stringify({ step, ranges: offsets, examples, catalogue: String(catalogue) })
   return `${checksumOf(json)} ${json}\n`
 }
 
-/** @returns the entries, and how many bytes of the file they are: what follows was torn */
+/** @returns the entries, and how many bytes of the file they are: the rest was torn */
 function parse(file: Buffer, name: string): { entries: LedgerEntry[]; bytes: number } {
   const entries: LedgerEntry[] = []
   let start = 0
@@ -173,12 +164,11 @@ function parse(file: Buffer, name: string): { entries: LedgerEntry[]; bytes: num
     const newline = file.indexOf(0x0a, start)
     const entry = newline < 0 ? undefined : entryOf(file.toString('utf8', start, newline))
     if (entry === undefined) {
-      if (newline >= 0 && newline + 1 < file.length) {
-        throw new CorruptError(
-          `ledger ${name}: entry ${entries.length + 1}, at byte ${start}, is damaged and others follow it; move the file away to go on from the last checkpoint with batches cut anew`
-        )
-      }
-      break
+      if (newline < 0 || newline + 1 === file.length) break
+      throw new CorruptError(
+        `ledger ${name}: entry ${entries.length + 1}, at byte ${start}, is damaged and others follow it. ` +
+          'Move the file away to continue from the last checkpoint; its batches are then cut again'
+      )
     }
     const last = entries.at(-1)
     if (last !== undefined && entry.step <= last.step)
@@ -193,16 +183,12 @@ function parse(file: Buffer, name: string): { entries: LedgerEntry[]; bytes: num
 function entryOf(line: string): LedgerEntry | undefined {
   const json = line.slice(17)
   if (line[16] !== ' ' || checksumOf(json) !== line.slice(0, 16)) return undefined
-  const parsed = JSON.parse(json) as {
+  const { step, ranges, examples, catalogue } = JSON.parse(json) as {
     step: number
     ranges: [number, string, string][]
     examples: number
-    detail?: Record<string, unknown>
+    catalogue: string
   }
-  return {
-    step: parsed.step,
-    ranges: new Map(parsed.ranges.map(([partition, from, to]) => [partition, { from: BigInt(from), to: BigInt(to) }])),
-    examples: parsed.examples,
-    ...(parsed.detail === undefined ? {} : { detail: parsed.detail })
-  }
+  const offsets = ranges.map(([partition, from, to]) => [partition, { from: BigInt(from), to: BigInt(to) }] as const)
+  return { step, ranges: new Map(offsets), examples, catalogue: BigInt(catalogue) }
 }

@@ -1,5 +1,4 @@
-// One file of a checkpoint: written piece by piece, checked as a whole before any of it is believed, read piece by
-// piece.
+// One file of a checkpoint: written piece by piece, verified as a whole before any of it is used, read piece by piece.
 //
 // Layout, little-endian:
 //   8 bytes  "MTMICKPT"
@@ -11,7 +10,7 @@
 //   4 bytes  0
 //  32 bytes  SHA-256 of everything before
 //
-// SHA-256 rather than CRC-32: it is in every Node 20 (zlib.crc32 came with 20.15), and with the processor's SHA
+// SHA-256 rather than CRC-32: every Node 20 has it (zlib.crc32 came with 20.15), and with the processor's SHA
 // instructions it reads 1.6 GB/s against 3.1: either way the disk is slower.
 
 import { createHash } from 'node:crypto'
@@ -20,19 +19,18 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { CorruptError } from '../../core/errors.ts'
 import type { NamedArray, NamedArrays } from '../../core/namedArrays.ts'
 import type { Checkpoint, CheckpointPart } from '../../model/replica/checkpoint.ts'
-import { jsonOf } from './checkpointJson.ts'
 
 const magic = 'MTMICKPT'
 const formatVersion = 2
 const prefixBytes = 16
 const checksumBytes = 32
-/** Written at once: some 10 ms of making it and of its checksum, after which it is somebody else's turn. */
+/** Written at once: creating it and its checksum takes some 10 ms, after which other work on the thread gets its turn. */
 const pieceBytes = 4 * 1024 * 1024
 /** Buffers of one write at most: the system's limit is 1,024. */
 const piecesMax = 512
-/** Read at once while a file is checked. */
-const checkedBytes = 16 * 1024 * 1024
-/** A head beyond this is damage, not a checkpoint. */
+/** Read at once while a file is verified. */
+const verifiedBytes = 16 * 1024 * 1024
+/** A head beyond this is damage. */
 const headMax = 256 * 1024 * 1024
 
 const kinds = { Float32Array, Float64Array, Int32Array, Uint8Array } as const
@@ -43,7 +41,6 @@ interface ArrayHead {
   readonly length: number
 }
 
-/** What stands at the file's beginning, and what the system says of it. */
 export interface CheckpointHead {
   readonly step: number
   /** Of this content; kept when a user is erased from it. */
@@ -51,19 +48,39 @@ export interface CheckpointHead {
   /** The file that has everything that is not in this one; undefined: this one is whole. */
   readonly base: { readonly step: number; readonly id: string } | undefined
   readonly header: Checkpoint['header']
+  /** Size and modification time of the file. */
   readonly bytes: number
   readonly changedMs: number
-  /** Where the parts begin. */
+  /** Offset of the parts. */
   readonly start: number
 }
 
-/** Syncs it, too. @returns where the parts begin @throws TypeError if JSON cannot hold the header */
+/** JSON.stringify that refuses what JSON would silently change. @throws TypeError */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value, (key, inner: unknown) => {
+    if (isJson(inner)) return inner
+    throw new TypeError(`JSON cannot hold ${key}, which is ${String(inner)}: use a string or a plain object`)
+  })
+}
+
+function isJson(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value)
+  if (Array.isArray(value)) return !value.includes(undefined)
+  if (typeof value !== 'object' || value === null) return !['bigint', 'function', 'symbol'].includes(typeof value)
+  return [Object.prototype, null].includes(Object.getPrototypeOf(value) as typeof Object.prototype | null)
+}
+
+/** Writes and syncs it. @returns offset of the parts @throws TypeError if JSON cannot hold the header */
 export async function writeFile(
   file: string,
-  head: Pick<CheckpointHead, 'step' | 'id' | 'base' | 'header'>,
+  {
+    step,
+    id,
+    base = null,
+    header
+  }: Pick<CheckpointHead, 'step' | 'id' | 'header'> & { base?: CheckpointHead['base'] | null },
   parts: Iterable<CheckpointPart>
-): Promise<Pick<CheckpointHead, 'start'>> {
-  const { step, id, base = null, header } = head
+): Promise<number> {
   const text = Buffer.from(jsonOf({ step, id, base, header }), 'utf8')
   if (text.length > headMax)
     throw new RangeError(`checkpoint: a header of ${text.length} bytes; large state belongs into parts`)
@@ -89,12 +106,14 @@ export async function writeFile(
     add(prefix)
     add(text)
     for (const { name, arrays } of parts) {
-      const heads = Array.from(
-        arrays,
-        ([key, array]): ArrayHead => ({ name: key, type: kindOf(key, array), length: array.length })
-      )
-      const contents = Buffer.from(jsonOf({ name, arrays: heads }), 'utf8')
-      add(lengthOf(contents))
+      const heads = Array.from(arrays, ([key, array]): ArrayHead => {
+        const type = array.constructor.name as keyof typeof kinds
+        return { name: key, type, length: array.length }
+      })
+      const contents = Buffer.from(JSON.stringify({ name, arrays: heads }), 'utf8')
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(contents.length)
+      add(length)
       add(contents)
       for (const array of arrays.values()) {
         for (let at = 0; at < array.byteLength; at += pieceBytes) {
@@ -107,13 +126,13 @@ export async function writeFile(
     pieces.push(hash.digest())
     await flush()
     await handle.sync()
-    return { start: prefixBytes + text.length }
+    return prefixBytes + text.length
   } finally {
     await handle.close()
   }
 }
 
-/** Unchecked. @throws CorruptError if it is not that of a checkpoint; what the system says if there is no such file */
+/** Not verified. @throws CorruptError if it is not that of a checkpoint; a system error if there is no such file */
 export async function readHead(file: string): Promise<CheckpointHead> {
   const handle = await open(file, 'r')
   try {
@@ -123,17 +142,13 @@ export async function readHead(file: string): Promise<CheckpointHead> {
   }
 }
 
-/**
- * @returns its head, if every byte is as it was written @throws CorruptError otherwise; what the system says if there
- *   is no such file
- */
-export async function checkFile(file: string, step: number): Promise<CheckpointHead> {
+/** @returns its head @throws CorruptError if any byte has changed; a system error if there is no such file */
+export async function verifyFile(file: string, step: number): Promise<CheckpointHead> {
   const handle = await open(file, 'r')
   try {
     const head = await headOf(handle, file)
-    const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
     const hash = createHash('sha256')
-    const buffer = Buffer.alloc(Math.min(checkedBytes, head.bytes))
+    const buffer = Buffer.alloc(Math.min(verifiedBytes, head.bytes))
     const end = head.bytes - checksumBytes
     for (let at = 0; at < end; ) {
       const piece = buffer.subarray(0, Math.min(buffer.length, end - at))
@@ -143,16 +158,16 @@ export async function checkFile(file: string, step: number): Promise<CheckpointH
     }
     const checksum = Buffer.alloc(checksumBytes)
     await readAll(handle, checksum, end, file)
-    const digest = hash.digest()
-    if (!digest.equals(checksum)) throw damaged('its checksum is wrong: it was cut off, or a byte has changed')
-    if (head.step !== step) throw damaged(`holds step ${head.step}: was it renamed?`)
+    if (!hash.digest().equals(checksum))
+      throw damaged(file, 'its checksum is wrong: it was cut off, or a byte has changed')
+    if (head.step !== step) throw damaged(file, `holds step ${head.step}: was it renamed?`)
     return head
   } finally {
     await handle.close()
   }
 }
 
-/** Of a file that was checked. @param names of the parts that are wanted; undefined: all */
+/** Of a verified file. @param names of the parts to read; undefined: all */
 export function* partsOfFile(
   file: string,
   head: Omit<CheckpointHead, 'header'>,
@@ -179,17 +194,16 @@ export function* partsOfFile(
 }
 
 async function headOf(handle: FileHandle, file: string): Promise<CheckpointHead> {
-  const damaged = (what: string) => new CorruptError(`checkpoint ${file}: ${what}`)
   const { size, mtimeMs } = await handle.stat()
-  if (size < prefixBytes + checksumBytes) throw damaged(`cut off: ${size} bytes are less than an empty checkpoint has`)
+  if (size < prefixBytes + checksumBytes) throw damaged(file, `cut off (${size} bytes)`)
   const prefix = Buffer.alloc(prefixBytes)
   await readAll(handle, prefix, 0, file)
-  if (prefix.toString('latin1', 0, 8) !== magic) throw damaged('does not begin as a checkpoint does')
+  if (prefix.toString('latin1', 0, 8) !== magic) throw damaged(file, 'does not begin as a checkpoint does')
   const format = prefix.readUInt32LE(8)
-  if (format !== formatVersion) throw damaged(`has format version ${format}, this program reads ${formatVersion}`)
+  if (format !== formatVersion) throw damaged(file, `has format version ${format}, this program reads ${formatVersion}`)
   const headBytes = prefix.readUInt32LE(12)
   if (headBytes > headMax || prefixBytes + headBytes + checksumBytes > size)
-    throw damaged(`cut off within its head (${size} bytes)`)
+    throw damaged(file, `cut off within its head (${size} bytes)`)
   const text = Buffer.alloc(headBytes)
   await readAll(handle, text, prefixBytes, file)
   let head: Partial<CheckpointHead> & { readonly base?: CheckpointHead['base'] | null }
@@ -200,16 +214,8 @@ async function headOf(handle: FileHandle, file: string): Promise<CheckpointHead>
   }
   const { step, header, id, base } = head
   if (typeof step !== 'number' || typeof id !== 'string' || typeof header !== 'object' || header === null)
-    throw damaged('its head is not one of a checkpoint')
-  return {
-    step,
-    id,
-    base: base ?? undefined,
-    header,
-    bytes: size,
-    changedMs: mtimeMs,
-    start: prefixBytes + headBytes
-  }
+    throw damaged(file, 'its head is not that of a checkpoint')
+  return { step, id, base: base ?? undefined, header, bytes: size, changedMs: mtimeMs, start: prefixBytes + headBytes }
 }
 
 function readArrays(handle: number, file: string, start: number, heads: readonly ArrayHead[]): NamedArrays {
@@ -237,7 +243,7 @@ async function writeAll(handle: FileHandle, pieces: Uint8Array[]): Promise<void>
 async function readAll(handle: FileHandle, bytes: Uint8Array, position: number, file: string): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesRead } = await handle.read(bytes, at, bytes.length - at, position + at)
-    if (bytesRead === 0) throw new CorruptError(`checkpoint ${file}: it ended at ${position + at} while it was read`)
+    if (bytesRead === 0) throw damaged(file, `it ended at ${position + at} while it was read`)
     at += bytesRead
   }
 }
@@ -245,18 +251,11 @@ async function readAll(handle: FileHandle, bytes: Uint8Array, position: number, 
 function readAllSync(handle: number, bytes: Uint8Array, position: number, file: string): void {
   for (let at = 0; at < bytes.length; ) {
     const bytesRead = readSync(handle, bytes, at, bytes.length - at, position + at)
-    if (bytesRead === 0) throw new CorruptError(`checkpoint ${file}: it ended at ${position + at} while it was read`)
+    if (bytesRead === 0) throw damaged(file, `it ended at ${position + at} while it was read`)
     at += bytesRead
   }
 }
 
-function lengthOf(contents: Uint8Array): Buffer {
-  const length = Buffer.alloc(4)
-  length.writeUInt32LE(contents.length)
-  return length
-}
-
-function kindOf(name: string, array: NamedArray): keyof typeof kinds {
-  for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) if (array instanceof kinds[kind]) return kind
-  throw new TypeError(`checkpoint: array ${name} is of none of the types ${Object.keys(kinds).join(', ')}`)
+function damaged(file: string, what: string): CorruptError {
+  return new CorruptError(`checkpoint ${file}: ${what}`)
 }

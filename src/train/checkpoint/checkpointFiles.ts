@@ -1,5 +1,4 @@
-// Checkpoints as files: one file each, complete under its name or not there at all. What a file consists of: see
-// checkpointFile.ts.
+// Checkpoints as files: one file each, complete under its name or absent. The format: checkpointFile.ts.
 
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, statSync } from 'node:fs'
@@ -8,10 +7,10 @@ import path from 'node:path'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
-import { type CheckpointHead, checkFile, partsOfFile, readHead, writeFile } from './checkpointFile.ts'
+import { type CheckpointHead, partsOfFile, readHead, verifyFile, writeFile } from './checkpointFile.ts'
 
 export interface CheckpointFilesOptions {
-  /** Made if it is missing. One process writes into it at a time. */
+  /** Created if it is missing. One process writes into it at a time. */
   readonly directory: string
   /** Intact checkpoints kept; ≥ 1. */
   readonly keep: number
@@ -23,26 +22,23 @@ type FileHead = Omit<CheckpointHead, 'header'>
 
 /**
  * CheckpointStore on a directory: `checkpoint-<step>.mtmi`. A save writes under another name, syncs, renames and syncs
- * the directory: killed at any moment it leaves the earlier files as they were. A version has an empty file
- * `checkpoint-<step>.version` beside it. A damaged file is never deleted and never written over: a save of the same
- * step first renames it to `….damaged-<n>`.
+ * the directory: killed at any moment it leaves the earlier files unchanged. A version has an empty file
+ * `checkpoint-<step>.version` beside it. A damaged file is never deleted or overwritten: a save of the same step first
+ * renames it to `….damaged-<n>`.
  *
- * A file that tells only of changes names the file that it builds on by an id, which a file keeps when a user is erased
- * from it. One that is damaged or gone takes those with it that build on it, and the one before is used.
+ * An incremental file names its base by an id, which a file keeps when a user is erased from it. If a file is damaged or
+ * missing, so are those that build on it, and the one before is used.
  */
 export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string
   readonly #keep: number
   readonly #versionKeep: number
-  /**
-   * Heads of files known to be undamaged: written, or read and checked, by this object. Without their headers: there
-   * are many.
-   */
+  /** Heads, without headers, of files that this object wrote or verified. */
   readonly #intact = new Map<string, FileHead>()
   /** Saves are made one after the other. */
-  #saving: Promise<void> = Promise.resolve()
+  #saving: Promise<unknown> = Promise.resolve()
 
-  /** @throws UnavailableError if the directory can't be made */
+  /** @throws UnavailableError if the directory cannot be created */
   constructor(options: CheckpointFilesOptions) {
     if (!(Number.isInteger(options.keep) && options.keep >= 1))
       throw new RangeError(`keep must be a whole number above 0, not ${options.keep}`)
@@ -52,18 +48,13 @@ export class CheckpointFiles implements CheckpointStore {
     try {
       mkdirSync(options.directory, { recursive: true })
     } catch (cause) {
-      throw new UnavailableError(`checkpoints: directory ${options.directory} cannot be made: ${reasonOf(cause)}`, {
+      throw new UnavailableError(`checkpoints: directory ${options.directory} cannot be created: ${reasonOf(cause)}`, {
         cause
       })
     }
   }
 
-  /** As the constructor does. */
-  static async open(directory: string, options: { readonly keep: number }): Promise<CheckpointFiles> {
-    return new CheckpointFiles({ directory, ...options })
-  }
-
-  /** @throws UnavailableError if it can't be written (disk full, no permission); the earlier ones are untouched */
+  /** @throws UnavailableError if it cannot be written (disk full, no permission); the earlier ones are unchanged */
   save(step: number, checkpoint: Checkpoint, options: SaveOptions = {}): Promise<{ bytes: number; oldest: number }> {
     return this.#inTurn(() => this.#save(step, checkpoint, options))
   }
@@ -106,7 +97,7 @@ export class CheckpointFiles implements CheckpointStore {
     }
     if (skipped.length === 0) return undefined
     throw new CorruptError(
-      `checkpoints: none of the ${skipped.length} in ${this.#directory} is intact; put one back from a backup, or move them away to begin anew:\n  - ${skipped.join('\n  - ')}`
+      `checkpoints: none of the ${skipped.length} in ${this.#directory} is intact; restore one from a backup, or move them away to start from scratch:\n  - ${skipped.join('\n  - ')}`
     )
   }
 
@@ -119,7 +110,7 @@ export class CheckpointFiles implements CheckpointStore {
     return { header: (await readHead(this.#file(step))).header, parts: { [Symbol.iterator]: parts } }
   }
 
-  /** Of all files that are named like a checkpoint, damaged ones included; ascending. */
+  /** Of all files named like a checkpoint, damaged ones included; ascending. */
   async steps(): Promise<number[]> {
     const names = await this.#names()
     return names
@@ -135,8 +126,8 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /**
-   * Header and size, without the parts, and unchecked: for whoever lists what there is. @throws CorruptError,
-   * UnavailableError as `load`
+   * Header and size, without the parts and unverified: for lists of checkpoints. @throws CorruptError, UnavailableError
+   * as `load`
    */
   async describe(step: number): Promise<{ header: Checkpoint['header']; bytes: number; since: number | undefined }> {
     const file = this.#file(step)
@@ -153,14 +144,11 @@ export class CheckpointFiles implements CheckpointStore {
   /** One after the other. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = handledLater(this.#saving.then(work))
-    this.#saving = result.then(
-      () => undefined,
-      () => undefined
-    )
+    this.#saving = result.catch(() => undefined) // the caller gets the error
     return result
   }
 
-  /** The whole one first, then what tells of changes, to the step. */
+  /** The whole one first, then the incremental ones, to the step. */
   async #chain(step: number): Promise<{ file: string; head: FileHead }[]> {
     const chain: { file: string; head: FileHead }[] = []
     for (let at = step; ; ) {
@@ -190,13 +178,13 @@ export class CheckpointFiles implements CheckpointStore {
     const file = this.#file(step)
     const known = this.#intact.get(file)
     try {
-      // Another process may have written it anew, or deleted it: that is seen by its size and time. Without awaiting:
-      // there are many files, and a training step between two turns.
+      // Another process may have rewritten or deleted it, which its size and time show. Synchronously: there are many
+      // files, and a training step between two turns of the event loop.
       if (known !== undefined) {
         const { size, mtimeMs } = statSync(file)
         if (size === known.bytes && mtimeMs === known.changedMs) return known
       }
-      const { header: _, ...head } = await checkFile(file, step)
+      const { header: _, ...head } = await verifyFile(file, step)
       this.#intact.set(file, head)
       return head
     } catch (error) {
@@ -244,15 +232,15 @@ export class CheckpointFiles implements CheckpointStore {
     const file = this.#file(step)
     const temporary = `${file}.tmp`
     try {
-      const written = await writeFile(temporary, { step, ...head }, parts)
-      await this.#setDamagedAside(step)
+      const start = await writeFile(temporary, { step, ...head }, parts)
+      await this.#moveDamaged(step)
       await rename(temporary, file)
       if (asVersion === true) await (await open(this.#versionFile(step), 'w')).close()
       else if (asVersion === false) await rm(this.#versionFile(step), { force: true })
       await syncDirectory(this.#directory)
       const { size, mtimeMs } = statSync(file)
       const { id, base } = head
-      this.#intact.set(file, { step, id, base, ...written, bytes: size, changedMs: mtimeMs })
+      this.#intact.set(file, { step, id, base, start, bytes: size, changedMs: mtimeMs })
       return size
     } catch (cause) {
       await rm(temporary, { force: true }).catch(() => undefined) // the fault that is thrown below says more
@@ -261,10 +249,10 @@ export class CheckpointFiles implements CheckpointStore {
     }
   }
 
-  async #setDamagedAside(step: number): Promise<void> {
+  async #moveDamaged(step: number): Promise<void> {
     const file = this.#file(step)
     const names = new Set(await this.#names())
-    // Read anew, whatever is remembered of it: it is about to be replaced.
+    // Verified again, whatever is known of it: it is about to be replaced.
     this.#intact.delete(file)
     if (!names.has(path.basename(file)) || (await this.#undamaged(step)) !== undefined) return
     let n = 1
@@ -273,9 +261,9 @@ export class CheckpointFiles implements CheckpointStore {
   }
 
   /**
-   * Deletes all intact ones but those that are kept, and what killed saves left. Only what is known to be intact is
-   * counted and deleted, so a file of an earlier process is read once before. Later steps than the one just saved are
-   * left of a run that went back: `latest` must be this one.
+   * Deletes all intact ones except those to keep, and what killed saves left. Only verified files are counted and
+   * deleted, so a file of an earlier process is read once first. Steps above the one just saved remain from a run that
+   * went back: `latest` must be this one.
    *
    * @returns the oldest that is not kept as a version alone
    */

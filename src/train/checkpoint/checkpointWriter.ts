@@ -1,5 +1,5 @@
-// Takes checkpoints of the trainer while it goes on learning: now and then a whole one, and between two of these such
-// as tell only what has changed, so that they may come every few seconds whatever the size of the table.
+// Takes checkpoints of the trainer while training continues: a whole one from time to time, and incremental ones between,
+// so that they may come every few seconds whatever the size of the table.
 
 import type { Clock } from '../../core/clock.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -8,32 +8,29 @@ import type { MetricsReport } from '../../monitor/metrics.ts'
 import type { Extent } from '../batch/changedRows.ts'
 import type { StageTrainer } from '../trainer.ts'
 
-/** A whole one follows so many that tell of changes, however small they are: a start reads them all. */
+/** A whole one follows this many incremental ones, however small: a start reads them all. */
 const changesMax = 60
 
 export interface CheckpointWriterOptions {
   readonly trainer: StageTrainer
   readonly checkpoints: CheckpointStore
   readonly clock: Clock
-  /** Blocks that somebody else has set aside for the checkpoint under way. */
+  /** Blocks that progressive evaluation has copied for the checkpoint in progress. */
   readonly waitingBlocks: () => number
-  /**
-   * Blocks, some megabyte each, that learning may set aside before it has to wait until the checkpoint is written.
-   * Default 64.
-   */
+  /** Blocks, about a megabyte each, that may be copied before training waits for the checkpoint. Default 64. */
   readonly waitingBlocksMax?: number
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
 
 /** What a checkpoint holds besides the trainer. */
-export interface Besides {
+export interface ExtraState {
   readonly header: Readonly<Record<string, unknown>>
   readonly parts: Iterable<CheckpointPart>
 }
 
 export interface SavedCheckpoint {
   readonly bytes: number
-  /** The oldest that learning can begin again from. */
+  /** The oldest that a restart may use. */
   readonly oldest: number
 }
 
@@ -61,13 +58,13 @@ export class CheckpointWriter {
     return this.#writing !== undefined
   }
 
-  /** Waits for the checkpoint that is being written. @throws what its writing failed with */
+  /** Waits for the checkpoint in progress. @throws the error of its write */
   async saved(): Promise<void> {
     await this.#writing
     if (this.#failure !== undefined) throw this.#failure.cause
   }
 
-  /** To be awaited between two batches. @throws what the writing failed with */
+  /** To be awaited between two batches. @throws the error of the write */
   async keepUp(): Promise<void> {
     const { trainer, waitingBlocks, waitingBlocksMax = 64, clock } = this.#options
     if (this.#failure !== undefined) await this.saved()
@@ -78,15 +75,15 @@ export class CheckpointWriter {
   }
 
   /**
-   * Takes one of this moment; it is written while learning goes on. None may be being written.
+   * Takes one of this moment; it is written while training continues. No other may be in progress.
    *
    * @param step its number
-   * @param besides made of this moment, too, and of as much
-   * @param onSaved after it has been written
+   * @param extra state of this moment, of the same extent
+   * @param onSaved called after it was written
    */
   take(
     step: number,
-    besides: (extent: Extent) => Besides,
+    extra: (extent: Extent) => ExtraState,
     {
       version,
       pruneLater = false,
@@ -100,9 +97,9 @@ export class CheckpointWriter {
     const extent = base === undefined ? 'whole' : 'changed'
     const { header, parts } = trainer.beginCheckpoint(extent)
     const { copies } = trainer
-    const also = besides(extent)
+    const more = extra(extent)
     this.#stalled(startedMs)
-    const checkpoint: Checkpoint = { header: { ...header, ...also.header }, parts: joined(parts, also.parts) }
+    const checkpoint: Checkpoint = { header: { ...header, ...more.header }, parts: joined(parts, more.parts) }
     const writing = handledLater(this.#write(step, checkpoint, { version, pruneLater, base, copies, onSaved }))
     this.#writing = writing
       .catch((cause: unknown) => {
@@ -138,7 +135,7 @@ export class CheckpointWriter {
     taken.onSaved(saved)
   }
 
-  /** undefined: the next one is to be whole. Together, changes weigh no more than what they are changes of. */
+  /** undefined: the next one must be whole. All increments together are no larger than the whole one. */
   #base(step: number): Chain | undefined {
     const chain = this.#chain
     if (chain === undefined || chain.copies !== this.#options.trainer.copies || chain.step >= step) return undefined

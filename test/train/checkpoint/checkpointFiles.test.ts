@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline'
 import test from 'node:test'
 import fc from 'fast-check'
 import { CheckpointFiles } from '../../../src/train/checkpoint/checkpointFiles.ts'
-import { CheckpointMemory } from '../../../src/train/checkpoint/checkpointMemory.ts'
 import { checkpointOf, checkpointStoreSuite, listed } from '../../conformance/checkpointStoreSuite.ts'
+import { CheckpointMemory } from '../../support/checkpointMemory.ts'
 import { bigCheckpointOf } from './checkpointFilesChild.ts'
 
 const temporaryDirectory = () => mkdtemp(path.join(tmpdir(), 'mtmi-checkpoint-'))

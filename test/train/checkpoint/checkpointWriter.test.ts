@@ -3,9 +3,9 @@ import test from 'node:test'
 import { systemClock } from '../../../src/core/clock.ts'
 import { configSchema } from '../../../src/core/config/config.ts'
 import type { MetricsReport } from '../../../src/monitor/metrics.ts'
-import { CheckpointMemory } from '../../../src/train/checkpoint/checkpointMemory.ts'
 import { CheckpointWriter } from '../../../src/train/checkpoint/checkpointWriter.ts'
 import { IncrementalTrainer } from '../../../src/train/incrementalTrainer.ts'
+import { CheckpointMemory } from '../../support/checkpointMemory.ts'
 
 const { model, train } = configSchema.parse({ model: { dimensions: 64, interestCount: 2 } })
 

@@ -1,10 +1,10 @@
 // Checkpoints in memory: the twin of CheckpointFiles for tests and for runs that leave nothing behind.
 
-import { ConfigError } from '../../core/errors.ts'
-import type { NamedArray } from '../../core/namedArrays.ts'
-import { handledLater } from '../../core/promises.ts'
-import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../model/replica/checkpoint.ts'
-import { jsonOf } from './checkpointJson.ts'
+import { ConfigError } from '../../src/core/errors.ts'
+import type { NamedArray } from '../../src/core/namedArrays.ts'
+import { handledLater } from '../../src/core/promises.ts'
+import type { Checkpoint, CheckpointPart, CheckpointStore, SaveOptions } from '../../src/model/replica/checkpoint.ts'
+import { jsonOf } from '../../src/train/checkpoint/checkpointFile.ts'
 
 interface Kept {
   readonly header: Checkpoint['header']
