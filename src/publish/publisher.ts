@@ -526,7 +526,7 @@ export class Publisher {
   }
 
   #promoteWhenComplete(): Promise<Promotion | undefined> {
-    const pending = this.#items.pending + this.#users.behind
+    const pending = this.#items.pending + this.#users.unfilled
     const filled = { items: this.#items.written, users: this.#users.encoded }
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
     const lookedAt = this.#asked && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled

@@ -52,6 +52,8 @@ export class PublisherUsers {
   #dropped = 0
   /** To be encoded again whatever the weights: known from before a restart, or from another index version. */
   #behind = new Set<UserId>()
+  /** Changed before the index version was begun, and not encoded since. */
+  #awaited = new Set<UserId>()
   /** Encoded, longest ago first → by which generation of the weights. */
   #encoded = new Map<UserId, number>()
   #generation = 0
@@ -94,6 +96,11 @@ export class PublisherUsers {
   /** Users whose vectors belong to another index version or to the time before a restart. */
   get behind(): number {
     return this.#behind.size
+  }
+
+  /** Users known when the index version was begun that have not been encoded since: it does not go live without them. */
+  get unfilled(): number {
+    return this.#behind.size + this.#awaited.size
   }
 
   /** Counts the changes of the tower weights. */
@@ -180,6 +187,7 @@ export class PublisherUsers {
   /** Another index version: nobody is in it yet. */
   beginVersion(): void {
     for (const userId of this.#encoded.keys()) this.#behind.add(userId)
+    this.#awaited = new Set(this.#waiting.keys())
     this.#encoded = new Map()
   }
 
@@ -254,6 +262,7 @@ export class PublisherUsers {
     this.#taken.delete(userId)
     this.#end(acceptedAtMs, outcome)
     if (!this.windows.has(userId)) return
+    this.#awaited.delete(userId)
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
     this.#encoded.set(userId, generation)
@@ -273,6 +282,7 @@ export class PublisherUsers {
       this.#end(acceptedAtMs, 'forgotten')
       return
     }
+    this.#awaited.delete(userId)
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
     if (this.#waiting.has(userId)) {
@@ -308,6 +318,7 @@ export class PublisherUsers {
     if (this.#waiting.delete(userId) || this.#unknown.get(userId) !== undefined) this.#account.add(outcome)
     this.#taken.delete(userId)
     this.#unknown.delete(userId)
+    this.#awaited.delete(userId)
     this.#behind.delete(userId)
     this.#encoded.delete(userId)
   }
@@ -327,6 +338,7 @@ export class PublisherUsers {
 
   #setBehind(userId: UserId): void {
     this.#encoded.delete(userId)
+    this.#awaited.delete(userId)
     // To the end: one that fails again and again must not hold up the others.
     this.#behind.delete(userId)
     this.#behind.add(userId)

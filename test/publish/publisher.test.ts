@@ -490,6 +490,31 @@ test('another index version is built aside, goes live when complete, and the old
   }
 })
 
+test('another index version goes live with everyone who was known when it was begun', async () => {
+  // Found by the simulator (seed 851): users whom the live version lacks were counted in place of those whose change
+  // waited, who were then not found.
+  const { encoder, index, publisher, learn, click, clock } = setUp()
+  learn(['x', 'y'])
+  for (const user of ['u', 'v']) click(user, ['x'])
+  await publisher.publishItems()
+  await publisher.publishUsers(10, { flush: true })
+  encoder.modelVersion = 'b' // which does not know x: a rollback
+  encoder.angles.delete('x')
+  for (const user of ['u', 'v']) click(user, ['x', 'x'])
+  for (const user of ['p', 'q']) click(user, ['y'])
+  await publisher.publishUsers(10, { flush: true })
+  encoder.modelVersion = 'c'
+  for (const user of ['u', 'v']) click(user, ['x', 'x', 'x'])
+  learn(['x', 'y'])
+  await publisher.publishItems()
+  await publisher.publishUsers(10) // p and q; the changes of the others wait for more
+  assert.equal((await index.live())?.indexVersion, 'a')
+  clock.advance(50)
+  await publisher.publishUsers(10)
+  assert.equal((await index.live())?.indexVersion, 'c')
+  for (const user of ['u', 'v', 'p', 'q']) assert.notEqual(await index.user(user), undefined, user)
+})
+
 test('a publisher that has caught up with less than is live does not take its place', async () => {
   const { encoder, index, publisher, learn } = setUp()
   learn(['x', 'y', 'z'])

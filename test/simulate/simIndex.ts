@@ -24,9 +24,6 @@ const calls = [
   'item'
 ]
 
-/** Of what is in the live index version, a new one has at least this share. */
-const completeShare = 0.9
-
 export interface IndexChecks {
   /** Points that are about to be written. */
   upsert?(points: readonly VectorPoint[]): void
@@ -88,9 +85,7 @@ function checkPromotion(
         !(role === 'items' && removedFrom(held, indexVersion).has(id)) &&
         !mayMiss(indexVersion, role, id)
     )
-    // The publisher compares numbers: a new user may stand in for one whose change waits.
-    const allowed = Math.max(role === 'users' ? 1 : 0, (1 - completeShare) * before[role].length)
-    if (missing.length > allowed)
+    if (missing.length > 0)
       life.world.violated(`index version ${indexVersion} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }
 }
