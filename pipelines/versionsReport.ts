@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import type { Config } from '../src/core/config/config.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
-import { type GateRecord, gateHistory, type HeldModel } from '../src/publish/modelGate.ts'
+import { type GateRecord, gateHistory, type RejectedCandidate } from '../src/publish/modelGate.ts'
 import { type HeldPromotion, heldPromotionState } from '../src/publish/publisherReport.ts'
 import type { VersionNumbers } from '../src/serve/answers.ts'
 import { CheckpointFiles } from '../src/train/checkpoint/checkpointFiles.ts'
@@ -24,7 +24,7 @@ export interface VersionsReport {
   readonly checkpoints: readonly CheckpointEntry[]
   /** Newest first. */
   readonly gates: readonly GateRecord[]
-  readonly held: HeldModel | null
+  readonly held: RejectedCandidate | null
   /** An index version that does not go live, and why. */
   readonly heldPromotion: HeldPromotion | null
   /** The trainer sends nothing until `mtmi publish --resume`. */
@@ -108,7 +108,7 @@ export function heldTexts({ held, heldPromotion, updatesHeld, pending }: Version
 }
 
 interface Held {
-  readonly held?: HeldModel | null
+  readonly held?: RejectedCandidate | null
   readonly heldPromotion?: HeldPromotion | null
 }
 

@@ -7,7 +7,7 @@ import type { BackendReport } from '../../src/model/backend.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
 import type { Detection } from '../../src/monitor/drift/detection.ts'
 import type { MetricsReport } from '../../src/monitor/metrics.ts'
-import type { HeldModel } from '../../src/publish/modelGate.ts'
+import type { RejectedCandidate } from '../../src/publish/modelGate.ts'
 import type { HeldPromotion } from '../../src/publish/publisherReport.ts'
 import type { EncodedSession } from '../../src/serve/sessions.ts'
 import type { ProgressiveReport } from '../../src/train/progressive/progressive.ts'
@@ -67,7 +67,7 @@ export interface PublishStatus {
   readonly step: number
   readonly indexVersion: string
   /** Weights that the gate rejected. */
-  readonly held?: HeldModel
+  readonly held?: RejectedCandidate
   /** An index version that does not go live. */
   readonly heldPromotion?: HeldPromotion
   /** Why vectors cannot be written, and since when. */

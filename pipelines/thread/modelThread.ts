@@ -19,7 +19,8 @@ import type { StageLogger } from '../../src/monitor/stageLogger.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
 import { heldPromotionState } from '../../src/publish/publisherReport.ts'
-import { PublishStage, publishedOffsets } from '../../src/publish/publishStage.ts'
+import { publishedOffsets } from '../../src/publish/publishProgress.ts'
+import { PublishStage } from '../../src/publish/publishStage.ts'
 import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { BatchingSessionEncoder } from '../../src/serve/sessions.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
@@ -175,7 +176,7 @@ async function publish(
       waitingUsers: users,
       step: replica.step,
       indexVersion: replica.modelVersion,
-      ...(stage.held === undefined ? {} : { held: stage.held }),
+      ...(stage.rejected === undefined ? {} : { held: stage.rejected }),
       ...(stage.heldPromotion === undefined ? {} : { heldPromotion: stage.heldPromotion }),
       ...(stage.outage === undefined ? {} : { outage: stage.outage })
     }

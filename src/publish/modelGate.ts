@@ -30,7 +30,7 @@ export interface GateRecord extends GateVerdict {
 }
 
 /** Weights that do not take effect, and why. */
-export interface HeldModel {
+export interface RejectedCandidate {
   /** The step refused last. */
   readonly step: number
   /** When the first of those in a row was refused. */
@@ -41,7 +41,7 @@ export interface HeldModel {
 /** Oldest first. */
 export interface GateHistory {
   readonly records: readonly GateRecord[]
-  readonly held?: HeldModel
+  readonly held?: RejectedCandidate
   /** Of the accepted ones; absent where the last is the best. */
   readonly slide?: GateSlide
 }
@@ -81,7 +81,7 @@ export class ModelGate {
   /** Later than this the next trial may begin. */
   #restUntilMs = 0
   #records: readonly GateRecord[]
-  #held: HeldModel | undefined
+  #held: RejectedCandidate | undefined
   #slide: GateSlide
 
   constructor(parts: ModelGateParts) {
@@ -94,7 +94,7 @@ export class ModelGate {
     this.#tell()
   }
 
-  get held(): HeldModel | undefined {
+  get rejected(): RejectedCandidate | undefined {
     return this.#held
   }
 
@@ -117,13 +117,13 @@ export class ModelGate {
 
   /**
    * Some milliseconds of work, if there is a candidate.
-   * @param hurry do not rest between two trials
+   * @param draining trials follow each other without a rest
    * @returns what took effect; undefined while nothing is decided
    */
-  advance(hurry: boolean): AppliedUpdate[] | undefined {
+  advance(draining: boolean): AppliedUpdate[] | undefined {
     const { replica, clock } = this.#parts
     const startedMs = clock.nowMs()
-    if (this.#trial === undefined && !hurry && startedMs < this.#restUntilMs) return undefined
+    if (this.#trial === undefined && !draining && startedMs < this.#restUntilMs) return undefined
     const candidate = replica.propose()
     if (candidate === undefined) return undefined
     this.#trial ??= {

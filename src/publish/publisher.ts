@@ -18,12 +18,12 @@ import {
   type VectorIndex
 } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
-import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import {
   type CatalogueLookup,
   defaultPublisherLimits,
+  encoderItem,
   type ItemReport,
   type ModelChange,
   type Promotion,
@@ -36,8 +36,6 @@ import { PublisherVersion } from './publisherVersion.ts'
 
 export type { ItemReport, UserReport } from './publisherReport.ts'
 
-const refusedIdsMax = 10
-
 type PublisherOptions = Pick<PublishOptions, 'userWaitMs' | 'sweepIntervalMs'>
 
 export class Publisher {
@@ -49,18 +47,18 @@ export class Publisher {
   readonly #isCandidate: (itemId: ItemId) => boolean
   readonly #serving: () => Encoder | undefined
   readonly #popularityOf: (itemId: ItemId) => ItemPopularity
-  readonly #indexVersion: PublisherVersion
+  readonly #version: PublisherVersion
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
-  /** To be taken out of the index. */
+  /** To be removed from the index. */
   readonly #expired = new Set<ItemId>()
-  /** The model knows them, and they may not be in lists: taken out of the index once. */
+  /** Known to the model, but not allowed in lists: removed from the index once. */
   readonly #hidden = new Set<ItemId>()
   readonly #forgotten = new Set<UserId>()
-  /** Changes that were taken and are neither written nor put back: they wait as those do that were not taken. */
+  /** Taken, and neither written nor put back: they still count as waiting. */
   #writing = { items: 0, users: 0 }
 
-  /** Somebody asked for the index version that is filled: it may hold less than the live one. */
+  /** The version that is filled was requested by an operator: it may hold less than the live one. */
   #asked = false
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -71,15 +69,12 @@ export class Publisher {
     options: PublisherOptions
     clock: Clock
     catalogue: CatalogueLookup
-    /**
-     * Whether an item may be in lists. One that may not gets no vector, whatever the model knows of it. Default: all
-     * may.
-     */
+    /** Whether an item may be in lists. One that may not gets no vector. Default: all may. */
     isCandidate?: (itemId: ItemId) => boolean
     limits?: Partial<PublisherLimits>
-    /** What the live index version was made with while another is being filled: who clicks then gets new vectors in both. */
+    /** The encoder of the live version while another is filled: users who act then get new vectors in both. */
     serving?: () => Encoder | undefined
-    /** How popular an item is now. Default: none is. */
+    /** Default: no item is popular. */
     popularityOf?: (itemId: ItemId) => ItemPopularity
   }) {
     this.#encoder = parts.encoder
@@ -91,20 +86,12 @@ export class Publisher {
     this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
     const limits = { ...defaultPublisherLimits, ...parts.limits }
     this.#limits = limits
-    this.#indexVersion = new PublisherVersion(parts.index, limits)
+    this.#version = new PublisherVersion(parts.index, limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
-    this.#users = new PublisherUsers({
-      usersMax: limits.usersMax,
-      unknownMax: limits.unknownUsersMax,
-      userWaitMs: parts.options.userWaitMs,
-      sweepIntervalMs: parts.options.sweepIntervalMs
-    })
+    this.#users = new PublisherUsers({ ...limits, ...parts.options })
   }
 
-  /**
-   * The user's history changed: the newest window counts, the oldest acceptance of what waits is what freshness is
-   * measured from.
-   */
+  /** The user's history changed. The newest window is encoded; freshness is measured from the oldest change. */
   noteSequence({ userId, steps, acceptedAtMs, source }: UserChange): void {
     if (steps.length === 0) {
       this.forget(userId)
@@ -114,12 +101,12 @@ export class Publisher {
     this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs(), source)
   }
 
-  /** A window that was published before a restart: taken along by sweeps, without counting as a change. */
+  /** A window that was published before a restart: sweeps encode it again, and it is not counted as a change. */
   recall({ userId, steps }: Pick<UserChange, 'userId' | 'steps'>): void {
     if (steps.length > 0) this.#users.recall(userId, steps)
   }
 
-  /** The user is gone: out of memory now, out of the index with the next `publishUsers`. */
+  /** Removes the user: from memory now, from the index with the next `publishUsers`. */
   forget(userId: UserId): void {
     this.#users.forget(userId)
     this.#forgotten.add(userId)
@@ -153,10 +140,7 @@ export class Publisher {
     this.#users.weightsChanged(nowMs)
   }
 
-  /**
-   * Their titles or features are new, or different: they are written in any case, clicked or not. @param count of
-   * interactions, of an item that was removed before
-   */
+  /** Titles or features are new or changed: the items are written. @param count of an item that was removed before */
   noteCatalogue(items: Iterable<{ readonly itemId: ItemId; readonly count?: number }>): void {
     for (const { itemId, count } of items) {
       this.#hidden.delete(itemId)
@@ -166,30 +150,27 @@ export class Publisher {
     }
   }
 
-  /** They are candidates no more: out of every index version with the next `publishItems`. */
+  /** Removes items from every index version, with the next `publishItems`. */
   removeItems(itemIds: Iterable<ItemId>): void {
-    // An id that no index can hold is in none; to ask for its removal would fail.
+    // An id that no index accepts is in none, and its removal would be refused.
     for (const itemId of itemIds) if (isId(itemId)) this.#leave(itemId)
   }
 
-  /**
-   * `isCandidate` answers otherwise than before, of any item. @param countOf interactions of an item as the trainer
-   * counted them
-   */
+  /** `isCandidate` may have changed for any item. @param countOf interactions as the trainer counted them */
   candidatesChanged(countOf: (itemId: ItemId) => number): void {
     for (const itemId of [...this.#items.ids()]) if (!this.#isCandidate(itemId)) this.#hide(itemId)
     const shown = [...this.#hidden].filter((itemId) => this.#isCandidate(itemId))
     this.noteCatalogue(shown.map((itemId) => ({ itemId, count: countOf(itemId) })))
   }
 
-  /** They were acted on: those whose popularity moved by more than a tenth since it was written are written again. */
+  /** Items with new interactions: those whose popularity moved by more than a tenth are written again. */
   notePopularity(itemIds: Iterable<ItemId>): void {
     for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#popularityOf(itemId))
   }
 
-  /** All items that have, or may get, a vector; those that come while it is read may be left out. */
+  /** All items that have, or may get, a vector; items that are added while it is read may be left out. */
   *knownItems(): Iterable<EncoderItem> {
-    for (const itemId of this.#items.ids()) yield this.#encoderItem(itemId)
+    for (const itemId of this.#items.ids()) yield encoderItem(itemId, this.#catalogue)
   }
 
   /** Milliseconds until a changed user may be published; undefined: none waits. */
@@ -202,20 +183,15 @@ export class Publisher {
     return this.#users.isWaiting(userId)
   }
 
-  /**
-   * The oldest change of each partition that is not in the index yet: whatever comes before it need not be published
-   * again.
-   */
+  /** The oldest change of each partition that is not in the index yet: a restart resumes there. */
   unanswered(): ReadonlyMap<number, bigint> {
     return this.#users.unanswered()
   }
 
-  /**
-   * What waits. Those who are not yet in an index version that is being filled are due at once, and it goes live only with them.
-   */
+  /** What waits to be written, users who are not yet in a version that is being filled included. */
   waiting(): { items: number; users: number; unknownUsers: number } {
     const { items, users } = this.#writing
-    const unfilled = this.#indexVersion.name === undefined || this.#indexVersion.isLive ? 0 : this.#users.behind
+    const unfilled = this.#version.name === undefined || this.#version.isLive ? 0 : this.#users.behind
     return {
       items: this.#items.pending + this.#expired.size + items,
       users: this.#users.waiting + this.#forgotten.size + users + unfilled,
@@ -223,12 +199,12 @@ export class Publisher {
     }
   }
 
-  /** The index did not take the switch to a version that is complete. */
+  /** The index did not accept the switch to a complete version. */
   get promotionWaits(): boolean {
-    return this.#indexVersion.promotionWaits
+    return this.#version.promotionWaits
   }
 
-  /** What became of every change of a user that was noted. */
+  /** The outcome of every change of a user. */
   account(): AccountNumbers<'publish'> {
     return this.#users.account()
   }
@@ -238,83 +214,57 @@ export class Publisher {
     return this.#users.sweeping
   }
 
-  /** When the log took the oldest change that waits, for readiness; undefined: none waits. Looks at all of them. */
-  oldestAcceptedAtMs(): number | undefined {
-    return this.#users.oldestAcceptedAtMs()
-  }
-
   /**
    * Looks at up to `max` items, and writes those whose vector moved more than ε, whose count or popularity moved more
    * than a tenth, or whose catalogue entry changed.
-   * @throws UnavailableError if the index does not take them; they then go on waiting
+   * @throws UnavailableError if the index does not accept them; they then continue to wait
    */
   publishItems(max: number = this.#limits.batchSize): Promise<ItemReport> {
     return this.#exclusively(async () => {
-      await this.#followVersion()
-      const removed = await this.#indexVersion.remove('item', this.#expired)
-      while (this.#indexVersion.name !== this.#encoder.modelVersion) await this.#followVersion()
+      const removed = await this.#prepare('item', this.#expired)
+      const { modelVersion: indexVersion, step, dimensions } = this.#encoder
       const taken = this.#items.take(max)
       this.#writing.items = taken.length
-      const { modelVersion: indexVersion, step } = this.#encoder
-      const refusedIds: string[] = []
-      const points: ItemPoint[] = []
-      const pointsOf: TakenItem[] = []
-      /** The model knows neither them nor their features, and this index version may still hold what it was by others. */
-      const withoutVector: TakenItem[] = []
-      let unknown = 0
-      let unchanged = 0
-      let refused = 0
-      const { vectors, known } = this.#encodeItems(taken) // [N, D]
-      const { dimensions } = this.#encoder
-      const squaredEpsilon = this.#limits.epsilon ** 2
-      for (const [i, item] of taken.entries()) {
-        const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
-        if (known[i] === 0) {
-          unknown++
-          if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
-          continue
+      const outcome = { written: 0, unchanged: 0, unknown: 0, stale: 0, refused: 0 }
+      try {
+        const points: ItemPoint[] = []
+        const pointsOf: TakenItem[] = []
+        /** Unknown to the model, by id and by features, but this version may still hold them from before. */
+        const withoutVector: TakenItem[] = []
+        const { vectors, known } = encoded(taken, () =>
+          this.#encoder.itemVectors(taken.map(({ itemId }) => encoderItem(itemId, this.#catalogue)))
+        ) // [N, D]
+        for (const [i, item] of taken.entries()) {
+          const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
+          if (known[i] === 0) {
+            outcome.unknown++
+            if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
+          } else if (!areUnits(vector)) outcome.refused++
+          else if (this.#hasMoved(item, vector)) {
+            points.push(this.#itemPoint(item, vector))
+            pointsOf.push(item)
+          } else outcome.unchanged++
         }
-        if (!areUnits(vector)) {
-          refused++
-          if (refusedIds.length < refusedIdsMax) refusedIds.push(item.itemId)
-          continue
+        if (withoutVector.length > 0) {
+          const ids = withoutVector.map(({ itemId }) => itemId).filter(isId)
+          await this.#index.remove(indexVersion, 'item', ids)
+          for (const item of withoutVector) if (this.#items.holds(item)) this.#items.removed(item.slot)
         }
-        const squaredMove = this.#items.squaredMove(item.slot, vector)
-        if (!item.forced && !this.#numbersMoved(item) && squaredMove <= squaredEpsilon) {
-          unchanged++
-          this.#items.leave(squaredMove)
-        } else {
-          points.push(this.#itemPoint(item, vector))
-          pointsOf.push(item)
+        outcome.written = await this.#write(indexVersion, step, points)
+        outcome.stale = points.length - outcome.written
+        for (const [i, item] of pointsOf.entries()) {
+          if (!this.#items.holds(item)) continue
+          // The index does not report which points were stale: of all of them it is unknown what it holds.
+          if (outcome.stale === 0) this.#items.wrote(item.slot, points[i]!)
+          else this.#items.unwrote(item.slot)
         }
-      }
-      const undo = () => this.#items.putBack(taken)
-      if (withoutVector.length > 0) {
-        const ids = withoutVector.map(({ itemId }) => itemId).filter(isId)
-        await this.#askOr(undo, () => this.#index.remove(indexVersion, 'item', ids))
-        for (const item of withoutVector) if (this.#items.holds(item)) this.#items.removed(item.slot)
-      }
-      const written = await this.#write(indexVersion, step, points, undo)
-      for (const [i, item] of pointsOf.entries()) {
-        if (!this.#items.holds(item)) continue
-        // Which of them were stale is not told: of all of them it is then unknown what the index holds.
-        if (written === points.length)
-          this.#items.wrote(item.slot, points[i]!.vector, points[i]!.payload.count, popularityWritten(points[i]!))
-        else this.#items.unwrote(item.slot)
+      } catch (error) {
+        this.#items.putBack(taken)
+        throw error
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{
-          indexVersion,
-          step,
-          written,
-          unchanged,
-          unknown,
-          stale: points.length - written,
-          refused,
-          refusedIds,
-          removed
-        },
+        ...{ indexVersion, step, ...outcome, removed },
         pending: this.#items.pending,
         scoreErrorMax: this.#items.leftMax,
         ...(promotion === undefined ? {} : { promotion })
@@ -326,58 +276,54 @@ export class Publisher {
    * Encodes up to `max` users in one batch and writes their K vectors: first those whose history changed, then those
    * due in a sweep.
    * @param flush changed users do not wait `userWaitMs` for more changes, nor the others for their turn in the sweep
-   * @throws UnavailableError if the index does not take them; they then go on waiting
+   * @throws UnavailableError if the index does not accept them; they then continue to wait
    */
   publishUsers(max: number = this.#limits.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
     return this.#exclusively(async () => {
-      await this.#followVersion()
-      const removed = await this.#indexVersion.remove('user', this.#forgotten)
-      while (this.#indexVersion.name !== this.#encoder.modelVersion) await this.#followVersion()
-      const { modelVersion: indexVersion, step, dimensions, interestCount } = this.#encoder
+      const removed = await this.#prepare('user', this.#forgotten)
+      const { modelVersion: indexVersion, step } = this.#encoder
       const { generation } = this.#users
       const startMs = this.#clock.nowMs()
-      const taken = this.#users.take(max, startMs, { flush, hurry: flush || !this.#indexVersion.isLive })
-      this.#writing.users = taken.filter(
-        ({ acceptedAtMs }) => acceptedAtMs !== undefined || !this.#indexVersion.isLive
-      ).length
+      const isFilling = !this.#version.isLive
+      const taken = this.#users.take(max, startMs, { flush, sweepAll: flush || isFilling })
+      this.#writing.users = taken.filter(({ acceptedAtMs }) => isFilling || acceptedAtMs !== undefined).length
       const windows = taken.map(({ userId }) => this.#users.windows.steps(userId))
-      const refusedIds: string[] = []
-      const points: UserPoint[] = []
-      const pointsOf: TakenUser[] = []
-      let unknown = 0
-      let refused = 0
-      const { interests, known } = this.#encodeUsers(taken, windows) // [B, K, D]
-      const encodedMs = this.#clock.nowMs()
-      for (const [b, user] of taken.entries()) {
-        const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
-        if (known[b] === 0) {
-          unknown++
-          this.#users.wasUnknown(user)
-        } else if (!areUnits(vectors, dimensions)) {
-          refused++
-          if (refusedIds.length < refusedIdsMax) refusedIds.push(user.userId)
-          // Not tried again before the weights or the history change: the same numbers would come out.
-          this.#users.wasEncoded(user, generation, 'refused')
-        } else {
-          points.push({ role: 'user', id: user.userId, vectors, payload: userPayload(windows[b]!, startMs) })
-          pointsOf.push(user)
-        }
-      }
-      const undo = () => this.#users.putBack(pointsOf, startMs)
-      const written = await this.#write(indexVersion, step, points, undo)
-      if (!this.#indexVersion.isLive) await this.#writeToServed(taken, windows, startMs, undo)
-      const endMs = this.#clock.nowMs()
+      const batch = { written: 0, unknown: 0, stale: 0, refused: 0, swept: 0 }
       const agesMs: number[] = []
       const answeredIds: UserId[] = []
-      const partsMs = {
-        read: [] as number[],
-        wait: [] as number[],
-        encode: encodedMs - startMs,
-        write: endMs - encodedMs
-      }
-      for (const user of pointsOf) {
-        if (written < points.length) this.#users.wasStale(user)
-        else {
+      const partsMs = { read: [] as number[], wait: [] as number[], encode: 0, write: 0 }
+      let open: readonly TakenUser[] = taken
+      try {
+        const points: UserPoint[] = []
+        const pointsOf: TakenUser[] = []
+        for (const [b, vectors] of interestsOf(this.#encoder, windows).entries()) {
+          const user = taken[b]!
+          if (vectors === undefined) {
+            batch.unknown++
+            this.#users.wasUnknown(user)
+          } else if (!areUnits(vectors, this.#encoder.dimensions)) {
+            batch.refused++
+            // Not tried again before the weights or the history change: the same numbers would come out.
+            this.#users.wasEncoded(user, generation, 'refused')
+          } else {
+            points.push(userPoint(user.userId, vectors, windows[b]!, startMs))
+            pointsOf.push(user)
+          }
+        }
+        open = pointsOf
+        const encodedMs = this.#clock.nowMs()
+        batch.written = await this.#write(indexVersion, step, points)
+        batch.stale = points.length - batch.written
+        if (isFilling) await this.#writeToServed(taken, windows, startMs)
+        const endMs = this.#clock.nowMs()
+        partsMs.encode = encodedMs - startMs
+        partsMs.write = endMs - encodedMs
+        for (const user of pointsOf) {
+          if (user.acceptedAtMs === undefined) batch.swept++
+          if (batch.stale > 0) {
+            this.#users.wasStale(user)
+            continue
+          }
           this.#users.wasEncoded(user, generation, 'written')
           if (user.acceptedAtMs === undefined) continue
           agesMs.push(Math.max(0, endMs - user.acceptedAtMs))
@@ -385,25 +331,14 @@ export class Publisher {
           partsMs.wait.push(Math.max(0, startMs - user.notedAtMs))
           answeredIds.push(user.userId)
         }
+      } catch (error) {
+        this.#users.putBack(open, startMs)
+        throw error
       }
       const promotion = await this.#promoteWhenComplete()
       return {
-        ...{
-          indexVersion,
-          step,
-          written,
-          unknown,
-          stale: points.length - written,
-          refused,
-          refusedIds,
-          removed,
-          agesMs,
-          partsMs,
-          answeredIds
-        },
-        swept: pointsOf.filter(({ acceptedAtMs }) => acceptedAtMs === undefined).length,
+        ...{ indexVersion, step, ...batch, removed, agesMs, partsMs, answeredIds },
         waiting: this.#users.waiting,
-        waitingUnknown: this.#users.unknown,
         dropped: this.#users.takeDropped(),
         ...(promotion === undefined ? {} : { promotion })
       }
@@ -421,36 +356,12 @@ export class Publisher {
     this.#expired.add(itemId)
   }
 
-  #numbersMoved({ slot, itemId }: TakenItem): boolean {
-    return this.#items.countMoved(slot) || this.#items.popularityMoved(slot, this.#popularityOf(itemId))
-  }
-
-  #encodeItems(taken: readonly TakenItem[]): { vectors: Float32Array; known: Uint8Array } {
-    if (taken.length === 0) return { vectors: new Float32Array(0), known: new Uint8Array(0) }
-    try {
-      return this.#encoder.itemVectors(taken.map(({ itemId }) => this.#encoderItem(itemId)))
-    } catch (error) {
-      this.#items.putBack(taken)
-      throw error
-    }
-  }
-
-  #encoderItem(itemId: ItemId): EncoderItem {
-    const item = this.#catalogue.get(itemId)
-    return { itemId, features: item === undefined ? [] : featureKeys(item) }
-  }
-
-  #encodeUsers(
-    taken: readonly TakenUser[],
-    windows: readonly EncoderStep[][]
-  ): { interests: Float32Array; known: Uint8Array } {
-    if (taken.length === 0) return { interests: new Float32Array(0), known: new Uint8Array(0) }
-    try {
-      return this.#encoder.interests(windows)
-    } catch (error) {
-      this.#users.putBack(taken, this.#clock.nowMs())
-      throw error
-    }
+  #hasMoved({ slot, itemId, forced }: TakenItem, vector: Float32Array): boolean {
+    const move = this.#items.moveOf(slot, vector)
+    if (forced || move > this.#limits.epsilon || this.#items.countMoved(slot)) return true
+    if (this.#items.popularityMoved(slot, this.#popularityOf(itemId))) return true
+    this.#items.leave(move)
+    return false
   }
 
   #itemPoint({ slot, itemId }: TakenItem, vector: Float32Array): ItemPoint {
@@ -466,60 +377,49 @@ export class Publisher {
     return { role: 'item', id: itemId, vector, payload }
   }
 
-  async #write(
-    indexVersion: string,
-    step: number,
-    points: readonly (ItemPoint | UserPoint)[],
-    undo: () => void
-  ): Promise<number> {
-    return points.length === 0 ? 0 : this.#askOr(undo, () => this.#index.upsert(indexVersion, step, points))
+  async #write(version: string, step: number, points: readonly (ItemPoint | UserPoint)[]): Promise<number> {
+    return points.length === 0 ? 0 : this.#index.upsert(version, step, points)
   }
 
-  async #askOr<T>(undo: () => void, ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask()
-    } catch (error) {
-      undo()
-      throw error
-    }
-  }
-
-  /** Those who changed, into the index version that is still answered from. What fails here is overtaken by the switch. */
+  /** Users who changed, into the version that is still served. An older write is replaced by the switch. */
   async #writeToServed(
     taken: readonly TakenUser[],
     windows: readonly EncoderStep[][],
-    updatedAtMs: number,
-    undo: () => void
+    updatedAtMs: number
   ): Promise<void> {
     const encoder = this.#serving()
-    if (
-      encoder === undefined ||
-      (await this.#askOr(undo, () => this.#index.live()))?.indexVersion !== encoder.modelVersion
-    )
-      return
+    if (encoder === undefined || (await this.#index.live())?.indexVersion !== encoder.modelVersion) return
     const changed = taken.flatMap(({ userId, acceptedAtMs }, b) =>
       acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
     )
-    if (changed.length === 0) return
-    const { modelVersion: indexVersion, step, dimensions, interestCount } = encoder
-    const { interests, known } = encoder.interests(changed.map(({ window }) => window)) // [B, K, D]
-    const points: UserPoint[] = []
-    for (const [b, { userId, window }] of changed.entries()) {
-      const vectors = interests.subarray(b * interestCount * dimensions, (b + 1) * interestCount * dimensions) // [K, D]
-      if (known[b] === 1 && areUnits(vectors, dimensions))
-        points.push({ role: 'user', id: userId, vectors, payload: userPayload(window, updatedAtMs) })
-    }
-    await this.#write(indexVersion, step, points, undo)
+    const { modelVersion, step, dimensions } = encoder
+    const interests = interestsOf(
+      encoder,
+      changed.map(({ window }) => window)
+    )
+    const points = changed.flatMap(({ userId, window }, b) => {
+      const vectors = interests[b]
+      if (vectors === undefined || !areUnits(vectors, dimensions)) return []
+      return [userPoint(userId, vectors, window, updatedAtMs)]
+    })
+    await this.#write(modelVersion, step, points)
   }
 
   /**
-   * The encoder may have gone on to another index version while something was awaited: a batch is encoded and its index version is read
-   * without awaiting between.
+   * Opens the encoder's version and removes what is gone. The encoder may advance to another version whenever something
+   * is awaited: afterwards nothing is awaited until a batch is encoded.
    */
+  async #prepare(role: 'item' | 'user', gone: Set<string>): Promise<number> {
+    await this.#followVersion()
+    const removed = await this.#version.remove(role, gone)
+    await this.#followVersion()
+    return removed
+  }
+
   async #followVersion(): Promise<void> {
-    while (this.#indexVersion.name !== this.#encoder.modelVersion) {
-      const { modelVersion: indexVersion, dimensions, interestCount } = this.#encoder
-      await this.#indexVersion.open(indexVersion, { dimensions, interestCount })
+    while (this.#version.name !== this.#encoder.modelVersion) {
+      const { modelVersion, dimensions, interestCount } = this.#encoder
+      await this.#version.open(modelVersion, { dimensions, interestCount })
       this.#items.beginVersion(dimensions)
       this.#users.beginVersion()
     }
@@ -530,7 +430,7 @@ export class Publisher {
     const filled = { items: this.#items.written, users: this.#users.encoded }
     // An earlier model does not know what came after it: then it is enough that everything has been looked at.
     const lookedAt = this.#asked && pending === 0 ? { items: this.#items.size, users: this.#users.lookedAt } : filled
-    return this.#indexVersion.promoteWhenComplete({ ...filled, lookedAt, pending })
+    return this.#version.promoteWhenComplete({ ...filled, lookedAt, pending })
   }
 
   /** One call after the other, in the order in which they were made; a failed one does not stop the next. */
@@ -545,13 +445,22 @@ export class Publisher {
   }
 }
 
-function popularityWritten({ payload: { popularity = 0, popularityIn } }: ItemPoint): ItemPopularity {
-  return popularityIn === undefined ? { popularity } : { popularity, popularityIn }
+/** An encoder is not called for nothing. */
+function encoded(items: readonly unknown[], encode: () => ReturnType<Encoder['itemVectors']>) {
+  return items.length === 0 ? { vectors: new Float32Array(0), known: new Uint8Array(0) } : encode()
 }
 
-/** @param steps oldest first */
-function userPayload(steps: readonly EncoderStep[], updatedAtMs: number): UserPoint['payload'] {
-  const recent = new Set<ItemId>()
-  for (let i = steps.length - 1; i >= 0; i--) recent.add(steps[i]!.itemId)
-  return { recent: [...recent], historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
+/** Of each window [K, D]; undefined if the model knows none of its items. */
+function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][]): (Float32Array | undefined)[] {
+  if (windows.length === 0) return []
+  const { interests, known } = encoder.interests(windows) // [B, K, D]
+  const size = encoder.interestCount * encoder.dimensions
+  return windows.map((_, b) => (known[b] === 0 ? undefined : interests.subarray(b * size, (b + 1) * size)))
+}
+
+/** @param vectors [K, D] @param steps oldest first */
+function userPoint(id: UserId, vectors: Float32Array, steps: readonly EncoderStep[], updatedAtMs: number): UserPoint {
+  const recent = [...new Set(steps.map(({ itemId }) => itemId).reverse())]
+  const payload = { recent, historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
+  return { role: 'user', id, vectors, payload }
 }

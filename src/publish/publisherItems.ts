@@ -1,21 +1,18 @@
-// What is known of every item that has, or may get, a vector in the index: what was last written, and what has to be
-// looked at again.
+// Every item that has, or may get, a vector in the index: what was last written, and which items to compare again.
 //
 // D dimensions. An item takes 4·D bytes for its last written vector, and some 30 to 130 more with the map and its id:
 // about 0.3 KB at D = 64.
 
 import { own } from '../core/own.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
+import type { ItemPoint } from '../index/vectorIndex.ts'
 import type { ItemId } from '../records/interaction.ts'
 
 const chunkItems = 1024
-/** Counts, faded or not, that moved less than this share are not worth a write: they only order what is popular. */
+/** Counts and popularity that moved less than this share are not written: they only order popular items. */
 const countMoveMin = 0.1
 const levelMoveMin = Math.log2(1 + countMoveMin)
-/**
- * Instead of the count that was written: this process has not written the item, but the index version may hold it from before;
- * or the index version does not hold it.
- */
+/** Instead of a written count: the version may hold the item from before this process; the version does not hold it. */
 const unknownCount = -1
 const absentCount = -2
 const unpopular: ItemPopularity = { popularity: 0 }
@@ -31,7 +28,7 @@ export class PublisherItems {
   readonly #slots = new Map<ItemId, number>()
   readonly #ids: (ItemId | undefined)[] = []
   readonly #free: number[] = []
-  /** Interactions as the trainer last said. */
+  /** Interactions as the trainer last reported. */
   #count = new Float64Array(chunkItems)
   /** Interactions as last written in this index version, or one of the two below. */
   #writtenCount = new Float64Array(chunkItems).fill(unknownCount)
@@ -48,10 +45,7 @@ export class PublisherItems {
   #sweep = 0
   #cursor = 0
   #sweepLeft = 0
-  /**
-   * Greatest moves of vectors that were left as written: since the last sweep that came to an end, and before. Every
-   * item was looked at since the earlier began.
-   */
+  /** Greatest moves of vectors that were left as written: since the last complete sweep, and in the one before. */
   #left = 0
   #leftBefore = 0
 
@@ -72,14 +66,12 @@ export class PublisherItems {
     return this.#written
   }
 
-  /** Items still to be looked at, at most: a sweep may meet some that were looked at since it began. */
+  /** Items still to be compared, at most: a sweep skips those compared since it began. */
   get pending(): number {
     return this.#changed.size + this.#sweepLeft
   }
 
-  /**
-   * Forgets what was written, keeps the items and their counts: the next index version begins. All items are to be looked at.
-   */
+  /** Another index version begins: nothing is written in it. Keeps the items and their counts. */
   beginVersion(dimensions: number): void {
     this.#dimensions = dimensions
     this.#chunks = []
@@ -90,10 +82,7 @@ export class PublisherItems {
     this.#left = this.#leftBefore = 0
   }
 
-  /**
-   * All items are to be looked at, each once from here; a sweep under way goes on from where it is, so that none
-   * starves.
-   */
+  /** All items are to be compared, each once from here. A sweep in progress continues at its place, so none starves. */
   sweep(): void {
     this.#sweep++
     if (this.#sweepLeft === 0) {
@@ -114,7 +103,7 @@ export class PublisherItems {
     if (this.countMoved(slot)) this.note(itemId, false)
   }
 
-  /** Nothing for an item that may not have a vector: when it gets one, its popularity is asked for. */
+  /** Ignored for an item without a vector: its popularity is read when it gets one. */
   notePopularity(itemId: ItemId, popularity: ItemPopularity): void {
     const slot = this.#slots.get(itemId)
     if (slot !== undefined && this.popularityMoved(slot, popularity)) this.note(itemId, false)
@@ -132,10 +121,7 @@ export class PublisherItems {
     return true
   }
 
-  /**
-   * Up to `max` items to look at now: those that changed, then those of the sweep, which gets at least a quarter so
-   * that it comes to an end.
-   */
+  /** Up to `max` items to compare now: changed ones, then those of the sweep, which gets at least a quarter. */
   take(max: number): TakenItem[] {
     const taken: TakenItem[] = []
     const changedMax = this.#sweepLeft > 0 ? max - Math.floor(Math.min(max / 4, this.#sweepLeft)) : max
@@ -149,7 +135,6 @@ export class PublisherItems {
       const slot = this.#cursor % this.#ids.length
       this.#cursor = (slot + 1) % this.#ids.length
       const itemId = this.#ids[slot]
-      // One that is noted as changed too keeps its place there.
       if (itemId === undefined || this.#lookedAt[slot] === this.#sweep || this.#changed.has(slot)) continue
       this.#lookedAt[slot] = this.#sweep
       taken.push({ slot, itemId, forced: false })
@@ -157,7 +142,7 @@ export class PublisherItems {
     return taken
   }
 
-  /** What was taken is to be looked at again: it could not be written. */
+  /** The items could not be written. */
   putBack(taken: readonly TakenItem[]): void {
     for (const { slot, itemId, forced } of taken) if (this.#ids[slot] === itemId) this.note(itemId, forced)
   }
@@ -184,44 +169,40 @@ export class PublisherItems {
     return false
   }
 
-  /** Squared L2 distance to the last written vector; ∞ if there is none. */
-  squaredMove(slot: number, vector: Float32Array): number {
+  /** L2 distance to the last written vector; ∞ if there is none. */
+  moveOf(slot: number, vector: Float32Array): number {
     if (this.#writtenCount[slot]! < 0) return Number.POSITIVE_INFINITY
     const chunk = this.#chunks[Math.floor(slot / chunkItems)]!
     const from = (slot % chunkItems) * this.#dimensions
     let sum = 0
-    for (let d = 0; d < this.#dimensions; d++) {
-      const move = vector[d]! - chunk[from + d]!
-      sum += move * move
-    }
-    return sum
+    for (let d = 0; d < this.#dimensions; d++) sum += (vector[d]! - chunk[from + d]!) ** 2
+    return Math.sqrt(sum)
   }
 
   /** The vector is not written, though it moved. */
-  leave(squaredMove: number): void {
-    this.#left = Math.max(this.#left, Math.sqrt(squaredMove))
+  leave(move: number): void {
+    this.#left = Math.max(this.#left, move)
   }
 
   /**
-   * Greatest distance between an item's vector and what was last written of it, of all that were looked at since they
-   * moved last. So much, at most, are their scores off:
-   * |⟨u, v⟩ − ⟨u, w⟩| ≤ ‖u‖ ‖v − w‖, and users have length 1.
+   * Greatest distance between an item's vector and its last written one, of the items that were left as written. Scores
+   * are off by at most this: |⟨u, v⟩ − ⟨u, w⟩| ≤ ‖u‖ ‖v − w‖, and users have length 1.
    */
   get leftMax(): number {
     return Math.max(this.#left, this.#leftBefore)
   }
 
-  wrote(slot: number, vector: Float32Array, count: number, popularity: ItemPopularity): void {
+  wrote(slot: number, { vector, payload }: ItemPoint): void {
     const chunk = Math.floor(slot / chunkItems)
-    for (let c = this.#chunks.length; c <= chunk; c++)
-      this.#chunks.push(new Float32Array(chunkItems * this.#dimensions))
+    while (this.#chunks.length <= chunk) this.#chunks.push(new Float32Array(chunkItems * this.#dimensions))
     this.#chunks[chunk]!.set(vector, (slot % chunkItems) * this.#dimensions)
     if (this.#writtenCount[slot]! < 0) this.#written++
-    this.#writtenCount[slot] = count
-    this.#writtenPopularity[slot] = popularity
+    this.#writtenCount[slot] = payload.count
+    const { popularity = 0, popularityIn } = payload
+    this.#writtenPopularity[slot] = popularityIn === undefined ? { popularity } : { popularity, popularityIn }
   }
 
-  /** What the index holds of it is not known: the next look writes it in any case. */
+  /** It is unknown what the index holds: the next comparison writes the item. */
   unwrote(slot: number): void {
     this.#unwrote(slot, unknownCount)
   }
@@ -250,15 +231,10 @@ export class PublisherItems {
     this.#ids[slot] = itemId
     this.#slots.set(itemId, slot)
     if (slot >= this.#count.length) {
-      const count = new Float64Array(2 * this.#count.length)
-      count.set(this.#count)
-      this.#count = count
-      const writtenCount = new Float64Array(2 * this.#writtenCount.length).fill(unknownCount)
-      writtenCount.set(this.#writtenCount)
-      this.#writtenCount = writtenCount
-      const lookedAt = new Int32Array(2 * this.#lookedAt.length).fill(-1)
-      lookedAt.set(this.#lookedAt)
-      this.#lookedAt = lookedAt
+      const length = 2 * this.#count.length
+      this.#count = grown(this.#count, new Float64Array(length))
+      this.#writtenCount = grown(this.#writtenCount, new Float64Array(length).fill(unknownCount))
+      this.#lookedAt = grown(this.#lookedAt, new Int32Array(length).fill(-1))
     }
     this.#count[slot] = 0
     this.#writtenCount[slot] = unknownCount
@@ -266,4 +242,9 @@ export class PublisherItems {
     this.#lookedAt[slot] = -1
     return slot
   }
+}
+
+function grown<T extends Float64Array | Int32Array>(from: T, into: T): T {
+  into.set(from)
+  return into
 }

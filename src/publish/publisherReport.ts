@@ -1,8 +1,9 @@
 // What the publisher is told, how far it may go, and what it reports.
 
 import { type StateKind, z } from '../core/stateFile.ts'
-import type { EncoderStep } from '../model/encoder.ts'
+import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { CatalogueEntry } from '../records/catalogue.ts'
+import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 
 export interface PublisherLimits {
@@ -97,6 +98,12 @@ export interface CatalogueLookup {
   get(itemId: ItemId): CatalogueEntry | undefined
 }
 
+/** An item as the encoder reads it, with the features of its catalogue entry. */
+export function encoderItem(itemId: ItemId, catalogue: CatalogueLookup): EncoderItem {
+  const item = catalogue.get(itemId)
+  return { itemId, features: item === undefined ? [] : featureKeys(item) }
+}
+
 /** What became of an attempt to switch to the index version being built. */
 export type Promotion =
   | {
@@ -117,9 +124,8 @@ interface PublishReport {
   readonly unknown: number
   /** The index has a newer step of them. */
   readonly stale: number
-  /** Not finite or not of length 1: never written. The first few of them by name. */
+  /** Not finite or not of length 1: never written. */
   readonly refused: number
-  readonly refusedIds: readonly string[]
   readonly removed: number
   readonly promotion?: Promotion
 }
@@ -158,8 +164,6 @@ export interface UserReport extends PublishReport {
   readonly answeredIds: readonly UserId[]
   /** Changed users that still wait. */
   readonly waiting: number
-  /** Users that wait for the model to know one of their items. */
-  readonly waitingUnknown: number
   /** Changes given up since the last report, for want of room. */
   readonly dropped: number
 }

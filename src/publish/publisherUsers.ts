@@ -14,7 +14,7 @@ export interface UserQueueOptions {
    */
   readonly usersMax: number
   /** Users kept waiting because the model knows none of their items. */
-  readonly unknownMax: number
+  readonly unknownUsersMax: number
   /** Changes of one user within this are written once. */
   readonly userWaitMs: number
   /** In which all users are encoded again after the tower weights moved. */
@@ -106,12 +106,6 @@ export class PublisherUsers {
   /** Counts the changes of the tower weights. */
   get generation(): number {
     return this.#generation
-  }
-
-  oldestAcceptedAtMs(): number | undefined {
-    let oldest: number | undefined
-    for (const { acceptedAtMs } of this.#waiting.values()) oldest = Math.min(oldest ?? acceptedAtMs, acceptedAtMs)
-    return oldest
   }
 
   /**
@@ -211,11 +205,11 @@ export class PublisherUsers {
    * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it
    * comes to an end.
    * @param flush changed users do not wait for more changes
-   * @param hurry all that the sweep has is due
+   * @param sweepAll the whole sweep is due
    */
-  take(max: number, nowMs: number, { flush, hurry }: { flush: boolean; hurry: boolean }): TakenUser[] {
+  take(max: number, nowMs: number, { flush, sweepAll }: { flush: boolean; sweepAll: boolean }): TakenUser[] {
     this.#accrue(nowMs)
-    const due = hurry ? this.windows.size : Math.floor(this.#credit + 1e-6)
+    const due = sweepAll ? this.windows.size : Math.floor(this.#credit + 1e-6)
     const changedMax = max - (this.sweeping ? Math.floor(Math.min(max / 4, due)) : 0)
     const taken: TakenUser[] = []
     for (const [userId, { acceptedAtMs, notedAtMs, source }] of this.#waiting) {
@@ -289,7 +283,7 @@ export class PublisherUsers {
       this.#end(acceptedAtMs, 'merged')
       return
     }
-    if (this.#unknown.size >= this.#options.unknownMax) {
+    if (this.#unknown.size >= this.#options.unknownUsersMax) {
       const [first] = this.#unknown
       if (first?.[1] !== undefined) this.#account.add('dropped')
       if (first !== undefined) this.#unknown.delete(first[0])

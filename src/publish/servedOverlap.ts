@@ -5,9 +5,8 @@ import type { InterestScore } from '../index/interestScore.ts'
 import { mergeInterests } from '../index/mergeInterests.ts'
 import type { Candidate, VectorIndex } from '../index/vectorIndex.ts'
 import type { Encoder } from '../model/encoder.ts'
-import { featureKeys } from '../records/catalogueItem.ts'
 import type { UserId } from '../records/interaction.ts'
-import type { CatalogueLookup } from './publisherReport.ts'
+import { type CatalogueLookup, encoderItem } from './publisherReport.ts'
 
 /** The length of the lists that are compared. */
 const listLength = 20
@@ -45,12 +44,7 @@ export async function servedOverlap(
     excludeItems: stored.user.recent
   })
   const all = [...new Set([...stored.lists, ...(near.lists ?? [])].flatMap((list) => list.map(({ itemId }) => itemId)))]
-  const encoded = encoder.itemVectors(
-    all.map((itemId) => {
-      const item = catalogue.get(itemId)
-      return { itemId, features: item === undefined ? [] : featureKeys(item) }
-    })
-  )
+  const encoded = encoder.itemVectors(all.map((itemId) => encoderItem(itemId, catalogue)))
   const lists = Array.from({ length: K }, (_, k) =>
     all
       .flatMap((itemId, i) => {

@@ -1,10 +1,13 @@
-// Traces of users whose vectors are still to be made, until they are: bounded, for a user whose items the model never
-// learns is never answered.
+// Traces of the events that a user's next vectors answer, until they are written. Bounded: a user whose items the model
+// never learns gets none.
 
+import type { StageLogger } from '../monitor/stageLogger.ts'
+import { goOnTracing } from '../monitor/tracing.ts'
 import type { UserId } from '../records/interaction.ts'
 import { mergeTraces, type Traces } from '../records/traceContext.ts'
+import type { UserReport } from './publisherReport.ts'
 
-/** Users; beyond, the one that was noted first is forgotten. */
+/** Users. Beyond it the one that was noted first is dropped. */
 const usersMax = 10_000
 
 export interface WaitingTrace {
@@ -32,5 +35,26 @@ export class UserTraces {
 
   get size(): number {
     return this.#waiting.size
+  }
+
+  /**
+   * Ends the traces of users that were written. @param isWaiting a user who has acted again: which of the events these
+   * vectors answer is then unknown
+   */
+  end(
+    { answeredIds, indexVersion, step }: UserReport,
+    isWaiting: (userId: UserId) => boolean,
+    config: Parameters<typeof goOnTracing>[0],
+    logger: StageLogger | undefined
+  ): void {
+    if (this.size === 0) return
+    for (const userId of answeredIds) {
+      const waiting = isWaiting(userId) ? undefined : this.take(userId)
+      if (waiting === undefined) continue
+      const attributes = { indexVersion, step }
+      const span = goOnTracing(config, 'mtmi publish', { kind: 'consumer', ...waiting, attributes })
+      span.end()
+      logger?.info({ model: `${indexVersion}@${step}`, ...span.fields }, 'vectors published')
+    }
   }
 }

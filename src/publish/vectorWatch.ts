@@ -9,10 +9,9 @@ import type { Encoder } from '../model/encoder.ts'
 import type { AppliedUpdate } from '../model/replica/modelReplica.ts'
 import { quantileOf, sortedNorms, vectorMovement } from '../monitor/drift/vectorMovement.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
-import { featureKeys } from '../records/catalogueItem.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserSequence } from '../records/userSequence.ts'
-import type { CatalogueLookup } from './publisherReport.ts'
+import { type CatalogueLookup, encoderItem } from './publisherReport.ts'
 import { servedOverlap } from './servedOverlap.ts'
 
 /** Encoded in some milliseconds; a mean over them is known to within a sixteenth of its spread. */
@@ -108,12 +107,7 @@ export class VectorWatch {
     const { encoder, index, catalogue } = this.#watched
     const ids = [...this.#items.values()]
     const { modelVersion, step, dimensions } = encoder
-    const encoded = encoder.itemVectors(
-      ids.map((itemId) => {
-        const item = catalogue.get(itemId)
-        return { itemId, features: item === undefined ? [] : featureKeys(item) }
-      })
-    )
+    const encoded = encoder.itemVectors(ids.map((itemId) => encoderItem(itemId, catalogue)))
     const now = new Map<string, Float32Array>()
     ids.forEach((itemId, i) => {
       if (encoded.known[i] === 1) now.set(itemId, encoded.vectors.slice(i * dimensions, (i + 1) * dimensions))

@@ -292,8 +292,8 @@ test('a vector that is not of length 1 is refused, counted, and never written', 
     click('u', ['good'])
     const items = await publisher.publishItems()
     const users = await publisher.publishUsers(10, { flush: true })
-    assert.deepEqual([items.refused, items.refusedIds, items.written], [1, ['x'], 0], `${broken}`) // √(2·0.71²) = 1.0041, √(2·0.7²) = 0.9899
-    assert.deepEqual([users.refused, users.refusedIds, users.written, users.agesMs], [1, ['u'], 0, []])
+    assert.deepEqual([items.refused, items.written], [1, 0], `${broken}`) // √(2·0.71²) = 1.0041, √(2·0.7²) = 0.9899
+    assert.deepEqual([users.refused, users.written, users.agesMs], [1, 0, []])
     assert.deepEqual(index.contents('a'), { items: ['good'], users: [] })
     // Not tried for ever with the same weights; tried again when they moved.
     assert.equal((await publisher.publishUsers(10, { flush: true })).refused, 0)
@@ -318,7 +318,6 @@ test('an index that is down leaves everything waiting, ages included', async () 
   clock.advance(5000)
   click('u', ['x', 'y'])
   assert.deepEqual(publisher.waiting(), { items: 1, users: 1, unknownUsers: 0 })
-  assert.equal(publisher.oldestAcceptedAtMs(), 1_000_000)
   index.down = false
   assert.equal((await publisher.publishItems()).written, 1)
   assert.deepEqual((await publisher.publishUsers()).agesMs, [5000])
@@ -329,7 +328,7 @@ test('a user whose items the model does not know waits until it knows one', asyn
   learn(['x'])
   click('u', ['new'])
   const report = await publisher.publishUsers(10, { flush: true })
-  assert.deepEqual([report.unknown, report.waiting, report.waitingUnknown], [1, 0, 1])
+  assert.deepEqual([report.unknown, report.waiting, publisher.waiting().unknownUsers], [1, 0, 1])
   learn(['x']) // not his
   assert.equal((await publisher.publishUsers(10, { flush: true })).unknown, 0)
   clock.advance(700)
@@ -337,7 +336,7 @@ test('a user whose items the model does not know waits until it knows one', asyn
   assert.deepEqual((await publisher.publishUsers()).agesMs, [700])
   for (const user of ['a', 'b', 'c']) click(user, ['newer'])
   const crowded = await publisher.publishUsers(10, { flush: true })
-  assert.deepEqual([crowded.waitingUnknown, crowded.dropped], [2, 1])
+  assert.deepEqual([publisher.waiting().unknownUsers, crowded.dropped], [2, 1])
 })
 
 test('a forgotten user leaves memory and index, even if a write was under way', async () => {

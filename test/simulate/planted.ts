@@ -41,8 +41,8 @@ export const planted: readonly PlantedBug[] = [
   {
     name: 'offsets are saved as published before the write',
     isSlow: true,
-    file: 'publishStage.ts',
-    find: '    for (const [partition, offset] of this.#publisher.unanswered())\n      if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)\n',
+    file: 'publishProgress.ts',
+    find: '    for (const [partition, offset] of unanswered())\n      if (offset < (next.get(partition) ?? 0n)) next.set(partition, offset)\n',
     replace: ''
   },
   {
@@ -130,7 +130,7 @@ export const planted: readonly PlantedBug[] = [
     name: 'old windows are published before the newer ones have been read',
     notFound: 'no seed of 50; presumably the newer window follows too soon for a check to fall between',
     file: 'publishStage.ts',
-    find: '    if (isTurn && this.#hasCaughtUp()) {\n',
+    find: '    if (isTurn && this.#progress.isCaughtUp) {\n',
     replace: '    if (isTurn) {\n'
   },
   {

@@ -1,0 +1,39 @@
+// Reports an index version that does not go live, once, and that it does.
+
+import type { HeldPromotion, ItemReport, UserReport } from './publisherReport.ts'
+import type { PublishStageOptions } from './publishStage.ts'
+
+type Parts = Pick<PublishStageOptions, 'clock' | 'logger' | 'onHeldPromotion' | 'onProblem'>
+
+export class PromotionWatch {
+  readonly #parts: Parts
+  #held: (HeldPromotion & { readonly outcome: 'held' | 'blocked' }) | undefined
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get held(): HeldPromotion | undefined {
+    return this.#held
+  }
+
+  /** @returns whether another version went live */
+  note({ promotion, indexVersion, step }: ItemReport | UserReport): boolean {
+    if (promotion === undefined) return false
+    const { clock, logger, onHeldPromotion, onProblem } = this.#parts
+    const { outcome } = promotion
+    if (outcome === 'done') {
+      if (this.#held !== undefined) onHeldPromotion?.(undefined)
+      this.#held = undefined
+      logger?.info({ model: `${indexVersion}@${step}`, outcome }, `index version ${indexVersion} is live`)
+      return true
+    }
+    if (this.#held?.indexVersion === indexVersion && this.#held.outcome === outcome) return false
+    const text = `index version ${indexVersion} does not go live: ${promotion.reason}`
+    this.#held = { indexVersion, outcome, sinceMs: clock.nowMs(), text }
+    onHeldPromotion?.(this.#held)
+    logger?.warn({ indexVersion, outcome }, text)
+    if (outcome === 'blocked') onProblem?.(text)
+    return false
+  }
+}
