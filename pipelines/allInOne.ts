@@ -29,7 +29,7 @@ import { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
 import { buildInfo } from './backendInfo.ts'
 import { logStyle, openLogger } from './logger.ts'
-import { codecEntries, openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
+import { openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { isPublished, isTrained } from './stageProcess.ts'
@@ -285,7 +285,7 @@ export class WholePipeline {
 
   /** Lags and counts, for /readyz and /metrics. */
   async #measureProgress(): Promise<void> {
-    const { log, clock, codecs, config } = this.io
+    const { log, clock, config } = this.io
     const { interactions, userSequences } = config.topics
     this.metrics.apply(this.#categoriesMeter.entries(this.#categories()))
     const [events, sequences] = await Promise.all([log.ends(interactions), log.ends(userSequences)])
@@ -303,7 +303,6 @@ export class WholePipeline {
       this.metrics.progress.at({ stage }, movedAtMs)
     }
     this.metrics.users.set(this.#sequence.status().users)
-    this.metrics.apply(codecEntries(codecs))
     if (train !== undefined) this.metrics.apply(progressiveMetrics(train.progressive))
   }
 

@@ -13,7 +13,6 @@ import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import { buildInfo } from './backendInfo.ts'
-import { codecEntries } from './parts.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import type { ModelThread } from './thread/client.ts'
 
@@ -107,16 +106,12 @@ export async function startOpsServer({
     if (watched !== undefined)
       tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
-  const measureCodecs = () => shown.apply(codecEntries(io.codecs))
-  const ticking = setInterval(measureCodecs, watchMs)
   return {
     metrics: shown,
     readiness,
     backend: (report) => shown.info(buildInfo(report)),
     async close() {
       await tasks.stop()
-      clearInterval(ticking)
-      measureCodecs()
       await service?.close()
     }
   }

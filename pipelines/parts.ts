@@ -16,9 +16,9 @@ import type { QdrantOptions } from '../src/index/qdrant/qdrantOptions.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
-import type { MetricsEntry, MetricsReport, TaskName } from '../src/monitor/metrics.ts'
+import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
 import type { Metrics } from '../src/monitor/metricsRegistry.ts'
-import { type Codecs, createCodecs } from '../src/records/avro/avroCodecs.ts'
+import { createCodecs } from '../src/records/avro/avroCodecs.ts'
 import { HttpRegistry } from '../src/records/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/records/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
@@ -44,11 +44,7 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
   const { topics } = config
   const clock = systemClock
   const registry = openRegistry(config, run)
-  const codecs = await createCodecs(registry, topics, (record, cause) =>
-    note(
-      `warning: a record of ${record} is read by its schema, not by the faster direct codec: ${shownCause(cause)}. Further ones are counted only (mtmi_stage_codec_fallback_records_total)`
-    )
-  )
+  const codecs = await createCodecs(registry, topics)
   const partitioned = new Set([topics.interactions, topics.userSequences])
   const compactionLags = new Map([
     [topics.items, topics.minCompactionLagMs],
@@ -71,17 +67,6 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
     while ((await log.maintain()).more) await nextTurn()
   }
   return { config, clock, log, registry, codecs, maintain }
-}
-
-/** With its stack where it is a bug of the direct codec, which throws plain errors for unusual records. */
-function shownCause(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause)
-  return cause instanceof TypeError || cause instanceof ReferenceError ? (cause.stack ?? cause.message) : cause.message
-}
-
-/** Codec fallbacks since the last call. */
-export function codecEntries(codecs: Pick<Codecs, 'takeFallbacks'>): MetricsEntry[] {
-  return [...codecs.takeFallbacks()].map(([record, value]) => ({ metric: 'codecFallbacks', labels: { record }, value }))
 }
 
 /** Whether there can be an index: a server is asked in any case. */

@@ -101,12 +101,6 @@ export const dashboards = [
           `sum by (type) (rate(mtmi_sequence_ignored_events_total{${job}}[5m]))`,
           '{{type}}'
         ]),
-        series(
-          'Codec fallbacks',
-          'ops',
-          'Records that the direct Avro form left to the schema, which is slower: 0 unless a producer or a form is unusual',
-          [`sum by (record) (rate(mtmi_stage_codec_fallback_records_total{${job}}[5m]))`, '{{record}}']
-        ),
         series('Waiting records', 'short', 'Read, and without an outcome yet, by reader', [
           `sum by (reader) (mtmi_stage_waiting_records{${job}})`,
           '{{reader}}'

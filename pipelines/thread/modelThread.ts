@@ -30,7 +30,7 @@ import { type BatchReport, TrainStage } from '../../src/train/trainStage.ts'
 import { loadConfiguredBackend } from '../configuredBackend.ts'
 import { openStageLogger } from '../logger.ts'
 import { modelControlFile } from '../modelControlFile.ts'
-import { codecEntries, openIndex, openStageIo } from '../parts.ts'
+import { openIndex, openStageIo } from '../parts.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, TrainStatus } from './messages.ts'
 
 /** How often status goes to the main thread: as often as a progress bar is drawn. */
@@ -99,7 +99,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 
   const report = () => {
     for (const { status } of stages) if (status !== undefined) post(status())
-    entries.push(...codecEntries(io.codecs), ...catalogueMeter.entries(catalogue.account()))
+    entries.push(...catalogueMeter.entries(catalogue.account()))
     for (const { metrics } of stages) entries.push(...metrics())
     post({ kind: 'metrics', report: entries.splice(0) })
   }

@@ -6,6 +6,7 @@ import { BadEventError, ConfigError } from '../core/errors.ts'
 import { own } from '../core/own.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
+import { avroReader } from '../records/avro/avroReader.ts'
 import { parseExactJson } from '../records/avro/exactJson.ts'
 import {
   headerBytes,
@@ -14,7 +15,6 @@ import {
   schemaIdOf,
   UnknownSchemaIdError
 } from '../records/registry/schemaRegistry.ts'
-import { avroReader } from './avroReader.ts'
 import { delimitedReader } from './delimited.ts'
 import { looksLike } from './notJson.ts'
 

@@ -119,12 +119,6 @@ export const metricDefinitions = {
     { reader }
   ),
 
-  codecFallbacks: counter(
-    'mtmi_stage_codec_fallback_records_total',
-    'Records that the direct Avro form could not handle and their schema could, by record: slower; many of them are a bug, or an unusual producer',
-    { record: ['interaction', 'item', 'user-sequence', 'model-update'] }
-  ),
-
   taskFailures: counter(
     'mtmi_task_failures_total',
     'Failed rounds of work that a process repeats beside its stages; each is tried again',

@@ -1,9 +1,7 @@
-// The histories of a partition that is this process's for now, on a log that others write to as well: claimed, then
-// brought up to what the log says.
+// The windows of a partition of a shared log that this process owns for now: claimed, then brought up to date.
 //
-// A store of its own for each process: one that was taken for dead and wakes up has nothing of another's to overwrite.
-// What it holds may be old; how much of user-sequences it holds is written beside it, so that only what is missing is
-// read.
+// Each process has a store of its own: one that stalls and resumes cannot overwrite another's. Its store may be old;
+// how much of `user-sequences` it has is stored beside it, so that only what is missing is read.
 
 import path from 'node:path'
 import { BadEventError } from '../core/errors.ts'
@@ -14,25 +12,20 @@ import type { LogRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
 import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
-import type { UserWindow } from '../records/userSequence.ts'
 import { LmdbSequenceStore } from './lmdbSequenceStore.ts'
-import { catchUpStore, type RestoreReport, restoreStore, type SequenceChange } from './restoreStore.ts'
+import { type RestoreReport, restoreStore, type SequenceChange } from './restoreStore.ts'
 import { sequenceFence } from './sequenceStage.ts'
-import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
+import type { SequenceStore } from './sequenceStore.ts'
 
-/** How often it is written down how much the store holds: what was emitted since is read again after a rebalance. */
+/** How often the held offset is saved: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
 
 /** A process's own disk. */
 export interface OwnedDisk {
   open(partition: number): Promise<SequenceStore>
-  /**
-   * How much of user-sequences the partition's store holds: the next offset to read of them. 0 where that is not known:
-   * then everything is read.
-   */
+  /** How much of `user-sequences` the partition's store has: the next offset to read of them; 0 if unknown. */
   readHeld(partition: number): bigint
   writeHeld(partition: number, held: bigint): void
 }
@@ -45,10 +38,10 @@ export interface OwnedSequencesOptions {
 }
 
 /**
- * Claims the partition and opens its store. From the claim on nobody else can add to the partition's user-sequences, so
- * what they hold then is all there is.
+ * Claims the partition and opens its store. After the claim no other process can add to the partition's
+ * `user-sequences`, so what they hold then is complete.
  *
- * @returns a store whose `committed` is where to go on: where the store or the topic is further
+ * @returns a store whose `committed` is where to read on: that of the store or of the topic, whichever is further
  */
 export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
   const { io, disk, onRestored } = options
@@ -59,66 +52,52 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   const end = (await log.ends(topic)).get(partition) ?? 0n
   const store = await disk.open(partition)
   try {
-    const fresh = store.committed() === 0n
-    const held = fresh ? 0n : disk.readHeld(partition)
+    const held = store.committed() === 0n ? 0n : disk.readHeld(partition)
     if (held < end) {
-      const records = changesOf(io, partition, held)
-      const report = await (fresh ? restoreStore(store, partition, records) : catchUpStore(store, partition, records))
+      const report = await restoreStore(store, partition, changesOf(io, partition, held))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
     }
     disk.writeHeld(partition, end)
-    return new OwnedSequences(store, io, partition, disk)
+    noteHeld(store, io, partition, disk)
+    return store
   } catch (error) {
     await store.close()
     throw error
   }
 }
 
-/**
- * Records held until it is known that no later one of the same user is among them: only the last of each is read in
- * full.
- */
+/** Records held until the next ones are known: of each user among them only the last is decoded. */
 const heldBytesMax = 32 * 1024 * 1024
 
 async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIterable<SequenceChange> {
-  const { log, codecs, config } = io
-  const topic = config.topics.userSequences
-  const letters = stageDeadLetters(io, { stage: 'sequence', topic })
-  const interactionsEnd = (await log.ends(config.topics.interactions)).get(partition) ?? 0n
+  const letters = stageDeadLetters(io, { stage: 'sequence', topic: io.config.topics.userSequences })
+  const interactionsEnd = (await io.log.ends(io.config.topics.interactions)).get(partition) ?? 0n
   let newest = new Map<UserId, LogRecord>()
   let bytes = 0
-  const superseded = (record: LogRecord): SequenceChange => ({
-    ...ofThisLog(codecs.progressOf(record.value!), interactionsEnd),
-    superseded: true
-  })
+  const change = (record: LogRecord) => used(letters, record, () => changeOf(io, record, interactionsEnd))
+  /** Of the record, or if it cannot be used, of the newest usable one of its user before it. */
+  async function lastChange(record: LogRecord): Promise<SequenceChange | undefined> {
+    const last = change(record)
+    if (last !== undefined) return last
+    let before: SequenceChange | undefined
+    for await (const earlier of recordsOf(io, partition, from)) {
+      if (earlier.offset >= record.offset) break
+      if (Buffer.compare(earlier.key, record.key) === 0) before = change(earlier) ?? before
+    }
+    return before
+  }
   async function* drain(): AsyncIterable<SequenceChange> {
     for (const record of newest.values()) {
-      const change = await lastChange(record)
-      if (change !== undefined) yield change
+      const last = await lastChange(record)
+      if (last !== undefined) yield last
     }
     await letters.flush()
     newest = new Map()
     bytes = 0
   }
-  /** What the record says, or the newest before it of the same user, where it cannot be used. */
-  async function lastChange(record: LogRecord): Promise<SequenceChange | undefined> {
-    const change = used(letters, record, () => changeOf(codecs, record, interactionsEnd))
-    if (change !== undefined) return change
-    let before: SequenceChange | undefined
-    for await (const earlier of recordsOf(io, partition, from)) {
-      if (earlier.offset >= record.offset) break
-      if (Buffer.compare(earlier.key, record.key) === 0)
-        before = used(letters, earlier, () => changeOf(codecs, earlier, interactionsEnd)) ?? before
-    }
-    return before
-  }
   for await (const record of recordsOf(io, partition, from)) {
     const userId = used(letters, record, () => userOf(record))
     if (userId === undefined) continue
-    const before = newest.get(userId)
-    const progress =
-      before === undefined || before.value === null ? undefined : used(letters, before, () => superseded(before))
-    if (progress !== undefined) yield progress
     newest.set(userId, record)
     bytes += record.key.length + (record.value?.length ?? 0)
     if (bytes >= heldBytesMax) yield* drain()
@@ -152,123 +131,55 @@ function used<T>(letters: DeadLetters, record: LogRecord, use: () => T): T | und
   return result
 }
 
-function changeOf(codecs: Codecs, record: LogRecord, interactionsEnd: bigint): SequenceChange {
-  return record.value === null
-    ? { userId: userOf(record), expired: true, erasedAt: erasureOffset(record) }
-    : ofThisLog(sequenceOf(codecs, record), interactionsEnd)
+/** @throws BadEventError also where more was committed than exists: to read on from there would omit events */
+function changeOf({ codecs }: StageIo, record: LogRecord, interactionsEnd: bigint): SequenceChange {
+  if (record.value === null) return { userId: userOf(record), expired: true, erasedAt: erasureOffset(record) }
+  const sequence = sequenceOf(codecs, record)
+  if (sequence.committed > interactionsEnd)
+    throw new BadEventError(
+      `everything below offset ${sequence.committed} was committed, but interactions end at ${interactionsEnd}`
+    )
+  return sequence
 }
 
-/** @throws BadEventError if more was committed than there ever was: reading on from there would leave events out */
-function ofThisLog<T extends { readonly committed: bigint }>(progress: T, interactionsEnd: bigint): T {
-  if (progress.committed <= interactionsEnd) return progress
-  throw new BadEventError(
-    `everything below offset ${progress.committed} was committed, but interactions end at ${interactionsEnd}`
-  )
-}
-
-/** Passes everything on, and notes now and then how much of user-sequences the store holds. */
-class OwnedSequences implements SequenceStore {
-  readonly #store: SequenceStore
-  readonly #io: StageIo
-  readonly #partition: number
-  readonly #disk: OwnedDisk
-  /**
-   * An end of user-sequences that was looked up, and whether something of ours was emitted after that: then it was
-   * still ours when it was looked up.
-   */
-  #candidate: bigint | undefined
-  #emittedSince = false
-  #looking = false
-  #lookedAtMs: number
-
-  constructor(store: SequenceStore, io: StageIo, partition: number, disk: OwnedDisk) {
-    this.#store = store
-    this.#io = io
-    this.#partition = partition
-    this.#disk = disk
-    this.#lookedAtMs = io.clock.nowMs()
-  }
-
-  get(userId: UserId): UserWindow | undefined {
-    return this.#store.get(userId)
-  }
-
-  put(userId: UserId, window: UserWindow): void {
-    this.#emittedSince = true
-    this.#store.put(userId, window)
-  }
-
-  delete(userId: UserId): void {
-    this.#store.delete(userId)
-  }
-
-  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined {
-    return this.#store.load(userId, window)
-  }
-
-  /** Everything that was put has been emitted, and the emission acknowledged: so the sequencer's caller does. */
-  async commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void> {
-    const { candidate, emitted } = { candidate: this.#candidate, emitted: this.#emittedSince }
-    await this.#store.commit(next, watermarkMs, counts)
-    if (candidate !== undefined && emitted) {
-      this.#disk.writeHeld(this.#partition, candidate)
-      this.#candidate = undefined
+/**
+ * Saves from time to time how much of `user-sequences` the store has. An end that was looked up is saved when windows
+ * that were emitted after the look-up have been committed: only then was the partition still owned at the look-up.
+ */
+function noteHeld(store: SequenceStore, io: StageIo, partition: number, disk: OwnedDisk): void {
+  let lookedUp: { readonly end: bigint; commits: number } | undefined
+  let isLooking = false
+  let lookedAtMs = io.clock.nowMs()
+  store.onCommit((changed) => {
+    if (lookedUp !== undefined) {
+      // What the first commit holds may have been emitted before the look-up.
+      if (lookedUp.commits++ > 0 && changed) {
+        disk.writeHeld(partition, lookedUp.end)
+        lookedUp = undefined
+      }
+      return
     }
-    this.#lookNowAndThen()
-  }
-
-  committed(): bigint {
-    return this.#store.committed()
-  }
-
-  watermarkMs(): number {
-    return this.#store.watermarkMs()
-  }
-
-  counts(): SequenceCounts {
-    return this.#store.counts()
-  }
-
-  users(): Iterable<[UserId, UserWindow]> {
-    return this.#store.users()
-  }
-
-  idle(beforeMs: number, limit: number): UserId[] {
-    return this.#store.idle(beforeMs, limit)
-  }
-
-  userCount(): number {
-    return this.#store.userCount()
-  }
-
-  close(): Promise<void> {
-    return this.#store.close()
-  }
-
-  /** In the background: nobody waits for it, and a log that does not answer is the next append's trouble. */
-  #lookNowAndThen(): void {
-    const { clock, log, config } = this.#io
-    if (this.#looking || this.#candidate !== undefined || clock.nowMs() - this.#lookedAtMs < noteIntervalMs) return
-    this.#looking = true
-    this.#lookedAtMs = clock.nowMs()
-    log.ends(config.topics.userSequences).then(
+    if (isLooking || io.clock.nowMs() - lookedAtMs < noteIntervalMs) return
+    isLooking = true
+    lookedAtMs = io.clock.nowMs()
+    io.log.ends(io.config.topics.userSequences).then(
       (ends) => {
-        this.#candidate = ends.get(this.#partition)
-        this.#emittedSince = false
-        this.#looking = false
+        lookedUp = { end: ends.get(partition) ?? 0n, commits: 0 }
+        isLooking = false
       },
+      // A log that does not answer fails the next append.
       () => {
-        this.#looking = false
+        isLooking = false
       }
     )
-  }
+  })
 }
 
 const heldOffset: StateKind<{ readonly held: string }> = {
   file: 'held',
   version: 1,
   schema: z.strictObject({ held: z.string().regex(/^\d+$/) }),
-  removed: 'histories of the partition are restored from the beginning of `user-sequences`'
+  removed: 'windows of the partition are restored from the beginning of `user-sequences`'
 }
 
 /** @param folder this process's alone */
@@ -276,11 +187,7 @@ export function ownedDisk(folder: string): OwnedDisk {
   const file = (partition: number) => openStateFile(path.join(folder, `sequences-${partition}.held`), heldOffset)
   return {
     open: (partition) => LmdbSequenceStore.open(folder, partition),
-    readHeld: (partition) => {
-      return BigInt(file(partition).load()?.held ?? 0)
-    },
-    writeHeld: (partition, held) => {
-      file(partition).save({ held: String(held) })
-    }
+    readHeld: (partition) => BigInt(file(partition).load()?.held ?? 0),
+    writeHeld: (partition, held) => file(partition).save({ held: String(held) })
   }
 }

@@ -1,23 +1,54 @@
-// A user's window as few bytes, for the store; and as bytes that two runs can compare.
+// A user's window as few bytes, for the store.
 //
-// A step is its item's index, its type's index and the gap to the next step, in as many bits as the window's largest
-// index and its range of gaps need.
+// A step is a varint of its item and type, and a varint of its gap to the next step: some 6.5 bytes. The item is an
+// index in a dictionary that is stored once for all windows of a partition.
 
+import { ByteReader, ByteWriter, checksum } from '../core/bytes.ts'
 import { CorruptError } from '../core/errors.ts'
-import type { UserId } from '../records/interaction.ts'
-import type { RecentEvent, SequenceStep, UserWindow } from '../records/userSequence.ts'
-import { BitReader, BitWriter, bitLength } from './bitPacking.ts'
-import type { StepDictionary } from './stepDictionary.ts'
+import type { SequenceStep, UserWindow } from '../records/userSequence.ts'
 
-/** Counts up with every change of the layout. */
+/** Strings that many steps share, as small numbers in order of first sight. */
+export class StringIndex {
+  readonly #strings: string[] = []
+  readonly #indexes = new Map<string, number>()
+
+  /** The string's index; a new one gets the next. */
+  add(text: string): number {
+    const known = this.#indexes.get(text)
+    if (known !== undefined) return known
+    this.#indexes.set(text, this.#strings.length)
+    return this.#strings.push(text) - 1
+  }
+
+  /** undefined for an index never given out. */
+  at(index: number): string | undefined {
+    return this.#strings[index]
+  }
+
+  get size(): number {
+    return this.#strings.length
+  }
+}
+
+/**
+ * What packed windows refer to. Only grows: it is stored with the windows, and every item ever seen stays in it (and in
+ * memory).
+ */
+export interface StepDictionary {
+  readonly items: StringIndex
+  readonly types: StringIndex
+}
+
+export function newStepDictionary(): StepDictionary {
+  return { items: new StringIndex(), types: new StringIndex() }
+}
+
+/** Raise it with every change of the layout. */
 const layout = 1
-const writer = new BitWriter()
-const two31 = 2 ** 31
-// Reused between calls: the columns of the window being packed.
-let itemIndexes = new Int32Array(1024)
-let typeIndexes = new Int32Array(1024)
-/** From the step before, in `unit`. */
-let gaps = new Float64Array(1024)
+const checksumBytes = 4
+/** More steps than a configuration allows: the bytes are not a window. */
+const stepsMax = 1_000_000
+const writer = new ByteWriter()
 
 /**
  * Equal windows and equal dictionaries give equal bytes. New items and types are added to the dictionary, which must be
@@ -26,90 +57,48 @@ let gaps = new Float64Array(1024)
  * @param window steps ascending by time; those with a source are the last ones
  * @returns owned by the caller; the last four bytes are a checksum
  */
-export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint8Array {
-  const { steps, recent, newestMs } = window
+export function packWindow({ steps, recent, newestMs }: UserWindow, { items, types }: StepDictionary): Uint8Array {
   const count = steps.length
-  if (itemIndexes.length < count) {
-    itemIndexes = new Int32Array(count * 2)
-    typeIndexes = new Int32Array(count * 2)
-    gaps = new Float64Array(count * 2)
+  const isSourced = (step: SequenceStep | undefined) => step?.source !== undefined
+  const firstSourced = steps.findIndex(isSourced)
+  const sourced = firstSourced < 0 ? 0 : count - firstSourced
+  let unitMs = 1000
+  let typeEnd = 0
+  const typeIndexes = new Array<number>(count)
+  for (let i = 0; i < count; i++) {
+    const type = types.add(steps[i]!.type)
+    typeIndexes[i] = type
+    if (type >= typeEnd) typeEnd = type + 1
+    if (i > 0 && (steps[i]!.eventTimeMs - steps[i - 1]!.eventTimeMs) % 1000 !== 0) unitMs = 1
   }
   writer.start()
-  writer.write(layout, 8)
-  writer.number(newestMs)
-  writer.number(count)
+  writer.varint(layout)
+  writer.varint(newestMs)
+  writer.varint(count)
   if (count > 0) {
-    let itemMax = 0
-    let typeMax = 0
-    let seconds = true
-    let sourced = 0
-    let lastType = ''
-    let type = -1
-    let beforeMs = steps[0]!.eventTimeMs
-    for (let i = 0; i < count; i++) {
-      const step = steps[i]!
-      const item = dictionary.items.add(step.itemId)
-      if (type < 0 || step.type !== lastType) {
-        lastType = step.type
-        type = dictionary.types.add(lastType)
-      }
-      itemIndexes[i] = item
-      typeIndexes[i] = type
-      if (item > itemMax) itemMax = item
-      if (type > typeMax) typeMax = type
-      if (step.source !== undefined) sourced++
-      else if (sourced > 0) throw new Error(`step ${i} has no source, but an older one has`)
-      const gap = step.eventTimeMs - beforeMs
-      beforeMs = step.eventTimeMs
-      gaps[i] = gap
-      // Whole numbers of 32 bits divide several times faster.
-      if (seconds) seconds = gap < two31 ? (gap | 0) % 1000 === 0 : gap % 1000 === 0
-    }
-    const unit = seconds ? 1000 : 1
-    let lengthMin = 53
-    let lengthMax = 0
-    for (let i = 1; i < count; i++) {
-      if (seconds) gaps[i] = gaps[i]! / unit
-      const length = bitLength(gaps[i]!)
-      if (length < lengthMin) lengthMin = length
-      if (length > lengthMax) lengthMax = length
-    }
-    if (count === 1) lengthMin = 0
-    const itemBits = bitLength(itemMax)
-    const typeBits = bitLength(typeMax)
-    const lengthBits = bitLength(lengthMax - lengthMin)
-    writer.number(newestMs - steps[count - 1]!.eventTimeMs)
-    writer.write(seconds ? 1 : 0, 1)
-    writer.write(itemBits, 5)
-    writer.write(typeBits, 5)
-    writer.write(lengthMin, 6)
-    writer.write(lengthBits, 3)
+    writer.varint(newestMs - steps[count - 1]!.eventTimeMs)
+    writer.varint(unitMs)
+    writer.varint(typeEnd)
     for (let i = count - 1; i >= 0; i--) {
-      writer.write(itemIndexes[i]!, itemBits)
-      writer.write(typeIndexes[i]!, typeBits)
-      if (i > 0) {
-        const gap = gaps[i]!
-        const length = bitLength(gap)
-        writer.write(length - lengthMin, lengthBits)
-        writer.mantissa(gap, length)
-      }
+      const { itemId, eventTimeMs } = steps[i]!
+      writer.varint(items.add(itemId) * typeEnd + typeIndexes[i]!)
+      if (i > 0) writer.varint((eventTimeMs - steps[i - 1]!.eventTimeMs) / unitMs)
     }
-    writer.number(sourced)
+    writer.varint(sourced)
     for (let i = count - sourced; i < count; i++) {
-      const { partition, offset } = steps[i]!.source!
-      writer.number(partition)
-      const small = offset >= 0n && offset < 9007199254740992n // 2^53
-      writer.write(small ? 1 : 0, 1)
-      if (small) writer.number(Number(offset))
-      else writer.bits64(offset)
+      const { source } = steps[i]!
+      if (source === undefined) throw new Error(`step ${i} has no source, but an older one has`)
+      writer.varint(source.partition)
+      writer.int64(source.offset)
     }
   }
-  writer.number(recent.length)
-  for (let i = 0; i < recent.length; i++) {
-    writer.number(newestMs - recent[i]!.eventTimeMs)
-    writer.bits64(recent[i]!.idHash)
+  writer.varint(recent.length)
+  for (const { idHash, eventTimeMs } of recent) {
+    writer.varint(newestMs - eventTimeMs)
+    writer.int64(idHash)
   }
-  return writer.finish()
+  writer.uint32(checksum(writer.view()))
+  return writer.copy()
 }
 
 /**
@@ -118,74 +107,46 @@ export function packWindow(window: UserWindow, dictionary: StepDictionary): Uint
  */
 export function unpackWindow(bytes: Uint8Array, dictionary: StepDictionary, length = bytes.length): UserWindow {
   const reader = open(bytes, length)
-  const newestMs = reader.number()
-  const count = reader.number()
-  // A step takes at least no bits at all (one item, one type, equal times), so the length says nothing; a configuration
-  // allows 1,000.
-  if (count > 1_000_000) throw new CorruptError(`a window of ${count} steps`)
-  const steps = new Array<SequenceStep>(count)
+  const newestMs = reader.varint()
+  const count = reader.varint()
+  if (count > stepsMax) throw new CorruptError(`a window of ${count} steps`)
+  const steps = new Array<{ -readonly [F in keyof SequenceStep]: SequenceStep[F] }>(count)
   if (count > 0) {
-    let timeMs = newestMs - reader.number()
-    const unit = reader.read(1) === 1 ? 1000 : 1
-    const itemBits = reader.read(5)
-    const typeBits = reader.read(5)
-    const lengthMin = reader.read(6)
-    const lengthBits = reader.read(3)
+    let timeMs = newestMs - reader.varint()
+    const unitMs = reader.varint()
+    const typeEnd = reader.varint()
     for (let i = count - 1; i >= 0; i--) {
-      const itemId = dictionary.items.at(reader.read(itemBits))
-      const type = dictionary.types.at(reader.read(typeBits))
+      const both = reader.varint()
+      const itemId = dictionary.items.at(Math.floor(both / typeEnd))
+      const type = dictionary.types.at(both % typeEnd)
       if (itemId === undefined || type === undefined)
         throw new CorruptError('an item or a type that the dictionary does not know')
       steps[i] = { itemId, type, eventTimeMs: timeMs }
-      if (i > 0) timeMs -= unit * reader.mantissa(lengthMin + reader.read(lengthBits))
+      if (i > 0) timeMs -= unitMs * reader.varint()
     }
-    const sourced = reader.number()
+    const sourced = reader.varint()
     if (sourced > count) throw new CorruptError(`${sourced} sources for ${count} steps`)
-    for (let i = count - sourced; i < count; i++) {
-      const { itemId, type, eventTimeMs } = steps[i]!
-      const partition = reader.number()
-      const offset = reader.read(1) === 1 ? BigInt(reader.number()) : reader.bits64()
-      steps[i] = { itemId, type, eventTimeMs, source: { partition, offset } }
-    }
+    for (let i = count - sourced; i < count; i++)
+      steps[i]!.source = { partition: reader.varint(), offset: reader.int64() }
   }
-  const recent: RecentEvent[] = []
-  for (let remaining = reader.number(); remaining > 0; remaining--) {
-    const eventTimeMs = newestMs - reader.number()
-    recent.push({ idHash: reader.bits64(), eventTimeMs })
-  }
+  const recent = Array.from({ length: reader.varint() }, () => {
+    const eventTimeMs = newestMs - reader.varint()
+    return { idHash: reader.int64(), eventTimeMs }
+  })
   return { steps, recent, newestMs }
 }
 
 /** `newestMs` without the rest. @throws CorruptError as `unpackWindow` does */
 export function unpackNewestMs(bytes: Uint8Array, length = bytes.length): number {
-  return open(bytes, length).number()
+  return open(bytes, length).varint()
 }
 
-function open(bytes: Uint8Array, length: number): BitReader {
-  const reader = new BitReader(bytes, length)
-  const found = reader.read(8)
+function open(bytes: Uint8Array, length: number): ByteReader {
+  const end = length - checksumBytes
+  const stored = end < 0 ? -1 : new DataView(bytes.buffer, bytes.byteOffset + end, checksumBytes).getUint32(0, true)
+  if (end < 0 || stored !== checksum(bytes, 0, end)) throw new CorruptError(`checksum of ${length} bytes is wrong`)
+  const reader = new ByteReader(bytes, 0, end)
+  const found = reader.varint()
   if (found !== layout) throw new CorruptError(`a window of layout ${found}; this version reads layout ${layout}`)
   return reader
-}
-
-const encoder = new TextEncoder()
-
-/**
- * A line of JSON in UTF-8 that needs no dictionary: two runs have byte-equal histories exactly if these are equal for
- * every user.
- */
-export function canonicalWindow(userId: UserId, window: UserWindow): Uint8Array {
-  return encoder.encode(
-    JSON.stringify([
-      userId,
-      window.newestMs,
-      window.steps.map((step) => [
-        step.itemId,
-        step.type,
-        step.eventTimeMs,
-        ...(step.source === undefined ? [] : [step.source.partition, String(step.source.offset)])
-      ]),
-      window.recent.map((event) => [String(event.idHash), event.eventTimeMs])
-    ])
-  )
 }

@@ -1,16 +1,18 @@
+// The state of `sequence`: the windows of one partition's users, and the offset that they were made from.
+
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { noTopCounts, type TopCountsState } from '../core/topCounts.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
 
-/** What became of the records of a partition, from its first one on. */
+/** Outcomes of the records of a partition, from its first one on. */
 export interface SequenceCounts {
   readonly account: AccountNumbers<'sequence'>
   /** Of the ignored ones. */
   readonly ignoredTypes: TopCountsState
   /** Event ids dropped within the grace because a user had more than `recentMax`. */
   readonly forgotten: number
-  /** Users that were swept away. */
+  /** Users that expired. */
   readonly expired: number
 }
 
@@ -31,17 +33,12 @@ export interface SequenceStore {
   put(userId: UserId, window: UserWindow): void
   delete(userId: UserId): void
   /**
-   * A put, or without a window a delete, of one among very many: nothing of it is kept in memory, and it may be durable
-   * before the commit that follows. Until then neither `get` nor `put` nor `delete` may be called.
-   *
-   * @returns where there is more under way than is good: to be awaited before the next
-   */
-  load(userId: UserId, window: UserWindow | undefined): Promise<void> | undefined
-  /**
    * Makes all puts and deletes, `next`, the watermark and the counts durable together, or none of them. Without counts
    * the earlier ones stay.
    */
   commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
+  /** Calls the listener, one for a store, after each commit. @param listener `changed`: windows were put since the last */
+  onCommit(listener: (changed: boolean) => void): void
   /** The next offset to read; 0 for an empty store. */
   committed(): bigint
   /** Newest event time of the partition as of the last commit, milliseconds; 0 for an empty store. */

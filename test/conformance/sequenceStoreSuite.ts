@@ -160,6 +160,19 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
     await store.close()
   })
 
+  promise('a commit tells its listener whether windows were put', async (place) => {
+    const store = await place.open()
+    const told: boolean[] = []
+    store.onCommit((changed) => told.push(changed))
+    store.put('u', windowAt(1000 * day))
+    await store.commit(1n, 1000 * day)
+    await store.commit(2n, 1000 * day)
+    store.delete('u')
+    await store.commit(3n, 1000 * day)
+    assert.deepEqual(told, [true, false, false])
+    await store.close()
+  })
+
   promise('what is put while a commit is under way belongs to the next one', async (place) => {
     const store = await place.open()
     store.put('u', windowAt(1000 * day))
@@ -178,25 +191,24 @@ export function sequenceStoreSuite(name: string, make: () => StorePlace): void {
   })
 
   promise(
-    'what is loaded is there after the commit as if it had been put, the last of each user, and the index by time with it',
+    'of many users the last put or delete is there after the commit, and the index by time with it',
     async (place) => {
       const store = await place.open()
       store.put('there', windowAt(1000 * day, ['old']))
       store.put('leaves', windowAt(1000 * day))
       await store.commit(3n, 1000 * day)
-      // More than are written at once, with users that come again later.
+      // More than are kept in memory, with users that come again later.
       const users = 20_000
-      const load = async (userId: string, window: UserWindow | undefined) => {
-        const pressure = store.load(userId, window)
-        if (pressure !== undefined) await pressure
-      }
-      for (let i = 0; i < users; i++) await load(`u${i}`, windowAt((1000 + (i % 7)) * day, [`item ${i % 100}`]))
-      await load('leaves', undefined)
-      await load('never there', undefined)
-      await load('there', windowAt(1005 * day, ['new']))
-      await load('u1', windowAt(1100 * day, ['last']))
-      await load('u2', windowAt(1100 * day))
-      await load('u2', undefined)
+      const change = (userId: string, window: UserWindow | undefined) =>
+        window === undefined ? store.delete(userId) : store.put(userId, window)
+      for (let i = 0; i < users; i++) change(`u${i}`, windowAt((1000 + (i % 7)) * day, [`item ${i % 100}`]))
+      await store.commit(4n, 1000 * day)
+      change('leaves', undefined)
+      change('never there', undefined)
+      change('there', windowAt(1005 * day, ['new']))
+      change('u1', windowAt(1100 * day, ['last']))
+      change('u2', windowAt(1100 * day))
+      change('u2', undefined)
       await store.commit(9n, 1100 * day)
       await store.close()
       const after = await place.open()

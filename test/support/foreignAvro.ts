@@ -1,7 +1,7 @@
 // Writes records as other programs do: avsc with longs as bigints, whatever their logical type.
 
 import avro from 'avsc'
-import { bigintType } from '../../src/records/avro/longType.ts'
+import { bigintType } from '../../src/records/avro/avroSchema.ts'
 
 export function foreignType(schemaJson: string): avro.Type {
   const typeHook = (schema: unknown) => {

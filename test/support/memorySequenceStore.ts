@@ -2,9 +2,8 @@
 
 import type { UserId } from '../../src/records/interaction.ts'
 import type { UserWindow } from '../../src/records/userSequence.ts'
-import { packWindow, unpackWindow } from '../../src/sequence/packWindow.ts'
+import { newStepDictionary, packWindow, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { noCounts, type SequenceCounts, type SequenceStore } from '../../src/sequence/sequenceStore.ts'
-import { newStepDictionary } from '../../src/sequence/stepDictionary.ts'
 
 /** What the last commit left: windows packed, so that nothing of a process's memory survives in them. */
 export class MemoryDisk {
@@ -18,6 +17,7 @@ export class MemoryDisk {
 export class MemorySequenceStore implements SequenceStore {
   readonly #disk: MemoryDisk
   readonly #changed = new Map<UserId, UserWindow | undefined>()
+  #listener: ((changed: boolean) => void) | undefined
 
   constructor(disk = new MemoryDisk()) {
     this.#disk = disk
@@ -37,8 +37,8 @@ export class MemorySequenceStore implements SequenceStore {
     this.#changed.set(userId, undefined)
   }
 
-  load(userId: UserId, window: UserWindow | undefined): undefined {
-    this.#changed.set(userId, window)
+  onCommit(listener: (changed: boolean) => void): void {
+    this.#listener = listener
   }
 
   async commit(next: bigint, watermarkMs: number, counts: SequenceCounts = this.#disk.counts): Promise<void> {
@@ -48,9 +48,11 @@ export class MemorySequenceStore implements SequenceStore {
       else
         this.#disk.windows.set(userId, { bytes: packWindow(window, this.#disk.dictionary), newestMs: window.newestMs })
     }
+    const changed = [...this.#changed.values()].some((window) => window !== undefined)
     this.#changed.clear()
     this.#disk.next = next
     this.#disk.watermarkMs = watermarkMs
+    this.#listener?.(changed)
   }
 
   committed(): bigint {

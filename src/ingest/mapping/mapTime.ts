@@ -2,10 +2,10 @@
 
 import type { SourceOptions } from '../../core/config/sources.ts'
 import { BadEventError } from '../../core/errors.ts'
+import { AvroTime } from '../../records/avro/avroReader.ts'
 import { compileTimeParser, type TimeForm } from '../../records/value/eventTime.ts'
 import { zonedMs } from '../../records/value/timePattern.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
-import { AvroTime } from '../avroReader.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 import { fail, parseFields, readField, scalarText } from './readField.ts'
 

@@ -3,9 +3,9 @@
 import { BadEventError } from '../../core/errors.ts'
 import { type FieldPath, listsOf, type PathStep, parseFieldPath } from '../../core/fieldPath.ts'
 import { own } from '../../core/own.ts'
+import { AvroTime } from '../../records/avro/avroReader.ts'
 import { parseExactJson } from '../../records/avro/exactJson.ts'
 import { cleanText, type ValueRules } from '../../records/value/valueRules.ts'
-import { AvroTime } from '../avroReader.ts'
 import type { ForeignRecord } from './foreignRecord.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })

@@ -1,9 +1,8 @@
 // A Confluent schema registry over HTTP (also Karapace, Redpanda, Apicurio's compatible API): ids ↔ schemas,
 // registration, compatibility.
 //
-// Plain fetch instead of @kafkajs/confluent-schema-registry: that one decodes by itself, with its own longs and without
-// bounds, keeps every schema for ever, treats a registry that is away as a bad record, and brings an HTTP client, ajv
-// and protobufjs. What is needed is a dozen requests.
+// Plain fetch instead of @kafkajs/confluent-schema-registry, which decodes records itself, with its own longs and
+// without bounds, treats a registry that does not answer as a bad record, and brings an HTTP client, ajv and protobufjs.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../../core/clock.ts'
@@ -11,14 +10,13 @@ import type { RegistryOptions } from '../../core/config/config.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { Rng } from '../../core/rng.ts'
-import { definedNames, inlineReferences } from './httpRegistryReferences.ts'
 import { type SchemaRegistry, UnknownSchemaIdError } from './schemaRegistry.ts'
 
 export interface HttpRegistryParts {
   readonly clock: Clock
   /** Spreads the retries of many processes. */
   readonly rng: Rng
-  /** Told of each failed attempt that is followed by another. */
+  /** Called for each failed attempt that is followed by another. */
   readonly onProblem?: (message: string) => void
   /** Before the first retry; each further one waits twice as long, up to 10 s. */
   readonly retryFirstMs?: number
@@ -39,9 +37,9 @@ export interface CompatibilityReport {
 const contentType = 'application/vnd.schemaregistry.v1+json'
 const retryFirstMs = 200
 const retryLongestMs = 10_000
-/** Schemas kept. A topic has a handful of writers' schemas. */
+/** Schemas kept, and unknown ids: a topic has a handful of writers' schemas. */
 const cacheMax = 10_000
-/** An id that was not found is asked for again after this: the registry's own replicas may have been behind. */
+/** An id that was not found is looked up again after this: the registry's own replicas may have been behind. */
 const unknownMs = 10_000
 /** References of references. */
 const depthMax = 16
@@ -52,7 +50,7 @@ const versionNotFound = 40402
 const schemaNotFound = 40403
 const noSubjectCompatibility = 40408
 
-interface Answer {
+interface Response {
   readonly status: number
   readonly body: Readonly<Record<string, unknown>>
 }
@@ -69,13 +67,10 @@ export class HttpRegistry implements SchemaRegistry {
   readonly #urls: readonly string[]
   readonly #timeoutMs: number
   readonly #authorization: string | undefined
-  /** Oldest use first. */
-  readonly #schemas = new Map<number, string>()
-  /** Those of `#schemas` that are JSON Schemas. */
-  readonly #json = new Set<number>()
+  readonly #schemas = new Map<number, { readonly text: string; readonly isJson: boolean }>()
   readonly #unknown = new Map<number, { readonly error: UnknownSchemaIdError; readonly sinceMs: number }>()
   readonly #ids = new Map<string, number>()
-  readonly #asking = new Map<number, Promise<string>>()
+  readonly #loading = new Map<number, Promise<string>>()
   readonly #closed = new AbortController()
   /** Which address answered last. */
   #at = 0
@@ -86,12 +81,8 @@ export class HttpRegistry implements SchemaRegistry {
     this.#timeoutMs = parts.timeoutMs ?? 5000
     this.#urls = options.url.split(',').map((url) => url.trim().replace(/\/+$/, ''))
     const { username, password, token } = options
-    this.#authorization =
-      token !== ''
-        ? `Bearer ${token}`
-        : username !== ''
-          ? `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
-          : undefined
+    const basic = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+    this.#authorization = token !== '' ? `Bearer ${token}` : username !== '' ? basic : undefined
   }
 
   async idFor(subject: string, schemaJson: string): Promise<number> {
@@ -99,10 +90,10 @@ export class HttpRegistry implements SchemaRegistry {
     const key = `${subject}\n${schema}`
     const known = this.#ids.get(key)
     if (known !== undefined) return known
-    // Looked up first: whoever may only read gets on where somebody else has registered it.
+    // Looked up first: a reader without the right to write continues where the schema is registered.
     const id = (await this.lookUp(subject, schema))?.id ?? (await this.#registerIfAllowed(subject, schema))
     this.#ids.set(key, id)
-    this.#keep(id, schema)
+    put(this.#schemas, id, { text: schema, isJson: false })
     return id
   }
 
@@ -111,21 +102,16 @@ export class HttpRegistry implements SchemaRegistry {
     if (cached !== undefined) return cached
     const unknown = this.#unknown.get(id)
     if (unknown !== undefined && this.#parts.clock.nowMs() - unknown.sinceMs < unknownMs) throw unknown.error
-    let asking = this.#asking.get(id)
-    if (asking === undefined) {
-      asking = handledLater(this.#ask(id).finally(() => this.#asking.delete(id)))
-      this.#asking.set(id, asking)
+    let loading = this.#loading.get(id)
+    if (loading === undefined) {
+      loading = handledLater(this.#load(id).finally(() => this.#loading.delete(id)))
+      this.#loading.set(id, loading)
     }
-    return asking
+    return loading
   }
 
   cached(id: number): string | undefined {
-    const schema = this.#schemas.get(id)
-    if (schema !== undefined) {
-      this.#schemas.delete(id)
-      this.#schemas.set(id, schema)
-    }
-    return schema
+    return this.#schemas.get(id)?.text
   }
 
   whyUnknown(id: number): UnknownSchemaIdError | undefined {
@@ -133,7 +119,7 @@ export class HttpRegistry implements SchemaRegistry {
   }
 
   isJson(id: number): boolean {
-    return this.#json.has(id)
+    return this.#schemas.get(id)?.isJson === true
   }
 
   close(): void {
@@ -141,154 +127,109 @@ export class HttpRegistry implements SchemaRegistry {
   }
 
   /** undefined: the subject does not have this schema. */
-  async lookUp(subject: string, schemaJson: string): Promise<RegisteredSchema | undefined> {
-    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}`, {
-      schema: schemaJson
-    })
-    if (status === 404 && [subjectNotFound, schemaNotFound].includes(Number(body.error_code))) return undefined
-    this.#expect(status, body, `look up the schema of ${subject}`)
-    return { id: Number(body.id), version: Number(body.version) }
+  async lookUp(subject: string, schema: string): Promise<RegisteredSchema | undefined> {
+    const response = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}`, { schema })
+    if (isMissing(response, subjectNotFound, schemaNotFound)) return undefined
+    const { id, version } = this.#expect(response, `look up the schema of ${subject}`)
+    return { id: Number(id), version: Number(version) }
   }
 
   async hasSubject(subject: string): Promise<boolean> {
-    const { status, body } = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions`)
-    if (status === 404 && body.error_code === subjectNotFound) return false
-    this.#expect(status, body, `list the versions of ${subject}`)
+    const response = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions`)
+    if (isMissing(response, subjectNotFound)) return false
+    this.#expect(response, `list the versions of ${subject}`)
     return true
   }
 
   /** Idempotent. @throws ConfigError if it is incompatible with earlier ones, or not valid */
-  async register(subject: string, schemaJson: string): Promise<number> {
-    const { status, body } = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, {
-      schema: schemaJson
-    })
-    if (status === 409) {
+  async register(subject: string, schema: string): Promise<number> {
+    const response = await this.#request('POST', `/subjects/${encodeURIComponent(subject)}/versions`, { schema })
+    if (response.status === 409) {
       throw new ConfigError([
-        `schema of ${subject} cannot read records of its earlier schemas: ${text(body.message)}; give new fields a default, or use another topic`
+        `schema of ${subject} cannot read records of its earlier schemas: ${text(response.body.message)}; give new fields a default, or use another topic`
       ])
     }
-    this.#expect(status, body, `register the schema of ${subject}`)
-    return Number(body.id)
+    return Number(this.#expect(response, `register the schema of ${subject}`).id)
   }
 
   /** Whether the schema may become the subject's next version. A subject without versions takes any. */
-  async compatibility(subject: string, schemaJson: string): Promise<CompatibilityReport> {
+  async compatibility(subject: string, schema: string): Promise<CompatibilityReport> {
     const path = `/compatibility/subjects/${encodeURIComponent(subject)}/versions`
-    let { status, body } = await this.#request('POST', `${path}?verbose=true`, { schema: schemaJson })
+    let response = await this.#request('POST', `${path}?verbose=true`, { schema })
     // Registries before 5.4 know the check against one version only.
-    if (status === 405 || (status === 404 && body.error_code === 404)) {
-      ;({ status, body } = await this.#request('POST', `${path}/latest?verbose=true`, { schema: schemaJson }))
-    }
-    if (status === 404 && [subjectNotFound, versionNotFound].includes(Number(body.error_code)))
-      return { compatible: true, messages: [] }
-    this.#expect(status, body, `check the schema of ${subject}`)
-    const messages = Array.isArray(body.messages) ? body.messages.map(text) : []
-    return { compatible: body.is_compatible === true, messages }
+    if (response.status === 405 || isMissing(response, 404))
+      response = await this.#request('POST', `${path}/latest?verbose=true`, { schema })
+    if (isMissing(response, subjectNotFound, versionNotFound)) return { compatible: true, messages: [] }
+    const { is_compatible, messages } = this.#expect(response, `check the schema of ${subject}`)
+    return { compatible: is_compatible === true, messages: Array.isArray(messages) ? messages.map(text) : [] }
   }
 
   /** The subject's own compatibility level, or else the registry's. */
   async compatibilityLevel(subject: string): Promise<string> {
-    const own = await this.#request('GET', `/config/${encodeURIComponent(subject)}`)
-    const { status, body } =
-      own.status === 404 && [subjectNotFound, noSubjectCompatibility].includes(Number(own.body.error_code))
-        ? await this.#request('GET', '/config')
-        : own
-    this.#expect(status, body, `read the compatibility level of ${subject}`)
-    return text(body.compatibilityLevel)
+    let response = await this.#request('GET', `/config/${encodeURIComponent(subject)}`)
+    if (isMissing(response, subjectNotFound, noSubjectCompatibility)) response = await this.#request('GET', '/config')
+    return text(this.#expect(response, `read the compatibility level of ${subject}`).compatibilityLevel)
   }
 
   async setCompatibilityLevel(subject: string, level: string): Promise<void> {
-    const { status, body } = await this.#request('PUT', `/config/${encodeURIComponent(subject)}`, {
-      compatibility: level
-    })
-    this.#expect(status, body, `set the compatibility level of ${subject}`)
+    const response = await this.#request('PUT', `/config/${encodeURIComponent(subject)}`, { compatibility: level })
+    this.#expect(response, `set the compatibility level of ${subject}`)
   }
 
   async #registerIfAllowed(subject: string, schema: string): Promise<number> {
-    if (!this.#options.register) {
-      throw new ConfigError([
-        `the registry at ${this.#address} does not have today's schema of ${subject}, and registry.register is false: run \`mtmi schemas register\` as somebody who may`
-      ])
-    }
-    return this.register(subject, schema)
+    if (this.#options.register) return this.register(subject, schema)
+    throw new ConfigError([
+      `the registry at ${this.#address} does not have today's schema of ${subject}, and registry.register is false: run \`mtmi schemas register\` with an account that may write`
+    ])
   }
 
-  async #ask(id: number): Promise<string> {
+  async #load(id: number): Promise<string> {
     if (id < 0) throw new UnknownSchemaIdError(id)
-    const { status, body } = await this.#request('GET', `/schemas/ids/${id}`)
-    if (status === 404 && body.error_code === schemaNotFound) throw this.#remember(new UnknownSchemaIdError(id))
-    this.#expect(status, body, `read schema ${id}`)
-    const type = body.schemaType ?? 'AVRO'
-    if (type === 'JSON') this.#json.add(id)
-    else if (type !== 'AVRO')
-      throw this.#remember(
-        new UnknownSchemaIdError(id, `schema id ${id} is ${text(type)}: only AVRO and JSON are read`)
-      )
-    const schema = type === 'JSON' ? text(body.schema) : await this.#resolved(id, body)
-    this.#keep(id, schema)
-    return schema
+    const response = await this.#request('GET', `/schemas/ids/${id}`)
+    if (isMissing(response, schemaNotFound)) throw this.#unknownId(id)
+    const { schema, schemaType = 'AVRO', references = [] } = this.#expect(response, `read schema ${id}`)
+    if (schemaType !== 'AVRO' && schemaType !== 'JSON')
+      throw this.#unknownId(id, `schema id ${id} is ${text(schemaType)}: only AVRO and JSON are read`)
+    const isJson = schemaType === 'JSON'
+    const loaded = isJson ? text(schema) : await this.#withReferences(id, text(schema), references as Reference[])
+    put(this.#schemas, id, { text: loaded, isJson })
+    return loaded
   }
 
-  async #resolved(id: number, body: Readonly<Record<string, unknown>>): Promise<string> {
-    const schema = text(body.schema)
-    const references = (body.references ?? []) as readonly Reference[]
+  /** The schema with an attribute `references`, as `avroReader` takes it. */
+  async #withReferences(id: number, schema: string, references: readonly Reference[]): Promise<string> {
     if (references.length === 0) return schema
     const definitions = new Map<string, unknown>()
     await this.#collect(id, references, definitions, 0)
-    try {
-      return JSON.stringify(inlineReferences(JSON.parse(schema), definitions))
-    } catch (error) {
-      throw this.#remember(
-        new UnknownSchemaIdError(id, `schema id ${id} and its references do not fit together: ${String(error)}`)
-      )
-    }
+    return JSON.stringify({ type: JSON.parse(schema), references: [...definitions.values()] })
   }
 
+  /** Adds the schemas, each after those that it refers to. */
   async #collect(
     id: number,
     references: readonly Reference[],
     definitions: Map<string, unknown>,
     depth: number
   ): Promise<void> {
-    if (depth > depthMax)
-      throw this.#remember(
-        new UnknownSchemaIdError(id, `schema id ${id} has references nested deeper than ${depthMax}`)
-      )
+    if (depth > depthMax) throw this.#unknownId(id, `schema id ${id} has references nested deeper than ${depthMax}`)
     for (const { name, subject, version } of references) {
-      if (definitions.has(name)) continue
-      const { status, body } = await this.#request(
-        'GET',
-        `/subjects/${encodeURIComponent(subject)}/versions/${version}`
-      )
-      if (status === 404 && [subjectNotFound, versionNotFound].includes(Number(body.error_code))) {
-        throw this.#remember(
-          new UnknownSchemaIdError(
-            id,
-            `schema id ${id} refers to ${name}, version ${version} of ${subject}, which the registry does not have`
-          )
+      const key = `${subject}/${version}`
+      if (definitions.has(key)) continue
+      const response = await this.#request('GET', `/subjects/${encodeURIComponent(subject)}/versions/${version}`)
+      if (isMissing(response, subjectNotFound, versionNotFound))
+        throw this.#unknownId(
+          id,
+          `schema id ${id} refers to ${name}, version ${version} of ${subject}, which the registry does not have`
         )
-      }
-      this.#expect(status, body, `read version ${version} of ${subject}`)
-      const definition: unknown = JSON.parse(text(body.schema))
-      // A reference may be named after a file; what it defines has a name of its own.
-      for (const known of new Set([name, ...definedNames(definition)])) definitions.set(known, definition)
-      await this.#collect(id, (body.references ?? []) as readonly Reference[], definitions, depth + 1)
+      const body = this.#expect(response, `read version ${version} of ${subject}`)
+      await this.#collect(id, (body.references ?? []) as Reference[], definitions, depth + 1)
+      definitions.set(key, JSON.parse(text(body.schema)))
     }
   }
 
-  #keep(id: number, schema: string): void {
-    this.#schemas.delete(id)
-    this.#schemas.set(id, schema)
-    if (this.#schemas.size <= cacheMax) return
-    const [oldest] = this.#schemas.keys()
-    this.#schemas.delete(oldest!)
-    this.#json.delete(oldest!)
-  }
-
-  #remember(error: UnknownSchemaIdError): UnknownSchemaIdError {
-    this.#unknown.delete(error.schemaId)
-    this.#unknown.set(error.schemaId, { error, sinceMs: this.#parts.clock.nowMs() })
-    if (this.#unknown.size > cacheMax) this.#unknown.delete(this.#unknown.keys().next().value!)
+  #unknownId(id: number, message?: string): UnknownSchemaIdError {
+    const error = new UnknownSchemaIdError(id, message)
+    put(this.#unknown, id, { error, sinceMs: this.#parts.clock.nowMs() })
     return error
   }
 
@@ -296,39 +237,36 @@ export class HttpRegistry implements SchemaRegistry {
     return this.#urls[this.#at % this.#urls.length]!
   }
 
-  /** Whatever is not expected is for a person to mend: trying again gives the same. */
-  #expect(status: number, body: Readonly<Record<string, unknown>>, what: string): void {
-    if (status >= 200 && status < 300) return
-    const said = body.message === undefined ? '' : `: ${text(body.message)}`
+  /** @throws ConfigError for any other response: a retry would give the same */
+  #expect({ status, body }: Response, what: string): Response['body'] {
+    if (status >= 200 && status < 300) return body
+    const reason = body.message === undefined ? '' : `: ${text(body.message)}`
     if (status === 401 || status === 403) {
       throw new ConfigError([
-        `the registry at ${this.#address} does not let us ${what} (${status}${said}): check registry.username and password, or token`
+        `the registry at ${this.#address} does not let us ${what} (${status}${reason}): check registry.username and password, or token`
       ])
     }
     const hint = body.error_code === undefined ? '. This is not how a schema registry answers: check registry.url' : ''
-    throw new ConfigError([`the registry at ${this.#address} refuses to ${what} (${status}${said})${hint}`])
+    throw new ConfigError([`the registry at ${this.#address} refuses to ${what} (${status}${reason})${hint}`])
   }
 
-  /**
-   * @returns the registry's answer, be it an error. @throws UnavailableError if for `retryMaxMs` none of the addresses
-   *   gives one
-   */
-  async #request(method: string, path: string, body?: unknown): Promise<Answer> {
+  /** @throws UnavailableError if none of the addresses responds for `retryMaxMs` */
+  async #request(method: string, path: string, body?: unknown): Promise<Response> {
     const { clock, rng, onProblem } = this.#parts
     const { signal } = this.#closed
-    const { retryMaxMs } = this.#options
     const beganMs = clock.nowMs()
-    const firstMs = this.#parts.retryFirstMs ?? retryFirstMs
-    for (let attempt = 0; ; attempt++) {
-      const answer = await this.#once(method, path, body)
-      if (typeof answer !== 'string') return answer
-      const waitMs = Math.min(retryLongestMs, firstMs * 2 ** Math.min(attempt, 20)) * (0.5 + rng.uniform() / 2)
-      const problem = `the schema registry at ${this.#address} does not answer ${method} ${path}: ${answer}`
+    let backoffMs = this.#parts.retryFirstMs ?? retryFirstMs
+    for (let attempts = 1; ; attempts++) {
+      const response = await this.#attempt(method, path, body)
+      if (typeof response !== 'string') return response
+      const waitMs = backoffMs * (0.5 + rng.uniform() / 2)
+      backoffMs = Math.min(retryLongestMs, 2 * backoffMs)
+      const problem = `the schema registry at ${this.#address} does not answer ${method} ${path}: ${response}`
       this.#at++
       const spentMs = clock.nowMs() - beganMs
-      if (signal.aborted || spentMs + waitMs > retryMaxMs) {
+      if (signal.aborted || spentMs + waitMs > this.#options.retryMaxMs) {
         throw new UnavailableError(
-          `${problem} (${attempt + 1} attempts in ${Math.round(spentMs / 1000)} s). Check registry.url (${this.#urls.join(', ')})`
+          `${problem} (${attempts} attempts in ${Math.round(spentMs / 1000)} s). Check registry.url (${this.#urls.join(', ')})`
         )
       }
       onProblem?.(`${problem}; trying again in ${Math.round(waitMs)} ms`)
@@ -336,40 +274,44 @@ export class HttpRegistry implements SchemaRegistry {
     }
   }
 
-  /** The answer, or why there is none. */
-  async #once(method: string, path: string, body: unknown): Promise<Answer | string> {
+  /** The registry's response, be it an error, or why there is none. */
+  async #attempt(method: string, path: string, body: unknown): Promise<Response | string> {
     const timeout = AbortSignal.timeout(this.#timeoutMs)
     const signal = AbortSignal.any([timeout, this.#closed.signal])
     const headers: Record<string, string> = { accept: `${contentType}, application/json` }
     if (body !== undefined) headers['content-type'] = contentType
     if (this.#authorization !== undefined) headers.authorization = this.#authorization
     try {
-      const response = await fetch(`${this.#address}${path}`, {
-        method,
-        headers,
-        signal,
-        ...(body === undefined ? {} : { body: JSON.stringify(body) })
-      })
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) }
+      const response = await fetch(`${this.#address}${path}`, { method, headers, signal, ...sent })
       const content = await response.text()
-      if (response.status >= 500 || response.status === 429 || response.status === 408)
-        return `status ${response.status}`
+      const { status } = response
+      if (status >= 500 || status === 429 || status === 408) return `status ${status}`
       let parsed: unknown
       try {
         parsed = JSON.parse(content)
       } catch {
         // A proxy in front of it, or another server altogether.
-        return response.ok ? 'the answer is not JSON' : { status: response.status, body: {} }
+        return response.ok ? 'the answer is not JSON' : { status, body: {} }
       }
-      return {
-        status: response.status,
-        body: typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {}
-      }
+      return { status, body: typeof parsed === 'object' && parsed !== null ? (parsed as Response['body']) : {} }
     } catch (error) {
       if (timeout.aborted) return `no answer within ${this.#timeoutMs} ms`
       const { cause, message } = error as Error & { cause?: { code?: string; message?: string } }
       return cause?.code ?? cause?.message ?? message
     }
   }
+}
+
+/** 404 with one of the registry's own codes: another server's 404 has none. */
+function isMissing({ status, body }: Response, ...codes: number[]): boolean {
+  return status === 404 && codes.includes(Number(body.error_code))
+}
+
+/** The entry that was put first leaves a full cache. */
+function put<T>(cache: Map<number, T>, id: number, entry: T): void {
+  cache.set(id, entry)
+  if (cache.size > cacheMax) cache.delete(cache.keys().next().value!)
 }
 
 function text(value: unknown): string {

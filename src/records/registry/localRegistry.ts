@@ -18,7 +18,7 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { ConfigError, CorruptError, UnavailableError } from '../../core/errors.ts'
-import { parseSchema } from '../avro/longType.ts'
+import { parseSchema } from '../avro/avroSchema.ts'
 import { type SchemaRegistry, UnknownSchemaIdError } from './schemaRegistry.ts'
 
 interface Entry {

@@ -1,12 +1,13 @@
-// Reads records of other programs by their writers' Avro schemas.
+// Reads records by their writers' Avro schemas: our own topics', and those of other programs.
 //
-// Not avsc: it refuses schemas that Java accepts and that are in registries everywhere (defaults of another type, names
-// with a hyphen or a dollar, unions that it calls ambiguous), although none of that has a part in reading. Counts and
-// lengths are checked against the bytes that are there, so a damaged record costs no more than itself.
+// Not avsc's decoder: it refuses schemas that Java accepts and that are in registries everywhere (defaults of another
+// type, names with a hyphen or a dollar, unions that it calls ambiguous), allocates what a damaged count announces, and
+// reads bytes that are not UTF-8 as U+FFFD. Here every count and length is checked against the bytes that are there, so
+// a damaged record costs no more than itself.
 
 import { isUtf8 } from 'node:buffer'
-import { setOwn } from '../core/own.ts'
-import type { TimeUnit } from '../records/value/eventTime.ts'
+import { setOwn } from '../../core/own.ts'
+import type { TimeUnit } from '../value/eventTime.ts'
 
 /** A time whose unit the schema gives: by its logical type, or by a type name of Kafka Connect or Debezium. */
 export class AvroTime {
@@ -25,6 +26,39 @@ export class AvroTime {
   }
 }
 
+export type ReadAvro = (bytes: Uint8Array, start: number) => unknown
+
+export interface AvroReaderOptions {
+  /**
+   * Reads into today's form of the record: plain objects, times as the numbers that were written, and a field of this
+   * schema that the writer's record of the same name lacks has its default.
+   */
+  readonly today?: unknown
+}
+
+/**
+ * @param schema parsed JSON of the writer's schema. Named types that it mentions without defining them may be in an
+ *   attribute `references`, a list of schemas
+ * @returns a function that reads `bytes` from `start` to their end: records and maps as objects without a prototype,
+ *   longs as numbers where that is exact and as bigints otherwise, decimals as exact text, enums as their symbols,
+ *   UUIDs as text, times whose unit the schema gives as `AvroTime`. It throws a RangeError with what does not fit
+ * @throws Error where the schema is not Avro
+ */
+export function avroReader(schema: unknown, options: AvroReaderOptions = {}): ReadAvro {
+  const compiler = new SchemaCompiler(options.today)
+  for (const reference of (schema as { references?: unknown[] } | null)?.references ?? [])
+    compiler.compile(reference, '')
+  const read = compiler.compile(schema, '')
+  return (bytes, start) => {
+    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const cursor: Cursor = { bytes: buffer, at: start, depth: 0 }
+    const value = read(cursor, 'record')
+    if (cursor.at < buffer.length)
+      throw new RangeError(`${buffer.length - cursor.at} trailing bytes after the record's end at byte ${cursor.at}`)
+    return value
+  }
+}
+
 /** Values nested deeper than this are refused; only schemas that contain themselves can go deeper. */
 const depthMax = 64
 
@@ -36,36 +70,21 @@ interface Cursor {
 }
 
 type Read = (cursor: Cursor, field: string) => unknown
+type CreateObject = () => Record<string, unknown>
 
-interface NamedSchema {
+interface Field {
+  readonly name: string
+  readonly type: unknown
+  readonly default?: unknown
+}
+
+interface NamedSchema extends Annotated {
   readonly type: string
   readonly name: string
   readonly namespace?: string
-  readonly fields?: readonly { readonly name: string; readonly type: unknown }[]
+  readonly fields?: readonly Field[]
   readonly symbols?: readonly string[]
   readonly size?: number
-  readonly logicalType?: string
-  readonly scale?: number
-}
-
-/**
- * @param schema parsed JSON of the writer's schema
- * @returns a function that reads `bytes` from `start` to their end: records and maps as objects without a prototype,
- *   longs as bigints, decimals as exact
- *   text, enums as their symbols, UUIDs as text, times whose unit the schema gives as `AvroTime`. It throws a
- *   RangeError with what does not fit
- * @throws Error where the schema is not Avro
- */
-export function avroReader(schema: unknown): (bytes: Uint8Array, start: number) => unknown {
-  const read = new SchemaCompiler().compile(schema, '')
-  return (bytes, start) => {
-    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const cursor: Cursor = { bytes: buffer, at: start, depth: 0 }
-    const value = read(cursor, 'record')
-    if (cursor.at < buffer.length)
-      throw new RangeError(`${buffer.length - cursor.at} trailing bytes after the record's end at byte ${cursor.at}`)
-    return value
-  }
 }
 
 /** The full name of a named type. A name with dots is full as it is. */
@@ -77,6 +96,26 @@ function fullName({ name, namespace }: Pick<NamedSchema, 'name' | 'namespace'>, 
 
 class SchemaCompiler {
   readonly #named = new Map<string, { read: Read }>()
+  readonly #isPlain: boolean
+  readonly #create: CreateObject
+  /** Fields of today's records, by the record's name without its namespace. */
+  readonly #today = new Map<string, readonly Field[]>()
+
+  constructor(today: unknown) {
+    this.#isPlain = today !== undefined
+    this.#create = this.#isPlain ? () => ({}) : () => Object.create(null) as Record<string, unknown>
+    this.#noteRecords(today)
+  }
+
+  #noteRecords(schema: unknown): void {
+    if (Array.isArray(schema)) for (const branch of schema) this.#noteRecords(branch)
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return
+    const { name, fields, type, items, values } = schema as NamedSchema & { items?: unknown; values?: unknown }
+    if (fields !== undefined) {
+      this.#today.set(name, fields)
+      for (const field of fields) this.#noteRecords(field.type)
+    } else for (const inner of [type, items, values]) this.#noteRecords(inner)
+  }
 
   /** @param namespace of the enclosing type */
   compile(schema: unknown, namespace: string): Read {
@@ -92,13 +131,15 @@ class SchemaCompiler {
       case 'array':
         return readArray(this.compile((schema as { items?: unknown }).items, namespace))
       case 'map':
-        return readMap(this.compile((schema as { values?: unknown }).values, namespace))
+        return readMap(this.compile((schema as { values?: unknown }).values, namespace), this.#create)
       case 'enum':
         return this.#name(schema as NamedSchema, namespace, readEnum((schema as NamedSchema).symbols ?? []))
       case 'fixed':
         return this.#name(schema as NamedSchema, namespace, readFixed(schema as NamedSchema))
-      default:
-        return annotated(schema as Annotated, this.compile(type, namespace))
+      default: {
+        const read = this.compile(type, namespace)
+        return this.#isPlain ? read : annotated(schema as Annotated, read)
+      }
     }
   }
 
@@ -113,11 +154,21 @@ class SchemaCompiler {
     const own: { read: Read } = { read: () => undefined }
     this.#named.set(name, own)
     if (!Array.isArray(schema.fields)) throw new Error(`record ${name} has no list of fields`)
-    const fields = schema.fields.map((field) => ({ name: String(field.name), read: this.compile(field.type, inner) }))
+    const fields: readonly Field[] = schema.fields
+    const names = fields.map((field) => String(field.name))
+    const reads = fields.map((field) => this.compile(field.type, inner))
+    const defaults = (this.#today.get(name.slice(name.lastIndexOf('.') + 1)) ?? [])
+      .filter((field) => !names.includes(field.name))
+      .map((field) => [field.name, defaultOf(field)] as const)
+    // A copy has its final shape at once.
+    const template = this.#isPlain
+      ? Object.fromEntries([...names, ...defaults.map(([name]) => name)].map((name) => [name, undefined]))
+      : undefined
     own.read = (cursor) => {
       if (++cursor.depth > depthMax) throw new RangeError(`values nested deeper than ${depthMax}`)
-      const value = Object.create(null) as Record<string, unknown>
-      for (const { name, read } of fields) setOwn(value, name, read(cursor, name))
+      const value = template === undefined ? this.#create() : { ...template }
+      for (let i = 0; i < names.length; i++) setOwn(value, names[i]!, reads[i]!(cursor, names[i]!))
+      for (const [missing, fallback] of defaults) setOwn(value, missing, fallback)
       cursor.depth--
       return value
     }
@@ -127,7 +178,7 @@ class SchemaCompiler {
   #union(schemas: readonly unknown[], namespace: string): Read {
     const branches = schemas.map((schema) => this.compile(schema, namespace))
     return (cursor, field) => {
-      const branch = readInteger(cursor, field, 5)
+      const branch = readInt(cursor, field)
       const read = branches[branch]
       if (read === undefined) throw new RangeError(`${field}: no branch ${branch} in a union of ${branches.length}`)
       return read(cursor, field)
@@ -150,58 +201,59 @@ class SchemaCompiler {
   }
 }
 
-// Primitive types -----------------------------------------------------------------------------------------------------
-
-function truncated({ bytes }: Cursor, field: string): RangeError {
-  return new RangeError(`truncated in ${field}: the record ends after ${bytes.length} bytes`)
+/** JSON of a default has bytes as text, a code point a byte. */
+function defaultOf({ type, default: value }: Field): unknown {
+  return type === 'bytes' ? Buffer.from(String(value), 'latin1') : value
 }
+
+// Primitive types -----------------------------------------------------------------------------------------------------
 
 /** Moves the cursor over `count` bytes. @returns where they began */
 function take(cursor: Cursor, count: number, field: string): number {
   const start = cursor.at
-  if (count > cursor.bytes.length - start) throw truncated(cursor, field)
+  if (count > cursor.bytes.length - start)
+    throw new RangeError(`truncated in ${field}: the record ends after ${cursor.bytes.length} bytes`)
   cursor.at += count
   return start
 }
 
-/** A varint of Avro's int, a count or a length: a number, refused beyond 2⁵³. */
-function readInteger(cursor: Cursor, field: string, bytesMax: 5 | 10): number {
-  const start = cursor.at
-  let value = 0
-  let scale = 1
-  for (;;) {
-    const byte = cursor.bytes[take(cursor, 1, field)]!
+/** A varint of at most `bytesMax` bytes: a number where that is exact. */
+function readVarint(cursor: Cursor, field: string, bytesMax: 5 | 10): number | bigint {
+  const { bytes } = cursor
+  const start = take(cursor, 1, field)
+  let byte = bytes[start]!
+  if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1)
+  let value = byte & 0x7f
+  let scale = 128
+  do {
+    if (cursor.at - start >= bytesMax) throw outOfRange(start, field, bytesMax)
+    byte = bytes[take(cursor, 1, field)]!
     value += (byte & 0x7f) * scale
-    if (byte < 0x80) break
     scale *= 128
-    if (cursor.at - start >= bytesMax)
-      throw new RangeError(
-        `${field}: out of range, the number at byte ${start} has more than ${bytesMax === 5 ? 32 : 64} bits`
-      )
-  }
-  const number = value % 2 === 0 ? value / 2 : -(value + 1) / 2
-  if (!Number.isSafeInteger(number))
-    throw new RangeError(`${field}: out of range, the number at byte ${start} is ${number}`)
-  return number
+  } while (byte >= 0x80)
+  if (value <= Number.MAX_SAFE_INTEGER) return value % 2 === 0 ? value / 2 : -(value + 1) / 2
+  let exact = 0n
+  for (let at = cursor.at - 1; at >= start; at--) exact = (exact << 7n) | BigInt(bytes[at]! & 0x7f)
+  if (exact > 0xffffffffffffffffn) throw outOfRange(start, field, bytesMax)
+  exact = (exact & 1n) === 0n ? exact >> 1n : ~(exact >> 1n)
+  return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact
 }
 
-function readLong(cursor: Cursor, field: string): bigint {
-  const start = cursor.at
-  let value = 0n
-  for (let shift = 0n; ; shift += 7n) {
-    const byte = cursor.bytes[take(cursor, 1, field)]!
-    value |= BigInt(byte & 0x7f) << shift
-    if (byte < 0x80) break
-    if (cursor.at - start >= 10)
-      throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
-  }
-  if (value > 0xffffffffffffffffn)
-    throw new RangeError(`${field}: out of range, the number at byte ${start} has more than 64 bits`)
-  return (value & 1n) === 0n ? value >> 1n : ~(value >> 1n)
+function outOfRange(start: number, field: string, bytesMax: 5 | 10): RangeError {
+  const bits = bytesMax === 5 ? 32 : 64
+  return new RangeError(`${field}: out of range, the number at byte ${start} has more than ${bits} bits`)
+}
+
+function readInt(cursor: Cursor, field: string): number {
+  return Number(readVarint(cursor, field, 5))
+}
+
+function readLong(cursor: Cursor, field: string): number | bigint {
+  return readVarint(cursor, field, 10)
 }
 
 function readBytes(cursor: Cursor, field: string): Buffer {
-  const length = readInteger(cursor, field, 10)
+  const length = Number(readLong(cursor, field))
   if (length < 0) throw new RangeError(`${field}: negative length ${length}`)
   const start = take(cursor, length, field)
   return cursor.bytes.subarray(start, start + length)
@@ -209,16 +261,46 @@ function readBytes(cursor: Cursor, field: string): Buffer {
 
 /** Text that is not UTF-8 is refused: read with replacement characters, two ids could become one. */
 function readString(cursor: Cursor, field: string): string {
-  const start = cursor.at
-  const bytes = readBytes(cursor, field)
-  if (!isUtf8(bytes)) throw new RangeError(`${field}: not UTF-8, the text at byte ${start}`)
-  return bytes.toString('utf8')
+  const { bytes, at } = cursor
+  const length = Number(readLong(cursor, field))
+  if (length < 0) throw new RangeError(`${field}: negative length ${length}`)
+  const start = take(cursor, length, field)
+  const end = cursor.at
+  // Nearly all text is short and ASCII, for which a loop is faster than a call.
+  let i = start
+  while (i < end && bytes[i]! < 0x80) i++
+  if (i === end)
+    return length <= sharedBytesMax ? sharedString(bytes, start, end) : bytes.toString('latin1', start, end)
+  if (!isUtf8(bytes.subarray(i, end))) throw new RangeError(`${field}: not UTF-8, the text at byte ${at}`)
+  return bytes.toString('utf8', start, end)
+}
+
+/** Ids of items, names of types: many records have them, and the steps of windows keep them. */
+const sharedBytesMax = 32
+/** Places of strings that may be shared, one each: enough for the items that make up most of a stream. */
+const shared = new Array<string>(2 ** 16).fill('')
+
+/** The string of these ASCII bytes: the same object as last time where its place still has it. */
+function sharedString(bytes: Buffer, start: number, end: number): string {
+  const length = end - start
+  let hash = length
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
+  const place = (hash ^ (hash >>> 15)) & (shared.length - 1)
+  const known = shared[place]!
+  if (known.length === length) {
+    let i = 0
+    while (i < length && known.charCodeAt(i) === bytes[start + i]) i++
+    if (i === length) return known
+  }
+  const made = bytes.toString('latin1', start, end)
+  shared[place] = made
+  return made
 }
 
 const primitives = new Map<string, Read>([
   ['null', () => null],
   ['boolean', (cursor, field) => cursor.bytes[take(cursor, 1, field)] !== 0],
-  ['int', (cursor, field) => readInteger(cursor, field, 5)],
+  ['int', readInt],
   ['long', readLong],
   ['float', (cursor, field) => cursor.bytes.readFloatLE(take(cursor, 4, field))],
   ['double', (cursor, field) => cursor.bytes.readDoubleLE(take(cursor, 8, field))],
@@ -230,7 +312,7 @@ const primitives = new Map<string, Read>([
 
 function readEnum(symbols: readonly string[]): Read {
   return (cursor, field) => {
-    const index = readInteger(cursor, field, 5)
+    const index = readInt(cursor, field)
     const symbol = symbols[index]
     if (symbol === undefined) throw new RangeError(`${field}: no symbol ${index} in an enum of ${symbols.length}`)
     return symbol
@@ -253,15 +335,14 @@ function readFixed(schema: NamedSchema): Read {
 /** Blocks of entries, each with its count; a negative count is followed by the block's size in bytes. */
 function readBlocks(cursor: Cursor, field: string, entry: () => void): void {
   for (;;) {
-    const announced = readInteger(cursor, field, 10)
+    const announced = Number(readLong(cursor, field))
     if (announced === 0) return
-    if (announced < 0) readInteger(cursor, field, 10)
+    if (announced < 0) readLong(cursor, field)
     const count = Math.abs(announced)
+    const left = cursor.bytes.length - cursor.at
     // An entry takes a byte at least. An array of nulls does not, and is refused.
-    if (count > cursor.bytes.length - cursor.at)
-      throw new RangeError(
-        `truncated in ${field}: ${count} entries are announced, ${cursor.bytes.length - cursor.at} bytes are left`
-      )
+    if (count > left)
+      throw new RangeError(`truncated in ${field}: ${count} entries are announced, ${left} bytes are left`)
     for (let i = 0; i < count; i++) entry()
   }
 }
@@ -274,9 +355,9 @@ function readArray(item: Read): Read {
   }
 }
 
-function readMap(item: Read): Read {
+function readMap(item: Read, create: CreateObject): Read {
   return (cursor, field) => {
-    const entries = Object.create(null) as Record<string, unknown>
+    const entries = create()
     readBlocks(cursor, field, () => {
       const key = readString(cursor, field)
       setOwn(entries, key, item(cursor, field))
@@ -293,7 +374,7 @@ interface Annotated {
   readonly 'connect.name'?: string
 }
 
-/** The days of `date` become this, so that one unit serves: a number of milliseconds. */
+/** The days of `date` become milliseconds. */
 const dayMs = 86_400_000
 
 const timeTypes = new Map<string, { readonly unit: TimeUnit; readonly isLocal?: boolean } | 'days'>([
