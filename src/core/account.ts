@@ -1,5 +1,4 @@
-// What became of every record that a stage read. A record has one outcome, of the closed list of its reader, or it
-// waits:
+// The outcome of every record that a stage read. A record has one outcome, of the closed list of its reader, or it waits:
 //
 //     read = Σ outcomes + waiting
 //
@@ -8,10 +7,7 @@
 
 import { own } from './own.ts'
 
-/**
- * `used`: it did what it is there for. `unneeded`: by design it changes nothing. `lost`: it could have been used, and
- * was not.
- */
+/** `used`: it had its effect. `unneeded`: by design it has none. `lost`: it could have been used, and was not. */
 export type OutcomeKind = 'used' | 'unneeded' | 'lost'
 
 interface OutcomeMeaning {
@@ -33,9 +29,7 @@ const catalogue = {
   }
 } as const
 
-/**
- * Every reader, what it counts, and all that can become of one. Whoever adds a way for a record to end adds it here.
- */
+/** Every reader, its unit, and its outcomes. A new way for a record to end is a new line here. */
 export const readers = {
   source: {
     unit: 'row',
@@ -133,7 +127,7 @@ export interface AccountNumbers<R extends Reader = Reader> {
   readonly reader: R
   readonly read: number
   readonly outcomes: Readonly<Record<Outcome<R>, number>>
-  /** Read, and without an outcome yet: counted where they wait. */
+  /** Read, without an outcome yet: counted where they wait. */
   readonly waiting: number
 }
 
@@ -142,7 +136,7 @@ export class Account<R extends Reader> {
   #read: number
   readonly #outcomes: Record<Outcome<R>, number>
 
-  /** @param from what was counted before */
+  /** @param from earlier counts */
   constructor(reader: R, from?: Pick<AccountNumbers<R>, 'read' | 'outcomes'>) {
     this.reader = reader
     this.#read = from?.read ?? 0
@@ -161,7 +155,7 @@ export class Account<R extends Reader> {
     return this.#outcomes[outcome]
   }
 
-  /** @param waiting counted by whoever holds what waits */
+  /** @param waiting counted where the records wait */
   numbers(waiting = 0): AccountNumbers<R> {
     return { reader: this.reader, read: this.#read, outcomes: { ...this.#outcomes }, waiting }
   }
@@ -187,7 +181,7 @@ export function sumAccounts<R extends Reader>(reader: R, parts: Iterable<Account
   return sum.numbers(waiting)
 }
 
-/** What came since `before`, of the same reader. */
+/** Counts since `before`, of the same reader. */
 export function accountSince<R extends Reader>(now: AccountNumbers<R>, before: AccountNumbers<R>): AccountNumbers<R> {
   const since = new Account(now.reader, now)
   since.read(-before.read)
@@ -195,10 +189,7 @@ export function accountSince<R extends Reader>(now: AccountNumbers<R>, before: A
   return since.numbers(now.waiting)
 }
 
-/**
- * Records of which it is not known what became of them; negative: more outcomes than records. Anything but 0 is a bug
- * of ours.
- */
+/** Records without a known outcome; negative: more outcomes than records. Anything but 0 is a bug of ours. */
 export function unaccounted({ read, outcomes, waiting }: AccountNumbers): number {
   return Object.values<number>(outcomes).reduce((left, count) => left - count, read - waiting)
 }

@@ -1,18 +1,17 @@
-// Work that a process repeats beside its stages: measuring, looking at the index, maintaining the log. A task survives
-// whatever its dependencies do: each failure is counted, each outage is reported once, and readiness says what fails,
-// so that no task is dead behind a green probe.
+// Work that a process repeats beside its stages: metrics, the state of the index, maintenance of the log. A task
+// survives failures of its dependencies: each is counted, each outage is reported once, and readiness names it.
 
 import type { StageClock } from './clock.ts'
 import { Outage } from './outage.ts'
 import { handledLater } from './promises.ts'
 
-/** One round that takes longer is shown by readiness: whoever is asked does not answer, and does not fail either. */
+/** A round that takes longer is reported by readiness: a dependency neither answers nor fails. */
 const roundMaxMs = 30_000
 
 export interface TaskOptions {
   /** From the end of one round to the next. */
   readonly intervalMs: number
-  /** Whether the process is not ready while the task fails. Otherwise readiness only says so. */
+  /** The process is not ready while the task fails. Otherwise readiness only mentions it. */
   readonly required: boolean
 }
 
@@ -20,7 +19,7 @@ interface Task {
   readonly outage: Outage
   readonly what: string
   readonly required: boolean
-  /** When the round under way began; undefined: none is. */
+  /** When the running round began; undefined: none is running. */
   startedMs: number | undefined
 }
 
@@ -49,7 +48,7 @@ export class BackgroundTasks<Name extends string> {
     this.#loops.push(handledLater(this.#repeat(task, intervalMs, work)))
   }
 
-  /** What the process says of itself, and what fails. */
+  /** Adds failing tasks to the readiness of the process. */
   readiness<T extends { readonly ready: boolean; readonly detail: string }>(own: T): T {
     const nowMs = this.#parts.clock.nowMs()
     const problems = this.#tasks.flatMap(({ outage, what, required, startedMs }) => {
@@ -64,7 +63,7 @@ export class BackgroundTasks<Name extends string> {
       : { ...own, detail: [own.detail, ...problems.map(({ text }) => text)].join('; ') }
   }
 
-  /** Ends all tasks; a round that hangs is not waited for. */
+  /** Ends all tasks, without waiting for a round that hangs. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await Promise.all(this.#loops)

@@ -1,4 +1,4 @@
-// Time as an argument: domain code never asks the machine what time it is, and a loop never waits but by its clock.
+// Time as an argument: domain code never reads the machine's time, and loops wait by their clock only.
 
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises'
 
@@ -7,7 +7,7 @@ export interface Clock {
   nowMs(): number
 }
 
-/** What the loop of a stage runs by. A test that replaces it decides when the loop goes on (test/simulate). */
+/** The clock of a stage's loop. A test that replaces it decides when the loop continues (test/simulate). */
 export interface StageClock extends Clock {
   /**
    * Resolves after `ms`, or as soon as the signal aborts; never rejects. 0: at the next turn of the event loop, after
@@ -17,9 +17,8 @@ export interface StageClock extends Clock {
 }
 
 /**
- * The wall clock without its steps back: where it is set back, time goes on at half its speed until the wall clock has
- * caught up. Whoever waits until an interval has passed then waits twice as long at most, not for as long as the clock
- * was set back.
+ * The wall clock without steps back: where it is set back, time continues at half speed until the wall clock has caught
+ * up, so that waiting for an interval takes twice as long at most.
  *
  * @param wallMs milliseconds since the Unix epoch @param monotonicMs milliseconds since anything
  */
@@ -39,7 +38,7 @@ export const systemClock: StageClock = {
     () => Date.now(),
     () => performance.now()
   ),
-  sleep: (ms, signal) => (ms === 0 ? nextTurn() : pause(ms, undefined, { signal }).catch(() => {})) // the only error is that `signal` was aborted, which ends the wait
+  sleep: (ms, signal) => (ms === 0 ? nextTurn() : pause(ms, undefined, { signal }).catch(() => {})) // rejects only when `signal` is aborted, which ends the wait
 }
 
 /** A clock that only the test moves; waiting takes real time. */

@@ -17,7 +17,7 @@ export const exitCodes: Readonly<Record<ErrorCode, number>> = {
 export class MtmiError extends Error {
   override readonly name: string = 'MtmiError'
   readonly code: ErrorCode
-  /** Whether the same call may succeed later without anybody mending anything. */
+  /** Whether the same call may succeed later without a fix. */
   readonly canRetry: boolean
 
   /** @param message what was tried, with which value, and what to do */
@@ -43,7 +43,7 @@ export class ConfigError extends MtmiError {
   }
 }
 
-/** One record cannot be used. It goes to the dead letters; the stream goes on. */
+/** One record cannot be used. It goes to the dead-letter topic; the stream continues. */
 export class BadEventError extends MtmiError {
   override readonly name = 'BadEventError'
   constructor(message: string, options: { cause?: unknown } = {}) {

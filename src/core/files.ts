@@ -65,6 +65,11 @@ export function writeFileAtomically(file: string, content: string, disk: Disk = 
   }
 }
 
+/** Makes a file durable, or the entries of a folder. */
+export function syncPath(file: string): void {
+  withDescriptor(realDisk, file, 'r', fsyncSync)
+}
+
 function withDescriptor(disk: Disk, file: string, flags: string, use: (descriptor: number) => void): void {
   const descriptor = disk.open(file, flags)
   try {

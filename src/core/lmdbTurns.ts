@@ -1,4 +1,4 @@
-// Opening takes turns with writing, in each thread.
+// Opening LMDB takes turns with writing, in each thread.
 //
 // Opening an LMDB environment, or a database in it, takes its write lock, and lmdb-js waits for it on the calling
 // thread. A write transaction holds the lock of its environment until its callback has run, on the thread that asked
@@ -8,9 +8,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { explained, refuseFullDisk } from './diskFault.ts'
 
-/** Transactions under way. */
+/** Running transactions. */
 let writes = 0
-/** Whoever opens, now or as soon as no transaction is under way: no other begins before he is through. */
+/** Resolves when the opening that is running or waiting is done; no transaction begins before. */
 let opening: Promise<void> | undefined
 let lastWriteEnded: (() => void) | undefined
 

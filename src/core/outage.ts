@@ -1,5 +1,4 @@
-// Something that a loop depends on fails: how long to wait before the next attempt, and one line when it begins and one
-// when it ends.
+// Retry with backoff of something that a loop depends on: one message when an outage begins, and one when it ends.
 
 import type { StageClock } from './clock.ts'
 import { MtmiError } from './errors.ts'
@@ -11,7 +10,7 @@ export interface OutageParts {
   /** What fails while it lasts, as a noun phrase: `writing to the index`. */
   readonly what: string
   readonly clock: StageClock
-  /** Once when an outage begins, and once when it ends. */
+  /** Called when an outage begins, and when it ends. */
   readonly onProblem?: ((text: string) => void) | undefined
   /** Every failed attempt. */
   readonly onFailure?: (() => void) | undefined
@@ -25,7 +24,7 @@ export class Outage {
     this.#parts = parts
   }
 
-  /** What fails, since when and why; undefined: nothing does. */
+  /** What fails, since when and why; undefined: no outage. */
   get text(): string | undefined {
     const { what } = this.#parts
     const current = this.#current
@@ -56,7 +55,7 @@ export class Outage {
     )
   }
 
-  /** Asks until there is an answer. @returns undefined: aborted before @throws what may not be tried again */
+  /** Repeats `ask` until it succeeds. @returns undefined if aborted before @throws what cannot be retried */
   async retry<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     while (!signal.aborted) {
       try {

@@ -1,10 +1,9 @@
-// One process at a time: a file that says who holds something, and can be told from one that a dead process left
-// behind.
+// A lock file that names its holder, so that one left by a dead process is recognised at once. Why not a library:
+// decision 0049.
 //
-// Node has no flock(2), so the file names its holder: process id and start time (ids are used again: in a container the
-// first process is always
-// 1), and the host. On another host, where processes cannot be looked up, a holder is taken to be gone when it has not
-// touched its file for `silentMaxMs`: a network volume whose machine died is usable again after that.
+// Node has no flock(2). The file has process id and start time (ids are reused: in a container the first process is
+// always 1) and host. A holder on another host cannot be looked up; it is taken to be dead when it has not touched its
+// file for `silentMaxMs`, so a network volume whose machine died is usable again after that.
 
 import {
   constants,
@@ -42,16 +41,12 @@ export interface ProcessLock {
 }
 
 const touchIntervalMs = 5000
-/** Six touches missed: a machine that only paused for a moment keeps its lock. */
+/** Six touches missed: a machine that paused for a moment keeps its lock. */
 export const silentMaxMs = 30_000
-/** Each loss is to another process that made progress; more than a few in a row cannot happen by chance. */
+/** Each lost attempt means that another process took or removed the file. */
 const attemptsMax = 10
 
-/**
- * Takes the lock `file`, or says who has it. A file left behind by a process that is gone is taken over.
- *
- * @returns the lock, or its present holder
- */
+/** @returns the lock, or its present holder. A file left by a dead process is taken over. */
 export function takeProcessLock(file: string, what: string, clock: Clock): ProcessLock | LockHolder {
   mkdirSync(path.dirname(file), { recursive: true })
   const mine: LockHolder = {
@@ -81,9 +76,7 @@ export function isLock(result: ProcessLock | LockHolder): result is ProcessLock 
   return 'release' in result
 }
 
-/**
- * Those of the locks in `folder` that a living process holds. @param isWanted by the name of a lock, without `.lock`
- */
+/** Holders of the locks in `folder`, as far as they are alive. @param isWanted by name of the lock, without `.lock` */
 export function lockHolders(
   folder: string,
   clock: Clock,
@@ -100,8 +93,6 @@ export function describeHolder({ pid, host, what, sinceMs }: LockHolder): string
   const where = host === os.hostname() ? '' : ` on ${host}`
   return `${what} (process ${pid}${where}, since ${new Date(sinceMs).toISOString()})`
 }
-
-// ---------------------------------------------------------------------------------------------------------------------
 
 function held(file: string, mine: LockHolder, clock: Clock): ProcessLock {
   const touching = setInterval(() => touch(file, clock), touchIntervalMs)
@@ -121,7 +112,7 @@ function touch(file: string, clock: Clock): void {
     const seconds = clock.nowMs() / 1000
     utimesSync(file, seconds, seconds)
   } catch {
-    // The folder was removed beneath us, or the disk does not answer: what holds the state will say so itself.
+    // The folder was removed, or the disk does not answer: writing the state will report it.
   }
 }
 
@@ -137,10 +128,7 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/**
- * For file systems without links. A reader may catch it half written, and then takes it for stale: the exact way is the
- * link.
- */
+/** For file systems without links. A reader that sees it half written takes it for stale; a link is exact. */
 function copy(from: string, to: string): boolean {
   try {
     copyFileSync(from, to, constants.COPYFILE_EXCL)
@@ -151,10 +139,7 @@ function copy(from: string, to: string): boolean {
   }
 }
 
-/**
- * Moves the file aside before removing it: of two processes that both found it stale, one gets it, and sees if it got a
- * fresh one instead.
- */
+/** Renames the file before removing it: of two processes that found it stale one gets it, and checks what it got. */
 function removeStale(file: string, clock: Clock): void {
   const aside = `${file}.${process.pid}.stale`
   try {
@@ -176,13 +161,13 @@ function liveHolder(file: string, clock: Clock): LockHolder | undefined {
   return holder.started === null || started === null || holder.started === started ? holder : undefined
 }
 
-/** undefined: gone, or not a lock file. */
+/** undefined: removed, or not a lock file. */
 function readHolder(file: string): LockHolder | undefined {
   try {
     const holder = JSON.parse(readFileSync(file, 'utf8')) as Partial<LockHolder> | null
     return typeof holder?.pid === 'number' && typeof holder.host === 'string' ? (holder as LockHolder) : undefined
   } catch {
-    return undefined // removed meanwhile, or cut short: the caller takes it as no holder
+    return undefined // removed meanwhile, or cut short: no holder
   }
 }
 
@@ -208,7 +193,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM' // somebody else's
+    return (error as NodeJS.ErrnoException).code === 'EPERM' // of another user
   }
 }
 

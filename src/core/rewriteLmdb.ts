@@ -1,9 +1,10 @@
-// Writes an LMDB file anew, with what is in it and nothing of what once was: LMDB keeps the bytes of deleted records in
-// free pages, and in the gaps of others, until they happen to be used again.
+// Rewrites an LMDB file with its present records only: LMDB keeps the bytes of deleted records in free pages, and in the
+// gaps of others, until they are reused.
 
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { type DatabaseOptions, open, type RootDatabaseOptionsWithPath } from 'lmdb'
+import { syncPath } from './files.ts'
 import { lmdbFault, openLmdb } from './lmdbTurns.ts'
 
 /** Records copied in one transaction. */
@@ -16,8 +17,8 @@ export interface LmdbLayout {
 }
 
 /**
- * Nobody else may have the file open: they would go on with the old one. Killed at any moment it leaves the old file or
- * the new one. Record by record, because a copy by pages (LMDB's own compaction) takes along what is in their gaps.
+ * No other process may have the file open: it would continue with the old one. Killed at any moment it leaves the old
+ * file or the new one. Record by record, because a copy by pages (LMDB's compaction) includes the gaps.
  */
 export async function rewriteLmdb(file: string, layout: LmdbLayout): Promise<void> {
   if (!existsSync(file)) return
@@ -55,19 +56,9 @@ async function rewritten(file: string, { options, databases }: LmdbLayout): Prom
     await to.close()
     await from.close()
   }
-  const descriptor = openSync(temporary, 'r')
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
+  syncPath(temporary)
   renameSync(temporary, file)
   remove(temporary)
   rmSync(`${file}-lock`, { force: true })
-  const directory = openSync(path.dirname(file), 'r')
-  try {
-    fsyncSync(directory)
-  } finally {
-    closeSync(directory)
-  }
+  syncPath(path.dirname(file))
 }

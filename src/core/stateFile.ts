@@ -19,7 +19,7 @@ export interface StateKind<T> {
   readonly version: number
   /** Checked when it is read. */
   readonly schema: z.ZodType
-  /** What happens when somebody removes the file, as the end of "if it is removed, …". */
+  /** What removing the file causes, as the end of "if it is removed, …". */
   readonly removed: string
   /** Never set: carries the type. */
   readonly of?: T
