@@ -1,10 +1,9 @@
-// A computation as a TensorFlow graph: nodes by name, written down as a saved model, the one form in which tfjs-node
-// takes a graph.
-//
-// The field numbers are those of TensorFlow's graph.proto, node_def.proto, attr_value.proto, tensor.proto,
-// meta_graph.proto and saved_model.proto.
+// A computation as a TensorFlow graph: nodes by name, written as a saved model, the one form in which tfjs-node takes a
+// graph. The protocol buffers are those that tfjs-node is shipped with, to read saved models.
 
-/** A node's output: its name, with `:1`, `:2` … behind it for others than the first. */
+import { createRequire } from 'node:module'
+
+/** A node's output: its name, followed by `:1`, `:2` … for others than the first. */
 export type Output = string
 
 /** Which factor of a product is transposed. */
@@ -19,27 +18,45 @@ type Attribute =
   | { readonly dimensions: readonly number[] }
   | { readonly shape: readonly number[]; readonly values: Float32Array | Int32Array }
 
-/** TensorFlow's `DataType`. */
-const typeNumbers: Readonly<Record<ElementType, number>> = { float: 1, int32: 3, bool: 10 }
+/** A message that protoc generated, as far as it is used here. */
+type Message = Readonly<Record<`set${string}` | `add${string}`, (value: unknown) => void>> & {
+  getAttrMap(): Map<string, Message>
+  serializeBinary(): Uint8Array
+}
+type MessageName = 'AttrValue' | 'GraphDef' | 'MetaGraphDef' | 'NodeDef' | 'SavedModel' | 'Tensor' | 'TensorShape' | 'VersionDef' // biome-ignore format: one list
+type Messages = Readonly<Record<MessageName, (new () => Message) & Readonly<Record<string, new () => Message>>>> & {
+  readonly DataType: Readonly<Record<string, number>>
+}
+
+const require = createRequire(import.meta.url)
+const messages = () => require('@tensorflow/tfjs-node/dist/proto/api_pb.js') as Messages
+
 const float: Attribute = { type: 'float' }
 const int32: Attribute = { type: 'int32' }
 
-/**
- * Graphs of this version and later ones mean the same by the operations that are used here; TensorFlow 2.0's was 134.
- */
+/** The version of graphs since which the operations used here have kept their meaning; TensorFlow 2.0's was 134. */
 const producer = 134
 
-/** Inputs and outputs are floats where nothing else is said. */
+/** Inputs and outputs are floats unless stated otherwise. */
 export class GraphBuilder {
-  readonly #nodes: Uint8Array[] = []
+  readonly #graph = new (messages().GraphDef)()
+  #nodes = 0
 
   /** @returns a saved model with the graph so far under the tag `serve` */
   serialized(): Uint8Array {
-    const graph = new Message()
-    for (const node of this.#nodes) graph.bytes(1, node)
-    graph.message(4, new Message().int(1, producer))
-    const meta = new Message().message(1, new Message().text(4, 'serve')).message(2, graph)
-    return new Message().int(1, 1).message(2, meta).serialized()
+    const { MetaGraphDef, SavedModel, VersionDef } = messages()
+    const versions = new VersionDef()
+    versions.setProducer!(producer)
+    this.#graph.setVersions!(versions)
+    const info = new MetaGraphDef.MetaInfoDef!()
+    info.addTags!('serve')
+    const meta = new MetaGraphDef()
+    meta.setMetaInfoDef!(info)
+    meta.setGraphDef!(this.#graph)
+    const model = new SavedModel()
+    model.setSavedModelSchemaVersion!(1)
+    model.addMetaGraphs!(meta)
+    return model.serializeBinary()
   }
 
   /** To be fed. @param shape −1: any length */
@@ -190,79 +207,45 @@ export class GraphBuilder {
     operation: string,
     inputs: readonly Output[],
     attributes: Readonly<Record<string, Attribute>>,
-    name = `n${this.#nodes.length}`
+    name = `n${this.#nodes}`
   ): Output {
-    const node = new Message().text(1, name).text(2, operation)
-    for (const input of inputs) node.text(3, input)
-    for (const [key, value] of Object.entries(attributes))
-      node.message(5, new Message().text(1, key).message(2, written(value)))
-    this.#nodes.push(node.serialized())
+    const node = new (messages().NodeDef)()
+    node.setName!(name)
+    node.setOp!(operation)
+    node.setInputList!([...inputs])
+    for (const [key, value] of Object.entries(attributes)) node.getAttrMap().set(key, attributeOf(value))
+    this.#graph.addNode!(node)
+    this.#nodes++
     return name
   }
 }
 
-function written(value: Attribute): Message {
-  if ('type' in value) return new Message().int(6, typeNumbers[value.type])
-  if ('int' in value) return new Message().int(3, value.int)
-  if ('bool' in value) return new Message().int(5, value.bool ? 1 : 0)
-  if ('dimensions' in value) return new Message().message(7, shapeOf(value.dimensions))
-  const { buffer, byteOffset, byteLength } = value.values
-  const type = typeNumbers[value.values instanceof Float32Array ? 'float' : 'int32']
-  return new Message().message(
-    8,
-    new Message()
-      .int(1, type)
-      .message(2, shapeOf(value.shape))
-      .bytes(4, new Uint8Array(buffer, byteOffset, byteLength))
-  )
+function attributeOf(value: Attribute): Message {
+  const { AttrValue, DataType, Tensor } = messages()
+  const types = { float: DataType.DT_FLOAT, int32: DataType.DT_INT32, bool: DataType.DT_BOOL }
+  const attribute = new AttrValue()
+  if ('type' in value) attribute.setType!(types[value.type])
+  else if ('int' in value) attribute.setI!(value.int)
+  else if ('bool' in value) attribute.setB!(value.bool)
+  else if ('dimensions' in value) attribute.setShape!(shapeOf(value.dimensions))
+  else {
+    const { buffer, byteOffset, byteLength } = value.values
+    const tensor = new Tensor()
+    tensor.setDtype!(types[value.values instanceof Float32Array ? 'float' : 'int32'])
+    tensor.setTensorShape!(shapeOf(value.shape))
+    tensor.setTensorContent!(new Uint8Array(buffer, byteOffset, byteLength))
+    attribute.setTensor!(tensor)
+  }
+  return attribute
 }
 
 function shapeOf(dimensions: readonly number[]): Message {
-  const shape = new Message()
-  for (const size of dimensions) shape.message(2, new Message().int(1, size))
+  const { TensorShape } = messages()
+  const shape = new TensorShape()
+  for (const size of dimensions) {
+    const dimension = new TensorShape.Dim!()
+    dimension.setSize!(size)
+    shape.addDim!(dimension)
+  }
   return shape
-}
-
-/** A protocol buffer in the making. */
-class Message {
-  readonly #parts: Uint8Array[] = []
-
-  int(field: number, value: number): this {
-    this.#varint(8 * field)
-    this.#varint(value)
-    return this
-  }
-
-  text(field: number, value: string): this {
-    return this.bytes(field, new TextEncoder().encode(value))
-  }
-
-  message(field: number, value: Message): this {
-    return this.bytes(field, value.serialized())
-  }
-
-  bytes(field: number, value: Uint8Array): this {
-    this.#varint(8 * field + 2)
-    this.#varint(value.length)
-    this.#parts.push(value)
-    return this
-  }
-
-  serialized(): Uint8Array {
-    const all = new Uint8Array(this.#parts.reduce((sum, { length }) => sum + length, 0))
-    let at = 0
-    for (const part of this.#parts) {
-      all.set(part, at)
-      at += part.length
-    }
-    return all
-  }
-
-  #varint(value: number): void {
-    const bytes: number[] = []
-    let left = BigInt.asUintN(64, BigInt(value))
-    for (; left >= 0x80n; left >>= 7n) bytes.push(Number(left & 0x7fn) | 0x80)
-    bytes.push(Number(left))
-    this.#parts.push(Uint8Array.from(bytes))
-  }
 }

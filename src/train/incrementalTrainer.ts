@@ -28,7 +28,7 @@ import { graphStep, hasGraph } from './step/graphStep.ts'
 import { updateRows } from './step/rowAdagrad.ts'
 import { dropoutMask, gradientOfInputs, stepArrays } from './step/stepArrays.ts'
 import { TargetRanker } from './targetRanker.ts'
-import type { EvaluationReport, StepReport } from './trainer.ts'
+import { type EvaluationReport, freshOutcomes, type StepReport, splitLosses } from './trainer.ts'
 
 const trainLimits = {
   /** Row-wise Adagrad, for embeddings. From .025 to .1 results differ little: vectors are scaled to length 1. */
@@ -399,31 +399,6 @@ export class IncrementalTrainer {
     this.#rateScale = header.rateScale as number
     this.#dropoutRng = Rng.from(header.dropoutRng as number[])
   }
-}
-
-/** @param losses [B] @param weight [B] */
-function splitLosses(
-  losses: Float32Array,
-  weight: Float32Array,
-  fresh: number
-): Pick<StepReport, 'freshLosses' | 'replayedLoss'> {
-  let sum = 0
-  let replayed = 0
-  for (let b = fresh; b < losses.length; b++) {
-    if (!(weight[b]! > 0)) continue
-    sum += losses[b]!
-    replayed++
-  }
-  const freshLosses = losses.slice(0, fresh).filter((_, b) => weight[b]! > 0)
-  return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
-}
-
-/** Of the first `fresh` of a batch. No weight means that the target has no row, or else that the history has none. */
-function freshOutcomes({ weight, target }: Pick<MiniBatch, 'weight' | 'target'>, fresh: number): StepReport['fresh'] {
-  const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
-  for (let b = 0; b < fresh; b++)
-    outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
-  return outcomes
 }
 
 function sumOfSquares(values: Float32Array): number {

@@ -1,5 +1,6 @@
 // What the train stage needs of a trainer, and what a trainer reports.
 
+import type { MiniBatch } from './batch/miniBatch.ts'
 import type { IncrementalTrainer } from './incrementalTrainer.ts'
 
 export interface EvaluationReport {
@@ -59,3 +60,31 @@ export type StageTrainer = Pick<
   | 'beginCheckpoint'
   | 'restore'
 >
+
+/** @param losses [B] @param weight [B] */
+export function splitLosses(
+  losses: Float32Array,
+  weight: Float32Array,
+  fresh: number
+): Pick<StepReport, 'freshLosses' | 'replayedLoss'> {
+  let sum = 0
+  let replayed = 0
+  for (let b = fresh; b < losses.length; b++) {
+    if (!(weight[b]! > 0)) continue
+    sum += losses[b]!
+    replayed++
+  }
+  const freshLosses = losses.slice(0, fresh).filter((_, b) => weight[b]! > 0)
+  return replayed === 0 ? { freshLosses } : { freshLosses, replayedLoss: sum / replayed }
+}
+
+/** Of the first `fresh` of a batch. No weight means that the target has no row, or else that the history has none. */
+export function freshOutcomes(
+  { weight, target }: Pick<MiniBatch, 'weight' | 'target'>,
+  fresh: number
+): StepReport['fresh'] {
+  const outcomes = { learned: 0, unknownItem: 0, unknownHistory: 0 }
+  for (let b = 0; b < fresh; b++)
+    outcomes[weight[b]! > 0 ? 'learned' : target[b] === 0 ? 'unknownItem' : 'unknownHistory']++
+  return outcomes
+}

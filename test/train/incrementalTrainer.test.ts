@@ -263,6 +263,7 @@ test('a new item with features lies near its kind before its first click', () =>
   const source = rings(6, 32, true)
   for (let i = 0; i < 80; i++) trainer.step(source.next().value as Example[], ranges)
   const replica = new ModelReplica()
+  replica.useCatalogue(featureLookup(catalogue))
   for (const update of trainer.takeUpdates(true, 0)) replica.apply(update)
   const all = [...catalogue, { itemId: 'new', features: { ring: ['2'] }, updatedAtMs: 0 }]
   const { vectors, known } = replica.itemVectors(

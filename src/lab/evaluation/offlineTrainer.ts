@@ -143,7 +143,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
 
   /** Brings what the weights are now into `replica`: what would be published. @returns the replica */
   publish(replica: ModelReplica): Encoder {
-    replica.learnCatalogue(this.#catalogue)
+    replica.useCatalogue(featureLookup(this.#catalogue))
     for (const update of this.#trainer.takeUpdates(true, 0)) replica.apply(update)
     return replica
   }

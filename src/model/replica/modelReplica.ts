@@ -1,8 +1,7 @@
-// The model as its updates tell it: what publishes and serves vectors far from the trainer, never between two commits.
+// The model as its update records describe it: computes vectors for publishing and serving, always of a whole commit.
 
 import { BadEventError, ConfigError } from '../../core/errors.ts'
 import { setOwn } from '../../core/own.ts'
-import { type CatalogueItem, featureKeys } from '../../records/catalogueItem.ts'
 import type { ItemId } from '../../records/interaction.ts'
 import type { ModelUpdate, VersionReason } from '../../records/modelUpdate.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
@@ -18,18 +17,18 @@ import { RowStore } from './rowStore.ts'
 export interface AppliedUpdate {
   readonly step: number
   readonly modelVersion: string
-  /** Items whose row changed. Those moved by a feature's row or by dense weights alone are not named. */
+  /** Items whose embedding changed. Those moved only by a feature or by dense weights are not listed. */
   readonly changedItems: readonly ItemId[]
   /** Whether the dense weights changed: then every vector moved. */
   readonly weightsChanged: boolean
   readonly expired: readonly ItemId[]
   /** Interactions of the items in `changedItems`, as the trainer counted them. */
   readonly counts: ReadonlyMap<ItemId, number>
-  /** Why the model version was begun, where somebody asked for it. */
+  /** Why the model version was begun, where it was requested. */
   readonly reason?: VersionReason
 }
 
-/** Weights that are to become the live ones, with all rows that came with them and since. */
+/** Weights that may become the live ones, with all embeddings that came with them and since. */
 export interface CandidateModel {
   readonly encoder: Encoder
   readonly step: number
@@ -37,7 +36,7 @@ export interface CandidateModel {
   readonly reason?: VersionReason
 }
 
-/** What a commit was used without, and the offset of the log behind its record. */
+/** A record that its commit was applied without, and the offset after it. */
 export interface UnfitRecord {
   readonly update: ModelUpdate
   readonly next: bigint
@@ -46,43 +45,40 @@ export interface UnfitRecord {
 
 export interface ModelReplicaOptions {
   /**
-   * Tower weights, and another model version, take effect only when `accept` is called for what `propose` gave; until then rows
-   * that were trained beside them wait too, because vectors of old towers over new rows are neither model's. Rows alone
-   * take effect with their commit, as without a gate. The first model takes effect at once: there is nothing to compare
-   * it with.
+   * Tower weights, and another model version, take effect only when `accept` is called after `propose`. Until then the
+   * embeddings trained beside them wait too: vectors of old towers over new embeddings belong to neither model.
+   * Embeddings alone take effect with their commit. So does the first model: there is nothing to compare it with.
    */
   readonly gated?: boolean
 }
 
 export class ModelReplica implements Encoder {
   readonly #gated: boolean
-  /** Features given by `learnCatalogue` or with an item to encode; unused beside a catalogue that others use, too. */
-  readonly #own = new Map<ItemId, readonly string[]>()
-  #featuresOf: ((itemId: ItemId) => readonly string[]) | undefined
+  #featuresOf: (itemId: ItemId) => readonly string[] = () => []
   #items = new RowStore(1)
   #features = new RowStore(1)
   #live: ModelEncoder | undefined
   #liveText = ''
-  /** Offsets behind the commits that took effect last: any, and one with dense weights. */
+  /** Offsets after the commits that took effect last: any, and one with dense weights. */
   #liveNext = 0n
   #weightsNext = 0n
-  /** In effect before a restart; its rows, unless they were kept with it, are those of the log. */
+  /** In effect before a restart; its embeddings, unless saved with it, are those of the log. */
   #resumed: LiveModel | undefined
-  /** What of the model version before is still to be served while this one is filled. */
+  /** The model version before, served while this one is filled. */
   #previous: ModelEncoder | undefined
   /** Not closed by a commit yet. */
   #pending = noChanges()
   #begun: { readonly modelVersion: string; readonly reason: VersionReason } | undefined
-  /** By the numbers that it brought. */
+  /** The record of an array. */
   readonly #recordOf = new WeakMap<Float32Array, Pick<UnfitRecord, 'update' | 'next'>>()
-  #unfit: UnfitRecord[] = []
-  /** Closed, and not in effect. */
+  readonly #unfit: UnfitRecord[] = []
+  /** Committed, and not in effect. */
   #held: ModelChanges | undefined
   /** `#held` has weights that were not proposed yet. */
   #isNew = false
   /** Proposed: `#held` may not change. */
   #candidate: ModelEncoder | undefined
-  /** Closed since the proposal. */
+  /** Committed since the proposal. */
   #next: ModelChanges | undefined
 
   constructor({ gated = false }: ModelReplicaOptions = {}) {
@@ -106,7 +102,7 @@ export class ModelReplica implements Encoder {
     return this.#live?.step ?? 0
   }
 
-  /** Whether vectors can be made: a commit that brought weights has been applied. */
+  /** Whether vectors can be computed: a commit with weights has been applied. */
   get ready(): boolean {
     return this.#live !== undefined
   }
@@ -116,30 +112,23 @@ export class ModelReplica implements Encoder {
     return this.#items.size
   }
 
-  /**
-   * Offset of the log behind the last commit that took effect, and behind the last of those that brought dense weights.
-   */
+  /** Offset after the last commit that took effect, and after the last of those with dense weights. */
   get inEffect(): { readonly next: bigint; readonly weights: bigint } {
     return { next: this.#liveNext, weights: this.#weightsNext }
   }
 
-  /** The commits that wait begin another model version. */
+  /** The waiting commits begin another model version. */
   get beginsVersion(): boolean {
     const newest = this.#next ?? this.#held
     return newest !== undefined && !isSameVersion(newest, this.#ready())
   }
 
-  /** Step of the newest commit, in effect or not. */
-  get newestStep(): number {
-    return this.#next?.step ?? this.#held?.step ?? this.step
-  }
-
-  /** Whether a proposal waits to be made or to be answered. */
+  /** Whether a proposal is due or waits for an answer. */
   get undecided(): boolean {
     return this.#candidate !== undefined || this.#isNew
   }
 
-  /** The model of the model version before, as it was when another was begun; undefined from `forgetPrevious` on. */
+  /** The last model of the model version before; undefined after `forgetPrevious`. */
   get previous(): Encoder | undefined {
     return this.#previous
   }
@@ -150,23 +139,21 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Takes one record. All records up to a commit take effect with it, in one go; a later record of the same name
-   * replaces an earlier one.
+   * Reads one record. All records up to a commit take effect with it at once; a later record of the same name replaces
+   * an earlier one.
    *
-   * @param next offset behind the record; needed where a model that was kept is to be gone on with
+   * @param next offset after the record; needed to continue with a saved model
    * @returns what changed, for a commit that takes effect; undefined for any other record, for commits until one has
-   *   brought all weights, and for what
-   *   has to be proposed first
-   * @throws BadEventError if the commit names a model that this program does not know, or weights of it are missing.
-   *   The replica is then as before, and what was
-   *   not committed is dropped
+   *   brought all weights, and for what must be proposed first
+   * @throws BadEventError if the commit names an unknown model, or weights of it are missing. The replica is then
+   *   unchanged, and what was not committed is dropped
    */
   apply(update: ModelUpdate, next = 0n): AppliedUpdate | undefined {
     const resumed = this.#resumed
     if (resumed !== undefined && next <= resumed.next) {
       if (resumed.rows !== undefined || update.kind === 'weights') return undefined
-      // What went with the weights, as far as the log still has it, is closed by the commit that took effect last, or
-      // the first behind it.
+      // What went with the weights, as far as the log still has it, is committed by the commit that took effect last, or
+      // the first after it.
       if (update.kind === 'commit' && next < resumed.next) return undefined
     }
     switch (update.kind) {
@@ -183,7 +170,7 @@ export class ModelReplica implements Encoder {
         this.#pending.weights.set(update.name, update.values)
         return undefined
       case 'model-version':
-        // What compaction left of the model version before means nothing in this one.
+        // What compaction left of the model version before has no meaning in this one.
         this.#pending = noChanges()
         this.#begun = { modelVersion: update.modelVersion, reason: update.reason }
         return undefined
@@ -192,16 +179,14 @@ export class ModelReplica implements Encoder {
     }
   }
 
-  /** Rows and weights that did not fit the model of their commit, since the last call. */
+  /** Embeddings and weights that did not fit the model of their commit, since the last call. */
   takeUnfit(): readonly UnfitRecord[] {
-    const unfit = this.#unfit
-    if (unfit.length > 0) this.#unfit = []
-    return unfit
+    return this.#unfit.splice(0)
   }
 
   /**
-   * What is in effect, to be kept. @param whole with copies of the rows: where the log goes on without it, by weights
-   * that were refused or another model version
+   * What is in effect, to be saved. @param whole with copies of the embeddings: where the log continues without this
+   * model, after refused weights or with another model version
    */
   liveModel(whole: boolean): LiveModel {
     const { modelVersion, step, weights } = this.#ready()
@@ -214,10 +199,10 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Goes on with a model that was kept: before any record, which then all have to come with their offsets, from the
-   * log's beginning. Weights that came behind it have to be proposed.
+   * Continues with a saved model: to be called before any record, which must then come with their offsets, from the
+   * beginning of the log. Weights after it must be proposed.
    *
-   * @returns what is in effect already: a model that was kept whole
+   * @returns what is in effect already: a model saved whole
    */
   resume(kept: LiveModel): AppliedUpdate | undefined {
     if (this.#live !== undefined) throw new Error('ModelReplica: a model is in effect already')
@@ -239,8 +224,8 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Another model to be judged, frozen until `accept` or `refuse`; undefined: there is none, or it has been refused
-   * already. Asked again, it is the same.
+   * The candidate model, frozen until `accept` or `refuse`; undefined: there is none, or it was refused. Repeated calls
+   * return the same.
    */
   propose(): CandidateModel | undefined {
     const held = this.#held
@@ -263,7 +248,7 @@ export class ModelReplica implements Encoder {
     return { encoder: this.#candidate, step: held.step, modelVersion: held.modelVersion, ...reasonOf(held, live) }
   }
 
-  /** What was proposed takes effect, and what came since as far as it need not be proposed itself. @returns in order */
+  /** Puts the candidate into effect, and what was committed since unless it must be proposed. @returns in order */
   accept(): AppliedUpdate[] {
     const held = this.#held
     if (held === undefined || this.#candidate === undefined) throw new Error('ModelReplica: nothing was proposed')
@@ -274,21 +259,20 @@ export class ModelReplica implements Encoder {
     return also === undefined ? applied : [...applied, also]
   }
 
-  /** What was proposed stays without effect, with all that comes after, until weights come that are accepted. */
+  /** The candidate gets no effect, nor does what follows, until weights are accepted. */
   refuse(): void {
     const next = this.#thaw()
     if (next !== undefined) this.#hold(next)
   }
 
-  /**
-   * Uses a catalogue that others use, too: whoever changes it calls `featuresChanged`. Histories name items by id
-   * alone, and the towers read an item's features with its row.
-   */
+  /** Where features of items are looked up, as histories name items by id alone. See `featuresChanged`. */
   useCatalogue(featuresOf: (itemId: ItemId) => readonly string[]): void {
     this.#featuresOf = featuresOf
+    for (const encoder of [this.#live, this.#candidate, this.#previous])
+      encoder?.advanced(encoder.step, { items: [], features: 'new' })
   }
 
-  /** The item's features differ from what they were. */
+  /** The item's features have changed. */
   featuresChanged(itemId: ItemId): void {
     for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.featuresChanged(itemId)
   }
@@ -299,29 +283,22 @@ export class ModelReplica implements Encoder {
     return row === 0 ? 0 : this.#items.count(row)
   }
 
-  /** A catalogue of its own, where nobody else needs one. */
-  learnCatalogue(items: Iterable<CatalogueItem>): void {
-    for (const item of items) this.#noteFeatures(item.itemId, featureKeys(item))
-  }
-
-  /** Features given here are remembered, as by `learnCatalogue`. */
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
-    const live = this.#ready()
-    for (const { itemId, features } of items) this.#noteFeatures(itemId, features)
-    return live.itemVectors(items)
+    return this.#ready().itemVectors(items)
   }
 
   interests(histories: readonly (readonly EncoderStep[])[]): { interests: Float32Array; known: Uint8Array } {
     return this.#ready().interests(histories)
   }
 
-  /** Gives the engine's memory back. */
+  /** Frees the engine's memory. */
   dispose(): void {
     for (const encoder of [this.#live, this.#candidate, this.#previous]) encoder?.dispose()
   }
 
   #ready(): ModelEncoder {
-    if (this.#live === undefined) throw new Error('ModelReplica: no commit has brought weights yet; ask `ready` first')
+    if (this.#live === undefined)
+      throw new Error('ModelReplica: no commit has brought weights yet; check `ready` first')
     return this.#live
   }
 
@@ -332,12 +309,12 @@ export class ModelReplica implements Encoder {
     const closed = closedChanges(pending, commit, reason, next)
     for (const { values, problem } of takeUnfit(closed)) this.#unfit.push({ ...this.#recordOf.get(values)!, problem })
     if (this.#live === undefined && this.#resumed?.modelVersion === closed.modelVersion)
-      return this.#goOn(this.#resumed, closed)
+      return this.#continueWith(this.#resumed, closed)
     const known = [this.#next, this.#held, this.#live].some(
       (model) => model !== undefined && isSameVersion(closed, model)
     )
-    // What comes before the first whole set of dense weights waits: the trainer sends them less often than rows, and of
-    // an older set compaction leaves no more than what was not sent again before the log was cleaned.
+    // Everything before the first whole set of dense weights waits: the trainer sends them less often than embeddings, and
+    // of an older set compaction leaves only what was not sent again before the log was cleaned.
     if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {
       this.#pending = pending
       return undefined
@@ -355,14 +332,10 @@ export class ModelReplica implements Encoder {
     return undefined
   }
 
-  /**
-   * Rows of the log under the weights that were in effect before a restart. Newer weights beside these rows have to be
-   * proposed.
-   */
-  #goOn(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
+  /** Embeddings of the log with the weights in effect before a restart. Newer weights must be proposed. */
+  #continueWith(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
     const { weights: newer, step } = closed
-    // Vectors in the index may be by rows of any commit before the newer weights, and only an equal or higher step
-    // replaces them.
+    // Vectors in the index may come from any commit before the newer weights; only an equal or higher step replaces them.
     const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
     const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
     this.#weightsNext = resumed.next
@@ -408,14 +381,14 @@ export class ModelReplica implements Encoder {
     const before = this.#live
     const same = before !== undefined && isSameVersion(changes, before)
     if (!same) {
-      // Rows of another model version mean nothing here.
+      // Embeddings of another model version have no meaning here.
       this.#items = new RowStore(model.dimensions)
       this.#features = new RowStore(model.dimensions)
       this.#live = this.#encoder(model, modelVersion, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()
     }
-    // Options that are no part of the architecture may still change what a row is worth.
+    // Options outside the architecture may still change how embeddings are used.
     const otherOptions = same && changes.modelText !== this.#liveText
     if (otherOptions) {
       before.dispose()
@@ -459,19 +432,10 @@ export class ModelReplica implements Encoder {
     })
   }
 
-  readonly #lookUp = (itemId: ItemId) => this.#featuresOf?.(itemId) ?? this.#own.get(itemId)
-
-  #noteFeatures(itemId: ItemId, features: readonly string[]): void {
-    if (this.#featuresOf !== undefined) return
-    const before = this.#own.get(itemId)
-    if (before === features || (before === undefined && features.length === 0)) return
-    if (before?.length === features.length && features.every((feature, i) => feature === before[i])) return
-    this.#own.set(itemId, features)
-    this.featuresChanged(itemId)
-  }
+  readonly #lookUp = (itemId: ItemId) => this.#featuresOf(itemId)
 }
 
-/** Told with the first model of a model version alone. */
+/** Only with the first model of a model version. */
 function reasonOf(changes: ModelChanges, before: ModelEncoder | undefined): { reason?: VersionReason } {
   if (changes.reason === undefined || (before !== undefined && isSameVersion(changes, before))) return {}
   return { reason: changes.reason }

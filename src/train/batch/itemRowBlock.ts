@@ -4,6 +4,7 @@
 import type { IdDictionary } from '../../core/idDictionary.ts'
 import type { NamedArray, NamedArrays } from '../../core/namedArrays.ts'
 import type { RowBlock } from './changedRows.ts'
+import type { EmbeddingRows } from './embeddingRows.ts'
 
 /** One number per row. In a chunk of the table each has 65,536 elements. */
 export interface ItemColumns {
@@ -41,16 +42,9 @@ export function newColumns(rows: number): ItemColumns {
 /** Bytes of a block's embeddings: copying and writing them takes some milliseconds. */
 const valuesBytes = 1024 * 1024
 
-export interface RowSource {
-  readonly dimensions: number
-  readonly ids: IdDictionary
-  /** The chunk that holds the row, and the row's index in it. */
-  chunkOf(row: number): { readonly values: Float32Array; readonly columns: ItemColumns }
-  indexOf(row: number): number
-}
-
 export class ItemRowBlock implements RowBlock {
-  readonly #source: RowSource
+  readonly #source: EmbeddingRows
+  readonly #dictionary: IdDictionary
   readonly #max: number
   readonly #rows: Int32Array
   readonly #values: Float32Array
@@ -60,8 +54,9 @@ export class ItemRowBlock implements RowBlock {
   #idBytes = 0
   #size = 0
 
-  constructor(source: RowSource) {
+  constructor(source: EmbeddingRows, dictionary: IdDictionary) {
     this.#source = source
+    this.#dictionary = dictionary
     const max = Math.max(64, Math.floor(valuesBytes / (4 * source.dimensions)))
     this.#max = max
     this.#rows = new Int32Array(max)
@@ -76,8 +71,8 @@ export class ItemRowBlock implements RowBlock {
   }
 
   add(row: number): void {
-    const { dimensions, ids } = this.#source
-    const { values, columns } = this.#source.chunkOf(row)
+    const { dimensions } = this.#source
+    const { values, columns } = this.#source.chunk(row)
     const index = this.#source.indexOf(row)
     const at = this.#size++
     this.#rows[at] = row
@@ -86,13 +81,13 @@ export class ItemRowBlock implements RowBlock {
     for (let from = index * dimensions, to = at * dimensions, end = to + dimensions; to < end; )
       out[to++] = values[from++]!
     for (const name of columnNames) this.#columns[name][at] = columns[name][index]!
-    const length = ids.lengthOf(row)
+    const length = this.#dictionary.lengthOf(row)
     if (this.#idBytes + length > this.#ids.length) {
       const longer = new Uint8Array(2 * this.#ids.length + length)
       longer.set(this.#ids)
       this.#ids = longer
     }
-    ids.copyTo(row, this.#ids, this.#idBytes)
+    this.#dictionary.copyTo(row, this.#ids, this.#idBytes)
     this.#idBytes += length
     this.#idLengths[at] = length
   }

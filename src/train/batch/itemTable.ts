@@ -7,7 +7,7 @@
 // columns, about 22 for its id's index, and the bytes of its id.
 
 import { CorruptError } from '../../core/errors.ts'
-import { chunkRows, IdDictionary } from '../../core/idDictionary.ts'
+import { IdDictionary } from '../../core/idDictionary.ts'
 import {
   type NamedArray,
   type NamedArrays,
@@ -17,27 +17,13 @@ import {
   withoutPrefix
 } from '../../core/namedArrays.ts'
 import { Rng } from '../../core/rng.ts'
-import { ChangedRows, type Extent } from './changedRows.ts'
-import { columnKinds, columnNames, type ItemColumns, ItemRowBlock, newColumns } from './itemRowBlock.ts'
+import type { Extent } from './changedRows.ts'
+import { EmbeddingRows } from './embeddingRows.ts'
+import { columnKinds, columnNames, ItemRowBlock } from './itemRowBlock.ts'
 import { PendingCounts } from './pendingCounts.ts'
-
-const chunkShift = Math.log2(chunkRows)
-const chunkMask = chunkRows - 1
-
-/** Rows prefetched together: 64 rows of 64 numbers are a third of the first-level cache. */
-export const readTogether = 64
-/** In floats. */
-const cacheLine = 16
 
 /** Items sampled to evict one: the oldest of 16 is among the oldest eighth with probability 1 − (7/8)^16 = .88. */
 const evictionSample = 16
-
-interface Chunk {
-  readonly values: Float32Array // [65,536, D]
-  readonly columns: ItemColumns
-  /** 1: changed since the last `takeDirty`. */
-  readonly dirty: Uint8Array
-}
 
 export interface ItemTableOptions {
   readonly dimensions: number
@@ -51,15 +37,13 @@ export interface ItemTableOptions {
   readonly initialScale?: number
 }
 
-export class ItemTable {
-  readonly dimensions: number
+export class ItemTable extends EmbeddingRows {
   readonly #itemsMax: number
   readonly #admissionMin: number
   readonly #initialScale: number
   #rng: Rng
   /** Makes initial embeddings differ between runs with another seed. */
   #seed: number
-  readonly #chunks: Chunk[] = []
   #ids = new IdDictionary()
   readonly #pending = new PendingCounts()
   #rows = 1
@@ -72,21 +56,17 @@ export class ItemTable {
   #dirty: number[] = []
   readonly #expired = new Set<string>()
   readonly #freedListeners: ((row: number) => void)[] = []
-  readonly #changed = new ChangedRows()
   /** No admitted item was last seen before this: `expire` returns at once where no item is older. */
   #oldestMs = Number.POSITIVE_INFINITY
   #removals = 0
-  /** Written by `readAhead`, so that its reads are not optimised away. */
-  readonly #read = new Float64Array(1)
 
   constructor(options: ItemTableOptions) {
-    this.dimensions = options.dimensions
+    super(options.dimensions)
     this.#itemsMax = options.itemsMax
     this.#admissionMin = options.admissionMin
     this.#initialScale = options.initialScale ?? 1 / Math.sqrt(options.dimensions)
     this.#rng = options.rng
     this.#seed = this.#rng.uint32()
-    this.#addChunk()
   }
 
   /** Admitted items. */
@@ -120,7 +100,7 @@ export class ItemTable {
   }
 
   isAdmitted(row: number): boolean {
-    return row > 0 && row < this.#rows && this.#columns(row).places[row & chunkMask]! >= 0
+    return row > 0 && row < this.#rows && this.columns(row).places[this.indexOf(row)]! >= 0
   }
 
   /** @param index 0 … size − 1, in no particular order */
@@ -133,21 +113,6 @@ export class ItemTable {
     for (let i = 0; i < this.#size; i++) yield this.#admitted[i]!
   }
 
-  /** How many items had this row before: a stored row still belongs to its item if the generation is the same. */
-  generation(row: number): number {
-    return this.#columns(row).generations[row & chunkMask]!
-  }
-
-  /** Interactions of the item since it was first counted. */
-  count(row: number): number {
-    return this.#columns(row).counts[row & chunkMask]!
-  }
-
-  /** Event time of the item's newest interaction, milliseconds. */
-  lastSeenMs(row: number): number {
-    return this.#columns(row).lastSeenMs[row & chunkMask]!
-  }
-
   /**
    * Counts an interaction and admits the item at the `admissionMin`-th. A full table first evicts the least recently
    * seen of 16 admitted items drawn at random (an approximation: exact order would cost 8 bytes per item and a write
@@ -158,9 +123,9 @@ export class ItemTable {
   observe(itemId: string, eventTimeMs: number): number {
     const row = this.#ids.find(itemId)
     if (row !== 0) {
-      this.#changed.willChange(row)
-      const { counts, lastSeenMs } = this.#columns(row)
-      const at = row & chunkMask
+      this.changed.willChange(row)
+      const { counts, lastSeenMs } = this.columns(row)
+      const at = this.indexOf(row)
       if (counts[at]! < 0x7fffffff) counts[at]!++
       if (eventTimeMs > lastSeenMs[at]!) lastSeenMs[at] = eventTimeMs
       return row
@@ -175,75 +140,11 @@ export class ItemTable {
     return this.#admit(itemId, eventTimeMs, count)
   }
 
-  /** Copies embeddings. @param rows [n] @param out [n, D], overwritten; zeros for row 0 */
-  gather(rows: Int32Array, out: Float32Array): void {
-    const d = this.dimensions
-    if (out.length < rows.length * d)
-      throw new RangeError(`gather: ${rows.length} rows of ${d} into ${out.length} numbers`)
-    for (let i = 0; i < rows.length; i++) {
-      if (i % readTogether === 0) this.readAhead(rows, i)
-      const row = rows[i]!
-      if (row === 0) {
-        out.fill(0, i * d, i * d + d)
-        continue
-      }
-      // Below some 100 numbers a loop is faster than `set(subarray)`, which creates a view.
-      const { values } = this.#chunk(row)
-      let from = this.start(row)
-      for (let to = i * d, end = to + d; to < end; to++) out[to] = values[from++]!
-    }
-  }
-
-  /** Prefetches the next `readTogether` rows, so that their cache misses overlap. */
-  readAhead(rows: Int32Array, from: number): void {
-    const d = this.dimensions
-    const end = Math.min(rows.length, from + readTogether)
-    let read = 0
-    for (let i = from; i < end; i++) {
-      const row = rows[i]!
-      const { values, columns, dirty } = this.#chunk(row)
-      const at = row & chunkMask
-      read += columns.accumulators[at]! + dirty[at]! + this.#changed.markOf(row)
-      for (let to = at * d, last = to + d; to < last; to += cacheLine) read += values[to]!
-    }
-    this.#read[0] = read
-  }
-
-  /** To be called before the row or its accumulator is written: a checkpoint in progress copies it first. */
-  willChange(row: number): void {
-    this.#changed.willChange(row)
-  }
-
-  /** A view of the row [D]: `willChange` before writing, `markDirty` after. A throw-away array for row 0. */
-  values(row: number): Float32Array {
-    if (row === 0) return new Float32Array(this.dimensions)
-    const start = this.start(row)
-    return this.#chunk(row).values.subarray(start, start + this.dimensions)
-  }
-
-  /** The array that holds the row, from `start(row)` on: for loops over many rows, without the view of `values`. */
-  block(row: number): Float32Array {
-    return this.#chunk(row).values
-  }
-
-  start(row: number): number {
-    return (row & chunkMask) * this.dimensions
-  }
-
-  /** Adagrad's sum of squares of the row; 0 for a new one. */
-  accumulator(row: number): number {
-    return this.#columns(row).accumulators[row & chunkMask]!
-  }
-
-  setAccumulator(row: number, value: number): void {
-    if (row !== 0) this.#columns(row).accumulators[row & chunkMask] = value
-  }
-
   markDirty(row: number): void {
     if (row === 0) return
-    const { dirty } = this.#chunk(row)
-    if (dirty[row & chunkMask] === 1) return
-    dirty[row & chunkMask] = 1
+    const { dirty } = this.chunk(row)
+    if (dirty[this.indexOf(row)] === 1) return
+    dirty[this.indexOf(row)] = 1
     this.#dirty.push(row)
   }
 
@@ -251,7 +152,7 @@ export class ItemTable {
   takeDirty(): Int32Array {
     const rows = this.#dirty
     this.#dirty = []
-    for (const row of rows) this.#chunk(row).dirty[row & chunkMask] = 0
+    for (const row of rows) this.chunk(row).dirty[this.indexOf(row)] = 0
     return Int32Array.from(rows.filter((row) => this.isAdmitted(row)))
   }
 
@@ -296,7 +197,7 @@ export class ItemTable {
 
   /** Blocks of the current copy that wait to be fetched. */
   get waitingBlocks(): number {
-    return this.#changed.waitingBlocks
+    return this.changed.waitingBlocks
   }
 
   /**
@@ -315,13 +216,7 @@ export class ItemTable {
     ])
     const expired = [...this.#expired]
     const pending = this.#pending.copy()
-    const source = {
-      dimensions: this.dimensions,
-      ids: this.#ids,
-      chunkOf: (row: number) => this.#chunk(row),
-      indexOf: (row: number) => row & chunkMask
-    }
-    const blocks = this.#changed.copy(extent, this.#rows, () => new ItemRowBlock(source))
+    const blocks = this.changed.copy(extent, this.#rows, () => new ItemRowBlock(this, this.#ids))
     return (function* () {
       const { bytes, lengths } = packTexts(expired)
       state.set('expired', bytes).set('expiredLengths', lengths)
@@ -337,12 +232,10 @@ export class ItemTable {
    * what listens to this table as well.
    */
   beginRestore(): void {
-    this.#changed.forget()
     this.#rows = 0
     this.#size = 0
     this.#ids = new IdDictionary()
-    this.#chunks.length = 0
-    this.#addChunk()
+    this.clear()
     this.#expired.clear()
   }
 
@@ -373,7 +266,7 @@ export class ItemTable {
     const expiredLengths = namedArray(arrays, 'expiredLengths', Int32Array)
     for (const id of unpackTexts(namedArray(arrays, 'expired', Uint8Array), expiredLengths)) this.#expired.add(id)
     this.#pending.restore(withoutPrefix('pending.', arrays))
-    while (this.#chunks.length * chunkRows < this.#rows) this.#addChunk()
+    this.reserve(this.#rows)
   }
 
   #restoreRows(arrays: NamedArrays): void {
@@ -387,7 +280,7 @@ export class ItemTable {
     for (const [i, row] of rows.entries()) {
       if (!(row >= 0 && row < this.#rows))
         throw new CorruptError(`state: row ${row} of an item table of ${this.#rows} rows`)
-      const out = this.#chunk(row).values
+      const out = this.chunk(row).values
       for (let from = i * d, to = this.start(row), end = from + d; from < end; ) out[to++] = values[from++]!
       this.#ids.assign(row, ids, idStart, idLengths[i]!)
       idStart += idLengths[i]!
@@ -395,7 +288,7 @@ export class ItemTable {
     if (idStart !== ids.length) throw new CorruptError(`state: ids of ${idStart} bytes in a blob of ${ids.length}`)
     for (const name of columnNames) {
       const column = namedArray<NamedArray>(arrays, name, columnKinds[name], n)
-      for (let i = 0; i < n; i++) this.#columns(rows[i]!)[name][rows[i]! & chunkMask] = column[i]!
+      for (let i = 0; i < n; i++) this.columns(rows[i]!)[name][this.indexOf(rows[i]!)] = column[i]!
     }
   }
 
@@ -405,7 +298,7 @@ export class ItemTable {
     this.#admitted = new Int32Array(Math.max(1024, this.#size))
     let admitted = 0
     for (let row = 1; row < this.#rows; row++) {
-      const place = this.#columns(row).places[row & chunkMask]!
+      const place = this.columns(row).places[this.indexOf(row)]!
       if (place < 0) continue
       if (place >= this.#size || this.#admitted[place] !== 0 || this.#ids.lengthOf(row) === 0)
         throw new CorruptError(`state: row ${row} of ${this.#rows} cannot be at place ${place} of ${this.#size} items`)
@@ -414,35 +307,19 @@ export class ItemTable {
     }
     if (admitted !== this.#size || this.#ids.size !== this.#size)
       throw new CorruptError(`state: ${this.#ids.size} ids and ${admitted} rows for ${this.#size} items`)
-    for (const row of this.#dirty) this.#chunk(row).dirty[row & chunkMask] = 1
+    for (const row of this.#dirty) this.chunk(row).dirty[this.indexOf(row)] = 1
     this.#removals++ // caches that compare it notice the change
-  }
-
-  #chunk(row: number): Chunk {
-    return this.#chunks[row >>> chunkShift]!
-  }
-
-  #columns(row: number): ItemColumns {
-    return this.#chunks[row >>> chunkShift]!.columns
-  }
-
-  #addChunk(): void {
-    this.#chunks.push({
-      values: new Float32Array(chunkRows * this.dimensions),
-      columns: newColumns(chunkRows),
-      dirty: new Uint8Array(chunkRows)
-    })
   }
 
   #admit(itemId: string, eventTimeMs: number, count: number): number {
     while (this.#size >= this.#itemsMax) this.#evict()
     const row = this.#free.pop() ?? this.#rows++
-    if (row >>> chunkShift === this.#chunks.length) this.#addChunk()
-    this.#changed.willChange(row)
+    this.reserve(row + 1)
+    this.changed.willChange(row)
     this.#ids.set(row, itemId)
     this.#expired.delete(itemId)
-    const columns = this.#columns(row)
-    const at = row & chunkMask
+    const columns = this.columns(row)
+    const at = this.indexOf(row)
     columns.accumulators[at] = 0
     columns.counts[at] = count
     columns.lastSeenMs[at] = eventTimeMs
@@ -476,17 +353,17 @@ export class ItemTable {
   }
 
   #remove(row: number): void {
-    this.#changed.willChange(row)
+    this.changed.willChange(row)
     for (const listener of this.#freedListeners) listener(row)
     this.#expired.add(this.#ids.idOf(row))
     this.#ids.delete(row)
-    const columns = this.#columns(row)
-    const at = row & chunkMask
+    const columns = this.columns(row)
+    const at = this.indexOf(row)
     const place = columns.places[at]!
     const last = this.#admitted[--this.#size]!
-    this.#changed.willChange(last)
+    this.changed.willChange(last)
     this.#admitted[place] = last
-    this.#columns(last).places[last & chunkMask] = place
+    this.columns(last).places[this.indexOf(last)] = place
     columns.places[at] = -1
     columns.counts[at] = 0
     columns.generations[at]!++

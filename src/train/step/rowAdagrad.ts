@@ -6,7 +6,8 @@
 // Source: Gupta et al. 2014; as in DLRM and FBGEMM. It costs a third of Adam on rows. A rare item keeps a high rate, a
 // frequent one settles.
 
-import { type ItemTable, readTogether } from '../batch/itemTable.ts'
+import { readTogether } from '../batch/embeddingRows.ts'
+import type { ItemTable } from '../batch/itemTable.ts'
 
 /** ε: a gradient smaller than 1e-8 in the root mean square moves its row by less than η. */
 const floor = 1e-16

@@ -64,7 +64,7 @@ for (const model of variants) {
       trainer.step(someExamples(i), new Map())
       follow(replica, trainer.takeUpdates(true, i))
       // What it remembers of rows, features and weights must not outlive them.
-      if (i === 2) replica.learnCatalogue(catalogue)
+      if (i === 2) replica.useCatalogue(featureLookup(catalogue))
       replica.interests(examples.map(({ history }) => history))
     }
     const { ranks, candidates } = trainer.evaluateExamples(examples, new Map()).evaluation
@@ -136,6 +136,7 @@ test('other options of the same architecture take effect with their first commit
   const [trainer, again] = [make(1), make(1000)]
   for (let i = 0; i < 3; i++) trainer.step(someExamples(i), new Map())
   const replica = new ModelReplica()
+  replica.useCatalogue(featureLookup(catalogue))
   follow(replica, trainer.takeUpdates(true, 1))
   const before = replica.itemVectors(encoderItems).vectors
   again.restore(trainer.checkpoint())
@@ -143,6 +144,7 @@ test('other options of the same architecture take effect with their first commit
   const applied = follow(replica, again.takeUpdates(false, 3))
   assert.equal(applied?.weightsChanged, true)
   const fresh = new ModelReplica()
+  fresh.useCatalogue(featureLookup(catalogue))
   again.resendAll()
   follow(fresh, again.takeUpdates(true, 4))
   const after = replica.itemVectors(encoderItems).vectors
@@ -252,7 +254,7 @@ test('gated: weights and the rows beside them wait until they are accepted; what
   const trainer = makeTrainer()
   const plain = new ModelReplica()
   const gated = new ModelReplica({ gated: true })
-  for (const replica of [plain, gated]) replica.learnCatalogue(catalogue)
+  for (const replica of [plain, gated]) replica.useCatalogue(featureLookup(catalogue))
   const both = (updates: readonly ModelUpdate[]) => [follow(plain, updates), follow(gated, updates)] as const
   const histories = someExamples(99).map(({ history }) => history)
   const vectorsOf = (encoder: Pick<ModelReplica, 'itemVectors' | 'interests'>) => [
@@ -302,7 +304,7 @@ test('gated: weights and the rows beside them wait until they are accepted; what
 test('gated: another model version is proposed whole, without rows that compaction left of the one before; the old model can still be asked', () => {
   const trainer = makeTrainer()
   const gated = new ModelReplica({ gated: true })
-  gated.learnCatalogue(catalogue)
+  gated.useCatalogue(featureLookup(catalogue))
   trainer.step(someExamples(1), new Map())
   follow(gated, trainer.takeUpdates(true, 1))
   const before = gated.itemVectors(encoderItems)
@@ -360,7 +362,7 @@ for (const left of ['whole', 'compacted'] as const) {
     const trainer = makeTrainer()
     const log = new Updates()
     const before = new ModelReplica({ gated: true })
-    before.learnCatalogue(catalogue)
+    before.useCatalogue(featureLookup(catalogue))
     const learn = (seed: number, weights: boolean) => {
       trainer.step(someExamples(seed), new Map())
       const from = log.records.length
@@ -377,7 +379,7 @@ for (const left of ['whole', 'compacted'] as const) {
     ]
     const restarted = (whole: boolean) => {
       const replica = new ModelReplica({ gated: true })
-      replica.learnCatalogue(catalogue)
+      replica.useCatalogue(featureLookup(catalogue))
       const applied = replica.resume(liveModelFromCheckpoint(liveModelToCheckpoint(before.liveModel(whole))))
       assert.equal(applied !== undefined, whole)
       if (applied !== undefined) {
