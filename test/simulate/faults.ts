@@ -43,8 +43,9 @@ export class Faults {
   constructor(world: World) {
     this.#world = world
     const sometimes = (value: () => number) => (world.chance(0.5) ? value() : 0)
-    const share = () => sometimes(() => 10 ** world.between(-3.3, -1.3))
-    this.#errorShare = { log: share(), index: share(), state: share(), registry: share() }
+    const share = (exponentMax = -1.3) => sometimes(() => 10 ** world.between(-3.3, exponentMax))
+    // An index that fails ends no process, so it may fail more often.
+    this.#errorShare = { log: share(), index: share(-0.4), state: share(), registry: share() }
     this.#latencyMs = world.between(0.2, 30)
     this.#slowShare = sometimes(() => world.between(0, 0.05))
     this.repeatShare = sometimes(() => world.between(0, 0.2))

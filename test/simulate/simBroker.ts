@@ -1,7 +1,7 @@
 // The log's server of a simulated run: topics, fences and consumer groups, as they are for everybody. It does not fail
 // by itself: what is asked of it over `SimLog` does.
 
-import { MtmiError } from '../../src/core/errors.ts'
+import { FencedError } from '../../src/core/errors.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
 import { epochMs, type Life, type Wait, type World } from './world.ts'
@@ -172,7 +172,7 @@ export class SimBroker {
   }
 
   /**
-   * @param mine epoch that the caller has; undefined: it claims the fence. @returns the epoch @throws MtmiError if
+   * @param mine epoch that the caller has; undefined: it claims the fence. @returns the epoch @throws FencedError if
    *   somebody has claimed it since
    */
   claim(fence: string, mine: number | undefined): number {
@@ -180,7 +180,7 @@ export class SimBroker {
     const epoch = mine ?? newest + 1
     if (newest > epoch) {
       this.#world.rejected = true
-      throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+      throw new FencedError(`fence ${fence} was claimed by a newer owner`, { hasNewerOwner: true })
     }
     this.#epochs.set(fence, epoch)
     return epoch

@@ -1,6 +1,6 @@
 // The log as one process sees it: an EventLog whose every call takes time and may fail.
 
-import { CorruptError, UnavailableError } from '../../src/core/errors.ts'
+import { CorruptError, FencedError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
 import type { Faults } from './faults.ts'
@@ -41,7 +41,7 @@ export class SimLog implements EventLog {
       if (isClaim) this.#refused.delete(name)
       if (this.#refused.has(name)) {
         this.#life.world.rejected = true
-        throw new UnavailableError(`${what}: an earlier append under ${fence} has failed`)
+        throw new FencedError(`${what}: an earlier append under ${fence} has failed`, { hasNewerOwner: false })
       }
       try {
         await this.#faults.call(this.#life, 'log', what, () => {
@@ -49,8 +49,10 @@ export class SimLog implements EventLog {
           this.#apply(topic, records, fence !== undefined)
         })
       } catch (error) {
-        if (fence !== undefined) this.#refused.add(name)
-        throw error
+        if (fence === undefined) throw error
+        this.#refused.add(name)
+        if (error instanceof FencedError) throw error
+        throw new FencedError((error as Error).message, { hasNewerOwner: false, cause: error })
       }
     })
     this.#appending.set(

@@ -1,7 +1,7 @@
 // The event log as arrays: what tests read and append where nothing needs to last.
 
 import type { Clock } from '../../src/core/clock.ts'
-import { CorruptError, MtmiError } from '../../src/core/errors.ts'
+import { CorruptError, FencedError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
@@ -142,11 +142,10 @@ export class MemoryLog implements EventLog {
   #claim(fence: string, isClaim: boolean): void {
     if (isClaim) this.#failed.delete(fence)
     if (this.#failed.has(fence))
-      throw new MtmiError('UNAVAILABLE', `an earlier append under fence ${fence} has failed`, { canRetry: false })
+      throw new FencedError(`an earlier append under fence ${fence} has failed`, { hasNewerOwner: false })
     const newest = this.#store.epochs.get(fence) ?? 0
     const mine = this.#epochs.get(fence) ?? newest + 1
-    if (newest > mine)
-      throw new MtmiError('UNAVAILABLE', `fence ${fence} was claimed by a newer owner`, { canRetry: false })
+    if (newest > mine) throw new FencedError(`fence ${fence} was claimed by a newer owner`, { hasNewerOwner: true })
     this.#epochs.set(fence, mine)
     this.#store.epochs.set(fence, mine)
   }

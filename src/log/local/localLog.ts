@@ -77,7 +77,7 @@ export class LocalLog implements EventLog {
    * nothing else. From then on every LocalLog that had claimed it before is refused. After an append that failed, so are
    * later ones of this LocalLog, until it claims the fence again.
    *
-   * @throws MtmiError UNAVAILABLE, canRetry false, for a fence that a newer owner has claimed; nothing was appended
+   * @throws FencedError for a fence that a newer owner has claimed, or after an append that failed; nothing was appended
    */
   async append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void> {
     const partitioned = await this.#topic(topic)

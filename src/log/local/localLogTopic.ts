@@ -11,7 +11,7 @@ import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 
 import path from 'node:path'
 import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { diskFault } from '../../core/diskFault.ts'
-import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import { ConfigError, CorruptError, FencedError, UnavailableError } from '../../core/errors.ts'
 import { openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -351,10 +351,9 @@ export class LocalLogTopic {
   #checkFence(fence: Fence, isClaim: boolean): void {
     if (isClaim) fence.hasFailed = false
     if (fence.hasFailed === true) {
-      throw new MtmiError(
-        'UNAVAILABLE',
+      throw new FencedError(
         `append to topic ${this.name} refused: an earlier append under fence ${fence.name} has failed. Claim the fence again, and continue from what the log holds`,
-        { canRetry: false }
+        { hasNewerOwner: false }
       )
     }
     // A name of any length, in LMDB's keys of limited length.
@@ -363,10 +362,9 @@ export class LocalLogTopic {
     const stored = bytes === undefined ? 0n : bytes.readBigUInt64BE(0)
     const mine = fence.epoch ?? stored + 1n
     if (stored > mine) {
-      throw new MtmiError(
-        'UNAVAILABLE',
+      throw new FencedError(
         `append to topic ${this.name} refused: fence ${fence.name} was claimed by a newer owner (epoch ${stored}, ours is ${mine}). Stop: somebody else does this work now`,
-        { canRetry: false }
+        { hasNewerOwner: true }
       )
     }
     fence.epoch = mine
