@@ -29,7 +29,7 @@ interface Finding {
 async function doctor(env: Readonly<Record<string, string>>, args: readonly string[] = []) {
   const { status, stdout } = await mtmi(['doctor', '--json', ...args], {
     cwd,
-    env: { MTMI_BACKEND: 'wasm', MTMI_REGISTRY_TIMEOUT_MS: '30000', ...env }
+    env: { MTMI_BACKEND: 'wasm', ...env }
   })
   const { findings } = lastLine(stdout) as unknown as { findings: readonly Finding[] }
   return { status, findings, of: (what: string) => findings.find((finding) => finding.what === what) }
