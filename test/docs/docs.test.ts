@@ -18,6 +18,7 @@ import { createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { describeConfig, resolveConfig } from '../../src/core/config/config.ts'
 import { missingLine, type ShellBlock, shellBlocks } from './documentBlocks.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -49,6 +50,25 @@ test('prose of documents has at most 120 columns', () => {
         return !fenced && line.length > 120 && !line.startsWith('|') && !/https?:\/\/\S{60}/.test(line)
       })
     assert.deepEqual(long, [], document)
+  }
+})
+
+test('documents name settings and variables that exist', () => {
+  const config = resolveConfig(undefined, {})
+  const described = describeConfig(config)
+  const paths = described.map(({ path }) => path)
+  const variables = new Set(described.map(({ variable }) => variable))
+  const isSetting = (name: string) => paths.some((path) => path === name || path.startsWith(`${name}.`))
+  for (const document of [...documents, 'ARCHITECTURE.md', 'CONTRIBUTING.md']) {
+    const text = readFileSync(path.join(root, document), 'utf8')
+    const named = [...text.matchAll(/`([a-z]+)((?:\.(?!csv`|tsv`|json`)[a-zA-Z]+)+)`/g)].filter(([, section]) =>
+      Object.hasOwn(config, section!)
+    )
+    const unknown = named.map(([, section, rest]) => `${section}${rest}`).filter((name) => !isSetting(name))
+    const unknownVariables = [...text.matchAll(/\bMTMI_[A-Z_]*[A-Z]\b/g)]
+      .map(([name]) => name.replace(/_FILE$/, ''))
+      .filter((name) => !variables.has(name) && name !== 'MTMI_DATA' && name !== 'MTMI_CONFIG')
+    assert.deepEqual([...unknown, ...unknownVariables], [], document)
   }
 })
 
