@@ -72,6 +72,18 @@ test('documents name settings and variables that exist', () => {
   }
 })
 
+test('documents name files that exist', () => {
+  for (const document of [...documents, 'ARCHITECTURE.md', 'CONTRIBUTING.md']) {
+    const text = readFileSync(path.join(root, document), 'utf8')
+    const named = [...text.matchAll(/`((?:src|pipelines|test|infra|schemas)\/[\w./-]+)`/g)].map(([, file]) => file!)
+    assert.deepEqual(
+      named.filter((file) => !existsSync(path.join(root, file))),
+      [],
+      document
+    )
+  }
+})
+
 async function runAll(document: string, blocks: readonly ShellBlock[], signal: AbortSignal): Promise<void> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mtmi-docs-'))
   const port = await freePort()
