@@ -27,13 +27,13 @@ export interface StageProgress {
   readonly consumed: Offsets
   /** Where those partitions end that are the stage's to read: what others read is not its lag. */
   readonly ends: Offsets
-  /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
+  /** When the log took the newest record that was processed, milliseconds; 0 before the first. */
   readonly takenAtMs: number
 }
 
 export interface OpsServer {
   readonly metrics: Metrics
-  /** Tells which backend is live. */
+  /** Sets the backend of the build info. */
   backend(report: ModelThread['backend']): void
   /** Whether the work gets on, and otherwise what stands still since when. */
   readiness(): Readiness

@@ -1,4 +1,4 @@
-// The state of the whole pipeline as `GET /v1/status` tells it.
+// The state of the whole pipeline as `GET /v1/status` reports it.
 
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
 import type { PipelineNumbers, QualityNumbers } from '../src/serve/answers.ts'
@@ -64,10 +64,7 @@ export function pipelineNumbers(
   }
 }
 
-/**
- * The better of the two popularity rankings over the whole stream stands for popularity everywhere: switching between
- * them would flatter nobody's curve.
- */
+/** "Popularity" is the better of the two popularity rankings over the whole stream, in every figure. */
 function quality(progressive: ProgressiveReport) {
   const popularity = progressive.bestPopularity.method
   const numbers = (metrics: Readonly<Record<ProgressiveMethod, RankingMetrics>>): QualityNumbers => ({

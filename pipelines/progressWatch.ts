@@ -1,9 +1,9 @@
-// Whether stages get on with their work: offsets that move, not sockets that are open.
+// Whether stages make progress: offsets that move, not sockets that are open.
 
 interface Noted {
   behind: number
   consumed: number
-  /** When the log took the newest record that the stage has worked off; 0 before the first. */
+  /** When the log took the newest record that the stage has processed; 0 before the first. */
   takenAtMs: number
   /** When it last moved, or had nothing to do. */
   movedAtMs: number
@@ -17,7 +17,7 @@ export class ProgressWatch<StageName extends string> {
 
   /**
    * @param behind records that wait for the stage
-   * @param consumed a number that grows with what it has worked off
+   * @param consumed a number that grows with what it has processed
    */
   note(stage: StageName, behind: number, consumed: number, takenAtMs: number, nowMs: number): void {
     const noted = this.#stages.get(stage)

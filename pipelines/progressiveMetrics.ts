@@ -1,9 +1,9 @@
-// What the progressive report says of recent targets, as metrics.
+// The progressive report of recent targets, as metrics.
 
 import type { MetricsEntry } from '../src/monitor/metrics.ts'
 import type { ProgressiveReport } from '../src/train/progressive/progressive.ts'
 
-/** @returns nothing before the first target was ranked: a hit rate of 0 that nobody measured would be a lie */
+/** @returns nothing before the first target was ranked: a hit rate of 0 that was not measured would be wrong */
 export function progressiveMetrics({ window, evaluatedShare, examples }: ProgressiveReport): MetricsEntry[] {
   if (examples === 0) return []
   const entries: MetricsEntry[] = [{ metric: 'evaluatedShare', value: evaluatedShare }]

@@ -149,14 +149,14 @@ function firstMissing(folder: string): string | undefined {
   return firstMissing(path.dirname(folder)) ?? folder
 }
 
-/** Whoever began to use it meanwhile keeps it. */
+/** A run that another process has begun to use meanwhile stays. */
 function removeUnbegun(run: RunDirectory, missing: string): void {
   if (!existsSync(run.root)) return
   let lock: ProcessLock
   try {
     lock = run.lockAlone('mtmi')
   } catch {
-    return // somebody else is changing its files
+    return // another process is changing its files
   }
   const isUsed = run.users().length > 1 || run.origin() !== undefined
   if (!isUsed) rmSync(run.root, { recursive: true })

@@ -1,4 +1,4 @@
-// `mtmi dlq ls | show | replay`: what was set aside, why, and back again.
+// `mtmi dlq ls | show | replay`: dead-letter records, why they could not be used, and their replay.
 
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
@@ -9,6 +9,7 @@ import { type StateKind, z } from '../../src/core/stateFile.ts'
 import { confirmed, note, plainLine, print } from '../../src/core/terminal.ts'
 import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
+import type { EventLog } from '../../src/log/eventLog.ts'
 import { openStageIo } from '../parts.ts'
 import { runToChange, runToRead } from '../runs.ts'
 import { hexDump, shownBytes, textOf } from './shownBytes.ts'
@@ -26,62 +27,66 @@ const replayState: StateKind<ReplayState> = {
 const reasonsMax = 50
 const dumpBytes = 512
 
+interface Reason {
+  readonly stage: string
+  readonly reason: string
+  deadLetters: number
+}
+
 interface Listed {
   readonly topic: string
-  readonly letters: number
-  /** Several stages may have written a letter of one record. */
+  readonly deadLetters: number
+  /** Several stages may have dead-lettered one record. */
   readonly records: number
   readonly replayed: number
-  readonly reasons: readonly { readonly stage: string; readonly reason: string; readonly letters: number }[]
+  readonly reasons: readonly Reason[]
 }
 
 export async function list(config: Config, options: { topic?: string; json?: boolean }): Promise<void> {
   const listed: Listed[] = []
-  await withLetters(config, runToRead(config), async (letters, log) => {
+  await withReplay(config, runToRead(config), async (replay, log) => {
     const topics = options.topic === undefined ? knownTopics(config) : [letterTopic(options.topic)]
     for (const topic of topics) {
-      if (!(await isThere(log, topic))) continue
-      const reasons = new Map<string, { stage: string; reason: string; letters: number }>()
-      const records = new Map<string, OffsetSet>()
-      let count = 0
-      let replayed = 0
-      for await (const letter of letters.letters(topic)) {
-        count++
-        if (letter.replayed) replayed++
-        const offsets = records.get(`${letter.topic}/${letter.partition}`) ?? new OffsetSet()
-        records.set(`${letter.topic}/${letter.partition}`, offsets)
-        offsets.add(letter.offset)
-        const { stage } = letter
-        const reason = reasonOf(letter)
-        const same = reasons.get(`${stage} ${reason}`)
-        if (same === undefined) reasons.set(`${stage} ${reason}`, { stage, reason, letters: 1 })
-        else same.letters++
-      }
-      if (count === 0) continue
-      const sorted = [...reasons.values()].sort((a, b) => b.letters - a.letters)
-      const rest = sorted.slice(reasonsMax)
-      const others = rest.reduce((sum, { letters }) => sum + letters, 0)
-      listed.push({
-        topic,
-        letters: count,
-        records: [...records.values()].reduce((sum, offsets) => sum + offsets.size, 0),
-        replayed,
-        reasons: [
-          ...sorted.slice(0, reasonsMax),
-          ...(others === 0 ? [] : [{ stage: '', reason: `${rest.length} other reasons`, letters: others }])
-        ]
-      })
+      const found = (await exists(log, topic)) ? await summarize(replay, topic) : undefined
+      if (found !== undefined) listed.push(found)
     }
   })
-  if (options.json === true) print(`${JSON.stringify({ topics: listed })}\n`)
-  else if (listed.length === 0) print('no dead letters\n')
-  else
-    for (const { topic, letters, records, replayed, reasons } of listed) {
-      const of = records === letters ? '' : ` of ${records} records`
-      print(`${topic}: ${letters} letters${of}${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
-      for (const { stage, reason, letters: count } of reasons)
-        print(`  ${String(count).padStart(7)}  ${plainLine(`${stage} ${reason}`.trim())}\n`)
-    }
+  if (options.json === true) return print(`${JSON.stringify({ topics: listed })}\n`)
+  if (listed.length === 0) return print('no dead-letter records\n')
+  for (const { topic, deadLetters, records, replayed, reasons } of listed) {
+    const of = records === deadLetters ? '' : ` of ${records} records`
+    print(`${topic}: ${deadLetters} dead letters${of}${replayed === 0 ? '' : `, ${replayed} of them replayed`}\n`)
+    for (const { stage, reason, deadLetters: count } of reasons)
+      print(`  ${String(count).padStart(7)}  ${plainLine(`${stage} ${reason}`.trim())}\n`)
+  }
+}
+
+/** @returns undefined for a topic without dead letters */
+async function summarize(replay: DeadLetterReplay, topic: string): Promise<Listed | undefined> {
+  const reasons = new Map<string, Reason>()
+  const records = new Map<string, OffsetSet>()
+  let deadLetters = 0
+  let replayed = 0
+  for await (const letter of replay.letters(topic)) {
+    deadLetters++
+    if (letter.replayed) replayed++
+    const partition = `${letter.topic}/${letter.partition}`
+    const offsets = records.get(partition) ?? new OffsetSet()
+    records.set(partition, offsets)
+    offsets.add(letter.offset)
+    const { stage } = letter
+    const reason = reasonOf(letter)
+    const same = reasons.get(`${stage} ${reason}`) ?? { stage, reason, deadLetters: 0 }
+    same.deadLetters++
+    reasons.set(`${stage} ${reason}`, same)
+  }
+  if (deadLetters === 0) return undefined
+  const sorted = [...reasons.values()].sort((a, b) => b.deadLetters - a.deadLetters)
+  const rest = sorted.splice(reasonsMax)
+  const others = rest.reduce((sum, { deadLetters }) => sum + deadLetters, 0)
+  if (others > 0) sorted.push({ stage: '', reason: `${rest.length} other reasons`, deadLetters: others })
+  const size = [...records.values()].reduce((sum, offsets) => sum + offsets.size, 0)
+  return { topic, deadLetters, records: size, replayed, reasons: sorted }
 }
 
 export async function show(
@@ -89,22 +94,21 @@ export async function show(
   options: { topic: string; partition?: number; offset?: number; limit: number; json?: boolean }
 ): Promise<void> {
   const topic = letterTopic(options.topic)
+  const { partition, offset, limit } = options
   const shown: Letter[] = []
-  await withLetters(config, runToRead(config), async (letters, log) => {
-    if (!(await isThere(log, topic)))
+  await withReplay(config, runToRead(config), async (replay, log) => {
+    if (!(await exists(log, topic)))
       throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
-    for await (const letter of letters.letters(topic)) {
-      if (options.partition !== undefined && letter.at.partition !== options.partition) continue
-      if (options.offset !== undefined && letter.at.offset < BigInt(options.offset)) continue
+    for await (const letter of replay.letters(topic)) {
+      if (partition !== undefined && letter.at.partition !== partition) continue
+      if (offset !== undefined && letter.at.offset < BigInt(offset)) continue
       shown.push(letter)
-      if (shown.length >= options.limit) break
+      if (shown.length >= limit) break
     }
   })
-  if (options.json === true) print(`${JSON.stringify({ topic, letters: shown.map(jsonOf) })}\n`)
-  else
-    print(
-      shown.length === 0 ? 'no such letters\n' : `${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`
-    )
+  if (options.json === true) print(`${JSON.stringify({ topic, deadLetters: shown.map(jsonOf) })}\n`)
+  else if (shown.length === 0) print('no such dead letters\n')
+  else print(`${shown.map((letter) => letterText(topic, letter)).join('\n\n')}\n`)
 }
 
 export async function replay(
@@ -113,37 +117,30 @@ export async function replay(
 ): Promise<void> {
   const topic = letterTopic(options.topic)
   const reason = options.reason?.toLowerCase()
-  const wanted = (letter: Letter) =>
-    reason === undefined || `${letter.exception}: ${letter.message}`.toLowerCase().includes(reason)
+  const matches = ({ exception, message }: Letter) =>
+    reason === undefined || `${exception}: ${message}`.toLowerCase().includes(reason)
   const run = runToChange(config)
   const lock = run.lock('mtmi dlq replay', ['replay'])
   try {
-    await withLetters(config, run, async (letters, log) => {
-      const limits: Offsets = (await isThere(log, topic)) ? await log.ends(topic) : new Map()
-      const targets = new Map<string, number>()
+    await withReplay(config, run, async (replay, log) => {
+      const limits: Offsets = (await exists(log, topic)) ? await log.ends(topic) : new Map()
       let before = 0
-      for await (const letter of letters.letters(topic, limits)) if (wanted(letter) && letter.replayed) before++
-      for await (const letter of letters.due(topic, wanted, limits)) {
-        if ([config.topics.userSequences, config.topics.modelUpdates].includes(letter.topic))
-          throw new ConfigError([
-            `records of ${letter.topic} are not replayed: an older record would take the place of a newer one of the same key. Look at them with \`mtmi dlq show\``
-          ])
-        if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(topic))
-          throw new ConfigError([
-            `${topic} holds a letter from ${letter.topic}: it was put there by somebody else, and is left to them`
-          ])
-        else targets.set(letter.topic, (targets.get(letter.topic) ?? 0) + 1)
+      for await (const letter of replay.letters(topic, limits)) if (matches(letter) && letter.replayed) before++
+      let due = 0
+      const targets = new Set<string>()
+      for await (const letter of replay.due(topic, matches, limits)) {
+        checkReplayable(config, topic, letter)
+        targets.add(letter.topic)
+        due++
       }
-      const due = [...targets.values()].reduce((sum, count) => sum + count, 0)
-      const what = `${due} letters of ${topic}${options.reason === undefined ? '' : ` whose reason contains ${JSON.stringify(options.reason)}`}`
-      if (before > 0) note(`${before} were replayed before and stay where they are`)
-      let replayed = 0
-      if (
+      const condition = options.reason === undefined ? '' : ` whose reason contains ${JSON.stringify(options.reason)}`
+      const what = `${due} dead letters of ${topic}${condition}`
+      if (before > 0) note(`${before} were replayed before, and are not replayed again`)
+      const isConfirmed =
         due > 0 &&
         !options.dryRun &&
-        (options.yes || (await replayIsConfirmed(`Append ${what} to ${[...targets.keys()].join(', ')} again?`)))
-      )
-        replayed = await letters.replay(topic, wanted, limits)
+        (options.yes || (await replayIsConfirmed(`Append ${what} to ${[...targets].join(', ')} again?`)))
+      const replayed = isConfirmed ? await replay.replay(topic, matches, limits) : 0
       if (options.json === true) print(`${JSON.stringify({ topic, due, replayed, before, dryRun: options.dryRun })}\n`)
       else print(options.dryRun ? `would replay ${what}\n` : `replayed ${replayed} of ${what}\n`)
     })
@@ -152,24 +149,31 @@ export async function replay(
   }
 }
 
+/** @throws ConfigError */
+function checkReplayable({ topics }: Config, dlq: string, letter: Letter): void {
+  if ([topics.userSequences, topics.modelUpdates].includes(letter.topic))
+    throw new ConfigError([
+      `records of ${letter.topic} are not replayed: an older record would replace a newer one of the same key. Inspect them with \`mtmi dlq show\``
+    ])
+  if (![deadLetterTopic(letter.topic, app), lateTopicOf(letter.topic)].includes(dlq))
+    throw new ConfigError([`${dlq} holds a record of ${letter.topic} from another program: it is not replayed`])
+}
+
 async function replayIsConfirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new ConfigError([`${question} Say --yes where nobody can be asked`])
+  if (!process.stdin.isTTY) throw new ConfigError([`${question} Add --yes where no terminal can confirm it`])
   return confirmed(question)
 }
 
-async function withLetters(
+async function withReplay(
   config: Config,
   run: RunDirectory,
-  body: (letters: DeadLetterReplay, log: Awaited<ReturnType<typeof openStageIo>>['log']) => Promise<void>
+  body: (replay: DeadLetterReplay, log: EventLog) => Promise<void>
 ): Promise<void> {
   const { log } = await openStageIo(config, run)
   try {
-    const { interactions, items } = config.topics
+    const ours = new Set([config.topics.interactions, config.topics.items])
     const { signal } = new AbortController()
-    await body(
-      await DeadLetterReplay.open({ log, store: fileStore(run), ours: new Set([interactions, items]), signal }),
-      log
-    )
+    await body(await DeadLetterReplay.open({ log, store: fileStore(run), ours, signal }), log)
   } finally {
     await log.close()
   }
@@ -180,9 +184,9 @@ export function fileStore(run: RunDirectory): ReplayStore {
   return run.state(replayState)
 }
 
-function knownTopics(config: Config): string[] {
-  const { interactions, items, userSequences, modelUpdates } = config.topics
-  const read = [interactions, items, userSequences, modelUpdates, ...config.sources.map(({ topic }) => topic)]
+function knownTopics({ topics, sources }: Config): string[] {
+  const { interactions, items, userSequences, modelUpdates } = topics
+  const read = [interactions, items, userSequences, modelUpdates, ...sources.map(({ topic }) => topic)]
   return read.flatMap((topic) => [deadLetterTopic(topic, app), lateTopicOf(topic)])
 }
 
@@ -190,16 +194,16 @@ function lateTopicOf(topic: string): string {
   return `${topic}.${app}.late`
 }
 
-/** The topic that was read may be named instead. */
+/** The topic that was read may be given instead. */
 function letterTopic(name: string): string {
   return name.endsWith('.dlq') || name.endsWith('.late') ? name : deadLetterTopic(name, app)
 }
 
-async function isThere(log: { ends(topic: string): Promise<Offsets> }, topic: string): Promise<boolean> {
+async function exists(log: Pick<EventLog, 'ends'>, topic: string): Promise<boolean> {
   try {
     return [...(await log.ends(topic)).values()].some((end) => end > 0n)
   } catch (error) {
-    // A broker that makes no topics says that there is none.
+    // Brokers that do not create topics report that there is none.
     if (error instanceof ConfigError) return false
     throw error
   }
@@ -210,23 +214,12 @@ export function reasonOf({ exception, message }: { exception: string; message: s
   const kind = message
     .replace(/"(?:[^"\\]|\\.)*"?|'[^']*'/g, '"…"')
     .replace(/\b0x[0-9a-f]+\b|\b[0-9a-f]{16,}\b/gi, '…')
-    // A number by itself is a value; within a name, an index or a unit it is part of the reason.
+    // A number is a value unless it is part of a name, an index or a unit.
     .replace(/(?<![\w.[-])-?\d(?:[\d.:T-]*[\dZ])?(?![\w\]])/g, '…')
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
 }
 
-function jsonOf({
-  at,
-  stage,
-  topic,
-  partition,
-  offset,
-  exception,
-  message,
-  stacktrace,
-  original,
-  replayed
-}: Letter): object {
+function jsonOf({ at, stage, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter) {
   const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
     name,
     textOf(bytes) ?? `0x${Buffer.from(bytes).toString('hex')}`
@@ -236,10 +229,7 @@ function jsonOf({
     offset: String(at.offset),
     stage,
     source: { topic, partition, offset: String(offset) },
-    exception,
-    message,
-    stacktrace,
-    replayed,
+    ...{ exception, message, stacktrace, replayed },
     key: bytesJson(original.key),
     value: original.value === null ? null : bytesJson(original.value),
     headers: Object.fromEntries(headers)

@@ -20,7 +20,7 @@ import type { StageName } from './doctor/stageNeeds.ts'
 
 export interface DoctorOptions {
   readonly json?: boolean
-  /** Whose rights on Kafka are asked for; absent: those of all stages. */
+  /** Stage whose Kafka permissions are checked; absent: all stages. */
   readonly stage?: StageName
 }
 
@@ -69,7 +69,7 @@ function lines({ what, verdict, detail, advice }: Finding): string[] {
   return advice === undefined ? [line] : [line, `${' '.repeat(32)} → ${advice}`]
 }
 
-/** 78 where only the configuration, topics or rights have to be mended; otherwise what is down comes first. */
+/** 78 where only configuration, topics or permissions are wrong; otherwise what is down comes first. */
 function statusOf(failures: readonly Finding[]): number {
   const codes = new Set(failures.map(({ code }) => code ?? 'UNAVAILABLE'))
   if (codes.has('CORRUPT')) return exitCodes.CORRUPT

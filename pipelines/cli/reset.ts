@@ -1,4 +1,4 @@
-// `mtmi reset`: removes the state of one run.
+// `mtmi reset`: deletes the state of one run.
 
 import { rmSync } from 'node:fs'
 import type { Config } from '../../src/core/config/config.ts'
@@ -14,7 +14,7 @@ export async function reset(config: Config, options: { yes: boolean; json?: bool
   if (!options.yes) {
     if (!process.stdin.isTTY)
       throw new ConfigError([
-        `reset would remove ${root} with its log, histories, model and index: say --yes where nobody can be asked`
+        `reset would remove ${root} with its log, histories, model and index: add --yes where no terminal can confirm it`
       ])
     if (!(await confirmed(`Remove ${root} with its log, histories, model and index?`))) {
       note('nothing was removed')

@@ -49,7 +49,7 @@ export async function examineSchemas(config: Config): Promise<SchemaReport[]> {
 export function configuredRegistry(config: Config): ReturnType<typeof openHttpRegistry> {
   if (config.registry.url === '')
     throw new ConfigError([
-      'registry.url is empty: the embedded registry registers by itself. Set registry.url to a Confluent schema registry'
+      'registry.url is empty: the embedded registry needs no registration. Set registry.url to a Confluent schema registry'
     ])
   return openHttpRegistry(config)
 }

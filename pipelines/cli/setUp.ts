@@ -1,4 +1,4 @@
-// `mtmi setup`: what `infra/setup.mjs` does in a clone, for whoever installed the package.
+// `mtmi setup`: runs infra/setup.mjs from the installed package.
 
 import { existsSync } from 'node:fs'
 

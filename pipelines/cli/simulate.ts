@@ -1,4 +1,4 @@
-// `mtmi simulate`: the simulated clickstream by itself, as JSON lines or into the log.
+// `mtmi simulate`: the simulated clickstream, as JSON lines or into the log.
 
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'

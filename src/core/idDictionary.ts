@@ -157,7 +157,7 @@ export class IdDictionary {
   }
 
   /**
-   * Makes an id, as the bytes that `copyTo` wrote, the row's: whatever id the row had, and whoever had the id. @param
+   * Makes an id, as the bytes that `copyTo` wrote, the row's: whatever id the row had, and whichever row had the id. @param
    * length 0: no id
    */
   assign(row: number, bytes: Uint8Array, start: number, length: number): void {
@@ -178,7 +178,7 @@ export class IdDictionary {
     while (count / (this.#mask + 1) > loadMax) this.#grow()
   }
 
-  /** Gives the row the id last encoded, which nobody has. */
+  /** Gives the row the id last encoded, which no row has. */
   #insert(row: number): void {
     const holder = this.#rowOf()
     if (holder !== 0) throw new Error(`IdDictionary.set: the id of row ${row} has row ${holder} already`)

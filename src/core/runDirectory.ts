@@ -96,7 +96,7 @@ export class RunDirectory {
 
   /**
    * For a role that several processes share through a consumer group: takes the first place in the run that is free.
-   * What the process keeps there (`path('sequence-2')`) is its own, and found again by whoever takes the place next.
+   * What the process keeps there (`path('sequence-2')`) is its own; the next process that takes the place finds it again.
    */
   lockPlace(what: string, role: WriterRole): ProcessLock & { readonly place: string } {
     makeFolder(this.path('locks'))
@@ -113,9 +113,8 @@ export class RunDirectory {
   }
 
   /**
-   * For a moment in which files are put in the place of others: whoever has the run does not begin meanwhile, and those
-   * who use it already are told of by `users`. Each side first says that it is there and then looks for the other: one
-   * of them sees the other.
+   * For replacing files: no other process begins to use the run meanwhile, and `users` lists those that use it already.
+   * Each side first takes its lock and then looks for the other's, so at least one of them sees the other.
    */
   lockAlone(what: string): ProcessLock {
     makeFolder(this.path('locks'))

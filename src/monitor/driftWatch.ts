@@ -1,5 +1,5 @@
-// Watches what the sequencer emits for drift of the inputs: feeds the detectors, tells the metrics, and keeps what was
-// noticed for the report.
+// Watches the sequencer's output for drift of the inputs: runs the detectors, sets the metrics and keeps the detections
+// for the report.
 
 import type { Clock } from '../core/clock.ts'
 import type { DriftOptions } from '../core/config/config.ts'
@@ -66,7 +66,7 @@ export class DriftWatch {
     options.measure?.(zeros(inputFeatures, ['psi']))
   }
 
-  /** What was noticed, oldest first. */
+  /** Detections, oldest first. */
   get detections(): readonly Detection[] {
     return this.#detections
   }
@@ -99,7 +99,7 @@ export class DriftWatch {
       }
     }
     if (found.length > 0) this.#detections = [...this.#detections, ...found].slice(-keptMax)
-    if (this.#input.report !== before) this.#tell(found)
+    if (this.#input.report !== before) this.#measure(found)
     if (this.#options.clock.nowMs() - this.#lastSaveMs >= stateIntervalMs) this.save()
   }
 
@@ -109,7 +109,7 @@ export class DriftWatch {
     this.#changed = true
   }
 
-  /** Tells how much of the index is recommended, and how evenly. @param items in the index */
+  /** Measures how much of the index is recommended, and how evenly. @param items in the index */
   measureRecommended(items: number): void {
     const report = this.#recommended.report(items)
     if (report === undefined) return
@@ -131,7 +131,7 @@ export class DriftWatch {
     })
   }
 
-  #tell(found: readonly Detection[]): void {
+  #measure(found: readonly Detection[]): void {
     const { measure, clock } = this.#options
     if (measure === undefined) return
     const { features, newUserShare } = this.#input.report
@@ -148,7 +148,7 @@ export class DriftWatch {
   }
 }
 
-/** Beside the state of the run: read again by whoever goes on with it. */
+/** In the run's folder: the next process continues with it. */
 export function driftStore(run: RunDirectory): NonNullable<DriftWatchOptions['store']> {
   return run.state(driftState)
 }

@@ -26,7 +26,7 @@ const counter = <const L extends LabelLists = Record<never, never>>(name: string
 const gauge = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
   ({ kind: 'gauge', name, help, labels }) satisfies Definition as Definition<'gauge', L>
 /**
- * Set to a moment, read as the seconds since then: it goes on growing when the thing that sets it has stopped. Absent
+ * Set to a moment, read as the seconds since then: it grows on when its source has stopped. Absent
  * until first set.
  */
 const age = <const L extends LabelLists = Record<never, never>>(name: string, help: string, labels: L = {} as L) =>
@@ -100,11 +100,7 @@ export const metricDefinitions = {
     'How far a stage is behind the newest record of its input, in the time of the log',
     { stage }
   ),
-  progress: age(
-    'mtmi_stage_progress_age_seconds',
-    'Since a stage last got on with its work or found that there was none',
-    { stage }
-  ),
+  progress: age('mtmi_stage_progress_age_seconds', 'Since a stage last made progress or had nothing to do', { stage }),
 
   recordsRead: counter(
     'mtmi_stage_read_records_total',
@@ -119,13 +115,9 @@ export const metricDefinitions = {
     { reader }
   ),
 
-  taskFailures: counter(
-    'mtmi_task_failures_total',
-    'Failed rounds of work that a process repeats beside its stages; each is tried again',
-    {
-      task: taskNames
-    }
-  ),
+  taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of background tasks of a process; each is retried', {
+    task: taskNames
+  }),
 
   ingestBytes: counter('mtmi_ingest_read_bytes_total', 'Keys and values of the records read from source topics'),
 
@@ -138,13 +130,13 @@ export const metricDefinitions = {
   ),
   deadLetters: counter(
     'mtmi_stage_dead_letter_records_total',
-    'Records that a stage could not use and wrote to the dead letters, by the topic they were read from',
+    'Records that a stage could not use and dead-lettered, by the topic they were read from',
     {
       stage,
       topic: ['source', 'interactions', 'items', 'user-sequences', 'model-updates']
     }
   ),
-  rejected: counter('mtmi_sequence_rejected_events_total', 'Records set aside as dead letters, by reason', {
+  rejected: counter('mtmi_sequence_rejected_events_total', 'Records dead-lettered by the sequencer, by reason', {
     reason: ['decode', 'missing', 'invalid', 'future', 'mapping', 'other']
   }),
   eventAge: histogram(
@@ -154,32 +146,28 @@ export const metricDefinitions = {
   ),
   sequences: counter('mtmi_sequence_sequences_total', 'User sequences emitted'),
   users: gauge('mtmi_sequence_users', 'Users with a window'),
-  erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased because that was asked for'),
-  expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users forgotten after being idle'),
+  erasedUsers: counter('mtmi_sequence_erased_users_total', 'Users erased on request'),
+  expiredUsers: counter('mtmi_sequence_expired_users_total', 'Users expired after being idle'),
   commitSeconds: histogram('mtmi_sequence_commit_seconds', 'Making state and offset durable', requestSeconds),
 
   step: gauge('mtmi_train_step', 'Number of the last step'),
-  stepSeconds: histogram(
-    'mtmi_train_step_seconds',
-    'One step: learning, without the evaluation before it',
-    stepSeconds
-  ),
-  evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before it is learned', stepSeconds),
+  stepSeconds: histogram('mtmi_train_step_seconds', 'One training step, without the evaluation before it', stepSeconds),
+  evaluateSeconds: histogram('mtmi_train_evaluate_seconds', 'Ranking one batch before training on it', stepSeconds),
   batchExamples: histogram('mtmi_train_batch_examples', 'Examples in a step, replayed ones included', batchExamples),
-  replayedExamples: counter('mtmi_train_replayed_examples_total', 'Earlier examples learned again beside new ones'),
+  replayedExamples: counter('mtmi_train_replayed_examples_total', 'Earlier examples trained again beside new ones'),
   loss: gauge('mtmi_train_loss', 'Mean loss of the last step'),
   gradientNorm: gauge('mtmi_train_gradient_norm', 'L2 norm of the gradient of the last step, before clipping'),
   diverged: counter('mtmi_train_diverged_steps_total', 'Steps dropped because a loss or gradient was not finite'),
   rollbacks: counter('mtmi_train_rollbacks_total', 'Times that training went back to its last checkpoint'),
   hitRate: gauge(
     'mtmi_train_progressive_hit_rate_ratio',
-    'Share of recent targets ranked in the first k before they were learned',
+    'Share of recent targets ranked in the first k before training on them',
     {
       ranker: ['model', 'popularity', 'cooccurrence'],
       k: ['20', '50']
     }
   ),
-  ndcg: gauge('mtmi_train_progressive_ndcg_ratio', 'NDCG of recent targets in the first k before they were learned', {
+  ndcg: gauge('mtmi_train_progressive_ndcg_ratio', 'NDCG of recent targets in the first k before training on them', {
     ranker: ['model', 'popularity', 'cooccurrence'],
     k: ['20', '50']
   }),
@@ -196,25 +184,22 @@ export const metricDefinitions = {
   checkpointSeconds: histogram('mtmi_train_checkpoint_seconds', 'Taking and writing a checkpoint', stepSeconds),
   checkpointStallSeconds: histogram(
     'mtmi_train_checkpoint_stall_seconds',
-    'Learning stood still for a checkpoint: copying, not writing it',
+    'Training paused for a checkpoint: copying, not writing it',
     requestSeconds
   ),
   checkpointBytes: gauge('mtmi_train_checkpoint_bytes', 'Size of the last checkpoint'),
   forgottenUsers: counter('mtmi_train_forgotten_users_total', 'Users erased from what is kept for replay'),
   rewrittenCheckpoints: counter(
     'mtmi_train_rewritten_checkpoints_total',
-    'Older checkpoints written anew without erased users'
+    'Older checkpoints rewritten without erased users'
   ),
   checkpoints: counter('mtmi_train_checkpoints_total', 'Checkpoints written'),
 
-  published: counter('mtmi_publish_points_total', 'Points taken up for publication, by what became of them', {
+  published: counter('mtmi_publish_points_total', 'Points handled by the publisher, by outcome', {
     role,
     outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
   }),
-  publishFailures: counter(
-    'mtmi_publish_failures_total',
-    'Publications that the index did not take; they are tried again'
-  ),
+  publishFailures: counter('mtmi_publish_failures_total', 'Batches that the index did not accept; they are retried'),
   publishSeconds: histogram('mtmi_publish_batch_seconds', 'Encoding and writing one batch', requestSeconds, { role }),
   freshness: histogram(
     'mtmi_publish_freshness_seconds',
@@ -277,7 +262,7 @@ export const metricDefinitions = {
   ),
   indexRequestSeconds: histogram(
     'mtmi_index_request_seconds',
-    'From sending a request to Qdrant to its answer, each attempt by itself',
+    'From sending a request to Qdrant to its answer, each attempt separately',
     requestSeconds,
     {
       kind: ['read', 'write']
@@ -313,7 +298,7 @@ export const metricDefinitions = {
   ),
   driftOverfitGap: gauge(
     'mtmi_drift_overfit_gap_loss',
-    'Loss on examples not learned yet minus loss on replayed ones: grows as the model learns by heart'
+    'Loss on new examples minus loss on replayed ones: grows with overfitting'
   ),
   driftRecommendedGini: gauge(
     'mtmi_drift_recommended_gini_ratio',

@@ -40,7 +40,7 @@ type Write = (labels: AnyLabels, value: number) => void
 
 export interface Metrics extends Facade {
   readonly registry: Registry
-  /** Which build this is; replaces what was said before. */
+  /** Sets `mtmi_build_info`. */
   info(build: BuildInfo): void
   /**
    * Takes in what another thread measured. An entry that is not finite is left out: a broken loss must not break the
@@ -116,7 +116,7 @@ function declare(registry: Registry, clock: Clock, { kind, name, help, labels, b
   }
   if (kind === 'gauge') {
     const metric = new Gauge(common)
-    // Absent until first set: a loss of 0 that nobody measured would be a lie.
+    // Absent until first set: a loss of 0 that was not measured would be wrong.
     if (names.length === 0) metric.remove()
     return (at, value) => metric.set(at, value)
   }

@@ -1,4 +1,4 @@
-// Spans through OpenTelemetry's API. Whoever wants to see them loads an SDK of their own choice before the program
+// Spans through OpenTelemetry's API. To see them, load an SDK of your choice before the program
 // (NODE_OPTIONS=--require=./tracing.cjs: that reaches every thread); without one the API does nothing, and trace ids
 // still travel from header to header.
 

@@ -1,4 +1,4 @@
-// How a stage takes part in the traces of events: nothing at all unless `trace.enabled`.
+// Spans of the stages within the traces of events; none unless `trace.enabled`.
 
 import type { Config } from '../core/config/config.ts'
 import {
@@ -15,7 +15,7 @@ import { type SpanOptions, startSpan } from './spans.ts'
 type Headers = Readonly<Record<string, Uint8Array>>
 
 export interface TracedStep {
-  /** For the records that come of the step: the trace goes on with its span; empty where there is none. */
+  /** Headers of the records that the step produces, to continue the trace; empty where there is none. */
   readonly carried: { readonly headers?: Headers }
   /** For a line of the log. */
   readonly fields: { readonly traceId?: string; readonly linkedTraceIds?: readonly string[] }
@@ -29,7 +29,7 @@ export const tracesFrom = (traceparent: string | undefined): Traces | undefined 
   return newest === undefined ? undefined : { newest, links: [] }
 }
 
-/** The traces of the records that a step works off, oldest record first. */
+/** The traces of the records that a step processes, oldest record first. */
 export function tracesOfAll(
   { trace }: Pick<Config, 'trace'>,
   records: Iterable<{ readonly headers: Headers }>
@@ -43,7 +43,7 @@ export function tracesOfAll(
   return mergeTraces(all)
 }
 
-/** Of a step that may be the first of its trace, as a request is. */
+/** A step that may begin a trace, such as a request. */
 export function beginTrace({ trace }: Pick<Config, 'trace'>, name: string, options: SpanOptions): TracedStep {
   if (!trace.enabled) return untraced
   const { traceparent, end } = startSpan(name, options)
@@ -59,7 +59,7 @@ export function beginTrace({ trace }: Pick<Config, 'trace'>, name: string, optio
   }
 }
 
-/** Of a step that is made for events: without a trace of theirs there is nothing to tell. */
+/** A step that processes events: no span where they have no trace. */
 export function goOnTracing(config: Pick<Config, 'trace'>, name: string, options: SpanOptions): TracedStep {
   return options.traces === undefined ? untraced : beginTrace(config, name, options)
 }

@@ -59,15 +59,15 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     assert.deepEqual(await run('ingest', '--once'), { run: 'live', sources: { 'shop.clicks': counts } })
     const listed = (await run('dlq', 'ls')).topics as {
       topic: string
-      letters: number
+      deadLetters: number
       replayed: number
-      reasons: { letters: number }[]
+      reasons: { deadLetters: number }[]
     }[]
     assert.deepEqual(
-      listed.map(({ topic, letters, replayed, reasons }) => [topic, letters, replayed, reasons.length]),
+      listed.map(({ topic, deadLetters, replayed, reasons }) => [topic, deadLetters, replayed, reasons.length]),
       [['shop.clicks.mtmi.dlq', 2, 0, 2]]
     )
-    const letters = (await run('dlq', 'show', '--topic', 'shop.clicks', '--offset', '1')).letters as {
+    const letters = (await run('dlq', 'show', '--topic', 'shop.clicks', '--offset', '1')).deadLetters as {
       source: unknown
       value: { text: string; hex: string }
     }[]
@@ -87,7 +87,7 @@ test('from raw lines to interactions, and the refused ones back again', async ()
     })
     const unasked = await mtmi(['dlq', 'replay', '--topic', 'shop.clicks'], { cwd })
     assert.equal(unasked.status, 78)
-    assert.match(unasked.stderr, /Append 2 letters of shop\.clicks\.mtmi\.dlq to shop\.clicks again\? Say --yes/)
+    assert.match(unasked.stderr, /Append 2 dead letters of shop\.clicks\.mtmi\.dlq to shop\.clicks again\? Add --yes/)
     assert.equal((await replay('--yes', '--reason', 'NOT json')).replayed, 1)
     assert.deepEqual(await replay('--yes'), {
       topic: 'shop.clicks.mtmi.dlq',
@@ -187,7 +187,7 @@ test('schemas are registered once, checked, and never broken', async () => {
       assert.match(stderr, /schema of items-value cannot read records of its earlier schemas/)
     }
     const embedded = await mtmi(['schemas', 'check'], { cwd })
-    assert.match(embedded.stderr, /registry\.url is empty: the embedded registry registers by itself/)
+    assert.match(embedded.stderr, /registry\.url is empty: the embedded registry needs no registration/)
   } finally {
     await server.stop()
     rmSync(cwd, { recursive: true })

@@ -9,7 +9,7 @@ const skewMaxMs = 5000
 /** @param aheadMs how far the server's clock is ahead of ours, milliseconds; undefined: it does not say */
 export function clockFinding(server: string, aheadMs: number | undefined, { events }: Pick<Config, 'events'>): Finding {
   const what = `clock of ${server}`
-  if (aheadMs === undefined) return fine(what, 'not told by its answers')
+  if (aheadMs === undefined) return fine(what, 'not in its answers')
   const detail = `${(Math.abs(aheadMs) / 1000).toFixed(0)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this machine's`
   const advice = 'run NTP on both machines: ages, lateness and freshness are measured from one clock to the other'
   if (Math.abs(aheadMs) > events.futureMaxMs)

@@ -10,7 +10,7 @@ import { type StageName, type StageNeeds, stageNeeds } from './stageNeeds.ts'
 export interface KafkaLook {
   readonly clock: Clock
   readonly limitMs: number
-  /** Whose rights are asked for; absent: everyone's. */
+  /** Stage whose permissions are checked; absent: all of them. */
   readonly stage?: StageName
 }
 
@@ -49,7 +49,7 @@ async function brokers(survey: KafkaSurvey): Promise<Finding> {
   return failed(
     'brokers',
     detail,
-    'they are advertised at these addresses: mend advertised.listeners of the brokers, or start them'
+    'they are advertised at these addresses: correct advertised.listeners of the brokers, or start them'
   )
 }
 
@@ -58,8 +58,7 @@ async function topics(config: Config, survey: KafkaSurvey, limitMs: number): Pro
   try {
     plans = await planTopics({ ...config.kafka, retryMs: limitMs / 4 }, wantedTopics(config))
   } catch (error) {
-    const advice =
-      'grant DescribeConfigs on our topics to whoever runs this, or ask somebody who may: `mtmi topics plan`'
+    const advice = 'grant DescribeConfigs on these topics, or run `mtmi topics plan` as a user who has it'
     return [{ ...failure('topics', error, advice), verdict: 'warning' }]
   }
   const findings: Finding[] = []
@@ -113,7 +112,7 @@ async function sources(config: Config, survey: KafkaSurvey): Promise<Finding[]> 
     if (found.state === 'there') findings.push(fine(`source ${topic}`, `${found.partitions} partitions`))
     else {
       const detail = found.state === 'missing' ? 'is not there' : 'is not there, or not for us to see'
-      findings.push(failed(`source ${topic}`, detail, 'mend `sources`, or grant Describe and Read on it', 'CONFIG'))
+      findings.push(failed(`source ${topic}`, detail, 'correct `sources`, or grant Describe and Read on it', 'CONFIG'))
     }
   }
   return findings
@@ -141,13 +140,13 @@ async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fence
     )
   const asked = reads.length + writes.length + groups.length + fences.length
   if (unknown.length > 0)
-    return doubtful(what, `cannot be told before the topics are there: ${unknown.join(', ')}`, '`mtmi topics apply`')
+    return doubtful(what, `unknown until the topics exist: ${unknown.join(', ')}`, '`mtmi topics apply`')
   return fine(what, `all ${asked} granted`)
 }
 
 /**
- * Brokers do not tell the time, but they stamp records: one from our future shows that they are ahead. That they are
- * behind cannot be seen.
+ * Brokers do not report the time, but they stamp records: a record from our future shows that they are ahead. A clock
+ * that is behind cannot be seen.
  */
 async function brokerClock({ topics }: Config, survey: KafkaSurvey, clock: Clock): Promise<Finding> {
   const what = 'clock of the brokers'

@@ -96,7 +96,7 @@ function dataDirectory({ dataDir }: Config): Finding {
     return failed(
       what,
       `${full} cannot be written: ${(error as Error).message}`,
-      'mend its permissions, or choose another --data-dir'
+      'correct its permissions, or choose another --data-dir'
     )
   }
 }

@@ -86,9 +86,9 @@ function named(names: QdrantNames, listed: Listed, { result }: Listed): Finding[
   if (items === undefined && users === undefined)
     return [...findings, fine(what, 'none yet: the first promotion makes them')]
   const versions = [items && names.indexVersionOf('item', items), users && names.indexVersionOf('user', users)]
-  const told = `${names.alias('item')} → ${items ?? 'nothing'}, ${names.alias('user')} → ${users ?? 'nothing'}`
-  if (versions[0] !== undefined && versions[0] === versions[1]) return [...findings, fine(what, told)]
+  const detail = `${names.alias('item')} → ${items ?? 'nothing'}, ${names.alias('user')} → ${users ?? 'nothing'}`
+  if (versions[0] !== undefined && versions[0] === versions[1]) return [...findings, fine(what, detail)]
   const advice =
-    'somebody else has changed them: restart `publish`, whose next promotion sets both, or set both to one index version by hand'
-  return [...findings, failed(what, `do not belong together: ${told}`, advice, 'CONFIG')]
+    'another program has changed them: restart `publish`, which sets both at its next promotion, or set both to one index version'
+  return [...findings, failed(what, `do not belong together: ${detail}`, advice, 'CONFIG')]
 }

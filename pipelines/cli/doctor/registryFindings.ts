@@ -40,7 +40,7 @@ function schemaFinding(
   mayRegister: boolean
 ): Finding {
   const what = `schema ${subject}`
-  const register = '`mtmi schemas register`, by somebody who may'
+  const register = 'run `mtmi schemas register` with the permission to'
   if (state === 'incompatible') {
     const detail = `cannot read what its earlier schemas wrote: ${messages.join('; ')}`
     return failed(what, detail, 'use the version of this program that wrote them, or other topics', 'CONFIG')

@@ -17,13 +17,13 @@ export interface StageNeeds {
 }
 
 const app = 'mtmi'
-/** Read as well as written: a stage writes no second letter of a record. */
-const letters = (...topics: string[]) => topics.map((topic) => deadLetterTopic(topic, app))
+/** Read as well as written: a stage dead-letters a record once. */
+const deadLetters = (...topics: string[]) => topics.map((topic) => deadLetterTopic(topic, app))
 
 /** Without `ingest` where there are no sources. */
 export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources'>): StageNeeds[] {
   const { interactions, items, userSequences, modelUpdates } = topics
-  const foreign = letters(...sources.map(({ topic }) => topic))
+  const foreign = deadLetters(...sources.map(({ topic }) => topic))
   const published = [userSequences, items, modelUpdates, interactions]
   const into = new Set(sources.map(({ kind }) => (kind === 'items' ? items : interactions)))
   const needs: StageNeeds[] = [
@@ -41,24 +41,24 @@ export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources
         interactions,
         items,
         userSequences,
-        ...letters(interactions, items, userSequences),
+        ...deadLetters(interactions, items, userSequences),
         lateTopic(interactions)
       ],
-      writes: [userSequences, ...letters(interactions, items, userSequences), lateTopic(interactions)],
+      writes: [userSequences, ...deadLetters(interactions, items, userSequences), lateTopic(interactions)],
       groups: [`${app}-sequence`],
       fences: [{ topic: userSequences, fence: sequenceFence(0) }]
     },
     {
       stage: 'train',
-      reads: [userSequences, items, ...letters(userSequences, items)],
-      writes: [modelUpdates, ...letters(userSequences, items)],
+      reads: [userSequences, items, ...deadLetters(userSequences, items)],
+      writes: [modelUpdates, ...deadLetters(userSequences, items)],
       groups: [],
       fences: [{ topic: modelUpdates, fence: 'train' }]
     },
     {
       stage: 'publish',
-      reads: [...published, ...letters(...published)],
-      writes: letters(...published),
+      reads: [...published, ...deadLetters(...published)],
+      writes: deadLetters(...published),
       groups: [],
       fences: []
     },

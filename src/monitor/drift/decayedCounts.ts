@@ -84,7 +84,7 @@ export class DecayedCounts {
     const cells: [number, number][] = []
     this.#cells.forEach((value, index) => {
       const relative = value / this.#weight
-      // Below a thousandth of an occurrence nobody can tell it from none.
+      // Below a thousandth of an occurrence it is as good as none.
       if (relative >= 1e-3) cells.push([index, Number(relative.toPrecision(4))])
     })
     const lag = this.#waiting.length

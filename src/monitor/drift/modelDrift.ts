@@ -1,7 +1,6 @@
-// Whether the model still does what it did: hit rate and loss by change detectors, which interests win, and whether it
-// learns by heart.
+// Drift of the model: change detectors on hit rate and loss, the winners' entropy, and overfitting.
 //
-// Unseen against seen: the loss of a batch before it is learned (prequential: Gama, Sebastião & Rodrigues, On
+// Unseen against seen: the loss of a batch before training on it (prequential: Gama, Sebastião & Rodrigues, On
 // evaluating stream learning algorithms, Machine Learning 2013) less that of replayed examples of the same step. The
 // winners' entropy sees collapse onto one tower, the imbalance that routing of experts is watched for (Shazeer et al.,
 // Outrageously Large Neural Networks, ICLR 2017, § 4); vectors that are all alike show in the intra-user cosine (as in
@@ -11,13 +10,13 @@ import { Adwin, type AdwinState } from './adwin.ts'
 import type { Detection } from './detection.ts'
 import { entropyRatio } from './evenness.ts'
 
-/** What one batch says, from before and from the step in which it was learned. */
+/** Figures of one batch, from before and from its training step. */
 export interface BatchSigns {
   /** Ranks of the targets, 0 best; −1: not ranked. */
   readonly ranks: Int32Array
   /** The rank that stands for a target that the model has no row for. */
   readonly unknownRank: number
-  /** Losses of the batch's examples, none of them learned before; undefined if the step was dropped. */
+  /** Losses of the batch's examples, none of them trained on before; undefined if the step was dropped. */
   readonly freshLosses: Float32Array | undefined
   /** Mean loss of the replayed examples of the step; undefined if there were none. */
   readonly replayedLoss: number | undefined
@@ -54,7 +53,7 @@ const hitRanks = 20
 const lossScale = 10
 /**
  * Before so many values a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the
- * items become more that it tells apart.
+ * number of items that it distinguishes grows.
  */
 const warmup = { hit_rate: 3000, loss: 10_000 } as const
 /** One change comes as several cuts: what follows within so many values is the same change. */

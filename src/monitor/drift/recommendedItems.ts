@@ -37,7 +37,7 @@ export class RecommendedItems {
     this.#options = { ...recommendedItemsDefaults, ...options }
   }
 
-  /** One list that somebody got. */
+  /** One list that a user got. */
   observe(itemIds: Iterable<string>): void {
     for (const itemId of itemIds) {
       if (!this.#follows(itemId)) continue

@@ -3,7 +3,7 @@
 // N vectors of D dimensions. Distances are Euclidean: for unit vectors √(2 − 2 cos), 0 … 2.
 //
 // Distances between two versions of the same vector as the measure of embedding drift: Hamilton, Leskovec & Jurafsky,
-// Diachronic Word Embeddings (ACL 2016). Vectors of the serving path against those computed anew, as the test for
+// Diachronic Word Embeddings (ACL 2016). Vectors of the serving path against those computed again, as the test for
 // training-serving skew: Breck et al., The ML Test Score (IEEE Big Data 2017), Monitor 3; Zinkevich, Rules of Machine
 // Learning, rule 37.
 
