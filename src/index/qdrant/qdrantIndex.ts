@@ -1,167 +1,128 @@
-// The vector index on a Qdrant server or cluster. Twin of the embedded one.
-//
-// D dimensions, K interests a user. What is stored is described in infra/qdrant/CONTRACT.md, for other programs too.
+// The vector index on a Qdrant server or cluster. Twin of the embedded one. What is stored is described in
+// infra/qdrant/CONTRACT.md, for other programs too.
 
-import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
+import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
-import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
-import { queryInterestsMax } from '../itemTable.ts'
-import { popularityScore } from '../popularity.ts'
 import {
-  type Candidate,
   checkLimit,
   checkPoints,
-  checkVectors,
   type DescribedItem,
   type Filter,
   type IndexState,
   type InterestQuery,
   type ItemPayload,
+  type PointCounts,
   type PopularItems,
+  type Role,
+  roles,
   type SearchOptions,
   type SearchResult,
-  type UserPayload,
+  type StoredUser,
   type VectorIndex,
   type VectorPoint,
   type VersionShape
 } from '../vectorIndex.ts'
-import { QdrantItemIds } from './qdrantItemIds.ts'
-import { interestName, pointId, QdrantNames, type Role, roles } from './qdrantNames.ts'
+import { pointId, QdrantNames } from './qdrantNames.ts'
 import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
-import {
-  contextField,
-  describedFields,
-  inBatches,
-  notNewerThan,
-  type QdrantPayload,
-  toCosine,
-  toItemPayload,
-  tombstone,
-  toPopularItem,
-  toQdrant,
-  toQdrantFilter,
-  toUserPayload
-} from './qdrantPoints.ts'
+import { inBatches, notNewerThan, toItemPayload, tombstone, toQdrant, toVector } from './qdrantPoints.ts'
+import { QdrantQueries } from './qdrantQueries.ts'
 import { NotInQdrantError, type QdrantParts, QdrantRequests } from './qdrantRequests.ts'
 import { noSuchVersion, QdrantVersions } from './qdrantVersions.ts'
 
 export interface QdrantIndexParts extends QdrantParts {
-  /** Whose vectors these are: collections of another run are left alone. */
+  /** Owner of the vectors: collections of another run are not touched. */
   readonly run: string
-  /** Longest history of a user: by so many neighbours more are asked for, to leave out what the user has seen. */
+  /** Longest history of a user: a search by user asks for as many more neighbours, to exclude the history. */
   readonly historyMax: number
 }
 
-/** One write: large enough that its overhead does not count, small enough that others get their turn. */
+/** Points of one write: its overhead is small, and others get their turn. */
 const batchPointsMax = 1000
-/** Index versions that may be switched and dropped under one question before it gives up. */
+/** Versions that may be switched and dropped during one question before it fails. */
 const attemptsMax = 3
 const purgeIntervalMs = 60 * 60 * 1000
-
-type QueryPoint = Schemas['ScoredPoint']
-
-/** As Qdrant says it. [K] lists, best first. */
-interface Nearest {
-  readonly step: number
-  readonly lists: readonly (readonly QueryPoint[])[]
-}
-
-interface Wanted {
-  readonly limit: number
-  readonly filter: Filter
-  readonly options: SearchOptions
-}
 
 export class QdrantIndex implements VectorIndex {
   readonly #options: Required<QdrantOptions>
   readonly #clock: Clock
-  readonly #historyMax: number
   readonly #names: QdrantNames
   readonly #requests: QdrantRequests
   readonly #versions: QdrantVersions
-  readonly #itemIds: QdrantItemIds
-  /** Collection → when tombstones were last swept out of it. */
+  readonly #queries: QdrantQueries
+  /** Collection → when its old tombstones were last deleted. */
   readonly #purgedAtMs = new Map<string, number>()
 
-  /** Asks nothing of the server yet: a reader may start before it. */
-  constructor(options: QdrantOptions, parts: QdrantIndexParts) {
-    this.#options = withLimits(options)
-    this.#clock = parts.clock
-    this.#historyMax = parts.historyMax
-    this.#names = new QdrantNames(options.prefix)
-    this.#requests = new QdrantRequests(options, parts)
-    this.#itemIds = new QdrantItemIds(this.#requests)
-    this.#versions = new QdrantVersions({
-      requests: this.#requests,
-      names: this.#names,
-      options: this.#options,
-      clock: parts.clock,
-      run: parts.run
-    })
+  /** Sends nothing to the server yet: a reader may start before it. */
+  constructor(settings: QdrantOptions, parts: QdrantIndexParts) {
+    const { clock, run, historyMax } = parts
+    const options = withLimits(settings)
+    this.#options = options
+    this.#clock = clock
+    const names = new QdrantNames(options.prefix)
+    const requests = new QdrantRequests(options, parts)
+    const versions = new QdrantVersions({ requests, names, options, clock, run })
+    this.#names = names
+    this.#requests = requests
+    this.#versions = versions
+    this.#queries = new QdrantQueries({ requests, names, versions, options, historyMax })
   }
 
-  /** Of the server. */
+  /** Version of the server. */
   version(): Promise<string> {
     return this.#requests.version()
   }
 
-  createVersion(indexVersion: string, shape: VersionShape): Promise<void> {
-    return this.#versions.create(indexVersion, shape)
+  createVersion(version: string, shape: VersionShape): Promise<void> {
+    return this.#versions.create(version, shape)
   }
 
-  async upsert(indexVersion: string, step: number, points: readonly VectorPoint[]): Promise<number> {
-    const shape = await this.#versions.shape(indexVersion)
-    checkPoints(indexVersion, shape, step, points)
-    await this.#versions.indexContexts(indexVersion, contextsOf(points))
+  async upsert(version: string, step: number, points: readonly VectorPoint[]): Promise<number> {
+    const shape = await this.#versions.shape(version)
+    checkPoints(version, shape, step, points)
+    await this.#versions.indexContexts(version, contextsOf(points))
     let stale = 0
-    let total = 0
     for (const role of roles) {
       // Batches overtake each other: of two writes of one point only the last is sent.
       const last = new Map(points.filter((point) => point.role === role).map((point) => [point.id, point]))
       if (last.size === 0) continue
-      total += points.filter((point) => point.role === role).length
       const batches = inBatches([...last.values()], this.#options.batchBytesMax, batchPointsMax)
       const written = await Promise.allSettled(
-        batches.map((batch) => this.#writeBatch(indexVersion, role, step, batch, shape))
+        batches.map((batch) => this.#writeBatch(version, role, step, batch, shape))
       )
-      for (const result of written) if (result.status === 'rejected') throw this.#asMissing(indexVersion, result.reason)
-      stale += await this.#countStale(indexVersion, role, step, [...last.keys()])
+      for (const result of written) if (result.status === 'rejected') throw this.#asMissing(version, result.reason)
+      stale += await this.#countStale(version, role, step, [...last.keys()])
     }
-    return total - stale
+    return points.length - stale
   }
 
-  async remove(indexVersion: string, role: Role, ids: readonly string[]): Promise<void> {
-    const collection = this.#names.collection(role, indexVersion)
+  async remove(version: string, role: Role, ids: readonly string[]): Promise<void> {
+    const collection = this.#names.collection(role, version)
     try {
-      for (let from = 0; from < ids.length; from += batchPointsMax) {
-        await this.#removeBatch(collection, ids.slice(from, from + batchPointsMax))
-      }
+      for (const batch of slices(ids)) await this.#removeBatch(collection, batch)
       await this.#purge(collection)
     } catch (error) {
-      throw this.#asMissing(indexVersion, error)
+      throw this.#asMissing(version, error)
     }
   }
 
   async erase(userIds: readonly UserId[]): Promise<void> {
-    for (const indexVersion of await this.#versions.list()) {
-      const collection = this.#names.collection('user', indexVersion)
-      for (let from = 0; from < userIds.length; from += batchPointsMax) {
-        const points = userIds.slice(from, from + batchPointsMax).map(pointId)
+    for (const version of await this.#versions.list()) {
+      const collection = this.#names.collection('user', version)
+      for (const batch of slices(userIds))
         await this.#requests.write(`erase users from ${collection}`, (client) =>
-          client.delete(collection, { points, wait: true })
+          client.delete(collection, { points: batch.map(pointId), wait: true })
         )
-      }
     }
   }
 
-  promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
-    return this.#versions.promote(indexVersion, expected)
+  promote(version: string, expected: PointCounts): Promise<void> {
+    return this.#versions.promote(version, expected)
   }
 
-  dropVersion(indexVersion: string): Promise<void> {
-    return this.#versions.drop(indexVersion)
+  dropVersion(version: string): Promise<void> {
+    return this.#versions.drop(version)
   }
 
   versions(): Promise<readonly string[]> {
@@ -169,10 +130,10 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async live(): Promise<IndexState | undefined> {
-    return this.#inLiveVersion(undefined, async (indexVersion) => {
+    return this.#inLiveVersion(async (indexVersion) => {
       const [shape, step, items, users] = await Promise.all([
         this.#versions.shape(indexVersion),
-        this.#step(indexVersion),
+        this.#queries.step(indexVersion),
         this.#versions.count(indexVersion, 'item'),
         this.#versions.count(indexVersion, 'user')
       ])
@@ -181,20 +142,15 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async search(
-    { by }: InterestQuery,
+    query: InterestQuery,
     limit: number,
     filter: Filter = {},
     options: SearchOptions = {}
   ): Promise<SearchResult> {
     checkLimit(limit)
     const found = await this.#inLiveVersion<SearchResult>(
-      async (indexVersion) => ({ indexVersion, step: await this.#step(indexVersion), lists: undefined }),
-      (indexVersion) =>
-        'userId' in by
-          ? this.#searchByUser(indexVersion, by.userId, { limit, filter, options })
-          : 'itemId' in by
-            ? this.#searchByItem(indexVersion, by.itemId, { limit, filter, options })
-            : this.#searchByVectors(indexVersion, by.vectors, by.count, { limit, filter, options })
+      (version) => this.#queries.search(version, { ...query, limit, filter, options }),
+      async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), lists: undefined })
     )
     if (found === undefined) throw nothingLive()
     return found
@@ -202,85 +158,35 @@ export class QdrantIndex implements VectorIndex {
 
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
-    const answer = await this.#inLiveVersion(undefined, async (indexVersion) => {
-      // Qdrant refuses an order by what it has no index of.
-      if (context !== undefined && !(await this.#versions.contexts(indexVersion)).has(context))
-        return { indexVersion, step: await this.#step(indexVersion), items: [] }
-      const key = context === undefined ? 'popularity' : contextField(context)
-      const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
-      const [found, top, newest] = (await this.#query(indexVersion, 'ask for what is popular', [
-        { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
-        { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
-        newestStep
-      ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
-      const level = (hit: QueryPoint | undefined) => {
-        const { popularity = 0, popularityIn = {} } = toItemPayload(hit?.payload ?? {})
-        return context === undefined ? popularity : (own(popularityIn, context) ?? 0)
-      }
-      const greatest = level(top[0])
-      return {
-        indexVersion,
-        step: stepOf(newest),
-        items: found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
-      }
-    })
-    if (answer === undefined) throw nothingLive()
-    return answer
+    const found = await this.#inLiveVersion((version) => this.#queries.popular(version, limit, filter, context))
+    if (found === undefined) throw nothingLive()
+    return found
   }
 
   async items(
-    indexVersion: string,
+    version: string,
     ids: readonly ItemId[],
     { vectors = false }: SearchOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
-    const collection = this.#names.collection('item', indexVersion)
-    const wanted = [...new Set(ids)]
-    if (wanted.length === 0) return new Map()
+    if (ids.length === 0) return new Map()
     try {
-      const found = await this.#requests.read(`read items from ${collection}`, (client) =>
-        client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector: vectors })
-      )
-      const items = new Map(
-        found.flatMap(({ payload, vector }) =>
-          typeof payload?.id === 'string'
-            ? [
-                [
-                  payload.id,
-                  { payload: toItemPayload(payload), ...(vectors ? { vector: toVector(vector) } : {}) }
-                ] as const
-              ]
-            : []
-        )
-      )
-      return new Map(wanted.flatMap((id) => (items.has(id) ? [[id, items.get(id)!] as const] : [])))
+      return await this.#queries.items(version, ids, vectors)
     } catch (error) {
       if (error instanceof NotInQdrantError) return new Map()
       throw error
     }
   }
 
-  async user(userId: UserId): Promise<{ payload: UserPayload; vectors: Float32Array } | undefined> {
-    return this.#inLiveVersion(undefined, async (indexVersion) => {
-      const [{ interestCount, dimensions }, stored] = await Promise.all([
-        this.#versions.shape(indexVersion),
-        this.#retrieve(indexVersion, 'user', userId, true)
-      ])
-      if (stored === undefined) return undefined
-      const vectors = new Float32Array(interestCount * dimensions) // [K, D]
-      const named = stored.vector as Record<string, number[]>
-      for (let k = 0; k < interestCount; k++) vectors.set(own(named, interestName(k)) ?? [], k * dimensions)
-      return { payload: toUserPayload(stored.payload), vectors }
-    })
+  user(userId: UserId): Promise<StoredUser | undefined> {
+    return this.#inLiveVersion((version) => this.#queries.user(version, userId))
   }
 
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
-    return this.#inLiveVersion(undefined, async (indexVersion) => {
-      const stored = await this.#retrieve(indexVersion, 'item', itemId, true)
-      return stored && { payload: toItemPayload(stored.payload), vector: toVector(stored.vector) }
-    })
+    const stored = await this.#inLiveVersion((version) => this.#queries.retrieve(version, 'item', itemId, true))
+    return stored && { payload: toItemPayload(stored.payload), vector: toVector(stored.vector) }
   }
 
-  /** Removes every collection of this run, the live ones too, and with them their aliases. @returns their names */
+  /** Removes every collection of this run, the live ones and their aliases included. @returns their names */
   clear(): Promise<string[]> {
     return this.#versions.clear()
   }
@@ -290,13 +196,13 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async #writeBatch(
-    indexVersion: string,
+    version: string,
     role: Role,
     step: number,
     batch: readonly VectorPoint[],
     shape: VersionShape
   ): Promise<void> {
-    const collection = this.#names.collection(role, indexVersion)
+    const collection = this.#names.collection(role, version)
     await this.#requests.write(`write ${batch.length} points to ${collection}`, (client) =>
       client.upsert(collection, {
         points: batch.map((point) => toQdrant(point, step, shape)),
@@ -306,26 +212,23 @@ export class QdrantIndex implements VectorIndex {
     )
   }
 
-  /** How many of them a newer step has written: none, unless something in the collection is newer. */
-  async #countStale(indexVersion: string, role: Role, step: number, ids: readonly string[]): Promise<number> {
-    const collection = this.#names.collection(role, indexVersion)
+  /** How many of the points have a newer step; the second count is needed only if any point of the collection has. */
+  async #countStale(version: string, role: Role, step: number, ids: readonly string[]): Promise<number> {
+    const collection = this.#names.collection(role, version)
     const newer = { key: 'version', range: { gt: step } }
-    const count = (must: Schemas['Condition'][]) =>
-      this.#requests.write(`count newer points of ${collection}`, (client) =>
+    const count = async (must: Schemas['Condition'][]) => {
+      const answer = await this.#requests.write(`count newer points of ${collection}`, (client) =>
         client.count(collection, { exact: true, filter: { must } })
       )
-    if ((await count([newer])).count === 0) return 0
-    let stale = 0
-    for (let from = 0; from < ids.length; from += batchPointsMax) {
-      stale += (await count([newer, { has_id: ids.slice(from, from + batchPointsMax).map(pointId) }])).count
+      return answer.count
     }
+    if ((await count([newer])) === 0) return 0
+    let stale = 0
+    for (const batch of slices(ids)) stale += await count([newer, { has_id: batch.map(pointId) }])
     return stale
   }
 
-  /**
-   * Puts tombstones where the points are, with the version that they have: what is newer by then stays, what is older
-   * will not come back.
-   */
+  /** Replaces points by tombstones of the version they have: a newer point stays, and an older one will not return. */
   async #removeBatch(collection: string, ids: readonly string[]): Promise<void> {
     const stored = await this.#requests.write(`read versions from ${collection}`, (client) =>
       client.retrieve(collection, {
@@ -353,7 +256,7 @@ export class QdrantIndex implements VectorIndex {
     )
   }
 
-  /** Takes tombstones out that are older than any write may be late. */
+  /** Deletes tombstones that are older than any write may be late. */
   async #purge(collection: string): Promise<void> {
     const nowMs = this.#clock.nowMs()
     if (nowMs - (this.#purgedAtMs.get(collection) ?? Number.NEGATIVE_INFINITY) < purgeIntervalMs) return
@@ -364,172 +267,38 @@ export class QdrantIndex implements VectorIndex {
     )
   }
 
-  async #searchByVectors(
-    indexVersion: string,
-    vectors: Float32Array,
-    count: number,
-    wanted: Wanted
-  ): Promise<SearchResult> {
-    if (!Number.isInteger(count) || count < 1 || count > queryInterestsMax) {
-      throw new ConfigError([
-        `search by vectors: their count must be an integer of 1 … ${queryInterestsMax}, not ${count}`
-      ])
-    }
-    const { dimensions } = await this.#versions.shape(indexVersion)
-    checkVectors('search by vectors', vectors, count, dimensions)
-    const queries = Array.from({ length: count }, (_, k) => ({
-      query: Array.from(vectors.subarray(k * dimensions, (k + 1) * dimensions))
-    }))
-    return this.#answer(indexVersion, await this.#nearest(indexVersion, queries, wanted))
-  }
-
-  /** Qdrant leaves out the point that a query starts from. */
-  async #searchByItem(indexVersion: string, itemId: ItemId, wanted: Wanted): Promise<SearchResult> {
-    return this.#answer(indexVersion, await this.#nearest(indexVersion, [{ query: pointId(itemId) }], wanted))
-  }
-
-  /** One batch of K queries by the stored vectors; who the user is and what to leave out is read beside it. */
-  async #searchByUser(indexVersion: string, userId: UserId, wanted: Wanted): Promise<SearchResult> {
-    const { limit, filter } = wanted
-    const { interestCount } = await this.#versions.shape(indexVersion)
-    const collection = this.#names.collection('user', indexVersion)
-    const id = pointId(userId)
-    const queries = Array.from({ length: interestCount }, (_, k) => ({
-      query: id,
-      lookup_from: { collection, vector: interestName(k) }
-    }))
-    const overfetch = filter.excludeRecent === false ? 0 : this.#historyMax
-    const [stored, found] = await Promise.allSettled([
-      this.#retrieve(indexVersion, 'user', userId, false),
-      this.#nearest(indexVersion, queries, { ...wanted, limit: limit + overfetch })
-    ])
-    if (stored.status === 'rejected') throw stored.reason
-    // Who is not here has made the queries fail.
-    if (stored.value === undefined) return { indexVersion, step: await this.#step(indexVersion), lists: undefined }
-    if (found.status === 'rejected') throw found.reason
-    const user = toUserPayload(stored.value.payload)
-    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
-    let { step, lists } = found.value
-    lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
-    // A history longer than it should be: what is left is too little, though there is more.
-    if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch)) {
-      ;({ step, lists } = await this.#nearest(indexVersion, queries, wanted, [...recent]))
-    }
-    return { ...(await this.#answer(indexVersion, { step, lists })), user }
-  }
-
-  /** One request: the nearest items of each query, and the newest step beside them. */
-  async #nearest(
-    indexVersion: string,
-    queries: readonly Schemas['QueryRequest'][],
-    { limit, filter, options }: Wanted,
-    excluded: readonly string[] = []
-  ): Promise<Nearest> {
-    const withVector = options.vectors === true
-    const asked = {
-      limit,
-      ...filterPart(toQdrantFilter(filter, excluded)),
-      ...this.#searchParams(),
-      with_payload: false,
-      ...(withVector ? { with_vector: true } : {})
-    }
-    const searches = queries.map((query) => ({ ...query, ...asked }))
-    const answers = await this.#query(indexVersion, 'search', [...searches, newestStep])
-    return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
-  }
-
-  /** What was found, by the names of the items; without those that were removed meanwhile. */
-  async #answer(indexVersion: string, { step, lists }: Nearest): Promise<SearchResult & { lists: Candidate[][] }> {
-    const points = lists.map((hits) => hits.map(({ id }) => String(id)))
-    const itemIds = await this.#itemIds.of(this.#names.collection('item', indexVersion), points.flat())
-    let at = 0
-    const named = lists.map((hits) =>
-      hits.flatMap(({ score, vector }) => {
-        const itemId = itemIds[at++]
-        if (itemId === undefined) return []
-        return [{ itemId, score: toCosine(score), ...(vector == null ? {} : { vector: toVector(vector) }) }]
-      })
-    )
-    return { indexVersion, step, lists: named }
-  }
-
-  async #step(indexVersion: string): Promise<number> {
-    const [newest] = await this.#query(indexVersion, 'ask for the newest step', [newestStep])
-    return stepOf(newest)
-  }
-
-  async #query(indexVersion: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
-    const collection = this.#names.collection('item', indexVersion)
-    const answers = await this.#requests.read(`${what} in ${collection}`, (client) =>
-      client.queryBatch(collection, { searches })
-    )
-    return answers.map(({ points }) => points)
-  }
-
-  /** undefined: not here, or removed. @throws NotInQdrantError if the collection is not there */
-  async #retrieve(
-    indexVersion: string,
-    role: Role,
-    id: string,
-    withVector: boolean
-  ): Promise<{ payload: QdrantPayload; vector: unknown } | undefined> {
-    const collection = this.#names.collection(role, indexVersion)
-    const read = (client: QdrantClient) =>
-      client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
-    const [stored] = await this.#requests.read(`read ${role} from ${collection}`, read)
-    const payload = stored?.payload ?? {}
-    if (stored === undefined || payload.removedAtMs !== undefined) return undefined
-    return { payload, vector: stored.vector }
-  }
-
   /**
-   * Asks one index version, the live one. If it was dropped while it was asked, the one that is live by then.
-   * @returns undefined if no index version is live. `missing`: what a question comes to that starts from a point that is not
-   *   there
+   * Asks the live version; if it is dropped meanwhile, the one that is live then.
+   *
+   * @param missing the answer if the point that a query starts from is not in the version
+   * @returns undefined if no version is live
    */
   async #inLiveVersion<T>(
-    missing: ((indexVersion: string) => Promise<T>) | undefined,
-    ask: (indexVersion: string) => Promise<T>
+    ask: (version: string) => Promise<T>,
+    missing?: (version: string) => Promise<T>
   ): Promise<T | undefined> {
     let before: string | undefined
     for (let attempt = 1; ; attempt++) {
-      const indexVersion = await this.#versions.live(attempt > 1)
-      if (indexVersion === undefined) return undefined
+      const version = await this.#versions.live(attempt > 1)
+      if (version === undefined) return undefined
       try {
-        return indexVersion === before && missing !== undefined ? await missing(indexVersion) : await ask(indexVersion)
+        return version === before && missing !== undefined ? await missing(version) : await ask(version)
       } catch (error) {
         const isGone =
           error instanceof NotInQdrantError ||
-          (error instanceof ConfigError && error.message === noSuchVersion(indexVersion).message)
+          (error instanceof ConfigError && error.message === noSuchVersion(version).message)
         if (!isGone || attempt >= attemptsMax) throw error
-        if (indexVersion === before) this.#versions.forget(indexVersion)
-        before = indexVersion
+        if (version === before) this.#versions.forget(version)
+        before = version
       }
     }
   }
 
-  #asMissing(indexVersion: string, error: unknown): unknown {
+  #asMissing(version: string, error: unknown): unknown {
     if (!(error instanceof NotInQdrantError)) return error
-    this.#versions.forget(indexVersion)
-    return noSuchVersion(indexVersion)
+    this.#versions.forget(version)
+    return noSuchVersion(version)
   }
-
-  #searchParams(): { params?: Schemas['SearchParams'] } {
-    const { searchEffort, exact, quantization, oversampling } = this.#options
-    const params: Schemas['SearchParams'] = {
-      ...(searchEffort === 0 ? {} : { hnsw_ef: searchEffort }),
-      ...(exact ? { exact } : {}),
-      ...(quantization === 'int8' ? { quantization: { rescore: true, oversampling } } : {})
-    }
-    return Object.keys(params).length === 0 ? {} : { params }
-  }
-}
-
-/** Of all items, tombstones among them. */
-const newestStep = {
-  query: { order_by: { key: 'version', direction: 'desc' as const } },
-  limit: 1,
-  with_payload: ['version']
 }
 
 function contextsOf(points: readonly VectorPoint[]): Set<string> {
@@ -538,17 +307,10 @@ function contextsOf(points: readonly VectorPoint[]): Set<string> {
   )
 }
 
-/** [D] */
-function toVector(vector: unknown): Float32Array {
-  return Float32Array.from(vector as number[])
-}
-
-function stepOf(newest: QueryPoint[] | undefined): number {
-  return Number(newest?.[0]?.payload?.version ?? 0)
-}
-
-function filterPart(filter: Schemas['Filter'] | undefined): { filter?: Schemas['Filter'] } {
-  return filter === undefined ? {} : { filter }
+function slices<T>(values: readonly T[]): T[][] {
+  return Array.from({ length: Math.ceil(values.length / batchPointsMax) }, (_, i) =>
+    values.slice(i * batchPointsMax, (i + 1) * batchPointsMax)
+  )
 }
 
 function nothingLive(): UnavailableError {

@@ -2,10 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { ConfigError } from '../../core/errors.ts'
-
-export type Role = 'item' | 'user'
-
-export const roles: readonly Role[] = ['item', 'user']
+import type { Role } from '../vectorIndex.ts'
 
 /** Namespace of the point ids: made up once, never to change. */
 const namespace = Buffer.from('5b1fa8ad0c5a4d0e9a2b6d1f3c7e8a90', 'hex')

@@ -10,11 +10,12 @@ import {
   type ItemPayload,
   type PopularItem,
   popularityPart,
+  type Role,
   type UserPayload,
   type VectorPoint,
   type VersionShape
 } from '../vectorIndex.ts'
-import { interestName, pointId, type Role } from './qdrantNames.ts'
+import { interestName, pointId } from './qdrantNames.ts'
 
 export type QdrantPoint = Schemas['PointStruct']
 export type QdrantFilter = Schemas['Filter']
@@ -197,4 +198,9 @@ export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined 
 /** Rounding in the engine may go past the ends. */
 export function toCosine(score: number): number {
   return Math.min(1, Math.max(-1, score))
+}
+
+/** [D] */
+export function toVector(vector: unknown): Float32Array {
+  return Float32Array.from(vector as number[])
 }

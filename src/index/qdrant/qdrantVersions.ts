@@ -8,8 +8,8 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
-import { checkShape, incompleteVersion, type VersionShape } from '../vectorIndex.ts'
-import { interestName, type QdrantNames, type Role, roles } from './qdrantNames.ts'
+import { checkShape, incompleteVersion, type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
+import { interestName, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
 import { contextField, contextIndex, contextOf, isRemoved, payloadIndexes } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
@@ -182,7 +182,7 @@ export class QdrantVersions {
    * Both aliases in one call, after the index version was found indexed, full enough, and searchable.
    * @throws UnavailableError if it is not; then nothing was switched, and later it may be
    */
-  async promote(indexVersion: string, expected: { items: number; users: number }): Promise<void> {
+  async promote(indexVersion: string, expected: PointCounts): Promise<void> {
     const aliases = await this.#aliases()
     const wanted = roles.map((role) => [this.#names.alias(role), this.#names.collection(role, indexVersion)] as const)
     const isLive = wanted.every(([alias, collection]) => aliases.get(alias) === collection)
@@ -345,7 +345,7 @@ export class QdrantVersions {
   }
 
   /** Some items are found by their own vectors, and some users find items. @throws UnavailableError */
-  async #searchCanaries(indexVersion: string, held: { items: number; users: number }): Promise<void> {
+  async #searchCanaries(indexVersion: string, held: PointCounts): Promise<void> {
     const [items, users] = roles.map((role) => this.#names.collection(role, indexVersion)) as [string, string]
     const sample = async (name: string, withVector: boolean) =>
       (

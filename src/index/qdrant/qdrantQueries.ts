@@ -1,0 +1,252 @@
+// Reads of one index version in Qdrant. D dimensions, K interests a user.
+
+import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
+import { own } from '../../core/own.ts'
+import type { ItemId, UserId } from '../../records/interaction.ts'
+import { queryInterestsMax } from '../itemTable.ts'
+import { popularityScore } from '../popularity.ts'
+import {
+  checkQuery,
+  type DescribedItem,
+  type Filter,
+  type InterestQuery,
+  type PopularItems,
+  type Role,
+  type SearchOptions,
+  type SearchResult,
+  type StoredUser
+} from '../vectorIndex.ts'
+import { QdrantItemIds } from './qdrantItemIds.ts'
+import { interestName, pointId, type QdrantNames } from './qdrantNames.ts'
+import type { QdrantOptions } from './qdrantOptions.ts'
+import {
+  contextField,
+  describedFields,
+  type QdrantPayload,
+  toCosine,
+  toItemPayload,
+  toPopularItem,
+  toQdrantFilter,
+  toUserPayload,
+  toVector
+} from './qdrantPoints.ts'
+import type { QdrantRequests } from './qdrantRequests.ts'
+import type { QdrantVersions } from './qdrantVersions.ts'
+
+type QueryPoint = Schemas['ScoredPoint']
+
+/** [K] lists of points, best first. */
+interface Nearest {
+  readonly step: number
+  readonly lists: readonly (readonly QueryPoint[])[]
+}
+
+export interface SearchRequest extends InterestQuery {
+  readonly limit: number
+  readonly filter: Filter
+  readonly options: SearchOptions
+}
+
+/** Of all items, tombstones included. */
+const newestStep = {
+  query: { order_by: { key: 'version', direction: 'desc' as const } },
+  limit: 1,
+  with_payload: ['version']
+}
+
+export class QdrantQueries {
+  readonly #requests: QdrantRequests
+  readonly #names: QdrantNames
+  readonly #versions: QdrantVersions
+  readonly #options: Required<QdrantOptions>
+  readonly #historyMax: number
+  readonly #itemIds: QdrantItemIds
+
+  constructor(parts: {
+    requests: QdrantRequests
+    names: QdrantNames
+    versions: QdrantVersions
+    options: Required<QdrantOptions>
+    historyMax: number
+  }) {
+    this.#requests = parts.requests
+    this.#names = parts.names
+    this.#versions = parts.versions
+    this.#options = parts.options
+    this.#historyMax = parts.historyMax
+    this.#itemIds = new QdrantItemIds(parts.requests)
+  }
+
+  /** Newest step of the items. */
+  async step(version: string): Promise<number> {
+    const [newest] = await this.#query(version, 'ask for the newest step', [newestStep])
+    return stepOf(newest)
+  }
+
+  async search(version: string, request: SearchRequest): Promise<SearchResult> {
+    const { by } = request
+    if ('userId' in by) return this.#searchByUser(version, by.userId, request)
+    if ('itemId' in by) {
+      // Qdrant leaves out the point that a query starts from.
+      return this.#answer(version, await this.#nearest(version, [{ query: pointId(by.itemId) }], request))
+    }
+    const { dimensions } = await this.#versions.shape(version)
+    checkQuery(by.vectors, by.count, dimensions, queryInterestsMax)
+    const queries = Array.from({ length: by.count }, (_, k) => ({
+      query: Array.from(by.vectors.subarray(k * dimensions, (k + 1) * dimensions))
+    }))
+    return this.#answer(version, await this.#nearest(version, queries, request))
+  }
+
+  async popular(version: string, limit: number, filter: Filter, context?: string): Promise<PopularItems> {
+    // Qdrant refuses an order by a field without an index.
+    if (context !== undefined && !(await this.#versions.contexts(version)).has(context))
+      return { indexVersion: version, step: await this.step(version), items: [] }
+    const key = context === undefined ? 'popularity' : contextField(context)
+    const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
+    const [found, top, newest] = (await this.#query(version, 'ask for popular items', [
+      { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
+      { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
+      newestStep
+    ])) as [QueryPoint[], QueryPoint[], QueryPoint[]]
+    const level = (hit: QueryPoint | undefined) => {
+      const { popularity = 0, popularityIn = {} } = toItemPayload(hit?.payload ?? {})
+      return context === undefined ? popularity : (own(popularityIn, context) ?? 0)
+    }
+    const greatest = level(top[0])
+    const items = found.map((hit) => toPopularItem(hit, popularityScore(level(hit), greatest)))
+    return { indexVersion: version, step: stepOf(newest), items }
+  }
+
+  async items(version: string, ids: readonly ItemId[], vectors: boolean): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+    const collection = this.#names.collection('item', version)
+    const wanted = [...new Set(ids)]
+    const found = await this.#requests.read(`read items from ${collection}`, (client) =>
+      client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector: vectors })
+    )
+    const items = new Map<unknown, DescribedItem>()
+    for (const { payload, vector } of found)
+      items.set(payload?.id, {
+        payload: toItemPayload(payload ?? {}),
+        ...(vectors ? { vector: toVector(vector) } : {})
+      })
+    return new Map(wanted.flatMap((id) => (items.has(id) ? [[id, items.get(id)!] as const] : [])))
+  }
+
+  async user(version: string, userId: UserId): Promise<StoredUser | undefined> {
+    const [{ interestCount, dimensions }, stored] = await Promise.all([
+      this.#versions.shape(version),
+      this.retrieve(version, 'user', userId, true)
+    ])
+    if (stored === undefined) return undefined
+    const vectors = new Float32Array(interestCount * dimensions) // [K, D]
+    const named = stored.vector as Record<string, number[]>
+    for (let k = 0; k < interestCount; k++) vectors.set(own(named, interestName(k)) ?? [], k * dimensions)
+    return { payload: toUserPayload(stored.payload), vectors }
+  }
+
+  /** undefined: not here, or removed. @throws NotInQdrantError if there is no such collection */
+  async retrieve(
+    version: string,
+    role: Role,
+    id: string,
+    withVector: boolean
+  ): Promise<{ payload: QdrantPayload; vector: unknown } | undefined> {
+    const collection = this.#names.collection(role, version)
+    const read = (client: QdrantClient) =>
+      client.retrieve(collection, { ids: [pointId(id)], with_payload: true, with_vector: withVector })
+    const [stored] = await this.#requests.read(`read ${role} from ${collection}`, read)
+    const payload = stored?.payload ?? {}
+    if (stored === undefined || payload.removedAtMs !== undefined) return undefined
+    return { payload, vector: stored.vector }
+  }
+
+  /** One batch of K queries by the stored vectors; the user's payload is read at the same time. */
+  async #searchByUser(version: string, userId: UserId, request: SearchRequest): Promise<SearchResult> {
+    const { limit, filter } = request
+    const { interestCount } = await this.#versions.shape(version)
+    const collection = this.#names.collection('user', version)
+    const query = pointId(userId)
+    const queries = Array.from({ length: interestCount }, (_, k) => ({
+      query,
+      lookup_from: { collection, vector: interestName(k) }
+    }))
+    const overfetch = filter.excludeRecent === false ? 0 : this.#historyMax
+    const [stored, found] = await Promise.allSettled([
+      this.retrieve(version, 'user', userId, false),
+      this.#nearest(version, queries, { ...request, limit: limit + overfetch })
+    ])
+    if (stored.status === 'rejected') throw stored.reason
+    // The queries fail for a user who is not here.
+    if (stored.value === undefined) return { indexVersion: version, step: await this.step(version), lists: undefined }
+    if (found.status === 'rejected') throw found.reason
+    const user = toUserPayload(stored.value.payload)
+    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
+    let { step, lists } = found.value
+    lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
+    // A history longer than `historyMax` may leave too few, though there are more.
+    if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch))
+      ({ step, lists } = await this.#nearest(version, queries, request, [...recent]))
+    return { ...(await this.#answer(version, { step, lists })), user }
+  }
+
+  /** One request: the nearest items of each query, and the newest step. */
+  async #nearest(
+    version: string,
+    queries: readonly Schemas['QueryRequest'][],
+    { limit, filter, options }: SearchRequest,
+    excluded: readonly string[] = []
+  ): Promise<Nearest> {
+    const common = {
+      limit,
+      ...filterPart(toQdrantFilter(filter, excluded)),
+      ...this.#searchParams(),
+      with_payload: false,
+      ...(options.vectors === true ? { with_vector: true } : {})
+    }
+    const searches = queries.map((query) => ({ ...query, ...common }))
+    const answers = await this.#query(version, 'search', [...searches, newestStep])
+    return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
+  }
+
+  /** Points as items, without those that were removed meanwhile. */
+  async #answer(version: string, { step, lists }: Nearest): Promise<SearchResult> {
+    const points = lists.flatMap((hits) => hits.map(({ id }) => String(id)))
+    const itemIds = await this.#itemIds.of(this.#names.collection('item', version), points)
+    let at = 0
+    const named = lists.map((hits) =>
+      hits.flatMap(({ score, vector }) => {
+        const itemId = itemIds[at++]
+        if (itemId === undefined) return []
+        return [{ itemId, score: toCosine(score), ...(vector == null ? {} : { vector: toVector(vector) }) }]
+      })
+    )
+    return { indexVersion: version, step, lists: named }
+  }
+
+  async #query(version: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
+    const collection = this.#names.collection('item', version)
+    const answers = await this.#requests.read(`${what} in ${collection}`, (client) =>
+      client.queryBatch(collection, { searches })
+    )
+    return answers.map(({ points }) => points)
+  }
+
+  #searchParams(): { params?: Schemas['SearchParams'] } {
+    const { searchEffort, exact, quantization, oversampling } = this.#options
+    const params: Schemas['SearchParams'] = {
+      ...(searchEffort === 0 ? {} : { hnsw_ef: searchEffort }),
+      ...(exact ? { exact } : {}),
+      ...(quantization === 'int8' ? { quantization: { rescore: true, oversampling } } : {})
+    }
+    return Object.keys(params).length === 0 ? {} : { params }
+  }
+}
+
+function stepOf(newest: QueryPoint[] | undefined): number {
+  return Number(newest?.[0]?.payload?.version ?? 0)
+}
+
+function filterPart(filter: Schemas['Filter'] | undefined): { filter?: Schemas['Filter'] } {
+  return filter === undefined ? {} : { filter }
+}
