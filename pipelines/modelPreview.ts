@@ -20,12 +20,13 @@ import { KeptModel } from '../src/publish/keptModel.ts'
 import {
   type GateFigures,
   type GateOptions,
+  type GateTarget,
   GateTrial,
   gateListLength,
   gateOptions,
-  objections
+  objections,
+  PublisherTargets
 } from '../src/publish/publisherGate.ts'
-import { type GateTarget, PublisherTargets } from '../src/publish/publisherTargets.ts'
 import { Catalogue } from '../src/records/catalogue.ts'
 import { cutExamples } from '../src/records/cutExamples.ts'
 import type { ItemId } from '../src/records/interaction.ts'

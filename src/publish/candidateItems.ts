@@ -4,7 +4,7 @@ import type { CatalogueReader } from '../log/catalogueReader.ts'
 import type { CatalogueChange } from '../records/catalogue.ts'
 import type { ItemId } from '../records/interaction.ts'
 import type { Publisher } from './publisher.ts'
-import type { PublishStageOptions } from './publishStage.ts'
+import type { PublishStageOptions } from './publishStageOptions.ts'
 
 /**
  * A catalogue that arrives while this process runs counts as complete when nothing of it has come for so long. Before,

@@ -1,5 +1,5 @@
-// What the publisher has put into effect, kept for the next life: the towers after every acceptance, and the rows with
-// them as soon as the log goes on without them, by weights that were refused or another index version that is being filled.
+// The model in effect, kept for the next process: the towers after every acceptance, and the embedding rows too once the
+// log has advanced without them, by a rejected candidate or another version that is being filled.
 
 import { CorruptError, type MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
@@ -18,7 +18,7 @@ interface Kept {
 
 export class KeptModel {
   readonly #parts: Kept
-  /** What the newest file holds. */
+  /** Content of the newest file. */
   #saved: { readonly next: bigint; readonly weights: bigint; readonly whole: boolean } | undefined
 
   constructor(parts: Kept) {
@@ -26,7 +26,7 @@ export class KeptModel {
   }
 
   /**
-   * The model to go on with; undefined: none was kept, or what is live is not its index version any more, or another log's.
+   * The model to resume with; undefined: none was kept, another version is live, or it is of another log.
    * @param end of model-updates
    */
   async load(end: bigint): Promise<LiveModel | undefined> {
@@ -38,7 +38,7 @@ export class KeptModel {
       live = liveModelFromCheckpoint(kept.checkpoint)
     } catch (error) {
       if (!(error instanceof CorruptError)) throw error
-      onProblem?.(error) // the log has a model all the same
+      onProblem?.(error) // the log has a model too
       return undefined
     }
     const served = await index.live()
@@ -47,20 +47,20 @@ export class KeptModel {
     return live
   }
 
-  /** Whether `keep` has something to do. @param held weights were refused, and none accepted since */
-  isDue(held: boolean): boolean {
+  /** Whether `keep` has something to do. @param rejected a candidate was rejected, and none accepted since */
+  isDue(rejected: boolean): boolean {
     const { replica } = this.#parts
-    // While an index version is filled, the one that is answered from is what is to come back.
+    // While a version is filled, the model that is served is the one to keep.
     if (!replica.ready || replica.previous !== undefined) return false
     const { next, weights } = replica.inEffect
-    if (held || replica.beginsVersion) return this.#saved?.whole !== true || this.#saved.next !== next
+    if (rejected || replica.beginsVersion) return this.#saved?.whole !== true || this.#saved.next !== next
     return this.#saved?.weights !== weights
   }
 
-  async keep(held: boolean): Promise<void> {
+  async keep(rejected: boolean): Promise<void> {
     const { replica, store } = this.#parts
     const { next, weights } = replica.inEffect
-    const whole = held || replica.beginsVersion
+    const whole = rejected || replica.beginsVersion
     await store.save(Number(next), liveModelToCheckpoint(replica.liveModel(whole)))
     this.#saved = { next, weights, whole }
   }

@@ -1,5 +1,5 @@
-// Lets other tower weights through to the publisher, or holds them back: tries them on the newest targets, a little at
-// a time, and keeps what was found.
+// Lets candidate tower weights take effect, or rejects them: tries them on the newest targets in small pieces of work,
+// and keeps the verdicts.
 
 import type { Clock } from '../core/clock.ts'
 import { type StateKind, z } from '../core/stateFile.ts'
@@ -9,40 +9,38 @@ import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { VersionReason } from '../records/modelUpdate.ts'
-import { type GateSlide, noSlide, slideAfter } from './gateSlide.ts'
-import { type GateOptions, GateTrial, type GateVerdict } from './publisherGate.ts'
-import { type GateTarget, PublisherTargets } from './publisherTargets.ts'
+import { type GateSlide, noSlide, slideAfter } from './gateStatistics.ts'
+import { type GateOptions, type GateTarget, GateTrial, type GateVerdict, PublisherTargets } from './publisherGate.ts'
 
-/** Work done at once before others on the thread get a turn: what a click may have to wait more. */
+/** Work at once before others on the thread get a turn: a click may have to wait so much longer. */
 const pieceMs = 10
-/** Verdicts kept, the newest: a quarter of an hour of them. */
+/** Newest verdicts that are kept: a quarter of an hour of them. */
 const recordsMax = 100
 
-/** A verdict, for those who ask later. JSON: figures that are not numbers are null. */
+/** A verdict as it is kept. JSON: figures that are not numbers are null. */
 export interface GateRecord extends GateVerdict {
   readonly step: number
   readonly modelVersion: string
   readonly reason?: VersionReason
   readonly atMs: number
-  /** Time of the thread that the trial took, and from when it was begun. */
+  /** Time of the thread that the trial took, and time since it was begun. */
   readonly workMs: number
   readonly tookMs: number
 }
 
-/** Weights that do not take effect, and why. */
 export interface RejectedCandidate {
-  /** The step refused last. */
+  /** The step rejected last. */
   readonly step: number
-  /** When the first of those in a row was refused. */
+  /** When the first in a row was rejected. */
   readonly sinceMs: number
   readonly text: string
 }
 
-/** Oldest first. */
 export interface GateHistory {
+  /** Oldest first. */
   readonly records: readonly GateRecord[]
   readonly held?: RejectedCandidate
-  /** Of the accepted ones; absent where the last is the best. */
+  /** Of the accepted weights; absent if the last are the best. */
   readonly slide?: GateSlide
 }
 
@@ -55,7 +53,7 @@ export const gateHistory: StateKind<GateHistory> = {
     ),
     held: z.looseObject({ step: z.number(), sinceMs: z.number(), text: z.string() }).optional()
   }),
-  removed: 'what the gate decided is forgotten; `mtmi versions` shows it from then on'
+  removed: 'earlier verdicts of the gate are gone; `mtmi versions` shows later ones'
 }
 
 export interface GateStore {
@@ -78,33 +76,24 @@ export class ModelGate {
   readonly #parts: ModelGateParts
   readonly #targets: PublisherTargets
   #trial: { readonly trial: GateTrial; readonly startedMs: number; workMs: number } | undefined
-  /** Later than this the next trial may begin. */
+  /** The next trial does not begin earlier. */
   #restUntilMs = 0
-  #records: readonly GateRecord[]
-  #held: RejectedCandidate | undefined
-  #slide: GateSlide
+  #history: GateHistory
 
   constructor(parts: ModelGateParts) {
     this.#parts = parts
     this.#targets = new PublisherTargets(parts.options.targets)
-    const history = parts.store?.load()
-    this.#records = history?.records ?? []
-    this.#held = history?.held
-    this.#slide = history?.slide ?? noSlide
-    this.#tell()
+    this.#history = parts.store?.load() ?? { records: [] }
+    this.#measureState()
   }
 
   get rejected(): RejectedCandidate | undefined {
-    return this.#held
+    return this.#history.held
   }
 
-  /** A trial is under way. */
+  /** A trial is in progress. */
   get working(): boolean {
     return this.#trial !== undefined
-  }
-
-  get last(): GateRecord | undefined {
-    return this.#records.at(-1)
   }
 
   note(target: GateTarget): void {
@@ -118,27 +107,22 @@ export class ModelGate {
   /**
    * Some milliseconds of work, if there is a candidate.
    * @param draining trials follow each other without a rest
-   * @returns what took effect; undefined while nothing is decided
+   * @returns the updates that took effect; undefined while nothing is accepted
    */
   advance(draining: boolean): AppliedUpdate[] | undefined {
-    const { replica, clock } = this.#parts
+    const { replica, clock, items, options, scoring } = this.#parts
     const startedMs = clock.nowMs()
     if (this.#trial === undefined && !draining && startedMs < this.#restUntilMs) return undefined
     const candidate = replica.propose()
     if (candidate === undefined) return undefined
     this.#trial ??= {
       trial: new GateTrial({
-        live: replica,
-        candidate: candidate.encoder,
-        items: this.#parts.items(),
+        ...{ live: replica, candidate: candidate.encoder, items: items(), options, scoring },
         targets: this.#targets.newestFirst(),
-        options: this.#parts.options,
         asked: candidate.reason !== undefined,
-        scoring: this.#parts.scoring,
-        slide: this.#slide
+        slide: this.#history.slide ?? noSlide
       }),
-      startedMs,
-      workMs: 0
+      ...{ startedMs, workMs: 0 }
     }
     const running = this.#trial
     let verdict: GateVerdict | undefined
@@ -150,11 +134,10 @@ export class ModelGate {
     running.workMs += nowMs - startedMs
     if (verdict === undefined) return undefined
     this.#trial = undefined
-    this.#restUntilMs = nowMs + running.workMs * (1 / this.#parts.options.timeShareMax - 1)
+    this.#restUntilMs = nowMs + running.workMs * (1 / options.timeShareMax - 1)
     const { step, modelVersion, reason } = candidate
     this.#keep({
-      ...verdict,
-      ...{ step, modelVersion, ...(reason === undefined ? {} : { reason }) },
+      ...{ ...verdict, step, modelVersion, ...(reason === undefined ? {} : { reason }) },
       ...{ atMs: nowMs, workMs: running.workMs, tookMs: nowMs - running.startedMs }
     })
     if (verdict.outcome === 'accepted') return replica.accept()
@@ -164,36 +147,34 @@ export class ModelGate {
 
   #keep(record: GateRecord): void {
     const { store, measure, onVerdict } = this.#parts
-    this.#records = [...this.#records, record].slice(-recordsMax)
-    const { outcome, reasons, figures, step, atMs, workMs } = record
-    if (outcome === 'accepted') {
-      this.#held = undefined
-      // What somebody asked for is what later ones are compared with.
-      this.#slide = record.reason === undefined ? slideAfter(this.#slide, figures) : noSlide
-    } else this.#held = { step, sinceMs: this.#held?.sinceMs ?? atMs, text: reasons.map(({ text }) => text).join('; ') }
-    store?.save({
-      records: this.#records,
-      ...(this.#held === undefined ? {} : { held: this.#held }),
-      ...(this.#slide.share === 0 ? {} : { slide: this.#slide })
-    })
-    this.#tell()
+    const { outcome, reasons, figures, step, atMs, workMs, reason } = record
+    const { records, held: before, slide: slideBefore = noSlide } = this.#history
+    const isAccepted = outcome === 'accepted'
+    const text = reasons.map(({ text }) => text).join('; ')
+    // Weights that an operator requested are what later ones are compared with.
+    const slide = !isAccepted ? slideBefore : reason === undefined ? slideAfter(slideBefore, figures) : noSlide
+    this.#history = {
+      records: [...records, record].slice(-recordsMax),
+      ...(isAccepted ? {} : { held: { step, sinceMs: before?.sinceMs ?? atMs, text } }),
+      ...(slide.share === 0 ? {} : { slide })
+    }
+    store?.save(this.#history)
+    this.#measureState()
     onVerdict?.(record)
     const entries: MetricsEntry[] = [
       { metric: 'gates', labels: { outcome }, value: 1 },
       { metric: 'gateSeconds', value: workMs / 1000 }
     ]
-    if (figures.targets > 0) {
-      for (const weights of ['live', 'candidate'] as const)
-        entries.push({ metric: 'gateHitRate', labels: { weights }, value: figures.hits[weights] / figures.targets })
-    }
+    for (const weights of figures.targets > 0 ? (['live', 'candidate'] as const) : [])
+      entries.push({ metric: 'gateHitRate', labels: { weights }, value: figures.hits[weights] / figures.targets })
     if (figures.canaries > 0) entries.push({ metric: 'gateOverlap', value: figures.overlap })
     measure?.(entries)
   }
 
-  #tell(): void {
+  #measureState(): void {
     this.#parts.measure?.([
-      { metric: 'gateHeld', value: this.#held === undefined ? 0 : 1 },
-      { metric: 'gateSlide', value: this.#slide.share }
+      { metric: 'gateHeld', value: this.rejected === undefined ? 0 : 1 },
+      { metric: 'gateSlide', value: this.#history.slide?.share ?? 0 }
     ])
   }
 }

@@ -1,5 +1,4 @@
-// interactions → what is popular now. What was counted and how far the interactions were read are kept together, so
-// that a restart counts nothing twice.
+// interactions → popularity. Counts and offsets are saved together, so that a restart counts nothing twice.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { type Offsets, offsetsSchema } from '../core/offsets.ts'
@@ -11,7 +10,6 @@ import type { StageIo } from '../log/stageIo.ts'
 import { admit, futureProblem } from '../records/admission.ts'
 import type { ItemId } from '../records/interaction.ts'
 
-/** Of one moment, both. */
 export interface KeptPopularity {
   readonly state: PopularityState
   /** Next offset of interactions to read, by partition, in decimal. */
@@ -30,13 +28,12 @@ export const keptPopularity: StateKind<KeptPopularity> = {
 
 export interface PopularityStore {
   load(): KeptPopularity | undefined
-  /** Whole or not at all. */
   save(kept: KeptPopularity): void
 }
 
-/** How often it is saved: a restart reads again what came since. */
+/** How often it is saved: a restart reads later interactions again. */
 const saveIntervalMs = 30_000
-/** Interactions of a partition that are read where nothing was kept: minutes of work where a topic holds a month. */
+/** Interactions of a partition that are read if nothing was kept: a month of a topic would take minutes. */
 const firstReadMax = 1_000_000n
 
 export class PopularityWatch {
@@ -50,7 +47,7 @@ export class PopularityWatch {
   #savedAtMs: number
   #changed = false
 
-  /** @param store undefined: nothing is kept @param isCandidate whether an item may be in lists */
+  /** @param isCandidate whether an item may be in lists */
   constructor(io: StageIo, store: PopularityStore | undefined, isCandidate: (itemId: ItemId) => boolean) {
     this.#isCandidate = isCandidate
     const { config, clock } = io
@@ -65,7 +62,7 @@ export class PopularityWatch {
     this.#savedAtMs = clock.nowMs()
   }
 
-  /** Where to go on in a partition. */
+  /** Next offset to read in a partition. */
   async resume(partition: number): Promise<bigint> {
     const known = this.#next.get(partition)
     if (known !== undefined) return known
@@ -73,20 +70,20 @@ export class PopularityWatch {
     return end > firstReadMax ? end - firstReadMax : 0n
   }
 
-  /** @throws BadEventError for what is no interaction; it has not been taken then */
+  /** @throws BadEventError if it is not an interaction; nothing has changed then */
   take(record: LogRecord): void {
     const { value, timestampMs } = record
     let outcome: 'counted' | 'unlisted' | 'uncounted' = 'uncounted'
     if (value !== null) {
       const interaction = this.#io.codecs.interaction.decode(value)
       admit(futureProblem(interaction, timestampMs, this.#io.config.events.futureMaxMs))
-      // What the catalogue lacks is counted all the same, so that it is as popular as it is once the catalogue has it.
+      // Items that the catalogue lacks are counted too: it may have them later.
       if (this.#popularity.note(interaction)) outcome = this.#isCandidate(interaction.itemId) ? 'counted' : 'unlisted'
     }
     this.#read(record, outcome)
   }
 
-  /** The record has become a dead letter. */
+  /** The record was dead-lettered. */
   skip(record: LogRecord): void {
     this.#read(record, 'rejected')
   }
@@ -102,7 +99,6 @@ export class PopularityWatch {
     return this.#popularity.of(itemId)
   }
 
-  /** Whether there are such items. */
   get touched(): boolean {
     return this.#popularity.touched
   }
@@ -120,7 +116,7 @@ export class PopularityWatch {
     return this.#account.numbers()
   }
 
-  /** @param now whatever was saved lately */
+  /** @param now regardless of the last save */
   save(now = false): void {
     const nowMs = this.#io.clock.nowMs()
     if (this.#store === undefined || !this.#changed || (!now && nowMs - this.#savedAtMs < saveIntervalMs)) return

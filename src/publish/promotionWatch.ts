@@ -1,7 +1,7 @@
 // Reports an index version that does not go live, once, and that it does.
 
 import type { HeldPromotion, ItemReport, UserReport } from './publisherReport.ts'
-import type { PublishStageOptions } from './publishStage.ts'
+import type { PublishStageOptions } from './publishStageOptions.ts'
 
 type Parts = Pick<PublishStageOptions, 'clock' | 'logger' | 'onHeldPromotion' | 'onProblem'>
 

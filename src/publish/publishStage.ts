@@ -7,31 +7,35 @@ import type { Offsets } from '../core/offsets.ts'
 import { Outage } from '../core/outage.ts'
 import { own } from '../core/own.ts'
 import { interestScoreOf } from '../index/interestScore.ts'
-import type { VectorIndex } from '../index/vectorIndex.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { type FollowOptions, followTopic } from '../log/followTopic.ts'
 import { addUnfit } from '../log/modelRecords.ts'
-import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
 import { ModelAccount } from '../model/replica/modelAccount.ts'
-import type { AppliedUpdate, ModelReplica } from '../model/replica/modelReplica.ts'
+import type { AppliedUpdate } from '../model/replica/modelReplica.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
-import type { StageLogger } from '../monitor/stageLogger.ts'
 import { tracesOfAll } from '../monitor/tracing.ts'
 import { cutExamples } from '../records/cutExamples.ts'
 import { CandidateItems } from './candidateItems.ts'
-import { KeptModel, type LiveModelStore } from './keptModel.ts'
-import { type GateRecord, type GateStore, ModelGate, type RejectedCandidate } from './modelGate.ts'
-import { type PopularityStore, PopularityWatch } from './popularityWatch.ts'
+import { KeptModel } from './keptModel.ts'
+import { ModelGate, type RejectedCandidate } from './modelGate.ts'
+import { PopularityWatch } from './popularityWatch.ts'
 import { PromotionWatch } from './promotionWatch.ts'
-import { type ItemReport, Publisher, type UserReport } from './publisher.ts'
-import { type GateOptions, gateOptions } from './publisherGate.ts'
-import { defaultPublisherLimits, type HeldPromotion, type PublisherLimits } from './publisherReport.ts'
+import { Publisher } from './publisher.ts'
+import { gateOptions } from './publisherGate.ts'
+import {
+  defaultPublisherLimits,
+  type HeldPromotion,
+  type ItemReport,
+  type PublisherLimits,
+  type UserReport
+} from './publisherReport.ts'
 import { reportEntries } from './publishMetrics.ts'
-import { type PublishedOffsets, PublishProgress } from './publishProgress.ts'
+import { PublishProgress } from './publishProgress.ts'
+import type { PublishStageOptions } from './publishStageOptions.ts'
 import { UserTraces } from './userTraces.ts'
 import { VectorWatch } from './vectorWatch.ts'
 
@@ -41,32 +45,6 @@ const restMs = 10
 const catchUpMaxMs = 100
 /** How often the sweep of users with vectors of older weights runs when nobody acts. */
 const sweepTickMs = 100
-
-export interface PublishStageOptions extends StageIo {
-  /** With a gate: new tower weights take effect when the gate accepts them. */
-  readonly replica: ModelReplica
-  /** Shared with the other stages of the thread. Default: one of its own. */
-  readonly catalogue?: CatalogueReader
-  readonly index: VectorIndex
-  readonly offsets: PublishedOffsets
-  /** Default: popularity is counted again from the log. */
-  readonly popularity?: PopularityStore
-  readonly gates?: GateStore
-  /** The model in effect. Without it a restart begins with the newest one of the log. */
-  readonly liveModel?: LiveModelStore
-  readonly onVerdict?: (record: GateRecord) => void
-  /** For tests. */
-  readonly limits?: Partial<PublisherLimits>
-  /** For tests. */
-  readonly gate?: Partial<GateOptions>
-  /** An index version does not go live; undefined: it does. */
-  readonly onHeldPromotion?: (held: HeldPromotion | undefined) => void
-  readonly measure?: (report: MetricsReport) => void
-  readonly onPublished?: (report: { items?: ItemReport; users?: UserReport }) => void
-  /** Once when an outage begins, and once when it ends. */
-  readonly onProblem?: (text: string) => void
-  readonly logger?: StageLogger
-}
 
 export class PublishStage {
   readonly #options: PublishStageOptions

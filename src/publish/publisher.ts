@@ -5,48 +5,29 @@
 // after the other.
 
 import type { AccountNumbers } from '../core/account.ts'
-import type { Clock } from '../core/clock.ts'
-import type { PublishOptions } from '../core/config/config.ts'
 import { handledLater } from '../core/promises.ts'
-import type { ItemPopularity } from '../index/popularity.ts'
-import {
-  areUnits,
-  type ItemPoint,
-  isId,
-  popularityPart,
-  type UserPoint,
-  type VectorIndex
-} from '../index/vectorIndex.ts'
-import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
+import { areUnits, type ItemPoint, isId, type UserPoint } from '../index/vectorIndex.ts'
+import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
+import { interestsOf, itemPoint, userPoint } from './publisherPoints.ts'
 import {
-  type CatalogueLookup,
   defaultPublisherLimits,
   encoderItem,
   type ItemReport,
   type ModelChange,
   type Promotion,
   type PublisherLimits,
+  type PublisherParts,
   type UserChange,
   type UserReport
 } from './publisherReport.ts'
 import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
 import { PublisherVersion } from './publisherVersion.ts'
 
-export type { ItemReport, UserReport } from './publisherReport.ts'
-
-type PublisherOptions = Pick<PublishOptions, 'userWaitMs' | 'sweepIntervalMs'>
-
 export class Publisher {
-  readonly #encoder: Encoder
-  readonly #index: VectorIndex
+  readonly #parts: Omit<Required<PublisherParts>, 'limits'>
   readonly #limits: PublisherLimits
-  readonly #clock: Clock
-  readonly #catalogue: CatalogueLookup
-  readonly #isCandidate: (itemId: ItemId) => boolean
-  readonly #serving: () => Encoder | undefined
-  readonly #popularityOf: (itemId: ItemId) => ItemPopularity
   readonly #version: PublisherVersion
   readonly #items: PublisherItems
   readonly #users: PublisherUsers
@@ -62,33 +43,15 @@ export class Publisher {
   #asked = false
   #turn: Promise<unknown> = Promise.resolve()
 
-  /** @param encoder its weights and index version may advance whenever this is not inside one of its methods */
-  constructor(parts: {
-    encoder: Encoder
-    index: VectorIndex
-    options: PublisherOptions
-    clock: Clock
-    catalogue: CatalogueLookup
-    /** Whether an item may be in lists. One that may not gets no vector. Default: all may. */
-    isCandidate?: (itemId: ItemId) => boolean
-    limits?: Partial<PublisherLimits>
-    /** The encoder of the live version while another is filled: users who act then get new vectors in both. */
-    serving?: () => Encoder | undefined
-    /** Default: no item is popular. */
-    popularityOf?: (itemId: ItemId) => ItemPopularity
-  }) {
-    this.#encoder = parts.encoder
-    this.#index = parts.index
-    this.#clock = parts.clock
-    this.#catalogue = parts.catalogue
-    this.#isCandidate = parts.isCandidate ?? (() => true)
-    this.#serving = parts.serving ?? (() => undefined)
-    this.#popularityOf = parts.popularityOf ?? (() => ({ popularity: 0 }))
-    const limits = { ...defaultPublisherLimits, ...parts.limits }
-    this.#limits = limits
-    this.#version = new PublisherVersion(parts.index, limits)
+  constructor(parts: PublisherParts) {
+    this.#parts = {
+      ...{ isCandidate: () => true, serving: () => undefined, popularityOf: () => ({ popularity: 0 }) },
+      ...parts
+    }
+    this.#limits = { ...defaultPublisherLimits, ...parts.limits }
+    this.#version = new PublisherVersion(parts.index, this.#limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
-    this.#users = new PublisherUsers({ ...limits, ...parts.options })
+    this.#users = new PublisherUsers({ ...this.#limits, ...parts.options })
   }
 
   /** The user's history changed. The newest window is encoded; freshness is measured from the oldest change. */
@@ -98,7 +61,7 @@ export class Publisher {
       return
     }
     this.#forgotten.delete(userId)
-    this.#users.note(userId, steps, acceptedAtMs, this.#clock.nowMs(), source)
+    this.#users.note(userId, steps, acceptedAtMs, this.#parts.clock.nowMs(), source)
   }
 
   /** A window that was published before a restart: sweeps encode it again, and it is not counted as a change. */
@@ -113,11 +76,11 @@ export class Publisher {
   }
 
   noteModel({ changedItems, expired, weightsChanged, counts, reason }: ModelChange): void {
-    const nowMs = this.#clock.nowMs()
+    const nowMs = this.#parts.clock.nowMs()
     if (reason !== undefined) this.#asked = true
     for (const itemId of expired) {
       this.#hidden.delete(itemId)
-      if (this.#catalogue.get(itemId) === undefined) this.#leave(itemId)
+      if (this.#parts.catalogue.get(itemId) === undefined) this.#leave(itemId)
       else {
         this.#items.noteCount(itemId, 0)
         this.#items.note(itemId, true)
@@ -125,7 +88,7 @@ export class Publisher {
     }
     const changed = new Set(changedItems)
     for (const itemId of changed) {
-      if (!this.#isCandidate(itemId)) {
+      if (!this.#parts.isCandidate(itemId)) {
         this.#hide(itemId)
         continue
       }
@@ -133,7 +96,7 @@ export class Publisher {
       this.#items.note(itemId, false)
     }
     for (const [itemId, count] of counts)
-      if (!this.#expired.has(itemId) && this.#isCandidate(itemId)) this.#items.noteCount(itemId, count)
+      if (!this.#expired.has(itemId) && this.#parts.isCandidate(itemId)) this.#items.noteCount(itemId, count)
     if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
     if (!weightsChanged) return
     this.#items.sweep()
@@ -158,24 +121,24 @@ export class Publisher {
 
   /** `isCandidate` may have changed for any item. @param countOf interactions as the trainer counted them */
   candidatesChanged(countOf: (itemId: ItemId) => number): void {
-    for (const itemId of [...this.#items.ids()]) if (!this.#isCandidate(itemId)) this.#hide(itemId)
-    const shown = [...this.#hidden].filter((itemId) => this.#isCandidate(itemId))
+    for (const itemId of [...this.#items.ids()]) if (!this.#parts.isCandidate(itemId)) this.#hide(itemId)
+    const shown = [...this.#hidden].filter((itemId) => this.#parts.isCandidate(itemId))
     this.noteCatalogue(shown.map((itemId) => ({ itemId, count: countOf(itemId) })))
   }
 
   /** Items with new interactions: those whose popularity moved by more than a tenth are written again. */
   notePopularity(itemIds: Iterable<ItemId>): void {
-    for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#popularityOf(itemId))
+    for (const itemId of itemIds) this.#items.notePopularity(itemId, this.#parts.popularityOf(itemId))
   }
 
   /** All items that have, or may get, a vector; items that are added while it is read may be left out. */
   *knownItems(): Iterable<EncoderItem> {
-    for (const itemId of this.#items.ids()) yield encoderItem(itemId, this.#catalogue)
+    for (const itemId of this.#items.ids()) yield encoderItem(itemId, this.#parts.catalogue)
   }
 
   /** Milliseconds until a changed user may be published; undefined: none waits. */
   dueInMs(): number | undefined {
-    return this.#users.dueInMs(this.#clock.nowMs())
+    return this.#users.dueInMs(this.#parts.clock.nowMs())
   }
 
   /** Whether a change of the user has not been encoded yet. */
@@ -222,8 +185,9 @@ export class Publisher {
   publishItems(max: number = this.#limits.batchSize): Promise<ItemReport> {
     return this.#exclusively(async () => {
       const removed = await this.#prepare('item', this.#expired)
-      const { modelVersion: indexVersion, step, dimensions } = this.#encoder
+      const { modelVersion: indexVersion, step, dimensions } = this.#parts.encoder
       const taken = this.#items.take(max)
+      const startMs = this.#parts.clock.nowMs()
       this.#writing.items = taken.length
       const outcome = { written: 0, unchanged: 0, unknown: 0, stale: 0, refused: 0 }
       try {
@@ -231,8 +195,8 @@ export class Publisher {
         const pointsOf: TakenItem[] = []
         /** Unknown to the model, by id and by features, but this version may still hold them from before. */
         const withoutVector: TakenItem[] = []
-        const { vectors, known } = encoded(taken, () =>
-          this.#encoder.itemVectors(taken.map(({ itemId }) => encoderItem(itemId, this.#catalogue)))
+        const { vectors, known } = this.#parts.encoder.itemVectors(
+          taken.map(({ itemId }) => encoderItem(itemId, this.#parts.catalogue))
         ) // [N, D]
         for (const [i, item] of taken.entries()) {
           const vector = vectors.subarray(i * dimensions, (i + 1) * dimensions) // [D]
@@ -241,13 +205,13 @@ export class Publisher {
             if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
           } else if (!areUnits(vector)) outcome.refused++
           else if (this.#hasMoved(item, vector)) {
-            points.push(this.#itemPoint(item, vector))
+            points.push(this.#pointOf(item, vector, startMs))
             pointsOf.push(item)
           } else outcome.unchanged++
         }
         if (withoutVector.length > 0) {
           const ids = withoutVector.map(({ itemId }) => itemId).filter(isId)
-          await this.#index.remove(indexVersion, 'item', ids)
+          await this.#parts.index.remove(indexVersion, 'item', ids)
           for (const item of withoutVector) if (this.#items.holds(item)) this.#items.removed(item.slot)
         }
         outcome.written = await this.#write(indexVersion, step, points)
@@ -281,9 +245,9 @@ export class Publisher {
   publishUsers(max: number = this.#limits.batchSize, { flush = false }: { flush?: boolean } = {}): Promise<UserReport> {
     return this.#exclusively(async () => {
       const removed = await this.#prepare('user', this.#forgotten)
-      const { modelVersion: indexVersion, step } = this.#encoder
+      const { modelVersion: indexVersion, step } = this.#parts.encoder
       const { generation } = this.#users
-      const startMs = this.#clock.nowMs()
+      const startMs = this.#parts.clock.nowMs()
       const isFilling = !this.#version.isLive
       const taken = this.#users.take(max, startMs, { flush, sweepAll: flush || isFilling })
       this.#writing.users = taken.filter(({ acceptedAtMs }) => isFilling || acceptedAtMs !== undefined).length
@@ -296,12 +260,12 @@ export class Publisher {
       try {
         const points: UserPoint[] = []
         const pointsOf: TakenUser[] = []
-        for (const [b, vectors] of interestsOf(this.#encoder, windows).entries()) {
+        for (const [b, vectors] of interestsOf(this.#parts.encoder, windows).entries()) {
           const user = taken[b]!
           if (vectors === undefined) {
             batch.unknown++
             this.#users.wasUnknown(user)
-          } else if (!areUnits(vectors, this.#encoder.dimensions)) {
+          } else if (!areUnits(vectors, this.#parts.encoder.dimensions)) {
             batch.refused++
             // Not tried again before the weights or the history change: the same numbers would come out.
             this.#users.wasEncoded(user, generation, 'refused')
@@ -311,11 +275,11 @@ export class Publisher {
           }
         }
         open = pointsOf
-        const encodedMs = this.#clock.nowMs()
+        const encodedMs = this.#parts.clock.nowMs()
         batch.written = await this.#write(indexVersion, step, points)
         batch.stale = points.length - batch.written
         if (isFilling) await this.#writeToServed(taken, windows, startMs)
-        const endMs = this.#clock.nowMs()
+        const endMs = this.#parts.clock.nowMs()
         partsMs.encode = encodedMs - startMs
         partsMs.write = endMs - encodedMs
         for (const user of pointsOf) {
@@ -359,26 +323,18 @@ export class Publisher {
   #hasMoved({ slot, itemId, forced }: TakenItem, vector: Float32Array): boolean {
     const move = this.#items.moveOf(slot, vector)
     if (forced || move > this.#limits.epsilon || this.#items.countMoved(slot)) return true
-    if (this.#items.popularityMoved(slot, this.#popularityOf(itemId))) return true
+    if (this.#items.popularityMoved(slot, this.#parts.popularityOf(itemId))) return true
     this.#items.leave(move)
     return false
   }
 
-  #itemPoint({ slot, itemId }: TakenItem, vector: Float32Array): ItemPoint {
-    const item = this.#catalogue.get(itemId)
-    const { popularity, popularityIn } = this.#popularityOf(itemId)
-    const payload = {
-      ...(item?.title === undefined ? {} : { title: item.title }),
-      ...(item === undefined ? {} : { features: item.features }),
-      count: this.#items.count(slot),
-      ...popularityPart(popularity, popularityIn),
-      updatedAtMs: this.#clock.nowMs()
-    }
-    return { role: 'item', id: itemId, vector, payload }
+  #pointOf({ slot, itemId }: TakenItem, vector: Float32Array, updatedAtMs: number): ItemPoint {
+    const numbers = { count: this.#items.count(slot), ...this.#parts.popularityOf(itemId), updatedAtMs }
+    return itemPoint(itemId, vector, this.#parts.catalogue.get(itemId), numbers)
   }
 
   async #write(version: string, step: number, points: readonly (ItemPoint | UserPoint)[]): Promise<number> {
-    return points.length === 0 ? 0 : this.#index.upsert(version, step, points)
+    return points.length === 0 ? 0 : this.#parts.index.upsert(version, step, points)
   }
 
   /** Users who changed, into the version that is still served. An older write is replaced by the switch. */
@@ -387,8 +343,8 @@ export class Publisher {
     windows: readonly EncoderStep[][],
     updatedAtMs: number
   ): Promise<void> {
-    const encoder = this.#serving()
-    if (encoder === undefined || (await this.#index.live())?.indexVersion !== encoder.modelVersion) return
+    const encoder = this.#parts.serving()
+    if (encoder === undefined || (await this.#parts.index.live())?.indexVersion !== encoder.modelVersion) return
     const changed = taken.flatMap(({ userId, acceptedAtMs }, b) =>
       acceptedAtMs === undefined ? [] : [{ userId, window: windows[b]! }]
     )
@@ -417,8 +373,8 @@ export class Publisher {
   }
 
   async #followVersion(): Promise<void> {
-    while (this.#version.name !== this.#encoder.modelVersion) {
-      const { modelVersion, dimensions, interestCount } = this.#encoder
+    while (this.#version.name !== this.#parts.encoder.modelVersion) {
+      const { modelVersion, dimensions, interestCount } = this.#parts.encoder
       await this.#version.open(modelVersion, { dimensions, interestCount })
       this.#items.beginVersion(dimensions)
       this.#users.beginVersion()
@@ -443,24 +399,4 @@ export class Publisher {
     this.#turn = result.catch(() => {}) // the caller of this turn gets the error
     return result
   }
-}
-
-/** An encoder is not called for nothing. */
-function encoded(items: readonly unknown[], encode: () => ReturnType<Encoder['itemVectors']>) {
-  return items.length === 0 ? { vectors: new Float32Array(0), known: new Uint8Array(0) } : encode()
-}
-
-/** Of each window [K, D]; undefined if the model knows none of its items. */
-function interestsOf(encoder: Encoder, windows: readonly EncoderStep[][]): (Float32Array | undefined)[] {
-  if (windows.length === 0) return []
-  const { interests, known } = encoder.interests(windows) // [B, K, D]
-  const size = encoder.interestCount * encoder.dimensions
-  return windows.map((_, b) => (known[b] === 0 ? undefined : interests.subarray(b * size, (b + 1) * size)))
-}
-
-/** @param vectors [K, D] @param steps oldest first */
-function userPoint(id: UserId, vectors: Float32Array, steps: readonly EncoderStep[], updatedAtMs: number): UserPoint {
-  const recent = [...new Set(steps.map(({ itemId }) => itemId).reverse())]
-  const payload = { recent, historyLength: steps.length, newestMs: steps.at(-1)?.eventTimeMs ?? 0, updatedAtMs }
-  return { role: 'user', id, vectors, payload }
 }

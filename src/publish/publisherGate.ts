@@ -1,18 +1,16 @@
-// The gate before other tower weights: live and candidate rank the same newest targets, and a candidate that is worse,
-// collapsed or broken stays out.
+// A trial of candidate tower weights: live and candidate rank the same newest targets, and a candidate that is worse,
+// collapsed or broken is rejected.
 //
-// N items that both know, K interests of a user, D dimensions. The work comes in pieces of some milliseconds, so that
+// N items that both know, K interests of a user, D dimensions. The work is in pieces of some milliseconds, so that
 // clicks are published in between.
 
 import type { Config } from '../core/config/config.ts'
 import { ExactRanks } from '../index/exactRanks.ts'
 import type { InterestScore } from '../index/interestScore.ts'
 import { areUnits } from '../index/vectorIndex.ts'
-import type { Encoder, EncoderItem } from '../model/encoder.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
-import { type GateSlide, noSlide, slideAfter, slideChance } from './gateSlide.ts'
-import type { GateTarget } from './publisherTargets.ts'
-import { signTest } from './signTest.ts'
+import { type GateSlide, noSlide, signTest, slideAfter } from './gateStatistics.ts'
 
 /** Bounds of a trial. */
 const gateLimits = {
@@ -39,7 +37,7 @@ export const gateOptions = (settings: Config['publish']['gate'] & Partial<GateOp
   ...settings
 })
 
-/** A target counts as found among the first so many, and canaries' lists are so long. */
+/** Length of the lists: a target in one is a hit. */
 export const gateListLength = 20
 /** Items, and targets, of one piece of work: 1–5 ms each with some thousand items. */
 const itemsPerPiece = 512
@@ -48,21 +46,21 @@ const targetsPerPiece = 32
 export interface GateFigures {
   /** N. */
   readonly items: number
-  /** Targets that both could rank. */
+  /** Targets that both can rank. */
   readonly targets: number
-  /** Of them, found in the first 20. */
+  /** Targets found in the first 20. */
   readonly hits: Both
   /** Found by the live weights alone, and by the candidate's alone. */
   readonly lost: number
   readonly gained: number
-  /** How often chance alone loses so many: see `signTest`. */
+  /** See `signTest`. */
   readonly chance: number
-  /** Mean cosine between two interests of a user; NaN for a single interest, or nobody to look at. */
+  /** Mean cosine between two interests of a user; NaN for a single interest, or without users. */
   readonly cosine: Both
   /** Vectors that are not finite or not of length 1. */
   readonly broken: Both
   readonly canaries: number
-  /** Mean share of a canary user's list that both have; NaN without canaries. */
+  /** Mean share of a canary user's list that both models have; NaN without canaries. */
   readonly overlap: number
 }
 
@@ -73,7 +71,7 @@ export interface Both {
 
 export interface GateVerdict {
   readonly outcome: 'accepted' | 'refused'
-  /** In words, for whoever has to look; empty when accepted. */
+  /** Empty when accepted. */
   readonly reasons: readonly GateReason[]
   readonly figures: GateFigures
 }
@@ -87,15 +85,15 @@ export interface GateReason {
 interface GateParts {
   readonly live: Encoder
   readonly candidate: Encoder
-  /** Read on piece by piece. */
+  /** Read piece by piece. */
   readonly items: Iterable<EncoderItem>
   /** Newest first. */
   readonly targets: readonly GateTarget[]
   readonly options: GateOptions
   readonly scoring?: InterestScore | undefined
-  /** Somebody asked for these weights: only what cannot be served at all is refused. */
+  /** An operator requested these weights: only broken vectors are a reason to reject them. */
   readonly asked?: boolean
-  /** Of the weights that were accepted before. */
+  /** Of the weights accepted before. */
   readonly slide?: GateSlide
 }
 
@@ -142,10 +140,10 @@ export class GateTrial {
       items.push(next.value)
     }
     if (items.length === 0) return
-    const live = this.#live.itemVectors(items)
-    const candidate = this.#candidate.itemVectors(items)
+    const live = this.#live.encoder.itemVectors(items)
+    const candidate = this.#candidate.encoder.itemVectors(items)
     for (const [i, { itemId }] of items.entries()) {
-      // What one of them does not know would decide between them by itself.
+      // An item that only one of them knows would decide between them.
       if (live.known[i] === 0 || candidate.known[i] === 0) continue
       this.#rows.set(itemId, this.#live.ranks.items)
       this.#live.add(live.vectors, i)
@@ -157,8 +155,8 @@ export class GateTrial {
     const targets = this.#parts.targets.slice(this.#target, this.#target + targetsPerPiece)
     this.#target += targets.length
     const histories = targets.map(({ history }) => history)
-    const live = this.#live.interests(histories)
-    const candidate = this.#candidate.interests(histories)
+    const live = this.#live.encoder.interests(histories)
+    const candidate = this.#candidate.encoder.interests(histories)
     for (const [b, { userId, history, target }] of targets.entries()) {
       if (live.known[b] === 0 || candidate.known[b] === 0) continue
       const ofLive = this.#live.look(live.interests, b)
@@ -209,7 +207,7 @@ export class GateTrial {
   }
 }
 
-/** What speaks against the candidate, worst first. */
+/** Reasons to reject the candidate, worst first. */
 export function objections(
   figures: GateFigures,
   options: GateOptions,
@@ -218,7 +216,7 @@ export function objections(
 ): GateReason[] {
   const { broken, cosine, targets, lost, gained, chance, canaries, overlap, hits } = figures
   const reasons: GateReason[] = []
-  // As many as are broken already go on being left out one by one.
+  // Broken vectors are never written; as many as now are no reason.
   if (broken.candidate > broken.live)
     reasons.push({
       check: 'vectors',
@@ -238,15 +236,15 @@ export function objections(
     })
   else {
     const slide = slideAfter(before, figures)
-    // Weights that are no worse than the live ones pass, however much was lost before: nothing is won by keeping the
-    // live ones.
-    if (lost > gained && slide.share > options.hitLossMax && slideChance(slide) < options.chanceMax)
+    const slideChance = signTest(slide.lost, slide.gained)
+    // Weights that are no worse than the live ones pass, however much was lost before.
+    if (lost > gained && slide.share > options.hitLossMax && slideChance < options.chanceMax)
       reasons.push({
         check: 'slide',
-        text: `one after the other, weights have lost ${(100 * slide.share).toFixed(1)}% of their targets since the best: ${slide.lost} lost and ${slide.gained} gained, by chance once in ${(1 / slideChance(slide)).toPrecision(2)} times`
+        text: `one after the other, weights have lost ${(100 * slide.share).toFixed(1)}% of their targets since the best: ${slide.lost} lost and ${slide.gained} gained, by chance once in ${(1 / slideChance).toPrecision(2)} times`
       })
   }
-  // Lists that change because they get better are what training is for.
+  // Lists that change because they improve are the purpose of training.
   if (canaries > 0 && overlap < options.overlapMin && gained <= lost)
     reasons.push({
       check: 'lists',
@@ -255,7 +253,7 @@ export function objections(
   return reasons
 }
 
-/** One of the two models, and what was seen of it. */
+/** One of the two models, and its figures. */
 class Side {
   readonly encoder: Encoder
   readonly ranks: ExactRanks
@@ -271,14 +269,6 @@ class Side {
 
   get cosine(): number {
     return this.#users === 0 || this.encoder.interestCount < 2 ? Number.NaN : this.#cosines / this.#users
-  }
-
-  itemVectors(items: readonly EncoderItem[]): ReturnType<Encoder['itemVectors']> {
-    return this.encoder.itemVectors(items)
-  }
-
-  interests(histories: readonly GateTarget['history'][]): ReturnType<Encoder['interests']> {
-    return this.encoder.interests(histories)
   }
 
   /** @param vectors [N, D] */
@@ -313,4 +303,41 @@ class Side {
 function shareOfBoth(a: readonly number[], b: readonly number[]): number {
   const other = new Set(b)
   return a.filter((row) => other.has(row)).length / Math.max(1, Math.max(a.length, b.length))
+}
+
+export interface GateTarget {
+  readonly userId: UserId
+  /** The steps before the target, oldest first. */
+  readonly history: readonly EncoderStep[]
+  readonly target: ItemId
+}
+
+/** The newest targets: a ring, about 2 KB a target at 50 steps. */
+export class PublisherTargets {
+  readonly #max: number
+  readonly #ring: GateTarget[] = []
+  #next = 0
+
+  /** @param max targets kept, ≥ 0 */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  /** A target that the history holds cannot be recommended, and is left out. */
+  add(target: GateTarget): void {
+    if (this.#max === 0 || target.history.some(({ itemId }) => itemId === target.target)) return
+    this.#ring[this.#next] = target
+    this.#next = (this.#next + 1) % this.#max
+  }
+
+  forget(userId: UserId): void {
+    if (!this.#ring.some((target) => target.userId === userId)) return
+    const kept = this.newestFirst().filter((target) => target.userId !== userId)
+    this.#ring.splice(0, this.#ring.length, ...kept.reverse())
+    this.#next = this.#ring.length % Math.max(1, this.#max)
+  }
+
+  newestFirst(): GateTarget[] {
+    return [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)].reverse()
+  }
 }

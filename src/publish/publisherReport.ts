@@ -1,7 +1,11 @@
 // What the publisher is told, how far it may go, and what it reports.
 
+import type { Clock } from '../core/clock.ts'
+import type { PublishOptions } from '../core/config/config.ts'
 import { type StateKind, z } from '../core/stateFile.ts'
-import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
+import type { ItemPopularity } from '../index/popularity.ts'
+import type { VectorIndex } from '../index/vectorIndex.ts'
+import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { CatalogueEntry } from '../records/catalogue.ts'
 import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
@@ -64,6 +68,22 @@ export function blockedBy(
     `Lower sequence.idleMaxMs until at most ${switchable} users are left, or drop the index and let the publisher make it from the log: ` +
     `the ${usersMax} users who acted last then have vectors, the others a list of what is popular until they act again (docs/alerts.md, MtmiPromotionHeld)`
   )
+}
+
+export interface PublisherParts {
+  /** Its weights and model version may advance whenever none of its methods runs. */
+  readonly encoder: Encoder
+  readonly index: VectorIndex
+  readonly options: Pick<PublishOptions, 'userWaitMs' | 'sweepIntervalMs'>
+  readonly clock: Clock
+  readonly catalogue: CatalogueLookup
+  /** Whether an item may be in lists. One that may not gets no vector. Default: all may. */
+  readonly isCandidate?: (itemId: ItemId) => boolean
+  readonly limits?: Partial<PublisherLimits>
+  /** The encoder of the live version while another is filled: users who act then get new vectors in both. */
+  readonly serving?: () => Encoder | undefined
+  /** Default: no item is popular. */
+  readonly popularityOf?: (itemId: ItemId) => ItemPopularity
 }
 
 /** The part of a UserSequence that the publisher reads. */

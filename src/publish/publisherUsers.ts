@@ -8,26 +8,23 @@ import type { ChangeSource } from './publisherReport.ts'
 import { PublisherWindows } from './publisherWindows.ts'
 
 export interface UserQueueOptions {
-  /**
-   * Users whose windows are kept. Beyond it the one whose last change is longest ago keeps the vectors that it has,
-   * until it acts again.
-   */
+  /** Users whose windows are kept. Beyond it the one with the oldest change keeps its vectors until it acts again. */
   readonly usersMax: number
   /** Users kept waiting because the model knows none of their items. */
   readonly unknownUsersMax: number
   /** Changes of one user within this are written once. */
   readonly userWaitMs: number
-  /** In which all users are encoded again after the tower weights moved. */
+  /** Time in which all users are encoded again after the tower weights changed. */
   readonly sweepIntervalMs: number
 }
 
 export interface TakenUser {
   readonly userId: UserId
-  /** When the log took the oldest change that this answers, milliseconds; undefined: no change, only other weights. */
+  /** When the log took the oldest change, milliseconds; undefined: no change, only other weights. */
   readonly acceptedAtMs: number | undefined
-  /** When the first change that this answers was noted, milliseconds; without a change of no meaning. */
+  /** When the first change was noted, milliseconds; without a change not meaningful. */
   readonly notedAtMs: number
-  /** Of the oldest change that this answers. */
+  /** Of the oldest change. */
   readonly source?: ChangeSource | undefined
 }
 
@@ -42,22 +39,22 @@ export class PublisherUsers {
   readonly #options: UserQueueOptions
   /** Changed since they were last encoded, first noted first. */
   readonly #waiting = new Map<UserId, Waiting>()
-  /** Taken to be encoded, and neither written nor given up yet → their oldest change. */
+  /** Taken to be encoded and without an outcome yet → their oldest change. */
   readonly #taken = new Map<UserId, ChangeSource>()
   /** None of their items is known to the model → oldest change; undefined: no change waits, only other weights. */
   readonly #unknown = new Map<UserId, number | undefined>()
-  /** Changes that were taken and are on their way to the index. */
+  /** Changes that were taken and have no outcome yet. */
   #underWay = 0
   readonly #account = new Account('publish')
   #dropped = 0
-  /** To be encoded again whatever the weights: known from before a restart, or from another index version. */
+  /** To be encoded again: known from before a restart, or from another index version. */
   #behind = new Set<UserId>()
   /** Changed before the index version was begun, and not encoded since. */
   #awaited = new Set<UserId>()
-  /** Encoded, longest ago first → by which generation of the weights. */
+  /** Encoded, oldest first → generation of the weights. */
   #encoded = new Map<UserId, number>()
   #generation = 0
-  /** Users that the sweep may encode by now. */
+  /** Users that the sweep may encode now. */
   #credit = 0
   #creditAtMs = 0
 
@@ -75,10 +72,7 @@ export class PublisherUsers {
     return this.#waiting.size
   }
 
-  /**
-   * Users who were encoded, or found to be unknown, since the index version was begun, if nobody is behind. Looks at all who
-   * wait.
-   */
+  /** Users encoded or found unknown since the index version was begun, if none is behind. Linear in those who wait. */
   get lookedAt(): number {
     let first = 0
     for (const userId of this.#waiting.keys()) if (!this.#encoded.has(userId)) first++
@@ -93,7 +87,7 @@ export class PublisherUsers {
     return this.#unknown.size
   }
 
-  /** Users whose vectors belong to another index version or to the time before a restart. */
+  /** Users with vectors of another index version, or from before a restart. */
   get behind(): number {
     return this.#behind.size
   }
@@ -108,17 +102,14 @@ export class PublisherUsers {
     return this.#generation
   }
 
-  /**
-   * What became of every change of a user. One that waits is in one place only: with those that changed, with the
-   * unknown, or under way.
-   */
+  /** The outcome of every change. A change that waits is in one place: with the changed, the unknown, or under way. */
   account(): AccountNumbers<'publish'> {
     let waiting = this.#waiting.size + this.#underWay
     for (const acceptedAtMs of this.#unknown.values()) if (acceptedAtMs !== undefined) waiting++
     return this.#account.numbers(waiting)
   }
 
-  /** Users that had to make room since the last call. */
+  /** Users that were dropped for want of room since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped
     this.#dropped = 0
@@ -126,8 +117,8 @@ export class PublisherUsers {
   }
 
   /**
-   * The oldest change of each partition that is not in the index yet. Users none of whose items are known are left out:
-   * a restart recalls them, and they are encoded when that changes. Looks at all who wait.
+   * The oldest change of each partition that is not in the index yet, users without a known item left out: a restart
+   * recalls them. Linear in those who wait.
    */
   unanswered(): ReadonlyMap<number, bigint> {
     const oldest = new Map<number, bigint>()
@@ -161,7 +152,6 @@ export class PublisherUsers {
     this.#account.read()
     this.#account.add('publishedBefore')
     this.#keep(userId, steps)
-    // Who waits for the model to know an item of theirs is encoded by the window as it is then.
     if (!this.isWaiting(userId)) this.#setBehind(userId)
   }
 
@@ -172,20 +162,20 @@ export class PublisherUsers {
     this.#leave(userId, 'forgotten')
   }
 
-  /** Other tower weights: every user is to be encoded again within the sweep's interval. */
+  /** New tower weights: every user is encoded again within the sweep's interval. */
   weightsChanged(nowMs: number): void {
     this.#accrue(nowMs)
     this.#generation++
   }
 
-  /** Another index version: nobody is in it yet. */
+  /** Another index version: no user is in it yet. */
   beginVersion(): void {
     for (const userId of this.#encoded.keys()) this.#behind.add(userId)
     this.#awaited = new Set(this.#waiting.keys())
     this.#encoded = new Map()
   }
 
-  /** The model has come to know these items: who waited for one of them waits for the next batch. */
+  /** The model knows these items now: users who waited for one of them are due. */
   itemsKnown(itemIds: ReadonlySet<ItemId>, nowMs: number): void {
     for (const [userId, acceptedAtMs] of this.#unknown) {
       if (!this.windows.holdsAny(userId, itemIds)) continue
@@ -202,8 +192,7 @@ export class PublisherUsers {
   }
 
   /**
-   * Up to `max` users to encode now. Changed ones come first; a sweep that is due gets at least a quarter, so that it
-   * comes to an end.
+   * Up to `max` users to encode now: changed ones, then those of a sweep that is due, which gets at least a quarter.
    * @param flush changed users do not wait for more changes
    * @param sweepAll the whole sweep is due
    */
@@ -225,8 +214,7 @@ export class PublisherUsers {
     for (const source of [this.#behind.keys(), this.#older()]) {
       for (const userId of source) {
         if (swept >= sweepMax) break
-        // One who waits for the next batch is encoded there; one just taken is encoded already.
-        swept++
+        swept++ // a user who waits is encoded with the changed ones
         if (!this.#waiting.has(userId)) taken.push({ userId, acceptedAtMs: undefined, notedAtMs: nowMs })
       }
     }
@@ -234,7 +222,7 @@ export class PublisherUsers {
     return unique(taken)
   }
 
-  /** What was taken is to be encoded again: it could not be written. */
+  /** The users could not be written. */
   putBack(taken: readonly TakenUser[], nowMs: number): void {
     for (const { userId, acceptedAtMs, source } of taken) {
       this.#taken.delete(userId)
@@ -262,7 +250,7 @@ export class PublisherUsers {
     this.#encoded.set(userId, generation)
   }
 
-  /** The index kept something else: once more, at the pace of the sweep. */
+  /** The index has a newer step: encoded again, at the pace of the sweep. */
   wasStale({ userId, acceptedAtMs }: TakenUser): void {
     this.#taken.delete(userId)
     this.#end(acceptedAtMs, 'stale')
@@ -293,7 +281,6 @@ export class PublisherUsers {
     this.#unknown.set(userId, acceptedAtMs)
   }
 
-  /** The change that was taken, if one was, has its outcome. */
   #end(acceptedAtMs: number | undefined, outcome: 'written' | 'refused' | 'stale' | 'merged' | 'forgotten'): void {
     if (acceptedAtMs === undefined) return
     this.#underWay--
@@ -333,7 +320,7 @@ export class PublisherUsers {
   #setBehind(userId: UserId): void {
     this.#encoded.delete(userId)
     this.#awaited.delete(userId)
-    // To the end: one that fails again and again must not hold up the others.
+    // To the end: a user that always fails must not delay the others.
     this.#behind.delete(userId)
     this.#behind.add(userId)
   }
@@ -345,7 +332,7 @@ export class PublisherUsers {
     }
   }
 
-  /** Whether there are users who were encoded by other weights than the newest. */
+  /** Whether some users were encoded by older weights. */
   get sweeping(): boolean {
     const first = this.#encoded.values().next().value
     return this.#behind.size > 0 || (first !== undefined && first < this.#generation)
@@ -360,7 +347,7 @@ export class PublisherUsers {
   }
 }
 
-/** A user taken as changed may be met by the sweep again before it is marked as encoded. */
+/** The sweep may meet a user that was just taken as changed. */
 function unique(taken: TakenUser[]): TakenUser[] {
   const seen = new Set<UserId>()
   return taken.filter(({ userId }) => !seen.has(userId) && seen.add(userId))

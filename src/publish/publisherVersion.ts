@@ -1,5 +1,4 @@
-// The index version that points are published to: opened, filled aside while an older one answers, promoted when it is
-// complete.
+// The index version that is written: created, filled while an older one is served, promoted when it is complete.
 
 import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
@@ -26,10 +25,7 @@ export class PublisherVersion {
     return this.#isLive
   }
 
-  /**
-   * Complete, and not live: the index did not take the switch. It is tried again with the next batch, an empty one
-   * included.
-   */
+  /** Complete and not live: the index did not accept the switch. Tried again with the next batch, even an empty one. */
   get promotionWaits(): boolean {
     return this.#promotionWaits
   }
@@ -42,10 +38,7 @@ export class PublisherVersion {
     this.#promotionWaits = false
   }
 
-  /**
-   * Out of every index version, those kept to go back to included: who is forgotten must not return with a rollback. Those
-   * removed leave `gone`.
-   */
+  /** Removes points from every version: an erased user must not return with a rollback. Empties `gone`. */
   async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
     if (gone.size === 0) return 0
     const ids = [...gone]
@@ -56,15 +49,14 @@ export class PublisherVersion {
   }
 
   /**
-   * The first index version goes live with its first item: anything is better than nothing. A later one replaces the live one
-   * when all that the publisher knows is in it, and that is about as much as there.
-   * @returns undefined: there is nothing to do yet. An index that is down only holds it: the points just written are
-   *   safe.
+   * The first version goes live with its first item. A later one replaces the live one when all that the publisher
+   * knows is in it, and that is about as much as in the live one.
+   * @returns undefined: there is nothing to do yet. An index that is down only delays it: the points are written.
    */
   async promoteWhenComplete(filled: {
     items: number
     users: number
-    /** What has been written, or was found to have no vector in this index version. */
+    /** Points that were written, or have no vector in this version. */
     lookedAt: { items: number; users: number }
     pending: number
   }): Promise<Promotion | undefined> {
@@ -96,7 +88,7 @@ export class PublisherVersion {
   }
 
   /**
-   * All but the live index version, the one before it, and the newest others as far as `versionsKept` goes. What cannot be
+   * All but the live version, the one before it, and the newest others up to `versionsKept`. A version that cannot be
    * dropped now is dropped after the next promotion.
    */
   async #dropOld(live: string, before: string | undefined): Promise<string[]> {

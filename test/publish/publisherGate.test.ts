@@ -4,15 +4,16 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { configSchema } from '../../src/core/config/config.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { type GateSlide, noSlide, slideAfter } from '../../src/publish/gateSlide.ts'
+import { type GateSlide, noSlide, slideAfter } from '../../src/publish/gateStatistics.ts'
 import {
   type GateFigures,
+  type GateTarget,
   GateTrial,
   type GateVerdict,
   gateOptions,
-  objections
+  objections,
+  PublisherTargets
 } from '../../src/publish/publisherGate.ts'
-import { type GateTarget, PublisherTargets } from '../../src/publish/publisherTargets.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
 const options = gateOptions(configSchema.parse({}).publish.gate)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { signTest } from '../../src/publish/signTest.ts'
+import { signTest } from '../../src/publish/gateStatistics.ts'
 
 test('small cases by counting', () => {
   assert.equal(signTest(0, 5), 1)
