@@ -1,12 +1,11 @@
 // The examples of a batch's records, and the outcome of every new step that is none.
 
-import type { Account } from '../core/account.ts'
 import { own } from '../core/own.ts'
 import { cutExamples } from '../records/cutExamples.ts'
 import type { Example } from '../records/example.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserSequence } from '../records/userSequence.ts'
-import type { RepeatFilter } from './repeatFilter.ts'
+import type { TrainState } from './trainState.ts'
 import type { WaitingRecord } from './waitingRecords.ts'
 
 export interface BatchExamples {
@@ -19,8 +18,7 @@ export interface BatchExamples {
 export function batchExamples(
   records: readonly WaitingRecord['sequence'][],
   types: Readonly<Record<string, number>>,
-  repeats: RepeatFilter,
-  account: Account<'train'>
+  { repeats, account }: Pick<TrainState, 'repeats' | 'account'>
 ): BatchExamples {
   const all = records.filter((record): record is UserSequence => !('erased' in record))
   // Sequences followed by their user's erasure are left out: what is not trained on need not be forgotten. They do not

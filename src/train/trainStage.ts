@@ -1,7 +1,7 @@
 // user-sequences → model-updates: each mini-batch is ranked, then trained on. Its boundaries are written first, so that a
 // restart trains on the very same batches again.
 
-import { Account, type AccountNumbers } from '../core/account.ts'
+import type { AccountNumbers } from '../core/account.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
 import { handledLater } from '../core/promises.ts'
@@ -12,8 +12,7 @@ import type { LogRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
 import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
-import { type Checkpoint, type CheckpointStore, named } from '../model/replica/checkpoint.ts'
-import { AccountMeter } from '../monitor/accountMetrics.ts'
+import type { CheckpointStore } from '../model/replica/checkpoint.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, tracesOfAll } from '../monitor/tracing.ts'
@@ -21,19 +20,18 @@ import type { Example } from '../records/example.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { mergeTraces, type Traces } from '../records/traceContext.ts'
-import type { Extent } from './batch/changedRows.ts'
 import { batchExamples } from './batchExamples.ts'
 import type { BatchLedger, LedgerEntry } from './checkpoint/batchLedger.ts'
 import { CheckpointWriter, type SavedCheckpoint } from './checkpoint/checkpointWriter.ts'
 import { forgetInCheckpoints } from './forgetUser.ts'
 import { KnownCatalogue } from './knownCatalogue.ts'
 import type { ModelControl } from './modelControl.ts'
-import { ModelRequests, type RequestContext, type RequestsState } from './modelRequests.ts'
-import { ModelWatch, type ModelWatchState } from './modelWatch.ts'
-import { ProgressiveEvaluator } from './progressive/progressive.ts'
-import { RepeatFilter, type RepeatFilterState } from './repeatFilter.ts'
-import type { EvaluationReport, StageTrainer, StepReport } from './trainer.ts'
-import { TrainFigures, type TrainFiguresState } from './trainFigures.ts'
+import { ModelRequests, type RequestContext } from './modelRequests.ts'
+import type { ModelWatch } from './modelWatch.ts'
+import type { ProgressiveEvaluator } from './progressive/progressive.ts'
+import type { BatchReport, StageTrainer, StepReport } from './trainer.ts'
+import type { TrainFigures } from './trainFigures.ts'
+import { TrainState } from './trainState.ts'
 import { UpdateSender } from './updateSender.ts'
 import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 
@@ -58,38 +56,9 @@ export interface TrainStageOptions extends StageIo {
   readonly onLearned?: (batch: number, examples: readonly Example[]) => void
 }
 
-export interface BatchReport {
-  readonly batch: number
-  readonly examples: number
-  readonly evaluation: EvaluationReport
-  /** undefined: the batch was dropped, because its loss was not finite. */
-  readonly step: StepReport | undefined
-  /** Ranking, and training. */
-  readonly evaluateMs: number
-  readonly learnMs: number
-}
-
-/** What a checkpoint holds besides the trainer. */
-interface StageState extends RequestsState, TrainFiguresState {
-  readonly batch: number
-  readonly next: Readonly<Record<string, string>>
-  readonly repeats: RepeatFilterState
-  readonly progressive: Readonly<Record<string, unknown>>
-  readonly drift: ModelWatchState
-  readonly examplesLearned: number
-  readonly account: AccountNumbers<'train'>
-  /** Milliseconds; shown in lists of versions. */
-  readonly savedAtMs: number
-  readonly versionAtMs: number
-  readonly modelVersion: string
-  readonly divergedInARow: number
-}
-
 export class TrainStage {
   readonly #options: TrainStageOptions
-  readonly evaluator = new ProgressiveEvaluator()
-  readonly drift: ModelWatch
-  readonly figures = new TrainFigures()
+  readonly #state: TrainState
   readonly #requests: ModelRequests
   readonly #waiting: WaitingRecords
   readonly #letters: DeadLetters
@@ -99,22 +68,12 @@ export class TrainStage {
   readonly #known: KnownCatalogue
   /** Reading of the catalogue waits for `#restore`. */
   readonly #held: { release(): void }
-  #repeats = new RepeatFilter()
-  /** Number of the last batch. Unlike the trainer's step it counts dropped ones too. */
-  #batch = 0
   /** Batches that were written to the ledger before a crash and are trained on again unchanged. */
   #again: LedgerEntry[] = []
   #draining = false
-  #divergedInARow = 0
   #checkpointMs = 0
-  #versionAtMs = 0
   /** State of the last checkpoint: batch, and next offsets. */
   #saved: { readonly batch: number; readonly next: string } | undefined
-  /** Of the new steps that batches took: what waits for a batch does not count as read yet. */
-  #account = new Account('train')
-  #meter = new AccountMeter(this.#account.numbers())
-  /** Step of the checkpoint that was restored after a divergence, until a batch is trained on. */
-  #wentBackTo: number | undefined
   /** Of the events in the current batch. */
   #traces: Traces | undefined
 
@@ -127,8 +86,8 @@ export class TrainStage {
     this.#known = new KnownCatalogue(this.#catalogue, trainer, () => this.#again[0]?.catalogue)
     const { userSequences: topic } = config.topics
     this.#letters = stageDeadLetters(options, { ...options, stage: 'train', topic, resumes: true })
-    this.drift = new ModelWatch({ clock, measure })
-    const waitingBlocks = () => this.evaluator.waitingBlocks
+    this.#state = new TrainState({ clock, measure })
+    const waitingBlocks = () => this.#state.evaluator.waitingBlocks
     this.#writer = new CheckpointWriter({ trainer, checkpoints, clock, measure, waitingBlocks })
     this.#sender = new UpdateSender(options, trainer)
     const context = this.#requestContext()
@@ -162,8 +121,8 @@ export class TrainStage {
     await following
     await this.#writer.saved()
     const isSaved =
-      this.#saved?.batch === this.#batch && this.#saved.next === JSON.stringify(offsetsOf(this.#waiting.next))
-    if (this.#isSound && !isSaved) await this.#checkpoint()
+      this.#saved?.batch === this.batch && this.#saved.next === JSON.stringify(offsetsOf(this.#waiting.next))
+    if (this.#state.isSound && !isSaved) await this.#checkpoint()
     await this.#writer.saved()
   }
 
@@ -172,23 +131,35 @@ export class TrainStage {
     this.#draining = on
   }
 
+  get evaluator(): ProgressiveEvaluator {
+    return this.#state.evaluator
+  }
+
+  get drift(): ModelWatch {
+    return this.#state.drift
+  }
+
+  get figures(): TrainFigures {
+    return this.#state.figures
+  }
+
   get examplesLearned(): number {
-    return this.#account.of('learned')
+    return this.#state.examplesLearned
   }
 
   /** The outcome of every new step, those of earlier processes included. */
   account(): AccountNumbers<'train'> {
-    return this.#account.numbers()
+    return this.#state.account.numbers()
   }
 
   /** Number of the last batch. */
   get batch(): number {
-    return this.#batch
+    return this.#state.batch
   }
 
   /** Everything that can be sent has been sent; while draining, the tower weights of the last batch too. */
   get updatesSent(): boolean {
-    return this.#sender.hasSent(this.#batch, this.#draining) || !this.#isSound || this.#requests.updatesHeld
+    return this.#sender.hasSent(this.batch, this.#draining) || !this.#state.isSound || this.#requests.updatesHeld
   }
 
   /** Next offset of user-sequences that no batch holds yet, by partition. */
@@ -244,14 +215,14 @@ export class TrainStage {
     const { config, ledger, trainer, clock } = this.#options
     const records = this.#cut(ranges)
     this.#known.advance(again?.catalogue)
-    const { examples, erased } = batchExamples(records, config.events.types, this.#repeats, this.#account)
+    const { examples, erased } = batchExamples(records, config.events.types, this.#state)
     for (const userId of erased) trainer.forgetUser(userId)
-    this.#batch++
+    this.#state.batch++
     if (again === undefined)
-      ledger.append({ step: this.#batch, ranges, examples: examples.length, catalogue: this.#known.next })
-    else if (again.step !== this.#batch || again.examples !== examples.length)
+      ledger.append({ step: this.batch, ranges, examples: examples.length, catalogue: this.#known.next })
+    else if (again.step !== this.batch || again.examples !== examples.length)
       throw new CorruptError(
-        `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.#batch}. ` +
+        `batch ${again.step} had ${again.examples} examples before the restart; the log now gives ${examples.length} as batch ${this.batch}. ` +
           `Records were removed from ${config.topics.userSequences} too early (topics.minCompactionLagMs), or the state belongs to another log`
       )
     this.#waiting.advance(ranges)
@@ -263,12 +234,12 @@ export class TrainStage {
     const report = this.#step(examples, ranges)
     this.#logStep(report, examples.length, ranges, startMs)
     this.drift.observe(report.evaluation, report.step, examples.at(-1)!.target.eventTimeMs)
-    if (report.step !== undefined) this.#options.onLearned?.(this.#batch, examples)
+    if (report.step !== undefined) this.#options.onLearned?.(this.batch, examples)
     this.#measureAccount()
-    this.#options.onBatch?.({ batch: this.#batch, examples: examples.length, ...report })
-    if (this.#divergedInARow >= divergedMax) await this.#goBack()
+    this.#options.onBatch?.({ batch: this.batch, examples: examples.length, ...report })
+    if (this.#state.divergedInARow >= divergedMax) await this.#goBack()
     await this.#requests.handle()
-    if (this.#sender.isFirst && this.#isSound) await this.#sendUpdates(true) // serving after one batch beats not serving
+    if (this.#sender.isFirst && this.#state.isSound) await this.#sendUpdates(true) // serving after one batch beats not serving
     await this.#forgetInCheckpoints(erased)
     await this.#housekeep()
     await (this.#options.betweenBatches?.() ?? clock.sleep(0))
@@ -284,7 +255,7 @@ export class TrainStage {
   }
 
   #measureAccount(): void {
-    this.#options.measure?.(this.#meter.entries(this.account()))
+    this.#options.measure?.(this.#state.meter.entries(this.account()))
   }
 
   #step(
@@ -292,28 +263,28 @@ export class TrainStage {
     ranges: OffsetRanges
   ): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
     const { trainer, clock } = this.#options
+    const { account, evaluator, figures } = this.#state
     const startedMs = clock.nowMs()
     const isTrained = this.examplesLearned > 0
     const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
-    const { targets } = this.evaluator
-    this.evaluator.observe(examples, evaluation.ranks)
-    if (!isTrained) this.figures.untrainedTargets += this.evaluator.targets - targets
-    this.figures.noteCosine(evaluation.intraUserCosine)
+    const { targets } = evaluator
+    evaluator.observe(examples, evaluation.ranks)
+    if (!isTrained) figures.untrainedTargets += evaluator.targets - targets
+    figures.noteCosine(evaluation.intraUserCosine)
     const evaluatedMs = clock.nowMs()
     let step: StepReport | undefined
     try {
       step = trainer.learnExamples(examples, batch)
       for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const)
-        this.#account.add(outcome, step.fresh[outcome])
-      this.#account.add('flooded', step.refused ?? 0)
-      if (step.examples > 0) this.figures.loss = step.loss
-      this.#divergedInARow = 0
-      this.#wentBackTo = undefined
+        account.add(outcome, step.fresh[outcome])
+      account.add('flooded', step.refused ?? 0)
+      if (step.examples > 0) figures.loss = step.loss
+      this.#state.markSound()
     } catch (error) {
       if (!(error instanceof DivergedError)) throw error
-      this.#account.add('diverged', examples.length)
-      this.figures.batchesDropped++
-      this.#divergedInARow++
+      account.add('diverged', examples.length)
+      figures.batchesDropped++
+      this.#state.divergedInARow++
     }
     return { evaluation, step, evaluateMs: evaluatedMs - startedMs, learnMs: clock.nowMs() - evaluatedMs }
   }
@@ -327,9 +298,9 @@ export class TrainStage {
     span.end()
     const topic = config.topics.userSequences
     const read = [...ranges].map(([partition, { from, to }]) => ({ partition, from: String(from), to: String(to) }))
-    const fields = { topic, ranges: read, batch: this.#batch, examples, ...span.fields }
+    const fields = { topic, ranges: read, batch: this.batch, examples, ...span.fields }
     if (step === undefined)
-      logger?.warn(fields, `batch ${this.#batch} was dropped: its loss or a gradient was not finite`)
+      logger?.warn(fields, `batch ${this.batch} was dropped: its loss or a gradient was not finite`)
     else if (traces !== undefined) logger?.info({ ...fields, loss: step.loss }, 'learned')
     else logger?.debug({ ...fields, loss: step.loss }, 'learned')
   }
@@ -347,7 +318,7 @@ export class TrainStage {
     const { checkpoints, measure } = this.#options
     await this.#writer.saved() // the one in progress was taken with them
     const { rewritten } = await forgetInCheckpoints(checkpoints, erased)
-    if (this.#isSound) await this.#checkpoint()
+    if (this.#state.isSound) await this.#checkpoint()
     await this.#writer.saved()
     measure?.([
       { metric: 'forgottenUsers', value: erased.length },
@@ -363,34 +334,25 @@ export class TrainStage {
   async #goBack(): Promise<void> {
     const { trainer, checkpoints, logger, measure } = this.#options
     await this.#writer.saved()
-    const earlier = (await checkpoints.steps()).filter((step) => step < (this.#wentBackTo ?? Number.POSITIVE_INFINITY))
+    const earlier = (await checkpoints.steps()).filter(
+      (step) => step < (this.#state.wentBackTo ?? Number.POSITIVE_INFINITY)
+    )
     const step = Math.max(...earlier)
     if (earlier.length > 0) {
       const checkpoint = await checkpoints.load(step)
       trainer.restore(checkpoint)
-      this.#noteUndone(checkpoint)
+      this.#state.noteUndone(checkpoint)
       trainer.resendAll() // publishers have embeddings of the run that is given up
-      this.#wentBackTo = step
+      this.#state.wentBackTo = step
     }
     trainer.slowDown(0.5)
-    this.#divergedInARow = 0
+    this.#state.divergedInARow = 0
     this.figures.rollbacks++
     logger?.warn(
-      { batch: this.#batch, to: this.#wentBackTo ?? null },
+      { batch: this.batch, to: this.#state.wentBackTo ?? null },
       'several steps in a row were not finite: went back to a checkpoint, at half the learning rate'
     )
     measure?.([{ metric: 'rollbacks', value: 1 }])
-  }
-
-  /** What was trained on after the checkpoint is no longer in the weights. */
-  #noteUndone({ header }: Checkpoint): void {
-    const then = header.stage as StageState
-    this.figures.examplesUndone = this.examplesLearned - (then.examplesLearned - then.examplesUndone)
-  }
-
-  /** The last batch was trained on: the state is worth saving and sending. */
-  get #isSound(): boolean {
-    return this.#divergedInARow === 0 && this.#wentBackTo === undefined
   }
 
   #requestContext(): RequestContext {
@@ -398,20 +360,19 @@ export class TrainStage {
       repeatsBatches: () => this.#again.length > 0,
       saved: () => this.#writer.saved(),
       keepVersion: async () => {
-        if (!this.#isSound || this.#batch === 0) return // the last checkpoint is what is left behind
+        if (!this.#state.isSound || this.batch === 0) return // the last checkpoint is what is left behind
         await this.#checkpoint(true)
         await this.#writer.saved()
       },
       restoreVersion: (checkpoint) => {
-        this.#noteUndone(checkpoint)
-        this.#restoreModel(checkpoint)
-        this.#divergedInARow = 0
-        this.#wentBackTo = undefined
+        this.#state.noteUndone(checkpoint)
+        this.#state.restoreModel(checkpoint, this.#options.trainer)
+        this.#state.markSound()
       },
       nextBatch: () => {
-        this.#batch++
+        this.#state.batch++
       },
-      sendAll: (updates) => this.#sender.sendAll(this.#batch, updates),
+      sendAll: (updates) => this.#sender.sendAll(this.batch, updates),
       checkpoint: () => this.#checkpoint()
     }
   }
@@ -420,11 +381,11 @@ export class TrainStage {
     const { clock, config, measure } = this.#options
     const nowMs = clock.nowMs()
     const idle = this.#draining && this.#waiting.isEmpty
-    if (!this.#isSound) return // nothing is published, and no checkpoint taken, until a batch is trained on again
+    if (!this.#state.isSound) return // nothing is published, and no checkpoint taken, until a batch is trained on again
     if (idle || this.#sender.isDue) await this.#sendUpdates(idle)
     await this.#writer.keepUp()
     if (this.#writer.isWriting || nowMs - this.#checkpointMs < config.train.checkpointIntervalMs) return
-    if (this.#saved?.batch !== this.#batch) await this.#checkpoint()
+    if (this.#saved?.batch !== this.batch) await this.#checkpoint()
     else {
       // No batch since the last checkpoint: it is up to date.
       this.#checkpointMs = nowMs
@@ -434,7 +395,7 @@ export class TrainStage {
 
   async #sendUpdates(withWeights: boolean): Promise<void> {
     const hold = this.#requests.holdUpdates || this.#again.length > 0
-    await this.#sender.sendChanges(this.#batch, withWeights, hold)
+    await this.#sender.sendChanges(this.batch, withWeights, hold)
   }
 
   /**
@@ -451,39 +412,26 @@ export class TrainStage {
     await this.#sendUpdates(false)
     const startedMs = clock.nowMs()
     const { versionKeep, versionIntervalMs } = config.train
-    const version = versionKeep > 0 && (asVersion || startedMs - this.#versionAtMs >= versionIntervalMs)
-    if (version) this.#versionAtMs = startedMs
+    const version = versionKeep > 0 && (asVersion || startedMs - this.#state.versionAtMs >= versionIntervalMs)
+    if (version) this.#state.versionAtMs = startedMs
     const next = offsetsOf(this.#waiting.next)
-    const batch = this.#batch
-    const figures = this.figures.state()
+    const batch = this.batch
+    const { loss } = this.figures.state()
     this.#saved = { batch, next: JSON.stringify(next) }
-    const extra = (extent: Extent) => {
-      const progressive = this.evaluator.copy(extent)
-      const stage: StageState = {
-        batch,
-        next,
-        repeats: this.#repeats.state(),
-        progressive: progressive.header,
-        drift: this.drift.state(),
-        examplesLearned: this.examplesLearned,
-        account: this.account(),
-        ...figures,
-        savedAtMs: startedMs,
-        versionAtMs: this.#versionAtMs,
-        modelVersion: trainer.modelVersion,
-        ...this.#requests.state(),
-        divergedInARow: this.#divergedInARow
-      }
-      return { header: { stage }, parts: named('progressive', progressive.parts) }
-    }
-    const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss: figures.loss, startedMs })
-    this.#writer.take(batch, extra, { version, pruneLater: asVersion, onSaved })
+    const rest = { next, savedAtMs: startedMs, modelVersion: trainer.modelVersion, ...this.#requests.state() }
+    const onSaved = (saved: SavedCheckpoint) => this.#noteSaved(saved, { batch, next, loss, startedMs })
+    this.#writer.take(batch, (extent) => this.#state.extra(extent, rest), { version, pruneLater: asVersion, onSaved })
     this.#checkpointMs = clock.nowMs()
   }
 
   #noteSaved(
     { bytes, oldest }: SavedCheckpoint,
-    { batch, next, loss, startedMs }: Pick<StageState, 'batch' | 'next' | 'loss'> & { readonly startedMs: number }
+    {
+      batch,
+      next,
+      loss,
+      startedMs
+    }: { batch: number; next: Readonly<Record<string, string>>; loss: number | null; startedMs: number }
   ): void {
     const { ledger, clock, config, logger, measure } = this.#options
     // Versions are restored on request, without repeating what came after them.
@@ -502,43 +450,19 @@ export class TrainStage {
     ])
   }
 
-  /** The trainer, and the figures of its weights: ranks before training, loss and cosine. */
-  #restoreModel(checkpoint: Checkpoint): StageState {
-    const state = checkpoint.header.stage as StageState
-    const continues = this.evaluator.beginRestore(state.progressive)
-    this.#options.trainer.restore(checkpoint, ({ arrays }) => {
-      if (continues) this.evaluator.restorePart(arrays)
-    })
-    if (continues) this.evaluator.endRestore()
-    this.figures.restoreModel(state)
-    return state
-  }
-
   async #restore(): Promise<void> {
     const { trainer, checkpoints, ledger, config } = this.#options
     const latest = await checkpoints.latest()
     if (latest !== undefined) {
-      const state = this.#restoreModel(latest.checkpoint)
-      this.#batch = state.batch
-      this.#waiting.restore(
-        new Map(Object.entries(state.next).map(([partition, offset]) => [Number(partition), BigInt(offset)]))
-      )
-      this.#repeats = RepeatFilter.from(state.repeats)
-      this.drift.restore(state.drift)
-      this.#account = new Account('train', state.account)
-      this.#meter = new AccountMeter(this.account())
-      this.figures.restore(state)
-      this.#versionAtMs = state.versionAtMs
-      this.#requests.restore(state)
-      // Rows that changed after the checkpoint become dirty again by repeating its batches; the others were sent.
-      trainer.restoreVersion(state.modelVersion)
-      this.#divergedInARow = state.divergedInARow
+      const { next, requests } = this.#state.restore(latest.checkpoint, trainer)
+      this.#waiting.restore(next)
+      this.#requests.restore(requests)
     }
-    this.#again = [...ledger.after(this.#batch)]
+    this.#again = [...ledger.after(this.batch)]
     const first = this.#again[0]
-    if (first !== undefined && first.step !== this.#batch + 1)
+    if (first !== undefined && first.step !== this.batch + 1)
       throw new CorruptError(
-        `no checkpoint of the last ${config.train.checkpointKeep} is intact: the newest whole one is version ${this.#batch}, and batches between it and ` +
+        `no checkpoint of the last ${config.train.checkpointKeep} is intact: the newest whole one is version ${this.batch}, and batches between it and ` +
           `${first.step} are no longer known. Restore a checkpoint from a backup; or remove batches.ledger to continue from that version, and request \`mtmi publish --rebuild\``
       )
   }

@@ -40,6 +40,17 @@ export interface StepReport {
   readonly replayedLoss?: number
 }
 
+export interface BatchReport {
+  readonly batch: number
+  readonly examples: number
+  readonly evaluation: EvaluationReport
+  /** undefined: the batch was dropped, because its loss was not finite. */
+  readonly step: StepReport | undefined
+  /** Ranking, and training. */
+  readonly evaluateMs: number
+  readonly learnMs: number
+}
+
 /** What the train stage uses of a trainer: members of IncrementalTrainer. */
 export type StageTrainer = Pick<
   IncrementalTrainer,

@@ -87,14 +87,14 @@ export const planted: readonly PlantedBug[] = [
   {
     name: 'a checkpoint forgets which fresh steps it has seen',
     isSlow: true,
-    file: 'trainStage.ts',
-    find: '      this.#repeats = RepeatFilter.from(state.repeats)\n',
+    file: 'trainState.ts',
+    find: '    this.repeats = RepeatFilter.from(state.repeats)\n',
     replace: ''
   },
   {
     name: 'batches after the checkpoint are cut again otherwise',
     file: 'trainStage.ts',
-    find: '    this.#again = [...ledger.after(this.#batch)]\n',
+    find: '    this.#again = [...ledger.after(this.batch)]\n',
     replace: '    ledger.truncateBefore(Number.MAX_SAFE_INTEGER)\n'
   },
   {
