@@ -7,11 +7,12 @@
 // Every call here is synchronous but for the transactions; the caller takes care of waiting and waking.
 
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, FencedError, UnavailableError } from '../../core/errors.ts'
+import { checkLmdbFile } from '../../core/lmdbFile.ts'
 import { openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -28,10 +29,8 @@ const readBytesMax = 1024 * 1024
 const cleanBlocksMax = 1000
 const cleanBytesMax = 4 * 1024 * 1024
 
-const stateFormat = 1
-const stateHeaderBytes = 8
-const statePartitionBytes = 24
-const topicKey = Buffer.from('topic')
+const topicKey = 'topic'
+const remedy = 'restore it, or reset it'
 
 interface PartitionState {
   /** Next offset to give out. */
@@ -42,13 +41,19 @@ interface PartitionState {
   cleaned: bigint
 }
 
+/** As JSON, which has no bigints. */
+interface StoredState {
+  readonly format: 1
+  readonly partitions: readonly { readonly end: string; readonly timestampMs: number; readonly cleaned: string }[]
+}
+
 /** This thread's open topics, and those being closed, by directory. */
 const open = new Map<string, Promise<LocalLogTopic>>()
 const closing = new Map<string, Promise<void>>()
 
 interface Databases {
   readonly env: RootDatabase<Buffer, Buffer>
-  readonly state: Database<Buffer, Buffer>
+  readonly state: Database<StoredState | string, string>
   readonly blocks: Database<Buffer, Buffer>
   readonly latest: Database<Buffer, Buffer>
 }
@@ -59,7 +64,7 @@ export class LocalLogTopic {
   readonly partitions: number
   readonly #env: RootDatabase<Buffer, Buffer>
   readonly #blocks: Database<Buffer, Buffer>
-  readonly #state: Database<Buffer, Buffer>
+  readonly #state: Databases['state']
   readonly #latest: Database<Buffer, Buffer>
 
   #users = 0
@@ -94,19 +99,16 @@ export class LocalLogTopic {
   }
 
   static async #open(directory: string, name: string, partitions: number): Promise<LocalLogTopic> {
-    checkFile(path.join(directory, 'data.mdb'))
+    checkLmdbFile(path.join(directory, 'data.mdb'), remedy)
     let opened: Databases
     try {
       mkdirSync(directory, { recursive: true })
       opened = await openLmdb(directory, () => openDatabases(directory))
     } catch (error) {
       if (/MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH)/.test(String(error))) {
-        throw new CorruptError(
-          `topic ${name}: ${directory} is not a database (${String(error)}): restore it, or reset it`,
-          {
-            cause: error
-          }
-        )
+        throw new CorruptError(`topic ${name}: ${directory} is not a database (${String(error)}): ${remedy}`, {
+          cause: error
+        })
       }
       throw (
         diskFault(error, directory) ??
@@ -116,17 +118,15 @@ export class LocalLogTopic {
     const { env, state } = opened
     try {
       if (state.get(topicKey) === undefined) {
+        const states = Array.from({ length: partitions }, () => ({ end: 0n, timestampMs: 0, cleaned: 0n }))
         await writeLmdb(directory, () =>
           env.transaction(() => {
             // Another process may have been first.
-            if (state.get(topicKey) === undefined) void state.put(topicKey, packState(newStates(partitions)))
+            if (state.get(topicKey) === undefined) void state.put(topicKey, storedState(states))
           })
         )
       }
-      const bytes = state.get(topicKey)
-      if (bytes === undefined)
-        throw new CorruptError(`topic ${name}: ${directory} holds no state: restore it, or reset it`)
-      return new LocalLogTopic(directory, name, unpackState(bytes, directory).length, opened)
+      return new LocalLogTopic(directory, name, statesOf(state, directory).length, opened)
     } catch (error) {
       await env.close()
       throw error
@@ -186,7 +186,7 @@ export class LocalLogTopic {
         }
       }
       // The state first: should a put fail (disk full), offsets are left out, never given twice.
-      if (puts.length > 0) void this.#state.put(topicKey, packState(states))
+      if (puts.length > 0) void this.#state.put(topicKey, storedState(states))
       for (const [key, bytes] of puts) void this.#blocks.put(key, bytes)
     } catch (error) {
       // Now: the next append may be in the same commit.
@@ -273,7 +273,7 @@ export class LocalLogTopic {
           for (const record of records) removed += this.#supersede(record, keepTombstones)
         }
       }
-      void this.#state.put(topicKey, packState(states))
+      void this.#state.put(topicKey, storedState(states))
       return { removed, more: states.some((state, partition) => due(partition, state)) }
     })
   }
@@ -342,10 +342,7 @@ export class LocalLogTopic {
   }
 
   #states(): PartitionState[] {
-    const bytes = this.#state.get(topicKey)
-    if (bytes === undefined)
-      throw new CorruptError(`topic ${this.name}: its state is gone from ${this.directory}: restore it, or reset it`)
-    return unpackState(bytes, this.directory)
+    return statesOf(this.#state, this.directory)
   }
 
   #checkFence(fence: Fence, isClaim: boolean): void {
@@ -357,21 +354,17 @@ export class LocalLogTopic {
       )
     }
     // A name of any length, in LMDB's keys of limited length.
-    const key = Buffer.from(`fence:${createHash('sha256').update(fence.name).digest('hex')}`)
-    const bytes = this.#state.get(key)
-    const stored = bytes === undefined ? 0n : bytes.readBigUInt64BE(0)
+    const key = `fence:${createHash('sha256').update(fence.name).digest('hex')}`
+    const stored = BigInt((this.#state.get(key) as string | undefined) ?? 0)
     const mine = fence.epoch ?? stored + 1n
     if (stored > mine) {
       throw new FencedError(
-        `append to topic ${this.name} refused: fence ${fence.name} was claimed by a newer owner (epoch ${stored}, ours is ${mine}). Stop: somebody else does this work now`,
+        `append to topic ${this.name} refused: fence ${fence.name} was claimed by a newer owner (epoch ${stored}, ours is ${mine}). Stop this process: another one does its work`,
         { hasNewerOwner: true }
       )
     }
     fence.epoch = mine
-    if (stored === mine) return
-    const epoch = Buffer.allocUnsafe(8)
-    epoch.writeBigUInt64BE(mine)
-    void this.#state.put(key, epoch)
+    if (stored !== mine) void this.#state.put(key, String(mine))
   }
 }
 
@@ -405,21 +398,20 @@ function latestKey(record: LogRecord): Buffer {
   return key
 }
 
-function newStates(partitions: number): PartitionState[] {
-  return Array.from({ length: partitions }, () => ({ end: 0n, timestampMs: 0, cleaned: 0n }))
+function storedState(states: readonly PartitionState[]): StoredState {
+  const partitions = states.map((state) => ({ ...state, end: String(state.end), cleaned: String(state.cleaned) }))
+  return { format: 1, partitions }
 }
 
-function packState(states: readonly PartitionState[]): Buffer {
-  const bytes = Buffer.alloc(stateHeaderBytes + statePartitionBytes * states.length)
-  bytes.writeUInt32LE(stateFormat, 0)
-  bytes.writeUInt32LE(states.length, 4)
-  states.forEach((state, i) => {
-    const at = stateHeaderBytes + statePartitionBytes * i
-    bytes.writeBigUInt64LE(state.end, at)
-    bytes.writeDoubleLE(state.timestampMs, at + 8)
-    bytes.writeBigUInt64LE(state.cleaned, at + 16)
-  })
-  return bytes
+/** @throws CorruptError */
+function statesOf(state: Databases['state'], directory: string): PartitionState[] {
+  try {
+    const { format, partitions } = state.get(topicKey) as StoredState
+    if (format !== 1) throw new Error(`format ${String(format)}`)
+    return partitions.map((each) => ({ ...each, end: BigInt(each.end), cleaned: BigInt(each.cleaned) }))
+  } catch (cause) {
+    throw new CorruptError(`${directory}: its state is not what was written (${String(cause)}): ${remedy}`, { cause })
+  }
 }
 
 function openDatabases(directory: string): Databases {
@@ -434,76 +426,10 @@ function openDatabases(directory: string): Databases {
   })
   const database = (name: string) => env.openDB(name, options) as Database<Buffer, Buffer>
   try {
-    return { env, state: database('state'), blocks: database('blocks'), latest: database('latest') }
+    const state = env.openDB('state', { encoding: 'json' }) as unknown as Databases['state']
+    return { env, state, blocks: database('blocks'), latest: database('latest') }
   } catch (error) {
     void env.close()
     throw error
   }
-}
-
-function unpackState(bytes: Buffer, directory: string): PartitionState[] {
-  const count = bytes.length >= stateHeaderBytes && bytes.readUInt32LE(0) === stateFormat ? bytes.readUInt32LE(4) : -1
-  if (bytes.length !== stateHeaderBytes + statePartitionBytes * count) {
-    throw new CorruptError(`${directory}: its state is not what was written: restore it, or reset it`)
-  }
-  return Array.from({ length: count }, (_, i) => {
-    const at = stateHeaderBytes + statePartitionBytes * i
-    return {
-      end: bytes.readBigUInt64LE(at),
-      timestampMs: bytes.readDoubleLE(at + 8),
-      cleaned: bytes.readBigUInt64LE(at + 16)
-    }
-  })
-}
-
-const lmdbMagic = 0xbeefc0de
-const pageHeaderBytes = 24
-
-/**
- * LMDB maps the file into memory and believes it: a file that is none, or that was cut short, would end the process
- * with a signal. So its first two pages are looked at before.
- *
- * @throws CorruptError
- */
-function checkFile(file: string): void {
-  if (!existsSync(file)) return
-  const descriptor = openSync(file, 'r')
-  try {
-    // Just made, perhaps by another process that is about to fill it.
-    if (fstatSync(descriptor).size === 0) return
-    const problem = problemOf(descriptor)
-    if (problem !== undefined) {
-      throw new CorruptError(`${file} is not a database, or not all of it (${problem}): restore it, or reset it`)
-    }
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-function problemOf(descriptor: number): string | undefined {
-  const page = Buffer.alloc(168)
-  let pageBytes = 0
-  let newest = -1n
-  let roots: bigint[] = []
-  for (let i = 0; i < 2; i++) {
-    if (readSync(descriptor, page, 0, page.length, i * pageBytes) < page.length)
-      return `${fstatSync(descriptor).size} bytes long`
-    if (page.readUInt32LE(pageHeaderBytes) !== lmdbMagic) return `page ${i} does not begin as it should`
-    // Behind the magic: version, address, size of the map; the free list's tree, whose first number is the page size;
-    // the main tree; last page, transaction.
-    const trees = pageHeaderBytes + 24
-    if (i === 0) pageBytes = page.readUInt32LE(trees)
-    if (pageBytes < 256 || pageBytes > 65536 || (pageBytes & (pageBytes - 1)) !== 0)
-      return `pages of ${pageBytes} bytes`
-    const transaction = page.readBigUInt64LE(trees + 104)
-    if (transaction >= newest) {
-      newest = transaction
-      roots = [page.readBigUInt64LE(trees + 40), page.readBigUInt64LE(trees + 88)]
-    }
-  }
-  // The length comes last: another process may be writing, and a root is written after its page.
-  const pages = BigInt(Math.floor(fstatSync(descriptor).size / pageBytes))
-  const empty = 0xffffffffffffffffn
-  const missing = roots.find((root) => root !== empty && root >= pages)
-  return missing === undefined ? undefined : `page ${missing} is needed, ${pages} are there`
 }
