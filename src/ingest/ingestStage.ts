@@ -8,6 +8,7 @@
 
 import { Account, type AccountNumbers, outcomesOf, sumAccounts } from '../core/account.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
+import { BadShare, badWindow } from '../log/badShare.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
@@ -16,7 +17,6 @@ import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { goOnTracing, type TracedStep, tracesOfAll } from '../monitor/tracing.ts'
-import { BadShare, badWindow } from './badShare.ts'
 import type { SourceMapper } from './sourceMapper.ts'
 
 const app = 'mtmi'
@@ -122,7 +122,7 @@ export class IngestStage {
         consumed.set(partition, next)
         this.#options.logger?.info(
           { topic, partition, from: next },
-          `partition ${partition} of ${topic} is ours, from offset ${next}`
+          `partition ${partition} of ${topic} is assigned, from offset ${next}`
         )
         return next
       },
@@ -205,11 +205,11 @@ export class IngestStage {
         badShare.note(true)
       }
       if (badShare.exceeded) {
-        // Before anything of this slice is appended or remembered: it is read again when the mapping is mended.
+        // Before anything of this slice is appended or remembered: it is read again when the mapping is corrected.
         throw new MtmiError(
           'BAD_EVENT',
           `${badShare.bad} of the last ${badWindow} records of ${topic} were refused (events.badShareMax ${config.events.badShareMax}): ` +
-            `see \`mtmi mapping try --topic ${topic}\`, mend the mapping, then \`mtmi dlq replay --topic ${topic}\`; nothing was lost`
+            `see \`mtmi mapping try --topic ${topic}\`, correct the mapping, then \`mtmi dlq replay --topic ${topic}\`; nothing was lost`
         )
       }
     }

@@ -15,8 +15,8 @@ import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { LmdbSequenceStore } from './lmdbSequenceStore.ts'
+import { sequenceFence } from './ownedPartition.ts'
 import { type RestoreReport, restoreStore, type SequenceChange } from './restoreStore.ts'
-import { sequenceFence } from './sequenceStage.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
 /** How often the held offset is saved: what was emitted since is read again after a rebalance. */

@@ -61,9 +61,9 @@ test('a record goes on with the trace of its newest event and links to those of 
     for (const { headers } of other.records) assert.deepEqual(headers, {})
     assert(!other.told.some((line) => 'traceId' in line))
   }
-  const [ann] = traced.told.filter(({ msg }) => msg === 'placed in a history')
+  const [ann] = traced.told.filter(({ msg }) => msg === 'placed in a window')
   assert.deepEqual(ann, {
-    ...{ topic: 'interactions', partition: 0, from: 0n, to: 4n, msg: 'placed in a history' },
+    ...{ topic: 'interactions', partition: 0, from: 0n, to: 4n, msg: 'placed in a window' },
     ...{ traceId: '4'.repeat(32), linkedTraceIds: ['2'.repeat(32), '1'.repeat(32)] }
   })
 })
@@ -71,7 +71,7 @@ test('a record goes on with the trace of its newest event and links to those of 
 test('where a partition is read from and to is told, with what became of its records', async () => {
   const { told } = await sequenced(false, [])
   assert.deepEqual(told, [
-    { topic: 'interactions', partition: 0, from: 0n, msg: 'partition 0 is ours, from offset 0' },
+    { topic: 'interactions', partition: 0, from: 0n, msg: 'partition 0 is assigned, from offset 0' },
     {
       ...{ topic: 'interactions', partition: 0, from: 0n, to: 5n, msg: 'partition 0 sequenced to 5' },
       ...{ read: 5, placed: 5 }

@@ -66,15 +66,15 @@ export const planted: readonly PlantedBug[] = [
   },
   {
     name: 'a record that cannot be decoded ends the stage',
-    file: 'sequenceStage.ts',
-    find: '        if (!(error instanceof BadEventError)) throw error\n',
-    replace: '        throw error\n'
+    file: 'ownedPartition.ts',
+    find: '      if (!(error instanceof BadEventError)) throw error\n',
+    replace: '      throw error\n'
   },
   {
     name: 'offsets are committed before what came of them is in the log',
-    file: 'sequenceStage.ts',
-    find: 'if (!(await drained(owned, 0))) return\n    const startedMs',
-    replace: 'owned.emitted = owned.next\n    const startedMs'
+    file: 'ownedPartition.ts',
+    find: '    if (!(await this.#drained(0))) return\n    const startedMs',
+    replace: '    this.#emitted = this.#next\n    const startedMs'
   },
   {
     name: 'offsets of a source are remembered before its records are in the log',

@@ -2,7 +2,8 @@
 
 import type { Config } from '../../../src/core/config/config.ts'
 import { deadLetterTopic } from '../../../src/log/deadLetter.ts'
-import { lateTopic, sequenceFence } from '../../../src/sequence/sequenceStage.ts'
+import { sequenceFence } from '../../../src/sequence/ownedPartition.ts'
+import { lateTopic } from '../../../src/sequence/sequenceStage.ts'
 
 export type StageName = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve'
 

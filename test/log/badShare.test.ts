@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { BadShare, badWindow } from '../../src/ingest/badShare.ts'
+import { BadShare, badWindow } from '../../src/log/badShare.ts'
 
 test('only a full window is judged, and only the newest records', () => {
   const share = new BadShare(0.5)

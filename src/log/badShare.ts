@@ -1,4 +1,5 @@
-// Whether most of what arrives is bad: then it is our schema, or our mapping, that is wrong.
+// Whether most records of a topic are bad: then the schema or the mapping is wrong, and the stage must stop before the
+// whole stream is dead-lettered.
 
 /** How many of the newest records the share is taken over: enough that a few dozen bad ones in a row stop nothing. */
 export const badWindow = 1000
