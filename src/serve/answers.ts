@@ -10,6 +10,9 @@ import { readers } from '../core/account.ts'
 export type Shape<S extends z.ZodType> = ReadonlyDeep<z.infer<S>>
 type ReadonlyDeep<T> = T extends readonly unknown[] | object ? { readonly [K in keyof T]: ReadonlyDeep<T[K]> } : T
 
+/** A component of the description, by its name. */
+export const named = <T extends z.ZodRawShape>(id: string, shape: T) => z.strictObject(shape).meta({ id })
+
 const text = (description: string) => z.string().describe(description)
 const count = (description: string) => z.int().min(0).describe(description)
 const number = (description: string) => z.number().describe(description)
@@ -28,7 +31,7 @@ const itemWords = {
   about: text('Some of its features, `Comedy, Drama`').exactOptional()
 }
 
-const recommendedItemSchema = z.strictObject({
+const recommendedItemSchema = named('RecommendedItem', {
   ...itemWords,
   score: number(
     'The list is sorted by it. Of the cosines to the interests of the user: the soft maximum τ ln mean e^(cosine/τ), or the maximum (model.score). Of a popular item: its decayed interactions as a share of those of the most popular one'
@@ -38,7 +41,7 @@ const recommendedItemSchema = z.strictObject({
 })
 
 /** A list for a history that is not stored. */
-export const sessionRecommendationsSchema = z.strictObject({
+export const sessionRecommendationsSchema = named('SessionRecommendations', {
   version,
   items: z
     .array(recommendedItemSchema)
@@ -52,9 +55,12 @@ export const sessionRecommendationsSchema = z.strictObject({
   vectorsAgeMs: amount("Age of the user's vectors").exactOptional()
 })
 
-export const recommendationsSchema = z.strictObject({ userId: z.string(), ...sessionRecommendationsSchema.shape })
+export const recommendationsSchema = named('Recommendations', {
+  userId: z.string(),
+  ...sessionRecommendationsSchema.shape
+})
 
-export const similarItemsSchema = z.strictObject({
+export const similarItemsSchema = named('SimilarItems', {
   itemId: z.string(),
   version,
   items: z.array(z.strictObject({ ...itemWords, score: cosine() }))
@@ -65,7 +71,7 @@ export type SessionRecommendations = Shape<typeof sessionRecommendationsSchema>
 export type Recommendations = Shape<typeof recommendationsSchema>
 export type SimilarItems = Shape<typeof similarItemsSchema>
 
-export const userProfileSchema = z.strictObject({
+export const userProfileSchema = named('User', {
   userId: z.string(),
   version: text('`indexVersion@step` of the vectors'),
   historyLength: count('Steps of the history, which may be more than are shown'),
@@ -88,7 +94,7 @@ export const userProfileSchema = z.strictObject({
   mapShare: ratio('Share of the variance between the interests that the map shows; absent: no map').exactOptional()
 })
 
-export const itemProfileSchema = z.strictObject({
+export const itemProfileSchema = named('Item', {
   itemId: z.string(),
   title: z.string().exactOptional(),
   features: z.record(z.string(), z.array(z.string())),
@@ -97,7 +103,7 @@ export const itemProfileSchema = z.strictObject({
   vector: vector()
 })
 
-export const usersSchema = z.strictObject({
+export const usersSchema = named('Users', {
   users: z.array(
     z.strictObject({
       userId: z.string(),
@@ -108,7 +114,7 @@ export const usersSchema = z.strictObject({
   order: z.enum(['newest', 'id'])
 })
 
-export const itemsSchema = z.strictObject({
+export const itemsSchema = named('Items', {
   items: z.array(
     z.strictObject({
       ...itemWords,
@@ -125,16 +131,14 @@ export type ItemProfile = Shape<typeof itemProfileSchema>
 export type Users = Shape<typeof usersSchema>
 export type Items = Shape<typeof itemsSchema>
 
-const accountSchema = z
-  .strictObject({
-    reader: z.enum(Object.keys(readers) as (keyof typeof readers)[]),
-    read: count('Records read'),
-    outcomes: z.record(z.string(), z.int().min(0)),
-    waiting: count('Read, and without an outcome yet')
-  })
-  .describe('The outcome of every record that a stage read: `read` is the sum of the outcomes and of `waiting`')
+const accountSchema = named('Account', {
+  reader: z.enum(Object.keys(readers) as (keyof typeof readers)[]),
+  read: count('Records read: the sum of the outcomes and of `waiting`'),
+  outcomes: z.record(z.string(), z.int().min(0)),
+  waiting: count('Read, and without an outcome yet')
+})
 
-export const readySchema = z.strictObject({
+export const readySchema = named('Ready', {
   ready: z.literal(true),
   detail: z.string(),
   accounts: z.array(accountSchema).exactOptional()
@@ -222,7 +226,7 @@ const answersSchema = z.strictObject({
   p99Ms: number('99th percentile').exactOptional()
 })
 
-export const statusSchema = z.strictObject({
+export const statusSchema = named('Status', {
   version: text('Of the program'),
   nowMs: time("The server's clock"),
   ready: z.boolean(),
@@ -243,7 +247,7 @@ export const statusSchema = z.strictObject({
   ...pipelineSchema.shape
 })
 
-export const versionsSchema = z.strictObject({
+export const versionsSchema = named('Versions', {
   live: z.string().nullable().describe('`indexVersion@step`; null: nothing is published yet'),
   kept: z.array(z.string()).describe('Other versions of the index'),
   gates: z
@@ -276,16 +280,15 @@ export type AnswerNumbers = Shape<typeof answersSchema>
 export type ServiceStatus = Shape<typeof statusSchema>
 export type VersionNumbers = Shape<typeof versionsSchema>
 
-export const problemSchema = z
-  .strictObject({
-    type: text('Names the kind; stable'),
-    title: text('The same for every problem of a type'),
-    status: z.int(),
-    detail: text('What is wrong, the value, and what to do'),
-    instance: text('Path of the request').exactOptional(),
-    problems: z.array(z.string()).describe('Everything that is wrong').exactOptional(),
-    requestId: text('Finds the log line of an internal error').exactOptional()
-  })
-  .describe('RFC 9457')
+/** RFC 9457. */
+export const problemSchema = named('Problem', {
+  type: text('Names the kind; stable'),
+  title: text('The same for every problem of a type'),
+  status: z.int(),
+  detail: text('What is wrong, the value, and what to do'),
+  instance: text('Path of the request').exactOptional(),
+  problems: z.array(z.string()).describe('Everything that is wrong').exactOptional(),
+  requestId: text('Finds the log line of an internal error').exactOptional()
+})
 
 export type Problem = Shape<typeof problemSchema>

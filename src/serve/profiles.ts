@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.ts'
 import type { ItemPayload, VectorIndex } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { ItemProfile, UserProfile } from './answers.ts'
-import { principalPlane } from './principalPlane.ts'
+import { type Place, principalPlane } from './principalPlane.ts'
 import { versionOf, wordsOf } from './recommender.ts'
 
 export interface UserProfileRequest {
@@ -51,7 +51,7 @@ export class Profiles {
     const interests = lists.map((_, k) => vectors.subarray(k * dimensions, (k + 1) * dimensions)) // K × [D]
     const recent = payload.recent.slice(0, historyShownMax)
     const items = await this.#items([...recent, ...lists.flat().map(({ itemId }) => itemId)])
-    const places = map ? placesOf(vectors, items, dimensions) : undefined
+    const places = map ? placesOf(interests, items) : undefined
     const described = (itemId: ItemId) => {
       const item = items.get(itemId)
       const at = places?.items.get(itemId)
@@ -102,19 +102,18 @@ export class Profiles {
  * Interests on the plane along which they differ most, and items where they lie on it. Interests and items are each
  * about their own mean: each kind lies in a cone of its own, and the distance of the cones would fill the map.
  *
- * @param interests [K, D]
+ * @param interests K × [D]
  * @returns undefined where all interests are equal: a map would show nothing
  */
-function placesOf(interests: Float32Array, items: FoundItems, dimensions: number) {
+function placesOf(interests: readonly Float32Array[], items: FoundItems) {
   const shown = [...items].slice(0, mapItemsMax)
-  const vectors = new Float32Array(shown.length * dimensions)
-  for (const [n, [, { vector }]] of shown.entries()) vectors.set(vector, n * dimensions)
-  const { coordinates, others, varianceShare } = principalPlane(interests, dimensions, vectors)
-  if (coordinates.every((value) => Math.abs(value) < 1e-3)) return undefined
-  const at = (from: Float64Array, n: number) => [rounded(from[2 * n]!), rounded(from[2 * n + 1]!)] as const
+  const vectors = shown.map(([, { vector }]) => vector)
+  const { points, others, varianceShare } = principalPlane(interests, vectors)
+  if (points.flat().every((coordinate) => Math.abs(coordinate) < 1e-3)) return undefined
+  const at = ([x, y]: Place): Place => [rounded(x), rounded(y)]
   return {
-    interests: Array.from({ length: interests.length / dimensions }, (_, k) => at(coordinates, k)),
-    items: new Map(shown.map(([itemId], n) => [itemId, at(others, n)] as const)),
+    interests: points.map(at),
+    items: new Map(shown.map(([itemId], n) => [itemId, at(others[n]!)])),
     share: varianceShare
   }
 }

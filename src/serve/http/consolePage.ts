@@ -5,8 +5,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 import { own } from '../../core/own.ts'
-import { routeSchema } from './description.ts'
 import { ProblemError } from './problem.ts'
+import { addTextRoute } from './route.ts'
 
 /** File name → media type and content. */
 export type ConsoleFiles = ReadonlyMap<string, { readonly type: string; readonly body: Buffer }>
@@ -46,27 +46,19 @@ export function loadConsoleFiles(): ConsoleFiles | undefined {
 }
 
 export function addConsolePage(app: FastifyInstance, files: ConsoleFiles): void {
-  const mediaTypes = Object.values(types).map((type) => type.split(';', 1)[0]!)
-  const pageSchema = routeSchema({
-    operationId: 'console',
-    summary: 'The console, a page for people',
-    answers: { 200: ['The page', ['text/html']] }
-  })
-  app.get('/', { schema: pageSchema }, async (_request, reply) => {
+  const page = { url: '/', operationId: 'console', summary: 'The console, a page for people' }
+  addTextRoute(app, page, ['text/html'], async (_request, reply) => {
     const { type, body } = files.get('index.html')!
     return reply.headers(headers).type(type).send(body)
   })
-
-  const fileSchema = routeSchema({
-    operationId: 'consoleFile',
-    summary: 'A file of the console',
-    answers: { 200: ['The file', mediaTypes] },
+  const part = {
+    ...{ url: '/console/:file', operationId: 'consoleFile', summary: 'A file of the console' },
     errors: { 404: 'The console has no such file' }
-  })
-  app.get<{ Params: { file: string } }>('/console/:file', { schema: fileSchema }, async ({ params }, reply) => {
-    const file = files.get(params.file)
-    if (file === undefined)
-      throw new ProblemError(404, `the console has no file ${JSON.stringify(params.file.slice(0, 80))}`)
-    return reply.headers(headers).type(file.type).send(file.body)
+  }
+  const mediaTypes = Object.values(types).map((type) => type.split(';', 1)[0]!)
+  addTextRoute(app, part, mediaTypes, async ({ params }, reply) => {
+    const file = files.get(params.file!)
+    if (file !== undefined) return reply.headers(headers).type(file.type).send(file.body)
+    throw new ProblemError(404, `the console has no file ${JSON.stringify(params.file!.slice(0, 80))}`)
   })
 }

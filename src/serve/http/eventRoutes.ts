@@ -9,8 +9,9 @@ import { AccountMeter } from '../../monitor/accountMetrics.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { futureProblem, interactionProblem } from '../../records/admission.ts'
 import type { Interaction, UserId } from '../../records/interaction.ts'
-import { component, routeSchema } from './description.ts'
+import { named } from '../answers.ts'
 import { ProblemError } from './problem.ts'
+import { addRoute } from './route.ts'
 import { bodyIdSchema, eventTimeMs, eventTimeSchema, invalid } from './validation.ts'
 
 export interface EventParts {
@@ -32,7 +33,7 @@ export interface EventParts {
 /** Events in one request: with 200 bytes each a fifth of the default body limit. */
 const eventsMax = 1000
 
-const eventSchema = z.strictObject({
+const eventSchema = named('Event', {
   userId: bodyIdSchema('The user'),
   itemId: bodyIdSchema('The item'),
   type: bodyIdSchema('click, view, purchase …: configuration says which ones count'),
@@ -43,23 +44,21 @@ const eventSchema = z.strictObject({
 })
 type PostedEvent = z.infer<typeof eventSchema>
 
-const acceptedSchema = z.strictObject({
+const acceptedSchema = named('Accepted', {
   accepted: z.int().min(1),
   eventIds: z.array(z.string()).describe('In the order of the request')
 })
 
 export function addEventRoutes(app: FastifyInstance, parts: EventParts, account: PostedAccount): void {
-  const event = component(app, 'Event', eventSchema)
-  const schema = routeSchema({
-    operationId: 'postEvents',
-    summary: 'Accepts interactions: all of them, or none. They are durable before the answer',
-    body: { anyOf: [event, { type: 'array', items: event, minItems: 1, maxItems: eventsMax }] },
-    answers: { 202: ['Durable; training and serving follow', component(app, 'Accepted', acceptedSchema)] }
-  })
-  app.post<{ Body: PostedEvent | PostedEvent[] }>(
-    '/v1/events',
-    { schema, attachValidation: true },
-    async ({ body, headers, validationError }, reply) => {
+  addRoute(
+    app,
+    {
+      ...{ method: 'POST', url: '/v1/events', operationId: 'postEvents', status: 202, attachValidation: true },
+      summary: 'Accepts interactions, all of them or none: durable before the answer, training and serving follow',
+      body: z.union([eventSchema, z.array(eventSchema).min(1).max(eventsMax)]),
+      answer: acceptedSchema
+    },
+    async ({ body, headers, validationError }) => {
       const count = Array.isArray(body) ? body.length : 1
       account.read(count)
       let outcome: Outcome<'serve'> = 'refused'
@@ -69,25 +68,25 @@ export function addEventRoutes(app: FastifyInstance, parts: EventParts, account:
         outcome = 'failed'
         await parts.accept(interactions, typeof headers.traceparent === 'string' ? headers.traceparent : undefined)
         outcome = 'accepted'
-        const eventIds = interactions.map(({ eventId }) => eventId)
-        return await reply.code(202).send({ accepted: count, eventIds })
+        return { accepted: count, eventIds: interactions.map(({ eventId }) => eventId) }
       } finally {
         account.add(outcome, count)
       }
     }
   )
-
-  const eraseSchema = routeSchema({
-    operationId: 'erase',
-    summary: 'Erases a user: durable before the answer; histories, vectors and examples follow',
-    pathId: 'The user',
-    answers: { 202: ['The user will be erased', component(app, 'Erased', z.strictObject({ userId: z.string() }))] }
-  })
-  app.delete<{ Params: { id: string } }>('/v1/users/:id', { schema: eraseSchema }, async ({ params, body }, reply) => {
-    if (body !== undefined) throw new ProblemError(400, 'erasing a user takes no body')
-    await parts.erase(params.id)
-    return reply.code(202).send({ userId: params.id })
-  })
+  addRoute(
+    app,
+    {
+      ...{ method: 'DELETE', url: '/v1/users/:id', operationId: 'erase', pathId: 'The user', status: 202 },
+      summary: 'Erases a user: the request is durable before the answer; histories, vectors and examples follow',
+      answer: named('Erased', { userId: z.string() })
+    },
+    async ({ params, body }) => {
+      if (body !== undefined) throw new ProblemError(400, 'erasing a user takes no body')
+      await parts.erase(params.id)
+      return { userId: params.id }
+    }
+  )
 }
 
 /** @throws ProblemError 400 with all problems */

@@ -9,7 +9,6 @@ import { idBytesMax } from '../../records/admission.ts'
 import { Access, checkExposure } from './access.ts'
 import { BoundPort } from './boundPort.ts'
 import { addConsolePage, loadConsoleFiles } from './consolePage.ts'
-import { addDescription, addDescriptionRoute } from './description.ts'
 import { addEventRoutes, type EventParts, PostedAccount } from './eventRoutes.ts'
 import { addGuard } from './guard.ts'
 import { createHttpApp } from './httpApp.ts'
@@ -17,6 +16,7 @@ import { addListRoutes, type ListParts } from './listRoutes.ts'
 import { ListTimes } from './listTimes.ts'
 import { addLookupRoutes, type LookupParts } from './lookupRoutes.ts'
 import { addProbeRoutes, type Readiness } from './probeRoutes.ts'
+import { addDescription, addDescriptionRoute } from './route.ts'
 
 /** Satisfied by a pino logger. */
 export interface ServiceLogger {

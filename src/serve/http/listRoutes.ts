@@ -7,8 +7,8 @@ import type { Metrics } from '../../monitor/metricsRegistry.ts'
 import { recommendationsSchema, sessionRecommendationsSchema, similarItemsSchema } from '../answers.ts'
 import { type ListRequest, limitMax, noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessions.ts'
-import { component, routeSchema } from './description.ts'
 import { ProblemError } from './problem.ts'
+import { addRoute } from './route.ts'
 import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
 
 export interface ListParts {
@@ -71,58 +71,53 @@ const listSchema = z.strictObject({
   repeats: z.boolean().describe('Whether items of the history may be recommended again').exactOptional()
 })
 
-const historySchema = listSchema.extend({
-  history: z
-    .array(
-      z.union([
-        bodyIdSchema('An item'),
-        z.strictObject({
-          itemId: bodyIdSchema('An item'),
-          eventTime: eventTimeSchema(
-            'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
-          ).exactOptional()
-        })
-      ])
-    )
-    .min(1)
-    .max(historyStepsMax)
-})
+const historySchema = listSchema
+  .extend({
+    history: z
+      .array(
+        z.union([
+          bodyIdSchema('An item'),
+          z.strictObject({
+            itemId: bodyIdSchema('An item'),
+            eventTime: eventTimeSchema(
+              'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
+            ).exactOptional()
+          })
+        ])
+      )
+      .min(1)
+      .max(historyStepsMax)
+  })
+  .meta({ id: 'HistoryRequest' })
 
 type ListQuery = z.infer<typeof listSchema>
-type HistoryBody = z.infer<typeof historySchema>
 
 export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
   const { recommender, sessions, metrics } = parts
-
-  const recommendSchema = routeSchema({
-    operationId: 'recommend',
-    summary:
-      'Recommendations for a user: the items nearest to each interest, merged, the history excluded; for an unknown user, popular items',
-    pathId: 'The user',
-    querystring: listSchema,
-    answers: { 200: ['The list', component(app, 'Recommendations', recommendationsSchema)] }
-  })
-  app.get<{ Params: { id: string }; Querystring: ListQuery }>(
-    '/v1/users/:id/recommendations',
-    { schema: recommendSchema },
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/users/:id/recommendations', operationId: 'recommend', pathId: 'The user' },
+      summary:
+        'Recommendations for a user: the items nearest to each interest, merged, the history excluded; for an unknown user, popular items',
+      query: listSchema,
+      answer: recommendationsSchema
+    },
     async ({ params, query }) => {
       const list = await recommender.recommend({ ...requestOf(query), userId: params.id })
       metrics.served.inc({ source: list.coldStart ?? 'vectors' })
       return list
     }
   )
-
-  const similarSchema = routeSchema({
-    operationId: 'similar',
-    summary: 'The items nearest to one',
-    pathId: 'The item',
-    querystring: z.strictObject({ limit: limitSchema, filter: filterSchema }),
-    answers: { 200: ['The list', component(app, 'SimilarItems', similarItemsSchema)] },
-    errors: { 404: 'The item is not in the index' }
-  })
-  app.get<{ Params: { id: string }; Querystring: Pick<ListQuery, 'limit' | 'filter'> }>(
-    '/v1/items/:id/similar',
-    { schema: similarSchema },
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/items/:id/similar', operationId: 'similar', pathId: 'The item' },
+      summary: 'The items nearest to one',
+      query: listSchema.pick({ limit: true, filter: true }),
+      answer: similarItemsSchema,
+      errors: { 404: 'The item is not in the index' }
+    },
     async ({ params, query }) => {
       const list = await recommender.similar({ ...query, itemId: params.id })
       if (list === undefined) throw itemMissing(params.id)
@@ -130,7 +125,6 @@ export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
       return list
     }
   )
-
   if (sessions !== undefined) addSessionRoute(app, sessions, parts)
 }
 
@@ -139,31 +133,34 @@ function addSessionRoute(
   sessions: SessionEncoder,
   { recommender, metrics, clock }: ListParts
 ): void {
-  const schema = routeSchema({
-    operationId: 'recommendForHistory',
-    summary: 'Recommendations for a session that is not stored, by its history',
-    body: component(app, 'HistoryRequest', historySchema),
-    answers: { 200: ['The list', component(app, 'SessionRecommendations', sessionRecommendationsSchema)] }
-  })
-  app.post<{ Body: HistoryBody }>('/v1/recommendations', { schema }, async ({ body }) => {
-    const { history: steps, ...options } = body
-    const history = steps
-      .map((step, i) => {
-        const { itemId, eventTime = null } = typeof step === 'string' ? { itemId: step } : step
-        const assumedMs = clock.nowMs() - (steps.length - 1 - i) * 1000
-        return { itemId: itemId.trim(), eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
-      })
-      .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
-    const newestFirst = [...new Set(history.map(({ itemId }) => itemId).reverse())]
-    const request = { ...requestOf(options), history: newestFirst }
-    const encoded = await sessions.encode(history)
-    const list =
-      encoded === undefined
-        ? await recommender.popular(request, noKnownItem)
-        : await recommender.recommendFor({ ...request, ...encoded })
-    metrics.served.inc({ source: list.coldStart ?? 'vectors' })
-    return list
-  })
+  addRoute(
+    app,
+    {
+      ...{ method: 'POST', url: '/v1/recommendations', operationId: 'recommendForHistory' },
+      summary: 'Recommendations for a session that is not stored, by its history',
+      body: historySchema,
+      answer: sessionRecommendationsSchema
+    },
+    async ({ body }) => {
+      const { history: steps, ...options } = body
+      const history = steps
+        .map((step, i) => {
+          const { itemId, eventTime = null } = typeof step === 'string' ? { itemId: step } : step
+          const assumedMs = clock.nowMs() - (steps.length - 1 - i) * 1000
+          return { itemId: itemId.trim(), eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
+        })
+        .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
+      const newestFirst = [...new Set(history.map(({ itemId }) => itemId).reverse())]
+      const request = { ...requestOf(options), history: newestFirst }
+      const encoded = await sessions.encode(history)
+      const list =
+        encoded === undefined
+          ? await recommender.popular(request, noKnownItem)
+          : await recommender.recommendFor({ ...request, ...encoded })
+      metrics.served.inc({ source: list.coldStart ?? 'vectors' })
+      return list
+    }
+  )
 }
 
 export function itemMissing(itemId: string): ProblemError {

@@ -8,11 +8,9 @@ import { idBytesMax } from '../../records/admission.ts'
 import type { UserId } from '../../records/interaction.ts'
 import {
   type AnswerNumbers,
-  type Items,
   itemProfileSchema,
   itemsSchema,
   type PipelineNumbers,
-  type ServiceStatus,
   statusSchema,
   type Users,
   userProfileSchema,
@@ -22,10 +20,10 @@ import {
 } from '../answers.ts'
 import { Profiles } from '../profiles.ts'
 import { versionOf, wordsOf } from '../recommender.ts'
-import { component, routeSchema } from './description.ts'
 import { itemMissing, limitSchema } from './listRoutes.ts'
 import type { Readiness } from './probeRoutes.ts'
 import { ProblemError } from './problem.ts'
+import { addRoute } from './route.ts'
 
 export interface LookupParts {
   readonly index: Pick<VectorIndex, 'live' | 'search' | 'popular' | 'user' | 'item' | 'usersFrom' | 'itemsLike'>
@@ -47,13 +45,8 @@ interface Surroundings {
 }
 
 const flag = (description: string) => z.boolean().default(false).describe(description)
-const vectorsFlag = () => flag('With the vectors themselves')
+const vectors = flag('With the vectors themselves')
 const textSchema = (description: string) => z.string().max(idBytesMax).default('').describe(description)
-const userQuery = z.strictObject({
-  nearest: z.int().min(1).max(20).default(6).describe('Items shown for each interest'),
-  map: flag('With the place of everything on the plane along which the interests differ most'),
-  vectors: vectorsFlag()
-})
 
 export function addLookupRoutes(app: FastifyInstance, parts: LookupParts, surroundings: Surroundings): void {
   const profiles = new Profiles({ index: parts.index, clock: surroundings.clock })
@@ -67,57 +60,55 @@ function addStatusRoutes(
   { index, numbers, versions, eventTypes }: LookupParts,
   { readiness, answers, clock, version }: Surroundings
 ): void {
-  const schema = routeSchema({
-    operationId: 'status',
-    summary: 'The state of the whole pipeline, as far as this process knows it',
-    answers: { 200: ['As of now', component(app, 'Status', statusSchema)] }
-  })
-  app.get('/v1/status', { schema }, async (): Promise<ServiceStatus> => {
-    const { ready, detail } = readiness()
-    // An index that does not answer is part of the state, not a reason to hide the rest.
-    const live = await index.live().catch(() => undefined)
-    return {
-      ...{ version, nowMs: clock.nowMs(), ready, detail },
-      index: live ?? null,
-      answers: answers(),
-      eventTypes,
-      ...numbers?.()
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/status', operationId: 'status' },
+      summary: 'The state of the whole pipeline, as far as this process knows it',
+      answer: statusSchema
+    },
+    async () => {
+      const { ready, detail } = readiness()
+      // An index that does not answer is part of the state, not a reason to hide the rest.
+      const live = await index.live().catch(() => undefined)
+      return {
+        ...{ version, nowMs: clock.nowMs(), ready, detail, eventTypes },
+        index: live ?? null,
+        answers: answers(),
+        ...numbers?.()
+      }
     }
-  })
-
-  const versionsRoute = routeSchema({
-    operationId: 'versions',
-    summary: 'The live model version, the rejected ones, and those that a rollback can return to',
-    answers: { 200: ['As of now', component(app, 'Versions', versionsSchema)] }
-  })
-  app.get('/v1/versions', { schema: versionsRoute }, async (): Promise<VersionNumbers> => {
-    if (versions !== undefined) return versions()
-    const live = await index.live()
-    const none = { kept: [], gates: [], checkpoints: [], held: [] }
-    return { live: live === undefined ? null : versionOf(live), ...none }
-  })
+  )
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/versions', operationId: 'versions' },
+      summary: 'The live model version, the rejected ones, and those that a rollback can return to',
+      answer: versionsSchema
+    },
+    async () => {
+      if (versions !== undefined) return versions()
+      const live = await index.live()
+      const none = { kept: [], gates: [], checkpoints: [], held: [] }
+      return { live: live === undefined ? null : versionOf(live), ...none }
+    }
+  )
 }
 
 function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts, profiles: Profiles): void {
-  const usersQuery = z.strictObject({
-    limit: limitSchema,
-    prefix: textSchema('Only ids with this prefix')
-  })
-  const usersRoute = routeSchema({
-    operationId: 'users',
-    summary: 'Some users: by their newest event where that is known, otherwise by id',
-    querystring: usersQuery,
-    answers: { 200: ['The users', component(app, 'Users', usersSchema)] }
-  })
   const listed = (userId: UserId, payload: { historyLength: number; newestMs: number }) => {
     const { historyLength, newestMs } = payload
     return { userId, historyLength, newestMs }
   }
-  app.get<{ Querystring: z.infer<typeof usersQuery> }>(
-    '/v1/users',
-    { schema: usersRoute },
-    async ({ query }): Promise<Users> => {
-      const { limit, prefix } = query
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/users', operationId: 'users' },
+      summary: 'Some users: by their newest event where that is known, otherwise by id',
+      query: z.strictObject({ limit: limitSchema, prefix: textSchema('Only ids with this prefix') }),
+      answer: usersSchema
+    },
+    async ({ query: { limit, prefix } }): Promise<Users> => {
       const newest = prefix === '' ? (newestUsers?.(limit) ?? []) : []
       const found = await Promise.all(newest.map(async (userId) => ({ userId, user: await index.user(userId) })))
       const users = found.flatMap(({ userId, user }) => (user === undefined ? [] : [listed(userId, user.payload)]))
@@ -131,45 +122,43 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
       return { users: user === undefined ? [] : [listed(prefix, user.payload)], order: 'id' }
     }
   )
-
-  const userRoute = routeSchema({
-    operationId: 'user',
-    summary: 'A user in the index: the history, and the interests by the items nearest to them',
-    pathId: 'The user',
-    querystring: userQuery,
-    answers: { 200: ['The user', component(app, 'User', userProfileSchema)] },
-    errors: { 404: 'There are no vectors of this user' }
-  })
-  app.get<{ Params: { id: string }; Querystring: z.infer<typeof userQuery> }>(
-    '/v1/users/:id',
-    { schema: userRoute },
-    async ({ params, query }) => {
-      const profile = await profiles.user({ ...query, userId: params.id })
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/users/:id', operationId: 'user', pathId: 'The user' },
+      summary: 'A user in the index: the history, and the interests by the items nearest to them',
+      query: z.strictObject({
+        nearest: z.int().min(1).max(20).default(6).describe('Items shown for each interest'),
+        map: flag('With the place of everything on the plane along which the interests differ most'),
+        vectors
+      }),
+      answer: userProfileSchema,
+      errors: { 404: 'There are no vectors of this user' }
+    },
+    async ({ params: { id }, query }) => {
+      const profile = await profiles.user({ ...query, userId: id })
       if (profile !== undefined) return profile
-      throw new ProblemError(404, `user ${JSON.stringify(params.id)} has no vectors: never seen, or not published yet`)
+      throw new ProblemError(404, `user ${JSON.stringify(id)} has no vectors: never seen, or not published yet`)
     }
   )
 }
 
 function addItemRoutes(app: FastifyInstance, index: LookupParts['index'], profiles: Profiles): void {
-  const itemsQuery = z.strictObject({
-    limit: limitSchema,
-    text: textSchema('Only items whose id or title contains it, in any case')
-  })
-  const itemsRoute = routeSchema({
-    operationId: 'items',
-    summary: 'The most popular items now, or those that match a text, by interactions',
-    querystring: itemsQuery,
-    answers: { 200: ['The items', component(app, 'Items', itemsSchema)] }
-  })
   const listed = ({ itemId, payload }: Pick<PopularItem, 'itemId' | 'payload'>) => ({
     ...{ itemId, ...wordsOf(payload), count: payload.count }
   })
-  app.get<{ Querystring: z.infer<typeof itemsQuery> }>(
-    '/v1/items',
-    { schema: itemsRoute },
-    async ({ query }): Promise<Items> => {
-      const { limit, text } = query
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/items', operationId: 'items' },
+      summary: 'The most popular items now, or those that match a text, by interactions',
+      query: z.strictObject({
+        limit: limitSchema,
+        text: textSchema('Only items whose id or title contains it, in any case')
+      }),
+      answer: itemsSchema
+    },
+    async ({ query: { limit, text } }) => {
       if (text === '') {
         const { items } = await index.popular(limit)
         return { items: items.map((item) => ({ ...listed(item), popularity: item.score })) }
@@ -180,22 +169,18 @@ function addItemRoutes(app: FastifyInstance, index: LookupParts['index'], profil
       return { items: item === undefined ? [] : [listed({ itemId: text, payload: item.payload })] }
     }
   )
-
-  const itemQuery = z.strictObject({ vectors: vectorsFlag() })
-  const itemRoute = routeSchema({
-    operationId: 'item',
-    summary: 'An item in the index',
-    pathId: 'The item',
-    querystring: itemQuery,
-    answers: { 200: ['The item', component(app, 'Item', itemProfileSchema)] },
-    errors: { 404: 'The item is not in the index' }
-  })
-  app.get<{ Params: { id: string }; Querystring: z.infer<typeof itemQuery> }>(
-    '/v1/items/:id',
-    { schema: itemRoute },
-    async ({ params, query }) => {
-      const profile = await profiles.item(params.id, query)
-      if (profile === undefined) throw itemMissing(params.id)
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/items/:id', operationId: 'item', summary: 'An item in the index' },
+      pathId: 'The item',
+      query: z.strictObject({ vectors }),
+      answer: itemProfileSchema,
+      errors: { 404: 'The item is not in the index' }
+    },
+    async ({ params: { id }, query }) => {
+      const profile = await profiles.item(id, query)
+      if (profile === undefined) throw itemMissing(id)
       return profile
     }
   )

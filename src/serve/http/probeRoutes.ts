@@ -4,9 +4,11 @@ import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { type AccountNumbers, accountText, unaccounted } from '../../core/account.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
-import { readySchema, type Shape } from '../answers.ts'
-import { component, routeSchema } from './description.ts'
+import { named, readySchema } from '../answers.ts'
 import { ProblemError } from './problem.ts'
+import { addRoute, addTextRoute } from './route.ts'
+
+const liveSchema = named('Live', { live: z.literal(true) })
 
 /** Whether a process does its work. */
 export interface Readiness {
@@ -22,33 +24,31 @@ export interface ProbeParts {
   readonly metrics: Pick<Metrics, 'expose'>
 }
 
-/** `/livez`, `/readyz` (503 with the reason while not ready) and `/metrics`. */
 export function addProbeRoutes(app: FastifyInstance, { readiness, metrics }: ProbeParts): void {
-  const liveSchema = routeSchema({
-    operationId: 'live',
-    summary: 'Whether the process runs',
-    answers: { 200: ['It runs', component(app, 'Live', z.strictObject({ live: z.literal(true) }))] }
-  })
-  app.get('/livez', { schema: liveSchema }, async () => ({ live: true }))
-
-  const schema = routeSchema({
-    operationId: 'ready',
-    summary: 'Whether answers are fresh: fails while work waits without progress',
-    answers: { 200: ['Ready', component(app, 'Ready', readySchema)] },
-    errors: { 503: 'Not ready, and why' }
-  })
-  app.get('/readyz', { schema }, async (): Promise<Shape<typeof readySchema>> => {
-    const { ready, detail, accounts } = readiness()
-    if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
-    return { ready, detail: `${detail}${balanceDetail(accounts)}`, ...(accounts === undefined ? {} : { accounts }) }
-  })
-
-  const metricsSchema = routeSchema({
-    operationId: 'metrics',
-    summary: 'Metrics for Prometheus',
-    answers: { 200: ['Text format', ['text/plain']] }
-  })
-  app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/livez', operationId: 'live', summary: 'Whether the process runs' },
+      answer: liveSchema
+    },
+    async () => ({ live: true as const })
+  )
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/readyz', operationId: 'ready' },
+      summary: 'Whether answers are fresh: fails while work waits without progress',
+      answer: readySchema,
+      errors: { 503: 'Not ready, and why' }
+    },
+    async () => {
+      const { ready, detail, accounts } = readiness()
+      if (!ready) throw new ProblemError(503, detail, { headers: { 'retry-after': '5' } })
+      return { ready, detail: `${detail}${balanceDetail(accounts)}`, ...(accounts === undefined ? {} : { accounts }) }
+    }
+  )
+  const description = { url: '/metrics', operationId: 'metrics', summary: 'Metrics for Prometheus' }
+  addTextRoute(app, description, ['text/plain'], async (_request, reply) => {
     const { contentType, body } = await metrics.expose()
     return reply.header('content-type', contentType).send(body)
   })

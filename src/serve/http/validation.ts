@@ -14,11 +14,6 @@ export type JsonSchema = Readonly<Record<string, unknown>>
 /** Problems named in one answer: more are one mistake, repeated. */
 const problemsMax = 100
 
-export function jsonSchema(type: z.ZodType): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(type, { target: 'draft-7', io: 'input' })
-  return schema
-}
-
 /**
  * Facets of a query string: `filter.genre=Comedy` is `{ filter: { genre: 'Comedy' } }`, as in a JSON body. A parameter
  * that is given several times is a list.

@@ -1,52 +1,83 @@
-// The description of the service for machines: OpenAPI 3.1, made by @fastify/swagger from the schemas of the routes.
-// What applies to every route of a kind (errors, tokens) is added here.
+// Routes by their schemas (zod), of which everything else is made: the validation of requests, the types of handlers,
+// and the description of the service for machines (OpenAPI 3.1, by @fastify/swagger).
 
 import swagger from '@fastify/swagger'
-import type { FastifyInstance, FastifySchema } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema } from 'fastify'
 import { z } from 'zod'
-import { problemSchema } from '../answers.ts'
+import { problemSchema, type Shape } from '../answers.ts'
 import { neededRole } from './access.ts'
-import { idSchema, type JsonSchema, jsonSchema } from './validation.ts'
+import { idSchema, type JsonSchema } from './validation.ts'
 
-/** What a route says of itself. Its errors need no mention where `description.ts` adds them. */
-export interface RouteDescription {
+/** A route whose answer is JSON. Errors that apply to every route of its kind are added to its description. */
+export interface RouteOptions<Query extends z.ZodType, Body extends z.ZodType, Answer extends z.ZodType> {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly url: string
   readonly operationId: string
   readonly summary: string
   /** What `:id` of the path is. */
   readonly pathId?: string
-  readonly querystring?: z.ZodObject
-  readonly body?: JsonSchema
-  /** Status → what it means and holds: a schema, or the media types of a text. */
-  readonly answers: Readonly<Record<number, Answer>>
-  /** Status → when. */
+  readonly query?: Query
+  readonly body?: Body
+  readonly answer: Answer
+  /** Of the answer; default 200. */
+  readonly status?: 200 | 202
+  /** Status → meaning. */
   readonly errors?: Readonly<Record<number, string>>
+  /** The handler gets `validationError` instead of the client. */
+  readonly attachValidation?: boolean
 }
 
-type Answer = readonly [description: string, content: JsonSchema | readonly string[]]
+type Handler<Query extends z.ZodType, Body extends z.ZodType, Answer extends z.ZodType> = (
+  request: FastifyRequest<{ Params: { id: string }; Querystring: z.infer<Query>; Body: z.infer<Body> }>
+) => Promise<Shape<Answer>>
 
-/** A reference to a schema of the description, which is added when it is first referred to. */
-export function component(app: FastifyInstance, $id: string, type: z.ZodType): JsonSchema {
-  if (app.getSchema($id) === undefined) app.addSchema({ $id, ...jsonSchema(type) })
-  return { $ref: `${$id}#` }
-}
-
-/** The schemas of a route, as fastify takes them. */
-export function routeSchema(description: RouteDescription): FastifySchema {
-  const { pathId, querystring, body, answers, errors = {}, ...rest } = description
-  const contentOf = (content: Answer[1]) =>
-    Array.isArray(content)
-      ? Object.fromEntries((content as readonly string[]).map((type) => [type, { schema: { type: 'string' } }]))
-      : { 'application/json': { schema: content } }
-  return {
+/** Adds a route that is validated, described and typed by its schemas. */
+export function addRoute<
+  Answer extends z.ZodType,
+  Query extends z.ZodType = z.ZodUnknown,
+  Body extends z.ZodType = z.ZodUnknown
+>(app: FastifyInstance, options: RouteOptions<Query, Body, Answer>, handler: Handler<Query, Body, Answer>): void {
+  const { method, url, pathId, query, body, answer, status = 200, errors = {}, attachValidation, ...rest } = options
+  const content = { 'application/json': { schema: sharedSchema(app, answer) } }
+  const schema = {
     ...rest,
-    ...(pathId === undefined ? {} : { params: jsonSchema(z.object({ id: idSchema(`${pathId}, percent-encoded`) })) }),
-    ...(querystring === undefined ? {} : { querystring: jsonSchema(querystring) }),
-    ...(body === undefined ? {} : { body }),
-    response: {
-      ...mapped(answers, ([meaning, content]) => ({ description: meaning, content: contentOf(content) })),
-      ...mapped(errors, problem)
-    }
+    ...(pathId === undefined ? {} : { params: sharedSchema(app, z.object({ id: idSchema(pathId) })) }),
+    ...(query === undefined ? {} : { querystring: sharedSchema(app, query) }),
+    ...(body === undefined ? {} : { body: sharedSchema(app, body) }),
+    response: { [status]: { description: options.summary, content }, ...mapped(errors, problem) }
   }
+  app.route({
+    ...{ method, url, schema, attachValidation: attachValidation === true },
+    handler: (request, reply) => {
+      reply.code(status)
+      return handler(request as never)
+    }
+  })
+}
+
+/** Adds a route whose answer is a text of one of these media types. */
+export function addTextRoute(
+  app: FastifyInstance,
+  options: Pick<RouteOptions<never, never, never>, 'url' | 'operationId' | 'summary' | 'errors'>,
+  mediaTypes: readonly string[],
+  handler: (request: FastifyRequest<{ Params: Record<string, string> }>, reply: FastifyReply) => unknown
+): void {
+  const { url, errors = {}, ...rest } = options
+  const content = Object.fromEntries(mediaTypes.map((type) => [type, { schema: { type: 'string' } }]))
+  const response = { 200: { description: rest.summary, content }, ...mapped(errors, problem) }
+  app.get(url, { schema: { ...rest, response } }, handler as never)
+}
+
+/** As JSON Schema. Schemas with an `id` in their metadata become components of the description, and references. */
+function sharedSchema(app: FastifyInstance, type: z.ZodType): JsonSchema {
+  const options = { target: 'draft-7', io: 'input' } as const
+  // In a wrapper, because the schema itself can become a reference, too.
+  const { definitions = {}, properties = {} } = z.toJSONSchema(z.object({ type }), options)
+  const shared = (schema: unknown): JsonSchema =>
+    JSON.parse(JSON.stringify(schema).replaceAll(/"#\/definitions\/(\w+)"/g, '"$1#"'))
+  for (const [$id, schema] of Object.entries(definitions as object))
+    if (app.getSchema($id) === undefined) app.addSchema({ ...shared(schema), $id })
+  return shared(properties.type)
 }
 
 function mapped<T, U>(record: Readonly<Record<string, T>>, of: (value: T, key: string) => U): Record<string, U> {
@@ -60,7 +91,7 @@ export function addDescription(app: FastifyInstance, { version, tokens }: { vers
     scheme: 'bearer',
     description: 'Tokens have roles: `read` asks for lists, `events` posts events, `admin` may do everything'
   } as const
-  app.addSchema({ $id: 'Problem', ...jsonSchema(problemSchema) })
+  sharedSchema(app, problemSchema)
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -82,15 +113,15 @@ export function addDescription(app: FastifyInstance, { version, tokens }: { vers
 }
 
 export function addDescriptionRoute(app: FastifyInstance): void {
-  let text: string | undefined
-  const schema = routeSchema({
-    ...{ operationId: 'openApi', summary: 'This description' },
-    answers: { 200: ['OpenAPI 3.1', { type: 'object' }] }
-  })
-  app.get('/openapi.json', { schema }, async (_request, reply) => {
-    text ??= JSON.stringify(app.swagger())
-    return reply.type('application/json').send(text)
-  })
+  let description: Readonly<Record<string, unknown>> | undefined
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/openapi.json', operationId: 'openApi', summary: 'This description' },
+      answer: z.looseObject({})
+    },
+    async () => (description ??= { ...app.swagger() })
+  )
 }
 
 interface Place {
