@@ -4,6 +4,7 @@
 // D dimensions, K interests.
 
 import type { Clock } from '../core/clock.ts'
+import { dot } from '../index/mergeInterests.ts'
 import type { ItemPayload, VectorIndex } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { ItemProfile, UserProfile } from './answers.ts'
@@ -125,6 +126,6 @@ function rounded(value: number): number {
 
 /** 0-based; the first of equally near ones. */
 function nearestOf(interests: readonly Float32Array[], vector: Float32Array): number {
-  const scores = interests.map((interest) => interest.reduce((sum, value, d) => sum + value * vector[d]!, 0))
+  const scores = interests.map((interest) => dot(interest, vector))
   return scores.indexOf(Math.max(...scores))
 }

@@ -8,7 +8,7 @@ import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import { UnavailableError } from '../core/errors.ts'
 import { own } from '../core/own.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
-import { type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
+import { dot, type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
 import { contextKey } from '../index/popularity.ts'
 import type {
   DescribedItem,
@@ -143,74 +143,61 @@ export class Recommender {
    */
   async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<SessionRecommendations> {
     const { limit, filter, exclude = [], history = [], context = {} } = request
-    const without = { ...filterOf(filter), excludeItems: [...history, ...exclude] }
-    let within: { readonly context: string; readonly found: PopularItems } | undefined
+    const popular = (first: readonly PopularItem[], key?: string) => {
+      const excludeItems = [...history, ...exclude, ...first.map(({ itemId }) => itemId)]
+      return this.#index.popular(limit - first.length, { ...filterOf(filter), excludeItems }, key)
+    }
+    let within: (PopularItems & { readonly popularIn: string }) | undefined
     for (const [field, value] of Object.entries(context)) {
-      const key = contextKey(field, value)
-      const found = await this.#index.popular(limit, without, key)
+      const popularIn = contextKey(field, value)
+      const found = await popular([], popularIn)
       if (found.items.length === 0) continue
-      within = { context: key, found }
+      within = { ...found, popularIn }
       break
     }
-    const first = within?.found.items ?? []
-    let found = within?.found
-    let rest: readonly PopularItem[] = []
-    if (found === undefined || first.length < limit) {
-      const excludeItems = [...without.excludeItems, ...first.map(({ itemId }) => itemId)]
-      const others = await this.#index.popular(limit - first.length, { ...without, excludeItems })
-      // Another version went live in between: then without the context.
-      if (found !== undefined && found.indexVersion !== others.indexVersion)
-        return this.popular({ ...request, context: {} }, why)
-      found ??= others
-      rest = others.items
-    }
-    const items = [...first, ...rest].map(({ itemId, score, payload }) => ({
-      itemId,
-      score,
-      interest: null,
+    const first = within?.items ?? []
+    const others = within === undefined || first.length < limit ? await popular(first) : undefined
+    const found = within ?? others!
+    // Another version went live in between: then without the context.
+    if (others !== undefined && found.indexVersion !== others.indexVersion)
+      return this.popular({ ...request, context: {} }, why)
+    const items = [...first, ...(others?.items ?? [])].map(({ itemId, score, payload }) => ({
+      ...{ itemId, score, interest: null },
       ...wordsOf(payload)
     }))
     this.#onList?.(items)
     return {
-      version: versionOf(found),
-      items,
-      coldStart: 'popular',
-      why,
-      ...(within === undefined ? {} : { popularIn: within.context })
+      ...{ version: versionOf(found), items, coldStart: 'popular', why },
+      ...(within === undefined ? {} : { popularIn: within.popularIn })
     }
   }
 
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
-  async similar({
-    itemId,
-    limit,
-    filter
-  }: {
-    itemId: ItemId
-    limit: number
-    filter?: FeatureFilter
-  }): Promise<SimilarItems | undefined> {
+  async similar(request: { itemId: ItemId; limit: number; filter?: FeatureFilter }): Promise<SimilarItems | undefined> {
+    const { itemId, limit, filter } = request
     const similar = await this.#fromOneVersion(async () => {
-      const found = await this.#index.search({ by: { itemId } }, limit + 1, {
-        ...filterOf(filter),
-        excludeItems: [itemId]
-      })
+      const excluded = { ...filterOf(filter), excludeItems: [itemId] }
+      const found = await this.#index.search({ by: { itemId } }, limit + 1, excluded)
       if (found.lists === undefined) return 'unknown'
       const merged = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
       const described = await this.#described(found, merged)
-      return (
-        described && { itemId, version: versionOf(found), items: described.map(({ interest: _, ...item }) => item) }
-      )
+      const items = described?.map(({ interest: _, ...item }) => item)
+      return items && { itemId, version: versionOf(found), items }
     })
     return similar === 'unknown' ? undefined : similar
   }
 
-  #optionsFor(request: ListRequest): RecommenderOptions {
-    const given = Object.entries(request).filter(([name, value]) => name in this.#options && value !== undefined)
-    return { ...this.#options, ...Object.fromEntries(given) }
+  #optionsFor({ quotaShare, diversity, diversityBy, repeats }: ListRequest): RecommenderOptions {
+    const configured = this.#options
+    return {
+      quotaShare: quotaShare ?? configured.quotaShare,
+      diversity: diversity ?? configured.diversity,
+      diversityBy: diversityBy ?? configured.diversityBy,
+      repeats: repeats ?? configured.repeats
+    }
   }
 
-  /** One request to the index. `history`: where the index does not know it by itself. */
+  /** One request to the index. `history`: of a session, which the index does not know. */
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
     const { limit, exclude = [] } = request
     const { diversity, diversityBy, repeats } = this.#optionsFor(request)
@@ -234,43 +221,31 @@ export class Recommender {
     history: readonly ItemId[]
   ): Promise<SessionRecommendations | undefined> {
     const { quotaShare, diversity, diversityBy, repeats } = this.#optionsFor(request)
-    const lists = found.lists ?? []
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
-    const merged = mergeInterests(lists, request.limit, excluded, {
-      quotaShare,
-      diversity,
-      scoring: this.#scoring,
-      valuesOf
-    })
+    const options = { quotaShare, diversity, scoring: this.#scoring, valuesOf }
+    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, options)
     const described = await this.#described(found, merged, request.explain === true ? history : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
     return { version: versionOf(found), items: described }
   }
 
-  /**
-   * What the candidates of a search have in a field of their features. Its own fields only: a field may be called
-   * `constructor`.
-   */
+  /** Values of the candidates of a search in a field of their features. */
   async #valuesOf(
     { indexVersion, lists = [] }: SearchResult,
     field: string
-  ): Promise<(itemId: ItemId) => readonly string[]> {
-    const items = await this.#index.items(indexVersion, [
-      ...new Set(lists.flatMap((list) => list.map(({ itemId }) => itemId)))
-    ])
-    return (itemId) => {
-      const { features = {} } = items.get(itemId)?.payload ?? {}
-      return own(features, field) ?? []
-    }
+  ): Promise<(id: ItemId) => readonly string[]> {
+    const ids = new Set(lists.flat().map(({ itemId }) => itemId))
+    const items = await this.#index.items(indexVersion, [...ids])
+    return (itemId) => own(items.get(itemId)?.payload.features ?? {}, field) ?? []
   }
 
   /**
-   * What a reader is told of what was chosen, in one request. An item that was removed meanwhile is left out.
+   * The items of a list with their titles, in one request. An item that was removed meanwhile is left out.
    *
-   * @param explainedBy items of the history, newest first, that the choice is explained by
-   * @returns undefined: none of it is there any more, the index version is gone
+   * @param explainedBy the history, newest first, where results are to be explained
+   * @returns undefined: no item is left, the index version is gone
    */
   async #described(
     { indexVersion }: SearchResult,
@@ -285,42 +260,41 @@ export class Recommender {
     return merged.flatMap(({ itemId, score, interest }) => {
       const item = items.get(itemId)
       if (item === undefined) return []
-      const because = explainedBy === undefined ? {} : { because: this.#because(itemId, item, history, items) }
+      const because = explainedBy === undefined ? {} : { because: nearestSteps(itemId, item, history, items) }
       return [{ itemId, score, interest, ...wordsOf(item.payload), ...because }]
     })
   }
 
-  /** The history's items nearest to one, by vectors of the same index version. One that has none any more explains nothing. */
-  #because(
-    itemId: ItemId,
-    { vector }: DescribedItem,
-    history: ReadonlySet<ItemId>,
-    items: ReadonlyMap<ItemId, DescribedItem>
-  ): readonly ItemId[] {
-    const near: { itemId: ItemId; score: number }[] = []
-    for (const own of history) {
-      const ownVector = items.get(own)?.vector
-      if (own === itemId || vector === undefined || ownVector === undefined) continue
-      const score = cosine(vector, ownVector)
-      if (score >= becauseScoreMin) near.push({ itemId: own, score })
-    }
-    // Sorting is stable: of equally near ones the newer comes first.
-    near.sort((a, b) => b.score - a.score)
-    return near.slice(0, becauseMax).map((step) => step.itemId)
-  }
-
-  /** Asks again where the index version that was searched was dropped before its items were described. */
-  async #fromOneVersion<T>(ask: () => Promise<T | undefined>): Promise<T> {
+  /** Repeats a request whose index version was dropped between the search and the description of its items. */
+  async #fromOneVersion<T>(request: () => Promise<T | undefined>): Promise<T> {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const answer = await ask()
+      const answer = await request()
       if (answer !== undefined) return answer
     }
     throw new UnavailableError(`${attemptsMax} index versions in a row were dropped during one request: try again`)
   }
 }
 
+/** The items of the history nearest to one, nearest first. An item that has left the index explains nothing. */
+function nearestSteps(
+  itemId: ItemId,
+  { vector }: DescribedItem,
+  history: ReadonlySet<ItemId>,
+  items: ReadonlyMap<ItemId, DescribedItem>
+): readonly ItemId[] {
+  const near = [...history].flatMap((step) => {
+    const other = items.get(step)?.vector
+    if (step === itemId || vector === undefined || other === undefined) return []
+    const score = dot(vector, other)
+    return score >= becauseScoreMin ? [{ step, score }] : []
+  })
+  // Sorting is stable: of equally near ones the newer comes first.
+  near.sort((a, b) => b.score - a.score)
+  return near.slice(0, becauseMax).map(({ step }) => step)
+}
+
 const noVectors =
-  'there are no vectors of this user: no interaction of theirs was seen, or the first is not published yet, or the model knows none of its items'
+  'there are no vectors of this user: no interaction was seen, or the first is not published yet, or the model knows none of the items'
 export const noKnownItem = 'the model knows none of the items of the history'
 
 export function versionOf({ indexVersion, step }: Pick<SearchResult, 'indexVersion' | 'step'>): string {
@@ -331,20 +305,14 @@ function filterOf(features: FeatureFilter | undefined): Filter {
   return features === undefined || Object.keys(features).length === 0 ? {} : { features }
 }
 
-/** More does not fit into a line. */
+/** Values of features in `about`: more do not fit into a line. */
 const aboutMax = 4
 
-/** What a reader is told of an item. */
+/** The title of an item, and some of its features. */
 export function wordsOf({ title, features = {} }: Pick<ItemPayload, 'title' | 'features'>): {
   title?: string
   about?: string
 } {
   const values = Object.values(features).flat().slice(0, aboutMax)
   return { ...(title === undefined ? {} : { title }), ...(values.length === 0 ? {} : { about: values.join(', ') }) }
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  let sum = 0
-  for (let d = 0; d < a.length; d++) sum += a[d]! * b[d]!
-  return sum
 }
