@@ -89,7 +89,7 @@ export async function simulateRun(seed: number, { registry, codecs }: Setting): 
     config: configOf(world),
     broker,
     index: new MemoryVectorIndex(),
-    ...{ registry, codecs, faults, request: undefined, trainer: undefined, replicas: [] },
+    ...{ registry, codecs, faults, request: undefined, trainer: undefined, published: undefined, replicas: [] },
     ...{ batches: new Map(), seen: new Set(), isUndone: false, checkpoints: undefined }
   }
   const simulation = new Simulation(world, parts)

@@ -53,6 +53,8 @@ export interface Parts {
   checkpoints: CheckpointStore | undefined
   /** The newest. */
   trainer: StandInTrainer | undefined
+  /** Of the newest publisher. */
+  published: ModelReplica | undefined
   /** Replicas hold memory of the engine. */
   readonly replicas: ModelReplica[]
 }
@@ -212,6 +214,7 @@ function publish(
   const { config, broker, faults } = parts
   const replica = new ModelReplica({ gated: true })
   parts.replicas.push(replica)
+  parts.published = replica
   const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
   const items = catalogue ?? new CatalogueReader(io, { stage: 'publish' })
   const stage = new PublishStage({
