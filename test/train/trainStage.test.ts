@@ -183,6 +183,42 @@ test('while batches are learned again after a restart nothing is sent: the numbe
   io.dispose()
 })
 
+test('what a user did after an erasure is learned once, also where a restarted sequencer repeats the erasure', async () => {
+  const io = await ioWithSequences({ batchSize: 5000 })
+  const last = io.log.records('user-sequences').at(-1)!
+  const template = io.codecs.userSequence.decode(last.value!)
+  const sequence = (...offsets: readonly bigint[]) => {
+    const steps = template.steps.slice(0, 1).concat(template.steps.slice(0, 1), template.steps.slice(0, 1))
+    const fresh = offsets.map((offset, i) => ({ position: 1 + i, offset }))
+    const value = io.codecs.userSequence.encode({ ...template, userId: 'again', steps, fresh })
+    return { key: new TextEncoder().encode('again'), value, partition: 0 }
+  }
+  const erased = erasedSequence('again', 0, 5_000_002n)
+  const before = sequence(5_000_000n, 5_000_001n)
+  const after = sequence(5_000_003n, 5_000_004n)
+  // All of it is in one batch.
+  await io.log.append('user-sequences', [before, erased, after, erased, after])
+  const learned: bigint[] = []
+  const onLearned = (_batch: number, examples: readonly Example[]) => learned.push(...names(examples))
+  const stores = { checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }
+  const stage = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned })
+  await learnAll(stage, io)
+  assert.deepEqual(
+    learned.filter((offset) => offset >= 5_000_000n),
+    [5_000_003n, 5_000_004n]
+  )
+  // Once more, in a batch of its own: repeats.
+  await io.log.append('user-sequences', [erased, after])
+  const next = new TrainStage({ ...io, ...stores, trainer: newTrainer(io), onLearned })
+  await learnAll(next, io)
+  assert.deepEqual(
+    learned.filter((offset) => offset >= 5_000_000n),
+    [5_000_003n, 5_000_004n]
+  )
+  assert.equal(unaccounted(next.account()), 0)
+  io.dispose()
+})
+
 /** Number of the batch whose tower weights were sent last; 0: none. */
 const weightsSent = (io: TestStageIo) =>
   io.log.records('model-updates').reduce((last, { value }) => {
