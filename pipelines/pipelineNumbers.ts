@@ -64,13 +64,11 @@ export function pipelineNumbers(
   }
 }
 
-/** "Popularity" is the better of the two popularity rankings over the whole stream, in every figure. */
 function quality(progressive: ProgressiveReport) {
-  const popularity = progressive.bestPopularity.method
   const numbers = (metrics: Readonly<Record<ProgressiveMethod, RankingMetrics>>): QualityNumbers => ({
     targets: metrics.model.targets,
     model: rounded(metrics.model['hitRate@20']),
-    popularity: rounded(metrics[popularity]['hitRate@20']),
+    popularity: rounded(metrics.popularity['hitRate@20']),
     cooccurrence: rounded(metrics.cooccurrence['hitRate@20'])
   })
   return {

@@ -133,9 +133,10 @@ export function jsonReport(report: RunReport): Record<string, unknown> {
       'hitRate@50': round(progressive['hitRate@50']),
       'ndcg@50': round(progressive['ndcg@50']),
       popularity: rounded(progressive.popularity),
-      decayedPopularity: rounded(progressive.decayedPopularity),
       cooccurrence: rounded(progressive.cooccurrence),
-      share: round(progressive.evaluatedShare)
+      targets: progressive.targets,
+      share: round(progressive.evaluatedShare),
+      standardError: round(progressive.standardError)
     },
     intraUserCosine: intraUserCosine === undefined ? null : round(intraUserCosine),
     interactionsThisTime,

@@ -226,10 +226,13 @@ function train(
   { task: { config }, run, io, catalogue, stop, measure, logger }: Context,
   publishing: PublishStage | undefined
 ): RunningStage {
-  const { model, train, sequence, seed } = config
+  const { model, train, sequence, progressive, seed } = config
   const { checkpointKeep: keep, versionKeep } = train
   const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
-  const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
+  const trainer = new IncrementalTrainer({
+    ...{ model, train, historyMax: sequence.historyMax, seed },
+    rankedShare: progressive.share
+  })
   let trainMs = 0
   let examplesThisRun = 0
   const stage = new TrainStage({

@@ -172,6 +172,10 @@ export const metricDefinitions = {
     k: ['20', '50']
   }),
   evaluatedShare: gauge('mtmi_train_evaluated_ratio', 'Share of the examples that are ranked'),
+  hitRateError: gauge(
+    'mtmi_train_progressive_hit_rate_error_ratio',
+    'Standard error of the hit rate@20 of the whole stream, because a sample is ranked'
+  ),
   intraUserCosine: gauge(
     'mtmi_train_intra_user_cosine',
     'Mean cosine between two interests of one user: near 1 the towers have collapsed'

@@ -22,12 +22,12 @@ import { ItemTable } from './batch/itemTable.ts'
 import type { MiniBatch, WindowBatch } from './batch/miniBatch.ts'
 import { Reservoir } from './batch/reservoir.ts'
 import { ItemInputs } from './itemInputs.ts'
+import { TargetRanker, type TargetRankerState } from './progressive/targetRanker.ts'
 import { Adam } from './step/adam.ts'
 import { eagerStep } from './step/eagerStep.ts'
 import { graphStep, hasGraph } from './step/graphStep.ts'
 import { updateRows } from './step/rowAdagrad.ts'
 import { dropoutMask, gradientOfInputs, stepArrays } from './step/stepArrays.ts'
-import { TargetRanker } from './targetRanker.ts'
 import { type EvaluationReport, freshOutcomes, type StepReport, splitLosses } from './trainer.ts'
 
 const trainLimits = {
@@ -50,6 +50,8 @@ export interface IncrementalTrainerOptions {
   /** Newest steps of a history that the model reads. */
   readonly historyMax: number
   readonly seed: number
+  /** Share of the examples that are ranked before they are trained on: see `progressive.share`. Default: 1. */
+  readonly rankedShare?: number | 'auto'
   /** Model version: goes into every commit. Default: the model's name and shape, as in `mtmi-4x64`. */
   readonly modelVersion?: string
 }
@@ -121,7 +123,7 @@ export class IncrementalTrainer {
     this.#reservoir = new Reservoir({ items, examplesMax, historyMax, rng: rng.fork('reservoir') })
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#inputs = new ItemInputs(items, features, this.model)
-    const ranked = { items, featureRows: this.assembler.featureRows, inputs: this.#inputs }
+    const ranked = { items, assembler: this.assembler, inputs: this.#inputs, share: options.rankedShare ?? 1 }
     this.#ranker = new TargetRanker({ model: this.model, options: model, train, ...ranked }, hashSeed)
     this.#weights = this.model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
@@ -165,38 +167,34 @@ export class IncrementalTrainer {
 
   /** Evaluates and trains on one batch of the stream. @throws DivergedError as `learnExamples` does */
   step(examples: readonly Example[], ranges: OffsetRanges): { evaluation: EvaluationReport; report: StepReport } {
-    const { evaluation, batch } = this.evaluateExamples(examples, ranges)
-    return { evaluation, report: this.learnExamples(examples, batch) }
+    const evaluation = this.evaluateExamples(examples)
+    return { evaluation, report: this.learnExamples(examples, ranges) }
   }
 
-  /** Ranks the targets before they are observed: an item seen here for the first time counts as a miss. */
-  evaluateExamples(
-    examples: readonly Example[],
-    ranges: OffsetRanges
-  ): { evaluation: EvaluationReport; batch: MiniBatch } {
+  /** Ranks the targets, or a sample of them, before they are observed: an item seen here for the first time counts as a miss. */
+  evaluateExamples(examples: readonly Example[]): EvaluationReport {
     this.items.releaseFreed()
     this.features.releaseFreed()
-    const batch = this.assembler.assemble(examples, ranges, 'none')
-    return { evaluation: this.#ranker.evaluate(batch, this.#weights), batch }
+    return this.#ranker.evaluate(examples, this.#weights)
   }
 
   /**
    * Counts and admits the targets, adds replayed examples, trains, and keeps the examples for replay. Examples of which
    * one user or one item has too many (see FloodGuard) are left out of all of it.
    *
-   * @param evaluated what `evaluateExamples` returned for them: its ranges are passed on
+   * @param ranges the records that the examples were cut from
    * @throws DivergedError if the loss or a gradient is not finite. Then no weight, row or optimizer state has changed
    *   and nothing was kept for replay, but the targets have been counted and admitted and the random streams have moved
    *   on: so the same stream from the same checkpoint does the same again.
    */
-  learnExamples(examples: readonly Example[], evaluated: MiniBatch): StepReport {
+  learnExamples(examples: readonly Example[], ranges: OffsetRanges): StepReport {
     const { replayRatio, itemIdleMaxMs } = this.#options.train
     for (const { target } of examples) if (target.eventTimeMs > this.#newestMs) this.#newestMs = target.eventTimeMs
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     const admitted = this.#guard.admit(examples)
     this.assembler.observe(admitted)
     const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
-    const batch = this.assembler.assemble([...admitted, ...replayed], evaluated.ranges)
+    const batch = this.assembler.assemble([...admitted, ...replayed], ranges)
     const report = this.learn(batch, admitted.length)
     for (const example of admitted) this.#reservoir.add(example)
     return { ...report, refused: examples.length - admitted.length }
@@ -393,7 +391,7 @@ export class IncrementalTrainer {
     this.assembler.restore(of('assembler'))
     this.#guard.restore(of('guard'))
     this.#step = header.step as number
-    this.#ranker.restore({ hashSeed: header.hashSeed as number, evaluations: header.evaluations as number })
+    this.#ranker.restore(header as unknown as TargetRankerState)
     this.#batches = header.batches as number
     this.#newestMs = header.newestMs as number
     this.#rateScale = header.rateScale as number

@@ -262,19 +262,19 @@ export class TrainStage {
     examples: readonly Example[],
     ranges: OffsetRanges
   ): Pick<BatchReport, 'evaluation' | 'step' | 'evaluateMs' | 'learnMs'> {
-    const { trainer, clock } = this.#options
+    const { trainer, clock, config } = this.#options
     const { account, evaluator, figures } = this.#state
     const startedMs = clock.nowMs()
     const isTrained = this.examplesLearned > 0
-    const { evaluation, batch } = trainer.evaluateExamples(examples, ranges)
+    const evaluation = trainer.evaluateExamples(examples)
     const { targets } = evaluator
-    evaluator.observe(examples, evaluation.ranks)
+    if (config.progressive.share !== 0) evaluator.observe(examples, evaluation.ranks, evaluation.inclusion)
     if (!isTrained) figures.untrainedTargets += evaluator.targets - targets
     figures.noteCosine(evaluation.intraUserCosine)
     const evaluatedMs = clock.nowMs()
     let step: StepReport | undefined
     try {
-      step = trainer.learnExamples(examples, batch)
+      step = trainer.learnExamples(examples, ranges)
       for (const outcome of ['learned', 'unknownItem', 'unknownHistory'] as const)
         account.add(outcome, step.fresh[outcome])
       account.add('flooded', step.refused ?? 0)

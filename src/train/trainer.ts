@@ -10,6 +10,8 @@ export interface EvaluationReport {
    * `unknownRank` where the target has no row.
    */
   readonly ranks: Int32Array
+  /** Probability of each example of the batch to be in the sample: 1, all are ranked; 0, none is. */
+  readonly inclusion: number
   /** How many items were ranked. */
   readonly candidates: number
   /** Mean cosine between two interests of a user, over the batch; NaN where nothing was ranked, or K is 1. */

@@ -83,8 +83,8 @@ async function record(file: string): Promise<void> {
   const batches: Batch[] = []
   for (let from = 0; from < examples.length; from += train.batchSize) {
     const batch = examples.slice(from, from + train.batchSize)
-    const { evaluation, batch: evaluated } = trainer.evaluateExamples(batch, new Map())
-    const { freshLosses } = trainer.learnExamples(batch, evaluated)
+    const evaluation = trainer.evaluateExamples(batch)
+    const { freshLosses } = trainer.learnExamples(batch, new Map())
     const ranked = [...evaluation.ranks].filter((rank) => rank >= 0)
     batches.push({
       hits: ranked.map((rank) => (rank < 20 ? 1 : 0)),

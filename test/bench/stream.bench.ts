@@ -32,7 +32,7 @@ const { values: flags } = parseArgs({
 })
 const seed = Number(flags.seed)
 // Every example is ranked, however many items there are: the quality is what is asked for.
-const { simulation: ofSimulation, ...settings } = settingsOf(flags.set, { train: { evaluateItemsMax: 10_000_000 } })
+const { simulation: ofSimulation, ...settings } = settingsOf(flags.set)
 const config = configOf(settings)
 const { historyMax } = config.sequence
 const backend = await loadBackend()
@@ -67,9 +67,9 @@ for (let from = 0; from < examples.length; from += batchSize) {
   const batch = examples.slice(from, from + batchSize)
   const marks = [performance.now()]
   const before = process.cpuUsage()
-  const { evaluation, batch: evaluated } = trainer.evaluateExamples(batch, new Map())
+  const evaluation = trainer.evaluateExamples(batch)
   marks.push(performance.now())
-  const report = trainer.learnExamples(batch, evaluated)
+  const report = trainer.learnExamples(batch, new Map())
   marks.push(performance.now())
   const { user, system } = process.cpuUsage(before)
   cpuMs += (user + system) / 1000
@@ -108,8 +108,7 @@ process.stdout.write(
       'hitRate@20': report['hitRate@20'],
       'ndcg@20': report['ndcg@20'],
       window: report.window.model['hitRate@20'],
-      popularity: report.bestPopularity['hitRate@20'],
-      markov: report.markov['hitRate@20'],
+      popularity: report.popularity['hitRate@20'],
       byTimesMet: Object.fromEntries(
         bands.slice(1).map(({ title, hits, targets }) => [title, { hitRate: hits / targets, targets }])
       ),

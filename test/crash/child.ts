@@ -194,7 +194,8 @@ function trainStage(folder: string, ledger: KeptLedger | BatchLedgerFile, onLear
     model: config.model,
     train: config.train,
     historyMax: config.sequence.historyMax,
-    seed: config.seed
+    seed: config.seed,
+    rankedShare: config.progressive.share
   })
   const train = new TrainStage({
     ...io,

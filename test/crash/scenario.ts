@@ -40,12 +40,12 @@ export function scenarioOf(seed: number, events: number): Scenario {
         admissionMin: oneOf(1, 2),
         // Fewer than the simulation has: items lose their rows, and get them again.
         itemsMax: oneOf(150, 150, 10_000_000),
-        evaluateItemsMax: oneOf(100, 20_000),
         checkpointIntervalMs: oneOf(50, 200),
         checkpointKeep: oneOf(1, 2, 3),
         updateIntervalMs: oneOf(20, 100),
         weightsIntervalMs: oneOf(50, 300)
       },
+      progressive: { share: oneOf<number | string>('auto', 0.5, 1) },
       publish: { userWaitMs: oneOf(0, 20), sweepIntervalMs: oneOf(500, 60_000) }
     }
   }

@@ -119,7 +119,8 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRep
         eventId: { path: 'id', scope: 'global' }
       }
     ],
-    train: { evaluateItemsMax: 0, replayRatio: 0, updateIntervalMs: 2000 }
+    progressive: { share: 0 },
+    train: { replayRatio: 0, updateIntervalMs: 2000 }
   }
   const config = resolveConfig({}, {}, settings)
   const run = new RunDirectory(dataDir, 'live')

@@ -9,7 +9,6 @@ import { createModel, modelToJson, modelVersionOf } from '../../src/model/model.
 import type { Checkpoint, CheckpointPart } from '../../src/model/replica/checkpoint.ts'
 import type { Example } from '../../src/records/example.ts'
 import type { ModelUpdate } from '../../src/records/modelUpdate.ts'
-import type { MiniBatch } from '../../src/train/batch/miniBatch.ts'
 import { type StageTrainer, unknownRank } from '../../src/train/trainer.ts'
 import { epochMs } from './world.ts'
 
@@ -90,7 +89,7 @@ export class StandInTrainer implements StageTrainer {
     )
     const wins = new Float32Array(this.#options.interestCount)
     const candidates = Object.keys(this.#state.counts).length
-    return { evaluation: { ranks, candidates, intraUserCosine: 0.5, wins }, batch: {} as MiniBatch }
+    return { ranks, inclusion: 1, candidates, intraUserCosine: 0.5, wins }
   }
 
   learnExamples(examples: readonly Example[]): ReturnType<StageTrainer['learnExamples']> {

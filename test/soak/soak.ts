@@ -74,8 +74,7 @@ const { model, train, sequence } = configSchema.parse({
     batchSize: 256,
     negatives: 256,
     reservoirMax: 2000,
-    itemsMax: 3000,
-    evaluateItemsMax: 1000
+    itemsMax: 3000
   },
   sequence: { historyMax: 20 }
 })

@@ -240,21 +240,32 @@ test('a batch with nothing to learn is no step: no examples, histories unknown, 
   assert.equal(trainer.learnedSteps, 0)
 })
 
-test('beyond evaluateItemsMax some examples of some batches are ranked, and the others say so', () => {
-  const trainer = makeTrainer({}, { evaluateItemsMax: 10 })
-  const source = rings(4, 64)
-  let ranked = 0
-  let seen = 0
-  for (let i = 0; i < 40; i++) {
-    const { evaluation } = trainer.step(source.next().value as Example[], ranges)
-    if (i === 0) continue
-    const here = evaluation.ranks.filter((rank) => rank !== -1).length
-    assert.ok(here === 0 || here === 32, `${here} of 64`)
-    assert.equal(Number.isNaN(evaluation.intraUserCosine), here === 0)
-    ranked += here
-    seen += 64
+test('a sample: the first targets are ranked all, then some batches; the probability is told, and a replay chooses alike', () => {
+  const run = (rankedShare: number | 'auto', batches: number) => {
+    const { train } = configSchema.parse({ train: { negatives: 32, reservoirMax: 200 } })
+    const model = modelSchema.parse({ dimensions: 16, interestCount: 2 })
+    const trainer = new IncrementalTrainer({ model, train, historyMax: 8, seed: 1, rankedShare })
+    const source = rings(4, 64)
+    return Array.from({ length: batches }, () => {
+      const { evaluation } = trainer.step(source.next().value as Example[], ranges)
+      const ranked = evaluation.ranks.filter((rank) => rank !== -1).length
+      assert.equal(Number.isNaN(evaluation.intraUserCosine), ranked === 0 || evaluation.candidates === 0)
+      return { ranked, inclusion: evaluation.inclusion }
+    })
   }
-  assert.ok(ranked > 0 && ranked < seen, `${ranked} of ${seen}`)
+  assert.ok(run(1, 4).every(({ ranked, inclusion }) => ranked === 64 && inclusion === 1))
+  assert.ok(run(0, 4).every(({ ranked }, i) => i === 0 || ranked === 0))
+  const half = run(0.5, 40)
+  const share = half.slice(1).reduce((sum, { ranked }) => sum + ranked, 0) / (39 * 64)
+  assert.ok(Math.abs(share - 0.5) < 0.05, `${share} of them`)
+  const some = run('auto', 300)
+  assert.deepEqual(run('auto', 300), some)
+  const after = some.findIndex(({ inclusion }) => inclusion < 1)
+  assert.ok(after > 30 && after < 34, `${after} batches of 64 hold the first 2,000`)
+  const sampled = some.slice(after)
+  const expected = sampled.reduce((sum, { inclusion }) => sum + inclusion * 64, 0)
+  const ranked = sampled.reduce((sum, one) => sum + one.ranked, 0)
+  assert.ok(ranked > 0.5 * expected && ranked < 2 * expected, `${ranked} ranked, ${expected} expected`)
 })
 
 test('a new item with features lies near its kind before its first click', () => {

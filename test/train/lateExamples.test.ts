@@ -75,11 +75,11 @@ test('learned late, it is a step like any other: no age is negative, and its ite
   trainer.step([], new Map())
   accept('d', 25)
   const [late] = examples()
-  const { batch } = trainer.evaluateExamples([late!], new Map())
+  const batch = trainer.assembler.assemble([late!], new Map(), 'none')
   // Rows are of targets: b and c, at 10 and 20 minutes; counted back from the newest of them, not from now nor from the
   // target.
   assert.deepEqual([...batch.age], [600, 0])
-  const report = trainer.learnExamples([late!], batch)
+  const report = trainer.learnExamples([late!], new Map())
   assert.equal(report.examples, 2, 'it, and one replayed beside it')
   assert.equal(trainer.items.lastSeenMs(trainer.items.rowOf('d')), 1e12 + 25 * 60_000)
 })

@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { own, setOwn } from '../own.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
-import { eventsSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
+import { eventsSchema, progressiveSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelSchema } from './modelOptions.ts'
 import {
   driftSchema,
@@ -58,6 +58,7 @@ export const configSchema = z.strictObject({
   sequence: sequenceSchema,
   model: modelSettings,
   train: trainSchema,
+  progressive: progressiveSchema,
   publish: publishSchema,
   popularity: popularitySchema,
   recommend: recommendSchema,

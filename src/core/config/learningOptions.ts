@@ -88,9 +88,6 @@ export const trainSchema = section({
   itemsMax: count(16, 100_000_000)
     .default(10_000_000)
     .describe('Rows of the item table; the least recently seen make room'),
-  evaluateItemsMax: count(0, 10_000_000)
-    .default(20_000)
-    .describe('Up to this many items every example is ranked; beyond, a hash-chosen share'),
   checkpointIntervalMs: durationMs(dayMs)
     .default(5000)
     .describe('What came since the last one is learned again after a crash. Most of them tell only what has changed'),
@@ -119,4 +116,13 @@ export const trainSchema = section({
   weightsIntervalMs: durationMs(24 * 60 * minuteMs)
     .default(10_000)
     .describe('How often tower weights are')
+})
+
+export const progressiveSchema = section({
+  share: z
+    .union([z.literal('auto'), real(0, 1)], { error: 'expected auto, or a number from 0 to 1' })
+    .default('auto')
+    .describe(
+      'Share of the examples that are ranked among all items before they are trained on: the hit rate of the report and of the metrics, and drift of the model. 0: none; 1: all; auto: as many as take about a tenth of the trainer’s time'
+    )
 })

@@ -164,13 +164,11 @@ export function runSections(report: RunReport): PageSection[] {
     }
   ]
   if (progressive !== undefined) {
-    const methods = ['model', 'popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const
+    const methods = ['model', 'popularity', 'cooccurrence'] as const
     const shown = {
       model: 'mtmi',
-      popularity: 'popularity',
-      decayedPopularity: 'recent popularity',
-      cooccurrence: 'co-occurrence',
-      markov: 'Markov chain'
+      popularity: 'recent popularity',
+      cooccurrence: 'co-occurrence'
     }
     const points = progressive.curve.flatMap((point) =>
       methods.map((method) => ({ series: shown[method], x: point.examples, y: point.metrics[method]['hitRate@20'] }))

@@ -61,7 +61,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
     this.#users = users
     this.#catalogue = catalogue
     this.#options = options
-    const train = { ...options.train, replayRatio: 0, reservoirMax: 0, evaluateItemsMax: 0 }
+    const train = { ...options.train, replayRatio: 0, reservoirMax: 0 }
     this.#trainer = new IncrementalTrainer({
       model: options.model,
       train,

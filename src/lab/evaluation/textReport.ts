@@ -81,10 +81,8 @@ export interface SampleUser {
 const widthMax = 92
 const methodNames: Readonly<Record<ProgressiveMethod, string>> = {
   model: 'this model',
-  popularity: 'most popular',
-  decayedPopularity: 'popular lately',
-  cooccurrence: 'item co-occurrence',
-  markov: 'last item only (Markov)'
+  popularity: 'popular lately',
+  cooccurrence: 'item co-occurrence'
 }
 
 /** Lines of at most 92 columns, joined; ends with a line break. */
@@ -151,7 +149,9 @@ function learning(report: RunReport): string[] {
         ]
       : []),
     ...(progressive.evaluatedShare < 0.9995
-      ? [`  They are ${percent(progressive.evaluatedShare)} of all, chosen by hash.`]
+      ? [
+          `  They are a sample, ${percent(progressive.evaluatedShare)} of all (progressive.share): hit rate@20 ± ${progressive.standardError.toFixed(3)}, one standard error.`
+        ]
       : []),
     ...(progressive.repeats > 0
       ? [
@@ -161,7 +161,7 @@ function learning(report: RunReport): string[] {
     '',
     `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(17)}`,
     row(methodNames.model, progressive['hitRate@20'], progressive['ndcg@20'], ''),
-    ...([progressive.bestPopularity.method, 'cooccurrence', 'markov'] as const).map((method) => {
+    ...(['popularity', 'cooccurrence'] as const).map((method) => {
       const other = progressive[method]
       return row(
         methodNames[method],
@@ -173,7 +173,7 @@ function learning(report: RunReport): string[] {
   ]
   if (progressive.curve.length < 2) return lines
   const { curve } = progressive
-  const methods = ['model', progressive.bestPopularity.method, 'cooccurrence'] as const
+  const methods = ['model', 'popularity', 'cooccurrence'] as const
   const highest = Math.max(...curve.flatMap((point) => methods.map((method) => point.metrics[method]['hitRate@20'])))
   const driftIndex = report.driftMs === undefined ? -1 : curve.findIndex((point) => point.timeMs > report.driftMs!)
   lines.push(

@@ -1,5 +1,4 @@
-// Item-to-item recommendation by counting: what is clicked near what, or, looking one step back only, a first-order
-// Markov chain.
+// Item-to-item recommendation by counting: what is clicked near what.
 
 import type { ItemSet } from './itemSet.ts'
 import { NeighbourCounts } from './neighbourCounts.ts'
@@ -41,18 +40,6 @@ export const cooccurrenceDefaults: ItemToItemOptions = {
   scoreRecency: 0.8,
   shrinkage: 30,
   slots: 128, // 1 KiB an item; 256 gain 3% on the densest data and cost twice the time
-  halfLife: 200_000
-}
-
-/** First-order: the last item alone says what comes next. */
-export const markovDefaults: ItemToItemOptions = {
-  window: 1,
-  countRecency: 1,
-  bothWays: false,
-  scoreWindow: 1,
-  scoreRecency: 1,
-  shrinkage: undefined,
-  slots: 64, // below rank 50 nothing counts
   halfLife: 200_000
 }
 

@@ -1,5 +1,11 @@
-// Test, then learn, as the quality number: how well targets are ranked by a model that has not seen them yet, beside
-// simple methods on the same targets, with the same items left out and with knowledge of the same earlier batches.
+// Test, then train: how well a model ranks targets that it has not been trained on, beside two simple methods on the
+// same targets, with the same items left out and with knowledge of the same earlier batches.
+//
+// Where only a sample is ranked, a target counts with 1 / its probability (Horvitz and Thompson): the figures of the
+// whole stream are those of all its targets, within the standard error. Those of the window and of the curve are means
+// over the ranked targets. The simple methods count every example, ranked or not.
+//
+// Memory: about 1.1 KiB for each item that they count, `itemsMax` of them.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArray, type NamedArrays, namedArray, unpackTexts } from '../../core/namedArrays.ts'
@@ -7,12 +13,13 @@ import type { Example } from '../../records/example.ts'
 import { ChangedRows, type Extent } from '../batch/changedRows.ts'
 import { CountedItemBlock } from './countedItemBlock.ts'
 import { ItemSet } from './itemSet.ts'
-import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions, markovDefaults } from './itemToItem.ts'
+import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions } from './itemToItem.ts'
 import { type CurvePoint, PeriodCurve } from './periodCurve.ts'
 import { PopularityRanking } from './popularityRanking.ts'
 import { addRank, metricCount, metricsFrom, missRank, type RankingMetrics } from './rankingMetrics.ts'
 
-export const progressiveMethods = ['model', 'popularity', 'decayedPopularity', 'cooccurrence', 'markov'] as const
+/** `popularity` is of late: older interactions fade. */
+export const progressiveMethods = ['model', 'popularity', 'cooccurrence'] as const
 export type ProgressiveMethod = (typeof progressiveMethods)[number]
 
 export interface ProgressiveOptions {
@@ -20,11 +27,10 @@ export interface ProgressiveOptions {
   readonly windowTargets: number
   /** Targets in a period of the curve at first; it doubles when there are 64 periods. */
   readonly periodTargets: number
-  /** Of decayed popularity, in learned targets. */
+  /** Of popularity, in examples. */
   readonly popularityHalfLife: number
   readonly cooccurrence: ItemToItemOptions
-  readonly markov: ItemToItemOptions
-  /** Items that the simple methods can count, some 2 KiB each. Later ones they never learn. */
+  /** Items that the simple methods can count: 55 MB. Later ones they never know. */
   readonly itemsMax: number
 }
 
@@ -33,32 +39,31 @@ export const progressiveDefaults: ProgressiveOptions = {
   periodTargets: 250,
   popularityHalfLife: 5000, // of 1,000 … 20,000 the best, or near it, on MovieLens 100k, Video Games and the simulation
   cooccurrence: cooccurrenceDefaults,
-  markov: markovDefaults,
-  itemsMax: 500_000
+  itemsMax: 50_000
 }
 
 export interface ProgressiveReport extends RankingMetrics {
-  /** Examples seen, the ones not evaluated and the repeats included. */
+  /** Examples seen, the ones not ranked and the repeats included. */
   readonly examples: number
   /** Share of the examples that could be a target (no repeats) and were ranked. */
   readonly evaluatedShare: number
+  /** Of the model's hit rate@20, from the sampling: 0 where all were ranked. */
+  readonly standardError: number
   /**
    * Examples whose target is in its own history: with history left out it cannot be found, so they are left out for
    * every method.
    */
   readonly repeats: number
   readonly popularity: RankingMetrics
-  readonly decayedPopularity: RankingMetrics
-  /** Whichever of the two has the higher hit rate@20. */
-  readonly bestPopularity: RankingMetrics & { readonly method: 'popularity' | 'decayedPopularity' }
   readonly cooccurrence: RankingMetrics
-  readonly markov: RankingMetrics
   /** Over the last `windowTargets` targets. */
   readonly window: Readonly<Record<ProgressiveMethod, RankingMetrics>>
   readonly curve: readonly CurvePoint<ProgressiveMethod>[]
 }
 
 const methodCount = progressiveMethods.length
+/** Behind the sums of the methods: Σw, and over batches (1 − p) times S², S·W and W², of the weights W and hits S. */
+const weightAt = methodCount * metricCount
 
 export class ProgressiveEvaluator {
   readonly options: ProgressiveOptions
@@ -67,17 +72,14 @@ export class ProgressiveEvaluator {
   #itemIds: string[] = []
   readonly #changed = new ChangedRows()
   readonly #popularity: PopularityRanking
-  readonly #decayed: PopularityRanking
   readonly #cooccurrence: ItemToItem
-  readonly #markov: ItemToItem
   readonly #excluded = new ItemSet()
   readonly #scored = new ItemSet()
   #examples = 0
-  #notEvaluated = 0
   #repeats = 0
   #targets = 0
-  readonly #sums = new Float64Array(methodCount * metricCount)
-  readonly #windowSums = new Float64Array(methodCount * metricCount)
+  readonly #sums = new Float64Array(weightAt + 4)
+  readonly #windowSums = new Float64Array(weightAt)
   readonly #window: Uint8Array // [windowTargets, methods]  ranks, a ring; beyond missRank all the same
   readonly #curve: PeriodCurve<ProgressiveMethod>
   #newestMs = 0
@@ -87,10 +89,8 @@ export class ProgressiveEvaluator {
   constructor(options: Partial<ProgressiveOptions> = {}) {
     this.options = { ...progressiveDefaults, ...options }
     const beforeAll = () => this.#changed.allWillChange(this.#itemIds.length)
-    this.#popularity = new PopularityRanking(Number.POSITIVE_INFINITY, beforeAll)
-    this.#decayed = new PopularityRanking(this.options.popularityHalfLife, beforeAll)
+    this.#popularity = new PopularityRanking(this.options.popularityHalfLife, beforeAll)
     this.#cooccurrence = new ItemToItem(this.options.cooccurrence, beforeAll)
-    this.#markov = new ItemToItem(this.options.markov, beforeAll)
     this.#window = new Uint8Array(this.options.windowTargets * methodCount)
     this.#curve = new PeriodCurve(progressiveMethods, this.options.periodTargets)
   }
@@ -101,86 +101,75 @@ export class ProgressiveEvaluator {
   }
 
   /**
-   * Tests all targets of a batch, then learns all of them.
+   * Tests the ranked targets of a batch, then counts all of its examples.
    *
-   * @param examples fresh ones, in the order in which they are learned; no replayed ones
-   * @param ranks [B] the model's, from before it learned the batch: 0 best, −1 not evaluated, `unknownRank` where it
-   *   knows no row of the target
+   * @param examples in the order in which they are trained on, without replayed ones
+   * @param ranks [B] the model's, from before it was trained on the batch: 0 best, −1 not in the sample, `unknownRank`
+   *   where the target has no row
+   * @param inclusion probability of each example to be in the sample
    */
-  observe(examples: readonly Example[], ranks: Int32Array): void {
-    if (ranks.length < examples.length) {
+  observe(examples: readonly Example[], ranks: Int32Array, inclusion = 1): void {
+    if (ranks.length < examples.length)
       throw new RangeError(`${examples.length} examples came with ${ranks.length} ranks: give one for each`)
-    }
     const histories: Int32Array[] = []
     const targets = new Int32Array(examples.length)
-    const repeated = new Uint8Array(examples.length)
+    const isRepeat = new Uint8Array(examples.length)
     let longest = 0
-    for (let b = 0; b < examples.length; b++) {
-      const { history, target } = examples[b]!
+    for (const [b, { history, target }] of examples.entries()) {
       const indices = new Int32Array(history.length)
       for (let i = 0; i < history.length; i++) {
-        const itemId = history[i]!.itemId
+        const { itemId } = history[i]!
         indices[i] = this.#index(itemId)
-        if (itemId === target.itemId) repeated[b] = 1
+        if (itemId === target.itemId) isRepeat[b] = 1
       }
       histories.push(indices)
       targets[b] = this.#index(target.itemId)
       longest = Math.max(longest, history.length)
     }
-    const size = this.#itemIndex.size
-    for (const part of [
-      this.#popularity,
-      this.#decayed,
-      this.#cooccurrence,
-      this.#markov,
-      this.#excluded,
-      this.#scored
-    ])
-      part.grow(size)
-    this.#popularity.refresh(longest)
-    this.#decayed.refresh(longest)
-
+    this.#grow(this.#itemIndex.size)
+    if (ranks.some((rank) => rank >= 0)) this.#popularity.refresh(longest)
     const tested = new Uint8Array(methodCount)
+    let [hits, ranked] = [0, 0]
     for (let b = 0; b < examples.length; b++) {
       this.#examples++
       const { eventTimeMs } = examples[b]!.target
       if (eventTimeMs > this.#newestMs) this.#newestMs = eventTimeMs
-      if (repeated[b] === 1) this.#repeats++
-      else if (ranks[b]! < 0) this.#notEvaluated++
-      else {
-        const history = histories[b]!
-        const target = targets[b]!
+      if (isRepeat[b] === 1) this.#repeats++
+      else if (ranks[b]! >= 0) {
         tested[0] = Math.min(missRank, ranks[b]!)
-        if (target < 0) tested.fill(missRank, 1)
-        else {
-          this.#excluded.clear()
-          for (const item of history) if (item >= 0) this.#excluded.add(item)
-          tested[1] = this.#popularity.rank(target, this.#excluded)
-          tested[2] = this.#decayed.rank(target, this.#excluded)
-          tested[3] = this.#cooccurrence.rank(
-            history,
-            history.length,
-            target,
-            this.#excluded,
-            this.#popularity,
-            this.#scored
-          )
-          tested[4] = this.#markov.rank(history, history.length, target, this.#excluded, this.#popularity, this.#scored)
-        }
-        this.#record(tested)
+        this.#test(histories[b]!, targets[b]!, tested)
+        this.#record(tested, 1 / inclusion)
+        ranked++
+        if (tested[0] < 20) hits++
       }
     }
+    const [S, W, unsure] = [hits / inclusion, ranked / inclusion, 1 - inclusion]
+    if (ranked > 0)
+      for (const [i, value] of [W, unsure * S * S, unsure * S * W, unsure * W * W].entries())
+        this.#sums[weightAt + i]! += value
     for (let b = 0; b < examples.length; b++) this.#learn(histories[b]!, targets[b]!)
   }
 
-  #record(ranks: Uint8Array): void {
+  #test(history: Int32Array, target: number, tested: Uint8Array): void {
+    if (target < 0) {
+      tested.fill(missRank, 1)
+      return
+    }
+    const [excluded, popularity] = [this.#excluded, this.#popularity]
+    excluded.clear()
+    for (const item of history) if (item >= 0) excluded.add(item)
+    tested[1] = popularity.rank(target, excluded)
+    tested[2] = this.#cooccurrence.rank(history, history.length, target, excluded, popularity, this.#scored)
+  }
+
+  #record(ranks: Uint8Array, weight: number): void {
     const slot = (this.#targets % this.options.windowTargets) * methodCount
     const full = this.#targets >= this.options.windowTargets
     for (let m = 0; m < methodCount; m++) {
       if (full) addRank(this.#windowSums, m * metricCount, this.#window[slot + m]!, -1)
       this.#window[slot + m] = ranks[m]!
       addRank(this.#windowSums, m * metricCount, ranks[m]!)
-      addRank(this.#sums, m * metricCount, ranks[m]!)
+      addRank(this.#sums, m * metricCount, ranks[m]!, weight)
     }
     this.#targets++
     this.#curve.add(ranks, this.#examples, this.#newestMs)
@@ -189,17 +178,16 @@ export class ProgressiveEvaluator {
   #learn(history: Int32Array, target: number): void {
     if (target < 0) return
     this.#changed.willChange(target)
-    for (let i = Math.max(0, history.length - this.options.cooccurrence.window, 0); i < history.length; i++)
+    for (let i = Math.max(0, history.length - this.options.cooccurrence.window); i < history.length; i++)
       if (history[i]! >= 0) this.#changed.willChange(history[i]!)
     // A user's first step is never a target; the model sees it in the next one's history, and so do these.
-    if (history.length === 1 && history[0]! >= 0) {
-      this.#popularity.count(history[0]!)
-      this.#decayed.count(history[0]!)
-    }
+    if (history.length === 1 && history[0]! >= 0) this.#popularity.count(history[0]!)
     this.#popularity.count(target)
-    this.#decayed.count(target)
     this.#cooccurrence.learn(history, history.length, target)
-    this.#markov.learn(history, history.length, target)
+  }
+
+  #grow(size: number): void {
+    for (const part of [this.#popularity, this.#cooccurrence, this.#excluded, this.#scored]) part.grow(size)
   }
 
   /** @returns −1 once `itemsMax` items are known */
@@ -214,41 +202,33 @@ export class ProgressiveEvaluator {
     return index
   }
 
-  /** What a gauge shows between reports: the model's hit rate@20 over the window, and the targets in it. */
+  /** Of the last `windowTargets` ranked targets. */
   windowed(method: ProgressiveMethod = 'model'): RankingMetrics {
-    return metricsFrom(
-      this.#windowSums,
-      progressiveMethods.indexOf(method) * metricCount,
-      Math.min(this.#targets, this.options.windowTargets)
-    )
+    const at = progressiveMethods.indexOf(method) * metricCount
+    return metricsFrom(this.#windowSums, at, Math.min(this.#targets, this.options.windowTargets))
   }
 
   report(): ProgressiveReport {
-    const all = progressiveMethods.map((_, m) => metricsFrom(this.#sums, m * metricCount, this.#targets))
-    const [model, popularity, decayedPopularity, cooccurrence, markov] = all as [
-      RankingMetrics,
-      RankingMetrics,
-      RankingMetrics,
-      RankingMetrics,
-      RankingMetrics
-    ]
-    const fading = decayedPopularity['hitRate@20'] > popularity['hitRate@20']
+    const [weight, SS, SW, WW] = this.#sums.subarray(weightAt) as unknown as [number, number, number, number]
+    const of = (method: ProgressiveMethod) =>
+      metricsFrom(this.#sums, progressiveMethods.indexOf(method) * metricCount, weight, this.#targets)
+    const model = of('model')
+    const hitRate = model['hitRate@20']
+    // The variance of a ratio, over independent batches. Rounding may leave less than 0.
+    const variance = Math.max(0, SS - 2 * hitRate * SW + hitRate * hitRate * WW)
     return {
       ...model,
       examples: this.#examples,
       evaluatedShare: this.#examples === this.#repeats ? 0 : this.#targets / (this.#examples - this.#repeats),
+      standardError: weight === 0 ? 0 : Math.sqrt(variance) / weight,
       repeats: this.#repeats,
-      popularity,
-      decayedPopularity,
-      bestPopularity: fading
-        ? { ...decayedPopularity, method: 'decayedPopularity' }
-        : { ...popularity, method: 'popularity' },
-      cooccurrence,
-      markov,
-      window: Object.fromEntries(progressiveMethods.map((method) => [method, this.windowed(method)])) as Record<
-        ProgressiveMethod,
-        RankingMetrics
-      >,
+      popularity: of('popularity'),
+      cooccurrence: of('cooccurrence'),
+      window: {
+        model: this.windowed('model'),
+        popularity: this.windowed('popularity'),
+        cooccurrence: this.windowed('cooccurrence')
+      },
       curve: this.#curve.points()
     }
   }
@@ -258,25 +238,21 @@ export class ProgressiveEvaluator {
     return this.#changed.waitingBlocks
   }
 
-  /** All that the numbers go on from as it is at this moment, for the trainer's checkpoint: as `ItemTable.copy`. */
+  /** The whole state as it is at this moment, for the trainer's checkpoint: as `ItemTable.copy`. */
   copy(extent: Extent): ProgressiveCopy {
     const curve = this.#curve.save()
     const small = new Map<string, NamedArray>([
-      ['units', Float64Array.from(this.#countings(), ({ unit }) => unit)],
+      ['units', Float64Array.of(this.#popularity.unit, this.#cooccurrence.neighbours.unit)],
       ['sums', this.#sums.slice()],
       ['window', this.#window.slice()],
       ['curve', curve.values]
     ])
-    const counted = {
-      idOf: (item: number) => this.#itemIds[item]!,
-      popularities: { popularity: this.#popularity, decayed: this.#decayed },
-      neighbours: { cooccurrence: this.#cooccurrence.neighbours, markov: this.#markov.neighbours }
-    }
+    const idOf = (item: number) => this.#itemIds[item]!
+    const counted = { idOf, popularity: this.#popularity, neighbours: this.#cooccurrence.neighbours }
     const blocks = this.#changed.copy(extent, this.#itemIds.length, () => new CountedItemBlock(counted))
     const header: Header = {
       format,
       examples: this.#examples,
-      notEvaluated: this.#notEvaluated,
       repeats: this.#repeats,
       targets: this.#targets,
       newestMs: this.#newestMs,
@@ -292,20 +268,20 @@ export class ProgressiveEvaluator {
   }
 
   /**
-   * Goes on where copies were taken: `beginRestore` with the header of the last, every part in its order, `endRestore`.
+   * Continues where copies were taken: `beginRestore` with the header of the last, every part in its order,
+   * `endRestore`.
    *
-   * @returns false, and starts from nothing, if they are of another format or were taken with other options: then their
-   *   numbers cannot be gone on with
+   * @returns false, and starts from nothing, if they are of another format or were taken with other options
    */
   beginRestore(saved: ProgressiveCopy['header']): boolean {
     this.#changed.forget()
     this.#itemIndex.clear()
     this.#itemIds = []
-    for (const part of this.#countings()) part.clear(1)
+    this.#popularity.clear(1)
+    this.#cooccurrence.neighbours.clear(1)
     const header = saved as unknown as Header
     if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
     this.#examples = header.examples
-    this.#notEvaluated = header.notEvaluated
     this.#repeats = header.repeats
     this.#targets = header.targets
     this.#newestMs = header.newestMs
@@ -335,57 +311,36 @@ export class ProgressiveEvaluator {
   }
 
   #restoreSmall(arrays: NamedArrays): void {
-    const units = namedArray(arrays, 'units', Float64Array, 4)
-    // Counts are in the units of the copy that they came with: between two of them all of them came, or the units only
-    // grew.
-    for (const [i, part] of this.#countings().entries()) part.unit = units[i]!
+    // Counts are in the unit of the copy that they came with: between two copies all counts came, or the unit only grew.
+    const units = namedArray(arrays, 'units', Float64Array, 2)
+    this.#popularity.unit = units[0]!
+    this.#cooccurrence.neighbours.unit = units[1]!
     this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
     this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
-    this.#curve.load({
-      periodTargets: this.#restored!.periodTargets,
-      values: namedArray(arrays, 'curve', Float64Array)
-    })
+    const values = namedArray(arrays, 'curve', Float64Array)
+    this.#curve.load({ periodTargets: this.#restored!.periodTargets, values })
   }
 
   #restoreItems(arrays: NamedArrays): void {
     const items = namedArray(arrays, 'items', Int32Array)
     const n = items.length
     const ids = unpackTexts(namedArray(arrays, 'ids', Uint8Array), namedArray(arrays, 'idLengths', Int32Array, n))
-    let size = this.#itemIds.length
-    for (const item of items) if (item >= size) size = item + 1
-    for (const part of [
-      this.#popularity,
-      this.#decayed,
-      this.#cooccurrence,
-      this.#markov,
-      this.#excluded,
-      this.#scored
-    ])
-      part.grow(size)
-    for (const [i, item] of items.entries()) {
+    const counts = namedArray(arrays, 'counts', Float64Array, n)
+    const used = namedArray(arrays, 'used', Int32Array, n)
+    const sum = used.reduce((a, b) => a + b, 0)
+    const saved = {
+      ids: namedArray(arrays, 'neighbours', Int32Array, sum),
+      counts: namedArray(arrays, 'neighbourCounts', Float32Array, sum)
+    }
+    const totals = namedArray(arrays, 'totals', Float64Array, n)
+    this.#grow(items.reduce((size, item) => Math.max(size, item + 1), this.#itemIds.length))
+    for (let i = 0, at = 0; i < n; at += used[i++]!) {
+      const item = items[i]!
       this.#itemIndex.set(ids[i]!, item)
       this.#itemIds[item] = ids[i]!
+      this.#popularity.restore(item, counts[i]!)
+      this.#cooccurrence.neighbours.restore(item, totals[i]!, { ...saved, at, used: used[i]! })
     }
-    for (const [name, part] of Object.entries({ popularity: this.#popularity, decayed: this.#decayed })) {
-      const counts = namedArray(arrays, `${name}.counts`, Float64Array, n)
-      for (const [i, item] of items.entries()) part.restore(item, counts[i]!)
-    }
-    for (const [name, { neighbours }] of Object.entries({ cooccurrence: this.#cooccurrence, markov: this.#markov })) {
-      const used = namedArray(arrays, `${name}.used`, Int32Array, n)
-      const sum = used.reduce((a, b) => a + b, 0)
-      const saved = {
-        ids: namedArray(arrays, `${name}.ids`, Int32Array, sum),
-        counts: namedArray(arrays, `${name}.counts`, Float32Array, sum)
-      }
-      const totals = namedArray(arrays, `${name}.totals`, Float64Array, n)
-      for (let i = 0, at = 0; i < n; at += used[i++]!)
-        neighbours.restore(items[i]!, totals[i]!, { ...saved, at, used: used[i]! })
-    }
-  }
-
-  /** Whatever fades, in the order of its unit in a checkpoint. */
-  #countings(): readonly { unit: number; clear(unit: number): void }[] {
-    return [this.#popularity, this.#decayed, this.#cooccurrence.neighbours, this.#markov.neighbours]
   }
 }
 
@@ -393,19 +348,18 @@ export class ProgressiveEvaluator {
 export interface ProgressiveCopy {
   /** JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
-  /** To be walked through once, while it goes on counting. */
+  /** To be read once, while counting continues. */
   readonly parts: Iterable<NamedArrays>
 }
 
-const format = 'progressive/2'
+const format = 'progressive/3'
 interface Header {
   readonly format: string
   readonly examples: number
-  readonly notEvaluated: number
   readonly repeats: number
   readonly targets: number
   readonly newestMs: number
   readonly periodTargets: number
-  readonly items?: number
+  readonly items: number
   readonly options: string
 }

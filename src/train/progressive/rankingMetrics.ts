@@ -19,21 +19,22 @@ const gain = Float64Array.from({ length: missRank }, (_, rank) => 1 / Math.log2(
 export const metricCount = 4
 
 /**
- * Adds `sign` times the metrics of one rank (0 best; ≥ missRank or negative: a miss) to the four sums at `sums[at …]`.
+ * Adds `weight` times the metrics of one rank (0 best; ≥ missRank or negative: a miss) to the four sums at
+ * `sums[at …]`.
  */
-export function addRank(sums: Float64Array, at: number, rank: number, sign = 1): void {
+export function addRank(sums: Float64Array, at: number, rank: number, weight = 1): void {
   if (rank < 0 || rank >= missRank) return
-  const value = sign * gain[rank]!
+  const value = weight * gain[rank]!
   if (rank < 20) {
-    sums[at] = sums[at]! + sign
+    sums[at] = sums[at]! + weight
     sums[at + 1] = sums[at + 1]! + value
   }
-  sums[at + 2] = sums[at + 2]! + sign
+  sums[at + 2] = sums[at + 2]! + weight
   sums[at + 3] = sums[at + 3]! + value
 }
 
-/** The means from four sums at `sums[at …]` over `targets` targets. */
-export function metricsFrom(sums: Float64Array, at: number, targets: number): RankingMetrics {
-  const mean = (i: number) => (targets === 0 ? 0 : sums[at + i]! / targets)
+/** The means from four sums at `sums[at …]`. @param weight of all @param targets how many they were */
+export function metricsFrom(sums: Float64Array, at: number, weight: number, targets = weight): RankingMetrics {
+  const mean = (i: number) => (targets === 0 ? 0 : sums[at + i]! / weight)
   return { targets, 'hitRate@20': mean(0), 'ndcg@20': mean(1), 'hitRate@50': mean(2), 'ndcg@50': mean(3) }
 }

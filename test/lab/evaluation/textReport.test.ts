@@ -25,9 +25,7 @@ const metrics = (hitRate: number, ndcg = hitRate / 2): RankingMetrics => ({
 const methods = (model: number, other: number) => ({
   model: metrics(model),
   popularity: metrics(0.1),
-  decayedPopularity: metrics(0.05),
-  cooccurrence: metrics(other),
-  markov: metrics(0)
+  cooccurrence: metrics(other)
 })
 
 const progressive: ProgressiveReport = {
@@ -35,12 +33,10 @@ const progressive: ProgressiveReport = {
   targets: 8000,
   examples: 9000,
   evaluatedShare: 1,
+  standardError: 0,
   repeats: 1000,
   popularity: metrics(0.1),
-  decayedPopularity: metrics(0.05),
-  bestPopularity: { ...metrics(0.1), method: 'popularity' },
   cooccurrence: metrics(0.25),
-  markov: metrics(0),
   window: methods(0.4, 0.25),
   curve: [0.1, 0.4, 0.4, 0.4, 0.2, 0.3, 0.39, 0.4].map((model, i) => ({
     examples: (i + 1) * 1000,
@@ -122,13 +118,12 @@ Does it learn?
 
                            hit rate@20  NDCG@20     the model is
   this model                      .400     .200
-  most popular                    .100     .050   4.00 × as good
+  popular lately                  .100     .050   4.00 × as good
   item co-occurrence              .250     .125   1.60 × as good
-  last item only (Markov)         .000     .000
 
   hit rate@20 over the stream, bars from 0 to .400, │ marks the drift
   this model          ▃███│▅▆██ .400
-  most popular        ▃▃▃▃│▃▃▃▃ .100
+  popular lately      ▃▃▃▃│▃▃▃▃ .100
   item co-occurrence  ▅▅▅▅│▅▅▅▅ .250
   It fell from .33 to .20 at the drift, and was back at .39 after 2,500 events.
 
@@ -235,7 +230,10 @@ test('nothing ranked, a drift it stands, a drift it does not recover from, colla
   )
   assert.match(textReport({ ...full, intraUserCosine: 0.97 }), /collapsed into one/)
   assert.doesNotMatch(textReport({ ...full, interestCount: 1, intraUserCosine: Number.NaN }), /cosine/)
-  assert.match(told({ evaluatedShare: 0.25 }), /They are 25% of all, chosen by hash\./)
+  assert.match(
+    told({ evaluatedShare: 0.25, standardError: 0.0081 }),
+    /They are a sample, 25% of all \(progressive\.share\): hit rate@20 ± 0\.008,/
+  )
 })
 
 test('no line is longer than 100 columns, however long the titles, and no character is torn', () => {

@@ -67,7 +67,7 @@ for (const model of variants) {
       if (i === 2) replica.useCatalogue(featureLookup(catalogue))
       replica.interests(examples.map(({ history }) => history))
     }
-    const { ranks, candidates } = trainer.evaluateExamples(examples, new Map()).evaluation
+    const { ranks, candidates } = trainer.evaluateExamples(examples)
     assert.equal(candidates, replica.itemCount)
     const { vectors } = replica.itemVectors(encoderItems)
     const { interests, known } = replica.interests(examples.map(({ history }) => history))

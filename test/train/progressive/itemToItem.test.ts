@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ItemSet } from '../../../src/train/progressive/itemSet.ts'
-import {
-  cooccurrenceDefaults,
-  ItemToItem,
-  type ItemToItemOptions,
-  markovDefaults
-} from '../../../src/train/progressive/itemToItem.ts'
+import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions } from '../../../src/train/progressive/itemToItem.ts'
 import { NeighbourCounts } from '../../../src/train/progressive/neighbourCounts.ts'
 import { PopularityRanking } from '../../../src/train/progressive/popularityRanking.ts'
 import { missRank } from '../../../src/train/progressive/rankingMetrics.ts'
+
+/** The last item alone, and what followed it. */
+const markovDefaults = {
+  ...cooccurrenceDefaults,
+  ...{ window: 1, countRecency: 1, bothWays: false, scoreWindow: 1, scoreRecency: 1, shrinkage: undefined, slots: 64 }
+}
 
 const size = 200
 const forEver = Number.POSITIVE_INFINITY

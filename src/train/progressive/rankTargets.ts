@@ -3,8 +3,8 @@
 // B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk, and never leave the engine.
 
 import * as tf from '@tensorflow/tfjs-core'
-import { type InterestScore, mixtureShare } from '../index/interestScore.ts'
-import { unknownRank } from './trainer.ts'
+import { type InterestScore, mixtureShare } from '../../index/interestScore.ts'
+import { unknownRank } from '../trainer.ts'
 
 export interface RankingInput {
   /** [K, B, D] */

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import * as tf from '@tensorflow/tfjs-core'
-import { Rng } from '../../src/core/rng.ts'
-import { type InterestScore, nearestInterest } from '../../src/index/interestScore.ts'
-import { loadBackend } from '../../src/model/backend.ts'
-import { rankTargets } from '../../src/train/ranking.ts'
-import { unknownRank } from '../../src/train/trainer.ts'
+import { Rng } from '../../../src/core/rng.ts'
+import { type InterestScore, nearestInterest } from '../../../src/index/interestScore.ts'
+import { loadBackend } from '../../../src/model/backend.ts'
+import { rankTargets } from '../../../src/train/progressive/rankTargets.ts'
+import { unknownRank } from '../../../src/train/trainer.ts'
 
 before(() => loadBackend())
 

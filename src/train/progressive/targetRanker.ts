@@ -1,0 +1,164 @@
+// Where the targets of a batch, or of a sample of it, rank among all items before the batch is trained on.
+//
+// B examples ranked, L history positions, K interests, D dimensions, N items with a row, U rows read.
+
+import * as tf from '@tensorflow/tfjs-core'
+import type { ModelOptions, TrainOptions } from '../../core/config/config.ts'
+import { interestScoreOf } from '../../index/interestScore.ts'
+import { historyTensors } from '../../model/historyTensors.ts'
+import type { Model } from '../../model/model.ts'
+import { type Weights, weightTensors } from '../../model/weights.ts'
+import type { Example } from '../../records/example.ts'
+import type { BatchAssembler } from '../batch/batchAssembler.ts'
+import type { ItemTable } from '../batch/itemTable.ts'
+import type { MiniBatch } from '../batch/miniBatch.ts'
+import type { ItemInputs } from '../itemInputs.ts'
+import { type EvaluationReport, unknownRank } from '../trainer.ts'
+import { rankTargets } from './rankTargets.ts'
+import { type RankingCost, sampleExamples } from './sampling.ts'
+
+export interface TargetRankerParts {
+  readonly model: Model
+  readonly options: ModelOptions
+  readonly train: TrainOptions
+  readonly items: ItemTable
+  readonly assembler: BatchAssembler
+  readonly inputs: ItemInputs
+  /** Of the examples; see `sampleExamples`. */
+  readonly share: number | 'auto'
+}
+
+/** What a restart needs to choose the same examples. */
+export interface TargetRankerState {
+  readonly hashSeed: number
+  /** Batches given to `evaluate`. */
+  readonly evaluations: number
+  readonly ranked: number
+}
+
+export class TargetRanker {
+  readonly #parts: TargetRankerParts
+  #state: TargetRankerState
+
+  constructor(parts: TargetRankerParts, hashSeed: number) {
+    this.#parts = parts
+    this.#state = { hashSeed, evaluations: 0, ranked: 0 }
+  }
+
+  state(): TargetRankerState {
+    return this.#state
+  }
+
+  restore({ hashSeed, evaluations, ranked }: TargetRankerState): void {
+    this.#state = { hashSeed, evaluations, ranked }
+  }
+
+  /** Ranks the targets of a batch, or a sample of them, by these weights. */
+  evaluate(examples: readonly Example[], dense: Weights): EvaluationReport {
+    const { model, items, assembler, share } = this.#parts
+    const size = examples.length
+    const candidates = items.size // N
+    const { hashSeed: seed, evaluations: number, ranked } = this.#state
+    const isEmpty = candidates === 0
+    const { chosen, inclusion } = isEmpty
+      ? { chosen: [], inclusion: 1 }
+      : sampleExamples(size, share, () => this.#cost(size), { seed, number, ranked })
+    this.#state = { hashSeed: seed, evaluations: number + 1, ranked: ranked + chosen.length }
+    const ranks = new Int32Array(size).fill(isEmpty && share !== 0 ? unknownRank : -1)
+    if (chosen.length === 0) {
+      const wins = new Float32Array(model.interestCount)
+      return { ranks, inclusion, candidates, intraUserCosine: Number.NaN, wins }
+    }
+    const batch = assembler.assemble(
+      chosen.map((b) => examples[b]!),
+      new Map(),
+      'none'
+    )
+    const { ranks: found, ...rest } = this.#rank(batch, dense)
+    for (const [i, b] of chosen.entries()) ranks[b] = found[i]!
+    return { ranks, inclusion, candidates, ...rest }
+  }
+
+  /** Overheads are as measured, at 28 · 10⁹ operations a second: 5 ms for a ranking, 7 ms for a step. */
+  #cost(size: number): RankingCost {
+    const { model, train, items } = this.#parts
+    const { interestCount: K, dimensions: D, historyMax: L } = model
+    const N = items.size
+    const all = size * (1 + train.replayRatio)
+    return {
+      fixed: 140e6 + 2 * N * D * D,
+      perExample: 1.5e6 + K * N * D,
+      step: 200e6 + 3 * (2 * all * L * K * D + all * K * D * D + all * K * (all + train.negatives) * D)
+    }
+  }
+
+  #rank(batch: MiniBatch, dense: Weights): Pick<EvaluationReport, 'ranks' | 'intraUserCosine' | 'wins'> {
+    const { model, items, inputs: itemInputs, assembler } = this.#parts
+    const { interestCount: K, dimensions: D, historyMax } = model
+    const { size: B, length: L } = batch
+    const excluded = new Int32Array(B * L) // [B, L]
+    const target = new Int32Array(B) // [B]
+    const columns = this.#columns()
+    for (let at = 0; at < B * L; at++) {
+      const position = batch.history[at]!
+      excluded[at] = position === 0 ? -1 : columns[batch.items[position]!]!
+    }
+    for (let b = 0; b < B; b++) target[b] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
+    const inputs = itemInputs.gather(batch.items, batch.features)
+    let ranks = new Int32Array(0)
+    let intraUserCosine = Number.NaN
+    let wins: Float32Array = new Float32Array(K)
+    // Numbers leave by variables: tf.tidy would walk every element of what it returns.
+    tf.tidy(() => {
+      const weights = weightTensors(dense, model.shapes)
+      const rows = tf.tensor2d(inputs, [batch.items.length, D]) //                                       [U, D]
+      const histories = historyTensors({ size: B, length: L, steps: batch.history, age: batch.age }, historyMax)
+      const users = model.user.interests(weights, rows, histories).interests //                          [K, B, D]
+      const targetVectors = model.itemVectors(weights, tf.gather(rows, tf.tensor1d(batch.target, 'int32'))) // [B, D]
+      const vectors = (from: number, to: number) => {
+        const chunk = new Int32Array(to - from)
+        for (let column = from; column < to; column++) chunk[column - from] = items.admittedRow(column)
+        const values = itemInputs.gather(chunk, assembler.featureRows.of(chunk))
+        return model.itemVectors(weights, tf.tensor2d(values, [to - from, D]))
+      }
+      const score = interestScoreOf(this.#parts.options)
+      const ranking = rankTargets({ users, vectors, items: items.size, target, targetVectors, excluded, score })
+      ranks = ranking.ranks as Int32Array<ArrayBuffer>
+      intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
+      wins = shareOfWins(ranking.toTarget, target, K)
+    })
+    return { ranks, intraUserCosine, wins }
+  }
+
+  /** Column of each row in the order of ranking; −1 for free rows. O(N), as ranking is. */
+  #columns(): Int32Array {
+    const { items } = this.#parts
+    const columns = new Int32Array(items.rows).fill(-1)
+    for (let column = 0; column < items.size; column++) columns[items.admittedRow(column)] = column
+    return columns
+  }
+}
+
+/** Mean over users and pairs of interests; NaN where there are no pairs. @param users [K, B, D] */
+function meanIntraUserCosine(users: Float32Array, K: number, B: number, D: number): number {
+  if (K < 2) return Number.NaN
+  let sum = 0
+  for (let k = 0; k < K; k++)
+    for (let l = 0; l < k; l++) for (let i = 0; i < B * D; i++) sum += users[k * B * D + i]! * users[l * B * D + i]!
+  return sum / ((B * K * (K - 1)) / 2)
+}
+
+/** @param toTarget [K, B] @returns [K], summing to 1 where any target is known */
+function shareOfWins(toTarget: Float32Array, target: Int32Array, K: number): Float32Array {
+  const B = target.length
+  const wins = new Float32Array(K)
+  let known = 0
+  for (let b = 0; b < B; b++) {
+    if (target[b]! < 0) continue
+    let best = 0
+    for (let k = 1; k < K; k++) if (toTarget[k * B + b]! > toTarget[best * B + b]!) best = k
+    wins[best]!++
+    known++
+  }
+  return known === 0 ? wins : wins.map((count) => count / known)
+}
