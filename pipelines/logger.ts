@@ -2,7 +2,8 @@
 // masked.
 
 import { pino } from 'pino'
-import { type Config, isSecretName, withoutSecrets } from '../src/core/config/config.ts'
+import type { Config } from '../src/core/config/config.ts'
+import { isSecretName, withoutSecrets } from '../src/core/secrets.ts'
 import { note, plainText } from '../src/core/terminal.ts'
 import { version } from '../src/core/version.ts'
 import type { LogFields, StageLogger } from '../src/monitor/stageLogger.ts'
@@ -75,11 +76,9 @@ function textLogger(logLevel: Config['logLevel'], write: (line: string) => void)
 
 /** Offsets (bigint) as decimal text, secrets masked. Errors are left to pino. */
 function plain(fields: Record<string, unknown>): Record<string, unknown> {
-  const shown = (value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value instanceof Error ? value : withoutSecrets(value)
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [name, isSecretName(name) ? '***' : shown(value)])
-  )
+  const shown = (value: unknown, name: string) =>
+    typeof value === 'bigint' ? String(value) : value instanceof Error ? value : withoutSecrets(value, name)
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, shown(value, name)]))
 }
 
 /** Values of secret settings, longest first, as they are and as JSON escapes them. */

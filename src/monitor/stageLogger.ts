@@ -1,5 +1,4 @@
-// What a stage may say of its work: pino's way round. Who writes it where, and in which form, is not the stage's
-// business.
+// The logger that a stage is given: fields first, as pino has them. The process decides where and in which form.
 
 export type LogFields = Readonly<Record<string, unknown>>
 

@@ -2,12 +2,12 @@
 
 import type { Clock } from '../../../src/core/clock.ts'
 import type { Config } from '../../../src/core/config/config.ts'
-import { httpProbe } from '../../../src/core/httpProbe.ts'
 import { QdrantNames } from '../../../src/index/qdrant/qdrantNames.ts'
 import { type Role, roles } from '../../../src/index/vectorIndex.ts'
 import { openQdrantIndex } from '../../parts.ts'
 import { clockFinding } from './clockFinding.ts'
 import { type Finding, failed, failure, fine } from './finding.ts'
+import { httpProbe } from './httpProbe.ts'
 
 const reachAdvice = 'check qdrant.url, that the server runs, and that this machine may connect to it'
 const keyAdvice = 'give the key by MTMI_QDRANT_API_KEY_FILE'

@@ -2,10 +2,10 @@
 
 import type { Clock } from '../../../src/core/clock.ts'
 import type { Config } from '../../../src/core/config/config.ts'
-import { httpProbe } from '../../../src/core/httpProbe.ts'
 import { examineSchemas, levelWanted, type SchemaReport } from '../schemaReports.ts'
 import { clockFinding } from './clockFinding.ts'
 import { doubtful, type Finding, failed, failure, fine } from './finding.ts'
+import { httpProbe } from './httpProbe.ts'
 
 /** The embedded registry has nothing that could be out of reach. */
 export async function registryFindings(config: Config, clock: Clock, timeoutMs: number): Promise<Finding[]> {

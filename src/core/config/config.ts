@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import { own, setOwn } from '../own.ts'
+import { withoutSecrets } from '../secrets.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
 import { eventsSchema, progressiveSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelSchema } from './modelOptions.ts'
@@ -172,13 +173,6 @@ export function environmentVariable(
   return process.env[name] || undefined
 }
 
-/** Whether the value of a setting with this name must never be printed. Names of files that hold secrets may be. */
-export function isSecretName(name: string): boolean {
-  return (
-    /password|passphrase|secret|token|apiKey|api_key|credential|privateKey/i.test(name) && !/File$|_FILE$/.test(name)
-  )
-}
-
 export interface SettingDescription {
   /** `train.batchSize` */
   readonly path: string
@@ -202,25 +196,10 @@ export function describeSchema(of: z.ZodType, values: unknown): SettingDescripti
     return {
       path: path.join('.'),
       variable,
-      value: isSecret(path.at(-1)) && value !== '' ? '***' : value,
+      value: withoutSecrets(value, path.at(-1)),
       reason: schema.description
     }
   })
-}
-
-/** The same with *** for every secret that is set: what may be printed. */
-export function withoutSecrets<T>(value: T): T {
-  if (Array.isArray(value)) return value.map(withoutSecrets) as T
-  if (!isMapping(value)) return value
-  const shown = Object.entries(value).map(([key, inner]) => [
-    key,
-    isSecret(key) && inner !== '' ? '***' : withoutSecrets(inner)
-  ])
-  return Object.fromEntries(shown) as T
-}
-
-function isSecret(key: string | undefined): boolean {
-  return key !== undefined && /password|secret|token|apiKey/i.test(key)
 }
 
 /** `train.batchSize` ↔ `MTMI_TRAIN_BATCH_SIZE`, for every leaf of the schema. */
@@ -263,7 +242,8 @@ export function describeIssue(of: z.ZodType, issue: z.core.$ZodIssue, input: unk
   const variable = at
     .map((_, i) => variableName(at.slice(0, at.length - i)))
     .find((name) => variablePaths(configSchema).has(name))
-  const given = isSecret(at.at(-1)) ? '***' : JSON.stringify(withoutSecrets(value))
+  const shown = withoutSecrets(value, at.at(-1))
+  const given = shown === '***' ? shown : JSON.stringify(shown)
   return [
     `${at.join('.') || 'configuration'}: ${issue.message} (given: ${given}${variable === undefined ? '' : `; variable ${variable}`})`
   ]

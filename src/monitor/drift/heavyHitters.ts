@@ -5,7 +5,6 @@
 
 export interface HeavyHittersState {
   readonly entries: readonly (readonly [name: string, slot: number, count: number, error: number])[]
-  readonly total: number
 }
 
 interface Entry {
@@ -22,17 +21,12 @@ interface Entry {
 export class HeavyHitters {
   readonly #capacity: number
   #entries = new Map<string, Entry>()
-  #total = 0
 
   /** @param capacity names followed at a time */
   constructor(capacity: number) {
     if (!(Number.isInteger(capacity) && capacity > 0))
       throw new RangeError(`heavy hitters: the capacity must be at least 1, not ${capacity}`)
     this.#capacity = capacity
-  }
-
-  get total(): number {
-    return this.#total
   }
 
   /** @returns 0 … capacity − 1, or undefined for a name that is not followed */
@@ -47,7 +41,6 @@ export class HeavyHitters {
    *   is followed
    */
   add(name: string): { slot: number; evicted: boolean } {
-    this.#total++
     const known = this.#entries.get(name)
     if (known !== undefined) {
       known.count++
@@ -70,23 +63,13 @@ export class HeavyHitters {
     return { slot: least!.slot, evicted: true }
   }
 
-  /** Most frequent first. */
-  top(count: number): { name: string; count: number; error: number }[] {
-    return [...this.#entries]
-      .map(([name, entry]) => ({ name, count: entry.count, error: entry.error }))
-      .sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
-      .slice(0, count)
-  }
-
   state(): HeavyHittersState {
     return {
-      entries: [...this.#entries].map(([name, { slot, count, error }]) => [name, slot, count, error] as const),
-      total: this.#total
+      entries: [...this.#entries].map(([name, { slot, count, error }]) => [name, slot, count, error] as const)
     }
   }
 
-  restore({ entries, total }: HeavyHittersState): void {
+  restore({ entries }: HeavyHittersState): void {
     this.#entries = new Map(entries.map(([name, slot, count, error]) => [name, { slot, count, error }]))
-    this.#total = total
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { describeConfig, resolveConfig, withoutSecrets } from '../../../src/core/config/config.ts'
+import { describeConfig, resolveConfig } from '../../../src/core/config/config.ts'
 import { ConfigError } from '../../../src/core/errors.ts'
+import { withoutSecrets } from '../../../src/core/secrets.ts'
 
 const clicks = { topic: 'clicks', format: 'json', user: 'u', item: 'i', type: '=click', time: 't' }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { withoutSecrets } from '../../../pipelines/cli/showConfig.ts'
+import { withoutSecrets } from '../../src/core/secrets.ts'
 
 test('values under secret names are stars, at any depth; names of secret files and everything else stay', () => {
   const config = {

@@ -1,7 +1,7 @@
-// One GET of a server of others: whether it answers, what, and what time it thinks it is.
+// One GET of a server: its answer, and how far its clock is from ours.
 
-import type { Clock } from './clock.ts'
-import { UnavailableError } from './errors.ts'
+import type { Clock } from '../../../src/core/clock.ts'
+import { UnavailableError } from '../../../src/core/errors.ts'
 
 export interface HttpProbe {
   readonly status: number

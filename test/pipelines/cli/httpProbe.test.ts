@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import test from 'node:test'
-import { ManualClock } from '../../src/core/clock.ts'
-import { UnavailableError } from '../../src/core/errors.ts'
-import { httpProbe } from '../../src/core/httpProbe.ts'
+import { httpProbe } from '../../../pipelines/cli/doctor/httpProbe.ts'
+import { ManualClock } from '../../../src/core/clock.ts'
+import { UnavailableError } from '../../../src/core/errors.ts'
 
 async function withServer(listener: RequestListener, use: (url: string) => Promise<void>): Promise<void> {
   const server = createServer(listener)
