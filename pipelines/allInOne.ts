@@ -13,7 +13,7 @@ import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
-import { feedInteractions, feedItems } from '../src/ingest/feed.ts'
+import { loadInteractions, loadItems } from '../src/ingest/load.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
@@ -209,9 +209,9 @@ export class WholePipeline {
     return { p50: this.#freshness.getValueAtQuantile(0.5), p99: this.#freshness.getValueAtQuantile(0.99) }
   }
 
-  feedItems(items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>): Promise<number> {
+  loadItems(items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>): Promise<number> {
     const { log, codecs, config } = this.io
-    return feedItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
+    return loadItems(items, { log, codecs, topic: config.topics.items, signal: this.#stop.signal })
   }
 
   /** @returns how many interactions of the source are in the log, from this and earlier processes */
@@ -221,12 +221,12 @@ export class WholePipeline {
     account: Account<'source'>
   ): Promise<number> {
     const { log, codecs, config } = this.io
-    const fed = await feedInteractions(interactions, {
+    const loaded = await loadInteractions(interactions, {
       ...{ log, codecs, name, account, topic: config.topics.interactions, signal: this.#stop.signal },
       hasRoom: () => this.#hasRoom()
     })
     this.#throwFailure()
-    return fed
+    return loaded
   }
 
   /** Whether the stages make progress, not whether sockets are open. */

@@ -102,7 +102,7 @@ class StartedRun {
   /** Loads the source, waits until everything is published, and writes the report. */
   async #learn(): Promise<RunReport> {
     const pipeline = this.#pipeline
-    await pipeline.feedItems(this.#source.items())
+    await pipeline.loadItems(this.#source.items())
     const total = await this.#source.total()
     const beganMs = systemClock.nowMs()
     const elapsed = () => (systemClock.nowMs() - beganMs) / 1000

@@ -7,7 +7,12 @@ import type { Offsets } from '../../src/core/offsets.ts'
 import type { RunDirectory } from '../../src/core/runDirectory.ts'
 import { type StateKind, z } from '../../src/core/stateFile.ts'
 import { confirmed, note, plainLine, print } from '../../src/core/terminal.ts'
-import { DeadLetterReplay, type Letter, type ReplayState, type ReplayStore } from '../../src/ingest/deadLetterReplay.ts'
+import {
+  type DeadLetterEntry,
+  DeadLetterReplay,
+  type ReplayState,
+  type ReplayStore
+} from '../../src/ingest/deadLetterReplay.ts'
 import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'
 import { openStageIo } from '../parts.ts'
@@ -95,7 +100,7 @@ export async function show(
 ): Promise<void> {
   const topic = letterTopic(options.topic)
   const { partition, offset, limit } = options
-  const shown: Letter[] = []
+  const shown: DeadLetterEntry[] = []
   await withReplay(config, runToRead(config), async (replay, log) => {
     if (!(await exists(log, topic)))
       throw new ConfigError([`${topic} holds no dead letters: \`mtmi dlq ls\` lists the topics that do`])
@@ -117,7 +122,7 @@ export async function replay(
 ): Promise<void> {
   const topic = letterTopic(options.topic)
   const reason = options.reason?.toLowerCase()
-  const matches = ({ exception, message }: Letter) =>
+  const matches = ({ exception, message }: DeadLetterEntry) =>
     reason === undefined || `${exception}: ${message}`.toLowerCase().includes(reason)
   const run = runToChange(config)
   const lock = run.lock('mtmi dlq replay', ['replay'])
@@ -150,7 +155,7 @@ export async function replay(
 }
 
 /** @throws ConfigError */
-function checkReplayable({ topics }: Config, dlq: string, letter: Letter): void {
+function checkReplayable({ topics }: Config, dlq: string, letter: DeadLetterEntry): void {
   if ([topics.userSequences, topics.modelUpdates].includes(letter.topic))
     throw new ConfigError([
       `records of ${letter.topic} are not replayed: an older record would replace a newer one of the same key. Inspect them with \`mtmi dlq show\``
@@ -219,7 +224,18 @@ export function reasonOf({ exception, message }: { exception: string; message: s
   return `${exception}: ${kind.length > 160 ? `${kind.slice(0, 160)}…` : kind}`
 }
 
-function jsonOf({ at, stage, topic, partition, offset, exception, message, stacktrace, original, replayed }: Letter) {
+function jsonOf({
+  at,
+  stage,
+  topic,
+  partition,
+  offset,
+  exception,
+  message,
+  stacktrace,
+  original,
+  replayed
+}: DeadLetterEntry) {
   const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
     name,
     textOf(bytes) ?? `0x${Buffer.from(bytes).toString('hex')}`
@@ -241,7 +257,7 @@ function bytesJson(bytes: Uint8Array): object {
   return { bytes: bytes.length, hex: Buffer.from(bytes).toString('hex'), ...(text === undefined ? {} : { text }) }
 }
 
-function letterText(dlq: string, letter: Letter): string {
+function letterText(dlq: string, letter: DeadLetterEntry): string {
   const { at, original, exception, message } = letter
   const headers = Object.entries(original.headers ?? {}).map(
     ([name, bytes]) => `  header    ${plainLine(`${name}: ${shownBytes(bytes, 200)}`)}`

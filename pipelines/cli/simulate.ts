@@ -6,7 +6,7 @@ import { finished } from 'node:stream/promises'
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { note, print, resultStream } from '../../src/core/terminal.ts'
-import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
+import { loadInteractions, loadItems } from '../../src/ingest/load.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 
@@ -99,10 +99,10 @@ async function intoLog(
       begun()
       const { log, codecs } = io
       const { signal } = new AbortController()
-      await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
+      await loadItems(simulation.items(), { log, codecs, topic: config.topics.items, signal })
       const { users, items, events } = simulation.options
       const name = `simulation of seed ${config.seed}, ${users} users, ${items} items, ${events} events`
-      await feedInteractions(simulation.interactions(counts), {
+      await loadInteractions(simulation.interactions(counts), {
         log,
         codecs,
         topic: config.topics.interactions,

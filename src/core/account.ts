@@ -34,8 +34,8 @@ export const readers = {
   source: {
     unit: 'row',
     outcomes: {
-      fed: used('appended to the log'),
-      fedBefore: unneeded('in the log already, from an earlier run'),
+      loaded: used('appended to the log'),
+      loadedBefore: unneeded('in the log already, from an earlier run'),
       refused: lost('unreadable (in the dead-letter file)')
     }
   },

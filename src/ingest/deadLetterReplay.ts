@@ -1,30 +1,30 @@
-// Puts dead letters back into the topic that they came from, each once.
+// Replays dead-letter records into the topic that they came from, each once.
 //
-// What has been replayed is remembered, and what is about to be is noted before it is appended. Should the process end
-// in between, the next one looks for it in the topic, by a header that names the dead letter: so a letter is neither
+// What has been replayed is stored, and what is about to be is stored before it is appended. If the process ends in
+// between, the next one looks for it in the topic, by a header that names the dead-letter record: so a record is neither
 // lost nor appended twice.
 
 import { OffsetSet } from '../core/offsetSet.ts'
 import type { Offsets } from '../core/offsets.ts'
-import { type DeadLetter, readDeadLetter } from '../log/deadLetter.ts'
+import { type DeadLetterRecord, readDeadLetter } from '../log/deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from '../log/eventLog.ts'
 
-/** On a replayed record: `topic/partition/offset` of the dead letter that it was. */
+/** On a replayed record: `topic/partition/offset` of its dead-letter record. */
 export const replayedHeader = 'mtmi.replayed'
 const appendMax = 256
 
-export interface Letter extends DeadLetter {
-  /** Of the letter itself. */
+export interface DeadLetterEntry extends DeadLetterRecord {
+  /** Where the dead-letter record is. */
   readonly at: { readonly partition: number; readonly offset: bigint }
   readonly record: LogRecord
   readonly replayed: boolean
 }
 
-/** What is kept between replays, as JSON. */
+/** Stored between replays, as JSON. */
 export interface ReplayState {
   /** Replayed offsets by dead-letter topic and partition: half-open ranges. */
   readonly replayed: Record<string, Record<string, readonly (readonly [string, string])[]>>
-  /** Being appended when this was written. */
+  /** Being appended when this was stored. */
   readonly pending?: {
     readonly from: string
     readonly to: string
@@ -43,7 +43,7 @@ export interface ReplayOptions {
   readonly log: EventLog
   readonly store: ReplayStore
   /**
-   * Of ours: replayed by their key. A foreign topic may be partitioned otherwise, and its records go where they were.
+   * Our own topics, whose records are partitioned by key. Records of a foreign topic return to their partition.
    */
   readonly ours: ReadonlySet<string>
   readonly signal: AbortSignal
@@ -57,7 +57,7 @@ export class DeadLetterReplay {
     this.#options = options
   }
 
-  /** Settles what an earlier process had begun. */
+  /** Completes what an earlier process began. */
   static async open(options: ReplayOptions): Promise<DeadLetterReplay> {
     const replay = new DeadLetterReplay(options)
     const state = options.store.load()
@@ -74,9 +74,9 @@ export class DeadLetterReplay {
   }
 
   /**
-   * The letters of a dead-letter topic, up to its ends, or those given. Records that are no dead letters are left out.
+   * The dead-letter records of a topic, up to its ends, or those given. Other records are left out.
    */
-  async *letters(topic: string, limits?: Offsets): AsyncGenerator<Letter> {
+  async *letters(topic: string, limits?: Offsets): AsyncGenerator<DeadLetterEntry> {
     const { log, signal } = this.#options
     const ends = limits ?? (await log.ends(topic))
     if ([...ends.values()].every((end) => end === 0n)) return
@@ -93,13 +93,17 @@ export class DeadLetterReplay {
   }
 
   /**
-   * Letters that are wanted, of records that were not replayed. Several stages may have written one of the same record:
-   * it is due once.
+   * The wanted ones of records that were not replayed. Several stages may have dead-lettered the same record: it is due
+   * once.
    */
-  async *due(topic: string, wanted: (letter: Letter) => boolean, limits: Offsets): AsyncGenerator<Letter> {
+  async *due(
+    topic: string,
+    wanted: (letter: DeadLetterEntry) => boolean,
+    limits: Offsets
+  ): AsyncGenerator<DeadLetterEntry> {
     const done = new Map<string, OffsetSet>()
-    const recordOf = ({ topic: source, partition }: Letter) => `${source}/${partition}`
-    const note = (letter: Letter) => {
+    const recordOf = ({ topic: source, partition }: DeadLetterEntry) => `${source}/${partition}`
+    const note = (letter: DeadLetterEntry) => {
       const offsets = done.get(recordOf(letter)) ?? new OffsetSet()
       done.set(recordOf(letter), offsets)
       offsets.add(letter.offset)
@@ -113,13 +117,13 @@ export class DeadLetterReplay {
   }
 
   /**
-   * Appends the originals of all letters that are wanted and were not replayed before.
+   * Appends the originals of all wanted dead-letter records that were not replayed before.
    *
-   * @param limits ends of the dead-letter topic: what fails anew meanwhile is beyond them, and not replayed in a circle
+   * @param limits ends of the dead-letter topic: what fails again meanwhile is beyond them, and not replayed in a circle
    * @returns how many
    */
-  async replay(topic: string, wanted: (letter: Letter) => boolean, limits: Offsets): Promise<number> {
-    let waiting: Letter[] = []
+  async replay(topic: string, wanted: (letter: DeadLetterEntry) => boolean, limits: Offsets): Promise<number> {
+    let waiting: DeadLetterEntry[] = []
     let count = 0
     const flush = async () => {
       if (waiting.length > 0) await this.#append(topic, waiting)
@@ -134,7 +138,7 @@ export class DeadLetterReplay {
     return count
   }
 
-  async #append(topic: string, letters: readonly Letter[]): Promise<void> {
+  async #append(topic: string, letters: readonly DeadLetterEntry[]): Promise<void> {
     const { log, store, ours } = this.#options
     const to = letters[0]!.topic
     const ends = await log.ends(to)

@@ -1,4 +1,5 @@
-// A record that cannot be used goes on, bytes unchanged, to a topic of its own, with headers that say why (KIP-1034).
+// Dead-letter records: a record that cannot be used, bytes unchanged, in a topic of its own, with headers that say why
+// (KIP-1034).
 
 import { own } from '../core/own.ts'
 import type { LogRecord, NewRecord } from './eventLog.ts'
@@ -10,8 +11,8 @@ const prefix = '__streams.errors.'
  */
 const textMax = 8192
 
-export interface DeadLetter {
-  /** Who could not use the record; empty in letters of others. */
+export interface DeadLetterRecord {
+  /** The stage that could not use the record; empty in records of other programs. */
   readonly stage: string
   /** Class of the error. */
   readonly exception: string
@@ -52,7 +53,7 @@ export function deadLetterOf(record: LogRecord, topic: string, error: Error, sta
 }
 
 /** What `deadLetterOf` wrote; undefined for a record that lacks its headers. */
-export function readDeadLetter(record: LogRecord): DeadLetter | undefined {
+export function readDeadLetter(record: LogRecord): DeadLetterRecord | undefined {
   const text = (name: string) => {
     const bytes = own(record.headers, prefix + name)
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes)

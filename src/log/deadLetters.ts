@@ -1,8 +1,8 @@
-// The dead letters of one stage for one topic: a record that the stage cannot use goes there once, also when a restart
-// reads it again.
+// Writes the dead-letter records of one stage for one topic: one for each record that the stage cannot use, also when a
+// restart reads it again.
 //
-// Exactly one letter a stage and record as long as one process of the stage reads the partition, which the log sees to
-// where stages share one. What is there already is read before the first letter is written; until then nothing is.
+// Exactly one per stage and record as long as one process of the stage reads the partition; consumer groups and fences
+// ensure that. The dead-letter topic is read before the first write, and not before.
 
 import { BadEventError } from '../core/errors.ts'
 import { OffsetSet } from '../core/offsetSet.ts'
@@ -10,7 +10,7 @@ import { handledLater } from '../core/promises.ts'
 import { deadLetterOf, deadLetterTopic, readDeadLetter } from './deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from './eventLog.ts'
 
-/** Letters of more records than a stage reads between two commits. */
+/** More records than a stage reads between two commits. */
 const newestMax = 100_000n
 
 /** A record, and why it cannot be used. */
@@ -23,24 +23,24 @@ export interface DeadLettersOptions {
   readonly log: EventLog
   /** Where the records are read. */
   readonly topic: string
-  /** Who reads them: `train`. */
+  /** The stage that reads them: `train`. */
   readonly stage: string
-  /** Where letters go. Default: the topic's dead letters. */
+  /** Default: the topic's dead-letter topic. */
   readonly to?: string
   /**
-   * Whether the stage reads on from what it committed: then only the newest letters can be of records that it reads
-   * again.
+   * Whether the stage resumes from what it committed: then only the newest dead-letter records can be of records that
+   * it reads again.
    */
   readonly resumes?: boolean
-  /** After letters have become durable; at least one. */
-  readonly onWritten?: (letters: readonly Unusable[]) => void
+  /** Called when dead-letter records are durable; at least one. */
+  readonly onWritten?: (written: readonly Unusable[]) => void
 }
 
 export class DeadLetters {
   readonly #options: DeadLettersOptions
   readonly #to: string
   #waiting: Unusable[] = []
-  /** Offsets that have a letter of this stage, by partition of the topic; undefined: not read yet. */
+  /** Offsets that have a dead-letter record of this stage, by partition of the topic; undefined: not read yet. */
   #written: Map<number, OffsetSet> | undefined
   #turn: Promise<void> = Promise.resolve()
 
@@ -64,7 +64,7 @@ export class DeadLetters {
     }
   }
 
-  /** Letters that the next `flush` writes. */
+  /** Records that the next `flush` writes. */
   get waiting(): number {
     return this.#waiting.length
   }
@@ -74,28 +74,28 @@ export class DeadLetters {
   }
 
   /**
-   * Resolves when all letters so far are durable: to be awaited before the records' offsets are committed. @throws as
+   * Resolves when all records so far are durable; await it before their offsets are committed. @throws as
    * `EventLog.append` does
    */
   flush(): Promise<void> {
-    const letters = this.#waiting
-    if (letters.length === 0) return this.#turn
+    const unusable = this.#waiting
+    if (unusable.length === 0) return this.#turn
     this.#waiting = []
-    // One that failed has failed whoever awaited it.
-    this.#turn = handledLater(this.#turn.catch(() => {}).then(() => this.#write(letters)))
+    // The caller that awaited an earlier write has its error.
+    this.#turn = handledLater(this.#turn.catch(() => {}).then(() => this.#write(unusable)))
     return this.#turn
   }
 
-  /** Partitions have changed hands: another process may have written letters of theirs. */
+  /** Partitions were reassigned: another process may have written dead-letter records of theirs. */
   reassigned(): void {
     this.#written = undefined
   }
 
-  async #write(letters: readonly Unusable[]): Promise<void> {
+  async #write(unusable: readonly Unusable[]): Promise<void> {
     const { log, topic, stage, onWritten } = this.#options
     this.#written ??= await this.#read()
     const written = this.#written
-    const due = letters.filter(({ record }) => written.get(record.partition)?.has(record.offset) !== true)
+    const due = unusable.filter(({ record }) => written.get(record.partition)?.has(record.offset) !== true)
     if (due.length === 0) return
     await log.append(
       this.#to,
@@ -117,8 +117,8 @@ export class DeadLetters {
     for await (const event of log.read(this.#to, { resume, signal, untilEnd: true })) {
       if (event.kind !== 'records') continue
       for (const record of event.records) {
-        const letter = readDeadLetter(record)
-        if (letter?.topic === topic && letter.stage === stage) note(written, letter)
+        const deadLetter = readDeadLetter(record)
+        if (deadLetter?.topic === topic && deadLetter.stage === stage) note(written, deadLetter)
       }
     }
     return written

@@ -112,7 +112,7 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
   const { log, codecs } = pipeline.io
   const total = rate * (warmupSeconds + seconds)
   const simulation = simulate({ events: total, users: 2000, items: 3000, topics: 40, badShare: 0 })
-  await pipeline.feedItems(simulation.items())
+  await pipeline.loadItems(simulation.items())
   const ages = {
     accepted: [] as number[],
     sequenced: [] as number[],

@@ -10,7 +10,7 @@ import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
 import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
-import { feedInteractions, feedItems } from '../../src/ingest/feed.ts'
+import { loadInteractions, loadItems } from '../../src/ingest/load.ts'
 import type { EventLog } from '../../src/log/eventLog.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import type { CheckpointPart, SaveOptions } from '../../src/model/replica/checkpoint.ts'
@@ -120,9 +120,9 @@ async function wholeRun(): Promise<ChildReport> {
 
   const simulation = streamOf(task.scenario)
   const feed = { log, codecs: io.codecs, signal: stop.signal }
-  await feedItems(simulation.items(), { ...feed, topic: topics.items })
+  await loadItems(simulation.items(), { ...feed, topic: topics.items })
   const ahead = async () => behind(sequence.consumed(), await log.ends(topics.interactions))
-  await feedInteractions(first(simulation.interactions(), task.feedTo ?? Number.POSITIVE_INFINITY), {
+  await loadInteractions(first(simulation.interactions(), task.feedTo ?? Number.POSITIVE_INFINITY), {
     ...feed,
     topic: topics.interactions,
     name: 'stream',

@@ -45,7 +45,7 @@ suite('replay', { concurrency: 2 }, () => {
       const { interactions, users, progressive, freshnessMs, backend, version } = report
       const accounts = report.accounts as Record<string, Record<string, number>>
       assert.deepEqual([interactions, users], [160, 20])
-      assert.deepEqual(accounts.source, { read: 160 + bad, fed: 160, fedBefore: 0, refused: bad, waiting: 0 })
+      assert.deepEqual(accounts.source, { read: 160 + bad, loaded: 160, loadedBefore: 0, refused: bad, waiting: 0 })
       assert.deepEqual([accounts.sequence!.read, accounts.sequence!.placed], [160, 160])
       assert.equal(accounts.train!.read, 160, 'every step that was placed reaches the trainer')
       for (const [reader, { read, ...rest }] of Object.entries(accounts))

@@ -36,7 +36,7 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   const { source, sequence, train } = report.accounts as Record<string, Record<string, number>>
   assert(interactions! > 3000 && interactions! < 3100, `${interactions} interactions`)
   assert(examplesLearned! > 1500 && sequence!.duplicate! > 0 && sequence!.late! + sequence!.rejected! > 0)
-  assert.deepEqual([source!.fed, sequence!.read, train!.read], [interactions, interactions, sequence!.placed])
+  assert.deepEqual([source!.loaded, sequence!.read, train!.read], [interactions, interactions, sequence!.placed])
   assert.equal((report.progressive as Record<string, number>).share, 1)
 
   const serving = new MtmiProcess(['start', ...events, '--json', '--port', '0'], { cwd })
@@ -104,7 +104,7 @@ test('interrupted before the report, a run says what became of every record so f
     accounts: Record<string, Record<string, number>>
   }
   assert.deepEqual([all.sequence!.read, all.train!.read], [interactions, all.sequence!.placed])
-  assert(all.source!.fedBefore! > 0, 'nothing is fed twice')
+  assert(all.source!.loadedBefore! > 0, 'nothing is fed twice')
 })
 
 async function serve(url: string, cwd: string): Promise<void> {

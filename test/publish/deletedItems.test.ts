@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
-import { feedItems } from '../../src/ingest/feed.ts'
+import { loadItems } from '../../src/ingest/load.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
@@ -22,7 +22,7 @@ for (const name of ['memory', 'embedded'])
     await withIndex(name, async (index) => {
       const disk = await history(index)
       const { io, desk } = disk
-      await feedItems(catalogue, {
+      await loadItems(catalogue, {
         log: io.log,
         codecs: io.codecs,
         topic: 'items',
@@ -72,7 +72,7 @@ test('an item that is deleted while a write of it is under way leaves the index 
   const index = new MemoryVectorIndex()
   const disk = await history(index)
   const { io } = disk
-  await feedItems(catalogue, {
+  await loadItems(catalogue, {
     log: io.log,
     codecs: io.codecs,
     topic: 'items',
@@ -93,7 +93,7 @@ test('an item that is deleted while a write of it is under way leaves the index 
 test('feeding the same catalogue once more, as a restart does, does not bring a deleted item back', async () => {
   const io = await ioWithSequences()
   const feed = () =>
-    feedItems(catalogue, { log: io.log, codecs: io.codecs, topic: 'items', signal: new AbortController().signal })
+    loadItems(catalogue, { log: io.log, codecs: io.codecs, topic: 'items', signal: new AbortController().signal })
   await feed()
   await write(io, 'i1')
   const end = (await io.log.ends('items')).get(0)
@@ -105,7 +105,7 @@ test('feeding the same catalogue once more, as a restart does, does not bring a 
 test('a batch that is learned again after a crash knows of its items what it knew then, though they were deleted or changed since', async () => {
   const learn = async (change: 'never' | 'after the crash' | 'before') => {
     const io = await ioWithSequences()
-    await feedItems(catalogue, {
+    await loadItems(catalogue, {
       log: io.log,
       codecs: io.codecs,
       topic: 'items',

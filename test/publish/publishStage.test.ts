@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import test, { before } from 'node:test'
 import type { Offsets } from '../../src/core/offsets.ts'
 import { Popularity } from '../../src/index/popularity.ts'
-import { feedItems } from '../../src/ingest/feed.ts'
+import { loadItems } from '../../src/ingest/load.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { loadBackend } from '../../src/model/backend.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
@@ -182,7 +182,7 @@ test('an item of the catalogue that nobody has clicked yet gets a vector from it
     title: `New, ${topic}`,
     features: { topic: [topic] }
   }))
-  await feedItems([...items, ...fresh], { log: io.log, codecs: io.codecs, topic: 'items', signal })
+  await loadItems([...items, ...fresh], { log: io.log, codecs: io.codecs, topic: 'items', signal })
   const trainer = newTrainer(io)
   await learnAll(
     new TrainStage({ ...io, trainer, checkpoints: new CheckpointMemory(3), ledger: new BatchLedgerMemory() }),

@@ -18,7 +18,7 @@ import { type Config, resolveConfig } from '../../src/core/config/config.ts'
 import { BadEventError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
-import { feedItems } from '../../src/ingest/feed.ts'
+import { loadItems } from '../../src/ingest/load.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import type { LogRecord, NewRecord } from '../../src/log/eventLog.ts'
@@ -219,7 +219,7 @@ async function feed(io: StageIo, options: CampaignOptions, rng: Rng): Promise<Fe
     lateShare: 0.005,
     badShare: 0
   })
-  await feedItems(simulation.items(), { log, codecs, topic: config.topics.items, signal: new AbortController().signal })
+  await loadItems(simulation.items(), { log, codecs, topic: config.topics.items, signal: new AbortController().signal })
   const durationMs = (options.kills + options.stops) * options.blowIntervalMs
   const blockMs = (durationMs * appendMax) / events
   const fed = { events: new Set<string>(), poison: new Set<string>(), sourcePoison: new Set<string>() }

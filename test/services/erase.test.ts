@@ -11,7 +11,7 @@ import { erase } from '../../pipelines/cli/erase.ts'
 import { openStageIo } from '../../pipelines/parts.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
-import { feedInteractions } from '../../src/ingest/feed.ts'
+import { loadInteractions } from '../../src/ingest/load.ts'
 import { erasureEvent, isErasure } from '../../src/log/erasure.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
 import { openOwnedSequences, ownedDisk } from '../../src/sequence/ownedSequences.ts'
@@ -102,7 +102,7 @@ test('Kafka: out of the histories of every member, by the command while none run
       }))
     )
     const { signal } = new AbortController()
-    await feedInteractions(clicks, { ...io, topic: interactions, name, signal, hasRoom: async () => true })
+    await loadInteractions(clicks, { ...io, topic: interactions, name, signal, hasRoom: async () => true })
     await io.log.close()
   }
   const kept = () => filesThatName(dataDir, erased).filter((file) => file.startsWith('live/sequence-'))

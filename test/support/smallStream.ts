@@ -1,7 +1,7 @@
 // A small stream that has been sequenced, and a small model to learn it: for tests of the stages behind.
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { feedInteractions } from '../../src/ingest/feed.ts'
+import { loadInteractions } from '../../src/ingest/load.ts'
 import { simulate } from '../../src/lab/simulation/simulation.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
@@ -25,7 +25,7 @@ export async function ioWithSequences(train: Readonly<Record<string, unknown>> =
   const io = await testStageIo({ ...settings, train: { ...settings.train, ...train } })
   const { signal } = new AbortController()
   const simulation = simulate({ events: 600, users: 40, items: 60, topics: 4, badShare: 0 })
-  await feedInteractions(simulation.interactions(), {
+  await loadInteractions(simulation.interactions(), {
     log: io.log,
     codecs: io.codecs,
     topic: 'interactions',

@@ -66,7 +66,7 @@ const full: RunReport = {
   interactions: 9116,
   interactionsThisTime: 9116,
   accounts: [
-    account('source', { fed: 9116 }),
+    account('source', { loaded: 9116 }),
     account('sequence', { placed: 9100, duplicate: 12, late: 3, rejected: 1 }),
     account('train', { learned: 9000, first: 100 })
   ],

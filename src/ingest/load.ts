@@ -1,5 +1,5 @@
-// Puts interactions from outside (a data set, a simulation) into the log, once each, no faster than what follows can
-// take them.
+// Loads interactions from outside (a data set, a simulation) into the log, once each, no faster than the stages behind
+// can process them.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { Account } from '../core/account.ts'
@@ -9,18 +9,18 @@ import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { CatalogueItem } from '../records/catalogueItem.ts'
 import type { Interaction } from '../records/interaction.ts'
 
-/** Names the feed and numbers the interaction in it: how a restart knows where to go on. */
-const feedHeader = 'mtmi.feed'
+/** Names the load and numbers the interaction in it: a restart continues from there. */
+const loadHeader = 'mtmi.load'
 const appendMax = 512
 
-export interface FeedOptions {
+export interface LoadOptions {
   readonly log: EventLog
   readonly codecs: Codecs
   readonly topic: string
-  /** Two feeds with one name are one feed. */
+  /** Two loads with one name are one load. */
   readonly name: string
   readonly signal: AbortSignal
-  /** Asked before each append: whether those behind have room for more. */
+  /** Called before each append: whether the stages behind have room for more. */
   readonly hasRoom: () => Promise<boolean>
   /** Counts every interaction. */
   readonly account?: Account<'source'>
@@ -30,24 +30,24 @@ const text = new TextEncoder()
 const untext = new TextDecoder()
 
 /**
- * Appends the interactions that an earlier, interrupted feed of this name did not. The source must give the same
+ * Appends the interactions that an earlier, interrupted load of this name did not. The source must give the same
  * interactions in the same order.
  *
- * @returns how many the feed has put into the log, earlier ones included
+ * @returns how many are in the log now, earlier ones included
  */
-export async function feedInteractions(
+export async function loadInteractions(
   source: AsyncIterable<Interaction> | Iterable<Interaction>,
-  options: FeedOptions
+  options: LoadOptions
 ): Promise<number> {
   const { log, codecs, topic, name, signal, hasRoom, account = new Account('source') } = options
-  const fed = await readFed(log, topic, name, signal)
+  const loaded = await readLoaded(log, topic, name, signal)
   let index = 0
   let block: NewRecord[] = []
   const flush = async () => {
     while (!signal.aborted && !(await hasRoom())) await pause(5)
     if (signal.aborted || block.length === 0) return
     await log.append(topic, block)
-    account.add('fed', block.length)
+    account.add('loaded', block.length)
     block = []
   }
   for await (const interaction of source) {
@@ -55,14 +55,14 @@ export async function feedInteractions(
     account.read()
     const number = index++
     const key = text.encode(interaction.userId)
-    if (number <= fed[partitionOf(key, fed.length)]!) {
-      account.add('fedBefore')
+    if (number <= loaded[partitionOf(key, loaded.length)]!) {
+      account.add('loadedBefore')
       continue
     }
     block.push({
       key,
       value: codecs.interaction.encode(interaction),
-      headers: { [feedHeader]: text.encode(`${name}#${number}`) }
+      headers: { [loadHeader]: text.encode(`${name}#${number}`) }
     })
     if (block.length >= appendMax) await flush()
   }
@@ -71,23 +71,23 @@ export async function feedInteractions(
 }
 
 /**
- * The greatest number of the feed in each partition, −1 where there is none. A partition has them in order: none below
- * its greatest is missing there, even if an append of several partitions was taken by some of them only.
+ * The greatest number of the load in each partition, −1 where there is none. A partition has them in order: none below
+ * its greatest is missing there, even if an append to several partitions succeeded in some of them only.
  */
-async function readFed(log: EventLog, topic: string, name: string, signal: AbortSignal): Promise<number[]> {
-  const fed = new Array<number>((await log.ends(topic)).size).fill(-1)
+async function readLoaded(log: EventLog, topic: string, name: string, signal: AbortSignal): Promise<number[]> {
+  const loaded = new Array<number>((await log.ends(topic)).size).fill(-1)
   for await (const event of log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
     if (event.kind !== 'records') continue
     for (const { headers } of event.records) {
-      const header = headers[feedHeader]
+      const header = headers[loadHeader]
       if (header === undefined) continue
-      const [feed, number] = splitLast(untext.decode(header), '#')
-      // A header of another program, or a damaged one, says nothing of what was fed.
-      if (feed === name && /^\d{1,15}$/.test(number))
-        fed[event.partition] = Math.max(fed[event.partition]!, Number(number))
+      const [load, number] = splitLast(untext.decode(header), '#')
+      // A header of another program, or a damaged one, does not count.
+      if (load === name && /^\d{1,15}$/.test(number))
+        loaded[event.partition] = Math.max(loaded[event.partition]!, Number(number))
     }
   }
-  return fed
+  return loaded
 }
 
 function splitLast(value: string, separator: string): [string, string] {
@@ -96,24 +96,24 @@ function splitLast(value: string, separator: string): [string, string] {
 }
 
 /**
- * Appends catalogue items, unless the log already has some: then only what it lacks or has otherwise. One that was
- * deleted since it was fed stays deleted: a restart feeds the same source once more, and must not bring it back.
+ * Appends the catalogue items that the log lacks or has with other values. An item that was deleted since stays deleted:
+ * a restart loads the same source again, and must not bring it back.
  */
-export async function feedItems(
+export async function loadItems(
   items: AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>,
-  options: Pick<FeedOptions, 'log' | 'codecs' | 'topic' | 'signal'>
+  options: Pick<LoadOptions, 'log' | 'codecs' | 'topic' | 'signal'>
 ): Promise<number> {
   const { log, codecs, topic, signal } = options
-  const there = new Map<string, Uint8Array | null>()
+  const existing = new Map<string, Uint8Array | null>()
   for await (const event of log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
-    if (event.kind === 'records') for (const { key, value } of event.records) there.set(untext.decode(key), value)
+    if (event.kind === 'records') for (const { key, value } of event.records) existing.set(untext.decode(key), value)
   }
   let block: NewRecord[] = []
   let count = 0
   for await (const item of items) {
     const value = codecs.item.encode(item)
     count++
-    const earlier = there.get(item.itemId)
+    const earlier = existing.get(item.itemId)
     if (earlier === null || (earlier !== undefined && Buffer.compare(earlier, value) === 0)) continue
     block.push({ key: text.encode(item.itemId), value })
     if (block.length < appendMax) continue
