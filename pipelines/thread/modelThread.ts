@@ -25,6 +25,7 @@ import { EncodeStage } from '../../src/serve/encodeStage.ts'
 import { BatchingSessionEncoder } from '../../src/serve/sessions.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
+import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import type { BatchReport } from '../../src/train/trainer.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
@@ -227,12 +228,13 @@ function train(
   publishing: PublishStage | undefined
 ): RunningStage {
   const { model, train, sequence, progressive, seed } = config
-  const { checkpointKeep: keep, versionKeep } = train
+  const { checkpointKeep: keep, versionKeep, auditFile } = train
   const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
   const trainer = new IncrementalTrainer({
     ...{ model, train, historyMax: sequence.historyMax, seed },
     rankedShare: progressive.share
   })
+  const audit = auditFile === null ? undefined : new LearnedAudit(auditFile)
   let trainMs = 0
   let examplesThisRun = 0
   const stage = new TrainStage({
@@ -247,7 +249,8 @@ function train(
       trainMs += batch.evaluateMs + batch.learnMs
       examplesThisRun += batch.step?.fresh.learned ?? 0
       measure(batchMetrics(batch))
-    }
+    },
+    ...(audit === undefined ? {} : { onLearned: (batch, examples) => audit.append(batch, examples) })
   })
   const status = (): TrainStatus => ({
     ...stage.figures,
@@ -270,7 +273,10 @@ function train(
       { metric: 'rows', labels: { table: 'feature' }, value: trainer.features.size }
     ],
     drain: (on) => stage.drain(on),
-    close: () => ledger.close()
+    close: () => {
+      audit?.close()
+      ledger.close()
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Which engine does the arithmetic: libtensorflow through tfjs-node, or WebAssembly where its native part can't be had.
+// The engine: libtensorflow through tfjs-node, or WebAssembly where its native part is not available.
 //
 // All other code uses @tensorflow/tfjs-core alone and does not know which one is live. Only one thread of a process may
 // load tfjs-node.
@@ -21,12 +21,12 @@ export interface BackendReport {
   /** Version of tfjs-core. */
   readonly tfjs: string
   /**
-   * Version of libtensorflow; undefined with WASM. Stands beside every measured number: the binaries differ in speed.
+   * Version of libtensorflow; undefined with WASM. Part of every measurement: the binaries differ in speed.
    */
   readonly tensorflow: string | undefined
-  /** Cores that the engine may use for one operation, as far as can be known from outside. */
+  /** Cores that the engine may use for one operation. */
   readonly threads: number
-  /** What was tried and failed, and what it costs. Empty when all is well. */
+  /** What failed, and what that costs. Empty if nothing did. */
   readonly problems: readonly string[]
 }
 
@@ -37,7 +37,7 @@ const wasmCost = 'WASM computes on one thread, and a training step takes about t
 const graphlessCost = 'Training goes operation by operation, and a step takes about twice as long'
 
 /**
- * Loads an engine and proves that it computes.
+ * Loads an engine and verifies that it computes.
  *
  * @param preferred `wasm` skips the native one; `tensorflow` refuses to fall back
  * @param intraOpThreads what TF_NUM_INTRAOP_THREADS is set to, where it is: for the report only
@@ -80,8 +80,8 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
 }
 
 /**
- * Runs `f` and looks at how much its tensors take at the most, those alive before included. What the engine needs
- * within an operation is not seen; so what would be one graph is computed operation by operation.
+ * Runs `f` and measures the most memory that tensors take, those alive before included. Memory within an operation is not
+ * seen, so graphs are computed operation by operation.
  *
  * @throws what `f` throws
  */
@@ -91,7 +91,7 @@ export async function peakTensorBytes<T>(f: () => T): Promise<{ result: T; bytes
     try {
       ran.result = withoutGraphs(f)
     } catch (error) {
-      // Through tf.profile it would leave the engine profiling for ever.
+      // Thrown through tf.profile it would leave the engine profiling forever.
       ran.error = error
     }
     return []

@@ -1,4 +1,4 @@
-// What the stages to the right know of a model: plain arrays in, plain arrays out.
+// What the stages after training know of a model: plain arrays in, plain arrays out.
 //
 // N items, B users, K interests, D dimensions. Every vector returned has length 1.
 

@@ -1,5 +1,4 @@
-// A graph that libtensorflow runs in one go, by its own scheduler: what does not wait for each other is computed on
-// different cores.
+// A graph that libtensorflow runs as a whole, with its own scheduler: independent operations run on different cores.
 //
 // tfjs calls operation by operation: each call costs some 10 µs beside the arithmetic, and while one operation runs the
 // other cores wait.
@@ -40,12 +39,12 @@ let proven = false
 
 let withheld = false
 
-/** Whether the live backend was proven to run graphs. */
+/** Whether the live backend was verified to run graphs. */
 export function runsGraphs(): boolean {
   return proven && !withheld && tf.getBackend() === 'tensorflow'
 }
 
-/** Runs `f` as if there were no graphs: what happens inside one cannot be watched. */
+/** Runs `f` without graphs: what happens inside one cannot be observed. */
 export function withoutGraphs<T>(f: () => T): T {
   withheld = true
   try {
@@ -56,8 +55,7 @@ export function withoutGraphs<T>(f: () => T): T {
 }
 
 /**
- * Runs a small one on libtensorflow. Until it has, and after it failed, no graph is to be run. @throws Error with what
- * libtensorflow says against it
+ * Runs a small graph on libtensorflow. Before it succeeds no graph is used. @throws Error with libtensorflow's message
  */
 export function proveGraphs(): void {
   proven = false

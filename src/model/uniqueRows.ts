@@ -1,4 +1,4 @@
-// Row → position among the unique rows of one batch: an open-addressing table small enough for the processor's cache.
+// Row → position among the unique rows of one batch: an open-addressing table that fits the processor's cache.
 
 export class UniqueRows {
   #keys = new Int32Array(0)
@@ -7,7 +7,7 @@ export class UniqueRows {
   #rows = new Int32Array(0)
   #count = 1
 
-  /** Forgets everything; position 0 is the padding row 0. @param most rows that may come, row 0 included */
+  /** Clears it; position 0 is the padding row 0. @param most rows that may be added, row 0 included */
   reset(most: number): void {
     // At most half full.
     const bits = Math.max(4, Math.ceil(Math.log2(2 * most)))
@@ -21,7 +21,7 @@ export class UniqueRows {
     this.#count = 1
   }
 
-  /** The row's position; rows are numbered as they first come. */
+  /** The row's position; rows are numbered in order of their first call. */
   position(row: number): number {
     if (row === 0) return 0
     const keys = this.#keys
@@ -41,7 +41,7 @@ export class UniqueRows {
     }
   }
 
-  /** [U] by position; the receiver's own. */
+  /** [U] by position; owned by the receiver. */
   take(): Int32Array {
     return this.#rows.slice(0, this.#count)
   }

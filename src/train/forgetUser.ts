@@ -20,10 +20,10 @@ function partWithout(part: CheckpointPart, userIds: readonly UserId[]): Checkpoi
 }
 
 /**
- * Rewrites every kept checkpoint that holds examples of the users. Killed at any moment, each is as it was or without
- * them; to be repeated then.
+ * Rewrites every kept checkpoint that names the users. Killed at any moment, each is unchanged or without them; repeat it
+ * then.
  *
- * @returns how many checkpoints were rewritten, and which are damaged and could not be looked at
+ * @returns how many checkpoints were rewritten, and which are damaged and could not be read
  */
 export function forgetInCheckpoints(
   store: CheckpointStore,
@@ -33,7 +33,7 @@ export function forgetInCheckpoints(
   return store.rewrite(naming, (part) => partWithout(part, users))
 }
 
-/** How many kept checkpoints hold examples of the user. */
+/** How many kept checkpoints name the user. */
 export async function checkpointsNaming(store: CheckpointStore, userId: UserId): Promise<number> {
   return (await store.rewrite(naming, (part) => partWithout(part, [userId]), true)).rewritten
 }

@@ -1,8 +1,7 @@
-// What the towers read of an item: its row, plus a share of the mean of its features' rows, the smaller the more often
-// the item was met. And back: a gradient to those rows.
+// The input of the towers for an item: its embedding, plus a share of the mean of its features' embeddings, which shrinks
+// with the item's interactions. And back: a gradient to those rows.
 //
-// U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays and the towers see one
-// tensor.
+// U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays: the towers read one tensor.
 
 import type { Model } from '../model/model.ts'
 import type { ItemTable } from './batch/itemTable.ts'
@@ -13,7 +12,7 @@ export class ItemInputs {
   readonly #features: ItemTable
   readonly #model: Pick<Model, 'featureShare'>
   #inputs = new Float32Array(0)
-  /** Slot of a feature row in the gradient under construction, + 1; 0: none. By row. */
+  /** By feature row: its slot in the gradient under construction, + 1; 0: none. */
   #slots = new Int32Array(1024)
 
   constructor(items: ItemTable, features: ItemTable, model: Pick<Model, 'featureShare'>) {
@@ -25,8 +24,7 @@ export class ItemInputs {
   /**
    * @param rows [U] of the item table; 0 gives zeros, plus features if it has any
    * @param features of the U items
-   * @returns [U, D], valid until the next call: megabytes of new memory for each step would keep the garbage collector
-   *   busy
+   * @returns [U, D], valid until the next call: new megabytes for each step would load the garbage collector
    */
   gather(rows: Int32Array, features: ItemFeatures): Float32Array {
     const d = this.#items.dimensions

@@ -1,5 +1,5 @@
-// What somebody asks of the trainer's model while it runs or before it starts: to go back, to be published once more,
-// to go on.
+// Requests about the trainer's model, while it runs or before it starts: go back to a version, publish everything again,
+// resume.
 
 import type { VersionReason } from '../records/modelUpdate.ts'
 
@@ -13,7 +13,7 @@ export interface ControlRequest {
   /** Of a rollback: step of the checkpoint. */
   readonly version?: number
   /**
-   * Of a rollback: the trainer keeps its own weights and learns on, but publishes nothing until it is told to resume.
+   * Of a rollback: the trainer keeps its own weights and continues training, but publishes nothing until it is resumed.
    */
   readonly hold?: boolean
   readonly requestedAtMs: number
@@ -29,7 +29,7 @@ export interface ControlResult {
   readonly atMs: number
 }
 
-/** A file each, written whole or not at all: the one by whoever asks, the other by the trainer. */
+/** Two files, each written atomically: the request by a command, the result by the trainer. */
 export interface ModelControl {
   request(): ControlRequest | undefined
   result(): ControlResult | undefined

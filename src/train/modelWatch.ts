@@ -1,5 +1,4 @@
-// Watches what each batch says for drift of the model: feeds the detectors, tells the metrics, and keeps what was
-// noticed for the report.
+// Watches each batch for drift of the model: feeds the detectors, sets the metrics, and keeps detections for the report.
 
 import type { Clock } from '../core/clock.ts'
 import type { Detection } from '../monitor/drift/detection.ts'
@@ -33,13 +32,13 @@ export class ModelWatch {
     this.#measure?.(zeros(['loss', 'hit_rate'], ['adwin']))
   }
 
-  /** What was noticed, oldest first. */
+  /** Oldest first. */
   get detections(): readonly Detection[] {
     return this.#detections
   }
 
   /**
-   * @param step undefined if the batch was dropped @param eventTimeMs of the newest example @returns what was noticed
+   * @param step undefined if the batch was dropped @param eventTimeMs of the newest example @returns new detections
    */
   observe(evaluation: EvaluationReport, step: StepReport | undefined, eventTimeMs: number): readonly Detection[] {
     const found = this.#drift.observe({

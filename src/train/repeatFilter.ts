@@ -13,9 +13,9 @@ interface Seen {
 }
 
 /**
- * Every fresh step passes once, if the records of one partition of `interactions` come in the order in which they were
+ * Every fresh step passes once, if the records of one partition of `interactions` arrive in the order in which they were
  * emitted (as they do when `user-sequences` is keyed by user and has as many partitions) and none before the filter's
- * state is left out.
+ * state is missing.
  *
  * Why. Let C be the greatest `committed` seen in the partition.
  * 1. A fresh step at an offset ≥ C passes exactly if it is not in the set, which holds all that passed from C on.
@@ -31,8 +31,7 @@ export class RepeatFilter {
   readonly #partitions = new Map<number, Seen>()
 
   /**
-   * The record with only the fresh steps that were not in any record before: the very same object if these are all, as
-   * they nearly always are.
+   * The record with only the fresh steps that were in no record before; the same object if these are all, as is usual.
    */
   admit(sequence: UserSequence): UserSequence {
     let seen = this.#partitions.get(sequence.partition)

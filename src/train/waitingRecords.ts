@@ -1,5 +1,4 @@
-// Records of user-sequences that were read and that no batch holds yet, and where the next batch begins in each
-// partition.
+// Records of user-sequences that were read and are in no batch yet, and where the next batch begins in each partition.
 
 import type { Clock } from '../core/clock.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
@@ -9,7 +8,7 @@ import type { UserSequence } from '../records/userSequence.ts'
 
 /** A decoded record and where it was. */
 export interface WaitingRecord {
-  /** Or who is erased from here on. */
+  /** Or the user who is erased at this offset. */
   readonly sequence: UserSequence | { readonly erased: UserId }
   readonly partition: number
   readonly offset: bigint
@@ -19,7 +18,7 @@ export interface WaitingRecord {
 
 export class WaitingRecords {
   readonly #clock: Clock
-  /** Next offset that no batch holds yet, by partition. */
+  /** Next offset that is in no batch yet, by partition. */
   #next: Offsets = new Map()
   /** Next offset that has been read. */
   readonly #read: Offsets = new Map()
@@ -31,7 +30,7 @@ export class WaitingRecords {
     this.#clock = clock
   }
 
-  /** Next offset that no batch holds yet, by partition. */
+  /** Next offset that is in no batch yet, by partition. */
   get next(): Offsets {
     return new Map(this.#next)
   }
@@ -44,17 +43,17 @@ export class WaitingRecords {
     return this.#waiting.length === 0
   }
 
-  /** Fresh steps of all that waits: a batch has no more examples than its records have. */
+  /** Fresh steps of all waiting records: an upper bound of their examples. */
   get examples(): number {
     return this.#examples
   }
 
-  /** How long the oldest of them has waited, or since a batch was cut, milliseconds. */
+  /** How long the oldest has waited, or since a batch was cut, milliseconds. */
   get waitedMs(): number {
     return this.isEmpty ? 0 : this.#clock.nowMs() - this.#sinceMs
   }
 
-  /** Nothing waits but erasures. */
+  /** Only erasures wait. */
   get onlyErasures(): boolean {
     return this.#waiting.every(({ sequence }) => 'erased' in sequence)
   }
@@ -66,7 +65,7 @@ export class WaitingRecords {
     this.#examples += freshOf(record)
   }
 
-  /** A record that no batch is to hold. */
+  /** A record that is in no batch. */
   skip(partition: number, offset: bigint): void {
     this.#read.set(partition, offset + 1n)
     if (this.isEmpty) this.#next.set(partition, offset + 1n)
@@ -95,8 +94,8 @@ export class WaitingRecords {
   }
 
   /**
-   * Takes the records of the ranges out; every partition's are its first ones. In one order whatever the interleaving
-   * of the partitions was.
+   * Takes out the records of the ranges, which are the first of each partition. Their order does not depend on how the
+   * partitions were interleaved.
    */
   cut(ranges: OffsetRanges): WaitingRecord[] {
     const taken: WaitingRecord[] = []
@@ -112,14 +111,14 @@ export class WaitingRecords {
     return taken.sort((a, b) => a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
   }
 
-  /** A batch holds the ranges from here on. */
+  /** The ranges are in a batch now. */
   advance(ranges: OffsetRanges): void {
     for (const [partition, { to }] of ranges) this.#next.set(partition, to)
-    // Nothing waits: what was read beyond the ranges were users who expired, and no batch will hold those.
+    // Nothing waits: what was read beyond the ranges are expired users, which are in no batch.
     if (this.isEmpty) for (const [partition, offset] of this.#read) this.#next.set(partition, offset)
   }
 
-  /** Takes everything out, without a batch: for erasures that no example waits with. */
+  /** Takes everything out without a batch: for erasures when no example waits. */
   takeErased(): UserId[] {
     const erased: UserId[] = []
     for (const { sequence, partition, offset } of this.#waiting.splice(0)) {

@@ -21,11 +21,11 @@ import { PublishStage } from '../../src/publish/publishStage.ts'
 import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
+import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
 import { IncrementalTrainer } from '../../src/train/incrementalTrainer.ts'
 import { TrainStage } from '../../src/train/trainStage.ts'
 import { KeptLedger } from './keptLedger.ts'
 import { Killer, type KillPoint, type Place } from './killPoint.ts'
-import { LearnedAudit } from './learnedAudit.ts'
 import { type Scenario, streamOf } from './scenario.ts'
 
 export interface ChildTask {

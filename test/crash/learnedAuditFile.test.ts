@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
 import { CorruptError, UnavailableError } from '../../src/core/errors.ts'
-import { LearnedAudit, readLearnedAudit } from './learnedAudit.ts'
+import { LearnedAudit } from '../../src/train/checkpoint/learnedAudit.ts'
+import { readLearnedAudit } from './learnedAudit.ts'
 
 const examples = (...names: [partition: number, offset: bigint][]) =>
   names.map(([partition, offset]) => ({ source: { partition, offset } }))

@@ -98,6 +98,12 @@ export const trainSchema = section({
     .default(60 * minuteMs)
     .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),
   versionKeep: count(0, 1000).default(5).describe('Versions kept beside the newest checkpoints, each as large as one'),
+  auditFile: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe('File that lists the source offsets of each batch’s examples, for audits; it only grows. Default: none'),
   userShareMax: real(0, 1)
     .default(0.05)
     .describe(

@@ -4,7 +4,7 @@
 import type { NamedArrays } from '../../core/namedArrays.ts'
 
 export interface CheckpointPart {
-  /** Whose state it is: `weights`, `items`, `reservoir`, … Several parts may have one name. */
+  /** `weights`, `items`, `reservoir`, … Several parts may have the same name. */
   readonly name: string
   readonly arrays: NamedArrays
 }
@@ -13,29 +13,28 @@ export interface Checkpoint {
   /** Small state: step, rng states, offsets as decimal strings, options, format version. JSON-able. */
   readonly header: Readonly<Record<string, unknown>>
   /**
-   * Large state, a bounded piece at a time, in the order in which it is restored: of two parts that tell of the same
-   * row the later one is right. Those of a checkpoint that is taken while learning goes on can be walked through once,
-   * and must be walked to the end.
+   * Large state in bounded pieces, in the order in which it is restored: of two parts with the same row the later one
+   * counts. The parts of a checkpoint taken while training continues can be read once, and must be read to the end.
    */
   readonly parts: Iterable<CheckpointPart>
 }
 
 export interface SaveOptions {
-  /** Kept to be gone back to, beyond the newest ones. Such a checkpoint is a whole one. */
+  /** Kept for rollbacks, beyond the newest ones. Such a checkpoint is whole. */
   readonly version?: boolean
   /**
-   * Older ones are deleted with the next save, not with this one: one of them is about to be restored. Default: false.
+   * Older ones are deleted with the next save, not this one: one of them is about to be restored. Default: false.
    */
   readonly pruneLater?: boolean
-  /** Step of the checkpoint to which this one tells only the changes; undefined: it is whole. */
+  /** Step of the checkpoint that this one holds the changes since; undefined: it is whole. */
   readonly since?: number
 }
 
 /** Where checkpoints are kept. A failed or interrupted `save` leaves the earlier ones untouched. */
 export interface CheckpointStore {
   /**
-   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, those after the oldest of them that
-   * tell of changes, and the newest versions; all others are gone.
+   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, the incremental ones since the oldest of
+   * them, and the newest versions; all others are deleted.
    * @returns how large it is, and the oldest step that is kept otherwise than as a version
    */
   save(
@@ -49,17 +48,16 @@ export interface CheckpointStore {
    */
   latest(): Promise<{ step: number; checkpoint: Checkpoint; skipped: readonly string[] } | undefined>
   /**
-   * Whole: one that tells of changes comes after all that it builds on. Its parts may be walked through again and
-   * again, while it is kept.
+   * Complete: an incremental one follows all that it builds on. Its parts may be read repeatedly while it is kept.
    */
   load(step: number): Promise<Checkpoint>
   /**
-   * Writes those anew, each atomically, of which `change` makes something else; all others stay.
+   * Rewrites, each atomically, those that `change` changes; all others stay.
    *
-   * @param names of the parts that are shown to `change`
-   * @param change returns the very part to leave it as it is
-   * @param look true: nothing is written, it is only counted
-   * @returns how many there were, and which are damaged and could not be looked at
+   * @param names of the parts passed to `change`
+   * @param change returns the same object to leave a part unchanged
+   * @param look true: nothing is written, only counted
+   * @returns how many there were, and which are damaged and could not be read
    */
   rewrite(
     names: readonly string[],
@@ -80,7 +78,7 @@ export function arraysOf(checkpoint: Checkpoint, name: string): NamedArrays {
   return arrays
 }
 
-/** As parts of one name, made when they are fetched. */
+/** As parts of one name, created when they are read. */
 export function* named(name: string, all: Iterable<NamedArrays>): Iterable<CheckpointPart> {
   for (const arrays of all) yield { name, arrays }
 }

@@ -1,5 +1,5 @@
-// Rows as they would be after some changes, without making them: what is live stays as it is while a candidate is
-// judged.
+// Rows as they would be after some changes, without applying them: the live rows stay unchanged while a candidate is
+// evaluated.
 
 import { RowStore, type Rows } from './rowStore.ts'
 

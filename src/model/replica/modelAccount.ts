@@ -1,4 +1,4 @@
-// What became of every record of model-updates that a replica was given.
+// The outcome of every record of model-updates that a replica read.
 
 import { Account, type AccountNumbers } from '../../core/account.ts'
 import type { ModelUpdate } from '../../records/modelUpdate.ts'

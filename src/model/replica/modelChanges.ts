@@ -1,4 +1,4 @@
-// What some commits change, gathered: the newest of each row and weight.
+// The changes of one or several commits: the newest of each embedding and weight.
 
 import { BadEventError, MtmiError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
@@ -53,7 +53,7 @@ function knownModel(text: string): Model {
   }
 }
 
-/** A row or a weight that is not of the model that its commit names. */
+/** An embedding or weight that does not fit the model of its commit. */
 export interface Unfit {
   readonly values: Float32Array
   readonly problem: string

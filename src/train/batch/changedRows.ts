@@ -1,20 +1,19 @@
-// Which rows changed since they were last copied, and a copy of many of them that is made while they go on changing.
+// Which rows changed since they were last copied, and consistent copies of rows while they keep changing.
 //
-// A copy says which rows it wants and takes them one by one: each when its turn comes, or just before it changes,
-// whichever is first. So it shows all of them as they were when it began, at the price of one extra copy for each row
-// that changes meanwhile.
+// A copy marks the rows it needs and copies each when its turn comes, or just before it changes, whichever is first. So it
+// has all of them as they were when it began, at the cost of one extra copy of each row that changes meanwhile.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
 
 /** All rows, or those that changed since the last copy began. */
 export type Extent = 'whole' | 'changed'
 
-/** Where a copy puts rows. */
+/** Collects rows of a copy. */
 export interface RowBlock {
   /** Copies the row as it is now. */
   add(row: number): void
   readonly isFull: boolean
-  /** What was added; nothing is added afterwards. */
+  /** The collected rows; nothing is added afterwards. */
   finish(): NamedArrays
 }
 
@@ -32,7 +31,7 @@ const fourWanted = 0x02020202
 interface Copy {
   readonly makeBlock: () => RowBlock
   block: RowBlock
-  /** Full ones that nobody has fetched. */
+  /** Full blocks that were not fetched yet. */
   readonly full: RowBlock[]
   isEmpty: boolean
 }
@@ -41,7 +40,7 @@ export class ChangedRows {
   readonly #marks: Uint8Array[] = []
   #copy: Copy | undefined
 
-  /** Call it before a row changes, or comes to be. */
+  /** To be called before a row changes or is created. */
   willChange(row: number): void {
     let marks = this.#marks[row >>> chunkShift]
     if (marks === undefined) marks = this.#grow(row)
@@ -50,7 +49,7 @@ export class ChangedRows {
     marks[at] = changed
   }
 
-  /** What is remembered of a row: of no meaning to others, but read ahead it is near when the row changes. */
+  /** The row's mark: for prefetching. */
   markOf(row: number): number {
     return this.#marks[row >>> chunkShift]?.[row & chunkMask] ?? 0
   }
@@ -60,15 +59,14 @@ export class ChangedRows {
     for (let row = 0; row < rows; row++) this.willChange(row)
   }
 
-  /** Blocks of a copy that wait to be fetched: what it costs in memory. */
+  /** Blocks of a copy that wait to be fetched. */
   get waitingBlocks(): number {
     return this.#copy?.full.length ?? 0
   }
 
   /**
-   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks come by and by, each row in one of them, in
-   * any order; until all have been fetched no other copy may begin. To give it up, call `forget` or the iterator's
-   * `return`.
+   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks are yielded one by one, each row in one of them, in
+   * any order; until all were fetched no other copy may begin. To abandon it, call `forget` or the iterator's `return`.
    */
   copy(extent: Extent, rows: number, makeBlock: () => RowBlock): IterableIterator<NamedArrays> {
     if (this.#copy !== undefined) throw new Error('ChangedRows.copy: the one before has not come to its end')
@@ -88,7 +86,7 @@ export class ChangedRows {
     return this.#blocks(this.#copy)
   }
 
-  /** Nothing has changed, and no copy is being made: after all rows were replaced by those of a checkpoint. */
+  /** Nothing has changed, and no copy is in progress: after all rows were replaced by those of a checkpoint. */
   forget(): void {
     this.#copy = undefined
     for (const marks of this.#marks) marks.fill(0)
@@ -120,7 +118,7 @@ export class ChangedRows {
 
   #take(row: number): void {
     const copy = this.#copy
-    // A copy that was given up has left its marks.
+    // An abandoned copy has left its marks.
     if (copy === undefined) return
     copy.block.add(row)
     copy.isEmpty = false

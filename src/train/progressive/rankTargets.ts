@@ -26,7 +26,7 @@ export interface Ranking {
   readonly toTarget: Float32Array // [K, B]  cosine of each interest with the target
 }
 
-/** Numbers of one chunk of scores: 32 MiB, about what the caches and one allocation bear. */
+/** Numbers of one chunk of scores: 32 MiB. */
 const chunkNumbers = 8 * 1024 * 1024
 
 /**
@@ -104,8 +104,8 @@ function nearest(users: tf.Tensor3D, vectors: tf.Tensor2D): tf.Tensor1D {
 }
 
 /**
- * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are within the product, by one more column of each side: by themselves they
- * would take two more ways through [K·B, n] numbers.
+ * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are part of the product, as one more column on each side: separately they would
+ * take two more passes over [K·B, n] numbers.
  *
  * @param users [K, B, D] @param vectors [n, D] @returns [B·n]
  */

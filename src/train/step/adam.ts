@@ -9,8 +9,8 @@ export interface AdamOptions {
   /** Decay of the mean of gradients. Default .9 */
   readonly beta1?: number
   /**
-   * Decay of the mean of squares. Default .99: a stream changes, and a memory of 100 steps follows it sooner than the
-   * usual 1,000.
+   * Decay of the mean of squares. Default .99: a memory of 100 steps follows a changing stream sooner than the usual
+   * 1,000.
    */
   readonly beta2?: number
 }

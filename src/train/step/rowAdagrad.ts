@@ -1,5 +1,4 @@
-// Row-wise Adagrad for item and feature rows: one number of state a row, and only the rows that a step touched are read
-// or written.
+// Row-wise Adagrad for embeddings: one number of state per row, and only the rows of a step are read or written.
 //
 //     a ← a + mean over d of g_d²        row ← row − η g / √(a + ε)
 //
