@@ -80,8 +80,8 @@ export async function loadBackend(preferred?: BackendName, intraOpThreads?: numb
 }
 
 /**
- * Runs `f` and measures the most memory that tensors take, those alive before included. Memory within an operation is not
- * seen, so graphs are computed operation by operation.
+ * Runs `f` and measures the most memory that tensors take, those alive before included. Memory within an operation is
+ * not seen, so graphs are computed operation by operation.
  *
  * @throws what `f` throws
  */

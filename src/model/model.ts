@@ -12,7 +12,9 @@ import { unit } from './tensorOps.ts'
 import type { ModelShape, UserModel } from './userModel.ts'
 import { filled, nearIdentity, type WeightShapes, type Weights, type WeightTensors } from './weights.ts'
 
-/** Decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. JSON-able. */
+/**
+ * Decides which vectors the same weights give: two models whose weights may be exchanged agree in all of it. JSON-able.
+ */
 export type Architecture = Readonly<Record<string, string | number>>
 
 export interface Model extends ModelShape {

@@ -1,5 +1,5 @@
-// Multi-Tower Multi-Interest: K user towers that read the history. The item tower (model.ts) reads the item; neither sees
-// the other.
+// Multi-Tower Multi-Interest: K user towers that read the history. The item tower (model.ts) reads the item; neither
+// sees the other.
 //
 // B users, L history positions, K towers, D dimensions, U item rows touched, A = D hidden units, R positions with a
 // term of their own, G age groups; W windows with P histories each, B = W·P. Source: arXiv 2403.05122, as described in

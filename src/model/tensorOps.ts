@@ -2,7 +2,9 @@
 
 import * as tf from '@tensorflow/tfjs-core'
 
-/** What tf.customGrad passes to a forward function, to keep tensors for the backward one. tfjs does not export the type. */
+/**
+ * What tf.customGrad passes to a forward function, to keep tensors for the backward one. tfjs does not export the type.
+ */
 export type GradientSaver = (tensors: tf.Tensor[]) => void
 
 /**

@@ -22,9 +22,9 @@ export function filled(shape: readonly number[], value: (i: number) => number): 
 }
 
 /**
- * Square matrices at the identity plus noise: from the first step on a user's vectors lie near the items of the history,
- * and training only has to turn them. From a stream, each example is seen about once. Noise of .02 turns a unit vector by
- * about .02·√D = .16 in 64 dimensions: enough that no two towers are alike.
+ * Square matrices at the identity plus noise: from the first step on a user's vectors lie near the items of the
+ * history, and training only has to turn them. From a stream, each example is seen about once. Noise of .02 turns a
+ * unit vector by about .02·√D = .16 in 64 dimensions: enough that no two towers are alike.
  *
  * @returns value number i of matrices [D, D], one after the other
  */
@@ -48,7 +48,8 @@ export function mapShapes<T>(
 /**
  * Checks that the weights are exactly those of the shapes.
  *
- * @throws ConfigError naming each weight that is missing, has another size than its shape, or does not belong to this model
+ * @throws ConfigError naming each weight that is missing, has another size than its shape, or does not belong to this
+ *   model
  */
 export function checkWeights(found: Readonly<Partial<Record<string, Float32Array>>>, shapes: WeightShapes): Weights {
   const problems = Object.entries(shapes).flatMap(([name, shape]) => {

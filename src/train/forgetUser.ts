@@ -20,8 +20,8 @@ function partWithout(part: CheckpointPart, userIds: readonly UserId[]): Checkpoi
 }
 
 /**
- * Rewrites every kept checkpoint that names the users. Killed at any moment, each is unchanged or without them; repeat it
- * then.
+ * Rewrites every kept checkpoint that names the users. Killed at any moment, each is unchanged or without them; repeat
+ * it then.
  *
  * @returns how many checkpoints were rewritten, and which are damaged and could not be read
  */

@@ -264,8 +264,8 @@ export class IncrementalTrainer {
   }
 
   /**
-   * What changed since the last call: embeddings of items and features, expired items, the dense weights on request, and
-   * the commit that closes it.
+   * What changed since the last call: embeddings of items and features, expired items, the dense weights on request,
+   * and the commit that closes it.
    *
    * @param withWeights whether dense weights are included; the first time they must be
    */
@@ -359,8 +359,8 @@ export class IncrementalTrainer {
 
   /**
    * @param others receives the parts that are not the trainer's, in their order
-   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is incomplete; the trainer must not be
-   *   used then
+   * @throws ConfigError if the checkpoint is of another model, CorruptError if it is incomplete; the trainer must not
+   *   be used then
    */
   restore(checkpoint: Checkpoint, others: (part: CheckpointPart) => void = () => {}): void {
     const header = checkpoint.header as Partial<ReturnType<IncrementalTrainer['checkpoint']>['header']> &

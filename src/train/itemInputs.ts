@@ -1,5 +1,5 @@
-// The input of the towers for an item: its embedding, plus a share of the mean of its features' embeddings, which shrinks
-// with the item's interactions. And back: a gradient to those rows.
+// The input of the towers for an item: its embedding, plus a share of the mean of its features' embeddings, which
+// shrinks with the item's interactions. And back: a gradient to those rows.
 //
 // U items, F features of an item, D dimensions. Linear, so it is done here in typed arrays: the towers read one tensor.
 

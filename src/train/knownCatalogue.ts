@@ -16,7 +16,9 @@ export class KnownCatalogue {
   /** Features as the trainer still knows them, and how many of the item's changes are held back. */
   readonly #known = new Map<ItemId, { features: readonly string[]; heldBack: number }>()
 
-  /** @param until next offset that the next batch knew the first time; undefined: it is new, and knows everything read */
+  /**
+   * @param until next offset that the next batch knew the first time; undefined: it is new, and knows everything read
+   */
   constructor(
     reader: CatalogueReader,
     trainer: Pick<StageTrainer, 'useCatalogue' | 'featuresChanged'>,

@@ -1,12 +1,12 @@
-// Requests about the trainer's model, while it runs or before it starts: go back to a version, publish everything again,
-// resume.
+// Requests about the trainer's model, while it runs or before it starts: go back to a version, publish everything
+// again, resume.
 
 import type { VersionReason } from '../records/modelUpdate.ts'
 
 export interface ControlRequest {
   /**
-   * Ascending from 1. The model version that comes of it bears the number, so that a request repeated after a crash fills the
-   * same model version.
+   * Ascending from 1. The model version that comes of it bears the number, so that a request repeated after a crash
+   * fills the same model version.
    */
   readonly id: number
   readonly action: VersionReason

@@ -1,4 +1,5 @@
-// Watches each batch for drift of the model: feeds the detectors, sets the metrics, and keeps detections for the report.
+// Watches each batch for drift of the model: feeds the detectors, sets the metrics, and keeps detections for the
+// report.
 
 import type { Clock } from '../core/clock.ts'
 import type { Detection } from '../monitor/drift/detection.ts'

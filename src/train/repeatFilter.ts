@@ -13,9 +13,9 @@ interface Seen {
 }
 
 /**
- * Every fresh step passes once, if the records of one partition of `interactions` arrive in the order in which they were
- * emitted (as they do when `user-sequences` is keyed by user and has as many partitions) and none before the filter's
- * state is missing.
+ * Every fresh step passes once, if the records of one partition of `interactions` arrive in the order in which they
+ * were emitted (as they do when `user-sequences` is keyed by user and has as many partitions) and none before the
+ * filter's state is missing.
  *
  * Why. Let C be the greatest `committed` seen in the partition.
  * 1. A fresh step at an offset ≥ C passes exactly if it is not in the set, which holds all that passed from C on.

@@ -1,5 +1,5 @@
-// user-sequences → model-updates: each mini-batch is ranked, then trained on. Its boundaries are written first, so that a
-// restart trains on the very same batches again.
+// user-sequences → model-updates: each mini-batch is ranked, then trained on. Its boundaries are written first, so that
+// a restart trains on the very same batches again.
 
 import type { AccountNumbers } from '../core/account.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
@@ -312,7 +312,9 @@ export class TrainStage {
     await this.#forgetInCheckpoints(erased)
   }
 
-  /** Existing checkpoints first: the one that holds the erasures as read is taken when nothing is left to do for them. */
+  /**
+   * Existing checkpoints first: the one that holds the erasures as read is taken when nothing is left to do for them.
+   */
   async #forgetInCheckpoints(erased: readonly UserId[]): Promise<void> {
     if (erased.length === 0) return
     const { checkpoints, measure } = this.#options
@@ -328,8 +330,8 @@ export class TrainStage {
 
   /**
    * After several batches in a row that were not finite: back to the weights of the last checkpoint, at half the
-   * learning rate. What was trained on since is lost from the weights, because training on it again would diverge again.
-   * If that checkpoint does no better, it was taken too late: then the one before.
+   * learning rate. What was trained on since is lost from the weights, because training on it again would diverge
+   * again. If that checkpoint does no better, it was taken too late: then the one before.
    */
   async #goBack(): Promise<void> {
     const { trainer, checkpoints, logger, measure } = this.#options

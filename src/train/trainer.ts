@@ -32,11 +32,16 @@ export interface StepReport {
   readonly touchedRows: number
   /** Examples trained on, replayed ones included. */
   readonly examples: number
-  /** Outcomes of the examples that are not replayed: trained on, or left out because target or whole history has no row. */
+  /**
+   * Outcomes of the examples that are not replayed: trained on, or left out because target or whole history has no row.
+   */
   readonly fresh: { readonly learned: number; readonly unknownItem: number; readonly unknownHistory: number }
   /** Examples left out by the flood guard. */
   readonly refused?: number
-  /** Of the fresh examples that count, before the step: comparable with `replayedLoss`, by the same weights and candidates. */
+  /**
+   * Of the fresh examples that count, before the step: comparable with `replayedLoss`, by the same weights and
+   * candidates.
+   */
   readonly freshLosses?: Float32Array
   /** Mean over the replayed examples that count; undefined if there were none. */
   readonly replayedLoss?: number

@@ -1,5 +1,5 @@
-// What models for comparison are trained with: a readout, which decides which of a user's interests learn from a target, a
-// loss over candidates, and regularisers. IDW and repel are MTMI's own (src/model/loss.ts).
+// What models for comparison are trained with: a readout, which decides which of a user's interests learn from a
+// target, a loss over candidates, and regularisers. IDW and repel are MTMI's own (src/model/loss.ts).
 //
 // B examples, L history positions, K interests, C candidates, D dimensions.
 

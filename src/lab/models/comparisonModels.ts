@@ -1,6 +1,6 @@
-// Every model that MTMI is compared with, and MTMI with the options that only studies vary. Importing this file adds them
-// to the models of the thread: `mtmi evaluate`, `study` and `tune` do, and the thread of the stream where the configured
-// model needs it.
+// Every model that MTMI is compared with, and MTMI with the options that only studies vary. Importing this file adds
+// them to the models of the thread: `mtmi evaluate`, `study` and `tune` do, and the thread of the stream where the
+// configured model needs it.
 
 import type { ModelOptions } from '../../core/config/modelOptions.ts'
 import { addLabModels } from '../../model/model.ts'

@@ -33,8 +33,8 @@ export interface SaveOptions {
 /** Where checkpoints are kept. A failed or interrupted `save` leaves the earlier ones untouched. */
 export interface CheckpointStore {
   /**
-   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, the incremental ones since the oldest of
-   * them, and the newest versions; all others are deleted.
+   * Atomic: afterwards `latest` is this one. Kept are the newest `keep` whole ones, the incremental ones since the
+   * oldest of them, and the newest versions; all others are deleted.
    * @returns how large it is, and the oldest step that is kept otherwise than as a version
    */
   save(

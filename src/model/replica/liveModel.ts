@@ -1,5 +1,5 @@
-// The model that a publisher has put into effect, as saved on disk: the log has the newest embeddings and weights, not which
-// of them were accepted.
+// The model that a publisher has put into effect, as saved on disk: the log has the newest embeddings and weights, not
+// which of them were accepted.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArrays, namedArray } from '../../core/namedArrays.ts'

@@ -152,8 +152,8 @@ export class ModelReplica implements Encoder {
     const resumed = this.#resumed
     if (resumed !== undefined && next <= resumed.next) {
       if (resumed.rows !== undefined || update.kind === 'weights') return undefined
-      // What went with the weights, as far as the log still has it, is committed by the commit that took effect last, or
-      // the first after it.
+      // What went with the weights, as far as the log still has it, is committed by the commit that took effect last,
+      // or the first after it.
       if (update.kind === 'commit' && next < resumed.next) return undefined
     }
     switch (update.kind) {
@@ -313,8 +313,8 @@ export class ModelReplica implements Encoder {
     const known = [this.#next, this.#held, this.#live].some(
       (model) => model !== undefined && isSameVersion(closed, model)
     )
-    // Everything before the first whole set of dense weights waits: the trainer sends them less often than embeddings, and
-    // of an older set compaction leaves only what was not sent again before the log was cleaned.
+    // Everything before the first whole set of dense weights waits: the trainer sends them less often than embeddings,
+    // and of an older set compaction leaves only what was not sent again before the log was cleaned.
     if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {
       this.#pending = pending
       return undefined
@@ -335,7 +335,8 @@ export class ModelReplica implements Encoder {
   /** Embeddings of the log with the weights in effect before a restart. Newer weights must be proposed. */
   #continueWith(resumed: LiveModel, closed: ModelChanges): AppliedUpdate {
     const { weights: newer, step } = closed
-    // Vectors in the index may come from any commit before the newer weights; only an equal or higher step replaces them.
+    // Vectors in the index may come from any commit before the newer weights; only an equal or higher step replaces
+    // them.
     const stepInEffect = newer.size === 0 ? step : Math.max(resumed.step, step - 1)
     const applied = this.#apply({ ...closed, step: stepInEffect, weights: new Map(Object.entries(resumed.weights)) })
     this.#weightsNext = resumed.next
@@ -344,7 +345,8 @@ export class ModelReplica implements Encoder {
   }
 
   /**
-   * Weights of the changes' model version as they would be with them. @throws ConfigError if some are missing or do not fit
+   * Weights of the changes' model version as they would be with them. @throws ConfigError if some are missing or do not
+   * fit
    */
   #weightsWith(changes: ModelChanges): Weights {
     const weights: Record<string, Float32Array> = {}

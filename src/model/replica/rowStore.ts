@@ -1,5 +1,5 @@
-// Rows by id that are set from outside: a reader's copy of a table. Grows in chunks, so that growth copies nothing but a
-// small first chunk.
+// Rows by id that are set from outside: a reader's copy of a table. Grows in chunks, so that growth copies nothing but
+// a small first chunk.
 
 import { CorruptError } from '../../core/errors.ts'
 import { chunkCapacity, chunkRows, IdDictionary } from '../../core/idDictionary.ts'

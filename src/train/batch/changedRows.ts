@@ -1,7 +1,7 @@
 // Which rows changed since they were last copied, and consistent copies of rows while they keep changing.
 //
-// A copy marks the rows it needs and copies each when its turn comes, or just before it changes, whichever is first. So it
-// has all of them as they were when it began, at the cost of one extra copy of each row that changes meanwhile.
+// A copy marks the rows it needs and copies each when its turn comes, or just before it changes, whichever is first. So
+// it has all of them as they were when it began, at the cost of one extra copy of each row that changes meanwhile.
 
 import type { NamedArrays } from '../../core/namedArrays.ts'
 
@@ -65,8 +65,9 @@ export class ChangedRows {
   }
 
   /**
-   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks are yielded one by one, each row in one of them, in
-   * any order; until all were fetched no other copy may begin. To abandon it, call `forget` or the iterator's `return`.
+   * Begins a copy of the rows `0 … rows − 1` as they are now. Its blocks are yielded one by one, each row in one of
+   * them, in any order; until all were fetched no other copy may begin. To abandon it, call `forget` or the iterator's
+   * `return`.
    */
   copy(extent: Extent, rows: number, makeBlock: () => RowBlock): IterableIterator<NamedArrays> {
     if (this.#copy !== undefined) throw new Error('ChangedRows.copy: the one before has not come to its end')

@@ -1,5 +1,5 @@
-// Limits how much one user, or one item, contributes to training: a user who clicks a million times, an item that floods
-// the stream.
+// Limits how much one user, or one item, contributes to training: a user who clicks a million times, an item that
+// floods the stream.
 //
 // n examples are remembered, of the last M trained on; d(n) users (or items) are among them.
 //

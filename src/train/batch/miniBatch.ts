@@ -20,9 +20,9 @@ export interface BatchCandidates {
   readonly negatives: Int32Array // [N]  positions in `items`, shared by the batch
   readonly logQ: Float32Array // [U]  ln P(the item is drawn as a candidate); 0 where it is none
   /**
-   * Targets of the same group are not each other's negatives: a user's next step is no wrong answer for this one, and in
-   * a batch of few users it would be drawn far more often than `logQ` says. Absent: every target is a candidate for all.
-   * [B]
+   * Targets of the same group are not each other's negatives: a user's next step is no wrong answer for this one, and
+   * in a batch of few users it would be drawn far more often than `logQ` says. Absent: every target is a candidate for
+   * all. [B]
    */
   readonly groups?: Int32Array
   readonly ranges: OffsetRanges // the `user-sequences` records it was cut from
@@ -38,7 +38,8 @@ export interface MiniBatch extends BatchCandidates {
  * A mini-batch whose histories overlap: the targets of one user's window share its steps, so that a step is gathered
  * once, not once for each target. The stream has none; offline evaluation trains on them.
  *
- * W windows, S steps of the longest, P places in each (targets of the window with the most), R newest steps of a history.
+ * W windows, S steps of the longest, P places in each (targets of the window with the most), R newest steps of a
+ * history.
  */
 export interface WindowBatch extends BatchCandidates {
   readonly windows: number // W

@@ -1,4 +1,5 @@
-// Older examples for replay, in bounded memory: half of them the most recent, half a uniform sample of all before those.
+// Older examples for replay, in bounded memory: half of them the most recent, half a uniform sample of all before
+// those.
 //
 // Against forgetting, a mix of about 1 : 1 does best. An example first enters the ring of recent ones; when newer ones
 // push it out, it is offered to algorithm R (Vitter 1985), which keeps each of all n offered so far with the same
@@ -239,7 +240,9 @@ export class Reservoir {
     if (isSmaller || this.#restoredStepsMax !== this.#stepsMax) this.#changed.allWillChange(this.#users.length)
   }
 
-  /** Erased slots leave the sample. Recent ones stay as gaps until newer ones push them out: their order is their age. */
+  /**
+   * Erased slots leave the sample. Recent ones stay as gaps until newer ones push them out: their order is their age.
+   */
   #freeGaps(): void {
     const gone = this.#sample.filter((slot) => this.#users[slot] === undefined)
     if (gone.length === 0) return

@@ -24,7 +24,9 @@ const magic = 'MTMICKPT'
 const formatVersion = 2
 const prefixBytes = 16
 const checksumBytes = 32
-/** Written at once: creating it and its checksum takes some 10 ms, after which other work on the thread gets its turn. */
+/**
+ * Written at once: creating it and its checksum takes some 10 ms, after which other work on the thread gets its turn.
+ */
 const pieceBytes = 4 * 1024 * 1024
 /** Buffers of one write at most: the system's limit is 1,024. */
 const piecesMax = 512

@@ -26,8 +26,8 @@ type FileHead = Omit<CheckpointHead, 'header'>
  * `checkpoint-<step>.version` beside it. A damaged file is never deleted or overwritten: a save of the same step first
  * renames it to `….damaged-<n>`.
  *
- * An incremental file names its base by an id, which a file keeps when a user is erased from it. If a file is damaged or
- * missing, so are those that build on it, and the one before is used.
+ * An incremental file names its base by an id, which a file keeps when a user is erased from it. If a file is damaged
+ * or missing, so are those that build on it, and the one before is used.
  */
 export class CheckpointFiles implements CheckpointStore {
   readonly #directory: string

@@ -1,5 +1,5 @@
-// Takes checkpoints of the trainer while training continues: a whole one from time to time, and incremental ones between,
-// so that they may come every few seconds whatever the size of the table.
+// Takes checkpoints of the trainer while training continues: a whole one from time to time, and incremental ones
+// between, so that they may come every few seconds whatever the size of the table.
 
 import type { Clock } from '../../core/clock.ts'
 import { handledLater } from '../../core/promises.ts'

@@ -1,7 +1,7 @@
 // Which examples each batch held, in one append-only file: to verify that each example is trained on once.
 //
-// A line per batch: its number, a tab, `partition:offset` of each example in order, separated by commas. A batch that is
-// repeated after a restart gets another line: the last line of a batch counts.
+// A line per batch: its number, a tab, `partition:offset` of each example in order, separated by commas. A batch that
+// is repeated after a restart gets another line: the last line of a batch counts.
 
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
 import path from 'node:path'

@@ -104,8 +104,8 @@ function nearest(users: tf.Tensor3D, vectors: tf.Tensor2D): tf.Tensor1D {
 }
 
 /**
- * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are part of the product, as one more column on each side: separately they would
- * take two more passes over [K·B, n] numbers.
+ * Σ_k e^((cos_k − 1)/τ). The −1 and the τ are part of the product, as one more column on each side: separately they
+ * would take two more passes over [K·B, n] numbers.
  *
  * @param users [K, B, D] @param vectors [n, D] @returns [B·n]
  */
