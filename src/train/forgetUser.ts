@@ -9,8 +9,7 @@ import { guardWithout } from './batch/floodGuard.ts'
 const naming = ['reservoir', 'guard']
 
 /**
- * @returns the part without the users' examples and those of them learned lately, or the very part. Weights stay: what
- *   was learned from one cannot be told from what was learned from others
+ * @returns the part without the users, or the same object. Weights stay: what one user contributed cannot be separated
  */
 function partWithout(part: CheckpointPart, userIds: readonly UserId[]): CheckpointPart {
   const without = part.name === 'guard' ? guardWithout : examplesWithout
