@@ -18,7 +18,7 @@ import type { StageLogger } from '../monitor/stageLogger.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import type { SequenceStep, UserSequence } from '../records/userSequence.ts'
-import { OwnedPartition } from './ownedPartition.ts'
+import { OwnedPartition, sequenceFence } from './ownedPartition.ts'
 import { ignoredTypesMax } from './sequencer.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
@@ -65,6 +65,8 @@ export class SequenceStage {
   /** When the log took the newest interaction that was sequenced, milliseconds; 0 before the first. */
   takenAtMs = 0
   #readThisTime = 0
+  /** An append has failed: its fence refuses all others until it is claimed again. */
+  #claims = false
   #draining = false
   /** Of an emission. */
   #failure: Error | undefined
@@ -121,6 +123,7 @@ export class SequenceStage {
       return true
     } catch (error) {
       if (!(error instanceof FencedError)) throw error
+      this.#claims ||= !error.hasNewerOwner
       logger?.warn(
         { topic: config.topics.interactions, reason: error.message },
         'the stage restarts from what the log holds'
@@ -209,7 +212,8 @@ export class SequenceStage {
   }
 
   async #open(partition: number): Promise<bigint> {
-    const { config, measure, logger } = this.#options
+    const { config, log, measure, logger } = this.#options
+    if (this.#claims) await log.append(config.topics.userSequences, [], sequenceFence(partition))
     const store = await this.#options.openStore(partition)
     const owned = new OwnedPartition({
       ...{ io: this.#options, store, partition, deadLetters: this.#deadLetters, late: this.#late, measure, logger },

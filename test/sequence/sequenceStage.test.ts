@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { MtmiError } from '../../src/core/errors.ts'
+import { FencedError, MtmiError } from '../../src/core/errors.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import { erasureEvent, isErasure } from '../../src/log/erasure.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
@@ -229,5 +229,30 @@ test('when an emission fails and the one after it does not, neither is committed
   held[0]!.fail(new MtmiError('UNAVAILABLE', 'the log does not answer'))
   await running
   assert.equal(disk.next, 0n)
+  io.dispose()
+})
+
+test('after an append whose outcome is not known the stage claims its fence again and goes on', async () => {
+  // Found by the simulator (seed 2718): it began again without a claim, was refused, and began again for ever.
+  const io = await testStageIo()
+  await io.log.append(
+    'interactions',
+    ['a', 'b', 'c'].map((item) => click(io, 'u', item))
+  )
+  const append = io.log.append.bind(io.log)
+  let isRefused = true // as Kafka's producer does: until the fence is claimed
+  let refusals = 0
+  io.log.append = async (topic, records, fence) => {
+    if (fence !== undefined && records.length === 0) isRefused = false
+    if (fence !== undefined && isRefused) {
+      if (++refusals > 10) throw new Error('refused again and again')
+      throw new FencedError('the outcome of an append is not known', { hasNewerOwner: false })
+    }
+    await append(topic, records, fence)
+  }
+  const disk = new MemoryDisk()
+  await runToEnd(io, disk)
+  assert.equal(disk.counts.account.outcomes.placed, 3)
+  assert(refusals >= 1 && refusals <= 2, `${refusals} refusals`) // two emissions are in flight
   io.dispose()
 })
