@@ -5,7 +5,7 @@ import path from 'node:path'
 import { Account, type AccountNumbers, unaccounted } from '../src/core/account.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { type Config, resolveConfig } from '../src/core/config/config.ts'
-import { MtmiError } from '../src/core/errors.ts'
+import { ConfigError, MtmiError } from '../src/core/errors.ts'
 import { handledLater } from '../src/core/promises.ts'
 import { RunDirectory, writerRoles } from '../src/core/runDirectory.ts'
 import { note, print } from '../src/core/terminal.ts'
@@ -58,6 +58,7 @@ class StartedRun {
   readonly #run: RunDirectory
   readonly #options: StartOptions
   readonly #rows = new Account('source')
+  #hasPage = false
   readonly #interrupted = handledLater(untilInterrupted())
   readonly #interruption = new AbortController()
 
@@ -136,17 +137,27 @@ class StartedRun {
     const seconds = elapsed()
     const report = await pipeline.answered(() => collectReport(pipeline, this.#source, this.#run, { rows, seconds }))
     this.#run.state(runReport).save(report)
-    // Plots are loaded when they are needed.
-    const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
-    writeRunPage(this.#run, report)
+    await this.#writePage(report)
     return report
+  }
+
+  /** Plots are loaded when they are needed; without their packages there is no page. */
+  async #writePage(report: RunReport): Promise<void> {
+    try {
+      const { writeRunPage } = await import('../src/lab/evaluation/runPage.ts')
+      writeRunPage(this.#run, report)
+      this.#hasPage = true
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      note(`no report with plots: ${error.message}`)
+    }
   }
 
   /** @throws MtmiError where nothing was learned: status 65 */
   #print(report: RunReport): void {
     const { json } = this.#options
     const nothing = report.examplesLearned === 0
-    if (!nothing) note(`report with plots: ${path.relative('.', this.#run.path('report.html'))}`)
+    if (!nothing && this.#hasPage) note(`report with plots: ${path.relative('.', this.#run.path('report.html'))}`)
     if (json) print(`${JSON.stringify(jsonReport(report))}\n`)
     if (nothing) throw new MtmiError('BAD_EVENT', nothingLearned(report, this.#source.title))
     if (!json) print(`\n${textReport(report)}`)

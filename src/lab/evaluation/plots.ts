@@ -1,8 +1,16 @@
 // Plots as SVG text: axes and words in the colour of the text around them, series in one palette that reads on light
 // and dark.
 
-import * as Plot from '@observablehq/plot'
-import { parseHTML } from 'linkedom'
+import type { PlotOptions } from '@observablehq/plot'
+import { ConfigError } from '../../core/errors.ts'
+
+// Optional packages, some 60 with what they need: a server has no use for them.
+const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')]).catch((cause) => {
+  if ((cause as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
+  throw new ConfigError([
+    'plots need the optional packages @observablehq/plot and linkedom: install them with `npm install --include=optional`'
+  ])
+})
 
 /**
  * Of a series by its place: blue, orange, green, purple, red, grey; by Okabe and Ito, lightened where the dark ground
@@ -194,7 +202,7 @@ function shown(value: number): string {
       : value.toFixed(3).replace(/^(-?)0/, '$1')
 }
 
-function svg(options: Plot.PlotOptions): string {
+function svg(options: PlotOptions): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>')
   const drawn = Plot.plot({
     width,

@@ -4,8 +4,11 @@
 // chooses the same. Whole batches, because ranking costs as much for a few examples as for many until the items'
 // scores prevail.
 
-/** Share of a training step that ranking may cost, where the share is automatic. */
-const stepShare = 0.08
+/**
+ * Share of a training step that ranking may cost, where the share is automatic. Counting for the simple methods costs as
+ * much again: together a tenth.
+ */
+const stepShare = 0.05
 /** Always ranked at the beginning of a stream, so that a short one has a figure as well. */
 export const rankedFirst = 2000
 /** At least so many of a chosen batch: making N item vectors then costs about as much as scoring them. */
