@@ -27,10 +27,7 @@ export interface ServedParts {
   readonly sessions?: SessionEncoder
   readonly readiness: () => Readiness
   readonly lookup: Omit<LookupParts, 'eventTypes'>
-  /**
-   * The stream's, where a recorded one is replayed: an event dated today would make everyone in a data set of 1998 look
-   * gone for good.
-   */
+  /** Clock of the stream, where a recorded one is replayed: events without a time belong to its present. */
   readonly eventClock?: Clock
 }
 
@@ -42,8 +39,8 @@ export interface RunningService {
 const text = new TextEncoder()
 
 /**
- * Before any other work: a port that is taken, and an address that others reach without a token, are found out first.
- * @param anyPort a free port will do where the configured one is taken
+ * Comes before any other work, so that a port in use, or an address that is exposed without a token, is reported first.
+ * @param anyPort whether another free port may be used instead of the configured one
  */
 export async function bindServe(
   { serve }: Pick<Config, 'serve'>,

@@ -1,5 +1,4 @@
-// What a stage in a process of its own shows of itself: metrics, and readiness by offsets that move. Nothing listens
-// unless `ops.port` is set.
+// Metrics and readiness of a stage that runs in a process of its own. Nothing listens unless `ops.port` is set.
 
 import type { AccountNumbers } from '../src/core/account.ts'
 import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
@@ -25,7 +24,7 @@ export type WatchedStage = 'ingest' | 'sequence' | 'train' | 'publish'
 export interface StageProgress {
   /** Next offset to read, by partition. */
   readonly consumed: Offsets
-  /** Where those partitions end that are the stage's to read: what others read is not its lag. */
+  /** End offsets of the partitions that the stage reads. */
   readonly ends: Offsets
   /** When the log took the newest record that was processed, milliseconds; 0 before the first. */
   readonly takenAtMs: number
@@ -35,12 +34,12 @@ export interface OpsServer {
   readonly metrics: Metrics
   /** Sets the backend of the build info. */
   backend(report: ModelThread['backend']): void
-  /** Whether the work gets on, and otherwise what stands still since when. */
+  /** Whether the stage makes progress, and otherwise what waits since when. */
   readiness(): Readiness
   close(): Promise<void>
 }
 
-/** Before any other work: a port that is taken is found out first. @returns undefined where none is configured */
+/** Comes before any other work, so that a port in use is reported first. @returns undefined where none is configured */
 export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort | undefined> {
   return ops.port > 0 ? bindOpsPort(ops) : undefined
 }
@@ -49,10 +48,10 @@ export interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
   readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs'>
-  /** What is looked at once a second; without it readiness is `ready`. */
+  /** Observed once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
-  /** What became of every record that the stage has read. */
+  /** The outcome of every record that the stage has read. */
   readonly accounts?: () => readonly AccountNumbers[]
   /** Instead of metrics of its own. */
   readonly metrics?: Metrics

@@ -1,6 +1,8 @@
 // Elements, and numbers as people read them.
 
-/** An element. Attributes: `class`, `on…` for a listener, anything else as it is; null and false leave one out. Text is always text, never markup. */
+/**
+ * An element. Attributes: `on…` adds a listener, null and false are left out. Text is always text, never markup.
+ */
 export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children)
 }

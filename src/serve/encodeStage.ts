@@ -1,6 +1,6 @@
 // model-updates and items → a model that encodes sessions, in a process that only serves. New tower weights take effect
-// when the index has items encoded with them: the publisher decides whether they are good enough, and until then the live
-// items belong to the previous weights.
+// when the index has items encoded with them: the publisher decides whether they are good enough, and until then the
+// live items belong to the previous weights.
 
 import type { AccountNumbers } from '../core/account.ts'
 import { Outage } from '../core/outage.ts'

@@ -1,5 +1,4 @@
-// One user or one item of the index in a form for people: the interests by the items nearest to them, and all of it on a
-// map.
+// One user or one item of the index in a form for people: the interests by the items nearest to them, and a map.
 //
 // D dimensions, K interests.
 

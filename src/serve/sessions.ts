@@ -1,5 +1,5 @@
-// Interests of sessions that are not stored, encoded on the thread that owns the model, so that a training step does not
-// delay other answers. Sessions that arrive together are one batch.
+// Interests of sessions that are not stored, encoded on the thread that owns the model, so that a training step does
+// not delay other answers. Sessions that arrive together are one batch.
 //
 // B sessions, K interests, D dimensions.
 

@@ -1,5 +1,5 @@
-// What a request must pass before its route answers: a free slot, a known host name and origin, a token, and a body that
-// arrives in time. In this order, before the body is read.
+// What a request must pass before its route answers: a free slot, a known host name and origin, a token, and a body
+// that arrives in time. In this order, before the body is read.
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ServeOptions } from '../../core/config/config.ts'

@@ -58,7 +58,8 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     schemaController: {
       compilersFactory: {
         buildValidator: createValidatorCompiler as never,
-        // Schemas describe answers and never change them: a serializer that a schema makes drops fields it does not name.
+        // Schemas describe answers and never change them: a serializer made from a schema drops fields that it lacks
+        // (docs/decisions/0050-the-api-by-its-schemas.md).
         buildSerializer: () => () => JSON.stringify
       }
     },

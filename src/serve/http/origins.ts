@@ -27,7 +27,7 @@ export class Origins {
   readonly #hosts: ReadonlySet<string>
   readonly #allowed: ReadonlySet<string>
 
-  /** @param tokens whether requests need a token: then any host name is accepted, because a foreign page has no token */
+  /** @param tokens whether requests need a token: then any host name is accepted, as a foreign page has no token */
   constructor({ hosts, corsOrigins }: Pick<ServeOptions, 'hosts' | 'corsOrigins'>, tokens: boolean) {
     this.#anyHost = tokens || hosts.includes('*')
     this.#hosts = new Set(hosts.map((host) => host.toLowerCase().replace(/^\[|\]$/g, '')))
@@ -51,7 +51,7 @@ export class Origins {
     )
   }
 
-  /** @throws ProblemError 403 for a request that changes something, by a page that `serve.corsOrigins` does not allow */
+  /** @throws ProblemError 403 for a request to change something, by a page that `serve.corsOrigins` does not allow */
   checkOrigin(method: string, role: Role | undefined, headers: IncomingHttpHeaders): void {
     const { origin, host } = headers
     if (origin === undefined || safeMethods.has(method)) return

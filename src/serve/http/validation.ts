@@ -77,7 +77,7 @@ export function createValidatorCompiler(
     // The schemas are ours: checking and optimizing them would triple the time that a start takes.
     ...{ strict: false, meta: false, validateSchema: false, code: { optimize: false } }
   }
-  // All errors are collected only for a request of bounded size: in a list that is too long each element could be wrong.
+  // All errors are collected only for a request of bounded size: in a list that is too long each could be wrong.
   const first = new Ajv(options)
   const all = new Ajv({ ...options, allErrors: true })
   return ({ schema, httpPart = 'body' }) => {
@@ -100,8 +100,8 @@ export function invalid(problems: readonly string[]): ProblemError {
 }
 
 /**
- * Without errors of alternatives that were not meant: of an object or a list, the errors of the alternative of its type;
- * of any other value, one error that names all alternatives.
+ * Without errors of alternatives that were not meant: of an object or a list, the errors of the alternative of its
+ * type; of any other value, one error that names all alternatives.
  */
 function relevant(errors: readonly ErrorObject[]): ErrorObject[] {
   const choices = errors.filter(({ keyword }) => keyword === 'anyOf')
