@@ -1,24 +1,24 @@
-// Which item a point of Qdrant is.
+// Item ids of points in Qdrant.
 //
-// A point's id is a UUID made of the item's id, the same in every index version for ever; the way back is in its payload. To
-// read hundreds of payloads costs a search more than the search itself, so what was read once is remembered.
+// A point's id is a UUID derived from the item's id, the same in every index version; the item's id is in the payload.
+// Reading hundreds of payloads costs more than a search, so ids that were read once are cached.
 
 import type { ItemId } from '../../records/interaction.ts'
 import type { QdrantRequests } from './qdrantRequests.ts'
 
-/** Some 40 MB. Of a larger catalogue what is found most often stays; the rest is read again. */
+/** Some 40 MB. Of a larger catalogue the other ids are read again. */
 const rememberedMax = 250_000
 
 export class QdrantItemIds {
   readonly #requests: QdrantRequests
-  /** The one that was remembered first is the first to go. */
+  /** Oldest first. */
   readonly #known = new Map<string, ItemId>()
 
   constructor(requests: QdrantRequests) {
     this.#requests = requests
   }
 
-  /** @returns the item of each point, in their order; undefined for one that is not in the collection any more */
+  /** @returns the item of each point, in order; undefined if it is no longer in the collection */
   async of(collection: string, points: readonly string[]): Promise<readonly (ItemId | undefined)[]> {
     const itemIds = points.map((point) => this.#known.get(point))
     const unknown = [...new Set(points.filter((_, i) => itemIds[i] === undefined))]

@@ -1,16 +1,16 @@
-// How index versions, users and items are called in Qdrant. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
+// Names of index versions, users and items in Qdrant. Part of the contract with other programs: infra/qdrant/CONTRACT.md.
 
 import { createHash } from 'node:crypto'
 import { ConfigError } from '../../core/errors.ts'
 import type { Role } from '../vectorIndex.ts'
 
-/** Namespace of the point ids: made up once, never to change. */
+/** Namespace of the point ids: must never change. */
 const namespace = Buffer.from('5b1fa8ad0c5a4d0e9a2b6d1f3c7e8a90', 'hex')
 
 /** Longest name that Qdrant takes for a collection. */
 const nameMax = 255
 
-/** UUID version 5 (RFC 9562) of an id's UTF-8: Qdrant takes no other text for an id. The original is in the payload. */
+/** UUID version 5 (RFC 9562) of an id's UTF-8, the only text that Qdrant accepts as an id. */
 export function pointId(id: string): string {
   const hash = createHash('sha1').update(namespace).update(id, 'utf8').digest()
   hash[6] = (hash[6]! & 0x0f) | 0x50
@@ -41,13 +41,12 @@ export class QdrantNames {
    * `items-<index version>`. Never an alias's name: those have an underscore there. @throws ConfigError if the index version's name is
    * too long
    */
-  collection(role: Role, indexVersion: string): string {
+  collection(role: Role, version: string): string {
     const name =
-      this.#beginning(role) +
-      indexVersion.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
+      this.#beginning(role) + version.replace(/[^A-Za-z0-9._-]/gu, (char) => `~${Buffer.from(char).toString('hex')}~`)
     if (name.length > nameMax)
       throw new ConfigError([
-        `index version ${indexVersion}: ${name} is longer than the ${nameMax} characters of a collection's name`
+        `index version ${version}: ${name} is longer than the ${nameMax} characters of a collection's name`
       ])
     return name
   }

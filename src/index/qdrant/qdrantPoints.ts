@@ -21,9 +21,7 @@ export type QdrantPoint = Schemas['PointStruct']
 export type QdrantFilter = Schemas['Filter']
 export type QdrantPayload = Record<string, unknown>
 
-/**
- * Payload indexes, made before anything is written: HNSW gets links for a filter only where the index was there first.
- */
+/** Payload indexes, created before the first write: HNSW gets links for a filter only if the index exists. */
 export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schemas['PayloadSchemaParams']>>>> = {
   item: {
     version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
@@ -38,14 +36,14 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
   }
 }
 
-/** Of an item's payload, what an answer needs. */
+/** Fields of an item's payload that an answer needs. */
 export const describedFields = ['id', 'title', 'features', 'count', 'popularity', 'popularityIn', 'updatedAtMs']
 
 const inContext = 'popularityIn.'
 
 export const contextIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enable_hnsw: false }
 
-/** Where the popularity within a context is kept: `popularityIn."country=de"`. */
+/** Payload field of the popularity within a context: `popularityIn."country=de"`. */
 export function contextField(context: string): string {
   return `${inContext}"${context}"`
 }
@@ -77,7 +75,7 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
   const id = pointId(point.id)
   if (point.role === 'item') {
     const { title, features, count, popularity = 0, popularityIn, updatedAtMs } = point.payload
-    // An order by popularity leaves out who has none at all.
+    // An order by popularity leaves out points without the field.
     const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, count, popularity }
     if (popularityIn !== undefined) payload.popularityIn = popularityIn
     if (title !== undefined) payload.title = title
@@ -96,8 +94,8 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
 }
 
 /**
- * What stays of a removed point, so that an older write does not bring it back: its version, and neither vector nor
- * text. A search by vector and an order by `popularity` never meet it.
+ * Remains of a removed point, so that an older write does not bring it back: its step, and neither vector nor text. A
+ * search by vector and an order by `popularity` never find it.
  */
 export function tombstone(uuid: string, version: number, removedAtMs: number): QdrantPoint {
   return { id: uuid, vector: {}, payload: { version, removedAtMs } }
@@ -113,7 +111,7 @@ function toNumbers(vector: Float32Array): number[] {
   return numbers
 }
 
-/** For `update_filter`: the stored point gives way to a write of `step`. */
+/** For `update_filter`: the stored point is replaced by a write of `step`. */
 export function notNewerThan(step: number): QdrantFilter {
   return { must: [{ key: 'version', range: { lte: step } }] }
 }
@@ -195,7 +193,7 @@ export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined 
   return { itemId: String(payload.id), score, payload: toItemPayload(payload) }
 }
 
-/** Rounding in the engine may go past the ends. */
+/** Rounding in the engine may exceed −1 … 1. */
 export function toCosine(score: number): number {
   return Math.min(1, Math.max(-1, score))
 }

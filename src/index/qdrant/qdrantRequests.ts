@@ -1,7 +1,6 @@
-// Requests to Qdrant that wait their turn, are sent again where that can help, and fail in the product's own terms.
+// Requests to Qdrant with bounded concurrency, retries, and errors in the product's terms.
 //
-// The client sends each request once. Everything sent from here may be sent twice: writes carry the step they are made
-// for.
+// Any request may be sent twice: writes are idempotent, because they carry their step.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import { QdrantClient } from '@qdrant/js-client-rest'
@@ -16,12 +15,12 @@ export interface QdrantParts {
   readonly clock: Clock
   /** Spreads the retries of many processes. */
   readonly rng: Rng
-  /** Told of each failed attempt that is followed by another. */
+  /** Called with each failed attempt that is followed by another. */
   readonly onProblem?: ((message: string) => void) | undefined
   readonly measure?: ((report: MetricsReport) => void) | undefined
 }
 
-/** The server does not know the collection, or the point that a query starts from. */
+/** The server has no such collection, or not the point that a query starts from. */
 export class NotInQdrantError extends MtmiError {
   override readonly name = 'NotInQdrantError'
   constructor(message: string) {
@@ -31,10 +30,7 @@ export class NotInQdrantError extends MtmiError {
 
 const retryFirstMs = 100
 const retryLongestMs = 5000
-/**
- * The oldest server that knows `update_filter`. An older one would leave it out without a word, and old writes would
- * replace new ones.
- */
+/** The oldest server with `update_filter`. An older one ignores it, and old writes would replace new ones. */
 const versionMin: readonly [number, number] = [1, 16]
 
 type Kind = 'read' | 'write'
@@ -70,15 +66,12 @@ export class QdrantRequests {
     this.#clients = { read: client(searchTimeoutMs), write: client(timeoutMs) }
   }
 
-  /**
-   * A question that somebody waits for. @throws NotInQdrantError; UnavailableError when `searchRetryMs` are over;
-   * ConfigError for a refusal
-   */
+  /** A query with a client waiting. @throws NotInQdrantError; UnavailableError after `searchRetryMs`; ConfigError */
   read<T>(what: string, request: (client: QdrantClient) => Promise<T>): Promise<T> {
     return this.#attempts('read', what, request)
   }
 
-  /** A write, or a question with as much patience. At most `concurrency` at a time, in the order in which they came. */
+  /** A write, or a query that may be retried as long. At most `concurrency` at a time, in order. */
   async write<T>(what: string, request: (client: QdrantClient) => Promise<T>): Promise<T> {
     while (this.#writing >= this.#options.concurrency) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     this.#writing++
@@ -90,7 +83,7 @@ export class QdrantRequests {
     }
   }
 
-  /** The server's version. @throws ConfigError if it is too old to keep what is promised */
+  /** The server's version. @throws ConfigError if it is too old */
   version(): Promise<string> {
     this.#version ??= handledLater(
       this.write('ask for the version', (client) => client.versionInfo()).then(({ version }) => {
@@ -103,14 +96,14 @@ export class QdrantRequests {
         return version
       })
     )
-    // Whoever awaits it gets the error; the next caller asks again.
+    // The caller gets the error; the next caller asks again.
     this.#version.catch(() => {
       this.#version = undefined
     })
     return this.#version
   }
 
-  /** Waits for what was sent; what waits for another attempt fails. */
+  /** Waits for requests that were sent; those that wait for another attempt fail. */
   async close(): Promise<void> {
     this.#closed.abort()
     if (this.#open > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
@@ -144,7 +137,7 @@ export class QdrantRequests {
           if (this.#closed.signal.aborted || spentMs + waitMs > longestMs) {
             this.#measured(kind, 'failed', clock.nowMs() - startedMs)
             throw new UnavailableError(
-              `${problem} (${attempt + 1} attempts in ${Math.round(spentMs)} ms). Check that it runs, and qdrant.url`,
+              `${problem} (${attempt + 1} attempts in ${Math.round(spentMs)} ms). Check that the server runs, and qdrant.url`,
               {
                 cause: error
               }
@@ -182,14 +175,11 @@ interface Failure {
   readonly again: boolean
   readonly status: number | undefined
   readonly message: string
-  /** What the server asked for. */
+  /** Requested by the server. */
   readonly waitMs?: number | undefined
 }
 
-/**
- * Connection lost or refused, no answer in time, too many requests, an error of the server: worth another attempt. A
- * refusal is not.
- */
+/** Retried: connection lost or refused, timeout, too many requests, server error. Not retried: a refusal. */
 function failureOf(error: unknown): Failure {
   const { name, message, status, data, retry_after, cause } = error as Error & {
     status?: number
@@ -202,10 +192,10 @@ function failureOf(error: unknown): Failure {
     return { again: true, status: 429, message: 'too many requests', waitMs: (retry_after ?? 0) * 1000 }
   }
   if (typeof status === 'number') {
-    const said = data?.status?.error ?? message
-    return { again: status === 408 || status === 429 || status >= 500, status, message: `${status}: ${said}` }
+    const reason = data?.status?.error ?? message
+    return { again: status === 408 || status === 429 || status >= 500, status, message: `${status}: ${reason}` }
   }
-  // fetch says of a connection that was refused or broke off why it did; an answer that is not JSON is a proxy's.
+  // fetch gives the cause of a lost connection; an answer that is not JSON comes from a proxy.
   if (name === 'SyntaxError' || cause !== undefined) {
     return { again: true, status: undefined, message: cause?.code ?? cause?.message ?? message }
   }

@@ -1,7 +1,7 @@
 // Index versions in Qdrant: two collections each, one of them live by two aliases.
 //
-// Every question names collections, never aliases: which index version is live is read once a request, from the alias of the
-// items alone, so that no answer mixes two. The aliases are for other programs.
+// Requests name collections, not aliases: which version is live is read once a request, from the alias of the items
+// alone, so that no answer mixes two. The aliases are for other programs.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Schemas } from '@qdrant/js-client-rest'
@@ -16,79 +16,70 @@ import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
 /** Indexes of popularity within a context in one collection. */
 const contextIndexesMax = 256
-/** How old the knowledge of which contexts there are may be. */
+/** Age of what is known of the indexed contexts. */
 const contextsMaxAgeMs = 10_000
 const greenPollMs = 100
-/** Points that are looked for by their own vectors before an index version goes live. */
+/** Points that are searched by their own vectors before a version goes live. */
 const canaries = 5
 /** A point's own vector finds it, or one that is as near: the cosine is 1 but for rounding. */
 const canaryScoreMin = 0.99
 
+interface Parts {
+  readonly requests: QdrantRequests
+  readonly names: QdrantNames
+  readonly options: Required<QdrantOptions>
+  readonly clock: Clock
+  /** Owner of the collections. */
+  readonly run: string
+}
+
 export class QdrantVersions {
-  readonly #requests: QdrantRequests
-  readonly #names: QdrantNames
-  readonly #options: Required<QdrantOptions>
-  readonly #clock: Clock
-  /** Whose collections these are. */
-  readonly #run: string
+  readonly #parts: Parts
   readonly #shapes = new Map<string, VersionShape>()
   readonly #contexts = new Map<string, { readonly contexts: Set<string>; readonly readAtMs: number }>()
-  #live: { readonly indexVersion: string | undefined; readonly readAtMs: number } | undefined
+  #live: { readonly version: string | undefined; readonly readAtMs: number } | undefined
   #reading: Promise<string | undefined> | undefined
-  /** Switches made from here. */
+  /** Switches made by this process. */
   #switches = 0
 
-  constructor(parts: {
-    requests: QdrantRequests
-    names: QdrantNames
-    options: Required<QdrantOptions>
-    clock: Clock
-    run: string
-  }) {
-    this.#requests = parts.requests
-    this.#names = parts.names
-    this.#options = parts.options
-    this.#clock = parts.clock
-    this.#run = parts.run
+  constructor(parts: Parts) {
+    this.#parts = parts
   }
 
-  /**
-   * Makes what is missing of the two collections and their payload indexes: a crash in between leaves an index version that the
-   * next call completes.
-   */
-  async create(indexVersion: string, shape: VersionShape): Promise<void> {
-    checkShape(indexVersion, shape)
-    await this.#requests.version()
+  /** Creates what is missing of the two collections and their payload indexes; after a crash the next call continues. */
+  async create(version: string, shape: VersionShape): Promise<void> {
+    checkShape(version, shape)
+    await this.#parts.requests.version()
     for (const role of roles) {
-      const name = this.#names.collection(role, indexVersion)
-      if (!(await this.#checkExisting(role, indexVersion, shape))) {
-        const made = await this.#requests.write(`make collection ${name}`, (client) =>
+      const name = this.#parts.names.collection(role, version)
+      if (!(await this.#checkExisting(role, version, shape))) {
+        const made = await this.#parts.requests.write(`make collection ${name}`, (client) =>
           client
-            .createCollection(name, this.#definition(role, indexVersion, shape))
+            .createCollection(name, this.#definition(role, version, shape))
             .catch((error: Error & { status?: number }) => {
-              if (error.status === 409) return false // somebody was as fast, or the answer to an earlier attempt was lost
+              if (error.status === 409) return false // created by another process, or by an attempt without an answer
               throw error
             })
         )
-        if (!made) await this.#checkExisting(role, indexVersion, shape)
+        if (!made) await this.#checkExisting(role, version, shape)
       }
       for (const [field_name, field_schema] of Object.entries(payloadIndexes[role])) {
-        await this.#requests.write(`index ${field_name} of ${name}`, (client) =>
+        await this.#parts.requests.write(`index ${field_name} of ${name}`, (client) =>
           client.createPayloadIndex(name, { field_name, field_schema, wait: true })
         )
       }
     }
-    this.#shapes.set(indexVersion, shape)
+    this.#shapes.set(version, shape)
   }
 
   /** @throws ConfigError if there is no such index version */
-  async shape(indexVersion: string): Promise<VersionShape> {
-    const known = this.#shapes.get(indexVersion)
+  async shape(version: string): Promise<VersionShape> {
+    const known = this.#shapes.get(version)
     if (known !== undefined) return known
-    const [items, users] = [await this.#info('item', indexVersion), await this.#info('user', indexVersion)]
+    const [items, users] = [await this.#info('item', version), await this.#info('user', version)]
     const shape = { dimensions: sizeOf(items), interestCount: namedVectors(users) }
-    if (items === undefined || users === undefined) throw noSuchVersion(indexVersion)
-    this.#shapes.set(indexVersion, shape)
+    if (items === undefined || users === undefined) throw noSuchVersion(version)
+    this.#shapes.set(version, shape)
     return shape
   }
 
@@ -96,66 +87,65 @@ export class QdrantVersions {
    * Contexts by whose popularity items can be ordered, as of `contextsMaxAgeMs` ago at most. @throws NotInQdrantError
    * if there is no such index version
    */
-  async contexts(indexVersion: string): Promise<ReadonlySet<string>> {
-    return (await this.#readContexts(indexVersion)).contexts
+  async contexts(version: string): Promise<ReadonlySet<string>> {
+    return (await this.#readContexts(version)).contexts
   }
 
-  /**
-   * From here on items can be ordered by these contexts. Beyond `contextIndexesMax` in a collection no more are made:
-   * what changes all the time is no context.
-   */
-  async indexContexts(indexVersion: string, contexts: Iterable<string>): Promise<void> {
+  /** Makes items orderable by these contexts, `contextIndexesMax` in a collection at most. */
+  async indexContexts(version: string, contexts: Iterable<string>): Promise<void> {
     for (const context of contexts) {
-      const { contexts: known } = await this.#readContexts(indexVersion)
+      const { contexts: known } = await this.#readContexts(version)
       if (known.has(context) || known.size >= contextIndexesMax) continue
-      const name = this.#names.collection('item', indexVersion)
+      const name = this.#parts.names.collection('item', version)
       const index = { field_name: contextField(context), field_schema: contextIndex, wait: true }
-      await this.#requests.write(`index ${index.field_name} of ${name}`, (client) =>
+      await this.#parts.requests.write(`index ${index.field_name} of ${name}`, (client) =>
         client.createPayloadIndex(name, index)
       )
       known.add(context)
     }
   }
 
-  async #readContexts(indexVersion: string): Promise<{ readonly contexts: Set<string>; readonly readAtMs: number }> {
-    const known = this.#contexts.get(indexVersion)
-    const readAtMs = this.#clock.nowMs()
+  async #readContexts(version: string): Promise<{ readonly contexts: Set<string>; readonly readAtMs: number }> {
+    const known = this.#contexts.get(version)
+    const readAtMs = this.#parts.clock.nowMs()
     if (known !== undefined && readAtMs - known.readAtMs < contextsMaxAgeMs) return known
-    const name = this.#names.collection('item', indexVersion)
-    const { payload_schema } = await this.#requests.read(`describe ${name}`, (client) => client.getCollection(name))
+    const name = this.#parts.names.collection('item', version)
+    const { payload_schema } = await this.#parts.requests.read(`describe ${name}`, (client) =>
+      client.getCollection(name)
+    )
     const read = { contexts: new Set(Object.keys(payload_schema).flatMap((field) => contextOf(field) ?? [])), readAtMs }
-    this.#contexts.set(indexVersion, read)
+    this.#contexts.set(version, read)
     return read
   }
 
-  /** Somebody else may have dropped it, and made it again. */
-  forget(indexVersion: string): void {
-    this.#shapes.delete(indexVersion)
-    this.#contexts.delete(indexVersion)
+  /** Another process may have dropped it, and created it again. */
+  forget(version: string): void {
+    this.#shapes.delete(version)
+    this.#contexts.delete(version)
     this.#live = undefined
   }
 
   /** Oldest first. */
   async list(): Promise<string[]> {
-    const { collections } = await this.#requests.read('list collections', (client) => client.getCollections())
+    const { collections } = await this.#parts.requests.read('list collections', (client) => client.getCollections())
     const found = new Set(
       roles
-        .flatMap((role) => collections.map(({ name }) => this.#names.indexVersionOf(role, name)))
-        .filter((indexVersion) => indexVersion !== undefined)
+        .flatMap((role) => collections.map(({ name }) => this.#parts.names.indexVersionOf(role, name)))
+        .filter((version) => version !== undefined)
     )
     const dated = await Promise.all(
-      [...found].map(async (indexVersion) => ({ indexVersion, madeAtMs: await this.#madeAtMs(indexVersion) }))
+      [...found].map(async (version) => ({ version, madeAtMs: await this.#madeAtMs(version) }))
     )
     return dated
-      .sort((a, b) => a.madeAtMs - b.madeAtMs || (a.indexVersion < b.indexVersion ? -1 : 1))
-      .map(({ indexVersion }) => indexVersion)
+      .sort((a, b) => a.madeAtMs - b.madeAtMs || (a.version < b.version ? -1 : 1))
+      .map(({ version }) => version)
   }
 
   /** The live index version, as of `liveMaxAgeMs` ago at most; undefined: none. @param fresh ask now */
   async live(fresh = false): Promise<string | undefined> {
     const known = this.#live
-    if (!fresh && known !== undefined && this.#clock.nowMs() - known.readAtMs < this.#options.liveMaxAgeMs)
-      return known.indexVersion
+    if (!fresh && known !== undefined && this.#parts.clock.nowMs() - known.readAtMs < this.#parts.options.liveMaxAgeMs)
+      return known.version
     if (fresh || this.#reading === undefined) {
       const reading = handledLater(
         this.#readLive().finally(() => {
@@ -167,11 +157,11 @@ export class QdrantVersions {
     return this.#reading
   }
 
-  async count(indexVersion: string, role: Role): Promise<number> {
-    const name = this.#names.collection(role, indexVersion)
+  async count(version: string, role: Role): Promise<number> {
+    const name = this.#parts.names.collection(role, version)
     const [all, removed] = await Promise.all([
-      this.#requests.read(`count ${name}`, (client) => client.count(name, { exact: true })),
-      this.#requests.read(`count what was removed from ${name}`, (client) =>
+      this.#parts.requests.read(`count ${name}`, (client) => client.count(name, { exact: true })),
+      this.#parts.requests.read(`count what was removed from ${name}`, (client) =>
         client.count(name, { exact: true, filter: isRemoved })
       )
     ])
@@ -182,51 +172,49 @@ export class QdrantVersions {
    * Both aliases in one call, after the index version was found indexed, full enough, and searchable.
    * @throws UnavailableError if it is not; then nothing was switched, and later it may be
    */
-  async promote(indexVersion: string, expected: PointCounts): Promise<void> {
+  async promote(version: string, expected: PointCounts): Promise<void> {
     const aliases = await this.#aliases()
-    const wanted = roles.map((role) => [this.#names.alias(role), this.#names.collection(role, indexVersion)] as const)
+    const wanted = roles.map(
+      (role) => [this.#parts.names.alias(role), this.#parts.names.collection(role, version)] as const
+    )
     const isLive = wanted.every(([alias, collection]) => aliases.get(alias) === collection)
-    if (
-      (await this.#info('item', indexVersion)) === undefined ||
-      (await this.#info('user', indexVersion)) === undefined
-    ) {
-      throw incompleteVersion(indexVersion, { items: 0, users: 0 }, expected)
+    if ((await this.#info('item', version)) === undefined || (await this.#info('user', version)) === undefined) {
+      throw incompleteVersion(version, { items: 0, users: 0 }, expected)
     }
-    const held = { items: await this.count(indexVersion, 'item'), users: await this.count(indexVersion, 'user') }
-    if (held.items < expected.items || held.users < expected.users)
-      throw incompleteVersion(indexVersion, held, expected)
+    const held = { items: await this.count(version, 'item'), users: await this.count(version, 'user') }
+    if (held.items < expected.items || held.users < expected.users) throw incompleteVersion(version, held, expected)
     if (!isLive) {
-      for (const role of roles) await this.#untilGreen(indexVersion, role)
-      await this.#searchCanaries(indexVersion, held)
-      await this.#requests.write(`switch to index version ${indexVersion}`, (client) =>
+      for (const role of roles) await this.#untilGreen(version, role)
+      await this.#searchCanaries(version, held)
+      await this.#parts.requests.write(`switch to index version ${version}`, (client) =>
         client.updateCollectionAliases({
           actions: wanted.map(([alias_name, collection_name]) => ({ create_alias: { alias_name, collection_name } }))
         })
       )
     }
     this.#switches++
-    this.#live = { indexVersion, readAtMs: this.#clock.nowMs() }
+    this.#live = { version, readAtMs: this.#parts.clock.nowMs() }
   }
 
   /** @throws ConfigError for the live one */
-  async drop(indexVersion: string): Promise<void> {
-    if ((await this.live(true)) === indexVersion)
-      throw new ConfigError([`index version ${indexVersion} is live: promote another one before dropping it`])
+  async drop(version: string): Promise<void> {
+    if ((await this.live(true)) === version)
+      throw new ConfigError([`index version ${version} is live: promote another one before dropping it`])
     for (const role of roles) {
-      const name = this.#names.collection(role, indexVersion)
-      await this.#requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
+      const name = this.#parts.names.collection(role, version)
+      await this.#parts.requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
     }
-    this.forget(indexVersion)
+    this.forget(version)
   }
 
   async clear(): Promise<string[]> {
     const dropped: string[] = []
-    for (const indexVersion of await this.list()) {
+    for (const version of await this.list()) {
       for (const role of roles) {
-        const info = await this.#info(role, indexVersion)
-        if (info?.config.metadata?.run !== this.#run) continue
-        const name = this.#names.collection(role, indexVersion)
-        await this.#requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
+        const info = await this.#info(role, version)
+        if (info?.config.metadata?.run !== this.#parts.run) continue
+        const name = this.#parts.names.collection(role, version)
+        await this.#parts.requests.write(`drop ${name}`, (client) => client.deleteCollection(name))
         dropped.push(name)
       }
     }
@@ -237,58 +225,54 @@ export class QdrantVersions {
   }
 
   async #readLive(): Promise<string | undefined> {
-    const readAtMs = this.#clock.nowMs() // before the answer: it is at least as new as this
+    const readAtMs = this.#parts.clock.nowMs() // before the answer, which is at least as new
     const switches = this.#switches
-    const collection = (await this.#aliases()).get(this.#names.alias('item'))
-    const indexVersion = collection === undefined ? undefined : this.#names.indexVersionOf('item', collection)
-    // A switch from here that ended meanwhile is newer than this answer may be.
-    if (this.#switches !== switches) return this.#live?.indexVersion
-    this.#live = { indexVersion, readAtMs }
-    return indexVersion
+    const collection = (await this.#aliases()).get(this.#parts.names.alias('item'))
+    const version = collection === undefined ? undefined : this.#parts.names.indexVersionOf('item', collection)
+    // A switch by this process that ended meanwhile is newer than this answer.
+    if (this.#switches !== switches) return this.#live?.version
+    this.#live = { version, readAtMs }
+    return version
   }
 
   async #aliases(): Promise<Map<string, string>> {
-    const { aliases } = await this.#requests.read('list aliases', (client) => client.getAliases())
+    const { aliases } = await this.#parts.requests.read('list aliases', (client) => client.getAliases())
     return new Map(aliases.map(({ alias_name, collection_name }) => [alias_name, collection_name]))
   }
 
   /** undefined: there is no such collection. */
-  async #info(role: Role, indexVersion: string): Promise<Schemas['CollectionInfo'] | undefined> {
-    const name = this.#names.collection(role, indexVersion)
+  async #info(role: Role, version: string): Promise<Schemas['CollectionInfo'] | undefined> {
+    const name = this.#parts.names.collection(role, version)
     try {
-      return await this.#requests.read(`describe ${name}`, (client) => client.getCollection(name))
+      return await this.#parts.requests.read(`describe ${name}`, (client) => client.getCollection(name))
     } catch (error) {
       if (error instanceof NotInQdrantError) return undefined
       throw error
     }
   }
 
-  /** Whether the collection is there. @throws ConfigError if it is another run's, or has another shape */
-  async #checkExisting(role: Role, indexVersion: string, shape: VersionShape): Promise<boolean> {
-    const info = await this.#info(role, indexVersion)
+  /** Whether the collection exists. @throws ConfigError if it belongs to another run or has another shape */
+  async #checkExisting(role: Role, version: string, shape: VersionShape): Promise<boolean> {
+    const info = await this.#info(role, version)
     if (info === undefined) return false
-    const name = this.#names.collection(role, indexVersion)
+    const name = this.#parts.names.collection(role, version)
     const { run } = info.config.metadata ?? {}
-    if (run !== this.#run) {
+    if (run !== this.#parts.run) {
       throw new ConfigError([
-        `collection ${name} at ${this.#options.url} belongs to ${typeof run === 'string' ? `run ${run}` : 'another program'}, not to run ${this.#run}: choose another qdrant.prefix`
+        `collection ${name} at ${this.#parts.options.url} belongs to ${typeof run === 'string' ? `run ${run}` : 'another program'}, not to run ${this.#parts.run}: choose another qdrant.prefix`
       ])
     }
     const [is, wanted] =
       role === 'item' ? [sizeOf(info), shape.dimensions] : [`${namedVectors(info)} × ${sizeOf(info)}`, shapeText(shape)]
     if (is !== wanted)
       throw new ConfigError([
-        `index version ${indexVersion} exists with another shape: ${name} has vectors of ${is}, not ${wanted}`
+        `index version ${version} exists with another shape: ${name} has vectors of ${is}, not ${wanted}`
       ])
     return true
   }
 
-  #definition(
-    role: Role,
-    indexVersion: string,
-    { dimensions, interestCount }: VersionShape
-  ): Schemas['CreateCollection'] {
-    const { shards, replicas, writeConsistency, onDisk, quantization } = this.#options
+  #definition(role: Role, version: string, { dimensions, interestCount }: VersionShape): Schemas['CreateCollection'] {
+    const { shards, replicas, writeConsistency, onDisk, quantization } = this.#parts.options
     const vector: Schemas['VectorParams'] = {
       size: dimensions,
       distance: 'Cosine',
@@ -309,54 +293,54 @@ export class QdrantVersions {
       metadata: {
         product: 'mtmi-stream',
         contract: 1,
-        run: this.#run,
-        indexVersion,
+        run: this.#parts.run,
+        version,
         role,
-        madeAtMs: this.#clock.nowMs()
+        madeAtMs: this.#parts.clock.nowMs()
       }
     }
   }
 
-  async #madeAtMs(indexVersion: string): Promise<number> {
-    const info = (await this.#info('item', indexVersion)) ?? (await this.#info('user', indexVersion))
+  async #madeAtMs(version: string): Promise<number> {
+    const info = (await this.#info('item', version)) ?? (await this.#info('user', version))
     const madeAtMs = info?.config.metadata?.madeAtMs
     return typeof madeAtMs === 'number' ? madeAtMs : 0
   }
 
-  async #untilGreen(indexVersion: string, role: Role): Promise<void> {
-    const name = this.#names.collection(role, indexVersion)
-    const untilMs = this.#clock.nowMs() + this.#options.greenWaitMs
+  async #untilGreen(version: string, role: Role): Promise<void> {
+    const name = this.#parts.names.collection(role, version)
+    const untilMs = this.#parts.clock.nowMs() + this.#parts.options.greenWaitMs
     for (;;) {
-      const status = (await this.#info(role, indexVersion))?.status
+      const status = (await this.#info(role, version))?.status
       if (status === 'green') return
       // After a restart, indexing waits for a first change.
       if (status === 'grey') {
-        await this.#requests.write(`go on indexing ${name}`, (client) =>
+        await this.#parts.requests.write(`go on indexing ${name}`, (client) =>
           client.updateCollection(name, { optimizers_config: {} })
         )
       }
-      if (this.#clock.nowMs() >= untilMs) {
+      if (this.#parts.clock.nowMs() >= untilMs) {
         throw new UnavailableError(
-          `promote ${indexVersion}: ${name} is ${status ?? 'gone'}, not green, after ${this.#options.greenWaitMs} ms; nothing was switched`
+          `promote ${version}: ${name} is ${status ?? 'gone'}, not green, after ${this.#parts.options.greenWaitMs} ms; nothing was switched`
         )
       }
       await pause(greenPollMs)
     }
   }
 
-  /** Some items are found by their own vectors, and some users find items. @throws UnavailableError */
-  async #searchCanaries(indexVersion: string, held: PointCounts): Promise<void> {
-    const [items, users] = roles.map((role) => this.#names.collection(role, indexVersion)) as [string, string]
+  /** Some items are found by their own vectors, and some users find items. @throws UnavailableError if not */
+  async #searchCanaries(version: string, held: PointCounts): Promise<void> {
+    const [items, users] = roles.map((role) => this.#parts.names.collection(role, version)) as [string, string]
     const sample = async (name: string, withVector: boolean) =>
       (
-        await this.#requests.read(`read ${name}`, (client) =>
+        await this.#parts.requests.read(`read ${name}`, (client) =>
           client.scroll(name, { limit: canaries, with_vector: withVector, filter: { must_not: [isRemoved] } })
         )
       ).points
-    const failed = (what: string) => new UnavailableError(`promote ${indexVersion}: ${what}; nothing was switched`)
+    const failed = (what: string) => new UnavailableError(`promote ${version}: ${what}; nothing was switched`)
     if (held.items === 0) return
     const points = await sample(items, true)
-    const found = await this.#requests.read(`search ${items}`, (client) =>
+    const found = await this.#parts.requests.read(`search ${items}`, (client) =>
       client.queryBatch(items, { searches: points.map(({ vector }) => ({ query: vector as number[], limit: 1 })) })
     )
     found.forEach(({ points: [best] }, i) => {
@@ -366,9 +350,9 @@ export class QdrantVersions {
         )
     })
     if (held.users === 0) return
-    const { interestCount } = await this.shape(indexVersion)
+    const { interestCount } = await this.shape(version)
     const lookups = (await sample(users, false)).map(({ id, payload }) => ({ id, userId: String(payload?.id) }))
-    const lists = await this.#requests.read(`search ${items} for users`, (client) =>
+    const lists = await this.#parts.requests.read(`search ${items} for users`, (client) =>
       client.queryBatch(items, {
         searches: lookups.flatMap(({ id }) =>
           Array.from({ length: interestCount }, (_, k) => ({
@@ -385,10 +369,8 @@ export class QdrantVersions {
   }
 }
 
-export function noSuchVersion(indexVersion: string): ConfigError {
-  return new ConfigError([
-    `there is no index version ${indexVersion} in Qdrant: it was never made, or has been dropped`
-  ])
+export function noSuchVersion(version: string): ConfigError {
+  return new ConfigError([`there is no index version ${version} in Qdrant: it was never made, or has been dropped`])
 }
 
 function sizeOf(info: Schemas['CollectionInfo'] | undefined): number {
