@@ -22,24 +22,37 @@ export class TopRows {
 
   /** @param score greater than `threshold` */
   offer(row: number, score: number): void {
-    let at: number
+    const rows = this.#rows
+    const scores = this.#scores
+    let at = 0
     if (this.#held < this.#size) {
       at = this.#held++
-      for (let parent = (at - 1) >> 1; at > 0 && this.#isWorse(row, score, parent); parent = (at - 1) >> 1) {
-        this.#put(this.#rows[parent]!, this.#scores[parent]!, at)
+      while (at > 0) {
+        const parent = (at - 1) >> 1
+        const other = scores[parent]!
+        if (other < score || (other === score && rows[parent]! > row)) break // the parent is worse
+        scores[at] = other
+        rows[at] = rows[parent]!
         at = parent
       }
     } else {
-      at = 0
-      for (let child = 1; child < this.#held; child = 2 * at + 1) {
-        const other = child + 1
-        if (other < this.#held && this.#isWorse(this.#rows[other]!, this.#scores[other]!, child)) child = other
-        if (this.#isWorse(row, score, child)) break
-        this.#put(this.#rows[child]!, this.#scores[child]!, at)
+      const held = this.#held
+      for (;;) {
+        let child = 2 * at + 1
+        if (child >= held) break
+        if (child + 1 < held) {
+          const [left, right] = [scores[child]!, scores[child + 1]!]
+          if (right < left || (right === left && rows[child + 1]! > rows[child]!)) child++
+        }
+        const other = scores[child]!
+        if (score < other || (score === other && row > rows[child]!)) break // the child is better
+        scores[at] = other
+        rows[at] = rows[child]!
         at = child
       }
     }
-    this.#put(row, score, at)
+    scores[at] = score
+    rows[at] = row
   }
 
   /** Best first. */
@@ -47,14 +60,5 @@ export class TopRows {
     const order = Array.from({ length: this.#held }, (_, i) => i)
     order.sort((a, b) => this.#scores[b]! - this.#scores[a]! || this.#rows[a]! - this.#rows[b]!)
     return order.map((i) => make(this.#rows[i]!, this.#scores[i]!))
-  }
-
-  #isWorse(row: number, score: number, than: number): boolean {
-    return score < this.#scores[than]! || (score === this.#scores[than]! && row > this.#rows[than]!)
-  }
-
-  #put(row: number, score: number, at: number): void {
-    this.#rows[at] = row
-    this.#scores[at] = score
   }
 }

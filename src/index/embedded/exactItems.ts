@@ -200,12 +200,15 @@ export class ExactItems {
       const { foundRows, foundScores } = this.#table
       for (let i = 0; i < found; i++) {
         // The thresholds rise within a block: most of what was found is too low by now, and the cheap check is first.
-        let isAdmitted: boolean | undefined
-        for (let lane = 0; lane < lanes && isAdmitted !== false; lane++) {
+        const row = foundRows[i]!
+        let isAdmitted = false
+        for (let lane = 0; lane < lanes; lane++) {
           const score = foundScores[i * groupSize + lane]!
-          if (!(score > tops[first + lane]!.threshold)) continue
-          isAdmitted ??= admits(foundRows[i]!)
-          if (isAdmitted) tops[first + lane]!.offer(foundRows[i]!, score)
+          const top = tops[first + lane]!
+          if (!(score > top.threshold)) continue
+          if (!isAdmitted && !admits(row)) break
+          isAdmitted = true
+          top.offer(row, score)
         }
       }
       if (found > 0) for (let lane = 0; lane < lanes; lane++) limits[lane] = tops[first + lane]!.threshold
@@ -219,7 +222,8 @@ export class ExactItems {
     const keys = featureKeys(features)
     return (row) => {
       const entry = this.#entries[row]
-      return entry !== undefined && !excluded.has(row) && keys.every((key) => entry.profile?.keys.has(key) === true)
+      if (entry === undefined || excluded.has(row)) return false
+      return keys.length === 0 || keys.every((key) => entry.profile?.keys.has(key) === true)
     }
   }
 

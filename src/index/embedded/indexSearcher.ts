@@ -16,7 +16,7 @@ import {
   type UserPayload
 } from '../vectorIndex.ts'
 import { ExactItems } from './exactItems.ts'
-import type { IndexStore, VersionState } from './indexStore.ts'
+import type { IndexStore, StoreState, VersionState } from './indexStore.ts'
 
 export class IndexSearcher {
   readonly #store: IndexStore
@@ -29,10 +29,10 @@ export class IndexSearcher {
   }
 
   /** Applies what was committed since the last call, from one snapshot of the store. @throws CorruptError */
-  catchUp(): void {
+  catchUp(): StoreState {
     this.#store.refresh()
     const state = this.#store.state()
-    if (state.change === this.#change) return
+    if (state.change === this.#change) return state
     const versions = Object.values(state.versions)
     const generations = new Set(versions.map(({ generation }) => generation))
     for (const generation of this.#items.keys()) {
@@ -44,6 +44,7 @@ export class IndexSearcher {
       else this.#update(version, items)
     }
     this.#change = state.change
+    return state
   }
 
   /** @throws ConfigError for given vectors that are not unit vectors [Q, D], or a bad limit */
@@ -86,8 +87,7 @@ export class IndexSearcher {
   }
 
   #live() {
-    this.catchUp()
-    const { live: indexVersion, versions } = this.#store.state()
+    const { live: indexVersion, versions } = this.catchUp()
     const version = indexVersion === undefined ? undefined : own(versions, indexVersion)
     const items = version && this.#items.get(version.generation)
     if (indexVersion === undefined || version === undefined || items === undefined)

@@ -294,7 +294,7 @@ export class QdrantVersions {
         product: 'mtmi-stream',
         contract: 1,
         run: this.#parts.run,
-        version,
+        indexVersion: version,
         role,
         madeAtMs: this.#parts.clock.nowMs()
       }
