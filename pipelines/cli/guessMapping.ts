@@ -1,8 +1,8 @@
 // Proposes a source of the configuration from samples of a topic, for a person to check and edit.
 
 import { type ColumnRole, likelyNames, plainColumnName } from '../../src/lab/dataset/columnMapping.ts'
+import { detectTime } from '../../src/lab/dataset/detectTime.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
-import { detectTime } from '../../src/records/value/detectTime.ts'
 import type { TimeForm } from '../../src/records/value/eventTime.ts'
 import type { ValueRules } from '../../src/records/value/valueRules.ts'
 

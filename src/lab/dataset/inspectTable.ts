@@ -1,9 +1,9 @@
 // What the columns of a table without a header could be, by what is in them.
 
-import { detectTime } from '../../records/value/detectTime.ts'
 import { shownTime, type TimeForm, timeReader } from '../../records/value/eventTime.ts'
 import type { ValueRules } from '../../records/value/valueRules.ts'
 import type { ColumnMapping } from './columnMapping.ts'
+import { detectTime } from './detectTime.ts'
 import { presentTexts, type Table } from './tableLayout.ts'
 
 /** `time` without a form: there are two ways to read it. */

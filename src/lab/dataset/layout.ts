@@ -1,10 +1,10 @@
 // A format, applied to one file: how its records are read, and what is said of it before.
 
 import type { SourceFilter } from '../../core/config/sources.ts'
-import { shownForm } from '../../records/value/detectTime.ts'
 import { shownTime, type TimeForm } from '../../records/value/eventTime.ts'
 import type { ValueRules } from '../../records/value/valueRules.ts'
 import { type ColumnMapping, roles } from './columnMapping.ts'
+import { shownForm } from './detectTime.ts'
 import type { LineParser } from './lineParser.ts'
 
 export interface Layout {

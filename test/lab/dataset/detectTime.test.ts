@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { detectTime, shownForm } from '../../../src/records/value/detectTime.ts'
-import { rules } from './rules.ts'
+import { detectTime, shownForm } from '../../../src/lab/dataset/detectTime.ts'
+import { rules } from '../../records/value/rules.ts'
 
 const shown = (...texts: string[]) => {
   const found = detectTime(texts, rules)

@@ -1,8 +1,15 @@
 // In which form the times of a column are written, by the texts themselves.
 
 import { shorten } from '../../core/shorten.ts'
-import { latestMs, shownReading, shownTime, type TimeForm, timeReader, timeReadings } from './eventTime.ts'
-import type { ValueRules } from './valueRules.ts'
+import {
+  latestMs,
+  shownReading,
+  shownTime,
+  type TimeForm,
+  timeReader,
+  timeReadings
+} from '../../records/value/eventTime.ts'
+import type { ValueRules } from '../../records/value/valueRules.ts'
 
 export type TimeDetection =
   | { readonly kind: 'form'; readonly form: TimeForm }
