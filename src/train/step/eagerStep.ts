@@ -1,4 +1,5 @@
-// A training step operation by operation, with tfjs's gradients: for any model, on any backend.
+// A training step operation by operation, with tfjs's gradients: for any model, on any backend. See
+// docs/decisions/0050-studies-train-operation-by-operation.md.
 //
 // B examples, H rows that the histories touch, C unique candidates, K interests, D dimensions; W·P places of windows.
 
