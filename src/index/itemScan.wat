@@ -5,12 +5,6 @@
 (module
   (import "m" "memory" (memory 1 65536))
 
-  ;; Appends a row and its four scores. Returns the number of rows found so far.
-  (func $note (param $rows i32) (param $scores i32) (param $found i32) (param $row i32) (param $s v128) (result i32)
-    (i32.store (i32.add (local.get $rows) (i32.shl (local.get $found) (i32.const 2))) (local.get $row))
-    (v128.store (i32.add (local.get $scores) (i32.shl (local.get $found) (i32.const 4))) (local.get $s))
-    (i32.add (local.get $found) (i32.const 1)))
-
   ;; Returns how many of `count` > 0 rows score above a threshold. Of an odd number, the row after the last is read.
   (func (export "scan")
     (param $items i32) (param $rowBytes i32) (param $count i32) (param $query i32) (param $thresholds i32)
@@ -69,9 +63,11 @@
         (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 (local.get $x) (local.get $y))
         (i8x16.shuffle 8 9 10 11 12 13 14 15 24 25 26 27 28 29 30 31 (local.get $x) (local.get $y))))
       (if (v128.any_true (f32x4.gt (local.get $t) (local.get $limits)))
-        (then (local.set $found (call $note
-          (local.get $foundRows) (local.get $foundScores) (local.get $found)
-          (i32.add (local.get $firstRow) (local.get $i)) (local.get $t)))))
+        (then
+          (i32.store (i32.add (local.get $foundRows) (i32.shl (local.get $found) (i32.const 2)))
+            (i32.add (local.get $firstRow) (local.get $i)))
+          (v128.store (i32.add (local.get $foundScores) (i32.shl (local.get $found) (i32.const 4))) (local.get $t))
+          (local.set $found (i32.add (local.get $found) (i32.const 1)))))
       (if (i32.lt_u (i32.add (local.get $i) (i32.const 1)) (local.get $count)) (then
         (local.set $x (f32x4.add
           (i8x16.shuffle 0 1 2 3 16 17 18 19 4 5 6 7 20 21 22 23 (local.get $b0) (local.get $b1))
@@ -83,9 +79,11 @@
           (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 (local.get $x) (local.get $y))
           (i8x16.shuffle 8 9 10 11 12 13 14 15 24 25 26 27 28 29 30 31 (local.get $x) (local.get $y))))
         (if (v128.any_true (f32x4.gt (local.get $t) (local.get $limits)))
-          (then (local.set $found (call $note
-            (local.get $foundRows) (local.get $foundScores) (local.get $found)
-            (i32.add (i32.add (local.get $firstRow) (local.get $i)) (i32.const 1)) (local.get $t)))))
+          (then
+            (i32.store (i32.add (local.get $foundRows) (i32.shl (local.get $found) (i32.const 2)))
+              (i32.add (i32.add (local.get $firstRow) (local.get $i)) (i32.const 1)))
+            (v128.store (i32.add (local.get $foundScores) (i32.shl (local.get $found) (i32.const 4))) (local.get $t))
+            (local.set $found (i32.add (local.get $found) (i32.const 1)))))
       ))
       (local.set $items (i32.add (local.get $items) (i32.shl (local.get $rowBytes) (i32.const 1))))
       (br_if $pair (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 2))) (local.get $count))))
