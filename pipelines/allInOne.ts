@@ -233,7 +233,7 @@ export class WholePipeline {
   readiness(): Readiness {
     const { clock } = this.io
     if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
-    const stalled = this.#watch.stalled(clock.nowMs()) ?? this.#publish?.outage
+    const stalled = this.io.health?.problem() ?? this.#watch.stalled(clock.nowMs()) ?? this.#publish?.outage
     if (stalled !== undefined) return { ready: false, detail: stalled }
     const live = this.#live()
     if (live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
@@ -303,6 +303,7 @@ export class WholePipeline {
       this.metrics.progress.at({ stage }, movedAtMs)
     }
     this.metrics.users.set(this.#sequence.status().users)
+    this.metrics.apply(this.io.health?.takeReport() ?? [])
     if (train !== undefined) this.metrics.apply(progressiveMetrics(train.progressive))
   }
 

@@ -47,7 +47,7 @@ export async function bindOps({ ops }: Pick<Config, 'ops'>): Promise<BoundPort |
 export interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
-  readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs'>
+  readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs' | 'health'>
   /** Observed once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
@@ -92,7 +92,8 @@ export async function startOpsServer({
   }
 
   const readiness = (): Readiness => {
-    const detail = watch.stalled(clock.nowMs()) ?? (seen ? undefined : 'nothing has been read yet')
+    const detail =
+      io.health?.problem() ?? watch.stalled(clock.nowMs()) ?? (seen ? undefined : 'nothing has been read yet')
     if (detail !== undefined) return tasks.readiness({ ready: false, detail })
     const state = tasks.readiness(ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` })
     return accounts === undefined ? state : { ...state, accounts: accounts() }
@@ -105,12 +106,16 @@ export async function startOpsServer({
     if (watched !== undefined)
       tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
+  const measureLog = () => shown.apply(io.health?.takeReport() ?? [])
+  const ticking = setInterval(measureLog, watchMs)
   return {
     metrics: shown,
     readiness,
     backend: (report) => shown.info(buildInfo(report)),
     async close() {
       await tasks.stop()
+      clearInterval(ticking)
+      measureLog()
       await service?.close()
     }
   }

@@ -15,6 +15,7 @@ import type { QdrantIndex } from '../src/index/qdrant/qdrantIndex.ts'
 import type { QdrantOptions } from '../src/index/qdrant/qdrantOptions.ts'
 import type { IndexState, VectorIndex } from '../src/index/vectorIndex.ts'
 import { LocalLog } from '../src/log/local/localLog.ts'
+import { LogHealth } from '../src/log/logHealth.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
 import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
 import type { Metrics } from '../src/monitor/metricsRegistry.ts'
@@ -53,8 +54,9 @@ export async function openStageIo(config: Config, run: RunDirectory): Promise<St
   ])
   if (config.log === 'kafka') {
     const { KafkaLog } = await import('../src/log/kafka/kafkaLog.ts')
-    const log = await KafkaLog.open(config.kafka, clock)
-    return { config, clock, log, registry, codecs, maintain: async () => {} }
+    const health = new LogHealth(clock, (problem) => note(`warning: ${problem}`))
+    const log = await KafkaLog.open(config.kafka, clock, { health, run: run.name })
+    return { config, clock, log, registry, codecs, health, maintain: async () => {} }
   }
   const log = await LocalLog.open(run.path('log'), {
     partitions: (topic) => (partitioned.has(topic) ? topics.partitions : 1),

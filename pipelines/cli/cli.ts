@@ -317,6 +317,25 @@ withOptions(
   ]),
   [json()]
 ).action(async (options) => (await import('./topics.ts')).applyTopicsCommand(configured(), options))
+const offsets = addCommand(program, 'offsets', 'How far stages have read their topics on Kafka: show, reset', [
+  ['mtmi offsets show', 'position and lag by partition']
+])
+withOptions(
+  addCommand(offsets, 'show', 'Position and lag of ingest and sequence, by partition', [
+    ['mtmi offsets show --json', 'for a script']
+  ]),
+  [json()]
+).action(async (options) => (await import('./offsets.ts')).showOffsets(configured(), options))
+withOptions(
+  addCommand(offsets, 'reset', 'Where ingest begins in a source topic, next time it is started', [
+    ['mtmi offsets reset --topic clicks --to earliest', 'reads the topic again; event ids recognize what is known']
+  ]),
+  [
+    new Option('--topic <topic>', 'A topic of `sources`').makeOptionMandatory(),
+    new Option('--to <where>', 'earliest, latest, or a time such as 2026-05-01T12:00:00Z').makeOptionMandatory(),
+    json()
+  ]
+).action(async (options) => (await import('./offsets.ts')).resetOffsets(configured(), options))
 const schemas = addCommand(program, 'schemas', 'The schemas in the registry: check, register', [
   ['mtmi schemas check', 'changes nothing']
 ])

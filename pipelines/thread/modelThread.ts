@@ -101,7 +101,7 @@ async function main(task: ModelThreadTask): Promise<void> {
 
   const report = () => {
     for (const { status } of stages) if (status !== undefined) post(status())
-    entries.push(...catalogueMeter.entries(catalogue.account()))
+    entries.push(...(io.health?.takeReport() ?? []), ...catalogueMeter.entries(catalogue.account()))
     for (const { metrics } of stages) entries.push(...metrics())
     post({ kind: 'metrics', report: entries.splice(0) })
   }

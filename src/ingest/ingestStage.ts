@@ -128,8 +128,7 @@ export class IngestStage {
       },
       signal,
       untilEnd,
-      // A group of its own for each topic: members of one group must all read the same.
-      group: `${app}-ingest.${topic}`
+      group: `${app}-ingest`
     })
     try {
       for await (const event of events) {

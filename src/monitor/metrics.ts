@@ -115,6 +115,23 @@ export const metricDefinitions = {
     { reader }
   ),
 
+  brokersAway: gauge('mtmi_stage_brokers_away_seconds', 'Since brokers have not answered; 0 while they do'),
+  skippedRecords: counter(
+    'mtmi_stage_skipped_records_total',
+    'Offsets that retention removed before they were read, by topic',
+    { topic: { max: 32 } }
+  ),
+  partitionLag: gauge(
+    'mtmi_stage_partition_lag_records',
+    'Offsets below the high watermark that no process of the stage has read, by topic/partition, of every partition of its topics',
+    { partition: { max: 64 } }
+  ),
+  partitionBlocked: gauge(
+    'mtmi_stage_partition_blocked_seconds',
+    'Since an open transaction has kept readers from the records behind it; 0 where none does',
+    { partition: { max: 64 } }
+  ),
+
   taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of background tasks of a process; each is retried', {
     task: taskNames
   }),

@@ -4,12 +4,14 @@
 // how much of `user-sequences` it has is stored beside it, so that only what is missing is read.
 
 import path from 'node:path'
-import { BadEventError } from '../core/errors.ts'
+import type { Config } from '../core/config/config.ts'
+import { BadEventError, ConfigError } from '../core/errors.ts'
 import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasureOffset } from '../log/erasure.ts'
 import type { LogRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
+import { partitionOf } from '../log/partitioner.ts'
 import type { StageIo } from '../log/stageIo.ts'
 import { sequenceOf, userOf } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -28,6 +30,9 @@ export interface OwnedDisk {
   /** How much of `user-sequences` the partition's store has: the next offset to read of them; 0 if unknown. */
   readHeld(partition: number): bigint
   writeHeld(partition: number, held: bigint): void
+  /** How many partitions the topics had when histories were stored here; undefined: none were. */
+  readPartitions(): number | undefined
+  writePartitions(count: number): void
 }
 
 export interface OwnedSequencesOptions {
@@ -47,6 +52,8 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   const { io, disk, onRestored } = options
   const { log, clock, config } = io
   const topic = config.topics.userSequences
+  const sequenceEnds = await log.ends(topic)
+  checkPartitions(config.topics, (await log.ends(config.topics.interactions)).size, sequenceEnds.size, disk)
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
   const end = (await log.ends(topic)).get(partition) ?? 0n
@@ -64,6 +71,30 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
     await store.close()
     throw error
   }
+}
+
+/**
+ * A user's events and history are in one partition, which the number of partitions decides: both topics have the same,
+ * and it never changes.
+ *
+ * @throws ConfigError if they differ, or if the number has changed since histories were stored
+ */
+function checkPartitions(topics: Config['topics'], interactions: number, sequences: number, disk: OwnedDisk): void {
+  const stored = disk.readPartitions()
+  if (interactions === sequences && (stored === undefined || stored === sequences)) {
+    if (stored === undefined) disk.writePartitions(sequences)
+    return
+  }
+  throw partitionsChanged(
+    `topic ${topics.interactions} has ${interactions} partitions and ${topics.userSequences} has ${sequences}` +
+      (stored === undefined ? '' : `; histories were stored with ${stored}`)
+  )
+}
+
+function partitionsChanged(what: string): ConfigError {
+  return new ConfigError([
+    `${what}. Users would move to other partitions than their histories: create new topics with the number you want (topics.interactions, topics.userSequences), and begin a new run (--run NAME) that reads your sources from the beginning`
+  ])
 }
 
 /** Records held until the next ones are known: of each user among them only the last is decoded. */
@@ -113,12 +144,21 @@ async function* recordsOf(
 ): AsyncIterable<LogRecord> {
   const topic = config.topics.userSequences
   const ends = await log.ends(topic)
+  const end = ends.get(partition) ?? 0n
+  if (from >= end) return
   // The others have nothing from their end on.
   const resume = async (other: number) => (other === partition ? from : (ends.get(other) ?? 0n))
   for await (const event of log.read(topic, { resume, signal: new AbortController().signal, untilEnd: true })) {
     if (event.kind !== 'records' || event.partition !== partition) continue
     await loadSchemas(registry, event.records)
+    for (const { key, offset } of event.records)
+      if (partitionOf(key, ends.size) !== partition)
+        throw partitionsChanged(
+          `topic ${topic} has ${ends.size} partitions, but the record at offset ${offset} of partition ${partition} was put there when it had another number`
+        )
     yield* event.records
+    // The other partitions may wait for transactions of their owners.
+    if (event.records.at(-1)!.offset + 1n >= end) return
   }
 }
 
@@ -182,12 +222,22 @@ const heldOffset: StateKind<{ readonly held: string }> = {
   removed: 'windows of the partition are restored from the beginning of `user-sequences`'
 }
 
+const partitionCount: StateKind<{ readonly count: number }> = {
+  file: 'partitions',
+  version: 1,
+  schema: z.strictObject({ count: z.int().positive() }),
+  removed: 'a changed number of partitions is only noticed by the records that are read'
+}
+
 /** @param folder this process's alone */
 export function ownedDisk(folder: string): OwnedDisk {
+  const partitions = openStateFile(path.join(folder, 'sequences.partitions'), partitionCount)
   const file = (partition: number) => openStateFile(path.join(folder, `sequences-${partition}.held`), heldOffset)
   return {
     open: (partition) => LmdbSequenceStore.open(folder, partition),
     readHeld: (partition) => BigInt(file(partition).load()?.held ?? 0),
-    writeHeld: (partition, held) => file(partition).save({ held: String(held) })
+    writeHeld: (partition, held) => file(partition).save({ held: String(held) }),
+    readPartitions: () => partitions.load()?.count,
+    writePartitions: (count) => partitions.save({ count })
   }
 }

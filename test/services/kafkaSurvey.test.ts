@@ -75,7 +75,8 @@ test('topics and rights are told as they are, and nothing is changed by asking',
       const rights = async (topic: string) => [await survey.mayRead(topic), await survey.mayWrite(topic)]
       assert.deepEqual(await rights('read'), [true, false])
       assert.deepEqual(await rights('write'), [false, true])
-      assert.deepEqual([await survey.mayJoin('mtmi-sequence'), await survey.mayJoin('others')], [true, false])
+      const joins = ['mtmi-sequence', 'others'].map((group) => survey.mayJoin(group, 'live', 'read'))
+      assert.deepEqual(await Promise.all(joins), [true, false])
       assert.equal(await survey.mayFence('write', 'sequence-0'), true)
       assert.equal(await survey.mayFence('read', 'sequence-0'), false)
     } finally {

@@ -49,10 +49,13 @@ export class SimDisk {
 
   owned(life: Life, faults: Faults): OwnedDisk {
     const held = (partition: number) => this.file<string>(life, faults, `sequences-${partition}.held`)
+    const partitions = this.file<number>(life, faults, 'sequences.partitions')
     return {
       open: (partition) => this.store(life, faults, partition),
       readHeld: (partition) => BigInt(held(partition).load() ?? '0'),
-      writeHeld: (partition, next) => held(partition).save(String(next))
+      writeHeld: (partition, next) => held(partition).save(String(next)),
+      readPartitions: () => partitions.load(),
+      writePartitions: (count) => partitions.save(count)
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../../src/core/clock.ts'
 import type { Config } from '../../../src/core/config/config.ts'
 import { KafkaSurvey, type Right } from '../../../src/log/kafka/kafkaSurvey.ts'
 import { planTopics, type TopicPlan, wantedTopics } from '../../../src/log/kafka/kafkaTopics.ts'
+import { runToRead } from '../../runs.ts'
 import { doubtful, type Finding, failed, failure, fine } from './finding.ts'
 import { type StageName, type StageNeeds, stageNeeds } from './stageNeeds.ts'
 
@@ -32,7 +33,8 @@ export async function kafkaFindings(config: Config, { clock, limitMs, stage }: K
       ...(await sources(config, survey))
     ]
     for (const needs of stageNeeds(config))
-      if (stage === undefined || needs.stage === stage) findings.push(await rights(survey, needs))
+      if (stage === undefined || needs.stage === stage)
+        findings.push(await rights(survey, runToRead(config).name, needs))
     findings.push(await brokerClock(config, survey, clock))
     return findings
   } finally {
@@ -118,7 +120,11 @@ async function sources(config: Config, survey: KafkaSurvey): Promise<Finding[]> 
   return findings
 }
 
-async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fences }: StageNeeds): Promise<Finding> {
+async function rights(
+  survey: KafkaSurvey,
+  run: string,
+  { stage, reads, writes, groups, fences }: StageNeeds
+): Promise<Finding> {
   const what = `rights of ${stage}`
   const missing: string[] = []
   const unknown: string[] = []
@@ -128,7 +134,7 @@ async function rights(survey: KafkaSurvey, { stage, reads, writes, groups, fence
   }
   for (const topic of reads) note(await survey.mayRead(topic), `Read on topic ${topic}`)
   for (const topic of writes) note(await survey.mayWrite(topic), `Write on topic ${topic}`)
-  for (const group of groups) note(await survey.mayJoin(group), `Read on group ${group}`)
+  for (const { group, topic } of groups) note(await survey.mayJoin(group, run, topic), `Read on the groups of ${group}`)
   for (const { topic, fence } of fences)
     note(await survey.mayFence(topic, fence), `Write on the transactional ids of ${topic}`)
   if (missing.length > 0)

@@ -11,8 +11,8 @@ export interface StageNeeds {
   readonly stage: StageName
   readonly reads: readonly string[]
   readonly writes: readonly string[]
-  /** Consumer groups, without the client id before them. */
-  readonly groups: readonly string[]
+  /** Consumer groups, as the stage names them, with the topic that each reads. */
+  readonly groups: readonly { readonly group: string; readonly topic: string }[]
   /** Topics that are written to under a claim, with one of its names. */
   readonly fences: readonly { readonly topic: string; readonly fence: string }[]
 }
@@ -32,7 +32,7 @@ export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources
       stage: 'ingest',
       reads: [...sources.map(({ topic }) => topic), ...foreign],
       writes: [...into, ...foreign],
-      groups: sources.map(({ topic }) => `${app}-ingest.${topic}`),
+      groups: sources.map(({ topic }) => ({ group: `${app}-ingest`, topic })),
       fences: []
     },
     {
@@ -46,7 +46,7 @@ export function stageNeeds({ topics, sources }: Pick<Config, 'topics' | 'sources
         lateTopic(interactions)
       ],
       writes: [userSequences, ...deadLetters(interactions, items, userSequences), lateTopic(interactions)],
-      groups: [`${app}-sequence`],
+      groups: [{ group: `${app}-sequence`, topic: interactions }],
       fences: [{ topic: userSequences, fence: sequenceFence(0) }]
     },
     {

@@ -60,10 +60,12 @@ export const kafkaSchema = section({
     .default(30_000)
     .describe('A member of a group that is silent this long loses its partitions'),
   retryMs: durationMs(60 * minuteMs)
-    .default(120_000)
-    .describe(
-      'How long brokers that do not answer are tried again before the stage gives up: longer than they take to restart'
-    ),
+    .default(15 * minuteMs)
+    .describe('How long a running stage waits for brokers that do not answer, counted from the last answer'),
+  onGap: z
+    .enum(['continue', 'stop'])
+    .default('continue')
+    .describe('Where retention has removed records that a stage has not read: count them and continue, or stop it'),
   replicationFactor: count(0, 32)
     .default(0)
     .describe('Of topics that `mtmi topics apply` makes; 0 leaves it to the brokers')

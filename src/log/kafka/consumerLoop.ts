@@ -3,13 +3,13 @@
 import type { Consumer, ConsumerConfig, EachBatchPayload, Kafka } from 'kafkajs'
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
-import { kafkaError, RetryBudget } from './kafkaClient.ts'
+import { kafkaError, RetryBudget, type RetryLimits } from './kafkaClient.ts'
 
 export interface ConsumerLoopOptions {
   readonly kafka: Kafka
   readonly topic: string
   readonly consumer: ConsumerConfig
-  readonly retryMs: number
+  readonly limits: RetryLimits
   /** Called with the assigned partitions after each join, before anything is fetched. */
   readonly onJoin: (partitions: number[], memberId: string) => void
   /** Called when the consumer has crashed: it has no partitions until the next join. */
@@ -37,7 +37,7 @@ export class ConsumerLoop {
 
   constructor(options: ConsumerLoopOptions) {
     this.#options = options
-    this.#budget = new RetryBudget(options.retryMs)
+    this.#budget = new RetryBudget(options.limits)
     this.consumer = options.kafka.consumer({
       ...options.consumer,
       allowAutoTopicCreation: false,
@@ -70,6 +70,7 @@ export class ConsumerLoop {
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#starting
+    this.#budget.progress()
     if (this.#isJoining) {
       let timer: NodeJS.Timeout | undefined
       await new Promise<void>((resolve) => {

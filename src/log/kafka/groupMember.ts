@@ -8,15 +8,21 @@ import kafkajs, { type Assigner, type Kafka } from 'kafkajs'
 import { ConfigError } from '../../core/errors.ts'
 import { ConsumerLoop } from './consumerLoop.ts'
 import { assignPartitions } from './kafkaAssignment.ts'
+import type { RetryLimits } from './kafkaClient.ts'
 
 const { MemberAssignment, MemberMetadata } = kafkajs.AssignerProtocol
+
+/** Runs that read other topics, or the same topics for themselves, do not share a group. */
+export function groupIdOf(clientId: string, group: string, run: string, topic: string): string {
+  return `${clientId}.${group}.${run}.${topic}`
+}
 
 export interface GroupMemberOptions {
   readonly kafka: Kafka
   readonly topic: string
   readonly groupId: string
   readonly sessionTimeoutMs: number
-  readonly retryMs: number
+  readonly limits: RetryLimits
   /** Next offsets of the partitions that are owned, committed when a rebalance begins. */
   readonly offsets: () => ReadonlyMap<number, bigint>
   /** Called when `partitions` or `failure` has changed. */
@@ -43,10 +49,10 @@ export class GroupMember {
   #failure: unknown
 
   constructor(options: GroupMemberOptions) {
-    const { kafka, topic, groupId, retryMs, sessionTimeoutMs } = options
+    const { kafka, topic, groupId, limits, sessionTimeoutMs } = options
     this.#options = options
     this.#loop = new ConsumerLoop({
-      ...{ kafka, topic, retryMs },
+      ...{ kafka, topic, limits },
       consumer: {
         ...{
           groupId,

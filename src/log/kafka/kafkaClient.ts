@@ -7,7 +7,10 @@ import tls from 'node:tls'
 import kafkajs, { type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import type { LogHealth } from '../logHealth.ts'
 
+/** How long a command, or the start of a stage, waits: its user is looking on, or its supervisor starts it again. */
+export const startRetryMsMax = 120_000
 const backoffMs = { first: 20, max: 2000 }
 /** Until a broker that does not answer is given up; kafkajs adds what a call may wait on purpose. */
 const requestTimeoutMs = 30_000
@@ -155,20 +158,30 @@ function causesOf(error: unknown): Error[] {
 /** A topic that was just created is not known to every broker at once; another one will not appear. */
 const unknownTopicMs = 5000
 
+export interface RetryLimits {
+  readonly retryMs: number
+  /** Is told of failures. */
+  readonly health?: LogHealth | undefined
+}
+
 /**
  * The time that brokers may be away. It runs from the last progress, so an operation of any length survives outages
  * of this length each.
  */
 export class RetryBudget {
   readonly #retryMs: number
+  readonly #health: LogHealth | undefined
   #failingSinceMs: number | undefined
   #waitMs = backoffMs.first
 
-  constructor(retryMs: number) {
+  constructor({ retryMs, health }: RetryLimits) {
     this.#retryMs = retryMs
+    this.#health = health
   }
 
+  /** An attempt has succeeded, or nobody waits for it any more. */
   progress(): void {
+    if (this.#failingSinceMs !== undefined) this.#health?.answering(this)
     this.#failingSinceMs = undefined
     this.#waitMs = backoffMs.first
   }
@@ -179,7 +192,11 @@ export class RetryBudget {
     this.#failingSinceMs ??= nowMs
     const limitMs = isUnknownTopic(error) ? Math.min(unknownTopicMs, this.#retryMs) : this.#retryMs
     const isSpent = nowMs - this.#failingSinceMs + this.#waitMs > limitMs
-    if (!isTransient(error) || isSpent || signal?.aborted === true) throw kafkaError(error, what)
+    if (!isTransient(error) || isSpent || signal?.aborted === true) {
+      this.progress()
+      throw kafkaError(error, what)
+    }
+    this.#health?.failing(this, `${what}: ${(error as Error).message}`)
     // Jitter: many members do not come back at the same instant. The clock's last digits differ between processes.
     const jitter = 0.5 + ((nowMs * 1000) % 1)
     await pause(this.#waitMs * jitter, undefined, signal === undefined ? {} : { signal }).catch(() => {}) // aborted: go on
@@ -190,13 +207,15 @@ export class RetryBudget {
 /** Calls `attempt` until it succeeds. @throws MtmiError: the last error, after `retryMs` of failures */
 export async function retrying<T>(
   what: string,
-  limits: { readonly retryMs: number; readonly signal?: AbortSignal },
+  limits: RetryLimits & { readonly signal?: AbortSignal },
   attempt: () => Promise<T>
 ): Promise<T> {
-  const budget = new RetryBudget(limits.retryMs)
+  const budget = new RetryBudget(limits)
   for (;;) {
     try {
-      return await attempt()
+      const result = await attempt()
+      budget.progress()
+      return result
     } catch (error) {
       await budget.backOff(error, what, limits.signal)
     }

@@ -5,65 +5,58 @@
 // (`committed` of `resume`). Readers see committed records only.
 
 import { randomUUID } from 'node:crypto'
-import type { Admin, Kafka } from 'kafkajs'
+import type { Kafka } from 'kafkajs'
+import type { Clock } from '../../core/clock.ts'
 import type { KafkaOptions } from '../../core/config/config.ts'
-import { CorruptError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
-import { handledLater } from '../../core/promises.ts'
 import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
+import { LogHealth } from '../logHealth.ts'
 import { compressionTypes, registerCompressionCodecs } from './compressionCodecs.ts'
-import { GroupMember } from './groupMember.ts'
-import { kafkaClient, kafkaError, retrying } from './kafkaClient.ts'
-import { type Cluster, logOffsets, openCluster, partitionsOf, recordEnd } from './kafkajsInternals.ts'
+import { GroupMember, groupIdOf } from './groupMember.ts'
+import { kafkaClient, kafkaError, type RetryLimits } from './kafkaClient.ts'
+import { KafkaLookups, type TopicRead } from './kafkaLookups.ts'
 import { KafkaProducer } from './kafkaProducer.ts'
 import { TopicReader } from './topicReader.ts'
 
 /** How often a group's offsets are committed. */
 const hintIntervalMs = 5000
-/** How long the number of a topic's partitions is taken as known. */
-const partitionsMaxAgeMs = 30_000
-/** How long the first offsets are taken as known where a position jumps: compaction makes many holes. */
-const startsMaxAgeMs = 1000
+/** How often lag is looked up. */
+const watchIntervalMs = 5000
 /** Of kafkajs, for each second of `retryMs`: a producer repeats its own requests. */
 const retriesPerSecond = 2
 
-/** Records that retention removed before they were read. */
-export interface LogGap {
-  readonly topic: string
-  readonly partition: number
-  /** The first offset that was not read, and the one that reading continues at. */
-  readonly from: bigint
-  readonly to: bigint
-}
-
-export interface KafkaLogHooks {
-  readonly onGap?: (gap: LogGap) => void
+export interface KafkaLogContext {
+  readonly health?: LogHealth
+  /** Part of the names of consumer groups. */
+  readonly run?: string
 }
 
 export class KafkaLog implements EventLog {
   readonly #kafka: Kafka
   readonly #options: KafkaOptions
-  readonly #hooks: KafkaLogHooks
+  readonly #limits: RetryLimits
+  readonly #run: string
   readonly #producers = new Map<string, KafkaProducer>()
   readonly #reading = new Set<AbortController>()
   readonly #readers = new Set<TopicReader>()
   /** Readers that have ended, kept joined for the next of the same topic. */
   readonly #spare = new Map<string, TopicReader>()
-  /** Ends that were looked at, and where their records end. */
-  readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
-  readonly #partitions = new Map<string, { count: number; atMs: number }>()
-  readonly #starts = new Map<string, { starts: ReadonlyMap<number, bigint>; atMs: number }>()
-  readonly #cluster: Cluster
-  readonly #admin: Admin
-  #lookups: Promise<unknown> = Promise.resolve()
+  readonly #lookups: KafkaLookups
+  /** What is read now, and how far. */
+  readonly #reads = new Set<TopicRead>()
+  readonly #watching: NodeJS.Timeout
   #isClosed = false
 
-  /** Tests the codecs, and that the brokers answer. @throws ConfigError; UnavailableError after `retryMs` */
-  static async open(options: KafkaOptions, _clock?: unknown, hooks: KafkaLogHooks = {}): Promise<KafkaLog> {
+  /** Tests the codecs, and that the brokers answer. @throws ConfigError; UnavailableError if they do not */
+  static async open(
+    options: KafkaOptions,
+    clock: Clock,
+    { health = new LogHealth(clock, () => {}), run = 'live' }: KafkaLogContext = {}
+  ): Promise<KafkaLog> {
     await registerCompressionCodecs()
-    const log = new KafkaLog(options, hooks)
+    const log = new KafkaLog(options, health, run)
     try {
-      await log.#lookUp(`connecting to ${options.brokers.join(', ')}`, () => log.#cluster.connect())
+      await log.#lookups.connect()
     } catch (error) {
       await log.close()
       throw error
@@ -71,12 +64,13 @@ export class KafkaLog implements EventLog {
     return log
   }
 
-  private constructor(options: KafkaOptions, hooks: KafkaLogHooks) {
+  private constructor(options: KafkaOptions, health: LogHealth, run: string) {
+    this.#run = run
     this.#kafka = kafkaClient(options)
     this.#options = options
-    this.#hooks = hooks
-    this.#cluster = openCluster(this.#kafka)
-    this.#admin = this.#kafka.admin()
+    this.#limits = { retryMs: options.retryMs, health }
+    this.#lookups = new KafkaLookups(this.#kafka, options, health)
+    this.#watching = setInterval(() => void this.#lookups.watch(this.#reads), watchIntervalMs).unref()
   }
 
   /**
@@ -107,50 +101,47 @@ export class KafkaLog implements EventLog {
     options.signal.addEventListener('abort', onAbort)
     this.#reading.add(stop)
     const reader = this.#takeReader(topic)
+    const groupId =
+      options.group === undefined ? undefined : groupIdOf(this.#options.clientId, options.group, this.#run, topic)
+    const read: TopicRead = { topic, groupId, processed: new Map() }
+    this.#reads.add(read)
     try {
-      if (options.group === undefined) yield* this.#readAll(reader, options, stop.signal)
-      else yield* this.#readShare(reader, options.group, options, stop.signal)
+      const events =
+        groupId === undefined
+          ? this.#readAll(reader, options, read.processed, stop.signal)
+          : this.#readShare(reader, groupId, options, read.processed, stop.signal)
+      yield* events
     } catch (error) {
       if (!stop.signal.aborted) throw kafkaError(error, `reading ${topic}`)
     } finally {
       options.signal.removeEventListener('abort', onAbort)
       this.#reading.delete(stop)
+      this.#reads.delete(read)
       await this.#giveBack(reader)
     }
   }
 
   /** One past the last committed record, by partition: no reader gets the markers of transactions behind it. */
   ends(topic: string): Promise<Offsets> {
-    return this.#lookUp(`looking up the ends of ${topic}`, async () => {
-      const partitions = await partitionsOf(this.#cluster, topic)
-      const ends = await logOffsets(this.#cluster, topic, partitions, 'end')
-      const found: Offsets = new Map()
-      for (const [partition, end] of ends) {
-        const key = `${topic}/${partition}`
-        const known = this.#recordEnds.get(key)
-        const records = known?.end === end ? known.records : await recordEnd(this.#cluster, topic, partition, end)
-        this.#recordEnds.set(key, { end, records })
-        found.set(partition, records)
-      }
-      return found
-    })
+    return this.#lookups.recordEnds(topic)
   }
 
   /** Readers end; appends that were begun are finished. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    clearInterval(this.#watching)
     for (const reading of this.#reading) reading.abort()
     await Promise.all([...this.#producers.values()].map((producer) => producer.close()))
     await Promise.all([...this.#readers].map((reader) => reader.close()))
-    await this.#lookups
-    for (const connections of [this.#cluster, this.#admin]) await connections.disconnect().catch(() => {}) // the sockets are closed either way
+    await this.#lookups.close()
   }
 
   /** All partitions, without sharing them. */
   async *#readAll(
     reader: TopicReader,
     { resume, untilEnd }: ReadOptions,
+    processed: Map<number, bigint>,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
     await reader.ready(signal)
@@ -164,30 +155,36 @@ export class KafkaLog implements EventLog {
         const wanted = new Map<number, bigint>()
         for (const partition of added) if (!signal.aborted) wanted.set(partition, await resume(partition))
         if (signal.aborted) return
-        reader.begin(await this.#checkedPositions(reader.topic, wanted))
-        if (untilEnd === true) ends ??= await this.#stableEnds(reader.topic)
+        const positions = await this.#lookups.positions(reader.topic, wanted)
+        for (const [partition, position] of positions) processed.set(partition, position)
+        reader.begin(positions)
+        if (untilEnd === true) ends ??= await this.#lookups.stableEnds(reader.topic)
         continue
       }
       const event = nextEvent(reader, ends)
       if (event === 'end') return
-      if (event === undefined) await reader.next(signal)
-      else yield event
+      if (event === undefined) {
+        await reader.next(signal)
+        continue
+      }
+      yield event
+      // The caller asks for more: it has processed what it got.
+      if (event.kind === 'records') processed.set(event.partition, event.records.at(-1)!.offset + 1n)
     }
   }
 
   /** The partitions that the group assigns to this member. */
   async *#readShare(
     reader: TopicReader,
-    name: string,
+    groupId: string,
     { resume, untilEnd }: ReadOptions,
+    processed: Map<number, bigint>,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
     const { topic } = reader
-    const groupId = `${this.#options.clientId}.${name}`
-    const processed = new Map<number, bigint>()
-    const { sessionTimeoutMs, retryMs } = this.#options
+    const { sessionTimeoutMs } = this.#options
     const member = new GroupMember({
-      ...{ kafka: this.#kafka, topic, groupId, sessionTimeoutMs, retryMs },
+      ...{ kafka: this.#kafka, topic, groupId, sessionTimeoutMs, limits: this.#limits },
       offsets: () => processed,
       onChange: () => reader.wake()
     })
@@ -218,16 +215,16 @@ export class KafkaLog implements EventLog {
           hasJoined = true
           for (const partition of added) owned.add(partition)
           yield { kind: 'assigned', partitions: added }
-          const committed = await this.#committed(groupId, topic, signal)
+          const committed = await this.#lookups.committed(groupId, topic)
           const wanted = new Map<number, bigint>()
           for (const partition of added)
             if (!signal.aborted && member.partitions?.includes(partition) === true)
               wanted.set(partition, await resume(partition, committed.get(partition)))
           if (signal.aborted) break
-          const positions = await this.#checkedPositions(topic, wanted)
+          const positions = await this.#lookups.positions(topic, wanted)
           reader.begin(positions)
           for (const [partition, position] of positions) processed.set(partition, position)
-          if (untilEnd === true) ends = await this.#stableEnds(topic, ends)
+          if (untilEnd === true) ends = new Map([...(await this.#lookups.stableEnds(topic)), ...(ends ?? [])])
           continue
         }
         const event = assigned === undefined ? undefined : nextEvent(reader, ends)
@@ -237,7 +234,6 @@ export class KafkaLog implements EventLog {
           continue
         }
         yield event
-        // The caller asks for more: it has processed what it got.
         if (event.kind === 'records') processed.set(event.partition, event.records.at(-1)!.offset + 1n)
         if (performance.now() - hintedMs < hintIntervalMs) continue
         hintedMs = performance.now()
@@ -250,115 +246,20 @@ export class KafkaLog implements EventLog {
     }
   }
 
-  /** What the group has committed, by partition; empty if it never did. */
-  async #committed(groupId: string, topic: string, signal: AbortSignal): Promise<ReadonlyMap<number, bigint>> {
-    const { retryMs } = this.#options
-    const found = await retrying(`looking up the offsets of group ${groupId}`, { retryMs, signal }, async () => {
-      await this.#admin.connect()
-      return this.#admin.fetchOffsets({ groupId, topics: [topic] })
-    })
-    // −1 where nothing was committed.
-    const committed = (found[0]?.partitions ?? []).map(({ partition, offset }) => [partition, BigInt(offset)] as const)
-    return new Map(committed.filter(([, offset]) => offset >= 0n))
-  }
-
-  /** Where committed records end now, by partition. @param known the ends that are kept */
-  async #stableEnds(topic: string, known: ReadonlyMap<number, bigint> = new Map()): Promise<Map<number, bigint>> {
-    const ends = await this.#lookUp(`looking up the ends of ${topic}`, async () =>
-      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'end')
-    )
-    return new Map([...ends, ...known])
-  }
-
-  /**
-   * Positions to read from, none before the log's start.
-   *
-   * @throws CorruptError for one beyond the log's end, or for a gap where `kafka.onGap` is `stop`
-   */
-  async #checkedPositions(topic: string, positions: ReadonlyMap<number, bigint>): Promise<Map<number, bigint>> {
-    if (positions.size === 0) return new Map()
-    const ends = await this.#stableEnds(topic)
-    const starts = await this.#logStarts(topic)
-    const checked = new Map<number, bigint>()
-    for (const [partition, position] of positions) {
-      const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
-      if (position > end) throw replaced(topic, partition, position, end)
-      if (position > 0n && position < start) this.#reportGap({ topic, partition, from: position, to: start })
-      checked.set(partition, position < start ? start : position)
-    }
-    return checked
-  }
-
-  /** @param position where the reader was @param first what it got next */
-  async #checkJump(topic: string, partition: number, position: bigint, first: bigint): Promise<void> {
-    if (first < position) {
-      const end = (await this.#stableEnds(topic)).get(partition) ?? 0n
-      if (end < position) throw replaced(topic, partition, position, end)
-      return
-    }
-    const known = this.#starts.get(topic)
-    const isFresh = known !== undefined && performance.now() - known.atMs < startsMaxAgeMs
-    const starts = isFresh ? known.starts : await this.#logStarts(topic)
-    if ((starts.get(partition) ?? 0n) > position) this.#reportGap({ topic, partition, from: position, to: first })
-  }
-
-  async #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
-    const starts = await this.#lookUp(`looking up the start of ${topic}`, async () =>
-      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'start')
-    )
-    this.#starts.set(topic, { starts, atMs: performance.now() })
-    return starts
-  }
-
-  #reportGap(gap: LogGap): void {
-    this.#hooks.onGap?.(gap)
-  }
-
-  /** One after another: two first requests of kafkajs to a broker at once open two connections, and one stays open. */
-  #lookUp<T>(what: string, look: () => Promise<T>): Promise<T> {
-    const { retryMs } = this.#options
-    const turn = handledLater(
-      this.#lookups.then(() =>
-        retrying(what, { retryMs }, async () => {
-          try {
-            return await look()
-          } catch (error) {
-            await this.#cluster.connect().then(
-              () => this.#cluster.refreshMetadata(),
-              () => {}
-            )
-            throw error
-          }
-        })
-      )
-    )
-    this.#lookups = turn.catch(() => {}) // the caller of this turn gets the error
-    return turn
-  }
-
   #producer(key: string, transactionalId?: string): KafkaProducer {
     let producer = this.#producers.get(key)
     if (producer === undefined) {
       const { retryMs, requestBytesMax, compression } = this.#options
       const retries = Math.ceil((retryMs / 1000) * retriesPerSecond)
       producer = new KafkaProducer({
-        ...{ retryMs, requestBytesMax, compression: compressionTypes[compression] },
+        ...{ limits: this.#limits, requestBytesMax, compression: compressionTypes[compression] },
         open: (signal) => kafkaClient(this.#options, { retries, signal }),
-        partitionsOf: (topic) => this.#partitionCount(topic),
+        partitionsOf: (topic) => this.#lookups.partitionCount(topic),
         ...(transactionalId === undefined ? {} : { transactionalId })
       })
       this.#producers.set(key, producer)
     }
     return producer
-  }
-
-  async #partitionCount(topic: string): Promise<number> {
-    const known = this.#partitions.get(topic)
-    if (known !== undefined && performance.now() - known.atMs < partitionsMaxAgeMs) return known.count
-    const what = `looking up the partitions of ${topic}`
-    const count = (await this.#lookUp(what, () => partitionsOf(this.#cluster, topic))).length
-    this.#partitions.set(topic, { count, atMs: performance.now() })
-    return count
   }
 
   #takeReader(topic: string): TopicReader {
@@ -367,11 +268,11 @@ export class KafkaLog implements EventLog {
       this.#spare.delete(topic)
       return spare
     }
-    const { clientId, retryMs } = this.#options
+    const { clientId } = this.#options
     const reader = new TopicReader({
-      ...{ kafka: this.#kafka, topic, retryMs },
+      ...{ kafka: this.#kafka, topic, limits: this.#limits },
       groupId: `${clientId}.mtmi-read.${topic}.${randomUUID()}`,
-      onJump: (partition, position, first) => this.#checkJump(topic, partition, position, first)
+      onJump: (partition, position, first) => this.#lookups.checkJump(topic, partition, position, first)
     })
     this.#readers.add(reader)
     return reader
@@ -398,10 +299,4 @@ function nextEvent(
   const end = ends?.get(taken.partition)
   const records = end === undefined ? taken.records : taken.records.filter(({ offset }) => offset < end)
   return records.length === 0 ? nextEvent(reader, ends) : { ...taken, records }
-}
-
-function replaced(topic: string, partition: number, position: bigint, end: bigint): CorruptError {
-  return new CorruptError(
-    `topic ${topic}, partition ${partition}: the next offset to read is ${position}, but the log ends at ${end}. The topic was deleted or created again while the reader's state was kept: reset both, or restore the topic`
-  )
 }

@@ -11,12 +11,12 @@ import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
-import { kafkaError, protocolErrorOf, RetryBudget, retrying } from './kafkaClient.ts'
+import { kafkaError, protocolErrorOf, RetryBudget, type RetryLimits, retrying } from './kafkaClient.ts'
 
 export interface KafkaProducerOptions {
   /** A client that makes no connection once `signal` is aborted, and repeats its requests for `retryMs`. */
   readonly open: (signal: AbortSignal) => Kafka
-  readonly retryMs: number
+  readonly limits: RetryLimits
   readonly requestBytesMax: number
   /** As the protocol numbers codecs. */
   readonly compression: number
@@ -109,7 +109,7 @@ export class KafkaProducer {
   /** With a transactional id: claims it. */
   async #connect(): Promise<Producer> {
     if (this.#connected !== undefined) return this.#connected.producer
-    const { open, transactionalId, retryMs } = this.#options
+    const { open, transactionalId, limits } = this.#options
     const closed = new AbortController()
     const producer = open(closed.signal).producer({
       ...{ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false, transactionTimeout },
@@ -124,7 +124,7 @@ export class KafkaProducer {
       await this.#withinBudget(
         transactionalId === undefined ? 'getting a producer id' : `claiming the transactional id ${transactionalId}`,
         () =>
-          retrying('getting a producer id', { retryMs }, async () => {
+          retrying('getting a producer id', limits, async () => {
             await producer.connect()
             if (transactionalId !== undefined) await (await producer.transaction()).abort()
           })
@@ -139,7 +139,7 @@ export class KafkaProducer {
 
   /** @throws UnavailableError after `retryMs`, whatever kafkajs still tries */
   async #withinBudget<T>(what: string, work: () => Promise<T>): Promise<T> {
-    const { retryMs } = this.#options
+    const { retryMs } = this.#options.limits
     let timer: NodeJS.Timeout | undefined
     const late = handledLater(
       new Promise<never>((_, reject) => {
@@ -187,13 +187,14 @@ export class KafkaProducer {
    * those that nobody has acknowledged are sent once more.
    */
   async #send(send: Send, topic: string, round: readonly PartitionMessage[]): Promise<void> {
-    const { compression, retryMs } = this.#options
-    const budget = new RetryBudget(retryMs)
+    const { compression, limits } = this.#options
+    const budget = new RetryBudget(limits)
     for (let messages = round; messages.length > 0; ) {
       try {
         const sent = await send({ topic, messages: [...messages], acks: -1, timeout: replicasTimeoutMs, compression })
         const acknowledged = new Set(sent.map(({ partition }) => partition))
         if (acknowledged.size === 0) throw new UnavailableError(`no broker has acknowledged records of ${topic}`)
+        budget.progress()
         messages = messages.filter(({ partition }) => !acknowledged.has(partition))
       } catch (error) {
         // kafkajs gives up where it finds no coordinator. The batch of one partition keeps its sequence number, so the

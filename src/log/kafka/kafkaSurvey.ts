@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
+import { groupIdOf } from './groupMember.ts'
 import { kafkaClient, kafkaError, protocolErrorOf } from './kafkaClient.ts'
 import { type Broker, type Cluster, findCoordinator, openCluster } from './kafkajsInternals.ts'
 
@@ -122,9 +123,8 @@ export class KafkaSurvey {
     })
   }
 
-  /** @param group without the client id that comes before it */
-  mayJoin(group: string): Promise<Right> {
-    const groupId = `${this.#options.clientId}.${group}`
+  mayJoin(group: string, run: string, topic: string): Promise<Right> {
+    const groupId = groupIdOf(this.#options.clientId, group, run, topic)
     return this.#may(`joining the group ${groupId}`, async () => {
       const coordinator = await findCoordinator(this.#cluster, groupId, 'group')
       await coordinator.heartbeat({ groupId, groupGenerationId: 0, memberId: 'nobody' })

@@ -5,7 +5,7 @@ import kafkajs, { type Admin } from 'kafkajs'
 import type { Config, KafkaOptions } from '../../core/config/config.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { deadLetterTopic } from '../deadLetter.ts'
-import { kafkaClient, retrying } from './kafkaClient.ts'
+import { kafkaClient, retrying, startRetryMsMax } from './kafkaClient.ts'
 
 export interface WantedTopic {
   readonly topic: string
@@ -187,7 +187,7 @@ async function describe(
 async function withAdmin<T>(options: KafkaOptions, what: string, work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = kafkaClient(options).admin()
   try {
-    return await retrying(what, { retryMs: options.retryMs }, async () => {
+    return await retrying(what, { retryMs: Math.min(options.retryMs, startRetryMsMax) }, async () => {
       await admin.connect()
       return work(admin)
     })

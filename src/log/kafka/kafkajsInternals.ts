@@ -1,8 +1,9 @@
 // The parts of kafkajs that are not documented, all in one place: its connections to the brokers (the `cluster` that it
 // passes to partition assigners), and requests on them.
 //
-// Needed for what no documented call returns (docs/decisions/0014-kafkajs-documented-api.md): where committed records end (kafkajs'
-// admin counts open transactions and the markers of ended ones), and, for `mtmi doctor`, rights without using them.
+// Needed for what no documented call returns (docs/decisions/0014-kafkajs-documented-api.md): where committed records
+// end (kafkajs' admin counts the markers of transactions), the high watermark (the admin returns the last stable offset
+// as `high`), and, for `mtmi doctor`, rights without using them.
 
 import type { Broker, Cluster, Kafka } from 'kafkajs'
 import { MtmiError, UnavailableError } from '../../core/errors.ts'
@@ -38,15 +39,16 @@ const clusterMethods = [
 ] as const
 
 /**
- * Connections of their own, of a reader of committed records.
+ * Connections of their own.
  *
+ * @param readUncommitted whether ends are high watermarks, rather than last stable offsets
  * @throws MtmiError UNAVAILABLE, canRetry false, if this version of kafkajs lacks what is used here
  */
-export function openCluster(kafka: Kafka): Cluster {
+export function openCluster(kafka: Kafka, { readUncommitted = false } = {}): Cluster {
   let cluster: Cluster | undefined
   // This consumer is never connected.
   kafka.consumer({
-    groupId: 'unused',
+    ...{ groupId: 'unused', readUncommitted },
     allowAutoTopicCreation: false,
     metadataMaxAge: 60_000,
     partitionAssigners: [
@@ -114,7 +116,7 @@ export async function partitionsOf(cluster: Cluster, topic: string): Promise<num
   return partitions.sort((a, b) => a - b)
 }
 
-/** The first offset, or the last stable one: a reader of committed records gets nothing from there on. */
+/** The first offset, or the end: what that is, `openCluster` was told. */
 export async function logOffsets(
   cluster: Cluster,
   topic: string,

@@ -7,6 +7,7 @@ import type { EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs'
 import { own, setOwn } from '../../core/own.ts'
 import type { LogRecord } from '../eventLog.ts'
 import { ConsumerLoop } from './consumerLoop.ts'
+import type { RetryLimits } from './kafkaClient.ts'
 
 export interface Fetched {
   readonly kind: 'records'
@@ -28,7 +29,7 @@ export interface TopicReaderOptions {
   readonly kafka: Kafka
   readonly topic: string
   readonly groupId: string
-  readonly retryMs: number
+  readonly limits: RetryLimits
   /** A partition continued at another offset than its position. Resolves once the reader may go on. */
   readonly onJump: (partition: number, position: bigint, first: bigint) => Promise<void>
 }
@@ -68,11 +69,11 @@ export class TopicReader {
   readonly #waiters = new Set<() => void>()
 
   constructor(options: TopicReaderOptions) {
-    const { kafka, topic, groupId, retryMs } = options
+    const { kafka, topic, groupId, limits } = options
     this.topic = topic
     this.#options = options
     this.#loop = new ConsumerLoop({
-      ...{ kafka, topic, retryMs },
+      ...{ kafka, topic, limits },
       consumer: {
         ...{ groupId, maxWaitTimeInMs: maxWaitMs, maxBytesPerPartition: partitionBytesMax, maxBytes: fetchBytesMax },
         heartbeatInterval: heartbeatMs

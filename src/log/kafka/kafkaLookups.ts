@@ -1,0 +1,230 @@
+// What a reader or writer of topics looks up: where they begin and end, how many partitions they have, how far groups
+// are; and what follows from it: gaps, topics that were created again, lag.
+
+import type { Admin, Kafka } from 'kafkajs'
+import type { KafkaOptions } from '../../core/config/config.ts'
+import { CorruptError } from '../../core/errors.ts'
+import type { Offsets } from '../../core/offsets.ts'
+import { handledLater } from '../../core/promises.ts'
+import type { LogGap, LogHealth, PartitionLag } from '../logHealth.ts'
+import { type RetryLimits, retrying, startRetryMsMax } from './kafkaClient.ts'
+import { type Cluster, logOffsets, openCluster, partitionsOf, recordEnd } from './kafkajsInternals.ts'
+
+/** What is read now. */
+export interface TopicRead {
+  readonly topic: string
+  /** undefined: all partitions, by this process. */
+  readonly groupId: string | undefined
+  /** Next offsets of the partitions that this process reads. */
+  readonly processed: Map<number, bigint>
+}
+
+/** How long the number of a topic's partitions is taken as known. */
+const partitionsMaxAgeMs = 30_000
+/** How long first offsets are taken as known where a position jumps: compaction makes many holes. */
+const startsMaxAgeMs = 1000
+
+export class KafkaLookups {
+  readonly #options: KafkaOptions
+  readonly #limits: RetryLimits
+  readonly #health: LogHealth
+  readonly #cluster: Cluster
+  readonly #uncommitted: Cluster
+  readonly #admin: Admin
+  /** Ends that were looked at, and where their records end. */
+  readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
+  readonly #partitions = new Map<string, { count: number; atMs: number }>()
+  readonly #starts = new Map<string, { starts: ReadonlyMap<number, bigint>; atMs: number }>()
+  /** Last stable offsets of the last look, by partition. */
+  #stable = new Map<string, bigint>()
+  #isWatching = false
+  readonly #closed = new AbortController()
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(kafka: Kafka, options: KafkaOptions, health: LogHealth) {
+    this.#options = options
+    this.#limits = { retryMs: options.retryMs, health }
+    this.#health = health
+    this.#cluster = openCluster(kafka)
+    this.#uncommitted = openCluster(kafka, { readUncommitted: true })
+    this.#admin = kafka.admin()
+  }
+
+  /** @throws UnavailableError if no broker answers */
+  connect(): Promise<void> {
+    const limits = { ...this.#limits, retryMs: Math.min(this.#options.retryMs, startRetryMsMax) }
+    return this.#inTurn(`connecting to ${this.#options.brokers.join(', ')}`, () => this.#cluster.connect(), limits)
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort()
+    await this.#last
+    for (const connections of [this.#cluster, this.#uncommitted, this.#admin])
+      await connections.disconnect().catch(() => {}) // the sockets are closed either way
+  }
+
+  async partitionCount(topic: string): Promise<number> {
+    const known = this.#partitions.get(topic)
+    if (known !== undefined && performance.now() - known.atMs < partitionsMaxAgeMs) return known.count
+    const what = `looking up the partitions of ${topic}`
+    const { length } = await this.#inTurn(what, () => partitionsOf(this.#cluster, topic))
+    this.#partitions.set(topic, { count: length, atMs: performance.now() })
+    return length
+  }
+
+  /** One past the last committed record, by partition. */
+  recordEnds(topic: string): Promise<Offsets> {
+    return this.#inTurn(`looking up the ends of ${topic}`, async () => {
+      const ends = await logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'end')
+      const found: Offsets = new Map()
+      for (const [partition, end] of ends) {
+        const key = `${topic}/${partition}`
+        const known = this.#recordEnds.get(key)
+        const records = known?.end === end ? known.records : await recordEnd(this.#cluster, topic, partition, end)
+        this.#recordEnds.set(key, { end, records })
+        found.set(partition, records)
+      }
+      return found
+    })
+  }
+
+  /** Where committed records and markers end, by partition. */
+  stableEnds(topic: string): Promise<Map<number, bigint>> {
+    return this.#inTurn(`looking up the ends of ${topic}`, async () =>
+      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'end')
+    )
+  }
+
+  /** What a group has committed, by partition; empty if it never did. */
+  async committed(groupId: string, topic: string): Promise<Map<number, bigint>> {
+    const found = await this.#inTurn(`looking up the offsets of group ${groupId}`, async () => {
+      await this.#admin.connect()
+      return this.#admin.fetchOffsets({ groupId, topics: [topic] })
+    })
+    // −1 where nothing was committed.
+    const committed = (found[0]?.partitions ?? []).map(({ partition, offset }) => [partition, BigInt(offset)] as const)
+    return new Map(committed.filter(([, offset]) => offset >= 0n))
+  }
+
+  /**
+   * Positions to read from, none before the log's start.
+   *
+   * @throws CorruptError for one beyond the log's end, or for a gap where `kafka.onGap` is `stop`
+   */
+  async positions(topic: string, wanted: ReadonlyMap<number, bigint>): Promise<Map<number, bigint>> {
+    if (wanted.size === 0) return new Map()
+    const [ends, starts] = [await this.stableEnds(topic), await this.#logStarts(topic)]
+    const positions = new Map<number, bigint>()
+    for (const [partition, position] of wanted) {
+      const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
+      if (position > end) throw recreated(topic, partition, position, end)
+      if (position > 0n && position < start) this.#gap({ topic, partition, from: position, to: start })
+      positions.set(partition, position < start ? start : position)
+    }
+    return positions
+  }
+
+  /**
+   * A reader at `position` has got `first` next. @throws CorruptError if the topic was created again, or for a gap
+   * where `kafka.onGap` is `stop`
+   */
+  async checkJump(topic: string, partition: number, position: bigint, first: bigint): Promise<void> {
+    if (first < position) {
+      const end = (await this.stableEnds(topic)).get(partition) ?? 0n
+      if (end < position) throw recreated(topic, partition, position, end)
+      return
+    }
+    const known = this.#starts.get(topic)
+    const isFresh = known !== undefined && performance.now() - known.atMs < startsMaxAgeMs
+    const starts = isFresh ? known.starts : await this.#logStarts(topic)
+    if ((starts.get(partition) ?? 0n) > position) this.#gap({ topic, partition, from: position, to: first })
+  }
+
+  /** Looks up the lag of every partition of the topics that are read. */
+  async watch(reads: Iterable<TopicRead>): Promise<void> {
+    if (this.#isWatching || this.#closed.signal.aborted) return
+    this.#isWatching = true
+    try {
+      const before = this.#stable
+      this.#stable = new Map()
+      const lags = new Map<string, PartitionLag>()
+      for (const read of [...reads])
+        for (const lag of await this.#lagsOf(read, before)) lags.set(`${lag.topic}/${lag.partition}`, lag)
+      this.#health.observe([...lags.values()])
+    } catch {
+      // The brokers do not answer: the health has it from the lookup, which has retried.
+    } finally {
+      this.#isWatching = false
+    }
+  }
+
+  async #lagsOf(
+    { topic, groupId, processed }: TopicRead,
+    before: ReadonlyMap<string, bigint>
+  ): Promise<PartitionLag[]> {
+    const committed = groupId === undefined ? new Map<number, bigint>() : await this.committed(groupId, topic)
+    const stable = await this.stableEnds(topic)
+    const starts = await this.#logStarts(topic)
+    const highs = await this.#inTurn(`looking up the high watermarks of ${topic}`, async () =>
+      logOffsets(this.#uncommitted, topic, await partitionsOf(this.#uncommitted, topic), 'end')
+    )
+    return [...highs].map(([partition, end]) => {
+      const next = processed.get(partition) ?? committed.get(partition) ?? starts.get(partition) ?? 0n
+      const key = `${topic}/${partition}`
+      const lastStable = stable.get(partition) ?? end
+      this.#stable.set(key, lastStable)
+      // Two looks at the same last stable offset, with records behind it.
+      return {
+        topic,
+        partition,
+        records: Number(end - next),
+        isBlocked: lastStable < end && before.get(key) === lastStable
+      }
+    })
+  }
+
+  async #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
+    const starts = await this.#inTurn(`looking up the start of ${topic}`, async () =>
+      logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'start')
+    )
+    this.#starts.set(topic, { starts, atMs: performance.now() })
+    return starts
+  }
+
+  #gap(gap: LogGap): void {
+    this.#health.gap(gap)
+    const { topic, partition, from, to } = gap
+    if (this.#options.onGap === 'stop')
+      throw new CorruptError(
+        `topic ${topic}, partition ${partition}: retention has removed offsets ${from} to ${to - 1n} before they were read, and kafka.onGap is "stop". Restore them, or set kafka.onGap to "continue" to go on at ${to}`
+      )
+  }
+
+  /** One after another: two first requests of kafkajs to a broker at once open two connections, and one stays open. */
+  #inTurn<T>(what: string, look: () => Promise<T>, limits = this.#limits): Promise<T> {
+    const turn = handledLater(
+      this.#last.then(() =>
+        retrying(what, { ...limits, signal: this.#closed.signal }, async () => {
+          try {
+            return await look()
+          } catch (error) {
+            if (this.#closed.signal.aborted) throw error
+            await this.#cluster.connect().then(
+              () => this.#cluster.refreshMetadata(),
+              () => {}
+            )
+            throw error
+          }
+        })
+      )
+    )
+    this.#last = turn.catch(() => {}) // the caller of this turn gets the error
+    return turn
+  }
+}
+
+function recreated(topic: string, partition: number, position: bigint, end: bigint): CorruptError {
+  return new CorruptError(
+    `topic ${topic}, partition ${partition}: the next offset to read is ${position}, but the log ends at ${end}. The topic was created again while the reader's state was kept. Restore the topic, or reset the state: \`mtmi offsets reset\``
+  )
+}
