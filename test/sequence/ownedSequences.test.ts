@@ -19,7 +19,9 @@ function ownDisk() {
     readHeld: () => own.held,
     writeHeld: (_partition: number, held: bigint) => {
       own.held = held
-    }
+    },
+    readPartitions: () => undefined,
+    writePartitions: () => {}
   }
   return own
 }

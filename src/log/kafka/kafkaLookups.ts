@@ -21,8 +21,8 @@ export interface TopicRead {
 
 /** How long the number of a topic's partitions is taken as known. */
 const partitionsMaxAgeMs = 30_000
-/** How long first offsets are taken as known where a position jumps: compaction makes many holes. */
-const startsMaxAgeMs = 1000
+/** How often jumps of positions are judged at once, rather than with the next look at lag: compaction makes many. */
+const jumpsIntervalMs = 1000
 
 export class KafkaLookups {
   readonly #options: KafkaOptions
@@ -34,7 +34,9 @@ export class KafkaLookups {
   /** Ends that were looked at, and where their records end. */
   readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
   readonly #partitions = new Map<string, { count: number; atMs: number }>()
-  readonly #starts = new Map<string, { starts: ReadonlyMap<number, bigint>; atMs: number }>()
+  /** Positions that continued at a later offset, not judged yet. */
+  #jumps: LogGap[] = []
+  readonly #jumpsLookedMs = new Map<string, number>()
   /** Last stable offsets of the last look, by partition. */
   #stable = new Map<string, bigint>()
   #isWatching = false
@@ -134,10 +136,20 @@ export class KafkaLookups {
       if (end < position) throw recreated(topic, partition, position, end)
       return
     }
-    const known = this.#starts.get(topic)
-    const isFresh = known !== undefined && performance.now() - known.atMs < startsMaxAgeMs
-    const starts = isFresh ? known.starts : await this.#logStarts(topic)
-    if ((starts.get(partition) ?? 0n) > position) this.#gap({ topic, partition, from: position, to: first })
+    this.#jumps.push({ topic, partition, from: position, to: first })
+    const lookedMs = this.#jumpsLookedMs.get(topic) ?? Number.NEGATIVE_INFINITY
+    if (this.#options.onGap === 'continue' && performance.now() - lookedMs < jumpsIntervalMs) return
+    this.#jumpsLookedMs.set(topic, performance.now())
+    await this.#judgeJumps(topic)
+  }
+
+  /** Reports jumps that retention has made: the log starts behind where the reader was. */
+  async #judgeJumps(topic: string): Promise<void> {
+    const jumps = this.#jumps.filter((jump) => jump.topic === topic)
+    if (jumps.length === 0) return
+    this.#jumps = this.#jumps.filter((jump) => jump.topic !== topic)
+    const starts = await this.#logStarts(topic)
+    for (const jump of jumps) if ((starts.get(jump.partition) ?? 0n) > jump.from) this.#gap(jump)
   }
 
   /** Looks up the lag of every partition of the topics that are read. */
@@ -148,8 +160,10 @@ export class KafkaLookups {
       const before = this.#stable
       this.#stable = new Map()
       const lags = new Map<string, PartitionLag>()
-      for (const read of [...reads])
+      for (const read of [...reads]) {
+        await this.#judgeJumps(read.topic)
         for (const lag of await this.#lagsOf(read, before)) lags.set(`${lag.topic}/${lag.partition}`, lag)
+      }
       this.#health.observe([...lags.values()])
     } catch {
       // The brokers do not answer: the health has it from the lookup, which has retried.
@@ -183,12 +197,10 @@ export class KafkaLookups {
     })
   }
 
-  async #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
-    const starts = await this.#inTurn(`looking up the start of ${topic}`, async () =>
+  #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
+    return this.#inTurn(`looking up the start of ${topic}`, async () =>
       logOffsets(this.#cluster, topic, await partitionsOf(this.#cluster, topic), 'start')
     )
-    this.#starts.set(topic, { starts, atMs: performance.now() })
-    return starts
   }
 
   #gap(gap: LogGap): void {
