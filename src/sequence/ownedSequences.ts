@@ -52,11 +52,11 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   const { io, disk, onRestored } = options
   const { log, clock, config } = io
   const topic = config.topics.userSequences
-  const sequenceEnds = await log.ends(topic)
-  checkPartitions(config.topics, (await log.ends(config.topics.interactions)).size, sequenceEnds.size, disk)
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
-  const end = (await log.ends(topic)).get(partition) ?? 0n
+  const ends = await log.ends(topic)
+  checkPartitions(config.topics, (await log.ends(config.topics.interactions)).size, ends.size, disk)
+  const end = ends.get(partition) ?? 0n
   const store = await disk.open(partition)
   try {
     const held = store.committed() === 0n ? 0n : disk.readHeld(partition)

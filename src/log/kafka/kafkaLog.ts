@@ -34,6 +34,7 @@ export interface KafkaLogContext {
 export class KafkaLog implements EventLog {
   readonly #kafka: Kafka
   readonly #options: KafkaOptions
+  readonly #clock: Clock
   readonly #limits: RetryLimits
   readonly #run: string
   readonly #producers = new Map<string, KafkaProducer>()
@@ -54,7 +55,7 @@ export class KafkaLog implements EventLog {
     { health = new LogHealth(clock, () => {}), run = 'live' }: KafkaLogContext = {}
   ): Promise<KafkaLog> {
     await registerCompressionCodecs()
-    const log = new KafkaLog(options, health, run)
+    const log = new KafkaLog(options, clock, health, run)
     try {
       await log.#lookups.connect()
     } catch (error) {
@@ -64,7 +65,8 @@ export class KafkaLog implements EventLog {
     return log
   }
 
-  private constructor(options: KafkaOptions, health: LogHealth, run: string) {
+  private constructor(options: KafkaOptions, clock: Clock, health: LogHealth, run: string) {
+    this.#clock = clock
     this.#run = run
     this.#kafka = kafkaClient(options)
     this.#options = options
@@ -252,7 +254,7 @@ export class KafkaLog implements EventLog {
       const { retryMs, requestBytesMax, compression } = this.#options
       const retries = Math.ceil((retryMs / 1000) * retriesPerSecond)
       producer = new KafkaProducer({
-        ...{ limits: this.#limits, requestBytesMax, compression: compressionTypes[compression] },
+        ...{ clock: this.#clock, limits: this.#limits, requestBytesMax, compression: compressionTypes[compression] },
         open: (signal) => kafkaClient(this.#options, { retries, signal }),
         partitionsOf: (topic) => this.#lookups.partitionCount(topic),
         ...(transactionalId === undefined ? {} : { transactionalId })

@@ -6,6 +6,7 @@
 // suspended must not claim it back.
 
 import type { Kafka, Message, Producer, ProducerRecord, RecordMetadata } from 'kafkajs'
+import type { Clock } from '../../core/clock.ts'
 import { FencedError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
@@ -20,6 +21,7 @@ export interface KafkaProducerOptions {
   readonly requestBytesMax: number
   /** As the protocol numbers codecs. */
   readonly compression: number
+  readonly clock: Clock
   readonly partitionsOf: (topic: string) => Promise<number>
   /** Claimed by `claim`; every later claim, by any process, ends the appends of this producer. */
   readonly transactionalId?: string
@@ -84,9 +86,9 @@ export class KafkaProducer {
     if (this.#refusal !== undefined) throw this.#refusal
     const { transactionalId, partitionsOf } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
-    const rounds = this.#rounds(topic, records, await partitionsOf(topic))
     const producer = await this.#connect()
     try {
+      const rounds = this.#rounds(topic, records, await partitionsOf(topic))
       await this.#withinBudget(what, async () => {
         const transaction = transactionalId === undefined ? undefined : await producer.transaction()
         for (const round of rounds) await this.#send(transaction?.send ?? producer.send, topic, round)
@@ -102,7 +104,7 @@ export class KafkaProducer {
           : `${what}: ${(error as Error).message}. Whether it was written is not known: this owner has to begin again from what the log says`,
         { cause: error, hasNewerOwner }
       )
-      throw this.#refusal
+      throw error instanceof RangeError ? error : this.#refusal
     }
   }
 
@@ -163,6 +165,7 @@ export class KafkaProducer {
   #rounds(topic: string, records: readonly NewRecord[], partitions: number): PartitionMessage[][] {
     const open = new Map<number, { round: number; bytes: number; records: number }>()
     const rounds: PartitionMessage[][] = []
+    const timestamp = String(this.#options.clock.nowMs())
     for (const record of records) {
       const partition = record.partition ?? partitionOf(record.key, partitions)
       if (!Number.isInteger(partition) || partition < 0 || partition >= partitions)
@@ -174,7 +177,7 @@ export class KafkaProducer {
         Object.assign(at, { round: at.round + 1, bytes: 0, records: 0 })
       at.bytes += bytes
       at.records++
-      const message = messageOf(record, partition)
+      const message = { ...messageOf(record, partition), timestamp }
       const round = rounds[at.round]
       if (round === undefined) rounds[at.round] = [message]
       else round.push(message)
