@@ -72,6 +72,11 @@ test('documents name settings and variables that exist', () => {
   }
 })
 
+test('a number belongs to one decision', () => {
+  const numbers = readdirSync(path.join(root, 'docs/decisions')).map((name) => name.slice(0, 4))
+  assert.deepEqual(numbers, [...new Set(numbers)])
+})
+
 test('documents name files that exist', () => {
   for (const document of [...documents, 'ARCHITECTURE.md', 'CONTRIBUTING.md']) {
     const text = readFileSync(path.join(root, document), 'utf8')

@@ -59,7 +59,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
       compilersFactory: {
         buildValidator: createValidatorCompiler as never,
         // Schemas describe answers and never change them: a serializer made from a schema drops fields that it lacks
-        // (docs/decisions/0050-the-api-by-its-schemas.md).
+        // (docs/decisions/0051-the-api-by-its-schemas.md).
         buildSerializer: () => () => JSON.stringify
       }
     },
