@@ -75,8 +75,7 @@ function lockOf(stage: StageName, { log }: Config, run: RunDirectory) {
 
 /** Until the stage ends, the process is interrupted or, where it is given, the condition holds. */
 export async function untilDone(running: Promise<unknown>, settled?: () => Promise<boolean>): Promise<void> {
-  const polled = settled === undefined ? [] : [poll(settled)]
-  await Promise.race([running, untilInterrupted(), ...polled])
+  await Promise.race([running, untilInterrupted(), ...(settled === undefined ? [] : [poll(settled)])])
 }
 
 const pollMs = 50

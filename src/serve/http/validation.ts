@@ -130,7 +130,7 @@ function problemText({ instancePath, keyword, params, parentSchema = {}, data }:
   }
   if (keyword === 'required') {
     const field: string = params.missingProperty
-    return `${place === '' ? field : `${place}.${field}`} must be ${expected(known[field]!)}, got nothing`
+    return `${place === '' ? field : `${place}.${field}`} must be ${expected(own(known, field)!)}, got nothing`
   }
   const name = part === 'params' ? 'the id in the path' : place === '' ? 'the body' : place
   if (Array.isArray(data) && part === 'querystring' && (parentSchema as JsonSchema).type !== 'array')
