@@ -203,8 +203,13 @@ function drifted(progressive: ProgressiveReport, driftMs: number | undefined): s
     driftAt
   )
   if (told === undefined) return []
-  if (!told.fell)
-    return [`  At the drift it held its level: ${short(told.before)} before, no less than ${short(told.lowest)} after.`]
+  if (!told.fell) {
+    const levels = `${short(told.before)} before, no less than ${short(told.lowest)} after.`
+    if (progressive.evaluatedShare >= 1) return [`  At the drift it held its level: ${levels}`]
+    // Of the whole stream's targets a bar has one share in as many as there are bars.
+    const error = short(progressive.standardError * Math.sqrt(curve.length))
+    return [`  At the drift no bar falls beyond the sample's error (± ${error} a bar): ${levels}`]
+  }
   const fell = `  It fell from ${short(told.before)} to ${short(told.lowest)} at the drift`
   if (told.recoveredAt === undefined || told.recoveredValue === undefined) {
     return [

@@ -225,6 +225,14 @@ test('nothing ranked, a drift it stands, a drift it does not recover from, colla
     /At the drift it held its level: \.40 before, no less than \.39 after\./
   )
   assert.match(
+    told({
+      curve: curveOf([0.4, 0.4, 0.4, 0.4, 0.4, 0.39, 0.4, 0.4, 0.4]),
+      evaluatedShare: 0.25,
+      standardError: 0.01
+    }),
+    /At the drift no bar falls beyond the sample's error \(± \.03 a bar\): \.40 before, no less than \.39 after\./
+  )
+  assert.match(
     told({ curve: curveOf([0.4, 0.4, 0.4, 0.4, 0.2, 0.3]) }),
     /It fell from \.40 to \.20 at the drift and has not come back to \.38 yet; it ends at \.30\./
   )
