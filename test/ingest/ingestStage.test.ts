@@ -301,7 +301,7 @@ test('goes on from where its group was, if that is further than it remembers', a
   assert.equal(await read(undefined, 2n), 1)
   assert.equal(await read(1n, 2n), 1)
   assert.equal(await read(2n, 1n), 1)
-  assert.deepEqual(new Set(groups), new Set(['mtmi-ingest.clicks']))
+  assert.deepEqual(new Set(groups), new Set(['mtmi-ingest']))
   io.dispose()
 })
 

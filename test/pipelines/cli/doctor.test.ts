@@ -174,14 +174,19 @@ test('what each stage needs of the log', () => {
   const letters = (topics: string[]) => topics.map((topic) => `${topic}.mtmi.dlq`).join(' ')
   const published = ['user-sequences', 'items', 'model-updates', 'interactions']
   assert.deepEqual(
-    needs.map(({ stage, reads, writes, groups }) => [stage, reads.join(' '), writes.join(' '), groups.join(' ')]),
+    needs.map(({ stage, reads, writes, groups }) => [
+      stage,
+      reads.join(' '),
+      writes.join(' '),
+      groups.map(({ group, topic }) => `${group} of ${topic}`).join(' ')
+    ]),
     [
-      ['ingest', 'shop shop.mtmi.dlq', 'interactions shop.mtmi.dlq', 'mtmi-ingest.shop'],
+      ['ingest', 'shop shop.mtmi.dlq', 'interactions shop.mtmi.dlq', 'mtmi-ingest of shop'],
       [
         'sequence',
         `interactions items user-sequences ${letters(['interactions', 'items', 'user-sequences'])} interactions.mtmi.late`,
         `user-sequences ${letters(['interactions', 'items', 'user-sequences'])} interactions.mtmi.late`,
-        'mtmi-sequence'
+        'mtmi-sequence of interactions'
       ],
       [
         'train',
