@@ -37,7 +37,8 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   assert(interactions! > 3000 && interactions! < 3100, `${interactions} interactions`)
   assert(examplesLearned! > 1500 && sequence!.duplicate! > 0 && sequence!.late! + sequence!.rejected! > 0)
   assert.deepEqual([source!.loaded, sequence!.read, train!.read], [interactions, interactions, sequence!.placed])
-  assert.equal((report.progressive as Record<string, number>).share, 1)
+  const { share } = report.progressive as Record<string, number>
+  assert(share! > 0.5 && share! <= 1, `${share} of the examples were ranked`)
 
   const serving = new MtmiProcess(['start', ...events, '--json', '--port', '0'], { cwd })
   try {
