@@ -186,7 +186,9 @@ export class SimBroker {
     return epoch
   }
 
-  group(name: string, topic: string): Group {
+  /** As on Kafka, a group reads one topic: its name there has the topic in it. */
+  group(stageGroup: string, topic: string): Group {
+    const name = `${stageGroup}.${topic}`
     let group = this.#groups.get(name)
     if (group === undefined) {
       group = new Group(this.#world, name, this.topic(topic).length)
