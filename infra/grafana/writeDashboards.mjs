@@ -78,6 +78,10 @@ export const dashboards = [
         series('Since progress', 's', 'Grows while work waits and nothing moves', [
           `job_stage:mtmi_stage_progress_age_seconds:max{${job}}`,
           '{{stage}}'
+        ]),
+        series('Lag by partition', 'short', 'Records below the high watermark that the stage has not read', [
+          `max by (stage, partition) (mtmi_stage_partition_lag_records{${job}})`,
+          '{{stage}}: {{partition}}'
         ])
       ],
       [
@@ -203,10 +207,13 @@ export const dashboards = [
         )
       ],
       [
-        series('Progressive hit rate', 'percentunit', 'Ranked with the weights as they were, then learned', [
-          `max by (ranker, k) (mtmi_train_progressive_hit_rate_ratio{${job}})`,
-          '{{ranker}} @{{k}}'
-        ]),
+        series(
+          'Progressive hit rate',
+          'percentunit',
+          'Ranked with the weights as they were, then learned',
+          [`max by (ranker, k) (mtmi_train_progressive_hit_rate_ratio{${job}})`, '{{ranker}} @{{k}}'],
+          [`max(mtmi_train_progressive_hit_rate_error_ratio{${job}})`, 'standard error of the sample, whole stream']
+        ),
         series('Progressive NDCG', 'percentunit', 'The same, by rank', [
           `max by (ranker, k) (mtmi_train_progressive_ndcg_ratio{${job}})`,
           '{{ranker}} @{{k}}'
