@@ -217,13 +217,13 @@ function publish(
   parts.published = replica
   const offsets = disk.file<[number, string][]>(life, faults, 'published.json')
   const items = catalogue ?? new CatalogueReader(io, { stage: 'publish' })
-  const stage = new PublishStage({
+  const stage: PublishStage = new PublishStage({
     ...io,
     catalogue: items,
     replica,
     index: simIndex(parts.index, life, faults, {
       upsert: neverOlder(parts, life),
-      mayMiss: mayMiss(parts, replica, items.catalogue)
+      mayMiss: mayMiss(parts, replica, items.catalogue, () => stage.consumed().sequences)
     }),
     offsets: {
       load: () => new Map((offsets.load() ?? []).map(([partition, next]) => [partition, BigInt(next)])),
@@ -290,7 +290,8 @@ function decoded(codecs: Codecs, value: Uint8Array | null): UserSequence | undef
 function mayMiss(
   { broker, codecs, config }: Parts,
   replica: ModelReplica,
-  catalogue: Catalogue
+  catalogue: Catalogue,
+  read: () => ReadonlyMap<number, bigint>
 ): NonNullable<IndexChecks['mayMiss']> {
   const text = new TextDecoder()
   return (indexVersion, role, id) => {
@@ -300,7 +301,10 @@ function mayMiss(
       const features = item === undefined ? [] : featureKeys(item)
       return replica.itemVectors([{ itemId: id, features }]).known[0] === 0
     }
-    const newest = broker.records(config.topics.userSequences).findLast(({ key }) => text.decode(key) === id)
+    // A history that the publisher has not read yet gives the user vectors when it is read.
+    const newest = broker
+      .records(config.topics.userSequences)
+      .findLast(({ key, partition, offset }) => text.decode(key) === id && offset < (read().get(partition) ?? 0n))
     const steps = decoded(codecs, newest?.value ?? null)?.steps
     return steps === undefined || replica.interests([steps]).known[0] === 0
   }
