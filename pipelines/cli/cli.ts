@@ -2,7 +2,7 @@
 
 import path from 'node:path'
 import { Command, Option } from 'commander'
-import { type Config, environmentVariable } from '../../src/core/config/config.ts'
+import { type Config, environmentVariable, mergeSettings } from '../../src/core/config/config.ts'
 import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
@@ -16,7 +16,6 @@ import {
   data,
   json,
   limit,
-  mergeDeep,
   nonEmpty,
   once,
   port,
@@ -381,7 +380,7 @@ function configured(overrides: Settings = {}): Config {
     run?: string
     set: Settings[]
   }>()
-  const all = [...set, overrides, { dataDir: options.dataDir, run }].reduce(mergeDeep, {})
+  const all = [...set, overrides, { dataDir: options.dataDir, run }].reduce<Record<string, unknown>>(mergeSettings, {})
   const engine = environmentVariable('MTMI_BACKEND')
   if (engine !== undefined && !['tensorflow', 'wasm'].includes(engine))
     throw new ConfigError([

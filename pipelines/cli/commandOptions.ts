@@ -1,7 +1,6 @@
 // Options that several commands have, and how values on the command line are read.
 
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { own, setOwn } from '../../src/core/own.ts'
 
 export type Settings = Record<string, unknown>
 
@@ -50,17 +49,6 @@ export function collect(text: string, earlier: readonly Settings[]): Settings[] 
   }
   const path = text.slice(0, at).split('.')
   return [...earlier, path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), parsed) as Settings]
-}
-
-/** Values of `b` over those of `a`; undefined changes nothing. */
-export function mergeDeep(a: Settings, b: Settings): Settings {
-  const merged = { ...a }
-  const isObject = (value: unknown): value is Settings => typeof value === 'object' && value !== null
-  for (const [key, value] of Object.entries(b)) {
-    const before = own(merged, key)
-    if (value !== undefined) setOwn(merged, key, isObject(value) && isObject(before) ? mergeDeep(before, value) : value)
-  }
-  return merged
 }
 
 export function wholeNumber(text: string): number {

@@ -2,7 +2,7 @@
 // configuration are the lab's (`--option`).
 
 import { type Command, Option } from 'commander'
-import type { Config } from '../../src/core/config/config.ts'
+import { type Config, mergeSettings } from '../../src/core/config/config.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { offlineProtocols } from '../../src/lab/evaluation/offlineSplit.ts'
@@ -16,7 +16,6 @@ import {
   data,
   type Example,
   json,
-  mergeDeep,
   type Settings,
   wholeNumber,
   wholeNumbers,
@@ -130,7 +129,7 @@ export function withModel(
 ): LabConfig {
   const named = isSimpleMethod(model) ? {} : { model: { name: model } }
   try {
-    return labConfig(configured(settings), [named, ...options].reduce(mergeDeep, {}))
+    return labConfig(configured(settings), [named, ...options].reduce<Record<string, unknown>>(mergeSettings, {}))
   } catch (error) {
     if (!(error instanceof ConfigError) || !error.problems.some((problem) => problem.startsWith('model.name')))
       throw error

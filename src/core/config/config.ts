@@ -113,7 +113,7 @@ export function resolveConfig(
       `the configuration file must be a mapping of keys to values, not ${Array.isArray(file) ? 'a list' : typeof file}`
     ])
   }
-  let merged = merge({}, (file ?? {}) as Record<string, unknown>)
+  let merged = mergeSettings({}, (file ?? {}) as Record<string, unknown>)
   const paths = variablePaths(configSchema)
   for (const [name, text] of Object.entries(environment)) {
     if (!name.startsWith(prefix) || text === undefined || reserved.has(name)) continue
@@ -123,9 +123,9 @@ export function resolveConfig(
       problems.push(`variable ${name}: there is no such setting${suggest(name, [...paths.keys()])}`)
       continue
     }
-    merged = merge(merged, nest(path, parseScalar(fromFile ? readSecret(text).trimEnd() : text)))
+    merged = mergeSettings(merged, nest(path, parseScalar(fromFile ? readSecret(text).trimEnd() : text)))
   }
-  merged = merge(merged, overrides as Record<string, unknown>)
+  merged = mergeSettings(merged, overrides as Record<string, unknown>)
   const parsed = configSchema.safeParse(merged)
   const topics = isMapping(merged.topics) ? merged.topics : {}
   const names = {
@@ -280,12 +280,16 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!
 }
 
-function merge(base: Record<string, unknown>, over: Readonly<Record<string, unknown>>): Record<string, unknown> {
+/** Settings of `over` over those of `base`. A list replaces a list; undefined changes nothing. */
+export function mergeSettings(
+  base: Readonly<Record<string, unknown>>,
+  over: Readonly<Record<string, unknown>>
+): Record<string, unknown> {
   const merged = { ...base }
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue
     const before = own(merged, key)
-    setOwn(merged, key, isMapping(value) && isMapping(before) ? merge(before, value) : value)
+    setOwn(merged, key, isMapping(value) && isMapping(before) ? mergeSettings(before, value) : value)
   }
   return merged
 }
