@@ -27,20 +27,18 @@ const modelSettings = modelSchema
   .transform((given) => modelSchema.parse(given))
 
 export const configSchema = z.strictObject({
-  dataDir: z.string().min(1).default('data').describe('Where the embedded log, state, index and checkpoints live'),
+  dataDir: z.string().min(1).default('data').describe('Folder of the embedded log, state, index and checkpoints'),
   run: z
     .string()
     .regex(/^\w[\w.-]{0,99}$/, 'a run is named with letters, digits, _ . and -, such as shop')
     .nullable()
     .default(null)
-    .describe(
-      'Name of the run: the folder of `dataDir` that holds its state. Without it the rules of docs/operations.md, "Runs", decide'
-    ),
+    .describe('Name of the run: the folder in `dataDir` with its state. Default: see docs/operations.md, "Runs"'),
   seed: count(0, 0xffffffff)
     .default(1)
-    .describe('Seed of everything drawn at random: the same input and seed give the same run'),
-  log: z.enum(['local', 'kafka']).default('local').describe('Where events and updates travel'),
-  index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Where vectors are published and searched'),
+    .describe('Seed of the random numbers. The same input and seed give the same run'),
+  log: z.enum(['local', 'kafka']).default('local').describe('Event log: embedded or Kafka'),
+  index: z.enum(['embedded', 'qdrant']).default('embedded').describe('Vector index: embedded or Qdrant'),
 
   topics: topicsSchema,
   kafka: kafkaSchema,
@@ -51,7 +49,7 @@ export const configSchema = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      'Topics of others that `mtmi ingest` maps into interactions and items. The README shows how; `mtmi mapping try` what comes of it'
+      'External topics that `mtmi ingest` maps to interactions and items; see docs/mapping.md. `mtmi mapping try` shows the result'
     ),
 
   registry: registrySchema,
@@ -72,7 +70,7 @@ export const configSchema = z.strictObject({
     .enum(['auto', 'text', 'json'])
     .default('auto')
     .describe(
-      'On standard error. `auto`: JSON lines for a stage that goes on until it is told to end, words for everything else'
+      'Format of the log on standard error. auto: JSON lines for a stage that runs until it is stopped, text otherwise'
     ),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info')
 })

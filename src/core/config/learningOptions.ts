@@ -20,108 +20,110 @@ export const eventsSchema = section({
       review: 1
     })
     .describe(
-      'Event types that count, with their weight in the loss; 0 keeps a type in histories without learning from it. Others are ignored and counted'
+      'Event types in use, with their weight in the loss. Weight 0: the type is part of histories, but not a training target. Events of other types are ignored and counted'
     ),
   catalogueOnly: z
     .boolean()
     .default(true)
     .describe(
-      'Once there is a catalogue, items that it lacks are in no list, whoever clicks on them; they come in when the catalogue has them. Without a catalogue all items may be listed'
+      'Whether lists contain only items of the catalogue. An item is listed as soon as the catalogue has it. Without a catalogue all items are listed'
     ),
   nullTexts: z
     .array(z.string())
     .default(['NA', 'N/A', '#N/A', '<NA>', 'nan', 'NaT', 'NULL', '(null)', 'None', 'undefined', '-', '\\N'])
-    .describe(
-      'Texts that stand for no value in files and topics of others, in upper or lower case: they are never an id'
-    ),
+    .describe('Texts that mean a missing value in external files and topics, ignoring case. They are never an ID'),
   futureMaxMs: durationMs(365 * dayMs)
     .default(10 * minuteMs)
-    .describe(
-      'An event time further ahead than this of when the log took it is refused: clocks err by minutes, not more'
-    ),
+    .describe('Maximum time by which an event time may be ahead of the log’s append time. A later event is rejected'),
   badShareMax: real(0, 1)
     .default(0.5)
     .describe(
-      'Above this share of bad events in a window of 1,000 the stage stops: then it is our schema that is wrong'
+      'A stage stops if more than this share of the last 1,000 events is invalid: then the mapping or schema is probably wrong'
     )
 })
 
 export const sequenceSchema = section({
-  historyMax: count(1, 1000).default(50).describe('Steps kept per user'),
+  historyMax: count(1, 1000).default(50).describe('Maximum number of steps in a user’s history'),
   historyAgeMaxMs: durationMs(3650 * dayMs)
     .default(365 * dayMs)
-    .describe("Steps older than this against the user's newest are dropped"),
+    .describe("Maximum age of a step, relative to the user's newest step"),
   graceMs: durationMs(30 * dayMs)
     .default(60 * minuteMs)
-    .describe("How far behind the user's own newest event another may arrive and still be put in its place"),
+    .describe("How much older than the user's newest event a late event may be. It is then sorted in by event time"),
   idleMaxMs: durationMs(3650 * dayMs)
     .default(730 * dayMs)
-    .describe('A user this long without an event, by event time, is forgotten; at least historyAgeMaxMs'),
+    .describe('A user without an event for this time, by event time, is removed. At least historyAgeMaxMs'),
   emitEventsMax: count(1, 100_000)
     .default(4096)
     .describe(
-      'Events taken together before their users are emitted, where so many wait: each time costs a write to the disk, on Kafka a transaction of some 20 ms'
+      'Maximum number of waiting events that are processed before their users are emitted. Each emission costs a write to disk; on Kafka, a transaction of about 20 ms'
     ),
   commitIntervalMs: durationMs(minuteMs)
     .default(1000)
-    .describe('How often state and offsets are made durable: a crash repeats at most this much')
+    .describe('Interval at which state and offsets are committed. A crash repeats at most this interval')
 })
 
 export const trainSchema = section({
   batchSize: count(1, 8192).default(256),
-  batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('A batch that is not full is learned after this'),
+  batchWaitMaxMs: durationMs(minuteMs).default(1000).describe('Maximum time that a batch waits to be full'),
   negatives: count(0, 16384)
     .default(1024)
     .describe(
-      'Sampled by popularity, shared by the batch. With 1,700 items 256 do as well; a larger catalogue needs more'
+      'Number of negatives per batch, sampled by popularity. 256 are as good with 1,700 items; a larger catalogue needs more'
     ),
   denseLearningRate: real(0, 1)
     .default(0.005)
-    .describe('Adam, for the towers. A stream is seen once: .002 learns as well but later, .01 is worse'),
+    .describe('Learning rate of Adam for the towers. .002 reaches the same quality later; .01 is worse'),
   replayRatio: real(0, 8)
     .default(1)
     .describe(
-      'Older examples learned beside each new one. On MovieLens 100k hit rate@20 is .299 with 1 and .292 without, at two thirds of the time'
+      'Older examples that are trained again with each new one. On MovieLens 100k hit rate@20 is .299 with 1, and .292 with 0 in two thirds of the time'
     ),
-  reservoirMax: count(0, 10_000_000).default(50_000).describe('Examples kept for replay'),
-  admissionMin: count(1, 1000).default(1).describe('Interactions before an item gets a row of its own'),
+  reservoirMax: count(0, 10_000_000).default(50_000).describe('Number of examples kept for replay'),
+  admissionMin: count(1, 1000).default(1).describe('Number of interactions after which an item gets an embedding'),
   itemsMax: count(16, 100_000_000)
     .default(10_000_000)
-    .describe('Rows of the item table; the least recently seen make room'),
+    .describe('Maximum number of item embeddings. The least recently used one is replaced'),
   checkpointIntervalMs: durationMs(dayMs)
     .default(5000)
-    .describe('What came since the last one is learned again after a crash. Most of them tell only what has changed'),
+    .describe(
+      'Interval of checkpoints. After a crash, training repeats from the last one. Most checkpoints are incremental'
+    ),
   checkpointKeep: count(1, 1000)
     .default(3)
-    .describe('Whole ones kept, with those that tell of changes since the oldest of them'),
+    .describe('Number of full checkpoints kept, with the incremental ones since the oldest of them'),
   versionIntervalMs: durationMs(365 * dayMs)
     .default(60 * minuteMs)
-    .describe('A checkpoint this long after the last version is one: `mtmi rollback` can go back to it'),
-  versionKeep: count(0, 1000).default(5).describe('Versions kept beside the newest checkpoints, each as large as one'),
+    .describe('Interval at which a checkpoint is kept as a version for `mtmi rollback`'),
+  versionKeep: count(0, 1000)
+    .default(5)
+    .describe('Number of versions kept in addition to the newest checkpoints. Each is as large as a checkpoint'),
   auditFile: z
     .string()
     .min(1)
     .nullable()
     .default(null)
-    .describe('File that lists the source offsets of each batch’s examples, for audits; it only grows. Default: none'),
+    .describe(
+      'File to which the source offsets of each batch’s examples are appended, for audits. It is never truncated'
+    ),
   userShareMax: real(0, 1)
     .default(0.05)
     .describe(
-      'Of these, one user at most, or eight times the mean; more of his are ranked, not learned. 1 switches it off'
+      'Maximum share of one user in the recent examples, and at least eight times the mean. Further examples of the user are not trained on. 1: no limit'
     ),
   itemShareMax: real(0, 1)
     .default(0.1)
     .describe(
-      'Of these, one target item at most, or eight times the mean: a best-seller has some hundredths, a flood most. 1 switches it off'
+      'Maximum share of one target item in the recent examples, and at least eight times the mean. Protects against floods of events. 1: no limit'
     ),
   updateIntervalMs: durationMs(60 * minuteMs)
     .default(2000)
     .describe(
-      'How often changed rows are sent to the publisher: an item that is new to the model is unknown to others for so long'
+      'Interval at which changed embeddings are sent to the publisher. A new item is published after at most this time'
     ),
   weightsIntervalMs: durationMs(24 * 60 * minuteMs)
     .default(10_000)
-    .describe('How often tower weights are')
+    .describe('Interval at which tower weights are sent to the publisher')
 })
 
 export const progressiveSchema = section({
@@ -129,6 +131,6 @@ export const progressiveSchema = section({
     .union([z.literal('auto'), real(0, 1)], { error: 'expected auto, or a number from 0 to 1' })
     .default('auto')
     .describe(
-      'Share of the examples that are ranked among all items before they are trained on: the hit rate of the report and of the metrics, and drift of the model. 0: none; 1: all; auto: as many as take about a tenth of the trainer’s time'
+      'Share of examples that are ranked among all items before training on them, for the hit rate in reports and metrics and for model drift. auto: as many as take about a tenth of the trainer’s time. 0: none'
     )
 })

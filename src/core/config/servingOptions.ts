@@ -15,22 +15,26 @@ const tokens = () =>
     .default('')
 
 export const publishSchema = section({
-  userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this are written once'),
+  userWaitMs: durationMs(minuteMs).default(50).describe('Changes of one user within this time are written once'),
   sweepIntervalMs: durationMs(dayMs)
     .default(60_000)
-    .describe('No user vector is older than this after the tower weights moved'),
+    .describe('Maximum time until all user vectors are updated after the tower weights changed'),
   versionsKept: count(1, 100)
     .default(2)
-    .describe('Versions of the index, the live one and the newest before it: each takes as much room as the live one'),
+    .describe(
+      'Number of index versions kept: the live one and the newest before it. Each needs as much storage as the live one'
+    ),
   gate: section({
     targets: count(0, 100_000)
       .default(2000)
       .describe(
-        'Newest targets on which new tower weights are compared with the live ones before they are published; 0 looks at none'
+        'Number of newest targets on which new tower weights are compared with the live ones before they are published. 0: no comparison'
       ),
     hitLossMax: real(0, 1)
       .default(0.01)
-      .describe('Weights that find fewer of them in the first 20 than this share are refused, if it is not by chance')
+      .describe(
+        'New weights are rejected if their hit rate@20 on these targets is lower by more than this, and the difference is significant'
+      )
   })
 })
 
@@ -38,17 +42,17 @@ export const popularitySchema = section({
   halfLifeMs: count(1000, 3650 * dayMs)
     .default(dayMs)
     .describe(
-      'An interaction counts half after this: what is popular follows a change within about one. A day evens out day and night; shorter follows news, longer suits few interactions'
+      'Half-life of an interaction in the popularity count. Shorter follows news; longer suits few interactions'
     ),
   contexts: textList(z.string().min(1).max(100), 8)
     .default([])
     .describe(
-      'Fields of the interactions’ context, such as country and device, within which popularity is counted too; as a variable separated by commas. Few values each: not a session or a user'
+      'Context fields, such as country and device, by whose values popularity is also counted. Use fields with few values. The variable takes a list separated by commas'
     ),
   contextMin: real(1, 1e9)
     .default(100)
     .describe(
-      'Faded count from which on a context is published, an item of a user counting once and a new user in part: fewer are chance, and might tell of a single user'
+      'Minimum decayed count of a context value before its popular items are published. Protects single users from being identified'
     )
 })
 
@@ -56,35 +60,35 @@ export const recommendSchema = section({
   quotaShare: real(0, 1)
     .default(0.4)
     .describe(
-      'Share of a list that is divided evenly among the interests before the rest goes to the best scores: of 10 or 20 places four interests get 1 or 2 each, so that none is starved. 0: the scores alone'
+      'Share of a list that is divided evenly among the interests. The rest is filled by score. 0: by score only'
     ),
   diversity: real(0, 1)
     .default(0)
     .describe(
-      'How much an item must differ from those already in the list (MMR): 0 not at all, 1 nothing else counts. The interests are diverse by training'
+      'Weight of diversity against the score (maximal marginal relevance). 0: by score only; 1: by diversity only'
     ),
   diversityBy: z
     .string()
     .max(256)
     .default('')
-    .describe('A field of catalogue features, such as genre, in which items are to differ. Empty: their vectors'),
-  repeats: z.boolean().default(false).describe("Whether items of the user's history may be recommended again")
+    .describe('Catalogue feature, such as genre, by which diversity is measured. Empty: by item vectors'),
+  repeats: z.boolean().default(false).describe("Whether items of the user's history can be recommended again")
 })
 
 export const serveSchema = section({
   host: z.string().min(1).default('127.0.0.1'),
-  port: count(0, 65535).default(8080).describe('0 takes a free one'),
+  port: count(0, 65535).default(8080).describe('0: any free port'),
   activeMax: count(1, 100_000)
     .default(1000)
     .describe(
-      'Requests of one kind answered at a time, counted apart for reads, event posts and administration; one more gets 503: a longer queue would only make all of them wait'
+      'Maximum number of concurrent requests of each kind: reads, event posts, administration. Further requests get status 503'
     ),
   readToken: tokens().describe(
-    'Whoever sends one of these may ask for recommendations and similar items. Several, separated by commas, while one is changed for another. Rather by MTMI_SERVE_READ_TOKEN_FILE'
+    'Tokens for recommendations and similar items, separated by commas: give two while you replace one. Secret; prefer the file variable MTMI_SERVE_READ_TOKEN_FILE'
   ),
-  eventsToken: tokens().describe('Whoever sends one of these may post events'),
+  eventsToken: tokens().describe('Tokens for posting events'),
   adminToken: tokens().describe(
-    'Whoever sends one of these may do everything: look at users and items, as the console does, and erase a user. With any token set, nothing but health, metrics and descriptions is told without one'
+    'Tokens for all routes, including the console and the deletion of users. If any token is set, only health, metrics and API descriptions are available without one'
   ),
   hosts: textList(
     z
@@ -97,7 +101,7 @@ export const serveSchema = section({
   )
     .default([])
     .describe(
-      'Host names besides loopback ones by which requests without tokens are answered; needed to listen beyond loopback without tokens. Every page whose name resolves to this machine could otherwise ask (DNS rebinding). * is any name: only where something in front asks who they are. As a variable separated by commas'
+      'Accepted Host names in addition to loopback names, if no tokens are set; protects against DNS rebinding. Required to listen on other than loopback addresses without tokens. *: any name, only behind a proxy that authenticates. The variable takes a list separated by commas'
     ),
   corsOrigins: textList(
     z
@@ -110,20 +114,18 @@ export const serveSchema = section({
   )
     .default([])
     .describe(
-      'Origins whose web pages may post events and ask for recommendations (CORS), with a token where tokens are set; * is every page, and needs tokens. Never for routes of adminToken. As a variable separated by commas'
+      'Origins that may post events and request recommendations (CORS), but not use routes of adminToken. *: any origin; requires tokens. The variable takes a list separated by commas'
     ),
   sessions: z
     .boolean()
     .default(true)
     .describe(
-      'Whether `POST /v1/recommendations` answers sessions that are not stored. `mtmi serve` then follows the model on a thread of its own, which costs its memory: item rows, towers and the engine'
+      'Whether `POST /v1/recommendations` recommends for histories in the request. `mtmi serve` then keeps the model in memory, in a separate thread'
     ),
   console: z
     .boolean()
     .default(true)
-    .describe(
-      'The page at / and the routes by which it looks at users and items: with adminToken where there are tokens'
-    )
+    .describe('Whether the console is served at /, with the routes that it uses. Requires adminToken if tokens are set')
 })
 
 export const opsSchema = section({
@@ -132,22 +134,22 @@ export const opsSchema = section({
     .min(1)
     .default('127.0.0.1')
     .describe(
-      'Where a stage shows /livez, /readyz and /metrics; in a container 0.0.0.0. Not for the public: keep it behind a network policy'
+      'Address on which a stage serves /livez, /readyz and /metrics; 0.0.0.0 in a container. Restrict access by a network policy'
     ),
-  port: count(0, 65535).default(0).describe('0: nothing listens. `serve` and `start` show the same on serve.port too')
+  port: count(0, 65535).default(0).describe('0: no listener. `serve` and `start` also serve these routes on serve.port')
 })
 
 export const driftSchema = section({
   windowSessions: count(100, 10_000_000)
     .default(1000)
-    .describe('Sessions at least in a window; the four windows before it are what it is compared with'),
+    .describe('Minimum number of sessions in a window. A window is compared with the four windows before it'),
   windowMs: durationMs(30 * dayMs)
     .default(60 * minuteMs)
-    .describe('Least event time of a window. Six hours make the reference a day, where day and night differ much'),
+    .describe('Minimum duration of a window in event time. With six hours the reference covers a day'),
   psiMin: real(0.01, 10)
     .default(0.05)
     .describe(
-      'A population stability index below this is no alarm (item popularity: below twice this); docs/drift.md has the rate of false alarms and what is seen'
+      'Population stability index at which an alarm is raised (for item popularity: twice this value). docs/drift.md has the rates of false alarms and the delays'
     )
 })
 
@@ -156,6 +158,6 @@ export const traceSchema = section({
     .boolean()
     .default(false)
     .describe(
-      'Carry the `traceparent` of an event to the vectors that come of it, tell of each on the way in the log, and make spans through the OpenTelemetry API: they go nowhere unless an SDK is loaded before the program'
+      'Whether the `traceparent` of an event is propagated to the vectors computed from it, logged at each stage, and traced by the OpenTelemetry API. Spans are exported only if an SDK is loaded'
     )
 })
