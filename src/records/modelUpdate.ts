@@ -14,6 +14,18 @@ export type VersionReason = (typeof versionReasons)[number]
 export type ModelUpdate =
   /** An item's row of the table, as the towers read it. [D]. Absent vector: the row was expired. */
   | { readonly kind: 'item-row'; readonly itemId: ItemId; readonly row: Float32Array | null; readonly count: number }
+  /**
+   * The item's list in the memory (co-occurrence counts of items): items h of a history that make it likely, and
+   * S[h, itemId] > 0 of each, greatest first. Replaces the list before. Empty: it has none any more. Takes effect with
+   * the commit, and belongs to the model version as embeddings do: a new version begins without lists, and all follow.
+   */
+  | {
+      readonly kind: 'item-neighbours'
+      readonly itemId: ItemId
+      readonly neighbours: readonly ItemId[]
+      /** As many as `neighbours`. */
+      readonly weights: Float32Array
+    }
   /** A feature's row (`field=value`). [D] */
   | { readonly kind: 'feature-row'; readonly feature: string; readonly row: Float32Array }
   /** A dense weight by name, whole; only at gated steps. */
@@ -49,6 +61,7 @@ export type ModelUpdate =
 /** The record's key: what compaction keeps the newest of. */
 export function updateKey(update: ModelUpdate): string {
   if (update.kind === 'item-row') return `item/${update.itemId}`
+  if (update.kind === 'item-neighbours') return `neighbours/${update.itemId}`
   if (update.kind === 'feature-row') return `feature/${update.feature}`
   if (update.kind === 'weights') return `weights/${update.name}`
   if (update.kind === 'model-version') return 'model-version'
@@ -57,6 +70,8 @@ export function updateKey(update: ModelUpdate): string {
 
 /** Numbers of a row: eight times what can be configured. */
 const rowLengthMax = 4096
+/** Neighbours of an item: eight times what the trainer sends. */
+const neighboursMax = 512
 /** A batch a millisecond for 35 years. */
 const stepMax = 2 ** 40
 const modelLengthMax = 65_536
@@ -75,6 +90,8 @@ export function updateProblem(update: ModelUpdate): string | undefined {
         return `count of item ${JSON.stringify(itemId)} is ${count}: expected a whole number ≥ 0`
       return idProblem('itemId', itemId) ?? (row === null ? undefined : rowProblem(row))
     }
+    case 'item-neighbours':
+      return idProblem('itemId', update.itemId) ?? neighboursProblem(update)
     case 'feature-row':
       return idProblem('feature', update.feature, featureBytesMax) ?? rowProblem(update.row)
     case 'weights':
@@ -91,6 +108,23 @@ export function updateProblem(update: ModelUpdate): string | undefined {
       return idProblem('modelVersion', modelVersion) ?? timeProblem('committedAtMs', committedAtMs)
     }
   }
+}
+
+function neighboursProblem(update: Extract<ModelUpdate, { kind: 'item-neighbours' }>): string | undefined {
+  const { itemId, neighbours, weights } = update
+  const list = `the neighbours of item ${JSON.stringify(itemId)}`
+  if (neighbours.length > neighboursMax) return `${list} are ${neighbours.length}: at most ${neighboursMax} are allowed`
+  if (neighbours.length !== weights.length) return `${list} are ${neighbours.length}, with ${weights.length} weights`
+  if (new Set(neighbours).size !== neighbours.length) return `${list} name an item twice`
+  for (const [i, neighbour] of neighbours.entries()) {
+    const weight = weights[i]!
+    if (neighbour === itemId) return `${list} include itself`
+    if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) return `weight ${i} of ${list} is ${weight}: expected > 0`
+    if (i > 0 && weight > weights[i - 1]!) return `${list} are not in descending order of weight`
+    const problem = idProblem('neighbour', neighbour)
+    if (problem !== undefined) return problem
+  }
+  return undefined
 }
 
 function rowProblem(row: Float32Array): string | undefined {

@@ -139,10 +139,11 @@ export class ModelRequests {
     const { trainer, clock } = this.#options
     const nowMs = clock.nowMs()
     trainer.beginVersion(modelVersion)
-    // A new model version has no items to delete.
+    // A new model version has nothing to delete.
     const updates = trainer
       .takeUpdates(true, nowMs)
       .filter((update) => update.kind !== 'item-row' || update.row !== null)
+      .filter((update) => update.kind !== 'item-neighbours' || update.neighbours.length > 0)
     return [{ kind: 'model-version', modelVersion, reason: action, begunAtMs: nowMs }, ...updates]
   }
 }

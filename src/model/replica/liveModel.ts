@@ -25,6 +25,8 @@ export interface LiveRows {
   readonly features: NamedArrays
   /** Interactions, by row of an item. */
   readonly counts: Float64Array
+  /** As `NeighbourLists.state` gives them. */
+  readonly neighbours: NamedArrays
 }
 
 export function liveModelToCheckpoint({ modelVersion, step, model, next, weights, rows }: LiveModel): Checkpoint {
@@ -34,7 +36,8 @@ export function liveModelToCheckpoint({ modelVersion, step, model, next, weights
     parts.push(
       { name: 'item-rows', arrays: rows.items },
       { name: 'feature-rows', arrays: rows.features },
-      { name: 'counts', arrays: counts }
+      { name: 'counts', arrays: counts },
+      { name: 'neighbours', arrays: rows.neighbours }
     )
   }
   return { header: { modelVersion, step, model, next: String(next) }, parts }
@@ -59,7 +62,8 @@ export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
   const rows = {
     items: arraysOf(checkpoint, 'item-rows'),
     features: arraysOf(checkpoint, 'feature-rows'),
-    counts: namedArray(counts, 'counts', Float64Array)
+    counts: namedArray(counts, 'counts', Float64Array),
+    neighbours: arraysOf(checkpoint, 'neighbours')
   }
   return { ...live, rows }
 }

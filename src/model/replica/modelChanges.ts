@@ -6,9 +6,11 @@ import type { ItemId } from '../../records/interaction.ts'
 import type { ModelUpdate, VersionReason } from '../../records/modelUpdate.ts'
 import { differences, type Model, modelFromJson } from '../model.ts'
 import { sizeOf } from '../weights.ts'
+import type { Neighbours } from './neighbourLists.ts'
 
 export interface OpenChanges {
   readonly items: Map<ItemId, { readonly row: Float32Array | null; readonly count: number }>
+  readonly neighbours: Map<ItemId, Neighbours>
   readonly features: Map<string, Float32Array>
   readonly weights: Map<string, Float32Array>
 }
@@ -31,7 +33,7 @@ export interface ModelChanges extends OpenChanges {
 }
 
 export function noChanges(): OpenChanges {
-  return { items: new Map(), features: new Map(), weights: new Map() }
+  return { items: new Map(), neighbours: new Map(), features: new Map(), weights: new Map() }
 }
 
 /** @throws BadEventError if this program cannot make the commit's model */
@@ -90,11 +92,12 @@ export function takeUnfit({ items, features, weights, model }: ModelChanges): Un
 /** Both, the later ones on top. Of another model version, the later ones alone. */
 export function mergedChanges(earlier: ModelChanges | undefined, later: ModelChanges): ModelChanges {
   if (earlier === undefined || !isSameVersion(earlier, later)) return later
-  for (const kind of ['items', 'features', 'weights'] as const) {
+  const { items, neighbours, features, weights } = earlier
+  for (const kind of ['items', 'neighbours', 'features', 'weights'] as const) {
     const into = earlier[kind] as Map<string, unknown>
     for (const [id, value] of later[kind]) into.set(id, value)
   }
-  return { ...later, items: earlier.items, features: earlier.features, weights: earlier.weights }
+  return { ...later, items, neighbours, features, weights }
 }
 
 /** Whether rows and weights of the one mean something to the other. */

@@ -11,6 +11,7 @@ import { LayeredRows } from './layeredRows.ts'
 import type { LiveModel } from './liveModel.ts'
 import { closedChanges, isSameVersion, type ModelChanges, mergedChanges, noChanges, takeUnfit } from './modelChanges.ts'
 import { ModelEncoder } from './modelEncoder.ts'
+import { NeighbourLists, type Neighbours } from './neighbourLists.ts'
 import { RowStore } from './rowStore.ts'
 
 /** What a commit changed. */
@@ -22,6 +23,8 @@ export interface AppliedUpdate {
   /** Whether the dense weights changed: then every vector moved. */
   readonly weightsChanged: boolean
   readonly expired: readonly ItemId[]
+  /** Items whose list in the memory changed (`neighboursOf`), whether or not their embedding did. */
+  readonly changedNeighbours: readonly ItemId[]
   /** Interactions of the items in `changedItems`, as the trainer counted them. */
   readonly counts: ReadonlyMap<ItemId, number>
   /** Why the model version was begun, where it was requested. */
@@ -57,6 +60,7 @@ export class ModelReplica implements Encoder {
   #featuresOf: (itemId: ItemId) => readonly string[] = () => []
   #items = new RowStore(1)
   #features = new RowStore(1)
+  #neighbours = new NeighbourLists()
   #live: ModelEncoder | undefined
   #liveText = ''
   /** Offsets after the commits that took effect last: any, and one with dense weights. */
@@ -161,6 +165,9 @@ export class ModelReplica implements Encoder {
         if (update.row !== null) this.#recordOf.set(update.row, { update, next })
         this.#pending.items.set(update.itemId, { row: update.row, count: update.count })
         return undefined
+      case 'item-neighbours':
+        this.#pending.neighbours.set(update.itemId, update)
+        return undefined
       case 'feature-row':
         this.#recordOf.set(update.row, { update, next })
         this.#pending.features.set(update.feature, update.row)
@@ -194,7 +201,12 @@ export class ModelReplica implements Encoder {
     if (!whole) return live
     return {
       ...live,
-      rows: { items: this.#items.state(), features: this.#features.state(), counts: this.#items.counts() }
+      rows: {
+        items: this.#items.state(),
+        features: this.#features.state(),
+        counts: this.#items.counts(),
+        neighbours: this.#neighbours.state()
+      }
     }
   }
 
@@ -212,6 +224,7 @@ export class ModelReplica implements Encoder {
     if (rows !== undefined) {
       this.#items = RowStore.from(rows.items, model.dimensions, rows.counts)
       this.#features = RowStore.from(rows.features, model.dimensions)
+      this.#neighbours = NeighbourLists.from(rows.neighbours)
       this.#live = this.#encoder(model, modelVersion, step, weights)
       this.#liveText = kept.model
       this.#liveNext = this.#weightsNext = kept.next
@@ -220,7 +233,8 @@ export class ModelReplica implements Encoder {
     if (rows === undefined) return undefined
     const changedItems = [...this.#items.ids()]
     const counts = new Map(changedItems.map((itemId) => [itemId, this.#items.count(this.#items.find(itemId))]))
-    return { step, modelVersion, changedItems, weightsChanged: true, expired: [], counts }
+    const changedNeighbours = [...this.#neighbours.ids()]
+    return { step, modelVersion, changedItems, weightsChanged: true, expired: [], changedNeighbours, counts }
   }
 
   /**
@@ -281,6 +295,14 @@ export class ModelReplica implements Encoder {
   countOf(itemId: ItemId): number {
     const row = this.#items.find(itemId)
     return row === 0 ? 0 : this.#items.count(row)
+  }
+
+  /**
+   * The item's list in the memory, in effect: items of a history that make it likely, S > 0 of each, greatest first.
+   * undefined: it has none.
+   */
+  neighboursOf(itemId: ItemId): Neighbours | undefined {
+    return this.#neighbours.of(itemId)
   }
 
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
@@ -386,6 +408,7 @@ export class ModelReplica implements Encoder {
       // Embeddings of another model version have no meaning here.
       this.#items = new RowStore(model.dimensions)
       this.#features = new RowStore(model.dimensions)
+      this.#neighbours = new NeighbourLists()
       this.#live = this.#encoder(model, modelVersion, step, weights)
       if (this.#gated && this.#previous === undefined) this.#previous = before
       else before?.dispose()
@@ -417,12 +440,15 @@ export class ModelReplica implements Encoder {
       changedItems.push(itemId)
       counts.set(itemId, count)
     }
+    for (const [itemId, list] of changes.neighbours) this.#neighbours.set(itemId, list)
+    const changedNeighbours = [...changes.neighbours.keys()]
     this.#ready().advanced(step, {
       ...(weightsChanged ? { weights } : {}),
       items: rows,
       features: newFeatures ? 'new' : changes.features.size > 0 ? 'known' : 'none'
     })
-    return { step, modelVersion, changedItems, weightsChanged, expired, counts, ...reasonOf(changes, before) }
+    const moved = { changedItems, changedNeighbours, expired, counts }
+    return { step, modelVersion, ...moved, weightsChanged, ...reasonOf(changes, before) }
   }
 
   #encoder(model: Model, modelVersion: string, step: number, weights: Weights): ModelEncoder {

@@ -169,6 +169,7 @@ export const userSequenceForm: RecordForm<UserSequence> = {
 }
 
 type RawUpdate =
+  | { readonly itemId: string; readonly neighbours: readonly string[]; readonly weights: Buffer }
   | { readonly itemId: string; readonly row: Buffer | null; readonly count: number }
   | { readonly feature: string; readonly row: Buffer }
   | { readonly name: string; readonly shape: readonly number[]; readonly values: Buffer }
@@ -176,7 +177,9 @@ type RawUpdate =
   | Omit<Extract<ModelUpdate, { kind: 'model-version' }>, 'kind'>
 
 /** In the order of the union in schemas/model-update.avsc. */
-const branches: readonly ModelUpdate['kind'][] = ['item-row', 'feature-row', 'weights', 'commit', 'model-version']
+const branches: readonly ModelUpdate['kind'][] = [
+  ...(['item-row', 'feature-row', 'weights', 'commit', 'model-version', 'item-neighbours'] as const)
+]
 
 export const modelUpdateForm: RecordForm<ModelUpdate> = {
   problem: updateProblem,
@@ -188,6 +191,10 @@ export const modelUpdateForm: RecordForm<ModelUpdate> = {
         writer.string(value.itemId)
         writer.optional(value.row, (row) => writer.bytes(bytesOf(row)))
         return writer.long(value.count)
+      case 'item-neighbours':
+        writer.string(value.itemId)
+        writer.entries(value.neighbours, (itemId) => writer.string(itemId))
+        return writer.bytes(bytesOf(value.weights))
       case 'feature-row':
         writer.string(value.feature)
         return writer.bytes(bytesOf(value.row))
@@ -211,6 +218,10 @@ export const modelUpdateForm: RecordForm<ModelUpdate> = {
 
   fromAvro(raw): ModelUpdate {
     const { update } = raw as { readonly update: RawUpdate }
+    if ('neighbours' in update) {
+      const { itemId, neighbours, weights } = update
+      return { kind: 'item-neighbours', itemId, neighbours, weights: floatsOf(weights) }
+    }
     if ('itemId' in update) {
       const { itemId, row, count } = update
       return { kind: 'item-row', itemId, row: row === null ? null : floatsOf(row), count }

@@ -185,6 +185,8 @@ test('model updates are read as they were written', () =>
     const updates: ModelUpdate[] = [
       { kind: 'item-row', itemId: 'i', row, count: 7 },
       { kind: 'item-row', itemId: 'i', row: null, count: 0 },
+      { kind: 'item-neighbours', itemId: 'i', neighbours: ['a', 'größer'], weights: Float32Array.of(0.5, 0.25) },
+      { kind: 'item-neighbours', itemId: 'i', neighbours: [], weights: new Float32Array(0) },
       { kind: 'feature-row', feature: 'genre=Drama', row: view },
       { kind: 'weights', name: 'tower/w', shape: [2, 2], values: row },
       { kind: 'weights', name: 'scalar', shape: [], values: Float32Array.of(4) },

@@ -80,6 +80,12 @@ const anySequence: fc.Arbitrary<UserSequence> = fc
 
 const anyUpdate: fc.Arbitrary<ModelUpdate> = fc.oneof(
   fc.record({ kind: fc.constant('item-row' as const), itemId: text, row: fc.option(vector), count: fc.nat() }),
+  fc.record({
+    kind: fc.constant('item-neighbours' as const),
+    itemId: text,
+    neighbours: fc.array(text),
+    weights: vector
+  }),
   fc.record({ kind: fc.constant('feature-row' as const), feature: text, row: vector }),
   fc
     .record({ kind: fc.constant('weights' as const), name: text, values: vector })
