@@ -6,6 +6,7 @@
 import { ConfigError, DivergedError, MtmiError } from '../core/errors.ts'
 import { idProblem } from '../records/admission.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { FeatureFilter } from './itemFilter.ts'
 
 export type Role = 'item' | 'user'
 export const roles: readonly Role[] = ['item', 'user']
@@ -69,8 +70,8 @@ export interface Filter {
   readonly excludeItems?: readonly ItemId[]
   /** Also exclude the stored user's `recent`. Default true. */
   readonly excludeRecent?: boolean
-  /** Only items that have all of these: field → value. */
-  readonly features?: Readonly<Record<string, string>>
+  /** Only items that meet these conditions. */
+  readonly features?: FeatureFilter
 }
 
 export interface SearchOptions {
@@ -191,9 +192,19 @@ export interface VectorIndex {
    * Items of the live version whose id or title contains `text`, ignoring case, the most popular first. Only if the
    * index has all titles in memory, and then among some hundred thousand items.
    */
-  itemsLike?(text: string, limit: number): Promise<readonly PopularItem[]>
+  itemsLike?(text: string, limit: number, filter?: Filter): Promise<readonly PopularItem[]>
+  /**
+   * Fields in which items of the live version have features, in alphabetical order, at most `fieldsMax`; a field that
+   * the last item has just lost may still be named. Empty if no version is live.
+   */
+  fields(): Promise<readonly string[]>
+  /** Whether an item of the live version meets the conditions. */
+  holdsAny(features: FeatureFilter): Promise<boolean>
   close(): Promise<void>
 }
+
+/** Fields that `fields` names at most. */
+export const fieldsMax = 1000
 
 /**
  * How far a vector's length may be from 1. Float32 rounding over 512 dimensions stays below 1e-5; a vector that was

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { MtmiError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
+import type { FeatureFilter } from '../../src/index/itemFilter.ts'
 import { contextKey } from '../../src/index/popularity.ts'
 import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/index/vectorIndex.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
@@ -211,6 +212,58 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     assert.deepEqual(await found({ planet: 'mars' }), [])
     assert.deepEqual(await found({}), ['east', 'between', 'north'])
     assert.deepEqual(ids((await index.popular(5, { features: { genre: 'war' } })).items), ['north', 'east'])
+  })
+
+  check(
+    'a filter takes several values, values to leave out, bounds of numbers and dates, and presence',
+    async (index) => {
+      await small(index)
+      const shown = { genre: ['war', 'a "quoted" % one'], price: ['9.5', 'or more'], day: ['2026-01-31'] }
+      await index.upsert('a', 2, [
+        itemPoint('up', z, { popularity: 7, features: shown }),
+        itemPoint('bare', z, { popularity: 1 }),
+        itemPoint('odd', z, {
+          popularity: 2,
+          features: { 'a"b%c': ['3'], price: ['-1e3'], day: ['2026-02-01T10:00:00+01:00'] }
+        })
+      ])
+      const found = async (features: FeatureFilter) => {
+        const listed = idsOf(await index.search(byVector(x), 9, { features }))?.[0]?.toSorted()
+        assert.deepEqual(ids((await index.popular(9, { features })).items)?.toSorted(), listed)
+        assert.equal(await index.holdsAny(features), listed!.length > 0)
+        return listed
+      }
+      const dayMs = Date.parse('2026-01-31')
+      assert.deepEqual(await found({ genre: { any: ['war', 'drama'] } }), ['between', 'east', 'north', 'up'])
+      assert.deepEqual(await found({ genre: { any: ['war'], not: ['drama'] } }), ['north', 'up'])
+      assert.deepEqual(await found({ genre: { not: ['war', 'nothing'] } }), ['bare', 'between', 'odd'])
+      assert.deepEqual(await found({ genre: { not: ['drama'] }, year: '2001' }), ['north'])
+      assert.deepEqual(await found({ genre: 'a "quoted" % one' }), ['up'])
+      assert.deepEqual(await found({ year: { range: { gte: 1999, lt: 2001 } } }), ['east'])
+      assert.deepEqual(await found({ year: { range: { gt: 1999, lte: 2001 } } }), ['between', 'north'])
+      assert.deepEqual(await found({ price: { range: { lt: 9.5 } } }), ['odd'])
+      assert.deepEqual(await found({ price: { range: { lte: 9.5 } } }), ['odd', 'up'])
+      assert.deepEqual(await found({ day: { range: { gte: dayMs } } }), ['odd', 'up'])
+      assert.deepEqual(
+        await found({ day: { range: { gt: dayMs + 33 * 3_600_000 - 1, lt: dayMs + 33 * 3_600_000 + 1 } } }),
+        ['odd']
+      )
+      assert.deepEqual(await found({ 'a"b%c': { range: { gte: 3 } } }), ['odd'])
+      assert.deepEqual(await found({ genre: { range: { gte: 0 } } }), [])
+      assert.deepEqual(await found({ price: { exists: true } }), ['odd', 'up'])
+      assert.deepEqual(await found({ genre: { exists: false } }), ['bare', 'odd'])
+      assert.deepEqual(await found({ genre: { exists: false }, price: { exists: false } }), ['bare'])
+      assert.deepEqual(await found({ planet: { exists: false } }), ['bare', 'between', 'east', 'north', 'odd', 'up'])
+      assert.deepEqual(await index.fields(), ['a"b%c', 'day', 'genre', 'price', 'year'])
+      await index.remove('a', 'item', ['bare', 'odd'])
+      assert.equal(await index.holdsAny({ genre: { exists: false } }), false, 'what was removed meets nothing')
+      assert.equal(await index.holdsAny({ price: { not: ['7'] }, day: { exists: true } }), true)
+    }
+  )
+
+  check('an index without a live version has no fields', async (index) => {
+    assert.deepEqual(await index.fields(), [])
+    assert.equal(await index.holdsAny({ genre: 'war' }), false)
   })
 
   check('an item whose features changed is found by the new ones only', async (index) => {

@@ -2,6 +2,7 @@
 // uses an index.
 
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
+import { type FeatureFilter, meets } from '../../src/index/itemFilter.ts'
 import type {
   Candidate,
   DescribedItem,
@@ -189,6 +190,17 @@ export class MemoryVectorIndex implements VectorIndex {
     return this.#live === undefined ? undefined : this.#indexVersion(this.#live).items.get(itemId)?.point
   }
 
+  async fields(): Promise<readonly string[]> {
+    this.#check()
+    const items = this.#live === undefined ? [] : [...this.#indexVersion(this.#live).items.values()]
+    return [...new Set(items.flatMap(({ point }) => Object.keys(point.payload.features ?? {})))].sort()
+  }
+
+  async holdsAny(features: FeatureFilter): Promise<boolean> {
+    this.#check()
+    return this.#live !== undefined && this.#matching(this.#indexVersion(this.#live), { features }, []).length > 0
+  }
+
   async close(): Promise<void> {}
 
   get liveVersion(): string | undefined {
@@ -203,12 +215,9 @@ export class MemoryVectorIndex implements VectorIndex {
 
   #matching(indexVersion: Version, filter: Filter, recent: readonly ItemId[]): ItemPoint[] {
     const excluded = new Set([...recent, ...(filter.excludeItems ?? [])])
-    const wanted = Object.entries(filter.features ?? {})
     return [...indexVersion.items.values()]
       .map(({ point }) => point)
-      .filter(
-        ({ id, payload }) => !excluded.has(id) && wanted.every(([field, value]) => hasFeature(payload, field, value))
-      )
+      .filter(({ id, payload }) => !excluded.has(id) && meets(payload.features, filter.features))
   }
 
   #indexVersion(name: string): Version {
@@ -220,11 +229,6 @@ export class MemoryVectorIndex implements VectorIndex {
   #check(): void {
     if (this.down) throw new UnavailableError('the index is down')
   }
-}
-
-/** Its own fields only: a field may be called `constructor`. */
-function hasFeature({ features = {} }: ItemPayload, field: string, value: string): boolean {
-  return Object.hasOwn(features, field) && features[field]!.includes(value)
 }
 
 function dot(a: Float32Array, b: Float32Array): number {

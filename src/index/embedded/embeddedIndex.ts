@@ -3,6 +3,7 @@
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import type { FeatureFilter } from '../itemFilter.ts'
 import {
   checkLimit,
   type DescribedItem,
@@ -115,7 +116,15 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#thread === undefined ? this.#local().popular(...query) : this.#thread.call('popular', query)
   }
 
-  async itemsLike(...query: [text: string, limit: number]): Promise<readonly PopularItem[]> {
+  async fields(): Promise<readonly string[]> {
+    return this.#thread === undefined ? this.#local().fields() : this.#thread.call('fields', [])
+  }
+
+  async holdsAny(features: FeatureFilter): Promise<boolean> {
+    return this.#thread === undefined ? this.#local().holdsAny(features) : this.#thread.call('holdsAny', [features])
+  }
+
+  async itemsLike(...query: [text: string, limit: number, filter?: Filter]): Promise<readonly PopularItem[]> {
     return this.#thread === undefined ? this.#local().itemsLike(...query) : this.#thread.call('itemsLike', query)
   }
 

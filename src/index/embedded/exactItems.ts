@@ -6,13 +6,14 @@
 
 import { own } from '../../core/own.ts'
 import { TopRows } from '../../core/topRows.ts'
+import { conditionsOf, type FeatureFilter, meets } from '../itemFilter.ts'
 import { blockRows, groupSize, ItemTable, queryInterestsMax } from '../itemTable.ts'
 import { popularityScore } from '../popularity.ts'
-import type { Candidate, ItemPayload, PopularItem, SearchOptions } from '../vectorIndex.ts'
+import { type Candidate, fieldsMax, type ItemPayload, type PopularItem, type SearchOptions } from '../vectorIndex.ts'
 
 export interface ItemFilter {
   readonly exclude: Iterable<string>
-  readonly features: Readonly<Record<string, string>> | undefined
+  readonly features: FeatureFilter | undefined
 }
 
 interface Entry {
@@ -48,6 +49,8 @@ export class ExactItems {
   #popularity = new Float64Array(blockRows)
   readonly #profiles = new Map<string, Profile>()
   readonly #rowsByFeature = new Map<string, number[]>()
+  /** Fields of the profiles; those of profiles without an item leave it when gaps are closed. */
+  readonly #fields = new Set<string>()
   #step = 0
 
   constructor(dimensions: number) {
@@ -120,7 +123,7 @@ export class ExactItems {
     const tops = Array.from({ length: count }, () => new TopRows(size))
     if (size === 0) return tops.map(() => [])
     const admits = this.#admission(filter)
-    const rarest = this.#rarestRows(filter)
+    const rarest = this.#candidateRows(filter)
     this.#table.setQuery(vectors, count)
     const thresholds = new Float32Array(Math.ceil(count / groupSize) * groupSize)
       .fill(Number.POSITIVE_INFINITY)
@@ -144,7 +147,7 @@ export class ExactItems {
   popular(limit: number, filter: ItemFilter, context?: string): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
     const admits = this.#admission(filter)
-    const rows = this.#rarestRows(filter)
+    const rows = this.#candidateRows(filter)
     const length = rows?.length ?? this.#entries.length
     for (let i = 0; i < length; i++) {
       const row = rows === undefined ? i : rows[i]!
@@ -158,17 +161,34 @@ export class ExactItems {
    * The `limit` most popular items whose id or title contains `text`, ignoring case, among the newest `likeRowsMax`
    * rows.
    */
-  like(text: string, limit: number): PopularItem[] {
+  like(text: string, limit: number, filter: ItemFilter): PopularItem[] {
     const top = new TopRows(Math.min(limit, this.#rows.size))
+    const admits = this.#admission(filter)
     const wanted = text.toLowerCase()
     for (let row = Math.max(0, this.#entries.length - likeRowsMax); row < this.#entries.length; row++) {
       const entry = this.#entries[row]
       const level = this.#popularity[row]!
       if (entry === undefined || level <= top.threshold) continue
       const { id, payload } = entry
-      if (id.toLowerCase().includes(wanted) || payload.title?.toLowerCase().includes(wanted)) top.offer(row, level)
+      if (!id.toLowerCase().includes(wanted) && payload.title?.toLowerCase().includes(wanted) !== true) continue
+      if (admits(row)) top.offer(row, level)
     }
     return this.#byPopularity(top)
+  }
+
+  /** In alphabetical order; see `VectorIndex.fields`. */
+  fields(): string[] {
+    return [...this.#fields].sort().slice(0, fieldsMax)
+  }
+
+  /** Whether an item meets the conditions. */
+  holdsAny(features: FeatureFilter): boolean {
+    const filter = { exclude: [], features }
+    const admits = this.#admission(filter)
+    const rows = this.#candidateRows(filter)
+    if (rows !== undefined) return rows.some(admits)
+    for (let row = 0; row < this.#entries.length; row++) if (admits(row)) return true
+    return false
   }
 
   /** −∞: the item has no popularity in the context. */
@@ -219,18 +239,30 @@ export class ExactItems {
   #admission({ exclude, features }: ItemFilter): (row: number) => boolean {
     const excluded = new Set<number>()
     for (const id of exclude) excluded.add(this.#rows.get(id) ?? -1)
-    const keys = featureKeys(features)
+    const meetsFilter = profileFilter(features)
     return (row) => {
       const entry = this.#entries[row]
-      if (entry === undefined || excluded.has(row)) return false
-      return keys.length === 0 || keys.every((key) => entry.profile?.keys.has(key) === true)
+      return entry !== undefined && !excluded.has(row) && meetsFilter(entry.profile)
     }
   }
 
-  /** Rows of the rarest of the features, gaps included; undefined without a filter. */
-  #rarestRows({ features }: ItemFilter): readonly number[] | undefined {
-    const lists = featureKeys(features).map((key) => this.#rowsByFeature.get(key) ?? [])
-    return lists.length === 0 ? undefined : lists.reduce((a, b) => (b.length < a.length ? b : a))
+  /**
+   * Rows among which all that meet the filter are, gaps included, each once: those with the rarest of the values that a
+   * field must have. undefined: no field must have a value.
+   */
+  #candidateRows({ features }: ItemFilter): readonly number[] | undefined {
+    let fewest: readonly (readonly number[])[] | undefined
+    let count = Number.POSITIVE_INFINITY
+    for (const [field, { any }] of conditionsOf(features)) {
+      if (any === undefined) continue
+      const lists = any.map((value) => this.#rowsByFeature.get(featureKey(field, value)) ?? [])
+      const length = lists.reduce((sum, list) => sum + list.length, 0)
+      if (length >= count) continue
+      fewest = lists
+      count = length
+    }
+    if (fewest === undefined || fewest.length === 1) return fewest?.[0]
+    return [...new Set(fewest.flat())].sort((a, b) => a - b)
   }
 
   #profileOf(features: ItemPayload['features']): Profile | undefined {
@@ -243,6 +275,7 @@ export class ExactItems {
       )
       profile = { features, keys: new Set(keys), uses: 0 }
       this.#profiles.set(text, profile)
+      for (const field in features) if (own(features, field)!.length > 0) this.#fields.add(field)
     }
     return profile
   }
@@ -281,6 +314,8 @@ export class ExactItems {
     }
     this.#entries.length = to
     for (const [text, profile] of this.#profiles) if (profile.uses === 0) this.#profiles.delete(text)
+    this.#fields.clear()
+    for (const { features } of this.#profiles.values()) for (const field in features) this.#fields.add(field)
   }
 }
 
@@ -299,6 +334,22 @@ function featureKey(field: string, value: string): string {
   return JSON.stringify([field, value])
 }
 
-function featureKeys(features: Readonly<Record<string, string>> | undefined): readonly string[] {
-  return Object.entries(features ?? {}).map(([field, value]) => featureKey(field, value))
+/** Evaluates the filter once for each profile: many items have the same. */
+function profileFilter(features: FeatureFilter | undefined): (profile: Profile | undefined) => boolean {
+  const conditions = conditionsOf(features)
+  if (conditions.length === 0) return () => true
+  // One value in each field, the usual filter: a look into a set, as fast as what was evaluated before.
+  if (conditions.every(([, { any, not, range, exists }]) => any?.length === 1 && !not && !range && exists !== false)) {
+    const keys = conditions.map(([field, { any }]) => featureKey(field, any![0]!))
+    return (profile) => keys.every((key) => profile?.keys.has(key) === true)
+  }
+  const known = new Map<Profile | undefined, boolean>()
+  return (profile) => {
+    let admitted = known.get(profile)
+    if (admitted === undefined) {
+      admitted = meets(profile?.features, features)
+      known.set(profile, admitted)
+    }
+    return admitted
+  }
 }

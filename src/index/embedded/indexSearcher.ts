@@ -3,6 +3,7 @@
 
 import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
+import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
 import {
   checkLimit,
@@ -81,9 +82,17 @@ export class IndexSearcher {
     return { ...answer, items: found }
   }
 
-  itemsLike(text: string, limit: number): PopularItem[] {
+  itemsLike(text: string, limit: number, filter: Filter = {}): PopularItem[] {
     checkLimit(limit)
-    return this.#live().items.like(text, limit)
+    return this.#live().items.like(text, limit, { exclude: filter.excludeItems ?? [], features: filter.features })
+  }
+
+  fields(): string[] {
+    return this.catchUp().live === undefined ? [] : this.#live().items.fields()
+  }
+
+  holdsAny(features: FeatureFilter): boolean {
+    return this.catchUp().live !== undefined && this.#live().items.holdsAny(features)
   }
 
   #live() {

@@ -5,6 +5,7 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import type { FeatureFilter } from '../itemFilter.ts'
 import {
   checkLimit,
   checkPoints,
@@ -26,7 +27,15 @@ import {
 } from '../vectorIndex.ts'
 import { pointId, QdrantNames } from './qdrantNames.ts'
 import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
-import { inBatches, notNewerThan, toItemPayload, tombstone, toQdrant, toVector } from './qdrantPoints.ts'
+import {
+  inBatches,
+  notNewerThan,
+  numberFieldsOf,
+  toItemPayload,
+  tombstone,
+  toQdrant,
+  toVector
+} from './qdrantPoints.ts'
 import { QdrantQueries } from './qdrantQueries.ts'
 import { NotInQdrantError, type QdrantParts, QdrantRequests } from './qdrantRequests.ts'
 import { noSuchVersion, QdrantVersions } from './qdrantVersions.ts'
@@ -81,7 +90,7 @@ export class QdrantIndex implements VectorIndex {
   async upsert(version: string, step: number, points: readonly VectorPoint[]): Promise<number> {
     const shape = await this.#versions.shape(version)
     checkPoints(version, shape, step, points)
-    await this.#versions.indexContexts(version, contextsOf(points))
+    await this.#versions.indexNumbers(version, new Set(points.flatMap(numberFieldsOf)))
     let stale = 0
     for (const role of roles) {
       // Batches overtake each other: of two writes of one point only the last is sent.
@@ -184,6 +193,14 @@ export class QdrantIndex implements VectorIndex {
   async item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined> {
     const stored = await this.#inLiveVersion((version) => this.#queries.retrieve(version, 'item', itemId, true))
     return stored && { payload: toItemPayload(stored.payload), vector: toVector(stored.vector) }
+  }
+
+  async fields(): Promise<readonly string[]> {
+    return (await this.#inLiveVersion((version) => this.#queries.fields(version))) ?? []
+  }
+
+  async holdsAny(features: FeatureFilter): Promise<boolean> {
+    return (await this.#inLiveVersion((version) => this.#queries.holdsAny(version, features))) ?? false
   }
 
   /** Removes every collection of this run, the live ones and their aliases included. @returns their names */
@@ -299,12 +316,6 @@ export class QdrantIndex implements VectorIndex {
     this.#versions.forget(version)
     return noSuchVersion(version)
   }
-}
-
-function contextsOf(points: readonly VectorPoint[]): Set<string> {
-  return new Set(
-    points.flatMap((point) => (point.role === 'item' ? Object.keys(point.payload.popularityIn ?? {}) : []))
-  )
 }
 
 function slices<T>(values: readonly T[]): T[][] {

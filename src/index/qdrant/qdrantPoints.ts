@@ -5,6 +5,7 @@
 
 import type { Schemas } from '@qdrant/js-client-rest'
 import { setOwn } from '../../core/own.ts'
+import { conditionsOf, orderedValue } from '../itemFilter.ts'
 import {
   type Filter,
   type ItemPayload,
@@ -28,7 +29,8 @@ export const payloadIndexes: Readonly<Record<Role, Readonly<Record<string, Schem
     removedAtMs: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
     count: { type: 'float', enable_hnsw: false },
     popularity: { type: 'float', enable_hnsw: false },
-    tags: { type: 'keyword' }
+    tags: { type: 'keyword' },
+    fields: { type: 'keyword', enable_hnsw: false }
   },
   user: {
     version: { type: 'integer', lookup: false, range: true, enable_hnsw: false },
@@ -41,7 +43,8 @@ export const describedFields = ['id', 'title', 'features', 'count', 'popularity'
 
 const inContext = 'popularityIn.'
 
-export const contextIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enable_hnsw: false }
+/** Of a popularity within a context, and of the numbers of a field. */
+export const numberIndex: Schemas['PayloadSchemaParams'] = { type: 'float', enable_hnsw: false }
 
 /** Payload field of the popularity within a context: `popularityIn."country=de"`. */
 export function contextField(context: string): string {
@@ -51,6 +54,35 @@ export function contextField(context: string): string {
 /** The context of such a field; undefined for another field. */
 export function contextOf(field: string): string | undefined {
   return field.startsWith(`${inContext}"`) && field.endsWith('"') ? field.slice(inContext.length + 1, -1) : undefined
+}
+
+/** Payload field of a feature's numbers and dates: `ordered."price"`; `%`, `"` and `\\` in its name are escaped. */
+export function orderedField(field: string): string {
+  return `ordered."${escapedField(field)}"`
+}
+
+function escapedField(field: string): string {
+  return field.replace(/[%"\\]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+/** Field, escaped → its values that are numbers or dates; undefined: no field has one. */
+function orderedValues(features: Readonly<Record<string, readonly string[]>>): Record<string, number[]> | undefined {
+  const ordered: Record<string, number[]> = {}
+  for (const [field, values] of Object.entries(features)) {
+    const numbers = values.map(orderedValue).filter((value) => value !== undefined)
+    if (numbers.length > 0) setOwn(ordered, escapedField(field), numbers)
+  }
+  return Object.keys(ordered).length === 0 ? undefined : ordered
+}
+
+/** Payload fields that hold numbers of a point and are to be indexed. */
+export function numberFieldsOf(point: VectorPoint): string[] {
+  if (point.role === 'user') return []
+  const { popularityIn = {}, features = {} } = point.payload
+  const ordered = Object.entries(features).filter(([, values]) =>
+    values.some((value) => orderedValue(value) !== undefined)
+  )
+  return [...Object.keys(popularityIn).map(contextField), ...ordered.map(([field]) => orderedField(field))]
 }
 
 /** A number of a vector as JSON: sign, 0., nine decimals, comma. */
@@ -82,6 +114,9 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
     if (features !== undefined) {
       payload.features = features
       payload.tags = Object.entries(features).flatMap(([field, values]) => values.map((value) => tagOf(field, value)))
+      payload.fields = Object.entries(features).flatMap(([field, values]) => (values.length > 0 ? [field] : []))
+      const ordered = orderedValues(features)
+      if (ordered !== undefined) payload.ordered = ordered
     }
     return { id, vector: toNumbers(point.vector), payload }
   }
@@ -123,13 +158,24 @@ export function toQdrantFilter(
   { excludeItems = [], features = {} }: Filter,
   also: readonly string[] = []
 ): QdrantFilter | undefined {
-  const tags = Object.entries(features).map(([field, value]) => tagOf(field, value))
-  const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
-  if (tags.length === 0 && excluded.length === 0) return undefined
-  return {
-    ...(tags.length === 0 ? {} : { must: tags.map((tag) => ({ key: 'tags', match: { value: tag } })) }),
-    ...(excluded.length === 0 ? {} : { must_not: [{ has_id: excluded }] })
+  const must: Schemas['Condition'][] = []
+  const mustNot: Schemas['Condition'][] = []
+  for (const [field, { any, not = [], range, exists }] of conditionsOf(features)) {
+    if (any !== undefined) must.push(tagged(field, any))
+    if (not.length > 0) mustNot.push(tagged(field, not))
+    if (range !== undefined) must.push({ key: orderedField(field), range })
+    if (exists !== undefined) (exists ? must : mustNot).push({ key: 'fields', match: { value: field } })
   }
+  const excluded = [...new Set([...excludeItems.map(pointId), ...also])]
+  if (excluded.length > 0) mustNot.push({ has_id: excluded })
+  if (must.length === 0 && mustNot.length === 0) return undefined
+  return { ...(must.length === 0 ? {} : { must }), ...(mustNot.length === 0 ? {} : { must_not: mustNot }) }
+}
+
+/** The point has one of the values. */
+function tagged(field: string, values: readonly string[]): Schemas['Condition'] {
+  const tags = values.map((value) => tagOf(field, value))
+  return { key: 'tags', match: tags.length === 1 ? { value: tags[0]! } : { any: tags } }
 }
 
 /** Parts of at most `bytesMax` of JSON and `pointsMax` points, whichever is less; a point larger than that is alone. */
@@ -157,8 +203,8 @@ function jsonBytesMax(point: VectorPoint): number {
     characters += point.payload.title?.length ?? 0
     for (const context of Object.keys(point.payload.popularityIn ?? {})) characters += context.length + contextBytes
     for (const [field, values] of Object.entries(point.payload.features ?? {})) {
-      characters += field.length + 2
-      for (const value of values) characters += 3 * field.length + 2 * value.length + 4
+      characters += 3 * field.length + 6
+      for (const value of values) characters += 3 * field.length + 3 * value.length + 8
     }
   } else {
     numbers = point.vectors.length

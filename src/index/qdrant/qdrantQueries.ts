@@ -3,12 +3,14 @@
 import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
 import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
 import { popularityScore } from '../popularity.ts'
 import {
   checkQuery,
   type DescribedItem,
   type Filter,
+  fieldsMax,
   type InterestQuery,
   type PopularItems,
   type Role,
@@ -143,6 +145,26 @@ export class QdrantQueries {
     const named = stored.vector as Record<string, number[]>
     for (let k = 0; k < interestCount; k++) vectors.set(own(named, interestName(k)) ?? [], k * dimensions)
     return { payload: toUserPayload(stored.payload), vectors }
+  }
+
+  /** In alphabetical order. */
+  async fields(version: string): Promise<readonly string[]> {
+    const collection = this.#names.collection('item', version)
+    const { hits } = await this.#requests.read(`read fields of ${collection}`, (client) =>
+      client.facet(collection, { key: 'fields', limit: fieldsMax })
+    )
+    return hits.map(({ value }) => String(value)).sort()
+  }
+
+  async holdsAny(version: string, features: FeatureFilter): Promise<boolean> {
+    const collection = this.#names.collection('item', version)
+    // A tombstone has no fields, and meets a condition that only forbids some.
+    const { must = [], ...rest } = toQdrantFilter({ features }) ?? {}
+    const filter = { ...rest, must: [must, { key: 'updatedAtMs', range: { gte: 0 } }].flat() }
+    const { points } = await this.#requests.read(`look for an item in ${collection}`, (client) =>
+      client.scroll(collection, { limit: 1, filter, with_payload: false, with_vector: false })
+    )
+    return points.length > 0
   }
 
   /** undefined: not here, or removed. @throws NotInQdrantError if there is no such collection */

@@ -11,13 +11,13 @@ import { handledLater } from '../../core/promises.ts'
 import { checkShape, incompleteVersion, type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
 import { interestName, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
-import { contextField, contextIndex, contextOf, isRemoved, payloadIndexes } from './qdrantPoints.ts'
+import { contextOf, isRemoved, numberIndex, payloadIndexes } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
-/** Indexes of popularity within a context in one collection. */
-const contextIndexesMax = 256
-/** Age of what is known of the indexed contexts. */
-const contextsMaxAgeMs = 10_000
+/** Indexes of numbers in one collection: of popularity within contexts, and of features. */
+const numberIndexesMax = 256
+/** Age of what is known of the indexed fields. */
+const indexedMaxAgeMs = 10_000
 const greenPollMs = 100
 /** Points that are searched by their own vectors before a version goes live. */
 const canaries = 5
@@ -36,7 +36,7 @@ interface Parts {
 export class QdrantVersions {
   readonly #parts: Parts
   readonly #shapes = new Map<string, VersionShape>()
-  readonly #contexts = new Map<string, { readonly contexts: Set<string>; readonly readAtMs: number }>()
+  readonly #indexed = new Map<string, { readonly fields: Set<string>; readonly readAtMs: number }>()
   #live: { readonly version: string | undefined; readonly readAtMs: number } | undefined
   #reading: Promise<string | undefined> | undefined
   /** Switches made by this process. */
@@ -84,44 +84,45 @@ export class QdrantVersions {
   }
 
   /**
-   * Contexts by whose popularity items can be ordered, as of `contextsMaxAgeMs` ago at most. @throws NotInQdrantError
+   * Contexts by whose popularity items can be ordered, as of `indexedMaxAgeMs` ago at most. @throws NotInQdrantError
    * if there is no such index version
    */
   async contexts(version: string): Promise<ReadonlySet<string>> {
-    return (await this.#readContexts(version)).contexts
+    const { fields } = await this.#readIndexed(version)
+    return new Set([...fields].flatMap((field) => contextOf(field) ?? []))
   }
 
-  /** Makes items orderable by these contexts, `contextIndexesMax` in a collection at most. */
-  async indexContexts(version: string, contexts: Iterable<string>): Promise<void> {
-    for (const context of contexts) {
-      const { contexts: known } = await this.#readContexts(version)
-      if (known.has(context) || known.size >= contextIndexesMax) continue
+  /** Indexes these fields of numbers, `numberIndexesMax` in a collection at most: items can be ordered by them. */
+  async indexNumbers(version: string, fields: Iterable<string>): Promise<void> {
+    for (const field_name of fields) {
+      const { fields: known } = await this.#readIndexed(version)
+      if (known.has(field_name) || known.size >= numberIndexesMax) continue
       const name = this.#parts.names.collection('item', version)
-      const index = { field_name: contextField(context), field_schema: contextIndex, wait: true }
+      const index = { field_name, field_schema: numberIndex, wait: true }
       await this.#parts.requests.write(`index ${index.field_name} of ${name}`, (client) =>
         client.createPayloadIndex(name, index)
       )
-      known.add(context)
+      known.add(field_name)
     }
   }
 
-  async #readContexts(version: string): Promise<{ readonly contexts: Set<string>; readonly readAtMs: number }> {
-    const known = this.#contexts.get(version)
+  async #readIndexed(version: string): Promise<{ readonly fields: Set<string>; readonly readAtMs: number }> {
+    const known = this.#indexed.get(version)
     const readAtMs = this.#parts.clock.nowMs()
-    if (known !== undefined && readAtMs - known.readAtMs < contextsMaxAgeMs) return known
+    if (known !== undefined && readAtMs - known.readAtMs < indexedMaxAgeMs) return known
     const name = this.#parts.names.collection('item', version)
     const { payload_schema } = await this.#parts.requests.read(`describe ${name}`, (client) =>
       client.getCollection(name)
     )
-    const read = { contexts: new Set(Object.keys(payload_schema).flatMap((field) => contextOf(field) ?? [])), readAtMs }
-    this.#contexts.set(version, read)
+    const read = { fields: new Set(Object.keys(payload_schema)), readAtMs }
+    this.#indexed.set(version, read)
     return read
   }
 
   /** Another process may have dropped it, and created it again. */
   forget(version: string): void {
     this.#shapes.delete(version)
-    this.#contexts.delete(version)
+    this.#indexed.delete(version)
     this.#live = undefined
   }
 
@@ -219,7 +220,7 @@ export class QdrantVersions {
       }
     }
     this.#shapes.clear()
-    this.#contexts.clear()
+    this.#indexed.clear()
     this.#live = undefined
     return dropped
   }

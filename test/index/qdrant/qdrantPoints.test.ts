@@ -30,13 +30,18 @@ test('a indexVersion’s name survives as part of a collection’s, whatever it 
 })
 
 test('an item and a user as points', () => {
-  const item = itemPoint('east', [1, 0], { count: 5, title: 'East', features: { genre: ['war', 'drama'] } })
+  const item = itemPoint('east', [1, 0], {
+    count: 5,
+    title: 'East',
+    features: { genre: ['war', 'drama'], 'p"': ['9', 'x'] }
+  })
   assert.deepEqual(toQdrant(item, 7, shape), {
     id: pointId('east'),
     vector: [1, 0],
     payload: {
       ...{ id: 'east', version: 7, updatedAtMs: 1000, count: 5, popularity: 0, title: 'East' },
-      ...{ features: { genre: ['war', 'drama'] }, tags: ['genre=war', 'genre=drama'] }
+      ...{ features: { genre: ['war', 'drama'], 'p"': ['9', 'x'] }, fields: ['genre', 'p"'] },
+      ...{ tags: ['genre=war', 'genre=drama', 'p"=9', 'p"=x'], ordered: { 'p%22': [9] } }
     }
   })
   const user = userPoint('ann', [[1, 0], [0, 1]], ['east']) // biome-ignore format: as a matrix
@@ -64,6 +69,26 @@ test('a filter asks for all tags, and leaves out by id; none at all is no filter
       { key: 'tags', match: { value: 'year=2001' } }
     ],
     must_not: [{ has_id: [pointId('east')] }]
+  })
+})
+
+test('conditions of a filter are conditions of Qdrant: nothing is left to be filtered afterwards', () => {
+  const features = {
+    genre: { any: ['war', 'drama'], not: ['comedy'] },
+    'p"': { range: { gte: 1, lt: 5 } },
+    year: { exists: true },
+    brand: { exists: false }
+  }
+  assert.deepEqual(toQdrantFilter({ features }), {
+    must: [
+      { key: 'tags', match: { any: ['genre=war', 'genre=drama'] } },
+      { key: 'ordered."p%22"', range: { gte: 1, lt: 5 } },
+      { key: 'fields', match: { value: 'year' } }
+    ],
+    must_not: [
+      { key: 'tags', match: { value: 'genre=comedy' } },
+      { key: 'fields', match: { value: 'brand' } }
+    ]
   })
 })
 
