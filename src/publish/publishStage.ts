@@ -288,7 +288,8 @@ export class PublishStage {
     const { partition, offset } = record
     if (record.value === null) {
       const userId = userOf(record)
-      for (const part of [this.#publisher, this.#gate, this.#vectors]) part.forget(userId)
+      this.#publisher.forget(userId, { partition, offset })
+      for (const part of [this.#gate, this.#vectors]) part.forget(userId)
     } else {
       const sequence = sequenceOf(codecs, record)
       if (this.#progress.wasPublished(record)) this.#publisher.recall(sequence)

@@ -12,6 +12,7 @@ import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import { interestsOf, itemPoint, userPoint } from './publisherPoints.ts'
 import {
+  type ChangeSource,
   defaultPublisherLimits,
   encoderItem,
   type ItemReport,
@@ -23,7 +24,7 @@ import {
   type UserReport
 } from './publisherReport.ts'
 import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
-import { PublisherVersion } from './publisherVersion.ts'
+import { PublisherVersion, type RemovedIds } from './publisherVersion.ts'
 
 export class Publisher {
   readonly #parts: Omit<Required<PublisherParts>, 'limits'>
@@ -35,7 +36,8 @@ export class Publisher {
   readonly #expired = new Set<ItemId>()
   /** Known to the model, but not allowed in lists: removed from the index once. */
   readonly #hidden = new Set<ItemId>()
-  readonly #forgotten = new Set<UserId>()
+  /** To be removed from the index → the record that says so. */
+  readonly #forgotten = new Map<UserId, ChangeSource | undefined>()
   /** Taken, and neither written nor put back: they still count as waiting. */
   #writing = { items: 0, users: 0 }
 
@@ -57,22 +59,25 @@ export class Publisher {
   /** The user's history changed. The newest window is encoded; freshness is measured from the oldest change. */
   noteSequence({ userId, steps, acceptedAtMs, source }: UserChange): void {
     if (steps.length === 0) {
-      this.forget(userId)
+      this.forget(userId, source)
       return
     }
-    this.#forgotten.delete(userId)
+    // A removal still takes place before the new history is written: where the model knows none of its items, the
+    // vectors of the erased history would stay.
     this.#users.note(userId, steps, acceptedAtMs, this.#parts.clock.nowMs(), source)
   }
 
   /** A window that was published before a restart: sweeps encode it again, and it is not counted as a change. */
   recall({ userId, steps }: Pick<UserChange, 'userId' | 'steps'>): void {
-    if (steps.length > 0) this.#users.recall(userId, steps)
+    if (steps.length === 0) return
+    this.#forgotten.delete(userId) // the removal took place before the window was published
+    this.#users.recall(userId, steps)
   }
 
   /** Removes the user: from memory now, from the index with the next `publishUsers`. */
-  forget(userId: UserId): void {
+  forget(userId: UserId, source?: ChangeSource): void {
     this.#users.forget(userId)
-    this.#forgotten.add(userId)
+    this.#forgotten.set(userId, source)
   }
 
   noteModel({ changedItems, expired, weightsChanged, counts, reason }: ModelChange): void {
@@ -146,9 +151,9 @@ export class Publisher {
     return this.#users.isWaiting(userId)
   }
 
-  /** The oldest change of each partition that is not in the index yet: a restart resumes there. */
+  /** The oldest change or removal of each partition that is not in the index yet: a restart resumes there. */
   unanswered(): ReadonlyMap<number, bigint> {
-    return this.#users.unanswered()
+    return this.#users.unanswered(this.#forgotten.values())
   }
 
   /** What waits to be written, users who are not yet in a version that is being filled included. */
@@ -365,7 +370,7 @@ export class Publisher {
    * Opens the encoder's version and removes what is gone. The encoder may advance to another version whenever something
    * is awaited: afterwards nothing is awaited until a batch is encoded.
    */
-  async #prepare(role: 'item' | 'user', gone: Set<string>): Promise<number> {
+  async #prepare(role: 'item' | 'user', gone: RemovedIds): Promise<number> {
     await this.#followVersion()
     const removed = await this.#version.remove(role, gone)
     await this.#followVersion()

@@ -92,7 +92,11 @@ export class PublisherUsers {
     return this.#behind.size
   }
 
-  /** Users known when the index version was begun that have not been encoded since: it does not go live without them. */
+  /**
+   * Users known when the index version was begun that have not been looked at since: it does not go live without them.
+   * A later change does not delay it, or a busy stream would delay it for ever: a user whom the version's model did not
+   * know when it was looked at, and knows now, is written within `userWaitMs`, after the switch if need be.
+   */
   get unfilled(): number {
     return this.#behind.size + this.#awaited.size
   }
@@ -118,9 +122,9 @@ export class PublisherUsers {
 
   /**
    * The oldest change of each partition that is not in the index yet, users without a known item left out: a restart
-   * recalls them. Linear in those who wait.
+   * recalls them. Linear in those who wait. @param others that are not in the index yet either
    */
-  unanswered(): ReadonlyMap<number, bigint> {
+  unanswered(others: Iterable<ChangeSource | undefined> = []): ReadonlyMap<number, bigint> {
     const oldest = new Map<number, bigint>()
     const note = (source: ChangeSource | undefined) => {
       if (source === undefined) return
@@ -130,6 +134,7 @@ export class PublisherUsers {
     }
     for (const { source } of this.#waiting.values()) note(source)
     for (const source of this.#taken.values()) note(source)
+    for (const source of others) note(source)
     return oldest
   }
 

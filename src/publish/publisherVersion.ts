@@ -4,6 +4,9 @@ import { MtmiError } from '../core/errors.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import { blockedBy, type Promotion, type PublisherLimits } from './publisherReport.ts'
 
+/** The keys of a Set or a Map. */
+export type RemovedIds = Pick<ReadonlyMap<string, unknown>, 'size' | 'keys'> & { delete(id: string): boolean }
+
 export class PublisherVersion {
   readonly #index: VectorIndex
   readonly #limits: PublisherLimits
@@ -39,9 +42,9 @@ export class PublisherVersion {
   }
 
   /** Removes points from every version: an erased user must not return with a rollback. Empties `gone`. */
-  async remove(role: 'item' | 'user', gone: Set<string>): Promise<number> {
+  async remove(role: 'item' | 'user', gone: RemovedIds): Promise<number> {
     if (gone.size === 0) return 0
-    const ids = [...gone]
+    const ids = [...gone.keys()]
     if (role === 'user') await this.#index.erase(ids)
     else for (const indexVersion of await this.#index.versions()) await this.#index.remove(indexVersion, role, ids)
     for (const id of ids) gone.delete(id)

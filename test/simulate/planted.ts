@@ -29,7 +29,7 @@ export const planted: readonly PlantedBug[] = [
   {
     name: 'the tombstone of an erased user is dropped',
     file: 'publisher.ts',
-    find: '    this.#forgotten.add(userId)\n',
+    find: '    this.#forgotten.set(userId, source)\n',
     replace: ''
   },
   {
