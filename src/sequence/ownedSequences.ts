@@ -9,7 +9,7 @@ import { BadEventError, ConfigError } from '../core/errors.ts'
 import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasureOffset } from '../log/erasure.ts'
-import type { LogRecord } from '../log/eventLog.ts'
+import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
 import { partitionOf } from '../log/partitioner.ts'
 import type { StageIo } from '../log/stageIo.ts'
@@ -21,6 +21,7 @@ import { sequenceFence } from './ownedPartition.ts'
 import { type RestoreReport, restoreStore, type SequenceChange } from './restoreStore.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
+const text = new TextEncoder()
 /** How often the held offset is saved: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
 
@@ -62,6 +63,7 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
     const held = store.committed() === 0n ? 0n : disk.readHeld(partition)
     if (held < end) {
       const report = await restoreStore(store, partition, changesOf(io, partition, held))
+      await emitAgain(io, store, partition, report.outdated)
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
     }
     disk.writeHeld(partition, end)
@@ -71,6 +73,23 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
     await store.close()
     throw error
   }
+}
+
+/** Before anything else is emitted: `committed` of a later record promises that the topic has everything below it. */
+async function emitAgain(
+  { log, codecs, config, clock }: StageIo,
+  store: SequenceStore,
+  partition: number,
+  userIds: ReadonlySet<UserId>
+): Promise<void> {
+  const records = [...userIds].map((userId): NewRecord => {
+    const window = store.get(userId)
+    const common = { userId, fresh: [], partition, committed: store.committed(), watermarkMs: store.watermarkMs() }
+    const value =
+      window === undefined ? null : codecs.userSequence.encode({ ...window, ...common, acceptedAtMs: clock.nowMs() })
+    return { key: text.encode(userId), value, partition }
+  })
+  if (records.length > 0) await log.append(config.topics.userSequences, records, sequenceFence(partition))
 }
 
 /**
@@ -102,7 +121,7 @@ const heldBytesMax = 32 * 1024 * 1024
 
 async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIterable<SequenceChange> {
   const letters = stageDeadLetters(io, { stage: 'sequence', topic: io.config.topics.userSequences })
-  const interactionsEnd = (await io.log.ends(io.config.topics.interactions)).get(partition) ?? 0n
+  let interactionsEnd = 0n
   let newest = new Map<UserId, LogRecord>()
   let bytes = 0
   const change = (record: LogRecord) => used(letters, record, () => changeOf(io, record, interactionsEnd))
@@ -118,6 +137,8 @@ async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIt
     return before
   }
   async function* drain(): AsyncIterable<SequenceChange> {
+    // After the records were read: a newer owner may have added some since this one claimed the partition.
+    interactionsEnd = (await io.log.ends(io.config.topics.interactions)).get(partition) ?? 0n
     for (const record of newest.values()) {
       const last = await lastChange(record)
       if (last !== undefined) yield last

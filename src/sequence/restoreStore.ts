@@ -2,7 +2,7 @@
 // is lost, and when another process has owned the partition since.
 
 import type { UserId } from '../records/interaction.ts'
-import type { UserSequence } from '../records/userSequence.ts'
+import type { UserSequence, UserWindow } from '../records/userSequence.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
 /** A record of `user-sequences` without a value. */
@@ -25,6 +25,8 @@ export interface RestoreReport {
   readonly next: bigint
   /** Records that were applied. */
   readonly changes: number
+  /** Users of whom the topic's newest record holds less than the store: they have to be emitted again. */
+  readonly outdated: ReadonlySet<UserId>
 }
 
 /**
@@ -36,6 +38,9 @@ export interface RestoreReport {
  *   least what is below C, and perhaps more.
  * - What is read again from C on and is in a window already is a duplicate there, or late by now: it changes nothing,
  *   and is not emitted a second time.
+ *
+ * An owner that resumed from an earlier offset repeats an erasure and then emits the user's later steps again. If it ends
+ * in between, the topic has less of the user than the store of the next owner: such users are `outdated`.
  *
  * Records that a later one of their user follows may be left out, as compaction does. Three exceptions are visible:
  * copies of one event with different event times; copies with different sources where a user has more than `recentMax`
@@ -62,19 +67,27 @@ export async function restoreStore(
   const heldMs = store.watermarkMs()
   let watermarkMs = heldMs
   let applied = 0
+  const outdated = new Set<UserId>()
+  const note = (userId: UserId, isOutdated: boolean) => {
+    if (isOutdated) outdated.add(userId)
+    else outdated.delete(userId)
+  }
   for await (const change of changes) {
     if ('expired' in change) {
-      if (change.erasedAt === undefined || change.erasedAt >= held) store.delete(change.userId)
+      const isRepeat = change.erasedAt !== undefined && change.erasedAt < held
+      if (!isRepeat) store.delete(change.userId)
+      note(change.userId, isRepeat && store.get(change.userId) !== undefined)
     } else if (change.partition === partition) {
       if (change.committed > next) next = change.committed
       if (change.watermarkMs > watermarkMs) watermarkMs = change.watermarkMs
       const { steps, recent, newestMs } = change
       if (!isRepeat(change, held)) store.put(change.userId, { steps, recent, newestMs })
+      note(change.userId, isRepeat(change, held) && !isSame(store.get(change.userId), change))
     } else continue
     if (++applied % changesPerCommit === 0) await store.commit(held, heldMs)
   }
   await store.commit(next, watermarkMs)
-  return { users: store.userCount(), next, changes: applied }
+  return { users: store.userCount(), next, changes: applied, outdated }
 }
 
 /**
@@ -83,4 +96,15 @@ export async function restoreStore(
  */
 function isRepeat({ fresh }: UserSequence, held: bigint): boolean {
   return fresh.length > 0 && fresh.every(({ offset }) => offset < held)
+}
+
+function isSame(window: UserWindow | undefined, { steps, newestMs }: UserSequence): boolean {
+  return (
+    window?.newestMs === newestMs &&
+    window.steps.length === steps.length &&
+    steps.every(({ itemId, type, eventTimeMs }, i) => {
+      const own = window.steps[i]!
+      return own.itemId === itemId && own.type === type && own.eventTimeMs === eventTimeMs
+    })
+  )
 }

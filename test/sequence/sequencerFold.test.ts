@@ -344,7 +344,12 @@ test('restore takes only its own partition, forgets the expired, and can be done
     { userId: 'w', expired: true } as const,
     sequence('u', partition, 'new', 7n)
   ]
-  assert.deepEqual(await restoreStore(store, partition, records), { users: 2, next: 9n, changes: 5 })
+  assert.deepEqual(await restoreStore(store, partition, records), {
+    users: 2,
+    next: 9n,
+    changes: 5,
+    outdated: new Set()
+  })
   assert.equal(store.get('u')?.steps[0]?.itemId, 'new')
   assert.equal(store.get('u')?.recent[0]?.idHash, -1n)
   assert.equal(store.watermarkMs(), 9)
