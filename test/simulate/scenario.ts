@@ -85,14 +85,16 @@ export function play(world: World, broker: SimBroker): Scenario {
 
 /**
  * Last of all, so that the trainer sends its weights once more: vectors of users are made again when these move, not
- * when a row does.
+ * when a row does. Two clicks: the first of a new history is no example.
  */
 export function playLast(world: World, broker: SimBroker): void {
   const user = world.pick(userIds)
-  world.trace('outside', `${user} clicks i0, last of all`)
-  broker.append(clicks, [
-    { key: text.encode(user), value: json({ id: 'last', user, item: 'i0', type: 'click', time: epochMs }) }
-  ])
+  world.trace('outside', `${user} clicks i0 twice, last of all`)
+  const click = (id: string, time: number) => ({
+    key: text.encode(user),
+    value: json({ id, user, item: 'i0', type: 'click', time })
+  })
+  broker.append(clicks, [click('last but one', epochMs), click('last', epochMs + 1)])
 }
 
 /** Topics that keep the newest record of each key. */

@@ -25,6 +25,8 @@ const calls = [
 ]
 
 export interface IndexChecks {
+  /** A version is about to be opened: created, or filled on. */
+  open?(indexVersion: string): void
   /** Points that are about to be written. */
   upsert?(points: readonly VectorPoint[]): void
   /** Whether a version may go live without an item or user that the live one has. */
@@ -35,7 +37,7 @@ export function simIndex(
   held: MemoryVectorIndex,
   life: Life,
   faults: Faults,
-  { upsert, mayMiss = () => false }: IndexChecks = {}
+  { open, upsert, mayMiss = () => false }: IndexChecks = {}
 ): VectorIndex {
   const called =
     (name: string) =>
@@ -44,6 +46,7 @@ export function simIndex(
         if (!['live', 'item', 'user', 'versions'].includes(name))
           life.world.trace(life.name, `index ${name} ${shown(args)}`)
         if (name === 'promote') checkPromotion(held, life, args[0] as string, mayMiss)
+        if (name === 'createVersion') open?.(args[0] as string)
         if (name === 'upsert') upsert?.(args[2] as readonly VectorPoint[])
         if (name === 'remove' && args[1] === 'item')
           for (const id of args[2] as readonly string[]) removedFrom(held, args[0] as string).add(id)
@@ -85,8 +88,7 @@ function checkPromotion(
         !(role === 'items' && removedFrom(held, indexVersion).has(id)) &&
         !mayMiss(indexVersion, role, id)
     )
-    // One user whose change came after the version was begun may still wait (seed 2813: known to the live version alone).
-    if (missing.length > (role === 'users' ? 1 : 0))
+    if (missing.length > 0)
       life.world.violated(`index version ${indexVersion} goes live without ${role} ${missing.join(', ')} of ${live}`)
   }
 }

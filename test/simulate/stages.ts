@@ -223,7 +223,7 @@ function publish(
     replica,
     index: simIndex(parts.index, life, faults, {
       upsert: neverOlder(parts, life),
-      mayMiss: mayMiss(parts, replica, items.catalogue, () => stage.consumed().sequences)
+      ...promotionRules(parts, replica, items.catalogue, () => stage.consumed().sequences)
     }),
     offsets: {
       load: () => new Map((offsets.load() ?? []).map(([partition, next]) => [partition, BigInt(next)])),
@@ -240,12 +240,15 @@ function publish(
   })
   const behind = () => {
     const { sequences, model, interactions } = stage.consumed()
-    const { items, users } = stage.waiting()
+    const waiting = stage.waiting()
     return (
       lag(broker, config.topics.userSequences, sequences) ??
       lag(broker, config.topics.interactions, interactions) ??
       lag(broker, config.topics.modelUpdates, new Map([[0, model]])) ??
-      (items + users > 0 ? `${items} items and ${users} users wait to be published` : undefined)
+      lag(broker, config.topics.items, new Map([[0, items.next]])) ??
+      (waiting.items + waiting.users > 0
+        ? `${waiting.items} items and ${waiting.users} users wait to be published`
+        : undefined)
     )
   }
   return { name: 'publish', run: (signal) => stage.run(signal), drain: (on) => stage.drain(on), behind, stage }
@@ -286,15 +289,29 @@ function decoded(codecs: Codecs, value: Uint8Array | null): UserSequence | undef
   }
 }
 
-/** Whether a version may go live without an item or user of the live one: its model knows nothing of them. */
-function mayMiss(
+/**
+ * When a version may go live without an item or user of the live one: its model knows nothing of them, or the user's
+ * history has changed since the version was opened, which is a change like any other (seeds 2813, 6957).
+ */
+function promotionRules(
   { broker, codecs, config }: Parts,
   replica: ModelReplica,
   catalogue: Catalogue,
   read: () => ReadonlyMap<number, bigint>
-): NonNullable<IndexChecks['mayMiss']> {
+): Required<Pick<IndexChecks, 'open' | 'mayMiss'>> {
   const text = new TextDecoder()
-  return (indexVersion, role, id) => {
+  const topic = config.topics.userSequences
+  const ends = broker.ends(topic)
+  /** Next offset of each partition when the version was opened, or when the process began, whichever is later. */
+  const opened = new Map<string, Map<number, bigint>>()
+  const open = (indexVersion: string) => {
+    const next = [...ends].map(([partition, end]): [number, bigint] => {
+      const at = read().get(partition) ?? 0n
+      return [partition, at > end ? at : end]
+    })
+    opened.set(indexVersion, new Map(next))
+  }
+  const mayMiss: NonNullable<IndexChecks['mayMiss']> = (indexVersion, role, id) => {
     if (replica.modelVersion !== indexVersion) return true // it has gone on to the next
     if (role === 'items') {
       const item = catalogue.get(id)
@@ -303,11 +320,13 @@ function mayMiss(
     }
     // A history that the publisher has not read yet gives the user vectors when it is read.
     const newest = broker
-      .records(config.topics.userSequences)
+      .records(topic)
       .findLast(({ key, partition, offset }) => text.decode(key) === id && offset < (read().get(partition) ?? 0n))
     const steps = decoded(codecs, newest?.value ?? null)?.steps
-    return steps === undefined || replica.interests([steps]).known[0] === 0
+    if (steps === undefined || replica.interests([steps]).known[0] === 0) return true
+    return newest!.offset >= (opened.get(indexVersion)?.get(newest!.partition) ?? 0n)
   }
+  return { open, mayMiss }
 }
 
 /** undefined: no record, or poison. */
