@@ -17,7 +17,8 @@ export interface MergeOptions {
   readonly quotaShare?: number
   /**
    * 0 … 1: the next item is the one with the greatest (1 − diversity) · score − diversity · likeness. Default 0, off:
-   * the interests are diverse by training, and vectors of candidates cost something to fetch.
+   * the interests are diverse by training, and vectors of candidates cost something to fetch. Of a list of more than
+   * `diversePlacesMax` the rest is chosen by score.
    */
   readonly diversity?: number
   /**
@@ -41,6 +42,8 @@ export interface MergedItem extends Candidate {
 }
 
 export const defaultQuotaShare = 0.4
+/** Places that `diversity` chooses: each compares every candidate with what has been chosen. */
+const diversePlacesMax = 200
 
 /**
  * Chooses up to `limit` items, each once, none of `exclude`, each under the interest that scores it best. The result is
@@ -56,17 +59,22 @@ export function mergeInterests(
 ): MergedItem[] {
   const candidates = scored(lists, exclude, scoring)
   const chosen = new Set<MergedItem>()
+  const byScoreAlone = bestFirst(chosen)
   const choose =
     diversity === 0
-      ? bestFirst(chosen)
+      ? byScoreAlone
       : unlikeFirst(candidates, chosen, diversity, valuesOf === undefined ? cosineLikeness() : sharedLikeness(valuesOf))
   const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
   if (quota > 0) {
     const byInterest = lists.map((_, interest) => candidates.filter((candidate) => candidate.interest === interest))
     // One place at a time in turn, so that with diversity every interest sees what the others have.
-    for (let place = 0; place < quota; place++) for (const own of byInterest) choose(own, 1)
+    for (let place = 0; place < quota; place++) {
+      const chooseNext = chosen.size < diversePlacesMax ? choose : byScoreAlone
+      for (const own of byInterest) chooseNext(own, 1)
+    }
   }
-  choose(candidates, limit - chosen.size)
+  if (diversity > 0) choose(candidates, Math.min(limit, diversePlacesMax) - chosen.size)
+  byScoreAlone(candidates, limit - chosen.size)
   return [...chosen].sort(byScore)
 }
 

@@ -195,10 +195,10 @@ export interface VectorIndex {
   itemsLike?(text: string, limit: number, filter?: Filter): Promise<readonly PopularItem[]>
   /**
    * Fields in which items of the live version have features, in alphabetical order, at most `fieldsMax`; a field that
-   * the last item has just lost may still be named. Empty if no version is live.
+   * the last item has just lost may still be named. @throws UnavailableError if no version is live
    */
   fields(): Promise<readonly string[]>
-  /** Whether an item of the live version meets the conditions. */
+  /** Whether an item of the live version meets the conditions. @throws UnavailableError if no version is live */
   holdsAny(features: FeatureFilter): Promise<boolean>
   close(): Promise<void>
 }

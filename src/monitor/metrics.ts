@@ -73,6 +73,7 @@ export const httpRoutes = [
   '/v1/items/:id/similar',
   '/v1/events',
   '/v1/recommendations',
+  '/v1/popular',
   '/v1/status',
   '/v1/versions',
   '/v1/users',

@@ -25,6 +25,17 @@ const place = () => z.tuple([z.number(), z.number()]).describe('Place on the map
 const vector = () => z.array(z.number()).describe('Of length 1').exactOptional()
 const version = text('`indexVersion@step` of the vectors that answered')
 
+/** Of every list that can be paged and filtered. */
+const listWords = {
+  next: text(
+    '`cursor` of the request for the next page, which may be empty; absent: this is the last one. Pages never repeat an item'
+  ).exactOptional(),
+  warnings: z
+    .array(z.string())
+    .describe('Conditions of the filter that no item meets, and why the list is empty')
+    .exactOptional()
+}
+
 const itemWords = {
   itemId: z.string(),
   title: z.string().exactOptional(),
@@ -52,7 +63,8 @@ export const sessionRecommendationsSchema = named('SessionRecommendations', {
     .exactOptional(),
   why: text('Why it is not personal').exactOptional(),
   popularIn: text('`country=de`: the first items are popular within this context of the request').exactOptional(),
-  vectorsAgeMs: amount("Age of the user's vectors").exactOptional()
+  vectorsAgeMs: amount("Age of the user's vectors").exactOptional(),
+  ...listWords
 })
 
 export const recommendationsSchema = named('Recommendations', {
@@ -63,7 +75,8 @@ export const recommendationsSchema = named('Recommendations', {
 export const similarItemsSchema = named('SimilarItems', {
   itemId: z.string(),
   version,
-  items: z.array(z.strictObject({ ...itemWords, score: cosine() }))
+  items: z.array(z.strictObject({ ...itemWords, score: cosine() })),
+  ...listWords
 })
 
 export type RecommendedItem = Shape<typeof recommendedItemSchema>
@@ -111,7 +124,8 @@ export const usersSchema = named('Users', {
       newestMs: time('Event time of the newest step')
     })
   ),
-  order: z.enum(['newest', 'id'])
+  order: z.enum(['newest', 'id']),
+  next: listWords.next
 })
 
 export const itemsSchema = named('Items', {
@@ -123,7 +137,8 @@ export const itemsSchema = named('Items', {
         'Decayed interactions as a share of those of the most popular item; the list without a text is sorted by it'
       ).exactOptional()
     })
-  )
+  ),
+  ...listWords
 })
 
 export type UserProfile = Shape<typeof userProfileSchema>

@@ -6,8 +6,10 @@
 import type { Clock } from '../core/clock.ts'
 import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import { UnavailableError } from '../core/errors.ts'
+import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
+import type { FeatureFilter } from '../index/itemFilter.ts'
 import { dot, type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
 import { contextKey } from '../index/popularity.ts'
 import type {
@@ -28,10 +30,7 @@ export type RecommenderOptions = RecommendOptions
 export const defaultRecommenderOptions: RecommenderOptions = configSchema.shape.recommend.parse({})
 
 /** Largest `limit` of a request. */
-export const limitMax = 200
-
-/** Field → value that an item must have. */
-export type FeatureFilter = Readonly<Record<string, string>>
+export const limitMax = 1000
 
 /** `quotaShare` to `repeats`: see `recommend` of the configuration, which is the default. */
 export interface ListRequest
@@ -43,6 +42,8 @@ export interface ListRequest
   readonly explain?: boolean
   /** Excluded besides the history, such as the items in the basket. */
   readonly exclude?: readonly ItemId[]
+  /** `hashKey` of items on earlier pages: excluded as well. */
+  readonly shown?: ReadonlySet<number>
   /**
    * Facts such as country or device. Where nothing is known of the user, what is popular in this context comes first;
    * the first field with enough interactions counts.
@@ -142,10 +143,12 @@ export class Recommender {
    * @throws UnavailableError if nothing is published yet
    */
   async popular(request: ListRequest & { history?: readonly ItemId[] }, why: string): Promise<SessionRecommendations> {
-    const { limit, filter, exclude = [], history = [], context = {} } = request
-    const popular = (first: readonly PopularItem[], key?: string) => {
+    const { limit, filter, exclude = [], history = [], shown = noneShown, context = {} } = request
+    const popular = async (first: readonly PopularItem[], key?: string): Promise<PopularItems> => {
       const excludeItems = [...history, ...exclude, ...first.map(({ itemId }) => itemId)]
-      return this.#index.popular(limit - first.length, { ...filterOf(filter), excludeItems }, key)
+      const places = limit - first.length
+      const found = await this.#index.popular(places + shown.size, { ...filterOf(filter), excludeItems }, key)
+      return { ...found, items: notShown(found.items, shown).slice(0, places) }
     }
     let within: (PopularItems & { readonly popularIn: string }) | undefined
     for (const [field, value] of Object.entries(context)) {
@@ -172,14 +175,22 @@ export class Recommender {
     }
   }
 
+  /** What filters can ask for. */
+  get features(): Pick<VectorIndex, 'fields' | 'holdsAny'> {
+    return this.#index
+  }
+
   /** The items nearest to one; undefined: it is not in the index. @throws UnavailableError as `recommend` does */
-  async similar(request: { itemId: ItemId; limit: number; filter?: FeatureFilter }): Promise<SimilarItems | undefined> {
-    const { itemId, limit, filter } = request
+  async similar(
+    request: { itemId: ItemId } & Pick<ListRequest, 'limit' | 'filter' | 'exclude' | 'shown'>
+  ): Promise<SimilarItems | undefined> {
+    const { itemId, limit, filter, exclude = [], shown = noneShown } = request
     const similar = await this.#fromOneVersion(async () => {
-      const excluded = { ...filterOf(filter), excludeItems: [itemId] }
-      const found = await this.#index.search({ by: { itemId } }, limit + 1, excluded)
+      const excluded = { ...filterOf(filter), excludeItems: [itemId, ...exclude] }
+      const found = await this.#index.search({ by: { itemId } }, limit + shown.size + 1, excluded)
       if (found.lists === undefined) return 'unknown'
-      const merged = mergeInterests(found.lists, limit, new Set([itemId]), { quotaShare: 0 })
+      const lists = found.lists.map((list) => notShown(list, shown))
+      const merged = mergeInterests(lists, limit, new Set([itemId]), { quotaShare: 0 })
       const described = await this.#described(found, merged)
       const items = described?.map(({ interest: _, ...item }) => item)
       return items && { itemId, version: versionOf(found), items }
@@ -199,7 +210,7 @@ export class Recommender {
 
   /** One request to the index. `history`: of a session, which the index does not know. */
   #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
-    const { limit, exclude = [] } = request
+    const { limit, exclude = [], shown = noneShown } = request
     const { diversity, diversityBy, repeats } = this.#optionsFor(request)
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
     // the best `limit` of each. For a mixture see MergeOptions.
@@ -211,7 +222,7 @@ export class Recommender {
       excludeItems: [...(repeats ? [] : history), ...exclude],
       excludeRecent: !repeats
     }
-    return this.#index.search(query, fetch, filter, { vectors: diversity > 0 && diversityBy === '' })
+    return this.#index.search(query, fetch + shown.size, filter, { vectors: diversity > 0 && diversityBy === '' })
   }
 
   /** @param history newest first @returns undefined: the index version that was searched is gone */
@@ -224,7 +235,8 @@ export class Recommender {
     const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
     const options = { quotaShare, diversity, scoring: this.#scoring, valuesOf }
-    const merged = mergeInterests(found.lists ?? [], request.limit, excluded, options)
+    const lists = (found.lists ?? []).map((list) => notShown(list, request.shown ?? noneShown))
+    const merged = mergeInterests(lists, request.limit, excluded, options)
     const described = await this.#described(found, merged, request.explain === true ? history : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
@@ -273,6 +285,15 @@ export class Recommender {
     }
     throw new UnavailableError(`${attemptsMax} index versions in a row were dropped during one request: try again`)
   }
+}
+
+const noneShown: ReadonlySet<number> = new Set()
+
+function notShown<T extends { readonly itemId: ItemId }>(
+  items: readonly T[],
+  shown: ReadonlySet<number>
+): readonly T[] {
+  return shown.size === 0 ? items : items.filter(({ itemId }) => !shown.has(hashKey(itemId)))
 }
 
 /** The items of the history nearest to one, nearest first. An item that has left the index explains nothing. */

@@ -192,13 +192,15 @@ export class MemoryVectorIndex implements VectorIndex {
 
   async fields(): Promise<readonly string[]> {
     this.#check()
-    const items = this.#live === undefined ? [] : [...this.#indexVersion(this.#live).items.values()]
+    if (this.#live === undefined) throw new UnavailableError('no index version is live')
+    const items = [...this.#indexVersion(this.#live).items.values()]
     return [...new Set(items.flatMap(({ point }) => Object.keys(point.payload.features ?? {})))].sort()
   }
 
   async holdsAny(features: FeatureFilter): Promise<boolean> {
     this.#check()
-    return this.#live !== undefined && this.#matching(this.#indexVersion(this.#live), { features }, []).length > 0
+    if (this.#live === undefined) throw new UnavailableError('no index version is live')
+    return this.#matching(this.#indexVersion(this.#live), { features }, []).length > 0
   }
 
   async close(): Promise<void> {}

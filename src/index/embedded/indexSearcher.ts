@@ -88,11 +88,11 @@ export class IndexSearcher {
   }
 
   fields(): string[] {
-    return this.catchUp().live === undefined ? [] : this.#live().items.fields()
+    return this.#live().items.fields()
   }
 
   holdsAny(features: FeatureFilter): boolean {
-    return this.catchUp().live !== undefined && this.#live().items.holdsAny(features)
+    return this.#live().items.holdsAny(features)
   }
 
   #live() {

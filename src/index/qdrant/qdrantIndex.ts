@@ -196,11 +196,15 @@ export class QdrantIndex implements VectorIndex {
   }
 
   async fields(): Promise<readonly string[]> {
-    return (await this.#inLiveVersion((version) => this.#queries.fields(version))) ?? []
+    const fields = await this.#inLiveVersion((version) => this.#queries.fields(version))
+    if (fields === undefined) throw nothingLive()
+    return fields
   }
 
   async holdsAny(features: FeatureFilter): Promise<boolean> {
-    return (await this.#inLiveVersion((version) => this.#queries.holdsAny(version, features))) ?? false
+    const holds = await this.#inLiveVersion((version) => this.#queries.holdsAny(version, features))
+    if (holds === undefined) throw nothingLive()
+    return holds
   }
 
   /** Removes every collection of this run, the live ones and their aliases included. @returns their names */

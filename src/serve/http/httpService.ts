@@ -141,7 +141,8 @@ type Route = (typeof httpRoutes)[number]
 const listRoutes: ReadonlySet<Route> = new Set([
   '/v1/users/:id/recommendations',
   '/v1/items/:id/similar',
-  '/v1/recommendations'
+  '/v1/recommendations',
+  '/v1/popular'
 ])
 
 /** The pattern, never the path: a label per user would be a series per user. */

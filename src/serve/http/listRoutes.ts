@@ -1,18 +1,27 @@
-// Lists: recommendations for a user or for a history that is not stored, and similar items.
+// Lists: recommendations for a user or for a history that is not stored, what is popular, and similar items.
 
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
+import type { FeatureFilter } from '../../index/itemFilter.ts'
 import type { Metrics } from '../../monitor/metricsRegistry.ts'
-import { recommendationsSchema, sessionRecommendationsSchema, similarItemsSchema } from '../answers.ts'
+import {
+  recommendationsSchema,
+  type SessionRecommendations,
+  sessionRecommendationsSchema,
+  similarItemsSchema
+} from '../answers.ts'
 import { type ListRequest, limitMax, noKnownItem, type Recommender } from '../recommender.ts'
 import type { SessionEncoder } from '../sessions.ts'
+import { pageOf } from './cursor.ts'
+import { FilterCheck } from './filterCheck.ts'
+import { bodyFilterSchema, filterOfBody, filterOfQuery, queryFilterSchema } from './filters.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
 import { bodyIdSchema, eventTimeMs, eventTimeSchema, idSchema } from './validation.ts'
 
 export interface ListParts {
-  readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular'>
+  readonly recommender: Pick<Recommender, 'recommend' | 'similar' | 'recommendFor' | 'popular' | 'features'>
   /** Without it, only stored users get a list. */
   readonly sessions?: SessionEncoder
   readonly metrics: Metrics
@@ -22,22 +31,25 @@ export interface ListParts {
 /** Steps of a history in a request: the longest window that can be configured. */
 const historyStepsMax = 1000
 const limitDefault = 10
-/** Items that one request may exclude by id: more than a basket holds. */
-const excludeMax = 200
+/** Items that one request may exclude by id. */
+const excludeMax = 1000
 /** Facts of a context: more than popularity can be counted by. */
 const contextMax = 8
 
 export const limitSchema = z.int().min(1).max(limitMax).default(limitDefault).describe('Maximum length of the list')
 
-const filterSchema = z
-  .record(z.string(), z.string())
-  .describe('Only items with these values: `filter.genre=Comedy`, one parameter per field')
+export const cursorSchema = z
+  .string()
+  .min(1)
+  .max(8192)
+  .describe('`next` of the page before, with the same parameters; absent: the first page')
   .exactOptional()
 
 const listSchema = z.strictObject({
   limit: limitSchema,
   explain: z.boolean().default(false).describe('Name the items of the history that are nearest to each result'),
-  filter: filterSchema,
+  cursor: cursorSchema,
+  filter: queryFilterSchema.exactOptional(),
   context: z
     .record(z.string(), z.string())
     .meta({
@@ -49,7 +61,9 @@ const listSchema = z.strictObject({
   exclude: z
     .array(idSchema('An item'))
     .max(excludeMax)
-    .describe('Excluded besides the history, such as the items in the basket')
+    .describe(
+      'Excluded besides the history, such as the items in the basket; in a query repeated, or separated by commas'
+    )
     .exactOptional(),
   quota: z
     .number()
@@ -71,29 +85,42 @@ const listSchema = z.strictObject({
   repeats: z.boolean().describe('Whether items of the history may be recommended again').exactOptional()
 })
 
-const historySchema = listSchema
+const stepSchema = z.union([
+  bodyIdSchema('An item'),
+  z.strictObject({
+    itemId: bodyIdSchema('An item'),
+    eventTime: eventTimeSchema(
+      'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
+    ).exactOptional()
+  })
+])
+
+/** For whom the list is: either a history or a user. */
+const requestSchema = listSchema
   .extend({
     history: z
-      .array(
-        z.union([
-          bodyIdSchema('An item'),
-          z.strictObject({
-            itemId: bodyIdSchema('An item'),
-            eventTime: eventTimeSchema(
-              'ISO 8601 with Z or an offset, or milliseconds since 1970; absent: a second before the next step'
-            ).exactOptional()
-          })
-        ])
-      )
+      .array(stepSchema)
       .min(1)
       .max(historyStepsMax)
+      .describe('For a session that is not stored: its items, in any order')
+      .exactOptional(),
+    userId: bodyIdSchema('For a stored user').exactOptional(),
+    filter: bodyFilterSchema.exactOptional()
   })
-  .meta({ id: 'HistoryRequest' })
+  .meta({ id: 'ListRequest' })
 
-type ListQuery = z.infer<typeof listSchema>
+type BodyRequest = z.infer<typeof requestSchema>
+type ListOptions = Omit<z.infer<typeof listSchema>, 'filter'>
+
+/** A list as an answer has it, before it is paged and its filter is checked. */
+interface List {
+  readonly items: readonly { readonly itemId: string }[]
+}
 
 export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
-  const { recommender, sessions, metrics } = parts
+  const { recommender, metrics } = parts
+  const filters = new FilterCheck({ index: recommender.features, clock: parts.clock })
+  const recommended = counted(metrics)
   addRoute(
     app,
     {
@@ -103,64 +130,130 @@ export function addListRoutes(app: FastifyInstance, parts: ListParts): void {
       query: listSchema,
       answer: recommendationsSchema
     },
-    async ({ params, query }) => {
-      const list = await recommender.recommend({ ...requestOf(query), userId: params.id })
-      metrics.served.inc({ source: list.coldStart ?? 'vectors' })
-      return list
-    }
+    async ({ params, query: { filter, ...options } }) =>
+      pagedList(filters, { userId: params.id }, options, filterOfQuery(filter), async (request) =>
+        recommended(await recommender.recommend({ ...request, userId: params.id }))
+      )
+  )
+  addRoute(
+    app,
+    {
+      ...{ method: 'GET', url: '/v1/popular', operationId: 'popular' },
+      summary: 'What is popular now, in a context first where one is given',
+      query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true, context: true }),
+      answer: sessionRecommendationsSchema
+    },
+    async ({ query: { filter, ...options } }) =>
+      pagedList(filters, 'popular', options, filterOfQuery(filter), async (request) =>
+        recommended(await recommender.popular(request, 'this list is what is popular'))
+      )
   )
   addRoute(
     app,
     {
       ...{ method: 'GET', url: '/v1/items/:id/similar', operationId: 'similar', pathId: 'The item' },
       summary: 'The items nearest to one',
-      query: listSchema.pick({ limit: true, filter: true }),
+      query: listSchema.pick({ limit: true, cursor: true, filter: true, exclude: true }),
       answer: similarItemsSchema,
       errors: { 404: 'The item is not in the index' }
     },
-    async ({ params, query }) => {
-      const list = await recommender.similar({ ...query, itemId: params.id })
-      if (list === undefined) throw itemMissing(params.id)
-      metrics.served.inc({ source: 'similar' })
-      return list
-    }
+    async ({ params, query: { filter, ...options } }) =>
+      pagedList(filters, { itemId: params.id }, options, filterOfQuery(filter), async (request) => {
+        const list = await recommender.similar({ ...request, itemId: params.id })
+        if (list === undefined) throw itemMissing(params.id)
+        metrics.served.inc({ source: 'similar' })
+        return list
+      })
   )
-  if (sessions !== undefined) addSessionRoute(app, sessions, parts)
-}
-
-function addSessionRoute(
-  app: FastifyInstance,
-  sessions: SessionEncoder,
-  { recommender, metrics, clock }: ListParts
-): void {
   addRoute(
     app,
     {
-      ...{ method: 'POST', url: '/v1/recommendations', operationId: 'recommendForHistory' },
-      summary: 'Recommendations for a session that is not stored, by its history',
-      body: historySchema,
+      ...{ method: 'POST', url: '/v1/recommendations', operationId: 'recommendByBody' },
+      summary:
+        'Recommendations for a session that is not stored, by its history, or for a stored user, with the request as JSON',
+      body: requestSchema,
       answer: sessionRecommendationsSchema
     },
-    async ({ body }) => {
-      const { history: steps, ...options } = body
-      const history = steps
-        .map((step, i) => {
-          const { itemId, eventTime = null } = typeof step === 'string' ? { itemId: step } : step
-          const assumedMs = clock.nowMs() - (steps.length - 1 - i) * 1000
-          return { itemId: itemId.trim(), eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
-        })
-        .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
-      const newestFirst = [...new Set(history.map(({ itemId }) => itemId).reverse())]
-      const request = { ...requestOf(options), history: newestFirst }
-      const encoded = await sessions.encode(history)
-      const list =
-        encoded === undefined
-          ? await recommender.popular(request, noKnownItem)
-          : await recommender.recommendFor({ ...request, ...encoded })
-      metrics.served.inc({ source: list.coldStart ?? 'vectors' })
-      return list
-    }
+    async ({ body }) => listByBody(body, parts, filters)
   )
+}
+
+/** The list of a request in a body. */
+async function listByBody(body: BodyRequest, parts: ListParts, filters: FilterCheck): Promise<SessionRecommendations> {
+  const { history, userId, filter, ...options } = body
+  if ((history === undefined) === (userId === undefined))
+    throw new ProblemError(400, 'give either history, the items of a session, or userId, a stored user')
+  const recommended = counted(parts.metrics)
+  const subject = userId === undefined ? { history } : { userId: userId.trim() }
+  return pagedList(filters, subject, options, filterOfBody(filter), async (request) => {
+    if (history !== undefined) return recommended(await listForHistory(history, request, parts))
+    const { userId: _, ...list } = await parts.recommender.recommend({ ...request, userId: userId!.trim() })
+    return recommended(list)
+  })
+}
+
+async function listForHistory(
+  steps: readonly z.infer<typeof stepSchema>[],
+  request: ListRequest,
+  { recommender, sessions, clock }: ListParts
+): Promise<SessionRecommendations> {
+  if (sessions === undefined)
+    throw new ProblemError(400, 'this service does not encode histories (`serve.sessions` is off): ask by userId')
+  const history = steps
+    .map((step, i) => {
+      const { itemId, eventTime = null } = typeof step === 'string' ? { itemId: step } : step
+      const assumedMs = clock.nowMs() - (steps.length - 1 - i) * 1000
+      return { itemId: itemId.trim(), eventTimeMs: eventTime === null ? assumedMs : eventTimeMs(eventTime)! }
+    })
+    .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
+  const newestFirst = [...new Set(history.map(({ itemId }) => itemId).reverse())]
+  const forHistory = { ...request, history: newestFirst }
+  const encoded = await sessions.encode(history)
+  return encoded === undefined
+    ? recommender.popular(forHistory, noKnownItem)
+    : recommender.recommendFor({ ...forHistory, ...encoded })
+}
+
+/**
+ * Checks the filter, leaves out what earlier pages showed, and adds the cursor of the next page and warnings.
+ *
+ * @param subject for whom or what the list is
+ * @throws ProblemError 400 for a cursor of another request, and for a field that no item has
+ */
+export async function pagedList<L extends List>(
+  filters: FilterCheck,
+  subject: unknown,
+  { cursor, quota, ...options }: Partial<ListOptions> & Pick<ListOptions, 'limit'>,
+  filter: FeatureFilter | undefined,
+  make: (request: ListRequest & { readonly shown: ReadonlySet<number> }) => Promise<L>
+): Promise<L & { next?: string; warnings?: readonly string[] }> {
+  const { limit, explain: _, ...same } = options
+  const page = pageOf(cursor, [subject, same, quota, filter], limit)
+  const warnings = await filters.check(filter)
+  const { diversity = 1, diversityBy = '' } = options
+  if (diversity > 0 && diversityBy !== '') await filters.checkFields([diversityBy])
+  const list = await make({
+    ...options,
+    ...{ shown: page.shown },
+    ...(filter === undefined ? {} : { filter }),
+    ...(quota === undefined ? {} : { quotaShare: quota })
+  })
+  const ids = list.items.map(({ itemId }) => itemId)
+  if (ids.length === 0 && warnings.length === 0 && filter !== undefined) warnings.push(await filters.whyEmpty(filter))
+  const next = page.next(ids, limit)
+  return {
+    ...list,
+    ...(next === undefined ? {} : { next }),
+    ...(warnings.length === 0 ? {} : { warnings })
+  }
+}
+
+/** Counts lists by their source. */
+function counted(metrics: Metrics) {
+  return <L extends Pick<SessionRecommendations, 'coldStart'>>(list: L): L => {
+    metrics.served.inc({ source: list.coldStart ?? 'vectors' })
+    return list
+  }
 }
 
 export function itemMissing(itemId: string): ProblemError {
@@ -168,8 +261,4 @@ export function itemMissing(itemId: string): ProblemError {
     404,
     `item ${JSON.stringify(itemId)} is not in the index: it is unknown, or not published yet`
   )
-}
-
-function requestOf({ quota, ...rest }: ListQuery): ListRequest {
-  return { ...rest, ...(quota === undefined ? {} : { quotaShare: quota }) }
 }

@@ -3,7 +3,9 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import type { Clock } from '../../core/clock.ts'
-import type { PopularItem, VectorIndex } from '../../index/vectorIndex.ts'
+import { hashKey } from '../../core/hashKey.ts'
+import { meets } from '../../index/itemFilter.ts'
+import type { Filter, PopularItem, VectorIndex } from '../../index/vectorIndex.ts'
 import { idBytesMax } from '../../records/admission.ts'
 import type { UserId } from '../../records/interaction.ts'
 import {
@@ -20,13 +22,19 @@ import {
 } from '../answers.ts'
 import { Profiles } from '../profiles.ts'
 import { versionOf, wordsOf } from '../recommender.ts'
-import { itemMissing, limitSchema } from './listRoutes.ts'
+import { pageOf } from './cursor.ts'
+import { FilterCheck } from './filterCheck.ts'
+import { filterOfQuery, queryFilterSchema } from './filters.ts'
+import { cursorSchema, itemMissing, limitSchema, pagedList } from './listRoutes.ts'
 import type { Readiness } from './probeRoutes.ts'
 import { ProblemError } from './problem.ts'
 import { addRoute } from './route.ts'
 
 export interface LookupParts {
-  readonly index: Pick<VectorIndex, 'live' | 'search' | 'popular' | 'user' | 'item' | 'usersFrom' | 'itemsLike'>
+  readonly index: Pick<
+    VectorIndex,
+    'live' | 'search' | 'popular' | 'user' | 'item' | 'usersFrom' | 'itemsLike' | 'fields' | 'holdsAny'
+  >
   /** What this process knows of the pipeline; absent: it only serves. */
   readonly numbers?: () => PipelineNumbers
   /** Versions of the model; absent: not known here. */
@@ -52,7 +60,7 @@ export function addLookupRoutes(app: FastifyInstance, parts: LookupParts, surrou
   const profiles = new Profiles({ index: parts.index, clock: surroundings.clock })
   addStatusRoutes(app, parts, surroundings)
   addUserRoutes(app, parts, profiles)
-  addItemRoutes(app, parts.index, profiles)
+  addItemRoutes(app, parts.index, profiles, new FilterCheck({ index: parts.index, clock: surroundings.clock }))
 }
 
 function addStatusRoutes(
@@ -105,21 +113,38 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
     {
       ...{ method: 'GET', url: '/v1/users', operationId: 'users' },
       summary: 'Some users: by their newest event where that is known, otherwise by id',
-      query: z.strictObject({ limit: limitSchema, prefix: textSchema('Only ids with this prefix') }),
+      query: z.strictObject({
+        limit: limitSchema,
+        cursor: cursorSchema,
+        prefix: textSchema('Only ids with this prefix')
+      }),
       answer: usersSchema
     },
-    async ({ query: { limit, prefix } }): Promise<Users> => {
-      const newest = prefix === '' ? (newestUsers?.(limit) ?? []) : []
+    async ({ query: { limit, prefix, cursor } }): Promise<Users> => {
+      const page = pageOf(cursor, ['users', prefix], limit)
+      const paged = (all: readonly Users['users'][number][], order: Users['order']): Users => {
+        const users = all.filter(({ userId }) => !page.shown.has(hashKey(userId))).slice(0, limit)
+        const next = page.next(
+          users.map(({ userId }) => userId),
+          limit
+        )
+        return { users, order, ...(next === undefined ? {} : { next }) }
+      }
+      const wanted = limit + page.shown.size
+      const newest = prefix === '' ? (newestUsers?.(wanted) ?? []) : []
       const found = await Promise.all(newest.map(async (userId) => ({ userId, user: await index.user(userId) })))
       const users = found.flatMap(({ userId, user }) => (user === undefined ? [] : [listed(userId, user.payload)]))
-      if (users.length > 0) return { users, order: 'newest' }
+      if (users.length > 0) return paged(users, 'newest')
       if (index.usersFrom !== undefined) {
-        const byId = await index.usersFrom(prefix, limit)
-        return { users: byId.map(({ userId, payload }) => listed(userId, payload)), order: 'id' }
+        const byId = await index.usersFrom(prefix, wanted)
+        return paged(
+          byId.map(({ userId, payload }) => listed(userId, payload)),
+          'id'
+        )
       }
       // An index without such a list finds whole ids.
       const user = prefix === '' ? undefined : await index.user(prefix)
-      return { users: user === undefined ? [] : [listed(prefix, user.payload)], order: 'id' }
+      return paged(user === undefined ? [] : [listed(prefix, user.payload)], 'id')
     }
   )
   addRoute(
@@ -143,10 +168,27 @@ function addUserRoutes(app: FastifyInstance, { index, newestUsers }: LookupParts
   )
 }
 
-function addItemRoutes(app: FastifyInstance, index: LookupParts['index'], profiles: Profiles): void {
+function addItemRoutes(
+  app: FastifyInstance,
+  index: LookupParts['index'],
+  profiles: Profiles,
+  filters: FilterCheck
+): void {
   const listed = ({ itemId, payload }: Pick<PopularItem, 'itemId' | 'payload'>) => ({
     ...{ itemId, ...wordsOf(payload), count: payload.count }
   })
+  const found = async (text: string, limit: number, filter: Filter) => {
+    if (text === '') {
+      const { items } = await index.popular(limit, filter)
+      return items.map((item) => ({ ...listed(item), popularity: item.score }))
+    }
+    if (index.itemsLike !== undefined) return (await index.itemsLike(text, limit, filter)).map(listed)
+    // An index without a list of titles finds whole ids.
+    const item = await index.item(text)
+    return item === undefined || !meets(item.payload.features, filter.features)
+      ? []
+      : [listed({ itemId: text, payload: item.payload })]
+  }
   addRoute(
     app,
     {
@@ -154,20 +196,17 @@ function addItemRoutes(app: FastifyInstance, index: LookupParts['index'], profil
       summary: 'The most popular items now, or those that match a text, by interactions',
       query: z.strictObject({
         limit: limitSchema,
+        cursor: cursorSchema,
+        filter: queryFilterSchema.exactOptional(),
         text: textSchema('Only items whose id or title contains it, in any case')
       }),
       answer: itemsSchema
     },
-    async ({ query: { limit, text } }) => {
-      if (text === '') {
-        const { items } = await index.popular(limit)
-        return { items: items.map((item) => ({ ...listed(item), popularity: item.score })) }
-      }
-      if (index.itemsLike !== undefined) return { items: (await index.itemsLike(text, limit)).map(listed) }
-      // An index without a list of titles finds whole ids.
-      const item = await index.item(text)
-      return { items: item === undefined ? [] : [listed({ itemId: text, payload: item.payload })] }
-    }
+    async ({ query: { text, filter, ...options } }) =>
+      pagedList(filters, ['items', text], options, filterOfQuery(filter), async ({ limit, filter, shown }) => {
+        const all = await found(text, limit + shown.size, filter === undefined ? {} : { features: filter })
+        return { items: all.filter(({ itemId }) => !shown.has(hashKey(itemId))).slice(0, limit) }
+      })
   )
   addRoute(
     app,

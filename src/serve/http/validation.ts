@@ -20,17 +20,25 @@ const problemsMax = 100
  */
 const facets = ['filter', 'context'] as const
 
+/** Parameters that take ids, repeated or separated by commas: `exclude=a,b` is a, b, and the item `a,b`. */
+const idLists: ReadonlySet<string> = new Set(['exclude'])
+
 export function parseQuery(text: string): Record<string, unknown> {
   const query: Record<string, unknown> = {}
   const fields: Record<(typeof facets)[number], Record<string, unknown>> = { filter: {}, context: {} }
   for (const [name, value] of Object.entries(parse(text, '&', '=', { maxKeys: 0 }))) {
     const facet = facets.find((one) => name.startsWith(`${one}.`) && name.length > one.length + 1)
-    if (facet === undefined) setOwn(query, name, value)
+    if (facet === undefined) setOwn(query, name, idLists.has(name) ? idsOf([value].flat() as string[]) : value)
     else setOwn(fields[facet], name.slice(facet.length + 1), value)
   }
   for (const facet of facets)
     if (Object.keys(fields[facet]).length > 0 && !Object.hasOwn(query, facet)) query[facet] = fields[facet]
   return query
+}
+
+function idsOf(texts: readonly string[]): string[] {
+  const whole = texts.filter((text) => text.includes(',') && Buffer.byteLength(text) <= idBytesMax)
+  return [...texts.flatMap((text) => text.split(',')), ...whole]
 }
 
 /** Texts of a query string become what the schema says. What cannot is left, for validation to name it. */
@@ -181,7 +189,10 @@ function expected(schema: JsonSchema): string {
       : `a list of ${minItems}…${maxItems} elements, each ${expected(schema.items as JsonSchema)}`
   if (type === 'object' && typeof schema.additionalProperties === 'object')
     return `an object of${maxProperties === undefined ? '' : ` at most ${maxProperties}`} texts`
-  if (type === 'object') return `an object with ${(schema.required as string[]).join(', ')}`
+  if (type === 'object') {
+    const { required = [] } = schema as { required?: readonly string[] }
+    return required.length === 0 ? 'an object' : `an object with ${required.join(', ')}`
+  }
   return String(type)
 }
 

@@ -133,14 +133,176 @@ test('what a list is to be like can be said in the query, each thing with its bo
     ['repeats=perhaps', /repeats must be true or false, got "perhaps"/],
     ['exclude=', /exclude\[0\] must be text that is not empty, got ""/],
     [
-      Array(201).fill('exclude=a').join('&'),
-      /exclude must be a list of 0…200 elements, each text that is not empty, got 201/
+      Array(501).fill('exclude=a,b').join('&'),
+      /exclude must be a list of 0…1000 elements, each text that is not empty, got 1503/
     ],
     ['diversity=0&diversity=1', /diversity is given more than once/],
     [`diversityBy=${'g'.repeat(257)}`, /diversityBy must be text of 0…256 characters, got "g+…/]
   ] as const)
     assert.match(problem(await get(`/v1/users/u/recommendations?${query}`), 400).detail, words)
-  assert.match(problem(await get('/v1/items/x/similar?diversity=1'), 400).detail, /known are limit, filter\.<field>/)
+  assert.match(
+    problem(await get('/v1/items/x/similar?diversity=1'), 400).detail,
+    /known are limit, cursor, filter\.<field>, exclude/
+  )
+})
+
+test('a filter in the query: several values, others, bounds, presence; what matches nothing is said', async (t) => {
+  const { index, get, post } = await setUp(t)
+  const priced = (id: string, angle: number, features: Record<string, string[]>) => ({
+    role: 'item' as const,
+    id,
+    vector: Float32Array.of(Math.cos(angle), Math.sin(angle)),
+    payload: { features, count: 1, updatedAtMs: nowMs }
+  })
+  await index.upsert('s', 3, [
+    priced('cheap', 0.1, { price: ['9.50'], day: ['2026-01-31'] }),
+    priced('dear', 0.3, { price: ['120'], genre: ['!odd', '<b>'] })
+  ])
+  const of = (path: string) => async (query: string) => {
+    const response = await get(`${path}limit=50&${query}`)
+    assert.equal(response.statusCode, 200, response.body)
+    const { items, warnings } = response.json() as { items: { itemId: string }[]; warnings?: string[] }
+    return { ids: items.map(({ itemId }) => itemId), warnings }
+  }
+  // The same conditions in every list.
+  for (const list of [
+    '/v1/users/u/recommendations?',
+    '/v1/users/stranger/recommendations?',
+    '/v1/items/x/similar?',
+    '/v1/popular?'
+  ].map(of)) {
+    assert.deepEqual((await list('filter.price=<10')).ids, ['cheap'])
+    assert.deepEqual((await list('filter.price=>=9.5&filter.price=<=120')).ids.toSorted(), ['cheap', 'dear'])
+    assert.deepEqual((await list('filter.price=*&filter.genre=!*')).ids, ['cheap'])
+    assert.deepEqual((await list('filter.day=>=2026-01-31')).ids, ['cheap'])
+    assert.deepEqual((await list(`filter.genre==${encodeURIComponent('!odd')}&filter.genre==%3Cb%3E`)).ids, ['dear'])
+    const even = (await list('filter.genre=even')).ids
+    const odd = (await list('filter.genre=odd%20%26%20ends')).ids
+    const both = (await list('filter.genre=even&filter.genre=odd%20%26%20ends')).ids
+    assert.deepEqual([...both].sort(), [...even, ...odd].sort())
+    assert.deepEqual((await list('filter.genre=!even&filter.genre=*')).ids.toSorted(), [...odd, 'dear'].sort())
+    assert(even.length > 1 && odd.length > 1)
+
+    assert.deepEqual(await list('filter.genre=Even'), {
+      ids: [],
+      warnings: ['no item has the value "Even" in "genre"']
+    })
+    assert.deepEqual((await list('filter.genre=Even&filter.genre=even')).warnings, [
+      'no item has the value "Even" in "genre"'
+    ])
+    assert.deepEqual((await list('filter.genre=!Even')).warnings, ['no item has the value "Even" in "genre"'])
+    assert.deepEqual((await list('filter.genre=<5')).warnings, [
+      'no item has a number or a date within the bounds in "genre"'
+    ])
+    assert.deepEqual(await list('filter.price=120&filter.genre=even'), {
+      ids: [],
+      warnings: ['no item meets all conditions of the filter']
+    })
+  }
+  assert.match(
+    (await of('/v1/popular?')('filter.price=<10&exclude=cheap')).warnings![0]!,
+    /^every item that meets the filter is left out/
+  )
+  for (const [query, detail] of [
+    ['filter.prise=<10', 'no item has a feature in the field "prise"; known are day, genre, price'],
+    ['filter.prise=!x', 'no item has a feature in the field "prise"; known are day, genre, price'],
+    ['diversityBy=gender', 'no item has a feature in the field "gender"; known are day, genre, price'],
+    ['filter.price=', 'filter.price has no value: give one, or * for any'],
+    [
+      'filter.price=<ten&filter.day=>2026-02-30',
+      '2 problems; the first: filter.price=<ten: the bound must be a number such as 9.5, or a date such as 2026-01-31 or 2026-01-31T12:00:00Z'
+    ]
+  ] as const)
+    assert.equal(problem(await get(`/v1/users/u/recommendations?${query}`), 400).detail, detail)
+
+  const byBody = async (filter: unknown) => {
+    const response = await post('/v1/recommendations', { userId: 'u', limit: 50, filter })
+    return response.statusCode === 200
+      ? (response.json().items as { itemId: string }[]).map(({ itemId }) => itemId)
+      : problem(response, 400).detail
+  }
+  assert.deepEqual(await byBody({ price: { lt: 10 } }), ['cheap'])
+  assert.deepEqual(await byBody({ price: { gte: '9.5', lte: 10 }, day: { gte: '2026-01-01', lt: '2026-02-01' } }), [
+    'cheap'
+  ])
+  assert.deepEqual(await byBody({ genre: '!odd' }), ['dear'], 'values in a body are as they are')
+  assert.deepEqual(await byBody({ genre: { any: ['<b>', 'nothing'], not: ['even'], exists: true } }), ['dear'])
+  assert.deepEqual(await byBody({ price: ['9.50', '120'] }), ['cheap', 'dear'])
+  assert.match(String(await byBody({ price: {} })), /filter\.price is empty; known are any, not, gt/)
+  assert.match(
+    String(await byBody({ price: { below: 3 } })),
+    /filter\.price: there is no field "below"; known are any, not/
+  )
+  assert.match(String(await byBody({ price: { lt: 'ten' } })), /filter\.price\.lt: the bound must be a number/)
+  assert.match(String(await byBody({ prise: 'x' })), /known are day, genre, price/)
+})
+
+test('pages of a list never repeat an item, though the list changes; a cursor fits its request only', async (t) => {
+  const { index, get } = await setUp(t)
+  for (const path of [
+    '/v1/users/u/recommendations',
+    '/v1/users/stranger/recommendations',
+    '/v1/items/x/similar',
+    '/v1/popular'
+  ]) {
+    const whole = (await get(`${path}?limit=50`)).json()
+    assert.equal(whole.next, undefined)
+    const seen: string[] = []
+    let query = 'limit=3'
+    for (let page = 0; ; page++) {
+      const { items, next } = (await get(`${path}?${query}`)).json()
+      seen.push(...items.map((item: { itemId: string }) => item.itemId))
+      if (next === undefined) break
+      query = `limit=${2 + (page % 2)}&cursor=${next}`
+    }
+    assert.deepEqual(seen.toSorted(), whole.items.map((item: { itemId: string }) => item.itemId).toSorted(), path)
+  }
+  const path = '/v1/items/x/similar'
+  const first = (await get(`${path}?limit=1`)).json()
+  assert.equal(first.items[0].itemId, 'y')
+  // Another item is the nearest now, and what was shown has moved away: neither is skipped nor repeated.
+  const near = {
+    role: 'item' as const,
+    id: 'near',
+    vector: Float32Array.of(1, 0),
+    payload: { count: 1, updatedAtMs: nowMs }
+  }
+  const moved = { ...near, id: 'y', vector: Float32Array.of(0, 1) }
+  await index.upsert('s', 4, [near, moved])
+  const rest = (await get(`${path}?limit=50&cursor=${first.next}`))
+    .json()
+    .items.map((item: { itemId: string }) => item.itemId)
+  assert.deepEqual([rest[0], rest.includes('y')], ['near', false])
+
+  const at = (query: string) => get(`${path}?${query}`)
+  assert.match(
+    problem(await at(`limit=1&cursor=${first.next}&filter.genre=even`), 400).detail,
+    /belongs to another request/
+  )
+  assert.match(problem(await get(`/v1/items/z/similar?cursor=${first.next}`), 400).detail, /belongs to another request/)
+  for (const cursor of ['x', 'AAAAAAAAAAAAAAAA', `${first.next.slice(0, -2)}AA`])
+    assert.match(problem(await at(`cursor=${cursor}`), 400).detail, /cursor is damaged, .* leave it out to begin again/)
+  assert.match(
+    problem(await at(`limit=1000&cursor=${first.next}`), 400).detail,
+    /at most 1000 items in all its pages; ask for at most 999/
+  )
+})
+
+test('items to exclude: separated by commas or repeated; an id may have a comma itself', async (t) => {
+  const { index, get } = await setUp(t)
+  await index.upsert('s', 3, [
+    { role: 'item', id: 'y,z', vector: Float32Array.of(1, 0), payload: { count: 1, updatedAtMs: nowMs } }
+  ])
+  const ids = async (query: string) =>
+    (await get(`/v1/items/x/similar?limit=3&${query}`)).json().items.map((item: { itemId: string }) => item.itemId)
+  assert.deepEqual((await ids('')).slice(0, 2), ['y,z', 'y'])
+  for (const query of ['exclude=y,z', 'exclude=y&exclude=z&exclude=y,z'])
+    assert.deepEqual(
+      (await ids(query)).filter((id: string) => ['y', 'z', 'y,z'].includes(id)),
+      []
+    )
+  assert((await ids('exclude=y')).includes('y,z'))
+  problem(await get('/v1/items/x/similar?exclude=a,,b'), 400)
 })
 
 test('similar items, and one that is not there', async (t) => {
@@ -172,32 +334,36 @@ test('a query that makes no sense is answered with all that is wrong with it', a
   const { get } = await setUp(t)
   const at = (query: string) => get(`/v1/users/u/recommendations?${query}`)
   for (const [query, detail] of [
-    ['limit=0', 'limit must be a whole number of 1…200, got 0'],
-    ['limit=201', 'limit must be a whole number of 1…200, got 201'],
-    ['limit=-1', 'limit must be a whole number of 1…200, got "-1"'],
-    ['limit=1.5', 'limit must be a whole number of 1…200, got "1.5"'],
-    ['limit=1e2', 'limit must be a whole number of 1…200, got "1e2"'],
-    ['limit=', 'limit must be a whole number of 1…200, got ""'],
-    ['limit=ten', 'limit must be a whole number of 1…200, got "ten"'],
-    ['limit=99999999999999999999', 'limit must be a whole number of 1…200, got "99999999999999999999"'],
+    ['limit=0', 'limit must be a whole number of 1…1000, got 0'],
+    ['limit=1001', 'limit must be a whole number of 1…1000, got 1001'],
+    ['limit=-1', 'limit must be a whole number of 1…1000, got "-1"'],
+    ['limit=1.5', 'limit must be a whole number of 1…1000, got "1.5"'],
+    ['limit=1e2', 'limit must be a whole number of 1…1000, got "1e2"'],
+    ['limit=', 'limit must be a whole number of 1…1000, got ""'],
+    ['limit=ten', 'limit must be a whole number of 1…1000, got "ten"'],
+    ['limit=99999999999999999999', 'limit must be a whole number of 1…1000, got "99999999999999999999"'],
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
     [
       'limt=5',
-      'there is no parameter "limt"; known are limit, explain, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "limt"; known are limit, explain, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
     ],
-    ['filter.a=1&filter.a=2', 'filter.a is given more than once; give it once'],
+    ['filter.a=1&filter.a=2', 'no item has a feature in the field "a"; known are genre'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"'],
-    ['filter=x&filter.a=1', 'filter must be an object of texts, got "x"'],
+    [
+      'filter=x&filter.a=1',
+      'filter must be one or more conditions for each field, such as filter.genre=Comedy, got "x"'
+    ],
     [
       'filter.=1',
-      'there is no parameter "filter."; known are limit, explain, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "filter."; known are limit, explain, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
     ]
   ] as const) {
     assert.equal(problem(await at(query), 400).detail, detail)
   }
   assert.equal(problem(await at('limit=0&explain=x&y=1'), 400).problems?.length, 3)
-  assert.deepEqual((await at('filter.__proto__=x&filter.constructor=y')).json().items, [])
-  assert.match(problem(await get('/v1/items/x/similar?explain=1'), 400).detail, /known are limit, filter/)
+  const inherited = problem(await at('filter.__proto__=x&filter.constructor=y'), 400).detail
+  assert.equal(inherited, 'no item has a feature in the field "__proto__", "constructor"; known are genre')
+  assert.match(problem(await get('/v1/items/x/similar?explain=1'), 400).detail, /known are limit, cursor, filter/)
 })
 
 test('an event is durable before the answer, and gets what it lacks', async (t) => {
@@ -334,15 +500,7 @@ test('a user is erased by a request that says nothing else, durable before the a
 
 test('a path that is not there, and a method that is not for it', async (t) => {
   const { service, get } = await setUp(t)
-  for (const path of [
-    '/',
-    '/v1',
-    '/v1/users',
-    '/v1/users/u/recommendations/',
-    '/v1/recommendations',
-    '/admin?x=1',
-    '/%00'
-  ])
+  for (const path of ['/', '/v1', '/v1/users', '/v1/users/u/recommendations/', '/v1/popular/', '/admin?x=1', '/%00'])
     problem(await get(path), 404)
   for (const [method, url, allow] of [
     ['POST', '/v1/users/u/recommendations', 'GET, HEAD'],
@@ -442,7 +600,8 @@ function isGood(name: string, value: unknown): boolean {
 
 test('a session that is not stored is answered only with an encoder; a value of another type than described, null included, is a 400', async (t) => {
   const without = await setUp(t)
-  problem(await without.post('/v1/recommendations', { history: ['x'] }), 404)
+  assert.match(problem(await without.post('/v1/recommendations', { history: ['x'] }), 400).detail, /serve\.sessions/)
+  assert.equal((await without.post('/v1/recommendations', { userId: 'u', limit: 1 })).json().items[0].itemId, 'z')
   const { post } = await setUp(t, { sessions })
   const known = (
     await post('/v1/recommendations', { history: ['x', { itemId: 'z', eventTime: nowMs }], limit: 1 })
@@ -465,7 +624,7 @@ test('a session that is not stored is answered only with an encoder; a value of 
     { history: ['x'], diversityBy: 7 },
     { history: ['x'], repeats: 'yes' },
     { history: ['x'], exclude: 'y' },
-    { history: ['x'], exclude: Array(201).fill('y') },
+    { history: ['x'], exclude: Array(1001).fill('y') },
     { history: [{ itemId: 'x', eventTime: 'noon' }] },
     { history: [{ itemId: 'x', extra: 1 }] },
     ...['context', 'filter', 'exclude', 'explain', 'limit', 'quota', 'diversityBy'].flatMap((name) =>

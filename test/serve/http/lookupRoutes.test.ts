@@ -190,6 +190,31 @@ test('items: what is popular, what is called so, one of them', async (t) => {
   assert.match((await described('/v1/items/nothing', '/v1/items/{id}', 404)).detail, /"nothing" is not in the index/)
 })
 
+test('users and items come in pages, and items under a filter', async (t) => {
+  const { get, described } = await setUp(t)
+  for (const [url, path, list] of [
+    ['/v1/users?prefix=', '/v1/users', 'users'],
+    ['/v1/items?text=', '/v1/items', 'items'],
+    ['/v1/items?text=Title', '/v1/items', 'items']
+  ] as const) {
+    const ids = (answer: Record<string, { userId?: string; itemId?: string }[]>) =>
+      answer[list]!.map(({ userId, itemId }) => userId ?? itemId)
+    const all = ids(await described(`${url}&limit=50`, path))
+    const paged: unknown[] = []
+    for (let cursor = ''; ; ) {
+      const answer = await described(`${url}&limit=1${cursor}`, path)
+      paged.push(...ids(answer))
+      if (answer.next === undefined) break
+      cursor = `&cursor=${answer.next}`
+    }
+    assert.deepEqual(paged, all, url)
+  }
+  const noir = await described('/v1/items?filter.genre=Noir', '/v1/items')
+  assert(noir.items.length > 0 && noir.items.every(({ about }: { about: string }) => about === 'Noir'))
+  assert.deepEqual((await described('/v1/items?filter.genre=Noir&text=title%20z', '/v1/items')).items.length, 1)
+  assert.match((await get('/v1/items?filter.gnere=Noir')).json().detail, /known are genre/)
+})
+
 test('an index without lists of users and titles finds whole ids', async (t) => {
   const { index } = await setUp(t)
   const { described } = await setUp(t, { index: withoutLists(index) })
@@ -208,7 +233,9 @@ function withoutLists(index: EmbeddedIndex): LookupParts['index'] {
     user: (id) => index.user(id),
     item: (id) => index.item(id),
     search: (...query) => index.search(...query),
-    popular: (...query) => index.popular(...query)
+    popular: (...query) => index.popular(...query),
+    fields: () => index.fields(),
+    holdsAny: (features) => index.holdsAny(features)
   }
 }
 
@@ -221,9 +248,9 @@ test('questions that make no sense are told so, all at once', async (t) => {
     ['/v1/users/u?mpa=1', 'there is no parameter "mpa"; known are nearest, map, vectors'],
     ['/v1/users?prefix=a&prefix=b', 'prefix is given more than once; give it once'],
     [`/v1/users?prefix=${'a'.repeat(1025)}`, `prefix must be text of 0…1024 characters, got "${'a'.repeat(78)}…`],
-    ['/v1/items?limit=201', 'limit must be a whole number of 1…200, got 201'],
+    ['/v1/items?limit=1001', 'limit must be a whole number of 1…1000, got 1001'],
     ['/v1/items/x?map=1', 'there is no parameter "map"; known are vectors'],
-    ['/v1/items?__proto__=1', 'there is no parameter "__proto__"; known are limit, text']
+    ['/v1/items?__proto__=1', 'there is no parameter "__proto__"; known are limit, cursor, filter.<field>, text']
   ] as const) {
     const response = await get(url)
     assert.equal(response.statusCode, 400, response.body)
