@@ -202,8 +202,8 @@ export class PublishStage {
   }
 
   /**
-   * What waits to be published. A candidate that is not decided, popularity that is not compared, the catalogue and a
-   * switch that the index did not accept count as an item each; while draining, users with vectors of older weights
+   * What waits to be published. A candidate that is not decided, popularity that is not compared, the catalogue and the
+   * switch to a version that is being filled count as an item each; while draining, users with vectors of older weights
    * count as one.
    */
   waiting(): ReturnType<Publisher['waiting']> {

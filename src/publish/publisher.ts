@@ -167,7 +167,7 @@ export class Publisher {
     }
   }
 
-  /** The index did not accept the switch to a complete version. */
+  /** The version that is filled is not live, and it is not decided whether it goes live. */
   get promotionWaits(): boolean {
     return this.#version.promotionWaits
   }

@@ -28,7 +28,10 @@ export class PublisherVersion {
     return this.#isLive
   }
 
-  /** Complete and not live: the index did not accept the switch. Tried again with the next batch, even an empty one. */
+  /**
+   * Not live, and it is not decided whether it goes live: something is missing, the switch is under way, or the index did
+   * not accept it. Tried again with the next batch, even an empty one.
+   */
   get promotionWaits(): boolean {
     return this.#promotionWaits
   }
@@ -66,16 +69,20 @@ export class PublisherVersion {
     const { items, users, lookedAt, pending } = filled
     const name = this.#name
     if (name === undefined || this.#isLive || items === 0) return undefined
+    this.#promotionWaits = true
     try {
       const live = await this.#index.live()
       if (live !== undefined) {
-        this.#promotionWaits = false
         const blocked = blockedBy(live.users, this.#limits)
-        if (blocked !== undefined) return { outcome: 'blocked', reason: blocked }
+        if (blocked !== undefined) {
+          this.#promotionWaits = false
+          return { outcome: 'blocked', reason: blocked }
+        }
         if (pending > 0) return undefined
         const share = this.#limits.completeShareMin
         if (lookedAt.items < share * live.items || lookedAt.users < share * live.users) {
           const reason = `index version ${name} has ${items} items and ${users} users, less than ${share} of the ${live.items} and ${live.users} of live index version ${live.indexVersion}`
+          this.#promotionWaits = false
           return { outcome: 'held', reason }
         }
       }
@@ -85,7 +92,6 @@ export class PublisherVersion {
       return { outcome: 'done', items, users, droppedVersions: await this.#dropOld(name, live?.indexVersion) }
     } catch (error) {
       if (!(error instanceof MtmiError && error.code === 'UNAVAILABLE' && !this.#isLive)) throw error
-      this.#promotionWaits = true
       return { outcome: 'held', reason: error.message }
     }
   }

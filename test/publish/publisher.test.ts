@@ -543,6 +543,24 @@ test('another index version goes live with everyone who was known when it was be
   for (const user of ['u', 'v', 'p', 'q']) assert.notEqual(await index.user(user), undefined, user)
 })
 
+test('a switch to another index version counts as waiting until it has been made', async () => {
+  // Found by the simulator (seed 7533): between the last batch and the switch nothing waited, so a run could end there.
+  const { encoder, index, publisher, learn } = setUp()
+  learn(['x'])
+  await publisher.publishItems()
+  encoder.modelVersion = 'b'
+  learn(['x'], { weightsChanged: true })
+  const live = index.live.bind(index)
+  let waited = 0
+  index.live = async () => {
+    const found = await live()
+    waited += Number(publisher.promotionWaits)
+    return found
+  }
+  await publisher.publishItems()
+  assert.deepEqual([waited, publisher.promotionWaits, (await live())?.indexVersion], [1, false, 'b'])
+})
+
 test('a publisher that has caught up with less than is live does not take its place', async () => {
   const { encoder, index, publisher, learn } = setUp()
   learn(['x', 'y', 'z'])
