@@ -22,6 +22,7 @@ import { ItemTable } from './batch/itemTable.ts'
 import type { MiniBatch, WindowBatch } from './batch/miniBatch.ts'
 import { Reservoir } from './batch/reservoir.ts'
 import { ItemInputs } from './itemInputs.ts'
+import { ItemMemory } from './memory/itemMemory.ts'
 import { TargetRanker, type TargetRankerState } from './progressive/targetRanker.ts'
 import { Adam } from './step/adam.ts'
 import { eagerStep } from './step/eagerStep.ts'
@@ -80,6 +81,7 @@ export class IncrementalTrainer {
   #modelVersion: string
   readonly items: ItemTable
   readonly features: ItemTable
+  readonly memory: ItemMemory
   readonly assembler: BatchAssembler
   readonly #sampler: CandidateSampler
   readonly #reservoir: Reservoir
@@ -111,6 +113,7 @@ export class IncrementalTrainer {
     this.items = new ItemTable({ ...table, itemsMax, admissionMin, rng: rng.fork('items') })
     this.features = new ItemTable({ ...table, itemsMax: featuresMax, admissionMin: 1, rng: rng.fork('features') })
     const { items, features } = this
+    this.memory = new ItemMemory(items)
     this.#sampler = new CandidateSampler({ items })
     this.assembler = new BatchAssembler({
       ...{ items, features, sampler: this.#sampler, historyMax },
@@ -193,6 +196,7 @@ export class IncrementalTrainer {
     if (++this.#batches % expireEvery === 0) this.items.expire(this.#newestMs - itemIdleMaxMs)
     const admitted = this.#guard.admit(examples)
     this.assembler.observe(admitted)
+    this.memory.learn(admitted)
     const replayed = this.#reservoir.draw(Math.round(replayRatio * admitted.length))
     const batch = this.assembler.assemble([...admitted, ...replayed], ranges)
     const report = this.learn(batch, admitted.length)
@@ -257,15 +261,18 @@ export class IncrementalTrainer {
     this.#rateScale *= factor
   }
 
-  /** Erases a user from the examples for replay and from the flood guard. */
+  /**
+   * Erases a user from the examples for replay and from the flood guard. What the user contributed to weights and to the
+   * memory's counts cannot be separated; it fades.
+   */
   forgetUser(userId: UserId): void {
     this.#guard.remove(userId)
     this.#reservoir.remove(userId)
   }
 
   /**
-   * What changed since the last call: embeddings of items and features, expired items, the dense weights on request,
-   * and the commit that closes it.
+   * What changed since the last call: embeddings of items and features, lists of the memory, expired items, the dense
+   * weights on request, and the commit that closes it.
    *
    * @param withWeights whether dense weights are included; the first time they must be
    */
@@ -281,6 +288,7 @@ export class IncrementalTrainer {
         row: this.items.values(row).slice(),
         count: this.items.count(row)
       })
+    updates.push(...this.memory.takeUpdates())
     for (const row of this.features.takeDirty())
       updates.push({ kind: 'feature-row', feature: this.features.idOf(row), row: this.features.values(row).slice() })
     if (withWeights) {
@@ -297,6 +305,7 @@ export class IncrementalTrainer {
   /** The next `takeUpdates` sends every row: after going back to a checkpoint older than the updates already sent. */
   resendAll(): void {
     for (const table of [this.items, this.features]) for (const row of table.admitted()) table.markDirty(row)
+    this.memory.resendAll()
   }
 
   /** The whole state at once, in memory owned by the receiver. */
@@ -318,6 +327,7 @@ export class IncrementalTrainer {
     const adam = this.#adam.state()
     const items = this.items.copy(extent)
     const features = this.features.copy(extent)
+    const memory = this.memory.copy(extent)
     const sampler = this.#sampler.state()
     const assembler = this.assembler.state()
     const reservoir = this.#reservoir.copy(extent)
@@ -339,6 +349,7 @@ export class IncrementalTrainer {
       yield { name: 'adam', arrays: adam }
       yield* named('items', items)
       yield* named('features', features)
+      yield* named('memory', memory)
       yield { name: 'sampler', arrays: sampler }
       yield { name: 'assembler', arrays: assembler }
       yield* named('reservoir', reservoir)
@@ -354,7 +365,8 @@ export class IncrementalTrainer {
 
   /** Blocks of about a megabyte each that training has copied for the checkpoint in progress. */
   get waitingBlocks(): number {
-    return this.items.waitingBlocks + this.features.waitingBlocks + this.#reservoir.waitingBlocks
+    const parts = [this.items, this.features, this.memory, this.#reservoir]
+    return parts.reduce((sum, { waitingBlocks }) => sum + waitingBlocks, 0)
   }
 
   /**
@@ -372,7 +384,7 @@ export class IncrementalTrainer {
     const problems = differences(this.model.architecture, header.architecture as Architecture)
     if (problems.length > 0) throw new ConfigError(problems)
     this.#copies++
-    const inParts = { items: this.items, features: this.features, reservoir: this.#reservoir }
+    const inParts = { items: this.items, features: this.features, memory: this.memory, reservoir: this.#reservoir }
     for (const part of Object.values(inParts)) part.beginRestore()
     // Of several parts of these names the last one counts.
     const whole = new Map<string, NamedArrays>()
