@@ -56,7 +56,12 @@ export type ModelUpdate =
       /** Whether dense weights came with it. */
       readonly weightsChanged: boolean
       readonly committedAtMs: number
+      /** What the newest item of a history counts when lists are scored with the memory: τ · λ. 0: without it. */
+      readonly memoryWeight: number
     }
+
+/** What each older item of a history counts of the one after it, when lists are scored with the memory. */
+export const memoryDecay = 0.8
 
 /** The record's key: what compaction keeps the newest of. */
 export function updateKey(update: ModelUpdate): string {
@@ -74,6 +79,8 @@ const rowLengthMax = 4096
 const neighboursMax = 512
 /** A batch a millisecond for 35 years. */
 const stepMax = 2 ** 40
+/** Scores without the memory are at most 1. */
+const memoryWeightMax = 1000
 const modelLengthMax = 65_536
 /** `field=value` */
 const featureBytesMax = 2 * idBytesMax + 1
@@ -100,9 +107,11 @@ export function updateProblem(update: ModelUpdate): string | undefined {
     case 'model-version':
       return idProblem('modelVersion', update.modelVersion) ?? timeProblem('begunAtMs', update.begunAtMs)
     case 'commit': {
-      const { step, modelVersion, model, committedAtMs } = update
+      const { step, modelVersion, model, committedAtMs, memoryWeight } = update
       if (!Number.isSafeInteger(step) || step < 0 || step > stepMax)
         return `step is ${step}: expected a whole number from 0 to 2⁴⁰`
+      if (!(memoryWeight >= 0 && memoryWeight <= memoryWeightMax))
+        return `memoryWeight is ${memoryWeight}: expected a number from 0 to ${memoryWeightMax}`
       if (model.length > modelLengthMax)
         return `model has ${model.length} characters: at most ${modelLengthMax} are allowed`
       return idProblem('modelVersion', modelVersion) ?? timeProblem('committedAtMs', committedAtMs)

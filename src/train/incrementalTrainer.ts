@@ -297,7 +297,8 @@ export class IncrementalTrainer {
     }
     const { modelVersion } = this
     const model = modelToJson(this.#options.model, this.model.historyMax)
-    const commit = { step: this.#step, modelVersion, model, weightsChanged: withWeights, committedAtMs: nowMs }
+    const step = this.#step
+    const commit = { step, modelVersion, model, weightsChanged: withWeights, committedAtMs: nowMs, memoryWeight: 0 }
     updates.push({ kind: 'commit', ...commit })
     return updates
   }

@@ -205,6 +205,7 @@ const commit = {
   modelVersion: 's',
   model: '{',
   weightsChanged: false,
+  memoryWeight: 0,
   committedAtMs: startMs
 } as const
 const badUpdate = broken(
@@ -224,6 +225,8 @@ const badUpdate = broken(
     { kind: 'weights', name: '', shape: [1], values: new Float32Array(1) },
     commit,
     { ...commit, step: -1 },
+    { ...commit, memoryWeight: -1 },
+    { ...commit, memoryWeight: Number.NaN },
     { ...commit, modelVersion: '' },
     { ...commit, model: '{"name":"constructor","interestCount":2,"dimensions":8,"historyMax":5}' },
     { kind: 'model-version', modelVersion: '', reason: 'rebuild', begunAtMs: startMs }

@@ -152,7 +152,8 @@ export class StandInTrainer implements StageTrainer {
       modelVersion,
       model,
       weightsChanged: withWeights,
-      committedAtMs: nowMs
+      committedAtMs: nowMs,
+      memoryWeight: 0
     })
     return updates
   }

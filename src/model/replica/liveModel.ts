@@ -15,6 +15,7 @@ export interface LiveModel {
   /** Offset of `model-updates` behind the commit that took effect last. */
   readonly next: bigint
   readonly weights: Weights
+  readonly memoryWeight: number
   /** Absent: the log's own rows go with these weights. */
   readonly rows?: LiveRows
 }
@@ -29,7 +30,8 @@ export interface LiveRows {
   readonly neighbours: NamedArrays
 }
 
-export function liveModelToCheckpoint({ modelVersion, step, model, next, weights, rows }: LiveModel): Checkpoint {
+export function liveModelToCheckpoint(live: LiveModel): Checkpoint {
+  const { modelVersion, step, model, next, weights, memoryWeight, rows } = live
   const parts: CheckpointPart[] = [{ name: 'weights', arrays: new Map(Object.entries(weights)) }]
   if (rows !== undefined) {
     const counts = new Map([['counts', rows.counts]])
@@ -40,23 +42,24 @@ export function liveModelToCheckpoint({ modelVersion, step, model, next, weights
       { name: 'neighbours', arrays: rows.neighbours }
     )
   }
-  return { header: { modelVersion, step, model, next: String(next) }, parts }
+  return { header: { modelVersion, step, model, next: String(next), memoryWeight }, parts }
 }
 
 /** @throws CorruptError if it is none */
 export function liveModelFromCheckpoint(checkpoint: Checkpoint): LiveModel {
-  const { modelVersion, step, model, next } = checkpoint.header
+  const { modelVersion, step, model, next, memoryWeight } = checkpoint.header
   if (
     typeof modelVersion !== 'string' ||
     typeof step !== 'number' ||
     typeof model !== 'string' ||
-    typeof next !== 'string'
+    typeof next !== 'string' ||
+    typeof memoryWeight !== 'number'
   )
     throw new CorruptError('the live model that was kept has another header than this program writes')
   const weights: Record<string, Float32Array> = {}
   const kept = arraysOf(checkpoint, 'weights')
   for (const name of kept.keys()) setOwn(weights, name, namedArray(kept, name, Float32Array))
-  const live = { modelVersion, step, model, next: BigInt(next), weights }
+  const live = { modelVersion, step, model, next: BigInt(next), weights, memoryWeight }
   const counts = arraysOf(checkpoint, 'counts')
   if (counts.size === 0) return live
   const rows = {

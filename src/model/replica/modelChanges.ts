@@ -30,6 +30,7 @@ export interface ModelChanges extends OpenChanges {
   readonly modelText: string
   /** Offset of the log behind the commit. */
   readonly next: bigint
+  readonly memoryWeight: number
 }
 
 export function noChanges(): OpenChanges {
@@ -39,11 +40,11 @@ export function noChanges(): OpenChanges {
 /** @throws BadEventError if this program cannot make the commit's model */
 export function closedChanges(
   changes: OpenChanges,
-  { step, modelVersion, model }: Extract<ModelUpdate, { kind: 'commit' }>,
+  { step, modelVersion, model, memoryWeight }: Extract<ModelUpdate, { kind: 'commit' }>,
   reason: VersionReason | undefined,
   next: bigint
 ): ModelChanges {
-  return { ...changes, step, modelVersion, model: knownModel(model), reason, modelText: model, next }
+  return { ...changes, step, modelVersion, model: knownModel(model), reason, modelText: model, next, memoryWeight }
 }
 
 function knownModel(text: string): Model {

@@ -3,7 +3,7 @@
 import { BadEventError, ConfigError } from '../../core/errors.ts'
 import { setOwn } from '../../core/own.ts'
 import type { ItemId } from '../../records/interaction.ts'
-import type { ModelUpdate, VersionReason } from '../../records/modelUpdate.ts'
+import { type ModelUpdate, memoryDecay, type VersionReason } from '../../records/modelUpdate.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../encoder.ts'
 import { type Model, modelFromJson } from '../model.ts'
 import { checkWeights, type Weights } from '../weights.ts'
@@ -61,6 +61,7 @@ export class ModelReplica implements Encoder {
   #items = new RowStore(1)
   #features = new RowStore(1)
   #neighbours = new NeighbourLists()
+  #memoryWeight = 0
   #live: ModelEncoder | undefined
   #liveText = ''
   /** Offsets after the commits that took effect last: any, and one with dense weights. */
@@ -197,7 +198,8 @@ export class ModelReplica implements Encoder {
    */
   liveModel(whole: boolean): LiveModel {
     const { modelVersion, step, weights } = this.#ready()
-    const live = { modelVersion, step, model: this.#liveText, next: this.#liveNext, weights }
+    const [model, next, memoryWeight] = [this.#liveText, this.#liveNext, this.#memoryWeight]
+    const live = { modelVersion, step, model, next, weights, memoryWeight }
     if (!whole) return live
     return {
       ...live,
@@ -227,6 +229,7 @@ export class ModelReplica implements Encoder {
       this.#neighbours = NeighbourLists.from(rows.neighbours)
       this.#live = this.#encoder(model, modelVersion, step, weights)
       this.#liveText = kept.model
+      this.#memoryWeight = kept.memoryWeight
       this.#liveNext = this.#weightsNext = kept.next
     }
     this.#resumed = kept
@@ -303,6 +306,11 @@ export class ModelReplica implements Encoder {
    */
   neighboursOf(itemId: ItemId): Neighbours | undefined {
     return this.#neighbours.of(itemId)
+  }
+
+  /** How lists are scored with the memory: the newest item of a history counts `weight`, each older one less. */
+  get memory(): { readonly weight: number; readonly decay: number } {
+    return { weight: this.#memoryWeight, decay: memoryDecay }
   }
 
   itemVectors(items: readonly EncoderItem[]): { vectors: Float32Array; known: Uint8Array } {
@@ -420,6 +428,7 @@ export class ModelReplica implements Encoder {
       this.#live = this.#encoder(model, modelVersion, step, weights)
     }
     this.#liveText = changes.modelText
+    this.#memoryWeight = changes.memoryWeight
     this.#liveNext = changes.next
     const broughtWeights = !same || changes.weights.size > 0
     if (broughtWeights) this.#weightsNext = changes.next

@@ -208,7 +208,8 @@ export const modelUpdateForm: RecordForm<ModelUpdate> = {
         writer.string(value.modelVersion)
         writer.string(value.model)
         writer.boolean(value.weightsChanged)
-        return writer.long(value.committedAtMs)
+        writer.long(value.committedAtMs)
+        return writer.double(value.memoryWeight)
       case 'model-version':
         writer.string(value.modelVersion)
         writer.string(value.reason)
@@ -241,8 +242,7 @@ export const modelUpdateForm: RecordForm<ModelUpdate> = {
         )
       return { kind: 'model-version', modelVersion, reason, begunAtMs }
     }
-    const { step, modelVersion, model, weightsChanged, committedAtMs } = update
-    return { kind: 'commit', step, modelVersion, model, weightsChanged, committedAtMs }
+    return { kind: 'commit', ...update }
   }
 }
 

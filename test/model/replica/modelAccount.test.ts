@@ -7,7 +7,15 @@ import type { ModelUpdate } from '../../../src/records/modelUpdate.ts'
 const updates = {
   row: { kind: 'item-row', itemId: 'i', row: new Float32Array(2), count: 1 },
   'model-version': { kind: 'model-version', modelVersion: 's', reason: 'rebuild', begunAtMs: 0 },
-  commit: { kind: 'commit', step: 1, modelVersion: 's', model: '{}', weightsChanged: false, committedAtMs: 0 }
+  commit: {
+    kind: 'commit',
+    step: 1,
+    modelVersion: 's',
+    model: '{}',
+    weightsChanged: false,
+    committedAtMs: 0,
+    memoryWeight: 0
+  }
 } as const satisfies Readonly<Record<string, ModelUpdate>>
 
 /**

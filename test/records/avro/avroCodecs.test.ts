@@ -190,7 +190,15 @@ test('model updates are read as they were written', () =>
       { kind: 'feature-row', feature: 'genre=Drama', row: view },
       { kind: 'weights', name: 'tower/w', shape: [2, 2], values: row },
       { kind: 'weights', name: 'scalar', shape: [], values: Float32Array.of(4) },
-      { kind: 'commit', step: 2 ** 40, modelVersion: 's', model: '{"a":1}', weightsChanged: true, committedAtMs: 1 }
+      {
+        kind: 'commit',
+        step: 2 ** 40,
+        modelVersion: 's',
+        model: '{"a":1}',
+        weightsChanged: true,
+        committedAtMs: 1,
+        memoryWeight: 2.4
+      }
     ]
     for (const written of updates) assert.deepEqual(modelUpdate.decode(modelUpdate.encode(written)), written)
     assert.throws(() => modelUpdate.encode({ kind: 'weights', name: 'w', shape: [3], values: row }), BadEventError)

@@ -96,7 +96,8 @@ const anyUpdate: fc.Arbitrary<ModelUpdate> = fc.oneof(
     modelVersion: text,
     model: text,
     weightsChanged: fc.boolean(),
-    committedAtMs: timeMs
+    committedAtMs: timeMs,
+    memoryWeight: fc.double({ noNaN: true })
   }),
   fc.record({
     kind: fc.constant('model-version' as const),
