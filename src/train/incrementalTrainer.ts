@@ -126,7 +126,13 @@ export class IncrementalTrainer {
     this.#reservoir = new Reservoir({ items, examplesMax, historyMax, rng: rng.fork('reservoir') })
     this.#guard = new FloodGuard({ examplesMax: guardExamples, userShareMax, itemShareMax })
     this.#inputs = new ItemInputs(items, features, this.model)
-    const ranked = { items, assembler: this.assembler, inputs: this.#inputs, share: options.rankedShare ?? 1 }
+    const ranked = {
+      items,
+      memory: this.memory,
+      assembler: this.assembler,
+      inputs: this.#inputs,
+      share: options.rankedShare ?? 1
+    }
     this.#ranker = new TargetRanker({ model: this.model, options: model, train, ...ranked }, hashSeed)
     this.#weights = this.model.initialWeights(rng.fork('weights'))
     this.#dropoutRng = rng.fork('dropout')
@@ -298,7 +304,14 @@ export class IncrementalTrainer {
     const { modelVersion } = this
     const model = modelToJson(this.#options.model, this.model.historyMax)
     const step = this.#step
-    const commit = { step, modelVersion, model, weightsChanged: withWeights, committedAtMs: nowMs, memoryWeight: 0 }
+    const commit = {
+      step,
+      modelVersion,
+      model,
+      weightsChanged: withWeights,
+      committedAtMs: nowMs,
+      memoryWeight: this.#ranker.memoryWeight
+    }
     updates.push({ kind: 'commit', ...commit })
     return updates
   }

@@ -10,6 +10,8 @@ export interface EvaluationReport {
    * `unknownRank` where the target has no row.
    */
   readonly ranks: Int32Array
+  /** As `ranks`, which are by the interests and the memory at the weight in effect: by the interests alone. */
+  readonly withoutMemory?: Int32Array
   /** Probability of each example of the batch to be in the sample: 1, all are ranked; 0, none is. */
   readonly inclusion: number
   /** How many items were ranked. */

@@ -1,6 +1,9 @@
-// The exact rank of each target among all items, scored as when they are served.
+// The exact rank of each target among all items, scored as when they are served: by the interests alone, and with the
+// memory at several weights.
 //
-// B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk, and never leave the engine.
+//     s(x) = e(x) / τ + λ · m(x)        e: the score of the interests; m: of the memory, 0 for most items
+//
+// B users, K interests, N items, D dimensions. [B, N] scores exist only chunk by chunk.
 
 import * as tf from '@tensorflow/tfjs-core'
 import { type InterestScore, mixtureShare } from '../../index/interestScore.ts'
@@ -19,10 +22,22 @@ export interface RankingInput {
   /** Columns that are left out for user b: `excluded[b · L … (b + 1) · L)`, −1 for none. [B, L] */
   readonly excluded: Int32Array
   readonly score: InterestScore
+  /** By user. */
+  readonly memory?: readonly MemoryShares[]
+  /** λ of each ranking; default: one without the memory. */
+  readonly weights?: readonly number[]
+}
+
+/** m of a user: of the target, and of every item that has one. */
+export interface MemoryShares {
+  readonly target: number
+  readonly columns: readonly number[]
+  readonly shares: readonly number[]
 }
 
 export interface Ranking {
-  readonly ranks: Int32Array // [B]
+  /** By weight. [B] each */
+  readonly ranks: readonly Int32Array[]
   readonly toTarget: Float32Array // [K, B]  cosine of each interest with the target
 }
 
@@ -41,45 +56,61 @@ const tie = 1e-6
  * @returns ranks, `unknownRank` where the target has no column
  */
 export function rankTargets(input: RankingInput): Ranking {
-  const { users, items: N, target, excluded, score } = input
+  const { users, items: N, target, excluded, score, memory, weights = [0] } = input
   const [K, B] = users.shape
   const L = excluded.length / B
   const toTarget = tf.tidy(() => tf.sum(tf.mul(users, input.targetVectors), 2).dataSync()) as Float32Array // [K, B]
   const mixed = score.form === 'mixture' && K > 1
-  const threshold = new Float32Array(B)
+  const least = new Float64Array(B)
   for (let b = 0; b < B; b++)
-    threshold[b] = mixed ? leastShares(toTarget, b, B, K, score.temperature) : leastCosine(toTarget, b, B, K)
-  const counts = new Float64Array(B)
+    least[b] = mixed ? leastShares(toTarget, b, B, K, score.temperature) : leastCosine(toTarget, b, B, K)
+  /** e / τ, but for a constant: what λ · m is added to. */
+  const scaled = (alone: number) => (mixed ? Math.log(alone) : alone / score.temperature)
+  // An item without a share of the memory is compared with what the target has by its own share.
+  const limits = weights.map((weight) => {
+    const shares = least.map((_, b) => weight * (memory?.[b]?.target ?? 0))
+    return least.map((from, b) => (mixed ? from * Math.exp(shares[b]!) : from + score.temperature * shares[b]!))
+  })
+  const counts = weights.map(() => new Float64Array(B))
   const chunk = Math.max(1, Math.min(N, Math.floor(chunkNumbers / (K * B))))
   const lists = exclusions(target, excluded, B, L)
   for (let from = 0; from < N; from += chunk) {
     const to = Math.min(N, from + chunk)
     const n = to - from
-    const owners: number[] = []
-    const cells: number[] = []
-    for (const [b, columns] of lists.entries()) {
-      for (const column of columns) {
-        if (column < from || column >= to) continue
-        owners.push(b)
-        cells.push(b * n + column - from)
-      }
-    }
+    let scores = new Float32Array(0)
     tf.tidy(() => {
       const vectors = input.vectors(from, to) //                                                      [n, D]
-      const scores = mixed ? mixtures(users, vectors, score.temperature) : nearest(users, vectors) //  [B·n]
-      const least = tf.tensor2d(threshold, [B, 1])
-      const below = tf.less(tf.reshape(scores, [B, n]), least) //                                     [B, n]
-      const belowCount = tf.sum(tf.cast(below, 'int32'), 1).dataSync() //                             [B]
-      for (let b = 0; b < B; b++) counts[b]! += n - belowCount[b]!
-      if (cells.length === 0) return
-      const left = tf.gather(scores, tf.tensor1d(cells, 'int32')).dataSync()
-      for (const [i, b] of owners.entries()) if (!(left[i]! < threshold[b]!)) counts[b]!--
+      const found = mixed ? mixtures(users, vectors, score.temperature) : nearest(users, vectors) //  [B·n]
+      scores = found.dataSync() as Float32Array<ArrayBuffer>
     })
+    for (let b = 0; b < B; b++) {
+      const own = scores.subarray(b * n, (b + 1) * n)
+      for (const [w, limit] of limits.entries()) counts[w]![b]! += notBelow(own, limit[b]!)
+      for (const column of lists[b]!) {
+        if (column < from || column >= to) continue
+        for (const [w, limit] of limits.entries()) if (!(own[column - from]! < limit[b]!)) counts[w]![b]!--
+      }
+      const raised = memory?.[b]
+      if (raised === undefined) continue
+      for (const [i, column] of raised.columns.entries()) {
+        if (column < from || column >= to || lists[b]!.has(column)) continue
+        const alone = own[column - from]!
+        const base = scaled(alone)
+        for (const [w, limit] of limits.entries())
+          if (alone < limit[b]! && base + weights[w]! * raised.shares[i]! >= scaled(limit[b]!)) counts[w]![b]!++
+      }
+    }
   }
-  return {
-    ranks: Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, counts[b]!))),
-    toTarget
-  }
+  const rankOf = (count: Float64Array) =>
+    Int32Array.from(target, (column, b) => (column < 0 ? unknownRank : Math.max(0, count[b]!)))
+  return { ranks: counts.map(rankOf), toTarget }
+}
+
+/** How many are not below the limit, those included that are no number. */
+function notBelow(scores: Float32Array, limit: number): number {
+  let below = 0
+  for (let i = 0; i < scores.length; i++) if (scores[i]! < limit) below++
+  return scores.length - below
 }
 
 /** Of the nearest interest. */
@@ -122,12 +153,7 @@ function mixtures(users: tf.Tensor3D, vectors: tf.Tensor2D, temperature: number)
   return tf.sum(tf.exp(tf.reshape(exponents, [K, B * n])), 0)
 }
 
-/** Columns not to count for each user, each once: the target itself, and what is excluded. */
-function exclusions(target: Int32Array, excluded: Int32Array, B: number, L: number): number[][] {
-  return Array.from({ length: B }, (_, b) => {
-    const columns = new Set(excluded.subarray(b * L, (b + 1) * L))
-    columns.add(target[b]!)
-    columns.delete(-1)
-    return [...columns]
-  })
+/** Columns not to count for each user: the target itself, and what is excluded. */
+function exclusions(target: Int32Array, excluded: Int32Array, B: number, L: number): Set<number>[] {
+  return Array.from({ length: B }, (_, b) => new Set(excluded.subarray(b * L, (b + 1) * L)).add(target[b]!))
 }

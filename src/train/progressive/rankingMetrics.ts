@@ -15,6 +15,11 @@ export const missRank = 50
 /** With one relevant item the ideal DCG is 1, so NDCG@k = 1 / log2(rank + 2) for rank < k (rank 0 is best), else 0. */
 const gain = Float64Array.from({ length: missRank }, (_, rank) => 1 / Math.log2(rank + 2))
 
+/** NDCG@20 of one rank. */
+export function gainOf(rank: number): number {
+  return rank >= 0 && rank < 20 ? gain[rank]! : 0
+}
+
 /** Sums of the metrics: hits@20, gain@20, hits@50, gain@50 at `at … at + 3`. */
 export const metricCount = 4
 

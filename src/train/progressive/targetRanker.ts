@@ -9,12 +9,15 @@ import { historyTensors } from '../../model/historyTensors.ts'
 import type { Model } from '../../model/model.ts'
 import { type Weights, weightTensors } from '../../model/weights.ts'
 import type { Example } from '../../records/example.ts'
+import { memoryDecay } from '../../records/modelUpdate.ts'
 import type { BatchAssembler } from '../batch/batchAssembler.ts'
 import type { ItemTable } from '../batch/itemTable.ts'
 import type { MiniBatch } from '../batch/miniBatch.ts'
 import type { ItemInputs } from '../itemInputs.ts'
+import type { ItemMemory } from '../memory/itemMemory.ts'
+import { MemoryWeight, type MemoryWeightState, memoryWeights } from '../memory/memoryWeight.ts'
 import { type EvaluationReport, unknownRank } from '../trainer.ts'
-import { rankTargets } from './rankTargets.ts'
+import { type MemoryShares, rankTargets } from './rankTargets.ts'
 import { type RankingCost, sampleExamples } from './sampling.ts'
 
 export interface TargetRankerParts {
@@ -24,6 +27,7 @@ export interface TargetRankerParts {
   readonly items: ItemTable
   readonly assembler: BatchAssembler
   readonly inputs: ItemInputs
+  readonly memory: ItemMemory
   /** Of the examples; see `sampleExamples`. */
   readonly share: number | 'auto'
 }
@@ -34,11 +38,16 @@ export interface TargetRankerState {
   /** Batches given to `evaluate`. */
   readonly evaluations: number
   readonly ranked: number
+  readonly memoryWeight: MemoryWeightState
 }
+
+/** Newest distinct items of a history that the memory is read for. */
+const memoryHistory = 20
 
 export class TargetRanker {
   readonly #parts: TargetRankerParts
-  #state: TargetRankerState
+  #state: Omit<TargetRankerState, 'memoryWeight'>
+  readonly #memoryWeight = new MemoryWeight()
 
   constructor(parts: TargetRankerParts, hashSeed: number) {
     this.#parts = parts
@@ -46,11 +55,17 @@ export class TargetRanker {
   }
 
   state(): TargetRankerState {
-    return this.#state
+    return { ...this.#state, memoryWeight: this.#memoryWeight.state() }
   }
 
-  restore({ hashSeed, evaluations, ranked }: TargetRankerState): void {
+  restore({ hashSeed, evaluations, ranked, memoryWeight }: TargetRankerState): void {
     this.#state = { hashSeed, evaluations, ranked }
+    this.#memoryWeight.restore(memoryWeight)
+  }
+
+  /** τ · λ in effect: as commits have it. */
+  get memoryWeight(): number {
+    return this.#parts.options.temperature * this.#memoryWeight.weight
   }
 
   /** Ranks the targets of a batch, or a sample of them, by these weights. */
@@ -65,9 +80,10 @@ export class TargetRanker {
       : sampleExamples(size, share, () => this.#cost(size), { seed, number, ranked })
     this.#state = { hashSeed: seed, evaluations: number + 1, ranked: ranked + chosen.length }
     const ranks = new Int32Array(size).fill(isEmpty && share !== 0 ? unknownRank : -1)
+    const withoutMemory = ranks.slice()
     if (chosen.length === 0) {
       const wins = new Float32Array(model.interestCount)
-      return { ranks, inclusion, candidates, intraUserCosine: Number.NaN, wins }
+      return { ranks, withoutMemory, inclusion, candidates, intraUserCosine: Number.NaN, wins }
     }
     const batch = assembler.assemble(
       chosen.map((b) => examples[b]!),
@@ -75,11 +91,20 @@ export class TargetRanker {
       'none'
     )
     const { ranks: found, ...rest } = this.#rank(batch, dense)
-    for (const [i, b] of chosen.entries()) ranks[b] = found[i]!
-    return { ranks, inclusion, candidates, ...rest }
+    const served = found[this.#memoryWeight.chosen]!
+    for (const [i, b] of chosen.entries()) {
+      ranks[b] = served[i]!
+      withoutMemory[b] = found[0]![i]!
+      this.#memoryWeight.note(found.map((each) => each[i]!))
+    }
+    this.#memoryWeight.choose()
+    return { ranks, withoutMemory, inclusion, candidates, ...rest }
   }
 
-  /** Overheads are as measured, at 28 · 10⁹ operations a second: 5 ms for a ranking, 7 ms for a step. */
+  /**
+   * Overheads are as measured, at 28 · 10⁹ operations a second: 5 ms for a ranking, 7 ms for a step, 1 ns to compare a
+   * score, .1 ms for the memory of an example.
+   */
   #cost(size: number): RankingCost {
     const { model, train, items } = this.#parts
     const { interestCount: K, dimensions: D, historyMax: L } = model
@@ -87,12 +112,15 @@ export class TargetRanker {
     const all = size * (1 + train.replayRatio)
     return {
       fixed: 140e6 + 2 * N * D * D,
-      perExample: 1.5e6 + K * N * D,
+      perExample: 4e6 + K * N * D + memoryWeights.length * 28 * N,
       step: 200e6 + 3 * (2 * all * L * K * D + all * K * D * D + all * K * (all + train.negatives) * D)
     }
   }
 
-  #rank(batch: MiniBatch, dense: Weights): Pick<EvaluationReport, 'ranks' | 'intraUserCosine' | 'wins'> {
+  #rank(
+    batch: MiniBatch,
+    dense: Weights
+  ): Pick<EvaluationReport, 'intraUserCosine' | 'wins'> & { readonly ranks: readonly Int32Array[] } {
     const { model, items, inputs: itemInputs, assembler } = this.#parts
     const { interestCount: K, dimensions: D, historyMax } = model
     const { size: B, length: L } = batch
@@ -105,7 +133,8 @@ export class TargetRanker {
     }
     for (let b = 0; b < B; b++) target[b] = batch.target[b] === 0 ? -1 : columns[batch.items[batch.target[b]!]!]!
     const inputs = itemInputs.gather(batch.items, batch.features)
-    let ranks = new Int32Array(0)
+    const memory = this.#memoryShares(batch, columns)
+    let ranks: readonly Int32Array[] = []
     let intraUserCosine = Number.NaN
     let wins: Float32Array = new Float32Array(K)
     // Numbers leave by variables: tf.tidy would walk every element of what it returns.
@@ -122,12 +151,31 @@ export class TargetRanker {
         return model.itemVectors(weights, tf.tensor2d(values, [to - from, D]))
       }
       const score = interestScoreOf(this.#parts.options)
-      const ranking = rankTargets({ users, vectors, items: items.size, target, targetVectors, excluded, score })
-      ranks = ranking.ranks as Int32Array<ArrayBuffer>
+      const asked = { users, vectors, items: items.size, target, targetVectors, excluded, score }
+      const ranking = rankTargets({ ...asked, memory, weights: memoryWeights })
+      ranks = ranking.ranks
       intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
       wins = shareOfWins(ranking.toTarget, target, K)
     })
     return { ranks, intraUserCosine, wins }
+  }
+
+  /** m of each user, for the newest distinct items of the history. */
+  #memoryShares({ size, length, history, items, target }: MiniBatch, columns: Int32Array): MemoryShares[] {
+    return Array.from({ length: size }, (_, b) => {
+      const recent = new Set<number>()
+      for (let at = (b + 1) * length - 1; at >= b * length && recent.size < memoryHistory; at--)
+        if (history[at] !== 0) recent.add(items[history[at]!]!)
+      const scores = new Map<number, number>()
+      const rows = [...recent]
+      this.#parts.memory.scores(
+        rows,
+        rows.map((_row, age) => memoryDecay ** age),
+        scores
+      )
+      const own = target[b] === 0 ? 0 : (scores.get(items[target[b]!]!) ?? 0)
+      return { target: own, columns: Array.from(scores.keys(), (row) => columns[row]!), shares: [...scores.values()] }
+    })
   }
 
   /** Column of each row in the order of ranking; −1 for free rows. O(N), as ranking is. */

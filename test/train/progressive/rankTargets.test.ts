@@ -39,7 +39,7 @@ function rank(
     score
   })
   tf.engine().endScope()
-  return ranking
+  return { ...ranking, ranks: ranking.ranks[0]! }
 }
 
 test('ranks are the number of better items, whatever the chunks: 3 interests, 200,000 items, histories excluded', () => {
@@ -83,6 +83,67 @@ test('ranks are the number of better items, whatever the chunks: 3 interests, 20
     assert.ok(ranks[b]! >= least && ranks[b]! <= most, `user ${b}: ${ranks[b]}, expected ${least} … ${most}`)
   }
 })
+
+for (const form of ['nearest', 'mixture'] as const)
+  test(`with the memory ranks are those of the sum of both scores, at every weight: ${form}`, () => {
+    const rng = new Rng(11)
+    const [K, B, D, N, temperature] = [2, 6, 4, 300, 0.2] as const
+    const unit = (n: number) =>
+      Float32Array.from(
+        Array.from({ length: n }, () => {
+          const vector = Array.from({ length: D }, () => rng.normal())
+          const length = Math.hypot(...vector)
+          return vector.map((value) => value / length)
+        }).flat()
+      )
+    const users = unit(K * B)
+    const items = unit(N)
+    const target = Int32Array.from({ length: B }, (_, b) => 40 * b)
+    const excluded = Int32Array.from({ length: B }, (_, b) => b + 1)
+    const memory = Array.from({ length: B }, (_, b) => {
+      const columns = Array.from({ length: 60 }, (_column, i) => 5 * i)
+      const shares = columns.map(() => rng.uniform() * 0.3)
+      const at = columns.indexOf(target[b]!)
+      if (b % 2 === 0) return { target: shares[at]!, columns, shares }
+      return { target: 0, columns: columns.filter((_c, i) => i !== at), shares: shares.filter((_c, i) => i !== at) }
+    })
+    const weights = [0, 5, 40]
+    tf.engine().startScope()
+    const all = tf.tensor2d(items, [N, D])
+    const { ranks } = rankTargets({
+      users: tf.tensor3d(users, [K, B, D]),
+      vectors: (from, to) => tf.slice(all, [from, 0], [to - from, D]),
+      items: N,
+      target,
+      targetVectors: tf.gather(all, tf.tensor1d(target, 'int32')) as tf.Tensor2D,
+      excluded,
+      score: { form, temperature },
+      memory,
+      weights
+    })
+    tf.engine().endScope()
+    for (const [w, weight] of weights.entries())
+      for (let b = 0; b < B; b++) {
+        const score = (n: number) => {
+          const cosines = Array.from({ length: K }, (_, k) => {
+            let sum = 0
+            for (let d = 0; d < D; d++) sum += users[(k * B + b) * D + d]! * items[n * D + d]!
+            return sum
+          })
+          const alone =
+            form === 'nearest'
+              ? Math.max(...cosines) / temperature
+              : Math.log(cosines.reduce((sum, cosine) => sum + Math.exp(cosine / temperature), 0))
+          const at = memory[b]!.columns.indexOf(n)
+          return alone + weight * (at < 0 ? 0 : memory[b]!.shares[at]!)
+        }
+        const own = score(target[b]!)
+        let expected = 0
+        for (let n = 0; n < N; n++) if (n !== target[b] && n !== excluded[b] && score(n) >= own) expected++
+        assert.equal(ranks[w]![b], expected, `weight ${weight}, user ${b}`)
+      }
+    assert.notDeepEqual(ranks[0], ranks[2])
+  })
 
 test('ties and scores that are not numbers count against the model', () => {
   // One user looking along x; items: target (1, 0), an equal one, a worse one, a broken one.
