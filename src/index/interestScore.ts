@@ -31,3 +31,27 @@ export function mixtureShare(cosine: number, temperature: number): number {
 export function mixtureScore(shares: number, count: number, temperature: number): number {
   return 1 + temperature * Math.log(shares / count)
 }
+
+/**
+ * An item's score by its K cosines, as above; 0 without any. @param cosines K of them from `from`
+ */
+export function scoreOf(
+  cosines: Float32Array,
+  from: number,
+  count: number,
+  { form, temperature }: InterestScore
+): number {
+  if (count === 0) return 0
+  let [greatest, shares] = [Number.NEGATIVE_INFINITY, 0]
+  for (let k = from; k < from + count; k++) {
+    const cosine = cosines[k]!
+    if (cosine > greatest) greatest = cosine
+    if (form === 'mixture') shares += mixtureShare(cosine, temperature)
+  }
+  return form === 'nearest' || count === 1 ? greatest : mixtureScore(shares, count, temperature)
+}
+
+/** Rounding may exceed −1 … 1. NaN stays. */
+export function toCosine(score: number): number {
+  return Math.max(-1, Math.min(1, score))
+}

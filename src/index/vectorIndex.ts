@@ -3,10 +3,10 @@
 // An index version holds the vectors of one model version and bears its name: only its vectors may be compared. One
 // version is live. D dimensions, K interests a user. All vectors have length 1: the inner product is the cosine.
 
-import { ConfigError, DivergedError, MtmiError } from '../core/errors.ts'
-import { idProblem } from '../records/admission.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { InterestScore } from './interestScore.ts'
 import type { FeatureFilter } from './itemFilter.ts'
+import type { MemoryWeight, Neighbours, Votes } from './memory.ts'
 
 export type Role = 'item' | 'user'
 export const roles: readonly Role[] = ['item', 'user']
@@ -16,6 +16,8 @@ export interface ItemPoint {
   readonly id: ItemId
   readonly vector: Float32Array // [D]
   readonly payload: ItemPayload
+  /** The item's list in the memory. Absent: it has none. */
+  readonly memory?: Neighbours
 }
 
 export interface ItemPayload {
@@ -33,7 +35,8 @@ export interface ItemPayload {
 export interface UserPoint {
   readonly role: 'user'
   readonly id: UserId
-  readonly vectors: Float32Array // [K, D]
+  /** [K, D]; empty: the model knows none of the user's items, and only the memory finds something. */
+  readonly vectors: Float32Array
   readonly payload: UserPayload
 }
 
@@ -43,9 +46,17 @@ export interface UserPayload {
   readonly historyLength: number
   readonly newestMs: number
   readonly updatedAtMs: number
+  /** How the items of `recent` vote in the memory. Absent: they do not. */
+  readonly memory?: MemoryWeight
 }
 
 export type VectorPoint = ItemPoint | UserPoint
+
+/** An item's list, apart from its point. */
+export interface ItemMemory {
+  readonly id: ItemId
+  readonly memory: Neighbours
+}
 
 /** Popularity as a payload has it: 0 is left out. */
 export function popularityPart(
@@ -66,6 +77,19 @@ export interface InterestQuery {
     | { readonly itemId: ItemId }
 }
 
+export interface CandidateQuery {
+  /** A stored user, or given vectors [count, D] with the votes of a history; a count of 0: the votes alone. */
+  readonly by:
+    | { readonly userId: UserId }
+    | { readonly vectors: Float32Array; readonly count: number; readonly votes?: Votes }
+}
+
+export interface CandidateOptions extends SearchOptions {
+  readonly scoring: InterestScore
+  /** Whether the memory votes. Default true. */
+  readonly memory?: boolean
+}
+
 export interface Filter {
   readonly excludeItems?: readonly ItemId[]
   /** Also exclude the stored user's `recent`. Default true. */
@@ -77,6 +101,11 @@ export interface Filter {
 export interface SearchOptions {
   /** Return vectors, for diversity and explanation. Default false. */
   readonly vectors?: boolean
+}
+
+export interface DescribeOptions extends SearchOptions {
+  /** Items h of a history: return S[h, x] of each, for explanation. */
+  readonly memory?: readonly ItemId[]
 }
 
 /** An item that a search found. Its payload is read with `items`, for those that are shown. */
@@ -100,11 +129,14 @@ export interface DescribedItem {
   readonly payload: ItemPayload
   /** [D], if `vectors` were asked for. */
   readonly vector?: Float32Array
+  /** S of each item of `memory`, if it was asked for; 0: not in the item's list. */
+  readonly memory?: Float32Array
 }
 
 export interface StoredUser {
   readonly payload: UserPayload
-  readonly vectors: Float32Array // [K, D]
+  /** [K, D]; empty: the model knows none of the user's items. */
+  readonly vectors: Float32Array
 }
 
 /** The index version that answered, and its step: one answer never mixes two. */
@@ -116,6 +148,24 @@ interface Answer {
 export interface SearchResult extends Answer {
   /** [K] lists, best first. undefined: the stored user or item is not in the index. */
   readonly lists: readonly (readonly Candidate[])[] | undefined
+  readonly user?: UserPayload
+}
+
+/** What a list of a user is chosen from: C items, each once, with all that their scores are made of. */
+export interface Candidates {
+  readonly itemIds: readonly ItemId[]
+  /** K: 0 for a user whose items the model does not know. */
+  readonly interestCount: number
+  readonly cosines: Float32Array // [C, K]
+  /** The memory's part of the score; 0: none. */
+  readonly memory: Float32Array // [C]
+  /** [C, D], if the search asked for `vectors`. */
+  readonly vectors?: Float32Array
+}
+
+export interface CandidateResult extends Answer {
+  /** undefined: the stored user is not in the index. */
+  readonly candidates: Candidates | undefined
   readonly user?: UserPayload
 }
 
@@ -151,6 +201,11 @@ export interface VectorIndex {
    * @throws as `checkPoints`; ConfigError if there is no such version
    */
   upsert(version: string, step: number, points: readonly VectorPoint[]): Promise<number>
+  /**
+   * Replaces the lists in the memory of items whose vector and payload stay as they are; empty lists are removed. Items
+   * that are not there, or have a newer step, are left out. @returns lists written @throws as `upsert`
+   */
+  updateMemory(version: string, step: number, lists: readonly ItemMemory[]): Promise<number>
   remove(version: string, role: Role, ids: readonly string[]): Promise<void>
   /**
    * Removes users from every version, live or not, with their tombstones: nothing holds their ids afterwards, and an
@@ -174,6 +229,13 @@ export interface VectorIndex {
    */
   search(query: InterestQuery, limit: number, filter?: Filter, options?: SearchOptions): Promise<SearchResult>
   /**
+   * What a list of up to `limit` items is chosen from, in the live version: the `limit` nearest items of each interest,
+   * and the `limit` best by the whole score of those that the memory knows something of. Each comes with every cosine
+   * and with its memory, so that its score is exact.
+   * @throws UnavailableError if no version is live
+   */
+  candidates(query: CandidateQuery, limit: number, filter: Filter, options: CandidateOptions): Promise<CandidateResult>
+  /**
    * The `limit` items with the greatest `popularity`, best first, under the filter. @throws UnavailableError if no
    * version is live
    * @param context `country=de`: by the popularity within it; empty if the context is not known
@@ -183,7 +245,7 @@ export interface VectorIndex {
    * Items of one version by id, in one request: of the version that a search named, so that an answer from both never
    * mixes two. Items that are not there are left out; all of them, if the version is gone.
    */
-  items(version: string, ids: readonly ItemId[], options?: SearchOptions): Promise<ReadonlyMap<ItemId, DescribedItem>>
+  items(version: string, ids: readonly ItemId[], options?: DescribeOptions): Promise<ReadonlyMap<ItemId, DescribedItem>>
   user(userId: UserId): Promise<StoredUser | undefined>
   item(itemId: ItemId): Promise<{ payload: ItemPayload; vector: Float32Array } | undefined>
   /** Users of the live version whose ids begin with `prefix`, in the order of their ids. Only if ids are kept in order. */
@@ -205,113 +267,3 @@ export interface VectorIndex {
 
 /** Fields that `fields` names at most. */
 export const fieldsMax = 1000
-
-/**
- * How far a vector's length may be from 1. Float32 rounding over 512 dimensions stays below 1e-5; a vector that was
- * never normalised is far outside.
- */
-const lengthTolerance = 1e-3
-
-/** Whether every vector has length 1; false for one that is not finite, and if there is none. @param vectors [count, D] */
-export function areUnits(vectors: Float32Array, dimensions = vectors.length): boolean {
-  for (let from = 0; from < vectors.length; from += dimensions) {
-    if (!(Math.abs(lengthOf(vectors, from, dimensions) - 1) <= lengthTolerance)) return false
-  }
-  return vectors.length > 0
-}
-
-function lengthOf(vectors: Float32Array, from: number, dimensions: number): number {
-  let squares = 0
-  for (let d = from; d < from + dimensions; d++) squares += vectors[d]! * vectors[d]!
-  return Math.sqrt(squares)
-}
-
-/**
- * What every index checks before it writes any of the points.
- *
- * @throws ConfigError for a wrong shape, a bad id, step or count; DivergedError for a vector that is not finite or not
- *   of length 1
- */
-export function checkPoints(version: string, shape: VersionShape, step: number, points: readonly VectorPoint[]): void {
-  if (!Number.isSafeInteger(step) || step < 0)
-    throw new ConfigError([`write to index version ${version}: the step must be an integer ≥ 0, not ${step}`])
-  for (const point of points) {
-    const owner = `${point.role} ${point.id}`
-    checkId(point.role, point.id)
-    if (point.role === 'user') {
-      checkVectors(owner, point.vectors, shape.interestCount, shape.dimensions)
-      continue
-    }
-    checkVectors(owner, point.vector, 1, shape.dimensions)
-    const { count, popularity = 0, popularityIn = {} } = point.payload
-    for (const [name, value] of [
-      ['count', count],
-      ...[popularity, ...Object.values(popularityIn)].map((level) => ['popularity', level] as const)
-    ] as const) {
-      if (!(Number.isFinite(value) && value >= 0))
-        throw new ConfigError([`${owner}: its ${name} must be a number ≥ 0, not ${value}`])
-    }
-  }
-}
-
-/** Whether it is an id as `records/admission.ts` has it. */
-export function isId(id: string): boolean {
-  return idProblem('id', id) === undefined
-}
-
-/** @throws ConfigError unless `isId`: ids from the log have been checked before */
-export function checkId(role: Role, id: string): void {
-  const problem = idProblem(`${role} id`, id)
-  if (problem !== undefined) throw new ConfigError([problem])
-}
-
-/** @param vectors [count, dimensions] @throws ConfigError, DivergedError */
-export function checkVectors(owner: string, vectors: Float32Array, count: number, dimensions: number): void {
-  if (vectors.length !== count * dimensions) {
-    throw new ConfigError([
-      `${owner}: ${vectors.length} numbers, but ${count} × ${dimensions} are needed: the index version has another shape than the model`
-    ])
-  }
-  for (let k = 0; k < count; k++) {
-    const vector = vectors.subarray(k * dimensions, (k + 1) * dimensions)
-    if (areUnits(vector)) continue
-    const at = vector.findIndex((value) => !Number.isFinite(value))
-    throw new DivergedError(
-      at >= 0
-        ? `${owner}: vector ${k} holds ${vector[at]} at dimension ${at}; nothing was written`
-        : `${owner}: vector ${k} has length ${lengthOf(vector, 0, dimensions)}, not 1; nothing was written`
-    )
-  }
-}
-
-/** Vectors that a search is given. @throws ConfigError, DivergedError */
-export function checkQuery(vectors: Float32Array, count: number, dimensions: number, countMax: number): void {
-  if (!Number.isInteger(count) || count < 1 || count > countMax)
-    throw new ConfigError([`search by vectors: their count must be an integer of 1 … ${countMax}, not ${count}`])
-  checkVectors('search by vectors', vectors, count, dimensions)
-}
-
-/** @throws ConfigError */
-export function checkShape(version: string, shape: VersionShape): void {
-  const limits = { dimensions: 4096, interestCount: 64 }
-  const problems = (['dimensions', 'interestCount'] as const)
-    .filter((field) => !(Number.isInteger(shape[field]) && shape[field] >= 1 && shape[field] <= limits[field]))
-    .map(
-      (field) => `index version ${version}: ${field} must be an integer of 1 … ${limits[field]}, not ${shape[field]}`
-    )
-  if (version.length === 0) problems.unshift('an index version needs a name')
-  if (problems.length > 0) throw new ConfigError(problems)
-}
-
-/** @throws ConfigError */
-export function checkLimit(limit: number): void {
-  if (!Number.isInteger(limit) || limit < 1) throw new ConfigError([`limit must be an integer ≥ 1, not ${limit}`])
-}
-
-/** The refusal of a `promote`. A later attempt succeeds once the points have arrived. */
-export function incompleteVersion(version: string, held: PointCounts, expected: PointCounts): MtmiError {
-  return new MtmiError(
-    'UNAVAILABLE',
-    `promote ${version}: it holds ${held.items} items and ${held.users} users, fewer than the ${expected.items} and ${expected.users} expected; nothing was switched`
-  )
-}

@@ -6,7 +6,8 @@
 
 import type { AccountNumbers } from '../core/account.ts'
 import { handledLater } from '../core/promises.ts'
-import { areUnits, type ItemPoint, isId, type UserPoint } from '../index/vectorIndex.ts'
+import { areUnits, isId } from '../index/indexChecks.ts'
+import type { ItemPoint, UserPoint } from '../index/vectorIndex.ts'
 import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'

@@ -7,6 +7,7 @@ import { Rng } from '../../src/core/rng.ts'
 import type { FeatureFilter } from '../../src/index/itemFilter.ts'
 import { contextKey } from '../../src/index/popularity.ts'
 import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/index/vectorIndex.ts'
+import { memoryChecks } from './vectorIndexMemory.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
 export interface IndexUnderTest {
@@ -744,4 +745,6 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
     await index.close()
     await index.close()
   })
+
+  memoryChecks(check)
 }

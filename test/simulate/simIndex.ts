@@ -10,6 +10,7 @@ const calls = [
   ...[
     'createVersion',
     'upsert',
+    'updateMemory',
     'remove',
     'erase',
     'promote',
@@ -17,6 +18,7 @@ const calls = [
     'versions',
     'live',
     'search',
+    'candidates',
     'popular',
     'items',
     'user'

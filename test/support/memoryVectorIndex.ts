@@ -2,13 +2,20 @@
 // uses an index.
 
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
+import { scoreOf } from '../../src/index/interestScore.ts'
 import { type FeatureFilter, meets } from '../../src/index/itemFilter.ts'
+import { noVotes, votesOf, weightsIn } from '../../src/index/memory.ts'
 import type {
   Candidate,
+  CandidateOptions,
+  CandidateQuery,
+  CandidateResult,
   DescribedItem,
+  DescribeOptions,
   Filter,
   IndexState,
   InterestQuery,
+  ItemMemory,
   ItemPayload,
   ItemPoint,
   PopularItems,
@@ -58,6 +65,19 @@ export class MemoryVectorIndex implements VectorIndex {
       if ((table.get(point.id)?.step ?? -1) > step) continue
       if (point.role === 'item') into.items.set(point.id, { point: { ...point, vector: point.vector.slice() }, step })
       else into.users.set(point.id, { point: { ...point, vectors: point.vectors.slice() }, step })
+      written++
+    }
+    return written
+  }
+
+  async updateMemory(indexVersion: string, step: number, lists: readonly ItemMemory[]): Promise<number> {
+    this.#check()
+    const { items } = this.#indexVersion(indexVersion)
+    let written = 0
+    for (const { id, memory } of lists) {
+      const held = items.get(id)
+      if (held === undefined || held.step > step) continue
+      items.set(id, { point: { ...held.point, memory }, step })
       written++
     }
     return written
@@ -146,6 +166,49 @@ export class MemoryVectorIndex implements VectorIndex {
     return user === undefined ? { ...head, lists } : { ...head, lists, user }
   }
 
+  async candidates(
+    { by }: CandidateQuery,
+    limit: number,
+    filter: Filter,
+    options: CandidateOptions
+  ): Promise<CandidateResult> {
+    const stored = 'userId' in by ? await this.user(by.userId) : undefined
+    const user = stored?.payload
+    const found = await this.search({ by }, limit, filter)
+    const head = { indexVersion: found.indexVersion, step: found.step }
+    if (found.lists === undefined) return { ...head, candidates: undefined }
+    const vectors = 'userId' in by ? stored!.vectors : by.vectors
+    const given = 'userId' in by ? user?.memory && votesOf(user.recent, user.memory) : by.votes
+    const votes = options.memory === false || given === undefined ? noVotes : given
+    const { dimensions } = this.#indexVersion(found.indexVersion)
+    const K = vectors.length / dimensions
+    const scored = this.#matching(
+      this.#indexVersion(found.indexVersion),
+      filter,
+      filter.excludeRecent === false ? [] : (user?.recent ?? [])
+    ).map((point) => {
+      const cosines = Float32Array.from({ length: K }, (_, k) =>
+        dot(vectors.subarray(k * dimensions, (k + 1) * dimensions), point.vector)
+      )
+      const weights = weightsIn(point.memory, votes.items)
+      const memory = weights.reduce((sum, weight, age) => sum + weight * votes.weights[age]!, 0)
+      return { point, cosines, memory, score: scoreOf(cosines, 0, K, options.scoring) + memory }
+    })
+    const ids = new Set(found.lists.flatMap((list) => list.map(({ itemId }) => itemId)))
+    const voted = scored.filter(({ memory }) => memory > 0).sort((a, b) => b.score - a.score)
+    for (const { point } of voted.slice(0, limit)) ids.add(point.id)
+    const chosen = scored.filter(({ point }) => ids.has(point.id))
+    const flat = (lists: readonly Float32Array[]) => Float32Array.from(lists.flatMap((list) => [...list]))
+    const candidates = {
+      itemIds: chosen.map(({ point }) => point.id),
+      interestCount: K,
+      cosines: flat(chosen.map(({ cosines }) => cosines)),
+      memory: Float32Array.from(chosen, ({ memory }) => memory),
+      ...(options.vectors === true ? { vectors: flat(chosen.map(({ point }) => point.vector)) } : {})
+    }
+    return { ...head, candidates, ...(user === undefined ? {} : { user }) }
+  }
+
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     const state = await this.live()
     if (state === undefined) throw new UnavailableError('no index version is live')
@@ -168,14 +231,16 @@ export class MemoryVectorIndex implements VectorIndex {
   async items(
     indexVersion: string,
     ids: readonly ItemId[],
-    { vectors = false }: SearchOptions = {}
+    { vectors = false, memory }: DescribeOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#check()
     const held = this.#versions.get(indexVersion)?.items
     return new Map(
       ids.flatMap((id) => {
         const point = held?.get(id)?.point
-        return point === undefined ? [] : [[id, vectors ? point : { payload: point.payload }] as const]
+        if (point === undefined) return []
+        const list = memory === undefined ? {} : { memory: weightsIn(point.memory, memory) }
+        return [[id, { payload: point.payload, ...(vectors ? { vector: point.vector } : {}), ...list }] as const]
       })
     )
   }

@@ -3,25 +3,31 @@
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import { checkLimit } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
-import {
-  checkLimit,
-  type DescribedItem,
-  type Filter,
-  type IndexState,
-  type InterestQuery,
-  type ItemPayload,
-  type PointCounts,
-  type PopularItem,
-  type PopularItems,
-  type Role,
-  type SearchOptions,
-  type SearchResult,
-  type StoredUser,
-  type UserPayload,
-  type VectorIndex,
-  type VectorPoint,
-  type VersionShape
+import { weightsIn } from '../memory.ts'
+import type {
+  CandidateOptions,
+  CandidateQuery,
+  CandidateResult,
+  DescribedItem,
+  DescribeOptions,
+  Filter,
+  IndexState,
+  InterestQuery,
+  ItemMemory,
+  ItemPayload,
+  PointCounts,
+  PopularItem,
+  PopularItems,
+  Role,
+  SearchOptions,
+  SearchResult,
+  StoredUser,
+  UserPayload,
+  VectorIndex,
+  VectorPoint,
+  VersionShape
 } from '../vectorIndex.ts'
 import { IndexSearcher } from './indexSearcher.ts'
 import { IndexStore, type VersionState } from './indexStore.ts'
@@ -80,6 +86,10 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#store.upsert(version, step, points)
   }
 
+  updateMemory(version: string, step: number, lists: readonly ItemMemory[]): Promise<number> {
+    return this.#store.updateMemory(version, step, lists)
+  }
+
   remove(version: string, role: Role, ids: readonly string[]): Promise<void> {
     return this.#store.remove(version, role, ids)
   }
@@ -112,6 +122,10 @@ export class EmbeddedIndex implements VectorIndex {
     return this.#thread === undefined ? this.#local().search(...query) : this.#thread.call('search', query)
   }
 
+  async candidates(...query: [CandidateQuery, number, Filter, CandidateOptions]): Promise<CandidateResult> {
+    return this.#thread === undefined ? this.#local().candidates(...query) : this.#thread.call('candidates', query)
+  }
+
   async popular(...query: [limit: number, filter?: Filter, context?: string]): Promise<PopularItems> {
     return this.#thread === undefined ? this.#local().popular(...query) : this.#thread.call('popular', query)
   }
@@ -131,14 +145,19 @@ export class EmbeddedIndex implements VectorIndex {
   async items(
     version: string,
     ids: readonly ItemId[],
-    { vectors = false }: SearchOptions = {}
+    { vectors = false, memory }: DescribeOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     this.#store.refresh()
     const state = own(this.#store.state().versions, version)
     const found = new Map<ItemId, DescribedItem>()
     for (const id of state === undefined ? [] : ids) {
       const item = this.#store.item(state!, id)
-      if (item !== undefined) found.set(id, { payload: item.payload, ...(vectors ? { vector: item.vector } : {}) })
+      if (item === undefined) continue
+      found.set(id, {
+        payload: item.payload,
+        ...(vectors ? { vector: item.vector } : {}),
+        ...(memory === undefined ? {} : { memory: weightsIn(item.list.read(), memory) })
+      })
     }
     return found
   }

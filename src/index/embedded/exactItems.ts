@@ -6,10 +6,23 @@
 
 import { own } from '../../core/own.ts'
 import { TopRows } from '../../core/topRows.ts'
-import { conditionsOf, type FeatureFilter, meets } from '../itemFilter.ts'
+import { scoreOf, toCosine } from '../interestScore.ts'
+import { conditionsOf, type FeatureFilter } from '../itemFilter.ts'
 import { blockRows, groupSize, ItemTable, queryInterestsMax } from '../itemTable.ts'
+import type { Votes } from '../memory.ts'
 import { popularityScore } from '../popularity.ts'
-import { type Candidate, fieldsMax, type ItemPayload, type PopularItem, type SearchOptions } from '../vectorIndex.ts'
+import {
+  type Candidate,
+  type CandidateOptions,
+  type Candidates,
+  fieldsMax,
+  type ItemPayload,
+  type PopularItem,
+  type SearchOptions
+} from '../vectorIndex.ts'
+import { featureKey, featuresText, type Profile, profileFilter } from './itemProfiles.ts'
+import { MemoryPostings } from './memoryPostings.ts'
+import type { StoredList } from './pointCodec.ts'
 
 export interface ItemFilter {
   readonly exclude: Iterable<string>
@@ -21,13 +34,7 @@ interface Entry {
   readonly step: number
   readonly payload: ItemPayload
   readonly profile: Profile | undefined
-}
-
-/** Features as a catalogue has them, shared by all items that have the same. */
-interface Profile {
-  readonly features: Readonly<Record<string, readonly string[]>>
-  readonly keys: ReadonlySet<string>
-  uses: number
+  readonly listChangedAt: number
 }
 
 /**
@@ -37,6 +44,10 @@ interface Profile {
 const listShareMax = 1 / 8
 /** Rows that a search by words reads: some 50 ms, for which other searches wait. */
 const likeRowsMax = 300_000
+/** Of the rows that get votes, those with the most are scored: a few tenths of a millisecond. */
+const votedRowsMax = 2_000
+const noList: StoredList = { changedAt: 0, read: () => undefined }
+const noThresholds = new Float32Array(groupSize).fill(Number.NEGATIVE_INFINITY)
 /** Gaps are closed when they are more than this many and a quarter of all rows. */
 const gapsMin = blockRows
 
@@ -47,6 +58,7 @@ export class ExactItems {
   readonly #entries: (Entry | undefined)[] = [] // undefined: a gap
   /** Beside the payload, for searches that read all of them. */
   #popularity = new Float64Array(blockRows)
+  readonly #memory = new MemoryPostings()
   readonly #profiles = new Map<string, Profile>()
   readonly #rowsByFeature = new Map<string, number[]>()
   /** Fields of the profiles; those of profiles without an item leave it when gaps are closed. */
@@ -72,8 +84,11 @@ export class ExactItems {
     return row === undefined ? undefined : { payload: this.#entries[row]!.payload, vector: this.#table.read(row) }
   }
 
-  /** @returns whether it was written: not if the item is here with a newer step */
-  upsert(id: string, step: number, vector: Float32Array, payload: ItemPayload): boolean {
+  /**
+   * @param list its list in the memory; read only if it changed since it was read
+   * @returns whether it was written: not if the item is here with a newer step
+   */
+  upsert(id: string, step: number, vector: Float32Array, payload: ItemPayload, list: StoredList = noList): boolean {
     const before = this.#rows.get(id)
     const entry = before === undefined ? undefined : this.#entries[before]!
     if (entry !== undefined && entry.step > step) return false
@@ -82,15 +97,19 @@ export class ExactItems {
     const row = stays ? before : this.#entries.length
     this.#table.write(row, vector) // first: it may refuse
     if (!stays) {
-      if (before !== undefined) this.#leave(before)
+      if (before !== undefined) {
+        this.#memory.move(before, row)
+        this.#leave(before)
+      }
       this.#rows.set(id, row)
       if (profile !== undefined) {
         profile.uses++
         for (const key of profile.keys) this.#list(key).push(row)
       }
     }
+    if (entry?.listChangedAt !== list.changedAt) this.#memory.set(row, list.read())
     this.#entries[row] = {
-      ...{ id, step, profile },
+      ...{ id, step, profile, listChangedAt: list.changedAt },
       payload: profile === undefined ? payload : { ...payload, features: profile.features }
     }
     if (row >= this.#popularity.length) {
@@ -117,30 +136,56 @@ export class ExactItems {
 
   /** The `limit` nearest items to each of the vectors, best first. @param vectors [Q, D], of length 1 */
   search(vectors: Float32Array, limit: number, filter: ItemFilter, options: SearchOptions = {}): Candidate[][] {
-    const count = vectors.length / this.dimensions
-    if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
-    const size = Math.min(limit, this.#rows.size)
-    const tops = Array.from({ length: count }, () => new TopRows(size))
-    if (size === 0) return tops.map(() => [])
-    const admits = this.#admission(filter)
-    const rarest = this.#candidateRows(filter)
-    this.#table.setQuery(vectors, count)
-    const thresholds = new Float32Array(Math.ceil(count / groupSize) * groupSize)
-      .fill(Number.POSITIVE_INFINITY)
-      .fill(Number.NEGATIVE_INFINITY, 0, count)
-    const rows = this.#entries.length
-    if (rarest !== undefined && rarest.length < rows * listShareMax)
-      for (const row of rarest) this.#scan(row, row + 1, tops, thresholds, admits)
-    else
-      for (let from = 0; from < rows; from += blockRows)
-        this.#scan(from, Math.min(from + blockRows, rows), tops, thresholds, admits)
-    return tops.map((top) =>
+    return this.#nearest(vectors, limit, filter, this.#admission(filter)).map((top) =>
       top.sorted((row, score) => ({
         itemId: this.#entries[row]!.id,
-        score: Math.max(-1, Math.min(1, score)),
+        score: toCosine(score),
         ...(options.vectors === true ? { vector: this.#table.read(row) } : {})
       }))
     )
+  }
+
+  /**
+   * The `limit` nearest items to each of the vectors, and the `limit` best by the whole score of those that get votes.
+   *
+   * @param vectors [K, D], of length 1; K may be 0
+   */
+  candidates(
+    vectors: Float32Array,
+    votes: Votes,
+    limit: number,
+    filter: ItemFilter,
+    { scoring, vectors: withVectors = false }: CandidateOptions
+  ): Candidates {
+    const [D, K] = [this.dimensions, vectors.length / this.dimensions]
+    const admits = this.#admission(filter)
+    const nearest = this.#nearest(vectors, limit, filter, admits)
+    const chosen = new Set(nearest.flatMap((top) => top.sorted((row) => row)))
+    const voted = new TopRows(Math.min(votedRowsMax, this.#rows.size))
+    for (const row of this.#memory.count(votes, this.#entries.length)) {
+      const sum = this.#memory.sum(row)
+      if (sum > voted.threshold && admits(row)) voted.offer(row, sum)
+    }
+    const cosines = new Float32Array(K)
+    const best = new TopRows(Math.min(limit, this.#rows.size))
+    for (const [row, sum] of voted.sorted((row, sum) => [row, sum] as const)) {
+      this.#cosines(row, cosines, 0, K)
+      const score = scoreOf(cosines, 0, K, scoring) + sum
+      if (score > best.threshold) best.offer(row, score)
+    }
+    for (const row of best.sorted((row) => row)) chosen.add(row)
+    const rows = [...chosen]
+    const found = {
+      itemIds: rows.map((row) => this.#entries[row]!.id),
+      interestCount: K,
+      cosines: new Float32Array(rows.length * K), // [C, K]
+      memory: Float32Array.from(rows, (row) => this.#memory.sum(row)) // [C]
+    }
+    for (const [c, row] of rows.entries()) this.#cosines(row, found.cosines, c * K, K)
+    if (!withVectors) return found
+    const all = new Float32Array(rows.length * D) // [C, D]
+    for (const [c, row] of rows.entries()) all.set(this.#table.read(row), c * D)
+    return { ...found, vectors: all }
   }
 
   /** The `limit` most popular items, in the context if one is given, best first. */
@@ -204,6 +249,41 @@ export class ExactItems {
       const { id, payload } = this.#entries[row]!
       return { itemId: id, score: popularityScore(level, greatest), payload }
     })
+  }
+
+  /** [Q]. The query of the table is that of `vectors` afterwards. */
+  #nearest(
+    vectors: Float32Array,
+    limit: number,
+    filter: ItemFilter,
+    admits: (row: number) => boolean
+  ): readonly TopRows[] {
+    const count = vectors.length / this.dimensions
+    if (count > queryInterestsMax) throw new RangeError(`${count} interests in one query; at most ${queryInterestsMax}`)
+    const size = Math.min(limit, this.#rows.size)
+    const tops = Array.from({ length: count }, () => new TopRows(size))
+    if (size === 0 || count === 0) return tops
+    const rarest = this.#candidateRows(filter)
+    this.#table.setQuery(vectors, count)
+    const thresholds = new Float32Array(Math.ceil(count / groupSize) * groupSize)
+      .fill(Number.POSITIVE_INFINITY)
+      .fill(Number.NEGATIVE_INFINITY, 0, count)
+    const rows = this.#entries.length
+    if (rarest !== undefined && rarest.length < rows * listShareMax)
+      for (const row of rarest) this.#scan(row, row + 1, tops, thresholds, admits)
+    else
+      for (let from = 0; from < rows; from += blockRows)
+        this.#scan(from, Math.min(from + blockRows, rows), tops, thresholds, admits)
+    return tops
+  }
+
+  /** Of a row with the query of the table. @param into [K] of it from `at` */
+  #cosines(row: number, into: Float32Array, at: number, K: number): void {
+    for (let first = 0; first < K; first += groupSize) {
+      this.#table.scan(row, row + 1, first / groupSize, noThresholds)
+      const lanes = Math.min(groupSize, K - first)
+      for (let lane = 0; lane < lanes; lane++) into[at + first + lane] = toCosine(this.#table.foundScores[lane]!)
+    }
   }
 
   #scan(
@@ -291,6 +371,7 @@ export class ExactItems {
   #leave(row: number): void {
     const { profile } = this.#entries[row]!
     if (profile !== undefined) profile.uses--
+    this.#memory.remove(row)
     this.#entries[row] = undefined
     this.#popularity[row] = 0
   }
@@ -305,6 +386,7 @@ export class ExactItems {
       if (entry === undefined) continue
       if (from !== to) {
         this.#table.move(from, to)
+        this.#memory.move(from, to)
         this.#entries[to] = entry
         this.#popularity[to] = this.#popularity[from]!
         this.#rows.set(entry.id, to)
@@ -316,40 +398,5 @@ export class ExactItems {
     for (const [text, profile] of this.#profiles) if (profile.uses === 0) this.#profiles.delete(text)
     this.#fields.clear()
     for (const { features } of this.#profiles.values()) for (const field in features) this.#fields.add(field)
-  }
-}
-
-/** Equal for equal features in the same order only: every part has its length. Faster than JSON, once an item. */
-function featuresText(features: Readonly<Record<string, readonly string[]>>): string {
-  let text = ''
-  for (const field in features) {
-    text += `${field.length}:${field}`
-    for (const value of own(features, field)!) text += `,${value.length}:${value}`
-    text += ';'
-  }
-  return text
-}
-
-function featureKey(field: string, value: string): string {
-  return JSON.stringify([field, value])
-}
-
-/** Evaluates the filter once for each profile: many items have the same. */
-function profileFilter(features: FeatureFilter | undefined): (profile: Profile | undefined) => boolean {
-  const conditions = conditionsOf(features)
-  if (conditions.length === 0) return () => true
-  // One value in each field, the usual filter: a look into a set, as fast as what was evaluated before.
-  if (conditions.every(([, { any, not, range, exists }]) => any?.length === 1 && !not && !range && exists !== false)) {
-    const keys = conditions.map(([field, { any }]) => featureKey(field, any![0]!))
-    return (profile) => keys.every((key) => profile?.keys.has(key) === true)
-  }
-  const known = new Map<Profile | undefined, boolean>()
-  return (profile) => {
-    let admitted = known.get(profile)
-    if (admitted === undefined) {
-      admitted = meets(profile?.features, features)
-      known.set(profile, admitted)
-    }
-    return admitted
   }
 }

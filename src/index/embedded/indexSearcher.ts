@@ -3,18 +3,21 @@
 
 import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
+import { checkLimit, checkQuery } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
-import {
-  checkLimit,
-  checkQuery,
-  type Filter,
-  type InterestQuery,
-  type PopularItem,
-  type PopularItems,
-  type SearchOptions,
-  type SearchResult,
-  type UserPayload
+import { noVotes, type Votes, votesOf } from '../memory.ts'
+import type {
+  CandidateOptions,
+  CandidateQuery,
+  CandidateResult,
+  Filter,
+  InterestQuery,
+  PopularItem,
+  PopularItems,
+  SearchOptions,
+  SearchResult,
+  UserPayload
 } from '../vectorIndex.ts'
 import { ExactItems } from './exactItems.ts'
 import type { IndexStore, StoreState, VersionState } from './indexStore.ts'
@@ -74,6 +77,22 @@ export class IndexSearcher {
     return { ...answer, lists, ...(user === undefined ? {} : { user }) }
   }
 
+  /** @throws as `search` */
+  candidates({ by }: CandidateQuery, limit: number, filter: Filter, options: CandidateOptions): CandidateResult {
+    checkLimit(limit)
+    const { version, items, answer } = this.#live()
+    const stored = 'userId' in by ? this.#store.user(version, by.userId) : undefined
+    if ('userId' in by && stored === undefined) return { ...answer, candidates: undefined }
+    const user = stored?.payload
+    const given = 'userId' in by ? { vectors: stored!.vectors, votes: votesOfUser(user!) } : by
+    if (!('userId' in by)) checkQuery(by.vectors, by.count, items.dimensions, queryInterestsMax, 0)
+    const recent = filter.excludeRecent === false ? [] : (user?.recent ?? [])
+    const admitted = { exclude: [...(filter.excludeItems ?? []), ...recent], features: filter.features }
+    const votes = options.memory === false ? noVotes : (given.votes ?? noVotes)
+    const candidates = items.candidates(given.vectors, votes, limit, admitted, options)
+    return { ...answer, candidates, ...(user === undefined ? {} : { user }) }
+  }
+
   /** @throws ConfigError for a bad limit */
   popular(limit: number, filter: Filter = {}, context?: string): PopularItems {
     checkLimit(limit)
@@ -106,7 +125,8 @@ export class IndexSearcher {
 
   #load(version: VersionState): ExactItems {
     const items = new ExactItems(version.dimensions)
-    for (const [id, item] of this.#store.items(version)) items.upsert(id, item.step, item.vector, item.payload)
+    for (const [id, item] of this.#store.items(version))
+      items.upsert(id, item.step, item.vector, item.payload, item.list)
     return items
   }
 
@@ -114,7 +134,11 @@ export class IndexSearcher {
     for (const id of new Set(this.#store.changedItems(version, this.#change))) {
       const item = this.#store.item(version, id)
       if (item === undefined) items.remove(id)
-      else items.upsert(id, item.step, item.vector, item.payload)
+      else items.upsert(id, item.step, item.vector, item.payload, item.list)
     }
   }
+}
+
+function votesOfUser({ recent, memory }: UserPayload): Votes {
+  return memory === undefined ? noVotes : votesOf(recent, memory)
 }

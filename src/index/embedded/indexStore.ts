@@ -17,20 +17,19 @@ import { makeFolder } from '../../core/files.ts'
 import { lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
-import {
-  checkId,
-  checkPoints,
-  checkShape,
-  type ItemPayload,
-  incompleteVersion,
-  type PointCounts,
-  type Role,
-  type UserPayload,
-  type VectorPoint,
-  type VersionShape
+import { checkId, checkLists, checkPoints, checkShape, incompleteVersion } from '../indexChecks.ts'
+import type {
+  ItemMemory,
+  ItemPayload,
+  PointCounts,
+  Role,
+  UserPayload,
+  VectorPoint,
+  VersionShape
 } from '../vectorIndex.ts'
 import { checkLmdbFile } from './lmdbFileCheck.ts'
-import { decodePoint, encodePoint, encodeTombstone, isTombstone, pointStep } from './pointCodec.ts'
+import { decodePoint, encodePoint, encodeTombstone, isTombstone, pointStep, sealPoint, withList } from './pointCodec.ts'
+import { idOf, keyOf } from './pointKey.ts'
 
 export interface VersionState extends VersionShape {
   /** Names the points: a version that is dropped and created again has another one. */
@@ -41,8 +40,11 @@ export interface VersionState extends VersionShape {
   users: number
 }
 
+/** Of the records and of the state. */
+const format = 2
+
 export interface StoreState {
-  readonly format: 1
+  readonly format: typeof format
   /** Number of the last change. */
   change: number
   /** Changes up to this one are gone: a searcher that has not applied them loads everything again. */
@@ -57,7 +59,7 @@ export interface StoreState {
 type Change = readonly [generation: number, role: Role, ids: readonly string[]]
 
 const emptyState: StoreState = {
-  ...{ format: 1, change: 0, forgotten: 0, changedPoints: 0, live: undefined, nextGeneration: 1 },
+  ...{ format, change: 0, forgotten: 0, changedPoints: 0, live: undefined, nextGeneration: 1 },
   versions: {}
 }
 const fileName = 'index.mdb'
@@ -112,9 +114,11 @@ export class IndexStore {
     this.#state = this.#root.openDB<StoreState, string>('state', layout.databases.state)
     this.#points = this.#root.openDB<Buffer, Uint8Array>('points', layout.databases.points)
     this.#changes = this.#root.openDB<Change, number>('changes', layout.databases.changes)
-    const { format } = this.state()
-    if (format !== 1)
-      throw new CorruptError(`${file}: index format ${String(format)}, not 1: use the program that wrote it`)
+    const { format: stored } = this.state()
+    if (stored !== format) {
+      const remedy = 'remove the folder, and the publisher makes the index again from the log'
+      throw new CorruptError(`${file}: index format ${String(stored)}, not ${format}: ${remedy}`)
+    }
   }
 
   /** Rewrites the file without the bytes of removed points. It must not be open anywhere. */
@@ -198,7 +202,7 @@ export class IndexStore {
         const key = keyOf(version.generation, point.role, point.id)
         const before = this.#points.get(key)
         if (before !== undefined && pointStep(before) > step) continue
-        this.#points.putSync(key, bytes)
+        this.#points.putSync(key, sealPoint(bytes, before, state.change + 1))
         written++
         if (before === undefined || isTombstone(before)) version[`${point.role}s`]++
         if (point.role === 'item') changed.push(point.id)
@@ -208,6 +212,26 @@ export class IndexStore {
         this.#note(state, [version.generation, 'item', changed])
       }
       return written
+    })
+  }
+
+  async updateMemory(name: string, step: number, lists: readonly ItemMemory[]): Promise<number> {
+    checkLists(name, step, lists)
+    return this.#write((state) => {
+      const version = versionOf(state, name)
+      const changed: string[] = []
+      for (const { id, memory } of lists) {
+        const key = keyOf(version.generation, 'item', id)
+        const before = this.#points.get(key)
+        if (before === undefined || isTombstone(before) || pointStep(before) > step) continue
+        this.#points.putSync(key, sealPoint(withList(step, before, memory), before, state.change + 1))
+        changed.push(id)
+      }
+      if (changed.length > 0) {
+        version.step = Math.max(version.step, step)
+        this.#note(state, [version.generation, 'item', changed])
+      }
+      return changed.length
     })
   }
 
@@ -356,25 +380,9 @@ function checkSameShape(name: string, before: VersionShape, shape: VersionShape)
 
 function itemOf(version: VersionState, id: string, bytes: Buffer) {
   const item = decodePoint<ItemPayload>('item', id, bytes, version.dimensions)
-  return item && { step: item.step, vector: item.vectors, payload: item.payload }
+  return item && { step: item.step, vector: item.vectors, payload: item.payload, list: item.list }
 }
 
 function userOf(version: VersionState, id: string, bytes: Buffer) {
   return decodePoint<UserPayload>('user', id, bytes, version.interestCount * version.dimensions)
-}
-
-const prefixBytes = 5
-const roleByte = { item: 0x69, user: 0x75 } as const
-
-/** Generation (big-endian, so that a version's points lie together), role, id. */
-function keyOf(generation: number, role: Role, id: string): Buffer {
-  const key = Buffer.allocUnsafe(prefixBytes + Buffer.byteLength(id))
-  key.writeUInt32BE(generation, 0)
-  key[4] = roleByte[role]
-  key.write(id, prefixBytes)
-  return key
-}
-
-function idOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset + prefixBytes, key.byteLength - prefixBytes).toString()
 }

@@ -5,7 +5,7 @@ import { type ErrorCode, MtmiError } from '../../core/errors.ts'
 import { IndexSearcher } from './indexSearcher.ts'
 import { IndexStore } from './indexStore.ts'
 
-export type SearchMethod = 'search' | 'popular' | 'itemsLike' | 'fields' | 'holdsAny'
+export type SearchMethod = 'search' | 'candidates' | 'popular' | 'itemsLike' | 'fields' | 'holdsAny'
 
 export type SearchRequest = { readonly id: number; readonly method: SearchMethod; readonly args: unknown[] } | 'close'
 

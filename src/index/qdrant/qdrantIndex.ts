@@ -5,14 +5,18 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import { checkLimit, checkLists, checkPoints } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import {
-  checkLimit,
-  checkPoints,
+  type CandidateOptions,
+  type CandidateQuery,
+  type CandidateResult,
   type DescribedItem,
+  type DescribeOptions,
   type Filter,
   type IndexState,
   type InterestQuery,
+  type ItemMemory,
   type ItemPayload,
   type PointCounts,
   type PopularItems,
@@ -25,6 +29,9 @@ import {
   type VectorPoint,
   type VersionShape
 } from '../vectorIndex.ts'
+import { QdrantCandidates } from './qdrantCandidates.ts'
+import { QdrantItemIds } from './qdrantItemIds.ts'
+import { writeLists } from './qdrantLists.ts'
 import { pointId, QdrantNames } from './qdrantNames.ts'
 import { type QdrantOptions, withLimits } from './qdrantOptions.ts'
 import {
@@ -60,6 +67,7 @@ export class QdrantIndex implements VectorIndex {
   readonly #requests: QdrantRequests
   readonly #versions: QdrantVersions
   readonly #queries: QdrantQueries
+  readonly #candidates: QdrantCandidates
   /** Collection → when its old tombstones were last deleted. */
   readonly #purgedAtMs = new Map<string, number>()
 
@@ -75,7 +83,9 @@ export class QdrantIndex implements VectorIndex {
     this.#names = names
     this.#requests = requests
     this.#versions = versions
-    this.#queries = new QdrantQueries({ requests, names, versions, options, historyMax })
+    const itemIds = new QdrantItemIds(requests)
+    this.#queries = new QdrantQueries({ requests, names, versions, options, historyMax, itemIds })
+    this.#candidates = new QdrantCandidates({ queries: this.#queries, names, itemIds, historyMax })
   }
 
   /** Version of the server. */
@@ -104,6 +114,19 @@ export class QdrantIndex implements VectorIndex {
       stale += await this.#countStale(version, role, step, [...last.keys()])
     }
     return points.length - stale
+  }
+
+  async updateMemory(version: string, step: number, lists: readonly ItemMemory[]): Promise<number> {
+    checkLists(version, step, lists)
+    const collection = this.#names.collection('item', version)
+    const last = [...new Map(lists.map((list) => [list.id, list])).values()]
+    let written = 0
+    try {
+      for (const batch of slices(last)) written += await writeLists(this.#requests, collection, step, batch)
+    } catch (error) {
+      throw this.#asMissing(version, error)
+    }
+    return written
   }
 
   async remove(version: string, role: Role, ids: readonly string[]): Promise<void> {
@@ -165,6 +188,24 @@ export class QdrantIndex implements VectorIndex {
     return found
   }
 
+  async candidates(
+    query: CandidateQuery,
+    limit: number,
+    filter: Filter,
+    options: CandidateOptions
+  ): Promise<CandidateResult> {
+    checkLimit(limit)
+    const found = await this.#inLiveVersion<CandidateResult>(
+      async (version) => {
+        const shape = await this.#versions.shape(version)
+        return this.#candidates.find(version, shape, { ...query, limit, filter, options })
+      },
+      async (indexVersion) => ({ indexVersion, step: await this.#queries.step(indexVersion), candidates: undefined })
+    )
+    if (found === undefined) throw nothingLive()
+    return found
+  }
+
   async popular(limit: number, filter: Filter = {}, context?: string): Promise<PopularItems> {
     checkLimit(limit)
     const found = await this.#inLiveVersion((version) => this.#queries.popular(version, limit, filter, context))
@@ -175,11 +216,11 @@ export class QdrantIndex implements VectorIndex {
   async items(
     version: string,
     ids: readonly ItemId[],
-    { vectors = false }: SearchOptions = {}
+    options: DescribeOptions = {}
   ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     if (ids.length === 0) return new Map()
     try {
-      return await this.#queries.items(version, ids, vectors)
+      return await this.#queries.items(version, ids, options)
     } catch (error) {
       if (error instanceof NotInQdrantError) return new Map()
       throw error

@@ -24,6 +24,17 @@ export function interestName(k: number): string {
   return `i${k}`
 }
 
+/** The sparse vector of an item (its list in the memory) and of a user (the votes). */
+export const memoryName = 'memory'
+
+/**
+ * Of an item in such a vector: the first 32 bits of its point's id. Of a million items some 116 pairs share an index
+ * (n² / 2³³); then a vote for the one counts for the other as well, with its share of the list.
+ */
+export function memoryIndex(itemId: string): number {
+  return Number.parseInt(pointId(itemId).slice(0, 8), 16)
+}
+
 /** Names with a prefix of their own let several products share a server. */
 export class QdrantNames {
   readonly #prefix: string

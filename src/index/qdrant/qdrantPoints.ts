@@ -5,7 +5,9 @@
 
 import type { Schemas } from '@qdrant/js-client-rest'
 import { setOwn } from '../../core/own.ts'
+import type { ItemId } from '../../records/interaction.ts'
 import { conditionsOf, orderedValue } from '../itemFilter.ts'
+import { votesMax, votesOf } from '../memory.ts'
 import {
   type Filter,
   type ItemPayload,
@@ -16,7 +18,7 @@ import {
   type VectorPoint,
   type VersionShape
 } from '../vectorIndex.ts'
-import { interestName, pointId } from './qdrantNames.ts'
+import { interestName, memoryIndex, memoryName, pointId } from './qdrantNames.ts'
 
 export type QdrantPoint = Schemas['PointStruct']
 export type QdrantFilter = Schemas['Filter']
@@ -87,6 +89,8 @@ export function numberFieldsOf(point: VectorPoint): string[] {
 
 /** A number of a vector as JSON: sign, 0., nine decimals, comma. */
 const numberBytes = 14
+/** An index of a sparse vector: ten digits, comma. */
+const indexBytes = 11
 /** Names, braces and numbers of a point, without its texts. */
 const frameBytes = 400
 /** Of the popularity within a context beside its name, in characters. */
@@ -118,14 +122,39 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
       const ordered = orderedValues(features)
       if (ordered !== undefined) payload.ordered = ordered
     }
-    return { id, vector: toNumbers(point.vector), payload }
+    const vector = toNumbers(point.vector)
+    if (point.memory === undefined || point.memory.neighbours.length === 0) return { id, vector, payload }
+    return {
+      id,
+      vector: { '': vector, [memoryName]: toSparse(point.memory.neighbours, point.memory.weights) },
+      payload
+    }
   }
-  const { recent, historyLength, newestMs, updatedAtMs } = point.payload
-  const vector: Record<string, number[]> = {}
-  for (let k = 0; k < interestCount; k++) {
+  const { recent, historyLength, newestMs, updatedAtMs, memory } = point.payload
+  const vector: Record<string, number[] | Schemas['SparseVector']> = {}
+  const isCold = point.vectors.length === 0
+  for (let k = 0; k < interestCount && !isCold; k++) {
     setOwn(vector, interestName(k), toNumbers(point.vectors.subarray(k * dimensions, (k + 1) * dimensions)))
   }
-  return { id, vector, payload: { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent } }
+  if (memory !== undefined) {
+    // Votes of weight 0 are stored as well: a query by a vector that is not there fails.
+    const { items, weights } = votesOf(recent, memory.weight > 0 ? memory : { weight: 1, decay: 0 })
+    setOwn(vector, memoryName, toSparse(items, memory.weight > 0 ? weights : weights.fill(0)))
+  }
+  const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent }
+  if (memory !== undefined) payload.memory = memory
+  if (isCold) payload.interests = 0
+  return { id, vector, payload }
+}
+
+/** Items that share an index are one, with the sum of their weights: Qdrant takes no index twice. */
+export function toSparse(items: readonly ItemId[], weights: Float32Array): Schemas['SparseVector'] {
+  const sums = new Map<number, number>()
+  for (const [i, item] of items.entries()) {
+    const index = memoryIndex(item)
+    sums.set(index, (sums.get(index) ?? 0) + weights[i]!)
+  }
+  return { indices: [...sums.keys()], values: [...sums.values()].map(rounded) }
 }
 
 /**
@@ -142,12 +171,16 @@ export function tombstone(uuid: string, version: number, removedAtMs: number): Q
  */
 function toNumbers(vector: Float32Array): number[] {
   const numbers = new Array<number>(vector.length)
-  for (let d = 0; d < vector.length; d++) numbers[d] = Math.round(vector[d]! * 1e9) / 1e9
+  for (let d = 0; d < vector.length; d++) numbers[d] = rounded(vector[d]!)
   return numbers
 }
 
+function rounded(value: number): number {
+  return Math.round(value * 1e9) / 1e9
+}
+
 /** For `update_filter`: the stored point is replaced by a write of `step`. */
-export function notNewerThan(step: number): QdrantFilter {
+export function notNewerThan(step: number): { must: Schemas['Condition'][] } {
   return { must: [{ key: 'version', range: { lte: step } }] }
 }
 
@@ -199,7 +232,8 @@ function jsonBytesMax(point: VectorPoint): number {
   let characters = point.id.length
   let numbers: number
   if (point.role === 'item') {
-    numbers = point.vector.length
+    const listed = point.memory?.neighbours.length ?? 0
+    numbers = point.vector.length + listed * (1 + indexBytes / numberBytes)
     characters += point.payload.title?.length ?? 0
     for (const context of Object.keys(point.payload.popularityIn ?? {})) characters += context.length + contextBytes
     for (const [field, values] of Object.entries(point.payload.features ?? {})) {
@@ -207,7 +241,7 @@ function jsonBytesMax(point: VectorPoint): number {
       for (const value of values) characters += 3 * field.length + 3 * value.length + 8
     }
   } else {
-    numbers = point.vectors.length
+    numbers = point.vectors.length + votesMax * (1 + indexBytes / numberBytes)
     for (const item of point.payload.recent) characters += item.length + 1
   }
   return frameBytes + numbers * numberBytes + characters * characterBytes
@@ -225,8 +259,9 @@ export function toItemPayload(payload: QdrantPayload): ItemPayload {
 }
 
 export function toUserPayload(payload: QdrantPayload): UserPayload {
-  const { recent, historyLength, newestMs, updatedAtMs } = payload as Partial<UserPayload>
+  const { recent, historyLength, newestMs, updatedAtMs, memory } = payload as Partial<UserPayload>
   return {
+    ...(memory === undefined ? {} : { memory }),
     recent: recent ?? [],
     historyLength: historyLength ?? 0,
     newestMs: newestMs ?? 0,
@@ -239,12 +274,7 @@ export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined 
   return { itemId: String(payload.id), score, payload: toItemPayload(payload) }
 }
 
-/** Rounding in the engine may exceed −1 … 1. */
-export function toCosine(score: number): number {
-  return Math.min(1, Math.max(-1, score))
-}
-
-/** [D] */
+/** [D]. A point with a list has named vectors, the item's without a name. */
 export function toVector(vector: unknown): Float32Array {
-  return Float32Array.from(vector as number[])
+  return Float32Array.from(Array.isArray(vector) ? (vector as number[]) : (vector as { '': number[] })[''])
 }

@@ -3,12 +3,14 @@
 import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
 import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import { checkQuery } from '../indexChecks.ts'
+import { toCosine } from '../interestScore.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
 import { popularityScore } from '../popularity.ts'
 import {
-  checkQuery,
   type DescribedItem,
+  type DescribeOptions,
   type Filter,
   fieldsMax,
   type InterestQuery,
@@ -18,14 +20,13 @@ import {
   type SearchResult,
   type StoredUser
 } from '../vectorIndex.ts'
-import { QdrantItemIds } from './qdrantItemIds.ts'
-import { interestName, pointId, type QdrantNames } from './qdrantNames.ts'
+import type { QdrantItemIds } from './qdrantItemIds.ts'
+import { interestName, memoryIndex, memoryName, pointId, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
 import {
   contextField,
   describedFields,
   type QdrantPayload,
-  toCosine,
   toItemPayload,
   toPopularItem,
   toQdrantFilter,
@@ -50,7 +51,7 @@ export interface SearchRequest extends InterestQuery {
 }
 
 /** Of all items, tombstones included. */
-const newestStep = {
+export const newestStep = {
   query: { order_by: { key: 'version', direction: 'desc' as const } },
   limit: 1,
   with_payload: ['version']
@@ -70,18 +71,19 @@ export class QdrantQueries {
     versions: QdrantVersions
     options: Required<QdrantOptions>
     historyMax: number
+    itemIds: QdrantItemIds
   }) {
     this.#requests = parts.requests
     this.#names = parts.names
     this.#versions = parts.versions
     this.#options = parts.options
     this.#historyMax = parts.historyMax
-    this.#itemIds = new QdrantItemIds(parts.requests)
+    this.#itemIds = parts.itemIds
   }
 
   /** Newest step of the items. */
   async step(version: string): Promise<number> {
-    const [newest] = await this.#query(version, 'ask for the newest step', [newestStep])
+    const [newest] = await this.query(version, 'ask for the newest step', [newestStep])
     return stepOf(newest)
   }
 
@@ -106,7 +108,7 @@ export class QdrantQueries {
       return { indexVersion: version, step: await this.step(version), items: [] }
     const key = context === undefined ? 'popularity' : contextField(context)
     const byPopularity = { query: { order_by: { key, direction: 'desc' as const } } }
-    const [found, top, newest] = (await this.#query(version, 'ask for popular items', [
+    const [found, top, newest] = (await this.query(version, 'ask for popular items', [
       { ...byPopularity, limit, ...filterPart(toQdrantFilter(filter)), with_payload: describedFields },
       { ...byPopularity, limit: 1, with_payload: ['popularity', 'popularityIn'] },
       newestStep
@@ -120,17 +122,24 @@ export class QdrantQueries {
     return { indexVersion: version, step: stepOf(newest), items }
   }
 
-  async items(version: string, ids: readonly ItemId[], vectors: boolean): Promise<ReadonlyMap<ItemId, DescribedItem>> {
+  async items(
+    version: string,
+    ids: readonly ItemId[],
+    { vectors = false, memory }: DescribeOptions
+  ): Promise<ReadonlyMap<ItemId, DescribedItem>> {
     const collection = this.#names.collection('item', version)
     const wanted = [...new Set(ids)]
+    const named = [...(vectors ? [''] : []), ...(memory === undefined ? [] : [memoryName])]
+    const with_vector = named.length === 0 ? false : named
     const found = await this.#requests.read(`read items from ${collection}`, (client) =>
-      client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector: vectors })
+      client.retrieve(collection, { ids: wanted.map(pointId), with_payload: describedFields, with_vector })
     )
     const items = new Map<unknown, DescribedItem>()
     for (const { payload, vector } of found)
       items.set(payload?.id, {
         payload: toItemPayload(payload ?? {}),
-        ...(vectors ? { vector: toVector(vector) } : {})
+        ...(vectors ? { vector: toVector(vector) } : {}),
+        ...(memory === undefined ? {} : { memory: weightsOf(memory, vector) })
       })
     return new Map(wanted.flatMap((id) => (items.has(id) ? [[id, items.get(id)!] as const] : [])))
   }
@@ -141,6 +150,7 @@ export class QdrantQueries {
       this.retrieve(version, 'user', userId, true)
     ])
     if (stored === undefined) return undefined
+    if (stored.payload.interests === 0) return { payload: toUserPayload(stored.payload), vectors: new Float32Array(0) }
     const vectors = new Float32Array(interestCount * dimensions) // [K, D]
     const named = stored.vector as Record<string, number[]>
     for (let k = 0; k < interestCount; k++) vectors.set(own(named, interestName(k)) ?? [], k * dimensions)
@@ -199,10 +209,12 @@ export class QdrantQueries {
       this.#nearest(version, queries, { ...request, limit: limit + overfetch })
     ])
     if (stored.status === 'rejected') throw stored.reason
-    // The queries fail for a user who is not here.
+    // The queries fail for a user who is not here, or of whom the model knows no item.
     if (stored.value === undefined) return { indexVersion: version, step: await this.step(version), lists: undefined }
-    if (found.status === 'rejected') throw found.reason
     const user = toUserPayload(stored.value.payload)
+    if (stored.value.payload.interests === 0)
+      return { indexVersion: version, step: await this.step(version), lists: [], user }
+    if (found.status === 'rejected') throw found.reason
     const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
     let { step, lists } = found.value
     lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
@@ -222,12 +234,12 @@ export class QdrantQueries {
     const common = {
       limit,
       ...filterPart(toQdrantFilter(filter, excluded)),
-      ...this.#searchParams(),
+      ...this.searchParams(),
       with_payload: false,
       ...(options.vectors === true ? { with_vector: true } : {})
     }
     const searches = queries.map((query) => ({ ...query, ...common }))
-    const answers = await this.#query(version, 'search', [...searches, newestStep])
+    const answers = await this.query(version, 'search', [...searches, newestStep])
     return { step: stepOf(answers.at(-1)), lists: answers.slice(0, -1) }
   }
 
@@ -246,7 +258,7 @@ export class QdrantQueries {
     return { indexVersion: version, step, lists: named }
   }
 
-  async #query(version: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
+  async query(version: string, what: string, searches: Schemas['QueryRequest'][]): Promise<QueryPoint[][]> {
     const collection = this.#names.collection('item', version)
     const answers = await this.#requests.read(`${what} in ${collection}`, (client) =>
       client.queryBatch(collection, { searches })
@@ -254,7 +266,7 @@ export class QdrantQueries {
     return answers.map(({ points }) => points)
   }
 
-  #searchParams(): { params?: Schemas['SearchParams'] } {
+  searchParams(): { params?: Schemas['SearchParams'] } {
     const { searchEffort, exact, quantization, oversampling } = this.#options
     const params: Schemas['SearchParams'] = {
       ...(searchEffort === 0 ? {} : { hnsw_ef: searchEffort }),
@@ -265,7 +277,14 @@ export class QdrantQueries {
   }
 }
 
-function stepOf(newest: QueryPoint[] | undefined): number {
+/** S of these items in a point's list; 0: it is not in it. */
+function weightsOf(items: readonly ItemId[], vector: unknown): Float32Array {
+  const { indices = [], values = [] } = (vector as Record<string, Partial<Schemas['SparseVector']>>)?.[memoryName] ?? {}
+  const weights = new Map(indices.map((index, i) => [index, values[i]!]))
+  return Float32Array.from(items, (item) => weights.get(memoryIndex(item)) ?? 0)
+}
+
+export function stepOf(newest: QueryPoint[] | undefined): number {
   return Number(newest?.[0]?.payload?.version ?? 0)
 }
 

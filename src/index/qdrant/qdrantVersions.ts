@@ -8,8 +8,9 @@ import type { Schemas } from '@qdrant/js-client-rest'
 import type { Clock } from '../../core/clock.ts'
 import { ConfigError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
-import { checkShape, incompleteVersion, type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
-import { interestName, type QdrantNames } from './qdrantNames.ts'
+import { checkShape, incompleteVersion } from '../indexChecks.ts'
+import { type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
+import { interestName, memoryName, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
 import { contextOf, isRemoved, numberIndex, payloadIndexes } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
@@ -263,6 +264,10 @@ export class QdrantVersions {
         `collection ${name} at ${this.#parts.options.url} belongs to ${typeof run === 'string' ? `run ${run}` : 'another program'}, not to run ${this.#parts.run}: choose another qdrant.prefix`
       ])
     }
+    if (info.config.params.sparse_vectors?.[memoryName] === undefined)
+      throw new ConfigError([
+        `index version ${version} exists with another shape: ${name} has no sparse vector \`${memoryName}\`. Drop its collections (\`mtmi reset\`); the publisher makes them again from the log`
+      ])
     const [is, wanted] =
       role === 'item' ? [sizeOf(info), shape.dimensions] : [`${namedVectors(info)} × ${sizeOf(info)}`, shapeText(shape)]
     if (is !== wanted)
@@ -282,6 +287,7 @@ export class QdrantVersions {
     const named = Array.from({ length: interestCount }, (_, k) => [interestName(k), vector] as const)
     return {
       vectors: role === 'item' ? vector : Object.fromEntries(named),
+      sparse_vectors: { [memoryName]: {} },
       ...(shards === 0 ? {} : { shard_number: shards }),
       replication_factor: replicas,
       write_consistency_factor: writeConsistency,
