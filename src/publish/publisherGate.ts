@@ -6,8 +6,8 @@
 
 import type { Config } from '../core/config/config.ts'
 import { ExactRanks } from '../index/exactRanks.ts'
-import type { InterestScore } from '../index/interestScore.ts'
 import { areUnits } from '../index/indexChecks.ts'
+import type { InterestScore } from '../index/interestScore.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { type GateSlide, noSlide, signTest, slideAfter } from './gateStatistics.ts'

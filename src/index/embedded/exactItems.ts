@@ -159,8 +159,7 @@ export class ExactItems {
   ): Candidates {
     const [D, K] = [this.dimensions, vectors.length / this.dimensions]
     const admits = this.#admission(filter)
-    const nearest = this.#nearest(vectors, limit, filter, admits)
-    const chosen = new Set(nearest.flatMap((top) => top.sorted((row) => row)))
+    const chosen = new Set(this.#nearest(vectors, limit, filter, admits).flatMap((top) => top.sorted((row) => row)))
     const voted = new TopRows(Math.min(votedRowsMax, this.#rows.size))
     for (const row of this.#memory.count(votes, this.#entries.length)) {
       const sum = this.#memory.sum(row)
@@ -182,10 +181,9 @@ export class ExactItems {
       memory: Float32Array.from(rows, (row) => this.#memory.sum(row)) // [C]
     }
     for (const [c, row] of rows.entries()) this.#cosines(row, found.cosines, c * K, K)
-    if (!withVectors) return found
-    const all = new Float32Array(rows.length * D) // [C, D]
-    for (const [c, row] of rows.entries()) all.set(this.#table.read(row), c * D)
-    return { ...found, vectors: all }
+    const all = new Float32Array(withVectors ? rows.length * D : 0) // [C, D]
+    for (const [c, row] of withVectors ? rows.entries() : []) all.set(this.#table.read(row), c * D)
+    return withVectors ? { ...found, vectors: all } : found
   }
 
   /** The `limit` most popular items, in the context if one is given, best first. */
