@@ -4,7 +4,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { DDSketch } from '@datadog/sketches-js'
 import { Account, type AccountNumbers } from '../src/core/account.ts'
-import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
+import { type BackgroundTasks, untilAborted, withinMs } from '../src/core/backgroundTasks.ts'
+import { systemClock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { UnavailableError } from '../src/core/errors.ts'
 import { type Offsets, offsetsFromJson, recordsBehind } from '../src/core/offsets.ts'
@@ -32,7 +33,7 @@ import { logStyle, openLogger } from './logger.ts'
 import { openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
-import { isPublished, isTrained } from './stageProcess.ts'
+import { closeMaxMs, isPublished, isTrained, processTasks } from './stageProcess.ts'
 import { type ModelThread, startModelThread } from './thread/client.ts'
 import type { FromModelThread, ModelThreadTask, PublishStatus, TrainStatus } from './thread/messages.ts'
 import { heldDetail } from './versionsReport.ts'
@@ -51,6 +52,15 @@ export interface PipelineStatus {
   readonly publish: PublishStatus | undefined
 }
 
+interface PipelineParts {
+  readonly io: StageIo
+  readonly index: VectorIndex
+  readonly metrics: Metrics
+  readonly tasks: BackgroundTasks<TaskName>
+  readonly run: RunDirectory
+  readonly onProblem: (message: string) => void
+}
+
 export class WholePipeline {
   readonly io: StageIo
   readonly index: VectorIndex
@@ -66,21 +76,18 @@ export class WholePipeline {
   readonly #tasks: BackgroundTasks<TaskName>
   readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
   #thread!: ModelThread
-  #sequencing: Promise<void> = Promise.resolve()
   #train: TrainStatus | undefined
   #publish: PublishStatus | undefined
-  #failure: Error | undefined
   /** What was served at the last look, at most a second ago. */
   #live: () => IndexState | undefined = () => undefined
 
-  private constructor(io: StageIo, index: VectorIndex, run: RunDirectory, onProblem: (message: string) => void) {
+  private constructor({ io, index, metrics, tasks, run, onProblem }: PipelineParts) {
     const { config, clock } = io
     this.io = io
     this.index = index
     this.onProblem = onProblem
-    this.metrics = createMetrics({ clock })
-    const onFailure = (task: TaskName) => this.metrics.taskFailures.inc({ task })
-    this.#tasks = new BackgroundTasks({ clock, onProblem, onFailure })
+    this.metrics = metrics
+    this.#tasks = tasks
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
     this.#catalogue = catalogue
@@ -108,9 +115,11 @@ export class WholePipeline {
     onProblem: (message: string) => void
   ): Promise<WholePipeline> {
     const io = await openStageIo(config, run)
-    const measure = (report: MetricsReport) => pipeline.metrics.apply(report)
-    const index = await openIndex(config, run, { searchThread: true, onProblem, measure })
-    const pipeline: WholePipeline = new WholePipeline(io, index, run, onProblem)
+    const metrics = createMetrics({ clock: io.clock })
+    const measure = (report: MetricsReport) => metrics.apply(report)
+    const tasks = processTasks(metrics, onProblem)
+    const index = await openIndex(config, run, { searchThread: true, tasks, onProblem, measure })
+    const pipeline = new WholePipeline({ io, index, metrics, tasks, run, onProblem })
     const task = { config, dataDir, run: run.name, stages: ['train', 'publish'], logStyle: logStyle(config, false) }
     try {
       await pipeline.#begin(task as ModelThreadTask)
@@ -123,15 +132,20 @@ export class WholePipeline {
   }
 
   async #begin(task: ModelThreadTask): Promise<void> {
-    const fail = (error: Error) => {
-      this.#failure ??= error
-    }
-    this.#thread = await startModelThread(task, (message) => this.#receive(message))
-    this.#thread.ended.catch(fail)
-    this.metrics.info(buildInfo(this.#thread.backend))
-    this.#sequencing = handledLater(this.#sequence.run(this.#stop.signal))
-    this.#sequencing.catch(fail)
     const tasks = this.#tasks
+    const thread = await startModelThread(task, (message) => this.#receive(message))
+    this.#thread = thread
+    this.metrics.info(buildInfo(thread.backend))
+    tasks.keep(
+      'model',
+      'the model thread',
+      { restarts: false, problem: () => thread.problem() },
+      async ({ signal }) => {
+        await Promise.race([thread.ended, untilAborted(signal)])
+        if (signal.aborted) await thread.stop()
+      }
+    )
+    tasks.keep('sequence', 'sequencing', { restarts: false }, ({ signal }) => this.#sequence.run(signal))
     tasks.every('maintenance', 'maintenance of the log', { intervalMs: maintainMs, required: false }, () =>
       this.io.maintain()
     )
@@ -174,13 +188,12 @@ export class WholePipeline {
 
   /** The error that ended a stage; undefined while all of them run. */
   get failure(): Error | undefined {
-    return this.#failure
+    return this.#tasks.failure
   }
 
   /** Rejects when a stage ends before `close`; never resolves. */
-  async failed(): Promise<never> {
-    await Promise.all([this.#sequencing, this.#thread.ended])
-    throw this.#failure ?? new Error('the stages ended although they were not stopped')
+  failed(): Promise<never> {
+    return this.#tasks.failed
   }
 
   /** The user with the newest event time of those with at least `stepsMin` steps, as of the last commit. */
@@ -232,7 +245,7 @@ export class WholePipeline {
   /** Whether the stages make progress, not whether sockets are open. */
   readiness(): Readiness {
     const { clock } = this.io
-    if (this.#failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.#failure.message}` }
+    if (this.failure !== undefined) return { ready: false, detail: `a stage has failed: ${this.failure.message}` }
     const stalled = this.io.health?.problem() ?? this.#watch.stalled(clock.nowMs()) ?? this.#publish?.outage
     if (stalled !== undefined) return { ready: false, detail: stalled }
     const live = this.#live()
@@ -268,11 +281,12 @@ export class WholePipeline {
   /** Finishes the work in progress, makes it durable and releases everything. */
   async close(): Promise<void> {
     this.#stop.abort()
-    await this.#tasks.stop()
-    const results = await Promise.allSettled([this.#sequencing, this.#thread.stop()])
-    await this.index.close()
-    await this.io.log.close()
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+    try {
+      await this.#tasks.stop()
+    } finally {
+      await this.index.close()
+      await withinMs(systemClock, closeMaxMs, this.io.log.close())
+    }
   }
 
   #receive(message: FromModelThread): void {
@@ -326,6 +340,6 @@ export class WholePipeline {
   }
 
   #throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure
+    if (this.failure !== undefined) throw this.failure
   }
 }

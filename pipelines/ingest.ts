@@ -1,17 +1,15 @@
 // `mtmi ingest`: the topics of `sources` → interactions and items. On Kafka several processes share the partitions.
 
-import { setInterval } from 'node:timers'
+import { untilAborted } from '../src/core/backgroundTasks.ts'
 import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
-import { handledLater } from '../src/core/promises.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
 import { print } from '../src/core/terminal.ts'
 import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
-import type { MetricsReport } from '../src/monitor/metrics.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
@@ -27,32 +25,33 @@ export function checkSources({ sources }: Config): void {
 }
 
 export async function ingest(context: StageContext, { json }: { readonly json: boolean }): Promise<void> {
-  const { io, run, once, logger, opsPort, begun } = context
+  const { io, run, once, logger, metrics, measure, tasks, opsPort, begun } = context
   const { config, log } = io
   const sources = config.sources.map((source) => openSource(source, io))
   const look = () => progressOf(stage, log)
   const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
   const watched = { stage: 'ingest', look } as const
-  const ops = await startOpsServer({ port: opsPort, io, watched, accounts, say: logger.info })
-  const measure = (report: MetricsReport) => ops.metrics.apply(report)
+  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   const stage = new IngestStage({ ...io, ...logger.forStages, sources, offsets: fileOffsets(run), measure })
   begun()
-  const stop = new AbortController()
-  const running = handledLater(stage.run(stop.signal, { untilEnd: once }))
+  let isAtEnd = false
+  tasks.keep('ingest', 'ingest', { restarts: false }, async ({ signal }) => {
+    await stage.run(signal, { untilEnd: once })
+    isAtEnd = once
+    if (isAtEnd) await untilAborted(signal)
+  })
   const topics = config.sources.map(({ topic }) => topic).join(', ')
   logger.info(`ingesting ${topics} into ${config.topics.interactions} in ${run.root}`)
   const summarize = () => {
     for (const [topic, account] of stage.accounts()) logger.info(`${topic}: ${accountText(account)}`)
   }
-  const reporting = setInterval(summarize, reportMs)
+  tasks.every('report', 'the summary', { intervalMs: reportMs, required: false }, summarize)
   try {
-    await untilDone(running)
+    await untilDone(tasks, once ? async () => isAtEnd : undefined)
   } finally {
-    clearInterval(reporting)
-    stop.abort()
     io.registry.close?.()
+    await tasks.stop().finally(() => ops.close())
   }
-  await running.finally(() => ops.close())
   summarize()
   const accountsBySource: Record<string, AccountNumbers> = Object.fromEntries(stage.accounts())
   if (json) print(`${JSON.stringify({ run: run.name, sources: accountsBySource })}\n`)

@@ -1,13 +1,13 @@
 // Metrics and readiness of a stage that runs in a process of its own. Nothing listens unless `ops.port` is set.
 
 import type { AccountNumbers } from '../src/core/account.ts'
-import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
+import type { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import type { Offsets } from '../src/core/offsets.ts'
 import { version } from '../src/core/version.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
 import type { TaskName } from '../src/monitor/metrics.ts'
-import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
+import type { Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindOpsPort, type OpsService, startOpsService } from '../src/serve/http/opsService.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
@@ -31,7 +31,6 @@ export interface StageProgress {
 }
 
 export interface OpsServer {
-  readonly metrics: Metrics
   /** Sets the backend of the build info. */
   backend(report: ModelThread['backend']): void
   /** Whether the stage makes progress, and otherwise what waits since when. */
@@ -48,13 +47,14 @@ export interface OpsServerParts {
   /** Bound; without it nothing listens. */
   readonly port: BoundPort | undefined
   readonly io: Pick<StageIo, 'config' | 'clock' | 'codecs' | 'health'>
+  /** Of the process. */
+  readonly metrics: Metrics
+  readonly tasks: BackgroundTasks<TaskName>
   /** Observed once a second; without it readiness is `ready`. */
   readonly watched?: { readonly stage: WatchedStage; readonly look: () => Promise<StageProgress | undefined> }
   readonly ready?: () => Readiness
   /** The outcome of every record that the stage has read. */
   readonly accounts?: () => readonly AccountNumbers[]
-  /** Instead of metrics of its own. */
-  readonly metrics?: Metrics
   readonly say: (text: string) => void
 }
 
@@ -65,17 +65,12 @@ export async function startOpsServer({
   ready,
   accounts,
   metrics,
+  tasks,
   say
 }: OpsServerParts): Promise<OpsServer> {
   const { clock } = io
-  const shown = metrics ?? createMetrics({ clock })
-  shown.info({ version, backend: 'none', node: process.versions.node })
+  metrics.info({ version, backend: 'none', node: process.versions.node })
   const watch = new ProgressWatch<WatchedStage>()
-  const tasks = new BackgroundTasks<TaskName>({
-    clock,
-    onProblem: say,
-    onFailure: (task) => shown.taskFailures.inc({ task })
-  })
   let seen = watched === undefined
 
   const look = async () => {
@@ -85,15 +80,15 @@ export async function startOpsServer({
     const { behind, total } = distance(progress)
     watch.note(watched.stage, behind, total, progress.takenAtMs, nowMs)
     for (const { stage, lagSeconds, movedAtMs } of watch.lags(nowMs)) {
-      shown.lag.set({ stage }, lagSeconds)
-      shown.progress.at({ stage }, movedAtMs)
+      metrics.lag.set({ stage }, lagSeconds)
+      metrics.progress.at({ stage }, movedAtMs)
     }
     seen = true
   }
 
   const readiness = (): Readiness => {
-    const detail =
-      io.health?.problem() ?? watch.stalled(clock.nowMs()) ?? (seen ? undefined : 'nothing has been read yet')
+    const brokers = watched === undefined ? undefined : io.health?.problem()
+    const detail = brokers ?? watch.stalled(clock.nowMs()) ?? (seen ? undefined : 'nothing has been read yet')
     if (detail !== undefined) return tasks.readiness({ ready: false, detail })
     const state = tasks.readiness(ready?.() ?? { ready: true, detail: `${watched?.stage ?? 'the stage'} keeps up` })
     return accounts === undefined ? state : { ...state, accounts: accounts() }
@@ -101,20 +96,17 @@ export async function startOpsServer({
 
   let service: OpsService | undefined
   if (port !== undefined) {
-    service = await startOpsService({ port, metrics: shown, readiness })
+    service = await startOpsService({ port, metrics, readiness })
     say(`health and metrics on ${service.url}`)
     if (watched !== undefined)
       tasks.every('progress', 'reading where the log ends', { intervalMs: watchMs, required: true }, look)
   }
-  const measureLog = () => shown.apply(io.health?.takeReport() ?? [])
-  const ticking = setInterval(measureLog, watchMs)
+  const measureLog = () => metrics.apply(io.health?.takeReport() ?? [])
+  tasks.every('report', 'the report of the state of the log', { intervalMs: watchMs, required: true }, measureLog)
   return {
-    metrics: shown,
     readiness,
-    backend: (report) => shown.info(buildInfo(report)),
+    backend: (report) => metrics.info(buildInfo(report)),
     async close() {
-      await tasks.stop()
-      clearInterval(ticking)
       measureLog()
       await service?.close()
     }

@@ -97,6 +97,8 @@ export async function readIndex<T>(
 export interface IndexUse {
   /** The embedded index searches on a thread of its own. */
   readonly searchThread: boolean
+  /** They supervise that thread. */
+  readonly tasks?: BackgroundTasks<TaskName>
   /** Requests to Qdrant that failed and are retried. */
   readonly onProblem?: (message: string) => void
   readonly measure?: (report: MetricsReport) => void

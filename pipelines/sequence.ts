@@ -2,23 +2,22 @@
 
 import { accountText } from '../src/core/account.ts'
 import { recordsBehind } from '../src/core/offsets.ts'
-import { handledLater } from '../src/core/promises.ts'
 import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
-import type { MetricsReport } from '../src/monitor/metrics.ts'
 import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../src/sequence/sequenceStage.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { openSequenceStore } from './parts.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
-export async function sequence({ io, run, place, once, logger, opsPort, begun }: StageContext): Promise<void> {
+export async function sequence(context: StageContext): Promise<void> {
+  const { io, run, place, once, logger, metrics, measure, tasks, opsPort, begun } = context
   const { config, clock, log } = io
   const topic = config.topics.interactions
   const look = async (): Promise<StageProgress> => {
-    ops.metrics.users.set(stage.status().users)
+    metrics.users.set(stage.status().users)
     measure(catalogueMeter.entries(catalogue.account()))
     const consumed = stage.consumed()
     // Other members of the group read the other partitions.
@@ -27,8 +26,7 @@ export async function sequence({ io, run, place, once, logger, opsPort, begun }:
   }
   const accounts = () => [stage.status().account, catalogue.account()]
   const watched = { stage: 'sequence', look } as const
-  const ops = await startOpsServer({ port: opsPort, io, watched, accounts, say: logger.info })
-  const measure = (report: MetricsReport) => ops.metrics.apply(report)
+  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
   const catalogueMeter = new AccountMeter(catalogue.account())
   const onRestored = ({ partition, changes, users, durationMs }: Restored) =>
@@ -50,8 +48,7 @@ export async function sequence({ io, run, place, once, logger, opsPort, begun }:
     })
   })
   begun()
-  const stop = new AbortController()
-  const running = handledLater(stage.run(stop.signal))
+  tasks.keep('sequence', 'sequencing', { restarts: false }, ({ signal }) => stage.run(signal))
   logger.info(`sequencing ${topic} in ${run.root}`)
   const settled = async () => {
     const { consumed, ends } = await look()
@@ -59,10 +56,14 @@ export async function sequence({ io, run, place, once, logger, opsPort, begun }:
   }
   // What is counted at the end is what is committed.
   if (once) stage.drain(true)
-  await untilDone(running, once ? settled : undefined)
-  const { account, ignoredTypes, users } = stage.status()
-  stop.abort()
-  await running.finally(() => ops.close())
+  let status = stage.status()
+  try {
+    await untilDone(tasks, once ? settled : undefined)
+    status = stage.status()
+  } finally {
+    await tasks.stop().finally(() => ops.close())
+  }
+  const { account, ignoredTypes, users } = status
   logger.info(`sequenced: ${accountText(account)}; ${users} users have a history`)
   for (const line of ignoredLines({ ignoredTypes, typeWeights: config.events.types, run: run.name })) logger.info(line)
 }

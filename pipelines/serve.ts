@@ -1,67 +1,64 @@
 // `mtmi serve`: HTTP. Recommendations from the index, events into the log.
 
 import type { AccountNumbers } from '../src/core/account.ts'
-import { BackgroundTasks } from '../src/core/backgroundTasks.ts'
 import { interestScoreOf } from '../src/index/interestScore.ts'
-import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
-import { createMetrics } from '../src/monitor/metricsRegistry.ts'
 import { Recommender } from '../src/serve/recommender.ts'
 import { startHttpService } from './http.ts'
 import { startOpsServer } from './opsServer.ts'
 import { openIndex, watchIndex } from './parts.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
-import { startModelThread } from './thread/client.ts'
+import { keepSessionThread } from './thread/client.ts'
 import { versionNumbers } from './versionsReport.ts'
 
-export async function serve({ io, run, logger, opsPort, servePort, begun }: StageContext): Promise<void> {
+export async function serve(context: StageContext): Promise<void> {
+  const { io, run, logger, metrics, measure, tasks, opsPort, servePort, begun } = context
   const { config, clock } = io
-  const metrics = createMetrics({ clock })
-  const measure = (report: MetricsReport) => metrics.apply(report)
-  const onFailure = (task: TaskName) => metrics.taskFailures.inc({ task })
-  const tasks = new BackgroundTasks<TaskName>({ clock, onProblem: logger.warn, onFailure })
-  const index = await openIndex(config, run, { searchThread: true, measure, onProblem: logger.warn })
+  const index = await openIndex(config, run, { searchThread: true, tasks, measure, onProblem: logger.warn })
   try {
     const watched = watchIndex(index, { tasks, metrics })
     let accounts: readonly AccountNumbers[] = []
-    const readiness = () => {
+    let encodes = true
+    const ready = () => {
       const live = watched.live()
-      return tasks.readiness(
-        live === undefined
-          ? { ready: false, detail: 'nothing is published yet', accounts }
-          : { ready: true, detail: `index version ${live.indexVersion}, step ${live.step}`, accounts }
-      )
+      if (live === undefined) return { ready: false, detail: 'nothing is published yet', accounts }
+      const sessions = encodes ? '' : '; sessions get popular items until the live model has been read'
+      // Lists come from the index: they are answered while no broker is.
+      const brokers = io.health?.problem()
+      const detail = `index version ${live.indexVersion}, step ${live.step}${sessions}`
+      return { ready: true, detail: brokers === undefined ? detail : `${detail}; ${brokers}`, accounts }
     }
     const task = { config, dataDir: config.dataDir, run: run.name, stages: ['encode'], logStyle: logger.style } as const
     const sessions = !config.serve.sessions
       ? undefined
-      : await startModelThread(task, (message) => {
-          if (message.kind === 'metrics') metrics.apply(message.report)
-          else if (message.kind === 'encode') accounts = message.accounts
+      : await keepSessionThread(tasks, task, (message) => {
+          if (message.kind === 'metrics') measure(message.report)
+          else if (message.kind === 'encode') ({ accounts, ready: encodes } = message)
           else if (message.kind === 'problem') logger.warn(message.message)
         })
-    const scoring = interestScoreOf(config.model)
+    const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, ready, say: logger.info })
     const service = await startHttpService(
       {
-        ...{ io, metrics, readiness },
-        recommender: new Recommender({ index, clock, options: config.recommend, scoring }),
+        ...{ io, metrics, readiness: ops.readiness },
+        recommender: new Recommender({
+          index,
+          clock,
+          options: config.recommend,
+          scoring: interestScoreOf(config.model)
+        }),
         ...(sessions === undefined ? {} : { sessions }),
         lookup: { index, versions: () => versionNumbers(config, run, index) }
       },
       servePort!
     )
     begun()
-    const ops = await startOpsServer({ port: opsPort, io, metrics, ready: readiness, say: logger.info })
     logger.info(`serving ${run.root} on ${service.url}`)
     try {
-      // Without its session encoder the process ends, so that its supervisor starts another.
-      await untilDone(sessions?.ended ?? new Promise(() => {}))
+      await untilDone(tasks)
     } finally {
       await service.close()
       await ops.close()
     }
-    await sessions?.stop()
   } finally {
-    await tasks.stop()
-    await index.close()
+    await tasks.stop().finally(() => index.close())
   }
 }

@@ -2,10 +2,14 @@
 // in one order for all of them; stages meet in the log and the index only.
 
 import { setTimeout as pause } from 'node:timers/promises'
+import { BackgroundTasks, withinMs } from '../src/core/backgroundTasks.ts'
+import { systemClock } from '../src/core/clock.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { recordsBehind } from '../src/core/offsets.ts'
 import type { RunDirectory, WriterRole } from '../src/core/runDirectory.ts'
 import type { StageIo } from '../src/log/stageIo.ts'
+import type { MetricsReport, TaskName } from '../src/monitor/metrics.ts'
+import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { BoundPort } from '../src/serve/http/boundPort.ts'
 import { bindServe } from './http.ts'
 import { untilInterrupted } from './interrupt.ts'
@@ -14,6 +18,9 @@ import { bindOps } from './opsServer.ts'
 import { openStageIo } from './parts.ts'
 import { beginRun, runToBegin } from './runs.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
+
+/** Appends under way are finished; what was acknowledged is in the log already. */
+export const closeMaxMs = 30_000
 
 export type StageName = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve'
 
@@ -32,6 +39,10 @@ export interface StageContext {
   readonly place: string
   readonly once: boolean
   readonly logger: ProcessLogger
+  readonly metrics: Metrics
+  readonly measure: (report: MetricsReport) => void
+  /** Supervise everything in the background, and are stopped by `untilDone`. */
+  readonly tasks: BackgroundTasks<TaskName>
   readonly opsPort: BoundPort | undefined
   readonly servePort: BoundPort | undefined
   /** To be called when everything that can fail at the start is open. */
@@ -53,16 +64,29 @@ export async function runStageProcess(
   try {
     await beginRun(run, { configFile }, lock, async ({ place }, begun) => {
       const io = await openStageIo(config, run)
+      const metrics = createMetrics({ clock: io.clock })
+      const measure = (report: MetricsReport) => metrics.apply(report)
+      const tasks = processTasks(metrics, logger.warn)
       try {
-        await body({ io, run, place, once, logger, opsPort, servePort, begun })
+        await body({ io, run, place, once, logger, metrics, measure, tasks, opsPort, servePort, begun })
       } finally {
-        await io.log.close()
+        // Brokers that do not answer must not keep a process alive that has failed.
+        await withinMs(systemClock, closeMaxMs, io.log.close())
       }
     })
   } finally {
     await servePort?.close()
     await opsPort?.close()
   }
+}
+
+/** Of a process: failures and restarts are counted, and reported once each. */
+export function processTasks(metrics: Metrics, onProblem: (text: string) => void): BackgroundTasks<TaskName> {
+  return new BackgroundTasks<TaskName>({
+    ...{ clock: systemClock, onProblem },
+    onFailure: (task) => metrics.taskFailures.inc({ task }),
+    onRestart: (task) => metrics.taskRestarts.inc({ task })
+  })
 }
 
 /** On Kafka several processes of a consumer group share a stage. The local log has no groups, so one process has it. */
@@ -73,9 +97,9 @@ function lockOf(stage: StageName, { log }: Config, run: RunDirectory) {
   return { place: stage, ...run.lock(name, roles) }
 }
 
-/** Until the stage ends, the process is interrupted or, where it is given, the condition holds. */
-export async function untilDone(running: Promise<unknown>, settled?: () => Promise<boolean>): Promise<void> {
-  await Promise.race([running, untilInterrupted(), ...(settled === undefined ? [] : [poll(settled)])])
+/** Until the process is interrupted or, where it is given, `settled` holds. @throws the error of a task that has ended */
+export async function untilDone(tasks: BackgroundTasks<TaskName>, settled?: () => Promise<boolean>): Promise<void> {
+  await Promise.race([tasks.failed, untilInterrupted(), ...(settled === undefined ? [] : [poll(settled)])])
 }
 
 const pollMs = 50

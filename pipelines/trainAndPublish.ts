@@ -2,6 +2,7 @@
 // the index). Each runs on the model thread of its process.
 
 import { type AccountNumbers, accountText } from '../src/core/account.ts'
+import { untilAborted } from '../src/core/backgroundTasks.ts'
 import { offsetsFromJson } from '../src/core/offsets.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
@@ -12,7 +13,7 @@ import { heldDetail } from './versionsReport.ts'
 
 export async function trainOrPublish(
   stage: 'train' | 'publish',
-  { io, run, place, once, logger, opsPort, begun }: StageContext
+  { io, run, place, once, logger, metrics, measure, tasks, opsPort, begun }: StageContext
 ): Promise<void> {
   const { config, log } = io
   const topic = config.topics.userSequences
@@ -32,16 +33,16 @@ export async function trainOrPublish(
     ...(publish?.accounts ?? [])
   ]
   const ops = await startOpsServer({
-    ...{ port: opsPort, io, ready, accounts, say: logger.info },
+    ...{ port: opsPort, io, metrics, tasks, ready, accounts, say: logger.info },
     watched: { stage, look }
   })
   const task = { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: logger.style }
   const thread = await startModelThread(task, (message) => {
     if (message.kind === 'train') {
       train = message.status
-      ops.metrics.apply(progressiveMetrics(train.progressive))
+      measure(progressiveMetrics(train.progressive))
     } else if (message.kind === 'publish') publish = message.status
-    else if (message.kind === 'metrics') ops.metrics.apply(message.report)
+    else if (message.kind === 'metrics') measure(message.report)
     else if (message.kind === 'problem') logger.warn(message.message)
   })
   begun()
@@ -51,8 +52,15 @@ export async function trainOrPublish(
   logger.info(`${verb} ${topic} in ${run.root}; backend ${thread.backend.backend}`)
   if (once) thread.drain(true)
   const settled = () => (stage === 'train' ? isTrained(train, io) : isPublished(publish, io))
-  await untilDone(thread.ended, once ? settled : undefined)
-  await thread.stop().finally(() => ops.close())
+  tasks.keep('model', 'the model thread', { restarts: false, problem: () => thread.problem() }, async ({ signal }) => {
+    await Promise.race([thread.ended, untilAborted(signal)])
+    if (signal.aborted) await thread.stop()
+  })
+  try {
+    await untilDone(tasks, once ? settled : undefined)
+  } finally {
+    await tasks.stop().finally(() => ops.close())
+  }
   if (train !== undefined) {
     const loss = Number.isFinite(train.loss) ? `, loss ${train.loss.toFixed(3)}` : ''
     logger.info(`trained: ${train.batches} batches${loss}; ${accountText(train.account)}`)

@@ -1,5 +1,7 @@
 // The main thread's side of the model thread.
 
+import { type BackgroundTasks, untilAborted } from '../../src/core/backgroundTasks.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import { MtmiError, UnavailableError } from '../../src/core/errors.ts'
 import { handledLater } from '../../src/core/promises.ts'
 import { startSourceWorker } from '../../src/core/sourceWorker.ts'
@@ -10,12 +12,20 @@ import type { FromModelThread, ModelThreadTask, ToModelThread } from './messages
 
 /** Sessions that may wait: at a millisecond each, a second of work. */
 const encodingMax = 1024
+/** A thread that has failed and does not end by itself, because a dependency does not answer, is terminated. */
+const failedEndMaxMs = 20_000
+/** It reports several times a second; a large checkpoint blocks it for some seconds. */
+const silentMaxMs = 60_000
 
 /** `encode` waits for a training step that is running. */
 export interface ModelThread extends SessionEncoder {
   readonly backend: BackendReport
   /** While on, batches need not be full, and updates are sent as soon as nothing waits: at the end of a bounded stream. */
   drain(on: boolean): void
+  /** Since when it has not reported; undefined: it has, within a minute. */
+  silence(): string | undefined
+  /** Why it cannot work now: it is silent, or a dependency is away. */
+  problem(): string | undefined
   /** Writes a checkpoint and ends the thread. */
   stop(): Promise<void>
   /** Resolves when the thread has ended; rejects with its error. */
@@ -30,6 +40,8 @@ export function startModelThread(
   const worker = startSourceWorker(new URL('./modelThread', import.meta.url), { workerData: task, name: 'mtmi-model' })
   const post = (message: ToModelThread) => worker.postMessage(message)
   let failure: Error | undefined
+  let problem: string | undefined
+  let reportedMs = systemClock.nowMs()
   const ended = handledLater(
     new Promise<void>((end, fail) => {
       worker.on('error', (error) => {
@@ -41,6 +53,10 @@ export function startModelThread(
       })
     })
   )
+  const silence = () => {
+    const silentMs = systemClock.nowMs() - reportedMs
+    return silentMs > silentMaxMs ? `the model thread has not reported for ${Math.round(silentMs / 1000)} s` : undefined
+  }
   const sessions = new PendingSessions(post)
   const reject = () => sessions.rejectAll()
   ended.then(reject, reject)
@@ -54,18 +70,54 @@ export function startModelThread(
       if (message.kind === 'failed') {
         failure = message.code === undefined ? new Error(message.message) : new MtmiError(message.code, message.message)
         if (message.stack !== undefined) failure.stack = message.stack
+        const late = new AbortController()
+        worker.once('exit', () => late.abort())
+        void systemClock.sleep(failedEndMaxMs, late.signal).then(() => worker.terminate())
       } else if (message.kind === 'encoded') sessions.settle(message)
-      else if (message.kind === 'ready')
+      else if (message.kind === 'ready') {
+        reportedMs = systemClock.nowMs()
         resolve({
           backend: message.backend,
           drain: (on) => post({ kind: 'drain', on }),
           encode: (history) => sessions.encode(history),
+          silence,
+          problem: () => silence() ?? problem,
           stop,
           ended
         })
-      else onMessage(message)
+      } else {
+        if (message.kind === 'metrics') {
+          reportedMs = systemClock.nowMs()
+          problem = message.problem
+        }
+        onMessage(message)
+      }
     })
   })
+}
+
+/** A thread that only encodes sessions, replaced when it dies. Resolves when the first is ready. */
+export async function keepSessionThread(
+  tasks: Pick<BackgroundTasks<'sessions'>, 'keep'>,
+  task: ModelThreadTask,
+  onMessage: (message: FromModelThread) => void
+): Promise<SessionEncoder> {
+  let thread: ModelThread | undefined = await startModelThread(task, onMessage)
+  // Lists need no broker: that none answers is no reason not to be ready.
+  const options = { restarts: true, problem: () => thread?.silence() }
+  tasks.keep('sessions', 'the thread that encodes sessions', options, async ({ signal, up }) => {
+    thread ??= await startModelThread(task, onMessage)
+    up()
+    try {
+      await Promise.race([thread.ended, untilAborted(signal)])
+      if (signal.aborted) await thread.stop()
+    } finally {
+      thread = undefined
+    }
+  })
+  const away = () =>
+    Promise.reject(new UnavailableError('the thread that encodes sessions has ended, and is restarted'))
+  return { encode: (history) => thread?.encode(history) ?? away() }
 }
 
 /** Sessions that were sent to the thread and have no answer yet. */

@@ -94,9 +94,10 @@ export type FromModelThread =
   | { readonly kind: 'ready'; readonly backend: BackendReport }
   | { readonly kind: 'train'; readonly status: TrainStatus }
   | { readonly kind: 'publish'; readonly status: PublishStatus }
-  /** Of a thread that only encodes sessions. */
-  | { readonly kind: 'encode'; readonly accounts: readonly AccountNumbers[] }
-  | { readonly kind: 'metrics'; readonly report: MetricsReport }
+  /** Of a thread that only encodes sessions; not ready: it has not read the live model yet. */
+  | { readonly kind: 'encode'; readonly accounts: readonly AccountNumbers[]; readonly ready: boolean }
+  /** Sent several times a second. `problem`: why the thread cannot work now. */
+  | { readonly kind: 'metrics'; readonly report: MetricsReport; readonly problem: string | undefined }
   | { readonly kind: 'freshness'; readonly agesMs: readonly number[] }
   | { readonly kind: 'problem'; readonly message: string }
   | Failed

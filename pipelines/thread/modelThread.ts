@@ -4,17 +4,18 @@
 import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Account } from '../../src/core/account.ts'
+import { BackgroundTasks, runTogether, withinMs } from '../../src/core/backgroundTasks.ts'
+import { systemClock } from '../../src/core/clock.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
-import { handledLater } from '../../src/core/promises.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
 import { needsLab } from '../../src/model/model.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { AccountMeter } from '../../src/monitor/accountMetrics.ts'
-import type { MetricsEntry, MetricsReport } from '../../src/monitor/metrics.ts'
+import type { MetricsEntry, MetricsReport, TaskName } from '../../src/monitor/metrics.ts'
 import type { StageLogger } from '../../src/monitor/stageLogger.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { keptPopularity } from '../../src/publish/popularityWatch.ts'
@@ -37,6 +38,8 @@ import type { FromModelThread, ModelThreadTask, PublishStatus, ToModelThread, Tr
 
 /** How often status goes to the main thread: as often as a progress bar is drawn. */
 const statusIntervalMs = 200
+/** How long files and connections get to close. */
+const closeMaxMs = 10_000
 
 const post = (message: FromModelThread) => parentPort?.postMessage(message)
 
@@ -46,7 +49,6 @@ interface Context {
   readonly run: RunDirectory
   readonly io: StageIo
   readonly catalogue: CatalogueReader
-  readonly stop: AbortSignal
   readonly measure: (report: MetricsReport) => void
   readonly onProblem: (message: string) => void
   logger(stage: string): { readonly logger?: StageLogger }
@@ -54,7 +56,7 @@ interface Context {
 
 /** A stage that runs in this thread. */
 interface RunningStage {
-  readonly ended: Promise<void>
+  run(signal: AbortSignal): Promise<void>
   status?(): FromModelThread
   metrics(): readonly MetricsEntry[]
   drain?(on: boolean): void
@@ -64,14 +66,18 @@ interface RunningStage {
 try {
   await main(workerData as ModelThreadTask)
 } catch (error) {
-  const { dataDir, run } = workerData as ModelThreadTask
+  await postFailure(workerData as ModelThreadTask, error)
+} finally {
+  parentPort?.close()
+}
+
+/** Before anything is closed: that may take long where a dependency does not answer. */
+async function postFailure({ dataDir, run }: ModelThreadTask, error: unknown): Promise<void> {
   // The code of a system error is lost between threads.
   const known = await lmdbFault(error, path.join(dataDir, run))
   const { message, stack } = known as Error
   post({ kind: 'failed', code: known instanceof MtmiError ? known.code : undefined, message, stack })
   process.exitCode = 1
-} finally {
-  parentPort?.close()
 }
 
 async function main(task: ModelThreadTask): Promise<void> {
@@ -87,10 +93,11 @@ async function main(task: ModelThreadTask): Promise<void> {
   const catalogue = new CatalogueReader(io, { stage, measure })
   const catalogueMeter = new AccountMeter(new Account('catalogue').numbers())
   const stop = new AbortController()
+  const onProblem = (message: string) => post({ kind: 'problem', message })
+  const onFailure = (task: TaskName) => measure([{ metric: 'taskFailures', labels: { task }, value: 1 }])
+  const tasks = new BackgroundTasks<TaskName>({ clock: systemClock, onProblem, onFailure })
   const context: Context = {
-    ...{ task, run, io, catalogue, measure },
-    stop: stop.signal,
-    onProblem: (message) => post({ kind: 'problem', message }),
+    ...{ task, run, io, catalogue, measure, onProblem },
     logger: (stage) => (task.logStyle === 'json' ? { logger: openStageLogger(config, stage, 'json') } : {})
   }
   const publishing = has('publish') ? await publish(context) : undefined
@@ -103,24 +110,29 @@ async function main(task: ModelThreadTask): Promise<void> {
     for (const { status } of stages) if (status !== undefined) post(status())
     entries.push(...(io.health?.takeReport() ?? []), ...catalogueMeter.entries(catalogue.account()))
     for (const { metrics } of stages) entries.push(...metrics())
-    post({ kind: 'metrics', report: entries.splice(0) })
+    post({ kind: 'metrics', report: entries.splice(0), problem: io.health?.problem() })
   }
-  const ticking = setInterval(report, statusIntervalMs)
   parentPort?.on('message', (message: ToModelThread) => {
     if (message.kind === 'stop') stop.abort()
     else if (message.kind === 'drain') for (const { drain } of stages) drain?.(message.on)
     else void encodeSession(sessions, message)
   })
   post({ kind: 'ready', backend })
+  tasks.every('report', 'the report of the model thread', { intervalMs: statusIntervalMs, required: true }, report)
+  const loops = { publishing, encoding, training }
+  const running = Object.entries(loops).flatMap(([name, stage]) => (stage === undefined ? [] : [[name, stage.run]]))
   try {
-    // A stage that fails ends the others: a process with half of its stages must not look healthy.
-    const results = await Promise.allSettled(stages.map(({ ended }) => ended.finally(() => stop.abort())))
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+    await runTogether({ signal: stop.signal, clock: systemClock }, Object.fromEntries(running))
     report()
+  } catch (error) {
+    await postFailure(task, error)
   } finally {
-    clearInterval(ticking)
-    for (const { close } of stages.reverse()) await close()
-    await io.log.close()
+    await tasks.stop()
+    const close = async () => {
+      for (const { close } of stages.reverse()) await close()
+      await io.log.close()
+    }
+    await withinMs(systemClock, closeMaxMs, close())
   }
 }
 
@@ -186,7 +198,7 @@ async function publish(
   return {
     stage,
     sessions: new BatchingSessionEncoder(replica, () => replica.ready),
-    ended: handledLater(stage.run(context.stop)),
+    run: (signal) => stage.run(signal),
     status: () => ({ kind: 'publish', status: status() }),
     metrics: () => {
       const { items, users } = stage.waiting()
@@ -206,7 +218,6 @@ async function encode({
   run,
   io,
   catalogue,
-  stop,
   measure,
   onProblem
 }: Context): Promise<RunningStage & { readonly sessions: BatchingSessionEncoder }> {
@@ -216,15 +227,15 @@ async function encode({
   const meter = new AccountMeter(new Account('model').numbers())
   return {
     sessions: new BatchingSessionEncoder(replica, () => stage.ready),
-    ended: handledLater(stage.run(stop)),
-    status: () => ({ kind: 'encode', accounts: [catalogue.account(), stage.account()] }),
+    run: (signal) => stage.run(signal),
+    status: () => ({ kind: 'encode', accounts: [catalogue.account(), stage.account()], ready: stage.ready }),
     metrics: () => meter.entries(stage.account()),
     close: () => index.close()
   }
 }
 
 function train(
-  { task: { config }, run, io, catalogue, stop, measure, logger }: Context,
+  { task: { config }, run, io, catalogue, measure, logger }: Context,
   publishing: PublishStage | undefined
 ): RunningStage {
   const { model, train, sequence, progressive, seed } = config
@@ -266,7 +277,7 @@ function train(
     updatesSent: stage.updatesSent
   })
   return {
-    ended: handledLater(stage.run(stop)),
+    run: (signal) => stage.run(signal),
     status: () => ({ kind: 'train', status: status() }),
     metrics: () => [
       { metric: 'rows', labels: { table: 'item' }, value: trainer.items.size },

@@ -7,6 +7,7 @@
 // topic/partition/offset.
 
 import { Account, type AccountNumbers, outcomesOf, sumAccounts } from '../core/account.ts'
+import { runTogether } from '../core/backgroundTasks.ts'
 import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { BadShare, badWindow } from '../log/badShare.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
@@ -71,16 +72,14 @@ export class IngestStage {
    *   UnavailableError
    */
   async run(signal: AbortSignal, options: { readonly untilEnd?: boolean } = {}): Promise<void> {
-    const failed = new AbortController()
-    const either = AbortSignal.any([signal, failed.signal])
-    const runs = this.#options.sources.map((mapper) =>
-      this.#follow(mapper, either, options.untilEnd === true).catch((error: unknown) => {
-        // The others finish what they have; one failure ends the stage, as its topics are one stream.
-        failed.abort()
-        throw error
-      })
-    )
-    for (const result of await Promise.allSettled(runs)) if (result.status === 'rejected') throw result.reason
+    const { sources, clock } = this.#options
+    const mayEnd = options.untilEnd === true
+    // The others finish what they have; one failure ends the stage, as its topics are one stream.
+    const loops = sources.map((mapper) => [
+      `reading ${mapper.source.topic}`,
+      (either: AbortSignal) => this.#follow(mapper, either, mayEnd)
+    ])
+    await runTogether({ signal, clock, mayEnd }, Object.fromEntries(loops))
   }
 
   /** What became of the records of each topic. */

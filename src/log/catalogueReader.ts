@@ -2,6 +2,7 @@
 // main thread and the model thread have one each, because JavaScript objects are not shared between threads.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
+import { untilAborted } from '../core/backgroundTasks.ts'
 import { handledLater } from '../core/promises.ts'
 import { Catalogue, type CatalogueChange } from '../records/catalogue.ts'
 import type { LogRecord } from './eventLog.ts'
@@ -74,12 +75,12 @@ export class CatalogueReader {
    */
   follow(signal: AbortSignal): Promise<void> {
     this.#following ??= handledLater(this.#follow(signal))
-    return Promise.race([this.#following, aborted(signal)])
+    return Promise.race([this.#following, untilAborted(signal)])
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    await Promise.race([Promise.all(this.#holds), aborted(signal)])
+    await Promise.race([Promise.all(this.#holds), untilAborted(signal)])
     await this.#read(signal, true)
     if (signal.aborted) return
     this.#isCaughtUp = true
@@ -113,11 +114,4 @@ export class CatalogueReader {
     this.#account.add('refused')
     this.#next = offset + 1n
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

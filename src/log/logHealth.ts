@@ -34,6 +34,7 @@ export class LogHealth {
   readonly #skipped = new Map<string, number>()
   readonly #blockedSinceMs = new Map<string, number>()
   #lags: readonly PartitionLag[] = []
+  #wasAway = true
 
   /** @param onProblem called with each outage and each gap, once */
   constructor(clock: Clock, onProblem: (message: string) => void) {
@@ -41,7 +42,7 @@ export class LogHealth {
     this.#onProblem = onProblem
   }
 
-  /** @param source whoever waits for the brokers @param what that fails, with its error */
+  /** @param source what waits for the brokers @param what that fails, with its error */
   failing(source: object, what: string): void {
     const nowMs = this.#clock.nowMs()
     const known = this.#failing.get(source)
@@ -90,7 +91,10 @@ export class LogHealth {
   takeReport(): MetricsReport {
     const nowMs = this.#clock.nowMs()
     const sinceMs = Math.min(nowMs, ...[...this.#failing.values()].map((failure) => failure.sinceMs))
-    const report: MetricsEntry[] = [{ metric: 'brokersAway', value: (nowMs - sinceMs) / 1000 }]
+    const report: MetricsEntry[] = []
+    // 0 is reported once: another thread of the process, with a log of its own, may know better.
+    if (sinceMs < nowMs || this.#wasAway) report.push({ metric: 'brokersAway', value: (nowMs - sinceMs) / 1000 })
+    this.#wasAway = sinceMs < nowMs
     for (const [topic, value] of this.#skipped) report.push({ metric: 'skippedRecords', labels: { topic }, value })
     this.#skipped.clear()
     for (const { topic, partition, records } of this.#lags) {

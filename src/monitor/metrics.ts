@@ -55,11 +55,11 @@ const outcome = [...new Set(reader.flatMap((one) => outcomesOf(one)))] as readon
   [R in Reader]: Outcome<R>
 }[Reader][]
 const role = ['item', 'user'] as const
-/**
- * Work beside the stages: offsets and lag, what is live, retention and compaction, the watch of vectors, following the
- * live model.
- */
-export const taskNames = ['progress', 'index', 'maintenance', 'vectors', 'sessions'] as const
+/** What a process does in the background: its stage, its threads, and periodic work. docs/alerts.md describes each. */
+export const taskNames = [
+  ...(['ingest', 'sequence', 'model', 'sessions', 'search'] as const),
+  ...(['progress', 'index', 'maintenance', 'vectors', 'report'] as const)
+] as const
 export type TaskName = (typeof taskNames)[number]
 /** K is at most 16. */
 const tower = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'] as const
@@ -133,7 +133,10 @@ export const metricDefinitions = {
     { partition: { max: 64 } }
   ),
 
-  taskFailures: counter('mtmi_task_failures_total', 'Failed rounds of background tasks of a process; each is retried', {
+  taskFailures: counter('mtmi_task_failures_total', 'Failures of background tasks of a process; each is retried', {
+    task: taskNames
+  }),
+  taskRestarts: counter('mtmi_task_restarts_total', 'Background tasks of a process that ended and were started again', {
     task: taskNames
   }),
 

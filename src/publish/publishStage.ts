@@ -2,6 +2,7 @@
 // items that changed.
 
 import { Account, type AccountNumbers } from '../core/account.ts'
+import { runTogether } from '../core/backgroundTasks.ts'
 import { MtmiError } from '../core/errors.ts'
 import type { Offsets } from '../core/offsets.ts'
 import { Outage } from '../core/outage.ts'
@@ -119,42 +120,37 @@ export class PublishStage {
 
   /** Until abort, or until one of its readers fails. */
   async run(signal: AbortSignal): Promise<void> {
-    const own = new AbortController()
-    const both = AbortSignal.any([signal, own.signal])
-    const { modelUpdates, userSequences, interactions } = this.#options.config.topics
+    const { config, clock } = this.#options
+    const { modelUpdates, userSequences, interactions } = config.topics
     this.#options.onHeldPromotion?.(undefined)
-    await this.#begin(both)
-    const together = async (work: Promise<void>) => {
-      try {
-        await work
-      } finally {
-        own.abort() // a publisher without one of its readers must not look alive
+    await this.#begin(signal)
+    await runTogether(
+      { signal, clock },
+      {
+        'reading the catalogue': (either) => this.#catalogue.follow(either),
+        'reading model updates': (either) =>
+          this.#follow(modelUpdates, either, {
+            use: (record, letters) => this.#takeUpdate(record, letters),
+            skip: (record) => {
+              this.#model.refused()
+              this.#progress.model = record.offset + 1n
+            }
+          }),
+        'reading user sequences': (either) =>
+          this.#follow(userSequences, either, {
+            use: (record) => this.#takeSequence(record),
+            skip: (record) => this.#progress.readSequence(record)
+          }),
+        'counting popularity': (either) =>
+          this.#follow(interactions, either, {
+            resume: (partition) => this.#popularity.resume(partition),
+            resumes: true,
+            use: (record) => this.#popularity.take(record),
+            skip: (record) => this.#popularity.skip(record)
+          }),
+        publishing: (either) => this.#pump(either)
       }
-    }
-    const results = await Promise.allSettled(
-      [
-        this.#catalogue.follow(both),
-        this.#follow(modelUpdates, both, {
-          use: (record, letters) => this.#takeUpdate(record, letters),
-          skip: (record) => {
-            this.#model.refused()
-            this.#progress.model = record.offset + 1n
-          }
-        }),
-        this.#follow(userSequences, both, {
-          use: (record) => this.#takeSequence(record),
-          skip: (record) => this.#progress.readSequence(record)
-        }),
-        this.#follow(interactions, both, {
-          resume: (partition) => this.#popularity.resume(partition),
-          resumes: true,
-          use: (record) => this.#popularity.take(record),
-          skip: (record) => this.#popularity.skip(record)
-        }),
-        this.#pump(both)
-      ].map(together)
     )
-    for (const result of results) if (result.status === 'rejected') throw result.reason
     this.#saveOffsets(true)
     this.#popularity.save(true)
   }

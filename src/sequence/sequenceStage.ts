@@ -2,8 +2,8 @@
 // offset together. What happens in one partition is in ownedPartition.ts.
 
 import { type AccountNumbers, sumAccounts } from '../core/account.ts'
+import { runTogether } from '../core/backgroundTasks.ts'
 import { FencedError, MtmiError } from '../core/errors.ts'
-import { handledLater } from '../core/promises.ts'
 import { TopCounts, type TopCountsState } from '../core/topCounts.ts'
 import { BadShare, badWindow } from '../log/badShare.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
@@ -82,22 +82,16 @@ export class SequenceStage {
 
   /** Until abort; then everything accepted is emitted and committed. */
   async run(signal: AbortSignal): Promise<void> {
-    const own = new AbortController()
-    const both = AbortSignal.any([signal, own.signal])
-    // A stage that cannot read the catalogue any more ends.
-    const following = handledLater(
-      (this.#options.catalogue?.follow(both) ?? Promise.resolve()).catch((error: unknown) => {
-        own.abort()
-        throw error
-      })
-    )
-    try {
-      while (!(await this.#readUntilFenced(both)));
-    } finally {
-      own.abort()
-      this.#options.drift?.save()
+    const { catalogue, drift, clock } = this.#options
+    const sequencing = async (either: AbortSignal) => {
+      while (!(await this.#readUntilFenced(either)));
     }
-    await following
+    const reading = catalogue && { 'reading the catalogue': (either: AbortSignal) => catalogue.follow(either) }
+    try {
+      await runTogether({ signal, clock }, { sequencing, ...reading })
+    } finally {
+      drift?.save()
+    }
   }
 
   /** @returns false where the outcome of an append is not known: then the stage restarts from what the log holds */

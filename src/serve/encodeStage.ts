@@ -3,6 +3,7 @@
 // live items belong to the previous weights.
 
 import type { AccountNumbers } from '../core/account.ts'
+import { runTogether } from '../core/backgroundTasks.ts'
 import { Outage } from '../core/outage.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import type { CatalogueReader } from '../log/catalogueReader.ts'
@@ -48,10 +49,7 @@ export class EncodeStage {
 
   /** Until `signal` aborts, or one of the readers fails. */
   async run(signal: AbortSignal): Promise<void> {
-    const { config, codecs, replica } = this.#options
-    const own = new AbortController()
-    const both = AbortSignal.any([signal, own.signal])
-    const { catalogue } = this.#options
+    const { config, codecs, replica, catalogue, clock } = this.#options
     replica.useCatalogue((itemId) => catalogue.catalogue.featuresOf(itemId))
     catalogue.onChange(({ itemId }) => replica.featuresChanged(itemId))
     const end = (await this.#options.log.ends(config.topics.modelUpdates)).get(0) ?? 0n
@@ -59,34 +57,34 @@ export class EncodeStage {
     const readUpdate = ({ offset }: LogRecord) => {
       if (offset + 1n >= end) this.#caughtUp = true
     }
-    const ending = (work: Promise<void>) => work.finally(() => own.abort())
-    const results = await Promise.allSettled([
-      ending(catalogue.follow(both)),
-      ending(
-        followTopic(this.#options, {
-          ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: both, measure: this.#options.measure },
-          use: (record, letters) => {
-            this.#model.read()
-            if (record.value === null) this.#model.empty()
-            else {
-              const update = codecs.modelUpdate.decode(record.value)
-              this.#model.decoded(update)
-              replica.apply(update, record.offset + 1n)
-              const unfit = replica.takeUnfit()
-              this.#model.applied(unfit.length)
-              addUnfit(letters, codecs, record, unfit)
+    await runTogether(
+      { signal, clock },
+      {
+        'reading the catalogue': (either) => catalogue.follow(either),
+        'reading model updates': (either) =>
+          followTopic(this.#options, {
+            ...{ stage: 'serve', topic: config.topics.modelUpdates, signal: either, measure: this.#options.measure },
+            use: (record, letters) => {
+              this.#model.read()
+              if (record.value === null) this.#model.empty()
+              else {
+                const update = codecs.modelUpdate.decode(record.value)
+                this.#model.decoded(update)
+                replica.apply(update, record.offset + 1n)
+                const unfit = replica.takeUnfit()
+                this.#model.applied(unfit.length)
+                addUnfit(letters, codecs, record, unfit)
+              }
+              readUpdate(record)
+            },
+            skip: (record) => {
+              this.#model.refused()
+              readUpdate(record)
             }
-            readUpdate(record)
-          },
-          skip: (record) => {
-            this.#model.refused()
-            readUpdate(record)
-          }
-        })
-      ),
-      ending(this.#switch(both))
-    ])
-    for (const result of results) if (result.status === 'rejected') throw result.reason
+          }),
+        'following the live model': (either) => this.#switch(either)
+      }
+    )
   }
 
   async #switch(signal: AbortSignal): Promise<void> {

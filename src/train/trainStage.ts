@@ -2,9 +2,9 @@
 // a restart trains on the very same batches again.
 
 import type { AccountNumbers } from '../core/account.ts'
+import { runTogether } from '../core/backgroundTasks.ts'
 import { CorruptError, DivergedError } from '../core/errors.ts'
 import type { OffsetRanges, Offsets } from '../core/offsets.ts'
-import { handledLater } from '../core/promises.ts'
 import { CatalogueReader } from '../log/catalogueReader.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import { isErasure } from '../log/erasure.ts'
@@ -96,34 +96,35 @@ export class TrainStage {
 
   /** Until abort; then a checkpoint is taken. */
   async run(signal: AbortSignal): Promise<void> {
-    const { log, config, clock } = this.#options
     await this.#restore()
     this.#held.release()
-    const own = new AbortController()
-    const both = AbortSignal.any([signal, own.signal])
-    // A trainer that no longer follows the catalogue ends.
-    const following = handledLater(this.#catalogue.follow(both).finally(() => own.abort()))
-    try {
-      await this.#catalogue.caughtUp(both) // features must be known before the items are trained on
-      await this.#requests.handle()
-      this.#checkpointMs = clock.nowMs()
-      this.#sender.start()
-      const resume = async (partition: number) => this.#waiting.next.get(partition) ?? 0n
-      for await (const event of log.read(config.topics.userSequences, { resume, signal: both })) {
-        if (event.kind === 'records') await this.#receive(event.partition, event.records)
-        await this.#trainDue(event.kind === 'idle', both)
-        await this.#requests.handle()
-        await this.#housekeep()
+    await runTogether(
+      { signal, clock: this.#options.clock },
+      {
+        'reading the catalogue': (either) => this.#catalogue.follow(either),
+        training: (either) => this.#readSequences(either)
       }
-    } finally {
-      own.abort()
-    }
-    await following
+    )
     await this.#writer.saved()
     const isSaved =
       this.#saved?.batch === this.batch && this.#saved.next === JSON.stringify(offsetsOf(this.#waiting.next))
     if (this.#state.isSound && !isSaved) await this.#checkpoint()
     await this.#writer.saved()
+  }
+
+  async #readSequences(signal: AbortSignal): Promise<void> {
+    const { log, config, clock } = this.#options
+    await this.#catalogue.caughtUp(signal) // features must be known before the items are trained on
+    await this.#requests.handle()
+    this.#checkpointMs = clock.nowMs()
+    this.#sender.start()
+    const resume = async (partition: number) => this.#waiting.next.get(partition) ?? 0n
+    for await (const event of log.read(config.topics.userSequences, { resume, signal })) {
+      if (event.kind === 'records') await this.#receive(event.partition, event.records)
+      await this.#trainDue(event.kind === 'idle', signal)
+      await this.#requests.handle()
+      await this.#housekeep()
+    }
   }
 
   /** While on, batches that are not full are trained on at once, and updates are sent as soon as nothing waits. */

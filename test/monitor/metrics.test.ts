@@ -60,6 +60,7 @@ const units = [
     'requests',
     'lists',
     'detections',
+    'restarts',
     'records'
   ],
   ...['step', 'loss', 'norm', 'cosine', 'distance', 'psi']

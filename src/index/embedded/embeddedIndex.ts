@@ -31,7 +31,7 @@ import type {
 } from '../vectorIndex.ts'
 import { IndexSearcher } from './indexSearcher.ts'
 import { IndexStore, type VersionState } from './indexStore.ts'
-import { SearchThread } from './searchThread.ts'
+import { type SearchTasks, SearchThread } from './searchThread.ts'
 
 export interface EmbeddedIndexOptions {
   /**
@@ -39,6 +39,8 @@ export interface EmbeddedIndexOptions {
    * process that only writes. Default true.
    */
   readonly searchThread?: boolean
+  /** Of the process: they supervise the thread. */
+  readonly tasks?: SearchTasks
 }
 
 /**
@@ -62,11 +64,14 @@ export class EmbeddedIndex implements VectorIndex {
    *
    * @throws CorruptError if what is there is damaged, or is not an index
    */
-  static async open(directory: string, { searchThread = true }: EmbeddedIndexOptions = {}): Promise<EmbeddedIndex> {
+  static async open(
+    directory: string,
+    { searchThread = true, tasks }: EmbeddedIndexOptions = {}
+  ): Promise<EmbeddedIndex> {
     const store = await IndexStore.open(directory)
     try {
       await store.sweep()
-      return new EmbeddedIndex(store, searchThread ? await SearchThread.start(directory) : undefined)
+      return new EmbeddedIndex(store, searchThread ? await SearchThread.start(directory, tasks) : undefined)
     } catch (error) {
       await store.close()
       throw error

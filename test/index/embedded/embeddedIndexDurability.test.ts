@@ -18,12 +18,15 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import test from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { BackgroundTasks } from '../../../src/core/backgroundTasks.ts'
+import { systemClock } from '../../../src/core/clock.ts'
 import { CorruptError, UnavailableError } from '../../../src/core/errors.ts'
 import { EmbeddedIndex } from '../../../src/index/embedded/embeddedIndex.ts'
 import { IndexSearcher } from '../../../src/index/embedded/indexSearcher.ts'
 import { IndexStore } from '../../../src/index/embedded/indexStore.ts'
 import { SearchThread } from '../../../src/index/embedded/searchThread.ts'
 import { itemPoint, userPoint } from '../../conformance/vectorIndexPoints.ts'
+import { SteppedClock } from '../../support/steppedClock.ts'
 
 const shape = { dimensions: 4, interestCount: 1 }
 const x = [1, 0, 0, 0]
@@ -246,28 +249,54 @@ test('a search thread that dies is replaced: what waited is refused, what follow
     await written(directory)
     const thread = await SearchThread.start(directory)
     const search = () => thread.call('search', [toX, 1])
-    for (let i = 0; i < 8; i++) {
-      const waiting = Array.from({ length: 50 }, search)
-      const outcomes = Promise.allSettled(waiting)
-      await thread.kill()
-      for (const outcome of await outcomes) {
-        assert(outcome.status === 'fulfilled' || outcome.reason instanceof UnavailableError)
-      }
-      assert.equal((await search()).lists?.[0]?.length, 1)
+    const waiting = Array.from({ length: 50 }, search)
+    const outcomes = Promise.allSettled(waiting)
+    await thread.kill()
+    for (const outcome of await outcomes) {
+      assert(outcome.status === 'fulfilled' || outcome.reason instanceof UnavailableError)
     }
+    assert.equal((await search()).lists?.[0]?.length, 1)
     await thread.close()
     await assert.rejects(search(), UnavailableError)
   }))
 
-test('a search thread that keeps dying is given up', () =>
+test('a search thread that keeps dying is replaced each time, later and later, and readiness says so meanwhile', () =>
   inDirectory(async (directory) => {
     await written(directory)
-    const thread = await SearchThread.start(directory)
-    for (let i = 0; i < 6; i++) await thread.kill()
-    await assert.rejects(
-      thread.call('search', [toX, 1]),
-      (error: unknown) => error instanceof UnavailableError && error.message.includes('6 times')
-    )
+    const clock = new SteppedClock(0)
+    const counted = { failures: 0, restarts: 0 }
+    const tasks = new BackgroundTasks<'search'>({
+      ...{ clock, onProblem: () => {} },
+      onFailure: () => counted.failures++,
+      onRestart: () => counted.restarts++
+    })
+    const readiness = () => tasks.readiness({ ready: true, detail: '' })
+    const thread = await SearchThread.start(directory, tasks)
+    const search = () => thread.call('search', [toX, 1])
+    for (let death = 1; death <= 5; death++) {
+      await thread.kill()
+      await clock.pass(0)
+      if (death > 1) await assert.rejects(search(), UnavailableError, 'refused at once: the next thread is not near')
+      assert.match(readiness().detail, /^the search thread of the index fails since .* died before it answered/)
+      assert.equal(readiness().ready, false)
+      await clock.pass(10_000)
+      assert.equal((await search()).lists?.[0]?.length, 1)
+      assert.equal(readiness().ready, true)
+      assert.deepEqual(counted, { failures: death, restarts: death })
+    }
+    await tasks.stop()
+    await thread.close()
+  }))
+
+test('a search thread whose items are damaged when it is replaced ends the process', () =>
+  inDirectory(async (directory) => {
+    const file = await written(directory)
+    const tasks = new BackgroundTasks<'search'>({ clock: systemClock, onProblem: () => {}, onFailure: () => {} })
+    const thread = await SearchThread.start(directory, tasks)
+    writeFileSync(file, 'not an index at all'.repeat(1000))
+    await thread.kill()
+    await assert.rejects(tasks.failed, CorruptError)
+    await assert.rejects(thread.call('search', [toX, 1]), CorruptError)
     await thread.close()
   }))
 
