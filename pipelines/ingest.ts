@@ -1,7 +1,7 @@
 // `mtmi ingest`: the topics of `sources` → interactions and items. On Kafka several processes share the partitions.
 
-import { untilAborted } from '../src/core/backgroundTasks.ts'
 import { type AccountNumbers, accountText, sumAccounts } from '../src/core/account.ts'
+import { untilAborted } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
