@@ -70,12 +70,13 @@ export class CatalogueReader {
   }
 
   /**
-   * Reads until abort. The first call begins; every other one fails with the same error, and waits for the same end, or
-   * for its own abort.
+   * Reads until abort. The first call begins, with its signal; every other one fails with the same error, and otherwise
+   * ends with its own abort: why the first was stopped is for its stage to say.
    */
   follow(signal: AbortSignal): Promise<void> {
     this.#following ??= handledLater(this.#follow(signal))
-    return Promise.race([this.#following, untilAborted(signal)])
+    const aborted = handledLater(untilAborted(signal))
+    return Promise.race([this.#following.then(() => aborted), aborted])
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
