@@ -71,8 +71,11 @@ async function record(file: string): Promise<void> {
   await loadBackend()
   const seed = Number(flags.seed)
   const simulation = simulate({ seed, ...ofSimulation })
-  const { train, model, sequence, events } = config
-  const trainer = new IncrementalTrainer({ model, train, historyMax: sequence.historyMax, seed })
+  const { train, model, sequence, events, progressive } = config
+  const trainer = new IncrementalTrainer({
+    ...{ model, train, seed, historyMax: sequence.historyMax },
+    rankedShare: progressive.share
+  })
   trainer.useCatalogue(featureLookup([...simulation.items()]))
   const found: Example[] = []
   for await (const emitted of simulatedSequences(simulation, { sequence, events })) {
