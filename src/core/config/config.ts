@@ -124,6 +124,7 @@ export function resolveConfig(
     merged = mergeSettings(merged, nest(path, parseScalar(fromFile ? readSecret(text).trimEnd() : text)))
   }
   merged = mergeSettings(merged, overrides as Record<string, unknown>)
+  problems.push(...reservedNames(merged))
   const parsed = configSchema.safeParse(merged)
   const topics = isMapping(merged.topics) ? merged.topics : {}
   const names = {
@@ -276,6 +277,17 @@ function editDistance(a: string, b: string): number {
     row = next
   }
   return row[b.length]!
+}
+
+/** zod drops this key without a word. */
+function reservedNames(value: unknown, path = ''): string[] {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const at = path === '' ? key : `${path}.${key}`
+    return key === '__proto__'
+      ? [`${at}: \`__proto__\` is reserved and cannot be a name in the configuration: use another name`]
+      : reservedNames(inner, at)
+  })
 }
 
 /** Settings of `over` over those of `base`. A list replaces a list; undefined changes nothing. */

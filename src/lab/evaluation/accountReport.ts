@@ -65,15 +65,15 @@ export function ignoredLines({
   typeWeights,
   run
 }: Pick<AccountedRun, 'ignoredTypes' | 'typeWeights' | 'run'>): string[] {
-  const { named, other } = ignoredTypes
-  const total = named.reduce((sum, [, count]) => sum + count, other)
+  const total = ignoredTypes.named.reduce((sum, [, count]) => sum + count, ignoredTypes.other)
   if (total === 0) return []
-  const shown = named.slice(0, typesShownMax)
+  const shown = ignoredTypes.named.slice(0, typesShownMax)
   const rest = total - shown.reduce((sum, [, count]) => sum + count, 0)
   const types = shown.map(([type, count]) => `${clipped(type)} ${count.toLocaleString('en')}`)
   if (rest > 0) types.push(`other types ${rest.toLocaleString('en')}`)
-  // Each type gets a weight to be looked at: 1 is that of a click.
-  const weights = { ...typeWeights, ...Object.fromEntries(shown.map(([type]) => [type, 1])) }
+  // Each type gets a weight to be looked at: 1 is that of a click. `__proto__` can have none.
+  const named = shown.filter(([type]) => type !== '__proto__').map(([type]) => [type, 1])
+  const weights = { ...typeWeights, ...Object.fromEntries(named) }
   const setting = `events.types=${JSON.stringify(weights)}`
   return [
     `sequence: ${total.toLocaleString('en')} of types without a weight: ${types.join(', ')}.`,

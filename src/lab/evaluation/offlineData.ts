@@ -114,6 +114,11 @@ export async function loadOfflineData(
   }
 }
 
+/** Can be given with `--types` as it is. */
+function isPlain(type: string): boolean {
+  return /^[\w.:-]+$/.test(type) && type !== '__proto__'
+}
+
 /** What was left out, in words, and what to do; empty if everything is used. */
 export function leftOut({ records, usedTypes }: Pick<OfflineData, 'records' | 'usedTypes'>): string[] {
   const { read, ignored, refused, ignoredTypes } = records
@@ -123,9 +128,9 @@ export function leftOut({ records, usedTypes }: Pick<OfflineData, 'records' | 'u
     const rest = ignored - shown.reduce((sum, [, count]) => sum + count, 0)
     const types = shown.map(([type, count]) => `${type} ${count.toLocaleString('en')}`)
     if (rest > 0) types.push(`other types ${rest.toLocaleString('en')}`)
-    const weights = [...usedTypes, ...shown.map(([type]) => type)].map((type) => `${type}=1`).join(',')
+    const weights = [...usedTypes, ...shown.map(([type]) => type)].filter(isPlain).map((type) => `${type}=1`)
     lines.push(
-      `${ignored.toLocaleString('en')} of ${read.toLocaleString('en')} interactions are left out, because their types have no weight: ${types.join(', ')}. To use them too: --types ${weights}`
+      `${ignored.toLocaleString('en')} of ${read.toLocaleString('en')} interactions are left out, because their types have no weight: ${types.join(', ')}. To use them too: --types ${weights.join(',')}`
     )
   }
   if (refused > 0) lines.push(`${refused.toLocaleString('en')} of ${read.toLocaleString('en')} lines could not be read`)

@@ -36,6 +36,21 @@ test('all problems are reported at once, each with its name, its value and what 
   )
 })
 
+test('a name that cannot be kept is refused where it is, in a list too, and other names of every object are kept', () => {
+  const types = JSON.parse('{"toString": 2, "__proto__": 1}')
+  const features = JSON.parse('{"constructor": "a", "__proto__": "b"}')
+  const sources = [{ topic: 'goods', kind: 'items', format: 'json', item: 'id', features }]
+  assert.throws(
+    () => resolveConfig({ events: { types }, sources }, {}),
+    (error: ConfigError) => {
+      assert.match(error.message, /events\.types\.__proto__: `__proto__` is reserved/)
+      assert.match(error.message, /sources\.0\.features\.__proto__/)
+      return true
+    }
+  )
+  assert.equal(resolveConfig({ events: { types: { toString: 2 } } }, {}).events.types.toString, 2)
+})
+
 test('a file that is not a mapping is refused', () => {
   assert.throws(() => resolveConfig(['a'], {}), /must be a mapping/)
 })
