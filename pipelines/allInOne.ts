@@ -24,6 +24,7 @@ import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/records/interaction.ts'
 import type { SequenceStep } from '../src/records/userSequence.ts'
+import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage, type SequenceStatus } from '../src/sequence/sequenceStage.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import { Recommender } from '../src/serve/recommender.ts'
@@ -46,6 +47,16 @@ const watchMs = 1000
 /** Between two rounds of retention and compaction; each does a bounded amount. */
 const maintainMs = 10_000
 
+export interface PipelineOptions {
+  /** Called for what fails and is retried. */
+  readonly onProblem: (message: string) => void
+  /**
+   * Folders of the run for what a process of a consumer group keeps, as `mtmi sequence` and `publish` have them; absent:
+   * those of the only process.
+   */
+  readonly places?: { readonly sequence: string; readonly publish: string }
+}
+
 export interface PipelineStatus {
   readonly sequence: SequenceStatus
   readonly train: TrainStatus | undefined
@@ -59,6 +70,7 @@ interface PipelineParts {
   readonly tasks: BackgroundTasks<TaskName>
   readonly run: RunDirectory
   readonly onProblem: (message: string) => void
+  readonly places?: PipelineOptions['places']
 }
 
 export class WholePipeline {
@@ -81,7 +93,7 @@ export class WholePipeline {
   /** What was served at the last look, at most a second ago. */
   #live: () => IndexState | undefined = () => undefined
 
-  private constructor({ io, index, metrics, tasks, run, onProblem }: PipelineParts) {
+  private constructor({ io, index, metrics, tasks, run, onProblem, places }: PipelineParts) {
     const { config, clock } = io
     this.io = io
     this.index = index
@@ -102,27 +114,32 @@ export class WholePipeline {
     this.#sequence = new SequenceStage({
       ...io,
       ...{ measure, catalogue, drift: this.drift },
-      openStore: (partition) => openSequenceStore(run, partition),
+      openStore: (partition) =>
+        config.log === 'kafka' && places !== undefined
+          ? openOwnedSequences({ io, disk: ownedDisk(run.path(places.sequence)) }, partition)
+          : openSequenceStore(run, partition),
       ...openLogger(config, 'sequence', logStyle(config, false)).forStages
     })
   }
 
-  /** @param onProblem called for what fails and is retried */
   static async open(
     config: Config,
     dataDir: string,
     run: RunDirectory,
-    onProblem: (message: string) => void
+    { onProblem, places }: PipelineOptions
   ): Promise<WholePipeline> {
     const io = await openStageIo(config, run)
     const metrics = createMetrics({ clock: io.clock })
     const measure = (report: MetricsReport) => metrics.apply(report)
     const tasks = processTasks(metrics, onProblem)
     const index = await openIndex(config, run, { searchThread: true, tasks, onProblem, measure })
-    const pipeline = new WholePipeline({ io, index, metrics, tasks, run, onProblem })
-    const task = { config, dataDir, run: run.name, stages: ['train', 'publish'], logStyle: logStyle(config, false) }
+    const pipeline = new WholePipeline({ io, index, metrics, tasks, run, onProblem, ...(places && { places }) })
+    const task: ModelThreadTask = {
+      ...{ config, dataDir, run: run.name, stages: ['train', 'publish'], logStyle: logStyle(config, false) },
+      ...(places && { place: places.publish })
+    }
     try {
-      await pipeline.#begin(task as ModelThreadTask)
+      await pipeline.#begin(task)
     } catch (error) {
       await index.close()
       await io.log.close()
@@ -216,6 +233,12 @@ export class WholePipeline {
     return this.#watch.lags(this.io.clock.nowMs())
   }
 
+  /** Events that wait for the sequencer, as of the last look. */
+  waitingEvents(): number {
+    for (const { stage, waiting } of this.stages()) if (stage === 'sequence') return waiting
+    return 0
+  }
+
   /** From a click in the log to its user's vectors being searchable; undefined before the first. */
   freshnessMs(): { p50: number; p99: number } | undefined {
     if (this.#freshness.count === 0) return undefined
@@ -271,6 +294,25 @@ export class WholePipeline {
       await pause(pollMs)
     }
     this.#drain(false)
+  }
+
+  /**
+   * Resolves when everything that is in the log now has been sequenced, trained on and published. Later events are not
+   * waited for: a topic that is written to never ends.
+   */
+  async passed(): Promise<void> {
+    const { log, config } = this.io
+    const until = async (isReached: () => boolean) => {
+      while (!isReached()) {
+        this.#throwFailure()
+        await pause(pollMs)
+      }
+    }
+    const events = await log.ends(config.topics.interactions)
+    await until(() => recordsBehind(this.#sequence.consumed(), events) <= 0)
+    const sequences = await log.ends(config.topics.userSequences)
+    await until(() => recordsBehind(this.#train?.consumed ?? {}, sequences) <= 0)
+    await until(() => recordsBehind(this.#publish?.consumed ?? {}, sequences) <= 0)
   }
 
   #drain(on: boolean): void {

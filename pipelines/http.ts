@@ -89,8 +89,8 @@ export async function startHttpService(
   }
 }
 
-/** The ones that are learned from, a click first. */
-function countedTypes(types: Readonly<Record<string, number>>): string[] {
+/** The types that are trained on, a click first. */
+export function countedTypes(types: Readonly<Record<string, number>>): string[] {
   const names = Object.keys(types).filter((type) => own(types, type)! > 0)
   return [...names.filter((type) => type === 'click'), ...names.filter((type) => type !== 'click')]
 }

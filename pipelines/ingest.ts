@@ -4,12 +4,11 @@ import { type AccountNumbers, accountText, sumAccounts } from '../src/core/accou
 import { untilAborted } from '../src/core/backgroundTasks.ts'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
-import type { RunDirectory } from '../src/core/runDirectory.ts'
-import { type StateKind, z } from '../src/core/stateFile.ts'
 import { print } from '../src/core/terminal.ts'
-import { type IngestOffsets, IngestStage } from '../src/ingest/ingestStage.ts'
+import { IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
 import type { EventLog } from '../src/log/eventLog.ts'
+import { fileOffsets } from './ingestOffsets.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
@@ -73,23 +72,4 @@ export async function progressOf(
     }
   }
   return progress
-}
-
-export const ingestOffset: StateKind<{ readonly next: string }> = {
-  file: 'ingest.json',
-  version: 1,
-  schema: z.strictObject({ next: z.string().regex(/^\d+$/) }),
-  removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
-}
-
-/** One file a partition: processes that share a folder and rebalance partitions do not overwrite each other's. */
-export function fileOffsets(run: RunDirectory): IngestOffsets {
-  const file = (topic: string, partition: number) => run.state(ingestOffset, `ingest/${topic}/${partition}.json`)
-  return {
-    load: (topic, partition) => {
-      const saved = file(topic, partition).load()
-      return saved === undefined ? undefined : BigInt(saved.next)
-    },
-    save: (topic, partition, next) => file(topic, partition).save({ next: String(next) })
-  }
 }

@@ -84,7 +84,7 @@ export async function readIndex<T>(
 ): Promise<T> {
   if (!hasIndex(config, run))
     throw new UnavailableError(
-      `nothing has been published in ${run.root} yet: run \`mtmi start\` or \`mtmi replay --data PATH\` first, or choose another --data-dir`
+      `nothing has been published in ${run.root} yet: run \`mtmi start\`, \`mtmi replay --data PATH\` or \`mtmi up\` first, or choose another --data-dir`
     )
   const index = await openIndex(config, run, { searchThread: false })
   try {

@@ -12,10 +12,10 @@ const rounded = (value: number) => Math.round(value * 1e4) / 1e4
 /** Changes that were noticed, the newest. */
 const detectionsShown = 6
 
-/** @param source where the events come from, and what became of its rows */
+/** @param source where the events come from, and the outcomes of all records in the order of the flow */
 export function pipelineNumbers(
   pipeline: WholePipeline,
-  source: { title: string; rows: AccountNumbers<'source'> }
+  source: { title: string; accounts: readonly AccountNumbers[] }
 ): PipelineNumbers {
   const { sequence, train } = pipeline.status()
   const { backend, tensorflow } = pipeline.backend
@@ -25,7 +25,7 @@ export function pipelineNumbers(
     source: source.title,
     backend: backend === 'tensorflow' ? `tfjs-node, libtensorflow ${tensorflow}` : 'WASM',
     ...(newestEventMs > 0 ? { newestEventMs } : {}),
-    records: [source.rows, ...pipeline.accounts()].map((account) => ({ ...account, text: accountText(account) })),
+    records: source.accounts.map((account) => ({ ...account, text: accountText(account) })),
     ignoredTypes: Object.fromEntries(sequence.ignoredTypes.named),
     users: sequence.users,
     stages: [...pipeline.stages()].map(({ stage, lagSeconds, waiting, done }) => ({

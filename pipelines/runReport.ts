@@ -1,4 +1,4 @@
-// The report of `start` and `replay`, collected from the stages when everything in the log has been handled.
+// The report of `start`, `replay` and `up`, collected from the stages when everything in the log has been handled.
 
 import type { AccountNumbers } from '../src/core/account.ts'
 import { interestCountOf } from '../src/core/config/modelOptions.ts'
@@ -17,12 +17,12 @@ const foundSample = 500
 /** Steps from which a reader can recognise interests. */
 const sampleHistoryMin = 10
 
-/** @param rows account of the source @param seconds since its first row was loaded */
+/** @param accounts of the source and the stages @param seconds since its first row was loaded */
 export async function collectReport(
   pipeline: WholePipeline,
   { title, simulation }: Pick<StartSource, 'title' | 'simulation'>,
   run: RunDirectory,
-  { rows, seconds }: { rows: AccountNumbers<'source'>; seconds: number }
+  { accounts, seconds }: { accounts: readonly AccountNumbers[]; seconds: number }
 ): Promise<RunReport> {
   const { sequence, train, publish } = pipeline.status()
   const { config } = pipeline.io
@@ -42,7 +42,7 @@ export async function collectReport(
     interactionsThisTime: sequence.readThisTime,
     users: sequence.users,
     items: live?.items ?? 0,
-    accounts: [rows, ...pipeline.accounts()],
+    accounts,
     ignoredTypes: sequence.ignoredTypes,
     typeWeights: config.events.types,
     otherLosses: {

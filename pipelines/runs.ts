@@ -112,7 +112,7 @@ function existing({ dataDir }: Choice, name: string | undefined): RunDirectory {
   const runs = listRuns(dataDir).map((run) => run.name)
   if (name === undefined)
     throw new ConfigError([
-      `there is no run in ${root}: \`mtmi start\` or \`mtmi replay --data PATH\` begins one, or choose another --data-dir`
+      `there is no run in ${root}: \`mtmi start\`, \`mtmi replay --data PATH\` or \`mtmi up\` begins one, or choose another --data-dir`
     ])
   if (runs.includes(name)) return new RunDirectory(dataDir, name)
   throw new ConfigError([

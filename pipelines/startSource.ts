@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Config } from '../src/core/config/config.ts'
 import { ConfigError } from '../src/core/errors.ts'
 import type { RunDirectory, RunOrigin } from '../src/core/runDirectory.ts'
-import { type Dataset, type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
+import { type DatasetReading, openDataset } from '../src/lab/dataset/dataset.ts'
 import { type Simulation, simulate } from '../src/lab/simulation/simulation.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction } from '../src/records/interaction.ts'
@@ -17,14 +17,29 @@ export interface SourceOptions extends DatasetReading {
   readonly events?: number
 }
 
-export interface StartSource {
-  readonly title: string
+/** Rows that are appended to the log as one numbered sequence: a restart continues where the last process ended. */
+export interface Load {
+  /** Two loads with one name are one load. */
+  readonly name: string
   /** Number of interactions, repeated and bad ones included. */
   total(): Promise<number>
   items(): AsyncIterable<CatalogueItem> | Iterable<CatalogueItem>
+  /** The same ones in the same order at each start. */
   interactions(): AsyncIterable<Interaction> | Iterable<Interaction>
+  begin?(): void
+  /** All of them are in the log. */
+  end?(rows: number): void
+}
+
+export interface StartSource {
+  readonly title: string
+  /** In the order in which they are loaded. */
+  readonly loads: readonly Load[]
+  /** Rows that could not be read so far. */
+  refused(): number
+  /** What else is to be said of the rows read so far. */
+  notes(): readonly string[]
   readonly simulation?: Simulation
-  readonly dataset?: Dataset
 }
 
 export async function openStartSource(
@@ -36,25 +51,30 @@ export async function openStartSource(
   if (data === undefined) {
     const simulation = simulate({ seed, graceMs: sequence.graceMs, ...(events === undefined ? {} : { events }) })
     const { duplicateShare, badShare, events: genuine } = simulation.options
-    return {
-      title: 'a simulated clickstream',
+    const load: Load = {
+      name: run.name,
       total: async () => Math.round(genuine * (1 + duplicateShare + badShare)),
       items: () => simulation.items(),
-      interactions: () => simulation.interactions(),
-      simulation
+      interactions: () => simulation.interactions()
     }
+    return { title: 'a simulated clickstream', loads: [load], refused: () => 0, notes: () => [], simulation }
   }
   const { format, columns, items, itemColumns, filters } = reading
   const dataset = await openDataset(data, {
     ...{ seed, rules: valueRules(config.events), deadLetterDir: run.root, tempDir: run.root },
     ...{ format, columns, items, itemColumns, filters }
   })
-  return {
-    title: dataset.describe,
+  const load: Load = {
+    name: run.name,
     total: () => dataset.count(),
     items: () => dataset.items(),
-    interactions: () => dataset.interactions(),
-    dataset
+    interactions: () => dataset.interactions()
+  }
+  return {
+    title: dataset.describe,
+    loads: [load],
+    refused: () => dataset.deadLetters,
+    notes: () => dataset.notes
   }
 }
 

@@ -66,37 +66,40 @@ const group = (title: string, example: string) => program.commandsGroup(`${`${ti
 const stageOnce = () => once('End when everything in the log has been processed')
 const user = () => new Option('--user <id>', 'User ID').argParser(nonEmpty('a user')).makeOptionMandatory()
 
-group('Everything in one process', 'mtmi start --events 20000')
+group('Everything in one process', 'mtmi init clicks.csv && mtmi up')
+const serving = () => [port(), once('End after the report instead of serving'), json()]
 const learning = () => [
-  ...readingOptions(),
-  port(),
   new Option('--model <name>', 'User model, for comparisons').choices(learnedModels).default('mtmi'),
   new Option('--option <key=value...>', 'Option of the model, such as model.temperature=0.2')
     .argParser(collect)
-    .default([], 'none'),
-  once('End after the report instead of serving'),
-  json()
+    .default([], 'none')
 ]
 withOptions(
-  addCommand(program, 'start', 'A simulation or a data set: train, report, serve', [
-    ['mtmi start --events 20000 --once', 'a simulation, and the report'],
-    ['mtmi start --data clicks.csv --columns user=uid,item=sku,time=ts', 'a file of events']
+  addCommand(program, 'start', 'The demonstration: a simulation, trained on, reported and served', [
+    ['mtmi start --events 20000 --once', 'a small one, and the report']
   ]),
   [
-    data(),
-    new Option('--events <number>', 'Events of the simulation (default: 60,000)')
-      .argParser(wholeNumber)
-      .conflicts(['data', 'format', 'columns', 'items', 'itemColumns', 'types', 'filter']),
-    ...learning()
+    new Option('--events <number>', 'Events of the simulation (default: 60,000)').argParser(wholeNumber),
+    ...[...learning(), ...serving()]
   ]
 )
   .addHelpText('after', () => labOptionsHelp('model'))
   .action(startLearning)
 withOptions(
-  addCommand(program, 'replay', 'A data set in time order: train, report, serve', [
+  addCommand(program, 'up', 'Your `files` and `sources`: load, train, report, serve and follow', [
+    ['mtmi up', 'the configuration that `mtmi init` wrote; Ctrl-C and a second run continue'],
+    ['mtmi up --once', 'what there is so far, and the report']
+  ]),
+  serving()
+).action(async (options) =>
+  (await import('../up.ts')).up(configured({ serve: { port: options.port } }), { ...options, configFile: configFile() })
+)
+withOptions(
+  addCommand(program, 'replay', 'A data set as a recording, without configuration: train, report, serve', [
+    ['mtmi replay --data clicks.csv --columns user=uid,item=sku,time=ts', 'a file of events'],
     ['mtmi replay --data ml-100k --once --json', 'the figures of a data set as JSON']
   ]),
-  [data().makeOptionMandatory(), ...learning()]
+  [data().makeOptionMandatory(), ...readingOptions(), ...learning(), ...serving()]
 )
   .addHelpText('after', () => labOptionsHelp('model'))
   .action(startLearning)

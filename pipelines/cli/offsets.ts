@@ -4,7 +4,7 @@ import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { print } from '../../src/core/terminal.ts'
 import { KafkaOffsets, type ResetTarget } from '../../src/log/kafka/kafkaOffsets.ts'
-import { fileOffsets } from '../ingest.ts'
+import { fileOffsets } from '../ingestOffsets.ts'
 import { runToChange, runToRead } from '../runs.ts'
 
 /** Consumer groups of the run: the stages that share partitions. */

@@ -105,9 +105,9 @@ async function measure(rate: number, brokers: readonly string[] | undefined): Pr
   )
   if (brokers !== undefined) await applyTopics(config.kafka, wantedTopics(config))
   const run = new RunDirectory(dataDir, `bench-${suffix}`).make({ configFile: null })
-  const pipeline = await WholePipeline.open(config, dataDir, run, (problem) =>
-    process.stderr.write(`warning: ${problem}\n`)
-  )
+  const pipeline = await WholePipeline.open(config, dataDir, run, {
+    onProblem: (problem) => process.stderr.write(`warning: ${problem}\n`)
+  })
   const stop = new AbortController()
   const { log, codecs } = pipeline.io
   const total = rate * (warmupSeconds + seconds)

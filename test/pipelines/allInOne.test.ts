@@ -17,7 +17,7 @@ test('an index that fails for a while ends nothing: readiness says so, comes bac
   const problems: string[] = []
   const run = new RunDirectory(dataDir, 'run')
   mkdirSync(run.root, { recursive: true })
-  const pipeline = await WholePipeline.open(config, dataDir, run, (text) => problems.push(text))
+  const pipeline = await WholePipeline.open(config, dataDir, run, { onProblem: (text) => problems.push(text) })
   const until = async (ready: boolean) => {
     for (let waited = 0; pipeline.readiness().ready !== ready; waited += 50) {
       assert(waited < 30_000, `ready is not ${ready}: ${pipeline.readiness().detail}`)

@@ -35,12 +35,10 @@ const wrong: readonly Wrong[] = [
   { args: ['reset', '--yes'], says: /there is no run in .*`mtmi start`/ },
   { args: ['start', '--evnts', '5'], says: /unknown option '--evnts'\n.*Did you mean --events\?/ },
   { args: ['start', '--events', 'many'], says: /'--events <number>' argument 'many' is invalid. Give a whole number/ },
+  { args: ['start', '--data', 'file'], says: /unknown option '--data'/ },
+  { args: ['up'], says: /there is no mtmi\.yaml here: `mtmi init FILE` or/ },
   {
-    args: ['start', '--events', '5', '--data', 'file'],
-    says: /'--events <number>' cannot be used with option '--data <path>'/
-  },
-  {
-    args: ['start', '--format', 'csv'],
+    args: ['evaluate', '--format', 'csv'],
     says: /--format, --columns, .* say how to read a data set: give it with --data/
   },
   { args: ['replay', '--data', 'file', '--types', 'view'], says: /--types: expected TYPE=WEIGHT .* found "view"/ },

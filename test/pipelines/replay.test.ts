@@ -115,7 +115,7 @@ test('events of a long history that none is learned from are reported so, with 6
     path.join(cwd, 'weightless.csv'),
     ['user,item,time,type', ...rows.map(({ item, time }) => `u,${item},${time},click`)].join('\n')
   )
-  const args = ['start', '--data', 'weightless.csv', '--once', '--set', 'events.types={"click":0}']
+  const args = ['replay', '--data', 'weightless.csv', '--once', '--set', 'events.types={"click":0}']
   const { status, stderr } = await mtmi(args, { cwd })
   assert.equal(status, 65, stderr)
   assert.match(stderr, /nothing was learned from[\s\S]*160 of a type with weight 0/)
@@ -129,7 +129,7 @@ for (const events of [12, 120])
       (_, i) => `u${i % Math.ceil(events / 10)},i${i % 7},${1_700_000_000 + i},click`
     )
     writeFileSync(path.join(cwd, name), ['user,item,time,type', ...lines].join('\n'))
-    const { status, stdout, stderr } = await mtmi(['start', '--data', name, '--once', '--json'], { cwd })
+    const { status, stdout, stderr } = await mtmi(['replay', '--data', name, '--once', '--json'], { cwd })
     assert.equal(status, 0, stderr)
     const { items, users } = lastLine(stdout)
     assert.deepEqual([items, users], [7, Math.ceil(events / 10)])

@@ -171,7 +171,7 @@ test('a port that is taken, data that is not there, a registry that is away: the
       [['start', '--events', '500', '--port', port], 1, /port \d+ of 127\.0\.0\.1 is taken/],
       [['serve', '--port', port], 1, /serve\.port/],
       [['sequence', '--once', '--set', `ops.port=${port}`], 1, /ops\.port/],
-      [['start', '--data', 'nowhere.csv'], 78, /nowhere\.csv/],
+      [['replay', '--data', 'nowhere.csv'], 78, /nowhere\.csv/],
       [['serve', '--port', '0', '--set', 'serve.host=0.0.0.0'], 78, /there is no token/],
       [
         ['sequence', '--once', '--set', 'registry.url=http://127.0.0.1:1', '--set', 'registry.retryMaxMs=1'],

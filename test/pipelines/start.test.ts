@@ -30,7 +30,7 @@ test('a simulation is learned, a second start takes it up again and serves it, a
   assert.equal(first.status, 0, first.stderr)
   assert.equal(first.stdout.split('\n').length, 2, 'one line of JSON, and nothing else, is on standard output')
   const report = lastLine(first.stdout)
-  assert.match(first.stderr, /learning 100% /)
+  assert.match(first.stderr, /training 100% /)
   // 3,000 genuine events, about 1% of them twice, and a few bad ones: all of them are accounted for.
   const { interactions, examplesLearned } = report as Record<string, number>
   const { source, sequence, train } = report.accounts as Record<string, Record<string, number>>
@@ -87,7 +87,7 @@ function accountsIn(text: string): Map<string, { read: number; outcomes: number 
 test('interrupted before the report, a run says what became of every record so far, and the same command goes on to all of them', async () => {
   const command = ['start', '--events', '40000', '--once', '--json']
   const interrupted = new MtmiProcess(command, { cwd })
-  await interrupted.says(/learning +\d+% /)
+  await interrupted.says(/training +\d+% /)
   const { status, stdout, stderr } = await interrupted.stop('SIGINT')
   assert.deepEqual([status, stdout], [130, ''], stderr)
   const [, told] = stderr.split('interrupted before the report: the same command goes on from here. So far:\n')
@@ -96,7 +96,7 @@ test('interrupted before the report, a run says what became of every record so f
   assert.deepEqual([...accounts.keys()], readers)
   for (const [reader, { read, outcomes }] of accounts) assert.equal(outcomes, read, `${reader}: ${told}`)
   assert(accounts.get('sequence')!.read < 40_000, 'it was interrupted in the middle')
-  assert.doesNotMatch(told!, /UNACCOUNTED|learning/)
+  assert.doesNotMatch(told!, /UNACCOUNTED|training +\d/)
 
   const again = await mtmi(command, { cwd })
   assert.equal(again.status, 0, again.stderr)

@@ -6,6 +6,7 @@ import { ConfigError } from '../errors.ts'
 import { own, setOwn } from '../own.ts'
 import { withoutSecrets } from '../secrets.ts'
 import { kafkaSchema, qdrantSchema, registrySchema, topicsSchema } from './connectionOptions.ts'
+import { filesSchema } from './files.ts'
 import { eventsSchema, progressiveSchema, sequenceSchema, trainSchema } from './learningOptions.ts'
 import { modelSchema } from './modelOptions.ts'
 import {
@@ -49,8 +50,10 @@ export const configSchema = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      'External topics that `mtmi ingest` maps to interactions and items; see docs/mapping.md. `mtmi mapping try` shows the result'
+      'External topics that `mtmi up` and `mtmi ingest` map to interactions and items; see docs/mapping.md. `mtmi mapping try` shows the result'
     ),
+
+  files: filesSchema,
 
   registry: registrySchema,
   events: eventsSchema,
@@ -170,6 +173,13 @@ export function environmentVariable(
   name: 'MTMI_CONFIG' | 'MTMI_DATA' | 'MTMI_BACKEND' | 'MTMI_CACHE' | 'TF_NUM_INTRAOP_THREADS'
 ): string | undefined {
   return process.env[name] || undefined
+}
+
+/** How a shell refers to the value of a variable, or of the file that it names; undefined: neither is set. */
+export function shellReference(variable: string): string | undefined {
+  const file = own(process.env, `${variable}_FILE`)
+  if (file !== undefined) return `$(cat '${file.replaceAll("'", "'\\''")}')`
+  return own(process.env, variable) === undefined ? undefined : `$${variable}`
 }
 
 export interface SettingDescription {

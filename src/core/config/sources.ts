@@ -21,7 +21,7 @@ const path = z.string().superRefine((text, context) => {
 const paths = z.preprocess((given) => (typeof given === 'string' ? [given] : given), z.array(path).min(1).max(8))
 
 /** `time: payload.ts` is short for `time: { path: payload.ts }`. */
-const orJustPaths = <T extends z.ZodType>(schema: T) =>
+export const orJustPaths = <T extends z.ZodType>(schema: T) =>
   z.preprocess((given) => (typeof given === 'string' || Array.isArray(given) ? { path: given } : given), schema)
 
 const scalar = z.union([z.string(), z.number(), z.boolean()], { error: 'expected text, a number, true or false' })
@@ -33,7 +33,7 @@ const filter = z.strictObject({
   exists: z.boolean().optional()
 })
 
-const filters = z.preprocess(
+export const filters = z.preprocess(
   (given) => (given === undefined || Array.isArray(given) ? given : [given]),
   z.array(filter).max(32).default([])
 )

@@ -8,22 +8,21 @@ import { tmpdir } from 'node:os'
 import { basename } from 'node:path'
 import { resolveConfig } from '../../core/config/config.ts'
 import type { SourceFilter } from '../../core/config/sources.ts'
-import { BadEventError, ConfigError } from '../../core/errors.ts'
+import { ConfigError } from '../../core/errors.ts'
 import { Rng } from '../../core/rng.ts'
 import { shorten } from '../../core/shorten.ts'
 import type { CatalogueItem } from '../../records/catalogueItem.ts'
 import type { Interaction } from '../../records/interaction.ts'
 import { type ValueRules, valueRules } from '../../records/value/valueRules.ts'
 import type { ItemColumns } from './catalogue.ts'
+import { readItems } from './catalogueRows.ts'
 import type { ColumnMapping } from './columnMapping.ts'
-import { type CatalogueFile, type DatasetFile, type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
+import { type DatasetFile, type DatasetFiles, findDatasetFiles, plainName } from './datasetFiles.ts'
 import { Interleaving } from './datasetInterleaving.ts'
 import { type RowBlock, readRows } from './datasetRows.ts'
 import { type DeadLetter, DeadLetterFile } from './deadLetterFile.ts'
 import { ExternalSort } from './externalSort.ts'
-import { RecordAssembler } from './fields.ts'
 import { type FormatName, formatNames, isFormatName } from './formatName.ts'
-import { readLines } from './lineReader.ts'
 import { type UserItemLists, UserItemListsBuilder } from './userItemLists.ts'
 
 /** How a data set is read, where that is not recognised. */
@@ -171,7 +170,12 @@ export class Dataset {
 
   /** The catalogue, where the data set has one; an item that is there twice comes twice, the later one counts. */
   async *items(): AsyncGenerator<CatalogueItem, void, undefined> {
-    for (const file of this.#found.catalogues) yield* this.#itemsOf(file)
+    try {
+      for (const file of this.#found.catalogues)
+        yield* readItems(file, (line, reason, raw) => this.#setAside(file.path, line, reason, raw))
+    } finally {
+      await this.#letters.flush()
+    }
   }
 
   /**
@@ -293,35 +297,6 @@ export class Dataset {
       for await (const rows of sort.sorted()) yield rows
     } finally {
       await sort.close()
-    }
-  }
-
-  async *#itemsOf({ path, layout, encoding }: CatalogueFile): AsyncGenerator<CatalogueItem, void, undefined> {
-    let items: CatalogueItem[] = []
-    let headers = layout.headerLines
-    const take = (line: number, record: string) => {
-      if (headers > 0) headers--
-      else {
-        try {
-          const item = layout.parse(record)
-          if (item !== undefined) items.push(item)
-        } catch (error) {
-          if (!(error instanceof BadEventError)) throw error
-          this.#setAside(path, line, error.message, record)
-        }
-      }
-    }
-    const records = new RecordAssembler(layout.quotedDelimiter, take, layout.isWhole)
-    try {
-      for await (const block of readLines(path, { encoding })) {
-        for (const [i, line] of block.lines.entries()) records.add(block.first + i, line)
-        yield* items
-        items = []
-      }
-      records.end()
-      yield* items
-    } finally {
-      await this.#letters.flush()
     }
   }
 

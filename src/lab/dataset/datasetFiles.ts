@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { ConfigError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { shorten } from '../../core/shorten.ts'
+import type { ValueRules } from '../../records/value/valueRules.ts'
 import { type CatalogueLayout, catalogueLayout, type ItemColumns } from './catalogue.ts'
 import { type FormatName, formatNames, formats, plainFormats } from './formatName.ts'
 import type { Layout, ReadingOptions } from './layout.ts'
@@ -103,12 +104,13 @@ export async function findDatasetFiles(wanted: FilesWanted): Promise<DatasetFile
     format: chosen.format,
     because: chosen.because,
     files,
-    catalogues: await Promise.all(catalogues.map((file) => openCatalogue(file, wanted))),
+    catalogues: await Promise.all(catalogues.map((file) => openCatalogue(file, wanted.itemColumns, reading.rules))),
     leftAside
   }
 }
 
-async function openCatalogue(path: string, { itemColumns, reading }: FilesWanted): Promise<CatalogueFile> {
+/** @throws ConfigError if it cannot be read, or is no catalogue */
+export async function openCatalogue(path: string, columns: ItemColumns, rules: ValueRules): Promise<CatalogueFile> {
   let encoding: CatalogueFile['encoding'] = 'utf-8'
   let head = await readHead(path, headLines, headChars)
   // Old catalogues are in Latin-1. Ids are ASCII in either; a title is shown, and never compared.
@@ -116,7 +118,7 @@ async function openCatalogue(path: string, { itemColumns, reading }: FilesWanted
     encoding = 'windows-1252'
     head = await readHead(path, headLines, headChars, encoding)
   }
-  return { path, encoding, layout: catalogueLayout(plainName(path), head, itemColumns, reading.rules, path) }
+  return { path, encoding, layout: catalogueLayout(plainName(path), head, columns, rules, path) }
 }
 
 /**

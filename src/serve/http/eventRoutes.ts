@@ -102,7 +102,9 @@ function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): I
       ...(value === null ? {} : { value }),
       ...(context === null ? {} : { context })
     }
-    const problem = interactionProblem(interaction) ?? futureProblem(interaction, nowMs, futureMaxMs)
+    // While a recording is replayed the present is that of the recording; a true event of now is still none of the future.
+    const acceptedAtMs = Math.max(nowMs, clock.nowMs())
+    const problem = interactionProblem(interaction) ?? futureProblem(interaction, acceptedAtMs, futureMaxMs)
     if (problem !== undefined) problems.push(Array.isArray(body) ? `[${i}]: ${problem}` : problem)
     return interaction
   })

@@ -1,0 +1,24 @@
+// Where `mtmi ingest` and `mtmi up` continue in the partitions of a source.
+
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import { type StateKind, z } from '../src/core/stateFile.ts'
+import type { IngestOffsets } from '../src/ingest/ingestStage.ts'
+
+export const ingestOffset: StateKind<{ readonly next: string }> = {
+  file: 'ingest.json',
+  version: 1,
+  schema: z.strictObject({ next: z.string().regex(/^\d+$/) }),
+  removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
+}
+
+/** One file a partition: processes that share a folder and rebalance partitions do not overwrite each other's. */
+export function fileOffsets(run: RunDirectory): IngestOffsets {
+  const file = (topic: string, partition: number) => run.state(ingestOffset, `ingest/${topic}/${partition}.json`)
+  return {
+    load: (topic, partition) => {
+      const saved = file(topic, partition).load()
+      return saved === undefined ? undefined : BigInt(saved.next)
+    },
+    save: (topic, partition, next) => file(topic, partition).save({ next: String(next) })
+  }
+}

@@ -1,0 +1,76 @@
+// The topics of `sources`, followed inside `mtmi up` as `mtmi ingest` follows them: the same stage, and the same files of
+// offsets, so that one can take over from the other.
+
+import { type AccountNumbers, sumAccounts } from '../src/core/account.ts'
+import { handledLater } from '../src/core/promises.ts'
+import type { RunDirectory } from '../src/core/runDirectory.ts'
+import { IngestStage } from '../src/ingest/ingestStage.ts'
+import { openSource } from '../src/ingest/sourceMapper.ts'
+import type { StageIo } from '../src/log/stageIo.ts'
+import type { MetricsReport } from '../src/monitor/metrics.ts'
+import { fileOffsets } from './ingestOffsets.ts'
+
+const pollMs = 50
+
+export class TopicFeed {
+  readonly #io: StageIo
+  readonly #stage: IngestStage
+  readonly #stop = new AbortController()
+  #running: Promise<void> = Promise.resolve()
+  /** Where the topics ended when this began. */
+  readonly #ends = new Map<string, ReadonlyMap<number, bigint>>()
+  #isOnce = false
+
+  /** @throws ConfigError if a source cannot be used */
+  constructor(io: StageIo, run: RunDirectory, measure: (report: MetricsReport) => void) {
+    this.#io = io
+    const sources = io.config.sources.map((source) => openSource(source, io))
+    this.#stage = new IngestStage({ ...io, sources, offsets: fileOffsets(run), measure })
+  }
+
+  /** @param once ends where the topics end now */
+  async start(once: boolean): Promise<void> {
+    const { log, config } = this.#io
+    this.#isOnce = once
+    for (const { topic } of config.sources) this.#ends.set(topic, await log.ends(topic))
+    this.#running = handledLater(this.#stage.run(this.#stop.signal, { untilEnd: once }))
+  }
+
+  account(): AccountNumbers {
+    return sumAccounts('ingest', this.#stage.accounts().values())
+  }
+
+  /** Records that were in the topics when this began and are still to be read. */
+  remaining(): number {
+    const consumed = this.#stage.consumed()
+    let sum = 0
+    for (const [topic, ends] of this.#ends)
+      for (const [partition, end] of ends) sum += Math.max(0, Number(end - (consumed.get(topic)?.get(partition) ?? 0n)))
+    return sum
+  }
+
+  /** Resolves when everything that was in the topics at the start is in our log. @throws what ended the stage */
+  async caughtUp(): Promise<void> {
+    let isEnded = false
+    const ended = handledLater(
+      this.#running.then(() => {
+        isEnded = true
+      })
+    )
+    while (!isEnded && (this.#isOnce || this.remaining() > 0))
+      await Promise.race([ended, this.#io.clock.sleep(pollMs, this.#stop.signal)])
+  }
+
+  /** Rejects when the stage fails; never resolves before `close`. */
+  async failed(): Promise<never> {
+    await this.#running
+    return new Promise(() => {})
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    // Without it the stage would wait for a registry that is away.
+    this.#io.registry.close?.()
+    await this.#running
+  }
+}
