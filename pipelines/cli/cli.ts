@@ -1,8 +1,9 @@
 // The `mtmi` command. Results go to standard output, everything else to standard error.
 
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command, Option } from 'commander'
-import { type Config, environmentVariable, mergeSettings } from '../../src/core/config/config.ts'
+import { type Config, configFromEnvironment, environmentVariable, mergeSettings } from '../../src/core/config/config.ts'
 import { configFilePath, loadConfig } from '../../src/core/config/configFile.ts'
 import { learnedModels } from '../../src/core/config/modelOptions.ts'
 import { ConfigError } from '../../src/core/errors.ts'
@@ -85,6 +86,26 @@ withOptions(
 )
   .addHelpText('after', () => labOptionsHelp('model'))
   .action(startLearning)
+withOptions(
+  addCommand(program, 'init', 'A configuration for a file or a topic, proposed from its first events', [
+    ['mtmi init clicks.csv --items products.csv', 'shows ten events as they are understood, and writes mtmi.yaml'],
+    ['mtmi init shop.csv --columns user=2,item=3,time=1', 'where the columns are not recognized'],
+    ['mtmi init --topic shop.clicks --set log=kafka --set kafka.brokers=["host:9092"]', 'from a topic on Kafka']
+  ]),
+  [
+    topic('Topic to propose a source for').conflicts(['format', 'columns', 'items', 'itemColumns', 'filter']),
+    samples(200),
+    ...readingOptions().filter(({ long }) => long !== '--types'),
+    new Option('--force', 'Replace files, sources and events.types of a configuration that exists').default(false, 'no')
+  ]
+)
+  .argument('[file]', 'File or folder of events')
+  .action(async (file, { columns, itemColumns, filter, ...options }) =>
+    (await import('./init.ts')).init(configured({}, true), {
+      ...{ ...options, file, configFile: configFile(), given: given() },
+      ...readingOf({ ...options, columns, itemColumns, filter, data: file })
+    })
+  )
 withOptions(
   addCommand(program, 'up', 'Your `files` and `sources`: load, train, report, serve and follow', [
     ['mtmi up', 'the configuration that `mtmi init` wrote; Ctrl-C and a second run continue'],
@@ -203,7 +224,7 @@ withOptions(
   .argument('[version]', 'Step of the checkpoint (`mtmi versions`); without it versions are compared', wholeNumber)
   .action(async (step, options) => (await import('./changeModel.ts')).rollback(configured(), step, options))
 
-group('Data', 'mtmi mapping guess --topic shop.clicks')
+group('Data', 'mtmi mapping try --topic shop.clicks')
 withOptions(
   addCommand(program, 'simulate', 'A simulated clickstream, into a file or the log', [
     ['mtmi simulate --events 1000 --out clicks.jsonl', 'as JSON lines']
@@ -236,8 +257,8 @@ withOptions(
 ).action(async (options) =>
   (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() })
 )
-const mapping = addCommand(program, 'mapping', 'Records of foreign topics → interactions: try, guess', [
-  ['mtmi mapping guess --topic shop.clicks', 'a proposal for `sources`']
+const mapping = addCommand(program, 'mapping', 'Records of foreign topics → interactions: try', [
+  ['mtmi mapping try --topic shop.clicks', 'changes nothing']
 ])
 withOptions(
   addCommand(mapping, 'try', 'Newest records of a source, and what each is mapped to', [
@@ -245,13 +266,6 @@ withOptions(
   ]),
   [topic('Topic of a source').makeOptionMandatory(), samples(10), json()]
 ).action(async (options) => (await import('./mapping.ts')).tryMapping(configured(), options))
-withOptions(
-  addCommand(mapping, 'guess', 'A source for the configuration, guessed from records. Check and edit it', [
-    ['mtmi mapping guess --topic shop.clicks > mtmi.yaml', 'a first configuration']
-  ]),
-  [topic('Any topic').makeOptionMandatory(), samples(200)]
-).action(async (options) => (await import('./mapping.ts')).guessMapping(configured(), options))
-
 const dlq = addCommand(program, 'dlq', 'Dead-letter records: list, show, replay', [
   ['mtmi dlq ls', 'topics and reasons, with counts']
 ])
@@ -375,8 +389,13 @@ async function fail(error: unknown): Promise<never> {
   process.exit(explainFailure(await lmdbFault(error, dataDir ?? process.cwd()), undefined, dataDir))
 }
 
-/** The configuration in force. @param overrides settings from options of the command */
-function configured(overrides: Settings = {}): Config {
+/**
+ * The configuration in force.
+ *
+ * @param overrides settings from options of the command
+ * @param isWritten whether the command writes the configuration file, which then need not exist
+ */
+function configured(overrides: Settings = {}, isWritten = false): Config {
   const { config, run, set, ...options } = program.opts<{
     config?: string
     dataDir?: string
@@ -389,9 +408,16 @@ function configured(overrides: Settings = {}): Config {
     throw new ConfigError([
       `MTMI_BACKEND is ${JSON.stringify(engine)}: give tensorflow or wasm, or nothing for the better one that loads`
     ])
-  const loaded = loadConfig(config, all)
+  const file = configFile()
+  const loaded =
+    isWritten && file !== null && !existsSync(file) ? configFromEnvironment(undefined, all) : loadConfig(config, all)
   dataDir = path.resolve(loaded.dataDir)
   return loaded
+}
+
+/** The settings of `--set`, together. */
+function given(): Settings {
+  return program.opts<{ set: Settings[] }>().set.reduce<Settings>(mergeSettings, {})
 }
 
 /** Absolute path of the configuration file; null: there is none. */

@@ -1,5 +1,6 @@
 // Proposes a source of the configuration from samples of a topic, for a person to check and edit.
 
+import type { SourceOptions } from '../../src/core/config/sources.ts'
 import { type ColumnRole, likelyNames, plainColumnName } from '../../src/lab/dataset/columnMapping.ts'
 import { detectTime } from '../../src/lab/dataset/detectTime.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
@@ -106,6 +107,14 @@ function isJson(text: string): boolean {
 
 const roles: readonly ColumnRole[] = ['user', 'item', 'type', 'time', 'value']
 
+/** Lines for what nothing has a name like. Without a user or an item the source is not complete. */
+const missing: Readonly<Record<Exclude<ColumnRole, 'value'>, string>> = {
+  user: '    # user: nothing has a name like it: write its path',
+  item: '    # item: nothing has a name like it: write its path',
+  type: '    type: =click  # nothing has a name like it: all events are of this type',
+  time: '    time: log:time  # nothing has a name like it: when the log took the record'
+}
+
 /** A source as YAML, with what the guess rests on. @param values decoded samples */
 export function guessedSource(topic: string, format: string, values: readonly unknown[], rules: ValueRules): string {
   const texts = new Map<string, string[]>()
@@ -117,10 +126,7 @@ export function guessedSource(topic: string, format: string, values: readonly un
     ranked.sort((a, b) => rankOf(role, a) - rankOf(role, b) || a.length - b.length)
     const [path, ...others] = ranked
     if (path === undefined) {
-      if (role !== 'value')
-        lines.push(
-          `    # ${role}: nothing has a name like it${role === 'type' ? '; for a topic of one type: type: =view' : ''}`
-        )
+      if (role !== 'value') lines.push(missing[role])
       continue
     }
     used.add(path)
@@ -157,4 +163,43 @@ const also = (paths: readonly string[]) => (paths.length === 0 ? '' : `; or ${pa
 function shownTexts(texts: readonly string[]): string {
   const different = [...new Set(texts)].slice(0, 3)
   return different.map((text) => (text.length > 30 ? `${text.slice(0, 30)}…` : text).replace(/\s+/g, ' ')).join(', ')
+}
+
+/**
+ * For a record that was refused: a path, or a form of the time, with which it may be read. By the name of a missing
+ * field; by what a value looks like; by the fields inside an object.
+ */
+export function nearestFix(
+  source: SourceOptions,
+  reason: string,
+  decoded: unknown,
+  rules: ValueRules
+): string | undefined {
+  const named = /^(?:element [\d.]+: )?(user|item|type|time|eventId|title|value)(?: is missing| \()/.exec(reason)?.[1]
+  const role = named ?? (/\b(?:the )?(user|item) id\b/.exec(reason)?.[1] || undefined)
+  if (role === undefined) return undefined
+  const given = source[role as 'user' | 'item' | 'title' | 'type' | 'time' | 'eventId' | 'value']
+  const paths = given === undefined ? [] : Array.isArray(given) ? given : given.path
+  const leaves = leavesOf(decoded)
+  if (role === 'time') {
+    const text = leaves.find(({ path }) => paths.includes(path))?.found
+    const form = text === undefined ? undefined : detectTime([String(text)], rules)
+    if (form?.kind === 'form')
+      return `the value can be read: write time: { path: ${quoted(paths[0]!)}, ${unitOf(form.form)} }`
+  }
+  const inside = leaves.find(({ path }) =>
+    paths.some((one) => path.startsWith(`${one}.`) || path.startsWith(`${one}[`))
+  )
+  const nearest =
+    inside?.path ??
+    paths.map((path) => nearestPath(path, decoded)).find((path) => path !== undefined) ??
+    leaves
+      .map(({ path }) => path)
+      .filter(
+        (path) => !paths.includes(path) && roles.includes(role as ColumnRole) && rankOf(role as ColumnRole, path) >= 0
+      )
+      .sort((a, b) => rankOf(role as ColumnRole, a) - rankOf(role as ColumnRole, b))[0]
+  return nearest === undefined
+    ? undefined
+    : `the record has ${nearest}: write ${role}: ${inside === undefined ? JSON.stringify([...paths, nearest]) : quoted(nearest)}`
 }

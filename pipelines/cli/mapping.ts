@@ -1,20 +1,21 @@
 // `mtmi mapping try`: raw records of a source beside what they become, and what was refused and why. Changes nothing.
 
-import { type Config, resolveConfig } from '../../src/core/config/config.ts'
+import type { Config } from '../../src/core/config/config.ts'
 import type { SourceOptions } from '../../src/core/config/sources.ts'
 import { BadEventError, ConfigError } from '../../src/core/errors.ts'
 import { own } from '../../src/core/own.ts'
-import { note, plainLine, print } from '../../src/core/terminal.ts'
+import { plainLine, print } from '../../src/core/terminal.ts'
 import type { ItemChange } from '../../src/ingest/mapping/mapItem.ts'
 import { openSource, type SourceMapper } from '../../src/ingest/sourceMapper.ts'
 import type { LogRecord } from '../../src/log/eventLog.ts'
-import type { StageIo } from '../../src/log/stageIo.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import { shownTime } from '../../src/records/value/eventTime.ts'
-import { valueRules } from '../../src/records/value/valueRules.ts'
+import { type ValueRules, valueRules } from '../../src/records/value/valueRules.ts'
 import { openStageIo } from '../parts.ts'
 import { runToRead } from '../runs.ts'
-import { guessedSource, guessFormat, nearestPath } from './guessMapping.ts'
+import { eventTable, type TableRow } from './eventTable.ts'
+import { nearestFix } from './guessMapping.ts'
+import { newestRecords } from './newestRecords.ts'
 import { shownBytes } from './shownBytes.ts'
 
 interface Tried {
@@ -47,7 +48,7 @@ export async function tryMapping(
   const io = await openStageIo(config, runToRead(config))
   try {
     const mapper = openSource(source, io)
-    const records = await newest(io, options.topic, options.samples)
+    const records = await newestRecords(io, options.topic, options.samples)
     if (records.length === 0)
       throw new ConfigError([`topic ${options.topic} is empty: nothing to try the mapping with`])
     await mapper.prepare(records)
@@ -56,7 +57,12 @@ export async function tryMapping(
     for (const { outcome } of tried) counts[outcome]++
     if (options.json === true) print(`${toJson({ topic: options.topic, ...counts, samples: tried })}\n`)
     else {
-      for (const one of tried) print(`${textOfTried(source, one)}\n\n`)
+      print(`${eventTable(tried.flatMap(rowsOf), config.events.types)}\n\n`)
+      const rules = valueRules(config.events)
+      const shown = tried.filter(({ reason, items }) => reason !== undefined || items !== undefined)
+      const example = tried.find(({ outcome }) => outcome === 'mapped')
+      for (const one of shown.length > 0 || example === undefined ? shown : [example])
+        print(`${textOfTried(source, one, rules)}\n\n`)
       const types = new Set(
         tried
           .flatMap(({ interactions = [] }) => interactions.map(({ type }) => type))
@@ -73,54 +79,6 @@ export async function tryMapping(
   } finally {
     await io.log.close()
   }
-}
-
-/** Prints a source that would read the topic, guessed from its newest records. */
-export async function guessMapping(config: Config, options: { topic: string; samples: number }): Promise<void> {
-  const { topic } = options
-  const io = await openStageIo(config, runToRead(config))
-  try {
-    const records = await newest(io, topic, options.samples)
-    if (records.length === 0) throw new ConfigError([`topic ${topic} is empty: nothing to guess from`])
-    const format = guessFormat(records)
-    if (format === undefined) {
-      throw new ConfigError([
-        `the newest ${records.length} records of ${topic} are neither JSON, CloudEvents, delimited text nor framed by a schema registry: ` +
-          'if they are Avro, use format avro with their schema'
-      ])
-    }
-    const anywhere = { topic, format, user: 'log:source', item: 'log:source', type: '=view', time: 'log:time' }
-    const mapper = openSource(resolveConfig({ sources: [anywhere] }, {}).sources[0]!, io)
-    await mapper.prepare(records)
-    const values = records.flatMap((record) => {
-      try {
-        return [mapper.decode(record)]
-      } catch (error) {
-        if (error instanceof BadEventError) return []
-        throw error
-      }
-    })
-    print(guessedSource(topic, format, values, valueRules(config.events)))
-    note(`guessed from the names of fields in ${values.length} records: check it, then run \`mtmi mapping try\``)
-  } finally {
-    await io.log.close()
-  }
-}
-
-/** The newest records of all partitions together, oldest first. */
-async function newest({ log }: StageIo, topic: string, count: number): Promise<LogRecord[]> {
-  const ends = await log.ends(topic)
-  if ([...ends.values()].every((end) => end === 0n)) return []
-  const { signal } = new AbortController()
-  const resume = async (partition: number) => {
-    const from = (ends.get(partition) ?? 0n) - BigInt(count)
-    return from > 0n ? from : 0n
-  }
-  const records: LogRecord[] = []
-  for await (const event of log.read(topic, { resume, signal, untilEnd: true }))
-    if (event.kind === 'records') records.push(...event.records)
-  records.sort((a, b) => a.timestampMs - b.timestampMs || a.partition - b.partition || (a.offset < b.offset ? -1 : 1))
-  return records.slice(-count)
 }
 
 function tryOne(mapper: SourceMapper, record: LogRecord): Tried {
@@ -146,7 +104,14 @@ function tryOne(mapper: SourceMapper, record: LogRecord): Tried {
   }
 }
 
-function textOfTried(source: SourceOptions, tried: Tried): string {
+/** A row for each interaction, or what became of the record. */
+function rowsOf({ partition, offset, outcome, interactions = [] }: Tried): TableRow[] {
+  const from = `${partition}/${offset}`
+  if (interactions.length === 0) return [{ from, outcome: outcome === 'mapped' ? 'an item, below' : outcome }]
+  return interactions.map((interaction) => ({ from, interaction }))
+}
+
+function textOfTried(source: SourceOptions, tried: Tried, rules: ValueRules): string {
   const headers = Object.entries(tried.headers).map(([name, value]) => `${name}: ${value}`)
   const decoded = tried.decoded === undefined ? undefined : toJson(tried.decoded)
   // Of JSON the bytes say it already.
@@ -157,7 +122,7 @@ function textOfTried(source: SourceOptions, tried: Tried): string {
       : [
           ...(tried.interactions ?? []).map((interaction) => `→ ${shownInteraction(interaction, source)}`),
           ...(tried.items ?? []).map(({ itemId, item }) => `→ ${toJson(item ?? { itemId, deleted: true })}`),
-          ...(tried.reason === undefined ? [] : [`✗ ${tried.reason}`, ...nearestFix(source, tried)])
+          ...(tried.reason === undefined ? [] : [`✗ ${tried.reason}`, ...fixOf(source, tried, rules)])
         ]
   return [
     `${source.topic}/${tried.partition}/${tried.offset}  ${tried.takenAt}  key ${tried.key === '' ? '(none)' : tried.key}`,
@@ -188,12 +153,7 @@ function shownInteraction(interaction: Interaction, { time }: SourceOptions): st
   ].join('  ')
 }
 
-/** For a field that is missing: where a field of that name is in the record. */
-function nearestFix(source: SourceOptions, { reason = '', decoded }: Tried): string[] {
-  const role = /^(?:element [\d.]+: )?(user|item|type|time|eventId|title) is missing/.exec(reason)?.[1]
-  if (role === undefined) return []
-  const given = source[role as 'user' | 'item' | 'title' | 'type' | 'time' | 'eventId']
-  const paths = given === undefined ? [] : Array.isArray(given) ? given : given.path
-  const nearest = paths.map((path) => nearestPath(path, decoded)).find((path) => path !== undefined)
-  return nearest === undefined ? [] : [`  the record has ${nearest}: write ${role}: ${toJson([...paths, nearest])}`]
+function fixOf(source: SourceOptions, { reason = '', decoded }: Tried, rules: ValueRules): string[] {
+  const fix = nearestFix(source, reason, decoded, rules)
+  return fix === undefined ? [] : [`  ${fix}`]
 }

@@ -85,7 +85,7 @@ export function detectTime(texts: readonly string[], rules: ValueRules): TimeDet
   if (first.form.unit === 'ns' && spread.every((text) => first.read(text) < ticksLatestMs))
     return { kind: 'none', shown: shownTexts(trimmed, rules) }
   const differs = (a: (text: string) => number, b: (text: string) => number) =>
-    spread.some((text) => a(text) !== b(text))
+    spread.some((text) => !Object.is(a(text), b(text))) // no time by either is no difference
   const all = [first]
   for (const rival of others) if (all.every(({ read }) => differs(read, rival.read))) all.push(rival)
   if (all.length === 1) return { kind: 'form', form: first.form }

@@ -76,6 +76,7 @@ export function jsonLayout(
   const firstMs = form === undefined || times.length === 0 ? undefined : timeReader(form)(times[0]!)
   return layoutOf(parse, {
     timed: mapping.time !== undefined,
+    columns: { ...mapping, ...form },
     shown: shownMapping(mapping, jsonNames(records), form === undefined ? undefined : shownTimes(form, firstMs))
   })
 }

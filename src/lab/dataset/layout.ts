@@ -20,6 +20,8 @@ export interface Layout {
   readonly quotedDelimiter: string | undefined
   /** Whether a record that was put together from several lines has the fields that it must have. */
   readonly isWhole: (record: string) => boolean
+  /** Columns by role and how times are written, as `--columns` would say it; undefined where the format fixes them. */
+  readonly columns: ColumnMapping | undefined
   /** Columns by role and those unused, as the user is told before anything is read. */
   readonly shown: string
 }
@@ -37,7 +39,16 @@ export function layoutOf(
   stateful = false
 ): Layout {
   const open = stateful ? (parse as () => LineParser) : () => parse as LineParser
-  return { headerLines: 0, timed: false, listed: false, quotedDelimiter: undefined, isWhole: () => true, open, ...rest }
+  return {
+    headerLines: 0,
+    timed: false,
+    listed: false,
+    quotedDelimiter: undefined,
+    isWhole: () => true,
+    columns: undefined,
+    open,
+    ...rest
+  }
 }
 
 /** Columns by role, with how times are read, and those unused. */

@@ -64,8 +64,8 @@ const kinds: readonly {
     advice: 'convert it to Parquet or CSV first: pandas.read_pickle(FILE).to_csv(…)'
   },
   { kind: 'a PDF', bytes: ascii('%PDF'), advice: 'give a file of data' },
-  { kind: 'UTF-16 text', bytes: hex('fffe'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8' },
-  { kind: 'UTF-16 text', bytes: hex('feff'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8' }
+  { kind: 'UTF-16 text', bytes: hex('fffe'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8' },
+  { kind: 'UTF-16 text', bytes: hex('feff'), advice: 'convert it first: iconv -f UTF-16 -t UTF-8 FILE > FILE.utf8' }
 ]
 
 /** What a file is that begins so; undefined: text, as far as can be seen. */
@@ -86,5 +86,7 @@ export function rejectPacked(path: string, packing: string | undefined): void {
   if (packing === undefined) return
   const advice = packing === workbook.kind ? workbook.advice : kinds.find(({ kind }) => kind === packing)?.advice
   if (advice !== undefined)
-    throw new ConfigError([`${path} is ${packing}, which is not read; ${advice.replaceAll('FILE', path)}`])
+    throw new ConfigError([
+      `${path} is ${packing}, which is not read; ${advice.replaceAll('FILE', path).replaceAll('FOLDER', path.replace(/(\.\w{1,4})+$/, ''))}`
+    ])
 }

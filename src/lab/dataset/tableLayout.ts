@@ -79,6 +79,7 @@ export function tableLayout(
     timed: mapping.time !== undefined,
     quotedDelimiter: quoted && delimiter !== 'space' && delimiter !== '::' ? delimiter : undefined,
     isWhole: (record) => splitterOf(delimiter, quoted)(record)?.length === names.length,
+    columns: { ...mapping, ...withZone },
     shown: shownMapping(
       mapping,
       names,

@@ -86,14 +86,14 @@ test('a damaged Parquet file is an error', async () => {
 const hex = (text: string) => Buffer.from(text, 'hex')
 const tar = Buffer.concat([Buffer.alloc(257), Buffer.from('ustar'), Buffer.alloc(250)])
 const others: readonly [name: string, bytes: Uint8Array, message: RegExp][] = [
-  ['a.zip', hex('504b030414000000'), /is a zip archive, which is not read; unpack it first: unzip \S*a\.zip -d FOLDER/],
+  ['a.zip', hex('504b030414000000'), /is a zip archive, which is not read; unpack it first: unzip (\S*)a\.zip -d \1a,/],
   [
     'a.xlsx',
     Buffer.concat([hex('504b030414000600'), Buffer.alloc(22), Buffer.from('[Content_Types].xml')]),
     /is an Excel workbook, which is not read; save the sheet as CSV/
   ],
   ['a.tar', tar, /is a tar archive/],
-  ['a.tar.gz', gzipSync(tar), /is a tar archive, which is not read; unpack it first: tar xf \S*a\.tar\.gz -C FOLDER/],
+  ['a.tar.gz', gzipSync(tar), /is a tar archive, which is not read; unpack it first: tar xf (\S*)a\.tar\.gz -C \1a,/],
   ['a.csv.bz2', Buffer.from('BZh91AY'), /is bzip2 data, which is not read; unpack it first: bunzip2 -k \S*a\.csv\.bz2/],
   ['a.csv.xz', hex('fd377a585a0000'), /is xz data/],
   ['a.7z', hex('377abcaf271c0004'), /is a 7-Zip archive/],
