@@ -62,6 +62,9 @@ export function addLabCommands(program: Command, configured: Configured): void {
         streamPolicies
       ),
       seeds(),
+      new Option('--memory <choice>', 'Also score with the memory: co-occurrence counts of items')
+        .choices(['on', 'off'] as const)
+        .default('on' as const),
       new Option('--fresh', 'Ignore results that were saved before').default(false, 'no'),
       option(),
       json()
@@ -69,8 +72,9 @@ export function addLabCommands(program: Command, configured: Configured): void {
   )
     .addHelpText('after', () => labOptionsHelp())
     .action(async (options) => {
-      const { seed, columns, itemColumns, filter, option: _, ...rest } = options
-      const config = withModel(configured, options.model, options.option, typeSettings(options))
+      const { seed, columns, itemColumns, filter, option: _, memory: _memory, ...rest } = options
+      const memory = { evaluate: { memory: options.memory === 'on' } }
+      const config = withModel(configured, options.model, [memory, ...options.option], typeSettings(options))
       const reading = readingOf({ ...rest, columns, itemColumns, filter })
       await (await import('./evaluate.ts')).evaluate(config, { ...rest, ...reading, seeds: seed ?? [config.seed] })
     })
@@ -84,14 +88,15 @@ export function addLabCommands(program: Command, configured: Configured): void {
       format(),
       protocol(offlineProtocols),
       seeds(),
-      new Option('--model <name...>', 'With compare: only these models (default: all)'),
+      new Option('--model <name...>', 'With compare: only these models (default: all but ease)'),
       new Option('--only <text...>', 'Rows whose name contains one of these').default([], 'all'),
       ...[out(), option(), json()]
     ])
       .addHelpText('after', () => labOptionsHelp())
       .action(async ({ seed, model, option, ...rest }) => {
         const config = withModel(configured, 'mtmi', option)
-        const models = model ?? [...learnedModels, ...simpleMethods]
+        // ease takes time by the cube of the items: only where it is named.
+        const models = model ?? [...learnedModels, ...simpleMethods.filter((method) => method !== 'ease')]
         for (const one of models) withModel(configured, one, option)
         await (await import('./study.ts')).study(name, config, { ...rest, models, seeds: seed ?? [config.seed] })
       })

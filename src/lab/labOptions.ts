@@ -72,6 +72,10 @@ const evaluateSchema = z.strictObject({
       'Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'
     ),
   updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
+  memory: z
+    .boolean()
+    .default(true)
+    .describe('Also score with the memory (co-occurrence counts of items). Tables show figures with and without it'),
   times: z.boolean().default(true).describe('Whether the towers see how old a step is, where the data set has times'),
   features: z
     .boolean()

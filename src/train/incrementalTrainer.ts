@@ -57,7 +57,7 @@ export interface IncrementalTrainerOptions {
   readonly modelVersion?: string
 }
 
-const formatVersion = 2
+const formatVersion = 3
 
 /** Parts that every checkpoint holds in full, however much of them has changed. */
 const wholeParts: ReadonlySet<string> = new Set(['weights', 'adam', 'sampler', 'assembler', 'guard'])

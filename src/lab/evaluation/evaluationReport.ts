@@ -11,7 +11,7 @@ import { streamTable } from './streamText.ts'
 import type { RunReport } from './textReport.ts'
 
 export function offlineSections(summary: OfflineSummary): PageSection[] {
-  const { runs, metrics, withoutHistory, spreads } = summary
+  const { runs, metrics, withoutHistory, spreads, withMemory } = summary
   const cell = (values: OfflineMetrics, deviations: OfflineMetrics, name: (typeof metricNames)[number]) =>
     runs.length > 1 ? `${ratio(values[name])} ± ${ratio(deviations[name])}` : ratio(values[name])
   const curves = runs.flatMap(({ seed, details }) =>
@@ -48,7 +48,13 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
         heads: ['', ...cuts.flatMap((cut) => [`Recall@${cut}`, `HR@${cut}`, `NDCG@${cut}`])],
         rows: [
           ['all items', ...metricNames.map((name) => cell(metrics, spreads.metrics, name))],
-          ['without the history', ...metricNames.map((name) => cell(withoutHistory, spreads.withoutHistory, name))]
+          ['without the history', ...metricNames.map((name) => cell(withoutHistory, spreads.withoutHistory, name))],
+          ...(withMemory === undefined
+            ? []
+            : (['metrics', 'withoutHistory'] as const).map((part) => [
+                part === 'metrics' ? 'all items, with the memory' : 'without the history, with the memory',
+                ...metricNames.map((name) => cell(withMemory[part], withMemory.spreads[part], name))
+              ]))
         ]
       }
     }

@@ -2,6 +2,7 @@
 
 import type { ColdPoint } from './coldStart.ts'
 import type { Finding } from './failureSignatures.ts'
+import type { MemoryChoice } from './memoryLists.ts'
 import { metricNames, type OfflineMetrics } from './offlineMetrics.ts'
 import type { OfflineProtocol } from './offlineSplit.ts'
 import { type Spread, spread } from './spread.ts'
@@ -18,6 +19,8 @@ export interface OfflineResult {
   readonly metrics: OfflineMetrics
   /** With the history's own items left out of targets and lists. */
   readonly withoutHistory: OfflineMetrics
+  /** The same weights, scored with the memory; absent for simple methods, and where `evaluate.memory` is false. */
+  readonly withMemory?: WithMemory
   /** Mean cosine of two interests of a test user; null where there is one vector, or none. */
   readonly intraUserCosine: number | null
   /** Share of the items that are on some test user's first twenty. */
@@ -30,6 +33,13 @@ export interface OfflineResult {
   /** Numbers that were learned. */
   readonly parameters: number
   readonly details: OfflineDetails
+}
+
+export interface WithMemory extends MemoryChoice {
+  readonly metrics: OfflineMetrics
+  readonly withoutHistory: OfflineMetrics
+  readonly coverage: number
+  readonly byItemCount: readonly ColdPoint[]
 }
 
 export interface OfflineDetails {
@@ -65,7 +75,7 @@ export interface EpochReport {
   readonly intraUserCosine: number | null
 }
 
-export interface OfflineSummary extends Omit<OfflineResult, 'seed' | 'details'> {
+export interface OfflineSummary extends Omit<OfflineResult, 'seed' | 'details' | 'withMemory'> {
   readonly seed: readonly number[]
   /** Standard deviations between the seeds, beside the means above. */
   readonly spreads: {
@@ -74,6 +84,11 @@ export interface OfflineSummary extends Omit<OfflineResult, 'seed' | 'details'> 
     readonly intraUserCosine: number | null
     readonly coverage: number
   }
+  /** Present where every run has it. λ and ρ: of each run. */
+  readonly withMemory?: Pick<WithMemory, 'metrics' | 'withoutHistory'> & {
+    readonly spreads: Pick<WithMemory, 'metrics' | 'withoutHistory'>
+    readonly choices: readonly MemoryChoice[]
+  }
   readonly runs: readonly OfflineResult[]
 }
 
@@ -81,12 +96,22 @@ export interface OfflineSummary extends Omit<OfflineResult, 'seed' | 'details'> 
 export function summarise(runs: readonly OfflineResult[]): OfflineSummary {
   const first = runs[0]!
   const of = (value: (run: OfflineResult) => number) => spread(runs.map(value))
-  const metrics = (part: 'metrics' | 'withoutHistory', pick: (found: Spread) => number) =>
+  const metricsOf = (found: (run: OfflineResult) => OfflineMetrics, pick: (found: Spread) => number) =>
     Object.fromEntries(
-      metricNames.map((name) => [name, pick(of((run) => run[part][name]))])
+      metricNames.map((name) => [name, pick(of((run) => found(run)[name]))])
     ) as unknown as OfflineMetrics
+  const metrics = (part: 'metrics' | 'withoutHistory', pick: (found: Spread) => number) =>
+    metricsOf((run) => run[part], pick)
+  const memorySummary = () => {
+    const both = (pick: (found: Spread) => number) => ({
+      metrics: metricsOf((run) => run.withMemory!.metrics, pick),
+      withoutHistory: metricsOf((run) => run.withMemory!.withoutHistory, pick)
+    })
+    const choices = runs.map(({ withMemory }) => ({ weight: withMemory!.weight, decay: withMemory!.decay }))
+    return { ...both(({ mean }) => mean), spreads: both(({ deviation }) => deviation), choices }
+  }
   const cosine = first.intraUserCosine === null ? undefined : of((run) => run.intraUserCosine ?? Number.NaN)
-  const { details: _, ...same } = first
+  const { details: _, withMemory: _withMemory, ...same } = first
   return {
     ...same,
     seed: runs.map(({ seed }) => seed),
@@ -105,6 +130,7 @@ export function summarise(runs: readonly OfflineResult[]): OfflineSummary {
       intraUserCosine: cosine?.deviation ?? null,
       coverage: of((run) => run.coverage).deviation
     },
+    ...(runs.every(({ withMemory }) => withMemory !== undefined) ? { withMemory: memorySummary() } : {}),
     runs
   }
 }

@@ -19,9 +19,10 @@ import type { LabConfig } from '../labOptions.ts'
 import { historyLengths, historyPoint, itemPoints, shortened } from './coldStart.ts'
 import { encoderLists } from './encoderLists.ts'
 import { failureSignatures } from './failureSignatures.ts'
+import { labMemory, MemoryLists } from './memoryLists.ts'
 import type { OfflineData } from './offlineData.ts'
 import { coverage, listLength, offlineMetrics } from './offlineMetrics.ts'
-import type { EpochReport, OfflineResult } from './offlineResult.ts'
+import type { EpochReport, OfflineResult, WithMemory } from './offlineResult.ts'
 import {
   coreFilter,
   lastFifth,
@@ -118,7 +119,7 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
 /** Of one budget: with a larger one the same run goes on. */
 export function resultFile(options: OfflineRunOptions): string {
   const { epochsMax, patience } = options.config.evaluate
-  const what = options.judge === 'validation' ? 'validation' : 'result'
+  const what = options.judge === 'validation' ? 'validation' : options.config.evaluate.memory ? 'memory' : 'result'
   return path.join(
     runFolder(options),
     isSimpleMethod(options.model) ? 'result.json' : `${what}-${epochsMax}-${patience}.json`
@@ -178,7 +179,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
   const found = isSimpleMethod(options.model)
     ? scoreSimple(options, split)
     : await learnAndScore(options, split, folder, items)
-  const { lists, listsOf, dispose, ...measured } = found
+  const { lists, listsOf, dispose, memory: _, ...measured } = found
   const few = split.test.slice(0, shortenedUsersMax)
   const counted = new Map<string, number>()
   for (const { steps } of split.train)
@@ -189,6 +190,7 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
     ...counts,
     metrics: metricsOnly(withHistory),
     withoutHistory: metricsOnly(without),
+    ...(found.memory === undefined ? {} : { withMemory: withMemory(found.memory, split, items.size, counted) }),
     intraUserCosine: measured.intraUserCosine,
     coverage: coverage(lists, items.size),
     trainSeconds: measured.trainSeconds,
@@ -214,13 +216,31 @@ export async function runOffline(options: OfflineRunOptions): Promise<OfflineRes
   return result
 }
 
+/** The test users with the memory, by λ and ρ of the validation users. */
+function withMemory(
+  lists: MemoryLists,
+  { validation, test }: OfflineSplit,
+  items: number,
+  counted: ReadonlyMap<ItemId, number>
+): WithMemory {
+  const choice = lists.choose(validation)
+  const found = lists.listsOf(test, choice)
+  return {
+    ...choice,
+    metrics: metricsOnly(offlineMetrics(test, found)),
+    withoutHistory: metricsOnly(offlineMetrics(test, found, true)),
+    coverage: coverage(found, items),
+    byItemCount: itemPoints(test, found, (itemId) => counted.get(itemId) ?? 0)
+  }
+}
+
 function metricsOnly({ users: _, ...metrics }: ReturnType<typeof offlineMetrics>) {
   return metrics
 }
 
 function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
   const startedMs = systemClock.nowMs()
-  const recommend = simpleMethod(model as Parameters<typeof simpleMethod>[0], split.train)
+  const recommend = simpleMethod(model as Parameters<typeof simpleMethod>[0], split.train, split.validation)
   const trainSeconds = (systemClock.nowMs() - startedMs) / 1000
   const scoringMs = systemClock.nowMs()
   const listsOf = (cases: readonly OfflineCase[]) => cases.map((one) => recommend(one.history, listLength(one)))
@@ -229,6 +249,7 @@ function scoreSimple({ model }: OfflineRunOptions, split: OfflineSplit) {
   return {
     lists,
     listsOf,
+    memory: undefined,
     dispose: () => {},
     intraUserCosine: null,
     trainSeconds,
@@ -325,6 +346,10 @@ async function learnAndScore(
     return {
       lists: scored.lists,
       listsOf: (cases: readonly OfflineCase[]) => encoderLists(encoder, items, cases, top).lists,
+      memory:
+        config.evaluate.memory && options.judge !== 'validation'
+          ? new MemoryLists(encoder, items, labMemory(split.train), interestScoreOf(modelOptions))
+          : undefined,
       dispose: () => replica.dispose(),
       intraUserCosine: scored.intraUserCosine,
       trainSeconds,

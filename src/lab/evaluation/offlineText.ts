@@ -24,9 +24,18 @@ export function offlineText(summary: OfflineSummary): string {
       .join('')}`
   lines.push(
     row('all items', summary.metrics, spreads.metrics),
-    row('without history', summary.withoutHistory, spreads.withoutHistory),
-    ''
+    row('without history', summary.withoutHistory, spreads.withoutHistory)
   )
+  const { withMemory } = summary
+  if (withMemory !== undefined) {
+    const choices = withMemory.choices.map(({ weight, decay }) => `λ ${weight}, ρ ${decay}`)
+    lines.push(
+      `with the memory (${[...new Set(choices)].join('; ')}, chosen on validation users)`,
+      row('all items', withMemory.metrics, withMemory.spreads.metrics),
+      row('without history', withMemory.withoutHistory, withMemory.spreads.withoutHistory)
+    )
+  }
+  lines.push('')
   lines.push(`coverage of the lists ${ratio(summary.coverage)} of the items`)
   if (summary.intraUserCosine !== null)
     lines.push(`cosine of two interests of a user ${ratio(summary.intraUserCosine)}`)

@@ -2,7 +2,9 @@
 
 import type { ItemId } from '../../records/interaction.ts'
 import type { SequenceStep } from '../../records/userSequence.ts'
-import type { UserSteps } from './offlineSplit.ts'
+import { easeWeights } from './ease.ts'
+import { listLength, offlineMetrics } from './offlineMetrics.ts'
+import type { OfflineCase, UserSteps } from './offlineSplit.ts'
 
 export const simpleMethods = [
   'most-popular',
@@ -10,6 +12,7 @@ export const simpleMethods = [
   'co-occurrence',
   'item-to-item',
   'markov',
+  'ease',
   'replay-history'
 ] as const
 export type SimpleMethod = (typeof simpleMethods)[number]
@@ -28,6 +31,9 @@ const recentShare = 0.05
  */
 const [window, recency, shrinkage] = [10, 0.8, 30]
 
+/** l₂ of ease that are tried. */
+const easeL2 = [20, 100, 500] as const
+
 export function isSimpleMethod(name: string): name is SimpleMethod {
   return (simpleMethods as readonly string[]).includes(name)
 }
@@ -39,11 +45,19 @@ export function isSimpleMethod(name: string): name is SimpleMethod {
  * - `item-to-item`: near in the sequence, both ways, fading with the distance, divided by what chance would give; newer
  *   steps of the history count more
  * - `markov`: how often it came right after the last item
+ * - `ease`: the linear model of ease.ts over sets of items, l₂ by the validation users
  * - `replay-history`: the history, newest first
  *
  * Where a method runs out of items the most popular ones follow.
+ *
+ * @param validation what `ease` is tuned on; none: the middle l₂
+ * @throws ConfigError if there are too many items for `ease`
  */
-export function simpleMethod(name: SimpleMethod, train: readonly UserSteps[]): Recommend {
+export function simpleMethod(
+  name: SimpleMethod,
+  train: readonly UserSteps[],
+  validation: readonly OfflineCase[] = []
+): Recommend {
   const popular = byCount(popularity(train))
   switch (name) {
     case 'most-popular':
@@ -58,6 +72,11 @@ export function simpleMethod(name: SimpleMethod, train: readonly UserSteps[]): R
       return filled(itemToItem(train), popular)
     case 'markov':
       return filled(markov(train), popular)
+    case 'ease':
+      return tuned(
+        validation,
+        easeL2.map((l2) => () => filled(ease(train, l2), popular))
+      )
     case 'replay-history':
       // Of keys that come twice a Map takes the last value: oldest first, so that an item counts where it was last
       // seen.
@@ -135,6 +154,40 @@ function itemToItem(train: readonly UserSteps[]): (history: readonly SequenceSte
     }
     for (const [item, score] of scores) scores.set(item, score / Math.sqrt(totals.get(item)! + shrinkage))
     return scores
+  }
+}
+
+/** The best by Recall@50, made one after another; without validation users the middle one. */
+function tuned(validation: readonly OfflineCase[], makers: readonly (() => Recommend)[]): Recommend {
+  if (validation.length === 0) return makers[Math.floor(makers.length / 2)]!()
+  let best: { readonly recommend: Recommend; readonly recall: number } | undefined
+  for (const make of makers) {
+    const recommend = make()
+    const lists = validation.map((one) => recommend(one.history, listLength(one)))
+    const recall = offlineMetrics(validation, lists)['recall@50']
+    if (best === undefined || recall > best.recall) best = { recommend, recall }
+  }
+  return best!.recommend
+}
+
+function ease(train: readonly UserSteps[], l2: number): (history: readonly SequenceStep[]) => Map<ItemId, number> {
+  const index = new Map<ItemId, number>()
+  for (const { steps } of train) for (const { itemId } of steps) if (!index.has(itemId)) index.set(itemId, index.size)
+  const ids = [...index.keys()]
+  const distinct = (steps: readonly SequenceStep[]) =>
+    [...new Set(steps.map(({ itemId }) => index.get(itemId)))].filter((row) => row !== undefined)
+  const weights = easeWeights(
+    train.map(({ steps }) => distinct(steps)),
+    ids.length,
+    l2
+  )
+  return (history) => {
+    const scores = new Float64Array(ids.length)
+    const known = distinct(history)
+    if (known.length === 0) return new Map()
+    for (const row of known)
+      for (let i = 0, at = row * ids.length; i < scores.length; i++) scores[i]! += weights[at + i]!
+    return new Map(ids.map((id, i) => [id, scores[i]!]))
   }
 }
 
