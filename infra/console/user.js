@@ -90,7 +90,9 @@ export function userPage(root, id, shared) {
     const ranks = before && new Map(before.items.map(({ itemId }, rank) => [itemId, rank]))
     const rows = list.items.map((one, rank) => {
       const move = ranks === undefined ? 0 : ranks.has(one.itemId) ? ranks.get(one.itemId) - rank : 'new'
-      const because = (one.because ?? []).map((itemId) => titles.get(itemId) ?? itemId)
+      const named = (itemIds = []) => itemIds.map((itemId) => titles.get(itemId) ?? itemId)
+      const because = named(one.because)
+      const takenAfter = named(one.takenAfter)
       return h(
         'li',
         { class: move === 'new' && 'new', 'data-item': one.itemId },
@@ -109,7 +111,8 @@ export function userPage(root, id, shared) {
               [one.about, one.title !== undefined && `id ${one.itemId}`].filter(Boolean).join(' · ')
             ),
           because.length > 0 && h('p', { class: 'about' }, `because of ${because.join(' · ')}`),
-          one.interest === null &&
+          takenAfter.length > 0 && h('p', { class: 'about' }, `often taken after ${takenAfter.join(' · ')}`),
+          list.coldStart === 'popular' &&
             h(
               'p',
               { class: 'about' },

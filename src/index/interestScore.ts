@@ -33,10 +33,12 @@ export function mixtureScore(shares: number, count: number, temperature: number)
 }
 
 /**
- * An item's score by its K cosines, as above; 0 without any. @param cosines K of them from `from`
+ * An item's score by its K cosines, as above; 0 without any. One that is not finite is not known, and taken to be far.
+ *
+ * @param cosines K of them from `from`
  */
 export function scoreOf(
-  cosines: Float32Array,
+  cosines: ArrayLike<number>,
   from: number,
   count: number,
   { form, temperature }: InterestScore
@@ -45,6 +47,7 @@ export function scoreOf(
   let [greatest, shares] = [Number.NEGATIVE_INFINITY, 0]
   for (let k = from; k < from + count; k++) {
     const cosine = cosines[k]!
+    if (!Number.isFinite(cosine)) continue
     if (cosine > greatest) greatest = cosine
     if (form === 'mixture') shares += mixtureShare(cosine, temperature)
   }

@@ -156,7 +156,8 @@ export interface Candidates {
   readonly itemIds: readonly ItemId[]
   /** K: 0 for a user whose items the model does not know. */
   readonly interestCount: number
-  readonly cosines: Float32Array // [C, K]
+  /** [C, K]; NaN: not known, the item is far from the interest. Only without the memory. */
+  readonly cosines: ArrayLike<number>
   /** The memory's part of the score; 0: none. */
   readonly memory: Float32Array // [C]
   /** [C, D], if the search asked for `vectors`. */

@@ -222,7 +222,7 @@ export const metricDefinitions = {
 
   published: counter('mtmi_publish_points_total', 'Points handled by the publisher, by outcome', {
     role,
-    outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped']
+    outcome: ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped', 'lists']
   }),
   publishFailures: counter('mtmi_publish_failures_total', 'Batches that the index did not accept; they are retried'),
   publishSeconds: histogram('mtmi_publish_batch_seconds', 'Encoding and writing one batch', requestSeconds, { role }),

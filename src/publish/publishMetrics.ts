@@ -10,8 +10,8 @@ export function reportEntries(
   nowMs: number
 ): MetricsEntry[] {
   const entries: MetricsEntry[] = []
-  const outcomes = { unchanged: 0, dropped: 0, ...report }
-  for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped'] as const)
+  const outcomes = { unchanged: 0, dropped: 0, lists: 0, ...report }
+  for (const outcome of ['written', 'unchanged', 'unknown', 'stale', 'refused', 'removed', 'dropped', 'lists'] as const)
     if (outcomes[outcome] > 0)
       entries.push({ metric: 'published', labels: { role, outcome }, value: outcomes[outcome] })
   if (report.promotion !== undefined)

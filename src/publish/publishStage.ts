@@ -100,7 +100,8 @@ export class PublishStage {
       ...{ encoder: replica, index, options: config.publish, clock, catalogue, limits: this.#limits },
       isCandidate: (itemId) => this.#candidates.has(itemId),
       serving: () => replica.previous,
-      popularityOf: (itemId) => this.#popularity.of(itemId)
+      popularityOf: (itemId) => this.#popularity.of(itemId),
+      memory: replica
     })
     this.#candidates = new CandidateItems(this.#catalogue, this.#publisher, options)
     const scoring = interestScoreOf(config.model)

@@ -11,6 +11,7 @@ import type { ItemPoint, UserPoint } from '../index/vectorIndex.ts'
 import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
+import { PublisherMemory } from './publisherMemory.ts'
 import { interestsOf, itemPoint, userPoint } from './publisherPoints.ts'
 import {
   type ChangeSource,
@@ -28,7 +29,8 @@ import { PublisherUsers, type TakenUser } from './publisherUsers.ts'
 import { PublisherVersion, type RemovedIds } from './publisherVersion.ts'
 
 export class Publisher {
-  readonly #parts: Omit<Required<PublisherParts>, 'limits'>
+  readonly #parts: Omit<Required<PublisherParts>, 'limits' | 'memory'>
+  readonly #memory: PublisherMemory
   readonly #limits: PublisherLimits
   readonly #version: PublisherVersion
   readonly #items: PublisherItems
@@ -54,6 +56,7 @@ export class Publisher {
     this.#limits = { ...defaultPublisherLimits, ...parts.limits }
     this.#version = new PublisherVersion(parts.index, this.#limits)
     this.#items = new PublisherItems(parts.encoder.dimensions)
+    this.#memory = new PublisherMemory(parts.memory, this.#items, parts.index)
     this.#users = new PublisherUsers({ ...this.#limits, ...parts.options })
   }
 
@@ -81,7 +84,7 @@ export class Publisher {
     this.#forgotten.set(userId, source)
   }
 
-  noteModel({ changedItems, expired, weightsChanged, counts, reason }: ModelChange): void {
+  noteModel({ changedItems, expired, changedNeighbours = [], weightsChanged, counts, reason }: ModelChange): void {
     const nowMs = this.#parts.clock.nowMs()
     if (reason !== undefined) this.#asked = true
     for (const itemId of expired) {
@@ -103,6 +106,10 @@ export class Publisher {
     }
     for (const [itemId, count] of counts)
       if (!this.#expired.has(itemId) && this.#parts.isCandidate(itemId)) this.#items.noteCount(itemId, count)
+    for (const itemId of changedNeighbours) {
+      this.#items.noteList(itemId)
+      changed.add(itemId)
+    }
     if (changed.size > 0) this.#users.itemsKnown(changed, nowMs)
     if (!weightsChanged) return
     this.#items.sweep()
@@ -195,7 +202,9 @@ export class Publisher {
       const taken = this.#items.take(max)
       const startMs = this.#parts.clock.nowMs()
       this.#writing.items = taken.length
-      const outcome = { written: 0, unchanged: 0, unknown: 0, stale: 0, refused: 0 }
+      /** Whose list changed, and is written with the point. */
+      const listed: ItemId[] = []
+      const outcome = { written: 0, unchanged: 0, unknown: 0, stale: 0, refused: 0, lists: 0 }
       try {
         const points: ItemPoint[] = []
         const pointsOf: TakenItem[] = []
@@ -211,6 +220,7 @@ export class Publisher {
             if (!this.#items.isAbsent(item.slot)) withoutVector.push(item)
           } else if (!areUnits(vector)) outcome.refused++
           else if (this.#hasMoved(item, vector)) {
+            if (this.#items.takeList(item.slot)) listed.push(item.itemId)
             points.push(this.#pointOf(item, vector, startMs))
             pointsOf.push(item)
           } else outcome.unchanged++
@@ -230,8 +240,10 @@ export class Publisher {
         }
       } catch (error) {
         this.#items.putBack(taken)
+        for (const itemId of listed) this.#items.noteList(itemId)
         throw error
       }
+      outcome.lists = await this.#memory.writeLists(indexVersion, step, max)
       const promotion = await this.#promoteWhenComplete()
       return {
         ...{ indexVersion, step, ...outcome, removed },
@@ -266,24 +278,31 @@ export class Publisher {
       try {
         const points: UserPoint[] = []
         const pointsOf: TakenUser[] = []
+        /** Unknown to the model: they wait, and have a point without vectors meanwhile. */
+        const remembered = new Map<TakenUser, UserPoint>()
         for (const [b, vectors] of interestsOf(this.#parts.encoder, windows).entries()) {
           const user = taken[b]!
           if (vectors === undefined) {
             batch.unknown++
-            this.#users.wasUnknown(user)
+            const point = this.#memory.pointOf(user.userId, windows[b]!, startMs)
+            if (point === undefined) this.#users.wasUnknown(user)
+            else remembered.set(user, point)
           } else if (!areUnits(vectors, this.#parts.encoder.dimensions)) {
             batch.refused++
             // Not tried again before the weights or the history change: the same numbers would come out.
             this.#users.wasEncoded(user, generation, 'refused')
           } else {
-            points.push(userPoint(user.userId, vectors, windows[b]!, startMs))
+            points.push(userPoint(user.userId, vectors, windows[b]!, startMs, this.#memory.weight))
             pointsOf.push(user)
           }
         }
-        open = pointsOf
+        open = [...pointsOf, ...remembered.keys()]
         const encodedMs = this.#parts.clock.nowMs()
         batch.written = await this.#write(indexVersion, step, points)
         batch.stale = points.length - batch.written
+        await this.#write(indexVersion, step, [...remembered.values()])
+        for (const user of remembered.keys()) this.#users.wasUnknown(user)
+        open = pointsOf
         if (isFilling) await this.#writeToServed(taken, windows, startMs)
         const endMs = this.#parts.clock.nowMs()
         partsMs.encode = encodedMs - startMs
@@ -336,7 +355,7 @@ export class Publisher {
 
   #pointOf({ slot, itemId }: TakenItem, vector: Float32Array, updatedAtMs: number): ItemPoint {
     const numbers = { count: this.#items.count(slot), ...this.#parts.popularityOf(itemId), updatedAtMs }
-    return itemPoint(itemId, vector, this.#parts.catalogue.get(itemId), numbers)
+    return itemPoint(itemId, vector, this.#parts.catalogue.get(itemId), numbers, this.#memory.listOf(itemId))
   }
 
   async #write(version: string, step: number, points: readonly (ItemPoint | UserPoint)[]): Promise<number> {
@@ -362,7 +381,7 @@ export class Publisher {
     const points = changed.flatMap(({ userId, window }, b) => {
       const vectors = interests[b]
       if (vectors === undefined || !areUnits(vectors, dimensions)) return []
-      return [userPoint(userId, vectors, window, updatedAtMs)]
+      return [userPoint(userId, vectors, window, updatedAtMs, this.#memory.weight)]
     })
     await this.#write(modelVersion, step, points)
   }

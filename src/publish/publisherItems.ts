@@ -40,6 +40,8 @@ export class PublisherItems {
 
   /** Slots to look at, in the order they were noted → whether to write in any case. */
   readonly #changed = new Map<number, boolean>()
+  /** Slots whose list in the memory changed since their point was written. */
+  readonly #lists = new Set<number>()
   /** The sweep in which the slot was last looked at: it is not looked at twice. */
   #lookedAt = new Int32Array(chunkItems).fill(-1)
   #sweep = 0
@@ -66,9 +68,9 @@ export class PublisherItems {
     return this.#written
   }
 
-  /** Items still to be compared, at most: a sweep skips those compared since it began. */
+  /** Items still to be compared, at most, and lists to be written: a sweep skips those compared since it began. */
   get pending(): number {
-    return this.#changed.size + this.#sweepLeft
+    return this.#changed.size + this.#sweepLeft + this.#lists.size
   }
 
   /** Another index version begins: nothing is written in it. Keeps the items and their counts. */
@@ -78,6 +80,7 @@ export class PublisherItems {
     this.#writtenCount.fill(unknownCount)
     this.#writtenPopularity.length = 0
     this.#written = 0
+    this.#lists.clear()
     this.sweep()
     this.#left = this.#leftBefore = 0
   }
@@ -97,6 +100,12 @@ export class PublisherItems {
     this.#changed.set(slot, forced || (this.#changed.get(slot) ?? false))
   }
 
+  /** The item's list changed. Ignored for an item that has no point. */
+  noteList(itemId: ItemId): void {
+    const slot = this.#slots.get(itemId)
+    if (slot !== undefined) this.#lists.add(slot)
+  }
+
   noteCount(itemId: ItemId, count: number): void {
     const slot = this.#slot(itemId)
     this.#count[slot] = count
@@ -114,6 +123,7 @@ export class PublisherItems {
     const slot = this.#slots.get(itemId)
     if (slot === undefined) return false
     this.#changed.delete(slot)
+    this.#lists.delete(slot)
     this.unwrote(slot)
     this.#slots.delete(itemId)
     this.#ids[slot] = undefined
@@ -142,9 +152,27 @@ export class PublisherItems {
     return taken
   }
 
+  /** Up to `max` items whose list is to be written without their point. Of an item that is not written it comes with it. */
+  takeLists(max: number): ItemId[] {
+    const taken: ItemId[] = []
+    for (const slot of this.#lists) {
+      if (taken.length >= max) break
+      this.#lists.delete(slot)
+      if (this.#writtenCount[slot]! >= 0) taken.push(this.#ids[slot]!)
+    }
+    return taken
+  }
+
+  /** The item's list is about to be written with its point. @returns whether it was to be written alone */
+  takeList(slot: number): boolean {
+    return this.#lists.delete(slot)
+  }
+
   /** The items could not be written. */
   putBack(taken: readonly TakenItem[]): void {
-    for (const { slot, itemId, forced } of taken) if (this.#ids[slot] === itemId) this.note(itemId, forced)
+    for (const { slot, itemId, forced } of taken) {
+      if (this.#ids[slot] === itemId) this.note(itemId, forced)
+    }
   }
 
   /** Whether the item is still what the slot was taken for. */
@@ -218,6 +246,7 @@ export class PublisherItems {
   }
 
   #unwrote(slot: number, as: number): void {
+    this.#lists.delete(slot) // the next comparison writes the whole point
     if (this.#writtenCount[slot]! >= 0) this.#written--
     this.#writtenCount[slot] = as
   }

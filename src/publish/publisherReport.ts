@@ -3,6 +3,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { PublishOptions } from '../core/config/config.ts'
 import { type StateKind, z } from '../core/stateFile.ts'
+import type { MemoryWeight, Neighbours } from '../index/memory.ts'
 import type { ItemPopularity } from '../index/popularity.ts'
 import type { VectorIndex } from '../index/vectorIndex.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
@@ -84,6 +85,14 @@ export interface PublisherParts {
   readonly serving?: () => Encoder | undefined
   /** Default: no item is popular. */
   readonly popularityOf?: (itemId: ItemId) => ItemPopularity
+  /** Lists of the items, and how users vote. Default: there is none. */
+  readonly memory?: PublishedMemory
+}
+
+/** The memory as the model has it; it may advance with the encoder. */
+export interface PublishedMemory {
+  readonly memory: MemoryWeight
+  neighboursOf(itemId: ItemId): Neighbours | undefined
 }
 
 /** The part of a UserSequence that the publisher reads. */
@@ -107,6 +116,8 @@ export interface ModelChange {
   readonly changedItems: Iterable<ItemId>
   /** Items that lost their row. */
   readonly expired: Iterable<ItemId>
+  /** Items whose list in the memory changed. */
+  readonly changedNeighbours?: Iterable<ItemId>
   readonly weightsChanged: boolean
   /** Interactions seen by the trainer, of the items whose count changed. */
   readonly counts: ReadonlyMap<ItemId, number>
@@ -153,6 +164,8 @@ interface PublishReport {
 export interface ItemReport extends PublishReport {
   /** Moved less than ε. */
   readonly unchanged: number
+  /** Lists written without their points. */
+  readonly lists: number
   /**
    * Of all items that are left as they were written, and were looked at since they moved: no score of theirs is off by
    * more; ≤ ε.

@@ -45,10 +45,18 @@ const itemWords = {
 const recommendedItemSchema = named('RecommendedItem', {
   ...itemWords,
   score: number(
-    'The list is sorted by it. Of the cosines to the interests of the user: the soft maximum τ ln mean e^(cosine/τ), or the maximum (model.score). Of a popular item: its decayed interactions as a share of those of the most popular one'
+    'The list is sorted by it. Of the cosines to the interests of the user: the soft maximum τ ln mean e^(cosine/τ), or the maximum (model.score); and what the memory adds: how often others took it after the newest items of the history. Of a popular item: its decayed interactions as a share of those of the most popular one'
   ),
-  interest: z.int().min(0).nullable().describe('0-based tower that found it; null: popular'),
-  because: z.array(z.string()).describe('Items of the history that are nearest to it, nearest first').exactOptional()
+  interest: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe('0-based tower that it is nearest to; null: popular, or found by the memory alone'),
+  because: z.array(z.string()).describe('Items of the history that are nearest to it, nearest first').exactOptional(),
+  takenAfter: z
+    .array(z.string())
+    .describe('Items of the history after which others often took it, those that add most to its score first')
+    .exactOptional()
 })
 
 /** A list for a history that is not stored. */

@@ -10,12 +10,15 @@ import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
 import type { FeatureFilter } from '../index/itemFilter.ts'
+import { noVotes, type Votes, votesOf } from '../index/memory.ts'
 import { dot, type MergedItem, mergeInterests } from '../index/mergeInterests.ts'
 import { contextKey } from '../index/popularity.ts'
 import type {
+  CandidateQuery,
+  CandidateResult,
+  Candidates,
   DescribedItem,
   Filter,
-  InterestQuery,
   ItemPayload,
   PopularItem,
   PopularItems,
@@ -24,6 +27,7 @@ import type {
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
+import type { EncodedSession } from './sessions.ts'
 
 export type RecommenderOptions = RecommendOptions
 
@@ -38,8 +42,10 @@ export interface ListRequest
   /** Maximum length of the list. */
   readonly limit: number
   readonly filter?: FeatureFilter
-  /** Name for each item the items of the history that are nearest to it. */
+  /** Name for each item the items of the history that are nearest to it, and those after which it is often taken. */
   readonly explain?: boolean
+  /** Whether the memory has a say. Default true. */
+  readonly memory?: boolean
   /** Excluded besides the history, such as the items in the basket. */
   readonly exclude?: readonly ItemId[]
   /** `hashKey` of items on earlier pages: excluded as well. */
@@ -100,8 +106,12 @@ export class Recommender {
     const { userId } = request
     return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { userId } }, request)
-      if (found.lists === undefined) return { userId, ...(await this.popular(request, noVectors)) }
-      const list = await this.#list(found, request, found.user?.recent ?? [])
+      if (isEmpty(found.candidates)) {
+        const history = this.#optionsFor(request).repeats ? [] : (found.user?.recent ?? [])
+        return { userId, ...(await this.popular({ ...request, history }, noVectors)) }
+      }
+      const { recent = [], memory } = found.user ?? {}
+      const list = await this.#list(found, request, recent, memory && votesOf(recent, memory))
       return (
         list && {
           userId,
@@ -122,17 +132,19 @@ export class Recommender {
    * @throws UnavailableError if another version is live: cosines between versions mean nothing
    */
   async recommendFor(
-    request: ListRequest & { vectors: Float32Array; count: number; modelVersion: string; history?: readonly ItemId[] }
+    request: ListRequest & EncodedSession & { history?: readonly ItemId[] }
   ): Promise<SessionRecommendations> {
-    const { vectors, count, modelVersion, history = [] } = request
+    const { vectors, count, modelVersion, voting, history = [] } = request
+    const votes = voting === undefined ? noVotes : votesOf(history, voting)
     return this.#fromOneVersion(async () => {
-      const found = await this.#search({ by: { vectors, count } }, request, history)
+      const found = await this.#search({ by: { vectors, count, votes } }, request, history)
       if (found.indexVersion !== modelVersion) {
         throw new UnavailableError(
           `the session was encoded by model version ${modelVersion}, but ${found.indexVersion} is live; try again in a moment`
         )
       }
-      return this.#list(found, request, history)
+      if (isEmpty(found.candidates)) return this.popular(request, noKnownItem)
+      return this.#list(found, request, history, votes)
     })
   }
 
@@ -189,9 +201,11 @@ export class Recommender {
       const excluded = { ...filterOf(filter), excludeItems: [itemId, ...exclude] }
       const found = await this.#index.search({ by: { itemId } }, limit + shown.size + 1, excluded)
       if (found.lists === undefined) return 'unknown'
-      const lists = found.lists.map((list) => notShown(list, shown))
-      const merged = mergeInterests(lists, limit, new Set([itemId]), { quotaShare: 0 })
-      const described = await this.#described(found, merged)
+      const nearest = notShown(found.lists[0] ?? [], shown).filter((item) => item.itemId !== itemId)
+      const described = await this.#described(
+        found,
+        nearest.slice(0, limit).map((item) => ({ ...item, interest: 0 }))
+      )
       const items = described?.map(({ interest: _, ...item }) => item)
       return items && { itemId, version: versionOf(found), items }
     })
@@ -209,7 +223,7 @@ export class Recommender {
   }
 
   /** One request to the index. `history`: of a session, which the index does not know. */
-  #search(query: InterestQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<SearchResult> {
+  #search(query: CandidateQuery, request: ListRequest, history: readonly ItemId[] = []): Promise<CandidateResult> {
     const { limit, exclude = [], shown = noneShown } = request
     const { diversity, diversityBy, repeats } = this.#optionsFor(request)
     // By the nearest interest `limit` is enough for an exact merge: the best `limit` of all lists together are among
@@ -222,22 +236,33 @@ export class Recommender {
       excludeItems: [...(repeats ? [] : history), ...exclude],
       excludeRecent: !repeats
     }
-    return this.#index.search(query, fetch + shown.size, filter, { vectors: diversity > 0 && diversityBy === '' })
+    return this.#index.candidates(query, fetch + shown.size, filter, {
+      ...{ scoring: this.#scoring, memory: request.memory !== false },
+      vectors: diversity > 0 && diversityBy === ''
+    })
   }
 
-  /** @param history newest first @returns undefined: the index version that was searched is gone */
+  /** @param history newest first @param votes its own @returns undefined: the index version that was searched is gone */
   async #list(
-    found: SearchResult,
+    found: CandidateResult,
     request: ListRequest,
-    history: readonly ItemId[]
+    history: readonly ItemId[],
+    votes: Votes = noVotes
   ): Promise<SessionRecommendations | undefined> {
     const { quotaShare, diversity, diversityBy, repeats } = this.#optionsFor(request)
-    const excluded = new Set([...(repeats ? [] : history), ...(request.exclude ?? [])])
+    const candidates = found.candidates!
+    const { shown = noneShown } = request
+    const isShown = (itemId: ItemId) => shown.size > 0 && shown.has(hashKey(itemId))
+    const excluded = new Set([
+      ...(repeats ? [] : history),
+      ...(request.exclude ?? []),
+      ...candidates.itemIds.filter(isShown)
+    ])
     const valuesOf = diversity > 0 && diversityBy !== '' ? await this.#valuesOf(found, diversityBy) : undefined
     const options = { quotaShare, diversity, scoring: this.#scoring, valuesOf }
-    const lists = (found.lists ?? []).map((list) => notShown(list, request.shown ?? noneShown))
-    const merged = mergeInterests(lists, request.limit, excluded, options)
-    const described = await this.#described(found, merged, request.explain === true ? history : undefined)
+    const merged = mergeInterests(candidates, request.limit, excluded, options)
+    const reasons = { history, votes: request.memory === false ? noVotes : votes }
+    const described = await this.#described(found, merged, request.explain === true ? reasons : undefined)
     if (described === undefined) return undefined
     this.#onList?.(described)
     return { version: versionOf(found), items: described }
@@ -245,35 +270,46 @@ export class Recommender {
 
   /** Values of the candidates of a search in a field of their features. */
   async #valuesOf(
-    { indexVersion, lists = [] }: SearchResult,
+    { indexVersion, candidates }: CandidateResult,
     field: string
   ): Promise<(id: ItemId) => readonly string[]> {
-    const ids = new Set(lists.flat().map(({ itemId }) => itemId))
-    const items = await this.#index.items(indexVersion, [...ids])
+    const items = await this.#index.items(indexVersion, candidates?.itemIds ?? [])
     return (itemId) => own(items.get(itemId)?.payload.features ?? {}, field) ?? []
   }
 
   /**
    * The items of a list with their titles, in one request. An item that was removed meanwhile is left out.
    *
-   * @param explainedBy the history, newest first, where results are to be explained
+   * @param reasons where results are to be explained
    * @returns undefined: no item is left, the index version is gone
    */
   async #described(
-    { indexVersion }: SearchResult,
+    { indexVersion }: Pick<SearchResult, 'indexVersion'>,
     merged: readonly MergedItem[],
-    explainedBy?: readonly ItemId[]
+    reasons?: Reasons
   ): Promise<RecommendedItem[] | undefined> {
     if (merged.length === 0) return []
-    const history = new Set(explainedBy?.slice(0, becauseHistoryMax))
+    const history = new Set(reasons?.history.slice(0, becauseHistoryMax))
     const ids = [...new Set([...merged.map(({ itemId }) => itemId), ...history])]
-    const items = await this.#index.items(indexVersion, ids, { vectors: explainedBy !== undefined })
+    const items = await this.#index.items(
+      indexVersion,
+      ids,
+      reasons === undefined ? {} : { vectors: true, memory: reasons.votes.items }
+    )
     if (items.size === 0) return undefined
     return merged.flatMap(({ itemId, score, interest }) => {
       const item = items.get(itemId)
       if (item === undefined) return []
-      const because = explainedBy === undefined ? {} : { because: nearestSteps(itemId, item, history, items) }
-      return [{ itemId, score, interest, ...wordsOf(item.payload), ...because }]
+      const words = { itemId, score, interest, ...wordsOf(item.payload) }
+      if (reasons === undefined) return [words]
+      const takenAfter = strongestVotes(item, reasons.votes)
+      return [
+        {
+          ...words,
+          because: nearestSteps(itemId, item, history, items),
+          ...(takenAfter.length === 0 ? {} : { takenAfter })
+        }
+      ]
     })
   }
 
@@ -285,6 +321,27 @@ export class Recommender {
     }
     throw new UnavailableError(`${attemptsMax} index versions in a row were dropped during one request: try again`)
   }
+}
+
+interface Reasons {
+  /** Newest first. */
+  readonly history: readonly ItemId[]
+  readonly votes: Votes
+}
+
+/** Nothing is known of the user: neither the model nor the memory has an item of the history. */
+function isEmpty(candidates: Candidates | undefined): boolean {
+  return candidates === undefined || (candidates.interestCount === 0 && candidates.itemIds.length === 0)
+}
+
+/** The items of the history whose votes add most to the item's score. */
+function strongestVotes({ memory }: DescribedItem, { items, weights }: Votes): ItemId[] {
+  return items
+    .map((item, age) => ({ item, share: weights[age]! * (memory?.[age] ?? 0) }))
+    .filter(({ share }) => share > 0)
+    .sort((a, b) => b.share - a.share)
+    .slice(0, becauseMax)
+    .map(({ item }) => item)
 }
 
 const noneShown: ReadonlySet<number> = new Set()

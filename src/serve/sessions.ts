@@ -3,21 +3,24 @@
 //
 // B sessions, K interests, D dimensions.
 
+import type { MemoryWeight } from '../index/memory.ts'
 import type { Encoder, EncoderStep } from '../model/encoder.ts'
 
 export interface EncodedSession {
   /** The model version that made the vectors. */
   readonly modelVersion: string
-  /** [K, D], each of length 1. */
+  /** [K, D], each of length 1; empty: the model knows no step of the history, the memory may. */
   readonly vectors: Float32Array
-  /** K. */
+  /** K, or 0. */
   readonly count: number
+  /** How the history votes in the memory; absent: it does not. */
+  readonly voting?: MemoryWeight
 }
 
 export interface SessionEncoder {
   /**
    * @param history oldest first
-   * @returns undefined where the model knows no step of the history, or there is no model yet
+   * @returns undefined where the model knows no step of the history and the memory is off, or there is no model yet
    * @throws UnavailableError if it cannot be encoded now
    */
   encode(history: readonly EncoderStep[]): Promise<EncodedSession | undefined>
@@ -33,11 +36,11 @@ interface Waiting {
 }
 
 export class BatchingSessionEncoder implements SessionEncoder {
-  readonly #encoder: Encoder
+  readonly #encoder: Encoder & { readonly memory: MemoryWeight }
   readonly #isReady: () => boolean
   #waiting: Waiting[] = []
 
-  constructor(encoder: Encoder, isReady: () => boolean) {
+  constructor(encoder: Encoder & { readonly memory: MemoryWeight }, isReady: () => boolean) {
     this.#encoder = encoder
     this.#isReady = isReady
   }
@@ -68,10 +71,13 @@ export class BatchingSessionEncoder implements SessionEncoder {
       for (const { resolve } of batch) resolve(undefined)
       return
     }
-    const { modelVersion, dimensions, interestCount: count } = this.#encoder
+    const { modelVersion, dimensions, interestCount: count, memory: voting } = this.#encoder
     const { interests, known } = this.#encoder.interests(batch.map(({ history }) => history)) // [B, K, D]
     const size = count * dimensions
-    for (const [b, { resolve }] of batch.entries())
-      resolve(known[b] === 0 ? undefined : { modelVersion, count, vectors: interests.slice(b * size, (b + 1) * size) })
+    const unknown = voting.weight > 0 ? { modelVersion, count: 0, vectors: new Float32Array(0), voting } : undefined
+    for (const [b, { resolve }] of batch.entries()) {
+      const vectors = interests.slice(b * size, (b + 1) * size)
+      resolve(known[b] === 0 ? unknown : { modelVersion, count, vectors, voting })
+    }
   }
 }

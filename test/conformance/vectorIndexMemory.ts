@@ -37,7 +37,7 @@ function numbersOf(candidates: Candidates | undefined): Record<string, number[]>
   const near = (value: number) => Math.round(value * 1e5) / 1e5 + 0 // no −0
   return Object.fromEntries(
     itemIds
-      .map((id, c) => [id, [...cosines.subarray(c * K, (c + 1) * K), memory[c]!].map(near)] as const)
+      .map((id, c) => [id, [...Array.from(cosines).slice(c * K, (c + 1) * K), memory[c]!].map(near)] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1))
   )
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import fc from 'fast-check'
-import { mergeInterests } from '../../src/index/mergeInterests.ts'
-import type { Candidate } from '../../src/index/vectorIndex.ts'
+import { mergeInterests as mergeCandidates } from '../../src/index/mergeInterests.ts'
+import type { Candidate, Candidates } from '../../src/index/vectorIndex.ts'
 
 const candidate = (itemId: string, score: number, vector?: Float32Array): Candidate => ({
   ...{ itemId, score },
@@ -10,7 +10,22 @@ const candidate = (itemId: string, score: number, vector?: Float32Array): Candid
 })
 const list = (scores: Readonly<Record<string, number>>, vectors: Readonly<Record<string, Float32Array>> = {}) =>
   Object.entries(scores).map(([itemId, score]) => candidate(itemId, score, vectors[itemId]))
-const brief = (merged: readonly { itemId: string; interest: number }[]) =>
+/** An item that is not on a list has no cosine there; of several on one list the greatest counts. */
+function candidatesOf(lists: readonly (readonly Candidate[])[]): Candidates {
+  const itemIds = [...new Set(lists.flat().map(({ itemId }) => itemId))]
+  const vectorOf = new Map(lists.flat().map(({ itemId, vector }) => [itemId, vector]))
+  const own = (list: readonly Candidate[], id: string) => list.filter(({ itemId }) => itemId === id)
+  return {
+    ...{ itemIds, interestCount: lists.length, memory: new Float32Array(itemIds.length) },
+    cosines: itemIds.flatMap((id) => lists.map((list) => Math.max(...own(list, id).map(({ score }) => score)))),
+    vectors: Float32Array.from(itemIds.flatMap((id) => [...(vectorOf.get(id) ?? [0, 0])]))
+  }
+}
+const mergeInterests = (
+  lists: readonly (readonly Candidate[])[],
+  ...rest: Parameters<typeof mergeCandidates> extends [Candidates, ...infer Rest] ? Rest : never
+) => mergeCandidates(candidatesOf(lists), ...rest)
+const brief = (merged: readonly { itemId: string; interest: number | null }[]) =>
   merged.map(({ itemId, interest }) => `${itemId}${interest}`).join(' ')
 
 test('an item goes to the interest that scores it best, the first of equals', () => {
@@ -153,7 +168,7 @@ test('for any lists: every interest gets its quota, as far as it has candidates'
       const merged = mergeInterests(lists, limit, new Set(), { quotaShare, diversity })
       const quota = Math.floor((limit * quotaShare) / Math.max(1, lists.length))
       for (const [k] of lists.entries()) {
-        const own = (of: readonly { interest: number }[]) => of.filter(({ interest }) => interest === k).length
+        const own = (of: readonly { interest: number | null }[]) => of.filter(({ interest }) => interest === k).length
         assert(own(merged) >= Math.min(quota, own(all)))
       }
     })
@@ -174,4 +189,17 @@ test('by a mixture an item that two interests like comes before one that a singl
     mergeInterests([lists[0]!], 3),
     'one interest: its cosines'
   )
+})
+
+test('the memory is added to the score of the cosines, decides nothing about the interest, and may be all there is', () => {
+  const [east, north] = [list({ a: 0.9, b: 0.5 }), list({ b: 0.6, a: 0.1 })]
+  const withMemory = { ...candidatesOf([east, north]), memory: Float32Array.of(0, 0.5) }
+  const merged = mergeCandidates(withMemory, 2, new Set(), { quotaShare: 0 })
+  assert.equal(brief(merged), 'b1 a0')
+  assert.ok(Math.abs(merged[0]!.score - 1.1) < 1e-12)
+  const alone = { itemIds: ['a', 'b'], interestCount: 0, cosines: [], memory: Float32Array.of(0.25, 0.5) }
+  assert.deepEqual(mergeCandidates(alone, 2), [
+    { itemId: 'b', score: 0.5, interest: null },
+    { itemId: 'a', score: 0.25, interest: null }
+  ])
 })

@@ -190,10 +190,10 @@ test('one request to the index for the nearest items, and one for what is shown 
   const { index } = await setUp()
   await index.createVersion('t', { dimensions: 2, interestCount: 2 })
   const asked: string[] = []
-  const watched: Pick<VectorIndex, 'search' | 'items'> = {
-    async search(...query) {
-      asked.push('search')
-      const found = await index.search(...query)
+  const watched: Pick<VectorIndex, 'candidates' | 'items'> = {
+    async candidates(...query) {
+      asked.push('candidates')
+      const found = await index.candidates(...query)
       await index.promote('t', { items: 0, users: 0 }) // another index version goes live as soon as the search has been answered
       return found
     },
@@ -204,7 +204,7 @@ test('one request to the index for the nearest items, and one for what is shown 
   }
   const recommender = new Recommender({ index: watched as VectorIndex, clock: new ManualClock(10_000) })
   const list = await recommender.recommend({ userId: 'u', limit: 5, explain: true, diversity: 0.3 })
-  assert.deepEqual(asked, ['search', 'items of s'])
+  assert.deepEqual(asked, ['candidates', 'items of s'])
   assert.equal(list.version, 's@7')
   assert.deepEqual(list.items.find(({ itemId }) => itemId === 'jazz10')?.because, ['jazz0'])
 })
@@ -222,9 +222,9 @@ test('where the index version is dropped before its items are described, the one
     }
   ])
   let drop = true
-  const watched: Pick<VectorIndex, 'search' | 'items'> = {
-    async search(...query) {
-      const found = await index.search(...query)
+  const watched: Pick<VectorIndex, 'candidates' | 'items'> = {
+    async candidates(...query) {
+      const found = await index.candidates(...query)
       if (!drop) return found
       drop = false
       await index.promote('t', { items: 1, users: 1 })
@@ -242,8 +242,8 @@ test('where the index version is dropped before its items are described, the one
     [['other', 'Other']]
   )
   // And again and again: then it says so.
-  const gone: Pick<VectorIndex, 'search' | 'items'> = {
-    search: (...query) => index.search(...query),
+  const gone: Pick<VectorIndex, 'candidates' | 'items'> = {
+    candidates: (...query) => index.candidates(...query),
     items: async () => new Map()
   }
   const never = new Recommender({ index: gone as VectorIndex, clock: new ManualClock(10_000) })
@@ -258,4 +258,58 @@ test('before anything is published, or with an index that is down, it says so', 
   const { index, recommender: down } = await setUp()
   index.down = true
   await assert.rejects(down.recommend({ userId: 'u', limit: 1 }), UnavailableError)
+})
+
+/** `west` is often taken after jazz0, and a little after film90; u votes with 1 for film90, the newest, and ½ for jazz0. */
+async function setUpMemory() {
+  const { index, recommender } = await setUp()
+  const memory = { neighbours: ['jazz0', 'film90', 'odd'], weights: Float32Array.of(4, 0.5, 2) }
+  await index.updateMemory('s', 7, [{ id: 'west', memory }])
+  const payload = { recent: ['film90', 'jazz0'], historyLength: 2, newestMs: 0, updatedAtMs: 4000 }
+  const voting = { weight: 1, decay: 0.5 }
+  await index.upsert('s', 7, [{ role: 'user', id: 'u', vectors: at(1, 90.5), payload: { ...payload, memory: voting } }])
+  return { index, recommender, voting }
+}
+
+test('the memory adds to the score, is a reason, and can be left out of a request', async () => {
+  const { recommender } = await setUpMemory()
+  const { items } = await recommender.recommend({ userId: 'u', limit: 2, explain: true, quotaShare: 0 })
+  assert.equal(items[0]!.itemId, 'west')
+  near(items[0]!.score, Math.cos((89.5 * Math.PI) / 180) + 0.5 * 4 + 0.5)
+  assert.deepEqual(items[0]!.takenAfter, ['jazz0', 'film90']) // 2 and .5
+  assert.deepEqual([items[1]!.itemId, items[1]!.because, items[1]!.takenAfter], ['jazz10', ['jazz0'], undefined])
+  const without = await recommender.recommend({ userId: 'u', limit: 5, explain: true, quotaShare: 0, memory: false })
+  assert.deepEqual([without.items[0]!.itemId, without.items.at(-1)!.itemId], ['jazz10', 'west'])
+  assert.equal(without.items.at(-1)!.takenAfter, undefined)
+})
+
+test('a user whose items the model does not know has a list by the memory, or a popular one where that has none', async () => {
+  const { index, recommender, voting } = await setUpMemory()
+  const cold = (id: string, recent: readonly string[]) => ({
+    ...{ role: 'user' as const, id, vectors: new Float32Array(0) },
+    payload: { recent, historyLength: 1, newestMs: 0, updatedAtMs: 0, memory: voting }
+  })
+  await index.upsert('s', 7, [cold('odd user', ['odd']), cold('other user', ['nothing'])])
+  const { items, coldStart } = await recommender.recommend({ userId: 'odd user', limit: 3, explain: true })
+  assert.deepEqual(
+    items.map(({ itemId, score, interest, takenAfter }) => ({ itemId, score, interest, takenAfter })),
+    [{ itemId: 'west', score: 2, interest: null, takenAfter: ['odd'] }]
+  )
+  assert.equal(coldStart, undefined)
+  for (const request of [{ userId: 'other user' }, { userId: 'odd user', memory: false }])
+    assert.equal((await recommender.recommend({ ...request, limit: 3 })).coldStart, 'popular')
+})
+
+test('a session votes with its history', async () => {
+  const { recommender, voting } = await setUpMemory()
+  const session = { modelVersion: 's', history: ['jazz0'], voting }
+  const known = { ...session, vectors: at(0), count: 1, limit: 1 }
+  assert.equal((await recommender.recommendFor(known)).items[0]!.itemId, 'west')
+  assert.equal((await recommender.recommendFor({ ...known, memory: false })).items[0]!.itemId, 'jazz10')
+  const cold = { ...session, vectors: new Float32Array(0), count: 0, limit: 5 }
+  assert.deepEqual(
+    (await recommender.recommendFor(cold)).items.map(({ itemId }) => itemId),
+    ['west']
+  )
+  assert.equal((await recommender.recommendFor({ ...cold, history: ['nothing'] })).coldStart, 'popular')
 })

@@ -47,7 +47,14 @@ export const cursorSchema = z
 
 const listSchema = z.strictObject({
   limit: limitSchema,
-  explain: z.boolean().default(false).describe('Name the items of the history that are nearest to each result'),
+  explain: z
+    .boolean()
+    .default(false)
+    .describe('Name the items of the history that are nearest to each result, and those after which it is often taken'),
+  memory: z
+    .boolean()
+    .describe('Whether what others took after the newest items of the history counts; default true')
+    .exactOptional(),
   cursor: cursorSchema,
   filter: queryFilterSchema.exactOptional(),
   context: z

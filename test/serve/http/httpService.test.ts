@@ -345,7 +345,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
     [
       'limt=5',
-      'there is no parameter "limt"; known are limit, explain, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
     ],
     ['filter.a=1&filter.a=2', 'no item has a feature in the field "a"; known are genre'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"'],
@@ -355,7 +355,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ],
     [
       'filter.=1',
-      'there is no parameter "filter."; known are limit, explain, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
     ]
   ] as const) {
     assert.equal(problem(await at(query), 400).detail, detail)
