@@ -461,7 +461,8 @@ export const dashboards = [
           'short',
           'In the last hour',
           [`sum(increase(mtmi_publish_failures_total{${job}}[1h]))`, 'failures'],
-          [`sum by (task) (increase(mtmi_task_failures_total{${job}}[1h])) > 0`, 'failures beside it, {{task}}'],
+          [`sum by (task) (increase(mtmi_task_failures_total{${job}}[1h])) > 0`, 'failures of tasks, {{task}}'],
+          [`sum by (task) (increase(mtmi_task_restarts_total{${job}}[1h])) > 0`, 'restarts of tasks, {{task}}'],
           [`sum by (outcome) (increase(mtmi_publish_promotions_total{${job}}[1h]))`, 'promotions {{outcome}}']
         )
       ],

@@ -116,6 +116,7 @@ interface Service {
   readonly healthcheck?: { readonly disable?: boolean }
   readonly pid?: string
   readonly restart?: string
+  readonly profiles?: readonly string[]
 }
 const compose = parse(readFileSync('infra/compose.yaml', 'utf8'), { merge: true }) as {
   services: Record<string, Service>
@@ -159,12 +160,21 @@ test('compose: every setting, command, volume and dependency exists, and images 
 
 test('compose: Prometheus asks the stages that have an ops port, at that port; nothing is open beyond this machine', () => {
   const { scrape_configs } = parse(readFileSync('infra/prometheus/prometheus.yml', 'utf8')) as {
-    scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
+    scrape_configs: {
+      static_configs: { targets: string[] }[]
+      dns_sd_configs: { names: string[]; type: string; port: number }[]
+    }[]
   }
-  const targets = scrape_configs[0]!.static_configs[0]!.targets
-  const watched = services.filter(
-    ([, { image, healthcheck }]) => image.startsWith('mtmi-stream:') && healthcheck?.disable !== true
-  )
+  const [{ static_configs, dns_sd_configs }] = scrape_configs as [(typeof scrape_configs)[number]]
+  // A stage that is optional is found by its name, so that it is no failure where it was not started.
+  const found = dns_sd_configs.flatMap(({ names, port }) => names.map((name) => `${name}:${port}`))
+  const targets = [...static_configs[0]!.targets, ...found]
+  const stages = ['ingest', 'sequence', 'train', 'publish', 'serve']
+  const watched = services.filter(([, { command }]) => command?.some((word) => stages.includes(word)))
+  for (const [name, { healthcheck, profiles }] of watched) {
+    assert(healthcheck?.disable !== true, `${name} has no health check`)
+    assert.equal(found.includes(`${name}:9464`), profiles !== undefined, name)
+  }
   assert.deepEqual(
     [...targets].sort(),
     watched.map(([name, { environment }]) => `${name}:${environment?.MTMI_OPS_PORT}`).sort()
@@ -270,6 +280,7 @@ test('the PrometheusRule is what the rule files say: node infra/k8s/writePrometh
 
 const stagesOf: Readonly<Record<string, readonly string[]>> = {
   'infra/k8s/base': ['mtmi-prepare', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train'],
+  'infra/k8s/overlays/ingest': ['mtmi-ingest', 'mtmi-prepare', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train'],
   'infra/k8s/overlays/tls': ['mtmi-prepare', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train'],
   'infra/k8s/overlays/qdrant': ['mtmi-prepare', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train'],
   'infra/k8s/overlays/qdrant-here': ['mtmi-prepare', 'mtmi-publish', 'mtmi-sequence', 'mtmi-serving', 'mtmi-train']
@@ -299,7 +310,7 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
       for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
         const at = `${metadata.name}/${container.name}`
         assert.match(container.image, /^mtmi-stream:\d+\.\d+\.\d+$/, at)
-        assert(verbs.has(container.args[0]!), `${at}: ${container.args.join(' ')}`)
+        assert(container.args.some((word) => verbs.has(word)), `${at}: ${container.args.join(' ')}`)
         const own = Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]))
         checkVariables(at, { ...config.data, ...own })
         assert(
