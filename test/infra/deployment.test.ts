@@ -310,7 +310,10 @@ for (const [folder, stages] of Object.entries(stagesOf)) {
       for (const container of [...(pod.initContainers ?? []), ...pod.containers]) {
         const at = `${metadata.name}/${container.name}`
         assert.match(container.image, /^mtmi-stream:\d+\.\d+\.\d+$/, at)
-        assert(container.args.some((word) => verbs.has(word)), `${at}: ${container.args.join(' ')}`)
+        assert(
+          container.args.some((word) => verbs.has(word)),
+          `${at}: ${container.args.join(' ')}`
+        )
         const own = Object.fromEntries((container.env ?? []).map(({ name, value }) => [name, value]))
         checkVariables(at, { ...config.data, ...own })
         assert(
