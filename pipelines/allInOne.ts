@@ -85,7 +85,8 @@ export class WholePipeline {
   readonly #catalogue: CatalogueReader
   readonly #categoriesMeter = new AccountMeter(new Account('categories').numbers())
   readonly #freshness = new DDSketch({ relativeAccuracy: 0.01 })
-  readonly #tasks: BackgroundTasks<TaskName>
+  /** Supervise everything in the background. */
+  readonly tasks: BackgroundTasks<TaskName>
   readonly #watch = new ProgressWatch<'sequence' | 'train' | 'publish'>()
   #thread!: ModelThread
   #train: TrainStatus | undefined
@@ -99,7 +100,7 @@ export class WholePipeline {
     this.index = index
     this.onProblem = onProblem
     this.metrics = metrics
-    this.#tasks = tasks
+    this.tasks = tasks
     const measure = (report: MetricsReport) => this.metrics.apply(report)
     const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
     this.#catalogue = catalogue
@@ -149,7 +150,7 @@ export class WholePipeline {
   }
 
   async #begin(task: ModelThreadTask): Promise<void> {
-    const tasks = this.#tasks
+    const tasks = this.tasks
     const thread = await startModelThread(task, (message) => this.#receive(message))
     this.#thread = thread
     this.metrics.info(buildInfo(thread.backend))
@@ -205,12 +206,12 @@ export class WholePipeline {
 
   /** The error that ended a stage; undefined while all of them run. */
   get failure(): Error | undefined {
-    return this.#tasks.failure
+    return this.tasks.failure
   }
 
   /** Rejects when a stage ends before `close`; never resolves. */
   failed(): Promise<never> {
-    return this.#tasks.failed
+    return this.tasks.failed
   }
 
   /** The user with the newest event time of those with at least `stepsMin` steps, as of the last commit. */
@@ -272,9 +273,9 @@ export class WholePipeline {
     const stalled = this.io.health?.problem() ?? this.#watch.stalled(clock.nowMs()) ?? this.#publish?.outage
     if (stalled !== undefined) return { ready: false, detail: stalled }
     const live = this.#live()
-    if (live === undefined) return this.#tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
+    if (live === undefined) return this.tasks.readiness({ ready: false, detail: 'no vectors are published yet' })
     const detail = `index version ${live.indexVersion}, step ${live.step}${heldDetail(this.#publish)}`
-    return this.#tasks.readiness({ ready: true, detail, accounts: this.accounts() })
+    return this.tasks.readiness({ ready: true, detail, accounts: this.accounts() })
   }
 
   /** Repeats a request to the index until it answers. @throws what cannot be retried, or what ended a stage */
@@ -324,7 +325,7 @@ export class WholePipeline {
   async close(): Promise<void> {
     this.#stop.abort()
     try {
-      await this.#tasks.stop()
+      await this.tasks.stop()
     } finally {
       await this.index.close()
       await withinMs(systemClock, closeMaxMs, this.io.log.close())

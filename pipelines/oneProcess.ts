@@ -95,7 +95,10 @@ class StartedRun {
     this.#process = process
     this.#options = options
     if (process.followsTopics)
-      this.#topics = new TopicFeed(pipeline.io, process.run, (report) => pipeline.metrics.apply(report))
+      this.#topics = new TopicFeed(pipeline.io, process.run, {
+        tasks: pipeline.tasks,
+        measure: (report) => pipeline.metrics.apply(report)
+      })
     void this.#interrupted.then(() => this.#interruption.abort())
   }
 
@@ -114,7 +117,7 @@ class StartedRun {
       if (service !== undefined && report !== undefined) {
         this.#noteOldEvents()
         note(await nextStepsWhileServing(pipeline, service.url, report))
-        await Promise.race([this.#interrupted, pipeline.failed(), ...(this.#topics ? [this.#topics.failed()] : [])])
+        await Promise.race([this.#interrupted, pipeline.failed()])
       } else if (report !== undefined) note(await nextStepsAfterReport(pipeline, this.#process, report))
     } finally {
       const isInterrupted = this.#interruption.signal.aborted
@@ -122,7 +125,7 @@ class StartedRun {
       this.#countRefused()
       const accounts = accountLines(this.#accounts())
       await service?.close()
-      await this.#topics?.close()
+      this.#topics?.close()
       await pipeline.close()
       if (isInterrupted && report === undefined) {
         note(['interrupted before the report: the same command goes on from here. So far:', ...accounts].join('\n  '))

@@ -2,7 +2,7 @@
 // offsets, so that one can take over from the other.
 
 import { type AccountNumbers, sumAccounts } from '../src/core/account.ts'
-import { handledLater } from '../src/core/promises.ts'
+import { type BackgroundTasks, untilAborted } from '../src/core/backgroundTasks.ts'
 import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { IngestStage } from '../src/ingest/ingestStage.ts'
 import { openSource } from '../src/ingest/sourceMapper.ts'
@@ -15,15 +15,21 @@ const pollMs = 50
 export class TopicFeed {
   readonly #io: StageIo
   readonly #stage: IngestStage
-  readonly #stop = new AbortController()
-  #running: Promise<void> = Promise.resolve()
+  readonly #tasks: Pick<BackgroundTasks<'ingest'>, 'keep'>
+  #hasEnded = false
   /** Where the topics ended when this began. */
   readonly #ends = new Map<string, ReadonlyMap<number, bigint>>()
   #isOnce = false
+  #isClosed = false
 
   /** @throws ConfigError if a source cannot be used */
-  constructor(io: StageIo, run: RunDirectory, measure: (report: MetricsReport) => void) {
+  constructor(
+    io: StageIo,
+    run: RunDirectory,
+    { tasks, measure }: { tasks: Pick<BackgroundTasks<'ingest'>, 'keep'>; measure: (report: MetricsReport) => void }
+  ) {
     this.#io = io
+    this.#tasks = tasks
     const sources = io.config.sources.map((source) => openSource(source, io))
     this.#stage = new IngestStage({ ...io, sources, offsets: fileOffsets(run), measure })
   }
@@ -33,7 +39,11 @@ export class TopicFeed {
     const { log, config } = this.#io
     this.#isOnce = once
     for (const { topic } of config.sources) this.#ends.set(topic, await log.ends(topic))
-    this.#running = handledLater(this.#stage.run(this.#stop.signal, { untilEnd: once }))
+    this.#tasks.keep('ingest', 'ingest', { restarts: false }, async ({ signal }) => {
+      await this.#stage.run(signal, { untilEnd: once })
+      this.#hasEnded = true
+      if (once) await untilAborted(signal)
+    })
   }
 
   account(): AccountNumbers {
@@ -49,28 +59,15 @@ export class TopicFeed {
     return sum
   }
 
-  /** Resolves when everything that was in the topics at the start is in our log. @throws what ended the stage */
+  /** Resolves when everything that was in the topics at the start is in our log, or on `close`. */
   async caughtUp(): Promise<void> {
-    let isEnded = false
-    const ended = handledLater(
-      this.#running.then(() => {
-        isEnded = true
-      })
-    )
-    while (!isEnded && (this.#isOnce || this.remaining() > 0))
-      await Promise.race([ended, this.#io.clock.sleep(pollMs, this.#stop.signal)])
+    while (!this.#hasEnded && !this.#isClosed && (this.#isOnce || this.remaining() > 0))
+      await this.#io.clock.sleep(pollMs)
   }
 
-  /** Rejects when the stage fails; never resolves before `close`. */
-  async failed(): Promise<never> {
-    await this.#running
-    return new Promise(() => {})
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort()
-    // Without it the stage would wait for a registry that is away.
+  /** To be called before the tasks are stopped: the stage would wait for a registry that is away. */
+  close(): void {
+    this.#isClosed = true
     this.#io.registry.close?.()
-    await this.#running
   }
 }
