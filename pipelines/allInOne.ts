@@ -24,14 +24,14 @@ import { createMetrics, type Metrics } from '../src/monitor/metricsRegistry.ts'
 import type { CatalogueItem } from '../src/records/catalogueItem.ts'
 import type { Interaction, UserId } from '../src/records/interaction.ts'
 import type { SequenceStep } from '../src/records/userSequence.ts'
-import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
+import { openOwnedSequences } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage, type SequenceStatus } from '../src/sequence/sequenceStage.ts'
 import type { Readiness } from '../src/serve/http/probeRoutes.ts'
 import { Recommender } from '../src/serve/recommender.ts'
 import type { SessionEncoder } from '../src/serve/sessions.ts'
 import { buildInfo } from './backendInfo.ts'
 import { logStyle, openLogger } from './logger.ts'
-import { openIndex, openSequenceStore, openStageIo, watchIndex } from './parts.ts'
+import { openIndex, openStageIo, sequenceDisk, watchIndex } from './parts.ts'
 import { progressiveMetrics } from './progressiveMetrics.ts'
 import { ProgressWatch } from './progressWatch.ts'
 import { closeMaxMs, isPublished, isTrained, processTasks } from './stageProcess.ts'
@@ -112,13 +112,11 @@ export class WholePipeline {
       ...{ index, clock, options: config.recommend, scoring: interestScoreOf(config.model) },
       onList: (items) => this.drift.noteRecommended(items.map(({ itemId }) => itemId))
     })
+    const disk = sequenceDisk(run, config, places?.sequence ?? 'sequences')
     this.#sequence = new SequenceStage({
       ...io,
       ...{ measure, catalogue, drift: this.drift },
-      openStore: (partition) =>
-        config.log === 'kafka' && places !== undefined
-          ? openOwnedSequences({ io, disk: ownedDisk(run.path(places.sequence)) }, partition)
-          : openSequenceStore(run, partition),
+      openStore: (partition, reset) => openOwnedSequences({ io, disk }, partition, reset),
       ...openLogger(config, 'sequence', logStyle(config, false)).forStages
     })
   }

@@ -24,14 +24,15 @@ export function checkSources({ sources }: Config): void {
 }
 
 export async function ingest(context: StageContext, { json }: { readonly json: boolean }): Promise<void> {
-  const { io, run, once, logger, metrics, measure, tasks, opsPort, begun } = context
+  const { io, run, once, acceptNewTopic, logger, metrics, measure, tasks, opsPort, begun } = context
   const { config, log } = io
   const sources = config.sources.map((source) => openSource(source, io))
   const look = () => progressOf(stage, log)
   const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
   const watched = { stage: 'ingest', look } as const
   const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
-  const stage = new IngestStage({ ...io, ...logger.forStages, sources, offsets: fileOffsets(run), measure })
+  const offsets = fileOffsets(run)
+  const stage = new IngestStage({ ...io, ...logger.forStages, sources, offsets, acceptNewTopic, measure })
   begun()
   let isAtEnd = false
   tasks.keep('ingest', 'ingest', { restarts: false }, async ({ signal }) => {

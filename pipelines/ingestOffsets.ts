@@ -4,10 +4,10 @@ import type { RunDirectory } from '../src/core/runDirectory.ts'
 import { type StateKind, z } from '../src/core/stateFile.ts'
 import type { IngestOffsets } from '../src/ingest/ingestStage.ts'
 
-export const ingestOffset: StateKind<{ readonly next: string }> = {
+export const ingestOffset: StateKind<{ readonly next: string; readonly topicId: string }> = {
   file: 'ingest.json',
   version: 1,
-  schema: z.strictObject({ next: z.string().regex(/^\d+$/) }),
+  schema: z.strictObject({ next: z.string().regex(/^\d+$/), topicId: z.string() }),
   removed: 'the partition is read again from the offset that the consumer group committed, or from its beginning'
 }
 
@@ -17,8 +17,8 @@ export function fileOffsets(run: RunDirectory): IngestOffsets {
   return {
     load: (topic, partition) => {
       const saved = file(topic, partition).load()
-      return saved === undefined ? undefined : BigInt(saved.next)
+      return saved === undefined ? undefined : { ...saved, next: BigInt(saved.next) }
     },
-    save: (topic, partition, next) => file(topic, partition).save({ next: String(next) })
+    save: (topic, partition, offset) => file(topic, partition).save({ ...offset, next: String(offset.next) })
   }
 }

@@ -23,8 +23,7 @@ import { createCodecs } from '../src/records/avro/avroCodecs.ts'
 import { HttpRegistry } from '../src/records/registry/httpRegistry.ts'
 import { LocalRegistry } from '../src/records/registry/localRegistry.ts'
 import type { SchemaRegistry } from '../src/records/registry/schemaRegistry.ts'
-import { LmdbSequenceStore } from '../src/sequence/lmdbSequenceStore.ts'
-import type { SequenceStore } from '../src/sequence/sequenceStore.ts'
+import { type OwnedDisk, ownedDisk } from '../src/sequence/ownedSequences.ts'
 
 const watchMs = 1000
 /** Readers need the newest record of a key only; the lag keeps a reader in progress from meeting a gap. */
@@ -120,8 +119,9 @@ export async function openQdrantIndex(
   return new QdrantIndex(qdrant, { clock: systemClock, rng, run, historyMax: sequence.historyMax, onProblem, measure })
 }
 
-export async function openSequenceStore(run: RunDirectory, partition: number): Promise<SequenceStore> {
-  return LmdbSequenceStore.open(run.path('sequences'), partition)
+/** On Kafka each process that sequences has a folder of its own. */
+export function sequenceDisk(run: RunDirectory, { log }: Pick<Config, 'log'>, place: string): OwnedDisk {
+  return ownedDisk(run.path(log === 'kafka' ? place : 'sequences'))
 }
 
 /** Reads once a second what is served, for readiness and metrics. */

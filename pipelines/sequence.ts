@@ -6,14 +6,14 @@ import { ignoredLines } from '../src/lab/evaluation/accountReport.ts'
 import { CatalogueReader } from '../src/log/catalogueReader.ts'
 import { AccountMeter } from '../src/monitor/accountMetrics.ts'
 import { DriftWatch, driftStore } from '../src/monitor/driftWatch.ts'
-import { openOwnedSequences, ownedDisk } from '../src/sequence/ownedSequences.ts'
+import { openOwnedSequences } from '../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../src/sequence/sequenceStage.ts'
 import { type StageProgress, startOpsServer } from './opsServer.ts'
-import { openSequenceStore } from './parts.ts'
+import { sequenceDisk } from './parts.ts'
 import { type StageContext, untilDone } from './stageProcess.ts'
 
 export async function sequence(context: StageContext): Promise<void> {
-  const { io, run, place, once, logger, metrics, measure, tasks, opsPort, begun } = context
+  const { io, run, place, once, acceptNewTopic, logger, metrics, measure, tasks, opsPort, begun } = context
   const { config, clock, log } = io
   const topic = config.topics.interactions
   const look = async (): Promise<StageProgress> => {
@@ -29,6 +29,7 @@ export async function sequence(context: StageContext): Promise<void> {
   const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
   const catalogueMeter = new AccountMeter(catalogue.account())
+  const disk = sequenceDisk(run, config, place)
   const onRestored = ({ partition, changes, users, durationMs }: Restored) =>
     logger.logger.info(
       { partition, changes, users, durationMs },
@@ -38,10 +39,7 @@ export async function sequence(context: StageContext): Promise<void> {
     ...io,
     ...{ measure, catalogue },
     ...logger.forStages,
-    openStore: (partition) =>
-      config.log === 'kafka'
-        ? openOwnedSequences({ io, disk: ownedDisk(run.path(place)), onRestored }, partition)
-        : openSequenceStore(run, partition),
+    openStore: (partition, reset) => openOwnedSequences({ io, disk, acceptNewTopic, onRestored }, partition, reset),
     drift: new DriftWatch({
       ...{ clock, measure, store: driftStore(run), options: config.drift },
       catalogue: catalogue.catalogue

@@ -27,6 +27,8 @@ export type StageName = 'ingest' | 'sequence' | 'train' | 'publish' | 'serve'
 export interface StageProcessOptions {
   /** End when everything in the log has been processed. */
   readonly once: boolean
+  /** Read a topic that was created again from its beginning. */
+  readonly acceptNewTopic?: boolean
   /** Absolute; null: there is none. */
   readonly configFile: string | null
 }
@@ -38,6 +40,7 @@ export interface StageContext {
   /** Which of the processes of its role this one is: `sequence-1`; the role itself where it is the only one. */
   readonly place: string
   readonly once: boolean
+  readonly acceptNewTopic: boolean
   readonly logger: ProcessLogger
   readonly metrics: Metrics
   readonly measure: (report: MetricsReport) => void
@@ -52,7 +55,7 @@ export interface StageContext {
 export async function runStageProcess(
   stage: StageName,
   config: Config,
-  { once, configFile }: StageProcessOptions,
+  { once, acceptNewTopic = false, configFile }: StageProcessOptions,
   body: (context: StageContext) => Promise<void>
 ): Promise<void> {
   const run = runToBegin(config, configFile)
@@ -68,7 +71,7 @@ export async function runStageProcess(
       const measure = (report: MetricsReport) => metrics.apply(report)
       const tasks = processTasks(metrics, logger.warn)
       try {
-        await body({ io, run, place, once, logger, metrics, measure, tasks, opsPort, servePort, begun })
+        await body({ io, run, place, once, acceptNewTopic, logger, metrics, measure, tasks, opsPort, servePort, begun })
       } finally {
         // Brokers that do not answer must not keep a process alive that has failed.
         await withinMs(systemClock, closeMaxMs, io.log.close())

@@ -13,7 +13,7 @@ import { heldDetail } from './versionsReport.ts'
 
 export async function trainOrPublish(
   stage: 'train' | 'publish',
-  { io, run, place, once, logger, metrics, measure, tasks, opsPort, begun }: StageContext
+  { io, run, place, once, acceptNewTopic, logger, metrics, measure, tasks, opsPort, begun }: StageContext
 ): Promise<void> {
   const { config, log } = io
   const topic = config.topics.userSequences
@@ -36,7 +36,10 @@ export async function trainOrPublish(
     ...{ port: opsPort, io, metrics, tasks, ready, accounts, say: logger.info },
     watched: { stage, look }
   })
-  const task = { config, dataDir: config.dataDir, run: run.name, place, stages: [stage], logStyle: logger.style }
+  const task = {
+    ...{ config, dataDir: config.dataDir, run: run.name, place, acceptNewTopic },
+    ...{ stages: [stage], logStyle: logger.style }
+  }
   const thread = await startModelThread(task, (message) => {
     if (message.kind === 'train') {
       train = message.status

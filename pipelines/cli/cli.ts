@@ -65,6 +65,11 @@ const program = new Command('mtmi')
 const group = (title: string, example: string) => program.commandsGroup(`${`${title}:`.padEnd(28)}$ ${example}`)
 
 const stageOnce = () => once('End when everything in the log has been processed')
+const acceptNewTopic = () =>
+  new Option('--accept-new-topic', 'Read topics that were deleted and created again from the beginning').default(
+    false,
+    'no'
+  )
 const user = () => new Option('--user <id>', 'User ID').argParser(nonEmpty('a user')).makeOptionMandatory()
 
 group('Everything in one process', 'mtmi init clicks.csv && mtmi up')
@@ -139,6 +144,7 @@ for (const [stage, description] of [
 ] as const)
   withOptions(addCommand(program, stage, description, [[`mtmi ${stage} --config mtmi.yaml`, 'until Ctrl-C']]), [
     stageOnce(),
+    acceptNewTopic(),
     json()
   ]).action((options) => runStage(stage, configured(), options))
 
@@ -153,6 +159,7 @@ withOptions(
   ]),
   [
     stageOnce(),
+    acceptNewTopic(),
     new Option('--rebuild', 'No stage: all vectors of the newest model into a new index version, which then goes live')
       .default(false, 'no')
       .conflicts(['resume', 'once']),
@@ -337,17 +344,21 @@ const offsets = addCommand(program, 'offsets', 'How far stages have read their t
   ['mtmi offsets show', 'position and lag by partition']
 ])
 withOptions(
-  addCommand(offsets, 'show', 'Position and lag of ingest and sequence, by partition', [
+  addCommand(offsets, 'show', 'Position and lag of every stage, by partition', [
     ['mtmi offsets show --json', 'for a script']
   ]),
   [json()]
 ).action(async (options) => (await import('./offsets.ts')).showOffsets(configured(), options))
 withOptions(
-  addCommand(offsets, 'reset', 'Where ingest begins in a source topic, next time it is started', [
-    ['mtmi offsets reset --topic clicks --to earliest', 'reads the topic again; event ids recognize what is known']
+  addCommand(offsets, 'reset', 'Where a stage begins in its topic, next time it is started', [
+    ['mtmi offsets reset --stage ingest --to earliest', 'reads the source again; event ids recognize what is known'],
+    ['mtmi offsets reset --stage train --to 2026-05-01T12:00:00Z', 'trains on the examples since then once more']
   ]),
   [
-    new Option('--topic <topic>', 'A topic of `sources`').makeOptionMandatory(),
+    new Option('--stage <stage>', 'The stage')
+      .choices(['ingest', 'sequence', 'train', 'publish'])
+      .makeOptionMandatory(),
+    topic('A topic of `sources`, where there are several (ingest)'),
     new Option('--to <where>', 'earliest, latest, or a time such as 2026-05-01T12:00:00Z').makeOptionMandatory(),
     json()
   ]
@@ -428,7 +439,7 @@ function configFile(): string | null {
 async function runStage(
   stage: 'ingest' | 'sequence' | 'train' | 'publish' | 'serve',
   config: Config,
-  options: { readonly once: boolean; readonly json?: boolean }
+  options: { readonly once: boolean; readonly acceptNewTopic?: boolean; readonly json?: boolean }
 ): Promise<void> {
   await (await import('../runStage.ts')).runStage(stage, config, { ...options, configFile: configFile() })
 }

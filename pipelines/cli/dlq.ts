@@ -129,8 +129,12 @@ export async function replay(
   try {
     await withReplay(config, run, async (replay, log) => {
       const limits: Offsets = (await exists(log, topic)) ? await log.ends(topic) : new Map()
-      let before = 0
-      for await (const letter of replay.letters(topic, limits)) if (matches(letter) && letter.replayed) before++
+      let [before, truncated] = [0, 0]
+      for await (const letter of replay.letters(topic, limits)) {
+        if (!matches(letter)) continue
+        if (letter.replayed) before++
+        if (letter.truncated !== undefined) truncated++
+      }
       let due = 0
       const targets = new Set<string>()
       for await (const letter of replay.due(topic, matches, limits)) {
@@ -140,6 +144,10 @@ export async function replay(
       }
       const condition = options.reason === undefined ? '' : ` whose reason contains ${JSON.stringify(options.reason)}`
       const what = `${due} dead letters of ${topic}${condition}`
+      if (truncated > 0)
+        note(
+          `${truncated} are truncated, and are not replayed: read the whole records in their topic (\`mtmi dlq show\`)`
+        )
       if (before > 0) note(`${before} were replayed before, and are not replayed again`)
       const isConfirmed =
         due > 0 &&
@@ -234,6 +242,7 @@ function jsonOf({
   message,
   stacktrace,
   original,
+  truncated,
   replayed
 }: DeadLetterEntry) {
   const headers = Object.entries(original.headers ?? {}).map(([name, bytes]) => [
@@ -246,6 +255,7 @@ function jsonOf({
     stage,
     source: { topic, partition, offset: String(offset) },
     ...{ exception, message, stacktrace, replayed },
+    ...(truncated === undefined ? {} : { truncated }),
     key: bytesJson(original.key),
     value: original.value === null ? null : bytesJson(original.value),
     headers: Object.fromEntries(headers)
@@ -258,7 +268,7 @@ function bytesJson(bytes: Uint8Array): object {
 }
 
 function letterText(dlq: string, letter: DeadLetterEntry): string {
-  const { at, original, exception, message } = letter
+  const { at, original, exception, message, truncated } = letter
   const headers = Object.entries(original.headers ?? {}).map(
     ([name, bytes]) => `  header    ${plainLine(`${name}: ${shownBytes(bytes, 200)}`)}`
   )
@@ -270,6 +280,11 @@ function letterText(dlq: string, letter: DeadLetterEntry): string {
     `  reason    ${plainLine(`${exception}: ${message}`)}`,
     `  key       ${plainLine(shownBytes(original.key, 200))}`,
     ...headers,
+    ...(truncated === undefined
+      ? []
+      : [
+          `  truncated the topic did not take ${truncated.bytes} bytes: ${value?.length ?? 0} are kept (SHA-256 of all: ${truncated.sha256})`
+        ]),
     ...(value === null
       ? ['  value     null']
       : [

@@ -1,17 +1,37 @@
 // `mtmi offsets show` and `reset`: how far each stage has read its topics on Kafka, and where it begins next.
+//
+// A reset sets the offsets of the stage's group, as Kafka's own tools do. The stage finds offsets that it did not commit
+// itself, begins there, and carries its state over.
 
 import type { Config } from '../../src/core/config/config.ts'
 import { ConfigError } from '../../src/core/errors.ts'
 import { print } from '../../src/core/terminal.ts'
 import { KafkaOffsets, type ResetTarget } from '../../src/log/kafka/kafkaOffsets.ts'
-import { fileOffsets } from '../ingestOffsets.ts'
 import { runToChange, runToRead } from '../runs.ts'
 
-/** Consumer groups of the run: the stages that share partitions. */
-function groupsOf(config: Config): { stage: 'ingest' | 'sequence'; group: string; topic: string }[] {
+type Stage = 'ingest' | 'sequence' | 'train' | 'publish'
+
+/** What a stage does with records that it reads again, and with those that it skips. */
+const effects: Readonly<Record<Stage, string>> = {
+  ingest:
+    'Records that are read again are mapped again; their events are recognized by their ids within sequence.graceMs. Skipped records are in no history.',
+  sequence:
+    'Events that are read again and are in a history, or older than the grace, change nothing; others are added. Skipped events are in no history.',
+  train:
+    'Examples that are read again are trained on once more. Skipped examples are not trained on; histories have them.',
+  publish:
+    'Users that changed since then are published again. An offset beyond what is published changes nothing: the stage skips no user.'
+}
+
+function groupsOf({ sources, topics }: Config): { stage: Stage; group: string; topic: string }[] {
+  const { interactions, userSequences, modelUpdates } = topics
   return [
-    ...config.sources.map(({ topic }) => ({ stage: 'ingest' as const, group: 'mtmi-ingest', topic })),
-    { stage: 'sequence', group: 'mtmi-sequence', topic: config.topics.interactions }
+    ...sources.map(({ topic }) => ({ stage: 'ingest' as const, group: 'mtmi-ingest', topic })),
+    { stage: 'sequence', group: 'mtmi-sequence', topic: interactions },
+    { stage: 'train', group: 'mtmi-train', topic: userSequences },
+    ...[userSequences, modelUpdates, interactions].map((topic) => ({
+      ...{ stage: 'publish' as const, group: 'mtmi-publish', topic }
+    }))
   ]
 }
 
@@ -30,6 +50,7 @@ export async function showOffsets(config: Config, { json }: { json?: boolean }):
     }
     for (const { stage, topic, groupId, members, partitions } of stages) {
       print(`${stage}: topic ${topic}, group ${groupId}, ${members} members\n`)
+      if (partitions.length === 0) print('  there is no such topic: `mtmi topics apply` creates it\n')
       for (const { partition, start, next, end } of partitions)
         print(
           `  partition ${partition}: next ${next ?? '(none)'} of ${start} to ${end}, lag ${end - (next ?? start)}\n`
@@ -42,23 +63,27 @@ export async function showOffsets(config: Config, { json }: { json?: boolean }):
 
 export async function resetOffsets(
   config: Config,
-  { topic, to, json }: { topic: string; to: string; json?: boolean }
+  { stage, topic, to, json }: { stage: Stage; topic?: string; to: string; json?: boolean }
 ): Promise<void> {
-  const source = checked(config).sources.find((one) => one.topic === topic)
-  if (source === undefined)
+  const groups = groupsOf(checked(config)).filter((one) => one.stage === stage)
+  const named = topic === undefined ? groups : groups.filter((one) => one.topic === topic)
+  // Of the topics of `publish`, the first is the one that can be reset.
+  const [chosen, ...others] = stage === 'publish' ? named.slice(0, 1) : named
+  if (chosen === undefined || others.length > 0 || (stage === 'publish' && chosen !== groups[0]))
     throw new ConfigError([
-      `${topic} is not a topic of \`sources\` (${config.sources.map((one) => one.topic).join(', ') || 'there are none'}). Other stages begin where their state ends: \`mtmi reset\` removes the state of a run`
+      `--topic ${topic ?? '(none)'}: give one of ${groups.map((one) => one.topic).join(', ') || 'sources, which is empty'}${stage === 'publish' ? ', of which the first can be reset' : ''}`
     ])
   const target = targetOf(to)
   const run = runToChange(config)
+  const holder = stage === 'ingest' ? undefined : run.holder(stage)
+  if (holder !== undefined) throw new ConfigError([`${holder} is running: stop it, then reset again`])
   const offsets = await KafkaOffsets.open(config.kafka, run.name)
   try {
-    const positions = await offsets.reset('mtmi-ingest', topic, target)
-    // `ingest` begins at its file or the group's offset, whichever is further.
-    for (const [partition, next] of positions) fileOffsets(run).save(topic, partition, next)
-    const shown = [...positions].map(([partition, next]) => ({ partition, next: String(next) }))
-    if (json === true) print(`${JSON.stringify({ topic, partitions: shown })}\n`)
-    else for (const { partition, next } of shown) print(`${topic}, partition ${partition}: next ${next}\n`)
+    const positions = await offsets.reset(chosen.group, chosen.topic, target)
+    const partitions = [...positions].map(([partition, next]) => ({ partition, next: String(next) }))
+    if (json === true) return print(`${JSON.stringify({ stage, topic: chosen.topic, partitions })}\n`)
+    for (const { partition, next } of partitions) print(`${chosen.topic}, partition ${partition}: next ${next}\n`)
+    print(`${effects[stage]}\n`)
   } finally {
     await offsets.close()
   }

@@ -19,6 +19,8 @@ export interface ModelThreadTask {
   readonly run: string
   /** Which of the run's publishers this process is (`publish-1`); absent: the only one. */
   readonly place?: string
+  /** Read topics that were created again from their beginning. */
+  readonly acceptNewTopic?: boolean
   readonly stages: readonly ('train' | 'publish' | 'encode')[]
   /** Stages log in JSON style only. */
   readonly logStyle: LogStyle

@@ -1,6 +1,7 @@
 // The thread that owns tfjs: it trains, publishes and encodes sessions, so that the main thread can sequence and answer
 // HTTP meanwhile.
 
+import { rmSync } from 'node:fs'
 import path from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Account } from '../../src/core/account.ts'
@@ -10,8 +11,10 @@ import { MtmiError } from '../../src/core/errors.ts'
 import { lmdbFault } from '../../src/core/lmdbTurns.ts'
 import { offsetsFromJson, offsetsToJson } from '../../src/core/offsets.ts'
 import { RunDirectory } from '../../src/core/runDirectory.ts'
+import type { StateFile } from '../../src/core/stateFile.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
+import { compareTopics, knownTopics } from '../../src/log/topicIdentity.ts'
 import { needsLab } from '../../src/model/model.ts'
 import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { AccountMeter } from '../../src/monitor/accountMetrics.ts'
@@ -102,7 +105,7 @@ async function main(task: ModelThreadTask): Promise<void> {
   }
   const publishing = has('publish') ? await publish(context) : undefined
   const encoding = has('encode') ? await encode(context) : undefined
-  const training = has('train') ? train(context, publishing?.stage) : undefined
+  const training = has('train') ? await train(context, publishing?.stage) : undefined
   const stages = [publishing, encoding, training].filter((stage): stage is RunningStage => stage !== undefined)
   const sessions = encoding?.sessions ?? publishing?.sessions
 
@@ -155,6 +158,7 @@ async function publish(
   const suffix = /-\d+$/.test(task.place ?? '') ? `-${task.place}` : ''
   const published = run.state(publishedOffsets, `published${suffix}.json`)
   const promotion = run.state(heldPromotionState, `promotion${suffix}.json`)
+  await publishNewTopics(context, suffix, published)
   const index = await openIndex(task.config, run, { searchThread: false, measure, onProblem })
   const replica = new ModelReplica({ gated: true })
   const stage = new PublishStage({
@@ -234,10 +238,32 @@ async function encode({
   }
 }
 
-function train(
-  { task: { config }, run, io, catalogue, measure, logger }: Context,
+/** What is stored of topics that were created again is given up: the stage reads the new ones from the beginning. */
+async function publishNewTopics({ task, run, io }: Context, suffix: string, published: Published): Promise<void> {
+  const { userSequences, modelUpdates, interactions } = task.config.topics
+  const store = run.state(knownTopics, `topics-publish${suffix}.json`)
+  const topics = { userSequences, modelUpdates, interactions }
+  const { changed, save } = await compareTopics(io.log, store, topics, task.acceptNewTopic === true)
+  if (changed.has('userSequences')) published.save({})
+  if (changed.has('modelUpdates')) rmSync(run.path(`published-model${suffix}`), { recursive: true, force: true })
+  const popularity = run.state(keptPopularity, `popularity${suffix}.json`)
+  const counted = changed.has('interactions') ? popularity.load() : undefined
+  if (counted !== undefined) popularity.save({ ...counted, offsets: {} })
+  save()
+}
+
+type Published = StateFile<Readonly<Record<string, string>>>
+
+async function train(
+  { task, run, io, catalogue, measure, logger }: Context,
   publishing: PublishStage | undefined
-): RunningStage {
+): Promise<RunningStage> {
+  const { config } = task
+  const { userSequences, modelUpdates } = config.topics
+  const store = run.state(knownTopics, 'topics-train.json')
+  const topics = { userSequences, modelUpdates }
+  const { changed, save } = await compareTopics(io.log, store, topics, task.acceptNewTopic === true)
+  if (changed.size === 0) save()
   const { model, train, sequence, progressive, seed } = config
   const { checkpointKeep: keep, versionKeep, auditFile } = train
   const ledger = new BatchLedgerFile({ file: run.path('checkpoints', 'batches.ledger') })
@@ -255,6 +281,15 @@ function train(
     ...(publishing === undefined ? {} : { betweenBatches: () => publishing.catchUp() }),
     checkpoints: new CheckpointFiles({ directory: run.path('checkpoints'), keep, versionKeep }),
     control: modelControlFile(run),
+    ...(changed.size === 0
+      ? {}
+      : {
+          newTopics: {
+            userSequences: changed.has('userSequences'),
+            modelUpdates: changed.has('modelUpdates'),
+            onApplied: save
+          }
+        }),
     ...logger('train'),
     onBatch: (batch) => {
       trainMs += batch.evaluateMs + batch.learnMs

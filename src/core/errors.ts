@@ -43,6 +43,14 @@ export class ConfigError extends MtmiError {
   }
 }
 
+/** A record is larger than its topic takes; with others or alone, nothing of it is in the topic. */
+export class TooLargeError extends MtmiError {
+  override readonly name = 'TooLargeError'
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('CONFIG', message, options)
+  }
+}
+
 /** One record cannot be used. It goes to the dead-letter topic; the stream continues. */
 export class BadEventError extends MtmiError {
   override readonly name = 'BadEventError'

@@ -22,11 +22,12 @@ export interface DeadLetterEntry extends DeadLetterRecord {
 
 /** Stored between replays, as JSON. */
 export interface ReplayState {
-  /** Replayed offsets by dead-letter topic and partition: half-open ranges. */
+  /** Replayed offsets by dead-letter topic, with its id, and partition: half-open ranges. */
   readonly replayed: Record<string, Record<string, readonly (readonly [string, string])[]>>
   /** Being appended when this was stored. */
   readonly pending?: {
     readonly from: string
+    readonly fromId: string
     readonly to: string
     /** Where `to` ended before. */
     readonly ends: Record<string, string>
@@ -80,6 +81,7 @@ export class DeadLetterReplay {
     const { log, signal } = this.#options
     const ends = limits ?? (await log.ends(topic))
     if ([...ends.values()].every((end) => end === 0n)) return
+    const { id } = await log.describe(topic)
     for await (const event of log.read(topic, { resume: async () => 0n, signal, untilEnd: true })) {
       if (event.kind !== 'records') continue
       for (const record of event.records) {
@@ -87,7 +89,7 @@ export class DeadLetterReplay {
         const letter = readDeadLetter(record)
         if (letter === undefined) continue
         const { partition, offset } = record
-        yield { ...letter, at: { partition, offset }, record, replayed: this.#set(topic, partition).has(offset) }
+        yield { ...letter, at: { partition, offset }, record, replayed: this.#set(topic, id, partition).has(offset) }
       }
     }
   }
@@ -110,7 +112,8 @@ export class DeadLetterReplay {
     }
     for await (const letter of this.letters(topic, limits)) if (letter.replayed) note(letter)
     for await (const letter of this.letters(topic, limits)) {
-      if (done.get(recordOf(letter))?.has(letter.offset) === true || !wanted(letter)) continue
+      if (letter.truncated !== undefined || !wanted(letter)) continue
+      if (done.get(recordOf(letter))?.has(letter.offset) === true) continue
       note(letter)
       yield letter
     }
@@ -142,6 +145,7 @@ export class DeadLetterReplay {
     const { log, store, ours } = this.#options
     const to = letters[0]!.topic
     const ends = await log.ends(to)
+    const { id } = await log.describe(topic)
     const names = letters.map(({ at }) => `${topic}/${at.partition}/${at.offset}`)
     const records = letters.map(({ original, partition }, i): NewRecord => {
       const headers = { ...original.headers, [replayedHeader]: new TextEncoder().encode(names[i]) }
@@ -152,13 +156,14 @@ export class DeadLetterReplay {
       ...this.#state(),
       pending: {
         from: topic,
+        fromId: id,
         to,
         ends: Object.fromEntries([...ends].map(([partition, end]) => [partition, String(end)])),
         letters: names
       }
     })
     await log.append(to, records)
-    for (const { at } of letters) this.#set(topic, at.partition).add(at.offset)
+    for (const { at } of letters) this.#set(topic, id, at.partition).add(at.offset)
     store.save(this.#state())
   }
 
@@ -173,15 +178,16 @@ export class DeadLetterReplay {
         const name = header === undefined ? '' : new TextDecoder().decode(header)
         if (!names.has(name)) continue
         const [partition, offset] = name.split('/').slice(-2) as [string, string]
-        this.#set(pending.from, Number(partition)).add(BigInt(offset))
+        this.#set(pending.from, pending.fromId, Number(partition)).add(BigInt(offset))
       }
     }
     if (!signal.aborted) store.save(this.#state())
   }
 
-  #set(topic: string, partition: number): OffsetSet {
-    const sets = this.#replayed.get(topic) ?? new Map<number, OffsetSet>()
-    this.#replayed.set(topic, sets)
+  #set(topic: string, id: string, partition: number): OffsetSet {
+    const key = id === '' ? topic : `${topic}:${id}`
+    const sets = this.#replayed.get(key) ?? new Map<number, OffsetSet>()
+    this.#replayed.set(key, sets)
     const set = sets.get(partition) ?? new OffsetSet()
     sets.set(partition, set)
     return set

@@ -8,12 +8,13 @@
 
 import { Account, type AccountNumbers, outcomesOf, sumAccounts } from '../core/account.ts'
 import { runTogether } from '../core/backgroundTasks.ts'
-import { BadEventError, MtmiError, UnavailableError } from '../core/errors.ts'
+import { BadEventError, MtmiError, TooLargeError, UnavailableError } from '../core/errors.ts'
 import { BadShare, badWindow } from '../log/badShare.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
 import type { StageIo } from '../log/stageIo.ts'
+import { newTopic } from '../log/topicIdentity.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
@@ -27,21 +28,34 @@ const sliceRecords = 512
 
 /** Where each partition is read on from. Losing it, or an older one, only repeats work. */
 export interface IngestOffsets {
-  load(topic: string, partition: number): bigint | undefined
-  save(topic: string, partition: number, next: bigint): void
+  load(topic: string, partition: number): IngestOffset | undefined
+  save(topic: string, partition: number, offset: IngestOffset): void
+}
+
+export interface IngestOffset {
+  readonly next: bigint
+  /** Of the topic, as `EventLog.describe` has it. */
+  readonly topicId: string
 }
 
 export interface IngestStageOptions extends Pick<StageIo, 'config' | 'clock' | 'log' | 'codecs'> {
   readonly sources: readonly SourceMapper[]
   readonly offsets: IngestOffsets
+  /** Whether a topic that was created again is read from its beginning, instead of ending the stage. */
+  readonly acceptNewTopic?: boolean
   readonly logger?: StageLogger
   readonly measure?: (report: MetricsReport) => void
 }
 
+interface MappedRecord extends NewRecord {
+  /** What it was made of. */
+  readonly from: LogRecord
+}
+
 interface Owned {
   next: bigint
-  /** What is saved. */
-  saved: bigint
+  /** What is saved; undefined: it is to be saved in any case. */
+  saved: bigint | undefined
   savedAtMs: number
 }
 
@@ -93,8 +107,11 @@ export class IngestStage {
   }
 
   async #follow(mapper: SourceMapper, signal: AbortSignal, untilEnd: boolean): Promise<void> {
-    const { log, config, clock, offsets } = this.#options
+    const { log, config, clock, offsets, acceptNewTopic = false } = this.#options
     const { topic } = mapper.source
+    if (signal.aborted) return
+    const { id: topicId } = await log.describe(topic)
+    mapper.topicId = topicId
     const consumed = this.#consumed.get(topic)!
     const owned = new Map<number, Owned>()
     const badShare = new BadShare(config.events.badShareMax)
@@ -102,7 +119,7 @@ export class IngestStage {
     const letters = stageDeadLetters(this.#options, { stage: 'ingest', topic, resumes: true, measure, logger })
     const save = (partition: number, at: Owned) => {
       if (at.next === at.saved) return
-      offsets.save(topic, partition, at.next)
+      offsets.save(topic, partition, { next: at.next, topicId })
       at.saved = at.next
       at.savedAtMs = clock.nowMs()
     }
@@ -114,10 +131,14 @@ export class IngestStage {
     }
     const events = log.read(topic, {
       // What this process remembers, or the group, whichever is further: both are behind what is durable.
-      resume: async (partition, committed = 0n) => {
-        const remembered = offsets.load(topic, partition) ?? 0n
-        const next = remembered > committed ? remembered : committed
-        owned.set(partition, { next, saved: next, savedAtMs: clock.nowMs() })
+      resume: async (partition, committed = 0n, reset = undefined) => {
+        const loaded = offsets.load(topic, partition)
+        const isOther = loaded !== undefined && loaded.topicId !== topicId
+        if (isOther && !acceptNewTopic) throw newTopic(topic)
+        const remembered = loaded === undefined || isOther ? 0n : loaded.next
+        const next = reset ?? (remembered > committed ? remembered : committed)
+        const saved = isOther || reset !== undefined ? undefined : next
+        owned.set(partition, { next, saved, savedAtMs: clock.nowMs() })
         consumed.set(partition, next)
         this.#options.logger?.info(
           { topic, partition, from: next },
@@ -167,9 +188,9 @@ export class IngestStage {
     badShare: BadShare,
     letters: DeadLetters
   ): Promise<void> {
-    const { log, codecs, config, clock, logger } = this.#options
+    const { codecs, config, clock, logger } = this.#options
     const { topic } = mapper.source
-    const mapped: NewRecord[] = []
+    const mapped: MappedRecord[] = []
     const steps: TracedStep[] = []
     const startMs = clock.nowMs()
     const counts = { mapped: 0, filtered: 0, partly: 0, refused: 0 }
@@ -187,12 +208,17 @@ export class IngestStage {
             mapped.push({
               key: text.encode(interaction.userId),
               value: codecs.interaction.encode(interaction),
+              from: record,
               ...step.carried
             })
           if (step.fields.traceId !== undefined) logger?.info({ ...placeOf(topic, record), ...step.fields }, 'mapped')
         }
         for (const { itemId, item } of items)
-          mapped.push({ key: text.encode(itemId), value: item === null ? null : codecs.item.encode(item) })
+          mapped.push({
+            key: text.encode(itemId),
+            value: item === null ? null : codecs.item.encode(item),
+            from: record
+          })
         if (refused !== undefined) letters.add(record, refused)
         counts[refused !== undefined ? 'partly' : interactions.length + items.length > 0 ? 'mapped' : 'filtered']++
         badShare.note(false)
@@ -211,15 +237,47 @@ export class IngestStage {
         )
       }
     }
-    await letters.flush()
     const target = mapper.source.kind === 'items' ? config.topics.items : config.topics.interactions
     // A record may hold many: an append stays of the size of a slice.
-    for (let i = 0; i < mapped.length; i += sliceRecords) await log.append(target, mapped.slice(i, i + sliceRecords))
+    for (let i = 0; i < mapped.length; i += sliceRecords) {
+      const tooLarge = await this.#append(target, mapped.slice(i, i + sliceRecords))
+      for (const [record, error] of tooLarge) {
+        letters.add(record, error)
+        counts.mapped--
+        counts.refused++
+      }
+    }
+    await letters.flush()
     for (const step of steps) step.end()
     const account = this.#accounts.get(topic)!
     this.#waiting.set(topic, this.#waiting.get(topic)! - records.length)
     for (const outcome of outcomesOf('ingest')) account.add(outcome, counts[outcome])
     this.#measureAccounts()
+  }
+
+  /** @returns the records of which an event is larger than the topic takes */
+  async #append(topic: string, mapped: readonly MappedRecord[]): Promise<Map<LogRecord, TooLargeError>> {
+    const { log } = this.#options
+    const append = (some: readonly MappedRecord[]) =>
+      log.append(
+        topic,
+        some.map(({ from: _, ...record }) => record)
+      )
+    const tooLarge = new Map<LogRecord, TooLargeError>()
+    try {
+      await append(mapped)
+    } catch (error) {
+      if (!(error instanceof TooLargeError)) throw error
+      for (const each of mapped) {
+        try {
+          await append([each])
+        } catch (error) {
+          if (!(error instanceof TooLargeError)) throw error
+          tooLarge.set(each.from, error)
+        }
+      }
+    }
+    return tooLarge
   }
 
   #measureAccounts(): void {

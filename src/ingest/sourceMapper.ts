@@ -29,6 +29,8 @@ export interface Mapped {
 
 export interface SourceMapper {
   readonly source: SourceOptions
+  /** Of the source's topic, as `EventLog.describe` has it: part of the ids of events that have none of their own. */
+  topicId: string
   /** Call it on each batch before. @throws UnavailableError if a registry that is needed does not answer */
   prepare(records: readonly LogRecord[]): Promise<void>
   /** What the bytes say; undefined where there are none. @throws BadEventError with what is wrong */
@@ -52,33 +54,37 @@ export function openSource(source: SourceOptions, io: Pick<StageIo, 'config' | '
   })
   const rules = valueRules(config.events)
   const elements = compileElements(source)
-  const open = (record: LogRecord) =>
-    elements({ topic, record, value: decoder.decode(record), key: () => decoder.decodeKey(record) })
+  const open = (record: LogRecord) => {
+    const [value, key] = [decoder.decode(record), () => decoder.decodeKey(record)]
+    return elements({ topic, topicId: mapper.topicId, record, value, key })
+  }
   const { prepare, decode } = decoder
-  if (source.kind === 'items') {
-    const mapItem = compileItemMapper(source, rules)
-    return {
-      source,
-      prepare,
-      decode,
-      map: (record) => ({ interactions: [], ...mapAll(open(record), mapItem, 'items') })
-    }
-  }
-  const mapInteraction = compileInteractionMapper(source, rules)
-  const validated = (foreign: ForeignRecord) => {
-    const interaction = mapInteraction(foreign)
-    if (interaction !== 'filtered')
-      admit(
-        interactionProblem(interaction) ??
-          futureProblem(interaction, foreign.record.timestampMs, config.events.futureMaxMs)
-      )
-    return interaction
-  }
-  return {
+  const mapper: SourceMapper = {
     source,
+    topicId: '',
     prepare,
     decode,
-    map: (record) => ({ items: [], ...mapAll(open(record), validated, 'interactions') })
+    map: source.kind === 'items' ? items() : clicks()
+  }
+  return mapper
+
+  function items(): SourceMapper['map'] {
+    const mapItem = compileItemMapper(source, rules)
+    return (record) => ({ interactions: [], ...mapAll(open(record), mapItem, 'items') })
+  }
+
+  function clicks(): SourceMapper['map'] {
+    const mapInteraction = compileInteractionMapper(source, rules)
+    const validated = (foreign: ForeignRecord) => {
+      const interaction = mapInteraction(foreign)
+      if (interaction !== 'filtered')
+        admit(
+          interactionProblem(interaction) ??
+            futureProblem(interaction, foreign.record.timestampMs, config.events.futureMaxMs)
+        )
+      return interaction
+    }
+    return (record) => ({ items: [], ...mapAll(open(record), validated, 'interactions') })
   }
 }
 

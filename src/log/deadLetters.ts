@@ -4,10 +4,10 @@
 // Exactly one per stage and record as long as one process of the stage reads the partition; consumer groups and fences
 // ensure that. The dead-letter topic is read before the first write, and not before.
 
-import { BadEventError } from '../core/errors.ts'
+import { BadEventError, TooLargeError } from '../core/errors.ts'
 import { OffsetSet } from '../core/offsetSet.ts'
 import { handledLater } from '../core/promises.ts'
-import { deadLetterOf, deadLetterTopic, readDeadLetter } from './deadLetter.ts'
+import { deadLetterOf, deadLetterTopic, readDeadLetter, truncations } from './deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from './eventLog.ts'
 
 /** More records than a stage reads between two commits. */
@@ -42,6 +42,7 @@ export class DeadLetters {
   #waiting: Unusable[] = []
   /** Offsets that have a dead-letter record of this stage, by partition of the topic; undefined: not read yet. */
   #written: Map<number, OffsetSet> | undefined
+  #topicId = ''
   #turn: Promise<void> = Promise.resolve()
 
   constructor(options: DeadLettersOptions) {
@@ -97,16 +98,37 @@ export class DeadLetters {
     const written = this.#written
     const due = unusable.filter(({ record }) => written.get(record.partition)?.has(record.offset) !== true)
     if (due.length === 0) return
-    await log.append(
-      this.#to,
-      due.map(({ record, error }): NewRecord => deadLetterOf(record, topic, error, stage))
-    )
+    const from = { topic, topicId: this.#topicId }
+    const records = due.map(({ record, error }) => deadLetterOf(record, from, error, stage))
+    try {
+      await log.append(this.#to, records)
+    } catch (error) {
+      if (!(error instanceof TooLargeError)) throw error
+      // Nothing, or some: a record twice is better than none.
+      for (const record of records) await this.#appendFitting(record)
+    }
     for (const { record } of due) note(written, record)
     onWritten?.(due)
   }
 
+  /** As much of the record as the topic takes. @throws TooLargeError if it takes none of it */
+  async #appendFitting(record: NewRecord): Promise<void> {
+    let tooLarge: TooLargeError | undefined
+    for (const each of [record, ...truncations(record)]) {
+      try {
+        return await this.#options.log.append(this.#to, [each])
+      } catch (error) {
+        if (!(error instanceof TooLargeError)) throw error
+        tooLarge = error
+      }
+    }
+    throw tooLarge
+  }
+
   async #read(): Promise<Map<number, OffsetSet>> {
     const { log, topic, stage } = this.#options
+    const topicId = (await log.describe(topic)).id
+    this.#topicId = topicId
     const written = new Map<number, OffsetSet>()
     const { signal } = new AbortController()
     const ends = this.#options.resumes === true ? await log.ends(this.#to) : undefined
@@ -118,7 +140,8 @@ export class DeadLetters {
       if (event.kind !== 'records') continue
       for (const record of event.records) {
         const deadLetter = readDeadLetter(record)
-        if (deadLetter?.topic === topic && deadLetter.stage === stage) note(written, deadLetter)
+        if (deadLetter?.topic === topic && deadLetter.topicId === topicId && deadLetter.stage === stage)
+          note(written, deadLetter)
       }
     }
     return written

@@ -47,14 +47,22 @@ export interface ReadOptions {
    * The NEXT offset to read in a partition; asked when the partition is assigned. Before the log's start means from its
    * start. `committed`: what the group has let the log know, where there is a group and the log keeps that. Never
    * beyond what the reader asked to go on from, so a reader without state of its own may resume there; for all others
-   * it is a hint.
+   * it is a hint. `reset`: what somebody has set with the tools of the log; the reader continues there.
    */
-  readonly resume: (partition: number, committed?: bigint) => Promise<bigint>
+  readonly resume: (partition: number, committed?: bigint, reset?: bigint) => Promise<bigint>
   readonly signal: AbortSignal
   /** Ends after the last record that was in the log when reading began. Default: follows for ever. */
   readonly untilEnd?: boolean
   /** Group to share the partitions with. Absent: reads all partitions alone. */
   readonly group?: string
+  /** Without a `group`: under this name the log shows its tools how far the reader is, where it can. */
+  readonly name?: string
+}
+
+export interface TopicDescription {
+  /** Another after the topic was deleted and created again. Empty where the log does not know. */
+  readonly id: string
+  readonly partitions: number
 }
 
 /**
@@ -76,5 +84,6 @@ export interface EventLog {
   append(topic: string, records: readonly NewRecord[], fence?: string): Promise<void>
   /** Next offset that the log will give out, by partition. */
   ends(topic: string): Promise<Offsets>
+  describe(topic: string): Promise<TopicDescription>
   close(): Promise<void>
 }

@@ -6,7 +6,7 @@ import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { DeadLetters } from './deadLetters.ts'
-import type { LogRecord } from './eventLog.ts'
+import type { LogRecord, ReadOptions } from './eventLog.ts'
 import type { StageIo } from './stageIo.ts'
 
 type DeadLetterLabels = Extract<MetricsEntry, { metric: 'deadLetters' }>['labels']
@@ -43,7 +43,9 @@ export function stageDeadLetters({ log, config }: Pick<StageIo, 'log' | 'config'
 
 export interface FollowOptions extends StageReader {
   /** Where to begin in a partition. Default: at its start. */
-  readonly resume?: (partition: number) => Promise<bigint>
+  readonly resume?: ReadOptions['resume']
+  /** As in `ReadOptions`. */
+  readonly name?: string
   readonly signal: AbortSignal
   readonly untilEnd?: boolean
   /** May add others to `letters`. @throws BadEventError if the record cannot be used; nothing has changed then */
@@ -58,9 +60,9 @@ export interface FollowOptions extends StageReader {
 
 /** Reads all partitions, without a group, until abort or the end. */
 export async function followTopic(io: StageIo, options: FollowOptions): Promise<void> {
-  const { topic, signal, untilEnd = false, resume = async () => 0n, use, skip, rest, onRead } = options
+  const { topic, signal, untilEnd = false, resume = async () => 0n, name, use, skip, rest, onRead } = options
   const letters = stageDeadLetters(io, options)
-  for await (const event of io.log.read(topic, { resume, signal, untilEnd })) {
+  for await (const event of io.log.read(topic, { resume, signal, untilEnd, ...(name === undefined ? {} : { name }) })) {
     if (event.kind !== 'records') continue
     await loadSchemas(io.registry, event.records)
     for (const record of event.records) {

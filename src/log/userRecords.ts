@@ -5,7 +5,7 @@ import { admit, idProblem } from '../records/admission.ts'
 import type { Codecs } from '../records/avro/avroCodecs.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserSequence } from '../records/userSequence.ts'
-import type { LogRecord } from './eventLog.ts'
+import type { LogRecord, NewRecord } from './eventLog.ts'
 
 const untext = new TextDecoder('utf-8', { fatal: true })
 
@@ -24,6 +24,24 @@ export function keyText(what: 'user' | 'item', key: Uint8Array): string {
   }
   admit(idProblem(`the key, the ${what}'s id,`, id))
   return id
+}
+
+/** Where the offsets of `interactions` in a record are from: `base` was added to those of the topic with the id. */
+export interface OffsetSource {
+  readonly id: string
+  readonly base: bigint
+}
+
+const sourceHeader = 'mtmi.interactions'
+
+/** For every record, once offsets are not those of the topic. */
+export function sourceHeaders(source: OffsetSource | undefined): Pick<NewRecord, 'headers'> {
+  return source === undefined ? {} : { headers: { [sourceHeader]: Buffer.from(`${source.id}:${source.base}`) } }
+}
+
+export function readSource({ [sourceHeader]: header }: LogRecord['headers']): OffsetSource | undefined {
+  const found = header === undefined ? null : /^([^:]*):(-?\d{1,19})$/.exec(new TextDecoder().decode(header))
+  return found === null ? undefined : { id: found[1]!, base: BigInt(found[2]!) }
 }
 
 /** @throws BadEventError if the value is no user sequence, or not of the user and the partition that it was read for */

@@ -6,6 +6,8 @@ import type { LogRecord } from '../log/eventLog.ts'
 
 /** How often the offsets are saved. */
 const saveIntervalMs = 1000
+/** Shown by the tools of the log. */
+export const publishName = 'mtmi-publish'
 
 /** Losing it repeats work only. */
 export const publishedOffsets: StateKind<Readonly<Record<string, string>>> = {
@@ -44,6 +46,11 @@ export class PublishProgress {
     // Offsets of a log that has been replaced.
     for (const [partition, offset] of this.#publishedBefore)
       if (offset > (sequences.get(partition) ?? 0n)) this.#publishedBefore.delete(partition)
+  }
+
+  /** Changes from here on are published again. */
+  reset(partition: number, next: bigint): void {
+    if (next < (this.#publishedBefore.get(partition) ?? 0n)) this.#publishedBefore.set(partition, next)
   }
 
   wasPublished({ partition, offset }: LogRecord): boolean {

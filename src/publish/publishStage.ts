@@ -35,7 +35,7 @@ import {
   type UserReport
 } from './publisherReport.ts'
 import { reportEntries } from './publishMetrics.ts'
-import { PublishProgress } from './publishProgress.ts'
+import { PublishProgress, publishName } from './publishProgress.ts'
 import type { PublishStageOptions } from './publishStageOptions.ts'
 import { UserTraces } from './userTraces.ts'
 import { VectorWatch } from './vectorWatch.ts'
@@ -139,6 +139,10 @@ export class PublishStage {
           }),
         'reading user sequences': (either) =>
           this.#follow(userSequences, either, {
+            resume: async (partition, _, reset) => {
+              if (reset !== undefined) this.#progress.reset(partition, reset)
+              return 0n
+            },
             use: (record) => this.#takeSequence(record),
             skip: (record) => this.#progress.readSequence(record)
           }),
@@ -250,7 +254,8 @@ export class PublishStage {
     const onRead = () => {
       sinceMs = clock.nowMs()
     }
-    return followTopic(this.#options, { stage: 'publish', topic, signal, ...how, rest, onRead, measure, logger })
+    const reader = { stage: 'publish', name: publishName, topic, signal } as const
+    return followTopic(this.#options, { ...reader, ...how, rest, onRead, measure, logger })
   }
 
   /** Before the catalogue has been read, an item that was deleted while this process was down is not recognised. */

@@ -1,7 +1,7 @@
 // The rolling windows of one partition's users in LMDB: packed, and committed together with the offset that they were
 // made from.
 
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../core/diskFault.ts'
@@ -9,6 +9,7 @@ import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/
 import { checkLmdbFile } from '../core/lmdbFile.ts'
 import { openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
+import type { OffsetSource } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
 import { newStepDictionary, packWindow, type StringIndex, unpackNewestMs, unpackWindow } from './packWindow.ts'
@@ -127,6 +128,14 @@ export class LmdbSequenceStore implements SequenceStore {
   static rewrite(directory: string, partition: number): Promise<void> {
     return rewriteLmdb(join(directory, `sequences-${partition}.lmdb`), layout)
   }
+
+  /** No process may have it open. */
+  static remove(directory: string, partition: number): void {
+    const path = join(directory, `sequences-${partition}.lmdb`)
+    for (const file of [path, `${path}-lock`]) rmSync(file, { force: true })
+  }
+
+  source?: OffsetSource
 
   get(userId: UserId): UserWindow | undefined {
     let entry = this.#cached(userId)

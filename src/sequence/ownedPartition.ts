@@ -7,6 +7,7 @@ import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasedSequence, erasedUser } from '../log/erasure.ts'
 import type { LogRecord, NewRecord } from '../log/eventLog.ts'
 import type { StageIo } from '../log/stageIo.ts'
+import { sourceHeaders } from '../log/userRecords.ts'
 import { AccountMeter } from '../monitor/accountMetrics.ts'
 import type { MetricsEntry, MetricsReport } from '../monitor/metrics.ts'
 import type { StageLogger } from '../monitor/stageLogger.ts'
@@ -69,6 +70,8 @@ export class OwnedPartition {
   readonly sequencer: Sequencer
   readonly #parts: OwnedPartitionParts
   readonly #meter: AccountMeter<'sequence'>
+  /** Added to the topic's offsets. */
+  readonly #base: bigint
   /** The next offset to accept. */
   #next: bigint
   #emitted: bigint
@@ -85,6 +88,7 @@ export class OwnedPartition {
     const { config } = io
     this.#parts = parts
     this.store = store
+    this.#base = store.source?.base ?? 0n
     this.sequencer = new Sequencer({ store, partition, options: config.sequence, eventTypes: config.events.types })
     this.#next = store.committed()
     this.#emitted = this.#next
@@ -94,9 +98,9 @@ export class OwnedPartition {
     this.#meter = new AccountMeter(account)
   }
 
-  /** Everything before it has been emitted, and the emission acknowledged. */
+  /** Of the topic: everything before it has been emitted, and the emission acknowledged. */
   get emitted(): bigint {
-    return this.#emitted
+    return this.#emitted - this.#base
   }
 
   /** Whether something was accepted that is not committed. */
@@ -167,6 +171,10 @@ export class OwnedPartition {
       changes.push({ key: text.encode(sequence.userId), value, partition, ...step?.carried })
     }
     for (const userId of expired) changes.push({ key: text.encode(userId), value: null, partition })
+    const { headers } = sourceHeaders(this.store.source)
+    if (headers !== undefined)
+      for (const [i, change] of changes.entries())
+        changes[i] = { ...change, headers: { ...change.headers, ...headers } }
     onEmit(sequences)
     const appends = [handledLater(deadLetters.flush()), handledLater(late.flush())]
     if (changes.length > 0)
@@ -207,7 +215,8 @@ export class OwnedPartition {
   #accept(record: LogRecord, emission: Emission): void {
     const { io, deadLetters, late, onRecord } = this.#parts
     const { codecs, config } = io
-    const { offset, timestampMs } = record
+    const { timestampMs } = record
+    const offset = record.offset + this.#base
     this.#next = offset + 1n
     let reason: RejectedReason = 'other'
     try {
@@ -254,7 +263,8 @@ export class OwnedPartition {
     const traces = tracesOfAll(config, records)
     if (traces === undefined) return undefined
     const step = goOnTracing(config, 'mtmi sequence', { kind: 'consumer', traces, startMs, attributes: { partition } })
-    const range = { topic: config.topics.interactions, partition, from: offsets[0]!, to: offsets.at(-1)! + 1n }
+    const [from, to] = [offsets[0]! - this.#base, offsets.at(-1)! + 1n - this.#base]
+    const range = { topic: config.topics.interactions, partition, from, to }
     logger?.info({ ...range, ...step.fields }, 'placed in a window')
     return step
   }
@@ -277,8 +287,9 @@ export class OwnedPartition {
     if (this.#next === before.next) return
     const since = accountSince(account, before.account)
     const outcomes = Object.fromEntries(occurred(since).map(({ outcome, count }) => [outcome, count]))
-    const range = { topic: io.config.topics.interactions, partition, from: before.next, to: this.#next }
-    logger?.info({ ...range, read: since.read, ...outcomes }, `partition ${partition} sequenced to ${this.#next}`)
+    const [from, to] = [before.next - this.#base, this.#next - this.#base]
+    const range = { topic: io.config.topics.interactions, partition, from, to }
+    logger?.info({ ...range, read: since.read, ...outcomes }, `partition ${partition} sequenced to ${to}`)
   }
 }
 

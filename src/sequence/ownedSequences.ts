@@ -3,17 +3,18 @@
 // Each process has a store of its own: one that stalls and resumes cannot overwrite another's. Its store may be old;
 // how much of `user-sequences` it has is stored beside it, so that only what is missing is read.
 
+import { rmSync } from 'node:fs'
 import path from 'node:path'
-import type { Config } from '../core/config/config.ts'
-import { BadEventError, ConfigError } from '../core/errors.ts'
+import { ConfigError } from '../core/errors.ts'
 import { openStateFile, type StateKind, z } from '../core/stateFile.ts'
 import type { DeadLetters } from '../log/deadLetters.ts'
 import { erasureOffset } from '../log/erasure.ts'
-import type { LogRecord, NewRecord } from '../log/eventLog.ts'
+import type { LogRecord, NewRecord, TopicDescription } from '../log/eventLog.ts'
 import { stageDeadLetters } from '../log/followTopic.ts'
 import { partitionOf } from '../log/partitioner.ts'
 import type { StageIo } from '../log/stageIo.ts'
-import { sequenceOf, userOf } from '../log/userRecords.ts'
+import { newTopic } from '../log/topicIdentity.ts'
+import { readSource, sequenceOf, sourceHeaders, userOf } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
 import { loadSchemas } from '../records/registry/schemaRegistry.ts'
 import { LmdbSequenceStore } from './lmdbSequenceStore.ts'
@@ -24,22 +25,50 @@ import type { SequenceStore } from './sequenceStore.ts'
 const text = new TextEncoder()
 /** How often the held offset is saved: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
+/** Histories appended together. */
+const historiesAtOnce = 512
+
+/**
+ * After a topic was replaced, and after a reset, offsets of `interactions` continue behind all that were used before, so
+ * that those in windows, in `user-sequences` and in the trainer's state keep their meaning: `base` is added to each.
+ */
+const baseStep = 2n ** 32n
 
 /** A process's own disk. */
 export interface OwnedDisk {
   open(partition: number): Promise<SequenceStore>
-  /** How much of `user-sequences` the partition's store has: the next offset to read of them; 0 if unknown. */
-  readHeld(partition: number): bigint
-  writeHeld(partition: number, held: bigint): void
-  /** How many partitions the topics had when histories were stored here; undefined: none were. */
-  readPartitions(): number | undefined
-  writePartitions(count: number): void
+  /** What the partition's store has, and of which topics; undefined: nothing is known. */
+  load(partition: number): StoredPosition | undefined
+  save(partition: number, position: StoredPosition): void
+  /** Deletes the partition's store. */
+  remove(partition: number): void
+  /** The topics that the stores are of; undefined: there are none. */
+  loadTopics(): StoredTopics | undefined
+  saveTopics(topics: StoredTopics): void
+}
+
+export interface StoredTopics {
+  /** Id of `user-sequences`. */
+  readonly sequences: string
+  readonly partitions: number
+}
+
+/** In JSON. */
+export interface StoredPosition {
+  /** How much of `user-sequences` the store has: the next offset to read. */
+  readonly held: string
+  /** Ids of the topics. */
+  readonly sequences: string
+  readonly interactions: string
+  readonly base: string
 }
 
 export interface OwnedSequencesOptions {
   readonly io: StageIo
   /** This process's alone. */
   readonly disk: OwnedDisk
+  /** Whether a topic that was created again is read from its beginning, instead of ending the stage. */
+  readonly acceptNewTopic?: boolean
   readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
 }
 
@@ -49,25 +78,39 @@ export interface OwnedSequencesOptions {
  *
  * @returns a store whose `committed` is where to read on: that of the store or of the topic, whichever is further
  */
-export async function openOwnedSequences(options: OwnedSequencesOptions, partition: number): Promise<SequenceStore> {
+export async function openOwnedSequences(
+  options: OwnedSequencesOptions,
+  partition: number,
+  reset?: bigint
+): Promise<SequenceStore> {
   const { io, disk, onRestored } = options
   const { log, clock, config } = io
   const topic = config.topics.userSequences
   await log.append(topic, [], sequenceFence(partition))
   const startedMs = clock.nowMs()
-  const ends = await log.ends(topic)
-  checkPartitions(config.topics, (await log.ends(config.topics.interactions)).size, ends.size, disk)
-  const end = ends.get(partition) ?? 0n
+  const sequences = await log.describe(topic)
+  const interactions = await log.describe(config.topics.interactions)
+  await checkTopics(options, interactions.partitions, sequences)
+  const end = (await log.ends(topic)).get(partition) ?? 0n
+  const stored = disk.load(partition)
+  const isOther = stored !== undefined && stored.sequences !== sequences.id
+  if (isOther && end > 0n) disk.remove(partition) // the new topic has the histories
   const store = await disk.open(partition)
   try {
-    const held = store.committed() === 0n ? 0n : disk.readHeld(partition)
+    const held = store.committed() === 0n || isOther ? 0n : BigInt(stored?.held ?? 0)
+    const source = new TopicSource(store.committed() === 0n ? undefined : stored)
+    let outdated: Iterable<UserId> = []
     if (held < end) {
-      const report = await restoreStore(store, partition, changesOf(io, partition, held))
-      await emitAgain(io, store, partition, report.outdated)
+      const report = await restoreStore(store, partition, changesOf(io, { partition, from: held, source }))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
-    }
-    disk.writeHeld(partition, end)
-    noteHeld(store, io, partition, disk)
+      outdated = report.outdated
+    } else if (end === 0n) outdated = Array.from(store.users(), ([userId]) => userId) // a topic that lost its histories
+    await settleSource(store, { ...options, source, partition, id: interactions.id, reset })
+    await emitAgain(io, store, partition, outdated)
+    const save = (held: bigint) =>
+      disk.save(partition, { held: String(held), sequences: sequences.id, ...source.state() })
+    save(end)
+    noteHeld(store, io, partition, save)
     return store
   } catch (error) {
     await store.close()
@@ -75,56 +118,122 @@ export async function openOwnedSequences(options: OwnedSequencesOptions, partiti
   }
 }
 
+/** Which topic the store's offsets of `interactions` are of, and what was added to them: the newest of what is known. */
+class TopicSource {
+  id: string | undefined
+  base: bigint
+
+  constructor(stored: StoredPosition | undefined) {
+    this.id = stored?.interactions
+    this.base = BigInt(stored?.base ?? 0)
+  }
+
+  note({ headers }: LogRecord): void {
+    const written = readSource(headers)
+    if (written === undefined || written.base <= this.base) return
+    this.id = written.id
+    this.base = written.base
+  }
+
+  state(): Pick<StoredPosition, 'interactions' | 'base'> {
+    return { interactions: this.id ?? '', base: String(this.base) }
+  }
+}
+
+interface SettledSource extends OwnedSequencesOptions {
+  readonly source: TopicSource
+  readonly partition: number
+  /** Of `interactions`. */
+  readonly id: string
+  readonly reset: bigint | undefined
+}
+
+/** @throws CorruptError if `interactions` is another topic than that of the store's offsets, and that is not accepted */
+async function settleSource(
+  store: SequenceStore,
+  { io, acceptNewTopic, source, partition, id, reset }: SettledSource
+): Promise<void> {
+  const { interactions } = io.config.topics
+  const next = store.committed()
+  const end = (await io.log.ends(interactions)).get(partition) ?? 0n
+  const isOther = (source.id !== undefined && source.id !== id) || next - source.base > end
+  if (isOther && acceptNewTopic !== true) throw newTopic(interactions)
+  source.id = id
+  if (isOther || reset !== undefined) {
+    // What was emitted and not committed has offsets beyond `next`, too.
+    const first = next + baseStep
+    source.base = first - (isOther ? 0n : reset!)
+    await store.commit(first, store.watermarkMs())
+  }
+  if (source.base > 0n) store.source = { id, base: source.base }
+}
+
 /** Before anything else is emitted: `committed` of a later record promises that the topic has everything below it. */
 async function emitAgain(
   { log, codecs, config, clock }: StageIo,
   store: SequenceStore,
   partition: number,
-  userIds: ReadonlySet<UserId>
+  userIds: Iterable<UserId>
 ): Promise<void> {
-  const records = [...userIds].map((userId): NewRecord => {
+  let records: NewRecord[] = []
+  const flush = async () => {
+    if (records.length > 0) await log.append(config.topics.userSequences, records, sequenceFence(partition))
+    records = []
+  }
+  const position = { partition, committed: store.committed(), watermarkMs: store.watermarkMs() }
+  for (const userId of userIds) {
     const window = store.get(userId)
-    const common = { userId, fresh: [], partition, committed: store.committed(), watermarkMs: store.watermarkMs() }
-    const value =
-      window === undefined ? null : codecs.userSequence.encode({ ...window, ...common, acceptedAtMs: clock.nowMs() })
-    return { key: text.encode(userId), value, partition }
-  })
-  if (records.length > 0) await log.append(config.topics.userSequences, records, sequenceFence(partition))
+    const common = { userId, fresh: [], ...position, acceptedAtMs: clock.nowMs() }
+    const value = window === undefined ? null : codecs.userSequence.encode({ ...window, ...common })
+    records.push({ key: text.encode(userId), value, partition, ...sourceHeaders(store.source) })
+    if (records.length >= historiesAtOnce) await flush()
+  }
+  await flush()
 }
 
 /**
  * A user's events and history are in one partition, which the number of partitions decides: both topics have the same,
- * and it never changes.
+ * and it changes with `mtmi topics repartition` only.
  *
- * @throws ConfigError if they differ, or if the number has changed since histories were stored
+ * @throws ConfigError if they differ, or if the number has changed since histories were stored; CorruptError if
+ *   `user-sequences` is another topic, and that is not accepted
  */
-function checkPartitions(topics: Config['topics'], interactions: number, sequences: number, disk: OwnedDisk): void {
-  const stored = disk.readPartitions()
-  if (interactions === sequences && (stored === undefined || stored === sequences)) {
-    if (stored === undefined) disk.writePartitions(sequences)
-    return
-  }
-  throw partitionsChanged(
-    `topic ${topics.interactions} has ${interactions} partitions and ${topics.userSequences} has ${sequences}` +
-      (stored === undefined ? '' : `; histories were stored with ${stored}`)
-  )
+async function checkTopics(
+  { io: { log, config }, disk, acceptNewTopic }: OwnedSequencesOptions,
+  interactions: number,
+  sequences: TopicDescription
+): Promise<void> {
+  const { topics } = config
+  const stored = disk.loadTopics()
+  const isOther = stored !== undefined && stored.sequences !== sequences.id
+  const hasChanged = stored !== undefined && stored.partitions !== sequences.partitions
+  const isEmpty = async () => [...(await log.ends(topics.userSequences)).values()].every((end) => end === 0n)
+  if (interactions !== sequences.partitions || (hasChanged && (!isOther || (await isEmpty()))))
+    throw partitionsChanged(
+      `topic ${topics.interactions} has ${interactions} partitions and ${topics.userSequences} has ${sequences.partitions}` +
+        (stored === undefined ? '' : `; histories were stored with ${stored.partitions}`)
+    )
+  if (isOther && acceptNewTopic !== true) throw newTopic(topics.userSequences)
+  if (stored === undefined || isOther) disk.saveTopics({ sequences: sequences.id, partitions: sequences.partitions })
 }
 
 function partitionsChanged(what: string): ConfigError {
   return new ConfigError([
-    `${what}. Users would move to other partitions than their histories: create new topics with the number you want (topics.interactions, topics.userSequences), and begin a new run (--run NAME) that reads your sources from the beginning`
+    `${what}. Users would move to other partitions than their histories: stop all stages, and write both topics again with \`mtmi topics repartition\``
   ])
 }
 
 /** Records held until the next ones are known: of each user among them only the last is decoded. */
 const heldBytesMax = 32 * 1024 * 1024
 
-async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIterable<SequenceChange> {
+async function* changesOf(
+  io: StageIo,
+  { partition, from, source }: { readonly partition: number; readonly from: bigint; readonly source: TopicSource }
+): AsyncIterable<SequenceChange> {
   const letters = stageDeadLetters(io, { stage: 'sequence', topic: io.config.topics.userSequences })
-  let interactionsEnd = 0n
   let newest = new Map<UserId, LogRecord>()
   let bytes = 0
-  const change = (record: LogRecord) => used(letters, record, () => changeOf(io, record, interactionsEnd))
+  const change = (record: LogRecord) => used(letters, record, () => changeOf(io, record))
   /** Of the record, or if it cannot be used, of the newest usable one of its user before it. */
   async function lastChange(record: LogRecord): Promise<SequenceChange | undefined> {
     const last = change(record)
@@ -137,8 +246,6 @@ async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIt
     return before
   }
   async function* drain(): AsyncIterable<SequenceChange> {
-    // After the records were read: a newer owner may have added some since this one claimed the partition.
-    interactionsEnd = (await io.log.ends(io.config.topics.interactions)).get(partition) ?? 0n
     for (const record of newest.values()) {
       const last = await lastChange(record)
       if (last !== undefined) yield last
@@ -150,6 +257,7 @@ async function* changesOf(io: StageIo, partition: number, from: bigint): AsyncIt
   for await (const record of recordsOf(io, partition, from)) {
     const userId = used(letters, record, () => userOf(record))
     if (userId === undefined) continue
+    source.note(record)
     newest.set(userId, record)
     bytes += record.key.length + (record.value?.length ?? 0)
     if (bytes >= heldBytesMax) yield* drain()
@@ -192,22 +300,17 @@ function used<T>(letters: DeadLetters, record: LogRecord, use: () => T): T | und
   return result
 }
 
-/** @throws BadEventError also where more was committed than exists: to read on from there would omit events */
-function changeOf({ codecs }: StageIo, record: LogRecord, interactionsEnd: bigint): SequenceChange {
+/** @throws BadEventError */
+function changeOf({ codecs }: StageIo, record: LogRecord): SequenceChange {
   if (record.value === null) return { userId: userOf(record), expired: true, erasedAt: erasureOffset(record) }
-  const sequence = sequenceOf(codecs, record)
-  if (sequence.committed > interactionsEnd)
-    throw new BadEventError(
-      `everything below offset ${sequence.committed} was committed, but interactions end at ${interactionsEnd}`
-    )
-  return sequence
+  return sequenceOf(codecs, record)
 }
 
 /**
  * Saves from time to time how much of `user-sequences` the store has. An end that was looked up is saved when windows
  * that were emitted after the look-up have been committed: only then was the partition still owned at the look-up.
  */
-function noteHeld(store: SequenceStore, io: StageIo, partition: number, disk: OwnedDisk): void {
+function noteHeld(store: SequenceStore, io: StageIo, partition: number, save: (held: bigint) => void): void {
   let lookedUp: { readonly end: bigint; commits: number } | undefined
   let isLooking = false
   let lookedAtMs = io.clock.nowMs()
@@ -215,7 +318,7 @@ function noteHeld(store: SequenceStore, io: StageIo, partition: number, disk: Ow
     if (lookedUp !== undefined) {
       // What the first commit holds may have been emitted before the look-up.
       if (lookedUp.commits++ > 0 && changed) {
-        disk.writeHeld(partition, lookedUp.end)
+        save(lookedUp.end)
         lookedUp = undefined
       }
       return
@@ -236,29 +339,36 @@ function noteHeld(store: SequenceStore, io: StageIo, partition: number, disk: Ow
   })
 }
 
-const heldOffset: StateKind<{ readonly held: string }> = {
+const storedPosition: StateKind<StoredPosition> = {
   file: 'held',
   version: 1,
-  schema: z.strictObject({ held: z.string().regex(/^\d+$/) }),
+  schema: z.strictObject({
+    ...{ held: z.string().regex(/^\d+$/), sequences: z.string(), interactions: z.string() },
+    base: z.string().regex(/^-?\d+$/)
+  }),
   removed: 'windows of the partition are restored from the beginning of `user-sequences`'
 }
 
-const partitionCount: StateKind<{ readonly count: number }> = {
+const storedTopics: StateKind<StoredTopics> = {
   file: 'partitions',
   version: 1,
-  schema: z.strictObject({ count: z.int().positive() }),
+  schema: z.strictObject({ sequences: z.string(), partitions: z.int().positive() }),
   removed: 'a changed number of partitions is only noticed by the records that are read'
 }
 
 /** @param folder this process's alone */
 export function ownedDisk(folder: string): OwnedDisk {
-  const partitions = openStateFile(path.join(folder, 'sequences.partitions'), partitionCount)
-  const file = (partition: number) => openStateFile(path.join(folder, `sequences-${partition}.held`), heldOffset)
+  const topics = openStateFile(path.join(folder, 'sequences.partitions'), storedTopics)
+  const file = (partition: number) => path.join(folder, `sequences-${partition}.held`)
   return {
     open: (partition) => LmdbSequenceStore.open(folder, partition),
-    readHeld: (partition) => BigInt(file(partition).load()?.held ?? 0),
-    writeHeld: (partition, held) => file(partition).save({ held: String(held) }),
-    readPartitions: () => partitions.load()?.count,
-    writePartitions: (count) => partitions.save({ count })
+    load: (partition) => openStateFile(file(partition), storedPosition).load(),
+    save: (partition, position) => openStateFile(file(partition), storedPosition).save(position),
+    remove(partition) {
+      rmSync(file(partition), { force: true })
+      LmdbSequenceStore.remove(folder, partition)
+    },
+    loadTopics: () => topics.load(),
+    saveTopics: (stored) => topics.save(stored)
   }
 }

@@ -45,7 +45,8 @@ export interface SequenceStatus {
 }
 
 export interface SequenceStageOptions extends StageIo {
-  readonly openStore: (partition: number) => Promise<SequenceStore>
+  /** @param reset offset of the topic that tools have set: read on from there */
+  readonly openStore: (partition: number, reset?: bigint) => Promise<SequenceStore>
   readonly measure?: (report: MetricsReport) => void
   readonly logger?: StageLogger
   /** Observes everything that is emitted. */
@@ -100,7 +101,7 @@ export class SequenceStage {
     let whole = false
     try {
       const events = log.read(config.topics.interactions, {
-        resume: (partition) => this.#open(partition),
+        resume: (partition, _, reset) => this.#open(partition, reset),
         signal,
         group: `${app}-sequence`
       })
@@ -205,10 +206,10 @@ export class SequenceStage {
     return newestMs
   }
 
-  async #open(partition: number): Promise<bigint> {
+  async #open(partition: number, reset: bigint | undefined): Promise<bigint> {
     const { config, log, measure, logger } = this.#options
     if (this.#claims) await log.append(config.topics.userSequences, [], sequenceFence(partition))
-    const store = await this.#options.openStore(partition)
+    const store = await this.#options.openStore(partition, reset)
     const owned = new OwnedPartition({
       ...{ io: this.#options, store, partition, deadLetters: this.#deadLetters, late: this.#late, measure, logger },
       onRecord: (isBad, erased) => {

@@ -2,6 +2,7 @@
 
 import { Account, type AccountNumbers } from '../core/account.ts'
 import { noTopCounts, type TopCountsState } from '../core/topCounts.ts'
+import type { OffsetSource } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
 import type { UserWindow } from '../records/userSequence.ts'
 
@@ -39,7 +40,9 @@ export interface SequenceStore {
   commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
   /** Calls the listener, one for a store, after each commit. @param listener `changed`: windows were put since the last */
   onCommit(listener: (changed: boolean) => void): void
-  /** The next offset to read; 0 for an empty store. */
+  /** Where its offsets are from, if they are not those of the topic: set by whoever opens it. */
+  source?: OffsetSource
+  /** The next offset to read, `source.base` included; 0 for an empty store. */
   committed(): bigint
   /** Newest event time of the partition as of the last commit, milliseconds; 0 for an empty store. */
   watermarkMs(): number

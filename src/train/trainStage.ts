@@ -29,6 +29,7 @@ import type { ModelControl } from './modelControl.ts'
 import { ModelRequests, type RequestContext } from './modelRequests.ts'
 import type { ModelWatch } from './modelWatch.ts'
 import type { ProgressiveEvaluator } from './progressive/progressive.ts'
+import { RepeatFilter } from './repeatFilter.ts'
 import type { BatchReport, StageTrainer, StepReport } from './trainer.ts'
 import type { TrainFigures } from './trainFigures.ts'
 import { TrainState } from './trainState.ts'
@@ -37,6 +38,8 @@ import { type WaitingRecord, WaitingRecords } from './waitingRecords.ts'
 
 /** Steps in a row that were not finite before the trainer goes back to the last checkpoint. */
 const divergedMax = 3
+/** Shown by the tools of the log. */
+export const trainName = 'mtmi-train'
 
 export interface TrainStageOptions extends StageIo {
   readonly trainer: StageTrainer
@@ -44,6 +47,13 @@ export interface TrainStageOptions extends StageIo {
   readonly catalogue?: CatalogueReader
   readonly checkpoints: CheckpointStore
   readonly ledger: BatchLedger
+  /** Topics that were created again: `userSequences` is read from its beginning, `modelUpdates` gets the whole model. */
+  readonly newTopics?: {
+    readonly userSequences: boolean
+    readonly modelUpdates: boolean
+    /** Called once that is durable. */
+    readonly onApplied: () => void
+  }
   /** Requests for a rollback, a rebuild, or to resume. */
   readonly control?: ModelControl
   readonly measure?: (report: MetricsReport) => void
@@ -71,6 +81,7 @@ export class TrainStage {
   /** Batches that were written to the ledger before a crash and are trained on again unchanged. */
   #again: LedgerEntry[] = []
   #draining = false
+  #isReset = false
   #checkpointMs = 0
   /** State of the last checkpoint: batch, and next offsets. */
   #saved: { readonly batch: number; readonly next: string } | undefined
@@ -118,13 +129,55 @@ export class TrainStage {
     await this.#requests.handle()
     this.#checkpointMs = clock.nowMs()
     this.#sender.start()
-    const resume = async (partition: number) => this.#waiting.next.get(partition) ?? 0n
-    for await (const event of log.read(config.topics.userSequences, { resume, signal })) {
+    await this.#applyNewTopics()
+    const resume = async (partition: number, _?: bigint, reset?: bigint) => {
+      if (reset !== undefined) this.#resetTo(partition, reset)
+      return this.#waiting.next.get(partition) ?? 0n
+    }
+    for await (const event of log.read(config.topics.userSequences, { resume, signal, name: trainName })) {
+      if (this.#isReset) await this.#saveReset()
       if (event.kind === 'records') await this.#receive(event.partition, event.records)
       await this.#trainDue(event.kind === 'idle', signal)
       await this.#requests.handle()
       await this.#housekeep()
     }
+  }
+
+  /** The reader continues elsewhere than in the state: batches that were to be repeated cannot be, or would be cut twice. */
+  #leaveBatches(): void {
+    const last = this.#again.at(-1)
+    if (last === undefined) return
+    this.#again = []
+    this.#state.batch = last.step // publishers have updates up to it
+    this.#options.trainer.resendAll()
+  }
+
+  async #applyNewTopics(): Promise<void> {
+    const { newTopics, trainer } = this.#options
+    if (newTopics === undefined) return
+    if (newTopics.userSequences) {
+      this.#leaveBatches()
+      this.#waiting.restore(new Map())
+    }
+    if (newTopics.modelUpdates) trainer.resendAll()
+    await this.#saveReset()
+    newTopics.onApplied()
+  }
+
+  #resetTo(partition: number, next: bigint): void {
+    this.#leaveBatches()
+    const offsets = this.#waiting.next
+    // What is read again is trained on again.
+    if (next < (offsets.get(partition) ?? 0n)) this.#state.repeats = new RepeatFilter()
+    this.#waiting.restore(offsets.set(partition, next))
+    this.#isReset = true
+  }
+
+  async #saveReset(): Promise<void> {
+    this.#isReset = false
+    if (this.batch === 0 || !this.#state.isSound) return
+    await this.#checkpoint()
+    await this.#writer.saved()
   }
 
   /** While on, batches that are not full are trained on at once, and updates are sent as soon as nothing waits. */

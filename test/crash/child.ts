@@ -4,7 +4,7 @@
 //   node --import tsx child.ts '<ChildTask as JSON>'        prints one JSON object, if it lives so long
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { openIndex, openSequenceStore, openStageIo } from '../../pipelines/parts.ts'
+import { openIndex, openStageIo, sequenceDisk } from '../../pipelines/parts.ts'
 import type { AccountNumbers } from '../../src/core/account.ts'
 import { configSchema } from '../../src/core/config/config.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
@@ -18,6 +18,7 @@ import { ModelReplica } from '../../src/model/replica/modelReplica.ts'
 import { gateHistory } from '../../src/publish/modelGate.ts'
 import { publishedOffsets } from '../../src/publish/publishProgress.ts'
 import { PublishStage } from '../../src/publish/publishStage.ts'
+import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
 import { lateTopic, SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { BatchLedgerFile } from '../../src/train/checkpoint/batchLedger.ts'
 import { CheckpointFiles } from '../../src/train/checkpoint/checkpointFiles.ts'
@@ -79,12 +80,14 @@ async function wholeRun(): Promise<ChildReport> {
         ? 'modelVersion'
         : undefined
   )
+  const disk = sequenceDisk(run, config, 'sequence-0')
   const sequence = new SequenceStage({
     ...io,
     log,
     openStore: async (partition) =>
-      killer.around(await killer.at('open', () => openSequenceStore(run, partition)), (method) =>
-        method === 'commit' ? 'commit' : undefined
+      killer.around(
+        await killer.at('open', () => openOwnedSequences({ io: { ...io, log }, disk }, partition)),
+        (method) => (method === 'commit' ? 'commit' : undefined)
       )
   })
   const audit = new LearnedAudit(run.path('learned.tsv'))
@@ -231,6 +234,7 @@ function silent(log: EventLog): EventLog {
     read: (...args) => log.read(...args),
     append: async () => {},
     ends: (topic) => log.ends(topic),
+    describe: (topic) => log.describe(topic),
     close: () => log.close()
   }
 }

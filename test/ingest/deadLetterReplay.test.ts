@@ -35,7 +35,12 @@ async function lay(): Promise<{ log: MemoryLog; store: Store }> {
   const letters = log
     .records('clicks')
     .map((record) =>
-      deadLetterOf(record, 'clicks', new Error(record.offset === 1n ? 'too odd' : 'not JSON'), 'sequence')
+      deadLetterOf(
+        record,
+        { topic: 'clicks', topicId: '' },
+        new Error(record.offset === 1n ? 'too odd' : 'not JSON'),
+        'sequence'
+      )
     )
   await log.append(dlq, letters)
   return { log, store: new Store() }
@@ -100,7 +105,9 @@ test('what fails anew meanwhile is not replayed in a circle', async () => {
   const limits = await log.ends(dlq)
   await log.append(
     dlq,
-    log.records('clicks').map((record) => deadLetterOf(record, 'clicks', new Error('again'), 'sequence'))
+    log
+      .records('clicks')
+      .map((record) => deadLetterOf(record, { topic: 'clicks', topicId: '' }, new Error('again'), 'sequence'))
   )
   assert.equal(await (await open(log, store)).replay(dlq, () => true, limits), 3)
 })
@@ -127,6 +134,7 @@ test('killed between the note and the append: appended by the next', async () =>
     replayed: {},
     pending: {
       from: dlq,
+      fromId: '',
       to: 'clicks',
       ends: Object.fromEntries([...ends].map(([partition, end]) => [partition, String(end)])),
       letters: [`${dlq}/0/0`]

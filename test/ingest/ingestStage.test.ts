@@ -9,7 +9,7 @@ import { ManualClock, systemClock } from '../../src/core/clock.ts'
 import { resolveConfig } from '../../src/core/config/config.ts'
 import { MtmiError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
-import { type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
+import { type IngestOffset, type IngestOffsets, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
 import { deadLetterTopic, readDeadLetter } from '../../src/log/deadLetter.ts'
 import type { EventLog, LogRecord, NewRecord } from '../../src/log/eventLog.ts'
@@ -28,11 +28,14 @@ const never = new AbortController().signal
 
 class MemoryOffsets implements IngestOffsets {
   readonly saved = new Map<string, bigint>()
-  load(topic: string, partition: number): bigint | undefined {
-    return this.saved.get(`${topic}/${partition}`)
+  topicId = ''
+  load(topic: string, partition: number): IngestOffset | undefined {
+    const next = this.saved.get(`${topic}/${partition}`)
+    return next === undefined ? undefined : { next, topicId: this.topicId }
   }
-  save(topic: string, partition: number, next: bigint): void {
+  save(topic: string, partition: number, { next, topicId }: IngestOffset): void {
     this.saved.set(`${topic}/${partition}`, next)
+    this.topicId = topicId
   }
 }
 
@@ -179,6 +182,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
     })
     await stage.run(never, { untilEnd: true })
 
+    const id = (await log.describe('shop.clicks')).id.slice(0, 8)
     const records = await recordsOf(log, 'interactions')
     await loadSchemas(registry, records)
     const interactions = records.map((record) => ({ record, interaction: codecs.interaction.decode(record.value!) }))
@@ -196,7 +200,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
           source: { topic: 'app.events', partition: 0, offset: 0n }
         },
         {
-          eventId: 'shop.clicks/0/0',
+          eventId: `shop.clicks:${id}/0/0`,
           userId: '12',
           itemId: 'A1',
           type: 'view',
@@ -206,7 +210,7 @@ test('a JSON, an Avro and a CloudEvents topic become interactions keyed by user,
           source: { topic: 'shop.clicks', partition: 0, offset: 0n }
         },
         {
-          eventId: 'shop.clicks/0/3',
+          eventId: `shop.clicks:${id}/0/3`,
           userId: 'väter',
           itemId: 'A1',
           type: 'addtocart',
@@ -284,11 +288,12 @@ test('goes on from where its group was, if that is further than it remembers', a
     },
     append: (...args) => io.log.append(...args),
     ends: (topic) => io.log.ends(topic),
+    describe: (topic) => io.log.describe(topic),
     close: () => io.log.close()
   })
   const read = async (remembered: bigint | undefined, committed: bigint) => {
     const offsets = new MemoryOffsets()
-    if (remembered !== undefined) offsets.save('clicks', 0, remembered)
+    if (remembered !== undefined) offsets.save('clicks', 0, { next: remembered, topicId: '' })
     const stage = new IngestStage({
       ...io,
       log: kept(committed),
@@ -315,6 +320,7 @@ test('what is not durable is not remembered', async () => {
       throw new MtmiError('UNAVAILABLE', 'no space left')
     },
     ends: (topic) => io.log.ends(topic),
+    describe: (topic) => io.log.describe(topic),
     close: async () => {}
   }
   const stage = new IngestStage({ ...io, log: full, sources: [openSource(io.config.sources[0]!, io)], offsets })

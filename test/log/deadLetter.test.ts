@@ -24,7 +24,9 @@ const asRead = (letter: ReturnType<typeof deadLetterOf>): LogRecord => ({
 
 test('keeps the bytes and the headers, and says where and why', () => {
   const letter = readDeadLetter(
-    asRead(deadLetterOf(record, 'interactions', new BadEventError('userId is empty'), 'sequence'))
+    asRead(
+      deadLetterOf(record, { topic: 'interactions', topicId: '' }, new BadEventError('userId is empty'), 'sequence')
+    )
   )!
   assert.deepEqual(letter.original, { key: record.key, value: record.value, headers: record.headers })
   assert.equal(letter.exception, 'BadEventError')
@@ -34,8 +36,12 @@ test('keeps the bytes and the headers, and says where and why', () => {
 })
 
 test('a letter that fails again tells of the later failure only, and a null stays null', () => {
-  const first = asRead(deadLetterOf({ ...record, value: null }, 'a', new Error('first'), 'sequence'))
-  const second = readDeadLetter(asRead(deadLetterOf(first, 'b', new TypeError('second'), 'sequence')))!
+  const first = asRead(
+    deadLetterOf({ ...record, value: null }, { topic: 'a', topicId: '' }, new Error('first'), 'sequence')
+  )
+  const second = readDeadLetter(
+    asRead(deadLetterOf(first, { topic: 'b', topicId: '' }, new TypeError('second'), 'sequence'))
+  )!
   assert.deepEqual([second.exception, second.message, second.topic, second.offset], ['TypeError', 'second', 'b', 9n])
   assert.equal(second.original.value, null)
   assert.deepEqual(second.original.headers, record.headers)
@@ -44,7 +50,7 @@ test('a letter that fails again tells of the later failure only, and a null stay
 test('a record without the headers is no dead letter', () => {
   assert.equal(readDeadLetter(record), undefined)
   const headers = {
-    ...deadLetterOf(record, 't', new Error('x'), 'sequence').headers,
+    ...deadLetterOf(record, { topic: 't', topicId: '' }, new Error('x'), 'sequence').headers,
     '__streams.errors.offset': bytes('many')
   }
   assert.equal(readDeadLetter({ ...record, headers }), undefined)

@@ -13,7 +13,7 @@ import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { accountText, unaccounted } from '../../src/core/account.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
-import { IngestStage } from '../../src/ingest/ingestStage.ts'
+import { type IngestOffset, IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
 import { CatalogueReader } from '../../src/log/catalogueReader.ts'
 import { readDeadLetter } from '../../src/log/deadLetter.ts'
@@ -314,7 +314,7 @@ async function openDisk(directory: string) {
       ledger: new BatchLedgerMemory()
     },
     learned: new Set<string>(),
-    offsets: new Map<string, bigint>()
+    offsets: new Map<string, IngestOffset>()
   }
 }
 type Disk = Awaited<ReturnType<typeof openDisk>>
@@ -400,7 +400,7 @@ async function live(disk: Disk, hasBad: boolean): Promise<Outcome> {
     ...{ ...io, sources: config.sources.map((source) => openSource(source, io)) },
     offsets: {
       load: (topic) => disk.offsets.get(topic),
-      save: (topic, _partition, next) => void disk.offsets.set(topic, next)
+      save: (topic, _partition, offset) => void disk.offsets.set(topic, offset)
     }
   }).run(new AbortController().signal, { untilEnd: true })
 

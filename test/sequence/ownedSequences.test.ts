@@ -5,7 +5,7 @@ import { deadLetterTopic } from '../../src/log/deadLetter.ts'
 import { erasedSequence } from '../../src/log/erasure.ts'
 import type { NewRecord } from '../../src/log/eventLog.ts'
 import { sequenceFence } from '../../src/sequence/ownedPartition.ts'
-import { openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
+import { openOwnedSequences, type StoredPosition, type StoredTopics } from '../../src/sequence/ownedSequences.ts'
 import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import { MemoryLog } from '../support/memoryLog.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
@@ -15,16 +15,22 @@ import type { TestStageIo } from '../support/stageIo.ts'
 const topic = 'user-sequences'
 
 function ownDisk() {
-  const disk = new MemoryDisk()
+  let disk = new MemoryDisk()
   const own = {
-    held: 0n,
+    position: undefined as StoredPosition | undefined,
+    topics: undefined as StoredTopics | undefined,
     open: async () => new MemorySequenceStore(disk),
-    readHeld: () => own.held,
-    writeHeld: (_partition: number, held: bigint) => {
-      own.held = held
+    load: () => own.position,
+    save: (_partition: number, position: StoredPosition) => {
+      own.position = position
     },
-    readPartitions: () => undefined,
-    writePartitions: () => {}
+    remove: () => {
+      disk = new MemoryDisk()
+    },
+    loadTopics: () => own.topics,
+    saveTopics: (topics: StoredTopics) => {
+      own.topics = topics
+    }
   }
   return own
 }
@@ -44,8 +50,8 @@ test('an owner that is ahead of the topic keeps what it has, also where it does 
   const end = (await io.log.ends('interactions')).get(0)!
   await first.commit(end, newer.newestMs)
   const expected = windowsOf(first)
-  for (const held of [disk.held, 0n]) {
-    disk.held = held
+  for (const position of [disk.position, undefined]) {
+    disk.position = position
     const again = await openOwnedSequences({ io, disk }, 0)
     assert.equal(again.committed(), end)
     assert.deepEqual(windowsOf(again), expected)

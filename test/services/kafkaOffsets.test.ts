@@ -75,18 +75,18 @@ test('runs do not share groups; offsets of a source are shown and reset', { skip
       for await (const event of a.read(topic, options)) if (event.kind === 'assigned') isOwned()
     })()
     await owned
-    const refused = await run('reset', '--topic', topic, '--to', 'earliest')
+    const refused = await run('reset', '--stage', 'ingest', '--topic', topic, '--to', 'earliest')
     assert.equal(refused.status, 78)
     assert.match(refused.stderr, /1 active members: stop/)
     stop.abort()
     await reading
 
-    const reset = await run('reset', '--topic', topic, '--to', 'earliest')
+    const reset = await run('reset', '--stage', 'ingest', '--topic', topic, '--to', 'earliest')
     assert.equal(reset.status, 0, reset.stderr)
     assert.deepEqual(reset.report!.partitions, [{ partition: 0, next: '0' }])
     assert.equal(await readInGroup(a, topic), 10)
-    assert.equal((await run('reset', '--topic', 'other', '--to', 'earliest')).status, 78)
-    assert.equal((await run('reset', '--topic', topic, '--to', 'yesterday')).status, 78)
+    assert.equal((await run('reset', '--stage', 'ingest', '--topic', 'other', '--to', 'earliest')).status, 78)
+    assert.equal((await run('reset', '--stage', 'ingest', '--topic', topic, '--to', 'yesterday')).status, 78)
   } finally {
     await a.close()
     await b.close()
@@ -111,7 +111,7 @@ test('topics of ours whose partitions differ are refused with what to do', { ski
       cwd: folder
     })
     assert.equal(status, 78, stderr)
-    assert.match(stderr, /2 partitions and .* has 3.*create new topics/s)
+    assert.match(stderr, /2 partitions and .* has 3.*mtmi topics repartition/s)
   } finally {
     await log.close()
     await removeTopics(interactions, userSequences, items)

@@ -2,7 +2,7 @@
 
 import { CorruptError, FencedError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
-import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
+import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions, TopicDescription } from '../../src/log/eventLog.ts'
 import type { Faults } from './faults.ts'
 import type { Group, Member, SimBroker } from './simBroker.ts'
 import type { Life } from './world.ts'
@@ -77,6 +77,13 @@ export class SimLog implements EventLog {
 
   ends(topic: string): Promise<Offsets> {
     return this.#faults.call(this.#life, 'log', `ends of ${topic}`, () => this.#broker.ends(topic))
+  }
+
+  describe(topic: string): Promise<TopicDescription> {
+    return this.#faults.call(this.#life, 'log', `description of ${topic}`, () => ({
+      id: '',
+      partitions: this.#broker.topic(topic).length
+    }))
   }
 
   async close(): Promise<void> {}

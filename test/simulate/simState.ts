@@ -1,7 +1,7 @@
 // State on a process's own disk: what has been saved is there after a kill, and nothing else is.
 
 import type { CheckpointStore } from '../../src/model/replica/checkpoint.ts'
-import type { OwnedDisk } from '../../src/sequence/ownedSequences.ts'
+import type { OwnedDisk, StoredPosition, StoredTopics } from '../../src/sequence/ownedSequences.ts'
 import type { SequenceStore } from '../../src/sequence/sequenceStore.ts'
 import type { BatchLedger } from '../../src/train/checkpoint/batchLedger.ts'
 import { BatchLedgerMemory } from '../support/batchLedgerMemory.ts'
@@ -48,14 +48,15 @@ export class SimDisk {
   }
 
   owned(life: Life, faults: Faults): OwnedDisk {
-    const held = (partition: number) => this.file<string>(life, faults, `sequences-${partition}.held`)
-    const partitions = this.file<number>(life, faults, 'sequences.partitions')
+    const position = (partition: number) => this.file<StoredPosition>(life, faults, `sequences-${partition}.held`)
+    const topics = this.file<StoredTopics>(life, faults, 'sequences.partitions')
     return {
       open: (partition) => this.store(life, faults, partition),
-      readHeld: (partition) => BigInt(held(partition).load() ?? '0'),
-      writeHeld: (partition, next) => held(partition).save(String(next)),
-      readPartitions: () => partitions.load(),
-      writePartitions: (count) => partitions.save(count)
+      load: (partition) => position(partition).load(),
+      save: (partition, next) => position(partition).save(next),
+      remove: (partition) => void this.sequences.delete(partition),
+      loadTopics: () => topics.load(),
+      saveTopics: (stored) => topics.save(stored)
     }
   }
 }

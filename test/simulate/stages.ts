@@ -109,9 +109,9 @@ export const ingest: Start = (parts, life, disk) => {
   const offsets: IngestOffsets = {
     load: (topic, partition) => {
       const saved = disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).load()
-      return saved === undefined ? undefined : BigInt(saved)
+      return saved === undefined ? undefined : { next: BigInt(saved), topicId: '' }
     },
-    save: (topic, partition, next) =>
+    save: (topic, partition, { next }) =>
       disk.file<string>(life, parts.faults, `ingest-${topic}-${partition}`).save(String(next))
   }
   const sources = parts.config.sources.map((source) => openSource(source, io))

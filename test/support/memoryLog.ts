@@ -3,7 +3,7 @@
 import type { Clock } from '../../src/core/clock.ts'
 import { CorruptError, FencedError } from '../../src/core/errors.ts'
 import type { Offsets } from '../../src/core/offsets.ts'
-import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions } from '../../src/log/eventLog.ts'
+import type { EventLog, LogEvent, LogRecord, NewRecord, ReadOptions, TopicDescription } from '../../src/log/eventLog.ts'
 import { partitionOf } from '../../src/log/partitioner.ts'
 
 /** Between two times that a reader without anything to read says so. */
@@ -17,6 +17,8 @@ export interface MemoryLogOptions {
 /** What several MemoryLogs may share, as several processes share a directory or a broker. */
 class Store {
   readonly topics = new Map<string, LogRecord[][]>()
+  /** Of topics that were created again. */
+  readonly ids = new Map<string, string>()
   readonly epochs = new Map<string, number>()
   readonly waiting = new Set<() => void>()
   /** Older than another of the same key. */
@@ -39,6 +41,19 @@ export class MemoryLog implements EventLog {
   /** All records of a topic, for assertions: by partition, then offset. */
   records(topic: string): readonly LogRecord[] {
     return this.#partitions(topic).flat()
+  }
+
+  /** Deletes the topic and creates it again. */
+  recreate(topic: string, partitions = this.#partitions(topic).length): void {
+    this.#store.topics.set(
+      topic,
+      Array.from({ length: partitions }, () => [])
+    )
+    this.#store.ids.set(topic, `${Number(this.#store.ids.get(topic) ?? 0) + 1}`)
+  }
+
+  async describe(topic: string): Promise<TopicDescription> {
+    return { id: this.#store.ids.get(topic) ?? '', partitions: this.#partitions(topic).length }
   }
 
   /** What is left is the newest record of each key, as compaction leaves it. */

@@ -4,6 +4,8 @@ import type { LogRecord } from '../../log/eventLog.ts'
 
 export interface ForeignRecord {
   readonly topic: string
+  /** As `EventLog.describe` has it; empty or absent where that is not known. */
+  readonly topicId?: string
   readonly record: LogRecord
   /**
    * What the bytes say: objects with own properties, lists, text, booleans, numbers; whole numbers that a number would

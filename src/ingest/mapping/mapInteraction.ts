@@ -108,9 +108,13 @@ function numbered(id: string, foreign: ForeignRecord): string {
   return element === undefined ? id : `${id}#${element}`
 }
 
-/** Unique for ever, and the same however often the record is read. */
-function sourceId({ topic, record }: ForeignRecord): string {
-  return `${topic}/${record.partition}/${record.offset}`
+/** Enough to tell a topic from those of the same name before it. */
+const topicIdDigits = 8
+
+/** Unique for ever, also after the topic was created again, and the same however often the record is read. */
+function sourceId({ topic, topicId = '', record }: ForeignRecord): string {
+  const of = topicId === '' ? topic : `${topic}:${topicId.slice(0, topicIdDigits)}`
+  return `${of}/${record.partition}/${record.offset}`
 }
 
 const cloudSource = parseFields(['header:ce_source'])

@@ -20,6 +20,8 @@ export function groupIdOf(clientId: string, group: string, run: string, topic: s
 export interface GroupMemberOptions {
   readonly kafka: Kafka
   readonly topic: string
+  /** Committed with the offsets, so that those of a former topic, and of tools, are recognized. */
+  readonly metadata: string
   readonly groupId: string
   readonly sessionTimeoutMs: number
   readonly limits: RetryLimits
@@ -98,12 +100,12 @@ export class GroupMember {
 
   /** For dashboards, and for readers without state of their own. A failure repeats work at most. */
   async commit(offsets: ReadonlyMap<number, bigint>): Promise<void> {
-    const { topic } = this.#options
+    const { topic, metadata } = this.#options
     const entries = [...offsets].filter(([partition]) => this.#partitions?.includes(partition))
     if (entries.length === 0) return
     try {
       await this.#loop.consumer.commitOffsets(
-        entries.map(([partition, offset]) => ({ topic, partition, offset: String(offset) }))
+        entries.map(([partition, offset]) => ({ topic, partition, offset: String(offset), metadata }))
       )
     } catch {
       // the next one follows

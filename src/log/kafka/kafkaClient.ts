@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import tls from 'node:tls'
 import kafkajs, { type ISocketFactoryArgs, type Kafka, type KafkaConfig } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
-import { ConfigError, MtmiError, UnavailableError } from '../../core/errors.ts'
+import { ConfigError, MtmiError, TooLargeError, UnavailableError } from '../../core/errors.ts'
 import type { LogHealth } from '../logHealth.ts'
 
 /** How long a command, or the start of a stage, waits: its user is looking on, or its supervisor starts it again. */
@@ -111,9 +111,10 @@ export function kafkaError(error: unknown, what: string): unknown {
       `${what}: not allowed (${type}): grant the right to the user of kafka.sasl, or correct the setting`
     ])
   if (type === 'MESSAGE_TOO_LARGE' || type === 'RECORD_LIST_TOO_LARGE')
-    return new ConfigError([
-      `${what}: larger than the topic takes. Raise its max.message.bytes, or lower kafka.requestBytesMax`
-    ])
+    return new TooLargeError(
+      `${what}: a record is larger than the topic takes. Raise the topic's max.message.bytes, or make the record smaller`,
+      { cause: error }
+    )
   if (type !== undefined && permanent.has(type))
     return new MtmiError('UNAVAILABLE', `${what}: ${type}: ${message}`, { cause: error, canRetry: false })
   return new UnavailableError(`${what}: ${type ?? name}: ${message}`, { cause: error })
@@ -130,7 +131,7 @@ export function isTransient(error: unknown): boolean {
   return type === undefined || !permanent.has(type)
 }
 
-function isUnknownTopic(error: unknown): boolean {
+export function isUnknownTopic(error: unknown): boolean {
   return (
     protocolErrorOf(error) === 'UNKNOWN_TOPIC_OR_PARTITION' ||
     isNamed(error, 'KafkaJSTopicMetadataNotLoaded') ||

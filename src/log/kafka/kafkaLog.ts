@@ -9,12 +9,12 @@ import type { Kafka } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import type { Offsets } from '../../core/offsets.ts'
-import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
+import type { EventLog, LogEvent, NewRecord, ReadOptions, TopicDescription } from '../eventLog.ts'
 import { LogHealth } from '../logHealth.ts'
 import { compressionTypes, registerCompressionCodecs } from './compressionCodecs.ts'
 import { GroupMember, groupIdOf } from './groupMember.ts'
 import { kafkaClient, kafkaError, type RetryLimits } from './kafkaClient.ts'
-import { KafkaLookups, type TopicRead } from './kafkaLookups.ts'
+import { type GroupOffset, KafkaLookups, ownMetadata, type TopicRead } from './kafkaLookups.ts'
 import { KafkaProducer } from './kafkaProducer.ts'
 import { TopicReader } from './topicReader.ts'
 
@@ -103,29 +103,43 @@ export class KafkaLog implements EventLog {
     options.signal.addEventListener('abort', onAbort)
     this.#reading.add(stop)
     const reader = this.#takeReader(topic)
-    const groupId =
-      options.group === undefined ? undefined : groupIdOf(this.#options.clientId, options.group, this.#run, topic)
-    const read: TopicRead = { topic, groupId, processed: new Map() }
-    this.#reads.add(read)
+    let read: TopicRead | undefined
     try {
-      const events =
-        groupId === undefined
-          ? this.#readAll(reader, options, read.processed, stop.signal)
-          : this.#readShare(reader, groupId, options, read.processed, stop.signal)
-      yield* events
+      read = await this.#begin(reader, options)
+      this.#reads.add(read)
+      yield* options.group === undefined
+        ? this.#readAll(reader, read, options, stop.signal)
+        : this.#readShare(reader, read, options, stop.signal)
     } catch (error) {
       if (!stop.signal.aborted) throw kafkaError(error, `reading ${topic}`)
     } finally {
       options.signal.removeEventListener('abort', onAbort)
       this.#reading.delete(stop)
-      this.#reads.delete(read)
+      if (read !== undefined) this.#reads.delete(read)
       await this.#giveBack(reader)
+    }
+  }
+
+  async #begin(reader: TopicReader, { group, name }: ReadOptions): Promise<TopicRead> {
+    const { topic } = reader
+    const shown = group ?? name
+    return {
+      topic,
+      topicId: (await this.describe(topic)).id,
+      groupId: shown === undefined ? undefined : groupIdOf(this.#options.clientId, shown, this.#run, topic),
+      isAlone: group === undefined,
+      processed: new Map(),
+      fail: (error) => reader.fail(error)
     }
   }
 
   /** One past the last committed record, by partition: no reader gets the markers of transactions behind it. */
   ends(topic: string): Promise<Offsets> {
     return this.#lookups.recordEnds(topic)
+  }
+
+  describe(topic: string): Promise<TopicDescription> {
+    return this.#lookups.describe(topic)
   }
 
   /** Readers end; appends that were begun are finished. */
@@ -142,11 +156,12 @@ export class KafkaLog implements EventLog {
   /** All partitions, without sharing them. */
   async *#readAll(
     reader: TopicReader,
+    { topic, topicId, groupId, processed }: TopicRead,
     { resume, untilEnd }: ReadOptions,
-    processed: Map<number, bigint>,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
     await reader.ready(signal)
+    const shown = groupId === undefined ? undefined : await this.#lookups.committed(groupId, topic, topicId)
     const begun = new Set<number>()
     let ends: ReadonlyMap<number, bigint> | undefined
     while (!signal.aborted) {
@@ -155,12 +170,13 @@ export class KafkaLog implements EventLog {
         for (const partition of added) begun.add(partition)
         yield { kind: 'assigned', partitions: added }
         const wanted = new Map<number, bigint>()
-        for (const partition of added) if (!signal.aborted) wanted.set(partition, await resume(partition))
+        for (const partition of added)
+          if (!signal.aborted) wanted.set(partition, await resumed(resume, partition, shown?.get(partition)))
         if (signal.aborted) return
-        const positions = await this.#lookups.positions(reader.topic, wanted)
+        const positions = await this.#lookups.positions(topic, wanted)
         for (const [partition, position] of positions) processed.set(partition, position)
         reader.begin(positions)
-        if (untilEnd === true) ends ??= await this.#lookups.stableEnds(reader.topic)
+        if (untilEnd === true) ends ??= await this.#lookups.stableEnds(topic)
         continue
       }
       const event = nextEvent(reader, ends)
@@ -178,15 +194,14 @@ export class KafkaLog implements EventLog {
   /** The partitions that the group assigns to this member. */
   async *#readShare(
     reader: TopicReader,
-    groupId: string,
+    { topic, topicId, groupId = '', processed }: TopicRead,
     { resume, untilEnd }: ReadOptions,
-    processed: Map<number, bigint>,
     signal: AbortSignal
   ): AsyncGenerator<LogEvent, void, undefined> {
-    const { topic } = reader
     const { sessionTimeoutMs } = this.#options
     const member = new GroupMember({
-      ...{ kafka: this.#kafka, topic, groupId, sessionTimeoutMs, limits: this.#limits },
+      ...{ kafka: this.#kafka, topic, groupId, metadata: ownMetadata(topicId) },
+      ...{ sessionTimeoutMs, limits: this.#limits },
       offsets: () => processed,
       onChange: () => reader.wake()
     })
@@ -217,11 +232,11 @@ export class KafkaLog implements EventLog {
           hasJoined = true
           for (const partition of added) owned.add(partition)
           yield { kind: 'assigned', partitions: added }
-          const committed = await this.#lookups.committed(groupId, topic)
+          const committed = await this.#lookups.committed(groupId, topic, topicId)
           const wanted = new Map<number, bigint>()
           for (const partition of added)
             if (!signal.aborted && member.partitions?.includes(partition) === true)
-              wanted.set(partition, await resume(partition, committed.get(partition)))
+              wanted.set(partition, await resumed(resume, partition, committed.get(partition)))
           if (signal.aborted) break
           const positions = await this.#lookups.positions(topic, wanted)
           reader.begin(positions)
@@ -288,6 +303,10 @@ export class KafkaLog implements EventLog {
     this.#readers.delete(reader)
     await reader.close()
   }
+}
+
+function resumed(resume: ReadOptions['resume'], partition: number, known: GroupOffset | undefined): Promise<bigint> {
+  return resume(partition, known?.offset, known?.isReset === true ? known.offset : undefined)
 }
 
 function nextEvent(

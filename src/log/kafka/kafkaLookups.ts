@@ -6,21 +6,41 @@ import type { KafkaOptions } from '../../core/config/config.ts'
 import { CorruptError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { handledLater } from '../../core/promises.ts'
+import type { TopicDescription } from '../eventLog.ts'
 import type { LogGap, LogHealth, PartitionLag } from '../logHealth.ts'
+import { newTopic } from '../topicIdentity.ts'
 import { type RetryLimits, retrying, startRetryMsMax } from './kafkaClient.ts'
-import { type Cluster, logOffsets, openCluster, partitionsOf, recordEnd } from './kafkajsInternals.ts'
+import {
+  type Cluster,
+  commitPosition,
+  logOffsets,
+  openCluster,
+  partitionsOf,
+  recordEnd,
+  topicId
+} from './kafkajsInternals.ts'
 
 /** What is read now. */
 export interface TopicRead {
   readonly topic: string
-  /** undefined: all partitions, by this process. */
+  /** The topic's id when reading began. */
+  readonly topicId: string
+  /** undefined: nobody shares the partitions, and nothing is committed. */
   readonly groupId: string | undefined
+  /** Whether all partitions are read by this process, which then commits here what it has processed. */
+  readonly isAlone: boolean
   /** Next offsets of the partitions that this process reads. */
   readonly processed: Map<number, bigint>
+  /** Ends the reader. */
+  readonly fail: (error: unknown) => void
 }
 
-/** How long the number of a topic's partitions is taken as known. */
-const partitionsMaxAgeMs = 30_000
+export interface GroupOffset {
+  readonly offset: bigint
+  /** Set by tools, and not by a reader since. */
+  readonly isReset: boolean
+}
+
 /** How often jumps of positions are judged at once, rather than with the next look at lag: compaction makes many. */
 const jumpsIntervalMs = 1000
 
@@ -33,7 +53,7 @@ export class KafkaLookups {
   readonly #admin: Admin
   /** Ends that were looked at, and where their records end. */
   readonly #recordEnds = new Map<string, { end: bigint; records: bigint }>()
-  readonly #partitions = new Map<string, { count: number; atMs: number }>()
+  readonly #partitions = new Map<string, number>()
   /** Positions that continued at a later offset, not judged yet. */
   #jumps: LogGap[] = []
   readonly #jumpsLookedMs = new Map<string, number>()
@@ -65,13 +85,21 @@ export class KafkaLookups {
       await connections.disconnect().catch(() => {}) // the sockets are closed either way
   }
 
+  /**
+   * As it was when this process first looked: a key stays in its partition, so that no user has two histories. Where the
+   * number has changed, stages refuse to start.
+   */
   async partitionCount(topic: string): Promise<number> {
-    const known = this.#partitions.get(topic)
-    if (known !== undefined && performance.now() - known.atMs < partitionsMaxAgeMs) return known.count
-    const what = `looking up the partitions of ${topic}`
-    const { length } = await this.#inTurn(what, () => partitionsOf(this.#cluster, topic))
-    this.#partitions.set(topic, { count: length, atMs: performance.now() })
-    return length
+    const count = this.#partitions.get(topic) ?? (await this.describe(topic)).partitions
+    this.#partitions.set(topic, count)
+    return count
+  }
+
+  describe(topic: string): Promise<TopicDescription> {
+    return this.#inTurn(`looking up topic ${topic}`, async () => {
+      const { length } = await partitionsOf(this.#cluster, topic)
+      return { id: await topicId(this.#cluster, topic), partitions: length }
+    })
   }
 
   /** One past the last committed record, by partition. */
@@ -97,15 +125,19 @@ export class KafkaLookups {
     )
   }
 
-  /** What a group has committed, by partition; empty if it never did. */
-  async committed(groupId: string, topic: string): Promise<Map<number, bigint>> {
+  /** What a group has committed for this very topic, by partition; empty if it never did. */
+  async committed(groupId: string, topic: string, id: string): Promise<Map<number, GroupOffset>> {
     const found = await this.#inTurn(`looking up the offsets of group ${groupId}`, async () => {
       await this.#admin.connect()
       return this.#admin.fetchOffsets({ groupId, topics: [topic] })
     })
-    // −1 where nothing was committed.
-    const committed = (found[0]?.partitions ?? []).map(({ partition, offset }) => [partition, BigInt(offset)] as const)
-    return new Map(committed.filter(([, offset]) => offset >= 0n))
+    const committed = new Map<number, GroupOffset>()
+    for (const { partition, offset, metadata } of found[0]?.partitions ?? []) {
+      const isReset = metadata === null || metadata === '' // the tools of Kafka, and `mtmi offsets reset`
+      if (BigInt(offset) >= 0n && (isReset || metadata === ownMetadata(id)))
+        committed.set(partition, { offset: BigInt(offset), isReset })
+    }
+    return committed
   }
 
   /**
@@ -119,7 +151,8 @@ export class KafkaLookups {
     const positions = new Map<number, bigint>()
     for (const [partition, position] of wanted) {
       const [start, end] = [starts.get(partition) ?? 0n, ends.get(partition) ?? 0n]
-      if (position > end) throw recreated(topic, partition, position, end)
+      if (position > end)
+        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
       if (position > 0n && position < start) this.#gap({ topic, partition, from: position, to: start })
       positions.set(partition, position < start ? start : position)
     }
@@ -133,7 +166,8 @@ export class KafkaLookups {
   async checkJump(topic: string, partition: number, position: bigint, first: bigint): Promise<void> {
     if (first < position) {
       const end = (await this.stableEnds(topic)).get(partition) ?? 0n
-      if (end < position) throw recreated(topic, partition, position, end)
+      if (end < position)
+        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
       return
     }
     this.#jumps.push({ topic, partition, from: position, to: first })
@@ -161,7 +195,11 @@ export class KafkaLookups {
       this.#stable = new Map()
       const lags = new Map<string, PartitionLag>()
       for (const read of [...reads]) {
+        const { id } = await this.describe(read.topic)
+        if (id !== read.topicId) read.fail(newTopic(read.topic))
         await this.#judgeJumps(read.topic)
+        if (read.isAlone && read.groupId !== undefined && read.processed.size > 0)
+          await this.#commit(read, read.groupId)
         for (const lag of await this.#lagsOf(read, before)) lags.set(`${lag.topic}/${lag.partition}`, lag)
       }
       this.#health.observe([...lags.values()])
@@ -173,17 +211,18 @@ export class KafkaLookups {
   }
 
   async #lagsOf(
-    { topic, groupId, processed }: TopicRead,
+    { topic, topicId, groupId, processed }: TopicRead,
     before: ReadonlyMap<string, bigint>
   ): Promise<PartitionLag[]> {
-    const committed = groupId === undefined ? new Map<number, bigint>() : await this.committed(groupId, topic)
+    const committed =
+      groupId === undefined ? new Map<number, GroupOffset>() : await this.committed(groupId, topic, topicId)
     const stable = await this.stableEnds(topic)
     const starts = await this.#logStarts(topic)
     const highs = await this.#inTurn(`looking up the high watermarks of ${topic}`, async () =>
       logOffsets(this.#uncommitted, topic, await partitionsOf(this.#uncommitted, topic), 'end')
     )
     return [...highs].map(([partition, end]) => {
-      const next = processed.get(partition) ?? committed.get(partition) ?? starts.get(partition) ?? 0n
+      const next = processed.get(partition) ?? committed.get(partition)?.offset ?? starts.get(partition) ?? 0n
       const key = `${topic}/${partition}`
       const lastStable = stable.get(partition) ?? end
       this.#stable.set(key, lastStable)
@@ -195,6 +234,11 @@ export class KafkaLookups {
         isBlocked: lastStable < end && before.get(key) === lastStable
       }
     })
+  }
+
+  #commit({ topic, topicId, processed }: TopicRead, groupId: string): Promise<void> {
+    const group = { groupId, topic, metadata: ownMetadata(topicId) }
+    return this.#inTurn(`committing offsets of group ${groupId}`, () => commitPosition(this.#cluster, group, processed))
   }
 
   #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {
@@ -235,8 +279,7 @@ export class KafkaLookups {
   }
 }
 
-function recreated(topic: string, partition: number, position: bigint, end: bigint): CorruptError {
-  return new CorruptError(
-    `topic ${topic}, partition ${partition}: the next offset to read is ${position}, but the log ends at ${end}. The topic was created again while the reader's state was kept. Restore the topic, or reset the state: \`mtmi offsets reset\``
-  )
+/** Beside each offset that a stage commits: which topic it is of. */
+export function ownMetadata(topicId: string): string {
+  return `mtmi ${topicId}`
 }

@@ -4,13 +4,14 @@ import type { Admin } from 'kafkajs'
 import type { KafkaOptions } from '../../core/config/config.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { groupIdOf } from './groupMember.ts'
-import { kafkaClient, retrying, startRetryMsMax } from './kafkaClient.ts'
+import { isUnknownTopic, kafkaClient, kafkaError, retrying, startRetryMsMax } from './kafkaClient.ts'
 
 export type ResetTarget = 'earliest' | 'latest' | { readonly timeMs: number }
 
 export interface GroupOffsets {
   readonly groupId: string
   readonly members: number
+  /** Empty: there is no such topic. */
   readonly partitions: readonly {
     readonly partition: number
     readonly start: bigint
@@ -41,7 +42,11 @@ export class KafkaOffsets {
 
   async ofGroup(group: string, topic: string): Promise<GroupOffsets> {
     const groupId = groupIdOf(this.#clientId, group, this.#run, topic)
-    const offsets = await this.#admin.fetchTopicOffsets(topic)
+    const offsets = await this.#admin.fetchTopicOffsets(topic).catch((error: unknown) => {
+      if (isUnknownTopic(error)) return undefined
+      throw kafkaError(error, `looking up topic ${topic}`)
+    })
+    if (offsets === undefined) return { groupId, members: 0, partitions: [] }
     const [committed] = await this.#admin.fetchOffsets({ groupId, topics: [topic] })
     const partitions = offsets.map(({ partition, low, high }) => {
       const found = committed?.partitions.find((one) => one.partition === partition)

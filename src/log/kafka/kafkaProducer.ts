@@ -7,7 +7,7 @@
 
 import type { Kafka, Message, Producer, ProducerRecord, RecordMetadata } from 'kafkajs'
 import type { Clock } from '../../core/clock.ts'
-import { FencedError, UnavailableError } from '../../core/errors.ts'
+import { FencedError, TooLargeError, UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { NewRecord } from '../eventLog.ts'
@@ -52,6 +52,8 @@ export class KafkaProducer {
   #connected: Connected | undefined
   #refusal: FencedError | undefined
   #last: Promise<unknown> = Promise.resolve()
+  /** Of a request, by topic: lowered where a topic takes less. */
+  readonly #bytesMax = new Map<string, number>()
 
   constructor(options: KafkaProducerOptions) {
     this.#options = options
@@ -87,8 +89,9 @@ export class KafkaProducer {
     const { transactionalId, partitionsOf } = this.#options
     const what = `appending ${records.length} records to ${topic}${transactionalId === undefined ? '' : ` as ${transactionalId}`}`
     const producer = await this.#connect()
+    let rounds: PartitionMessage[][] = []
     try {
-      const rounds = this.#rounds(topic, records, await partitionsOf(topic))
+      rounds = this.#rounds(topic, records, await partitionsOf(topic))
       await this.#withinBudget(what, async () => {
         const transaction = transactionalId === undefined ? undefined : await producer.transaction()
         for (const round of rounds) await this.#send(transaction?.send ?? producer.send, topic, round)
@@ -96,7 +99,12 @@ export class KafkaProducer {
       })
     } catch (error) {
       await this.#discard()
-      if (transactionalId === undefined) throw kafkaError(error, what)
+      const known = kafkaError(error, what)
+      const isTooLarge = known instanceof TooLargeError
+      if (isTooLarge && this.#canSplit(topic, rounds)) {
+        // What is repeated was not acknowledged; under a fence the owner begins again from what the log says.
+        if (transactionalId === undefined) return this.#append(topic, records)
+      } else if (transactionalId === undefined || isTooLarge) throw known
       const hasNewerOwner = fencing.test(protocolErrorOf(error) ?? '')
       this.#refusal = new FencedError(
         hasNewerOwner
@@ -106,6 +114,13 @@ export class KafkaProducer {
       )
       throw error instanceof RangeError ? error : this.#refusal
     }
+  }
+
+  /** Lowers the size of batches, if one had several records. @returns whether it did */
+  #canSplit(topic: string, rounds: readonly (readonly PartitionMessage[])[]): boolean {
+    const hasSeveral = rounds.some((round) => new Set(round.map(({ partition }) => partition)).size < round.length)
+    if (hasSeveral) this.#bytesMax.set(topic, (this.#bytesMax.get(topic) ?? this.#options.requestBytesMax) / 4)
+    return hasSeveral
   }
 
   /** With a transactional id: claims it. */
@@ -163,6 +178,7 @@ export class KafkaProducer {
 
   /** Requests: at most one batch of each partition in a round, none larger than a request may be. */
   #rounds(topic: string, records: readonly NewRecord[], partitions: number): PartitionMessage[][] {
+    const bytesMax = this.#bytesMax.get(topic) ?? this.#options.requestBytesMax
     const open = new Map<number, { round: number; bytes: number; records: number }>()
     const rounds: PartitionMessage[][] = []
     const timestamp = String(this.#options.clock.nowMs())
@@ -173,7 +189,7 @@ export class KafkaProducer {
       const bytes = recordBytesMax(record)
       const at = open.get(partition) ?? { round: 0, bytes: 0, records: 0 }
       open.set(partition, at)
-      if (at.records > 0 && (at.bytes + bytes > this.#options.requestBytesMax || at.records >= recordsMax))
+      if (at.records > 0 && (at.bytes + bytes > bytesMax || at.records >= recordsMax))
         Object.assign(at, { round: at.round + 1, bytes: 0, records: 0 })
       at.bytes += bytes
       at.records++

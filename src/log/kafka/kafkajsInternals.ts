@@ -3,9 +3,11 @@
 //
 // Needed for what no documented call returns (docs/decisions/0014-kafkajs-documented-api.md): where committed records
 // end (kafkajs' admin counts the markers of transactions), the high watermark (the admin returns the last stable offset
-// as `high`), and, for `mtmi doctor`, rights without using them.
+// as `high`), the id of a topic (kafkajs speaks versions of Metadata before it), the position of a reader that is in no
+// group, and, for `mtmi doctor`, rights without using them.
 
 import type { Broker, Cluster, Kafka } from 'kafkajs'
+import { ByteReader, ByteWriter } from '../../core/bytes.ts'
 import { MtmiError, UnavailableError } from '../../core/errors.ts'
 import { handledLater } from '../../core/promises.ts'
 
@@ -187,4 +189,81 @@ async function fetchBatch(broker: Broker, topic: string, partition: number, offs
     offset: BigInt(message.offset),
     isRecord: !message.isControlRecord && !isAborted(message)
   }))
+}
+
+const metadataKey = 3
+/** The first version of Metadata whose requests name topics and whose responses have their ids. */
+const metadataVersion = 11
+
+/** What kafkajs sends a request by. */
+interface RawBroker {
+  readonly versions: Readonly<Record<number, { readonly maxVersion: number }>>
+  readonly connectionPool: {
+    send(message: {
+      request: {
+        apiKey: number
+        apiVersion: number
+        apiName: string
+        encode(): Promise<{ buf: Buffer; buffer: Buffer }>
+      }
+      response: { decode(raw: Buffer): Promise<Buffer>; parse(data: Buffer): Promise<Buffer> }
+    }): Promise<Buffer>
+  }
+}
+
+/** The topic's id, as hexadecimal digits; empty from brokers before Kafka 2.8, which give none. */
+export async function topicId(cluster: Cluster, topic: string): Promise<string> {
+  const broker = (await cluster.findControllerBroker()) as unknown as RawBroker
+  if ((broker.versions[metadataKey]?.maxVersion ?? 0) < metadataVersion) return ''
+  const body = metadataRequest(topic)
+  const response = await broker.connectionPool.send({
+    request: {
+      ...{ apiKey: metadataKey, apiVersion: metadataVersion, apiName: 'Metadata' },
+      encode: async () => ({ buf: body, buffer: body })
+    },
+    response: { decode: async (raw) => raw, parse: async (data) => data }
+  })
+  return topicIdIn(response)
+}
+
+/** Strings and arrays begin with a varint of their length plus one; tagged fields, of which there are none, with 0. */
+function metadataRequest(topic: string): Buffer {
+  const out = new ByteWriter()
+  out.raw(Uint8Array.of(0, 2)) // tagged fields of the header; one topic
+  out.raw(new Uint8Array(16)) // without an id
+  out.varint(Buffer.byteLength(topic) + 1)
+  out.utf8(topic)
+  out.raw(new Uint8Array(4)) // tagged fields, creation of the topic, operations, tagged fields
+  return out.copy()
+}
+
+function topicIdIn(response: Buffer): string {
+  const input = new ByteReader(response)
+  const skipText = () => void input.raw(Math.max(0, input.varint() - 1))
+  input.raw(1 + 4) // tagged fields of the header, throttle time
+  for (let brokers = input.varint() - 1; brokers > 0; brokers--) {
+    input.raw(4) // node id
+    skipText() // host
+    input.raw(4) // port
+    skipText() // rack
+    input.raw(1)
+  }
+  skipText() // cluster id
+  input.raw(4 + 1 + 2) // controller, number of topics plus one, error code
+  skipText() // name
+  return input.raw(16).toString('hex')
+}
+
+/** Commits to a group without members: for tools that show groups. */
+export async function commitPosition(
+  cluster: Cluster,
+  { groupId, topic, metadata }: { readonly groupId: string; readonly topic: string; readonly metadata: string },
+  offsets: ReadonlyMap<number, bigint>
+): Promise<void> {
+  const partitions = [...offsets].map(([partition, offset]) => ({ partition, offset: String(offset), metadata }))
+  const coordinator = await findCoordinator(cluster, groupId, 'group')
+  await coordinator.offsetCommit({
+    ...{ groupId, groupGenerationId: -1, memberId: '', retentionTime: -1 },
+    topics: [{ topic, partitions }]
+  })
 }

@@ -83,10 +83,7 @@ export class TopicReader {
         this.#assigned = []
         this.#cycles.clear()
       },
-      onFailure: (error) => {
-        this.#failure ??= error
-        this.wake()
-      },
+      onFailure: (error) => this.fail(error),
       eachBatch: (payload) => this.#receive(payload)
     })
     const { consumer } = this.#loop
@@ -189,6 +186,12 @@ export class TopicReader {
     for (const waiter of [...this.#waiters]) waiter()
   }
 
+  /** What is queued may still be taken. */
+  fail(error: unknown): void {
+    this.#failure ??= error
+    this.wake()
+  }
+
   async close(): Promise<void> {
     this.end([...this.#positions.keys()])
     await this.#loop.stop()
@@ -241,9 +244,7 @@ export class TopicReader {
       try {
         await onJump(partition, position, first)
       } catch (error) {
-        this.#failure ??= error
-        this.wake()
-        return
+        return this.fail(error)
       }
       if (!isCurrent()) return
     }

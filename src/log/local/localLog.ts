@@ -11,8 +11,9 @@ import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, UnavailableError } from '../../core/errors.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { handledLater } from '../../core/promises.ts'
-import type { EventLog, LogEvent, NewRecord, ReadOptions } from '../eventLog.ts'
+import type { EventLog, LogEvent, NewRecord, ReadOptions, TopicDescription } from '../eventLog.ts'
 import { partitionOf } from '../partitioner.ts'
+import { newTopic } from '../topicIdentity.ts'
 import { blockRecordsMax, packBlocks } from './localLogBlock.ts'
 import { type Fence, LocalLogTopic } from './localLogTopic.ts'
 
@@ -119,7 +120,11 @@ export class LocalLog implements EventLog {
     for (const partition of partitions) positions.push(await resume(partition))
     if (this.#stopped(signal)) return
     const ends = partitioned.ends()
-    for (const partition of partitions) checkPosition(topic, partition, positions[partition]!, ends.get(partition)!)
+    for (const partition of partitions) {
+      const [position, end] = [positions[partition]!, ends.get(partition)!]
+      if (position > end)
+        throw newTopic(topic, `partition ${partition} ends at ${end}, before the stored offset ${position}`)
+    }
     for (;;) {
       let found = false
       for (const partition of partitions) {
@@ -153,6 +158,11 @@ export class LocalLog implements EventLog {
       return new Map(Array.from({ length: this.#options.partitions(topic) }, (_, partition) => [partition, 0n]))
     }
     return (await this.#topic(topic)).ends()
+  }
+
+  async describe(topic: string): Promise<TopicDescription> {
+    const { id, partitions } = await this.#topic(topic)
+    return { id, partitions }
   }
 
   /** Names of the topics there are, other processes' included. */
@@ -278,13 +288,6 @@ export class LocalLog implements EventLog {
       signal.addEventListener('abort', wake)
     })
   }
-}
-
-function checkPosition(topic: string, partition: number, position: bigint, end: bigint): void {
-  if (position <= end) return
-  throw new CorruptError(
-    `topic ${topic}, partition ${partition}: asked to read on from offset ${position}, but the log ends at ${end}. It was reset or replaced while the reader's state was kept: reset both, or restore the log`
-  )
 }
 
 /** Failures of the disk are the world's; what is an MtmiError, or our bug, stays what it is. */

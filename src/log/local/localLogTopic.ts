@@ -1,12 +1,12 @@
 // One topic of the local log: an LMDB environment of its own, so that topics do not share a write lock.
 //
 //     blocks   (partition uint32, base offset uint64; big-endian, so that LMDB's order is ours) → a block of records
-//     state    'topic' → next offsets and the like of every partition; fences; see below
+//     state    'topic' → next offsets and the like of every partition; 'id' → of this topic alone; fences; see below
 //     latest   compacted topics: (partition, hash of the key) → offset of its newest record that is old enough to be compacted
 //
 // Every call here is synchronous but for the transactions; the caller takes care of waiting and waking.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
@@ -30,6 +30,7 @@ const cleanBlocksMax = 1000
 const cleanBytesMax = 4 * 1024 * 1024
 
 const topicKey = 'topic'
+const idKey = 'id'
 const remedy = 'restore it, or reset it'
 
 interface PartitionState {
@@ -122,7 +123,9 @@ export class LocalLogTopic {
         await writeLmdb(directory, () =>
           env.transaction(() => {
             // Another process may have been first.
-            if (state.get(topicKey) === undefined) void state.put(topicKey, storedState(states))
+            if (state.get(topicKey) !== undefined) return
+            void state.put(topicKey, storedState(states))
+            void state.put(idKey, randomUUID())
           })
         )
       }
@@ -197,6 +200,10 @@ export class LocalLogTopic {
 
   #write<T>(change: () => T): Promise<T> {
     return writeLmdb(this.directory, () => this.#env.transaction(change))
+  }
+
+  get id(): string {
+    return (this.#state.get(idKey) as string | undefined) ?? ''
   }
 
   /** Next offset by partition, as of now: other processes' appends included. */
