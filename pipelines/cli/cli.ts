@@ -27,6 +27,7 @@ import {
   withOptions,
   yes
 } from './commandOptions.ts'
+import { addDataCommands } from './dataCommands.ts'
 import { type GivenOptions, readingOf, readingOptions, typeSettings } from './dataOptions.ts'
 import { explainFailure } from './explainFailure.ts'
 import { addLabCommands, withModel } from './labCommands.ts'
@@ -81,7 +82,7 @@ const learning = () => [
     .default([], 'none')
 ]
 withOptions(
-  addCommand(program, 'start', 'The demonstration: a simulation, trained on, reported and served', [
+  addCommand(program, 'start', 'The demonstration, on a simulated clickstream. It trains, reports and serves', [
     ['mtmi start --events 20000 --once', 'a small one, and the report']
   ]),
   [
@@ -92,11 +93,16 @@ withOptions(
   .addHelpText('after', () => labOptionsHelp('model'))
   .action(startLearning)
 withOptions(
-  addCommand(program, 'init', 'A configuration for a file or a topic, proposed from its first events', [
-    ['mtmi init clicks.csv --items products.csv', 'shows ten events as they are understood, and writes mtmi.yaml'],
-    ['mtmi init shop.csv --columns user=2,item=3,time=1', 'where the columns are not recognized'],
-    ['mtmi init --topic shop.clicks --set log=kafka --set kafka.brokers=["host:9092"]', 'from a topic on Kafka']
-  ]),
+  addCommand(
+    program,
+    'init',
+    'A configuration, proposed for a file or a topic. Shows how its events are understood, and writes mtmi.yaml for you to check',
+    [
+      ['mtmi init clicks.csv --items products.csv', 'shows ten events as they are understood, and writes mtmi.yaml'],
+      ['mtmi init shop.csv --columns user=2,item=3,time=1', 'where the columns are not recognized'],
+      ['mtmi init --topic shop.clicks --set log=kafka --set kafka.brokers=["host:9092"]', 'from a topic on Kafka']
+    ]
+  ),
   [
     topic('Topic to propose a source for').conflicts(['format', 'columns', 'items', 'itemColumns', 'filter']),
     samples(200),
@@ -112,19 +118,29 @@ withOptions(
     })
   )
 withOptions(
-  addCommand(program, 'up', 'Your `files` and `sources`: load, train, report, serve and follow', [
-    ['mtmi up', 'the configuration that `mtmi init` wrote; Ctrl-C and a second run continue'],
-    ['mtmi up --once', 'what there is so far, and the report']
-  ]),
+  addCommand(
+    program,
+    'up',
+    'Your configuration: load, train, serve, follow. `files` are loaded once, topics of `sources` are read from their beginning and followed; a second run continues',
+    [
+      ['mtmi up', 'the configuration that `mtmi init` wrote; Ctrl-C and a second run continue'],
+      ['mtmi up --once', 'what there is so far, and the report']
+    ]
+  ),
   serving()
 ).action(async (options) =>
   (await import('../up.ts')).up(configured({ serve: { port: options.port } }), { ...options, configFile: configFile() })
 )
 withOptions(
-  addCommand(program, 'replay', 'A data set as a recording, without configuration: train, report, serve', [
-    ['mtmi replay --data clicks.csv --columns user=uid,item=sku,time=ts', 'a file of events'],
-    ['mtmi replay --data ml-100k --once --json', 'the figures of a data set as JSON']
-  ]),
+  addCommand(
+    program,
+    'replay',
+    'A recorded data set: train, report, serve. Without configuration; the clock is that of its newest event',
+    [
+      ['mtmi replay --data clicks.csv --columns user=uid,item=sku,time=ts', 'a file of events'],
+      ['mtmi replay --data ml-100k --once --json', 'the figures of a data set as JSON']
+    ]
+  ),
   [data().makeOptionMandatory(), ...readingOptions(), ...learning(), ...serving()]
 )
   .addHelpText('after', () => labOptionsHelp('model'))
@@ -232,79 +248,7 @@ withOptions(
   .action(async (step, options) => (await import('./changeModel.ts')).rollback(configured(), step, options))
 
 group('Data', 'mtmi mapping try --topic shop.clicks')
-withOptions(
-  addCommand(program, 'simulate', 'A simulated clickstream, into a file or the log', [
-    ['mtmi simulate --events 1000 --out clicks.jsonl', 'as JSON lines']
-  ]),
-  [
-    new Option('--events <number>', 'Genuine events (default: 60,000)').argParser(wholeNumber),
-    new Option('--users <number>', 'Users (default: by the events)').argParser(wholeNumber),
-    new Option('--items <number>', 'Items (default: 2,000)').argParser(wholeNumber),
-    new Option('--out <file>', 'File of JSON lines; - for standard output (default: the log)'),
-    new Option('--shop', "Records of an imaginary shop's topic instead of interactions, to try a mapping with"),
-    json()
-  ]
-).action(async (options) =>
-  (await import('./simulate.ts')).simulateEvents(configured(), { ...options, configFile: configFile() })
-)
-withOptions(
-  addCommand(program, 'produce', 'Lines of a file as records of a topic', [
-    ['mtmi produce --topic shop.clicks --data clicks.jsonl', 'a line is the value of a record']
-  ]),
-  [
-    topic('Topic of a source').makeOptionMandatory(),
-    new Option('--data <file>', 'File of values, a line each').argParser(nonEmpty('a file')).makeOptionMandatory(),
-    new Option('--key <path>', 'Path of the key in a line, which is then JSON (default: no key)'),
-    new Option(
-      '--raw',
-      'Lines are whole records: {"key": …, "value": …, "headers": {}}; a string is text, {"hex": "00ff"} bytes, null nothing'
-    ),
-    json()
-  ]
-).action(async (options) =>
-  (await import('./produce.ts')).produce(configured(), { ...options, configFile: configFile() })
-)
-const mapping = addCommand(program, 'mapping', 'Records of foreign topics → interactions: try', [
-  ['mtmi mapping try --topic shop.clicks', 'changes nothing']
-])
-withOptions(
-  addCommand(mapping, 'try', 'Newest records of a source, and what each is mapped to', [
-    ['mtmi mapping try --topic shop.clicks --samples 3', 'changes nothing']
-  ]),
-  [topic('Topic of a source').makeOptionMandatory(), samples(10), json()]
-).action(async (options) => (await import('./mapping.ts')).tryMapping(configured(), options))
-const dlq = addCommand(program, 'dlq', 'Dead-letter records: list, show, replay', [
-  ['mtmi dlq ls', 'topics and reasons, with counts']
-])
-withOptions(
-  addCommand(dlq, 'ls', 'Dead-letter topics, with counts and reasons', [
-    ['mtmi dlq ls --topic shop.clicks', 'of one topic']
-  ]),
-  [topic('Only of this topic'), json()]
-).action(async (options) => (await import('./dlq.ts')).list(configured(), options))
-const letterTopic = () => topic('The topic that was read, or its dead-letter topic').makeOptionMandatory()
-withOptions(
-  addCommand(dlq, 'show', 'Dead-letter records: origin, reason and bytes', [
-    ['mtmi dlq show --topic shop.clicks --limit 1', 'the first one']
-  ]),
-  [
-    letterTopic(),
-    new Option('--partition <number>', 'Only of this partition').argParser(wholeNumber),
-    new Option('--offset <number>', 'From this offset on').argParser(wholeNumber),
-    ...[limit('Number of records', 5), json()]
-  ]
-).action(async (options) => (await import('./dlq.ts')).show(configured(), options))
-withOptions(
-  addCommand(dlq, 'replay', 'The original records, appended to their topic again. Each is replayed once', [
-    ['mtmi dlq replay --topic shop.clicks --reason "time is missing"', 'after a fix of the mapping']
-  ]),
-  [
-    letterTopic(),
-    new Option('--reason <text>', 'Only records whose reason contains this'),
-    new Option('--dry-run', 'Report the number, change nothing').default(false, 'no'),
-    ...[yes('Do not ask'), json()]
-  ]
-).action(async (options) => (await import('./dlq.ts')).replay(configured(), options))
+addDataCommands(program, configured, configFile)
 
 group('Set-up and operation', 'mtmi doctor --stage ingest')
 addCommand(program, 'setup', 'Installation of what is missing, such as tfjs-node', [
@@ -340,7 +284,7 @@ withOptions(
   ]),
   [json()]
 ).action(async (options) => (await import('./topics.ts')).applyTopicsCommand(configured(), options))
-const offsets = addCommand(program, 'offsets', 'How far stages have read their topics on Kafka: show, reset', [
+const offsets = addCommand(program, 'offsets', 'Positions of stages in topics on Kafka: show, reset', [
   ['mtmi offsets show', 'position and lag by partition']
 ])
 withOptions(

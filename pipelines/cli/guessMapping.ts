@@ -115,26 +115,45 @@ const missing: Readonly<Record<Exclude<ColumnRole, 'value'>, string>> = {
   time: '    time: log:time  # nothing has a name like it: when the log took the record'
 }
 
-/** A source as YAML, with what the guess rests on. @param values decoded samples */
-export function guessedSource(topic: string, format: string, values: readonly unknown[], rules: ValueRules): string {
+/** The paths whose names are likely for each role, the likeliest first, and the texts found at every path. */
+export function likelyPaths(values: readonly unknown[]): {
+  readonly paths: ReadonlyMap<ColumnRole, readonly string[]>
+  readonly texts: ReadonlyMap<string, readonly string[]>
+} {
   const texts = new Map<string, string[]>()
-  for (const { path, found } of values.flatMap(leavesOf)) texts.set(path, [...(texts.get(path) ?? []), String(found)])
+  for (const { path, found } of values.flatMap(leavesOf)) {
+    const known = texts.get(path)
+    if (known === undefined) texts.set(path, [String(found)])
+    else known.push(String(found))
+  }
   const used = new Set<string>()
-  const lines = ['sources:', `  - topic: ${topic}`, `    format: ${format}`]
+  const paths = new Map<ColumnRole, readonly string[]>()
   for (const role of roles) {
     const ranked = [...texts.keys()].filter((path) => !used.has(path) && rankOf(role, path) >= 0)
     ranked.sort((a, b) => rankOf(role, a) - rankOf(role, b) || a.length - b.length)
-    const [path, ...others] = ranked
+    if (ranked[0] === undefined) continue
+    used.add(ranked[0])
+    paths.set(role, ranked)
+  }
+  return { paths, texts }
+}
+
+/** A source as YAML, with what the guess rests on. @param values decoded samples */
+export function guessedSource(topic: string, format: string, values: readonly unknown[], rules: ValueRules): string {
+  const { paths, texts } = likelyPaths(values)
+  const lines = ['sources:', `  - topic: ${topic}`, `    format: ${format}`]
+  for (const role of roles) {
+    const [path, ...others] = paths.get(role) ?? []
     if (path === undefined) {
       if (role !== 'value') lines.push(missing[role])
       continue
     }
-    used.add(path)
     const found = texts.get(path)!
     lines.push(
       `    ${role}: ${role === 'time' ? timeOf(path, found, rules) : quoted(path)}  # ${shownTexts(found)}${also(others)}`
     )
   }
+  const used = new Set([...paths.values()].map(([path]) => path))
   const rest = [...texts.keys()].filter((path) => !used.has(path)).slice(0, 30)
   if (rest.length > 0)
     lines.push('    # Not used:', ...rest.map((path) => `    #   ${path}: ${shownTexts(texts.get(path)!)}`))

@@ -64,13 +64,14 @@ export async function init(config: Config, options: InitOptions): Promise<void> 
   if (types.length > 0) print(`\nEvent types:\n${shownTypes(types)}\n`)
   for (const text of notes) print(`\nNote: ${text}\n`)
   print('\n')
-  write(yaml, incomplete, options)
+  write(yaml, incomplete, options, `http://${config.serve.host}:${config.serve.port}/`)
 }
 
 function write(
   yaml: string,
   incomplete: string | undefined,
-  { configFile, force, file, topic, given }: InitOptions
+  { configFile, force, file, topic, given }: InitOptions,
+  url: string
 ): void {
   const target = configFile ?? path.resolve(defaultConfigFile)
   const name = path.relative('.', target) || target
@@ -90,7 +91,7 @@ function write(
   }
   const flag = configFile === null || name === defaultConfigFile ? '' : ` --config ${name}`
   note(
-    `${name} is written. Next:\n  mtmi up${flag}          # trains on it, reports, and serves it at http://127.0.0.1:8080/ until Ctrl-C\n  mtmi up${flag} --once   # the report alone`
+    `${name} is written. Next:\n  mtmi up${flag}          # trains on it, reports, and serves it at ${url} until Ctrl-C\n  mtmi up${flag} --once   # the report alone`
   )
 }
 

@@ -10,6 +10,7 @@ import { type DatasetFiles, findDatasetFiles, openCatalogue, plainName } from '.
 import { readRows } from '../../src/lab/dataset/datasetRows.ts'
 import type { FormatName } from '../../src/lab/dataset/formatName.ts'
 import { columnKinds } from '../../src/lab/dataset/inspectTable.ts'
+import { jsonNames, parseObject } from '../../src/lab/dataset/jsonLayout.ts'
 import { readHead } from '../../src/lab/dataset/lineReader.ts'
 import type { Table } from '../../src/lab/dataset/tableLayout.ts'
 import { tableOf, withHeader } from '../../src/lab/dataset/tableShape.ts'
@@ -17,6 +18,7 @@ import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
 import type { ValueRules } from '../../src/records/value/valueRules.ts'
 import { ShownEvents, type TableRow } from './eventTable.ts'
+import { likelyPaths } from './guessMapping.ts'
 import { likelyWeight } from './typeWeights.ts'
 
 /** Rows whose types are counted: a few seconds of a large file. */
@@ -175,6 +177,7 @@ async function guessColumns(path: string, rules: ValueRules): Promise<ColumnMapp
   } catch {
     return undefined // a folder, or nothing that is read: the first error says so
   }
+  if (/^\s*\{/.test(head[0] ?? '')) return guessFields(head)
   const split = tableOf(head)
   if (split === undefined || split.rows.length < 2 || split.delimiter === 'space') return undefined
   const table = withHeader(split)
@@ -216,6 +219,14 @@ async function guessColumns(path: string, rules: ValueRules): Promise<ColumnMapp
     value: find('value')
   }
   return Object.fromEntries(Object.entries(mapping).filter(([, name]) => name !== undefined))
+}
+
+/** Nested fields of JSON lines, by their names. */
+function guessFields(head: readonly string[]): ColumnMapping | undefined {
+  const records = head.map(parseObject).filter((record) => record !== undefined)
+  const { paths } = likelyPaths(records)
+  if (!paths.has('user') || !paths.has('item') || looksMapped(jsonNames(records))) return undefined
+  return Object.fromEntries([...paths].map(([role, [path]]) => [role, path!]))
 }
 
 /** The column whose values are mostly words that event types have. */

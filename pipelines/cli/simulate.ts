@@ -53,6 +53,7 @@ export async function simulateEvents(config: Config, options: SimulateOptions): 
     if (options.out !== '-') {
       stream.end()
       await finished(stream)
+      if (options.shop === true) target += ` and ${await writeCatalogue(options.out, simulation)}`
     }
   }
   if (options.json === true) print(`${JSON.stringify({ ...counts, target })}\n`)
@@ -71,6 +72,17 @@ function shopRecord({ eventId, userId, itemId, eventTimeMs }: Interaction): obje
   const event = number(eventId) % 10 === 0 ? 'search' : number(eventId) % 7 === 0 ? 'order_placed' : 'product_view'
   const items = itemId === '' ? [] : [{ sku: itemId, price: (number(itemId) % 50) + 0.5 }]
   return { event, payload: { user: { id: userId }, items, ts: eventTimeMs / 1000, device: 'phone' } }
+}
+
+/** The shop's catalogue, beside its events. @returns its file */
+async function writeCatalogue(out: string, simulation: ReturnType<typeof simulate>): Promise<string> {
+  const file = `${out.replace(/\.jsonl?$/, '')}.items.jsonl`
+  const stream = await openFile(file)
+  for (const { itemId, title, features } of simulation.items())
+    if (!stream.write(`${JSON.stringify({ sku: itemId, title, ...features })}\n`)) await once(stream, 'drain')
+  stream.end()
+  await finished(stream)
+  return file
 }
 
 async function openFile(file: string): Promise<WriteStream> {

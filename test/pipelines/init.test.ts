@@ -76,6 +76,21 @@ test('a file with names that nobody knows, and its catalogue: shown, weighed, wr
   )
 })
 
+test('nested fields of JSON lines are found by their names, and the sample of a shop comes with its catalogue', async () => {
+  const cwd = mkdtempSync(path.join(root, 'sample-'))
+  const sample = ['simulate', '--shop', '--events', '200', '--users', '20', '--items', '100', '--out', 'clicks.jsonl']
+  assert.equal((await mtmi(sample, { cwd })).status, 0)
+  const { status, stderr } = await mtmi(['init', 'clicks.jsonl', '--items', 'clicks.items.jsonl'], { cwd })
+  assert.equal(status, 0, stderr)
+  const { files, events } = parse(readFileSync(path.join(cwd, 'mtmi.yaml'), 'utf8')) as Written
+  const time = { path: 'payload.ts', unit: 's' }
+  assert.deepEqual(files, [
+    { path: 'clicks.jsonl', user: 'payload.user.id', item: 'payload.items[*].sku', type: 'event', time },
+    { path: 'clicks.items.jsonl', kind: 'items' }
+  ])
+  assert.deepEqual(events.types, { product_view: 1, order_placed: 3 })
+})
+
 test('a topic is sampled, and settings of the command line are written, too', async () => {
   const cwd = mkdtempSync(path.join(root, 'topic-'))
   const lines = Array.from({ length: 20 }, (_, i) =>

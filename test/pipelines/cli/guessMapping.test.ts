@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 import { parse } from 'yaml'
-import { guessedSource, guessFormat, leavesOf, nearestPath } from '../../../pipelines/cli/guessMapping.ts'
+import { guessedSource, guessFormat, leavesOf, nearestFix, nearestPath } from '../../../pipelines/cli/guessMapping.ts'
 import { resolveConfig } from '../../../src/core/config/config.ts'
 import { rules } from '../../records/value/rules.ts'
 
@@ -71,4 +71,30 @@ test('for a path that finds nothing, the nearest field of that name', () => {
   assert.equal(nearestPath('userId', { payload: { user_id: 7 } }), 'payload.user_id')
   assert.equal(nearestPath('sku', { lines: [{ sku: 1 }] }), 'lines[*].sku')
   assert.equal(nearestPath('nothing', { payload: 1 }), undefined)
+})
+
+test('for a refused record, the nearest fix: another field, a field inside an object, the form of a time', () => {
+  const given = {
+    topic: 't',
+    format: 'json',
+    user: 'user',
+    item: 'sku',
+    type: 'event',
+    time: { path: 'ts', unit: 'ms' }
+  }
+  const source = resolveConfig({ sources: [given] }, {}).sources[0]!
+  const fix = (reason: string, decoded: unknown) => nearestFix(source, reason, decoded, rules)
+  assert.equal(
+    fix('user (user) is an object with id: expected text or a number', { user: { id: 7 } }),
+    'the record has user.id: write user: user.id'
+  )
+  assert.equal(
+    fix('time (ts): expected a time in milliseconds', { ts: 1_780_000_000 }),
+    'the value can be read: write time: { path: ts, unit: s }'
+  )
+  assert.equal(
+    fix('element 0: item is missing: nothing at sku', { lines: [{ product_id: 1 }] }),
+    'the record has lines[*].product_id: write item: ["sku","lines[*].product_id"]'
+  )
+  assert.equal(fix('this is no JSON', undefined), undefined)
 })
