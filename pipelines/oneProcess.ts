@@ -223,6 +223,12 @@ class StartedRun {
     if (!nothing && this.#hasPage)
       note(`report with plots: ${path.relative('.', this.#process.run.path('report.html'))}`)
     if (json) print(`${JSON.stringify(jsonReport(report))}\n`)
+    const { sources } = this.#process.config
+    if (nothing && once && this.#topics?.account().read === 0 && this.#rows.of('loaded') === 0)
+      throw new MtmiError(
+        'BAD_EVENT',
+        `nothing to train on: ${sources.map(({ topic }) => topic).join(', ')} has no records`
+      )
     if (nothing && (once || this.#process.clock === 'recorded'))
       throw new MtmiError('BAD_EVENT', nothingLearned(report, this.#source.title))
     if (nothing) note('there is nothing to train on yet: events that come are trained on as they come')

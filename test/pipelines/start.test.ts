@@ -148,6 +148,11 @@ async function serve(url: string, cwd: string): Promise<void> {
   const asked = await mtmi(['recommend', '--user', 'a stranger', '--limit', '7', '--json'], { cwd })
   assert.deepEqual((lastLine(asked.stdout) as unknown as Answer).items, personal.items)
 
+  // The clock of the demonstration stands in its own time, and an event of now is no event of the future.
+  const ofNow = JSON.stringify({ userId: 'a visitor', itemId, type: 'click', eventTime: new Date().toISOString() })
+  const headers = { 'content-type': 'application/json' }
+  assert.equal((await fetch(`${url}/v1/events`, { method: 'POST', headers, body: ofNow })).status, 202)
+
   const metrics = (await get<string>(`${url}/metrics`)).body
   assert.match(metrics, /^mtmi_index_points\{role="item"\} 2000$/m)
   assert.match(metrics, /^mtmi_stage_records_total\{reader="sequence",.*outcome="placed".*\} [1-9]/m)
