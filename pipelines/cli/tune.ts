@@ -1,5 +1,5 @@
-// `mtmi tune`: which settings do best on the validation users. The test users are not looked at. Stopped, it goes on
-// where it was.
+// `mtmi tune`: which settings do best on the validation users. The test users are not used. Stopped, it resumes where it
+// was.
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
@@ -8,12 +8,13 @@ import { Rng } from '../../src/core/rng.ts'
 import { print } from '../../src/core/terminal.ts'
 import type { PageSection } from '../../src/lab/evaluation/htmlPage.ts'
 import { leftOut, loadOfflineData, type OfflineData } from '../../src/lab/evaluation/offlineData.ts'
-import { filteredUsers, InterruptedRun, validate } from '../../src/lab/evaluation/offlineRun.ts'
+import { filteredUsers, validate } from '../../src/lab/evaluation/offlineRun.ts'
 import { splitOffline } from '../../src/lab/evaluation/offlineSplit.ts'
+import { InterruptedRun } from '../../src/lab/evaluation/offlineTraining.ts'
 import { barChart } from '../../src/lab/evaluation/plots.ts'
 import { writeReport } from '../../src/lab/evaluation/reportFiles.ts'
 import { isSimpleMethod } from '../../src/lab/evaluation/simpleMethods.ts'
-import { startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
+import { type StatusLine, startStatusLine } from '../../src/lab/evaluation/statusLine.ts'
 import { drawTrials, rungs, type Trial } from '../../src/lab/evaluation/tuning.ts'
 import { type LabConfig, labConfig } from '../../src/lab/labOptions.ts'
 import { describeBackend } from '../backendInfo.ts'
@@ -29,7 +30,13 @@ export interface TuneCommand {
   readonly json: boolean
 }
 
-interface Judged {
+interface ModelTrials {
+  readonly model: string
+  /** Best first. */
+  readonly evaluated: readonly EvaluatedTrial[]
+}
+
+interface EvaluatedTrial {
   readonly trial: Trial
   /** Best Recall@50 of the validation users, mean over the data sets, within so many epochs. */
   readonly recall: number
@@ -40,78 +47,26 @@ export async function tune(config: LabConfig, command: TuneCommand): Promise<voi
   const simple = command.models.filter(isSimpleMethod)
   if (simple.length > 0) throw new ConfigError([`--model ${simple.join(', ')}: simple methods have nothing to tune`])
   const status = startStatusLine(systemClock)
-  const datas: OfflineData[] = []
-  for (const data of command.data) {
-    const loaded = await loadOfflineData(config, { data })
-    if (splitOffline(filteredUsers(loaded, config), 'users', command.seed).validation.length === 0)
-      throw new ConfigError([
-        `--data ${data}: no validation users are left after the filter, so nothing tells which settings are better. Give more data`
-      ])
-    for (const line of leftOut(loaded)) status.keep(`warning: ${loaded.name}: ${line}`)
-    datas.push(loaded)
-  }
+  const datas = await loadAll(config, command, status)
   const backend = describeBackend(await loadConfiguredBackend())
-  let asked = false
+  let isInterrupted = false
   void untilInterrupted().then(() => {
-    asked = true
+    isInterrupted = true
   })
+  const race = { config, datas, seed: command.seed, backend, status, interrupted: () => isInterrupted }
   const trials = drawTrials(command.trials, new Rng(command.seed).fork('tune'))
-  const found: { model: string; judged: Judged[] }[] = []
+  const found: ModelTrials[] = []
   try {
-    for (const model of command.models) {
-      const latest = new Map<number, Judged>()
-      let racing = trials
-      for (const rung of rungs(trials.length, config.evaluate.epochsMax)) {
-        racing = racing.slice(0, rung.trials)
-        const judged: Judged[] = []
-        for (const trial of racing) {
-          const settings = {
-            model: { ...trial.settings.model, name: model },
-            evaluate: { ...trial.settings.evaluate, epochsMax: rung.epochs }
-          }
-          const title = `${model}, trial ${trial.number}, ${rung.epochs} epochs`
-          let sum = 0
-          for (const data of datas) {
-            const say = (line: string) => status.show(`${title} on ${data.name}: ${line}`)
-            sum += await validate({
-              config: labConfig(config, settings),
-              data,
-              model,
-              protocol: 'users',
-              seed: command.seed,
-              backend,
-              onProgress: say,
-              onNews: say,
-              interrupted: () => asked
-            })
-          }
-          judged.push({ trial, recall: sum / datas.length, epochs: rung.epochs })
-          status.keep(`${title}: validation Recall@50 ${(sum / datas.length).toFixed(4)}`)
-        }
-        judged.sort((a, b) => b.recall - a.recall || a.trial.number - b.trial.number)
-        for (const one of judged) latest.set(one.trial.number, one)
-        racing = judged.map(({ trial }) => trial)
-      }
-      // Who went further comes first: a recall after few epochs is no match for one after many.
-      found.push({ model, judged: [...latest.values()].sort((a, b) => b.epochs - a.epochs || b.recall - a.recall) })
-    }
+    for (const model of command.models) found.push({ model, evaluated: await raceTrials(race, model, trials) })
   } catch (error) {
     if (!(error instanceof InterruptedRun)) throw error
     process.exitCode = 130
-    status.keep('stopped; the same command goes on from there')
+    status.keep('stopped; the same command resumes there')
     return
   }
-  const budget = `${command.trials} trials a model, the first of them the settings in force, ${rungs(
-    command.trials,
-    config.evaluate.epochsMax
-  )
-    .map(({ epochs, trials: count }) => `${count} for ${epochs}`)
-    .join(
-      ', '
-    )} epochs; seed ${command.seed}; chosen by Recall@50 on validation users of ${datas.map(({ name }) => name).join(', ')} alone.`
   const report = {
     title: 'Tuning',
-    lead: budget,
+    lead: budgetText(config, command, datas),
     sections: found.map(sectionOf),
     json: { tuning: found, seed: command.seed, data: datas.map(({ name }) => name) }
   }
@@ -119,11 +74,77 @@ export async function tune(config: LabConfig, command: TuneCommand): Promise<voi
   status.keep(`${path.relative('.', page)}, and .md and .json beside it`)
   if (command.json) print(`${JSON.stringify(report.json)}\n`)
   else
-    for (const { model, judged } of found)
-      print(`${model}: ${settingsText(judged[0]!.trial)} → ${judged[0]!.recall.toFixed(4)}\n`)
+    for (const { model, evaluated } of found)
+      print(`${model}: ${settingsText(evaluated[0]!.trial)} → ${evaluated[0]!.recall.toFixed(4)}\n`)
 }
 
-function sectionOf({ model, judged }: { model: string; judged: readonly Judged[] }): PageSection {
+/** @throws ConfigError for data that leaves no validation users */
+async function loadAll(config: LabConfig, { data, seed }: TuneCommand, status: StatusLine): Promise<OfflineData[]> {
+  const datas: OfflineData[] = []
+  for (const each of data) {
+    const loaded = await loadOfflineData(config, { data: each })
+    if (splitOffline(filteredUsers(loaded, config), 'users', seed).validation.length === 0)
+      throw new ConfigError([
+        `--data ${each}: no validation users are left after the filter, so settings cannot be compared. Give more data`
+      ])
+    for (const line of leftOut(loaded)) status.keep(`warning: ${loaded.name}: ${line}`)
+    datas.push(loaded)
+  }
+  return datas
+}
+
+interface Race {
+  readonly config: LabConfig
+  readonly datas: readonly OfflineData[]
+  readonly seed: number
+  readonly backend: string
+  readonly status: StatusLine
+  readonly interrupted: () => boolean
+}
+
+/** Trains all trials for a few epochs, the best of them for more, and so on. @returns best first */
+async function raceTrials(race: Race, model: string, trials: readonly Trial[]): Promise<EvaluatedTrial[]> {
+  const latest = new Map<number, EvaluatedTrial>()
+  let racing = trials
+  for (const rung of rungs(trials.length, race.config.evaluate.epochsMax)) {
+    racing = racing.slice(0, rung.trials)
+    const evaluated: EvaluatedTrial[] = []
+    for (const trial of racing) evaluated.push(await evaluateTrial(race, model, trial, rung.epochs))
+    evaluated.sort((a, b) => b.recall - a.recall || a.trial.number - b.trial.number)
+    for (const one of evaluated) latest.set(one.trial.number, one)
+    racing = evaluated.map(({ trial }) => trial)
+  }
+  // More epochs come first: a recall after few of them does not compare with one after many.
+  return [...latest.values()].sort((a, b) => b.epochs - a.epochs || b.recall - a.recall)
+}
+
+async function evaluateTrial(race: Race, model: string, trial: Trial, epochs: number): Promise<EvaluatedTrial> {
+  const { config, datas, seed, backend, status, interrupted } = race
+  const settings = {
+    model: { ...trial.settings.model, name: model },
+    evaluate: { ...trial.settings.evaluate, epochsMax: epochs }
+  }
+  const title = `${model}, trial ${trial.number}, ${epochs} epochs`
+  let sum = 0
+  for (const data of datas) {
+    const show = (line: string) => status.show(`${title} on ${data.name}: ${line}`)
+    sum += await validate({
+      ...{ data, model, seed, backend, interrupted, config: labConfig(config, settings), protocol: 'users' },
+      ...{ onProgress: show, onNews: show }
+    })
+  }
+  const recall = sum / datas.length
+  status.keep(`${title}: validation Recall@50 ${recall.toFixed(4)}`)
+  return { trial, recall, epochs }
+}
+
+function budgetText({ evaluate }: LabConfig, { trials, seed }: TuneCommand, datas: readonly OfflineData[]): string {
+  const epochs = rungs(trials, evaluate.epochsMax).map(({ epochs, trials: count }) => `${count} for ${epochs}`)
+  const names = datas.map(({ name }) => name).join(', ')
+  return `${trials} trials a model, the first of them the settings in force, ${epochs.join(', ')} epochs; seed ${seed}; chosen by Recall@50 on validation users of ${names} alone.`
+}
+
+function sectionOf({ model, evaluated }: ModelTrials): PageSection {
   return {
     title: model,
     plots: [
@@ -131,7 +152,7 @@ function sectionOf({ model, judged }: { model: string; judged: readonly Judged[]
         caption: 'Validation Recall@50 of the trials that went furthest',
         svg: barChart({
           label: 'Recall@50',
-          bars: judged.slice(0, 12).map(({ trial, recall, epochs }) => ({
+          bars: evaluated.slice(0, 12).map(({ trial, recall, epochs }) => ({
             facet: '',
             name: `trial ${trial.number}, ${epochs} epochs`,
             value: recall
@@ -141,7 +162,7 @@ function sectionOf({ model, judged }: { model: string; judged: readonly Judged[]
     ],
     table: {
       heads: ['trial', 'epochs', 'validation Recall@50', 'settings'],
-      rows: judged.map(({ trial, recall, epochs }) => [
+      rows: evaluated.map(({ trial, recall, epochs }) => [
         `${trial.number}`,
         `${epochs}`,
         recall.toFixed(4),

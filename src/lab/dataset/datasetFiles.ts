@@ -10,7 +10,9 @@ import { type CatalogueLayout, catalogueLayout, type ItemColumns } from './catal
 import { type FormatName, formatNames, formats, plainFormats } from './formatName.ts'
 import type { Layout, ReadingOptions } from './layout.ts'
 import { readHead } from './lineReader.ts'
-import { recognise, type SampledFile, usersRecur } from './recognise.ts'
+import { recognise } from './recognise.ts'
+import { usersRecur } from './recogniseFixed.ts'
+import type { SampledFile } from './recognition.ts'
 
 export interface DatasetFile {
   readonly path: string

@@ -11,9 +11,47 @@ import { streamTable } from './streamText.ts'
 import type { RunReport } from './textReport.ts'
 
 export function offlineSections(summary: OfflineSummary): PageSection[] {
+  return [resultSection(summary), ...curveSections(summary), strengthSection(summary), ...findingSections(summary)]
+}
+
+function resultSection(summary: OfflineSummary): PageSection {
   const { runs, metrics, withoutHistory, spreads, withMemory } = summary
   const cell = (values: OfflineMetrics, deviations: OfflineMetrics, name: (typeof metricNames)[number]) =>
     runs.length > 1 ? `${ratio(values[name])} ± ${ratio(deviations[name])}` : ratio(values[name])
+  return {
+    title: 'Results',
+    text: `${number(summary.users)} users, ${number(summary.items)} items, ${number(summary.interactions)} interactions after the filter; ${number(runs[0]!.details.testUsers)} test users a seed.`,
+    figures: [
+      { value: ratio(metrics['recall@50']), label: 'Recall@50' },
+      { value: ratio(metrics['hitRate@50']), label: 'hit rate@50' },
+      { value: ratio(summary.coverage), label: 'of the items on some list' },
+      ...(summary.intraUserCosine === null
+        ? []
+        : [{ value: ratio(summary.intraUserCosine), label: 'cosine of two interests' }]),
+      ...(summary.parameters === 0
+        ? []
+        : [
+            { value: number(summary.parameters), label: 'parameters' },
+            { value: number(summary.examplesPerSecond), label: 'examples a second' }
+          ])
+    ],
+    table: {
+      heads: ['', ...cuts.flatMap((cut) => [`Recall@${cut}`, `HR@${cut}`, `NDCG@${cut}`])],
+      rows: [
+        ['all items', ...metricNames.map((name) => cell(metrics, spreads.metrics, name))],
+        ['without the history', ...metricNames.map((name) => cell(withoutHistory, spreads.withoutHistory, name))],
+        ...(withMemory === undefined
+          ? []
+          : (['metrics', 'withoutHistory'] as const).map((part) => [
+              part === 'metrics' ? 'all items, with the memory' : 'without the history, with the memory',
+              ...metricNames.map((name) => cell(withMemory[part], withMemory.spreads[part], name))
+            ]))
+      ]
+    }
+  }
+}
+
+function curveSections({ runs }: OfflineSummary): PageSection[] {
   const curves = runs.flatMap(({ seed, details }) =>
     details.curve.flatMap(({ epoch, validationRecall, trainRecall }) => [
       { series: `validation${runs.length > 1 ? ` ${seed}` : ''}`, x: epoch, y: validationRecall },
@@ -23,48 +61,13 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
   const losses = runs.flatMap(({ seed, details }) =>
     details.curve.map(({ epoch, loss }) => ({ series: `seed ${seed}`, x: epoch, y: loss }))
   )
-  const cold = runs[0]!.details.byHistoryLength.map(({ count, 'recall@50': y }) => ({ series: 'recall', x: count, y }))
-  const items = runs[0]!.details.byItemCount.filter((point) => point['recall@50'] !== null)
-  const towers = runs[0]!.details.wins
-  const sections: PageSection[] = [
+  if (!curves.some(({ y }) => y !== null)) return []
+  return [
     {
-      title: 'What was found',
-      text: `${number(summary.users)} users, ${number(summary.items)} items, ${number(summary.interactions)} interactions after the filter; ${number(runs[0]!.details.testUsers)} test users a seed.`,
-      figures: [
-        { value: ratio(metrics['recall@50']), label: 'Recall@50' },
-        { value: ratio(metrics['hitRate@50']), label: 'hit rate@50' },
-        { value: ratio(summary.coverage), label: 'of the items on some list' },
-        ...(summary.intraUserCosine === null
-          ? []
-          : [{ value: ratio(summary.intraUserCosine), label: 'cosine of two interests' }]),
-        ...(summary.parameters === 0
-          ? []
-          : [
-              { value: number(summary.parameters), label: 'parameters' },
-              { value: number(summary.examplesPerSecond), label: 'examples a second' }
-            ])
-      ],
-      table: {
-        heads: ['', ...cuts.flatMap((cut) => [`Recall@${cut}`, `HR@${cut}`, `NDCG@${cut}`])],
-        rows: [
-          ['all items', ...metricNames.map((name) => cell(metrics, spreads.metrics, name))],
-          ['without the history', ...metricNames.map((name) => cell(withoutHistory, spreads.withoutHistory, name))],
-          ...(withMemory === undefined
-            ? []
-            : (['metrics', 'withoutHistory'] as const).map((part) => [
-                part === 'metrics' ? 'all items, with the memory' : 'without the history, with the memory',
-                ...metricNames.map((name) => cell(withMemory[part], withMemory.spreads[part], name))
-              ]))
-        ]
-      }
-    }
-  ]
-  if (curves.some(({ y }) => y !== null))
-    sections.push({
-      title: 'How it learned',
+      title: 'Training',
       plots: [
         {
-          caption: 'Recall@50 by epoch: of validation users, and of training users asked alike',
+          caption: 'Recall@50 by epoch: of validation users, and of training users evaluated alike',
           svg: lineChart({ xLabel: 'epoch', yLabel: 'Recall@50', points: curves })
         },
         {
@@ -72,9 +75,16 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
           svg: lineChart({ xLabel: 'epoch', yLabel: 'loss', points: losses, yFromZero: false })
         }
       ]
-    })
-  sections.push({
-    title: 'Where it does well',
+    }
+  ]
+}
+
+function strengthSection({ runs }: OfflineSummary): PageSection {
+  const cold = runs[0]!.details.byHistoryLength.map(({ count, 'recall@50': y }) => ({ series: 'recall', x: count, y }))
+  const items = runs[0]!.details.byItemCount.filter((point) => point['recall@50'] !== null)
+  const towers = runs[0]!.details.wins
+  return {
+    title: 'By history length and item popularity',
     plots: [
       {
         caption: 'Recall@50 of the same users, knowing only their last steps',
@@ -99,15 +109,18 @@ export function offlineSections(summary: OfflineSummary): PageSection[] {
             }
           ])
     ]
-  })
+  }
+}
+
+function findingSections(summary: OfflineSummary): PageSection[] {
+  const { runs } = summary
   const wrong = runs.flatMap(({ seed, details }) =>
     details.findings.map(({ signature, message, remedy }) => [signature, `${seed}`, `${message}; ${remedy}`])
   )
   const title = 'What looks wrong'
   if (wrong.length > 0)
-    sections.push({ title, table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } })
-  else if (summary.parameters > 0) sections.push({ title, text: nothingFound })
-  return sections
+    return [{ title, table: { heads: ['signature', 'seed', 'what was seen, and what to do'], rows: wrong } }]
+  return summary.parameters > 0 ? [{ title, text: nothingFound }] : []
 }
 
 export function streamSections(runs: readonly StreamResult[]): PageSection[] {

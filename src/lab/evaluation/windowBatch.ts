@@ -20,20 +20,7 @@ export function assembleWindows(
 ): WindowBatch {
   const { items, historyMax: R } = assembler
   const W = windows.length
-  let size = 0 // B
-  let places = 1 // P
-  let stepsMax = 1
-  let positions = 0
-  for (const { steps, targets } of windows) {
-    for (const [t, { at }] of targets.entries()) {
-      if (!(at < steps.length && at > (targets[t - 1]?.at ?? -1)))
-        throw new RangeError(`targets must ascend and be steps of their window: ${at} is not, of ${steps.length}`)
-    }
-    size += targets.length
-    places = Math.max(places, targets.length)
-    stepsMax = Math.max(stepsMax, steps.length)
-    positions += steps.length + targets.length
-  }
+  const { size, places, stepsMax, positions } = sizesOf(windows)
   const rows = new Int32Array(W * stepsMax) // [W, stepsMax]
   const times = new Float64Array(W * stepsMax) // [W, stepsMax]
   const ends = new Int32Array(W * places) // [W, P]
@@ -93,6 +80,22 @@ export function assembleWindows(
   }
   const shape = { windows: W, length, places, steps, timesMs, ends, placeOf, groups }
   return { ...assembler.candidates(unique, target, weight, ranges), ...shape }
+}
+
+/** @throws RangeError for targets that do not ascend, or are no steps of their window */
+function sizesOf(windows: readonly TrainingWindow[]) {
+  const sizes = { size: 0 /* B */, places: 1 /* P */, stepsMax: 1, positions: 0 }
+  for (const { steps, targets } of windows) {
+    for (const [t, { at }] of targets.entries()) {
+      if (!(at < steps.length && at > (targets[t - 1]?.at ?? -1)))
+        throw new RangeError(`targets must ascend and be steps of their window: ${at} is not, of ${steps.length}`)
+    }
+    sizes.size += targets.length
+    sizes.places = Math.max(sizes.places, targets.length)
+    sizes.stepsMax = Math.max(sizes.stepsMax, steps.length)
+    sizes.positions += steps.length + targets.length
+  }
+  return sizes
 }
 
 /**

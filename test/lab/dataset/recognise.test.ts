@@ -3,7 +3,8 @@ import test from 'node:test'
 import { ConfigError } from '../../../src/core/errors.ts'
 import { parseColumnMapping } from '../../../src/lab/dataset/columnMapping.ts'
 import type { FormatName } from '../../../src/lab/dataset/formatName.ts'
-import { recognise, usersRecur } from '../../../src/lab/dataset/recognise.ts'
+import { recognise } from '../../../src/lab/dataset/recognise.ts'
+import { usersRecur } from '../../../src/lab/dataset/recogniseFixed.ts'
 import { rules } from '../../records/value/rules.ts'
 
 function recognised(name: string, head: readonly string[], options: { format?: FormatName; columns?: string } = {}) {

@@ -143,7 +143,7 @@ test('killed, it goes on from its last epoch', async () => {
   )!
   assert(!existsSync(path.join(cwd, 'data', 'evaluations', folder, 'result.json')))
   const resumed = new MtmiProcess(command, { cwd })
-  await resumed.says(/goes on after epoch \d+/)
+  await resumed.says(/resumes after epoch \d+/)
   await resumed.says(/epoch \d+ done/)
   const stopped = await resumed.stop('SIGINT')
   assert.equal(stopped.status, 130)
@@ -237,11 +237,11 @@ test('a study and a search: a table, plots, and the runs behind them; the second
   const tuned = await mtmi(['tune', ...settings, '--data', data, '--trials', '3', '--out', 'found', '--json'], { cwd })
   assert.equal(tuned.status, 0, tuned.stderr)
   const { tuning } = lastLine(tuned.stdout) as {
-    tuning: { model: string; judged: { trial: { number: number }; epochs: number }[] }[]
+    tuning: { model: string; evaluated: { trial: { number: number }; epochs: number }[] }[]
   }
   // Three for one epoch (2/3 of one, rounded), the best of them for two.
   assert.deepEqual(
-    tuning[0]!.judged.map(({ epochs }) => epochs),
+    tuning[0]!.evaluated.map(({ epochs }) => epochs),
     [2, 1, 1]
   )
 })
