@@ -7,6 +7,21 @@ import type { ProgressiveMethod, ProgressiveReport } from '../../train/progressi
 import { type AccountedRun, accountLines, lossLines } from './accountReport.ts'
 import type { InterestsFound } from './interestsFound.ts'
 import { recovery } from './recovery.ts'
+import {
+  bar,
+  clip,
+  count,
+  decimal,
+  duration,
+  percent,
+  row,
+  short,
+  times,
+  whole,
+  widthMax,
+  wrap,
+  wrapped
+} from './textLayout.ts'
 
 export const runReport: StateKind<RunReport> = {
   file: 'report.json',
@@ -78,7 +93,6 @@ export interface SampleUser {
   }[]
 }
 
-const widthMax = 92
 const methodNames: Readonly<Record<ProgressiveMethod, string>> = {
   model: 'this model',
   popularity: 'popular lately',
@@ -315,19 +329,6 @@ function troubles(report: RunReport): string[] {
   return ['What went wrong?', ...(lost.length === 0 ? ['  Nothing.'] : lost.map((line) => `  ${line}`))]
 }
 
-/** Indented by two, and by six from the second line on; broken at commas and index versions. */
-function wrapped(text: string): string[] {
-  const lines: string[] = []
-  let line = '  '
-  for (const [i, word] of text.split(' ').entries()) {
-    if (i > 0 && line.length + 1 + word.length > widthMax) {
-      lines.push(line.trimEnd())
-      line = `      ${word}`
-    } else line += i === 0 ? word : ` ${word}`
-  }
-  return [...lines, line]
-}
-
 function sample(report: RunReport): string[] {
   const user = report.sample
   if (user === undefined) return []
@@ -345,71 +346,4 @@ function sample(report: RunReport): string[] {
     })
   }
   return lines
-}
-
-function row(name: string, hitRate: number, ndcg: number, ratio: string): string {
-  return `  ${name.padEnd(24)}${decimal(hitRate).padStart(12)}${decimal(ndcg).padStart(9)}${ratio.padStart(17)}`.trimEnd()
-}
-
-function times(model: number, other: number): string {
-  return other === 0 ? '' : `${(model / other).toFixed(2)} × as good`
-}
-
-const bars = '▁▂▃▄▅▆▇█'
-
-function bar(value: number, highest: number): string {
-  return highest === 0 ? bars[0]! : bars[Math.min(bars.length - 1, Math.round((value / highest) * (bars.length - 1)))]!
-}
-
-/** Items after one another, at most three lines of them. */
-function wrap(lead: string, items: readonly string[]): string[] {
-  const lines: string[] = []
-  let line = lead
-  let fresh = true
-  for (const [i, item] of items.entries()) {
-    const piece = clip(item, 40) + (i < items.length - 1 ? ', ' : '')
-    if (!fresh && line.length + piece.trimEnd().length > widthMax) {
-      lines.push(line.trimEnd())
-      if (lines.length === 3) return [...lines.slice(0, 2), `${clip(lines[2]!, widthMax - 2)} …`]
-      line = ' '.repeat(lead.length)
-    }
-    line += piece
-    fresh = false
-  }
-  return [...lines, line.trimEnd()]
-}
-
-/** In code points, so that no character is torn. */
-function clip(text: string, lengthMax: number): string {
-  const points = [...text]
-  return points.length <= lengthMax ? text : `${points.slice(0, lengthMax - 1).join('')}…`
-}
-
-function whole(value: number): string {
-  return Math.round(value)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-function count(value: number, noun: string): string {
-  return `${whole(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
-}
-
-/** `.412` */
-function decimal(value: number): string {
-  return value.toFixed(3).replace(/^(-?)0\./, '$1.')
-}
-
-/** `.41` */
-function short(value: number): string {
-  return value.toFixed(2).replace(/^(-?)0\./, '$1.')
-}
-
-function percent(share: number): string {
-  const value = share * 100
-  return `${value > 0 && value < 9.5 ? value.toFixed(1) : value.toFixed(0)}%`
-}
-
-function duration(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
 }

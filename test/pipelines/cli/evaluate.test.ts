@@ -34,6 +34,7 @@ test('a learned model: the whole result, and the same again without learning', a
       ...result,
       metrics: 0,
       withoutHistory: 0,
+      withMemory: 0,
       intraUserCosine: 0,
       coverage: 0,
       trainSeconds: 0,
@@ -50,6 +51,7 @@ test('a learned model: the whole result, and the same again without learning', a
       interactions: 480,
       metrics: 0,
       withoutHistory: 0,
+      withMemory: 0,
       intraUserCosine: 0,
       coverage: 0,
       trainSeconds: 0,
@@ -61,7 +63,8 @@ test('a learned model: the whole result, and the same again without learning', a
       records: { read: 480, used: 480, ignored: 0, refused: 0, ignoredTypes: { named: [], other: 0 } }
     }
   )
-  for (const part of [result.metrics, result.withoutHistory] as Record<string, number>[]) {
+  const { metrics, withoutHistory } = result.withMemory as Record<string, Record<string, number>>
+  for (const part of [result.metrics, result.withoutHistory, metrics, withoutHistory] as Record<string, number>[]) {
     assert.deepEqual(Object.keys(part), metricNames)
     for (const value of Object.values(part)) assert(value >= 0 && value <= 1)
   }
