@@ -75,7 +75,7 @@ export function updateKey(update: ModelUpdate): string {
 
 /** Numbers of a row: eight times what can be configured. */
 const rowLengthMax = 4096
-/** Neighbours of an item: eight times what the trainer sends. */
+/** Neighbours of an item: four times what the trainer sends. */
 const neighboursMax = 512
 /** A batch a millisecond for 35 years. */
 const stepMax = 2 ** 40

@@ -322,7 +322,7 @@ export class TrainStage {
     const isTrained = this.examplesLearned > 0
     const evaluation = trainer.evaluateExamples(examples)
     const { targets } = evaluator
-    if (config.progressive.share !== 0) evaluator.observe(examples, evaluation.ranks, evaluation.inclusion)
+    if (config.progressive.share !== 0) evaluator.observe(examples, evaluation.ranks, evaluation)
     if (!isTrained) figures.untrainedTargets += evaluator.targets - targets
     figures.noteCosine(evaluation.intraUserCosine)
     const evaluatedMs = clock.nowMs()

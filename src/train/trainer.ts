@@ -12,6 +12,11 @@ export interface EvaluationReport {
   readonly ranks: Int32Array
   /** As `ranks`, which are by the interests and the memory at the weight in effect: by the interests alone. */
   readonly withoutMemory?: Int32Array
+  /**
+   * [B] ranks by the memory alone, as `ranks`; −1 − n where no item of the history is counted with the target: n others
+   * are, at most `missRank`.
+   */
+  readonly cooccurrence?: Int32Array
   /** Probability of each example of the batch to be in the sample: 1, all are ranked; 0, none is. */
   readonly inclusion: number
   /** How many items were ranked. */

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Example } from '../../src/records/example.ts'
 import type { SequenceStep } from '../../src/records/userSequence.ts'
-import { ProgressiveEvaluator, progressiveMethods } from '../../src/train/progressive/progressive.ts'
+import { ProgressiveEvaluator } from '../../src/train/progressive/progressive.ts'
 
 const batchSize = 256
 
@@ -53,13 +53,8 @@ for (const historyMax of [50, 1000]) {
   process.stdout.write(
     `history ${historyMax}: ${report.targets} targets, ${report.repeats} repeats, ${Math.round(examples.length / seconds)} examples/s\n`
   )
-  for (const method of progressiveMethods.slice(1)) {
-    const {
-      'hitRate@20': hit20,
-      'ndcg@20': ndcg20,
-      'hitRate@50': hit50,
-      'ndcg@50': ndcg50
-    } = report[method as 'popularity']
+  for (const method of ['popularity'] as const) {
+    const { 'hitRate@20': hit20, 'ndcg@20': ndcg20, 'hitRate@50': hit50, 'ndcg@50': ndcg50 } = report[method]
     process.stdout.write(
       `  ${method.padEnd(18)} hitRate@20 ${hit20.toFixed(4)}  ndcg@20 ${ndcg20.toFixed(4)}  hitRate@50 ${hit50.toFixed(4)}  ndcg@50 ${ndcg50.toFixed(4)}\n`
     )

@@ -73,7 +73,7 @@ for (let from = 0; from < examples.length; from += batchSize) {
   marks.push(performance.now())
   const { user, system } = process.cpuUsage(before)
   cpuMs += (user + system) / 1000
-  evaluator.observe(batch, evaluation.ranks)
+  evaluator.observe(batch, evaluation.ranks, evaluation)
   const noticed = drift.observe({
     ranks: evaluation.ranks,
     unknownRank,

@@ -87,6 +87,9 @@ export async function newestCheckpoint(
   evaluator.endRestore()
   const progressive = { header: {}, parts: named('progressive', evaluator.copy('whole').parts) }
   const arrays = new Map([...allArrays(trainer.checkpoint()), ...allArrays(progressive)])
+  // What of the memory was sent, and when, is the clock's doing; its counts are not.
+  for (const key of arrays.keys())
+    if (/^memory.*\b(sent|waiting|numbers|gone|goneLengths)$/.test(key)) arrays.delete(key)
   const { savedAtMs: _, versionAtMs: __, ...stage } = header.stage as Record<string, unknown>
   const bytes = ([key, { buffer, byteOffset, byteLength }]: [string, ArrayBufferView]): [string, Buffer] => [
     key,

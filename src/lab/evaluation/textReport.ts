@@ -95,6 +95,7 @@ export interface SampleUser {
 
 const methodNames: Readonly<Record<ProgressiveMethod, string>> = {
   model: 'this model',
+  withoutMemory: '  without the memory',
   popularity: 'popular lately',
   cooccurrence: 'item co-occurrence'
 }
@@ -175,7 +176,7 @@ function learning(report: RunReport): string[] {
     '',
     `  ${''.padEnd(24)}${'hit rate@20'.padStart(12)}${'NDCG@20'.padStart(9)}${'the model is'.padStart(17)}`,
     row(methodNames.model, progressive['hitRate@20'], progressive['ndcg@20'], ''),
-    ...(['popularity', 'cooccurrence'] as const).map((method) => {
+    ...(['withoutMemory', 'popularity', 'cooccurrence'] as const).map((method) => {
       const other = progressive[method]
       return row(
         methodNames[method],

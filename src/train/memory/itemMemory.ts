@@ -219,52 +219,53 @@ export class ItemMemory {
     this.#wait(h, 1)
   }
 
-  /**
-   * A newcomer to a full list takes the place of the weakest if it is at least as strong, and otherwise reduces it by
-   * its own count: what keeps coming gets in, what came once is lost again.
-   */
   #add(row: number, neighbour: number, into: number, from: number): void {
     const generation = this.#items.generation(neighbour) & 0xffff
     let list = this.#store.list(row) ?? this.#store.grow(row, 1)
-    const gained = (into + from) * this.#unit
-    let weakest = list.start
-    let least = Number.POSITIVE_INFINITY
-    let at = list.start
-    for (; at < list.end; at++) {
-      const id = list.ids[at]!
-      if (id === neighbour && list.generations[at] === generation) {
-        list.into[at]! += into * this.#unit
-        list.from[at]! += from * this.#unit
-        return
-      }
-      if (id < 0) break
-      const count = id === neighbour ? 0 : list.into[at]! + list.from[at]!
-      if (count < least) {
-        least = count
-        weakest = at
-      }
+    const { ids, generations, start, end } = list
+    let at = start
+    for (; at < end && ids[at]! >= 0; at++) {
+      if (ids[at] !== neighbour || generations[at] !== generation) continue
+      list.into[at]! += into * this.#unit
+      list.from[at]! += from * this.#unit
+      return
     }
-    if (at === list.end) {
-      const used = list.end - list.start
-      if (least > 0 && used < this.limits.slots) {
-        list = this.#store.grow(row, used + 1)
-        at = list.start + used
-      } else if (gained < least) {
-        const left = (least - gained) / least
-        list.into[weakest]! *= left
-        list.from[weakest]! *= left
-        return
-      } else {
-        at = weakest
-        // What was sent of the one that goes is wrong from now on.
-        if (list.sent[at]! > 0) this.#wait(row, 2)
-      }
+    if (at === end && end - start < this.limits.slots) {
+      list = this.#store.grow(row, end - start + 1)
+      at = list.start + end - start
+    } else if (at === end) {
+      at = this.#place(list, (into + from) * this.#unit)
+      if (at < 0) return
+      // What was sent of the one that goes is wrong from now on.
+      if (list.sent[at]! > 0) this.#wait(row, 2)
     }
     list.ids[at] = neighbour
     list.generations[at] = generation
     list.into[at] = into * this.#unit
     list.from[at] = from * this.#unit
     list.sent[at] = 0
+  }
+
+  /**
+   * Slot of a full list for a newcomer, or −1: it takes the place of an item that is gone, or of the weakest if it is at
+   * least as strong; otherwise it reduces the weakest by its own count: what keeps coming gets in, what came once is
+   * lost again.
+   */
+  #place(list: NeighbourList, gained: number): number {
+    let weakest = list.start
+    let least = Number.POSITIVE_INFINITY
+    for (let at = list.start; at < list.end; at++) {
+      if (!this.#isSame(list, at)) return at
+      const count = list.into[at]! + list.from[at]!
+      if (count >= least) continue
+      least = count
+      weakest = at
+    }
+    if (gained >= least) return weakest
+    const left = (least - gained) / least
+    list.into[weakest]! *= left
+    list.from[weakest]! *= left
+    return -1
   }
 
   #age(growth: number): void {
@@ -293,13 +294,7 @@ export class ItemMemory {
     const entries: { at: number; weight: number }[] = []
     let moved = always
     for (let at = list.start; at < list.end && list.ids[at]! >= 0; at++) {
-      const isSame = this.#isSame(list, at)
-      if (!isSame && list.into[at]! + list.from[at]! > 0) {
-        // The next newcomer takes its place.
-        this.#changed.willChange(row)
-        list.into[at] = list.from[at] = 0
-      }
-      let weight = isSame ? this.#weight(list.into[at]!, list.ids[at]!, row) : 0
+      let weight = this.#isSame(list, at) ? this.#weight(list.into[at]!, list.ids[at]!, row) : 0
       if (weight < moveMin / 2) weight = 0
       if (Math.abs(weight - list.sent[at]!) > moveMin) moved = true
       if (weight > 0) entries.push({ at, weight: Math.fround(weight) })

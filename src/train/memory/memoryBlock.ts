@@ -5,7 +5,7 @@ import { type NamedArray, type NamedArrays, namedArray, packTexts, unpackTexts }
 import type { RowBlock } from '../batch/changedRows.ts'
 import type { NeighbourStore } from './neighbourStore.ts'
 
-/** At up to 1.2 KB an item a quarter of a megabyte. */
+/** At up to 2.3 KB an item half a megabyte. */
 const rowsMax = 256
 
 /** As the file has them. */

@@ -1,7 +1,7 @@
 // Lists of neighbours by row: a bounded number of them for each item, the heavy ones, in arrays that grow with the list.
 //
-// A slot takes 18 bytes, a list 8, 16, 32 or 64 slots, and a row without a list 12: 150 bytes for an item with up to 8
-// neighbours, 1.2 KB for one with 64.
+// A slot takes 18 bytes, a list 8, 16, 32, 64 or 128 slots, and a row without a list 12: 150 bytes for an item with up
+// to 8 neighbours, 2.3 KB for one with 128.
 
 import { chunkRows } from '../../core/idDictionary.ts'
 
@@ -18,7 +18,7 @@ const indexMask = (1 << indexBits) - 1
 
 /** Slots of the shortest lists; each pool has twice as many as the one before. */
 const firstSlots = 8
-export const slotsMax = 64
+export const slotsMax = 128
 
 export interface NeighbourSlots {
   /** Row of the neighbour; −1: free, and so are the slots behind it. */
@@ -33,7 +33,7 @@ export interface NeighbourSlots {
 }
 
 /** A pool's chunk, and the first and the last slot + 1 of a list in it. */
-export interface NeighbourList extends NeighbourSlots {
+export type NeighbourList = { -readonly [F in keyof NeighbourSlots]: NeighbourSlots[F] } & {
   start: number
   end: number
 }
@@ -186,8 +186,16 @@ export class NeighbourStore {
   #view(place: number): NeighbourList {
     const pool = this.#pools[place >>> indexBits]!
     const index = place & indexMask
-    const start = pool.start(index)
-    return Object.assign(this.#list, pool.chunk(index), { start, end: start + pool.slots })
+    const chunk = pool.chunk(index)
+    const list = this.#list
+    list.ids = chunk.ids
+    list.generations = chunk.generations
+    list.into = chunk.into
+    list.from = chunk.from
+    list.sent = chunk.sent
+    list.start = pool.start(index)
+    list.end = list.start + pool.slots
+    return list
   }
 
   #move(from: number, to: number): void {

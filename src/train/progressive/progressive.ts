@@ -1,25 +1,27 @@
-// Test, then train: how well a model ranks targets that it has not been trained on, beside two simple methods on the
-// same targets, with the same items left out and with knowledge of the same earlier batches.
+// Test, then train: how well a model ranks targets that it has not been trained on, with the memory and without it,
+// beside two simple methods on the same targets, with the same items left out and with knowledge of the same earlier
+// batches. Ranks of the model and of co-occurrence, which is the memory alone, come from the trainer (targetRanker.ts).
 //
 // Where only a sample is ranked, a target counts with 1 / its probability (Horvitz and Thompson): the figures of the
 // whole stream are those of all its targets, within the standard error. Those of the window and of the curve are means
-// over the ranked targets. The simple methods count every example, ranked or not.
-//
-// Memory: about 1.1 KiB for each item that they count, `itemsMax` of them.
+// over the ranked targets. Popularity counts every example, ranked or not, of `itemsMax` items.
 
 import { CorruptError } from '../../core/errors.ts'
 import { type NamedArray, type NamedArrays, namedArray, unpackTexts } from '../../core/namedArrays.ts'
 import type { Example } from '../../records/example.ts'
 import { ChangedRows, type Extent } from '../batch/changedRows.ts'
+import type { EvaluationReport } from '../trainer.ts'
 import { CountedItemBlock } from './countedItemBlock.ts'
 import { ItemSet } from './itemSet.ts'
-import { cooccurrenceDefaults, ItemToItem, type ItemToItemOptions } from './itemToItem.ts'
 import { type CurvePoint, PeriodCurve } from './periodCurve.ts'
 import { PopularityRanking } from './popularityRanking.ts'
 import { addRank, metricCount, metricsFrom, missRank, type RankingMetrics } from './rankingMetrics.ts'
 
-/** `popularity` is of late: older interactions fade. */
-export const progressiveMethods = ['model', 'popularity', 'cooccurrence'] as const
+/**
+ * `model` is as lists are served: with the memory at the weight in effect. `popularity` is of late: older interactions
+ * fade.
+ */
+export const progressiveMethods = ['model', 'withoutMemory', 'popularity', 'cooccurrence'] as const
 export type ProgressiveMethod = (typeof progressiveMethods)[number]
 
 export interface ProgressiveOptions {
@@ -29,8 +31,7 @@ export interface ProgressiveOptions {
   readonly periodTargets: number
   /** Of popularity, in examples. */
   readonly popularityHalfLife: number
-  readonly cooccurrence: ItemToItemOptions
-  /** Items that the simple methods can count: 55 MB. Later ones they never know. */
+  /** Items that popularity can count. Later ones it never knows. */
   readonly itemsMax: number
 }
 
@@ -38,7 +39,6 @@ export const progressiveDefaults: ProgressiveOptions = {
   windowTargets: 5000, // ± .013 at a hit rate of .3: a fall by a tenth is seen
   periodTargets: 250,
   popularityHalfLife: 5000, // of 1,000 … 20,000 the best, or near it, on MovieLens 100k, Video Games and the simulation
-  cooccurrence: cooccurrenceDefaults,
   itemsMax: 50_000
 }
 
@@ -54,6 +54,7 @@ export interface ProgressiveReport extends RankingMetrics {
    * every method.
    */
   readonly repeats: number
+  readonly withoutMemory: RankingMetrics
   readonly popularity: RankingMetrics
   readonly cooccurrence: RankingMetrics
   /** Over the last `windowTargets` targets. */
@@ -72,9 +73,7 @@ export class ProgressiveEvaluator {
   #itemIds: string[] = []
   readonly #changed = new ChangedRows()
   readonly #popularity: PopularityRanking
-  readonly #cooccurrence: ItemToItem
   readonly #excluded = new ItemSet()
-  readonly #scored = new ItemSet()
   #examples = 0
   #repeats = 0
   #targets = 0
@@ -90,7 +89,6 @@ export class ProgressiveEvaluator {
     this.options = { ...progressiveDefaults, ...options }
     const beforeAll = () => this.#changed.allWillChange(this.#itemIds.length)
     this.#popularity = new PopularityRanking(this.options.popularityHalfLife, beforeAll)
-    this.#cooccurrence = new ItemToItem(this.options.cooccurrence, beforeAll)
     this.#window = new Uint8Array(this.options.windowTargets * methodCount)
     this.#curve = new PeriodCurve(progressiveMethods, this.options.periodTargets)
   }
@@ -107,8 +105,18 @@ export class ProgressiveEvaluator {
    * @param ranks [B] the model's, from before it was trained on the batch: 0 best, −1 not in the sample, `unknownRank`
    *   where the target has no row
    * @param inclusion probability of each example to be in the sample
+   * @param withoutMemory [B] as `ranks`; default: the same
+   * @param cooccurrence [B] as EvaluationReport has it; default: nothing was counted with any target
    */
-  observe(examples: readonly Example[], ranks: Int32Array, inclusion = 1): void {
+  observe(
+    examples: readonly Example[],
+    ranks: Int32Array,
+    {
+      inclusion = 1,
+      withoutMemory = ranks,
+      cooccurrence
+    }: Partial<Pick<EvaluationReport, 'inclusion' | 'withoutMemory' | 'cooccurrence'>> = {}
+  ): void {
     if (ranks.length < examples.length)
       throw new RangeError(`${examples.length} examples came with ${ranks.length} ranks: give one for each`)
     const histories: Int32Array[] = []
@@ -137,7 +145,8 @@ export class ProgressiveEvaluator {
       if (isRepeat[b] === 1) this.#repeats++
       else if (ranks[b]! >= 0) {
         tested[0] = Math.min(missRank, ranks[b]!)
-        this.#test(histories[b]!, targets[b]!, tested)
+        tested[1] = Math.min(missRank, withoutMemory[b]!)
+        this.#test(histories[b]!, targets[b]!, cooccurrence?.[b] ?? -1, tested)
         this.#record(tested, 1 / inclusion)
         ranked++
         if (tested[0] < 20) hits++
@@ -150,16 +159,19 @@ export class ProgressiveEvaluator {
     for (let b = 0; b < examples.length; b++) this.#learn(histories[b]!, targets[b]!)
   }
 
-  #test(history: Int32Array, target: number, tested: Uint8Array): void {
+  /** @param cooccurrence its rank, or −1 − the items that come before those of no count */
+  #test(history: Int32Array, target: number, cooccurrence: number, tested: Uint8Array): void {
     if (target < 0) {
-      tested.fill(missRank, 1)
+      tested.fill(missRank, 2)
+      if (cooccurrence >= 0) tested[3] = Math.min(missRank, cooccurrence)
       return
     }
     const [excluded, popularity] = [this.#excluded, this.#popularity]
     excluded.clear()
     for (const item of history) if (item >= 0) excluded.add(item)
-    tested[1] = popularity.rank(target, excluded)
-    tested[2] = this.#cooccurrence.rank(history, history.length, target, excluded, popularity, this.#scored)
+    tested[2] = popularity.rank(target, excluded)
+    // Where the history says nothing of the target popularity follows. Items on both lists count twice.
+    tested[3] = Math.min(missRank, cooccurrence >= 0 ? cooccurrence : -1 - cooccurrence + tested[2])
   }
 
   #record(ranks: Uint8Array, weight: number): void {
@@ -178,16 +190,16 @@ export class ProgressiveEvaluator {
   #learn(history: Int32Array, target: number): void {
     if (target < 0) return
     this.#changed.willChange(target)
-    for (let i = Math.max(0, history.length - this.options.cooccurrence.window); i < history.length; i++)
-      if (history[i]! >= 0) this.#changed.willChange(history[i]!)
-    // A user's first step is never a target; the model sees it in the next one's history, and so do these.
-    if (history.length === 1 && history[0]! >= 0) this.#popularity.count(history[0]!)
+    // A user's first step is never a target; the model sees it in the next one's history, and so does this.
+    if (history.length === 1 && history[0]! >= 0) {
+      this.#changed.willChange(history[0]!)
+      this.#popularity.count(history[0]!)
+    }
     this.#popularity.count(target)
-    this.#cooccurrence.learn(history, history.length, target)
   }
 
   #grow(size: number): void {
-    for (const part of [this.#popularity, this.#cooccurrence, this.#excluded, this.#scored]) part.grow(size)
+    for (const part of [this.#popularity, this.#excluded]) part.grow(size)
   }
 
   /** @returns −1 once `itemsMax` items are known */
@@ -222,10 +234,12 @@ export class ProgressiveEvaluator {
       evaluatedShare: this.#examples === this.#repeats ? 0 : this.#targets / (this.#examples - this.#repeats),
       standardError: weight === 0 ? 0 : Math.sqrt(variance) / weight,
       repeats: this.#repeats,
+      withoutMemory: of('withoutMemory'),
       popularity: of('popularity'),
       cooccurrence: of('cooccurrence'),
       window: {
         model: this.windowed('model'),
+        withoutMemory: this.windowed('withoutMemory'),
         popularity: this.windowed('popularity'),
         cooccurrence: this.windowed('cooccurrence')
       },
@@ -242,13 +256,13 @@ export class ProgressiveEvaluator {
   copy(extent: Extent): ProgressiveCopy {
     const curve = this.#curve.save()
     const small = new Map<string, NamedArray>([
-      ['units', Float64Array.of(this.#popularity.unit, this.#cooccurrence.neighbours.unit)],
+      ['units', Float64Array.of(this.#popularity.unit)],
       ['sums', this.#sums.slice()],
       ['window', this.#window.slice()],
       ['curve', curve.values]
     ])
     const idOf = (item: number) => this.#itemIds[item]!
-    const counted = { idOf, popularity: this.#popularity, neighbours: this.#cooccurrence.neighbours }
+    const counted = { idOf, popularity: this.#popularity }
     const blocks = this.#changed.copy(extent, this.#itemIds.length, () => new CountedItemBlock(counted))
     const header: Header = {
       format,
@@ -278,7 +292,6 @@ export class ProgressiveEvaluator {
     this.#itemIndex.clear()
     this.#itemIds = []
     this.#popularity.clear(1)
-    this.#cooccurrence.neighbours.clear(1)
     const header = saved as unknown as Header
     if (header.format !== format || header.options !== JSON.stringify(this.options)) return false
     this.#examples = header.examples
@@ -312,9 +325,7 @@ export class ProgressiveEvaluator {
 
   #restoreSmall(arrays: NamedArrays): void {
     // Counts are in the unit of the copy that they came with: between two copies all counts came, or the unit only grew.
-    const units = namedArray(arrays, 'units', Float64Array, 2)
-    this.#popularity.unit = units[0]!
-    this.#cooccurrence.neighbours.unit = units[1]!
+    this.#popularity.unit = namedArray(arrays, 'units', Float64Array, 1)[0]!
     this.#sums.set(namedArray(arrays, 'sums', Float64Array, this.#sums.length))
     this.#window.set(namedArray(arrays, 'window', Uint8Array, this.#window.length))
     const values = namedArray(arrays, 'curve', Float64Array)
@@ -326,20 +337,11 @@ export class ProgressiveEvaluator {
     const n = items.length
     const ids = unpackTexts(namedArray(arrays, 'ids', Uint8Array), namedArray(arrays, 'idLengths', Int32Array, n))
     const counts = namedArray(arrays, 'counts', Float64Array, n)
-    const used = namedArray(arrays, 'used', Int32Array, n)
-    const sum = used.reduce((a, b) => a + b, 0)
-    const saved = {
-      ids: namedArray(arrays, 'neighbours', Int32Array, sum),
-      counts: namedArray(arrays, 'neighbourCounts', Float32Array, sum)
-    }
-    const totals = namedArray(arrays, 'totals', Float64Array, n)
     this.#grow(items.reduce((size, item) => Math.max(size, item + 1), this.#itemIds.length))
-    for (let i = 0, at = 0; i < n; at += used[i++]!) {
-      const item = items[i]!
+    for (const [i, item] of items.entries()) {
       this.#itemIndex.set(ids[i]!, item)
       this.#itemIds[item] = ids[i]!
       this.#popularity.restore(item, counts[i]!)
-      this.#cooccurrence.neighbours.restore(item, totals[i]!, { ...saved, at, used: used[i]! })
     }
   }
 }
@@ -352,7 +354,7 @@ export interface ProgressiveCopy {
   readonly parts: Iterable<NamedArrays>
 }
 
-const format = 'progressive/3'
+const format = 'progressive/4'
 interface Header {
   readonly format: string
   readonly examples: number

@@ -17,6 +17,7 @@ import type { ItemInputs } from '../itemInputs.ts'
 import type { ItemMemory } from '../memory/itemMemory.ts'
 import { MemoryWeight, type MemoryWeightState, memoryWeights } from '../memory/memoryWeight.ts'
 import { type EvaluationReport, unknownRank } from '../trainer.ts'
+import { missRank } from './rankingMetrics.ts'
 import { type MemoryShares, rankTargets } from './rankTargets.ts'
 import { type RankingCost, sampleExamples } from './sampling.ts'
 
@@ -81,24 +82,26 @@ export class TargetRanker {
     this.#state = { hashSeed: seed, evaluations: number + 1, ranked: ranked + chosen.length }
     const ranks = new Int32Array(size).fill(isEmpty && share !== 0 ? unknownRank : -1)
     const withoutMemory = ranks.slice()
+    const cooccurrence = new Int32Array(size).fill(-1)
     if (chosen.length === 0) {
       const wins = new Float32Array(model.interestCount)
-      return { ranks, withoutMemory, inclusion, candidates, intraUserCosine: Number.NaN, wins }
+      return { ranks, withoutMemory, cooccurrence, inclusion, candidates, intraUserCosine: Number.NaN, wins }
     }
     const batch = assembler.assemble(
       chosen.map((b) => examples[b]!),
       new Map(),
       'none'
     )
-    const { ranks: found, ...rest } = this.#rank(batch, dense)
+    const { ranks: found, byMemory, ...rest } = this.#rank(batch, dense)
     const served = found[this.#memoryWeight.chosen]!
     for (const [i, b] of chosen.entries()) {
       ranks[b] = served[i]!
       withoutMemory[b] = found[0]![i]!
+      cooccurrence[b] = byMemory[i]!
       this.#memoryWeight.note(found.map((each) => each[i]!))
     }
     this.#memoryWeight.choose()
-    return { ranks, withoutMemory, inclusion, candidates, ...rest }
+    return { ranks, withoutMemory, cooccurrence, inclusion, candidates, ...rest }
   }
 
   /**
@@ -120,7 +123,10 @@ export class TargetRanker {
   #rank(
     batch: MiniBatch,
     dense: Weights
-  ): Pick<EvaluationReport, 'intraUserCosine' | 'wins'> & { readonly ranks: readonly Int32Array[] } {
+  ): Pick<EvaluationReport, 'intraUserCosine' | 'wins'> & {
+    readonly ranks: readonly Int32Array[]
+    readonly byMemory: Int32Array
+  } {
     const { model, items, inputs: itemInputs, assembler } = this.#parts
     const { interestCount: K, dimensions: D, historyMax } = model
     const { size: B, length: L } = batch
@@ -157,7 +163,10 @@ export class TargetRanker {
       intraUserCosine = meanIntraUserCosine(users.dataSync() as Float32Array, K, B, D)
       wins = shareOfWins(ranking.toTarget, target, K)
     })
-    return { ranks, intraUserCosine, wins }
+    const byMemory = Int32Array.from(memory, (shares, b) =>
+      rankByMemory(shares, target[b]!, new Set(excluded.subarray(b * L, (b + 1) * L)))
+    )
+    return { ranks, byMemory, intraUserCosine, wins }
   }
 
   /** m of each user, for the newest distinct items of the history. */
@@ -185,6 +194,14 @@ export class TargetRanker {
     for (let column = 0; column < items.size; column++) columns[items.admittedRow(column)] = column
     return columns
   }
+}
+
+/** As EvaluationReport has it. @param excluded columns of the history */
+function rankByMemory({ target: own, columns, shares }: MemoryShares, target: number, excluded: ReadonlySet<number>) {
+  let rank = 0
+  for (const [i, column] of columns.entries())
+    if (shares[i]! >= own && column !== target && !excluded.has(column)) rank++
+  return own > 0 ? rank : -1 - Math.min(missRank, rank)
 }
 
 /** Mean over users and pairs of interests; NaN where there are no pairs. @param users [K, B, D] */

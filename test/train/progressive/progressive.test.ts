@@ -5,11 +5,7 @@ import type { NamedArrays } from '../../../src/core/namedArrays.ts'
 import { Rng } from '../../../src/core/rng.ts'
 import type { Example } from '../../../src/records/example.ts'
 import { PeriodCurve } from '../../../src/train/progressive/periodCurve.ts'
-import {
-  ProgressiveEvaluator,
-  progressiveDefaults,
-  progressiveMethods
-} from '../../../src/train/progressive/progressive.ts'
+import { ProgressiveEvaluator, progressiveMethods } from '../../../src/train/progressive/progressive.ts'
 import { unknownRank } from '../../../src/train/trainer.ts'
 
 const example = (history: string[], target: string, eventTimeMs = 0): Example => ({
@@ -25,31 +21,36 @@ test('all targets of a batch are tested before any is learned', () => {
   evaluator.observe([example(['a'], 'b'), example(['a'], 'b')], Int32Array.of(0, 0))
   let report = evaluator.report()
   assert.equal(report['hitRate@20'], 1)
-  for (const method of ['popularity', 'cooccurrence'] as const) assert.equal(report[method]['hitRate@20'], 0, method)
+  assert.equal(report.popularity['hitRate@20'], 0)
   evaluator.observe([example(['a'], 'b')], Int32Array.of(unknownRank))
   report = evaluator.report()
   assert.equal(report.targets, 3)
   assert.equal(report['hitRate@20'], 2 / 3)
-  for (const method of ['popularity', 'cooccurrence'] as const) {
-    assert.equal(report[method]['hitRate@20'], 1 / 3, method)
-    assert.equal(report[method]['ndcg@20'], 1 / 3, method) // rank 0: a is left out as history
-  }
+  assert.equal(report.popularity['hitRate@20'], 1 / 3)
+  assert.equal(report.popularity['ndcg@20'], 1 / 3) // rank 0: a is left out as history
 })
 
 test('the numbers by hand', () => {
   const evaluator = new ProgressiveEvaluator()
   // Counts after it: a 2 (the first step of two users), b 2, c 1.
   evaluator.observe([example(['a'], 'b'), example(['a'], 'c'), example(['a', 'c'], 'b')], Int32Array.of(-1, -1, -1))
-  evaluator.observe([example(['b'], 'c')], Int32Array.of(20))
+  const others = { withoutMemory: Int32Array.of(3), cooccurrence: Int32Array.of(1) }
+  evaluator.observe([example(['b'], 'c')], Int32Array.of(20), others)
   const report = evaluator.report()
   assert.equal(report.targets, 1)
   assert.equal(report['hitRate@20'], 0)
   assert.equal(report['hitRate@50'], 1)
   assert.equal(report['ndcg@50'], 1 / Math.log2(22))
   assert.equal(report.popularity['ndcg@20'], 1 / Math.log2(3)) // behind a, with b left out
-  assert.equal(report.cooccurrence['ndcg@20'], 1 / Math.log2(3)) // b–a twice, b–c once
+  assert.equal(report.withoutMemory['ndcg@20'], 1 / Math.log2(5))
+  assert.equal(report.cooccurrence['ndcg@20'], 1 / Math.log2(3))
   assert.equal(report.examples, 4)
   assert.equal(report.evaluatedShare, 1 / 4)
+  // Three items are counted with b, and c is not: it follows them, first by popularity (two clicks, as a's, but later).
+  evaluator.observe([example(['b'], 'c')], Int32Array.of(20), { cooccurrence: Int32Array.of(-1 - 3) })
+  const later = evaluator.report()
+  assert.equal(later.cooccurrence['ndcg@20'], (1 / Math.log2(3) + 1 / Math.log2(3 + 2)) / 2)
+  assert.equal(later.withoutMemory['ndcg@50'], (1 / Math.log2(5) + 1 / Math.log2(22)) / 2, 'the same as the model')
 })
 
 test('repeats and targets that were not evaluated are left out for every method, and learned all the same', () => {
@@ -93,7 +94,7 @@ test('a sample is unbiased: its figures over many draws are those of ranking eve
     const sampled = new ProgressiveEvaluator({ windowTargets: 1000 })
     for (const { ranks, inclusion } of batches) {
       const isRanked = rng.uniform() < inclusion
-      sampled.observe(examples, isRanked ? ranks : new Int32Array(8).fill(-1), inclusion)
+      sampled.observe(examples, isRanked ? ranks : new Int32Array(8).fill(-1), { inclusion })
     }
     const report = sampled.report()
     sum += report['hitRate@20'] - truth
@@ -199,13 +200,12 @@ test('saved half way and loaded, it ends as if nothing had happened', () => {
 
 test('the scale of the counts may be moved while they are copied', () => {
   // Everything fades by half with every click: the scale is moved after 60 of them.
-  const fast = { ...progressiveDefaults.cooccurrence, halfLife: 1 }
-  const evaluator = new ProgressiveEvaluator({ cooccurrence: fast, popularityHalfLife: 1 })
+  const evaluator = new ProgressiveEvaluator({ popularityHalfLife: 1 })
   const learn = (count: number) => {
     for (let i = 0; i < count; i++)
-      evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 900}`, i)], Int32Array.of(0))
+      evaluator.observe([example([`i${i % 7}`], `i${(i + 1) % 20_000}`, i)], Int32Array.of(0))
   }
-  learn(1000)
+  learn(20_000)
   const expected = [...evaluator.copy('whole').parts]
   const { parts } = evaluator.copy('whole')
   const copied: NamedArrays[] = []
