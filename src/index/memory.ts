@@ -6,7 +6,7 @@
 //     m(u, x) = Σ_h weight · decay^age(h) · S[h, x]        h: the newest `votesMax` distinct items, age 0 the newest
 //
 // It is added to the score of the cosines (interestScore.ts), and so the weight is τ · λ where a score is a soft maximum
-// of cosines. Every index stores lists and votes, and adds up the same.
+// of cosines. Every index stores lists and votes, and adds up the same (docs/decisions, "the memory in the index").
 
 import type { ItemId } from '../records/interaction.ts'
 

@@ -7,15 +7,17 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import path from 'node:path'
 import test, { after, before } from 'node:test'
 import { Rng } from '../../src/core/rng.ts'
+import { mergeInterests } from '../../src/index/mergeInterests.ts'
+import type { ItemPoint, UserPoint } from '../../src/index/vectorIndex.ts'
 import { itemPoint, randomUnit, userPoint } from '../conformance/vectorIndexPoints.ts'
 import { clearQdrant, openQdrant, qdrantGiven, qdrantOptions, qdrantUrl } from './qdrant.ts'
 
 const root = new URL('../..', import.meta.url).pathname
 const blocks = [
   ...readFileSync(path.join(root, 'infra/qdrant/CONTRACT.md'), 'utf8').matchAll(
-    /```(ts|python|bash)( fused)?\n(.*?)```/gs
+    /```(ts|python|bash)( fused| memory)?\n(.*?)```/gs
   )
-].map(([, language, fused, code]) => ({ language: language!, fused: fused !== undefined, code: code! }))
+].map(([, language, kind = '', code]) => ({ language: language!, kind: kind.trim(), code: code! }))
 const hasPython = spawnSync('python3', ['-c', 'import qdrant_client']).status === 0
 
 if (qdrantGiven('Qdrant: examples of the contract')) {
@@ -31,9 +33,12 @@ if (qdrantGiven('Qdrant: examples of the contract')) {
     await index.createVersion('a', { dimensions: 8, interestCount: 4 })
     await index.upsert('a', 1, [
       ...Array.from({ length: 200 }, (_, i) =>
-        itemPoint(`item ${i}`, vector(), { count: i, features: { genre: [i % 3 === 0 ? 'drama' : 'war'] } })
+        withList(
+          itemPoint(`item ${i}`, vector(), { count: i, features: { genre: [i % 3 === 0 ? 'drama' : 'war'] } }),
+          i % 4 === 0 ? { [`item ${3 + (i % 2)}`]: 0.01 * (1 + (i % 7)), 'item 50': 0.02 } : {}
+        )
       ),
-      userPoint('u 1', [vector(), vector(), vector(), vector()], ['item 3', 'item 4', 'item 6', 'item 50'])
+      voting(userPoint('u 1', [vector(), vector(), vector(), vector()], ['item 3', 'item 4', 'item 6', 'item 50']))
     ])
     await index.promote('a', { items: 200, users: 1 })
   })
@@ -63,13 +68,16 @@ if (qdrantGiven('Qdrant: examples of the contract')) {
     return JSON.parse(stdout.trim().split('\n').at(-1)!) as { id: string; score: number }[]
   }
 
-  test('there are six examples', () => {
-    assert.deepEqual(blocks.map(({ language, fused }) => `${language}${fused ? ' fused' : ''}`).sort(), [
-      ...['bash', 'bash fused', 'python', 'python fused', 'ts', 'ts fused']
+  test('there are nine examples', () => {
+    assert.deepEqual(blocks.map(({ language, kind }) => `${language} ${kind}`.trim()).sort(), [
+      ...['bash', 'bash fused', 'bash memory', 'python', 'python fused', 'python memory'],
+      ...['ts', 'ts fused', 'ts memory']
     ])
   })
 
-  for (const { language, fused, code } of blocks) {
+  for (const { language, kind, code } of blocks) {
+    if (kind === 'memory') continue
+    const fused = kind === 'fused'
     const skip = language === 'python' && !hasPython ? 'python3 has no qdrant_client' : false
     test(`${language}${fused ? ', fused' : ''}: as the index answers`, { skip }, async () => {
       for (const category of fused ? [undefined] : [undefined, 'genre=drama']) {
@@ -94,4 +102,28 @@ if (qdrantGiven('Qdrant: examples of the contract')) {
       }
     })
   }
+
+  // All 200 items are within each prefetch: no default takes part, and the scores are exact.
+  for (const { language, code } of blocks.filter(({ kind }) => kind === 'memory')) {
+    const skip = language === 'python' && !hasPython ? 'python3 has no qdrant_client' : false
+    test(`${language}, with the memory: the scores of the index`, { skip }, async () => {
+      const scoring = { form: 'mixture', temperature: 0.12 } as const
+      const found = await index.candidates({ by: { userId: 'u 1' } }, 200, { excludeRecent: false }, { scoring })
+      const expected = mergeInterests(found.candidates!, 60, new Set(), { quotaShare: 0, scoring })
+      const answer = run(language, code)
+      assert.equal(answer.length, 60)
+      const scoreOf = new Map(answer.map(({ id, score }) => [id, score]))
+      // An item that gets no votes is not in the sparse prefetch: its memory is the default, 0, as here.
+      for (const { itemId, score } of expected.slice(0, 55))
+        assert(Math.abs(scoreOf.get(itemId)! - (score + 0.12 * Math.log(4))) < 1e-4, itemId)
+    })
+  }
+}
+
+function withList(point: ItemPoint, list: Readonly<Record<string, number>>): ItemPoint {
+  return { ...point, memory: { neighbours: Object.keys(list), weights: Float32Array.from(Object.values(list)) } }
+}
+
+function voting(point: UserPoint): UserPoint {
+  return { ...point, payload: { ...point.payload, memory: { weight: 2.4, decay: 0.8 } } }
 }

@@ -274,7 +274,12 @@ export function toPopularItem(hit: { payload?: QdrantPayload | null | undefined 
   return { itemId: String(payload.id), score, payload: toItemPayload(payload) }
 }
 
-/** [D]. A point with a list has named vectors, the item's without a name. */
+/** [D] */
 export function toVector(vector: unknown): Float32Array {
-  return Float32Array.from(Array.isArray(vector) ? (vector as number[]) : (vector as { '': number[] })[''])
+  return Float32Array.from(unnamedOf(vector))
+}
+
+/** An item's vector as it was read: a point with a list has named vectors, of which it is the one without a name. [D] */
+export function unnamedOf(vector: unknown): number[] {
+  return Array.isArray(vector) ? (vector as number[]) : (vector as { '': number[] })['']
 }

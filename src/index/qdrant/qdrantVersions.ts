@@ -12,7 +12,7 @@ import { checkShape, incompleteVersion } from '../indexChecks.ts'
 import { type PointCounts, type Role, roles, type VersionShape } from '../vectorIndex.ts'
 import { interestName, memoryName, type QdrantNames } from './qdrantNames.ts'
 import type { QdrantOptions } from './qdrantOptions.ts'
-import { contextOf, isRemoved, numberIndex, payloadIndexes } from './qdrantPoints.ts'
+import { contextOf, isRemoved, numberIndex, payloadIndexes, unnamedOf } from './qdrantPoints.ts'
 import { NotInQdrantError, type QdrantRequests } from './qdrantRequests.ts'
 
 /** Indexes of numbers in one collection: of popularity within contexts, and of features. */
@@ -348,7 +348,7 @@ export class QdrantVersions {
     if (held.items === 0) return
     const points = await sample(items, true)
     const found = await this.#parts.requests.read(`search ${items}`, (client) =>
-      client.queryBatch(items, { searches: points.map(({ vector }) => ({ query: vector as number[], limit: 1 })) })
+      client.queryBatch(items, { searches: points.map(({ vector }) => ({ query: unnamedOf(vector), limit: 1 })) })
     )
     found.forEach(({ points: [best] }, i) => {
       if (best === undefined || best.score < canaryScoreMin)
