@@ -52,6 +52,7 @@ export const readers = {
     unit: 'event',
     outcomes: {
       placed: used('placed in a history'),
+      feedback: used('dislikes, and items hidden or shown again'),
       erasure: used('requests to erase a user'),
       duplicate: unneeded('repeated'),
       late: lost('too late (sequence.graceMs)'),

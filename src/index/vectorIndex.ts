@@ -48,6 +48,16 @@ export interface UserPayload {
   readonly updatedAtMs: number
   /** How the items of `recent` vote in the memory. Absent: they do not. */
   readonly memory?: MemoryWeight
+  /** Items seen, those of the window included: `addSeen` in base64. Absent: `recent` alone is known. */
+  readonly seen?: string
+  /** What the user does not want, in the order of time. Absent: nothing. */
+  readonly unwanted?: readonly UnwantedItem[]
+}
+
+export interface UnwantedItem {
+  readonly itemId: ItemId
+  /** Until then; absent: for ever. */
+  readonly untilMs?: number
 }
 
 export type VectorPoint = ItemPoint | UserPoint
@@ -92,10 +102,20 @@ export interface CandidateOptions extends SearchOptions {
 
 export interface Filter {
   readonly excludeItems?: readonly ItemId[]
-  /** Also exclude the stored user's `recent`. Default true. */
+  /** Also exclude what the stored user has seen, and does not want. Default true. */
   readonly excludeRecent?: boolean
+  /** Seen items that are not excluded all the same; absent: none. What the user does not want stays excluded. */
+  readonly repeats?: SeenRepeats
   /** Only items that meet these conditions. */
   readonly features?: FeatureFilter
+}
+
+/** Which seen items may be found again. */
+export interface SeenRepeats {
+  /** All of them, or by event type those that are older than so many milliseconds. */
+  readonly after: true | Readonly<Record<string, number>>
+  /** Now, milliseconds. */
+  readonly nowMs: number
 }
 
 export interface SearchOptions {

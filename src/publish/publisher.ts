@@ -12,7 +12,7 @@ import type { EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { PublisherItems, type TakenItem } from './publisherItems.ts'
 import { PublisherMemory } from './publisherMemory.ts'
-import { interestsOf, itemPoint, userPoint } from './publisherPoints.ts'
+import { interestsOf, itemPoint, marksOf, userPoint } from './publisherPoints.ts'
 import {
   type ChangeSource,
   defaultPublisherLimits,
@@ -61,21 +61,23 @@ export class Publisher {
   }
 
   /** The user's history changed. The newest window is encoded; freshness is measured from the oldest change. */
-  noteSequence({ userId, steps, acceptedAtMs, source }: UserChange): void {
-    if (steps.length === 0) {
+  noteSequence(change: UserChange): void {
+    const { userId, steps, acceptedAtMs, source, feedback = [] } = change
+    if (steps.length + feedback.length === 0) {
       this.forget(userId, source)
       return
     }
     // A removal still takes place before the new history is written: where the model knows none of its items, the
     // vectors of the erased history would stay.
-    this.#users.note(userId, steps, acceptedAtMs, this.#parts.clock.nowMs(), source)
+    this.#users.note(userId, steps, acceptedAtMs, this.#parts.clock.nowMs(), source, marksOf(change))
   }
 
   /** A window that was published before a restart: sweeps encode it again, and it is not counted as a change. */
-  recall({ userId, steps }: Pick<UserChange, 'userId' | 'steps'>): void {
-    if (steps.length === 0) return
+  recall(change: Pick<UserChange, 'userId' | 'steps' | 'seen' | 'feedback'>): void {
+    const { userId, steps, feedback = [] } = change
+    if (steps.length + feedback.length === 0) return
     this.#forgotten.delete(userId) // the removal took place before the window was published
-    this.#users.recall(userId, steps)
+    this.#users.recall(userId, steps, marksOf(change))
   }
 
   /** Removes the user: from memory now, from the index with the next `publishUsers`. */
@@ -282,9 +284,10 @@ export class Publisher {
         const remembered = new Map<TakenUser, UserPoint>()
         for (const [b, vectors] of interestsOf(this.#parts.encoder, windows).entries()) {
           const user = taken[b]!
+          const marks = this.#users.marksOf(user.userId)
           if (vectors === undefined) {
             batch.unknown++
-            const point = this.#memory.pointOf(user.userId, windows[b]!, startMs)
+            const point = this.#memory.pointOf(user.userId, windows[b]!, startMs, marks)
             if (point === undefined) this.#users.wasUnknown(user)
             else remembered.set(user, point)
           } else if (!areUnits(vectors, this.#parts.encoder.dimensions)) {
@@ -292,7 +295,7 @@ export class Publisher {
             // Not tried again before the weights or the history change: the same numbers would come out.
             this.#users.wasEncoded(user, generation, 'refused')
           } else {
-            points.push(userPoint(user.userId, vectors, windows[b]!, startMs, this.#memory.weight))
+            points.push(userPoint(user.userId, vectors, windows[b]!, startMs, this.#memory.weight, marks))
             pointsOf.push(user)
           }
         }
@@ -381,7 +384,7 @@ export class Publisher {
     const points = changed.flatMap(({ userId, window }, b) => {
       const vectors = interests[b]
       if (vectors === undefined || !areUnits(vectors, dimensions)) return []
-      return [userPoint(userId, vectors, window, updatedAtMs, this.#memory.weight)]
+      return [userPoint(userId, vectors, window, updatedAtMs, this.#memory.weight, this.#users.marksOf(userId))]
     })
     await this.#write(modelVersion, step, points)
   }

@@ -5,7 +5,7 @@ import type { UserPoint, VectorIndex } from '../index/vectorIndex.ts'
 import type { EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { PublisherItems } from './publisherItems.ts'
-import { userPoint } from './publisherPoints.ts'
+import { type UserMarks, userPoint } from './publisherPoints.ts'
 import type { PublishedMemory } from './publisherReport.ts'
 
 const noNeighbours: Neighbours = { neighbours: [], weights: new Float32Array(0) }
@@ -47,10 +47,19 @@ export class PublisherMemory {
     }
   }
 
-  /** The point of a user of whose items the model knows none: only the memory finds something. undefined: nor does it */
-  pointOf(userId: UserId, window: readonly EncoderStep[], updatedAtMs: number): UserPoint | undefined {
+  /**
+   * The point of a user of whose items the model knows none: only the memory finds something, or the point holds what
+   * the user does not want. undefined: neither
+   */
+  pointOf(
+    userId: UserId,
+    window: readonly EncoderStep[],
+    updatedAtMs: number,
+    marks: UserMarks = {}
+  ): UserPoint | undefined {
     const { weight } = this
     const isKnown = (weight?.weight ?? 0) > 0 && window.some(({ itemId }) => this.listOf(itemId) !== undefined)
-    return isKnown ? userPoint(userId, new Float32Array(0), window, updatedAtMs, weight) : undefined
+    if (!isKnown && marks.unwanted === undefined) return undefined
+    return userPoint(userId, new Float32Array(0), window, updatedAtMs, weight, marks)
   }
 }

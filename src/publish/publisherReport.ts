@@ -10,6 +10,7 @@ import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { CatalogueEntry } from '../records/catalogue.ts'
 import { featureKeys } from '../records/catalogueItem.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { Feedback } from '../records/seenItems.ts'
 
 export interface PublisherLimits {
   /** Users whose windows are kept for sweeps, about 0.6 KB each at 50 steps. */
@@ -99,7 +100,10 @@ export interface PublishedMemory {
 export interface UserChange {
   readonly userId: UserId
   /** Oldest first. */
-  readonly steps: readonly EncoderStep[]
+  readonly steps: readonly (EncoderStep & { readonly type?: string })[]
+  /** Of the window: what left it, and what the user does not want. */
+  readonly seen?: Uint8Array
+  readonly feedback?: readonly Feedback[]
   /** When the log took the newest of the changes, milliseconds. */
   readonly acceptedAtMs: number
   /** Where the change is in user-sequences: see `Publisher.unanswered`. */

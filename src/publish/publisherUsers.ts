@@ -4,6 +4,7 @@
 import { Account, type AccountNumbers } from '../core/account.ts'
 import type { EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
+import type { UserMarks } from './publisherPoints.ts'
 import type { ChangeSource } from './publisherReport.ts'
 import { PublisherWindows } from './publisherWindows.ts'
 
@@ -36,6 +37,8 @@ interface Waiting {
 
 export class PublisherUsers {
   readonly windows: PublisherWindows
+  /** Of every user with a window. */
+  readonly #marks = new Map<UserId, UserMarks>()
   readonly #options: UserQueueOptions
   /** Changed since they were last encoded, first noted first. */
   readonly #waiting = new Map<UserId, Waiting>()
@@ -101,6 +104,11 @@ export class PublisherUsers {
     return this.#behind.size + this.#awaited.size
   }
 
+  /** What is written of the user beside the window; undefined: nothing. */
+  marksOf(userId: UserId): UserMarks | undefined {
+    return this.#marks.get(userId)
+  }
+
   /** Counts the changes of the tower weights. */
   get generation(): number {
     return this.#generation
@@ -143,20 +151,21 @@ export class PublisherUsers {
     steps: readonly EncoderStep[],
     acceptedAtMs: number,
     nowMs: number,
-    source?: ChangeSource
+    source?: ChangeSource,
+    marks: UserMarks = {}
   ): void {
     this.#account.read()
-    this.#keep(userId, steps)
+    this.#keep(userId, steps, marks)
     const unknownSince = this.#unknown.get(userId)
     this.#unknown.delete(userId)
     if (unknownSince !== undefined) this.#account.add('merged')
     this.#wait(userId, Math.min(acceptedAtMs, unknownSince ?? acceptedAtMs), nowMs, source)
   }
 
-  recall(userId: UserId, steps: readonly EncoderStep[]): void {
+  recall(userId: UserId, steps: readonly EncoderStep[], marks: UserMarks = {}): void {
     this.#account.read()
     this.#account.add('publishedBefore')
-    this.#keep(userId, steps)
+    this.#keep(userId, steps, marks)
     if (!this.isWaiting(userId)) this.#setBehind(userId)
   }
 
@@ -164,6 +173,7 @@ export class PublisherUsers {
     this.#account.read()
     this.#account.add('removed')
     this.windows.delete(userId)
+    this.#marks.delete(userId)
     this.#leave(userId, 'forgotten')
   }
 
@@ -176,6 +186,9 @@ export class PublisherUsers {
   /** Another index version: no user is in it yet. */
   beginVersion(): void {
     for (const userId of this.#encoded.keys()) this.#behind.add(userId)
+    // Of them the index has what they do not want, without vectors.
+    for (const userId of this.#unknown.keys())
+      if (this.#marks.get(userId)?.unwanted !== undefined) this.#behind.add(userId)
     this.#awaited = new Set(this.#waiting.keys())
     this.#encoded = new Map()
   }
@@ -283,7 +296,8 @@ export class PublisherUsers {
       this.#dropped++
     }
     if (acceptedAtMs !== undefined) this.#underWay--
-    this.#unknown.set(userId, acceptedAtMs)
+    // A change that waited already still does.
+    this.#unknown.set(userId, acceptedAtMs ?? this.#unknown.get(userId))
   }
 
   #end(acceptedAtMs: number | undefined, outcome: 'written' | 'refused' | 'stale' | 'merged' | 'forgotten'): void {
@@ -292,9 +306,11 @@ export class PublisherUsers {
     this.#account.add(outcome)
   }
 
-  #keep(userId: UserId, steps: readonly EncoderStep[]): void {
+  #keep(userId: UserId, steps: readonly EncoderStep[], marks: UserMarks): void {
     const evicted = this.windows.set(userId, steps)
+    this.#marks.set(userId, marks)
     if (evicted === undefined) return
+    this.#marks.delete(evicted)
     this.#leave(evicted, 'dropped')
     this.#dropped++
   }

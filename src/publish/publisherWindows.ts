@@ -54,7 +54,7 @@ export class PublisherWindows {
   }
 
   /**
-   * @param steps oldest first, at least one, at most 65,535
+   * @param steps oldest first, at most 65,535
    * @returns the user that had to make room, if one had to
    */
   set(userId: UserId, steps: readonly EncoderStep[]): UserId | undefined {

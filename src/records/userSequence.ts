@@ -2,6 +2,7 @@
 
 import { idProblem, offsetProblem, partitionProblem, timeProblem } from './admission.ts'
 import type { ItemId, UserId } from './interaction.ts'
+import { type Feedback, feedbackMax, seenProblem } from './seenItems.ts'
 
 export interface SequenceStep {
   readonly itemId: ItemId
@@ -31,7 +32,25 @@ export interface UserWindow {
   readonly recent: readonly RecentEvent[]
   /** The user's newest event time, milliseconds. */
   readonly newestMs: number
+  /** Steps that left the window (`addSeen`); absent: none did. */
+  readonly seen?: Uint8Array
+  /** What the user does not want, by event time; absent: nothing. */
+  readonly feedback?: readonly Feedback[]
 }
+
+/** The optional parts of a window, where it has them. */
+export function extrasOf({
+  seen,
+  feedback
+}: {
+  readonly seen?: Uint8Array | undefined
+  readonly feedback?: readonly Feedback[] | undefined
+}): Pick<UserWindow, 'seen' | 'feedback'> {
+  if (seen === undefined && feedback === undefined) return noExtras
+  return { ...(seen === undefined ? {} : { seen }), ...(feedback === undefined ? {} : { feedback }) }
+}
+
+const noExtras = {}
 
 export interface FreshStep {
   /** Index in `steps`. */
@@ -80,8 +99,20 @@ export function sequenceProblem(sequence: UserSequence): string | undefined {
   if (steps.length > stepsMax || recent.length > recentMax)
     return `${steps.length} steps and ${recent.length} recent events: at most ${stepsMax} and ${recentMax} are allowed`
   return (
-    stepsProblem(steps, newestMs) ?? freshProblem(fresh, steps.length, committed) ?? recentProblem(recent, newestMs)
+    feedbackProblem(sequence) ??
+    stepsProblem(steps, newestMs) ??
+    freshProblem(fresh, steps.length, committed) ??
+    recentProblem(recent, newestMs)
   )
+}
+
+function feedbackProblem({ seen, feedback = [] }: UserSequence): string | undefined {
+  if (feedback.length > feedbackMax) return `feedback on ${feedback.length} items: at most ${feedbackMax} are allowed`
+  for (const { itemId, eventTimeMs } of feedback) {
+    const problem = idProblem('itemId of feedback', itemId) ?? timeProblem('time of feedback', eventTimeMs)
+    if (problem !== undefined) return problem
+  }
+  return seen === undefined ? undefined : seenProblem(seen)
 }
 
 function stepsProblem(steps: readonly SequenceStep[], newestMs: number): string | undefined {

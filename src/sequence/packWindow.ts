@@ -5,7 +5,8 @@
 
 import { ByteReader, ByteWriter, checksum } from '../core/bytes.ts'
 import { CorruptError } from '../core/errors.ts'
-import type { SequenceStep, UserWindow } from '../records/userSequence.ts'
+import { type Feedback, feedbackTypes } from '../records/seenItems.ts'
+import { extrasOf, type SequenceStep, type UserWindow } from '../records/userSequence.ts'
 
 /** Strings that many steps share, as small numbers in order of first sight. */
 export class StringIndex {
@@ -44,7 +45,7 @@ export function newStepDictionary(): StepDictionary {
 }
 
 /** Raise it with every change of the layout. */
-const layout = 1
+const layout = 2
 const checksumBytes = 4
 /** More steps than a configuration allows: the bytes are not a window. */
 const stepsMax = 1_000_000
@@ -57,7 +58,8 @@ const writer = new ByteWriter()
  * @param window steps ascending by time; those with a source are the last ones
  * @returns owned by the caller; the last four bytes are a checksum
  */
-export function packWindow({ steps, recent, newestMs }: UserWindow, { items, types }: StepDictionary): Uint8Array {
+export function packWindow(window: UserWindow, { items, types }: StepDictionary): Uint8Array {
+  const { steps, recent, newestMs, seen, feedback = [] } = window
   const count = steps.length
   const isSourced = (step: SequenceStep | undefined) => step?.source !== undefined
   const firstSourced = steps.findIndex(isSourced)
@@ -97,6 +99,16 @@ export function packWindow({ steps, recent, newestMs }: UserWindow, { items, typ
     writer.varint(newestMs - eventTimeMs)
     writer.int64(idHash)
   }
+  writer.varint(seen?.length ?? 0)
+  if (seen !== undefined) writer.raw(seen)
+  writer.varint(feedback.length)
+  for (const { itemId, type, eventTimeMs, untilMs, offset } of feedback) {
+    writer.varint(items.add(itemId))
+    writer.varint(feedbackTypes.indexOf(type))
+    writer.varint(eventTimeMs)
+    writer.varint(untilMs ?? 0)
+    writer.int64(offset)
+  }
   writer.uint32(checksum(writer.view()))
   return writer.copy()
 }
@@ -133,7 +145,17 @@ export function unpackWindow(bytes: Uint8Array, dictionary: StepDictionary, leng
     const eventTimeMs = newestMs - reader.varint()
     return { idHash: reader.int64(), eventTimeMs }
   })
-  return { steps, recent, newestMs }
+  const seenBytes = reader.varint()
+  const seen = seenBytes === 0 ? undefined : Buffer.from(reader.raw(seenBytes))
+  const feedback = Array.from({ length: reader.varint() }, (): Feedback => {
+    const itemId = dictionary.items.at(reader.varint())
+    const type = feedbackTypes[reader.varint()]
+    if (itemId === undefined || type === undefined) throw new CorruptError('feedback on an item that is not known')
+    const eventTimeMs = reader.varint()
+    const untilMs = reader.varint()
+    return { itemId, type, eventTimeMs, ...(untilMs === 0 ? {} : { untilMs }), offset: reader.int64() }
+  })
+  return { steps, recent, newestMs, ...extrasOf({ seen, feedback: feedback.length === 0 ? undefined : feedback }) }
 }
 
 /** `newestMs` without the rest. @throws CorruptError as `unpackWindow` does */

@@ -1,7 +1,8 @@
 // Puts one interaction into its place in the user's window: order, repeats, lateness, length and age. A pure function.
 
 import type { SequenceOptions } from '../core/config/config.ts'
-import type { RecentEvent, SequenceStep, UserWindow } from '../records/userSequence.ts'
+import { addSeen } from '../records/seenItems.ts'
+import { extrasOf, type RecentEvent, type SequenceStep, type UserWindow } from '../records/userSequence.ts'
 
 export type PlacementOptions = Pick<SequenceOptions, 'historyMax' | 'historyAgeMaxMs' | 'graceMs'> & {
   /** For tests. */
@@ -55,6 +56,7 @@ const late: Placement = { outcome: 'late' }
  *   it would have been placed, and evicted later.
  *   This can't change `steps`, because a repeat of it falls off again: the oldest step that a full window keeps never
  *   gets older.
+ * - `seen` holds the steps that the window lost. An event that falls off at once is not among them.
  * - Copies of an event (all fields equal) anywhere after the first change nothing, `recent` included: within the grace
  *   they are duplicates, or fall off; beyond it they
  *   are late. This holds while at most `recentMax` ids are within the grace; beyond that it still holds for copies with
@@ -112,7 +114,10 @@ export function placeStep(window: UserWindow | undefined, arrival: Arrival, opti
   const forgotten = Math.max(0, recent.length - start + 1 - (options.recentMax ?? recentMax))
   return {
     outcome: 'placed',
-    window: { steps: placed, recent: remember(recent, start, forgotten, { idHash, eventTimeMs: timeMs }), newestMs },
+    window: {
+      ...{ steps: placed, recent: remember(recent, start, forgotten, { idHash, eventTimeMs: timeMs }), newestMs },
+      ...extrasOf(dropped === 0 ? window : { ...window, seen: addSeen(window.seen, steps.slice(0, dropped)) })
+    },
     position,
     dropped,
     forgotten

@@ -1,8 +1,9 @@
 // Brings a partition's store up to date with `user-sequences`, the topic that carries its changes: when the local copy
 // is lost, and when another process has owned the partition since.
 
+import { isDeepStrictEqual } from 'node:util'
 import type { UserId } from '../records/interaction.ts'
-import type { UserSequence, UserWindow } from '../records/userSequence.ts'
+import { extrasOf, type UserSequence, type UserWindow } from '../records/userSequence.ts'
 import type { SequenceStore } from './sequenceStore.ts'
 
 /** A record of `user-sequences` without a value. */
@@ -81,7 +82,7 @@ export async function restoreStore(
       if (change.committed > next) next = change.committed
       if (change.watermarkMs > watermarkMs) watermarkMs = change.watermarkMs
       const { steps, recent, newestMs } = change
-      if (!isRepeat(change, held)) store.put(change.userId, { steps, recent, newestMs })
+      if (!isRepeat(change, held)) store.put(change.userId, { steps, recent, newestMs, ...extrasOf(change) })
       note(change.userId, isRepeat(change, held) && !isSame(store.get(change.userId), change))
     } else continue
     if (++applied % changesPerCommit === 0) await store.commit(held, heldMs)
@@ -91,17 +92,21 @@ export async function restoreStore(
 }
 
 /**
- * Whether the store has all of the record's new steps: an owner that resumed from an earlier offset emitted it again.
+ * Whether the store has all that is new in the record: an owner that resumed from an earlier offset emitted it again.
  * Where the user was erased in between, such a record may have a part of the window only.
  */
-function isRepeat({ fresh }: UserSequence, held: bigint): boolean {
-  return fresh.length > 0 && fresh.every(({ offset }) => offset < held)
+function isRepeat({ fresh, feedback = [], committed }: UserSequence, held: bigint): boolean {
+  if (feedback.some(({ offset }) => offset >= held) || fresh.some(({ offset }) => offset >= held)) return false
+  // Without a new step it may be a user who was emitted once more.
+  return fresh.length > 0 || (feedback.length > 0 && committed < held)
 }
 
-function isSame(window: UserWindow | undefined, { steps, newestMs }: UserSequence): boolean {
+function isSame(window: UserWindow | undefined, { steps, newestMs, seen, feedback }: UserSequence): boolean {
   return (
     window?.newestMs === newestMs &&
     window.steps.length === steps.length &&
+    window.seen?.length === seen?.length &&
+    isDeepStrictEqual(window.feedback, feedback) &&
     steps.every(({ itemId, type, eventTimeMs }, i) => {
       const own = window.steps[i]!
       return own.itemId === itemId && own.type === type && own.eventTimeMs === eventTimeMs

@@ -2,17 +2,19 @@
 
 import { Account, type Outcome } from '../core/account.ts'
 import type { SequenceOptions } from '../core/config/config.ts'
+import { dayMs } from '../core/config/settingTypes.ts'
 import { BadEventError, CorruptError } from '../core/errors.ts'
 import { TopCounts } from '../core/topCounts.ts'
 import type { Interaction, UserId } from '../records/interaction.ts'
-import type { FreshStep, UserSequence, UserWindow } from '../records/userSequence.ts'
+import { addFeedback, type FeedbackType, isFeedback } from '../records/seenItems.ts'
+import { extrasOf, type FreshStep, type UserSequence, type UserWindow } from '../records/userSequence.ts'
 import { hashEventId } from './eventIdHash.ts'
 import { type Placed, type PlacementOptions, placeStep } from './placeStep.ts'
 import type { SequenceCounts, SequenceStore } from './sequenceStore.ts'
 
 export type SequencerOptions = PlacementOptions & Pick<SequenceOptions, 'idleMaxMs'>
 
-export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'duplicate' | 'late' | 'ignored'>
+export type AcceptOutcome = Extract<Outcome<'sequence'>, 'placed' | 'feedback' | 'duplicate' | 'late' | 'ignored'>
 
 /** What is to be appended to `user-sequences` before the next commit. */
 export interface Taken {
@@ -130,7 +132,12 @@ export class Sequencer {
    */
   accept(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
     this.#read(offset)
-    const outcome = this.#types.has(interaction.type) ? this.#place(interaction, offset, acceptedAtMs) : 'ignored'
+    const { type } = interaction
+    const outcome = isFeedback(type)
+      ? this.#noteFeedback(interaction, type, offset, acceptedAtMs)
+      : this.#types.has(type)
+        ? this.#place(interaction, offset, acceptedAtMs)
+        : 'ignored'
     this.#next = offset + 1n
     this.#account.add(outcome)
     if (outcome === 'ignored') this.#ignoredTypes.add(interaction.type)
@@ -139,18 +146,11 @@ export class Sequencer {
 
   #place(interaction: Interaction, offset: bigint, acceptedAtMs: number): AcceptOutcome {
     const { userId, itemId, type, eventTimeMs, source } = interaction
-    if (!Number.isSafeInteger(eventTimeMs) || eventTimeMs < 0) {
-      throw new BadEventError(
-        `event time ${eventTimeMs} of event ${JSON.stringify(interaction.eventId)}: must be whole milliseconds since 1970`
-      )
-    }
-    if (eventTimeMs > this.#watermarkMs) this.#watermarkMs = eventTimeMs
-    const expiryMs = this.#watermarkMs - this.#options.idleMaxMs
+    const expiryMs = this.#advance(interaction)
     if (eventTimeMs < expiryMs) return 'late'
 
     const pending = this.#pending.get(userId)
-    const found = pending === undefined ? this.#store.get(userId) : pending.window
-    const window = found === undefined || found.newestMs < expiryMs ? undefined : found
+    const window = this.#window(userId, expiryMs)
     const step = {
       itemId,
       type,
@@ -191,6 +191,44 @@ export class Sequencer {
       if (acceptedAtMs > pending.acceptedAtMs) pending.acceptedAtMs = acceptedAtMs
     }
     return 'placed'
+  }
+
+  /** What is read again, or older than what is known of the item, changes nothing. */
+  #noteFeedback(interaction: Interaction, type: FeedbackType, offset: bigint, acceptedAtMs: number): AcceptOutcome {
+    const { userId, itemId, eventTimeMs, value = 0 } = interaction
+    const expiryMs = this.#advance(interaction)
+    if (eventTimeMs < expiryMs) return 'late'
+    const window = this.#window(userId, expiryMs)
+    const before = window?.feedback ?? []
+    const untilMs = type === 'hide' && value > 0 ? { untilMs: Math.floor(eventTimeMs + value * dayMs) } : {}
+    const feedback = addFeedback(before, { itemId, type, eventTimeMs, ...untilMs, offset })
+    if (feedback === before) return 'duplicate'
+    const newestMs = Math.max(window?.newestMs ?? 0, eventTimeMs)
+    const noted = { steps: [], recent: [], ...window, newestMs, feedback }
+    const pending = this.#pending.get(userId)
+    if (pending !== undefined && window !== undefined) pending.window = noted
+    else {
+      if (pending !== undefined) this.#cut.push({ userId, pending })
+      this.#pending.set(userId, { window: noted, positions: [], offsets: [], dropped: 0, acceptedAtMs })
+    }
+    return 'feedback'
+  }
+
+  /** @returns the time before which users are expired @throws BadEventError for an event time that is none */
+  #advance({ eventTimeMs, eventId }: Interaction): number {
+    if (!Number.isSafeInteger(eventTimeMs) || eventTimeMs < 0)
+      throw new BadEventError(
+        `event time ${eventTimeMs} of event ${JSON.stringify(eventId)}: must be whole milliseconds since 1970`
+      )
+    if (eventTimeMs > this.#watermarkMs) this.#watermarkMs = eventTimeMs
+    return this.#watermarkMs - this.#options.idleMaxMs
+  }
+
+  /** undefined: the user is not there, or has expired. */
+  #window(userId: UserId, expiryMs: number): UserWindow | undefined {
+    const pending = this.#pending.get(userId)
+    const found = pending === undefined ? this.#store.get(userId) : pending.window
+    return found === undefined || found.newestMs < expiryMs ? undefined : found
   }
 
   /**
@@ -290,6 +328,7 @@ export class Sequencer {
       steps: window.steps,
       recent: window.recent,
       newestMs: window.newestMs,
+      ...extrasOf(window),
       fresh,
       partition: this.#partition,
       committed: this.#store.committed(),
@@ -315,6 +354,7 @@ export class Sequencer {
  * placed. (The other fresh steps have the first one before them.)
  */
 function changesExamples({ positions }: Pending, { position, dropped }: Placed): boolean {
+  if (positions.length === 0) return false // feedback alone
   return positions[0]! <= dropped && (dropped > 0 || position === 0)
 }
 

@@ -8,6 +8,7 @@ import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import { UnavailableError } from '../core/errors.ts'
 import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
+import { excludedHashes, unwantedItems } from '../index/excludedItems.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
 import type { FeatureFilter } from '../index/itemFilter.ts'
 import { noVotes, type Votes, votesOf } from '../index/memory.ts'
@@ -23,6 +24,8 @@ import type {
   PopularItem,
   PopularItems,
   SearchResult,
+  SeenRepeats,
+  UserPayload,
   VectorIndex
 } from '../index/vectorIndex.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
@@ -67,6 +70,10 @@ const candidatesPerPlace = 3
 const becauseMax = 3
 /** In 64 dimensions two unrelated unit vectors have a cosine below .3 in 99% of the cases. */
 const becauseScoreMin = 0.3
+/** Newest items that a user does not want, with which candidates are compared. */
+const unwantedMax = 20
+/** What an item loses of its cosines where it is like one that the user does not want. */
+const unwantedWeight = 0.3
 /** Newest items of the history that are compared with a result. */
 const becauseHistoryMax = 50
 /**
@@ -107,11 +114,12 @@ export class Recommender {
     return this.#fromOneVersion(async () => {
       const found = await this.#search({ by: { userId } }, request)
       if (isEmpty(found.candidates)) {
-        const history = this.#optionsFor(request).repeats ? [] : (found.user?.recent ?? [])
-        return { userId, ...(await this.popular({ ...request, history }, noVectors)) }
+        const unseen = found.user === undefined ? request : this.#withoutSeen(request, found.user)
+        return { userId, ...(await this.popular(unseen, noVectors)) }
       }
       const { recent = [], memory } = found.user ?? {}
-      const list = await this.#list(found, request, recent, memory && votesOf(recent, memory))
+      const candidates = await this.#awayFromUnwanted(found)
+      const list = await this.#list(candidates, request, recent, memory && votesOf(recent, memory))
       return (
         list && {
           userId,
@@ -231,10 +239,10 @@ export class Recommender {
     const perPlace =
       diversity > 0 ? candidatesPerPlace : this.#scoring.form === 'mixture' ? mixtureCandidatesPerPlace : 1
     const fetch = Math.min(limit * perPlace, limit + extraCandidatesMax)
-    const filter = {
+    const filter: Filter = {
       ...filterOf(request.filter),
-      excludeItems: [...(repeats ? [] : history), ...exclude],
-      excludeRecent: !repeats
+      excludeItems: [...(repeats === true ? [] : history), ...exclude],
+      repeats: this.#repeatsOf(repeats)
     }
     return this.#index.candidates(query, fetch + shown.size, filter, {
       ...{ scoring: this.#scoring, memory: request.memory !== false },
@@ -253,8 +261,9 @@ export class Recommender {
     const candidates = found.candidates!
     const { shown = noneShown } = request
     const isShown = (itemId: ItemId) => shown.size > 0 && shown.has(hashKey(itemId))
+    // Of a stored user the index left out what may not come again.
     const excluded = new Set([
-      ...(repeats ? [] : history),
+      ...(found.user !== undefined || repeats === true ? [] : history),
       ...(request.exclude ?? []),
       ...candidates.itemIds.filter(isShown)
     ])
@@ -266,6 +275,39 @@ export class Recommender {
     if (described === undefined) return undefined
     this.#onList?.(described)
     return { version: versionOf(found), items: described }
+  }
+
+  #repeatsOf(repeats: RecommenderOptions['repeats']): SeenRepeats {
+    return { after: repeats === false ? {} : repeats, nowMs: this.#clock.nowMs() }
+  }
+
+  /** A request for a list that is not personal, without what the user has seen or does not want. */
+  #withoutSeen(request: ListRequest, user: UserPayload): ListRequest {
+    const { repeats } = this.#optionsFor(request)
+    const excluded = excludedHashes(user, this.#repeatsOf(repeats))
+    return { ...request, shown: new Set([...(request.shown ?? []), ...excluded]) }
+  }
+
+  /**
+   * The result with lower scores of items that are near to one that the user does not want: by `unwantedWeight` of the
+   * greatest cosine to one of them. The search saw none of this: of the candidates it found, the order changes.
+   */
+  async #awayFromUnwanted(found: CandidateResult): Promise<CandidateResult> {
+    const { indexVersion, user, candidates } = found
+    const unwanted = user === undefined ? [] : unwantedItems(user, this.#clock.nowMs()).slice(0, unwantedMax)
+    if (unwanted.length === 0 || candidates === undefined) return found
+    const items = await this.#index.items(indexVersion, [...unwanted, ...candidates.itemIds], { vectors: true })
+    const away = unwanted.flatMap((itemId) => items.get(itemId)?.vector ?? [])
+    const lost = candidates.itemIds.map((itemId) => {
+      const vector = items.get(itemId)?.vector
+      if (vector === undefined) return 0
+      return unwantedWeight * away.reduce((greatest, other) => Math.max(greatest, dot(vector, other)), 0)
+    })
+    const { interestCount: K } = candidates
+    const cosines = Float32Array.from(candidates.cosines, (cosine, i) => cosine - lost[Math.floor(i / K)]!)
+    // Without interests the memory alone makes the score.
+    const memory = K > 0 ? candidates.memory : candidates.memory.map((part, i) => part - lost[i]!)
+    return { ...found, candidates: { ...candidates, cosines, memory } }
   }
 
   /** Values of the candidates of a search in a field of their features. */

@@ -6,7 +6,15 @@ import { MtmiError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import type { FeatureFilter } from '../../src/index/itemFilter.ts'
 import { contextKey } from '../../src/index/popularity.ts'
-import type { Candidate, ItemPoint, SearchResult, UserPoint, VectorIndex } from '../../src/index/vectorIndex.ts'
+import type {
+  Candidate,
+  ItemPoint,
+  SearchResult,
+  SeenRepeats,
+  UserPoint,
+  VectorIndex
+} from '../../src/index/vectorIndex.ts'
+import { addSeen } from '../../src/records/seenItems.ts'
 import { memoryChecks } from './vectorIndexMemory.ts'
 import { itemPoint, randomUnit, userPoint } from './vectorIndexPoints.ts'
 
@@ -261,6 +269,53 @@ export function vectorIndexSuite(name: string, make: () => Promise<IndexUnderTes
       assert.equal(await index.holdsAny({ price: { not: ['7'] }, day: { exists: true } }), true)
     }
   )
+
+  check('what a user has seen is left out, beyond the history too; what is not wanted, always', async (index) => {
+    await small(index)
+    const dayMs = 86_400_000
+    const nowMs = 100 * dayMs
+    const step = (itemId: string, type: string, days: number) => ({ itemId, type, eventTimeMs: nowMs - days * dayMs })
+    const others = Array.from({ length: 80 }, (_, i) => itemPoint(`old ${i}`, towards(i / 100)))
+    await index.upsert('a', 2, others)
+    const left = [
+      step('bought', 'purchase', 90),
+      ...others.map(({ id }) => step(id, 'view', 60)),
+      step('between', 'view', 50)
+    ]
+    const seen = Buffer.from(
+      addSeen(addSeen(undefined, left), [step('between', 'purchase', 3), step('north', 'view', 2)])
+    )
+    const user = userPoint('ann', [x, y], ['north'])
+    const payload = { ...user.payload, seen: seen.toString('base64') }
+    await index.upsert('a', 2, [{ ...user, payload }])
+    const found = async (repeats?: SeenRepeats['after']) => {
+      const filter = repeats === undefined ? {} : { repeats: { after: repeats, nowMs } }
+      const result = await index.search({ by: { userId: 'ann' } }, 3, filter)
+      assert.deepEqual(result.user, (await index.user('ann'))?.payload)
+      return idsOf(result)?.map((list) => list?.toSorted())
+    }
+    assert.deepEqual(await found(), [['east'], ['east']])
+    assert.deepEqual(await found({}), [['east'], ['east']])
+    assert.deepEqual(await found({ click: 0 }), [['east'], ['east']])
+    // Viewed 50 days ago, but bought since.
+    assert.deepEqual((await found({ view: 55 * dayMs }))?.[0]?.includes('old 0'), true)
+    assert.deepEqual(await found({ view: 70 * dayMs }), [['east'], ['east']])
+    assert.deepEqual((await found({ view: 0 }))?.[1], ['north', 'old 78', 'old 79'])
+    assert.deepEqual((await found(true))?.[1], ['between', 'north', 'old 79'])
+
+    await index.upsert('a', 3, [
+      {
+        ...user,
+        payload: {
+          ...payload,
+          unwanted: [{ itemId: 'east', untilMs: nowMs + 1 }, { itemId: 'north' }, { itemId: 'between', untilMs: nowMs }]
+        }
+      }
+    ])
+    assert.deepEqual(await found({}), [[], []])
+    assert.deepEqual((await found(true))?.[1], ['between', 'old 78', 'old 79'])
+    assert.equal(idsOf(await index.search({ by: { userId: 'ann' } }, 3, { excludeRecent: false }))?.[1]?.[0], 'north')
+  })
 
   check('an index without a live version has no fields', async (index) => {
     await assert.rejects(index.fields(), refusedWith('UNAVAILABLE', 'no index version is live'))

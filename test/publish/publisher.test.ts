@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { ManualClock } from '../../src/core/clock.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
+import { hashKey } from '../../src/core/hashKey.ts'
 import { Rng } from '../../src/core/rng.ts'
 import type { ItemPopularity } from '../../src/index/popularity.ts'
 import type { EncoderStep } from '../../src/model/encoder.ts'
 import { Publisher } from '../../src/publish/publisher.ts'
 import type { PublisherLimits } from '../../src/publish/publisherReport.ts'
 import type { CatalogueItem } from '../../src/records/catalogueItem.ts'
+import { addSeen, readSeen } from '../../src/records/seenItems.ts'
 import { MemoryVectorIndex } from '../support/memoryVectorIndex.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
@@ -57,14 +59,55 @@ test('the first index version goes live with its first item, and serves users th
   const users = await publisher.publishUsers()
   assert.deepEqual([users.written, users.agesMs, users.waiting], [1, [250], 0]) // 200 before it was noted, 50 waiting
   assert.deepEqual(users.partsMs, { read: [200], wait: [50], encode: 0, write: 0 })
-  const stored = await index.user('u')
-  assert.deepEqual(stored?.payload, {
+  const { seen, ...payload } = (await index.user('u'))!.payload
+  assert.equal(readSeen(Buffer.from(seen!, 'base64')).length, 2)
+  assert.deepEqual(payload, {
     recent: ['x', 'y'],
     historyLength: 3,
     newestMs: 102_000,
     updatedAtMs: clock.nowMs()
   })
   assert.equal((await index.item('x'))?.payload.count, 7)
+})
+
+test('what a user has seen and does not want is written with the vectors, and without any where there are none', async () => {
+  const { index, publisher, learn, clock, encoder } = setUp()
+  learn(['x', 'y'])
+  await publisher.publishItems()
+  const feedback = [
+    { itemId: 'a', type: 'hide' as const, eventTimeMs: 1, untilMs: 9, offset: 0n },
+    { itemId: 'b', type: 'unhide' as const, eventTimeMs: 2, offset: 1n },
+    { itemId: 'c', type: 'dislike' as const, eventTimeMs: 3, offset: 2n }
+  ]
+  const seen = addSeen(undefined, [{ itemId: 'old', type: 'buy', eventTimeMs: 0 }])
+  const steps = [{ itemId: 'x', type: 'click', eventTimeMs: 60_000 }]
+  const acceptedAtMs = clock.nowMs()
+  publisher.noteSequence({ userId: 'u', steps, seen, feedback, acceptedAtMs })
+  publisher.noteSequence({ userId: 'only', steps: [], feedback, acceptedAtMs })
+  clock.advance(50)
+  const report = await publisher.publishUsers()
+  assert.deepEqual([report.written, report.unknown], [1, 1])
+  const unwanted = [{ itemId: 'a', untilMs: 9 }, { itemId: 'c' }]
+  const u = (await index.user('u'))!.payload
+  assert.deepEqual(u.unwanted, unwanted)
+  assert.deepEqual(readSeen(Buffer.from(u.seen!, 'base64')), [
+    { hash: hashKey('old'), type: 'buy', atMs: 0 },
+    { hash: hashKey('x'), type: 'click', atMs: 60_000 }
+  ])
+  const only = (await index.user('only'))!
+  assert.deepEqual([only.vectors.length, only.payload.unwanted, only.payload.recent], [0, unwanted, []])
+  // Another index version has it too.
+  encoder.modelVersion = 'next'
+  publisher.noteModel({ changedItems: ['x', 'y'], expired: [], weightsChanged: true, counts: new Map() })
+  await publisher.publishItems()
+  await publisher.publishUsers(100, { flush: true })
+  assert.deepEqual((await index.user('only'))?.payload.unwanted, unwanted)
+  assert.deepEqual(index.contents('next').users, ['only', 'u'])
+  const { read, outcomes, waiting } = publisher.account()
+  assert.equal(
+    read,
+    Object.values(outcomes).reduce((sum, count) => sum + count, waiting)
+  )
 })
 
 test('a first version that the index does not switch to waits, and goes live with the next batch', async () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { CorruptError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
+import { addSeen } from '../../src/records/seenItems.ts'
 import type { UserWindow } from '../../src/records/userSequence.ts'
 import { newStepDictionary, packWindow, unpackNewestMs, unpackWindow } from '../../src/sequence/packWindow.ts'
 import { canonicalWindow } from '../support/windows.ts'
@@ -34,9 +35,25 @@ const window: fc.Arbitrary<UserWindow> = fc
         maxLength: 10
       }
     ),
-    behindMs: fc.oneof(fc.constant(0), fc.nat(1000))
+    behindMs: fc.oneof(fc.constant(0), fc.nat(1000)),
+    left: fc.array(fc.record({ itemId: fc.string(), type: fc.constantFrom('a', 'b'), eventTimeMs: fc.nat(1e9) }), {
+      maxLength: 4
+    }),
+    unwanted: fc.array(
+      fc.record(
+        {
+          itemId: fc.nat(300).map(String),
+          type: fc.constantFrom('dislike', 'hide', 'unhide'),
+          eventTimeMs: fc.nat(1e9),
+          untilMs: fc.integer({ min: 1, max: 2 ** 41 }),
+          offset: fc.bigInt({ min: 0n, max: 2n ** 62n })
+        },
+        { requiredKeys: ['itemId', 'type', 'eventTimeMs', 'offset'], noNullPrototype: true }
+      ),
+      { maxLength: 4 }
+    )
   })
-  .map(({ firstMs, steps, sources, recent, behindMs }) => {
+  .map(({ firstMs, steps, sources, recent, behindMs, left, unwanted }) => {
     let eventTimeMs = firstMs
     const placed = steps.map((step, i) => {
       eventTimeMs += step.gap
@@ -52,7 +69,9 @@ const window: fc.Arbitrary<UserWindow> = fc
     return {
       steps: placed,
       recent: recent.map(({ idHash, ageMs }) => ({ idHash, eventTimeMs: Math.max(0, newestMs - ageMs) })),
-      newestMs
+      newestMs,
+      ...(left.length === 0 ? {} : { seen: addSeen(undefined, left) }),
+      ...(unwanted.length === 0 ? {} : { feedback: unwanted })
     }
   })
 
@@ -157,6 +176,6 @@ test('the canonical form tells windows apart that differ in anything, and needs 
         newestMs: 5
       })
     ).toString(),
-    '["u",5,[["a","click",5,1,"2"]],[["-3",5]]]'
+    '["u",5,[["a","click",5,1,"2"]],[["-3",5]],"",[]]'
   )
 })

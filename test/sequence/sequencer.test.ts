@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BadEventError, CorruptError } from '../../src/core/errors.ts'
+import { hashKey } from '../../src/core/hashKey.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
+import { readSeen } from '../../src/records/seenItems.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
 
@@ -72,12 +74,45 @@ test('a type that is not configured is ignored, and does not move the watermark;
     account: {
       reader: 'sequence',
       read: 3,
-      outcomes: { placed: 2, erasure: 0, duplicate: 0, late: 0, ignored: 1, rejected: 0 },
+      outcomes: { placed: 2, feedback: 0, erasure: 0, duplicate: 0, late: 0, ignored: 1, rejected: 0 },
       waiting: 0
     },
     ignoredTypes: { named: [['toString', 1]], other: 0 },
     ...{ forgotten: 0, expired: 0 }
   })
+})
+
+test('what a user does not want is kept beside the steps, is no step, and is emitted at once', () => {
+  const { sequencer } = start(new MemoryDisk(), { ...options, idleMaxMs: 1e9 })
+  assert.equal(sequencer.accept(click('u', 'a', 100), 0n, 0), 'placed')
+  sequencer.take()
+  const hide = click('u', 'b', 5000, { type: 'hide', value: 2 })
+  assert.equal(sequencer.accept(hide, 1n, 7), 'feedback')
+  assert.equal(sequencer.accept(click('v', 'b', 5000, { type: 'dislike', value: -1 }), 2n, 7), 'feedback')
+  assert.equal(sequencer.accept(hide, 3n, 7), 'duplicate')
+  const [u, v] = sequencer.take().sequences
+  assert.deepEqual([u!.steps.map(({ itemId }) => itemId), u!.fresh, u!.acceptedAtMs], [['a'], [], 7])
+  assert.deepEqual(u!.feedback, [
+    { itemId: 'b', type: 'hide', eventTimeMs: 5000, untilMs: 5000 + 2 * 86_400_000, offset: 1n }
+  ])
+  assert.deepEqual([v!.steps, v!.feedback], [[], [{ itemId: 'b', type: 'dislike', eventTimeMs: 5000, offset: 2n }]])
+  assert.equal(sequencer.accept(click('v', 'b', 6000, { type: 'unhide' }), 4n, 8), 'feedback')
+  assert.equal(sequencer.accept(click('v', 'c', 6000), 5n, 9), 'placed')
+  const [later] = sequencer.take().sequences
+  assert.deepEqual([later!.fresh.length, later!.feedback![0]!.type, later!.acceptedAtMs], [1, 'unhide', 9])
+})
+
+test('a step that leaves a full window stays known as seen', () => {
+  const { sequencer } = start(new MemoryDisk(), { ...options, historyMax: 2, historyAgeMaxMs: 1e9, idleMaxMs: 1e9 })
+  for (const [i, item] of ['a', 'b', 'c', 'd'].entries()) sequencer.accept(click('u', item, 60_000 * i), BigInt(i), 0)
+  const last = sequencer.take().sequences.at(-1)!
+  assert.deepEqual(
+    readSeen(last.seen!).map(({ hash, type, atMs }) => [hash, type, atMs]),
+    [
+      [hashKey('a'), 'click', 0],
+      [hashKey('b'), 'click', 60_000]
+    ]
+  )
 })
 
 test('fresh positions follow what is inserted before them and what falls off', () => {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { cutExamples } from '../../src/records/cutExamples.ts'
 import type { Interaction } from '../../src/records/interaction.ts'
-import type { UserSequence } from '../../src/records/userSequence.ts'
+import { extrasOf, type UserSequence } from '../../src/records/userSequence.ts'
 import { type ExpiredUser, restoreStore } from '../../src/sequence/restoreStore.ts'
 import { Sequencer, type SequencerOptions } from '../../src/sequence/sequencer.ts'
 import { RepeatFilter } from '../../src/train/repeatFilter.ts'
@@ -37,7 +37,7 @@ const log: fc.Arbitrary<Logged[]> = fc
       gap: fc.oneof({ arbitrary: fc.nat(3), weight: 20 }, { arbitrary: fc.nat(150), weight: 1 }),
       back: fc.oneof({ arbitrary: fc.nat(12), weight: 5 }, { arbitrary: fc.nat(200), weight: 1 }),
       skip: fc.nat(2),
-      type: fc.constantFrom('click', 'click', 'click', 'seen', 'other'),
+      type: fc.constantFrom('click', 'click', 'click', 'click', 'seen', 'other', 'dislike', 'hide', 'unhide'),
       again: fc.oneof({ arbitrary: fc.constant(0), weight: 3 }, { arbitrary: fc.nat(10), weight: 1 })
     }),
     { maxLength: 80 }
@@ -59,7 +59,8 @@ const log: fc.Arbitrary<Logged[]> = fc
         userId: `user ${user}`,
         itemId: `item ${i % 17}`,
         type,
-        eventTimeMs: Math.max(0, nowMs - back)
+        eventTimeMs: Math.max(0, nowMs - back),
+        ...(type === 'hide' && i % 2 === 0 ? { value: 1 } : {})
       }
       logged.push({
         interaction:
@@ -235,7 +236,8 @@ test('the latest record of each user is what the store holds', async () => {
       for (const [userId, window] of liveWindows(new MemorySequenceStore(disk), limits.idleMaxMs)) {
         const record = latest.get(userId)
         assert.ok(record !== undefined && !('expired' in record))
-        assert.deepEqual({ steps: record.steps, recent: record.recent, newestMs: record.newestMs }, window)
+        const { steps, recent, newestMs } = record
+        assert.deepEqual({ steps, recent, newestMs, ...extrasOf(record) }, window)
       }
     })
   )

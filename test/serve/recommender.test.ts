@@ -63,6 +63,37 @@ test('each result names the interest that it is nearest to, and nothing of the h
   assert.deepEqual(rest, { userId: 'u', version: 's@7', vectorsAgeMs: 6000 })
 })
 
+test('what a user does not want is in no list, and makes what is like it come later', async () => {
+  const { index, recommender } = await setUp()
+  const stored = (await index.user('u'))!
+  const ids = async (more = {}) =>
+    (await recommender.recommend({ userId: 'u', limit: 4, quotaShare: 0, ...more })).items.map(({ itemId }) => itemId)
+  const unwant = (unwanted: readonly { itemId: string; untilMs?: number }[], vectors = stored.vectors) =>
+    index.upsert('s', 8, [{ role: 'user', id: 'u', vectors, payload: { ...stored.payload, unwanted } }])
+  assert.deepEqual(await ids(), ['jazz10', 'film100', 'film80', 'jazz20'])
+  await unwant([{ itemId: 'jazz10' }])
+  // jazz20 is as near as cos 19° to an interest, but as cos 10° to what is not wanted.
+  assert.deepEqual(await ids(), ['film100', 'film80', 'jazz20', 'west'])
+  const { items } = await recommender.recommend({ userId: 'u', limit: 4, quotaShare: 0 })
+  const cos = (degrees: number) => Math.cos((degrees * Math.PI) / 180)
+  near(items[2]!.score, cos(19) - 0.3 * cos(10))
+  near(items[1]!.score, cos(10.5) - 0.3 * cos(70))
+  assert.equal((await ids({ repeats: true })).includes('jazz10'), false, 'with repeats neither')
+  await unwant([{ itemId: 'jazz10', untilMs: 10_000 }])
+  assert.equal((await ids())[0], 'jazz10', 'until now')
+  await unwant([{ itemId: 'jazz10', untilMs: 10_001 }])
+  assert.equal((await ids()).includes('jazz10'), false)
+
+  await unwant([{ itemId: 'west' }], new Float32Array(0))
+  const cold = await recommender.recommend({ userId: 'u', limit: 7 })
+  assert.equal(cold.coldStart, 'popular')
+  assert.deepEqual(
+    cold.items.map(({ itemId }) => itemId),
+    ['film100', 'film80', 'jazz20', 'jazz10'],
+    'neither what is not wanted, nor the history'
+  )
+})
+
 test('the list is as long as the catalogue allows, and a filter narrows it', async () => {
   const { recommender } = await setUp()
   const ids = async (filter?: Record<string, string>) =>

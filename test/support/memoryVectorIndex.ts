@@ -2,6 +2,8 @@
 // uses an index.
 
 import { ConfigError, UnavailableError } from '../../src/core/errors.ts'
+import { hashKey } from '../../src/core/hashKey.ts'
+import { excludedHashes } from '../../src/index/excludedItems.ts'
 import { scoreOf } from '../../src/index/interestScore.ts'
 import { type FeatureFilter, meets } from '../../src/index/itemFilter.ts'
 import { noVotes, votesOf, weightsIn } from '../../src/index/memory.ts'
@@ -153,7 +155,9 @@ export class MemoryVectorIndex implements VectorIndex {
       if (stored === undefined) return { ...head, lists: undefined }
       vectors = stored.vector
     } else vectors = query.by.vectors
-    const candidates = this.#matching(indexVersion, filter, filter.excludeRecent === false ? [] : (user?.recent ?? []))
+    const excluded =
+      user === undefined || filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    const candidates = this.#matching(indexVersion, filter, []).filter(({ id }) => !excluded.has(hashKey(id)))
     const lists: Candidate[][] = []
     for (let at = 0; at < vectors.length; at += indexVersion.dimensions) {
       const interest = vectors.subarray(at, at + indexVersion.dimensions)
@@ -182,18 +186,19 @@ export class MemoryVectorIndex implements VectorIndex {
     const votes = options.memory === false || given === undefined ? noVotes : given
     const { dimensions } = this.#indexVersion(found.indexVersion)
     const K = vectors.length / dimensions
-    const scored = this.#matching(
-      this.#indexVersion(found.indexVersion),
-      filter,
-      filter.excludeRecent === false ? [] : (user?.recent ?? [])
-    ).map((point) => {
-      const cosines = Float32Array.from({ length: K }, (_, k) =>
-        dot(vectors.subarray(k * dimensions, (k + 1) * dimensions), point.vector)
-      )
-      const weights = weightsIn(point.memory, votes.items)
-      const memory = weights.reduce((sum, weight, age) => sum + weight * votes.weights[age]!, 0)
-      return { point, cosines, memory, score: scoreOf(cosines, 0, K, options.scoring) + memory }
-    })
+    const excluded =
+      user === undefined || filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    const admitted = this.#matching(this.#indexVersion(found.indexVersion), filter, [])
+    const scored = admitted
+      .filter(({ id }) => !excluded.has(hashKey(id)))
+      .map((point) => {
+        const cosines = Float32Array.from({ length: K }, (_, k) =>
+          dot(vectors.subarray(k * dimensions, (k + 1) * dimensions), point.vector)
+        )
+        const weights = weightsIn(point.memory, votes.items)
+        const memory = weights.reduce((sum, weight, age) => sum + weight * votes.weights[age]!, 0)
+        return { point, cosines, memory, score: scoreOf(cosines, 0, K, options.scoring) + memory }
+      })
     const ids = new Set(found.lists.flatMap((list) => list.map(({ itemId }) => itemId)))
     const voted = scored.filter(({ memory }) => memory > 0).sort((a, b) => b.score - a.score)
     for (const { point } of voted.slice(0, limit)) ids.add(point.id)

@@ -28,7 +28,9 @@ export function canonicalWindow(userId: UserId, window: UserWindow): Uint8Array 
         step.eventTimeMs,
         ...(step.source === undefined ? [] : [step.source.partition, String(step.source.offset)])
       ]),
-      window.recent.map((event) => [String(event.idHash), event.eventTimeMs])
+      window.recent.map((event) => [String(event.idHash), event.eventTimeMs]),
+      Buffer.from(window.seen ?? []).toString('hex'),
+      (window.feedback ?? []).map(({ offset, ...rest }) => ({ ...rest, offset: String(offset) }))
     ])
   )
 }

@@ -6,7 +6,12 @@ import { count, dayMs, durationMs, minuteMs, real, section } from './settingType
 
 export const eventsSchema = section({
   types: z
-    .record(z.string(), real(0, 1000))
+    .record(
+      z.string().refine((type) => !['dislike', 'hide', 'unhide'].includes(type), {
+        error: 'dislike, hide and unhide have no weight: they say what a user does not want'
+      }),
+      real(0, 1000)
+    )
     .default({
       click: 1,
       view: 1,

@@ -72,7 +72,12 @@ export const recommendSchema = section({
     .max(256)
     .default('')
     .describe('Catalogue feature, such as genre, by which diversity is measured. Empty: by item vectors'),
-  repeats: z.boolean().default(false).describe("Whether items of the user's history can be recommended again")
+  repeats: z
+    .union([z.boolean(), z.record(z.string(), durationMs(3650 * dayMs))])
+    .default(false)
+    .describe(
+      'Whether items that the user has seen can be recommended again. By event type, after how many milliseconds: {"view": 2592000000} allows viewed items again after 30 days, and items of other types never'
+    )
 })
 
 export const serveSchema = section({

@@ -4,6 +4,7 @@
 // they are a quarter of all rows. An item whose features change moves to a new row: a row keeps its features, and the
 // lists of rows by feature only grow at the end.
 
+import { hashKey } from '../../core/hashKey.ts'
 import { own } from '../../core/own.ts'
 import { TopRows } from '../../core/topRows.ts'
 import { scoreOf, toCosine } from '../interestScore.ts'
@@ -26,6 +27,8 @@ import type { StoredList } from './pointCodec.ts'
 
 export interface ItemFilter {
   readonly exclude: Iterable<string>
+  /** `hashKey` of ids. */
+  readonly excludeHashes?: ReadonlySet<number> | undefined
   readonly features: FeatureFilter | undefined
 }
 
@@ -314,13 +317,14 @@ export class ExactItems {
   }
 
   /** Whether a row is an item that the filter admits. */
-  #admission({ exclude, features }: ItemFilter): (row: number) => boolean {
+  #admission({ exclude, excludeHashes, features }: ItemFilter): (row: number) => boolean {
     const excluded = new Set<number>()
     for (const id of exclude) excluded.add(this.#rows.get(id) ?? -1)
     const meetsFilter = profileFilter(features)
     return (row) => {
       const entry = this.#entries[row]
-      return entry !== undefined && !excluded.has(row) && meetsFilter(entry.profile)
+      if (entry === undefined || excluded.has(row)) return false
+      return meetsFilter(entry.profile) && excludeHashes?.has(hashKey(entry.id)) !== true
     }
   }
 

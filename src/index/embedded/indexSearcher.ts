@@ -3,6 +3,7 @@
 
 import { UnavailableError } from '../../core/errors.ts'
 import { own } from '../../core/own.ts'
+import { excludedHashes } from '../excludedItems.ts'
 import { checkLimit, checkQuery } from '../indexChecks.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
@@ -58,12 +59,13 @@ export class IndexSearcher {
     const exclude = [...(filter.excludeItems ?? [])]
     let vectors: Float32Array
     let user: UserPayload | undefined
+    let excludeHashes: ReadonlySet<number> | undefined
     if ('userId' in by) {
       const stored = this.#store.user(version, by.userId)
       if (stored === undefined) return { ...answer, lists: undefined }
       vectors = stored.vectors
       user = stored.payload
-      if (filter.excludeRecent !== false) exclude.push(...user.recent)
+      if (filter.excludeRecent !== false) excludeHashes = excludedHashes(user, filter.repeats)
     } else if ('itemId' in by) {
       const item = items.get(by.itemId)
       if (item === undefined) return { ...answer, lists: undefined }
@@ -73,7 +75,7 @@ export class IndexSearcher {
       vectors = by.vectors
       checkQuery(vectors, by.count, items.dimensions, queryInterestsMax)
     }
-    const lists = items.search(vectors, limit, { exclude, features: filter.features }, options)
+    const lists = items.search(vectors, limit, { exclude, excludeHashes, features: filter.features }, options)
     return { ...answer, lists, ...(user === undefined ? {} : { user }) }
   }
 
@@ -86,8 +88,9 @@ export class IndexSearcher {
     const user = stored?.payload
     const given = 'userId' in by ? { vectors: stored!.vectors, votes: votesOfUser(user!) } : by
     if (!('userId' in by)) checkQuery(by.vectors, by.count, items.dimensions, queryInterestsMax, 0)
-    const recent = filter.excludeRecent === false ? [] : (user?.recent ?? [])
-    const admitted = { exclude: [...(filter.excludeItems ?? []), ...recent], features: filter.features }
+    const { excludeItems: exclude = [], excludeRecent = true, features } = filter
+    const excludeHashes = user !== undefined && excludeRecent ? excludedHashes(user, filter.repeats) : undefined
+    const admitted = { exclude, excludeHashes, features }
     const votes = options.memory === false ? noVotes : (given.votes ?? noVotes)
     const candidates = items.candidates(given.vectors, votes, limit, admitted, options)
     return { ...answer, candidates, ...(user === undefined ? {} : { user }) }

@@ -6,7 +6,9 @@
 // K interests, C candidates, D dimensions.
 
 import type { Schemas } from '@qdrant/js-client-rest'
+import { hashKey } from '../../core/hashKey.ts'
 import type { UserId } from '../../records/interaction.ts'
+import { excludedHashes } from '../excludedItems.ts'
 import { checkQuery } from '../indexChecks.ts'
 import { toCosine } from '../interestScore.ts'
 import { queryInterestsMax } from '../itemTable.ts'
@@ -43,6 +45,8 @@ interface Found {
   /** Of each dense query, then of the sparse one, best first. */
   readonly lists: readonly (readonly Schemas['ScoredPoint'][])[]
 }
+
+const noPoints: ReadonlySet<string> = new Set()
 
 export class QdrantCandidates {
   readonly #parts: {
@@ -104,12 +108,28 @@ export class QdrantCandidates {
       usable = { dense: isCold ? [] : dense, sparse: user.memory === undefined ? undefined : usable.sparse }
       found = await this.#nearest(version, usable, more)
     }
-    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
-    const lists = found.lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
-    const isCut = lists.some((list, q) => list.length < limit && found.lists[q]!.length === more.limit)
-    // A history longer than `historyMax` may leave too few, though there are more.
-    const whole = isCut ? await this.#nearest(version, usable, request, [...recent]) : { ...found, lists }
+    const excluded = filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    const recent = new Set(user.recent.filter((itemId) => excluded.has(hashKey(itemId))).map(pointId))
+    const older = excluded.size - recent.size
+    const admitted = async ({ step, lists }: Found): Promise<Found> => {
+      const points = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))))
+      const seen = older > 0 ? await this.#pointsOf(version, points, excluded) : noPoints
+      return { step, lists: points.map((list) => list.filter(({ id }) => !seen.has(String(id))).slice(0, limit)) }
+    }
+    let whole = await admitted(found)
+    // A user who has seen more than `historyMax` items may have too few left, though there are more.
+    if (whole.lists.some((list, q) => list.length < limit && found.lists[q]!.length === more.limit)) {
+      const rest = { ...request, limit: limit + older }
+      whole = await admitted(await this.#nearest(version, usable, rest, [...recent]))
+    }
     return { ...(await this.#answer(version, usable, request, whole)), user }
+  }
+
+  /** The points of the lists that are items of these hashes. */
+  async #pointsOf(version: string, lists: Found['lists'], hashes: ReadonlySet<number>): Promise<ReadonlySet<string>> {
+    const points = [...new Set(lists.flatMap((list) => list.map(({ id }) => String(id))))]
+    const ids = await this.#parts.itemIds.of(this.#parts.names.collection('item', version), points)
+    return new Set(points.filter((_, i) => ids[i] !== undefined && hashes.has(hashKey(ids[i]))))
   }
 
   #nearest(

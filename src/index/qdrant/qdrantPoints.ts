@@ -130,7 +130,7 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
       payload
     }
   }
-  const { recent, historyLength, newestMs, updatedAtMs, memory } = point.payload
+  const { recent, historyLength, newestMs, updatedAtMs, memory, ...more } = point.payload
   const vector: Record<string, number[] | Schemas['SparseVector']> = {}
   const isCold = point.vectors.length === 0
   for (let k = 0; k < interestCount && !isCold; k++) {
@@ -141,7 +141,7 @@ export function toQdrant(point: VectorPoint, step: number, { dimensions, interes
     const { items, weights } = votesOf(recent, memory.weight > 0 ? memory : { weight: 1, decay: 0 })
     setOwn(vector, memoryName, toSparse(items, memory.weight > 0 ? weights : weights.fill(0)))
   }
-  const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent }
+  const payload: QdrantPayload = { id: point.id, version: step, updatedAtMs, newestMs, historyLength, recent, ...more }
   if (memory !== undefined) payload.memory = memory
   if (isCold) payload.interests = 0
   return { id, vector, payload }
@@ -242,7 +242,10 @@ function jsonBytesMax(point: VectorPoint): number {
     }
   } else {
     numbers = point.vectors.length + votesMax * (1 + indexBytes / numberBytes)
-    for (const item of point.payload.recent) characters += item.length + 1
+    const { recent, seen = '', unwanted = [] } = point.payload
+    for (const item of recent) characters += item.length + 1
+    for (const { itemId } of unwanted) characters += itemId.length + 8
+    characters += seen.length
   }
   return frameBytes + numbers * numberBytes + characters * characterBytes
 }
@@ -259,8 +262,10 @@ export function toItemPayload(payload: QdrantPayload): ItemPayload {
 }
 
 export function toUserPayload(payload: QdrantPayload): UserPayload {
-  const { recent, historyLength, newestMs, updatedAtMs, memory } = payload as Partial<UserPayload>
+  const { recent, historyLength, newestMs, updatedAtMs, memory, seen, unwanted } = payload as Partial<UserPayload>
   return {
+    ...(seen === undefined ? {} : { seen }),
+    ...(unwanted === undefined ? {} : { unwanted }),
     ...(memory === undefined ? {} : { memory }),
     recent: recent ?? [],
     historyLength: historyLength ?? 0,

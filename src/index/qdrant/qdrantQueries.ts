@@ -1,14 +1,17 @@
 // Reads of one index version in Qdrant. D dimensions, K interests a user.
 
 import type { QdrantClient, Schemas } from '@qdrant/js-client-rest'
+import { hashKey } from '../../core/hashKey.ts'
 import { own } from '../../core/own.ts'
 import type { ItemId, UserId } from '../../records/interaction.ts'
+import { excludedHashes } from '../excludedItems.ts'
 import { checkQuery } from '../indexChecks.ts'
 import { toCosine } from '../interestScore.ts'
 import type { FeatureFilter } from '../itemFilter.ts'
 import { queryInterestsMax } from '../itemTable.ts'
 import { popularityScore } from '../popularity.ts'
 import {
+  type Candidate,
   type DescribedItem,
   type DescribeOptions,
   type Filter,
@@ -215,13 +218,22 @@ export class QdrantQueries {
     if (stored.value.payload.interests === 0)
       return { indexVersion: version, step: await this.step(version), lists: [], user }
     if (found.status === 'rejected') throw found.reason
-    const recent = new Set(filter.excludeRecent === false ? [] : user.recent.map(pointId))
-    let { step, lists } = found.value
-    lists = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))).slice(0, limit))
-    // A history longer than `historyMax` may leave too few, though there are more.
-    if (lists.some((list, k) => list.length < limit && found.value.lists[k]!.length === limit + overfetch))
-      ({ step, lists } = await this.#nearest(version, queries, request, [...recent]))
-    return { ...(await this.#answer(version, { step, lists })), user }
+    const excluded = filter.excludeRecent === false ? new Set<number>() : excludedHashes(user, filter.repeats)
+    // By point, before ids are read: most of what is excluded is in the history.
+    const recent = new Set(user.recent.filter((itemId) => excluded.has(hashKey(itemId))).map(pointId))
+    const admitted = async ({ step, lists }: Nearest) => {
+      const points = lists.map((list) => list.filter(({ id }) => !recent.has(String(id))))
+      const answer = await this.#answer(version, { step, lists: points })
+      const isAdmitted = ({ itemId }: Candidate) => !excluded.has(hashKey(itemId))
+      return { ...answer, user, lists: (answer.lists ?? []).map((list) => list.filter(isAdmitted).slice(0, limit)) }
+    }
+    const answer = await admitted(found.value)
+    // Of a user who has seen more than `historyMax` items too few may be left, though there are more.
+    const isShort = (list: readonly Candidate[], k: number) =>
+      list.length < limit && found.value.lists[k]!.length === limit + overfetch
+    if (!answer.lists.some(isShort)) return answer
+    const more = { ...request, limit: limit + excluded.size - recent.size }
+    return admitted(await this.#nearest(version, queries, more, [...recent]))
   }
 
   /** One request: the nearest items of each query, and the newest step. */

@@ -5,6 +5,7 @@ import { interactionProblem, itemProblem } from '../admission.ts'
 import type { CatalogueItem } from '../catalogueItem.ts'
 import type { Interaction, Source } from '../interaction.ts'
 import { type ModelUpdate, updateProblem, versionReasons } from '../modelUpdate.ts'
+import { type Feedback, feedbackTypes, isFeedback } from '../seenItems.ts'
 import { type RecentEvent, type SequenceStep, sequenceProblem, type UserSequence } from '../userSequence.ts'
 import type { AvroWriter } from './avroWriter.ts'
 
@@ -82,6 +83,8 @@ export const itemForm: RecordForm<CatalogueItem> = {
   }
 }
 
+const noBytes = new Uint8Array()
+
 interface RawSequence {
   readonly userId: string
   readonly partition: number
@@ -98,12 +101,15 @@ interface RawSequence {
   readonly fresh: readonly { readonly position: number; readonly offset: Long }[]
   readonly recentHashes: Buffer
   readonly recentAgesMs: readonly number[]
+  readonly seen: Buffer
+  readonly feedback: readonly (Omit<Feedback, 'offset'> & { readonly untilMs: number; readonly offset: Long })[]
 }
 
 export const userSequenceForm: RecordForm<UserSequence> = {
   problem: sequenceProblem,
 
-  write(writer, { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, fresh, recent }) {
+  write(writer, sequence) {
+    const { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, fresh, recent } = sequence
     writer.string(userId)
     writer.int(partition)
     writer.bigint(committed)
@@ -136,6 +142,14 @@ export const userSequenceForm: RecordForm<UserSequence> = {
     writer.long(8 * recent.length)
     for (const { idHash } of recent) writer.int64(idHash)
     writer.entries(recent, ({ eventTimeMs }) => writer.long(newestMs - eventTimeMs))
+    writer.bytes(sequence.seen ?? noBytes)
+    writer.entries(sequence.feedback ?? [], ({ itemId, type, eventTimeMs, untilMs, offset }) => {
+      writer.string(itemId)
+      writer.string(type)
+      writer.long(eventTimeMs)
+      writer.long(untilMs ?? 0)
+      writer.bigint(offset)
+    })
   },
 
   fromAvro(raw): UserSequence {
@@ -164,7 +178,16 @@ export const userSequenceForm: RecordForm<UserSequence> = {
     )
     const fresh = read.fresh.map(({ position, offset }) => ({ position, offset: BigInt(offset) }))
     const committed = BigInt(read.committed)
-    return { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, recent, fresh }
+    const feedback = read.feedback.map(({ itemId, type, eventTimeMs, untilMs, offset }) => {
+      if (!isFeedback(type))
+        throw new RangeError(`feedback ${JSON.stringify(type)}: expected ${feedbackTypes.join(', ')}`)
+      return { itemId, type, eventTimeMs, ...(untilMs === 0 ? {} : { untilMs }), offset: BigInt(offset) }
+    })
+    const extras = {
+      ...(read.seen.length === 0 ? {} : { seen: Buffer.from(read.seen) }),
+      ...(feedback.length === 0 ? {} : { feedback })
+    }
+    return { userId, partition, committed, watermarkMs, acceptedAtMs, newestMs, steps, recent, fresh, ...extras }
   }
 }
 

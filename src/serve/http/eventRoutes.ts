@@ -36,10 +36,12 @@ const eventsMax = 1000
 const eventSchema = named('Event', {
   userId: bodyIdSchema('The user'),
   itemId: bodyIdSchema('The item'),
-  type: bodyIdSchema('click, view, purchase …: configuration says which ones count'),
+  type: bodyIdSchema(
+    'click, view, purchase …: configuration says which ones count. `dislike` and `hide` take the item out of the user’s lists, `unhide` back in'
+  ),
   eventTime: eventTimeSchema('ISO 8601 with Z or an offset, or milliseconds since 1970; absent: now').exactOptional(),
   eventId: bodyIdSchema('Unique per event, so that it can be sent again; absent: one is generated').nullish(),
-  value: z.number().nullish().describe('A rating, a price, seconds watched'),
+  value: z.number().nullish().describe('A rating, a price, seconds watched; of `hide` the days that it lasts'),
   context: z.record(z.string(), z.string()).nullish().describe('Facts such as device and country')
 })
 type PostedEvent = z.infer<typeof eventSchema>
@@ -104,12 +106,20 @@ function interactionsOf(body: PostedEvent | PostedEvent[], parts: EventParts): I
     }
     // While a recording is replayed the present is that of the recording; a true event of now is still none of the future.
     const acceptedAtMs = Math.max(nowMs, clock.nowMs())
-    const problem = interactionProblem(interaction) ?? futureProblem(interaction, acceptedAtMs, futureMaxMs)
+    const problem =
+      feedbackProblem(interaction) ??
+      interactionProblem(interaction) ??
+      futureProblem(interaction, acceptedAtMs, futureMaxMs)
     if (problem !== undefined) problems.push(Array.isArray(body) ? `[${i}]: ${problem}` : problem)
     return interaction
   })
   if (problems.length > 0) throw invalid(problems)
   return interactions
+}
+
+function feedbackProblem({ type, value = 1 }: Interaction): string | undefined {
+  if (type !== 'hide' || value > 0) return undefined
+  return `value of hide is the number of days, more than 0; without it the item is hidden for ever; got ${value}`
 }
 
 /** The outcome of every posted event, as numbers and as metrics. */

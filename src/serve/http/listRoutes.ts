@@ -33,6 +33,8 @@ const historyStepsMax = 1000
 const limitDefault = 10
 /** Items that one request may exclude by id. */
 const excludeMax = 1000
+/** Event types of `repeatsAfter`. */
+const repeatTypesMax = 16
 /** Facts of a context: more than popularity can be counted by. */
 const contextMax = 8
 
@@ -89,7 +91,16 @@ const listSchema = z.strictObject({
     .max(256)
     .describe('A field of the features in which items are to differ; empty: their vectors')
     .exactOptional(),
-  repeats: z.boolean().describe('Whether items of the history may be recommended again').exactOptional()
+  repeats: z.boolean().describe('Whether items that the user has seen may be recommended again').exactOptional(),
+  repeatsAfter: z
+    .record(z.string(), z.int().min(0).max(1e15))
+    .meta({
+      title: 'milliseconds by event type, such as repeatsAfter.view=2592000000',
+      maxProperties: repeatTypesMax,
+      description:
+        'By event type, after how many milliseconds seen items may be recommended again: `repeatsAfter.view=2592000000`, one parameter per type; items of other types never. In place of `repeats`'
+    })
+    .exactOptional()
 })
 
 const stepSchema = z.union([
@@ -230,12 +241,14 @@ async function listForHistory(
 export async function pagedList<L extends List>(
   filters: FilterCheck,
   subject: unknown,
-  { cursor, quota, ...options }: Partial<ListOptions> & Pick<ListOptions, 'limit'>,
+  { cursor, quota, repeatsAfter, ...options }: Partial<ListOptions> & Pick<ListOptions, 'limit'>,
   filter: FeatureFilter | undefined,
   make: (request: ListRequest & { readonly shown: ReadonlySet<number> }) => Promise<L>
 ): Promise<L & { next?: string; warnings?: readonly string[] }> {
   const { limit, explain: _, ...same } = options
-  const page = pageOf(cursor, [subject, same, quota, filter], limit)
+  const page = pageOf(cursor, [subject, same, quota, repeatsAfter, filter], limit)
+  if (options.repeats !== undefined && repeatsAfter !== undefined)
+    throw new ProblemError(400, 'give either repeats or repeatsAfter, not both')
   const warnings = await filters.check(filter)
   const { diversity = 1, diversityBy = '' } = options
   if (diversity > 0 && diversityBy !== '') await filters.checkFields([diversityBy])
@@ -243,7 +256,8 @@ export async function pagedList<L extends List>(
     ...options,
     ...{ shown: page.shown },
     ...(filter === undefined ? {} : { filter }),
-    ...(quota === undefined ? {} : { quotaShare: quota })
+    ...(quota === undefined ? {} : { quotaShare: quota }),
+    ...(repeatsAfter === undefined ? {} : { repeats: repeatsAfter })
   })
   const ids = list.items.map(({ itemId }) => itemId)
   if (ids.length === 0 && warnings.length === 0 && filter !== undefined) warnings.push(await filters.whyEmpty(filter))

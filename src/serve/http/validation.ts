@@ -18,14 +18,14 @@ const problemsMax = 100
  * Facets of a query string: `filter.genre=Comedy` is `{ filter: { genre: 'Comedy' } }`, as in a JSON body. A parameter
  * that is given several times is a list.
  */
-const facets = ['filter', 'context'] as const
+const facets = ['filter', 'context', 'repeatsAfter'] as const
 
 /** Parameters that take ids, repeated or separated by commas: `exclude=a,b` is a, b, and the item `a,b`. */
 const idLists: ReadonlySet<string> = new Set(['exclude'])
 
 export function parseQuery(text: string): Record<string, unknown> {
   const query: Record<string, unknown> = {}
-  const fields: Record<(typeof facets)[number], Record<string, unknown>> = { filter: {}, context: {} }
+  const fields: Record<(typeof facets)[number], Record<string, unknown>> = { filter: {}, context: {}, repeatsAfter: {} }
   for (const [name, value] of Object.entries(parse(text, '&', '=', { maxKeys: 0 }))) {
     const facet = facets.find((one) => name.startsWith(`${one}.`) && name.length > one.length + 1)
     if (facet === undefined) setOwn(query, name, idLists.has(name) ? idsOf([value].flat() as string[]) : value)
@@ -34,6 +34,14 @@ export function parseQuery(text: string): Record<string, unknown> {
   for (const facet of facets)
     if (Object.keys(fields[facet]).length > 0 && !Object.hasOwn(query, facet)) query[facet] = fields[facet]
   return query
+}
+
+/** Whole numbers of an object of texts; the rest as it is. */
+function numbersOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, text]) => [key, /^\d{1,15}$/.test(String(text)) ? Number(text) : text])
+  )
 }
 
 function idsOf(texts: readonly string[]): string[] {
@@ -46,7 +54,8 @@ function convertQuery(query: Record<string, unknown>, schema: JsonSchema): void 
   const properties = schema.properties as Readonly<Record<string, JsonSchema>>
   for (const [name, value] of Object.entries(query)) {
     const type = own(properties, name)?.type
-    if (type === 'array') setOwn(query, name, [value].flat())
+    if (name === 'repeatsAfter') setOwn(query, name, numbersOf(value))
+    else if (type === 'array') setOwn(query, name, [value].flat())
     else if (typeof value !== 'string') continue
     else if (type === 'boolean' && ['true', '1', ''].includes(value)) setOwn(query, name, true)
     else if (type === 'boolean' && ['false', '0'].includes(value)) setOwn(query, name, false)

@@ -12,6 +12,7 @@ import type { Interaction } from '../../../src/records/interaction.ts'
 import type { ModelUpdate } from '../../../src/records/modelUpdate.ts'
 import { LocalRegistry } from '../../../src/records/registry/localRegistry.ts'
 import { loadSchemas, type SchemaRegistry, UnknownSchemaIdError } from '../../../src/records/registry/schemaRegistry.ts'
+import { addSeen, feedbackTypes } from '../../../src/records/seenItems.ts'
 import type { UserSequence } from '../../../src/records/userSequence.ts'
 import { latestMs } from '../../../src/records/value/eventTime.ts'
 
@@ -119,10 +120,26 @@ const anySequence: fc.Arbitrary<UserSequence> = fc
     partition: anyPartition,
     committed: fc.bigInt({ min: 0n, max: 2n ** 60n }),
     watermarkMs: anyTimeMs,
-    acceptedAtMs: anyTimeMs
+    acceptedAtMs: anyTimeMs,
+    left: fc.array(fc.record({ itemId: anyText, type: anyText, eventTimeMs: anyTimeMs }), { maxLength: 3 }),
+    feedback: fc.array(
+      fc.record(
+        {
+          itemId: anyText,
+          type: fc.constantFrom(...feedbackTypes),
+          eventTimeMs: anyTimeMs,
+          untilMs: fc.integer({ min: 1, max: 2 ** 41 }),
+          offset: anyOffset
+        },
+        { requiredKeys: ['itemId', 'type', 'eventTimeMs', 'offset'], noNullPrototype: true }
+      ),
+      { maxLength: 3 }
+    )
   })
-  .map(({ steps, ...rest }) => ({
+  .map(({ steps, left, feedback, ...rest }) => ({
     ...rest,
+    ...(left.length === 0 ? {} : { seen: addSeen(undefined, left) }),
+    ...(feedback.length === 0 ? {} : { feedback }),
     steps: steps
       .sort((a, b) => a.eventTimeMs - b.eventTimeMs)
       .map(({ offset, ...step }) => (offset === null ? { ...step } : { ...step, source: { partition: 1, offset } })),

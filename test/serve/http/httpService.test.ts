@@ -8,6 +8,7 @@ import { BadEventError, UnavailableError } from '../../../src/core/errors.ts'
 import { httpRoutes } from '../../../src/monitor/metrics.ts'
 import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
 import type { Interaction } from '../../../src/records/interaction.ts'
+import { addSeen } from '../../../src/records/seenItems.ts'
 import { createHttpService, type HttpServiceParts } from '../../../src/serve/http/httpService.ts'
 import { Recommender } from '../../../src/serve/recommender.ts'
 import type { SessionEncoder } from '../../../src/serve/sessions.ts'
@@ -288,6 +289,39 @@ test('pages of a list never repeat an item, though the list changes; a cursor fi
   )
 })
 
+test('which seen items may come again is said by event type and age', async (t) => {
+  const { index, get, post } = await setUp(t)
+  const seen = addSeen(undefined, [
+    { itemId: 'y', type: 'view', eventTimeMs: nowMs - 120_000 },
+    { itemId: 'z', type: 'purchase', eventTimeMs: nowMs - 120_000 }
+  ])
+  const stored = (await index.user('u'))!
+  const payload = { ...stored.payload, seen: Buffer.from(seen).toString('base64'), unwanted: [{ itemId: 'x' }] }
+  await index.upsert('s', 3, [{ role: 'user', id: 'u', vectors: stored.vectors, payload }])
+  const has = async (query: string) => {
+    const { items } = (await get(`/v1/users/u/recommendations?limit=50&${query}`)).json()
+    return ['x', 'y', 'z'].filter((id) => items.some(({ itemId }: { itemId: string }) => itemId === id)).join('')
+  }
+  assert.equal(await has(''), '')
+  assert.equal(await has('repeats=true'), 'yz', 'what is not wanted does not come')
+  assert.equal(await has('repeatsAfter.view=60000'), 'y')
+  assert.equal(await has('repeatsAfter.view=600000&repeatsAfter.purchase=60000'), 'z')
+  const body = { userId: 'u', limit: 50, repeatsAfter: { view: 0 } }
+  const { items } = (await post('/v1/recommendations', body)).json()
+  assert(items.some(({ itemId }: { itemId: string }) => itemId === 'y'))
+  for (const [query, detail] of [
+    ['repeatsAfter.view=month', /repeatsAfter\.view must be a whole number of 0…/],
+    [
+      'repeatsAfter=1',
+      /repeatsAfter must be milliseconds by event type, such as repeatsAfter\.view=2592000000, got "1"/
+    ],
+    ['repeats=true&repeatsAfter.view=1', /either repeats or repeatsAfter/]
+  ] as const)
+    assert.match(problem(await get(`/v1/users/u/recommendations?${query}`), 400).detail, detail)
+  assert.match(problem(await post('/v1/events', { ...click, type: 'hide', value: 0 }), 400).detail, /number of days/)
+  assert.equal((await post('/v1/events', { ...click, type: 'dislike', value: -1 })).statusCode, 202)
+})
+
 test('items to exclude: separated by commas or repeated; an id may have a comma itself', async (t) => {
   const { index, get } = await setUp(t)
   await index.upsert('s', 3, [
@@ -345,7 +379,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ['limit=1&limit=2', 'limit is given more than once; give it once'],
     [
       'limt=5',
-      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "limt"; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats, repeatsAfter.<field>'
     ],
     ['filter.a=1&filter.a=2', 'no item has a feature in the field "a"; known are genre'],
     ['explain=perhaps', 'explain must be true or false, got "perhaps"'],
@@ -355,7 +389,7 @@ test('a query that makes no sense is answered with all that is wrong with it', a
     ],
     [
       'filter.=1',
-      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats'
+      'there is no parameter "filter."; known are limit, explain, memory, cursor, filter.<field>, context.<field>, exclude, quota, diversity, diversityBy, repeats, repeatsAfter.<field>'
     ]
   ] as const) {
     assert.equal(problem(await at(query), 400).detail, detail)
