@@ -10,6 +10,14 @@ import { blockRows, groupSize, ItemTable } from './itemTable.ts'
 /** Scores nearer than this are equal: float32 rounding of sums over hundreds of numbers up to 1. */
 const tie = 1e-6
 
+/** What the memory adds to scores: of `rows`, each once; 0 of all others. */
+export interface RowVotes {
+  readonly rows: Iterable<number>
+  sum(row: number): number
+}
+
+const noVotes: RowVotes = { rows: [], sum: () => 0 }
+
 export class ExactRanks {
   readonly #dimensions: number
   readonly #scoring: InterestScore
@@ -47,11 +55,13 @@ export class ExactRanks {
    * all items alike finds nothing.
    *
    * @param interests [K, D] @param excluded rows of the history, each once, without the target
+   * @param votes what the memory adds to the scores of some rows
    * @returns 0 for the best of all; ∞ if the target's score is not a number
    */
-  rank(interests: Float32Array, target: number, excluded: Iterable<number>): number {
+  rank(interests: Float32Array, target: number, excluded: Iterable<number>, votes: RowVotes = noVotes): number {
     this.#setQuery(interests)
-    const value = this.#valuesOf(target, target + 1, Number.NEGATIVE_INFINITY)[0]!
+    const left = new Set(excluded)
+    const value = this.#withVotes(this.#valueOf(target), votes.sum(target))
     if (!(value > this.#none)) return Number.POSITIVE_INFINITY
     const least = this.#isMixture ? value * Math.exp(-tie / this.#scoring.temperature) : value - tie
     let above = -1 // the target itself
@@ -60,14 +70,20 @@ export class ExactRanks {
       const values = this.#valuesOf(from, to, least)
       for (let row = 0; row < to - from; row++) if (values[row]! > least) above++
     }
-    for (const row of excluded) if (this.#valuesOf(row, row + 1, least)[0]! > least) above--
-    return above
+    for (const row of left) if (this.#valueOf(row) > least) above--
+    for (const row of votes.rows) {
+      if (row === target || left.has(row)) continue
+      const before = this.#valueOf(row)
+      if (!(before > least) && this.#withVotes(before, votes.sum(row)) > least) above++
+    }
+    // The target was counted only if it is above without its votes.
+    return this.#valueOf(target) > least ? above : above + 1
   }
 
   /**
    * Rows of the `limit` best items, best first, of equal scores the lower row. @param interests [K, D], K at most 64
    */
-  list(interests: Float32Array, limit: number, excluded?: ReadonlySet<number>): number[] {
+  list(interests: Float32Array, limit: number, excluded?: ReadonlySet<number>, votes: RowVotes = noVotes): number[] {
     this.#setQuery(interests)
     const top = new TopRows(Math.min(limit, this.#items), this.#none)
     for (let from = 0; from < this.#items; from += blockRows) {
@@ -75,12 +91,26 @@ export class ExactRanks {
       let { threshold } = top
       const values = this.#valuesOf(from, to, threshold)
       for (let row = from; row < to; row++) {
-        if (!(values[row - from]! > threshold) || excluded?.has(row) === true) continue
+        if (!(values[row - from]! > threshold) || excluded?.has(row) === true || votes.sum(row) > 0) continue
         top.offer(row, values[row - from]!)
         threshold = top.threshold
       }
     }
+    for (const row of votes.rows) {
+      const value = excluded?.has(row) === true ? this.#none : this.#withVotes(this.#valueOf(row), votes.sum(row))
+      if (value > top.threshold) top.offer(row, value)
+    }
     return top.sorted((row) => row)
+  }
+
+  #valueOf(row: number): number {
+    return this.#valuesOf(row, row + 1, Number.NEGATIVE_INFINITY)[0]!
+  }
+
+  /** A score of 1 + τ · ln(value / K) rises by the votes where the value is multiplied by e^(votes / τ). */
+  #withVotes(value: number, sum: number): number {
+    if (sum === 0) return value
+    return this.#isMixture ? value * Math.exp(sum / this.#scoring.temperature) : value + sum
   }
 
   #setQuery(interests: Float32Array): void {

@@ -117,7 +117,7 @@ export class ModelGate {
     if (candidate === undefined) return undefined
     this.#trial ??= {
       trial: new GateTrial({
-        ...{ live: replica, candidate: candidate.encoder, items: items(), options, scoring },
+        ...{ live: replica, candidate: candidate.encoder, items: items(), options, scoring, memory: replica },
         targets: this.#targets.newestFirst(),
         asked: candidate.reason !== undefined,
         slide: this.#history.slide ?? noSlide

@@ -5,12 +5,15 @@
 // clicks are published in between.
 
 import type { Config } from '../core/config/config.ts'
-import { ExactRanks } from '../index/exactRanks.ts'
+import { MemoryPostings } from '../index/embedded/memoryPostings.ts'
+import { ExactRanks, type RowVotes } from '../index/exactRanks.ts'
 import { areUnits } from '../index/indexChecks.ts'
 import type { InterestScore } from '../index/interestScore.ts'
+import { noVotes, votesOf } from '../index/memory.ts'
 import type { Encoder, EncoderItem, EncoderStep } from '../model/encoder.ts'
 import type { ItemId, UserId } from '../records/interaction.ts'
 import { type GateSlide, noSlide, signTest, slideAfter } from './gateStatistics.ts'
+import type { PublishedMemory } from './publisherReport.ts'
 
 /** Bounds of a trial. */
 const gateLimits = {
@@ -91,6 +94,8 @@ interface GateParts {
   readonly targets: readonly GateTarget[]
   readonly options: GateOptions
   readonly scoring?: InterestScore | undefined
+  /** Counts for both: lists are served with it. */
+  readonly memory?: PublishedMemory | undefined
   /** An operator requested these weights: only broken vectors are a reason to reject them. */
   readonly asked?: boolean
   /** Of the weights accepted before. */
@@ -104,6 +109,7 @@ export class GateTrial {
   #itemsLeft = true
   #target = 0
   readonly #rows = new Map<ItemId, number>()
+  readonly #postings = new MemoryPostings()
   readonly #live: Side
   readonly #candidate: Side
   readonly #canaries = new Set<UserId>()
@@ -145,7 +151,9 @@ export class GateTrial {
     for (const [i, { itemId }] of items.entries()) {
       // An item that only one of them knows would decide between them.
       if (live.known[i] === 0 || candidate.known[i] === 0) continue
-      this.#rows.set(itemId, this.#live.ranks.items)
+      const row = this.#live.ranks.items
+      this.#rows.set(itemId, row)
+      if (this.#votesAtAll) this.#postings.set(row, this.#parts.memory?.neighboursOf(itemId))
       this.#live.add(live.vectors, i)
       this.#candidate.add(candidate.vectors, i)
     }
@@ -166,6 +174,7 @@ export class GateTrial {
         const row = this.#rows.get(itemId)
         if (row !== undefined) excluded.add(row)
       }
+      const votes = this.#votesOf(history)
       if (
         !this.#canaries.has(userId) &&
         this.#canaries.size < this.#parts.options.canaries &&
@@ -173,18 +182,31 @@ export class GateTrial {
       ) {
         this.#canaries.add(userId)
         this.#overlap += shareOfBoth(
-          this.#live.ranks.list(ofLive, gateListLength, excluded),
-          this.#candidate.ranks.list(ofCandidate, gateListLength, excluded)
+          this.#live.ranks.list(ofLive, gateListLength, excluded, votes),
+          this.#candidate.ranks.list(ofCandidate, gateListLength, excluded, votes)
         )
       }
       const row = this.#rows.get(target)
       if (row === undefined) continue
       this.#targets++
-      const liveHit = this.#live.hits(ofLive, row, excluded)
-      const candidateHit = this.#candidate.hits(ofCandidate, row, excluded)
+      const liveHit = this.#live.hits(ofLive, row, excluded, votes)
+      const candidateHit = this.#candidate.hits(ofCandidate, row, excluded, votes)
       if (liveHit && !candidateHit) this.#lost++
       if (candidateHit && !liveHit) this.#gained++
     }
+  }
+
+  get #votesAtAll(): boolean {
+    return (this.#parts.memory?.memory.weight ?? 0) > 0
+  }
+
+  /** @param history oldest first */
+  #votesOf(history: readonly EncoderStep[]): RowVotes {
+    const recent = [...new Set(history.map(({ itemId }) => itemId).reverse())]
+    const { memory } = this.#parts.memory ?? {}
+    const votes = memory === undefined ? noVotes : votesOf(recent, memory)
+    const rows = this.#postings.count(votes, this.#live.ranks.items)
+    return { rows, sum: (row) => this.#postings.sum(row) }
   }
 
   #figures(): GateFigures {
@@ -293,8 +315,8 @@ class Side {
     return own
   }
 
-  hits(interests: Float32Array, target: number, excluded: Iterable<number>): boolean {
-    const hit = this.ranks.rank(interests, target, excluded) < gateListLength
+  hits(interests: Float32Array, target: number, excluded: ReadonlySet<number>, votes: RowVotes): boolean {
+    const hit = this.ranks.rank(interests, target, excluded, votes) < gateListLength
     if (hit) this.hitCount++
     return hit
   }

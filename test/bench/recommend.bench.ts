@@ -5,7 +5,7 @@
 // thread hops take well under a millisecond.
 //
 // node --import tsx test/bench/recommend.bench.ts [--items 100000] [--rate 200] [--seconds 15] [--rounds 3] [--only
-// embedded | qdrant] [--json] With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the
+// embedded | qdrant] [--memory] [--json] With QDRANT_URL the same on Qdrant, in turn with the bare request: `overhead` is the
 // median of the rounds' differences.
 
 import { execFileSync } from 'node:child_process'
@@ -20,6 +20,7 @@ import { resolveConfig } from '../../src/core/config/config.ts'
 import { UnavailableError } from '../../src/core/errors.ts'
 import { Rng } from '../../src/core/rng.ts'
 import { EmbeddedIndex } from '../../src/index/embedded/embeddedIndex.ts'
+import type { Neighbours } from '../../src/index/memory.ts'
 import { pointId } from '../../src/index/qdrant/qdrantNames.ts'
 import { describedFields } from '../../src/index/qdrant/qdrantPoints.ts'
 import type { VectorIndex, VectorPoint } from '../../src/index/vectorIndex.ts'
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '15' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    memory: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false }
   }
 })
@@ -53,15 +55,25 @@ function units(count: number): Float32Array {
   return vectors
 }
 
+/** Popular items are in more lists: the neighbours' popularity falls as 1/√rank. */
+const listOf = (): Neighbours => {
+  const neighbours = new Set<string>()
+  while (neighbours.size < 64) neighbours.add(`item-${Math.floor(items * rng.uniform() ** 2)}`)
+  return {
+    neighbours: [...neighbours],
+    weights: Float32Array.from({ length: 64 }, (_, i) => 0.3 / (i + 1))
+  }
+}
 const itemOf = (i: number): VectorPoint => ({
-  ...{ role: 'item', id: `item-${i}`, vector: units(1) },
+  ...{ role: 'item', id: `item-${i}`, vector: units(1), ...(values.memory ? { memory: listOf() } : {}) },
   payload: { title: `Title of item ${i}`, features: { genre: [`g${i % 20}`] }, count: i % 977, updatedAtMs: 1.7e12 }
 })
 const userOf = (i: number): VectorPoint => ({
   ...{ role: 'user', id: `user-${i}`, vectors: units(K) },
   payload: {
     ...{ historyLength: 50, newestMs: 1.7e12, updatedAtMs: 1.7e12 },
-    recent: Array.from({ length: 50 }, () => `item-${rng.integer(items)}`)
+    recent: [...new Set(Array.from({ length: 50 }, () => `item-${Math.floor(items * rng.uniform() ** 2)}`))],
+    ...(values.memory ? { memory: { weight: 2.4, decay: 0.8 } } : {})
   }
 })
 
@@ -176,11 +188,15 @@ const folder = mkdtempSync(path.join(tmpdir(), 'mtmi-bench-'))
 try {
   if (values.only !== 'qdrant') {
     const embedded = await EmbeddedIndex.open(folder)
+    const before = performance.now()
     await fill(embedded)
+    const seconds = (performance.now() - before) / 1000
+    if (!values.json) process.stdout.write(`embedded, filled in ${seconds.toFixed(1)} s\n`)
     // The bare search on either side of the others: whether the machine changed meanwhile shows.
     const bare = async (i: number) => void (await embedded.search({ by: { userId: `user-${i % userCount}` } }, limit))
     say('embedded, search alone', await latencyOf(bare))
     say('embedded, over HTTP', await overHttp(embedded))
+    if (values.memory) say('embedded, memory=false', await overHttp(embedded, '&memory=false'))
     say('embedded, explained', await overHttp(embedded, '&explain=true'))
     say('embedded, diversity .3', await overHttp(embedded, '&diversity=0.3'))
     say('embedded, search alone again', await latencyOf(bare))

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { Rng } from '../../src/core/rng.ts'
 import { ExactRanks } from '../../src/index/exactRanks.ts'
-import { type InterestScore, nearestInterest } from '../../src/index/interestScore.ts'
+import { type InterestScore, nearestInterest, scoreOf } from '../../src/index/interestScore.ts'
 
 function unit(rng: Rng, dimensions: number): Float32Array {
   const vector = Float32Array.from({ length: dimensions }, () => rng.normal())
@@ -113,4 +113,31 @@ test('what is loaded replaces what was there', () => {
   top.load(new Float32Array(16).fill(1))
   assert.equal(top.list(new Float32Array(8).fill(1), 50).length, 2)
   assert.equal(top.list(new Float32Array(8).fill(1), 0).length, 0)
+})
+
+test('with votes, rank and list are those of the sums of score and votes, by both scores', () => {
+  const rng = new Rng(11)
+  const D = 8
+  const vectors = Array.from({ length: 1500 }, () => unit(rng, D))
+  const sums = new Map(Array.from({ length: 300 }, () => [rng.integer(1500), rng.uniform()] as const))
+  const votes = { rows: sums.keys(), sum: (row: number) => sums.get(row) ?? 0 }
+  for (const scoring of [nearestInterest, { form: 'mixture', temperature: 0.2 }] as const) {
+    const ranks = new ExactRanks(D, scoring)
+    for (const vector of vectors) ranks.add(vector)
+    for (let query = 0; query < 20; query++) {
+      const interests = Float32Array.from([...unit(rng, D), ...unit(rng, D), ...unit(rng, D)])
+      const excluded = new Set(Array.from({ length: 20 }, () => rng.integer(1500)))
+      const scores = vectors.map((vector, row) => {
+        const cosines = [0, 1, 2].map((k) => vector.reduce((sum, value, d) => sum + value * interests[k * D + d]!, 0))
+        return scoreOf(cosines, 0, 3, scoring) + votes.sum(row)
+      })
+      const order = scores.map((_, row) => row).sort((a, b) => scores[b]! - scores[a]!)
+      const best = order.filter((row) => !excluded.has(row))
+      const given = { ...votes, rows: [...sums.keys()] }
+      assert.deepEqual(ranks.list(interests, 30, excluded, given), best.slice(0, 30))
+      for (const place of [0, 5, 700]) assert.equal(ranks.rank(interests, best[place]!, excluded, given), place)
+      const [voted] = [...sums.keys()].filter((row) => !excluded.has(row))
+      assert.equal(ranks.rank(interests, voted!, excluded, given), best.indexOf(voted!))
+    }
+  }
 })

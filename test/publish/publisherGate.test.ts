@@ -14,6 +14,7 @@ import {
   objections,
   PublisherTargets
 } from '../../src/publish/publisherGate.ts'
+import type { PublishedMemory } from '../../src/publish/publisherReport.ts'
 import { PlainEncoder } from './publisherEncoder.ts'
 
 const options = gateOptions(configSchema.parse({}).publish.gate)
@@ -34,8 +35,14 @@ const targets: GateTarget[] = Array.from({ length: 300 }, (_, u) => ({
   target: `i${(u + 1) % N}`
 }))
 
-function judge(live: PlainEncoder, candidate: PlainEncoder, asked = false, slide: GateSlide = noSlide): GateVerdict {
-  const trial = new GateTrial({ live, candidate, items, targets, options, asked, slide })
+function judge(
+  live: PlainEncoder,
+  candidate: PlainEncoder,
+  asked = false,
+  slide: GateSlide = noSlide,
+  memory?: PublishedMemory
+): GateVerdict {
+  const trial = new GateTrial({ live, candidate, items, targets, options, asked, slide, memory })
   for (;;) {
     const verdict = trial.advance()
     if (verdict !== undefined) return verdict
@@ -78,6 +85,20 @@ test('a loss is refused when it is larger than the margin and not by chance', ()
   // 2^−26 = 1.5e-8 < 1e-6.
   const many = judge(encoder(), displaced(13))
   assert.deepEqual([many.outcome, checks(many)], ['refused', ['hits']])
+})
+
+test('what is compared is what is served: a target that the memory finds is lost by neither', () => {
+  /** Each item is taken after the one before it. */
+  const memoryOf = (weight: number): PublishedMemory => ({
+    memory: { weight, decay: 0.8 },
+    neighboursOf: (itemId) => ({
+      neighbours: [`i${(Number(itemId.slice(1)) + N - 1) % N}`],
+      weights: Float32Array.of(0.5)
+    })
+  })
+  const with4 = judge(encoder(), displaced(13), false, noSlide, memoryOf(4))
+  assert.deepEqual([with4.outcome, with4.figures.hits], ['accepted', { live: 300, candidate: 300 }])
+  assert.deepEqual(judge(encoder(), displaced(13), false, noSlide, memoryOf(0)), judge(encoder(), displaced(13)))
 })
 
 test('weights that are broken, collapsed or shuffled are refused', () => {

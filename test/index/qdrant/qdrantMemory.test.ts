@@ -24,7 +24,9 @@ async function onFake(body: (index: QdrantIndex, url: string) => Promise<void>):
   }
 }
 
-memoryChecks((what, body) => test(`Qdrant's interface, faked: ${what}`, () => onFake(body)))
+memoryChecks((what, body) => {
+  void test(`Qdrant's interface, faked: ${what}`, () => onFake(body))
+})
 
 test('an item has the same index everywhere, and items that share one are one in a sparse vector', () => {
   assert.equal(memoryIndex('item 1'), Number.parseInt(pointId('item 1').slice(0, 8), 16))
