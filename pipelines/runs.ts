@@ -79,6 +79,19 @@ export function runToBegin(config: Choice, configFile: string | null): RunDirect
 }
 
 /**
+ * The state of a run counts records of one log: with another one, records would be skipped or read twice.
+ *
+ * @throws ConfigError if the run was begun on the embedded log and the configuration names Kafka
+ */
+export function checkLog({ log }: Choice, run: RunDirectory): void {
+  if (log !== 'kafka' || !existsSync(run.path('log'))) return
+  throw new ConfigError([
+    `run ${run.name} has its events in the embedded log, and its offsets count records of that: with log: kafka begin another run, by run: NAME in the configuration or --run NAME. ` +
+      `Files are loaded again and topics read from their beginning; events that were posted stay in run ${run.name}`
+  ])
+}
+
+/**
  * Locks a run and works on it. What fails before `begun` was called leaves nothing behind where nothing was before.
  * @param work calls `begun` as soon as everything that may keep it from starting is open
  */

@@ -16,7 +16,7 @@ import { untilInterrupted } from './interrupt.ts'
 import { logStyle, openLogger, type ProcessLogger } from './logger.ts'
 import { bindOps } from './opsServer.ts'
 import { openStageIo } from './parts.ts'
-import { beginRun, runToBegin } from './runs.ts'
+import { beginRun, checkLog, runToBegin } from './runs.ts'
 import type { PublishStatus, TrainStatus } from './thread/messages.ts'
 
 /** Appends under way are finished; what was acknowledged is in the log already. */
@@ -59,6 +59,7 @@ export async function runStageProcess(
   body: (context: StageContext) => Promise<void>
 ): Promise<void> {
   const run = runToBegin(config, configFile)
+  checkLog(config, run)
   const logger = openLogger(config, stage, logStyle(config, !once))
   // Ports first: one that is taken is reported before any other work.
   const servePort = stage === 'serve' ? await bindServe(config, false, logger.info) : undefined

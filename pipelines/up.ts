@@ -7,7 +7,7 @@ import { ConfigError } from '../src/core/errors.ts'
 import { type RunDirectory, writerRoles } from '../src/core/runDirectory.ts'
 import { openConfiguredFiles } from './configuredFiles.ts'
 import { isAnyPort, type OneProcessOptions, runOneProcess } from './oneProcess.ts'
-import { runToBegin } from './runs.ts'
+import { checkLog, runToBegin } from './runs.ts'
 import type { StartSource } from './startSource.ts'
 
 export interface UpOptions extends OneProcessOptions {
@@ -23,6 +23,7 @@ export async function up(config: Config, options: UpOptions): Promise<void> {
       `${options.configFile === null ? 'there is no mtmi.yaml here' : `${options.configFile} names no data`}: \`mtmi init FILE\` or \`mtmi init --topic NAME\` proposes \`files\` or \`sources\`; \`mtmi start\` is a demonstration without data`
     ])
   const run = runToBegin(config, options.configFile)
+  checkLog(config, run)
   await runOneProcess(
     {
       ...{ config, run, command: 'mtmi up', clock: 'wall' },

@@ -82,7 +82,7 @@ function write(
     throw new ConfigError([`nothing was written: ${incomplete}`])
   }
   if (!existsSync(target)) writeFileAtomically(target, ours)
-  else if (force) writeFileAtomically(target, replaced(target, yaml))
+  else if (force || !hasData(target)) writeFileAtomically(target, replaced(target, yaml))
   else {
     print(`${ours}\n`)
     throw new ConfigError([
@@ -95,6 +95,12 @@ function write(
   )
 }
 
+/** Whether a configuration names data or event types already: of the connection alone nothing is replaced. */
+function hasData(target: string): boolean {
+  const document = parseDocument(readFileSync(target, 'utf8'))
+  return document.has('files') || document.has('sources') || document.hasIn(['events', 'types'])
+}
+
 /** The existing file with our files, sources and event types; its other settings and comments stay. */
 function replaced(target: string, yaml: string): string {
   const document: Document = parseDocument(readFileSync(target, 'utf8'))
@@ -103,7 +109,8 @@ function replaced(target: string, yaml: string): string {
     if (ours.has(name)) document.set(name, ours.get(name, true))
     else document.delete(name)
   const types = ours.getIn(['events', 'types'], true)
-  if (isMap(document.get('events')) && types !== undefined) document.setIn(['events', 'types'], types)
+  if (document.has('events') && isMap(document.get('events')) && types !== undefined)
+    document.setIn(['events', 'types'], types)
   else if (types !== undefined) document.set('events', ours.get('events', true))
   return document.toString({ lineWidth: 0 })
 }

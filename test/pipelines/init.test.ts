@@ -117,6 +117,17 @@ test('a topic is sampled, and settings of the command line are written, too', as
   const tried = await mtmi(['mapping', 'try', '--topic', 'shop', '--samples', '1'], { cwd })
   assert.match(tried.stdout, /1 mapped, 0 filtered, 0 refused/)
 
+  // A file with the connection alone: what is there stays, and nothing is replaced.
+  writeFileSync(path.join(cwd, 'mine.yaml'), '# mine\ntrain: { batchSize: 32 }\n')
+  const added = await mtmi(
+    ['--config', 'mine.yaml', '--data-dir', 'data', '--run', 'live', 'init', '--topic', 'shop'],
+    { cwd }
+  )
+  assert.equal(added.status, 0, added.stderr)
+  const mine = readFileSync(path.join(cwd, 'mine.yaml'), 'utf8')
+  assert.match(mine, /^# mine\ntrain: \{ batchSize: 32 \}\n/)
+  assert.equal((parse(mine) as { sources: object[] }).sources.length, 1)
+
   writeFileSync(path.join(cwd, 'd.jsonl'), '{"a":1}\n')
   await mtmi(['produce', '--topic', 'odd', '--data', 'd.jsonl'], { cwd })
   const odd = await mtmi(['init', '--topic', 'odd', '--force'], { cwd })

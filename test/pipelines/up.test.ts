@@ -96,6 +96,11 @@ test('files are loaded once, merged by time; a second run serves them, takes a t
   const again = lastLine(third.stdout).accounts as Accounts
   assert.deepEqual([again.source!.read, again.sequence!.read, again.sequence!.placed], [0, 361, 361])
 
+  const kafka = ['--set', 'log=kafka', '--set', 'kafka.brokers=["127.0.0.1:1"]']
+  const onKafka = await mtmi(['up', '--once', ...kafka], { cwd })
+  assert.equal(onKafka.status, 78)
+  assert.match(onKafka.stderr, /run live has its events in the embedded log.*begin another run/)
+
   appendFileSync(path.join(cwd, 'orders.csv'), `\n${clicks(1, 1, 'order')[0]}`)
   const changed = await mtmi(['up', '--once'], { cwd })
   assert.equal(changed.status, 78)
