@@ -107,7 +107,8 @@ function watch(batches: Iterable<Batch>): { signal: string; value: number; at: n
   for (const { hits, losses } of batches) {
     at += losses.length
     const found: readonly Detection[] = drift.observe({
-      ranks: Int32Array.from(hits, (hit) => (hit === 1 ? 0 : 1000)),
+      // −1: not ranked.
+      ranks: Int32Array.from(losses, (_, b) => (b >= hits.length ? -1 : hits[b] === 1 ? 0 : 1000)),
       unknownRank,
       wins: new Float32Array(0),
       freshLosses: Float32Array.from(losses),

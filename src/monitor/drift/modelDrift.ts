@@ -52,11 +52,11 @@ const hitRanks = 20
 /** Losses are read as shares of this, clipped: a loss of 10 is that of guessing among 22,000. */
 const lossScale = 10
 /**
- * Before so many values a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the
+ * Before so many examples a falling hit rate is that of a model which has hardly begun; the loss rises for longer, as the
  * number of items that it distinguishes grows.
  */
 const warmup = { hit_rate: 3000, loss: 10_000 } as const
-/** One change comes as several cuts: what follows within so many values is the same change. */
+/** One change comes as several cuts: what follows within so many examples is the same change. */
 const quiet = 3000
 /** Averages are over about this many examples. */
 const memory = 5000
@@ -93,6 +93,7 @@ export class ModelDrift {
     let ranked = 0
     let unknown = 0
     for (const rank of batch.ranks) {
+      this.#seen.hit_rate++ // examples, ranked or not: the model's age does not depend on the sample
       if (rank < 0) continue
       ranked++
       if (rank === batch.unknownRank) unknown++
@@ -109,6 +110,7 @@ export class ModelDrift {
     let sum = 0
     for (let i = 0; i < losses.length; i++) {
       sum += losses[i]!
+      this.#seen.loss++
       this.#take('loss', losses[i]! / lossScale, batch.eventTimeMs, found)
     }
     const gap = batch.replayedLoss === undefined ? Number.NaN : sum / losses.length - batch.replayedLoss
@@ -118,7 +120,7 @@ export class ModelDrift {
 
   #take(signal: 'hit_rate' | 'loss', value: number, eventTimeMs: number, found: Detection[]): void {
     if (!Number.isFinite(value)) return
-    const seen = ++this.#seen[signal]
+    const seen = this.#seen[signal]
     const cut = this.#adwin[signal].add(value)
     if (cut === undefined || (signal === 'loss' ? cut.after <= cut.before : cut.after >= cut.before)) return
     const scale = signal === 'loss' ? lossScale : 1

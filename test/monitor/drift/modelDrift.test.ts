@@ -95,3 +95,21 @@ test('planted: a fall of the hit rate is found, a rise is not, and state goes on
   assert.deepEqual(watch(0.1, true), fall)
   assert.deepEqual(watch(0.6, false).found, [])
 })
+
+test('the warm-up and the silence after an alarm are counted in examples, also where a tenth of them is ranked', () => {
+  const rng = new Rng(3)
+  const drift = new ModelDrift()
+  const alarms: number[] = []
+  let examples = 0
+  const run = (count: number, hitRate: number) => {
+    for (const end = examples + count; examples < end; examples += 100) {
+      const ranks = Int32Array.from({ length: 100 }, (_, b) => (b % 10 > 0 ? -1 : rng.uniform() < hitRate ? 0 : 30))
+      const found = drift.observe(batch({ ranks, freshLosses: undefined, replayedLoss: undefined }))
+      if (found.some(({ signal }) => signal === 'hit_rate')) alarms.push(examples)
+    }
+  }
+  run(8000, 0.7)
+  run(8000, 0.4)
+  run(8000, 0.1)
+  assert(alarms[0]! >= 8000 && alarms[0]! < 12_000 && alarms.at(-1)! >= 16_000, `${alarms}`)
+})
