@@ -38,7 +38,11 @@ export type LabMemory = ReadonlyMap<ItemId, ReadonlyMap<ItemId, number>>
 /** The memory of the training users, without forgetting. */
 export function labMemory(train: readonly UserSteps[], limits: Partial<MemoryLimits> = {}): LabMemory {
   const table = new ItemTable({ dimensions: 1, itemsMax: 2 ** 30, admissionMin: 1, rng: new Rng(0) })
-  const unlimited = { halfLife: Number.POSITIVE_INFINITY, sentMax: Number.POSITIVE_INFINITY }
+  const unlimited = {
+    halfLife: Number.POSITIVE_INFINITY,
+    sentMax: Number.POSITIVE_INFINITY,
+    comparedMax: Number.POSITIVE_INFINITY
+  }
   const memory = new ItemMemory(table, { ...unlimited, ...limits })
   for (const { steps } of train) for (const { itemId } of steps) table.observe(itemId, 0)
   const { window } = memory.limits

@@ -27,7 +27,7 @@ type Neighbours = Map<ItemId, Map<ItemId, number>>
 const recentShare = 0.05
 /**
  * Of item-to-item: steps looked back, what one step further back counts less, and the count that keeps chance pairs
- * from the top (see itemToItem.ts).
+ * from the top.
  */
 const [window, recency, shrinkage] = [10, 0.8, 30]
 

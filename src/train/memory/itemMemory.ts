@@ -27,8 +27,9 @@ export const memoryLimits = {
   halfLifePerItem: 50,
   /** A list is sent again when an entry has moved by more than this; entries below half of it are not sent. */
   moveMin: 0.01,
-  /** Lists sent with one commit at most; the others wait for the next. */
-  sentMax: 2000,
+  /** Lists compared, and lists sent, with one commit at most; the others wait for the next. */
+  comparedMax: 2000,
+  sentMax: 1000,
   /** Rows looked at with each commit because of what changed around them: counts of their neighbours, items gone. */
   sweptRows: 256
 }
@@ -125,13 +126,14 @@ export class ItemMemory {
   }
 
   /**
-   * Lists that moved by more than `moveMin` since they were sent, at most `sentMax`: of the rows that examples touched,
-   * and of some others in turn. So a list as sent is within `moveMin` of the counts: at each commit where its item was
-   * in an example, within one round of all rows where only the counts of its neighbours changed.
+   * Lists that moved by more than `moveMin` since they were sent, at most `sentMax`, oldest change first: of the rows
+   * that examples touched, and of some others in turn. So once nothing waits, a list as sent is within `moveMin` of the
+   * counts: at each commit where its item was in an example, within one round of all rows where only the counts of its
+   * neighbours changed.
    */
   takeUpdates(): ModelUpdate[] {
     const updates: ModelUpdate[] = []
-    const { sentMax, sweptRows } = this.limits
+    const { comparedMax, sentMax, sweptRows } = this.limits
     for (const itemId of this.#gone)
       if (this.#items.rowOf(itemId) === 0) updates.push(listUpdate(itemId, [], []))
       else this.#wait(this.#items.rowOf(itemId), 2)
@@ -141,8 +143,9 @@ export class ItemMemory {
       this.#sweep = (this.#sweep + 1) % rows
       if (this.#store.list(this.#sweep) !== undefined) this.#wait(this.#sweep, 1)
     }
+    let compared = 0
     for (const [row, how] of this.#waiting) {
-      if (updates.length >= sentMax) break
+      if (updates.length >= sentMax || compared++ >= comparedMax) break
       this.#waiting.delete(row)
       const update = this.#update(row, how === 2 || this.#isRestored)
       if (update !== undefined) updates.push(update)
@@ -219,23 +222,40 @@ export class ItemMemory {
     this.#wait(h, 1)
   }
 
+  /**
+   * A newcomer to a full list takes the place of the weakest if it is at least as strong, and otherwise reduces it by
+   * its own count: what keeps coming gets in, what came once is lost again.
+   */
   #add(row: number, neighbour: number, into: number, from: number): void {
     const generation = this.#items.generation(neighbour) & 0xffff
     let list = this.#store.list(row) ?? this.#store.grow(row, 1)
     const { ids, generations, start, end } = list
+    let weakest = start
+    let least = Number.POSITIVE_INFINITY
     let at = start
     for (; at < end && ids[at]! >= 0; at++) {
-      if (ids[at] !== neighbour || generations[at] !== generation) continue
-      list.into[at]! += into * this.#unit
-      list.from[at]! += from * this.#unit
-      return
+      if (ids[at] === neighbour && generations[at] === generation) {
+        list.into[at]! += into * this.#unit
+        list.from[at]! += from * this.#unit
+        return
+      }
+      const count = list.into[at]! + list.from[at]!
+      if (count >= least) continue
+      least = count
+      weakest = at
     }
     if (at === end && end - start < this.limits.slots) {
       list = this.#store.grow(row, end - start + 1)
       at = list.start + end - start
     } else if (at === end) {
-      at = this.#place(list, (into + from) * this.#unit)
-      if (at < 0) return
+      const gained = (into + from) * this.#unit
+      if (gained < least) {
+        const left = (least - gained) / least
+        list.into[weakest]! *= left
+        list.from[weakest]! *= left
+        return
+      }
+      at = weakest
       // What was sent of the one that goes is wrong from now on.
       if (list.sent[at]! > 0) this.#wait(row, 2)
     }
@@ -244,28 +264,6 @@ export class ItemMemory {
     list.into[at] = into * this.#unit
     list.from[at] = from * this.#unit
     list.sent[at] = 0
-  }
-
-  /**
-   * Slot of a full list for a newcomer, or −1: it takes the place of an item that is gone, or of the weakest if it is at
-   * least as strong; otherwise it reduces the weakest by its own count: what keeps coming gets in, what came once is
-   * lost again.
-   */
-  #place(list: NeighbourList, gained: number): number {
-    let weakest = list.start
-    let least = Number.POSITIVE_INFINITY
-    for (let at = list.start; at < list.end; at++) {
-      if (!this.#isSame(list, at)) return at
-      const count = list.into[at]! + list.from[at]!
-      if (count >= least) continue
-      least = count
-      weakest = at
-    }
-    if (gained >= least) return weakest
-    const left = (least - gained) / least
-    list.into[weakest]! *= left
-    list.from[weakest]! *= left
-    return -1
   }
 
   #age(growth: number): void {
