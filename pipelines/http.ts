@@ -71,6 +71,14 @@ export async function startHttpService(
     readiness,
     lookup: { ...lookup, eventTypes: countedTypes(config.events.types) },
     accept: (interactions, traceparent) => append(io, interactions, traceparent),
+    changeItems: (changes) =>
+      io.log.append(
+        config.topics.items,
+        changes.map(({ itemId, item }) => ({
+          key: text.encode(itemId),
+          value: item === null ? null : io.codecs.item.encode(item)
+        }))
+      ),
     erase: (userId) => io.log.append(config.topics.interactions, [erasureEvent(userId)]),
     options: config.serve,
     port,

@@ -64,7 +64,7 @@ test('good records become sequences; bad and late ones are set aside with their 
   assert.equal(io.log.records(lateTopic('interactions')).length, 1)
   assert.deepEqual(disk.counts.account, {
     ...{ reader: 'sequence', read: 9, waiting: 0 },
-    outcomes: { placed: 2, erasure: 0, duplicate: 1, late: 1, ignored: 1, rejected: 4 }
+    outcomes: { placed: 2, feedback: 0, erasure: 0, duplicate: 1, late: 1, ignored: 1, rejected: 4 }
   })
   assert.deepEqual(disk.counts.ignoredTypes, { named: [['hover', 1]], other: 0 })
   const sequences = io.log.records('user-sequences').map(({ value }) => io.codecs.userSequence.decode(value!))

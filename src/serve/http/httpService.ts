@@ -12,6 +12,7 @@ import { addConsolePage, loadConsoleFiles } from './consolePage.ts'
 import { addEventRoutes, type EventParts, PostedAccount } from './eventRoutes.ts'
 import { addGuard } from './guard.ts'
 import { createHttpApp } from './httpApp.ts'
+import { addItemChangeRoutes, type ItemParts } from './itemRoutes.ts'
 import { addListRoutes, type ListParts } from './listRoutes.ts'
 import { ListTimes } from './listTimes.ts'
 import { addLookupRoutes, type LookupParts } from './lookupRoutes.ts'
@@ -23,7 +24,7 @@ export interface ServiceLogger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
-export interface HttpServiceParts extends ListParts, EventParts {
+export interface HttpServiceParts extends ListParts, EventParts, Partial<Pick<ItemParts, 'changeItems'>> {
   readonly readiness: () => Readiness
   readonly options: ServeOptions
   readonly logger?: ServiceLogger
@@ -104,6 +105,8 @@ export function createHttpService(parts: HttpServiceParts): HttpService {
   app.register(async (routes) => {
     addListRoutes(routes, parts)
     addEventRoutes(routes, parts, account)
+    if (parts.changeItems !== undefined)
+      addItemChangeRoutes(routes, { changeItems: parts.changeItems, clock: parts.clock })
     if (options.console && parts.lookup !== undefined) {
       const answers = () => ({ ...times.numbers(), events: account.numbers().outcomes.accepted })
       addLookupRoutes(routes, parts.lookup, {

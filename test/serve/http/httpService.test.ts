@@ -10,6 +10,7 @@ import { createMetrics } from '../../../src/monitor/metricsRegistry.ts'
 import type { Interaction } from '../../../src/records/interaction.ts'
 import { addSeen } from '../../../src/records/seenItems.ts'
 import { createHttpService, type HttpServiceParts } from '../../../src/serve/http/httpService.ts'
+import type { ItemChange } from '../../../src/serve/http/itemRoutes.ts'
 import { Recommender } from '../../../src/serve/recommender.ts'
 import type { SessionEncoder } from '../../../src/serve/sessions.ts'
 import { describedAnswer } from '../../support/describedAnswer.ts'
@@ -320,6 +321,47 @@ test('which seen items may come again is said by event type and age', async (t) 
     assert.match(problem(await get(`/v1/users/u/recommendations?${query}`), 400).detail, detail)
   assert.match(problem(await post('/v1/events', { ...click, type: 'hide', value: 0 }), 400).detail, /number of days/)
   assert.equal((await post('/v1/events', { ...click, type: 'dislike', value: -1 })).statusCode, 202)
+})
+
+test('items are added, replaced and deleted, all of a request or none', async (t) => {
+  const changes: ItemChange[] = []
+  const { service, post } = await setUp(t, {
+    changeItems: async (given) => {
+      changes.push(...given)
+    }
+  })
+  const send = (method: 'PUT' | 'DELETE', url: string, payload?: unknown) =>
+    service.app.inject({ method, url, ...(payload === undefined ? {} : { payload: payload as object }) })
+  const put = await send('PUT', '/v1/items/a%2Fb', {
+    title: 'A',
+    features: { genre: ['x', 'y'], price: 9.5, used: true }
+  })
+  assert.deepEqual([put.statusCode, put.json()], [202, { itemIds: ['a/b'] }])
+  const features = { genre: ['x', 'y'], price: ['9.5'], used: ['true'] }
+  assert.deepEqual(changes.pop(), { itemId: 'a/b', item: { itemId: 'a/b', title: 'A', features, updatedAtMs: nowMs } })
+  assert.equal((await send('PUT', '/v1/items/z', {})).statusCode, 202)
+  assert.deepEqual(changes.pop()?.item, { itemId: 'z', features: {}, updatedAtMs: nowMs })
+  assert.equal((await send('DELETE', '/v1/items/z')).statusCode, 202)
+  assert.deepEqual(changes.pop(), { itemId: 'z', item: null })
+  assert.deepEqual((await post('/v1/items', [{ itemId: ' p ' }, { itemId: 'q', title: 'Q' }])).json(), {
+    itemIds: ['p', 'q']
+  })
+  assert.deepEqual(
+    changes.splice(0).map(({ itemId }) => itemId),
+    ['p', 'q']
+  )
+  assert.match(
+    problem(await post('/v1/items', [{ itemId: 'p' }, { itemId: 'q', features: { genre: [''] } }]), 400).detail,
+    /^\[1\]: features/
+  )
+  assert.match(
+    problem(await send('PUT', '/v1/items/z', { name: 'x' }), 400).detail,
+    /no field "name"; known are title, features/
+  )
+  problem(await post('/v1/items', []), 400)
+  problem(await send('PUT', '/v1/items/z', { features: { price: { lt: 1 } } }), 400)
+  assert.deepEqual(changes, [])
+  problem(await send('DELETE', '/v1/items'), 405)
 })
 
 test('items to exclude: separated by commas or repeated; an id may have a comma itself', async (t) => {

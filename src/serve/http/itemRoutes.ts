@@ -1,0 +1,98 @@
+// Changes of the catalogue: durable in the log before the answer; vectors and lists follow.
+
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+import type { Clock } from '../../core/clock.ts'
+import { setOwn } from '../../core/own.ts'
+import { itemProblem } from '../../records/admission.ts'
+import type { CatalogueItem } from '../../records/catalogueItem.ts'
+import type { ItemId } from '../../records/interaction.ts'
+import { named } from '../answers.ts'
+import { ProblemError } from './problem.ts'
+import { addRoute } from './route.ts'
+import { bodyIdSchema, invalid } from './validation.ts'
+
+/** An item of the catalogue, or one that is to be deleted. */
+export interface ItemChange {
+  readonly itemId: ItemId
+  /** null: deleted. */
+  readonly item: CatalogueItem | null
+}
+
+export interface ItemParts {
+  /** Resolves when the changes are durable. @throws UnavailableError if they cannot be made so now */
+  readonly changeItems: (changes: readonly ItemChange[]) => Promise<void>
+  readonly clock: Clock
+}
+
+/** Items in one request. */
+const itemsMax = 1000
+
+const featureSchema = z.union([z.string(), z.number(), z.boolean(), z.array(z.string())])
+
+const contentShape = {
+  title: z.string().nullish(),
+  features: z
+    .record(z.string(), featureSchema)
+    .meta({ title: 'an object of values by field, such as {"category": ["Books"], "price": 9.5}' })
+    .nullish()
+}
+
+const contentSchema = named('ItemContent', contentShape)
+const postedItemSchema = named('PostedItem', { itemId: bodyIdSchema('The item'), ...contentShape })
+const changedSchema = named('ChangedItems', { itemIds: z.array(z.string()).describe('In the order of the request') })
+
+export function addItemChangeRoutes(app: FastifyInstance, { changeItems, clock }: ItemParts): void {
+  const change = async (changes: readonly ItemChange[]) => {
+    await changeItems(changes)
+    return { itemIds: changes.map(({ itemId }) => itemId) }
+  }
+  addRoute(
+    app,
+    {
+      ...{ method: 'PUT', url: '/v1/items/:id', operationId: 'putItem', pathId: 'The item', status: 202 },
+      summary: 'Adds an item to the catalogue, or replaces its title and features',
+      body: contentSchema,
+      answer: changedSchema
+    },
+    async ({ params, body }) => change(itemsOf([{ itemId: params.id, ...body }], clock.nowMs()))
+  )
+  addRoute(
+    app,
+    {
+      ...{ method: 'POST', url: '/v1/items', operationId: 'postItems', status: 202 },
+      summary: 'Adds items to the catalogue, or replaces their titles and features, all of them or none',
+      body: z.array(postedItemSchema).min(1).max(itemsMax),
+      answer: changedSchema
+    },
+    async ({ body }) => change(itemsOf(body, clock.nowMs()))
+  )
+  addRoute(
+    app,
+    {
+      ...{ method: 'DELETE', url: '/v1/items/:id', operationId: 'deleteItem', pathId: 'The item', status: 202 },
+      summary: 'Deletes an item of the catalogue: it leaves the index, and is in no list until it is added again',
+      answer: changedSchema
+    },
+    async ({ params, body }) => {
+      if (body !== undefined) throw new ProblemError(400, 'deleting an item takes no body')
+      return change([{ itemId: params.id, item: null }])
+    }
+  )
+}
+
+/** @throws ProblemError 400 with all problems */
+function itemsOf(posted: readonly z.infer<typeof postedItemSchema>[], updatedAtMs: number): ItemChange[] {
+  const problems: string[] = []
+  const changes = posted.map(({ itemId, title = null, features }, i): ItemChange => {
+    const texts: Record<string, string[]> = {}
+    for (const [field, value] of Object.entries(features ?? {})) setOwn(texts, field, [value].flat().map(String))
+    const id = itemId.trim()
+    const item = { itemId: id, ...(title === null ? {} : { title }), features: texts, updatedAtMs }
+    const problem = itemProblem(item)
+    if (problem !== undefined) problems.push(posted.length > 1 ? `[${i}]: ${problem}` : problem)
+    return { itemId: id, item }
+  })
+  if (problems.length > 0) throw invalid(problems)
+  return changes
+}
