@@ -9,6 +9,8 @@ export class Broker {
    * @param options secure: a second listener on TLS, with SASL for `secureUser`
    */
   static start(version?: string, options?: { readonly secure?: boolean; authorize?: boolean }): Promise<Broker>
+  /** Brokers of one cluster with a replica of each topic on each; two of three must be in sync for a write. */
+  static startCluster(count: number, version?: string): Promise<Broker[]>
   /** `127.0.0.1:port` */
   readonly address: string
   readonly secureAddress: string

@@ -21,12 +21,18 @@ export const noJavaStatus = 69
 /** Of a broker that starts in 1.5 s, on a machine that is busy. */
 const startMsMax = 120_000
 
-/** A member of a group waits for nobody at first; one broker keeps every replica; a topic is made on purpose. */
-function properties(dataDir, port, controllerPort, more = {}) {
+/**
+ * A member of a group waits for nobody at first; every broker has every internal replica; a topic is made on purpose.
+ *
+ * @param {readonly number[]} controllerPorts of all brokers of the cluster, in the order of their ids
+ */
+function properties({ id = 1, dataDir, port, controllerPorts }, more = {}) {
+  const controllerPort = controllerPorts[id - 1]
+  const count = controllerPorts.length
   return Object.entries({
     'process.roles': 'broker,controller',
-    'node.id': 1,
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    'node.id': id,
+    'controller.quorum.voters': controllerPorts.map((each, i) => `${i + 1}@127.0.0.1:${each}`).join(','),
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
     'controller.listener.names': 'CONTROLLER',
@@ -34,10 +40,12 @@ function properties(dataDir, port, controllerPort, more = {}) {
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': dataDir,
     'auto.create.topics.enable': false,
-    'offsets.topic.replication.factor': 1,
+    'offsets.topic.replication.factor': count,
     'offsets.topic.num.partitions': 4,
-    'transaction.state.log.replication.factor': 1,
-    'transaction.state.log.min.isr': 1,
+    'transaction.state.log.replication.factor': count,
+    'transaction.state.log.min.isr': Math.min(2, count),
+    'default.replication.factor': count,
+    'min.insync.replicas': Math.min(2, count),
     'transaction.state.log.num.partitions': 4,
     'group.initial.rebalance.delay.ms': 0,
     'group.min.session.timeout.ms': 1000,
@@ -77,6 +85,9 @@ function secureProperties(port, controllerPort, securePort, keystore) {
   }
 }
 
+const defaultVersion = () => process.env.KAFKA_VERSION || '4.3.1'
+const newClusterId = () => randomBytes(16).toString('base64url').replace(/^-/, 'A')
+
 const keystorePassword = 'of-a-test'
 
 /** Whoever comes by the plain listener is nobody, and may do everything. */
@@ -108,17 +119,8 @@ export class Broker {
    * @param {{ secure?: boolean, authorize?: boolean }} options `authorize`: whoever comes by the secure listener may do
    *   what was granted, and no more
    */
-  static async start(version = process.env.KAFKA_VERSION || '4.3.1', { secure = false, authorize = false } = {}) {
-    const broker = new Broker()
-    const cache = path.join(
-      process.env.MTMI_CACHE ||
-        path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
-      `kafka-${version}`
-    )
-    broker.#libs = jars(cache, version)
-    broker.#archive = path.join(cache, 'classes.jsa')
-    broker.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'mtmi-kafka-'))
-    broker.#port = await freePort()
+  static async start(version = defaultVersion(), { secure = false, authorize = false } = {}) {
+    const broker = await Broker.#prepare(version)
     const controllerPort = await freePort()
     let more = {}
     const scram = []
@@ -153,25 +155,47 @@ export class Broker {
       for (const mechanism of ['SCRAM-SHA-256', 'SCRAM-SHA-512'])
         scram.push('--add-scram', `${mechanism}=[name=${username},password=${password}]`)
     }
-    fs.writeFileSync(
-      broker.#file('server.properties'),
-      properties(broker.#file('data'), broker.#port, controllerPort, more)
-    )
-    const clusterId = randomBytes(16).toString('base64url').replace(/^-/, 'A')
-    const format = [
-      'kafka.tools.StorageTool',
-      'format',
-      '-t',
-      clusterId,
-      '-c',
-      broker.#file('server.properties'),
-      ...scram
-    ]
-    const formatted = spawnSync('java', [...jvmArguments(broker.#libs, ['-Xmx128m']), ...format], { encoding: 'utf8' })
-    if (formatted.status !== 0)
-      throw new Error(`formatting the broker's storage failed:\n${formatted.stdout}${formatted.stderr}`)
+    broker.#format(newClusterId(), { controllerPorts: [controllerPort] }, more, scram)
     await broker.run()
     return broker
+  }
+
+  /**
+   * Brokers of one cluster, each a controller as well: topics have a replica on each, and two must be in sync for a
+   * write (one, where there are two brokers or one).
+   */
+  static async startCluster(count, version = defaultVersion()) {
+    const brokers = []
+    for (let i = 0; i < count; i++) brokers.push(await Broker.#prepare(version))
+    const controllerPorts = []
+    for (let i = 0; i < count; i++) controllerPorts.push(await freePort())
+    const clusterId = newClusterId()
+    for (const [i, broker] of brokers.entries()) broker.#format(clusterId, { id: i + 1, controllerPorts })
+    await Promise.all(brokers.map((broker) => broker.run()))
+    return brokers
+  }
+
+  static async #prepare(version) {
+    const broker = new Broker()
+    const cache = path.join(
+      process.env.MTMI_CACHE ||
+        path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'mtmi-stream'),
+      `kafka-${version}`
+    )
+    broker.#libs = jars(cache, version)
+    broker.#archive = path.join(cache, 'classes.jsa')
+    broker.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'mtmi-kafka-'))
+    broker.#port = await freePort()
+    return broker
+  }
+
+  #format(clusterId, place, more = {}, scram = []) {
+    const file = this.#file('server.properties')
+    fs.writeFileSync(file, properties({ ...place, dataDir: this.#file('data'), port: this.#port }, more))
+    const format = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', file, ...scram]
+    const formatted = spawnSync('java', [...jvmArguments(this.#libs, ['-Xmx128m']), ...format], { encoding: 'utf8' })
+    if (formatted.status !== 0)
+      throw new Error(`formatting the broker's storage failed:\n${formatted.stdout}${formatted.stderr}`)
   }
 
   get address() {
@@ -198,7 +222,7 @@ export class Broker {
     const log = fs.openSync(this.#file('broker.log'), 'a')
     // The classes of the first run, kept in an archive, halve the start of every later one.
     const sharing = firstTime
-      ? `-XX:ArchiveClassesAtExit=${this.#archive}.${process.pid}`
+      ? `-XX:ArchiveClassesAtExit=${this.#archive}.${this.#port}`
       : `-XX:SharedArchiveFile=${this.#archive}`
     const memory = process.env.KAFKA_HEAP || '-Xmx384m'
     this.#process = spawn(
@@ -212,8 +236,8 @@ export class Broker {
     fs.closeSync(log)
     if (firstTime)
       this.#process.once('exit', () => {
-        if (fs.existsSync(`${this.#archive}.${process.pid}`))
-          fs.renameSync(`${this.#archive}.${process.pid}`, this.#archive)
+        if (fs.existsSync(`${this.#archive}.${this.#port}`))
+          fs.renameSync(`${this.#archive}.${this.#port}`, this.#archive)
       })
     const startedMs = performance.now()
     while (!(await isOpen(this.#port))) {
