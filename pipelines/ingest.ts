@@ -30,9 +30,9 @@ export async function ingest(context: StageContext, { json }: { readonly json: b
   const look = () => progressOf(stage, log)
   const accounts = () => [sumAccounts('ingest', stage.accounts().values())]
   const watched = { stage: 'ingest', look } as const
-  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   const offsets = fileOffsets(run)
   const stage = new IngestStage({ ...io, ...logger.forStages, sources, offsets, acceptNewTopic, measure })
+  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   begun()
   let isAtEnd = false
   tasks.keep('ingest', 'ingest', { restarts: false }, async ({ signal }) => {

@@ -26,7 +26,6 @@ export async function sequence(context: StageContext): Promise<void> {
   }
   const accounts = () => [stage.status().account, catalogue.account()]
   const watched = { stage: 'sequence', look } as const
-  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
   const catalogueMeter = new AccountMeter(catalogue.account())
   const disk = sequenceDisk(run, config, place)
@@ -45,6 +44,7 @@ export async function sequence(context: StageContext): Promise<void> {
       catalogue: catalogue.catalogue
     })
   })
+  const ops = await startOpsServer({ port: opsPort, io, metrics, tasks, watched, accounts, say: logger.info })
   begun()
   tasks.keep('sequence', 'sequencing', { restarts: false }, ({ signal }) => stage.run(signal))
   logger.info(`sequencing ${topic} in ${run.root}`)

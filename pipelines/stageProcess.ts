@@ -74,6 +74,7 @@ export async function runStageProcess(
       try {
         await body({ io, run, place, once, acceptNewTopic, logger, metrics, measure, tasks, opsPort, servePort, begun })
       } finally {
+        await tasks.stop().catch(() => {}) // the body has thrown it
         // Brokers that do not answer must not keep a process alive that has failed.
         await withinMs(systemClock, closeMaxMs, io.log.close())
       }
