@@ -251,8 +251,8 @@ export interface VectorIndex {
   search(query: InterestQuery, limit: number, filter?: Filter, options?: SearchOptions): Promise<SearchResult>
   /**
    * What a list of up to `limit` items is chosen from, in the live version: the `limit` nearest items of each interest,
-   * and the `limit` best by the whole score of those that the memory knows something of. Each comes with every cosine
-   * and with its memory, so that its score is exact.
+   * and those that the memory lifts among the `limit` best by the whole score (Qdrant: the `limit` with the most votes).
+   * Each comes with every cosine and with its memory, so that its score is exact.
    * @throws UnavailableError if no version is live
    */
   candidates(query: CandidateQuery, limit: number, filter: Filter, options: CandidateOptions): Promise<CandidateResult>

@@ -21,24 +21,9 @@ import {
   type PopularItem,
   type SearchOptions
 } from '../vectorIndex.ts'
-import { featureKey, featuresText, type Profile, profileFilter } from './itemProfiles.ts'
+import { type Entry, featureKey, featuresText, type ItemFilter, type Profile, profileFilter } from './itemProfiles.ts'
 import { MemoryPostings } from './memoryPostings.ts'
 import type { StoredList } from './pointCodec.ts'
-
-export interface ItemFilter {
-  readonly exclude: Iterable<string>
-  /** `hashKey` of ids. */
-  readonly excludeHashes?: ReadonlySet<number> | undefined
-  readonly features: FeatureFilter | undefined
-}
-
-interface Entry {
-  readonly id: string
-  readonly step: number
-  readonly payload: ItemPayload
-  readonly profile: Profile | undefined
-  readonly listChangedAt: number
-}
 
 /**
  * Below this share of all rows a feature's own rows are scored one by one: a call for one row costs about eight times
@@ -47,8 +32,8 @@ interface Entry {
 const listShareMax = 1 / 8
 /** Rows that a search by words reads: some 50 ms, for which other searches wait. */
 const likeRowsMax = 300_000
-/** Of the rows that get votes, those with the most are scored: a few tenths of a millisecond. */
-const votedRowsMax = 2_000
+/** Of the rows that get votes, those with the most are scored: some 2 µs each. */
+const votedRowsMax = 500
 const noList: StoredList = { changedAt: 0, read: () => undefined }
 const noThresholds = new Float32Array(groupSize).fill(Number.NEGATIVE_INFINITY)
 /** Gaps are closed when they are more than this many and a quarter of all rows. */
@@ -149,7 +134,7 @@ export class ExactItems {
   }
 
   /**
-   * The `limit` nearest items to each of the vectors, and the `limit` best by the whole score of those that get votes.
+   * The `limit` nearest items to each of the vectors, and those that votes lift among the `limit` best.
    *
    * @param vectors [K, D], of length 1; K may be 0
    */
@@ -162,19 +147,30 @@ export class ExactItems {
   ): Candidates {
     const [D, K] = [this.dimensions, vectors.length / this.dimensions]
     const admits = this.#admission(filter)
-    const chosen = new Set(this.#nearest(vectors, limit, filter, admits).flatMap((top) => top.sorted((row) => row)))
-    const voted = new TopRows(Math.min(votedRowsMax, this.#rows.size))
-    for (const row of this.#memory.count(votes, this.#entries.length)) {
-      const sum = this.#memory.sum(row)
-      if (sum > voted.threshold && admits(row)) voted.offer(row, sum)
-    }
+    const nearest = this.#nearest(vectors, limit, filter, admits)
+    const chosen = new Set(nearest.flatMap((top) => top.sorted((row) => row)))
+    const voted = this.#memory.count(votes, this.#entries.length)
     const cosines = new Float32Array(K)
     const best = new TopRows(Math.min(limit, this.#rows.size))
-    for (const [row, sum] of voted.sorted((row, sum) => [row, sum] as const)) {
+    const offer = (row: number) => {
       this.#cosines(row, cosines, 0, K)
-      const score = scoreOf(cosines, 0, K, scoring) + sum
+      const score = scoreOf(cosines, 0, K, scoring) + this.#memory.sum(row)
       if (score > best.threshold) best.offer(row, score)
     }
+    for (const row of voted.length > 0 ? chosen : []) offer(row) // no other has a cosine above the last of each list
+    const others = scoreOf(
+      Float32Array.from(nearest, ({ threshold }) => threshold),
+      0,
+      K,
+      scoring
+    )
+    const promising = new TopRows(Math.min(votedRowsMax, this.#rows.size))
+    for (const row of voted) {
+      const sum = this.#memory.sum(row)
+      if (others + sum > best.threshold && sum > promising.threshold && !chosen.has(row) && admits(row))
+        promising.offer(row, sum)
+    }
+    for (const row of promising.sorted((row) => row)) if (others + this.#memory.sum(row) > best.threshold) offer(row)
     for (const row of best.sorted((row) => row)) chosen.add(row)
     const rows = [...chosen]
     const found = {

@@ -2,6 +2,22 @@
 
 import { own } from '../../core/own.ts'
 import { conditionsOf, type FeatureFilter, meets } from '../itemFilter.ts'
+import type { ItemPayload } from '../vectorIndex.ts'
+
+export interface ItemFilter {
+  readonly exclude: Iterable<string>
+  /** `hashKey` of ids. */
+  readonly excludeHashes?: ReadonlySet<number> | undefined
+  readonly features: FeatureFilter | undefined
+}
+
+export interface Entry {
+  readonly id: string
+  readonly step: number
+  readonly payload: ItemPayload
+  readonly profile: Profile | undefined
+  readonly listChangedAt: number
+}
 
 export interface Profile {
   readonly features: Readonly<Record<string, readonly string[]>>

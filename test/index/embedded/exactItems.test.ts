@@ -4,8 +4,11 @@ import fc from 'fast-check'
 import { compileKernel } from '../../../infra/buildKernel.mjs'
 import { Rng } from '../../../src/core/rng.ts'
 import { ExactItems } from '../../../src/index/embedded/exactItems.ts'
+import { nearestInterest, scoreOf } from '../../../src/index/interestScore.ts'
 import { itemScanWasm } from '../../../src/index/itemScanWasm.ts'
 import { blockRows, ItemTable } from '../../../src/index/itemTable.ts'
+import { votesOf, weightsIn } from '../../../src/index/memory.ts'
+import { mergeInterests } from '../../../src/index/mergeInterests.ts'
 import { randomUnit } from '../../conformance/vectorIndexPoints.ts'
 
 const everything = { exclude: [], features: undefined }
@@ -159,5 +162,39 @@ test('a rare feature and a common one give what a search through everything woul
       Object.entries(features).every(([field, value]) => items.get(itemId)?.payload.features?.[field]?.includes(value))
     )
     assert.deepEqual(list, expected?.slice(0, 10))
+  }
+})
+
+test('a list chosen from the candidates is the list of all items, by both scores, with votes of any weight', () => {
+  const rng = new Rng(17)
+  const [D, K, N] = [8, 3, 1200]
+  const items = new ExactItems(D)
+  const vectors = Array.from({ length: N }, () => randomUnit(rng, D))
+  const lists = vectors.map(() => {
+    const neighbours = [...new Set(Array.from({ length: rng.integer(12) }, () => `item ${rng.integer(N)}`))]
+    return { neighbours, weights: Float32Array.from(neighbours, () => rng.uniform()) }
+  })
+  for (const [row, vector] of vectors.entries())
+    items.upsert(`item ${row}`, 1, vector, { count: 1, updatedAtMs: 0 }, { changedAt: 1, read: () => lists[row]! })
+  for (let query = 0; query < 60; query++) {
+    const scoring = query % 2 === 0 ? nearestInterest : ({ form: 'mixture', temperature: 0.12 } as const)
+    const interests = Float32Array.from(Array.from({ length: K }, () => [...randomUnit(rng, D)]).flat())
+    const history = [...new Set(Array.from({ length: 25 }, () => `item ${rng.integer(N)}`))]
+    const votes = votesOf(history, { weight: [0.05, 0.5, 3][query % 3]!, decay: 0.9 })
+    const filter = { exclude: history, features: undefined }
+    // Twice as many candidates as places, as lists by a mixture are made: by the nearest interest as many are enough.
+    const found = items.candidates(interests, votes, query % 2 === 0 ? 20 : 40, filter, { scoring })
+    const all = vectors.map((vector, row) => {
+      const cosines = Array.from({ length: K }, (_, k) =>
+        vector.reduce((sum, value, d) => sum + value * interests[k * D + d]!, 0)
+      )
+      const shares = weightsIn(lists[row], votes.items)
+      const memory = shares.reduce((sum, share, age) => sum + share * votes.weights[age]!, 0)
+      return { id: `item ${row}`, score: scoreOf(cosines, 0, K, scoring) + memory }
+    })
+    const expected = all.filter(({ id }) => !history.includes(id)).sort((a, b) => b.score - a.score)
+    const merged = mergeInterests(found, 20, new Set(), { quotaShare: 0, scoring })
+    for (const [place, { score }] of merged.entries()) assert(Math.abs(score - expected[place]!.score) < 1e-5)
+    assert.equal(merged.length, 20)
   }
 })
