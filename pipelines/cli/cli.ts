@@ -271,7 +271,7 @@ withOptions(
   ]),
   [new Option('--explain', 'With variables, bounds and reasons').default(false, 'no'), json()]
 ).action(async (options) => (await import('./showConfig.ts')).showConfig(configured(), options))
-const topics = addCommand(program, 'topics', 'The topics on Kafka: plan, apply', [
+const topics = addCommand(program, 'topics', 'The topics on Kafka: plan, apply, repartition', [
   ['mtmi topics plan', 'what is missing or different; changes nothing']
 ])
 withOptions(
@@ -284,6 +284,19 @@ withOptions(
   ]),
   [json()]
 ).action(async (options) => (await import('./topics.ts')).applyTopicsCommand(configured(), options))
+withOptions(
+  addCommand(
+    topics,
+    'repartition',
+    'Another number of partitions. Histories and unread events go to new topics; stop all stages before',
+    [['mtmi topics repartition --partitions 12', 'prints the settings to change']]
+  ),
+  [
+    new Option('--partitions <number>', 'Partitions of the new topics').argParser(wholeNumber).makeOptionMandatory(),
+    new Option('--skip-unread', 'Also where train or publish have not read everything').default(false, 'no'),
+    json()
+  ]
+).action(async (options) => (await import('./topics.ts')).repartitionCommand(configured(), options))
 const offsets = addCommand(program, 'offsets', 'Positions of stages in topics on Kafka: show, reset', [
   ['mtmi offsets show', 'position and lag by partition']
 ])

@@ -32,7 +32,7 @@ const historiesAtOnce = 512
  * After a topic was replaced, and after a reset, offsets of `interactions` continue behind all that were used before, so
  * that those in windows, in `user-sequences` and in the trainer's state keep their meaning: `base` is added to each.
  */
-const baseStep = 2n ** 32n
+export const baseStep = 2n ** 32n
 
 /** A process's own disk. */
 export interface OwnedDisk {
@@ -104,7 +104,7 @@ export async function openOwnedSequences(
       const report = await restoreStore(store, partition, changesOf(io, { partition, from: held, source }))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
       outdated = report.outdated
-    } else if (end === 0n) outdated = Array.from(store.users(), ([userId]) => userId) // a topic that lost its histories
+    } else if (end === 0n) outdated = usersOf(store, partition, sequences.partitions) // a topic that lost its histories
     await settleSource(store, { ...options, source, partition, id: interactions.id, reset })
     await emitAgain(io, store, partition, outdated)
     const save = (held: bigint) =>
@@ -166,6 +166,15 @@ async function settleSource(
     await store.commit(first, store.watermarkMs())
   }
   if (source.base > 0n) store.source = { id, base: source.base }
+}
+
+/** Those that belong to the partition; others, of another number of partitions, are deleted. */
+function usersOf(store: SequenceStore, partition: number, partitions: number): UserId[] {
+  const users: UserId[] = []
+  for (const [userId] of [...store.users()])
+    if (partitionOf(text.encode(userId), partitions) === partition) users.push(userId)
+    else store.delete(userId)
+  return users
 }
 
 /** Before anything else is emitted: `committed` of a later record promises that the topic has everything below it. */

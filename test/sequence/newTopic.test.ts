@@ -6,36 +6,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CorruptError } from '../../src/core/errors.ts'
 import { sequenceOf } from '../../src/log/userRecords.ts'
 import type { UserSequence } from '../../src/records/userSequence.ts'
-import {
-  type OwnedDisk,
-  openOwnedSequences,
-  type StoredPosition,
-  type StoredTopics
-} from '../../src/sequence/ownedSequences.ts'
+import { type OwnedDisk, openOwnedSequences } from '../../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { RepeatFilter } from '../../src/train/repeatFilter.ts'
-import { MemoryDisk, MemorySequenceStore } from '../support/memorySequenceStore.ts'
+import { ownedDisk } from '../support/memoryOwnedDisk.ts'
 import { type TestStageIo, testStageIo } from '../support/stageIo.ts'
-
-function ownedDisk(): OwnedDisk {
-  const stores = new Map<number, MemoryDisk>()
-  const positions = new Map<number, StoredPosition>()
-  let topics: StoredTopics | undefined
-  return {
-    async open(partition) {
-      const disk = stores.get(partition) ?? new MemoryDisk()
-      stores.set(partition, disk)
-      return new MemorySequenceStore(disk)
-    },
-    load: (partition) => positions.get(partition),
-    save: (partition, position) => void positions.set(partition, position),
-    remove: (partition) => void stores.delete(partition),
-    loadTopics: () => topics,
-    saveTopics: (stored) => {
-      topics = stored
-    }
-  }
-}
 
 let clicks = 0
 

@@ -16,15 +16,16 @@ import { IngestStage } from '../../src/ingest/ingestStage.ts'
 import { openSource } from '../../src/ingest/sourceMapper.ts'
 import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 import { applyTopics, wantedTopics } from '../../src/log/kafka/kafkaTopics.ts'
+import { partitionOf } from '../../src/log/partitioner.ts'
 import type { StageIo } from '../../src/log/stageIo.ts'
 import { createCodecs } from '../../src/records/avro/avroCodecs.ts'
 import { LocalRegistry } from '../../src/records/registry/localRegistry.ts'
 import { openOwnedSequences, ownedDisk } from '../../src/sequence/ownedSequences.ts'
 import { SequenceStage } from '../../src/sequence/sequenceStage.ts'
 import { lastLine, mtmi } from '../support/mtmiProcess.ts'
-import { brokers, hangMs, kafka, kafkaOptions, removeTopics, skip } from './kafka.ts'
+import { brokers, hangMs, kafka, kafkaOptions, openLog, removeTopics, skip } from './kafka.ts'
 
-const users = 5
+let users = 5
 let clicks = 0
 
 /** One run; each stage reads everything, and ends. */
@@ -47,7 +48,7 @@ class Run {
       { topic: this.source, format: 'json', user: 'u', item: 'i', type: '=click', time: { path: 't', unit: 'ms' } }
     ]
   }
-  readonly config = resolveConfig(this.settings, {})
+  config = resolveConfig(this.settings, {})
 
   async begin(): Promise<void> {
     writeFileSync(path.join(this.folder, 'mtmi.json'), JSON.stringify(this.settings))
@@ -161,6 +162,66 @@ class Run {
     rmSync(this.folder, { recursive: true })
   }
 }
+
+/** Users whose events and history are in one partition, which is the one that their id decides. */
+async function isOrdered(run: Run, partitions: number): Promise<void> {
+  const log = await openLog()
+  const options = { resume: async () => 0n, signal: new AbortController().signal, untilEnd: true }
+  for (const topic of [run.config.topics.interactions, run.config.topics.userSequences])
+    for await (const event of log.read(topic, options)) {
+      if (event.kind !== 'records') continue
+      for (const { key, partition } of event.records) assert.equal(partition, partitionOf(key, partitions))
+    }
+  await log.close()
+}
+
+test('topics that were grown from two to four partitions are refused; repartition keeps every history', {
+  skip,
+  timeout: hangMs
+}, async () => {
+  const run = new Run()
+  users = 200
+  await run.begin()
+  const { interactions, userSequences } = run.topics
+  try {
+    await run.click(600)
+    await run.ingest()
+    await run.sequence()
+    const admin = kafka.admin()
+    await admin.connect()
+    const topicPartitions = [interactions, userSequences].map((topic) => ({ topic, count: 4 }))
+    await admin.createPartitions({ topicPartitions })
+    await admin.disconnect()
+    await run.click(400)
+    await run.ingest()
+    await assert.rejects(run.sequence(), /histories were stored with 2.*mtmi topics repartition/s)
+    const refused = await mtmi(
+      ['--config', path.join(run.folder, 'mtmi.json'), 'topics', 'repartition', '--partitions', '3'],
+      { cwd: run.folder }
+    )
+    assert.equal(refused.status, 78)
+    assert.match(refused.stderr, /train has \d+ records of .* to read/)
+
+    const report = lastLine(
+      await run.mtmi('topics', 'repartition', '--partitions', '3', '--skip-unread', '--json')
+    ) as unknown as { users: number; events: number; topics: { interactions: string; userSequences: string } }
+    assert.equal(report.users, users)
+    assert(report.events >= 400)
+    const { topics } = run.config
+    run.config = { ...run.config, topics: { ...topics, ...report.topics, partitions: 3 } }
+    await assert.rejects(run.sequence(), /--accept-new-topic/)
+    await run.sequence(true)
+    await run.click(200)
+    await run.ingest()
+    await run.sequence()
+    assert.equal((await run.sequences()).steps, 1200, 'every event is in one history, once')
+    await isOrdered(run, 3)
+    await removeTopics(interactions, userSequences)
+  } finally {
+    users = 5
+    await run.remove()
+  }
+})
 
 const refusesTopic = (topic: string) => (error: unknown) =>
   error instanceof CorruptError && error.message.includes(`topic ${topic} was created again`)

@@ -19,6 +19,7 @@ class Store {
   readonly topics = new Map<string, LogRecord[][]>()
   /** Of topics that were created again. */
   readonly ids = new Map<string, string>()
+  recreated = 0
   readonly epochs = new Map<string, number>()
   readonly waiting = new Set<() => void>()
   /** Older than another of the same key. */
@@ -49,7 +50,13 @@ export class MemoryLog implements EventLog {
       topic,
       Array.from({ length: partitions }, () => [])
     )
-    this.#store.ids.set(topic, `${Number(this.#store.ids.get(topic) ?? 0) + 1}`)
+    this.#store.ids.set(topic, String(++this.#store.recreated))
+  }
+
+  /** Adds empty partitions, as Kafka's tools do. */
+  grow(topic: string, partitions: number): void {
+    const log = this.#partitions(topic)
+    while (log.length < partitions) log.push([])
   }
 
   async describe(topic: string): Promise<TopicDescription> {

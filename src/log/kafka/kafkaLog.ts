@@ -115,7 +115,10 @@ export class KafkaLog implements EventLog {
     } finally {
       options.signal.removeEventListener('abort', onAbort)
       this.#reading.delete(stop)
-      if (read !== undefined) this.#reads.delete(read)
+      if (read !== undefined) {
+        this.#reads.delete(read)
+        await this.#lookups.commit(read).catch(() => {}) // tools show an earlier one
+      }
       await this.#giveBack(reader)
     }
   }

@@ -41,6 +41,8 @@ export interface GroupOffset {
   readonly isReset: boolean
 }
 
+/** A position that is not committed is followed by the next. */
+const commitRetryMs = 1000
 /** How often jumps of positions are judged at once, rather than with the next look at lag: compaction makes many. */
 const jumpsIntervalMs = 1000
 
@@ -198,8 +200,7 @@ export class KafkaLookups {
         const { id } = await this.describe(read.topic)
         if (id !== read.topicId) read.fail(newTopic(read.topic))
         await this.#judgeJumps(read.topic)
-        if (read.isAlone && read.groupId !== undefined && read.processed.size > 0)
-          await this.#commit(read, read.groupId)
+        await this.commit(read)
         for (const lag of await this.#lagsOf(read, before)) lags.set(`${lag.topic}/${lag.partition}`, lag)
       }
       this.#health.observe([...lags.values()])
@@ -236,9 +237,12 @@ export class KafkaLookups {
     })
   }
 
-  #commit({ topic, topicId, processed }: TopicRead, groupId: string): Promise<void> {
+  /** The position of a reader of all partitions, for tools. */
+  async commit({ topic, topicId, groupId, isAlone, processed }: TopicRead): Promise<void> {
+    if (!isAlone || groupId === undefined || processed.size === 0) return
     const group = { groupId, topic, metadata: ownMetadata(topicId) }
-    return this.#inTurn(`committing offsets of group ${groupId}`, () => commitPosition(this.#cluster, group, processed))
+    const what = `committing offsets of group ${groupId}`
+    await this.#inTurn(what, () => commitPosition(this.#cluster, group, processed), { retryMs: commitRetryMs })
   }
 
   #logStarts(topic: string): Promise<ReadonlyMap<number, bigint>> {

@@ -127,7 +127,7 @@ export function compareTopic(
   const differences: TopicDifference[] = []
   if (found.partitions !== wanted.partitions) {
     const refused =
-      'users would move to other partitions than their histories: make new topics, or set topics.partitions to what there is'
+      'users would move to other partitions than their histories: `mtmi topics repartition` moves both'
     differences.push({
       what: 'partitions',
       wanted: String(wanted.partitions),
