@@ -42,7 +42,10 @@ export async function repartitionCommand(
     try {
       await checkUnread(config, io, run.name, skipUnread)
       const wanted = wantedTopics({ ...config, sources: [], topics: { ...topics, ...to, partitions } })
-      await applyTopics(kafka, wanted.filter(({ topic }) => Object.values(to).some((one) => topic.startsWith(one))))
+      await applyTopics(
+        kafka,
+        wanted.filter(({ topic }) => Object.values(to).some((one) => topic.startsWith(one)))
+      )
       const report = await repartition(io, from, to)
       if (json === true) return print(`${JSON.stringify({ ...report, partitions, topics: to })}\n`)
       print(
@@ -74,7 +77,10 @@ async function checkUnread(config: Config, { log }: StageIo, run: string, skipUn
       const ends = await log.ends(topics[topic])
       const { partitions } = await offsets.ofGroup(group, topics[topic])
       const next = new Map(partitions.map((one) => [one.partition, one.next ?? 0n]))
-      const unread = [...ends].reduce((sum, [partition, end]) => sum + Math.max(0, Number(end - (next.get(partition) ?? 0n))), 0)
+      const unread = [...ends].reduce(
+        (sum, [partition, end]) => sum + Math.max(0, Number(end - (next.get(partition) ?? 0n))),
+        0
+      )
       if (unread > 0 && !skipUnread)
         throw new ConfigError([
           `${stage} has ${unread} records of ${topics[topic]} to read: start \`mtmi ${stage} --once\` first, or give --skip-unread: histories keep their events, but ${stage} does not read them`

@@ -61,7 +61,9 @@ export async function repartition(
   const { log } = io
   for (const topic of Object.values(to))
     if ([...(await log.ends(topic)).values()].some((end) => end > 0n))
-      throw new ConfigError([`topic ${topic} holds records, perhaps of an attempt that was interrupted: delete it first`])
+      throw new ConfigError([
+        `topic ${topic} holds records, perhaps of an attempt that was interrupted: delete it first`
+      ])
   const target = await log.describe(to.interactions)
   const partitions = [...(await log.ends(from.userSequences)).keys()].sort((a, b) => a - b)
   const interactions = await log.describe(from.interactions)
@@ -87,7 +89,10 @@ export async function repartition(
     const kept = parts.filter(({ timestampMs }) => timestampMs >= (erasedAtMs.get(userId) ?? 0))
     if (kept.length === 0) return
     if (kept.length > 1) merged++
-    const window = mergeWindows(kept.map(({ sequence }) => sequence), io.config.sequence.historyMax)
+    const window = mergeWindows(
+      kept.map(({ sequence }) => sequence),
+      io.config.sequence.historyMax
+    )
     const partition = partitionOf(Buffer.from(userId), target.partitions)
     const acceptedAtMs = Math.max(...kept.map(({ sequence }) => sequence.acceptedAtMs))
     const common = { userId, fresh: [], partition, committed: source.base, watermarkMs, acceptedAtMs }
@@ -110,7 +115,12 @@ export async function repartition(
 
 async function readPartition(
   io: StageIo,
-  { topic, partition, id, erasedAtMs }: { topic: string; partition: number; id: string; erasedAtMs?: Map<UserId, number> }
+  {
+    topic,
+    partition,
+    id,
+    erasedAtMs
+  }: { topic: string; partition: number; id: string; erasedAtMs?: Map<UserId, number> }
 ): Promise<PartitionState> {
   const newest = new Map<UserId, Newest>()
   let [committed, watermarkMs, base, baseId] = [0n, 0, 0n, id]

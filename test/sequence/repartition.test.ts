@@ -35,7 +35,13 @@ async function click(io: TestStageIo, from: number, to: number): Promise<void> {
   const records = Array.from({ length: to - from }, (_, i) => {
     const n = from + i
     const userId = `user-${n % users}`
-    const event = { eventId: `e${n}`, userId, itemId: `item-${n}`, type: 'click', eventTimeMs: Date.UTC(2026, 4, 1) + n * 1000 }
+    const event = {
+      eventId: `e${n}`,
+      userId,
+      itemId: `item-${n}`,
+      type: 'click',
+      eventTimeMs: Date.UTC(2026, 4, 1) + n * 1000
+    }
     return { key: Buffer.from(userId), value: io.codecs.interaction.encode(event) }
   })
   await io.log.append(io.config.topics.interactions, records)
@@ -62,14 +68,20 @@ async function histories(io: TestStageIo): Promise<Map<string, string[]>> {
     const user = Buffer.from(record.key).toString()
     assert.equal(record.partition, partitionOf(record.key, partitions))
     if (record.value === null) found.delete(user)
-    else found.set(user, sequenceOf(io.codecs, record).steps.map(({ itemId }) => itemId))
+    else
+      found.set(
+        user,
+        sequenceOf(io.codecs, record).steps.map(({ itemId }) => itemId)
+      )
   }
   return found
 }
 
 function expected(events: number): Map<string, string[]> {
   const items = (user: number) =>
-    Array.from({ length: events }, (_, n) => n).filter((n) => n % users === user).map((n) => `item-${n}`)
+    Array.from({ length: events }, (_, n) => n)
+      .filter((n) => n % users === user)
+      .map((n) => `item-${n}`)
   return new Map(Array.from({ length: users }, (_, user) => [`user-${user}`, items(user)]))
 }
 

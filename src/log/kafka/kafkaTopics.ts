@@ -126,8 +126,7 @@ export function compareTopic(
   if (found === undefined) return { ...wanted, action: 'make', differences: [] }
   const differences: TopicDifference[] = []
   if (found.partitions !== wanted.partitions) {
-    const refused =
-      'users would move to other partitions than their histories: `mtmi topics repartition` moves both'
+    const refused = 'users would move to other partitions than their histories: `mtmi topics repartition` moves both'
     differences.push({
       what: 'partitions',
       wanted: String(wanted.partitions),
