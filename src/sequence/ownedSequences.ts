@@ -160,7 +160,7 @@ async function settleSource(
   if (isOther && acceptNewTopic !== true) throw newTopic(interactions)
   source.id = id
   if (isOther || reset !== undefined) {
-    // What was emitted and not committed has offsets beyond `next`, too (decision 0054).
+    // What was emitted and not committed has offsets beyond `next`, too (decision 0057).
     const first = next + baseStep
     source.base = first - (isOther ? 0n : reset!)
     await store.commit(first, store.watermarkMs())

@@ -301,7 +301,7 @@ test('train and publish notice topics that were created again; offsets of all st
       for (const { next, end } of partitions)
         if (end !== '0') assert(BigInt(next ?? -1) > 0n, `${stage} is shown in ${topic}: ${next} of ${end}`)
 
-    const examples = (text: string) => Number(/(\d+) read/.exec(text)?.[1])
+    const examples = (text: string) => Number(/(\d+) examples read/.exec(text)?.[1])
     const before = examples(await run.mtmi('train', '--once'))
     await run.mtmi('offsets', 'reset', '--stage', 'train', '--to', 'earliest')
     const again = examples(await run.mtmi('train', '--once'))
