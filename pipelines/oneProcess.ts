@@ -142,10 +142,11 @@ class StartedRun {
     const status = startStatusLine(systemClock)
     const { signal } = this.#interruption
     let toLoad = 0
+    let isCounted = false
     const catchUp = new CatchUp()
     const meter = new AccountMeter(this.#rows.numbers())
     const ticking = setInterval(() => {
-      if (toLoad > 0 || this.#topics !== undefined) status.show(this.#progress(catchUp, toLoad))
+      if (isCounted) status.show(this.#progress(catchUp, toLoad))
       else status.show(`reading ${this.#source.title}`)
       pipeline.metrics.apply(meter.entries(this.#rowsNow()))
     }, 200)
@@ -156,6 +157,7 @@ class StartedRun {
     signal.addEventListener('abort', stop)
     try {
       for (const load of loads) toLoad += await load.total()
+      isCounted = true
       for (const load of loads) {
         load.begin?.()
         await pipeline.loadItems(load.items())
