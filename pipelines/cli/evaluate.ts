@@ -81,7 +81,7 @@ export async function evaluate(config: LabConfig, command: EvaluateCommand): Pro
       else offline.push(await runOffline({ ...run, protocol }))
     } catch (error) {
       if (!(error instanceof InterruptedRun)) throw error
-      status.keep(`${title}: ${error.message}; the same command goes on from there`)
+      status.keep(`${title}: ${error.message}; the same command resumes there`)
       process.exitCode = 130
       return
     }

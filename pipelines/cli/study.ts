@@ -1,4 +1,4 @@
-// `mtmi study`: many evaluations, one question. Stopped, it goes on where it was: every run is kept.
+// `mtmi study`: many evaluations, one question. Stopped, it resumes where it was: every run is kept.
 
 import path from 'node:path'
 import { systemClock } from '../../src/core/clock.ts'
@@ -87,7 +87,7 @@ export async function study(name: Study, config: LabConfig, command: StudyComman
   } catch (error) {
     if (!(error instanceof InterruptedRun)) throw error
     process.exitCode = 130
-    status.keep(`stopped after ${runs.length} of ${all} runs; the same command goes on from there`)
+    status.keep(`stopped after ${runs.length} of ${all} runs; the same command resumes there`)
   }
   if (runs.length === 0) return
   const { epochsMax, patience } = config.evaluate

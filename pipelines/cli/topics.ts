@@ -93,7 +93,7 @@ async function checkUnread(config: Config, { log }: StageIo, run: string, skipUn
 
 function checked(config: Config): Config {
   if (config.log !== 'kafka')
-    throw new ConfigError(['the embedded log makes its topics by itself: topics are planned where log is kafka'])
+    throw new ConfigError(['the embedded log creates its topics automatically: plans are for log: kafka'])
   return config
 }
 

@@ -1,4 +1,4 @@
-// The bytes of somebody else's topic → what they say, by the format that the configuration names. What it means is the
+// The bytes of a foreign topic → their content, by the format that the configuration names. What it means is the
 // mapping's business.
 
 import type { SourceOptions } from '../core/config/sources.ts'
@@ -257,7 +257,7 @@ function notRegistered({ headers }: LogRecord, bytes: Uint8Array): string {
   if (first === 0xc3 && second === 1)
     return 'the value is in Avro single-object encoding, which names a schema by its fingerprint: use a serializer of a Confluent-compatible registry'
   if (Buffer.from(bytes.subarray(0, 4)).toString('latin1') === 'Obj\x01')
-    return 'the value is an Avro container file: send each record by itself'
+    return 'the value is an Avro container file: send each record on its own'
   if (bytes.length < headerBytes)
     return `truncated: ${bytes.length} bytes are less than the ${headerBytes} of the registry's header`
   return `the first byte is ${first} instead of the magic byte 0, so it was not written through a schema registry`

@@ -1,7 +1,7 @@
 // Topics of others → interactions and items: decode, map, validate, re-key by user; what fails goes to the topic's dead
 // letters, bytes unchanged.
 //
-// At least once. What came of a batch is durable in our topics before its offsets are remembered, so a crash in between
+// At least once. The records of a batch are durable in our topics before its offsets are saved, so a crash in between
 // appends it again (its dead letters excepted: DeadLetters writes each once).
 // Downstream such repeats are dropped: the event id of a repeated record is the same, its producer's or else its own
 // topic/partition/offset.
@@ -67,7 +67,7 @@ export class IngestStage {
   readonly #waiting = new Map<string, number>()
   readonly #meter = new AccountMeter(new Account('ingest').numbers())
   readonly #consumed = new Map<string, Map<number, bigint>>()
-  /** When the log took the newest record that was worked off, milliseconds; 0 before the first. */
+  /** When the log took the newest record that was processed, milliseconds; 0 before the first. */
   takenAtMs = 0
 
   constructor(options: IngestStageOptions) {

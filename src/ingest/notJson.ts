@@ -8,7 +8,7 @@ const binary: readonly (readonly [start: string, what: string])[] = [
   ['789c', 'zlib: compress with compression.type of the producer, not the value itself'],
   ['fffe', 'UTF-16: JSON is sent as UTF-8'],
   ['feff', 'UTF-16: JSON is sent as UTF-8'],
-  ['4f626a01', 'an Avro container file: send each record by itself'],
+  ['4f626a01', 'an Avro container file: send each record on its own'],
   ['c301', 'Avro in single-object encoding'],
   ['aced0005', 'a serialized Java object: use a JSON serializer']
 ]

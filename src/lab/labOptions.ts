@@ -60,7 +60,9 @@ const evaluateSchema = z.strictObject({
     .describe(
       'Periods before this one are learned, but not asked; --policy retrain does not learn them one by one either'
     ),
-  periodEpochs: count(1, 1000).default(10).describe('At most, over a period, or all of them, that are learned anew'),
+  periodEpochs: count(1, 1000)
+    .default(10)
+    .describe('Maximum number of epochs over the periods that a model is trained on from scratch'),
   periodPatience: count(1, 1000)
     .default(1)
     .describe(
@@ -69,7 +71,7 @@ const evaluateSchema = z.strictObject({
   updateEpochs: count(1, 1000)
     .default(3)
     .describe(
-      'Over a period that an existing model is updated with. On DIGINETICA two fall short of learning all anew, three do not'
+      'Over a period that an existing model is updated with. On DIGINETICA two are worse than training from scratch, three are not'
     ),
   updateReplay: real(0, 8).default(1).describe('Older interactions beside each new one with --policy replay'),
   memory: z

@@ -161,7 +161,7 @@ export class LmdbSequenceStore implements SequenceStore {
     const dirty = this.#dirty
     this.#dirty = new Map()
     const writes: { userId: UserId; bytes: Uint8Array | undefined; from: number; to: number }[] = []
-    // Packed before the transaction, so that puts may go on while it is under way.
+    // Packed before the transaction, so that puts may continue while it is under way.
     for (const [userId, entry] of dirty) {
       const { window, bucket: from } = entry
       const to = bucketOf(window)

@@ -131,7 +131,7 @@ export class SequenceStage {
   }
 
   /**
-   * A partition with a newer owner is about to be revoked. @throws FencedError for one that nobody else has claimed, or
+   * A partition with a newer owner is about to be revoked. @throws FencedError for one that none has claimed, or
    * that is not revoked
    */
   #checkFences(): void {

@@ -40,7 +40,7 @@ export interface SequenceStore {
   commit(next: bigint, watermarkMs: number, counts?: SequenceCounts): Promise<void>
   /** Calls the listener, one for a store, after each commit. @param listener `changed`: windows were put since the last */
   onCommit(listener: (changed: boolean) => void): void
-  /** Where its offsets are from, if they are not those of the topic: set by whoever opens it. */
+  /** Where its offsets are from, if they are not those of the topic: set by the code that opens it. */
   source?: OffsetSource
   /** The next offset to read, `source.base` included; 0 for an empty store. */
   committed(): bigint

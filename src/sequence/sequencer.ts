@@ -47,7 +47,7 @@ const historyLossMax = 0.2
 /** Types without a weight that are counted by name. */
 export const ignoredTypesMax = 16
 
-/** A user with steps that nobody has taken yet. */
+/** A user with steps that were not taken yet. */
 interface Pending {
   window: UserWindow
   /** Ascending; `offsets` and these belong together. */
@@ -95,7 +95,7 @@ export class Sequencer {
   #unread: bigint
 
   /**
-   * @param store that partition's own; nobody else writes to it
+   * @param store that partition's own; nothing else writes to it
    * @param eventTypes those that count, as keys (`events.types` of the configuration)
    */
   constructor(setup: {
@@ -280,7 +280,7 @@ export class Sequencer {
     await this.#store.commit(next, this.#watermarkMs, this.report())
   }
 
-  /** A record that is no interaction, and was set aside. @param offset as in `accept` */
+  /** A record that is no interaction, and was dead-lettered. @param offset as in `accept` */
   reject(offset: bigint): void {
     this.#read(offset)
     this.#next = offset + 1n

@@ -184,7 +184,7 @@ function freshIn({ broker, codecs, config }: Parts, name: string): string {
   return found.join(', ') || 'none'
 }
 
-/** The index holds what a reader of the whole log would encode: no older vectors, nobody else, of one version. */
+/** The index holds what a reader of the whole log would encode: no older vectors, no other users, of one version. */
 async function checkIndex(parts: Parts, expected: Expected, violated: Violated): Promise<void> {
   const { broker, codecs, config, index } = parts
   const replica = new ModelReplica()

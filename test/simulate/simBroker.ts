@@ -113,7 +113,7 @@ export class SimBroker {
   readonly #waiting = new Map<string, Set<Wait>>()
   readonly #epochs = new Map<string, number>()
   readonly #groups = new Map<string, Group>()
-  /** An older one of the same key, that nobody is given any more. */
+  /** An older one of the same key, that no reader is given any more. */
   readonly compacted = new Set<LogRecord>()
 
   constructor(world: World, partitions: (topic: string) => number) {
@@ -173,7 +173,7 @@ export class SimBroker {
 
   /**
    * @param mine epoch that the caller has; undefined: it claims the fence. @returns the epoch @throws FencedError if
-   *   somebody has claimed it since
+   *   another has claimed it since
    */
   claim(fence: string, mine: number | undefined): number {
     const newest = this.#epochs.get(fence) ?? 0

@@ -123,7 +123,7 @@ export class SimLog implements EventLog {
     }
     for await (const event of this.#follow(topic, positions, signal, () => group.isOver(member), undefined)) {
       yield event
-      // Asked for more: what was given has been worked off.
+      // The next batch is requested: the last one has been processed.
       if (event.kind === 'records') given.set(event.partition, event.records.at(-1)!.offset + 1n)
       if (this.#life.world.chance(0.2)) hint()
     }
@@ -180,8 +180,8 @@ export class SimLog implements EventLog {
     return log.slice(Number(from), Math.min(to, Number(from) + 1 + this.#life.world.rng.integer(fetchMax)))
   }
 
-  #claim(fence: string, anew: boolean): void {
-    this.#epochs.set(fence, this.#broker.claim(fence, anew ? undefined : this.#epochs.get(fence)))
+  #claim(fence: string, isClaim: boolean): void {
+    this.#epochs.set(fence, this.#broker.claim(fence, isClaim ? undefined : this.#epochs.get(fence)))
   }
 
   /** Now and then a part of them first, and then all of them once more. */

@@ -77,7 +77,7 @@ interface Process {
 export async function simulateRun(seed: number, { registry, codecs }: Setting): Promise<Outcome> {
   const world = new World(seed)
   const onUnhandled = (reason: unknown) =>
-    world.violated(`a rejection that nobody handles: ${(reason as Error)?.stack ?? String(reason)}`)
+    world.violated(`a rejection without a handler: ${(reason as Error)?.stack ?? String(reason)}`)
   process.on('unhandledRejection', onUnhandled)
   const partitions = { [clicks]: 2, [goods]: 1, interactions: 1 + world.rng.integer(3) } as const
   const shared = { ...partitions, 'user-sequences': partitions.interactions }
@@ -215,7 +215,7 @@ class Simulation {
     }
   }
 
-  /** Somebody asks the trainer for something. */
+  /** An operator's request to the trainer. */
   async #request(): Promise<void> {
     const world = this.#world
     const parts = this.#parts
@@ -252,7 +252,7 @@ class Simulation {
     const asked = () => process.life === life && process.ended === 'stopped'
     run().then(
       () => {
-        if (!asked()) world.violated(`${process.name} ended though nobody asked it to`)
+        if (!asked()) world.violated(`${process.name} ended though it was not stopped`)
         world.trace(process.name, 'has ended')
       },
       (error: unknown) => this.#failed(process, error)

@@ -41,7 +41,7 @@ export interface Parts {
   readonly registry: SchemaRegistry
   readonly codecs: Codecs
   readonly faults: Faults
-  /** What somebody asks of the trainer. */
+  /** The newest request to the trainer. */
   request: ControlRequest | undefined
   /** Batches by number, as they were learned first: names of their examples. */
   readonly batches: Map<number, string>
@@ -312,7 +312,7 @@ function promotionRules(
     opened.set(indexVersion, new Map(next))
   }
   const mayMiss: NonNullable<IndexChecks['mayMiss']> = (indexVersion, role, id) => {
-    if (replica.modelVersion !== indexVersion) return true // it has gone on to the next
+    if (replica.modelVersion !== indexVersion) return true // it has advanced to the next
     if (role === 'items') {
       const item = catalogue.get(id)
       const features = item === undefined ? [] : featureKeys(item)

@@ -1,5 +1,5 @@
 // Virtual time and the one scheduler: everything that waits in a simulated run waits here, and a seed decides in which
-// order it goes on.
+// order it continues.
 //
 // Between two entries of the queue all microtasks run to their end, so a process is always at rest when it is killed:
 // what it awaits never comes.
@@ -107,7 +107,7 @@ export class World {
   readonly lines: string[] = []
   /** Of the machine that the processes run on, against true time. */
   #wallOffsetMs = 0
-  /** A call was refused: whether somebody handles that is asked before anything else happens. */
+  /** A call was refused: whether that is handled is checked before anything else happens. */
   rejected = false
   #queue: Entry[] = []
   #isOver = false

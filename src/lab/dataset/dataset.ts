@@ -46,9 +46,9 @@ export interface DatasetOptions extends DatasetReading {
   readonly tempDir?: string | undefined
   /** What the rows of a sort may take before they go to disk. Default 256 MiB: about a million rows. */
   readonly memoryMaxBytes?: number | undefined
-  /** Where bad lines are set aside, as `<name of the data set>.dead-letters.jsonl`. Default: `tempDir`. */
+  /** Folder of the dead-letter file for bad lines, `<name of the data set>.dead-letters.jsonl`. Default: `tempDir`. */
   readonly deadLetterDir?: string | undefined
-  /** Told of every line set aside, once: to warn the user. */
+  /** Called once for each bad line: to warn the user. */
   readonly onDeadLetter?: ((letter: DeadLetter) => void) | undefined
 }
 
@@ -115,7 +115,7 @@ export class Dataset {
     this.describe = describe(found, this.ordering, options.seed)
   }
 
-  /** Lines set aside so far. */
+  /** Bad lines so far. */
   get deadLetters(): number {
     return this.#letters.count
   }

@@ -228,7 +228,7 @@ function choose(
 ): Chosen {
   const several = samples.length > 1
   let found = samples.map((file) => ({ file, ...recognise(file, several ? undefined : format, reading) }))
-  // Where no file shows the format by itself, all that could have it are read by it.
+  // Where no file alone shows the format, all that could have it are read by it.
   if (
     several &&
     format !== undefined &&

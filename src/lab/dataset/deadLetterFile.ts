@@ -1,4 +1,4 @@
-// Lines that could not be used, set aside as JSON lines: nothing of the input is lost.
+// Lines that could not be used, kept as JSON lines: nothing of the input is lost.
 
 import { appendFile, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -35,11 +35,11 @@ export function detectDelimiter(lines: readonly string[]): Delimiter | undefined
   return best?.delimiter
 }
 
-/** Lines that a quoted field may go on for; a quote that never ends must not swallow the file. */
+/** Lines that a quoted field may span; a quote that never ends must not swallow the file. */
 const quotedLinesMax = 100
 
 /**
- * Puts lines together into records: a quoted field may go on over line ends.
+ * Puts lines together into records: a quoted field may span line ends.
  *
  * A quote that is never closed, or is closed where the record then is not whole, costs its own line only: that line is
  * handed on as it is, and those after it are looked at on their own.

@@ -16,7 +16,7 @@ export interface Layout {
   readonly timed: boolean
   /** Whether a record holds several interactions. */
   readonly listed: boolean
-  /** Where a quoted field may go on in the next line: what stands between fields. */
+  /** Where a quoted field may continue on the next line: the delimiter of fields. */
   readonly quotedDelimiter: string | undefined
   /** Whether a record that was put together from several lines has the fields that it must have. */
   readonly isWhole: (record: string) => boolean

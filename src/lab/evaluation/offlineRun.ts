@@ -84,7 +84,7 @@ export function runFolder({ config, data, model, protocol, seed }: OfflineRunOpt
   )
 }
 
-/** Of one budget: with a larger one the same run goes on. */
+/** Of one budget: with a larger one the same run continues. */
 export function resultFile(options: OfflineRunOptions): string {
   const { epochsMax, patience } = options.config.evaluate
   const what = options.judge === 'validation' ? 'validation' : options.config.evaluate.memory ? 'memory' : 'result'

@@ -83,7 +83,7 @@ export function splitOffline(users: readonly UserSteps[], protocol: OfflineProto
   const positions = split.train.reduce((sum, { steps }) => sum + Math.max(0, steps.length - 1), 0)
   const problems = [
     ...(positions === 0 ? ['there is nothing to learn from: no training user has two items'] : []),
-    ...(split.test.length === 0 ? ['there is nobody to test with'] : [])
+    ...(split.test.length === 0 ? ['there are no test users'] : [])
   ]
   if (problems.length > 0)
     throw new ConfigError(

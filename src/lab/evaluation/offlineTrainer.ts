@@ -3,7 +3,7 @@
 //
 // Tables, sampler, assembler, loss and optimizers are those of the stream, so that a comparison of models compares what
 // would run. Positions are learned by windows (see TrainingWindow), whichever the model: a model that cannot read
-// windows gets each history by itself, but the same batches.
+// windows gets each history separately, but the same batches.
 
 import '../models/comparisonModels.ts'
 import type { ModelOptions, TrainOptions } from '../../core/config/config.ts'
@@ -112,7 +112,7 @@ export class OfflineTrainer<S extends SequenceStep = SequenceStep> {
 
   /**
    * One epoch, a batch for each value asked for: windows of many users, with up to `train.batchSize` positions in all.
-   * Their order depends on the seed and the number of the epoch alone, so that an evaluation goes on from a checkpoint
+   * Their order depends on the seed and the number of the epoch alone, so that an evaluation resumes from a checkpoint
    * as if it had never stopped.
    *
    * @param replay older positions learned beside each fresh one, on average: older windows are drawn uniformly, and

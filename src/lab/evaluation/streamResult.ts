@@ -6,8 +6,8 @@ import { meanOf, type NextItemMetrics, type StreamMetrics } from './streamMetric
  * - `static`: learned from the first period, never updated
  * - `finetune`: updated with each period's own interactions
  * - `replay`: as many older ones beside each new one
- * - `last-period`: learned anew from the last period alone
- * - `retrain`: learned anew from all periods so far
+ * - `last-period`: trained from scratch on the last period alone
+ * - `retrain`: trained from scratch on all periods so far
  * - `…-markov`: first-order Markov chains of the same
  */
 export const streamPolicies = [
@@ -25,7 +25,7 @@ export type StreamPolicy = (typeof streamPolicies)[number]
 export interface PeriodResult {
   readonly name: string
   readonly metrics: StreamMetrics
-  /** Share of the possible targets whose item was not met before: nobody can find them. */
+  /** Share of the possible targets whose item was not met before: no model can find them. */
   readonly unknownShare: number
   /** Of the first period's held-out users, with the weights as they were for this period. */
   readonly firstPeriod: NextItemMetrics
@@ -34,7 +34,7 @@ export interface PeriodResult {
   /** Positions learned in it, with repetitions. */
   readonly updatePositions: number
   /**
-   * `updateSeconds` as a share of learning all periods so far anew at this run's speed; null for a policy that does so,
+   * `updateSeconds` as a share of training on all periods from scratch at this run's speed; null for such a policy,
    * and for counting.
    */
   readonly shareOfRetrain: number | null

@@ -123,7 +123,7 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
     const firstPeriod = heldOutMetrics(held, learner)
     if (p === 0) state = { ...state, afterFirst: firstPeriod['recall@20'] }
     const all = positionsUpTo(data.users, periods[p]!.to) * config.evaluate.periodEpochs
-    const anew = isCounting(policy) || policy === 'retrain' || p === 0 || learned === 0
+    const fromScratch = isCounting(policy) || policy === 'retrain' || p === 0 || learned === 0
     const period: PeriodResult = {
       name: periods[p + 1]!.name,
       metrics,
@@ -131,7 +131,7 @@ export async function runStream(options: StreamRunOptions): Promise<StreamResult
       firstPeriod,
       updateSeconds,
       updatePositions: learned,
-      shareOfRetrain: anew ? null : learned / Math.max(1, all)
+      shareOfRetrain: fromScratch ? null : learned / Math.max(1, all)
     }
     state = { ...state, learned: p + 1, periods: [...state.periods, period] }
     await learner.save(p + 1)

@@ -5,7 +5,7 @@ import type { SimpleMethod } from './simpleMethods.ts'
 export const studies = ['compare', 'ablation', 'sensitivity', 'cost', 'coldstart', 'context', 'communication'] as const
 export type Study = (typeof studies)[number]
 
-/** What is asked, for whoever sees the report first. */
+/** The question, as the report's first line. */
 export const studyQuestions: Readonly<Record<Study, string>> = {
   compare:
     'Which model finds more of what held-out users took next, when table, item tower, loss, sampler, trainer and budget are the same?',

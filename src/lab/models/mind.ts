@@ -31,7 +31,7 @@ export function mind(
     shapes,
     initialWeights: (rng) => ({
       'routing.map': filled(shapes['routing.map'], nearIdentity(D, rng)),
-      // Drawn once and never learned: the paper draws them anew for each user, and then a published vector would not be
+      // Drawn once and never trained: the paper draws them again for each user, and then a published vector would not be
       // made again.
       'routing.logits': filled(shapes['routing.logits'], () => rng.normal())
     }),

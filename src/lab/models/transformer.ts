@@ -112,7 +112,7 @@ function interests(
   return { interests: unit(tf.add(tf.matMul(newest, weights['user.weight']!), weights['user.bias']!)) as tf.Tensor3D } // [K, B, D]
 }
 
-/** What counts of a step as a key, whoever asks: its age; −1e9 at padding. @returns [K·B, H, 1, L] */
+/** What counts of a step as a key, for every query: its age; −1e9 at padding. @returns [K·B, H, 1, L] */
 function keyTerms(
   weights: WeightTensors,
   { size: B, length: L, age, blocked }: HistoryTensors,

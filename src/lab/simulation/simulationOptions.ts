@@ -74,7 +74,7 @@ export const simulationDefaults: SimulationOptions = {
   driftAt: 0.5,
   driftUserShare: 0.5,
   // Users who change their minds alone hardly hurt: a session shows at once what they want now. And the more items
-  // change places, the longer their old steps in the windows mislead: with .25 even a model begun anew at the drift
+  // change places, the longer their old steps in the windows mislead: with .25 even a model trained from the drift on
   // reaches only .41 of the .45 before.
   driftItemShare: 0.1,
   topicSkew: 0.7, // the first of 24 topics is 9 times the last

@@ -111,7 +111,7 @@ export class LocalRegistry implements SchemaRegistry {
     }
   }
 
-  /** Giving an id out anew that records already carry would let them be read with the wrong schema. */
+  /** Assigning an id again that records already carry would let them be read with the wrong schema. */
   #checkNoGap(): void {
     const later = readdirSync(this.#directory).find((name) => /^\d+\.json$/.test(name) && name !== '1.json')
     // Another process may have written 1.json and 2.json between the two looks.

@@ -167,7 +167,7 @@ function isoTimeMs(text: string, zone: string | undefined): number {
     zoneMinutes,
     zoneName
   ] = match
-  // Digits that simply go on are the basic form's.
+  // Digits without separators are the basic form's.
   if (dash === '-' && between === '') return Number.NaN
   const [year, month, day] = [Number(years), Number(months), Number(days)]
   const [hour, minute, second] = [Number(hours ?? 0), Number(minutes ?? 0), Number(seconds ?? 0)]

@@ -4,7 +4,7 @@
  * Fields as in RFC 4180: a field that begins with a quote ends with one, and holds delimiters, line ends and doubled
  * quotes. A quote within an unquoted field is just a character.
  *
- * @returns undefined if a quoted field is still open at the end: the record goes on in the next line, or is broken
+ * @returns undefined if a quoted field is still open at the end: the record continues on the next line, or is broken
  */
 export function splitQuoted(line: string, delimiter: string): string[] | undefined {
   if (!line.includes('"')) return line.split(delimiter)

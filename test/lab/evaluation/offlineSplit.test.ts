@@ -77,7 +77,7 @@ test('too little data: says how much there was and what to do', () => {
       error instanceof ConfigError &&
       /nothing to learn from.*1 users with 3 interactions.*interactionsMin/s.test(error.message)
   )
-  assert.throws(() => splitOffline([], 'leave-one-out', 1), /nobody to test with; 0 users/)
+  assert.throws(() => splitOffline([], 'leave-one-out', 1), /no test users; 0 users/)
   // Five users are enough: four to learn from, one to test with, none to validate.
   const five = splitOffline(
     ['u', 'v', 'w', 'x', 'y'].map((id) => user(id, 'a b c')),
