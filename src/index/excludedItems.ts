@@ -3,7 +3,7 @@
 import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
 import type { ItemId } from '../records/interaction.ts'
-import { readSeen } from '../records/seenItems.ts'
+import { forEachSeen } from '../records/seenItems.ts'
 import type { SeenRepeats, UserPayload } from './vectorIndex.ts'
 
 /** @returns `hashKey` of the ids; an item seen as several event types is excluded by each */
@@ -13,10 +13,16 @@ export function excludedHashes(user: UserPayload, repeats: SeenRepeats | undefin
   if (after === true) return excluded
   if (user.seen === undefined) for (const itemId of user.recent) excluded.add(hashKey(itemId))
   else
-    for (const { hash, type, atMs } of readSeen(Buffer.from(user.seen, 'base64'))) {
-      const ageMs = after === undefined ? undefined : own(after, type)
-      if (ageMs === undefined || repeats!.nowMs - atMs < ageMs) excluded.add(hash)
-    }
+    forEachSeen(Buffer.from(user.seen, 'base64'), (types) => {
+      // Seen before it: may come again.
+      const before = types.map((type) => {
+        const ageMs = after === undefined ? undefined : own(after, type)
+        return ageMs === undefined ? Number.NEGATIVE_INFINITY : repeats!.nowMs - ageMs
+      })
+      return (hash, type, atMs) => {
+        if (!(atMs <= before[type]!)) excluded.add(hash)
+      }
+    })
   return excluded
 }
 

@@ -74,38 +74,56 @@ export interface SeenItem {
 
 /**
  * With more steps, oldest first and none older than what is there by more than the grace; of an item and type the newest
- * counts. @param seen undefined: none yet
+ * counts. Linear in what is there for each step, some nanoseconds an item. @param seen undefined: none yet
  */
 export function addSeen(
   seen: Uint8Array | undefined,
   steps: readonly Pick<SequenceStep, 'itemId' | 'type' | 'eventTimeMs'>[]
 ): Uint8Array {
   const { types, at: start } = headOf(seen)
-  const entries = seen === undefined ? Buffer.alloc(0) : Buffer.from(seen.subarray(start))
-  const added = Buffer.alloc(steps.length * entryBytes)
-  for (const [i, { itemId, type, eventTimeMs }] of steps.entries()) {
+  const typesBefore = types.length
+  const before = seen === undefined ? 0 : seen.length - start
+  const entries = new Uint8Array(before + steps.length * entryBytes)
+  if (seen !== undefined) entries.set(seen.subarray(start))
+  let end = before
+  for (const { itemId, type, eventTimeMs } of steps) {
     let index = types.indexOf(type)
     if (index < 0) index = types.length < typesMax ? types.push(type) - 1 : typesMax - 1
-    added.writeUInt32LE(hashKey(itemId), i * entryBytes)
-    added.writeUInt32LE(Math.min(0xffffffff, Math.floor(eventTimeMs / minuteMs)), i * entryBytes + 4)
-    added[i * entryBytes + 8] = index
+    const hash = hashKey(itemId)
+    const at = placeOf(entries, end, hash, index)
+    if (at >= 0) {
+      entries.copyWithin(at, at + entryBytes, end)
+      end -= entryBytes
+    }
+    writeUint32(entries, end, hash)
+    writeUint32(entries, end + 4, Math.min(0xffffffff, Math.floor(eventTimeMs / minuteMs)))
+    entries[end + 8] = index
+    end += entryBytes
   }
-  const kept = withoutRepeats(Buffer.concat([entries, added]))
-  return Buffer.concat([headBytes(types), kept.subarray(Math.max(0, kept.length - seenMax * entryBytes))])
+  const kept = entries.subarray(Math.max(0, end - seenMax * entryBytes), end)
+  const head = seen !== undefined && types.length === typesBefore ? seen.subarray(0, start) : headBytes(types)
+  const next = Buffer.allocUnsafeSlow(head.length + kept.length)
+  next.set(head)
+  next.set(kept, head.length)
+  return next
 }
 
-/** Entries, each item and type once, its last. */
-function withoutRepeats(entries: Buffer): Buffer {
-  const known = new Set<number>()
-  let to = entries.length
-  for (let at = entries.length - entryBytes; at >= 0; at -= entryBytes) {
-    const key = entries.readUInt32LE(at) * 256 + entries[at + 8]!
-    if (known.has(key)) continue
-    known.add(key)
-    to -= entryBytes
-    entries.copy(entries, to, at, at + entryBytes)
-  }
-  return entries.subarray(to)
+/** Where the entry of the item and type is; −1: nowhere. */
+function placeOf(entries: Uint8Array, end: number, hash: number, type: number): number {
+  for (let at = 0; at < end; at += entryBytes)
+    if (entries[at + 8] === type && readUint32(entries, at) === hash) return at
+  return -1
+}
+
+function readUint32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+}
+
+function writeUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
 }
 
 /** What makes the bytes no seen items; undefined: nothing. */
@@ -119,14 +137,24 @@ export function seenProblem(seen: Uint8Array): string | undefined {
 
 /** Oldest first. @param seen what `addSeen` wrote */
 export function readSeen(seen: Uint8Array): SeenItem[] {
-  const { types, at: start } = headOf(seen)
-  const bytes = Buffer.from(seen.buffer, seen.byteOffset, seen.byteLength)
   const items: SeenItem[] = []
-  for (let at = start; at < bytes.length; at += entryBytes) {
-    const type = types[bytes[at + 8]!] ?? ''
-    items.push({ hash: bytes.readUInt32LE(at), type, atMs: bytes.readUInt32LE(at + 4) * minuteMs })
-  }
+  forEachSeen(seen, (types) => {
+    return (hash, type, atMs) => void items.push({ hash, type: types[type] ?? '', atMs })
+  })
   return items
+}
+
+/**
+ * Visits the items, oldest first, without an object for each. @param visitorOf gets the event types
+ */
+export function forEachSeen(
+  seen: Uint8Array,
+  visitorOf: (types: readonly string[]) => (hash: number, type: number, atMs: number) => void
+): void {
+  const { types, at: start } = headOf(seen)
+  const visit = visitorOf(types)
+  for (let at = start; at < seen.length; at += entryBytes)
+    visit(readUint32(seen, at), seen[at + 8]!, readUint32(seen, at + 4) * minuteMs)
 }
 
 function headOf(seen: Uint8Array | undefined): { types: string[]; at: number } {
