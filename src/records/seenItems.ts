@@ -80,6 +80,10 @@ export function addSeen(
   seen: Uint8Array | undefined,
   steps: readonly Pick<SequenceStep, 'itemId' | 'type' | 'eventTimeMs'>[]
 ): Uint8Array {
+  if (seen !== undefined && steps.length === 1) {
+    const added = addOne(seen, steps[0]!)
+    if (added !== undefined) return added
+  }
   const { types, at: start } = headOf(seen)
   const typesBefore = types.length
   const before = seen === undefined ? 0 : seen.length - start
@@ -95,22 +99,60 @@ export function addSeen(
       entries.copyWithin(at, at + entryBytes, end)
       end -= entryBytes
     }
-    writeUint32(entries, end, hash)
-    writeUint32(entries, end + 4, Math.min(0xffffffff, Math.floor(eventTimeMs / minuteMs)))
-    entries[end + 8] = index
+    writeEntry(entries, end, hash, eventTimeMs, index)
     end += entryBytes
   }
   const kept = entries.subarray(Math.max(0, end - seenMax * entryBytes), end)
   const head = seen !== undefined && types.length === typesBefore ? seen.subarray(0, start) : headBytes(types)
-  const next = Buffer.allocUnsafeSlow(head.length + kept.length)
+  const next = Buffer.allocUnsafe(head.length + kept.length)
   next.set(head)
   next.set(kept, head.length)
   return next
 }
 
+/** As `addSeen`, in one allocation; undefined: the type is new. A user of a long history has one step leave at a time. */
+function addOne(
+  seen: Uint8Array,
+  { itemId, type, eventTimeMs }: Pick<SequenceStep, 'itemId' | 'type' | 'eventTimeMs'>
+): Uint8Array | undefined {
+  let start = 1
+  let index = -1
+  for (let i = 0; i < seen[0]!; i++) {
+    const length = seen[start]! + 256 * seen[start + 1]!
+    if (index < 0 && isText(seen, start + 2, length, type)) index = i
+    start += 2 + length
+  }
+  if (index < 0) return undefined
+  const hash = hashKey(itemId)
+  const at = placeOf(seen, seen.length, hash, index, start)
+  // The entry that is replaced, or the oldest of too many, leaves.
+  const left = at >= 0 ? at : seen.length - start >= seenMax * entryBytes ? start : -1
+  const next = Buffer.allocUnsafe(left < 0 ? seen.length + entryBytes : seen.length)
+  if (left < 0) next.set(seen)
+  else {
+    next.set(seen.subarray(0, left))
+    next.set(seen.subarray(left + entryBytes), left)
+  }
+  writeEntry(next, next.length - entryBytes, hash, eventTimeMs, index)
+  return next
+}
+
+/** Whether the bytes are the text, of ASCII. */
+function isText(bytes: Uint8Array, at: number, length: number, text: string): boolean {
+  if (length !== text.length) return false
+  for (let i = 0; i < length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false
+  return true
+}
+
+function writeEntry(bytes: Uint8Array, at: number, hash: number, eventTimeMs: number, type: number): void {
+  writeUint32(bytes, at, hash)
+  writeUint32(bytes, at + 4, Math.min(0xffffffff, Math.floor(eventTimeMs / minuteMs)))
+  bytes[at + 8] = type
+}
+
 /** Where the entry of the item and type is; −1: nowhere. */
-function placeOf(entries: Uint8Array, end: number, hash: number, type: number): number {
-  for (let at = 0; at < end; at += entryBytes)
+function placeOf(entries: Uint8Array, end: number, hash: number, type: number, start = 0): number {
+  for (let at = start; at < end; at += entryBytes)
     if (entries[at + 8] === type && readUint32(entries, at) === hash) return at
   return -1
 }
