@@ -8,7 +8,7 @@ import { configSchema, type RecommendOptions } from '../core/config/config.ts'
 import { UnavailableError } from '../core/errors.ts'
 import { hashKey } from '../core/hashKey.ts'
 import { own } from '../core/own.ts'
-import { excludedHashes, unwantedItems } from '../index/excludedItems.ts'
+import { excludedHashes } from '../index/excludedItems.ts'
 import { type InterestScore, nearestInterest } from '../index/interestScore.ts'
 import type { FeatureFilter } from '../index/itemFilter.ts'
 import { noVotes, type Votes, votesOf } from '../index/memory.ts'
@@ -31,6 +31,7 @@ import type {
 import type { ItemId, UserId } from '../records/interaction.ts'
 import type { Recommendations, RecommendedItem, SessionRecommendations, SimilarItems } from './answers.ts'
 import type { EncodedSession } from './sessions.ts'
+import { awayFromUnwanted } from './unwanted.ts'
 
 export type RecommenderOptions = RecommendOptions
 
@@ -70,10 +71,6 @@ const candidatesPerPlace = 3
 const becauseMax = 3
 /** In 64 dimensions two unrelated unit vectors have a cosine below .3 in 99% of the cases. */
 const becauseScoreMin = 0.3
-/** Newest items that a user does not want, with which candidates are compared. */
-const unwantedMax = 20
-/** What an item loses of its cosines where it is like one that the user does not want. */
-const unwantedWeight = 0.3
 /** Newest items of the history that are compared with a result. */
 const becauseHistoryMax = 50
 /**
@@ -118,7 +115,7 @@ export class Recommender {
         return { userId, ...(await this.popular(unseen, noVectors)) }
       }
       const { recent = [], memory } = found.user ?? {}
-      const candidates = await this.#awayFromUnwanted(found)
+      const candidates = await awayFromUnwanted(this.#index, found, this.#clock.nowMs())
       const list = await this.#list(candidates, request, recent, memory && votesOf(recent, memory))
       return (
         list && {
@@ -286,28 +283,6 @@ export class Recommender {
     const { repeats } = this.#optionsFor(request)
     const excluded = excludedHashes(user, this.#repeatsOf(repeats))
     return { ...request, shown: new Set([...(request.shown ?? []), ...excluded]) }
-  }
-
-  /**
-   * The result with lower scores of items that are near to one that the user does not want: by `unwantedWeight` of the
-   * greatest cosine to one of them. The search saw none of this: of the candidates it found, the order changes.
-   */
-  async #awayFromUnwanted(found: CandidateResult): Promise<CandidateResult> {
-    const { indexVersion, user, candidates } = found
-    const unwanted = user === undefined ? [] : unwantedItems(user, this.#clock.nowMs()).slice(0, unwantedMax)
-    if (unwanted.length === 0 || candidates === undefined) return found
-    const items = await this.#index.items(indexVersion, [...unwanted, ...candidates.itemIds], { vectors: true })
-    const away = unwanted.flatMap((itemId) => items.get(itemId)?.vector ?? [])
-    const lost = candidates.itemIds.map((itemId) => {
-      const vector = items.get(itemId)?.vector
-      if (vector === undefined) return 0
-      return unwantedWeight * away.reduce((greatest, other) => Math.max(greatest, dot(vector, other)), 0)
-    })
-    const { interestCount: K } = candidates
-    const cosines = Float32Array.from(candidates.cosines, (cosine, i) => cosine - lost[Math.floor(i / K)]!)
-    // Without interests the memory alone makes the score.
-    const memory = K > 0 ? candidates.memory : candidates.memory.map((part, i) => part - lost[i]!)
-    return { ...found, candidates: { ...candidates, cosines, memory } }
   }
 
   /** Values of the candidates of a search in a field of their features. */
