@@ -79,7 +79,7 @@ function tokenHeader(serve: Tokens, role: 'readToken' | 'eventsToken'): TokenHea
   }
 }
 
-/** For a shell: within single quotes only the quote itself is special. */
+/** As a shell reads it back: within single quotes only the quote itself is special. */
 function quoted(text: string): string {
   return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
