@@ -23,7 +23,7 @@ function note(weight: MemoryWeight, rng: Rng, targets: number, found: readonly n
 test('it begins without the memory, and takes the weight that finds more', () => {
   const weight = new MemoryWeight()
   assert.equal(weight.weight, 0)
-  note(weight, new Rng(1), 400, [0.3, 0.31, 0.33, 0.36, 0.32])
+  note(weight, new Rng(1), 150, [0.3, 0.31, 0.33, 0.36, 0.32])
   assert.equal(weight.weight, 0, 'too few targets')
   note(weight, new Rng(2), 3000, [0.3, 0.31, 0.33, 0.36, 0.32])
   assert.equal(weight.weight, 20)
@@ -35,6 +35,16 @@ test('where the memory finds less it is not used, and one in use is dropped', ()
   note(weight, new Rng(4), 10_000, [0.3, 0.31, 0.33, 0.36, 0.32])
   assert.equal(weight.weight, 20)
   note(weight, new Rng(5), 8000, [0.3, 0.29, 0.28, 0.25, 0.2])
+  assert.equal(weight.weight, 0)
+})
+
+test('a sampled target counts for what it stands for: the beginning of a stream, ranked in full, does not outweigh it', () => {
+  const weight = new MemoryWeight()
+  note(weight, new Rng(8), 2000, [0.2, 0.21, 0.25, 0.22, 0.2])
+  assert.equal(weight.weight, 10)
+  const rng = new Rng(9)
+  for (let i = 0; i < 600; i++) weight.note(ranksOf(rng, [0.4, 0.35, 0.3, 0.3, 0.2]), 30)
+  weight.choose()
   assert.equal(weight.weight, 0)
 })
 

@@ -98,7 +98,10 @@ export class TargetRanker {
       ranks[b] = served[i]!
       withoutMemory[b] = found[0]![i]!
       cooccurrence[b] = byMemory[i]!
-      this.#memoryWeight.note(found.map((each) => each[i]!))
+      this.#memoryWeight.note(
+        found.map((each) => each[i]!),
+        1 / inclusion
+      )
     }
     this.#memoryWeight.choose()
     return { ranks, withoutMemory, cooccurrence, inclusion, candidates, ...rest }
