@@ -116,7 +116,8 @@ export class WholePipeline {
     this.#sequence = new SequenceStage({
       ...io,
       ...{ measure, catalogue, drift: this.drift },
-      openStore: (partition, reset) => openOwnedSequences({ io, disk }, partition, reset),
+      openStore: (partition, reset) =>
+        openOwnedSequences({ io, disk, isAlone: config.log === 'local' }, partition, reset),
       ...openLogger(config, 'sequence', logStyle(config, false)).forStages
     })
   }

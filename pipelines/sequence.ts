@@ -29,6 +29,7 @@ export async function sequence(context: StageContext): Promise<void> {
   const catalogue = new CatalogueReader(io, { stage: 'sequence', measure })
   const catalogueMeter = new AccountMeter(catalogue.account())
   const disk = sequenceDisk(run, config, place)
+  const isAlone = config.log === 'local'
   const onRestored = ({ partition, changes, users, durationMs }: Restored) =>
     logger.logger.info(
       { partition, changes, users, durationMs },
@@ -38,7 +39,8 @@ export async function sequence(context: StageContext): Promise<void> {
     ...io,
     ...{ measure, catalogue },
     ...logger.forStages,
-    openStore: (partition, reset) => openOwnedSequences({ io, disk, acceptNewTopic, onRestored }, partition, reset),
+    openStore: (partition, reset) =>
+      openOwnedSequences({ io, disk, isAlone, acceptNewTopic, onRestored }, partition, reset),
     drift: new DriftWatch({
       ...{ clock, measure, store: driftStore(run), options: config.drift },
       catalogue: catalogue.catalogue

@@ -25,8 +25,6 @@ import type { SequenceStore } from './sequenceStore.ts'
 const text = new TextEncoder()
 /** How often the held offset is saved: what was emitted since is read again after a rebalance. */
 const noteIntervalMs = 5000
-/** Histories appended together. */
-const historiesAtOnce = 512
 
 /**
  * After a topic was replaced, and after a reset, offsets of `interactions` continue behind all that were used before, so
@@ -69,6 +67,8 @@ export interface OwnedSequencesOptions {
   readonly disk: OwnedDisk
   /** Whether a topic that was created again is read from its beginning, instead of ending the stage. */
   readonly acceptNewTopic?: boolean
+  /** On the embedded log no other process sequences: the store has all that was emitted, and all that it has counted. */
+  readonly isAlone?: boolean
   readonly onRestored?: (report: RestoreReport & { readonly partition: number; readonly durationMs: number }) => void
 }
 
@@ -83,7 +83,7 @@ export async function openOwnedSequences(
   partition: number,
   reset?: bigint
 ): Promise<SequenceStore> {
-  const { io, disk, onRestored } = options
+  const { io, disk, isAlone = false, onRestored } = options
   const { log, clock, config } = io
   const topic = config.topics.userSequences
   await log.append(topic, [], sequenceFence(partition))
@@ -94,13 +94,13 @@ export async function openOwnedSequences(
   const end = (await log.ends(topic)).get(partition) ?? 0n
   const stored = disk.load(partition)
   const isOther = stored !== undefined && stored.sequences !== sequences.id
-  if (isOther && end > 0n) disk.remove(partition) // the new topic has the histories
+  if (isOther && end > 0n && !isAlone) disk.remove(partition) // the new topic has the histories
   const store = await disk.open(partition)
   try {
     const held = store.committed() === 0n || isOther ? 0n : BigInt(stored?.held ?? 0)
     const source = new TopicSource(store.committed() === 0n ? undefined : stored)
     let outdated: Iterable<UserId> = []
-    if (held < end) {
+    if (held < end && !isAlone) {
       const report = await restoreStore(store, partition, changesOf(io, { partition, from: held, source }))
       onRestored?.({ ...report, partition, durationMs: clock.nowMs() - startedMs })
       outdated = report.outdated
@@ -184,20 +184,15 @@ async function emitAgain(
   partition: number,
   userIds: Iterable<UserId>
 ): Promise<void> {
-  let records: NewRecord[] = []
-  const flush = async () => {
-    if (records.length > 0) await log.append(config.topics.userSequences, records, sequenceFence(partition))
-    records = []
-  }
   const position = { partition, committed: store.committed(), watermarkMs: store.watermarkMs() }
-  for (const userId of userIds) {
+  const records = Array.from(userIds, (userId): NewRecord => {
     const window = store.get(userId)
     const common = { userId, fresh: [], ...position, acceptedAtMs: clock.nowMs() }
     const value = window === undefined ? null : codecs.userSequence.encode({ ...window, ...common })
-    records.push({ key: text.encode(userId), value, partition, ...sourceHeaders(store.source) })
-    if (records.length >= historiesAtOnce) await flush()
-  }
-  await flush()
+    return { key: text.encode(userId), value, partition, ...sourceHeaders(store.source) }
+  })
+  // At once: a topic that has a part of them looks as if it had all.
+  if (records.length > 0) await log.append(config.topics.userSequences, records, sequenceFence(partition))
 }
 
 /**

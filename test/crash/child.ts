@@ -86,7 +86,7 @@ async function wholeRun(): Promise<ChildReport> {
     log,
     openStore: async (partition) =>
       killer.around(
-        await killer.at('open', () => openOwnedSequences({ io: { ...io, log }, disk }, partition)),
+        await killer.at('open', () => openOwnedSequences({ io: { ...io, log }, disk, isAlone: true }, partition)),
         (method) => (method === 'commit' ? 'commit' : undefined)
       )
   })
