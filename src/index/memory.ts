@@ -32,7 +32,7 @@ export interface Votes {
   readonly weights: Float32Array
 }
 
-/** Items of a history that vote. */
+/** Items of a history that vote, at most: the newest. */
 export const votesMax = 20
 
 export const noVotes: Votes = { items: [], weights: new Float32Array(0) }
