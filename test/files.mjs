@@ -8,7 +8,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** Folders with commands of their own. */
-const campaigns = ['services', 'crash', 'console', 'infra', 'simulate', 'api', 'node']
+const campaigns = ['services', 'crash', 'console', 'infra', 'simulate', 'api', 'node', 'image']
 const outside =
   /node:(child_process|worker_threads|fs|net|http|timers)|@tensorflow|\/backends\.ts|support\/(loopbackServer|mtmiProcess|registryServer)|\b(before|after)(Each)?\((async )?\(/
 
