@@ -1,7 +1,7 @@
 // Everything that a process does in the background goes through here: periodic work (metrics, the state of the index,
 // maintenance of the log) and work that lasts as long as the process (stages, threads). Nothing in it dies unseen: what
 // fails is retried or restarted with backoff, or ends the process, and readiness names it meanwhile.
-// `test/core/supervision.test.ts` checks that no thread, timer or loop exists outside. Why: docs/decisions/0055.
+// `test/core/supervision.test.ts` checks that no thread, timer or loop exists outside. Why: docs/decisions/0059.
 
 import type { StageClock } from './clock.ts'
 import { MtmiError } from './errors.ts'
