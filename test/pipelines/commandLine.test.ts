@@ -24,7 +24,7 @@ interface Wrong {
 const wrong: readonly Wrong[] = [
   { args: ['recomend'], says: /unknown command 'recomend'\n.*Did you mean recommend\?/ },
   { args: ['recommend'], says: /required option '--user <id>' not specified/ },
-  { args: ['recommend', '--user', 'u1', '--limit', '201'], says: /--limit must be 1…200, got 201/ },
+  { args: ['recommend', '--user', 'u1', '--limit', '1001'], says: /--limit must be 1…1000, got 1001/ },
   {
     args: ['recommend', '--user', 'u1'],
     says: /nothing has been published in .*data.live yet: run `mtmi start`/,

@@ -215,8 +215,7 @@ test('a path never reaches what objects inherit', () => {
     refused({ user }, good, /user is missing/)
   const own = mapper({ user: '__proto__' })(foreign(JSON.parse('{"__proto__": "p", "i": "i", "t": 1700000000000}')))
   assert.equal(own === 'filtered' ? own : own.userId, 'p')
-  const facts = mapper({ context: JSON.parse('{"__proto__": "u"}') })(foreign(good))
-  assert.equal(facts === 'filtered' ? facts : Object.getPrototypeOf(facts.context ?? {}), Object.prototype)
+  assert.throws(() => mapper({ context: JSON.parse('{"__proto__": "u"}') }), /__proto__/)
 })
 
 test('a CloudEvent is told by its headers', () => {
