@@ -119,7 +119,8 @@ export class BackgroundTasks<Name extends string> {
       return text === undefined ? [] : [{ required, text }]
     })
     const needed = problems.find(({ required }) => required)
-    if (needed !== undefined) return { ...own, ready: false, detail: needed.text }
+    if (needed !== undefined)
+      return { ...own, ready: false, detail: own.ready ? needed.text : `${own.detail}; ${needed.text}` }
     return problems.length === 0
       ? own
       : { ...own, detail: [own.detail, ...problems.map(({ text }) => text)].join('; ') }

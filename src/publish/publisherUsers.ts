@@ -96,9 +96,9 @@ export class PublisherUsers {
   }
 
   /**
-   * Users known when the index version was begun that have not been looked at since: it does not go live without them.
-   * A later change does not delay it, or a busy stream would delay it for ever: a user whom the version's model did not
-   * know when it was looked at, and knows now, is written within `userWaitMs`, after the switch if need be.
+   * Users known when the index version was begun that have not been looked at since, and those whose items the model has
+   * learned meanwhile: it does not go live without them. A later change does not delay it, or a busy stream would delay
+   * it for ever.
    */
   get unfilled(): number {
     return this.#behind.size + this.#awaited.size
@@ -198,8 +198,12 @@ export class PublisherUsers {
     for (const [userId, acceptedAtMs] of this.#unknown) {
       if (!this.windows.holdsAny(userId, itemIds)) continue
       this.#unknown.delete(userId)
+      // Due at once, and awaited: an index version that is being filled does not go live without them.
       if (acceptedAtMs === undefined) this.#setBehind(userId)
-      else this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      else {
+        this.#awaited.add(userId)
+        this.#wait(userId, acceptedAtMs, nowMs - this.#options.userWaitMs)
+      }
     }
   }
 

@@ -173,13 +173,19 @@ function imageOf(folder: string, root: string, name: string): string {
 
 /** How this machine reaches the registries of packages: certificates and settings, in the build stage only. */
 function copyMachineSettings(root: string): void {
-  for (const file of ['/etc/pip.conf', '/etc/npmrc', '/root/.npmrc', '/etc/ssl/certs/ca-certificates.crt']) {
+  const settings = [
+    '/etc/pip.conf',
+    '/etc/npmrc',
+    path.join(os.homedir(), '.npmrc'),
+    '/etc/ssl/certs/ca-certificates.crt'
+  ]
+  for (const file of settings) {
     if (!existsSync(file)) continue
     mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
     copyFileSync(file, path.join(root, file))
   }
   // npm has authorities of its own, and does not look at the system's.
-  appendFileSync(path.join(root, 'root/.npmrc'), '\ncafile=/etc/ssl/certs/ca-certificates.crt\n')
+  appendFileSync(path.join(root, os.homedir(), '.npmrc'), '\ncafile=/etc/ssl/certs/ca-certificates.crt\n')
 }
 
 /** Where this machine's apt takes its packages from. */
