@@ -150,7 +150,7 @@ test('killed, it goes on from its last epoch', async () => {
   await resumed.says(/epoch \d+ done/)
   const stopped = await resumed.stop('SIGINT')
   assert.equal(stopped.status, 130)
-  assert.match(stopped.stderr, /the same command goes on/)
+  assert.match(stopped.stderr, /the same command resumes/)
 })
 
 test('what cannot be done is said, with what to do', async () => {
