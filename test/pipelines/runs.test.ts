@@ -189,13 +189,13 @@ test('a port that is taken, data that is not there, a registry that is away: the
   }
 })
 
-test('npm start, a data set, then questions: each names its run, and an erasure asks which', async () => {
+test('npm start, a data set, then queries: each names its run, and an erasure without one is refused', async () => {
   const cwd = mkdtempSync(path.join(root, 'cwd-'))
   const rows = Array.from({ length: 900 }, (_, i) => `u${i % 30},i${(i * 7 + (i >> 5)) % 90},${1_700_000_000 + i * 60}`)
   writeFileSync(path.join(cwd, 'clicks.csv'), `user,item,time\n${rows.join('\n')}\n`)
   const data = ['--data', 'clicks.csv', '--columns', 'user=user,item=item,time=time,unit=s']
   assert.equal((await mtmi(['start', '--events', '500', '--once'], { cwd })).status, 0)
-  const replayed = await mtmi(['start', ...data, '--once'], { cwd })
+  const replayed = await mtmi(['replay', ...data, '--once'], { cwd })
   assert.equal(replayed.status, 0, replayed.stderr)
 
   const list = await mtmi(['recommend', '--user', 'u1', '--json'], { cwd })

@@ -89,10 +89,11 @@ test('a session gets the list of a stored user with the same history, from `star
     const without = (await off.says(/serving .* on (http:[^\s"]+)/))[1]!
     const refused = await fetch(`${without}/v1/recommendations`, {
       method: 'POST',
-      body: '{}',
+      body: '{"history":["i1"]}',
       headers: { 'content-type': 'application/json' }
     })
-    assert.equal(refused.status, 404)
+    assert.equal(refused.status, 400)
+    assert.match(await refused.text(), /serve\.sessions/)
   } finally {
     for (const server of servers) await server.stop('SIGTERM')
     rmSync(folder, { recursive: true, force: true })
