@@ -7,7 +7,8 @@ import test from 'node:test'
 import { MtmiProcess, withDataDir } from './pipelineProcess.ts'
 
 const events = ['start', '--events', '800', '--once', '--json']
-const lastLine = (output: string) => output.trim().split('\n').at(-1)!
+/** The report or answer, which is the one line of standard output; the other lines are of standard error. */
+const lastLine = (output: string) => output.split('\n').findLast((line) => line.startsWith('{'))!
 
 interface Report {
   readonly interactions: number

@@ -2,7 +2,17 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import test from 'node:test'
@@ -123,9 +133,12 @@ const compose = parse(readFileSync('infra/compose.yaml', 'utf8'), { merge: true 
   volumes: Record<string, null>
 }
 const services = Object.entries(compose.services)
+const commandFiles = readdirSync('pipelines/cli').filter((name) => name.endsWith('.ts'))
 const verbs = new Set(
-  [...readFileSync('pipelines/cli/cli.ts', 'utf8').matchAll(/(?:addCommand\(\s*program,\s*|\n {2}\[)'(\w+)'/g)].map(
-    ([, verb]) => verb!
+  commandFiles.flatMap((name) =>
+    [...readFileSync(`pipelines/cli/${name}`, 'utf8').matchAll(/(?:addCommand\(\s*program,\s*|\n {2}\[)'(\w+)'/g)].map(
+      ([, verb]) => verb!
+    )
   )
 )
 
