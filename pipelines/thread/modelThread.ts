@@ -66,6 +66,12 @@ interface RunningStage {
   close(): Promise<void> | void
 }
 
+// A failed commit also rejects promises inside lmdb-js, in any order: without this the thread would end with an error
+// that has lost its reason.
+process.on('uncaughtException', (error) => {
+  void postFailure(workerData as ModelThreadTask, error).then(() => setImmediate(() => process.exit(1)))
+})
+
 try {
   await main(workerData as ModelThreadTask)
 } catch (error) {

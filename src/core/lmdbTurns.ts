@@ -59,6 +59,15 @@ export async function writeLmdb<T>(folder: string, write: () => Promise<T>): Pro
   }
 }
 
+/** @throws UnavailableError if what was still to be written has no room */
+export async function closeLmdb(folder: string, environment: { close(): Promise<void> }): Promise<void> {
+  try {
+    await environment.close()
+  } catch (error) {
+    throw await lmdbFault(error, folder)
+  }
+}
+
 /**
  * The error that a failed write of LMDB is: lmdb-js gives the reason of a failed commit as a promise, which is rejected
  * in the same turn.

@@ -47,6 +47,7 @@ export const planted: readonly PlantedBug[] = [
   },
   {
     name: 'a stored promise has no handler',
+    isSlow: true,
     file: 'promises.ts',
     find: 'promise?.catch(() => {})',
     replace: ''
@@ -99,6 +100,7 @@ export const planted: readonly PlantedBug[] = [
   },
   {
     name: 'a checkpoint is taken before the rows that it leaves out are sent',
+    isSlow: true,
     file: 'trainStage.ts',
     find: '    await this.#writer.saved()\n    await this.#sendUpdates(false)\n    const startedMs',
     replace: '    await this.#writer.saved()\n    const startedMs'
@@ -133,6 +135,7 @@ export const planted: readonly PlantedBug[] = [
   },
   {
     name: 'a log cleaned in the middle of a set of weights cannot be read',
+    isSlow: true,
     file: 'modelReplica.ts',
     find: 'if (!known && !Object.keys(closed.model.shapes).every((name) => closed.weights.has(name))) {',
     replace: 'if (!known && closed.weights.size === 0) {'

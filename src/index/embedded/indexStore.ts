@@ -14,7 +14,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
-import { lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
+import { closeLmdb, lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
 import { checkId, checkLists, checkPoints, checkShape, incompleteVersion } from '../indexChecks.ts'
@@ -319,7 +319,7 @@ export class IndexStore {
   }
 
   async close(): Promise<void> {
-    await this.#root.close()
+    await closeLmdb(this.#directory, this.#root)
   }
 
   /**
