@@ -12,6 +12,9 @@ import { KafkaLog } from '../../src/log/kafka/kafkaLog.ts'
 import { LogHealth } from '../../src/log/logHealth.ts'
 import { hangMs, kafkaOptions, skip as noBroker } from './kafka.ts'
 
+/** Records of one append. */
+const batchSize = 20
+
 // It kills a broker, so it needs one of its own.
 const missing = noBroker === false ? provideJava() : noBroker
 const skip = missing === undefined ? false : missing
@@ -57,7 +60,7 @@ async function survives(cluster: readonly Broker[], disturbances: readonly (() =
     const sent = { plain: 0, fenced: 0 }
     const write = async (topic: 'plain' | 'fenced') => {
       while (writing) {
-        const records = Array.from({ length: 20 }, (_, i) => ({
+        const records = Array.from({ length: batchSize }, (_, i) => ({
           key: bytes(`k${i % 5}`),
           value: bytes(String(sent[topic] + i))
         }))
@@ -108,11 +111,11 @@ async function survives(cluster: readonly Broker[], disturbances: readonly (() =
     for (const topic of ['plain', 'fenced'] as const) {
       while (seen[topic].size < sent[topic]) await Promise.race([pause(20), ...readers])
       assert.equal(seen[topic].size, sent[topic])
-      assert.deepEqual(
-        [...seen[topic]].filter(([, count]) => count !== 1),
-        [],
-        `${topic}: repeats are recognised by their sequence numbers`
-      )
+      // One broker recognises repeats by their sequence numbers. Where the leader moves, the batch that was under way may be
+      // in the topic twice without a fence: the event ID removes it.
+      const repeated = [...seen[topic]].filter(([, count]) => count !== 1)
+      const repeatedMax = topic === 'fenced' || cluster.length === 1 ? 0 : batchSize * disturbances.length
+      assert(repeated.length <= repeatedMax, `${topic}: ${repeated.length} repeated records, as ${repeated[0]}`)
     }
     const most = 2 * disturbances.length
     assert(beganAgain <= most, `the owner began again ${beganAgain} times in ${disturbances.length} outages`)
