@@ -86,7 +86,8 @@ const trainer = new IncrementalTrainer({
   model,
   train: { ...train, guardExamples: 2000 },
   historyMax: sequence.historyMax,
-  seed: Number(flags.seed)
+  seed: Number(flags.seed),
+  rankedShare: 'auto' // as in production
 })
 const stream = new ShiftingStream({
   users: 2000,
