@@ -85,19 +85,21 @@ export function rankTargets(input: RankingInput): Ranking {
     })
     for (let b = 0; b < B; b++) {
       const own = scores.subarray(b * n, (b + 1) * n)
-      for (const [w, limit] of limits.entries()) counts[w]![b]! += notBelow(own, limit[b]!)
+      countNotBelow(own, limits, counts, b)
       for (const column of lists[b]!) {
         if (column < from || column >= to) continue
-        for (const [w, limit] of limits.entries()) if (!(own[column - from]! < limit[b]!)) counts[w]![b]!--
+        for (let w = 0; w < weights.length; w++) if (!(own[column - from]! < limits[w]![b]!)) counts[w]![b]!--
       }
       const raised = memory?.[b]
       if (raised === undefined) continue
-      for (const [i, column] of raised.columns.entries()) {
+      const scaledLimits = limits.map((limit) => scaled(limit[b]!))
+      for (let i = 0; i < raised.columns.length; i++) {
+        const column = raised.columns[i]!
         if (column < from || column >= to || lists[b]!.has(column)) continue
         const alone = own[column - from]!
         const base = scaled(alone)
-        for (const [w, limit] of limits.entries())
-          if (alone < limit[b]! && base + weights[w]! * raised.shares[i]! >= scaled(limit[b]!)) counts[w]![b]!++
+        for (let w = 0; w < weights.length; w++)
+          if (alone < limits[w]![b]! && base + weights[w]! * raised.shares[i]! >= scaledLimits[w]!) counts[w]![b]!++
       }
     }
   }
@@ -106,11 +108,23 @@ export function rankTargets(input: RankingInput): Ranking {
   return { ranks: counts.map(rankOf), toTarget }
 }
 
-/** How many are not below the limit, those included that are no number. */
-function notBelow(scores: Float32Array, limit: number): number {
-  let below = 0
-  for (let i = 0; i < scores.length; i++) if (scores[i]! < limit) below++
-  return scores.length - below
+/**
+ * Adds to each count how many scores are not below its limit, those included that are no number. One pass, whatever the
+ * number of limits: few scores reach the lowest.
+ */
+function countNotBelow(
+  scores: Float32Array,
+  limits: readonly Float64Array[],
+  counts: readonly Float64Array[],
+  b: number
+): void {
+  let lowest = Number.POSITIVE_INFINITY
+  for (const limit of limits) lowest = Math.min(lowest, limit[b]!)
+  for (let i = 0; i < scores.length; i++) {
+    const score = scores[i]!
+    if (score < lowest) continue
+    for (let w = 0; w < limits.length; w++) if (!(score < limits[w]![b]!)) counts[w]![b]!++
+  }
 }
 
 /** Of the nearest interest. */
