@@ -51,7 +51,7 @@ export interface OneProcess {
 
 const defaultPort = resolveConfig(undefined, {}).serve.port
 
-/** Whether nobody chose the port. */
+/** Whether the port is the default. */
 export const isAnyPort = ({ serve }: Config, port: number | undefined): boolean =>
   port === undefined && serve.port === defaultPort
 

@@ -22,7 +22,7 @@ export const noJavaStatus = 69
 const startMsMax = 120_000
 
 /**
- * A member of a group waits for nobody at first; every broker has every internal replica; a topic is made on purpose.
+ * A group does not wait for more members at first; every broker has every internal replica; a topic is made on purpose.
  *
  * @param {readonly number[]} controllerPorts of all brokers of the cluster, in the order of their ids
  */

@@ -169,7 +169,7 @@ const stems: Readonly<Record<'user' | 'item' | 'time' | 'type' | 'value', RegExp
   value: /value|rating|score|price|preis|prix|precio|prezzo|amount|betrag|wert/
 }
 
-/** Columns of a table with a header whose names nobody knows; undefined where words and contents do not agree on one. */
+/** Columns of a table with a header of unknown names; undefined where words and contents do not agree on one. */
 async function guessColumns(path: string, rules: ValueRules): Promise<ColumnMapping | undefined> {
   let head: readonly string[]
   try {

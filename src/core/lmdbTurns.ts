@@ -59,10 +59,10 @@ export async function writeLmdb<T>(folder: string, write: () => Promise<T>): Pro
   }
 }
 
-/** @throws UnavailableError if what was still to be written has no room */
-export async function closeLmdb(folder: string, environment: { close(): Promise<void> }): Promise<void> {
+/** Awaits a flush or a close. @throws UnavailableError if what was still to be written has no room */
+export async function endLmdb(folder: string, ending: PromiseLike<unknown>): Promise<void> {
   try {
-    await environment.close()
+    await ending
   } catch (error) {
     throw await lmdbFault(error, folder)
   }

@@ -7,7 +7,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError, UnavailableError } from '../core/errors.ts'
 import { checkLmdbFile } from '../core/lmdbFile.ts'
-import { closeLmdb, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
+import { endLmdb, openLmdb, writeLmdb } from '../core/lmdbTurns.ts'
 import { type LmdbLayout, rewriteLmdb } from '../core/rewriteLmdb.ts'
 import type { OffsetSource } from '../log/userRecords.ts'
 import type { UserId } from '../records/interaction.ts'
@@ -245,7 +245,7 @@ export class LmdbSequenceStore implements SequenceStore {
 
   /** What was put since the last commit is lost. */
   async close(): Promise<void> {
-    await closeLmdb(dirname(this.#path), this.#environment)
+    await endLmdb(dirname(this.#path), this.#environment.close())
   }
 
   #cached(userId: UserId): Entry | undefined {

@@ -14,7 +14,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, MtmiError } from '../../core/errors.ts'
 import { makeFolder } from '../../core/files.ts'
-import { closeLmdb, lmdbFault, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
+import { endLmdb, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import { own, setOwn } from '../../core/own.ts'
 import { type LmdbLayout, rewriteLmdb } from '../../core/rewriteLmdb.ts'
 import { checkId, checkLists, checkPoints, checkShape, incompleteVersion } from '../indexChecks.ts'
@@ -319,7 +319,7 @@ export class IndexStore {
   }
 
   async close(): Promise<void> {
-    await closeLmdb(this.#directory, this.#root)
+    await endLmdb(this.#directory, this.#root.close())
   }
 
   /**
@@ -336,11 +336,7 @@ export class IndexStore {
         return { result }
       })
     )
-    try {
-      await this.#root.flushed
-    } catch (error) {
-      throw await lmdbFault(error, this.#directory)
-    }
+    await endLmdb(this.#directory, this.#root.flushed)
     return result
   }
 

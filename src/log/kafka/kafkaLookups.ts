@@ -25,7 +25,7 @@ export interface TopicRead {
   readonly topic: string
   /** The topic's id when reading began. */
   readonly topicId: string
-  /** undefined: nobody shares the partitions, and nothing is committed. */
+  /** undefined: the partitions are not shared, and nothing is committed. */
   readonly groupId: string | undefined
   /** Whether all partitions are read by this process, which then commits here what it has processed. */
   readonly isAlone: boolean

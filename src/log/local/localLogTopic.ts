@@ -13,7 +13,7 @@ import { type Database, open as openEnvironment, type RootDatabase } from 'lmdb'
 import { diskFault } from '../../core/diskFault.ts'
 import { ConfigError, CorruptError, FencedError, UnavailableError } from '../../core/errors.ts'
 import { checkLmdbFile } from '../../core/lmdbFile.ts'
-import { closeLmdb, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
+import { endLmdb, openLmdb, writeLmdb } from '../../core/lmdbTurns.ts'
 import type { Offsets } from '../../core/offsets.ts'
 import { handledLater } from '../../core/promises.ts'
 import type { LogRecord } from '../eventLog.ts'
@@ -131,7 +131,7 @@ export class LocalLogTopic {
       }
       return new LocalLogTopic(directory, name, statesOf(state, directory).length, opened)
     } catch (error) {
-      await closeLmdb(directory, env)
+      await endLmdb(directory, env.close())
       throw error
     }
   }
@@ -151,7 +151,7 @@ export class LocalLogTopic {
     if (--this.#users > 0) return
     const key = path.resolve(this.directory)
     open.delete(key)
-    const closed = handledLater(closeLmdb(this.directory, this.#env).finally(() => closing.delete(key)))
+    const closed = handledLater(endLmdb(this.directory, this.#env.close()).finally(() => closing.delete(key)))
     closing.set(key, closed)
     await closed
   }
