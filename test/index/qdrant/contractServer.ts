@@ -2,8 +2,8 @@
 // and nothing else.
 
 import assert from 'node:assert/strict'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { LoopbackServer } from '../../support/loopbackServer.ts'
 
 export interface Exchange {
   readonly method: string
@@ -109,17 +109,11 @@ function withoutTimes(answer: unknown): unknown {
 async function listen(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>
 ): Promise<ContractServer> {
-  const server: Server = createServer((request, response) => {
+  const server = new LoopbackServer((request, response) => {
     handle(request, response).catch((error: Error) => send(response, 400, { status: { error: error.message } }))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    }
-  }
+  await server.start()
+  return { url: server.url, close: () => server.stop() }
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

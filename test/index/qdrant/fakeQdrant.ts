@@ -1,8 +1,8 @@
 // The part of Qdrant's REST interface that the index uses for the memory, in memory and exact. It is no proof of what a
 // server does: the suite runs on one where QDRANT_URL names it (test/services/qdrantIndex.test.ts).
 
-import { createServer, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { LoopbackServer } from '../../support/loopbackServer.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: bodies of requests
 type Json = Record<string, any>
@@ -23,7 +23,7 @@ interface Collection {
 export async function fakeQdrant(): Promise<{ readonly url: string; close(): Promise<void> }> {
   const collections = new Map<string, Collection>()
   const aliases = new Map<string, string>()
-  const server = createServer((request, response) => {
+  const server = new LoopbackServer((request, response) => {
     void bodyOf(request).then((body) => {
       const path = new URL(request.url!, 'http://fake').pathname
       let [status, answer]: [number, unknown] = [200, undefined]
@@ -128,14 +128,8 @@ export async function fakeQdrant(): Promise<{ readonly url: string; close(): Pro
       .slice(0, limit)
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.closeAllConnections()
-      return new Promise((resolve) => server.close(() => resolve()))
-    }
-  }
+  await server.start()
+  return { url: server.url, close: () => server.stop() }
 }
 
 /** undefined: sparse vectors without a common index. */
