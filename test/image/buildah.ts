@@ -185,7 +185,9 @@ function copyMachineSettings(root: string): void {
     copyFileSync(file, path.join(root, file))
   }
   // npm has authorities of its own, and does not look at the system's.
-  appendFileSync(path.join(root, os.homedir(), '.npmrc'), '\ncafile=/etc/ssl/certs/ca-certificates.crt\n')
+  const npmrc = path.join(root, os.homedir(), '.npmrc')
+  mkdirSync(path.dirname(npmrc), { recursive: true })
+  appendFileSync(npmrc, '\ncafile=/etc/ssl/certs/ca-certificates.crt\n')
 }
 
 /** Where this machine's apt takes its packages from. */
