@@ -1,11 +1,10 @@
 // `mtmi up`: one's own files and topics, trained on, served with the clock of this machine, and continued.
 
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import { Rng } from '../../src/core/rng.ts'
 import { lastLine, MtmiProcess, mtmi } from '../support/mtmiProcess.ts'
 
@@ -49,11 +48,8 @@ const until = async <T>(look: () => Promise<T | undefined>): Promise<T> => {
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
-    await pause(5)
   }
 }
-
-const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0
 
 test('files are loaded once, merged by time; a second run serves them, takes a true event of now, and a third continues', async () => {
   const cwd = shop()
@@ -121,7 +117,7 @@ test('an interrupted load continues where it ended, and a file that is added lat
   writeFileSync(path.join(cwd, 'mtmi.yaml'), one)
   const loading = new MtmiProcess(['up', '--once'], { cwd })
   // Some 2,000 of the rows are in the log.
-  await until(async () => (sizeOf(path.join(cwd, 'data/live/log/interactions/data.mdb')) > 200_000 ? true : undefined))
+  await loading.hasWritten(path.join(cwd, 'data/live/log/interactions/data.mdb'), 200_000)
   assert.equal((await loading.stop('SIGINT')).status, 130)
   const state = () =>
     (

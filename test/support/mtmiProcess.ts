@@ -2,7 +2,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { statSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 
 const launcher = path.resolve(import.meta.dirname, '../../infra/mtmi.mjs')
 
@@ -68,6 +70,18 @@ export class MtmiProcess {
       ])
       if (!more && !pattern.test(this.#stderr))
         throw new Error(`mtmi ended without saying ${pattern}; it said:\n${this.#stderr}`)
+    }
+  }
+
+  /** Resolves when a file has more bytes: how far work is, whatever the speed of the machine. */
+  async hasWritten(file: string, bytes: number): Promise<void> {
+    let hasEnded = false
+    void this.ended.then(() => {
+      hasEnded = true
+    })
+    while ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) <= bytes) {
+      if (hasEnded) throw new Error(`mtmi ended before ${file} had ${bytes} bytes; it said:\n${this.#stderr}`)
+      await pause(5)
     }
   }
 
